@@ -1,0 +1,5 @@
+//! Floor 0: what every floor uses and what knows none of them.
+
+pub(crate) mod abort;
+pub(crate) mod atomic;
+pub(crate) mod list;

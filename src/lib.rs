@@ -1,0 +1,8 @@
+//! Stackful green threads with std's own names.
+
+#[cfg(any(green_backend = "asm", test))]
+mod arch;
+mod base;
+mod fiber;
+mod stack;
+mod sys;

@@ -1,0 +1,29 @@
+//! The monotonic clock in nanoseconds, counted from the first call in this process.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A moment that never comes: the deadline of a wait without one.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+fn base() -> Instant {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
+}
+
+/// Nanoseconds since the first call in this process.
+#[inline]
+pub(crate) fn now_ns() -> u64 {
+    base().elapsed().as_nanos() as u64
+}
+
+/// The moment `d` from now, or [`NEVER`] when it is too far away to count (584 years).
+pub(crate) fn after_ns(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).map_or(NEVER, |d| now_ns().saturating_add(d))
+}
+
+/// `deadline` on this clock; a moment that has passed already is one that is due now.
+pub(crate) fn at_ns(deadline: Instant) -> u64 {
+    let base = base();
+    u64::try_from(deadline.saturating_duration_since(base).as_nanos()).unwrap_or(NEVER)
+}

@@ -1,0 +1,4 @@
+//! Floor 1: the operating system. The only module that names `libc`.
+
+pub(crate) mod clock;
+pub(crate) mod parker;
