@@ -3,6 +3,7 @@
 #[cfg(any(green_backend = "asm", test))]
 mod arch;
 mod base;
+mod driver;
 mod fiber;
 mod stack;
 mod sys;
