@@ -1,74 +1,94 @@
-//! Floor 2: stacks. (interface stub)
+//! Floor 2: stacks, promised before they are needed, handed out hot, and guarded.
+//!
+//! * `size`: the size classes;
+//! * `arena`: address space in chunks, shared by all workers: promises, and stacks that are in nobody's cache;
+//! * `guard`: what makes an overflow fault instead of running into the neighbour;
+//! * `cache`: a worker's own stacks and promises, without atomics;
+//! * `overflow`: says which green thread it was before the process aborts.
+//!
+//! A stack costs address space when it is promised, memory when it is touched. A thread that was spawned and has not
+//! started holds a promise only, so a hundred thousand of those cost no memory here; and as a promise is for certain,
+//! a thread that could be spawned can be started.
+//!
+//! # Invariants
+//!
+//! 1. The bytes from `limit()` to `top()` of a [`Stack`] are mapped, readable and writable, and belong to its owner
+//!    alone. Stacks are never unmapped.
+//! 2. What lies below `limit()`, down to the slot's first byte, is a guard: an access faults.
+//! 3. `top()` and `limit()` depend on nothing but the slot's address and size.
+//!
+//! `GREEN_GUARD=mprotect`, read once, makes the guards the older and dearer kind, for tests of what is used where the
+//! kernel has no `MADV_GUARD_INSTALL`.
 
-use std::io;
+mod size;
+
+#[cfg(not(miri))]
+mod arena;
+#[cfg(not(miri))]
+mod cache;
+#[cfg(not(miri))]
+mod guard;
+#[cfg(not(miri))]
+pub(crate) mod overflow;
+
+#[cfg(miri)]
+mod miri;
+
+#[cfg(all(test, not(miri)))]
+mod tests;
+
 use std::ptr::NonNull;
 
-/// A validated stack size: bytes of address space a stack takes, its guard included. A power of two.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct StackSize(u8);
+#[cfg(not(miri))]
+pub(crate) use self::arena::{reserve, unreserve};
+#[cfg(not(miri))]
+pub(crate) use self::cache::Cache;
+#[cfg(miri)]
+pub(crate) use self::miri::{Cache, guard, overflow, reserve, unreserve};
+pub(crate) use self::size::StackSize;
 
-impl StackSize {
-    pub(crate) const DEFAULT: StackSize = StackSize(18);
-    pub(crate) fn new(bytes: usize) -> io::Result<StackSize> {
-        Ok(StackSize(bytes.next_power_of_two().trailing_zeros() as u8))
-    }
-    pub(crate) fn bytes(self) -> usize {
-        1 << self.0
-    }
+/// The lowest byte of a slot: a guard, and a stack above it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Slot(NonNull<u8>);
+
+impl Slot {
+    /// No slot: fills arrays.
+    const NONE: Slot = Slot(NonNull::dangling());
 }
 
-/// One stack, owned: a guard at the low end, a coloured top. Dropping it leaks it; it goes back through a `Cache`.
+// SAFETY: a slot is an address; who may access the memory is settled by who owns the `Stack`.
+unsafe impl Send for Slot {}
+
+/// One stack, owned: a guard at the low end, a coloured top. Dropping it leaks it; it goes back through a [`Cache`].
 #[derive(Debug)]
 pub(crate) struct Stack {
-    base: NonNull<u8>,
+    slot: Slot,
     size: StackSize,
 }
-// SAFETY: stub
-unsafe impl Send for Stack {}
 
 impl Stack {
-    /// One past the highest usable byte; a multiple of 64; coloured.
+    /// One past the highest usable byte; a multiple of 64.
+    ///
+    /// Neighbours' tops differ by a cache line each, 32 times, or all threads' hottest frames would fall into the same
+    /// few sets of the cache. That takes at most 2 KiB of the top page, so that one page is still enough for a thread
+    /// that calls little.
     #[inline]
     pub(crate) fn top(&self) -> NonNull<u8> {
-        // SAFETY: stub
-        unsafe { self.base.add(self.size.bytes()) }
+        const COLOURS: usize = 32;
+        const LINE: usize = 64;
+        let colour = (self.slot.0.addr().get() >> self.size.shift()) % COLOURS * LINE;
+        // SAFETY: a slot is one allocation of `bytes()` bytes, and every colour is less than that.
+        unsafe { self.slot.0.add(self.size.bytes() - colour) }
     }
-    /// The lowest usable byte (just above the guard).
+
+    /// The lowest usable byte, just above the guard.
     pub(crate) fn limit(&self) -> NonNull<u8> {
-        self.base
+        // SAFETY: a slot is one allocation, and the guard is at its low end.
+        unsafe { self.slot.0.add(guard::len(self.size)) }
     }
+
+    #[inline]
     pub(crate) fn size(&self) -> StackSize {
         self.size
     }
-}
-
-/// One worker's hot stacks.
-#[derive(Debug, Default)]
-pub(crate) struct Cache {}
-
-impl Cache {
-    pub(crate) fn new() -> Cache {
-        Cache {}
-    }
-    /// Promises one stack of `size`: after `Ok`, one `acquire` cannot fail.
-    pub(crate) fn reserve(&mut self, _size: StackSize) -> io::Result<()> {
-        Ok(())
-    }
-    /// Takes a promise back (from `reserve` here or in another cache, or from [`reserve`]).
-    pub(crate) fn unreserve(&mut self, _size: StackSize) {}
-    /// The hottest free stack; spends one promise.
-    pub(crate) fn acquire(&mut self, size: StackSize) -> Stack {
-        let v = vec![0u8; size.bytes() + 64].leak();
-        let a = v.as_mut_ptr().align_offset(64);
-        Stack { base: NonNull::new(v[a..].as_mut_ptr()).unwrap(), size }
-    }
-    /// Gives a stack back; the promise that it was acquired with is free again.
-    pub(crate) fn release(&mut self, _stack: Stack) {}
-    /// Gives the pages of stacks beyond the watermark back to the system. Called when the worker is idle.
-    pub(crate) fn trim(&mut self) {}
-}
-
-/// As `Cache::reserve`, from a thread without a cache.
-pub(crate) fn reserve(_size: StackSize) -> io::Result<()> {
-    Ok(())
 }

@@ -1,4 +1,7 @@
 //! Floor 1: the operating system. The only module that names `libc`.
 
 pub(crate) mod clock;
+pub(crate) mod limits;
+pub(crate) mod mem;
 pub(crate) mod parker;
+pub(crate) mod signal;

@@ -1,0 +1,84 @@
+//! Tells which green thread has overflowed its stack, before the process aborts.
+//!
+//! A stack overflow touches a guard, and the kernel turns that into a signal with the address. A handler in front of
+//! std's, on a signal stack of its own, looks the address up among the chunks (the signal's code differs by the kind of
+//! guard, so it is not asked). Every other fault goes on to the handler that was there before: std's still reports
+//! overflows of plain threads, and a null pointer still ends the process by SIGSEGV.
+//!
+//! It takes an address in a guard for an overflow. A wild pointer that happens to hit one is reported as such too.
+
+use std::cell::Cell;
+use std::fmt::{self, Write};
+use std::process::abort;
+use std::sync::OnceLock;
+
+use super::{StackSize, arena};
+use crate::sys::signal::{self, AltStack};
+
+/// Calls back with the id and the name of the green thread that runs on this OS thread, at most once; not at all if
+/// there is none. It runs in a signal handler: it takes no lock and allocates nothing.
+pub(crate) type Describe = fn(&mut dyn FnMut(u64, Option<&str>));
+
+static DESCRIBE: OnceLock<Describe> = OnceLock::new();
+
+/// Installs the handler, once for the process.
+pub(crate) fn install(describe: Describe) {
+    let _ = DESCRIBE.set(describe);
+    // The handler compares with it, and should not have to ask for it.
+    crate::sys::mem::page_size();
+    signal::install(on_fault);
+}
+
+/// Gives this OS thread a signal stack if it has none: without one no overflow could be reported. To be called on each
+/// OS thread that runs green threads; it is taken back when the thread ends.
+pub(crate) fn prepare_thread() {
+    thread_local! {
+        static STACK: Cell<Option<AltStack>> = const { Cell::new(None) };
+    }
+    // Without memory for it the process still dies of an overflow, only not with a message.
+    if let Ok(Some(stack)) = AltStack::install_if_missing() {
+        STACK.set(Some(stack));
+    }
+}
+
+fn on_fault(address: usize) {
+    if let Some(size) = arena::guard_at(address) {
+        report(size);
+        abort();
+    }
+}
+
+fn report(size: StackSize) {
+    let mut message = Message { bytes: [0; 512], len: 0 };
+    let mut known = false;
+    if let Some(describe) = DESCRIBE.get() {
+        describe(&mut |id, name| {
+            known = true;
+            let name = name.unwrap_or("<unnamed>");
+            let _ = write!(message, "\ngreen thread '{name:.200}' (id {id}) has overflowed its stack\n");
+        });
+    }
+    if !known {
+        let _ = message.write_str("\na green thread has overflowed its stack\n");
+    }
+    let bytes = size.bytes();
+    let _ = writeln!(message, "(stack size {bytes} bytes; set it with Builder::stack_size or GREEN_STACK_SIZE)");
+    let _ = message.write_str("fatal runtime error: stack overflow, aborting\n");
+    signal::write_stderr(&message.bytes[..message.len]);
+}
+
+/// Text in a fixed space; what does not fit is cut off.
+struct Message {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let len = text.len().min(room.len());
+        room[..len].copy_from_slice(&text.as_bytes()[..len]);
+        self.len += len;
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Stack sizes: powers of two, so that there are few classes and a stack is reused by whoever wants its class.
+
+use std::io;
+
+use crate::sys::mem::page_size;
+
+/// The exponents of the smallest and the largest size.
+///
+/// 16 KiB hold a thread that calls little; a panic (5.4 KiB with its message) still fits. 1 GiB is 128 times what a
+/// main thread gets, and still leaves room for a hundred thousand in 47 bits of address space.
+const MIN: u8 = 14;
+const MAX: u8 = 30;
+
+/// How many sizes there are.
+pub(super) const CLASSES: usize = (MAX - MIN + 1) as usize;
+
+/// The least number of pages in a stack, where pages are so large that it matters: one is the guard.
+const MIN_PAGES: usize = 4;
+
+/// A validated stack size: bytes of address space a stack takes, its guard included. A power of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct StackSize(u8);
+
+impl StackSize {
+    /// 256 KiB: costs address space only, and holds what std's own 2 MiB hold in nearly every program.
+    pub(crate) const DEFAULT: StackSize = StackSize(18);
+
+    /// `bytes` rounded up to a power of two, and to four pages where a page is larger than 4 KiB.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `bytes` is below 16 KiB or above 1 GiB.
+    pub(crate) fn new(bytes: usize) -> io::Result<StackSize> {
+        let (min, max) = (1_usize << MIN, 1_usize << MAX);
+        if !(min..=max).contains(&bytes) {
+            let message = format!("a stack size of {bytes} bytes is out of bounds: the least is {min}, the most {max}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let bytes = bytes.max(MIN_PAGES * page_size()).next_power_of_two();
+        Ok(StackSize(bytes.trailing_zeros() as u8))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        1 << self.0
+    }
+
+    /// Which class of stacks this is: less than [`CLASSES`].
+    #[inline]
+    pub(super) fn class(self) -> usize {
+        usize::from(self.0 - MIN)
+    }
+
+    /// The size of class number `class`.
+    pub(super) fn from_class(class: usize) -> StackSize {
+        debug_assert!(class < CLASSES);
+        StackSize(MIN + class as u8)
+    }
+
+    /// log2 of the size.
+    #[inline]
+    pub(super) fn shift(self) -> u32 {
+        u32::from(self.0)
+    }
+
+    /// The size whose [`shift`](Self::shift) is `shift`.
+    pub(super) fn from_shift(shift: u32) -> StackSize {
+        debug_assert!((u32::from(MIN)..=u32::from(MAX)).contains(&shift));
+        StackSize(shift as u8)
+    }
+
+    /// `budget` bytes in stacks of this size, but at least `least` and at most `most` stacks.
+    pub(super) fn how_many(self, budget: usize, least: usize, most: usize) -> usize {
+        (budget >> self.0).clamp(least, most)
+    }
+}

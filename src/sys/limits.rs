@@ -1,0 +1,70 @@
+//! The limits that a program runs into when it maps memory, and which of them it was.
+
+use std::fs;
+use std::io;
+
+use crate::sys::mem;
+
+/// The most mappings that the kernel allows a process, where it counts them.
+pub(crate) fn max_map_count() -> Option<usize> {
+    number_in("/proc/sys/vm/max_map_count")
+}
+
+/// How many mappings the process has now, where the system tells.
+pub(crate) fn mappings_in_use() -> Option<usize> {
+    Some(fs::read("/proc/self/maps").ok()?.iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Why the system refused to map `wanted` bytes, or to split a mapping (`wanted` is 0): an error of kind
+/// `OutOfMemory` that names the limit.
+pub(crate) fn mapping_refused(wanted: usize, cause: &io::Error) -> io::Error {
+    let limit = address_space_limit(wanted)
+        .or_else(mapping_limit)
+        .unwrap_or_else(|| format!("the system is short of memory or allows no overcommitment ({cause})"));
+    io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for another stack: {limit}"))
+}
+
+/// The resource limit that `wanted` bytes more would break.
+fn address_space_limit(wanted: usize) -> Option<String> {
+    // Fields of /proc/self/statm, in pages: all address space comes first, data and stacks sixth.
+    for (name, limit, field) in [("RLIMIT_AS", rlimit(Limit::AddressSpace), 0), ("RLIMIT_DATA", rlimit(Limit::Data), 5)]
+    {
+        let Some(limit) = limit else { continue };
+        let in_use = statm_field(field).map_or(limit, |pages| pages.saturating_mul(mem::page_size() as u64));
+        if wanted > 0 && in_use.saturating_add(wanted as u64) > limit {
+            return Some(format!("{name} is {limit} bytes"));
+        }
+    }
+    None
+}
+
+/// The kernel's limit on mappings, if the process is near it.
+fn mapping_limit() -> Option<String> {
+    let (max, used) = (max_map_count()?, mappings_in_use()?);
+    (used + used / 32 >= max).then(|| format!("vm.max_map_count is {max} and {used} mappings are in use"))
+}
+
+fn statm_field(index: usize) -> Option<u64> {
+    fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(index)?.parse().ok()
+}
+
+fn number_in(path: &str) -> Option<usize> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+enum Limit {
+    AddressSpace,
+    Data,
+}
+
+/// The soft limit in bytes, or `None` if there is none.
+fn rlimit(which: Limit) -> Option<u64> {
+    let which = match which {
+        Limit::AddressSpace => libc::RLIMIT_AS,
+        Limit::Data => libc::RLIMIT_DATA,
+    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one `rlimit`.
+    let known = unsafe { libc::getrlimit(which, &raw mut limit) } == 0;
+    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+}
