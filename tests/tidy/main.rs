@@ -1,0 +1,31 @@
+//! Holds the source against the rules of the project.
+//!
+//! | file          | rules                                                                                     |
+//! | ------------- | ----------------------------------------------------------------------------------------- |
+//! | `floors.rs`   | a module imports only from lower floors; only `src/lib.rs` re-exports other modules       |
+//! | `unsafety.rs` | where `unsafe`, `libc`, assembly may be; what stands above `unsafe` and a memory ordering |
+//! | `shape.rs`    | lengths, leftovers, the top level, a reason for each dependency, no path of one machine   |
+//!
+//! Each rule is a function from sources to findings. It has two tests: one shows that it finds what is wrong in a bad
+//! fixture, the other that it finds nothing in this repository.
+
+#![cfg(not(miri))]
+
+mod floors;
+mod shape;
+mod source;
+mod unsafety;
+
+use source::Finding;
+
+/// Fails with one line for each finding.
+#[track_caller]
+fn assert_clean(findings: &[Finding]) {
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{} findings:\n{}", lines.len(), lines.join("\n"));
+}
+
+/// The lines of the findings, for a comparison with those that are wrong in a fixture.
+fn lines(findings: &[Finding]) -> Vec<usize> {
+    findings.iter().map(|finding| finding.line).collect()
+}

@@ -1,0 +1,174 @@
+//! Lengths, leftovers, the top level and the manifest.
+
+use std::fs;
+use std::path::Path;
+
+use crate::source::{Finding, Source, crate_files, item_end, root, text_files};
+use crate::{assert_clean, lines};
+
+const FILE_LIMIT: usize = 600;
+const FUNCTION_LIMIT: usize = 70;
+
+const TOP_LEVEL: &[&str] =
+    &["Cargo.toml", "build.rs", "LICENSE", "README.md", "asm", "src", "tests", "benches", "examples", ".ci/run"];
+
+/// What must not be left behind, cut in two so that this file does not find itself.
+const LEFTOVERS: &[(&str, &str)] =
+    &[("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("unimplement", "ed!"), ("to", "do!"), ("#[ign", "ore")];
+
+/// The beginnings of paths that exist on one machine only, cut in two likewise.
+const MACHINE_PATHS: &[(&str, &str)] = &[("/ro", "ot/"), ("/ho", "me/"), ("/Us", "ers/")];
+
+fn long_files(sources: &[Source]) -> Vec<Finding> {
+    let code = sources.iter().filter(|source| source.path.ends_with(".rs") || source.path.ends_with(".s"));
+    let lengths = code.map(|source| (source, source.text.lines().count()));
+    let long = lengths.filter(|(_, len)| *len > FILE_LIMIT);
+    long.map(|(source, len)| source.finding(len, format!("{len} lines, the limit is {FILE_LIMIT}"))).collect()
+}
+
+fn long_functions(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let tokens = source.tokens();
+        for (at, pair) in tokens.windows(2).enumerate() {
+            let [keyword, name] = pair else { continue };
+            let named = name.text.starts_with(|c: char| c.is_alphabetic() || c == '_');
+            if keyword.text != "fn" || !named {
+                continue;
+            }
+            let len = tokens[item_end(&tokens, at)].line - keyword.line + 1;
+            if len > FUNCTION_LIMIT {
+                let what = format!("fn {} has {len} lines, the limit is {FUNCTION_LIMIT}", name.text);
+                findings.push(source.finding(keyword.line, what));
+            }
+        }
+    }
+    findings
+}
+
+/// Lines that contain one of `needles` as a word of its own.
+fn lines_with(sources: &[Source], needles: &[(&str, &str)]) -> Vec<Finding> {
+    let needles: Vec<String> = needles.iter().map(|(head, tail)| format!("{head}{tail}")).collect();
+    let mut findings = Vec::new();
+    for source in sources {
+        for (index, line) in source.text.lines().enumerate() {
+            for needle in needles.iter().filter(|needle| has_word(line, needle)) {
+                findings.push(source.finding(index + 1, format!("{needle:?} has no place here")));
+            }
+        }
+    }
+    findings
+}
+
+/// Is `needle` in `line`, with no letter or digit running into either end of it?
+fn has_word(line: &str, needle: &str) -> bool {
+    let joins = |inside: Option<char>, outside: Option<char>| {
+        inside.is_some_and(char::is_alphanumeric) && outside.is_some_and(char::is_alphanumeric)
+    };
+    line.match_indices(needle).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + needle.len()..]);
+        !joins(needle.chars().next(), before.chars().next_back())
+            && !joins(needle.chars().next_back(), after.chars().next())
+    })
+}
+
+/// Dependencies in a manifest without a comment directly above that says what they are for.
+///
+/// A table of its own for one target, with one dependency, may carry the comment above its head.
+fn dependencies_without_reason(manifest: &Source) -> Vec<Finding> {
+    let lines: Vec<&str> = manifest.text.lines().map(str::trim).collect();
+    let is_comment = |at: Option<usize>| at.is_some_and(|at| lines[at].starts_with('#'));
+    let mut findings = Vec::new();
+    let mut table = None;
+    for (index, line) in lines.iter().enumerate() {
+        let above = index.checked_sub(1);
+        if let Some(head) = line.strip_prefix('[') {
+            let head = head.trim_end_matches(']');
+            table = head.ends_with("dependencies").then_some(index);
+            if head.contains("dependencies.") && !is_comment(above) {
+                findings.push(manifest.finding(index + 1, format!("no reason above [{head}]")));
+            }
+        } else if let (Some(table), Some((name, _))) = (table, line.split_once('=')) {
+            let is_first = above == Some(table);
+            let has_reason = is_comment(above) || (is_first && is_comment(table.checked_sub(1)));
+            if !has_reason && !line.starts_with('#') {
+                findings.push(manifest.finding(index + 1, format!("no reason above {}", name.trim())));
+            }
+        }
+    }
+    findings
+}
+
+fn missing_from(dir: &Path) -> Vec<&'static str> {
+    TOP_LEVEL.iter().copied().filter(|name| !dir.join(name).exists()).collect()
+}
+
+#[test]
+fn files_are_short() {
+    assert_clean(&long_files(&text_files()));
+}
+
+#[test]
+fn functions_are_short() {
+    assert_clean(&long_functions(&crate_files()));
+}
+
+#[test]
+fn nothing_is_left_to_do_in_the_source() {
+    assert_clean(&lines_with(&text_files(), LEFTOVERS));
+}
+
+#[test]
+fn no_file_knows_the_machine_that_it_was_written_on() {
+    assert_clean(&lines_with(&text_files(), MACHINE_PATHS));
+}
+
+#[test]
+fn the_top_level_is_complete() {
+    let missing = missing_from(&root());
+    assert!(missing.is_empty(), "missing: {missing:?}");
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = Source::new("Cargo.toml", &fs::read_to_string(root().join("Cargo.toml")).unwrap());
+    assert_clean(&dependencies_without_reason(&manifest));
+}
+
+#[test]
+fn a_long_file_and_a_long_function_are_found() {
+    assert_clean(&long_files(&[Source::new("src/x.rs", &"\n".repeat(600))]));
+    assert_eq!(long_files(&[Source::new("src/x.rs", &"\n".repeat(601))]).len(), 1);
+    let function =
+        |body: usize| format!("fn short(x: [u8; 3]) {{}}\n\nfn f<F: Fn()>(f: fn(u8)) {{\n{}}}\n", "{}\n".repeat(body));
+    assert_clean(&long_functions(&[Source::new("src/x.rs", &function(68))]));
+    assert_eq!(lines(&long_functions(&[Source::new("src/x.rs", &function(69))])), [3]);
+}
+
+#[test]
+fn a_leftover_and_a_machine_path_are_found() {
+    let good = "let hexXXXdigits = 1; // what is done is done\nlet x = \"/home\";\n";
+    assert_clean(&lines_with(&[Source::new("src/x.rs", good)], LEFTOVERS));
+    assert_clean(&lines_with(&[Source::new("src/x.rs", good)], MACHINE_PATHS));
+    for (head, tail) in LEFTOVERS {
+        let source = Source::new("src/x.rs", &format!("\n    // {head}{tail}: later\n"));
+        assert_eq!(lines(&lines_with(&[source], LEFTOVERS)), [2], "{head}{tail}");
+    }
+    for (head, tail) in MACHINE_PATHS {
+        let source = Source::new("README.md", &format!("cd {head}{tail}someone\n"));
+        assert_eq!(lines(&lines_with(&[source], MACHINE_PATHS)), [1], "{head}{tail}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_found() {
+    assert_eq!(missing_from(&root().join("tests")), TOP_LEVEL);
+}
+
+#[test]
+fn a_dependency_without_a_reason_is_found() {
+    let manifest = "[package]\nname = \"x\"\n\n[dependencies]\n# why\na = \"1\"\nb = \"1\"\n\n# why\n\
+                    [target.'cfg(unix)'.dependencies]\nc = \"1\"\nd = \"1\"\n\n[dependencies.e]\nversion = \"1\"\n\n\
+                    [dev-dependencies]\nf = \"1\"\n";
+    assert_eq!(lines(&dependencies_without_reason(&Source::new("Cargo.toml", manifest))), [7, 12, 14, 18]);
+}

@@ -1,0 +1,264 @@
+//! Source files as the rules see them: text, code without comments and literals, tokens, and which lines are tests.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A rule broken at a place.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) path: String,
+    pub(crate) line: usize,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.what)
+    }
+}
+
+/// A text file of the repository, or a fixture that pretends to be one.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Relative to the repository, with `/` between the parts.
+    pub(crate) path: String,
+    pub(crate) text: String,
+    /// `text` with comments and the insides of literals blanked out, byte for byte and line for line.
+    pub(crate) code: String,
+}
+
+/// A word, a `::`, or any other single character that is no white space. Lines count from 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) line: usize,
+}
+
+impl Source {
+    pub(crate) fn new(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: text.to_owned(), code: without_comments_and_literals(text) }
+    }
+
+    pub(crate) fn finding(&self, line: usize, what: impl Into<String>) -> Finding {
+        Finding { path: self.path.clone(), line, what: what.into() }
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<Token<'_>> {
+        let mut tokens = Vec::new();
+        for (index, line) in self.code.lines().enumerate() {
+            let mut rest = line.trim_start();
+            while let Some(first) = rest.chars().next() {
+                let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+                let len = if word > 0 {
+                    word
+                } else if rest.starts_with("::") {
+                    2
+                } else {
+                    first.len_utf8()
+                };
+                tokens.push(Token { text: &rest[..len], line: index + 1 });
+                rest = rest[len..].trim_start();
+            }
+        }
+        tokens
+    }
+
+    /// Is the whole file a test? In `src` those are the files `tests….rs` and what is in a folder `tests`.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.split('/').any(|part| part == "tests" || (part.starts_with("tests") && part.ends_with(".rs")))
+    }
+
+    /// For each line, index 0 unused: does it belong to an item under `#[cfg(test)]`, or to a test file?
+    pub(crate) fn test_lines(&self) -> Vec<bool> {
+        let mut marked = vec![self.is_test(); self.text.lines().count() + 1];
+        let tokens = self.tokens();
+        let mut at = 0;
+        while at + 1 < tokens.len() {
+            if tokens[at].text != "#" || tokens[at + 1].text != "[" {
+                at += 1;
+                continue;
+            }
+            let close = matching(&tokens, at + 1);
+            let words: Vec<&str> = tokens[at + 1..close].iter().map(|token| token.text).collect();
+            let asks_for_test = words.get(1) == Some(&"cfg")
+                && words.contains(&"test")
+                && !words.windows(3).any(|window| window == ["not", "(", "test"]);
+            if asks_for_test {
+                let end = item_end(&tokens, close + 1);
+                marked[tokens[at].line..=tokens[end].line].fill(true);
+            }
+            at = close + 1;
+        }
+        marked
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The index of the bracket that closes the one at `open` (or the last token, in a file that is cut short).
+pub(crate) fn matching(tokens: &[Token<'_>], open: usize) -> usize {
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.text {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return index;
+        }
+    }
+    tokens.len() - 1
+}
+
+/// The index of the last token of the item that begins at `at`: its `;`, or the brace that closes its body.
+pub(crate) fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
+    while at < tokens.len() {
+        match tokens[at].text {
+            ";" => return at,
+            "{" => return matching(tokens, at),
+            "(" | "[" => at = matching(tokens, at) + 1,
+            _ => at += 1,
+        }
+    }
+    tokens.len() - 1
+}
+
+fn without_comments_and_literals(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut code = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = blank_until(bytes, at);
+        if end == at {
+            code.push(bytes[at]);
+            at += 1;
+        } else {
+            code.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+            at = end;
+        }
+    }
+    String::from_utf8(code).expect("whole comments and literals are blanked, so no character is cut")
+}
+
+/// Where the comment or literal ends that begins at `at`; `at` when none does.
+fn blank_until(bytes: &[u8], at: usize) -> usize {
+    let rest = &bytes[at..];
+    let find = |needle: &[u8]| rest.windows(needle.len()).position(|window| window == needle);
+    match rest {
+        [b'/', b'/', ..] => at + find(b"\n").unwrap_or(rest.len()),
+        [b'/', b'*', ..] => block_comment_end(bytes, at),
+        [b'"', ..] => string_end(bytes, at + 1),
+        [b'r', b'"' | b'#', ..] if !is_inside_word(bytes, at) => {
+            let hashes = rest[1..].iter().take_while(|byte| **byte == b'#').count();
+            if rest.get(1 + hashes) != Some(&b'"') {
+                return at; // a raw identifier
+            }
+            let close = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
+            let from = 2 + hashes;
+            let len = rest[from..].windows(close.len()).position(|window| window == close);
+            at + len.map_or(rest.len(), |len| from + len + close.len())
+        }
+        [b'\'', b'\\', _, ..] => (at + 3..bytes.len()).find(|i| bytes[*i] == b'\'').map_or(bytes.len(), |i| i + 1),
+        [b'\'', tail @ ..] => {
+            // A character, which may have several bytes; a quote that is not closed after one begins a lifetime.
+            let one = 1 + tail.iter().skip(1).take_while(|byte| **byte & 0xC0 == 0x80).count();
+            if tail.get(one) == Some(&b'\'') { at + 1 + one + 1 } else { at }
+        }
+        _ => at,
+    }
+}
+
+/// Does the `r` at `at` end a longer word, so that it opens no raw string? (`br` and `cr` open one.)
+fn is_inside_word(bytes: &[u8], at: usize) -> bool {
+    let word_at = |i: usize| bytes.get(i).is_some_and(|byte| is_word(*byte as char));
+    let before = at.wrapping_sub(1);
+    word_at(before) && (!matches!(bytes[before], b'b' | b'c') || word_at(before.wrapping_sub(1)))
+}
+
+fn block_comment_end(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0;
+    while at < bytes.len() {
+        match &bytes[at..] {
+            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    bytes.len()
+}
+
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All text files of the repository; build output and git's own files are none of it.
+pub(crate) fn text_files() -> Vec<Source> {
+    let mut sources = Vec::new();
+    walk(&root(), &mut |path| {
+        if let Ok(text) = fs::read_to_string(path) {
+            let relative = path.strip_prefix(root()).expect("the walk starts there");
+            sources.push(Source::new(&relative.to_string_lossy().replace('\\', "/"), &text));
+        }
+    });
+    sources
+}
+
+/// The Rust files under `src`.
+pub(crate) fn crate_files() -> Vec<Source> {
+    let sources = text_files().into_iter().filter(|file| file.path.starts_with("src/") && file.path.ends_with(".rs"));
+    let sources: Vec<Source> = sources.collect();
+    assert!(sources.iter().any(|file| file.path == "src/lib.rs"), "looked in the wrong place");
+    sources
+}
+
+fn walk(dir: &Path, visit: &mut impl FnMut(&Path)) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_symlink() || name == ".git" || name.starts_with("target") {
+            continue;
+        }
+        if path.is_dir() { walk(&path, visit) } else { visit(&path) }
+    }
+}
+
+#[test]
+fn comments_and_literals_are_no_code() {
+    let text = concat!(
+        "a /* b /* c */ d */ e // f\n",
+        "\"g \\\" h\" i r#\"j \" k\"# l b\"m\" br\"n\" r#type\n",
+        "'o' '\\'' 'p fn q<'r>() '\u{e9}' s\n",
+    );
+    let source = Source::new("src/x.rs", text);
+    let words: Vec<&str> = source.tokens().iter().map(|t| t.text).filter(|t| t.chars().all(is_word)).collect();
+    assert_eq!(words, ["a", "e", "i", "l", "b", "b", "r", "type", "p", "fn", "q", "r", "s"]);
+    assert_eq!(source.code.lines().count(), 3);
+}
+
+#[test]
+fn the_lines_of_tests_are_known() {
+    let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n#[cfg(not(test))]\nfn c() {}\n";
+    let marked = Source::new("src/x/y.rs", text).test_lines();
+    assert_eq!(marked, [false, false, true, true, true, true, false, false]);
+    assert!(Source::new("src/x/tests.rs", "fn a() {}").test_lines()[1]);
+    assert!(!Source::new("src/x/test.rs", "fn a() {}").test_lines()[1]);
+}

@@ -1,0 +1,190 @@
+//! Where dangerous code may be, and which comment it owes.
+
+use crate::source::{Finding, Source, crate_files, text_files};
+use crate::{assert_clean, lines};
+
+/// Where `unsafe` may be written in `src`: whole modules end in `/`. Tests are free.
+const MAY_BE_UNSAFE: &[&str] = &[
+    "src/base/list.rs",
+    "src/sys/",
+    "src/arch/",
+    "src/stack/",
+    "src/fiber/",
+    "src/task/",
+    "src/driver/wheel.rs",
+    "src/park/",
+    "src/sched/",
+];
+
+/// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.
+const SAFETY_REACH: usize = 6;
+const ORDERING_REACH: usize = 12;
+
+fn is_allowed(path: &str, list: &[&str]) -> bool {
+    list.iter().any(|entry| path == *entry || (entry.ends_with('/') && path.starts_with(entry)))
+}
+
+/// The tokens outside tests, as texts with their lines.
+fn words(source: &Source) -> Vec<(usize, &str)> {
+    let tests = source.test_lines();
+    source.tokens().iter().filter(|token| !tests[token.line]).map(|token| (token.line, token.text)).collect()
+}
+
+fn unsafe_outside(sources: &[Source], list: &[&str]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut used = vec![false; list.len()];
+    for source in sources {
+        let Some((line, _)) = words(source).into_iter().find(|(_, word)| *word == "unsafe") else { continue };
+        if !is_allowed(&source.path, list) {
+            findings.push(source.finding(line, "unsafe is not allowed in this file"));
+        }
+        list.iter().zip(&mut used).for_each(|(entry, used)| *used |= is_allowed(&source.path, &[entry]));
+    }
+    for (entry, _) in list.iter().zip(used).filter(|(_, used)| !used) {
+        let what = "may be unsafe and is not: strike it from the list".to_owned();
+        findings.push(Finding { path: (*entry).to_owned(), line: 0, what });
+    }
+    findings
+}
+
+/// Is `mark` in a comment on line `line` or at most `reach` lines above?
+fn is_marked(source: &Source, line: usize, reach: usize, mark: &str) -> bool {
+    let above = source.text.lines().zip(source.code.lines()).take(line).skip(line.saturating_sub(reach + 1));
+    above.into_iter().any(|(text, code)| text.contains(mark) && !code.contains(mark))
+}
+
+fn unsafe_without_reason(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources {
+        for pair in source.tokens().windows(2) {
+            let owes = pair[0].text == "unsafe" && matches!(pair[1].text, "{" | "impl");
+            if owes && !is_marked(source, pair[0].line, SAFETY_REACH, "SAFETY") {
+                findings.push(source.finding(pair[0].line, "no SAFETY comment above"));
+            }
+        }
+    }
+    findings
+}
+
+fn ordering_without_reason(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let words = words(source);
+        for triple in words.windows(3).filter(|triple| triple[0].1 == "Ordering" && triple[1].1 == "::") {
+            let (line, ordering) = triple[2];
+            match ordering {
+                "Acquire" | "Release" | "AcqRel" | "SeqCst" if is_marked(source, line, ORDERING_REACH, "ORDERING:") => {
+                }
+                "Acquire" | "Release" | "AcqRel" | "SeqCst" => {
+                    findings.push(source.finding(line, format!("no ORDERING comment above {ordering}")));
+                }
+                "{" | "*" => findings.push(source.finding(line, "orderings are written with their type")),
+                _ => {}
+            }
+        }
+    }
+    findings
+}
+
+/// The crate `libc` outside `sys`.
+fn libc_outside(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with("src/sys/")) {
+        let lines = words(source).into_iter().filter(|(_, word)| *word == "libc");
+        findings.extend(lines.map(|(line, _)| source.finding(line, "libc is for src/sys")));
+    }
+    findings
+}
+
+/// Inline assembly outside `arch`.
+fn assembly_outside(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with("src/arch/")) {
+        for pair in words(source).windows(2) {
+            if matches!(pair[0].1, "asm" | "global_asm" | "naked_asm") && pair[1].1 == "!" {
+                findings.push(source.finding(pair[0].0, "assembly is for src/arch"));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn unsafe_is_only_where_it_must_be() {
+    assert_clean(&unsafe_outside(&crate_files(), MAY_BE_UNSAFE));
+}
+
+#[test]
+fn every_unsafe_block_and_impl_has_its_reason() {
+    let rust = text_files().into_iter().filter(|source| source.path.ends_with(".rs"));
+    assert_clean(&unsafe_without_reason(&rust.collect::<Vec<_>>()));
+}
+
+#[test]
+fn every_ordering_has_its_reason() {
+    assert_clean(&ordering_without_reason(&crate_files()));
+}
+
+#[test]
+fn libc_is_only_in_sys() {
+    assert_clean(&libc_outside(&crate_files()));
+}
+
+#[test]
+fn assembly_is_only_in_arch() {
+    assert_clean(&assembly_outside(&crate_files()));
+}
+
+#[test]
+fn unsafe_in_a_wrong_place_is_found() {
+    let list = &["src/sys/", "src/base/list.rs"];
+    let good = [
+        Source::new("src/sys/mem.rs", "unsafe { f() }"),
+        Source::new("src/base/list.rs", "unsafe { f() }"),
+        Source::new(
+            "src/rt/mod.rs",
+            "#![forbid(unsafe_code)] // no unsafe here\n#[cfg(test)]\nmod tests { unsafe fn g() {} }",
+        ),
+        Source::new("src/rt/tests.rs", "unsafe { f() }"),
+    ];
+    assert_clean(&unsafe_outside(&good, list));
+    let bad =
+        [Source::new("src/base/abort.rs", "\nunsafe impl Send for X {}"), Source::new("src/sys/x.rs", "unsafe {}")];
+    let found = unsafe_outside(&bad, list);
+    assert_eq!(lines(&found), [2, 0]);
+    assert_eq!((found[0].path.as_str(), found[1].path.as_str()), ("src/base/abort.rs", "src/base/list.rs"));
+}
+
+#[test]
+fn unsafe_without_a_reason_is_found() {
+    let good = "// SAFETY: x\nunsafe { f() }\n/// # Safety\nunsafe fn f() {}\nlet x = unsafe { g() }; // SAFETY: y\n";
+    assert_clean(&unsafe_without_reason(&[Source::new("src/sys/x.rs", good)]));
+    let bad = "// SAFETY: too far\n\n\n\n\n\n\nunsafe { f() }\n";
+    assert_eq!(lines(&unsafe_without_reason(&[Source::new("src/sys/x.rs", bad)])), [8]);
+    assert_eq!(lines(&unsafe_without_reason(&[Source::new("tests/x.rs", "unsafe\n{ f() }")])), [1]);
+}
+
+#[test]
+fn an_ordering_without_a_reason_is_found() {
+    let good = "x.load(Ordering::Relaxed);\n// ORDERING: pairs with y\nx.load(Ordering::Acquire);\na.cmp(b) == Ordering::Less\n";
+    assert_clean(&ordering_without_reason(&[Source::new("src/park/x.rs", good)]));
+    for bad in [
+        "x.store(1, Ordering::Release)",
+        "fence(atomic::Ordering::SeqCst)",
+        "use Ordering::*;",
+        "use Ordering::{AcqRel};",
+    ] {
+        assert_eq!(lines(&ordering_without_reason(&[Source::new("src/park/x.rs", bad)])), [1], "{bad}");
+    }
+    assert_clean(&ordering_without_reason(&[Source::new("src/park/tests.rs", "x.store(1, Ordering::Release)")]));
+}
+
+#[test]
+fn libc_and_assembly_in_a_wrong_place_are_found() {
+    let text = "use libc::c_int;\n// libc::mmap\nlet x = libc::getpid();\n#[cfg(test)]\nmod tests { use libc::x; }\n";
+    assert_eq!(lines(&libc_outside(&[Source::new("src/stack/x.rs", text)])), [1, 3]);
+    assert_clean(&libc_outside(&[Source::new("src/sys/x.rs", text)]));
+    let text = "core::arch::asm!(\"nop\");\n\nglobal_asm!(\"nop\");\nfn asm() {}\n";
+    assert_eq!(lines(&assembly_outside(&[Source::new("src/fiber/x.rs", text)])), [1, 3]);
+    assert_clean(&assembly_outside(&[Source::new("src/arch/x.rs", text)]));
+}
