@@ -1,1 +1,147 @@
-//! stub
+//! Floor 1: the context switch, in assembly. All of the crate's assembly is here and in `asm/`.
+//!
+//! The files in `asm/` hold the two routines and explain them; this module brings them in under names of its own, and
+//! each architecture's file has the shim that jumps to them. What a fiber is, is the business of `fiber`.
+//!
+//! # Invariants
+//!
+//! 1. A [`Context`] that is continued was filled by a switch away from it, or by [`Context::fresh`], and has not been
+//!    continued since: a saved context is good for one use.
+//! 2. It is continued on the OS thread that filled it: the code behind it may hold addresses of thread-locals.
+//! 3. Its stack is not touched, unmapped or reused while it is suspended.
+
+use std::mem::offset_of;
+use std::ptr::NonNull;
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64 as imp;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as imp;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use imp::switch;
+
+/// What one side of a switch leaves behind. The assembly reads and writes it by offset.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Context {
+    /// The stack pointer.
+    sp: *mut u8,
+    /// Where the side goes on.
+    pc: *const u8,
+    /// The frame pointer: rbp, x29.
+    fp: *mut u8,
+    /// The register that the compiler keeps for itself and so cannot be declared clobbered: rbx, x19.
+    base: *mut u8,
+}
+
+/// What the entry routine finds at the stack pointer of a fresh context.
+#[derive(Debug)]
+#[repr(C, align(16))]
+struct EntryFrame {
+    function: Function,
+    arg: *mut (),
+}
+
+/// What runs first on a fresh stack. Its result is the last word that the other side gets.
+pub(crate) type Function = unsafe extern "C" fn(arg: *mut ()) -> usize;
+
+// The offsets that asm/*.s draws and uses.
+const _: () = assert!(offset_of!(Context, sp) == 0);
+const _: () = assert!(offset_of!(Context, pc) == 8);
+const _: () = assert!(offset_of!(Context, fp) == 16);
+const _: () = assert!(offset_of!(Context, base) == 24);
+const _: () = assert!(size_of::<Context>() == 32);
+const _: () = assert!(offset_of!(EntryFrame, function) == 0);
+const _: () = assert!(offset_of!(EntryFrame, arg) == 8);
+// The stack pointer of a fresh context keeps the alignment of the frame's address.
+const _: () = assert!(align_of::<EntryFrame>() == 16 && size_of::<EntryFrame>() == 16);
+
+impl Context {
+    /// A context to be filled by a switch away from it.
+    pub(crate) const fn empty() -> Context {
+        Context { sp: std::ptr::null_mut(), pc: std::ptr::null(), fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
+    }
+
+    /// A context that, once continued, calls `function(arg)` on the stack that ends below `top`, and then switches for
+    /// good to the side that continued it first.
+    ///
+    /// # Safety
+    ///
+    /// * `top` is a multiple of 16, and the stack below it is writable, unused, and guarded at its low end.
+    /// * `function` may be called with `arg` when the context is first continued.
+    #[inline(always)]
+    pub(crate) unsafe fn fresh(top: NonNull<u8>, function: Function, arg: *mut ()) -> Context {
+        debug_assert!(top.addr().get().is_multiple_of(align_of::<EntryFrame>()));
+        // SAFETY: the caller owns the memory below `top`; the frame is at its very end, aligned as `top` is.
+        let frame = unsafe {
+            let frame = top.cast::<EntryFrame>().sub(1);
+            frame.write(EntryFrame { function, arg });
+            frame
+        };
+        Context { sp: frame.as_ptr().cast(), pc: imp::entry(), fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
+    }
+}
+
+/// The name of a routine in the object file. It carries the crate's version: two versions of the crate may be linked
+/// into one program.
+macro_rules! symbol {
+    ($name:literal) => {
+        concat!(
+            "green_",
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            "_",
+            env!("CARGO_PKG_VERSION_MINOR"),
+            "_",
+            env!("CARGO_PKG_VERSION_PATCH"),
+            "_",
+            $name
+        )
+    };
+}
+use symbol;
+
+/// Assembles one file of `asm/` with the macros that it is written in.
+///
+/// * `FUNCTION name` and `END name` open and close a routine. It is hidden: only this crate's code, wherever it is
+///   inlined to in the same program or library, refers to it.
+/// * `REFER instruction, name` is an instruction with a routine as its operand.
+///
+/// The object formats differ in how a symbol is spelled and declared. The macros are purged at the end, because with
+/// link-time optimisation the assembly of all crates of a program is read as one file. `raw`: the files are not format
+/// strings.
+macro_rules! assemble {
+    ($file:literal) => {
+        #[cfg(not(target_vendor = "apple"))]
+        std::arch::global_asm!(
+            concat!(".macro FUNCTION name\n", ".globl ", symbol!("\\name"), "\n", ".hidden ", symbol!("\\name"), "\n"),
+            concat!(".type ", symbol!("\\name"), ", %function\n", ".text\n", ".p2align 6\n"),
+            concat!(symbol!("\\name"), ":\n", ".cfi_startproc\n", ".endm\n"),
+            concat!(".macro END name\n", ".cfi_endproc\n"),
+            concat!(".size ", symbol!("\\name"), ", . - ", symbol!("\\name"), "\n", ".endm\n"),
+            concat!(".macro REFER instruction, name\n", "\\instruction ", symbol!("\\name"), "\n", ".endm\n"),
+            include_str!($file),
+            ".purgem FUNCTION\n.purgem END\n.purgem REFER\n",
+            options(raw)
+        );
+        #[cfg(target_vendor = "apple")]
+        std::arch::global_asm!(
+            concat!(".macro FUNCTION name\n", ".globl _", symbol!("\\name"), "\n"),
+            concat!(".private_extern _", symbol!("\\name"), "\n", ".text\n", ".p2align 6\n"),
+            concat!("_", symbol!("\\name"), ":\n", ".cfi_startproc\n", ".endm\n"),
+            concat!(".macro END name\n", ".cfi_endproc\n", ".endm\n"),
+            concat!(".macro REFER instruction, name\n", "\\instruction _", symbol!("\\name"), "\n", ".endm\n"),
+            include_str!($file),
+            ".purgem FUNCTION\n.purgem END\n.purgem REFER\n",
+            options(raw)
+        );
+    };
+}
+use assemble;

@@ -1,1 +1,45 @@
-//! Floor 3 (stub)
+//! Floor 3: fibers. A fiber is an entry function on a stack of its own, which can stop in the middle and go on later.
+//!
+//! It knows no scheduler. Two sides take turns: the *hub*, ordinary code of an OS thread, resumes the fiber; the fiber
+//! suspends back to the hub. Nothing else moves control between them.
+//!
+//! # Contract, the same for every backend
+//!
+//! 1. `Fiber::new` runs nothing. The first `resume` calls the entry on the fiber's stack.
+//! 2. All resumes of a fiber come from one OS thread, one at a time. That thread may run other fibers in between, and a
+//!    fiber may be the hub of further fibers.
+//! 3. A word travels with each resume and is what `suspend` returns. The word of the first resume is not delivered.
+//! 4. When the entry returns, that resume returns [`Status::Finished`], and the fiber is never resumed again. An entry
+//!    that unwinds ends the process: who wants to survive a panic catches it inside.
+//! 5. A fiber has no `Drop`. One that is dropped before its end leaks its stack and all that lives on it, because other
+//!    code may hold references into it. To end it early, resume it with a word that makes the code above `suspend`
+//!    unwind: forced unwinding is the business of higher floors.
+//! 6. The floating-point environment is not switched; asm/*.s says why.
+//!
+//! # Backends
+//!
+//! | file            | how                                        | when                               |
+//! | --------------- | ------------------------------------------ | ---------------------------------- |
+//! | `asm.rs`        | our own switch; inlines down to one jump   | x86_64, aarch64                    |
+
+#[cfg(green_backend = "asm")]
+mod asm;
+
+#[cfg(green_backend = "asm")]
+pub(crate) use asm::Fiber;
+
+/// The code of a fiber. Runs on the fiber's stack; if it unwinds, the process aborts.
+pub(crate) type Entry = unsafe fn(arg: *mut ());
+
+/// How a resume ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Status {
+    /// The fiber suspended; it can be resumed again.
+    Suspended,
+    /// The entry returned; the stack can be taken back.
+    Finished,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! The shim for `asm/aarch64.s`.
+
+use super::{Context, assemble, symbol};
+
+assemble!("../../asm/aarch64.s");
+
+unsafe extern "C" {
+    #[link_name = symbol!("switch")]
+    fn switch_routine();
+    #[link_name = symbol!("entry")]
+    fn entry_routine();
+}
+
+/// The first pc of a fresh context.
+#[inline(always)]
+pub(super) fn entry() -> *const u8 {
+    entry_routine as *const u8
+}
+
+/// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
+///
+/// # Safety
+///
+/// * `from` is writable until it is continued; `to` is readable, and the module's invariants 1 to 3 hold for it.
+/// * Both may be any address: the routine makes no Rust reference of them.
+#[inline(always)]
+pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: usize) -> usize {
+    // SAFETY: the routine changes what is declared here, and sp, x29 and x19, which it brings back from `from`. Without
+    // `nostack` the compiler keeps nothing below sp. The caller vouches for `from` and `to`.
+    unsafe {
+        std::arch::asm!(
+            "adr x9, 2f",
+            "b {routine}",
+            "2:",
+            "hint #36",
+            routine = sym switch_routine,
+            inlateout("x0") from => _,
+            inlateout("x1") to => _,
+            inlateout("x2") word,
+            lateout("x20") _,
+            lateout("x21") _,
+            lateout("x22") _,
+            lateout("x23") _,
+            lateout("x24") _,
+            lateout("x25") _,
+            lateout("x26") _,
+            lateout("x27") _,
+            lateout("x28") _,
+            lateout("v8") _,
+            lateout("v9") _,
+            lateout("v10") _,
+            lateout("v11") _,
+            lateout("v12") _,
+            lateout("v13") _,
+            lateout("v14") _,
+            lateout("v15") _,
+            clobber_abi("C"),
+        );
+    }
+    word
+}

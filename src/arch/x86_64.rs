@@ -1,0 +1,48 @@
+//! The shim for `asm/x86_64.s`.
+
+use super::{Context, assemble, symbol};
+
+assemble!("../../asm/x86_64.s");
+
+unsafe extern "C" {
+    #[link_name = symbol!("switch")]
+    fn switch_routine();
+    #[link_name = symbol!("entry")]
+    fn entry_routine();
+}
+
+/// The first pc of a fresh context.
+#[inline(always)]
+pub(super) fn entry() -> *const u8 {
+    entry_routine as *const u8
+}
+
+/// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
+///
+/// # Safety
+///
+/// * `from` is writable until it is continued; `to` is readable, and the module's invariants 1 to 3 hold for it.
+/// * Both may be any address: the routine makes no Rust reference of them.
+#[inline(always)]
+pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: usize) -> usize {
+    // SAFETY: the routine changes what is declared here, and rsp, rbp and rbx, which it brings back from `from`. Without
+    // `nostack` the compiler keeps nothing below rsp. The caller vouches for `from` and `to`.
+    unsafe {
+        std::arch::asm!(
+            "lea rcx, [rip + 2f]",
+            "jmp {routine}",
+            "2:",
+            "endbr64",
+            routine = sym switch_routine,
+            inlateout("rdi") from => _,
+            inlateout("rsi") to => _,
+            inlateout("rdx") word,
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+    word
+}

@@ -1,0 +1,123 @@
+//! The backend on our own assembly.
+//!
+//! ```text
+//!      top of the stack (coloured, 64-aligned)
+//!      +-----------------------------+
+//!      | stack, entry, arg           |
+//!      +-----------------------------+
+//!      | contexts of hub and fiber   |  one cache line: all that a switch touches
+//!      +-----------------------------+ <- Fiber
+//!      | the fiber's frames          |
+//!      |            v                |
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. `Fiber` points to its [`Block`], which is initialised and stays where it is until [`Fiber::into_stack`].
+//! 2. While the fiber runs, `hub` is a suspended context and `fiber` is stale; while it does not run, the reverse. A
+//!    fresh context counts as suspended. After the end, `fiber` leads to a trap.
+//! 3. The contexts are reached by raw pointers only, because the switch writes them behind the compiler's back.
+
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+use super::{Entry, Status};
+use crate::arch::{self, Context};
+use crate::stack::Stack;
+
+/// A closure on a stack. See the contract in the parent module.
+#[derive(Debug)]
+pub(crate) struct Fiber(NonNull<Block>);
+
+/// The control block, at the top of the fiber's own stack.
+#[repr(C, align(64))]
+struct Block {
+    hub: Context,
+    fiber: Context,
+    stack: Stack,
+    entry: Entry,
+    arg: *mut (),
+}
+
+// A switch touches one line.
+const _: () = assert!(offset_of!(Block, stack) == 64 && align_of::<Block>() == 64);
+
+/// The word that `suspend` hands to the hub.
+const SUSPENDED: usize = 0;
+/// The word that the end of the entry hands to the hub.
+const FINISHED: usize = 1;
+
+impl Fiber {
+    /// A fiber that will run `entry(arg)` on `stack`. Nothing runs yet.
+    ///
+    /// # Safety
+    ///
+    /// `entry` may be called with `arg` on the OS thread of the first resume, whenever that comes.
+    #[inline(always)]
+    pub(crate) unsafe fn new(stack: Stack, entry: Entry, arg: *mut ()) -> Fiber {
+        // SAFETY: `stack` is owned, so the memory below its top is writable and unused; its top is a multiple of 64, the
+        // block's alignment, and so is the block's size; a stack is far bigger than a block and an entry frame.
+        // `main` may be called with the block, because invariant 1 holds from here on.
+        unsafe {
+            let block = stack.top().cast::<Block>().sub(1);
+            let fiber = Context::fresh(block.cast(), main, block.as_ptr().cast());
+            block.write(Block { hub: Context::empty(), fiber, stack, entry, arg });
+            Fiber(block)
+        }
+    }
+
+    /// Runs the fiber until it suspends or ends. `word` is what its `suspend` returns; the first is not delivered.
+    ///
+    /// # Safety
+    ///
+    /// The fiber is not running and not finished, and this is the OS thread of its first resume.
+    #[inline(always)]
+    pub(crate) unsafe fn resume(&self, word: usize) -> Status {
+        let block = self.0.as_ptr();
+        // SAFETY: the block is live (invariant 1), its `fiber` is suspended (2; the caller says that it is neither
+        // running nor finished) and on its own thread (the caller); the stack is the fiber's alone.
+        let word = unsafe { arch::switch(&raw mut (*block).hub, &raw const (*block).fiber, word) };
+        if word == SUSPENDED { Status::Suspended } else { Status::Finished }
+    }
+
+    /// Goes back to the hub; returns the word of the next resume.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs on this fiber's stack.
+    #[inline(always)]
+    pub(crate) unsafe fn suspend(&self) -> usize {
+        let block = self.0.as_ptr();
+        // SAFETY: the block is live (invariant 1); the fiber runs (the caller), so `hub` is suspended (2), by the same
+        // thread; the hub's stack is untouched since.
+        unsafe { arch::switch(&raw mut (*block).fiber, &raw const (*block).hub, SUSPENDED) }
+    }
+
+    /// The stack, to be used again.
+    ///
+    /// # Safety
+    ///
+    /// The fiber is finished or was never resumed.
+    #[inline(always)]
+    pub(crate) unsafe fn into_stack(self) -> Stack {
+        // SAFETY: the block is live (invariant 1) and `self` goes, so its stack is moved out once. No frame is left on
+        // it (the caller).
+        unsafe { ptr::read(&raw const (*self.0.as_ptr()).stack) }
+    }
+
+    /// The stack that the fiber runs on.
+    #[inline]
+    pub(crate) fn stack(&self) -> &Stack {
+        // SAFETY: the block is live (invariant 1), and `stack` is written only before there is a `Fiber`.
+        unsafe { &*(&raw const (*self.0.as_ptr()).stack) }
+    }
+}
+
+/// First on the fiber's stack. `extern "C"`: a panic that reaches it ends the process instead of leaving the stack.
+unsafe extern "C" fn main(block: *mut ()) -> usize {
+    let block = block.cast::<Block>().cast_const();
+    // SAFETY: `new` passed the block, initialised (invariant 1); these fields are never written again. The maker of the
+    // fiber said that `entry` may be called with `arg`.
+    unsafe { ((*block).entry)((*block).arg) };
+    FINISHED
+}
