@@ -1,6 +1,6 @@
 //! Stackful green threads with std's own names.
 
-#[cfg(any(green_backend = "asm", test))]
+#[cfg(green_backend = "asm")]
 mod arch;
 mod base;
 mod driver;
