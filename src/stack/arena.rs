@@ -249,3 +249,9 @@ pub(super) fn guard_at(address: usize) -> Option<StackSize> {
     }
     None
 }
+
+/// How many slots of `size` are promised or out.
+#[cfg(test)]
+pub(super) fn claimed(size: StackSize) -> usize {
+    arena(size).claimed
+}

@@ -1,7 +1,7 @@
 //! The limits that a program runs into when it maps memory, and which of them it was.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 use crate::sys::mem;
 
@@ -10,9 +10,17 @@ pub(crate) fn max_map_count() -> Option<usize> {
     number_in("/proc/sys/vm/max_map_count")
 }
 
-/// How many mappings the process has now, where the system tells.
+/// How many mappings the process has now, where the system tells. Reads piece by piece: the whole file is megabytes
+/// just when there may be no memory for it.
 pub(crate) fn mappings_in_use() -> Option<usize> {
-    Some(fs::read("/proc/self/maps").ok()?.iter().filter(|byte| **byte == b'\n').count())
+    let mut maps = File::open("/proc/self/maps").ok()?;
+    let (mut lines, mut piece) = (0, [0; 4096]);
+    loop {
+        match maps.read(&mut piece).ok()? {
+            0 => return Some(lines),
+            len => lines += piece[..len].iter().filter(|byte| **byte == b'\n').count(),
+        }
+    }
 }
 
 /// Why the system refused to map `wanted` bytes, or to split a mapping (`wanted` is 0): an error of kind
@@ -67,4 +75,15 @@ fn rlimit(which: Limit) -> Option<u64> {
     // SAFETY: the call writes one `rlimit`.
     let known = unsafe { libc::getrlimit(which, &raw mut limit) } == 0;
     (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+}
+
+/// Lowers the limit on the address space to what is in use and `more` bytes. Says the limit, or `None` if the system
+/// does not keep it.
+#[cfg(test)]
+pub(crate) fn leave_address_space(more: u64) -> Option<u64> {
+    let limit = statm_field(0)? * mem::page_size() as u64 + more;
+    let new = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the call reads one `rlimit`.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const new) } == 0;
+    (set && rlimit(Limit::AddressSpace) == Some(limit)).then_some(limit)
 }

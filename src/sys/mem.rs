@@ -211,3 +211,28 @@ mod os {
         0
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::io;
+
+    use super::{NonNull, Pages, page_size};
+
+    /// Locks `pages` in memory, which makes the kernel refuse guards by advice there.
+    pub(crate) fn lock(pages: Pages) -> io::Result<()> {
+        // SAFETY: it changes no content.
+        match unsafe { libc::mlock(pages.base.as_ptr().cast(), pages.len) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Is the page that holds `byte` in memory?
+    pub(crate) fn is_resident(byte: NonNull<u8>) -> bool {
+        let mut state = 0_u8;
+        let page = byte.as_ptr().map_addr(|address| address & !(page_size() - 1));
+        // SAFETY: the call writes one byte for the one page.
+        let known = unsafe { libc::mincore(page.cast(), page_size(), (&raw mut state).cast()) } == 0;
+        known && state & 1 == 1
+    }
+}

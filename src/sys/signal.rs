@@ -209,3 +209,62 @@ fn least_len() -> usize {
     let told = 0;
     told.max(libc::MINSIGSTKSZ)
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{SIGNALS, current, ptr, set};
+
+    pub(crate) const SIGSEGV: i32 = libc::SIGSEGV;
+    pub(crate) const SIGABRT: i32 = libc::SIGABRT;
+
+    /// An action to find installed.
+    #[derive(Clone, Copy)]
+    pub(crate) enum Action {
+        Default,
+        Ignore,
+        /// The older form of a handler, with the signal only.
+        Plain(extern "C" fn(i32)),
+    }
+
+    pub(crate) fn set_action(action: Action, flags: i32) {
+        // SAFETY: zeros are a valid `sigaction`, and the handler is of the form without SA_SIGINFO.
+        unsafe {
+            let mut new: libc::sigaction = std::mem::zeroed();
+            new.sa_flags = flags;
+            new.sa_sigaction = match action {
+                Action::Default => libc::SIG_DFL,
+                Action::Ignore => libc::SIG_IGN,
+                Action::Plain(handler) => handler as *const () as usize,
+            };
+            for signal in SIGNALS {
+                libc::sigaction(signal, &raw const new, ptr::null_mut());
+            }
+        }
+    }
+
+    pub(crate) const ONCE_ONLY: i32 = libc::SA_RESETHAND;
+
+    /// Sends this thread a SIGSEGV that no fault is behind.
+    pub(crate) fn send_segv() {
+        // SAFETY: no requirements.
+        unsafe { libc::raise(libc::SIGSEGV) };
+    }
+
+    /// Ends the process at once, also from a signal handler.
+    pub(crate) fn exit(code: i32) -> ! {
+        // SAFETY: no requirements.
+        unsafe { libc::_exit(code) }
+    }
+
+    /// Takes away the signal stack that std gave this thread.
+    pub(crate) fn drop_alt_stack() {
+        if let Some(stack) = current() {
+            // SAFETY: with SS_DISABLE the pointer is not read.
+            let _ = unsafe { set(ptr::null_mut(), stack.ss_size, libc::SS_DISABLE) };
+        }
+    }
+
+    pub(crate) fn has_alt_stack() -> bool {
+        current().is_some()
+    }
+}
