@@ -106,6 +106,7 @@ fn time_that_goes_backwards_is_ignored() {
     assert_eq!(turn(&wheel, 0), []);
     insert(&wheel, &timers[0], SECOND + 5 * TICK);
     assert_eq!(turn(&wheel, 3), []);
+    assert_eq!(turn(&wheel, SECOND + 4 * TICK), []);
     assert_eq!(turn(&wheel, SECOND + 6 * TICK), [0]);
 }
 
