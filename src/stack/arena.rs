@@ -89,8 +89,8 @@ pub(super) fn take(size: StackSize, out: &mut [Slot]) {
     let mut late = out.len();
     {
         let mut arena = arena(size);
-        for index in 0..out.len() {
-            out[index] = match arena.ready.pop() {
+        for (index, place) in out.iter_mut().enumerate() {
+            *place = match arena.ready.pop() {
                 Some(slot) => slot,
                 None => {
                     late = late.min(index);

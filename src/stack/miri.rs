@@ -48,7 +48,7 @@ pub(crate) fn reserve(_size: StackSize) -> io::Result<()> {
 pub(crate) fn unreserve(_size: StackSize) {}
 
 /// No guards.
-pub(super) mod guard {
+pub(crate) mod guard {
     use crate::stack::StackSize;
 
     pub(crate) fn len(_size: StackSize) -> usize {

@@ -38,8 +38,8 @@ fn address_space_limit(wanted: usize) -> Option<String> {
     for (name, limit, field) in [("RLIMIT_AS", rlimit(Limit::AddressSpace), 0), ("RLIMIT_DATA", rlimit(Limit::Data), 5)]
     {
         let Some(limit) = limit else { continue };
-        let in_use = statm_field(field).map_or(limit, |pages| pages.saturating_mul(mem::page_size() as u64));
-        if wanted > 0 && in_use.saturating_add(wanted as u64) > limit {
+        let in_use = statm_field(field).map_or(limit, |pages| pages.saturating_mul(mem::page_size()) as libc::rlim_t);
+        if wanted > 0 && in_use.saturating_add(wanted as libc::rlim_t) > limit {
             return Some(format!("{name} is {limit} bytes"));
         }
     }
@@ -52,7 +52,7 @@ fn mapping_limit() -> Option<String> {
     (used + used / 32 >= max).then(|| format!("vm.max_map_count is {max} and {used} mappings are in use"))
 }
 
-fn statm_field(index: usize) -> Option<u64> {
+fn statm_field(index: usize) -> Option<usize> {
     fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(index)?.parse().ok()
 }
 
@@ -66,7 +66,7 @@ enum Limit {
 }
 
 /// The soft limit in bytes, or `None` if there is none.
-fn rlimit(which: Limit) -> Option<u64> {
+fn rlimit(which: Limit) -> Option<libc::rlim_t> {
     let which = match which {
         Limit::AddressSpace => libc::RLIMIT_AS,
         Limit::Data => libc::RLIMIT_DATA,
@@ -74,15 +74,15 @@ fn rlimit(which: Limit) -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes one `rlimit`.
     let known = unsafe { libc::getrlimit(which, &raw mut limit) } == 0;
-    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
 /// Lowers the limit on the address space to what is in use and `more` bytes. Says the limit, or `None` if the system
 /// does not keep it.
 #[cfg(test)]
-pub(crate) fn leave_address_space(more: u64) -> Option<u64> {
-    let limit = statm_field(0)? * mem::page_size() as u64 + more;
-    let new = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+pub(crate) fn leave_address_space(more: usize) -> Option<libc::rlim_t> {
+    let limit = (statm_field(0)? * mem::page_size() + more) as libc::rlim_t;
+    let new = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the call reads one `rlimit`.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const new) } == 0;
     (set && rlimit(Limit::AddressSpace) == Some(limit)).then_some(limit)

@@ -56,7 +56,7 @@ fn a_promise_to_a_plain_thread_can_be_kept_or_taken_back() {
 }
 
 #[test]
-fn promises_cost_no_memory() {
+fn a_hundred_thousand_promises_need_only_address_space() {
     let own = size(1024 * KIB);
     let mut cache = Cache::new();
     if guard::kind().expect("a valid GREEN_GUARD") != Kind::Advice {
