@@ -103,9 +103,8 @@ fn timers_of_one_tick_fire_in_the_order_of_insertion_on_whatever_level_they_bega
 #[test]
 fn time_that_goes_backwards_is_ignored() {
     let (wheel, timers) = (Wheel::new(SECOND), timers(1));
-    assert_eq!(turn(&wheel, 0), []);
     insert(&wheel, &timers[0], SECOND + 5 * TICK);
-    assert_eq!(turn(&wheel, 3), []);
+    assert_eq!(turn(&wheel, 0), []);
     assert_eq!(turn(&wheel, SECOND + 4 * TICK), []);
     assert_eq!(turn(&wheel, SECOND + 6 * TICK), [0]);
 }
