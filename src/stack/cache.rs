@@ -6,8 +6,8 @@
 //! 2. Each stack in a shelf and each of its credits holds one claim in the arena. A promise is a credit that was
 //!    handed out. To acquire a stack from the shelf spends a promise and frees the stack's own claim, so the shelf's
 //!    credits go up by one; a stack that comes back brings its claim along.
-//! 3. A shelf's `free` is used from its end, the hottest. Its first `clean` stacks have no pages that are worth giving
-//!    back, the others may have; so a stack is never trimmed twice for one use.
+//! 3. A shelf's `free` is used from its end, the hottest. Its first `clean` stacks have not been used since they came
+//!    from the arena, so they have no pages to give back; the others may have. What is in the arena has none.
 
 use std::io;
 
@@ -36,12 +36,12 @@ fn batch(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, BATCH)
 }
 
-/// So many stacks keep their pages while the worker is idle.
+/// So many stacks stay, with their pages, while the worker is idle.
 fn keep_hot(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, 64)
 }
 
-/// So many stacks a shelf holds.
+/// So many stacks a shelf holds: a thousand connections that come and go fit in.
 fn capacity(size: StackSize) -> usize {
     size.how_many(256 << 20, 4, 1024)
 }
@@ -100,15 +100,12 @@ impl Cache {
         shelf.free.push(slot);
     }
 
-    /// Gives the pages of all but the hottest stacks back to the system. Called when the worker is idle.
+    /// Gives all but the hottest stacks to the other workers, and their pages to the system. Called when the worker is
+    /// idle.
     pub(crate) fn trim(&mut self) {
         for (class, shelf) in self.shelves.iter_mut().enumerate() {
             let size = StackSize::from_class(class);
-            let cold = shelf.free.len().saturating_sub(keep_hot(size));
-            if shelf.clean < cold {
-                arena::discard(size, &shelf.free[shelf.clean..cold]);
-                shelf.clean = cold;
-            }
+            shelf.spill(size, shelf.free.len().saturating_sub(keep_hot(size)));
         }
     }
 }
@@ -184,6 +181,9 @@ impl Shelf {
 
     /// Gives the `count` coldest stacks and their claims to the arena, without their pages.
     fn spill(&mut self, size: StackSize, count: usize) {
+        if count == 0 {
+            return;
+        }
         let clean = self.clean.min(count);
         arena::discard(size, &self.free[clean..count]);
         arena::give(size, &self.free[..count]);

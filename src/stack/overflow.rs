@@ -24,7 +24,7 @@ static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 /// Installs the handler, once for the process.
 pub(crate) fn install(describe: Describe) {
     let _ = DESCRIBE.set(describe);
-    // The handler compares with it, and should not have to ask for it.
+    // So that the handler finds it known.
     crate::sys::mem::page_size();
     signal::install(on_fault);
 }
@@ -49,7 +49,7 @@ fn on_fault(address: usize) {
 }
 
 fn report(size: StackSize) {
-    let mut message = Message { bytes: [0; 512], len: 0 };
+    let mut message = Message { bytes: [0; 1024], len: 0 };
     let mut known = false;
     if let Some(describe) = DESCRIBE.get() {
         describe(&mut |id, name| {
@@ -69,7 +69,7 @@ fn report(size: StackSize) {
 
 /// Text in a fixed space; what does not fit is cut off.
 struct Message {
-    bytes: [u8; 512],
+    bytes: [u8; 1024],
     len: usize,
 }
 

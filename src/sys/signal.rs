@@ -67,14 +67,20 @@ unsafe fn install_one(index: usize, signal: libc::c_int) {
 }
 
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // ORDERING: Acquire pairs with the Release in `install`.
-    let on_fault = ON_FAULT.load(Ordering::Acquire);
-    // SAFETY: `install` stored an `OnFault` before it installed this handler.
-    let on_fault = unsafe { transmute::<*mut (), OnFault>(on_fault) };
     // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO.
-    on_fault(unsafe { (*info).si_addr() }.addr());
+    let info_ref = unsafe { &*info };
+    // What a process sent has no address. Linux gives it a code of zero or less.
+    let sent = cfg!(target_os = "linux") && info_ref.si_code <= 0;
+    if !sent {
+        // ORDERING: Acquire pairs with the Release in `install`.
+        let on_fault = ON_FAULT.load(Ordering::Acquire);
+        // SAFETY: `install` stored an `OnFault` before it installed this handler.
+        let on_fault = unsafe { transmute::<*mut (), OnFault>(on_fault) };
+        // SAFETY: SIGSEGV and SIGBUS of the kernel's own carry an address.
+        on_fault(unsafe { info_ref.si_addr() }.addr());
+    }
     // SAFETY: the arguments are the kernel's own.
-    unsafe { chain(signal, info, context) };
+    unsafe { chain(signal, sent, info, context) };
 }
 
 /// Does what the kernel would have done had the old action been there.
@@ -82,12 +88,10 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 /// # Safety
 ///
 /// In the handler of `signal`, with its arguments.
-unsafe fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+unsafe fn chain(signal: libc::c_int, sent: bool, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(index) = SIGNALS.iter().position(|known| *known == signal) else { return };
     // SAFETY: invariant 1: written before this handler was installed.
     let old = unsafe { (*OLD.0.get())[index].assume_init_ref() };
-    // SAFETY: the kernel passes a valid siginfo. Linux numbers what a process sent zero or less.
-    let sent = cfg!(target_os = "linux") && unsafe { (*info).si_code } <= 0;
     match old.sa_sigaction {
         // A fault that is ignored ends the process all the same.
         libc::SIG_IGN if sent => {}

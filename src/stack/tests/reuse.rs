@@ -86,3 +86,20 @@ fn a_full_cache_passes_its_coldest_stacks_on() {
     let passed_on: Vec<_> = (0..100).map(|_| stack(&mut other, own).limit()).collect();
     assert!(passed_on.contains(&coldest));
 }
+
+#[test]
+fn an_idle_workers_cold_stacks_serve_the_others() {
+    let own = size(16384 * KIB);
+    let mut idle = Cache::new();
+    let stacks: Vec<_> = (0..10).map(|_| stack(&mut idle, own)).collect();
+    let limits: Vec<_> = stacks.iter().map(|stack| stack.limit()).collect();
+    for stack in stacks {
+        idle.release(stack);
+    }
+    idle.trim();
+    let mut busy = Cache::new();
+    // All but the hottest one, the hotter ones first.
+    for limit in limits[..9].iter().rev() {
+        assert_eq!(stack(&mut busy, own).limit(), *limit);
+    }
+}
