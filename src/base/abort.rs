@@ -1,4 +1,4 @@
-//! Ways to end the process where nothing else is sound.
+//! The end of the process, where nothing else is sound.
 
 use std::fmt;
 
@@ -8,16 +8,4 @@ use std::fmt;
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
     eprintln!("green: {message}");
     std::process::abort()
-}
-
-/// Aborts the process when it is dropped during a panic: held where a half-done step must not be left by unwinding.
-#[derive(Debug)]
-pub(crate) struct AbortOnUnwind(pub(crate) &'static str);
-
-impl Drop for AbortOnUnwind {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            fatal(format_args!("a panic escaped from {}", self.0));
-        }
-    }
 }

@@ -71,6 +71,12 @@ impl<T: Linked<K>, K> List<T, K> {
         NonNull::new(self.head.get().cast_mut())
     }
 
+    /// The node after `node`, which is linked in this list.
+    pub(crate) fn next_of(&self, node: NonNull<T>) -> Option<NonNull<T>> {
+        // SAFETY: linked nodes are valid by invariant 1.
+        NonNull::new(unsafe { node.as_ref() }.links().next.get().cast_mut())
+    }
+
     /// Links `node` at the end.
     ///
     /// # Safety

@@ -1,0 +1,191 @@
+//! Who am I? The one file that answers.
+//!
+//! Every worker has a [`Here`]: what runs on it now, its timer wheel, what is left of the running thread's budget. A
+//! thread-local of the worker's OS thread points to it; on any other OS thread that pointer is null, and the thread has
+//! a header of its own ([`os`](super::os)).
+//!
+//! A green thread that has started never changes its OS thread, so the address of that thread-local may be kept over a
+//! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
+//! cells again after it.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use crate::driver::wheel::Wheel;
+use crate::task::{Header, Task};
+
+/// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
+pub(crate) const BUDGET: u32 = 128;
+
+/// One worker, as the threads that run on it see it. Only its own OS thread touches it.
+#[derive(Debug)]
+pub(crate) struct Here {
+    /// The thread that runs; null: the worker's own loop.
+    current: Cell<*const Header>,
+    /// The running thread suspends because it yields, not because it waits.
+    yields: Cell<bool>,
+    budget: Cell<u32>,
+    /// Timers of the threads that wait here.
+    pub(crate) wheel: Wheel,
+}
+
+thread_local! {
+    static HERE: Cell<*const Here> = const { Cell::new(ptr::null()) };
+    /// Depth of `no_park` on this OS thread. Nothing switches inside it, so it need not be kept by green thread.
+    static NO_PARK: Cell<u32> = const { Cell::new(0) };
+    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Here {
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self {
+            current: Cell::new(ptr::null()),
+            yields: Cell::new(false),
+            budget: Cell::new(0),
+            wheel: Wheel::new(now_ns),
+        }
+    }
+
+    /// Makes `here` the worker of this OS thread; null: of none.
+    ///
+    /// # Safety
+    ///
+    /// `here` stays valid until it is replaced.
+    pub(crate) unsafe fn enter(here: *const Here) {
+        HERE.set(here);
+    }
+
+    /// The worker that this code runs on.
+    #[inline(always)]
+    pub(crate) fn get<'a>() -> Option<&'a Here> {
+        let here = HERE.get();
+        // SAFETY: null, or valid by the contract of `enter`; whoever runs on a worker ends before the worker does, so
+        // the reference does not outlive it in practice, and no caller keeps it longer than its own call.
+        unsafe { here.as_ref() }
+    }
+
+    /// The worker's loop is about to resume `thread`, which gets a fresh budget.
+    #[inline]
+    pub(crate) fn set_current(&self, thread: NonNull<Header>) {
+        self.current.set(thread.as_ptr());
+        self.budget.set(BUDGET);
+    }
+
+    /// The worker's loop runs again. True: the thread yielded and wants to run again.
+    #[inline]
+    pub(crate) fn take_current(&self) -> bool {
+        self.current.set(ptr::null());
+        self.yields.replace(false)
+    }
+
+    /// The green thread that runs here; `None` in the worker's loop.
+    #[inline(always)]
+    pub(crate) fn current<'a>(&self) -> Option<&'a Header> {
+        // SAFETY: a thread that runs holds a reference to its header; the result is used by that thread only.
+        unsafe { self.current.get().as_ref() }
+    }
+
+    /// The same, as a pointer to the whole task.
+    #[inline(always)]
+    pub(crate) fn current_ptr(&self) -> Option<NonNull<Header>> {
+        NonNull::new(self.current.get().cast_mut())
+    }
+
+    /// Is `thread` the green thread that runs here?
+    #[inline]
+    pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
+        Here::get().is_some_and(|here| here.current.get() == thread.as_ptr())
+    }
+
+    /// Spends one blocking call. False: the budget is used up.
+    #[inline(always)]
+    pub(crate) fn spend(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.wrapping_sub(1));
+        left != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_yields(&self) {
+        self.yields.set(true);
+    }
+}
+
+/// Calls `f` with the calling thread's header: a green thread's, or an OS thread's.
+#[inline(always)]
+pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
+    match Here::get().and_then(Here::current) {
+        Some(header) => f(header),
+        None => super::os::with(|task| f(task)),
+    }
+}
+
+/// A counted reference to the calling thread.
+pub(crate) fn current_task() -> Task {
+    match Here::get().and_then(Here::current_ptr) {
+        Some(thread) => {
+            // SAFETY: a thread that runs holds a reference; this adds the one that the `Task` takes over.
+            unsafe {
+                thread.as_ref().state.add_ref();
+                Task::from_raw(thread)
+            }
+        }
+        None => super::os::with(Task::clone),
+    }
+}
+
+/// The id of the green thread that runs here, and its name: for the overflow report. Reads nothing but cells.
+pub(crate) fn describe(report: &mut dyn FnMut(u64, Option<&str>)) {
+    if let Some(header) = Here::get().and_then(Here::current) {
+        report(header.id, header.name());
+    }
+}
+
+/// Runs `f`; any attempt to park inside it panics.
+///
+/// A green thread that waits lets others run on the same OS thread. Code that must not be interleaved so (it holds a
+/// guard that has set a thread-local, or it runs inside a lazy `thread_local!` initialiser) says it with `no_park`:
+/// a `park`, `sleep`, `join`, `yield_now` or any other blocking call inside is then a panic that names `no_park`, not a
+/// puzzle. On an OS thread it does the same, so that tests need no runtime.
+///
+/// # Panics
+///
+/// When something inside `f` would park. A panic of `f` passes through.
+///
+/// ```
+/// let sum = green::no_park(|| (1..=10).sum::<u32>());
+/// assert_eq!(sum, 55);
+/// ```
+pub fn no_park<R>(f: impl FnOnce() -> R) -> R {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            NO_PARK.set(NO_PARK.get() - 1);
+        }
+    }
+    NO_PARK.set(NO_PARK.get() + 1);
+    let _leave = Leave;
+    f()
+}
+
+#[inline(always)]
+pub(crate) fn may_park() -> bool {
+    NO_PARK.get() == 0
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub(crate) fn parked_in_no_park(what: &str) -> ! {
+    panic!("{what} inside green::no_park: the code there must not let other green threads run")
+}
+
+/// Marks the calling OS thread as running a panic hook; gives the mark back that was there.
+pub(crate) fn set_in_hook(on: bool) -> bool {
+    IN_HOOK.replace(on)
+}
+
+#[inline(always)]
+pub(crate) fn in_hook() -> bool {
+    IN_HOOK.get()
+}

@@ -1,0 +1,212 @@
+#![doc = include_str!("README.md")]
+
+pub(crate) mod current;
+pub(crate) mod interrupt;
+pub(crate) mod os;
+pub(crate) mod queue;
+
+use std::ptr::NonNull;
+
+use crate::driver::wheel::Timer;
+use crate::park::current::{Here, in_hook, may_park, parked_in_no_park};
+use crate::sys::clock::{NEVER, now_ns};
+use crate::task::cancel::CAN_UNWIND;
+use crate::task::header::Reason;
+use crate::task::wait::End;
+use crate::task::{Header, Ticket};
+
+/// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) reason: Reason,
+    pub(crate) deadline_ns: u64,
+    pub(crate) cancellable: bool,
+}
+
+impl Wait {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, deadline_ns: NEVER, cancellable: true }
+    }
+
+    pub(crate) fn until(self, deadline_ns: u64) -> Self {
+        Self { deadline_ns, ..self }
+    }
+
+    /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
+    pub(crate) fn uninterruptible(self) -> Self {
+        Self { cancellable: false, ..self }
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Woken {
+    /// Somebody ended it through its ticket.
+    Notified,
+    /// Its own deadline has passed.
+    TimedOut,
+    /// The caller has to undo its registration and call [`interrupt::raise`].
+    Interrupted,
+    /// `commit` said that there is nothing to wait for.
+    Refused,
+}
+
+/// Waits until the ticket that `commit` gets is ended, the deadline passes, or the wait is interrupted.
+///
+/// `commit` publishes the ticket (puts it into a queue, under the queue's lock) and says whether to wait at all. It must
+/// not park. Nobody resumes the thread before it has suspended: see the module's text.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    if !may_park() {
+        parked_in_no_park("a blocking call");
+    }
+    match Here::get() {
+        Some(here) => match here.current_ptr() {
+            Some(thread) => park_green(here, thread, wait, commit),
+            None => crate::base::abort::fatal(format_args!("a worker's own loop tried to park")),
+        },
+        None => park_os(wait, commit),
+    }
+}
+
+#[inline(always)]
+fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    // SAFETY: the thread that runs here has a reference to its header.
+    let thread = unsafe { this.as_ref() };
+    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !std::thread::panicking();
+    let mut deadline_ns = wait.deadline_ns;
+    if cancellable {
+        if thread.state.is_cancelled() {
+            return Woken::Interrupted;
+        }
+        deadline_ns = deadline_ns.min(interrupt::limit_ns(thread));
+    }
+    if in_hook() {
+        interrupt::parked_in_hook();
+    }
+    let epoch = thread.wait.begin();
+    if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
+        return Woken::Refused;
+    }
+    thread.cancellable.set(cancellable);
+    thread.reason.set(wait.reason);
+    if deadline_ns == NEVER {
+        suspend(thread);
+    } else {
+        let timer = Timer::new(this.as_ptr().cast_const().cast());
+        // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
+        unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
+        suspend(thread);
+        // SAFETY: it was inserted into this wheel.
+        unsafe { here.wheel.remove(NonNull::from(&timer)) };
+    }
+    thread.reason.set(Reason::Running);
+    match thread.wait.finish() {
+        End::Notified => Woken::Notified,
+        End::Cancelled => Woken::Interrupted,
+        End::TimedOut => timed_out(wait.deadline_ns),
+    }
+}
+
+/// The wheel ended the wait: for the wait's own deadline, or for an enclosing `timeout`?
+#[inline]
+fn timed_out(own_deadline_ns: u64) -> Woken {
+    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { Woken::TimedOut } else { Woken::Interrupted }
+}
+
+fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    os::with(|thread| {
+        let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
+        let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
+        let epoch = thread.wait.begin();
+        if !commit(Ticket::new(thread.as_ptr(), epoch)) && thread.wait.retract(epoch) {
+            return Woken::Refused;
+        }
+        // SAFETY: it is this OS thread's own header, and the wait has begun.
+        unsafe { os::sleep(thread, epoch, wait.deadline_ns.min(limit_ns)) };
+        match thread.wait.finish() {
+            End::Notified => Woken::Notified,
+            End::Cancelled => Woken::Interrupted,
+            End::TimedOut => timed_out(wait.deadline_ns),
+        }
+    })
+}
+
+/// Leaves for the worker's loop; comes back when the loop resumes this thread.
+#[inline(always)]
+fn suspend(thread: &Header) {
+    // SAFETY: invariant 3 of the header: this is the running thread, so its fiber is there and it is the one that runs.
+    unsafe {
+        if let Some(fiber) = &*thread.fiber.get() {
+            fiber.suspend();
+        }
+    }
+}
+
+/// Lets the other threads of this worker run, once each; the caller is not waiting for anything.
+#[inline(always)]
+pub(crate) fn yield_now() {
+    match Here::get() {
+        Some(here) => {
+            if !may_park() {
+                parked_in_no_park("yield_now");
+            }
+            if let Some(thread) = here.current() {
+                here.set_yields();
+                suspend(thread);
+            }
+        }
+        None => std::thread::yield_now(),
+    }
+}
+
+/// Every blocking call begins with this: it takes a pending cancel or time-out, and yields when the thread has made so
+/// many calls in one turn that its neighbours should run.
+#[inline(always)]
+pub(crate) fn checkpoint() {
+    match Here::get() {
+        Some(here) => {
+            let Some(thread) = here.current() else { return };
+            if thread.state.is_cancelled() || !thread.limit.get().is_null() {
+                interrupt::take(thread);
+            }
+            if !here.spend() {
+                spent();
+            }
+        }
+        None => os::with(|thread| {
+            if !thread.limit.get().is_null() {
+                interrupt::take(thread);
+            }
+        }),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn spent() {
+    if may_park() && !in_hook() {
+        yield_now();
+    }
+}
+
+/// The wheel of a worker has found `timer` due: ends the wait that it stands for.
+///
+/// # Safety
+///
+/// The timer was inserted by [`park`] on this very worker, whose loop calls this.
+pub(crate) unsafe fn fire(timer: NonNull<Timer>) {
+    // SAFETY: a timer is linked only while its thread waits, so it and the header are alive; the payload is the header.
+    let thread = unsafe { timer.as_ref() }.payload().cast::<Header>();
+    // SAFETY: as above.
+    let epoch = unsafe { (*thread).wait.waiting() };
+    if let Some(epoch) = epoch {
+        // SAFETY: as above; the thread cannot leave its wait while this worker's loop runs.
+        let wake = unsafe { Ticket::new(NonNull::new_unchecked(thread.cast_mut()), epoch).end(End::TimedOut) };
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+    }
+}

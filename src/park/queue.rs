@@ -1,0 +1,133 @@
+//! A FIFO of waiting threads, green and OS alike, under a lock of its own: the simplest thing to wait on.
+//!
+//! # Invariants
+//!
+//! 1. A node lies on the stack of the thread that waits; it is linked while that thread waits, and the thread takes the
+//!    lock and looks before it leaves the frame: so whoever finds a node in the list, under the lock, may use it.
+//! 2. A node is touched only under the lock.
+//! 3. Nobody parks, and no user code runs, while the lock is held.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::list::{Linked, Links, List};
+use crate::park::{Wait, Woken, interrupt, park};
+use crate::task::Ticket;
+use crate::task::header::Wake;
+use crate::task::wait::End;
+
+struct Node {
+    links: Links<Node>,
+    ticket: Cell<Option<Ticket>>,
+}
+
+// SAFETY: `links` is the node's own.
+unsafe impl Linked for Node {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+/// State of type `S` and the threads that wait for it to change.
+pub(crate) struct WaitQueue<S> {
+    inner: Mutex<Inner<S>>,
+}
+
+struct Inner<S> {
+    state: S,
+    waiting: List<Node>,
+}
+
+// SAFETY: the raw links are touched only under the mutex (invariant 2); a ticket may be used from any thread.
+unsafe impl<S: Send> Send for Inner<S> {}
+
+impl<S> WaitQueue<S> {
+    pub(crate) const fn new(state: S) -> Self {
+        Self { inner: Mutex::new(Inner { state, waiting: List::new() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state, or changes it; wakes nobody.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        f(&mut self.lock().state)
+    }
+
+    /// Changes the state and wakes as many waiting threads, first come first, as `f` says.
+    pub(crate) fn notify(&self, f: impl FnOnce(&mut S) -> usize) {
+        let mut inner = self.lock();
+        let count = f(&mut inner.state);
+        for _ in 0..count {
+            let Some(wake) = inner.pop() else { return };
+            drop(inner);
+            wake.schedule();
+            inner = self.lock();
+        }
+    }
+
+    /// Waits until `ready` finds in the state what it looks for. `None`: the wait's own deadline has passed first.
+    pub(crate) fn wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Option<R> {
+        let mut wait = wait;
+        loop {
+            let mut found = None;
+            let node = Node { links: Links::new(), ticket: Cell::new(None) };
+            let woken = park(wait, |ticket| {
+                let mut inner = self.lock();
+                found = ready(&mut inner.state);
+                if found.is_none() {
+                    node.ticket.set(Some(ticket));
+                    // SAFETY: the node is fresh and stays where it is until it is unlinked, below or by `pop`.
+                    unsafe { inner.waiting.push_back(NonNull::from(&node)) };
+                }
+                found.is_none()
+            });
+            if woken == Woken::Refused {
+                return found;
+            }
+            if woken != Woken::Notified {
+                let inner = self.lock();
+                if node.links.is_linked() {
+                    // SAFETY: it was linked here, and still is.
+                    unsafe { inner.waiting.remove(NonNull::from(&node)) };
+                }
+            }
+            match woken {
+                Woken::TimedOut => return self.with(ready),
+                Woken::Interrupted => {
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+                // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
+                Woken::Notified | Woken::Refused => {
+                    if let Some(found) = self.with(&mut ready) {
+                        return Some(found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S> Inner<S> {
+    /// Unlinks threads from the front until one's wait could be ended.
+    fn pop(&mut self) -> Option<Wake> {
+        while let Some(node) = self.waiting.pop_front() {
+            // SAFETY: invariant 1, and the lock is held.
+            let ticket = unsafe { node.as_ref() }.ticket.take();
+            // SAFETY: the thread cannot leave its wait before it has had the lock.
+            if let Some(wake) = ticket.and_then(|ticket| unsafe { ticket.end(End::Notified) }) {
+                return Some(wake);
+            }
+        }
+        None
+    }
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for WaitQueue<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WaitQueue").field("state", &self.lock().state).finish_non_exhaustive()
+    }
+}

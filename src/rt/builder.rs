@@ -1,0 +1,153 @@
+//! `thread::Builder`, and the one function by which every green thread is made.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::park::os;
+use crate::rt::join::JoinHandle;
+use crate::rt::runtime::with_shared;
+use crate::sched::worker::schedule;
+use crate::sched::{Shared, Worker};
+use crate::stack::{self, StackSize};
+use crate::task::Task;
+use crate::task::block::{self, Owner};
+use crate::task::header::Spec;
+
+/// Makes a green thread with a name or a stack size of its own: [`std::thread::Builder`].
+///
+/// ```
+/// let thread = green::thread::Builder::new().name("reader").stack_size(1 << 20).spawn(|| {
+///     assert_eq!(green::thread::current().name(), Some("reader"));
+/// })?;
+/// thread.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "must eventually spawn the thread"]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// A builder with the runtime's stack size and no name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the thread: for [`Thread::name`](crate::thread::Thread::name) and the report of a stack overflow.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The thread's stack in bytes of address space, guard page included; rounded up to a power of two, 16 KiB to 1 GiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Spawns the thread, as [`spawn`](crate::spawn).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, a bad `GREEN_…` variable. `OutOfMemory`:
+    /// no memory, address space or mappings for another thread; the message names the limit. The closure is dropped.
+    pub fn spawn<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+        // SAFETY: nothing is borrowed.
+        with_shared(|shared| unsafe { spawn_in(shared, self, Kind::Spawned, (), f) })
+    }
+
+    /// Spawns the thread on the calling worker, as [`spawn_local`](crate::spawn_local).
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Outside a green thread.
+    pub fn spawn_local<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
+        let Some(worker) = Worker::current() else {
+            panic!("spawn_local outside a green thread: there is no worker here that could run it");
+        };
+        // SAFETY: nothing is borrowed, and the thread starts and stays on this worker.
+        unsafe { spawn_in(&worker.shared, self, Kind::Local, (), f) }
+    }
+
+    /// Spawns a thread that may borrow.
+    ///
+    /// # Safety
+    ///
+    /// As [`spawn_in`].
+    pub(crate) unsafe fn spawn_unchecked<F: FnOnce() -> T + Send, T: Send, O: Owner>(
+        self,
+        owner: O,
+        f: F,
+    ) -> io::Result<JoinHandle<T>> {
+        // SAFETY: as the caller promises.
+        with_shared(|shared| unsafe { spawn_in(shared, self, Kind::Spawned, owner, f) })
+    }
+}
+
+/// Where a thread may start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// On any worker of the runtime.
+    Spawned,
+    /// On the calling worker, which is of that runtime.
+    Local,
+}
+
+/// Makes a green thread of `f` in the runtime `shared`.
+///
+/// The thread has two references: the handle, and the queue that it goes into, later the turn that runs it.
+///
+/// # Safety
+///
+/// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Kind::Spawned`, `f` may
+/// move to another OS thread (is `Send`).
+#[inline]
+pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
+    shared: &Arc<Shared>,
+    builder: Builder,
+    kind: Kind,
+    owner: O,
+    f: F,
+) -> io::Result<JoinHandle<T>> {
+    let size = match builder.stack_size {
+        None => shared.stack_size,
+        Some(bytes) => StackSize::new(bytes)?,
+    };
+    let name = match builder.name {
+        None => None,
+        Some(name) if name.contains('\0') => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a thread's name must not contain a NUL byte"));
+        }
+        Some(name) => Some(name.into_boxed_str()),
+    };
+    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+    let id = match worker {
+        Some(worker) => {
+            worker.stacks().reserve(size)?;
+            worker.fresh_id()
+        }
+        None => {
+            stack::reserve(size)?;
+            os::fresh_ids(1)
+        }
+    };
+    let spec = Spec { name, size, id, runtime: shared.identity(), schedule, refs: 2, handle: true };
+    let header = block::new(spec, owner, f).inspect_err(|_| stack::unreserve(size))?;
+    // SAFETY: one of the two references is the handle's, the other the queue's.
+    let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
+    match (worker, kind) {
+        (Some(worker), Kind::Spawned) => worker.spawn(task),
+        (Some(worker), Kind::Local) => {
+            task.state.claim_unshared(worker.mailbox.index);
+            worker.make_ready(task.into_raw());
+        }
+        (None, _) => shared.inject(task),
+    }
+    Ok(handle)
+}

@@ -1,0 +1,150 @@
+//! `JoinHandle`: waiting for a thread's result.
+//!
+//! # Invariants
+//!
+//! 1. A handle is one reference and the `HANDLE` bit of its task, whose result is an `Output<T>`.
+//! 2. The result is the handle's once the task is complete and until `join` or drop has taken it.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
+
+use crate::park::current::Here;
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::rt::thread::Thread;
+use crate::sched::{Worker, mailbox};
+use crate::task::Task;
+use crate::task::block::Output;
+use crate::task::header::Reason;
+
+/// The right to wait for a thread and have its value: [`std::thread::JoinHandle`]. Dropping it leaves the thread running.
+pub struct JoinHandle<T> {
+    thread: Thread,
+    _result: PhantomData<T>,
+}
+
+// SAFETY: through a handle another OS thread gets the `T` and nothing else of the thread's.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: a shared handle does not reach the `T`.
+unsafe impl<T> Sync for JoinHandle<T> {}
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    ///
+    /// Invariant 1: the task was made with a handle, for results of type `T`, and this is the only handle.
+    #[inline]
+    pub(crate) unsafe fn new(task: Task) -> Self {
+        Self { thread: Thread(task), _result: PhantomData }
+    }
+
+    /// The thread.
+    #[must_use]
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Has the thread ended? If so, `join` does not wait.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.0.state.is_complete()
+    }
+
+    /// Asks the thread to end: it unwinds out of the blocking call that it waits in, or out of its next one.
+    ///
+    /// Destructors run, no panic message is printed, and `join` gives an `Err` with the payload
+    /// [`Cancelled`](crate::Cancelled). Blocking calls are `sleep`, `park`, `join`, [`blocking`](crate::blocking) before it starts, and
+    /// everything else that may wait, but not `yield_now`. A thread that catches the unwinding is unwound again at its
+    /// next blocking call; if it returns a value instead, `join` gives that. A thread that has not started never will. A
+    /// thread that is unwinding from a panic is left alone. Does not wait.
+    ///
+    /// Under `panic = "abort"` only threads that have not started are cancelled.
+    pub fn cancel(&self) {
+        mailbox::cancel(&self.thread.0);
+    }
+
+    /// Waits for the thread to end and gives its value, or the payload of its panic.
+    ///
+    /// A thread that has not started yet is started on the caller's worker at once. Works from green threads and from
+    /// plain OS threads. A cancelled caller is unwound, and the thread goes on without a handle.
+    ///
+    /// # Errors
+    ///
+    /// The payload with which the thread panicked; [`Cancelled`](crate::Cancelled) if it was cancelled.
+    ///
+    /// # Panics
+    ///
+    /// If a thread joins itself.
+    #[inline]
+    #[track_caller]
+    pub fn join(self) -> Result<T, Box<dyn Any + Send + 'static>> {
+        checkpoint();
+        self.wait(Wait::new(Reason::Join));
+        self.into_output()
+    }
+
+    /// As `join`, but not ended by a cancel: the thread may borrow from the caller.
+    pub(crate) fn join_shielded(self) -> Output<T> {
+        self.wait(Wait::new(Reason::Scope).uninterruptible());
+        self.into_output()
+    }
+
+    #[inline]
+    #[track_caller]
+    fn wait(&self, mut wait: Wait) {
+        let task = &self.thread.0;
+        if !task.state.is_complete() && Here::is_current(task.as_ptr()) {
+            panic!("a thread cannot join itself: it would wait for ever");
+        }
+        while !task.state.is_complete() {
+            let mut slot = MaybeUninit::uninit();
+            let woken = park(wait, |ticket| {
+                let ticket = NonNull::from(slot.write(ticket));
+                // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything
+                // but the ticket ends it.
+                let waits = unsafe { task.join_enter(ticket) };
+                if waits && let Some(worker) = Worker::current() {
+                    worker.start_next(task);
+                }
+                waits
+            });
+            if woken == Woken::Interrupted && task.join_leave() {
+                interrupt::raise();
+                wait = wait.uninterruptible();
+            }
+        }
+    }
+
+    #[inline]
+    fn into_output(self) -> Output<T> {
+        let this = ManuallyDrop::new(self);
+        let mut output = MaybeUninit::<Output<T>>::uninit();
+        // SAFETY: the handle is taken apart here, once: its reference into `task`, its result (invariant 2: the task is
+        // complete) into `output`, which `take_output` initialises.
+        unsafe {
+            let task = std::ptr::read(&raw const this.thread.0);
+            (task.vtable.take_output)(task.as_ptr(), output.as_mut_ptr().cast());
+            output.assume_init()
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let task = &self.thread.0;
+        if task.state.detach() {
+            // SAFETY: invariant 2: the task is complete and its result the handle's.
+            unsafe { (task.vtable.drop_output)(task.as_ptr()) };
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! `green::local!`: values that each green thread has for itself.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ptr::NonNull;
+
+use crate::park::current::with_header;
+use crate::task::local::Slot;
+
+/// Declares green-thread-local values: [`std::thread_local!`] for green threads.
+///
+/// Each green thread, and each plain OS thread, gets a value of its own at first use. It is dropped when the thread ends,
+/// before `join` returns. A `thread_local!` would be shared by all green threads of a worker.
+///
+/// ```
+/// use std::cell::Cell;
+/// green::local! {
+///     static COUNT: Cell<u32> = Cell::new(0);
+/// }
+/// COUNT.set(5);
+/// green::spawn(|| assert_eq!(COUNT.get(), 0)).join().unwrap();
+/// assert_eq!(COUNT.get(), 5);
+/// ```
+#[macro_export]
+macro_rules! local {
+    () => {};
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident : $type:ty = $init:expr; $($rest:tt)*) => {
+        $crate::local! { $(#[$attribute])* $visibility static $name: $type = $init }
+        $crate::local! { $($rest)* }
+    };
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident : $type:ty = $init:expr) => {
+        $(#[$attribute])*
+        $visibility static $name: $crate::thread::LocalKey<$type> = $crate::thread::LocalKey::__new(|| $init);
+    };
+}
+
+/// A value that each green thread has for itself, made by [`local!`](crate::local!): [`std::thread::LocalKey`].
+pub struct LocalKey<T: 'static> {
+    init: fn() -> T,
+}
+
+/// The value has been dropped already, because its thread is ending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccessError {
+    _private: (),
+}
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the green-thread-local value has been dropped already")
+    }
+}
+
+impl std::error::Error for AccessError {}
+
+impl<T: 'static> LocalKey<T> {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new(init: fn() -> T) -> Self {
+        Self { init }
+    }
+
+    /// Calls `f` with the thread's value, which is made if there is none yet.
+    ///
+    /// # Panics
+    ///
+    /// If the value has been dropped already; with what `f` or the initialiser panics with.
+    #[track_caller]
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        self.try_with(f).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`with`](Self::with).
+    ///
+    /// # Errors
+    ///
+    /// If the value has been dropped already.
+    pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        let key = std::ptr::from_ref(self).addr();
+        with_header(|thread| {
+            let locals = &thread.extra_or_new().locals;
+            // SAFETY: the thread itself calls (invariant 2 of `task::local`); the borrow is over at once.
+            let slot = unsafe { &*locals.get() }.get(key);
+            let value = match slot {
+                Some(Slot::Value(value)) => value,
+                Some(Slot::Gone) => return Err(AccessError { _private: () }),
+                None => {
+                    let fresh: Box<dyn Any> = Box::new((self.init)());
+                    // The initialiser may have used the key itself: then its value stands.
+                    // SAFETY: as above, twice.
+                    match unsafe { &*locals.get() }.get(key) {
+                        Some(Slot::Value(value)) => value,
+                        Some(Slot::Gone) => return Err(AccessError { _private: () }),
+                        None => unsafe { &mut *locals.get() }.insert(key, fresh),
+                    }
+                }
+            };
+            let value: NonNull<T> = value.cast();
+            // SAFETY: a value lives until the thread ends, in a box of its own; under this key they are of type `T`.
+            Ok(f(unsafe { value.as_ref() }))
+        })
+    }
+}
+
+impl<T: 'static> LocalKey<Cell<T>> {
+    /// Sets the value.
+    pub fn set(&'static self, value: T) {
+        self.with(|cell| cell.set(value));
+    }
+
+    /// A copy of the value.
+    #[must_use]
+    pub fn get(&'static self) -> T
+    where
+        T: Copy,
+    {
+        self.with(Cell::get)
+    }
+
+    /// The value, leaving the default.
+    #[must_use]
+    pub fn take(&'static self) -> T
+    where
+        T: Default,
+    {
+        self.with(Cell::take)
+    }
+
+    /// The value, leaving another.
+    pub fn replace(&'static self, value: T) -> T {
+        self.with(|cell| cell.replace(value))
+    }
+}
+
+impl<T: 'static> LocalKey<RefCell<T>> {
+    /// Calls `f` with the value borrowed.
+    ///
+    /// # Panics
+    ///
+    /// If it is mutably borrowed.
+    #[track_caller]
+    pub fn with_borrow<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        self.with(|cell| f(&cell.borrow()))
+    }
+
+    /// Calls `f` with the value mutably borrowed.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    #[track_caller]
+    pub fn with_borrow_mut<R>(&'static self, f: impl FnOnce(&mut T) -> R) -> R {
+        self.with(|cell| f(&mut cell.borrow_mut()))
+    }
+
+    /// Sets the value.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    #[track_caller]
+    pub fn set(&'static self, value: T) {
+        drop(self.replace(value));
+    }
+
+    /// The value, leaving the default.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    #[must_use]
+    #[track_caller]
+    pub fn take(&'static self) -> T
+    where
+        T: Default,
+    {
+        self.with(RefCell::take)
+    }
+
+    /// The value, leaving another.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    #[track_caller]
+    pub fn replace(&'static self, value: T) -> T {
+        self.with(|cell| cell.replace(value))
+    }
+}
+
+impl<T: 'static> fmt::Debug for LocalKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalKey").finish_non_exhaustive()
+    }
+}

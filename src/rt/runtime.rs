@@ -1,0 +1,294 @@
+//! Runtimes: a set of workers, and everything that their threads share.
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_deque::Worker as Deque;
+
+use crate::park::queue::WaitQueue;
+use crate::park::{Wait, current};
+use crate::rt::builder::{Kind, spawn_in};
+use crate::rt::hook;
+use crate::rt::join::JoinHandle;
+use crate::sched::pool::Pool;
+use crate::sched::{Shared, Worker, mailbox};
+use crate::stack::{StackSize, overflow};
+use crate::sys;
+use crate::task::header::Reason;
+
+const MAX_WORKERS: usize = 1024;
+const MAX_BLOCKING_THREADS: usize = 32_768;
+const MAX_BLOCKING_QUEUE: usize = 1 << 20;
+
+/// Makes a [`Runtime`]. Every setting has a default; a bad one is an error of [`build`](RuntimeBuilder::build) that names
+/// it.
+#[derive(Clone, Debug)]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    thread_name: String,
+    blocking_threads: usize,
+    blocking_queue: usize,
+}
+
+impl RuntimeBuilder {
+    fn new() -> Self {
+        Self {
+            workers: None,
+            stack_size: None,
+            thread_name: "green".to_owned(),
+            blocking_threads: 512,
+            blocking_queue: 4096,
+        }
+    }
+
+    /// Worker threads: 1 to 1024. Default: [`std::thread::available_parallelism`].
+    #[must_use]
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = Some(n);
+        self
+    }
+
+    /// Stack of a green thread, in bytes of address space, guard page included; rounded up to a power of two.
+    /// 16 KiB to 1 GiB. Default: 256 KiB. Memory is taken page by page, as the stack is used.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Prefix of the names of the runtime's OS threads. Default: `green`, which makes `green-0`, `green-1`, …
+    #[must_use]
+    pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
+        self.thread_name = prefix.into();
+        self
+    }
+
+    /// OS threads that run [`blocking`](crate::blocking) closures, at most: 1 to 32 768. Default: 512. They start when
+    /// there is a closure for them, and end when they have had none for ten seconds.
+    #[must_use]
+    pub fn blocking_threads(mut self, n: usize) -> Self {
+        self.blocking_threads = n;
+        self
+    }
+
+    /// [`blocking`](crate::blocking) closures that may wait for one of those threads: 1 to 1 048 576. Default: 4096. A
+    /// caller beyond it waits for a place.
+    #[must_use]
+    pub fn blocking_queue(mut self, n: usize) -> Self {
+        self.blocking_queue = n;
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it refuses
+    /// an OS thread; `Other` when all runtimes of the process together would have more than 4096 workers.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = match self.workers {
+            Some(n) => within("workers", n, MAX_WORKERS)?,
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_WORKERS),
+        };
+        let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
+        let blocking_threads = within("blocking_threads", self.blocking_threads, MAX_BLOCKING_THREADS)?;
+        let blocking_queue = within("blocking_queue", self.blocking_queue, MAX_BLOCKING_QUEUE)?;
+        if self.thread_name.contains('\0') {
+            return Err(invalid("thread_name must not contain a NUL byte".to_owned()));
+        }
+        hook::install();
+        overflow::install(current::describe);
+        let group = mailbox::acquire(workers)
+            .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", mailbox::MAX_WORKERS)))?;
+        let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
+        let stealers = deques.iter().map(Deque::stealer).collect();
+        let pool = Pool::new(blocking_threads, blocking_queue, self.thread_name.clone());
+        let shared = Shared::new(group, stealers, stack_size, pool);
+        let runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared };
+        for (number, deque) in deques.into_iter().enumerate() {
+            let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
+            let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));
+            running.with(|running| *running += 1);
+            let started = thread.spawn(move || {
+                overflow::prepare_thread();
+                sys::clock::precise_sleep();
+                Worker::new(shared, number, deque).run();
+                running.notify(|running| {
+                    *running -= 1;
+                    usize::MAX
+                });
+            });
+            if let Err(error) = started {
+                runtime.running.with(|running| *running -= 1);
+                let message = format!("worker {number} of {workers} could not be started: {error}");
+                return Err(io::Error::new(error.kind(), message));
+            }
+        }
+        Ok(runtime)
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn within(what: &str, n: usize, max: usize) -> io::Result<usize> {
+    if (1..=max).contains(&n) { Ok(n) } else { Err(invalid(format!("{what} = {n} is not within 1 to {max}"))) }
+}
+
+/// A set of workers and the green threads on them, apart from every other.
+///
+/// Most programs need none: [`spawn`](crate::spawn) and [`run`](crate::run) use the default runtime, which starts at
+/// first use and lasts until the process ends. A thread stays in the runtime that it was spawned in, and what it spawns
+/// stays there too. Wakes, locks and channels work across runtimes.
+///
+/// Dropping a `Runtime` cancels its threads and returns when all of them have unwound, so their destructors have run. A
+/// thread that computes without a blocking call, or swallows every cancel, keeps the drop waiting. Dropped by one of its
+/// own threads it does not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound:
+/// the drop waits until the threads end by themselves.
+///
+/// ```
+/// let runtime = green::Runtime::builder().workers(2).stack_size(128 << 10).build().unwrap();
+/// assert_eq!(runtime.run(|| green::spawn(|| 6 * 7).join().unwrap()), 42);
+/// ```
+pub struct Runtime {
+    pub(crate) shared: Arc<Shared>,
+    /// Workers whose OS threads have not ended.
+    running: Arc<WaitQueue<usize>>,
+}
+
+impl Runtime {
+    /// Settings for a new runtime.
+    #[must_use]
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    /// A runtime with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Self::builder().build()
+    }
+
+    /// Runs `f` as a green thread of this runtime, and returns its value. Waits as [`JoinHandle::join`] does, but is not
+    /// itself interrupted by a cancel, because `f` may borrow. Does not wait for threads that `f` leaves behind.
+    ///
+    /// # Panics
+    ///
+    /// With what `f` panics with; and if there is no memory for the thread.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        match handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}")).join_shielded() {
+            Ok(value) => value,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    /// Spawns a green thread in this runtime.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for the thread.
+    pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        // SAFETY: nothing is borrowed.
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
+    }
+
+    /// How many workers the runtime has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.mailboxes.len()
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if Worker::current().is_some_and(|worker| Arc::ptr_eq(&worker.shared, &self.shared)) {
+            return;
+        }
+        let wait = Wait::new(Reason::Join).uninterruptible();
+        let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
+        self.shared.pool.stop();
+    }
+}
+
+/// The default runtime; the settings come from the environment.
+pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
+    static DEFAULT: OnceLock<Result<Runtime, (io::ErrorKind, String)>> = OnceLock::new();
+    let start = || {
+        let mut builder = Runtime::builder();
+        builder.workers = from_env("GREEN_WORKERS", MAX_WORKERS)?;
+        builder.stack_size = from_env("GREEN_STACK_SIZE", usize::MAX)?;
+        let named = builder.stack_size.is_some();
+        builder.build().map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput if named => invalid(format!("GREEN_STACK_SIZE: {error}")),
+            _ => error,
+        })
+    };
+    let runtime = DEFAULT.get_or_init(|| start().map_err(|error| (error.kind(), error.to_string())));
+    runtime.as_ref().map_err(|(kind, message)| io::Error::new(*kind, message.clone()))
+}
+
+/// A positive number from the environment; unset: `None`.
+pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    match value.to_str().and_then(|value| value.trim().parse().ok()) {
+        Some(n) if (1..=max).contains(&n) => Ok(Some(n)),
+        _ if max == usize::MAX => Err(invalid(format!("{name}={value:?} is not a number of bytes"))),
+        _ => Err(invalid(format!("{name}={value:?} is not a number from 1 to {max}"))),
+    }
+}
+
+/// Runs `f` as a green thread of the default runtime (of the caller's, inside one) and returns its value.
+///
+/// This is how a program's `main` becomes a green thread. `run` does not wait for threads that `f` has spawned and left
+/// behind: join them, or use [`scope`](crate::scope).
+///
+/// `GREEN_WORKERS` and `GREEN_STACK_SIZE` (bytes) set the default runtime's.
+///
+/// # Panics
+///
+/// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
+/// refuses a thread.
+///
+/// ```
+/// let lines = green::run(|| {
+///     let workers: Vec<_> = (1..=3).map(|n| green::spawn(move || n * n)).collect();
+///     workers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
+/// });
+/// assert_eq!(lines, [1, 4, 9]);
+/// ```
+pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    let handle = with_shared(|shared| {
+        // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
+        unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
+    });
+    match handle.unwrap_or_else(|error| panic!("failed to start the main green thread: {error}")).join_shielded() {
+        Ok(value) => value,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
+/// Calls `f` with the caller's runtime, or the default one.
+#[inline]
+pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
+    match Worker::current() {
+        Some(worker) => f(&worker.shared),
+        None => f(&default_runtime()?.shared),
+    }
+}

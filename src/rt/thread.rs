@@ -1,0 +1,189 @@
+//! What std's `thread` module has, for green threads and for the OS threads that deal with them.
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use crate::park::current::{current_task, with_header};
+use crate::park::{self, Wait, Woken, checkpoint, interrupt};
+use crate::rt::builder::Builder;
+use crate::rt::join::JoinHandle;
+use crate::rt::runtime::from_env;
+use crate::sched::Worker;
+use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
+use crate::task::header::Reason;
+use crate::task::wait::End;
+use crate::task::{Task, Ticket};
+
+/// Spawns a green thread: [`std::thread::spawn`], at the cost of a task.
+///
+/// It starts on the caller's worker, after the threads that were spawned there before it, unless an idle worker takes it
+/// first or somebody joins it: then it starts at once. Once started it stays on its worker. Outside a runtime it goes to
+/// the default one. Does not wait.
+///
+/// # Panics
+///
+/// If there is no memory for it, or the default runtime cannot start; [`Builder::spawn`] gives an error instead.
+///
+/// ```
+/// let thread = green::spawn(|| "done");
+/// assert_eq!(thread.join().unwrap(), "done");
+/// ```
+///
+/// The closure has to be `Send`, because another worker may start it:
+///
+/// ```compile_fail
+/// let rc = std::rc::Rc::new(1);
+/// green::spawn(move || println!("{rc}"));
+/// ```
+#[inline]
+pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    Builder::new().spawn(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
+}
+
+/// Spawns a green thread on the calling worker. It is never stolen, so the closure need not be `Send`.
+///
+/// # Panics
+///
+/// Outside a green thread; if there is no memory for it.
+///
+/// ```
+/// green::run(|| {
+///     let shared = std::rc::Rc::new(7);
+///     let also = shared.clone();
+///     let thread = green::spawn_local(move || *also);
+///     assert_eq!(thread.join().unwrap(), *shared);
+/// });
+/// ```
+///
+/// A value that is not `Send` does not leave the worker with the handle either:
+///
+/// ```compile_fail
+/// green::run(|| {
+///     let thread = green::spawn_local(|| std::rc::Rc::new(1));
+///     green::spawn(move || thread.join());
+/// });
+/// ```
+pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    Builder::new().spawn_local(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
+}
+
+/// A unique number of a thread, green or OS, in this process: [`std::thread::ThreadId`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ThreadId(u64);
+
+/// A handle to a thread, green or OS: [`std::thread::Thread`].
+#[derive(Clone)]
+pub struct Thread(pub(crate) Task);
+
+impl Thread {
+    /// The thread's number.
+    #[must_use]
+    pub fn id(&self) -> ThreadId {
+        ThreadId(self.0.id)
+    }
+
+    /// The thread's name, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
+    /// Ends the thread's [`park`], or the next one that it begins. Tokens do not add up. Never waits.
+    pub fn unpark(&self) {
+        if let Some(epoch) = self.0.token.put() {
+            // SAFETY: `self` keeps the header alive.
+            if let Some(wake) = unsafe { Ticket::new(self.0.as_ptr(), epoch).end(End::Notified) } {
+                wake.schedule();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// The calling thread: a green one, or a plain OS thread.
+#[must_use]
+pub fn current() -> Thread {
+    Thread(current_task())
+}
+
+/// Waits until [`Thread::unpark`], at once if that has been called since the last `park`. A cancellation point.
+///
+/// Unlike std's, it does not return without one; but do not rely on who called it.
+pub fn park() {
+    park_until(NEVER);
+}
+
+/// As [`park`], for at most `dur`.
+pub fn park_timeout(dur: Duration) {
+    park_until(after_ns(dur));
+}
+
+fn park_until(deadline_ns: u64) {
+    checkpoint();
+    let mut wait = Wait::new(Reason::Park).until(deadline_ns);
+    loop {
+        if with_header(|thread| thread.token.take()) {
+            return;
+        }
+        let woken = park::park(wait, |ticket| with_header(|thread| thread.token.wait(ticket.epoch())));
+        let token = with_header(|thread| thread.token.take());
+        if token || woken != Woken::Interrupted {
+            return;
+        }
+        interrupt::raise();
+        wait = wait.uninterruptible();
+    }
+}
+
+/// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
+pub fn sleep(dur: Duration) {
+    sleep_until_ns(after_ns(dur));
+}
+
+/// Waits until `deadline`. A cancellation point, even if that has passed.
+pub fn sleep_until(deadline: Instant) {
+    sleep_until_ns(at_ns(deadline));
+}
+
+fn sleep_until_ns(deadline_ns: u64) {
+    checkpoint();
+    let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
+    while now_ns() < deadline_ns {
+        if park::park(wait, |_| true) == Woken::Interrupted {
+            interrupt::raise();
+            wait = wait.uninterruptible();
+        }
+    }
+}
+
+/// Lets the other threads of this worker run. Not a cancellation point.
+///
+/// Everything that was ready is run first, and then up to 64 threads that have not started. On a plain OS thread:
+/// [`std::thread::yield_now`].
+#[inline(always)]
+pub fn yield_now() {
+    park::yield_now();
+}
+
+/// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default
+/// runtime has or would have.
+///
+/// # Errors
+///
+/// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
+pub fn available_parallelism() -> io::Result<NonZeroUsize> {
+    if let Some(workers) = Worker::current().and_then(|worker| NonZeroUsize::new(worker.shared.mailboxes.len())) {
+        return Ok(workers);
+    }
+    match from_env("GREEN_WORKERS", 1024)?.and_then(NonZeroUsize::new) {
+        Some(workers) => Ok(workers),
+        None => std::thread::available_parallelism(),
+    }
+}

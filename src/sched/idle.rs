@@ -1,0 +1,170 @@
+//! Who of a runtime's workers sleeps, who searches, who is the lookout: one word, and the idle protocol on it.
+//!
+//! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
+//! `sched/README.md`; the steps there have the names of the methods here.
+
+use crate::base::atomic::{AtomicU32, Ordering, fence};
+
+const ASLEEP_ONE: u32 = 1;
+const ASLEEP: u32 = 0xffff;
+const SEARCHING_ONE: u32 = 1 << 16;
+const SEARCHING: u32 = 0x7fff << 16;
+const LOOKOUT: u32 = 1 << 31;
+
+/// How a worker that has found nothing goes to sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Sleep {
+    /// It is the lookout: it sleeps for a bounded time, looks round, and sleeps again.
+    Lookout,
+    /// It sleeps until it is woken.
+    Sound,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    word: AtomicU32,
+}
+
+impl Idle {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU32::new(0) }
+    }
+
+    fn asleep(word: u32) -> u32 {
+        word & ASLEEP
+    }
+
+    /// A worker without work wants to search. False: `limit` workers do so already.
+    #[must_use]
+    pub(crate) fn try_search(&self, limit: u32) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if (word & SEARCHING) >= limit * SEARCHING_ONE {
+                return false;
+            }
+            // ORDERING: SeqCst: a publisher that sees this searcher leaves its work to it; the searcher's last look, after
+            // `announce`, is ordered after that publication.
+            match self.word.compare_exchange_weak(word, word + SEARCHING_ONE, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A searcher has found something. True: it was the last one while others sleep, so it has to look whether there is
+    /// more, on behalf of the publishers that relied on it.
+    #[must_use]
+    pub(crate) fn found(&self) -> bool {
+        // ORDERING: SeqCst: comes before that look.
+        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::SeqCst);
+        (old & SEARCHING) == SEARCHING_ONE && Self::asleep(old) > 0
+    }
+
+    /// A worker counts itself as asleep, before it dozes and has its last look. `workers` is how many there are.
+    pub(crate) fn announce(&self, searching: bool, workers: u32) -> Sleep {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let mut next = word + ASLEEP_ONE;
+            if searching {
+                next -= SEARCHING_ONE;
+            }
+            let lookout = word & LOOKOUT == 0 && Self::asleep(next) < workers;
+            if lookout {
+                next |= LOOKOUT;
+            }
+            // ORDERING: SeqCst: comes before the last look; a publisher whose work that look misses sees this count.
+            match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return if lookout { Sleep::Lookout } else { Sleep::Sound },
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Between `announce` (and the mark in the inbox) and the last look for work.
+    pub(crate) fn before_last_look(&self) {
+        // ORDERING: the partner of the fence in `publish_more`: at least one of the two sides sees the other.
+        fence(Ordering::SeqCst); // KEY: look-fence
+    }
+
+    /// Somebody has cleared a worker's `ASLEEP` mark (the worker itself, or who left something for it): it is counted as
+    /// awake from now on.
+    pub(crate) fn roused(&self) {
+        // ORDERING: SeqCst: a worker that runs has left the count before it publishes anything, see `publish_one`.
+        let old = self.word.fetch_sub(ASLEEP_ONE, Ordering::SeqCst);
+        debug_assert!(Self::asleep(old) > 0);
+    }
+
+    /// The lookout has slept its time. True: all workers sleep, nobody can publish but OS threads (which always wake
+    /// somebody), so it gives the office up and sleeps soundly.
+    #[must_use]
+    pub(crate) fn resign_if_all_asleep(&self, workers: u32) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while Self::asleep(word) == workers {
+            // ORDERING: SeqCst: one word holds the count and the office, so a worker that has left the count since then
+            // makes this exchange fail.
+            match self.word.compare_exchange_weak(word, word & !LOOKOUT, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// The lookout gets up. True: others still sleep, so it looks whether somebody relied on it.
+    #[must_use]
+    pub(crate) fn resign(&self) -> bool {
+        // ORDERING: SeqCst: comes before that look.
+        Self::asleep(self.word.fetch_and(!LOOKOUT, Ordering::SeqCst)) > 0
+    }
+
+    /// A worker has published its first stealable thread. True: nobody would find it, so wake a thief.
+    #[inline]
+    #[must_use]
+    pub(crate) fn publish_one(&self) -> bool {
+        // ORDERING: Relaxed: whether a lookout stays is decided in this one word against the count of sleepers, which
+        // the calling worker has left: see `resign_if_all_asleep`.
+        let word = self.word.load(Ordering::Relaxed);
+        Self::asleep(word) > 0 && word & (LOOKOUT | SEARCHING) == 0
+    }
+
+    /// Somebody has published work that others should help with. True: nobody searches and somebody sleeps, so wake a
+    /// thief.
+    #[inline]
+    #[must_use]
+    pub(crate) fn publish_more(&self) -> bool {
+        // ORDERING: orders the publication before the load; the partner is the fence in `before_last_look`. At least one
+        // of the two sides sees the other.
+        fence(Ordering::SeqCst); // KEY: publish-fence
+        let word = self.word.load(Ordering::Relaxed);
+        Self::asleep(word) > 0 && word & SEARCHING == 0
+    }
+
+    /// A publisher reserves the one place of a searcher that is being woken. False: there is a searcher by now.
+    #[must_use]
+    pub(crate) fn reserve_search(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        Self::asleep(word) > 0
+            && word & SEARCHING == 0
+            // ORDERING: SeqCst: as in `try_search`.
+            && self
+                .word
+                .compare_exchange(word, word + SEARCHING_ONE, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// The publisher found nobody to wake. True: somebody is counted as asleep, so if there is work it has to try again.
+    #[must_use]
+    pub(crate) fn cancel_search(&self) -> bool {
+        // ORDERING: SeqCst: comes before the look on behalf of those who saw the reservation.
+        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::SeqCst);
+        Self::asleep(old) > 0
+    }
+
+    /// Is everybody awake? A runtime that shuts down waits for the last `roused`.
+    pub(crate) fn nobody_asleep(&self) -> bool {
+        // ORDERING: Acquire pairs with `roused`: whoever roused a worker is done with this word.
+        Self::asleep(self.word.load(Ordering::Acquire)) == 0
+    }
+}

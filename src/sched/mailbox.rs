@@ -1,0 +1,149 @@
+//! The mailboxes of all workers of the process, and how a thread that is woken gets home.
+//!
+//! A waker holds a ticket to a thread, and nothing that keeps the thread's runtime alive: as soon as it has handed the
+//! thread over, the thread may run, end, and its runtime be gone, while the waker still has to look whether the worker
+//! must be unparked. So a mailbox is never freed: a runtime that ends gives its mailboxes back, and the next one of the
+//! same size takes them. A late `unpark` then finds a mailbox, and is at worst one idle look round.
+
+use std::ptr::{self, NonNull};
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::park::current::Here;
+use crate::sched::idle::Idle;
+use crate::sched::inbox::{Inbox, Letter, WasAsleep};
+use crate::sys::parker::Parker;
+use crate::task::state::CancelFound;
+use crate::task::{Header, Task};
+
+/// Workers in the process at one time, all runtimes together.
+pub(crate) const MAX_WORKERS: usize = 4096;
+
+impl Letter for Header {
+    #[inline]
+    fn link(&self) -> &AtomicPtr<Header> {
+        self.link()
+    }
+}
+
+/// What one worker shows to the rest of the process.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) inbox: Inbox<Header>,
+    pub(crate) parker: Parker,
+    cancels: Mutex<Vec<Task>>,
+    /// Of the runtime that has this mailbox.
+    pub(crate) idle: &'static Idle,
+    /// The number by which a thread's state word names this mailbox.
+    pub(crate) index: u16,
+    /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
+    pub(crate) here: AtomicPtr<Here>,
+}
+
+/// The mailboxes of one runtime.
+pub(crate) type Group = &'static [CachePadded<Mailbox>];
+
+struct Pool {
+    used: usize,
+    free: Vec<Group>,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { used: 0, free: Vec::new() });
+static TABLE: [AtomicPtr<Mailbox>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
+
+/// Mailboxes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
+pub(crate) fn acquire(workers: usize) -> Option<Group> {
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(at) = pool.free.iter().position(|group| group.len() == workers) {
+        return Some(pool.free.swap_remove(at));
+    }
+    if pool.used + workers > MAX_WORKERS {
+        return None;
+    }
+    let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
+    let group = (pool.used..pool.used + workers)
+        .map(|index| {
+            CachePadded::new(Mailbox {
+                inbox: Inbox::new(),
+                parker: Parker::new(),
+                cancels: Mutex::new(Vec::new()),
+                idle,
+                index: index as u16,
+                here: AtomicPtr::new(ptr::null_mut()),
+            })
+        })
+        .collect::<Vec<_>>()
+        .leak();
+    for mailbox in group.iter() {
+        let mailbox: &Mailbox = mailbox;
+        // ORDERING: Release pairs with the Acquire in `get`.
+        TABLE[usize::from(mailbox.index)].store(ptr::from_ref(mailbox).cast_mut(), Ordering::Release);
+    }
+    pool.used += workers;
+    Some(group)
+}
+
+/// Gives the mailboxes of a runtime back, all of whose workers have ended.
+pub(crate) fn release(group: Group) {
+    // Whoever roused a worker last may not have counted it yet.
+    let backoff = crossbeam_utils::Backoff::new();
+    while !group[0].idle.nobody_asleep() {
+        backoff.snooze();
+    }
+    for mailbox in group {
+        // A cancel that came too late.
+        drop(mailbox.take_cancels());
+        mailbox.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+    }
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).free.push(group);
+}
+
+#[inline]
+pub(crate) fn get(index: u16) -> &'static Mailbox {
+    // ORDERING: Acquire pairs with the Release in `acquire`.
+    let mailbox = TABLE[usize::from(index)].load(Ordering::Acquire);
+    // SAFETY: an index comes from a mailbox that was made, and those are never freed.
+    unsafe { &*mailbox }
+}
+
+impl Mailbox {
+    /// Leaves a thread that may run again.
+    ///
+    /// # Safety
+    ///
+    /// The caller has won the thread's wait; this is the mailbox of the thread's home.
+    pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
+        // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
+        let was_asleep = unsafe { self.inbox.push(thread) };
+        self.rouse(was_asleep);
+    }
+
+    /// Has the worker look at its cancels and its runtime's shutdown.
+    pub(crate) fn look(&self) {
+        self.rouse(self.inbox.look());
+    }
+
+    fn rouse(&self, was_asleep: WasAsleep) {
+        if was_asleep.0 {
+            self.idle.roused();
+            self.parker.unpark();
+        }
+    }
+
+    pub(crate) fn take_cancels(&self) -> Vec<Task> {
+        std::mem::take(&mut *self.cancels.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Cancels `thread`: it unwinds from the blocking call that it is in, or from its next one.
+pub(crate) fn cancel(thread: &Task) {
+    // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
+    // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
+    if let CancelFound::Started { home } = thread.state.cancel() {
+        let mailbox = get(home);
+        mailbox.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
+        mailbox.look();
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("README.md")]
+
+pub(crate) mod idle;
+pub(crate) mod inbox;
+pub(crate) mod mailbox;
+pub(crate) mod pool;
+pub(crate) mod ready;
+pub(crate) mod search;
+pub(crate) mod shared;
+pub(crate) mod worker;
+
+pub(crate) use shared::Shared;
+pub(crate) use worker::Worker;

@@ -1,0 +1,55 @@
+//! The queue of ready threads of one worker: FIFO, intrusive, touched by its owner only.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use crate::base::atomic::Ordering;
+use crate::task::Header;
+
+/// First in, first out; a thread in it is in no other queue (invariant 4 of the header).
+#[derive(Debug)]
+pub(crate) struct Ready {
+    head: Cell<*mut Header>,
+    tail: Cell<*mut Header>,
+    len: Cell<usize>,
+}
+
+impl Ready {
+    pub(crate) fn new() -> Self {
+        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()), len: Cell::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    /// # Safety
+    ///
+    /// The thread is alive until it is popped, and in no other queue.
+    #[inline]
+    pub(crate) unsafe fn push(&self, thread: NonNull<Header>) {
+        // SAFETY: as the caller promises.
+        unsafe { thread.as_ref() }.link().store(ptr::null_mut(), Ordering::Relaxed);
+        match NonNull::new(self.tail.get()) {
+            None => self.head.set(thread.as_ptr()),
+            // SAFETY: the tail is in this queue, hence alive.
+            Some(tail) => unsafe { tail.as_ref() }.link().store(thread.as_ptr(), Ordering::Relaxed),
+        }
+        self.tail.set(thread.as_ptr());
+        self.len.set(self.len.get() + 1);
+    }
+
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<NonNull<Header>> {
+        let first = NonNull::new(self.head.get())?;
+        // SAFETY: it is in this queue, hence alive.
+        let next = unsafe { first.as_ref() }.link().load(Ordering::Relaxed);
+        self.head.set(next);
+        if next.is_null() {
+            self.tail.set(ptr::null_mut());
+        }
+        self.len.set(self.len.get() - 1);
+        Some(first)
+    }
+}

@@ -1,0 +1,186 @@
+//! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
+
+use crossbeam_deque::Steal;
+
+use crate::sched::idle::Sleep;
+use crate::sched::worker::Worker;
+use crate::sys::clock::{NEVER, now_ns};
+use crate::task::Task;
+
+/// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
+const SEARCH_NS: u64 = 30_000;
+/// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
+/// and joined at once stays where it is.
+const PATIENCE: u32 = 32;
+/// How long the lookout sleeps between two looks round, at first and at most.
+const LOOKOUT_MIN_NS: u64 = 1_000_000;
+const LOOKOUT_MAX_NS: u64 = 16_000_000;
+
+impl Worker {
+    /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
+    pub(crate) fn wait_for_work(&self) -> bool {
+        if self.stopping.get() {
+            if self.live_count() == 0 {
+                return false;
+            }
+            // Threads that could not be interrupted when they were asked (a neighbour was unwinding) are asked again.
+            if !std::thread::panicking() {
+                self.cancel_all();
+            }
+            if self.has_own_work() {
+                return true;
+            }
+        }
+        let limit = self.shared.searchers;
+        let mut searching = limit > 0 && self.mailbox.idle.try_search(limit);
+        loop {
+            if searching && self.search() {
+                return true;
+            }
+            self.stacks().trim();
+            searching = self.sleep(searching);
+            if !searching {
+                return true;
+            }
+            if self.has_own_work() || self.stopping.get() {
+                self.stop_searching();
+                return true;
+            }
+        }
+    }
+
+    /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
+    fn search(&self) -> bool {
+        let until = now_ns() + SEARCH_NS;
+        let mut patience = 0;
+        loop {
+            let stolen = self.steal(patience >= PATIENCE, &mut patience);
+            let now = now_ns();
+            let found = stolen.is_some() || self.has_own_work() || self.here().wheel.next_ns() <= now;
+            if let Some(task) = stolen {
+                self.adopt(task);
+            }
+            if found {
+                self.stop_searching();
+                return true;
+            }
+            if now >= until {
+                return false;
+            }
+            for _ in 0..16 {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// This worker has found something: if it was the last searcher, it sees to what publishers left to it.
+    fn stop_searching(&self) {
+        if self.mailbox.idle.found() && self.shared.has_work_to_share() {
+            self.shared.wake_thief(Some(self.mailbox));
+        }
+    }
+
+    /// Takes one unstarted thread from elsewhere. `singles`: also from a worker that has only one. Counts in `seen` the
+    /// looks at which there was a single one.
+    fn steal(&self, singles: bool, seen: &mut u32) -> Option<Task> {
+        let shared = &self.shared;
+        if let Some(task) = shared.take_injected() {
+            return Some(task);
+        }
+        let mut single = false;
+        let count = shared.stealers.len();
+        for at in self.number + 1..self.number + count {
+            let stealer = &shared.stealers[at % count];
+            let len = stealer.len();
+            single |= len == 1;
+            while len >= 2 || (len == 1 && singles) {
+                match stealer.steal() {
+                    Steal::Success(task) if task.state.is_started() => {}
+                    Steal::Success(task) => return Some(task),
+                    Steal::Empty => break,
+                    Steal::Retry => std::hint::spin_loop(),
+                }
+            }
+        }
+        *seen = if single { *seen + 1 } else { 0 };
+        None
+    }
+
+    /// Makes a stolen thread this worker's own.
+    fn adopt(&self, task: Task) {
+        if let Some(thread) = self.claim(task) {
+            self.make_ready(thread);
+        }
+    }
+
+    /// Sleeps until there is mail, a timer is due, or, for the lookout, something to steal. True: it was woken to search,
+    /// and is counted as a searcher.
+    #[must_use]
+    fn sleep(&self, searching: bool) -> bool {
+        let idle = self.mailbox.idle;
+        let workers = self.shared.workers();
+        // Step 1: counted as asleep.
+        let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
+        // Step 2: marked as asleep, unless there is mail.
+        if !self.mailbox.inbox.doze() {
+            return self.get_up(lookout, true);
+        }
+        let mut nap_ns = LOOKOUT_MIN_NS;
+        loop {
+            // Step 3: the last look.
+            idle.before_last_look();
+            if self.shared.has_work_to_share() {
+                break;
+            }
+            // Step 4.
+            let timer_ns = self.here().wheel.next_ns();
+            let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
+            let unparked = self.mailbox.parker.park(timer_ns.min(nap_until_ns));
+            if unparked || timer_ns <= now_ns() {
+                break;
+            }
+            if lookout {
+                if idle.resign_if_all_asleep(workers) {
+                    lookout = false;
+                } else if self.look_round() {
+                    break;
+                }
+                nap_ns = (nap_ns * 2).min(LOOKOUT_MAX_NS);
+            }
+        }
+        self.get_up(lookout, false)
+    }
+
+    /// The lookout's look: takes even a single thread, if its worker does not come to it.
+    fn look_round(&self) -> bool {
+        let mut seen = 0;
+        for _ in 0..=PATIENCE {
+            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen) {
+                self.adopt(task);
+                return true;
+            }
+            if seen == 0 {
+                return false;
+            }
+            for _ in 0..64 {
+                std::hint::spin_loop();
+            }
+        }
+        false
+    }
+
+    /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
+    fn get_up(&self, lookout: bool, counted: bool) -> bool {
+        let idle = self.mailbox.idle;
+        let mut mail = self.mailbox.inbox.take();
+        if mail.asleep || counted {
+            idle.roused();
+        }
+        if lookout && idle.resign() && self.shared.has_work_to_share() {
+            self.shared.wake_thief(Some(self.mailbox));
+        }
+        let search = std::mem::take(&mut mail.search);
+        self.deliver(mail);
+        search
+    }
+}

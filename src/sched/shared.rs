@@ -1,0 +1,149 @@
+//! What the workers of one runtime share.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crossbeam_deque::{Injector, Steal, Stealer};
+
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::sched::mailbox::{self, Group, Mailbox};
+use crate::sched::pool::Pool;
+use crate::stack::{self, StackSize};
+use crate::task::Task;
+use crate::task::header::Header;
+
+/// One runtime, as its workers and its users see it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) mailboxes: Group,
+    pub(crate) stealers: Box<[Stealer<Task>]>,
+    /// Threads that OS threads have spawned, oldest first.
+    pub(crate) injector: Injector<Task>,
+    pub(crate) stack_size: StackSize,
+    pub(crate) pool: Pool,
+    /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
+    pub(crate) searchers: u32,
+    stop: AtomicU32,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        mailboxes: Group,
+        stealers: Box<[Stealer<Task>]>,
+        stack_size: StackSize,
+        pool: Pool,
+    ) -> Arc<Self> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
+        Arc::new(Self {
+            mailboxes,
+            stealers,
+            injector: Injector::new(),
+            stack_size,
+            pool,
+            searchers,
+            stop: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn workers(&self) -> u32 {
+        self.mailboxes.len() as u32
+    }
+
+    pub(crate) fn idle(&self) -> &'static crate::sched::idle::Idle {
+        self.mailboxes[0].idle
+    }
+
+    /// Identifies the runtime in the headers of its threads.
+    pub(crate) fn identity(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        // ORDERING: Acquire pairs with `stop`.
+        self.stop.load(Ordering::Acquire) != 0
+    }
+
+    /// From now on every thread of the runtime is cancelled, and its workers end when all are gone.
+    pub(crate) fn stop(&self) {
+        // ORDERING: Release pairs with `is_stopping`; the letters below bring every worker to look.
+        self.stop.store(1, Ordering::Release);
+        for mailbox in self.mailboxes {
+            mailbox.look();
+        }
+    }
+
+    /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
+    pub(crate) fn inject(&self, task: Task) {
+        self.injector.push(task);
+        if self.idle().publish_more() {
+            self.wake_thief(None);
+        }
+    }
+
+    /// The oldest of the threads that OS threads have spawned.
+    pub(crate) fn take_injected(&self) -> Option<Task> {
+        while !self.injector.is_empty() {
+            match self.injector.steal() {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+        None
+    }
+
+    /// Is there work that a worker without any should help with?
+    pub(crate) fn has_work_to_share(&self) -> bool {
+        !self.injector.is_empty() || self.stealers.iter().any(|stealer| stealer.len() >= 2)
+    }
+
+    /// Wakes one sleeping worker, other than the caller, to search. Called after a `publish_…` that said so.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn wake_thief(&self, caller: Option<&Mailbox>) {
+        let idle = self.idle();
+        while idle.reserve_search() {
+            let start = caller.map_or(0, |mailbox| usize::from(mailbox.index - self.mailboxes[0].index) + 1);
+            let count = self.mailboxes.len();
+            for at in start..start + count {
+                let mailbox = &self.mailboxes[at % count];
+                if mailbox.inbox.wake_to_search().0 {
+                    idle.roused();
+                    mailbox.parker.unpark();
+                    return;
+                }
+            }
+            if !(idle.cancel_search() && self.has_work_to_share()) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The workers have ended, or never began. What is left in the queues nobody will run.
+        while let Some(task) = self.take_injected() {
+            discard(task);
+        }
+        mailbox::release(self.mailboxes);
+    }
+}
+
+/// Drops a thread that nobody will start; its closure runs no more.
+fn discard(task: Task) {
+    let header: NonNull<Header> = task.as_ptr();
+    if task.state.claim(0, false) {
+        stack::unreserve(task.size);
+        // SAFETY: the claim was won, so the closure is there and nobody else will touch it; then the result is stored
+        // and published as by a thread that was cancelled before it started.
+        unsafe {
+            (task.vtable.run)(header, false);
+            if Header::complete(header) {
+                (task.vtable.drop_output)(header);
+            }
+            (task.vtable.done)(header);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! One worker: its queues, its loop, and how threads come to run on it.
+//!
+//! # Invariants
+//!
+//! 1. A `Worker` is touched by its own OS thread only: by its loop, and by the threads that run on it. It is shared among
+//!    those by `&`, so all its parts are cells.
+//! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `Here::enter` was made from one to the
+//!    whole worker: so a `Here` that is entered on this OS thread is part of a `Worker`.
+//! 3. A thread stands in at most one of `ready`, `woken`, `next_start`, or runs. Each of them, and each entry of a deque,
+//!    has a counted reference.
+//! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks.
+
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use crossbeam_deque::{Steal, Worker as Deque};
+
+use crate::base::atomic::Ordering;
+use crate::base::list::List;
+use crate::fiber::{Fiber, Status};
+use crate::park::current::Here;
+use crate::park::{fire, os};
+use crate::sched::inbox::Mail;
+use crate::sched::mailbox::{self, Mailbox};
+use crate::sched::ready::Ready;
+use crate::sched::shared::Shared;
+use crate::stack::Cache;
+use crate::sys::clock::now_ns;
+use crate::task::local;
+use crate::task::wait::End;
+use crate::task::{Header, Task, Ticket};
+
+/// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
+const WOKEN_STREAK: u32 = 16;
+/// Unstarted threads that one round starts at most.
+const STARTS_PER_ROUND: u32 = 64;
+/// Turns after which the clock is looked at although there is still something to run.
+const TURNS_PER_TICK: u32 = 8;
+/// Thread ids taken at a time.
+const IDS: u64 = 1024;
+
+/// See the module's text.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Worker {
+    here: Here,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: &'static Mailbox,
+    /// Position among the runtime's workers.
+    pub(crate) number: usize,
+    ready: Ready,
+    /// The thread that was woken last.
+    woken: Cell<*mut Header>,
+    streak: Cell<u32>,
+    /// A thread that a joiner has claimed: it starts next.
+    next_start: Cell<*mut Header>,
+    /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
+    pub(crate) unstarted: Deque<Task>,
+    ready_left: Cell<usize>,
+    starts_left: Cell<u32>,
+    turns: Cell<u32>,
+    pub(crate) stacks: UnsafeCell<Cache>,
+    live: List<Header>,
+    live_count: Cell<usize>,
+    pub(crate) stopping: Cell<bool>,
+    ids: Cell<(u64, u64)>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
+        let mailbox: &'static Mailbox = &shared.mailboxes[number];
+        Self {
+            here: Here::new(now_ns()),
+            shared,
+            mailbox,
+            number,
+            ready: Ready::new(),
+            woken: Cell::new(ptr::null_mut()),
+            streak: Cell::new(0),
+            next_start: Cell::new(ptr::null_mut()),
+            unstarted,
+            ready_left: Cell::new(0),
+            starts_left: Cell::new(0),
+            turns: Cell::new(0),
+            stacks: UnsafeCell::new(Cache::new()),
+            live: List::new(),
+            live_count: Cell::new(0),
+            stopping: Cell::new(false),
+            ids: Cell::new((0, 0)),
+        }
+    }
+
+    /// The worker that this code runs on.
+    #[inline(always)]
+    pub(crate) fn current<'a>() -> Option<&'a Worker> {
+        // SAFETY: invariant 2.
+        Here::get().map(|here| unsafe { &*ptr::from_ref(here).cast::<Worker>() })
+    }
+
+    pub(crate) fn here(&self) -> &Here {
+        &self.here
+    }
+
+    /// The stacks of this worker. Not re-entered: no method of the cache calls back.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "a cell of the owner's; the reference lives for one call")]
+    pub(crate) fn stacks(&self) -> &mut Cache {
+        // SAFETY: invariant 1, and nobody keeps the reference longer than one call of the cache.
+        unsafe { &mut *self.stacks.get() }
+    }
+
+    /// The worker's whole life on its OS thread: runs threads until the runtime stops and all of its own are gone.
+    pub(crate) fn run(&self) {
+        let here = ptr::from_ref(self).cast::<Here>();
+        self.mailbox.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
+        // SAFETY: `self` outlives this call, which takes the pointer out again.
+        unsafe { Here::enter(here) };
+        loop {
+            while let Some(thread) = self.next() {
+                self.turn(thread);
+            }
+            if !self.wait_for_work() {
+                break;
+            }
+        }
+        // What is left in the deque are entries of threads that were started by a joiner.
+        while self.unstarted.pop().is_some() {}
+        // SAFETY: no worker.
+        unsafe { Here::enter(ptr::null()) };
+    }
+
+    /// Puts a thread that the worker's own threads or loop have woken into the slot; who stood there goes to the queue.
+    #[inline]
+    fn woken_here(&self, thread: NonNull<Header>) {
+        if let Some(before) = NonNull::new(self.woken.replace(thread.as_ptr())) {
+            self.make_ready(before);
+        }
+    }
+
+    /// Queues a thread; its counted reference goes along.
+    #[inline]
+    pub(crate) fn make_ready(&self, thread: NonNull<Header>) {
+        // SAFETY: invariant 3: it is in no queue, and its reference keeps it alive.
+        unsafe { self.ready.push(thread) };
+    }
+
+    /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
+    #[inline]
+    pub(crate) fn spawn(&self, task: Task) {
+        self.unstarted.push(task);
+        if self.shared.mailboxes.len() > 1 {
+            let idle = self.mailbox.idle;
+            let wake = if self.unstarted.len() >= 2 { idle.publish_more() } else { idle.publish_one() };
+            if wake {
+                self.shared.wake_thief(Some(self.mailbox));
+            }
+        }
+    }
+
+    /// The running thread suspends next, to wait for `task`: if that has not started, it starts here then. This is what makes
+    /// fork-join depth-first.
+    #[inline]
+    pub(crate) fn start_next(&self, task: &Task) {
+        if task.state.is_started() || task.runtime != self.shared.identity() {
+            return;
+        }
+        if task.state.claim(self.mailbox.index, true) {
+            if let Some(joiner) = self.here.current() {
+                joiner.claimed.set(joiner.claimed.get() + 1);
+            }
+            debug_assert!(self.next_start.get().is_null());
+            self.next_start.set(task.as_ptr().as_ptr());
+        }
+    }
+
+    /// A fresh thread id.
+    #[inline]
+    pub(crate) fn fresh_id(&self) -> u64 {
+        let (mut next, mut end) = self.ids.get();
+        if next == end {
+            next = os::fresh_ids(IDS);
+            end = next + IDS;
+        }
+        self.ids.set((next + 1, end));
+        next
+    }
+
+    /// The thread to run next. The order: what a joiner waits for; the thread woken last (a bounded number of times in a
+    /// row); then rounds: everything that was ready when the round began, oldest first, and after it unstarted threads
+    /// in the order in which they were spawned, at most [`STARTS_PER_ROUND`].
+    #[inline]
+    fn next(&self) -> Option<NonNull<Header>> {
+        if let Some(thread) = NonNull::new(self.next_start.replace(ptr::null_mut())) {
+            return Some(thread);
+        }
+        if let Some(thread) = NonNull::new(self.woken.get()) {
+            self.woken.set(ptr::null_mut());
+            if self.streak.get() < WOKEN_STREAK {
+                self.streak.set(self.streak.get() + 1);
+                return Some(thread);
+            }
+            self.make_ready(thread);
+        }
+        self.streak.set(0);
+        loop {
+            let left = self.ready_left.get();
+            if left > 0 {
+                self.ready_left.set(left - 1);
+                if let Some(thread) = self.ready.pop() {
+                    return Some(thread);
+                }
+            }
+            let left = self.starts_left.get();
+            if left > 0 {
+                self.starts_left.set(left - 1);
+                if let Some(thread) = self.oldest_unstarted() {
+                    return Some(thread);
+                }
+            }
+            self.tick(false);
+            self.ready_left.set(self.ready.len());
+            self.starts_left.set(STARTS_PER_ROUND);
+            if self.ready_left.get() == 0 {
+                self.tick(true);
+                self.ready_left.set(self.ready.len());
+                if self.ready_left.get() == 0 && self.unstarted.is_empty() && self.shared.injector.is_empty() {
+                    return NonNull::new(self.woken.replace(ptr::null_mut()));
+                }
+            }
+        }
+    }
+
+    /// Takes in what others have left, and what is due on the wheel (`now`: look at the clock in any case).
+    #[inline]
+    fn tick(&self, now: bool) {
+        if !self.mailbox.inbox.is_empty() {
+            self.read_mail();
+        }
+        if !self.here.wheel.is_empty() && (now || self.turns.get() >= TURNS_PER_TICK) {
+            self.turns.set(0);
+            // SAFETY: the wheel is this worker's, and `park` put the timers in.
+            self.here.wheel.turn(now_ns(), |timer| unsafe { fire(timer) });
+        }
+    }
+
+    /// Takes what others have left in the inbox.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn read_mail(&self) {
+        let mail = self.mailbox.inbox.take();
+        if mail.asleep {
+            self.mailbox.idle.roused();
+        }
+        self.deliver(mail);
+    }
+
+    pub(crate) fn deliver(&self, mail: Mail<Header>) {
+        let (search, look) = (mail.search, mail.look);
+        mail.deliver(|thread| self.make_ready(thread));
+        if look {
+            self.look();
+        }
+        if search && self.mailbox.idle.found() && self.shared.has_work_to_share() {
+            // It was woken to search, but has work of its own now: another one shall search.
+            self.shared.wake_thief(Some(self.mailbox));
+        }
+    }
+
+    /// Somebody was cancelled, or the runtime stops.
+    fn look(&self) {
+        for task in self.mailbox.take_cancels() {
+            self.interrupt(&task);
+        }
+        if self.shared.is_stopping() {
+            self.stopping.set(true);
+            self.cancel_all();
+        }
+    }
+
+    /// Ends the wait of a thread of this worker that has been cancelled.
+    fn interrupt(&self, task: &Task) {
+        if task.state.home() != self.mailbox.index || !task.cancellable.get() {
+            return;
+        }
+        if let Some(epoch) = task.wait.waiting() {
+            let ticket = Ticket::new(task.as_ptr(), epoch);
+            // SAFETY: `task` keeps the header alive.
+            if let Some(wake) = unsafe { ticket.end(End::Cancelled) } {
+                wake.schedule();
+            }
+        }
+    }
+
+    /// The runtime stops: cancels every thread that has started here.
+    pub(crate) fn cancel_all(&self) {
+        let mut next = self.live.front();
+        while let Some(thread) = next {
+            // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
+            let task = unsafe {
+                thread.as_ref().state.add_ref();
+                Task::from_raw(thread)
+            };
+            let _ = task.state.cancel();
+            self.interrupt(&task);
+            next = self.live.next_of(thread);
+        }
+    }
+
+    /// Claims the oldest unstarted thread: of this worker, or of those that OS threads have spawned.
+    fn oldest_unstarted(&self) -> Option<NonNull<Header>> {
+        let stealer = &self.shared.stealers[self.number];
+        while !self.unstarted.is_empty() {
+            match stealer.steal() {
+                Steal::Success(task) => {
+                    if let Some(thread) = self.claim(task) {
+                        return Some(thread);
+                    }
+                }
+                Steal::Empty => break,
+                Steal::Retry => {}
+            }
+        }
+        while let Some(task) = self.shared.take_injected() {
+            if let Some(thread) = self.claim(task) {
+                return Some(thread);
+            }
+        }
+        None
+    }
+
+    /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
+    #[inline]
+    pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
+        task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
+    }
+
+    /// Runs `thread` until it waits, yields or ends.
+    #[inline]
+    fn turn(&self, thread: NonNull<Header>) {
+        // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
+        let header = unsafe { thread.as_ref() };
+        // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
+        if unsafe { &*header.fiber.get() }.is_none() {
+            self.start(thread);
+        }
+        self.turns.set(self.turns.get().wrapping_add(1));
+        self.here.set_current(thread);
+        // SAFETY: as above; `start` has put the fiber there, and it is suspended or fresh.
+        let status = unsafe { (*header.fiber.get()).as_ref().unwrap_unchecked().resume(0) };
+        let yields = self.here.take_current();
+        match status {
+            Status::Suspended if yields => self.make_ready(thread),
+            Status::Suspended => {}
+            Status::Finished => self.end(thread),
+        }
+    }
+
+    /// Gives a thread that was claimed here the hottest stack.
+    fn start(&self, thread: NonNull<Header>) {
+        // SAFETY: as in `turn`.
+        let header = unsafe { thread.as_ref() };
+        if self.stopping.get() {
+            let _ = header.state.cancel();
+        }
+        let stack = self.stacks().acquire(header.size);
+        // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
+        let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
+        // SAFETY: invariant 3 of the header.
+        unsafe { *header.fiber.get() = Some(fiber) };
+        // SAFETY: a thread starts once; it is taken out in `end`.
+        unsafe { self.live.push_back(thread) };
+        self.live_count.set(self.live_count.get() + 1);
+    }
+
+    /// The thread has left its stack for good.
+    fn end(&self, thread: NonNull<Header>) {
+        // SAFETY: as in `turn`; dropped here, the running thread's reference is given up.
+        let task = unsafe { Task::from_raw(thread) };
+        // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
+        unsafe {
+            if let Some(fiber) = (*task.fiber.get()).take() {
+                self.stacks().release(fiber.into_stack());
+            }
+            self.live.remove(thread);
+        }
+        self.live_count.set(self.live_count.get() - 1);
+        self.drop_stale(task.claimed.get());
+    }
+
+    /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
+    #[inline]
+    fn drop_stale(&self, count: u32) {
+        for _ in 0..count {
+            match self.unstarted.pop() {
+                Some(task) if task.state.is_started() => {}
+                Some(task) => {
+                    self.unstarted.push(task);
+                    break;
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// Has the worker something to run, or mail?
+    pub(crate) fn has_own_work(&self) -> bool {
+        !self.mailbox.inbox.is_empty()
+            || self.ready.len() > 0
+            || !self.woken.get().is_null()
+            || !self.unstarted.is_empty()
+    }
+
+    pub(crate) fn live_count(&self) -> usize {
+        self.live_count.get()
+    }
+}
+
+/// The first function on every green thread's stack.
+unsafe fn thread_main(thread: *mut ()) {
+    let thread = thread.cast::<Header>();
+    // SAFETY: `start` passes the header, and it is alive until the thread has ended.
+    let header = unsafe { NonNull::new_unchecked(thread) };
+    // SAFETY: as above.
+    let this = unsafe { header.as_ref() };
+    if cfg!(green_backend = "threads") {
+        // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
+        // ORDERING: Acquire pairs with the store in `Worker::run`.
+        let here = mailbox::get(this.state.home()).here.load(Ordering::Acquire);
+        // SAFETY: the worker lives until all its threads have ended.
+        unsafe { Here::enter(here) };
+    }
+    let start = !this.state.is_cancelled();
+    this.shielded.set(!start);
+    // SAFETY: the thread was claimed once, and this is it.
+    unsafe { (this.vtable.run)(header, start) };
+    this.shielded.set(true);
+    // SAFETY: this is the thread itself (invariant 2 of `task::local`).
+    unsafe { local::destroy(this) };
+    // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
+    unsafe {
+        if Header::complete(header) {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
+        }
+        (this.vtable.done)(header);
+    }
+}
+
+/// Hands a thread whose wait is over to its worker: the `schedule` of every green thread.
+///
+/// # Safety
+///
+/// As [`Header::schedule`].
+pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
+    // SAFETY: the thread waits, so it is alive until it is handed over.
+    let home = unsafe { thread.as_ref() }.state.home();
+    match Worker::current() {
+        Some(worker) if worker.mailbox.index == home => worker.woken_here(thread),
+        // SAFETY: as the caller promises.
+        _ => unsafe { mailbox::get(home).send(thread) },
+    }
+}

@@ -1,0 +1,115 @@
+//! The heap block of a spawned thread: header, then the closure, and later in its place the result. One allocation.
+//!
+//! # Invariants
+//!
+//! 1. `cell` holds the closure until `run` or `drop_closure` takes it, then (after `run`) the result until
+//!    `take_output` or `drop_output` takes it. The callers keep to that order: `run` once by the thread that claimed the
+//!    task; the result after `COMPLETE`, by whom the state word names.
+//! 2. `free` comes last and drops nothing but the header.
+
+use std::alloc::Layout;
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::task::cancel::Cancelled;
+use crate::task::header::{Header, Spec, VTable};
+
+/// What a thread ends with.
+pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
+
+/// Who wants to know how a thread ends: nobody (`()`), or the scope that it belongs to.
+pub(crate) trait Owner {
+    /// A panic of the thread was not joined.
+    fn unhandled_panic(&self) {}
+    /// The thread touches nothing any more that its closure borrowed.
+    fn done(&self) {}
+}
+
+impl Owner for () {}
+
+#[repr(C)]
+struct Block<F, T, O> {
+    header: Header,
+    owner: O,
+    cell: UnsafeCell<Contents<F, T>>,
+}
+
+union Contents<F, T> {
+    closure: ManuallyDrop<F>,
+    output: ManuallyDrop<Output<T>>,
+}
+
+/// Makes a task of `closure`. Out of memory: an error, and the closure is dropped.
+pub(crate) fn new<F: FnOnce() -> T, T, O: Owner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
+    let layout = Layout::new::<Block<F, T, O>>();
+    // SAFETY: the layout is not of size zero: it has a header.
+    let memory = unsafe { std::alloc::alloc(layout) }.cast::<Block<F, T, O>>();
+    let Some(block) = NonNull::new(memory) else {
+        let message = format!("no memory for a green thread: the allocator refused {} bytes", layout.size());
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
+    };
+    let header = Header::new(spec, const { &vtable::<F, T, O>() });
+    let contents = Contents { closure: ManuallyDrop::new(closure) };
+    // SAFETY: fresh memory of this very layout.
+    unsafe { block.write(Block { header, owner, cell: UnsafeCell::new(contents) }) };
+    Ok(block.cast())
+}
+
+const fn vtable<F: FnOnce() -> T, T, O: Owner>() -> VTable {
+    VTable {
+        run: run::<F, T, O>,
+        take_output: take_output::<F, T, O>,
+        drop_output: drop_output::<F, T, O>,
+        done: done::<F, T, O>,
+        free: free::<F, T, O>,
+    }
+}
+
+fn cell<F, T, O>(header: NonNull<Header>) -> *mut Contents<F, T> {
+    // SAFETY: invariant 1 of `header`: the pointer reaches the whole block, and it is this closure's vtable that calls.
+    unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).cell.get() }
+}
+
+unsafe fn run<F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: bool) {
+    let cell = cell::<F, T, O>(header);
+    // SAFETY: invariant 1: the closure is there and only the thread itself touches it now.
+    let closure = unsafe { ManuallyDrop::take(&mut (*cell).closure) };
+    let output = catch_unwind(AssertUnwindSafe(move || if start { Some(closure()) } else { None }));
+    let output = output.and_then(|value| value.ok_or_else(Cancelled::payload));
+    // SAFETY: invariant 1: the closure has been moved out.
+    unsafe { (*cell).output = ManuallyDrop::new(output) };
+}
+
+unsafe fn take_output<F, T, O>(header: NonNull<Header>, to: *mut ()) {
+    // SAFETY: invariant 1: the result is there and the caller's; `to` is room for an `Output<T>`.
+    unsafe { to.cast::<Output<T>>().write(ManuallyDrop::take(&mut (*cell::<F, T, O>(header)).output)) };
+}
+
+unsafe fn drop_output<F, T, O: Owner>(header: NonNull<Header>) {
+    // SAFETY: invariant 1: the result is there and the caller's.
+    let output = unsafe { ManuallyDrop::take(&mut (*cell::<F, T, O>(header)).output) };
+    if output.as_ref().is_err_and(|payload| !payload.is::<Cancelled>()) {
+        // SAFETY: the caller holds a reference, and nothing changes `owner`.
+        unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).owner.unhandled_panic() };
+    }
+    drop(output);
+}
+
+unsafe fn done<F, T, O: Owner>(header: NonNull<Header>) {
+    // SAFETY: the caller holds a reference, and nothing changes `owner`.
+    unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).owner.done() };
+}
+
+unsafe fn free<F, T, O>(header: NonNull<Header>) {
+    let block = header.cast::<Block<F, T, O>>();
+    // SAFETY: invariant 2; the block came from `alloc` with this layout in `new`.
+    unsafe {
+        std::ptr::drop_in_place(&raw mut (*block.as_ptr()).header);
+        std::ptr::drop_in_place(&raw mut (*block.as_ptr()).owner);
+        std::alloc::dealloc(block.as_ptr().cast(), Layout::new::<Block<F, T, O>>());
+    }
+}

@@ -1,0 +1,48 @@
+//! The payloads by which a cancel or a time-out unwinds a thread. They travel by `resume_unwind`, so no panic hook runs
+//! and nothing is printed.
+
+use std::fmt;
+use std::panic::resume_unwind;
+
+/// The payload in the `Err` that `join` gives for a thread that was cancelled.
+///
+/// ```
+/// let thread = green::spawn(|| green::thread::park());
+/// thread.cancel();
+/// assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    _private: (),
+}
+
+impl Cancelled {
+    pub(crate) fn payload() -> Box<dyn std::any::Any + Send> {
+        Box::new(Self { _private: () })
+    }
+
+    /// Unwinds the calling thread. Must not be called while it unwinds already.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn raise() -> ! {
+        resume_unwind(Self::payload())
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancelled")
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the green thread was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// Without unwinding there is no way out of a blocking call: under `panic = "abort"` a cancel takes effect only on
+/// threads that have not started.
+pub(crate) const CAN_UNWIND: bool = cfg!(panic = "unwind");

@@ -1,0 +1,381 @@
+//! The header of a task, the counted pointer to it and the handle by which it is woken.
+//!
+//! # Invariants
+//!
+//! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole
+//!    block, so `vtable` may reach the rest.
+//! 2. The block lives until the last reference counted in `state` is dropped; whoever makes it zero frees it, once.
+//! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
+//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
+//! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
+//!    word (or its claim, or the thread itself when it yields) puts it there.
+//! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins; that thread does not leave the frame
+//!    before it is null again or the task can no longer complete with `JOINING` set.
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::ptr::{self, NonNull};
+
+use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::base::list::{Linked, Links};
+use crate::fiber::Fiber;
+use crate::stack::StackSize;
+use crate::task::local::Locals;
+use crate::task::state::State;
+use crate::task::wait::{End, Epoch, Token, WaitWord};
+
+/// What the typed block below a header can do. One for each closure type.
+#[derive(Debug)]
+pub(crate) struct VTable {
+    /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
+    /// the result. Does not unwind.
+    pub(crate) run: unsafe fn(NonNull<Header>, bool),
+    /// Moves the result to where the second pointer points.
+    pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
+    /// Drops the result. May unwind.
+    pub(crate) drop_output: unsafe fn(NonNull<Header>),
+    /// Tells the thread's scope that it touches nothing any more.
+    pub(crate) done: unsafe fn(NonNull<Header>),
+    /// Frees the block. The closure and the result are gone already.
+    pub(crate) free: unsafe fn(NonNull<Header>),
+}
+
+/// How a waiting thread is handed to whoever runs it: the one upward call of the crate.
+pub(crate) type Schedule = unsafe fn(NonNull<Header>);
+
+/// The rarely used part of a header.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// Set when the thread is made, never changed.
+    pub(crate) name: Option<Box<str>>,
+    /// Home worker only.
+    pub(crate) locals: UnsafeCell<Locals>,
+}
+
+/// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) deadline_ns: u64,
+    pub(crate) outer: *const Limit,
+}
+
+/// See the module's text.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) state: State,
+    pub(crate) wait: WaitWord,
+    link: AtomicPtr<Header>,
+    schedule: Schedule,
+    pub(crate) vtable: &'static VTable,
+    // Home worker only (invariant 3), down to `size`.
+    pub(crate) fiber: UnsafeCell<Option<Fiber>>,
+    /// Where the earliest deadline of the `timeout` calls that the thread is in stands; null: in none.
+    pub(crate) limit: Cell<*const Limit>,
+    pub(crate) live: Links<Header>,
+    /// Unstarted children that this thread has started by joining them: their queue entries are stale.
+    pub(crate) claimed: Cell<u32>,
+    /// May the wait that is on be ended by a cancel?
+    pub(crate) cancellable: Cell<bool>,
+    /// The thread's closure is over: what still runs (destructors) is not interrupted.
+    pub(crate) shielded: Cell<bool>,
+    pub(crate) size: StackSize,
+    pub(crate) reason: Cell<Reason>,
+    // Anybody, from here on.
+    pub(crate) token: Token,
+    joiner: AtomicPtr<Ticket>,
+    extra: AtomicPtr<Extra>,
+    pub(crate) id: u64,
+    /// Identifies the runtime of an unstarted task; only compared.
+    pub(crate) runtime: *const (),
+}
+
+/// What a thread waits for: for diagnosis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reason {
+    Running,
+    Park,
+    Sleep,
+    Join,
+    Scope,
+    Blocking,
+}
+
+/// What a new header is made of.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) size: StackSize,
+    pub(crate) id: u64,
+    pub(crate) runtime: *const (),
+    pub(crate) schedule: Schedule,
+    pub(crate) refs: u32,
+    pub(crate) handle: bool,
+}
+
+impl Header {
+    pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
+        let extra = match spec.name {
+            None => ptr::null_mut(),
+            name => Box::into_raw(Box::new(Extra { name, ..Extra::default() })),
+        };
+        Self {
+            state: State::new(spec.refs, spec.handle),
+            wait: WaitWord::new(),
+            link: AtomicPtr::new(ptr::null_mut()),
+            schedule: spec.schedule,
+            vtable,
+            fiber: UnsafeCell::new(None),
+            limit: Cell::new(ptr::null()),
+            live: Links::new(),
+            claimed: Cell::new(0),
+            cancellable: Cell::new(false),
+            shielded: Cell::new(false),
+            size: spec.size,
+            reason: Cell::new(Reason::Running),
+            token: Token::new(),
+            joiner: AtomicPtr::new(ptr::null_mut()),
+            extra: AtomicPtr::new(extra),
+            id: spec.id,
+            runtime: spec.runtime,
+        }
+    }
+
+    /// The link of the queue that the task is in (invariant 4).
+    #[inline]
+    pub(crate) fn link(&self) -> &AtomicPtr<Header> {
+        &self.link
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.extra().and_then(|extra| extra.name.as_deref())
+    }
+
+    pub(crate) fn extra(&self) -> Option<&Extra> {
+        // ORDERING: Acquire pairs with the Release in `extra_or_new`.
+        let extra = self.extra.load(Ordering::Acquire);
+        // SAFETY: null or a box that is freed with the header.
+        unsafe { extra.as_ref() }
+    }
+
+    /// For the thread itself (invariant 3).
+    pub(crate) fn extra_or_new(&self) -> &Extra {
+        if self.extra().is_none() {
+            // ORDERING: Release publishes the new box to `extra`; only the thread itself ever stores.
+            self.extra.store(Box::into_raw(Box::default()), Ordering::Release);
+        }
+        self.extra().expect("it was just stored")
+    }
+
+    /// Hands a thread whose wait the caller has ended to its worker (or wakes the OS thread).
+    ///
+    /// # Safety
+    ///
+    /// The caller won [`WaitWord::end`] of this thread's wait and has not scheduled it yet.
+    #[inline]
+    pub(crate) unsafe fn schedule(this: NonNull<Header>) {
+        // SAFETY: the thread cannot run, so it cannot end, before this call hands it on: the header is alive.
+        let schedule = unsafe { this.as_ref() }.schedule;
+        // SAFETY: as the caller promises.
+        unsafe { schedule(this) }
+    }
+
+    /// Leaves the joiner's ticket. True: the thread is not complete, the joiner may wait; false: it is complete.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the `JoinHandle`, and keeps `ticket` in place until it has called
+    /// [`join_leave`](Self::join_leave) or been woken through it.
+    #[must_use]
+    pub(crate) unsafe fn join_enter(&self, ticket: NonNull<Ticket>) -> bool {
+        // ORDERING: Relaxed: `join_begin` publishes it.
+        self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
+        self.state.join_begin()
+    }
+
+    /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.
+    #[must_use]
+    pub(crate) fn join_leave(&self) -> bool {
+        if self.state.join_retract() {
+            return true;
+        }
+        // The thread completed meanwhile, and may be reading the ticket: it says when it is done.
+        let backoff = crossbeam_utils::Backoff::new();
+        // ORDERING: Acquire pairs with the Release in `complete`.
+        while !self.joiner.load(Ordering::Acquire).is_null() {
+            backoff.snooze();
+        }
+        false
+    }
+
+    /// The thread has stored its result: publishes that, and wakes the joiner. True: nobody holds the handle, the caller
+    /// has to drop the result.
+    ///
+    /// # Safety
+    ///
+    /// Called once, by the thread itself, which holds a reference.
+    #[must_use]
+    pub(crate) unsafe fn complete(this: NonNull<Header>) -> bool {
+        // SAFETY: the caller holds a reference.
+        let header = unsafe { this.as_ref() };
+        let done = header.state.complete();
+        if done.joiner {
+            // ORDERING: Relaxed: `State::complete` acquired what `join_enter` wrote.
+            let ticket = header.joiner.load(Ordering::Relaxed);
+            // SAFETY: invariant 5: `JOINING` was set, so the joiner has not left.
+            let wake = unsafe { (*ticket).end(End::Notified) };
+            // ORDERING: Release pairs with the Acquire in `join_leave`: the last touch of the ticket.
+            header.joiner.store(ptr::null_mut(), Ordering::Release);
+            if let Some(wake) = wake {
+                wake.schedule();
+            }
+        }
+        done.detached
+    }
+}
+
+// SAFETY: what other OS threads may touch are atomics, and data that never change; the rest is invariants 3 and 4.
+unsafe impl Send for Header {}
+// SAFETY: as above.
+unsafe impl Sync for Header {}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        let extra = *self.extra.get_mut();
+        if !extra.is_null() {
+            // SAFETY: it came from `Box::into_raw` in `new` or `extra_or_new`, and nobody refers to the header now.
+            drop(unsafe { Box::from_raw(extra) });
+        }
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header")
+            .field("id", &self.id)
+            .field("name", &self.name())
+            .field("state", &self.state)
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
+    }
+}
+
+// SAFETY: `live` is the field's own `Links`, touched only by the home worker's list.
+unsafe impl Linked for Header {
+    fn links(&self) -> &Links<Self> {
+        &self.live
+    }
+}
+
+/// A counted reference to a task.
+pub(crate) struct Task(NonNull<Header>);
+
+// SAFETY: a task is a counted reference to a header, which is `Send` and `Sync`; the count is atomic.
+unsafe impl Send for Task {}
+// SAFETY: as above.
+unsafe impl Sync for Task {}
+
+impl Task {
+    /// Takes over one counted reference.
+    ///
+    /// # Safety
+    ///
+    /// The reference is the caller's to give.
+    #[inline]
+    pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Self(header)
+    }
+
+    /// Gives the counted reference to the caller.
+    #[inline]
+    pub(crate) fn into_raw(self) -> NonNull<Header> {
+        let header = self.0;
+        std::mem::forget(self);
+        header
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> NonNull<Header> {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Task {
+    type Target = Header;
+
+    #[inline]
+    fn deref(&self) -> &Header {
+        // SAFETY: invariant 2: the reference that `self` stands for keeps the block alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for Task {
+    fn clone(&self) -> Self {
+        self.state.add_ref();
+        Self(self.0)
+    }
+}
+
+impl Drop for Task {
+    #[inline]
+    fn drop(&mut self) {
+        if self.state.drop_ref() {
+            // SAFETY: invariant 2: this was the last reference.
+            unsafe { (self.vtable.free)(self.0) }
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Header::fmt(self, f)
+    }
+}
+
+/// Names one wait of one thread: what a waker holds. It does not keep the thread alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ticket {
+    thread: NonNull<Header>,
+    epoch: Epoch,
+}
+
+// SAFETY: a ticket is an address and a number; `end` says what it needs.
+unsafe impl Send for Ticket {}
+// SAFETY: as above.
+unsafe impl Sync for Ticket {}
+
+impl Ticket {
+    pub(crate) fn new(thread: NonNull<Header>, epoch: Epoch) -> Self {
+        Self { thread, epoch }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Ends the wait, if nobody else has. The winner owes the thread a [`Wake::schedule`], which it should pay when it
+    /// has let go of its locks.
+    ///
+    /// # Safety
+    ///
+    /// The thread's header is alive: the caller holds a reference, or the lock that the thread needs before it can leave
+    /// its wait.
+    #[inline]
+    pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
+    }
+}
+
+/// A wait was won: the thread has to be scheduled.
+#[derive(Debug)]
+#[must_use = "the thread sleeps for ever unless it is scheduled"]
+pub(crate) struct Wake(NonNull<Header>);
+
+impl Wake {
+    #[inline]
+    pub(crate) fn schedule(self) {
+        // SAFETY: `Wake` is made only by a won `end`, and consumed here.
+        unsafe { Header::schedule(self.0) }
+    }
+}

@@ -1,0 +1,70 @@
+//! The green-thread-local values of one thread: what `green::local!` stores.
+//!
+//! A thread has few of them, so they stand in a vector that is searched from its start. As with `thread_local!`, a value
+//! whose destructor has begun is gone for good: a later access of its key finds [`Slot::Gone`].
+//!
+//! # Invariants
+//!
+//! 1. `Slot::Value` holds a pointer from `Box::into_raw`, and no other slot holds the same one.
+//! 2. Only the thread that the values belong to calls anything here.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::base::abort::fatal;
+use crate::task::Header;
+
+/// What stands under a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Slot {
+    /// A value; the pointer is valid until the thread ends.
+    Value(NonNull<dyn Any>),
+    /// The value has been dropped, because the thread is ending.
+    Gone,
+}
+
+/// The values of one thread, each under the address of its key.
+#[derive(Default, Debug)]
+pub(crate) struct Locals {
+    slots: Vec<(usize, Slot)>,
+}
+
+impl Locals {
+    /// What stands under `key`; `None`: nothing yet.
+    pub(crate) fn get(&self, key: usize) -> Option<Slot> {
+        self.slots.iter().find(|(k, _)| *k == key).map(|(_, slot)| *slot)
+    }
+
+    /// Stores `value` under `key`, which has none.
+    pub(crate) fn insert(&mut self, key: usize, value: Box<dyn Any>) -> NonNull<dyn Any> {
+        debug_assert!(self.get(key).is_none());
+        let pointer = NonNull::from(Box::leak(value));
+        self.slots.push((key, Slot::Value(pointer)));
+        pointer
+    }
+
+    /// The value to drop next: last in, first out.
+    pub(crate) fn pop(&mut self) -> Option<Box<dyn Any>> {
+        let (_, slot) = self.slots.iter_mut().rev().find(|(_, slot)| matches!(slot, Slot::Value(_)))?;
+        let Slot::Value(pointer) = std::mem::replace(slot, Slot::Gone) else { return None };
+        // SAFETY: the pointer came from a box, and by invariant 1 it is this slot's alone; the slot is `Gone` now.
+        Some(unsafe { Box::from_raw(pointer.as_ptr()) })
+    }
+}
+
+/// Drops all values of a thread that is over, destructors that make new values included. As with std, a panic in one of
+/// them cannot be handed to anybody and ends the process.
+///
+/// # Safety
+///
+/// Called by the thread itself.
+pub(crate) unsafe fn destroy(thread: &Header) {
+    let Some(extra) = thread.extra() else { return };
+    // SAFETY: invariant 2; the borrow ends before the destructor runs.
+    while let Some(value) = unsafe { &mut *extra.locals.get() }.pop() {
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            fatal(format_args!("the destructor of a green-thread-local value panicked"));
+        }
+    }
+}

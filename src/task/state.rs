@@ -1,0 +1,199 @@
+//! The life of a thread, in one word.
+//!
+//! | bits   | name       | set when                                        | cleared by                                  |
+//! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
+//! | 0      | `STARTED`  | a worker claims the thread (once, for good)     | never                                       |
+//! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
+//! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up                |
+//! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s end (`join` or drop)     |
+//! | 4      | `CANCEL`   | somebody cancels the thread                     | never                                       |
+//! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | never                                    |
+//! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
+//!
+//! Who may touch the result: before `COMPLETE` the thread itself; after it the handle while `HANDLE` is set, otherwise
+//! whoever of the two came second (the thread, if it completes after the handle was dropped).
+//! `JOINING` is set only while `HANDLE` is set and `COMPLETE` is not.
+
+use std::fmt;
+
+use crate::base::atomic::{AtomicU64, Ordering};
+
+const STARTED: u64 = 1;
+const COMPLETE: u64 = 1 << 1;
+const JOINING: u64 = 1 << 2;
+const HANDLE: u64 = 1 << 3;
+const CANCEL: u64 = 1 << 4;
+const HOME_SHIFT: u32 = 8;
+const HOME: u64 = 0xffff << HOME_SHIFT;
+const REF_SHIFT: u32 = 32;
+const REF: u64 = 1 << REF_SHIFT;
+
+/// What a cancel found.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum CancelFound {
+    /// Cancelled before, or complete: nothing to do.
+    Nothing,
+    /// Not started: whoever claims it will see the flag.
+    Unstarted,
+    /// Its home worker has to look at it.
+    Started { home: u16 },
+}
+
+/// What a thread that completes has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Completed {
+    /// A joiner waits: wake it.
+    pub(crate) joiner: bool,
+    /// There is no handle: drop the result.
+    pub(crate) detached: bool,
+}
+
+/// The life word of one thread. See the module's text.
+pub(crate) struct State(AtomicU64);
+
+impl State {
+    /// Not started, with `refs` references; `handle` says whether one of them is a `JoinHandle`.
+    pub(crate) fn new(refs: u32, handle: bool) -> Self {
+        Self(AtomicU64::new(u64::from(refs) << REF_SHIFT | if handle { HANDLE } else { 0 }))
+    }
+
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    #[inline]
+    pub(crate) fn is_started(&self) -> bool {
+        self.load(Ordering::Relaxed) & STARTED != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_complete(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `complete`: the result is visible.
+        self.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed) & CANCEL != 0
+    }
+
+    /// The mailbox of the thread's worker. Only of a thread that has started.
+    #[inline]
+    pub(crate) fn home(&self) -> u16 {
+        ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
+    }
+
+    /// A worker wants to start the thread. True for exactly one caller. `extra_ref`: the caller has no queue entry
+    /// whose reference could become the running thread's, so another one is counted.
+    #[inline]
+    #[must_use]
+    pub(crate) fn claim(&self, home: u16, extra_ref: bool) -> bool {
+        let add = STARTED | u64::from(home) << HOME_SHIFT;
+        let mut word = self.load(Ordering::Relaxed);
+        loop {
+            if word & STARTED != 0 {
+                return false;
+            }
+            let next = (word | add) + if extra_ref { REF } else { 0 };
+            // ORDERING: Acquire: what the spawner and a canceller wrote is visible to the thread. Release: a canceller
+            // that sees STARTED also sees the home in the same word; nothing else travels.
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Claims a thread that nobody else can see yet.
+    pub(crate) fn claim_unshared(&self, home: u16) {
+        let word = self.load(Ordering::Relaxed);
+        self.0.store(word | STARTED | u64::from(home) << HOME_SHIFT, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cancel(&self) -> CancelFound {
+        // ORDERING: AcqRel: pairs with `claim` in both directions, in one word: either the claimer sees CANCEL, or this
+        // sees STARTED and the home.
+        let old = self.0.fetch_or(CANCEL, Ordering::AcqRel);
+        match () {
+            () if old & (COMPLETE | CANCEL) != 0 => CancelFound::Nothing,
+            () if old & STARTED == 0 => CancelFound::Unstarted,
+            () => CancelFound::Started { home: ((old & HOME) >> HOME_SHIFT) as u16 },
+        }
+    }
+
+    /// The thread has stored its result.
+    #[inline]
+    pub(crate) fn complete(&self) -> Completed {
+        // ORDERING: Release pairs with the Acquires of `is_complete`, `join_begin` and `detach`; Acquire pairs with
+        // `join_begin`: the joiner's ticket is visible.
+        let old = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+        debug_assert!(old & COMPLETE == 0);
+        Completed { joiner: old & JOINING != 0, detached: old & HANDLE == 0 }
+    }
+
+    /// A joiner has left its ticket and wants to wait. False: the thread is complete.
+    #[inline]
+    #[must_use]
+    pub(crate) fn join_begin(&self) -> bool {
+        // ORDERING: Release publishes the ticket to `complete`; Acquire makes the result visible.
+        self.0.fetch_or(JOINING, Ordering::AcqRel) & COMPLETE == 0
+    }
+
+    /// The joiner gives up. False: the thread is complete, and may be about to use the ticket.
+    #[must_use]
+    pub(crate) fn join_retract(&self) -> bool {
+        // ORDERING: Acquire pairs with `complete`.
+        self.0.fetch_and(!JOINING, Ordering::AcqRel) & COMPLETE == 0
+    }
+
+    /// The handle goes away without a join. True: the result is stored and the caller has to drop it.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        // ORDERING: Acquire pairs with `complete`: the result is visible if COMPLETE is. Release: `complete` on the
+        // other side may drop the result after this.
+        self.0.fetch_and(!HANDLE, Ordering::AcqRel) & COMPLETE != 0
+    }
+
+    #[inline]
+    pub(crate) fn add_ref(&self) {
+        // ORDERING: Relaxed: a new reference is made from one that is held.
+        let old = self.0.fetch_add(REF, Ordering::Relaxed);
+        if old >> REF_SHIFT >= u64::from(u32::MAX / 2) {
+            crate::base::abort::fatal(format_args!("more than 2^31 handles of one thread"));
+        }
+    }
+
+    /// Gives a reference up. True: it was the last.
+    #[inline]
+    #[must_use]
+    pub(crate) fn drop_ref(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of the others' `drop_ref`. A sole holder needs no exchange: nobody
+        // is left who could add a reference.
+        if self.load(Ordering::Acquire) >> REF_SHIFT == 1 {
+            return true;
+        }
+        // ORDERING: Release: what was done through this reference comes before the free; Acquire as above.
+        self.0.fetch_sub(REF, Ordering::AcqRel) >> REF_SHIFT == 1
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.load(Ordering::Relaxed);
+        f.write_str("State(")?;
+        let names = [
+            (STARTED, "started"),
+            (COMPLETE, "complete"),
+            (JOINING, "joining"),
+            (HANDLE, "handle"),
+            (CANCEL, "cancel"),
+        ];
+        for (_, name) in names.iter().filter(|(bit, _)| word & bit != 0) {
+            write!(f, "{name} ")?;
+        }
+        write!(f, "home {} refs {})", (word & HOME) >> HOME_SHIFT, word >> REF_SHIFT)
+    }
+}

@@ -1,0 +1,171 @@
+//! The park word: is this thread waiting, and who ended the wait?
+//!
+//! One word, `epoch << 3 | state`:
+//!
+//! | state       | meaning                                           | entered by                                     |
+//! | ----------- | ------------------------------------------------- | ---------------------------------------------- |
+//! | `RUNNING`   | not waiting                                       | the thread: [`finish`](WaitWord::finish), [`retract`](WaitWord::retract) |
+//! | `WAITING`   | waits, or is about to; may be woken               | the thread: [`begin`](WaitWord::begin)         |
+//! | `NOTIFIED`  | what it waited for has come                       | a waker: [`end`](WaitWord::end)                |
+//! | `TIMED_OUT` | its deadline has passed                           | its worker's wheel: [`end`](WaitWord::end)     |
+//! | `CANCELLED` | it is to look at its cancel flag and its time-outs | its worker: [`end`](WaitWord::end)             |
+//!
+//! Every wait has an epoch of its own. A waker holds the epoch of the wait that it saw, and moves the word with one
+//! compare-and-exchange from `WAITING` of that epoch: so exactly one of wake, time-out and cancel wins, and a waker that
+//! comes late (for a wait that is over) changes nothing. Only the winner schedules the thread. The thread itself may
+//! use plain stores, because no one else changes a word that is not `WAITING`.
+
+use crate::base::atomic::{AtomicU64, Ordering};
+
+const RUNNING: u64 = 0;
+const WAITING: u64 = 1;
+const NOTIFIED: u64 = 2;
+const TIMED_OUT: u64 = 3;
+const CANCELLED: u64 = 4;
+const STATE: u64 = 7;
+const ONE_EPOCH: u64 = 8;
+
+/// Names one wait of one thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Epoch(u64);
+
+impl Epoch {
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+/// Who ended a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// What the thread waited for has come.
+    Notified,
+    /// The deadline has passed.
+    TimedOut,
+    /// The thread has to look at its cancel flag and its time-outs.
+    Cancelled,
+}
+
+/// The park word of one thread. See the module's text.
+pub(crate) struct WaitWord(AtomicU64);
+
+impl WaitWord {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(RUNNING))
+    }
+
+    /// The owner starts a wait. It must be published (under a lock, by a release store) before anybody can end it.
+    #[inline]
+    pub(crate) fn begin(&self) -> Epoch {
+        // ORDERING: Relaxed twice: only the owner changes a word that is not WAITING, and whatever publishes the epoch
+        // publishes this store too.
+        let epoch = (self.0.load(Ordering::Relaxed) & !STATE) + ONE_EPOCH;
+        self.0.store(epoch | WAITING, Ordering::Relaxed);
+        Epoch(epoch)
+    }
+
+    /// Ends the wait `epoch` if it is still on. True: the caller won, and has to schedule the thread.
+    #[inline]
+    #[must_use]
+    pub(crate) fn end(&self, epoch: Epoch, how: End) -> bool {
+        let to = match how {
+            End::Notified => NOTIFIED,
+            End::TimedOut => TIMED_OUT,
+            End::Cancelled => CANCELLED,
+        };
+        // ORDERING: Release pairs with the Acquire in `finish`: what the waker wrote is visible to the woken thread.
+        // Acquire on success: the waker that wins also sees what the thread wrote before it waited.
+        self.0.compare_exchange(epoch.0 | WAITING, epoch.0 | to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The owner gives a wait up before it sleeps. False: somebody ended it first and will schedule the thread, which
+    /// therefore has to suspend.
+    #[inline]
+    #[must_use]
+    pub(crate) fn retract(&self, epoch: Epoch) -> bool {
+        // ORDERING: Relaxed: on success nothing was handed over; on failure `finish` follows.
+        self.0.compare_exchange(epoch.0 | WAITING, epoch.0 | RUNNING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The epoch of the wait that is on now. For the thread's own worker, where the answer cannot change under it.
+    #[inline]
+    pub(crate) fn waiting(&self) -> Option<Epoch> {
+        // ORDERING: Relaxed: the thread waits on this very worker; `end` decides.
+        let word = self.0.load(Ordering::Relaxed);
+        (word & STATE == WAITING).then_some(Epoch(word & !STATE))
+    }
+
+    /// The owner runs again: how did the wait end?
+    #[inline]
+    pub(crate) fn finish(&self) -> End {
+        // ORDERING: Acquire pairs with the Release in `end`.
+        let word = self.0.load(Ordering::Acquire);
+        self.0.store(word & !STATE, Ordering::Relaxed);
+        match word & STATE {
+            NOTIFIED => End::Notified,
+            TIMED_OUT => End::TimedOut,
+            CANCELLED => End::Cancelled,
+            state => unreachable!("a thread ran with its park word in state {state}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for WaitWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // ORDERING: Relaxed: for the reader of a log.
+        let word = self.0.load(Ordering::Relaxed);
+        let state =
+            ["running", "waiting", "notified", "timed out", "cancelled", "?", "?", "?"][(word & STATE) as usize];
+        write!(f, "WaitWord({state}, wait {})", word / ONE_EPOCH)
+    }
+}
+
+/// The token of `thread::park`, in one word: `EMPTY`, `TOKEN`, or the epoch of the wait that is parked on it.
+///
+/// `unpark` swaps `TOKEN` in; if it takes an epoch out, it ends that wait. `park` takes a token, or else puts its epoch
+/// in place of `EMPTY`. A token that comes between the two makes that exchange fail: so no `unpark` is lost.
+#[derive(Debug)]
+pub(crate) struct Token(AtomicU64);
+
+const EMPTY: u64 = 0;
+const TOKEN: u64 = 1;
+
+impl Token {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(EMPTY))
+    }
+
+    /// The owner takes the token if there is one. Also clears what an ended wait left behind.
+    #[must_use]
+    pub(crate) fn take(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `put`. The plain look first spares the exchange.
+        self.0.load(Ordering::Relaxed) != EMPTY && self.0.swap(EMPTY, Ordering::Acquire) == TOKEN
+    }
+
+    /// The owner is about to wait. False: a token has come, and is taken.
+    #[must_use]
+    pub(crate) fn wait(&self, epoch: Epoch) -> bool {
+        // ORDERING: Release publishes the wait to `put`; Acquire pairs with its Release.
+        match self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(_) => {
+                self.0.store(EMPTY, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Leaves the token; the wait to end, if one is parked on it.
+    #[must_use]
+    pub(crate) fn put(&self) -> Option<Epoch> {
+        // ORDERING: Release pairs with the Acquires above; Acquire pairs with the Release in `wait`.
+        match self.0.swap(TOKEN, Ordering::AcqRel) {
+            EMPTY | TOKEN => None,
+            epoch => Some(Epoch::from_bits(epoch)),
+        }
+    }
+}
