@@ -3,7 +3,7 @@
 //! ```text
 //!      top of the stack (coloured, 64-aligned)
 //!      +-----------------------------+
-//!      | stack, entry, arg           |
+//!      | stack, code                 |
 //!      +-----------------------------+
 //!      | contexts of hub and fiber   |  one cache line: all that a switch touches
 //!      +-----------------------------+ <- Fiber
@@ -21,7 +21,7 @@
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
-use super::{Entry, Status};
+use super::{Code, Entry, Status};
 use crate::arch::{self, Context};
 use crate::stack::Stack;
 
@@ -35,8 +35,7 @@ struct Block {
     hub: Context,
     fiber: Context,
     stack: Stack,
-    entry: Entry,
-    arg: *mut (),
+    code: Code,
 }
 
 // A switch touches one line.
@@ -61,7 +60,7 @@ impl Fiber {
         unsafe {
             let block = stack.top().cast::<Block>().sub(1);
             let fiber = Context::fresh(block.cast(), main, block.as_ptr().cast());
-            block.write(Block { hub: Context::empty(), fiber, stack, entry, arg });
+            block.write(Block { hub: Context::empty(), fiber, stack, code: Code { entry, arg } });
             Fiber(block)
         }
     }
@@ -106,18 +105,18 @@ impl Fiber {
     }
 
     /// The stack that the fiber runs on.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn stack(&self) -> &Stack {
         // SAFETY: the block is live (invariant 1), and `stack` is written only before there is a `Fiber`.
-        unsafe { &*(&raw const (*self.0.as_ptr()).stack) }
+        unsafe { &(*self.0.as_ptr()).stack }
     }
 }
 
-/// First on the fiber's stack. `extern "C"`: a panic that reaches it ends the process instead of leaving the stack.
+/// First on the fiber's stack.
 unsafe extern "C" fn main(block: *mut ()) -> usize {
     let block = block.cast::<Block>().cast_const();
-    // SAFETY: `new` passed the block, initialised (invariant 1); these fields are never written again. The maker of the
-    // fiber said that `entry` may be called with `arg`.
-    unsafe { ((*block).entry)((*block).arg) };
+    // SAFETY: `new` passed the block, initialised (invariant 1); `code` is never written again. The caller of `new` said
+    // that the entry may be called.
+    unsafe { (*block).code.run() };
     FINISHED
 }

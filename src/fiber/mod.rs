@@ -18,15 +18,31 @@
 //!
 //! # Backends
 //!
-//! | file            | how                                        | when                               |
-//! | --------------- | ------------------------------------------ | ---------------------------------- |
-//! | `asm.rs`        | our own switch; inlines down to one jump   | x86_64, aarch64                    |
+//! | file             | how                                                  | used                            |
+//! | ---------------- | ---------------------------------------------------- | ------------------------------- |
+//! | `asm.rs`         | our own switch; inlines down to one jump             | on x86_64 and aarch64           |
+//! | `corosensei.rs`  | the crate corosensei on our stacks                   | on other targets, and as oracle |
+//! | `threads.rs`     | one OS thread a fiber; its thread-locals are its own | under Miri                      |
+//!
+//! `build.rs` chooses. Code that runs in fibers of the last kind finds other thread-locals than its hub has: the floors
+//! above set theirs from the entry.
 
 #[cfg(green_backend = "asm")]
 mod asm;
+#[cfg(any(green_backend = "corosensei", all(test, not(miri))))]
+mod corosensei;
+#[cfg(any(green_backend = "threads", test))]
+mod threads;
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(green_backend = "asm")]
 pub(crate) use asm::Fiber;
+#[cfg(green_backend = "corosensei")]
+pub(crate) use corosensei::Fiber;
+#[cfg(green_backend = "threads")]
+pub(crate) use threads::Fiber;
 
 /// The code of a fiber. Runs on the fiber's stack; if it unwinds, the process aborts.
 pub(crate) type Entry = unsafe fn(arg: *mut ());
@@ -41,5 +57,22 @@ pub(crate) enum Status {
     Finished,
 }
 
-#[cfg(test)]
-mod tests;
+/// What a fiber runs.
+#[derive(Clone, Copy)]
+struct Code {
+    entry: Entry,
+    arg: *mut (),
+}
+
+impl Code {
+    /// Calls the entry. `extern "C"`: a panic that gets here ends the process instead of leaving the stack.
+    ///
+    /// # Safety
+    ///
+    /// The entry may be called with its argument.
+    #[inline(always)]
+    unsafe extern "C" fn run(&self) {
+        // SAFETY: the caller says so.
+        unsafe { (self.entry)(self.arg) };
+    }
+}
