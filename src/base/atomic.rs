@@ -4,3 +4,5 @@
 //! else of the crate; `tests/loom.rs` includes the same files and puts loom's atomics in this module's place.
 
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+pub(crate) use std::hint::spin_loop;

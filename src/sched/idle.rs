@@ -3,7 +3,7 @@
 //! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
 //! `sched/README.md`; the steps there have the names of the methods here.
 
-use crate::base::atomic::{AtomicU32, Ordering, fence};
+use crate::base::atomic::{AtomicU32, Ordering, fence, spin_loop};
 
 const ASLEEP_ONE: u32 = 1;
 const ASLEEP: u32 = 0xffff;
@@ -141,24 +141,33 @@ impl Idle {
         Self::asleep(word) > 0 && word & SEARCHING == 0
     }
 
-    /// A publisher reserves the one place of a searcher that is being woken. False: there is a searcher by now.
-    #[must_use]
-    pub(crate) fn reserve_search(&self) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
-        Self::asleep(word) > 0
-            && word & SEARCHING == 0
-            // ORDERING: SeqCst: as in `try_search`.
-            && self
-                .word
-                .compare_exchange(word, word + SEARCHING_ONE, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
+    /// Steps P4 to P6', after a `publish_…` that said so. `rouse_one` wakes one sleeping worker to search, if it finds one;
+    /// `work` says whether there is work to share.
+    pub(crate) fn wake_thief(&self, mut rouse_one: impl FnMut() -> bool, work: impl Fn() -> bool) {
+        while self.reserve_search() {
+            if rouse_one() || !(self.cancel_search() && work()) {
+                return;
+            }
+            // Somebody stands between S1 and S2, or between losing its mark and being counted awake: a few instructions.
+            spin_loop();
+        }
     }
 
-    /// The publisher found nobody to wake. True: somebody is counted as asleep, so if there is work it has to try again.
-    #[must_use]
-    pub(crate) fn cancel_search(&self) -> bool {
-        // ORDERING: SeqCst: comes before the look on behalf of those who saw the reservation.
+    /// A publisher reserves the one place of a searcher that is being woken. False: there is a searcher by now.
+    fn reserve_search(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let wanted = Self::asleep(word) > 0 && word & SEARCHING == 0;
+        // ORDERING: SeqCst: as in `try_search`.
+        let swap = |next| self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed);
+        wanted && swap(word + SEARCHING_ONE).is_ok()
+    }
+
+    /// The publisher found nobody to wake. True: somebody is counted as asleep, so if there is work it has to try again,
+    /// on behalf of publishers that saw the reservation and left it at that.
+    fn cancel_search(&self) -> bool {
+        // ORDERING: SeqCst, and the fence: come before that look at the work.
         let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         Self::asleep(old) > 0
     }
 

@@ -90,7 +90,9 @@ impl<T: Letter> Inbox<T> {
         loop {
             // ORDERING: Relaxed: the exchange below publishes it.
             link.store(letters(old), Ordering::Relaxed);
-            let new = with_flags(letter.as_ptr(), flags(old) & !ASLEEP);
+            let mut kept = flags(old);
+            kept &= !ASLEEP; // KEY: wakes-once
+            let new = with_flags(letter.as_ptr(), kept);
             // ORDERING: Release pairs with the Acquire in `take`: the letter, and what the waker did before, are visible.
             match self.word.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return WasAsleep(flags(old) & ASLEEP != 0),

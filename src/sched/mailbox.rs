@@ -125,7 +125,8 @@ impl Mailbox {
         self.rouse(self.inbox.look());
     }
 
-    fn rouse(&self, was_asleep: WasAsleep) {
+    /// Does what the result of the inbox asks for.
+    pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
         if was_asleep.0 {
             self.idle.roused();
             self.parker.unpark();

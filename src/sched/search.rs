@@ -1,6 +1,6 @@
 //! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
 
-use crossbeam_deque::Steal;
+use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::idle::Sleep;
 use crate::sched::worker::Worker;
@@ -93,13 +93,10 @@ impl Worker {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             single |= len == 1;
-            while len >= 2 || (len == 1 && singles) {
-                match stealer.steal() {
-                    Steal::Success(task) if task.state.is_started() => {}
-                    Steal::Success(task) => return Some(task),
-                    Steal::Empty => break,
-                    Steal::Retry => std::hint::spin_loop(),
-                }
+            if (len >= 2 || singles)
+                && let Some(task) = steal_unstarted(stealer)
+            {
+                return Some(task);
             }
         }
         *seen = if single { *seen + 1 } else { 0 };
@@ -182,5 +179,17 @@ impl Worker {
         let search = std::mem::take(&mut mail.search);
         self.deliver(mail);
         search
+    }
+}
+
+/// The oldest entry of a worker's deque whose thread has not been started by a joiner.
+fn steal_unstarted(stealer: &Stealer<Task>) -> Option<Task> {
+    loop {
+        match stealer.steal() {
+            Steal::Success(task) if task.state.is_started() => {}
+            Steal::Success(task) => return Some(task),
+            Steal::Empty => return None,
+            Steal::Retry => std::hint::spin_loop(),
+        }
     }
 }

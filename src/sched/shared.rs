@@ -102,22 +102,16 @@ impl Shared {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_thief(&self, caller: Option<&Mailbox>) {
-        let idle = self.idle();
-        while idle.reserve_search() {
-            let start = caller.map_or(0, |mailbox| usize::from(mailbox.index - self.mailboxes[0].index) + 1);
-            let count = self.mailboxes.len();
-            for at in start..start + count {
-                let mailbox = &self.mailboxes[at % count];
-                if mailbox.inbox.wake_to_search().0 {
-                    idle.roused();
-                    mailbox.parker.unpark();
-                    return;
-                }
-            }
-            if !(idle.cancel_search() && self.has_work_to_share()) {
-                return;
-            }
-        }
+        let (idle, count) = (self.idle(), self.mailboxes.len());
+        let start = caller.map_or(0, |mailbox| usize::from(mailbox.index - self.mailboxes[0].index) + 1);
+        let rouse_one = || {
+            (start..start + count).map(|at| &self.mailboxes[at % count]).any(|mailbox| {
+                let woken = mailbox.inbox.wake_to_search();
+                mailbox.rouse(woken);
+                woken.0
+            })
+        };
+        idle.wake_thief(rouse_one, || self.has_work_to_share());
     }
 }
 

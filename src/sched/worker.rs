@@ -57,6 +57,8 @@ pub(crate) struct Worker {
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
     pub(crate) unstarted: Deque<Task>,
+    /// The youngest of them, if nothing has happened since; only compared.
+    youngest: Cell<*mut Header>,
     ready_left: Cell<usize>,
     starts_left: Cell<u32>,
     turns: Cell<u32>,
@@ -80,6 +82,7 @@ impl Worker {
             streak: Cell::new(0),
             next_start: Cell::new(ptr::null_mut()),
             unstarted,
+            youngest: Cell::new(ptr::null_mut()),
             ready_left: Cell::new(0),
             starts_left: Cell::new(0),
             turns: Cell::new(0),
@@ -148,6 +151,7 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
+        self.youngest.set(task.as_ptr().as_ptr());
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
             let idle = self.mailbox.idle;
@@ -165,12 +169,27 @@ impl Worker {
         if task.state.is_started() || task.runtime != self.shared.identity() {
             return;
         }
+        debug_assert!(self.next_start.get().is_null());
+        let thread = task.as_ptr();
+        if self.youngest.get() == thread.as_ptr() {
+            // It is most likely the first to come out again, and then leaves no stale entry behind.
+            self.youngest.set(ptr::null_mut());
+            match self.unstarted.pop() {
+                Some(entry) if entry.as_ptr() == thread => {
+                    if let Some(thread) = self.claim(entry) {
+                        self.next_start.set(thread.as_ptr());
+                    }
+                    return;
+                }
+                Some(other) => self.unstarted.push(other),
+                None => {}
+            }
+        }
         if task.state.claim(self.mailbox.index, true) {
             if let Some(joiner) = self.here.current() {
                 joiner.claimed.set(joiner.claimed.get() + 1);
             }
-            debug_assert!(self.next_start.get().is_null());
-            self.next_start.set(task.as_ptr().as_ptr());
+            self.next_start.set(thread.as_ptr());
         }
     }
 

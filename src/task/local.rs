@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 
 use crate::base::abort::fatal;
 use crate::task::Header;
+use crate::task::header::Extra;
 
 /// What stands under a key.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +60,19 @@ impl Locals {
 /// # Safety
 ///
 /// Called by the thread itself.
+#[inline]
 pub(crate) unsafe fn destroy(thread: &Header) {
-    let Some(extra) = thread.extra() else { return };
+    if let Some(extra) = thread.extra() {
+        // SAFETY: as the caller promises.
+        unsafe { destroy_all(extra) };
+    }
+}
+
+/// # Safety
+///
+/// As [`destroy`].
+#[cold]
+unsafe fn destroy_all(extra: &Extra) {
     // SAFETY: invariant 2; the borrow ends before the destructor runs.
     while let Some(value) = unsafe { &mut *extra.locals.get() }.pop() {
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {

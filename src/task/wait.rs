@@ -63,7 +63,8 @@ impl WaitWord {
     pub(crate) fn begin(&self) -> Epoch {
         // ORDERING: Relaxed twice: only the owner changes a word that is not WAITING, and whatever publishes the epoch
         // publishes this store too.
-        let epoch = (self.0.load(Ordering::Relaxed) & !STATE) + ONE_EPOCH;
+        let mut epoch = self.0.load(Ordering::Relaxed) & !STATE;
+        epoch += ONE_EPOCH; // KEY: epoch
         self.0.store(epoch | WAITING, Ordering::Relaxed);
         Epoch(epoch)
     }
@@ -150,13 +151,12 @@ impl Token {
     #[must_use]
     pub(crate) fn wait(&self, epoch: Epoch) -> bool {
         // ORDERING: Release publishes the wait to `put`; Acquire pairs with its Release.
-        match self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Acquire) {
-            Ok(_) => true,
-            Err(_) => {
-                self.0.store(EMPTY, Ordering::Relaxed);
-                false
-            }
+        let mut parked = true;
+        parked &= self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Acquire).is_ok(); // KEY: token
+        if !parked {
+            self.0.store(EMPTY, Ordering::Relaxed);
         }
+        parked
     }
 
     /// Leaves the token; the wait to end, if one is parked on it.

@@ -1,0 +1,341 @@
+//! Models of the park word, the inbox and the idle protocol: loom tries every interleaving, and every value that a weak
+//! memory may return. The very source files are included here, with loom's atomics in the place of std's.
+//!
+//! `.ci/mutants` removes each line of them that is marked `KEY`, and sees to it that a model fails then.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    }
+}
+
+#[path = "../src/sched/idle.rs"]
+mod idle;
+#[path = "../src/sched/inbox.rs"]
+mod inbox;
+#[path = "../src/task/wait.rs"]
+mod wait;
+
+use std::ptr::{self, NonNull};
+
+use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use idle::Idle;
+use inbox::{Inbox, Letter, WasAsleep};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use wait::{End, Epoch, Token, WaitWord};
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+/// One token and a place to wait for it.
+struct Gate {
+    token: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { token: Mutex::new(false), changed: Condvar::new() }
+    }
+
+    fn open(&self) {
+        *self.token.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut token = self.token.lock().unwrap();
+        while !std::mem::take(&mut *token) {
+            token = self.changed.wait(token).unwrap();
+        }
+    }
+}
+
+/// A thread with its park word, and the place where its worker would resume it.
+struct Parked {
+    word: WaitWord,
+    token: Token,
+    scheduled: Gate,
+    times: AtomicUsize,
+}
+
+impl Parked {
+    fn new() -> Arc<Self> {
+        let (word, token) = (WaitWord::new(), Token::new());
+        Arc::new(Self { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) })
+    }
+
+    fn schedule(&self) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.scheduled.open();
+    }
+
+    fn park(&self) {
+        if self.token.take() {
+            return;
+        }
+        let epoch = self.word.begin();
+        if !self.token.wait(epoch) && self.word.retract(epoch) {
+            return;
+        }
+        self.scheduled.wait();
+        assert_eq!(self.word.finish(), End::Notified);
+        let _ = self.token.take();
+    }
+
+    fn unpark(&self) {
+        if let Some(epoch) = self.token.put()
+            && self.word.end(epoch, End::Notified)
+        {
+            self.schedule();
+        }
+    }
+}
+
+#[test]
+fn an_unpark_is_not_lost_whenever_it_comes() {
+    check(3, || {
+        let parked = Parked::new();
+        let done = Arc::new(AtomicUsize::new(0));
+        let waker = {
+            let (parked, done) = (parked.clone(), done.clone());
+            thread::spawn(move || {
+                done.store(1, Ordering::Relaxed);
+                parked.unpark();
+            })
+        };
+        parked.park();
+        assert_eq!(done.load(Ordering::Relaxed), 1, "what the waker did before is visible");
+        waker.join().unwrap();
+    });
+}
+
+#[test]
+fn two_unparks_and_two_parks_end_with_nobody_asleep() {
+    check(3, || {
+        let parked = Parked::new();
+        let other = parked.clone();
+        let waker = thread::spawn(move || {
+            other.unpark();
+            other.unpark();
+        });
+        parked.park();
+        waker.join().unwrap();
+        parked.unpark();
+        parked.park();
+    });
+}
+
+#[test]
+fn exactly_one_of_two_wakers_wins_and_a_late_one_does_not_end_the_next_wait() {
+    check(3, || {
+        let parked = Parked::new();
+        let ticket: Arc<Mutex<Option<Epoch>>> = Arc::new(Mutex::new(None));
+        let wakers: Vec<_> = [End::Notified, End::Cancelled]
+            .into_iter()
+            .map(|how| {
+                let (parked, ticket) = (parked.clone(), ticket.clone());
+                thread::spawn(move || {
+                    let found = *ticket.lock().unwrap();
+                    // Outside the lock on purpose: it may come as late as it likes.
+                    if let Some(epoch) = found
+                        && parked.word.end(epoch, how)
+                    {
+                        parked.schedule();
+                    }
+                })
+            })
+            .collect();
+        let first = parked.word.begin();
+        *ticket.lock().unwrap() = Some(first);
+        let mut scheduled = 0;
+        if !parked.word.retract(first) {
+            parked.scheduled.wait();
+            let _ = parked.word.finish();
+            scheduled = 1;
+        }
+        // The next wait: nobody knows its ticket.
+        *ticket.lock().unwrap() = None;
+        let second = parked.word.begin();
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        assert!(parked.word.retract(second), "a late waker ended a wait that it knew nothing of");
+        assert_eq!(parked.times.load(Ordering::Relaxed), scheduled);
+    });
+}
+
+struct Note {
+    link: AtomicPtr<Note>,
+    value: usize,
+}
+
+impl Letter for Note {
+    fn link(&self) -> &AtomicPtr<Self> {
+        &self.link
+    }
+}
+
+fn note(value: usize) -> NonNull<Note> {
+    NonNull::from(Box::leak(Box::new(Note { link: AtomicPtr::new(ptr::null_mut()), value })))
+}
+
+/// A worker's mailbox, with the count of those who owe it an unpark.
+struct Box1 {
+    inbox: Inbox<Note>,
+    parker: Gate,
+    idle: Idle,
+    roused: AtomicUsize,
+}
+
+impl Box1 {
+    fn new() -> Self {
+        Self { inbox: Inbox::new(), parker: Gate::new(), idle: Idle::new(), roused: AtomicUsize::new(0) }
+    }
+
+    fn rouse(&self, was_asleep: WasAsleep) -> bool {
+        if was_asleep.0 {
+            self.roused.fetch_add(1, Ordering::Relaxed);
+            self.idle.roused();
+            self.parker.open();
+        }
+        was_asleep.0
+    }
+}
+
+#[test]
+fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
+    check(2, || {
+        let mailbox = Arc::new(Box1::new());
+        let senders: Vec<_> = [1, 2]
+            .into_iter()
+            .map(|sender| {
+                let mailbox = mailbox.clone();
+                thread::spawn(move || {
+                    for letter in 0..if sender == 1 { 2 } else { 1 } {
+                        // SAFETY: the note is leaked until the owner has taken it.
+                        let was_asleep = unsafe { mailbox.inbox.push(note(sender * 10 + letter)) };
+                        mailbox.rouse(was_asleep);
+                    }
+                })
+            })
+            .collect();
+        let mut got: Vec<usize> = Vec::new();
+        let mut dozed = 0;
+        while got.len() < 3 {
+            let _ = mailbox.idle.announce(false, 3);
+            let marked = mailbox.inbox.doze();
+            if marked {
+                dozed += 1;
+                mailbox.parker.wait();
+            }
+            let mail = mailbox.inbox.take();
+            assert!(!mail.asleep || !marked, "nobody unparked the owner, and yet it woke");
+            if !marked {
+                mailbox.idle.roused();
+            }
+            mail.deliver(|letter| {
+                // SAFETY: it came from `note`, and is handed out once.
+                let letter = unsafe { Box::from_raw(letter.as_ptr()) };
+                got.push(letter.value);
+            });
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert_eq!(mailbox.roused.load(Ordering::Relaxed), dozed, "one unpark for each sleep");
+        assert!(mailbox.idle.nobody_asleep());
+        assert!(
+            got.iter().position(|v| *v == 10) < got.iter().position(|v| *v == 11),
+            "a sender's letters keep their order"
+        );
+    });
+}
+
+/// Two workers' worth of the idle protocol: one sleeps, the others publish.
+struct Pair {
+    sleeper: Box1,
+    work: AtomicUsize,
+}
+
+impl Pair {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { sleeper: Box1::new(), work: AtomicUsize::new(0) })
+    }
+
+    fn has_work(&self) -> bool {
+        self.work.load(Ordering::Relaxed) >= 2
+    }
+
+    /// P1 to P6'.
+    fn publish(&self, threads: usize) {
+        self.work.fetch_add(threads, Ordering::Relaxed);
+        if self.sleeper.idle.publish_more() {
+            let rouse_one = || self.sleeper.rouse(self.sleeper.inbox.wake_to_search());
+            self.sleeper.idle.wake_thief(rouse_one, || self.has_work());
+        }
+    }
+
+    /// S1 to S5, without a search before.
+    fn sleep(&self) {
+        let idle = &self.sleeper.idle;
+        let _ = idle.announce(false, 3);
+        if !self.sleeper.inbox.doze() {
+            self.sleeper.inbox.take();
+            idle.roused();
+            return;
+        }
+        idle.before_last_look();
+        if !self.has_work() {
+            self.sleeper.parker.wait();
+        }
+        let mail = self.sleeper.inbox.take();
+        if mail.asleep {
+            idle.roused();
+        }
+        if mail.search {
+            let _ = idle.found();
+        }
+    }
+}
+
+#[test]
+fn a_worker_does_not_sleep_over_published_work() {
+    check(4, || {
+        let pair = Pair::new();
+        let publisher = {
+            let pair = pair.clone();
+            thread::spawn(move || pair.publish(2))
+        };
+        // If the publication were missed by both sides, this would never return: loom reports a deadlock.
+        pair.sleep();
+        publisher.join().unwrap();
+        assert!(pair.has_work() && pair.sleeper.idle.nobody_asleep());
+    });
+}
+
+#[test]
+fn two_publishers_that_rely_on_each_other_do_not_leave_a_sleeper_behind() {
+    check(2, || {
+        let pair = Pair::new();
+        let publishers: Vec<_> = (0..2)
+            .map(|_| {
+                let pair = pair.clone();
+                thread::spawn(move || pair.publish(2))
+            })
+            .collect();
+        pair.sleep();
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        assert!(pair.sleeper.idle.nobody_asleep());
+    });
+}
