@@ -138,7 +138,10 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
         }
     };
     let spec = Spec { name, size, id, runtime: shared.identity(), schedule, refs: 2, handle: true };
-    let header = block::new(spec, owner, f).inspect_err(|_| stack::unreserve(size))?;
+    let header = block::new(spec, owner, f).inspect_err(|_| match worker {
+        Some(worker) => worker.stacks().unreserve(size),
+        None => stack::unreserve(size),
+    })?;
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, kind) {

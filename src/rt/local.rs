@@ -81,20 +81,17 @@ impl<T: 'static> LocalKey<T> {
         with_header(|thread| {
             let locals = &thread.extra_or_new().locals;
             // SAFETY: the thread itself calls (invariant 2 of `task::local`); the borrow is over at once.
-            let slot = unsafe { &*locals.get() }.get(key);
-            let value = match slot {
-                Some(Slot::Value(value)) => value,
-                Some(Slot::Gone) => return Err(AccessError { _private: () }),
-                None => {
-                    let fresh: Box<dyn Any> = Box::new((self.init)());
-                    // The initialiser may have used the key itself: then its value stands.
-                    // SAFETY: as above, twice.
-                    match unsafe { &*locals.get() }.get(key) {
-                        Some(Slot::Value(value)) => value,
-                        Some(Slot::Gone) => return Err(AccessError { _private: () }),
-                        None => unsafe { &mut *locals.get() }.insert(key, fresh),
-                    }
-                }
+            let find = || unsafe { &*locals.get() }.get(key);
+            let fresh: Option<Box<dyn Any>> = match find() {
+                None => Some(Box::new((self.init)())),
+                Some(_) => None,
+            };
+            // The initialiser may have used the key itself: then its value stands.
+            let value = match (find(), fresh) {
+                (Some(Slot::Value(value)), _) => value,
+                // SAFETY: as above.
+                (None, Some(fresh)) => unsafe { &mut *locals.get() }.insert(key, fresh),
+                _ => return Err(AccessError { _private: () }),
             };
             let value: NonNull<T> = value.cast();
             // SAFETY: a value lives until the thread ends, in a box of its own; under this key they are of type `T`.

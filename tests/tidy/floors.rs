@@ -12,9 +12,10 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["driver"],
     &["park"],
-    &["sched", "sync", "channel", "time", "net"],
+    &["sched", "sync", "channel", "time", "io"],
     &["rt"],
-    &["future", "actor"],
+    // Name resolution and files need `blocking`, which is on floor 8.
+    &["future", "actor", "net", "fs", "process", "signal"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

@@ -13,6 +13,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/task/",
     "src/driver/wheel.rs",
     "src/park/",
+    "src/rt/",
     "src/sched/",
 ];
 
