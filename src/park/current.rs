@@ -173,6 +173,15 @@ pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
 }
 
+/// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
+/// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
+#[track_caller]
+pub(crate) fn assert_may_park(what: &str) {
+    if !may_park() {
+        parked_in_no_park(what);
+    }
+}
+
 #[cold]
 #[inline(never)]
 #[track_caller]

@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::park::Wait;
+use crate::park::current::{self, assert_may_park};
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, current};
 use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
@@ -181,8 +182,10 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With what `f` panics with; and if there is no memory for the thread.
+    /// With what `f` panics with; if there is no memory for the thread; inside [`no_park`](crate::no_park).
+    #[track_caller]
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
         match handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}")).join_shielded() {
@@ -264,7 +267,7 @@ pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
 /// # Panics
 ///
 /// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
-/// refuses a thread.
+/// refuses a thread; inside [`no_park`](crate::no_park).
 ///
 /// ```
 /// let lines = green::run(|| {
@@ -273,7 +276,9 @@ pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
 /// });
 /// assert_eq!(lines, [1, 4, 9]);
 /// ```
+#[track_caller]
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    assert_may_park("green::run");
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::park::current::assert_may_park;
 use crate::park::{Wait, park};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
@@ -84,7 +85,8 @@ impl Owner for Member {
 ///
 /// # Panics
 ///
-/// With what `f` panics with, after the wait; if a thread that was not joined has panicked.
+/// With what `f` panics with, after the wait; if a thread that was not joined has panicked; inside
+/// [`no_park`](crate::no_park), before `f` is called.
 ///
 /// ```
 /// let mut numbers = vec![1, 2, 3];
@@ -100,6 +102,7 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    assert_may_park("green::scope");
     let scope = Scope {
         data: Data { running: AtomicUsize::new(0), waiter: Cell::new(None) },
         scope: PhantomData,
