@@ -24,6 +24,8 @@ pub(crate) struct Here {
     current: Cell<*const Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
+    /// How many threads are suspended here in the middle of unwinding.
+    unwinding: Cell<i32>,
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
@@ -41,6 +43,7 @@ impl Here {
         Self {
             current: Cell::new(ptr::null()),
             yields: Cell::new(false),
+            unwinding: Cell::new(0),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
         }
@@ -103,6 +106,16 @@ impl Here {
         let left = self.budget.get();
         self.budget.set(left.wrapping_sub(1));
         left != 0
+    }
+
+    /// Are threads suspended here that unwind?
+    #[inline(always)]
+    pub(crate) fn neighbours_unwind(&self) -> bool {
+        self.unwinding.get() != 0
+    }
+
+    pub(crate) fn add_unwinding(&self, count: i32) {
+        self.unwinding.set(self.unwinding.get() + count);
     }
 
     #[inline(always)]
@@ -187,6 +200,13 @@ pub(crate) fn assert_may_park(what: &str) {
 #[track_caller]
 pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
+}
+
+/// The panic hook runs: the green thread that runs here begins to unwind, see `interrupt::unwinds`.
+pub(crate) fn note_panic() {
+    if let Some(thread) = Here::get().and_then(Here::current) {
+        thread.unwinding.set(true);
+    }
 }
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.

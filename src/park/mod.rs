@@ -75,7 +75,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
 fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
-    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !std::thread::panicking();
+    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !interrupt::unwinds(here, thread);
     let mut deadline_ns = wait.deadline_ns;
     if cancellable {
         if thread.state.is_cancelled() {
@@ -93,12 +93,12 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     thread.cancellable.set(cancellable);
     thread.reason.set(wait.reason);
     if deadline_ns == NEVER {
-        suspend(thread);
+        suspend(here, thread);
     } else {
         let timer = Timer::new(this.as_ptr().cast_const().cast());
         // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
         unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
-        suspend(thread);
+        suspend(here, thread);
         // SAFETY: it was inserted into this wheel.
         unsafe { here.wheel.remove(NonNull::from(&timer)) };
     }
@@ -134,9 +134,30 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     })
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread.
+/// Leaves for the worker's loop; comes back when the loop resumes this thread. Keeps what [`interrupt::unwinds`] needs.
 #[inline(always)]
-fn suspend(thread: &Header) {
+fn suspend(here: &Here, thread: &Header) {
+    if interrupt::unwinds(here, thread) {
+        return suspend_unwinding(here, thread);
+    }
+    switch(thread);
+    if here.neighbours_unwind() {
+        thread.unwinding.set(false);
+    }
+}
+
+/// As `suspend`, for a thread that unwinds: its neighbours have to know.
+#[cold]
+#[inline(never)]
+fn suspend_unwinding(here: &Here, thread: &Header) {
+    here.add_unwinding(1);
+    switch(thread);
+    here.add_unwinding(-1);
+    thread.unwinding.set(true);
+}
+
+#[inline(always)]
+fn switch(thread: &Header) {
     // SAFETY: invariant 3 of the header: this is the running thread, so its fiber is there and it is the one that runs.
     unsafe {
         if let Some(fiber) = &*thread.fiber.get() {
@@ -155,7 +176,7 @@ pub(crate) fn yield_now() {
             }
             if let Some(thread) = here.current() {
                 here.set_yields();
-                suspend(thread);
+                suspend(here, thread);
             }
         }
         None => std::thread::yield_now(),

@@ -6,9 +6,9 @@
 //!    ticket, which is that thread's last touch of it.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::park::{Wait, park};
+use crate::park::{Wait, interrupt, park};
 use crate::sched::Worker;
 use crate::sched::pool::Job;
 use crate::task::Ticket;
@@ -53,7 +53,7 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     });
     match call.output.take() {
         Some(Ok(value)) => value,
-        Some(Err(payload)) => resume_unwind(payload),
+        Some(Err(payload)) => interrupt::resume(payload),
         None => unreachable!("the caller of a blocking closure was woken before its end"),
     }
 }

@@ -5,13 +5,14 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::park::current::set_in_hook;
+use crate::park::current::{note_panic, set_in_hook};
 
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            note_panic();
             let before = set_in_hook(true);
             previous(info);
             set_in_hook(before);

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::park::Wait;
 use crate::park::current::{self, assert_may_park};
 use crate::park::queue::WaitQueue;
+use crate::park::{Wait, interrupt};
 use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
@@ -190,7 +190,7 @@ impl Runtime {
         let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
         match handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}")).join_shielded() {
             Ok(value) => value,
-            Err(payload) => std::panic::resume_unwind(payload),
+            Err(payload) => interrupt::resume(payload),
         }
     }
 
@@ -285,7 +285,7 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     });
     match handle.unwrap_or_else(|error| panic!("failed to start the main green thread: {error}")).join_shielded() {
         Ok(value) => value,
-        Err(payload) => std::panic::resume_unwind(payload),
+        Err(payload) => interrupt::resume(payload),
     }
 }
 

@@ -11,12 +11,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::park::current::assert_may_park;
-use crate::park::{Wait, park};
+use crate::park::{Wait, interrupt, park};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::Thread;
@@ -108,12 +107,12 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
-    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let result = interrupt::catch(|| f(&scope));
     scope.data.wait();
     // ORDERING: Relaxed: `wait` has acquired what the threads did.
     let panicked = scope.data.running.load(Ordering::Relaxed) & PANICKED != 0;
     match result {
-        Err(payload) => resume_unwind(payload),
+        Err(payload) => interrupt::resume(payload),
         Ok(_) if panicked => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
