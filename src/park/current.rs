@@ -129,7 +129,8 @@ impl Here {
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
     match Here::get().and_then(Here::current) {
         Some(header) => f(header),
-        None => super::os::with(|task| f(task)),
+        // SAFETY: the header of the calling thread, which does not end while it is in this call.
+        None => f(unsafe { super::os::header().as_ref() }),
     }
 }
 
@@ -143,7 +144,7 @@ pub(crate) fn current_task() -> Task {
                 Task::from_raw(thread)
             }
         }
-        None => super::os::with(Task::clone),
+        None => super::os::task(),
     }
 }
 

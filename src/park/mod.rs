@@ -117,21 +117,22 @@ fn timed_out(own_deadline_ns: u64) -> Woken {
 }
 
 fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
-    os::with(|thread| {
-        let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
-        let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
-        let epoch = thread.wait.begin();
-        if !commit(Ticket::new(thread.as_ptr(), epoch)) && thread.wait.retract(epoch) {
-            return Woken::Refused;
-        }
-        // SAFETY: it is this OS thread's own header, and the wait has begun.
-        unsafe { os::sleep(thread, epoch, wait.deadline_ns.min(limit_ns)) };
-        match thread.wait.finish() {
-            End::Notified => Woken::Notified,
-            End::Cancelled => Woken::Interrupted,
-            End::TimedOut => timed_out(wait.deadline_ns),
-        }
-    })
+    let this = os::header();
+    // SAFETY: the header of the calling thread, which does not end while it is in this call.
+    let thread = unsafe { this.as_ref() };
+    let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
+    let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
+    let epoch = thread.wait.begin();
+    if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
+        return Woken::Refused;
+    }
+    // SAFETY: it is this OS thread's own header, and the wait has begun.
+    unsafe { os::sleep(this, epoch, wait.deadline_ns.min(limit_ns)) };
+    match thread.wait.finish() {
+        End::Notified => Woken::Notified,
+        End::Cancelled => Woken::Interrupted,
+        End::TimedOut => timed_out(wait.deadline_ns),
+    }
 }
 
 /// Leaves for the worker's loop; comes back when the loop resumes this thread. Keeps what [`interrupt::unwinds`] needs.
@@ -197,7 +198,7 @@ pub(crate) fn checkpoint() {
                 spent();
             }
         }
-        None => os::with(|thread| {
+        None => current::with_header(|thread| {
             if !thread.limit.get().is_null() {
                 interrupt::take(thread);
             }
