@@ -167,7 +167,8 @@ fn switch(thread: &Header) {
     }
 }
 
-/// Lets the other threads of this worker run, once each; the caller is not waiting for anything.
+/// Lets the other threads of this worker run, once each; the caller is not waiting for anything. Does nothing in a panic
+/// hook, where nothing may switch.
 #[inline(always)]
 pub(crate) fn yield_now() {
     match Here::get() {
@@ -175,7 +176,9 @@ pub(crate) fn yield_now() {
             if !may_park() {
                 parked_in_no_park("yield_now");
             }
-            if let Some(thread) = here.current() {
+            if let Some(thread) = here.current()
+                && !in_hook()
+            {
                 here.set_yields();
                 suspend(here, thread);
             }
@@ -209,7 +212,7 @@ pub(crate) fn checkpoint() {
 #[cold]
 #[inline(never)]
 fn spent() {
-    if may_park() && !in_hook() {
+    if may_park() {
         yield_now();
     }
 }

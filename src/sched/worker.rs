@@ -235,7 +235,7 @@ impl Worker {
             let left = self.starts_left.get();
             if left > 0 {
                 self.starts_left.set(left - 1);
-                if let Some(thread) = self.oldest_unstarted(left % OUTSIDE_FIRST == 0) {
+                if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
                     return Some(thread);
                 }
             }
