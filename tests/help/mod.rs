@@ -105,6 +105,9 @@ const SUCCESS: i32 = 0;
 /// Runs `f` in a child: this test again, alone in its process, with `variables` set. To be called once in a test.
 pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended {
     if env::var_os(ROLE).is_some() {
+        // A child that hangs is ended by SIGALRM.
+        // SAFETY: no requirements.
+        unsafe { libc::alarm(BOUND.as_secs() as u32) };
         f();
         std::process::exit(SUCCESS);
     }
@@ -131,4 +134,21 @@ pub(crate) fn command(binary: &std::path::Path) -> Command {
 
 fn itself() -> Command {
     command(&env::current_exe().expect("the path of this binary"))
+}
+
+/// Lowers the limit on the address space to what is in use and `more` bytes.
+pub(crate) fn leave_address_space(more: u64) {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the size of a process");
+    let pages: u64 = statm.split_whitespace().next().and_then(|pages| pages.parse().ok()).expect("a number of pages");
+    // SAFETY: no requirements.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    set_limit(libc::RLIMIT_AS as i32, pages * page + more);
+}
+
+/// Sets a soft limit of this process.
+pub(crate) fn set_limit(which: i32, limit: u64) {
+    let new = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the call reads one `rlimit`.
+    let done = unsafe { libc::setrlimit(which as _, &raw const new) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
