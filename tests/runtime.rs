@@ -30,7 +30,7 @@ impl Drop for Counts {
 fn spawn_needs_no_set_up_and_run_returns_the_value_of_the_main_thread() {
     bounded(|| {
         assert_eq!(green::spawn(|| 6 * 7).join().unwrap(), 42);
-        let list = vec![1, 2, 3];
+        let list = [1, 2, 3];
         assert_eq!(green::run(|| list.iter().sum::<i32>()), 6);
         assert_eq!(green::run(|| green::run(|| list.len())), 3, "run nests");
     });

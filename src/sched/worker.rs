@@ -55,7 +55,7 @@ pub(crate) struct Worker {
     /// The thread that was woken last.
     woken: Cell<*mut Header>,
     streak: Cell<u32>,
-    /// A thread that a joiner has claimed: it starts next.
+    /// A thread that a joiner has claimed, or that was stolen: it starts next.
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
     pub(crate) unstarted: Deque<Task>,
@@ -195,6 +195,12 @@ impl Worker {
         }
     }
 
+    /// `thread`, which was claimed, starts next.
+    pub(crate) fn set_next_start(&self, thread: NonNull<Header>) {
+        debug_assert!(self.next_start.get().is_null());
+        self.next_start.set(thread.as_ptr());
+    }
+
     /// A fresh thread id.
     #[inline]
     pub(crate) fn fresh_id(&self) -> u64 {
@@ -282,9 +288,9 @@ impl Worker {
         if look {
             self.look();
         }
-        if search && self.mailbox.idle.found() && self.shared.has_work_to_share() {
+        if search {
             // It was woken to search, but has work of its own now: another one shall search.
-            self.shared.wake_thief(Some(self.mailbox));
+            self.stop_searching();
         }
     }
 
@@ -436,6 +442,7 @@ impl Worker {
         !self.mailbox.inbox.is_empty()
             || self.ready.len() > 0
             || !self.woken.get().is_null()
+            || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
     }
 
