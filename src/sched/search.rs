@@ -23,10 +23,8 @@ impl Worker {
             if self.live_count() == 0 {
                 return false;
             }
-            // Threads that could not be interrupted when they were asked (a neighbour was unwinding) are asked again.
-            if !std::thread::panicking() {
-                self.cancel_all();
-            }
+            // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
+            self.cancel_all();
             if self.has_own_work() {
                 return true;
             }

@@ -121,6 +121,8 @@ impl Drop for Shared {
         while let Some(task) = self.take_injected() {
             discard(task);
         }
+        // Already closed, unless the runtime was dropped by one of its own threads.
+        self.pool.close();
         mailbox::release(self.mailboxes);
     }
 }
