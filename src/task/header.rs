@@ -115,6 +115,8 @@ pub(crate) struct Spec {
 }
 
 impl Header {
+    /// Inlined, so that a header is made in its block instead of being moved there.
+    #[inline(always)]
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
