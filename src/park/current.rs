@@ -104,7 +104,9 @@ impl Here {
     #[inline(always)]
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
-        self.budget.set(left.wrapping_sub(1));
+        if left != 0 {
+            self.budget.set(left - 1);
+        }
         left != 0
     }
 
