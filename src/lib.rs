@@ -5,6 +5,7 @@ mod arch;
 mod base;
 mod driver;
 mod fiber;
+pub mod future;
 mod park;
 mod rt;
 mod sched;
@@ -12,6 +13,7 @@ mod stack;
 mod sys;
 mod task;
 
+pub use future::block_on;
 pub use park::current::no_park;
 pub use park::interrupt::{Elapsed, timeout};
 pub use rt::blocking::blocking;

@@ -9,6 +9,7 @@
 //! cells again after it.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::driver::wheel::Wheel;
@@ -117,6 +118,16 @@ pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
     match Here::get().and_then(Here::current) {
         Some(header) => f(header),
         None => super::os::with(|task| f(task)),
+    }
+}
+
+/// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
+#[inline(always)]
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
+    match Here::get().and_then(Here::current_ptr) {
+        // SAFETY: a thread that runs holds a reference, and gives none of it away here: the `Task` is never dropped.
+        Some(thread) => f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) })),
+        None => super::os::with(f),
     }
 }
 

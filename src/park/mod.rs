@@ -173,7 +173,7 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
             if !here.spend() {
-                spent();
+                give_way();
             }
         }
         None => os::with(|thread| {
@@ -184,9 +184,10 @@ pub(crate) fn checkpoint() {
     }
 }
 
+/// Lets the other threads of this worker run, if the caller may switch.
 #[cold]
 #[inline(never)]
-fn spent() {
+pub(crate) fn give_way() {
     if may_park() && !in_hook() {
         yield_now();
     }

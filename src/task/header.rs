@@ -44,12 +44,23 @@ pub(crate) struct VTable {
 pub(crate) type Schedule = unsafe fn(NonNull<Header>);
 
 /// The rarely used part of a header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Extra {
     /// Set when the thread is made, never changed.
     pub(crate) name: Option<Box<str>>,
     /// Home worker only.
     pub(crate) locals: UnsafeCell<Locals>,
+    /// Home worker only: the thread is inside `block_on`.
+    pub(crate) polling: Cell<bool>,
+    /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
+    pub(crate) woken: Token,
+}
+
+impl Extra {
+    fn new(name: Option<Box<str>>) -> *mut Self {
+        let (locals, polling, woken) = (UnsafeCell::default(), Cell::new(false), Token::new());
+        Box::into_raw(Box::new(Self { name, locals, polling, woken }))
+    }
 }
 
 /// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
@@ -98,6 +109,7 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Future,
 }
 
 /// What a new header is made of.
@@ -116,7 +128,7 @@ impl Header {
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
-            name => Box::into_raw(Box::new(Extra { name, ..Extra::default() })),
+            name => Extra::new(name),
         };
         Self {
             state: State::new(spec.refs, spec.handle),
@@ -161,7 +173,7 @@ impl Header {
     pub(crate) fn extra_or_new(&self) -> &Extra {
         if self.extra().is_none() {
             // ORDERING: Release publishes the new box to `extra`; only the thread itself ever stores.
-            self.extra.store(Box::into_raw(Box::default()), Ordering::Release);
+            self.extra.store(Extra::new(None), Ordering::Release);
         }
         self.extra().expect("it was just stored")
     }

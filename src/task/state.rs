@@ -157,6 +157,12 @@ impl State {
         self.0.fetch_and(!HANDLE, Ordering::AcqRel) & COMPLETE != 0
     }
 
+    /// How many references there are.
+    #[cfg(test)]
+    pub(crate) fn refs(&self) -> u64 {
+        self.load(Ordering::Relaxed) >> REF_SHIFT
+    }
+
     #[inline]
     pub(crate) fn add_ref(&self) {
         // ORDERING: Relaxed: a new reference is made from one that is held.
