@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
 use crate::park::{self, Wait, Woken, checkpoint, interrupt};
@@ -11,7 +11,7 @@ use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::from_env;
 use crate::sched::Worker;
-use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
+use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 use crate::task::wait::End;
 use crate::task::{Task, Ticket};
@@ -139,27 +139,6 @@ fn park_until(deadline_ns: u64) {
         }
         interrupt::raise();
         wait = wait.uninterruptible();
-    }
-}
-
-/// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
-pub fn sleep(dur: Duration) {
-    sleep_until_ns(after_ns(dur));
-}
-
-/// Waits until `deadline`. A cancellation point, even if that has passed.
-pub fn sleep_until(deadline: Instant) {
-    sleep_until_ns(at_ns(deadline));
-}
-
-fn sleep_until_ns(deadline_ns: u64) {
-    checkpoint();
-    let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
-    while now_ns() < deadline_ns {
-        if park::park(wait, |_| true) == Woken::Interrupted {
-            interrupt::raise();
-            wait = wait.uninterruptible();
-        }
     }
 }
 
