@@ -32,7 +32,7 @@ pub mod thread {
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
     pub use crate::rt::thread::{
-        Thread, ThreadId, available_parallelism, current, park, park_timeout, spawn, spawn_local, yield_now,
+        Thread, ThreadId, available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
     pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;

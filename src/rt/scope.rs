@@ -163,7 +163,7 @@ impl<'scope> Scope<'scope, '_> {
         let member = Member(ptr::from_ref(&self.data));
         // SAFETY: what `f` and its result borrow outlives 'scope, and the scope does not end before the thread has
         // called `done`, its last touch of both; `f` is `Send`.
-        let spawned = unsafe { builder.spawn_unchecked(member, f) };
+        let spawned = unsafe { builder.spawn_owned(member, f) };
         let handle = spawned.inspect_err(|_| Member(ptr::from_ref(&self.data)).done())?;
         Ok(ScopedJoinHandle { handle, _scope: PhantomData })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
@@ -38,7 +39,11 @@ use crate::task::{Task, Ticket};
 /// green::spawn(move || println!("{rc}"));
 /// ```
 #[inline]
-pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     Builder::new().spawn(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
 }
 
@@ -65,7 +70,11 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
 ///     green::spawn(move || thread.join());
 /// });
 /// ```
-pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
     Builder::new().spawn_local(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
 }
 
@@ -76,6 +85,9 @@ pub struct ThreadId(u64);
 /// A handle to a thread, green or OS: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
+
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 impl Thread {
     /// The thread's number.
@@ -149,6 +161,15 @@ fn park_until(deadline_ns: u64) {
 #[inline(always)]
 pub fn yield_now() {
     park::yield_now();
+}
+
+/// Is the calling thread unwinding? [`std::thread::panicking`], with what that counts: panics of the OS thread.
+///
+/// So a green thread can see `true` for a neighbour of the same worker that is parked in a destructor while it unwinds.
+/// It never sees `false` while it unwinds itself.
+#[must_use]
+pub fn panicking() -> bool {
+    std::thread::panicking()
 }
 
 /// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default
