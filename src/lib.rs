@@ -5,20 +5,24 @@ mod arch;
 mod base;
 mod driver;
 mod fiber;
+pub mod future;
 mod park;
 mod rt;
 mod sched;
 mod stack;
 mod sys;
 mod task;
+pub mod time;
 
+pub use future::block_on;
 pub use park::current::no_park;
 pub use park::interrupt::{Elapsed, timeout};
 pub use rt::blocking::blocking;
 pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
-pub use rt::thread::{sleep, spawn, spawn_local, yield_now};
+pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
+pub use time::sleep;
 
 /// [`std::thread`] for green threads: the same names, signatures and meanings.
 pub mod thread {
@@ -28,8 +32,8 @@ pub mod thread {
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
     pub use crate::rt::thread::{
-        Thread, ThreadId, available_parallelism, current, park, park_timeout, sleep, sleep_until, spawn, spawn_local,
-        yield_now,
+        Thread, ThreadId, available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
+    pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
 }

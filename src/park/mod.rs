@@ -198,7 +198,7 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
             if !here.spend() {
-                spent();
+                give_way();
             }
         }
         None => current::with_header(|thread| {
@@ -209,9 +209,10 @@ pub(crate) fn checkpoint() {
     }
 }
 
+/// Lets the other threads of this worker run, if the caller may switch.
 #[cold]
 #[inline(never)]
-fn spent() {
+pub(crate) fn give_way() {
     if may_park() {
         yield_now();
     }
