@@ -98,6 +98,9 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Send,
+    Receive,
+    Select,
 }
 
 /// What a new header is made of.
