@@ -9,6 +9,7 @@ mod park;
 mod rt;
 mod sched;
 mod stack;
+pub mod sync;
 mod sys;
 mod task;
 

@@ -25,6 +25,8 @@ pub(crate) struct Here {
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
     budget: Cell<u32>,
+    /// Threads of this worker that have suspended while it counted a panic.
+    pub(crate) unwinding: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
 }
@@ -42,6 +44,7 @@ impl Here {
             current: Cell::new(ptr::null()),
             yields: Cell::new(false),
             budget: Cell::new(0),
+            unwinding: Cell::new(0),
             wheel: Wheel::new(now_ns),
         }
     }

@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use crate::park::current::with_header;
+use crate::park::{hook, unwind};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::Limit;
@@ -62,6 +63,8 @@ pub(crate) fn take(thread: &Header) {
         return;
     }
     if thread.state.is_cancelled() {
+        hook::install();
+        unwind::begins(false);
         Cancelled::raise();
     }
     let mut limit = thread.limit.get();
@@ -79,6 +82,8 @@ pub(crate) fn take(thread: &Header) {
         limit = outer;
     }
     if let Some(limit) = passed {
+        hook::install();
+        unwind::begins(false);
         resume_unwind(Box::new(TimedOut(limit)));
     }
 }
@@ -114,13 +119,17 @@ pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     let outer = with_header(|thread| thread.limit.get());
     let deadline_ns = after_ns(d).min(with_header(limit_ns));
     let limit = Limit { deadline_ns, outer };
+    let unwound = unwind::unwound();
     with_header(|thread| thread.limit.set(&raw const limit));
     let result = catch_unwind(AssertUnwindSafe(f));
     with_header(|thread| thread.limit.set(outer));
     match result {
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast_ref::<TimedOut>() {
-            Some(TimedOut(address)) if *address == (&raw const limit).addr() => Err(Elapsed { _private: () }),
+            Some(TimedOut(address)) if *address == (&raw const limit).addr() => {
+                unwind::set_unwound(unwound);
+                Err(Elapsed { _private: () })
+            }
             _ => resume_unwind(payload),
         },
     }

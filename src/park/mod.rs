@@ -1,9 +1,11 @@
 #![doc = include_str!("README.md")]
 
 pub(crate) mod current;
+pub(crate) mod hook;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
+pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
@@ -93,12 +95,12 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     thread.cancellable.set(cancellable);
     thread.reason.set(wait.reason);
     if deadline_ns == NEVER {
-        suspend(thread);
+        suspend(here, thread);
     } else {
         let timer = Timer::new(this.as_ptr().cast_const().cast());
         // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
         unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
-        suspend(thread);
+        suspend(here, thread);
         // SAFETY: it was inserted into this wheel.
         unsafe { here.wheel.remove(NonNull::from(&timer)) };
     }
@@ -136,7 +138,24 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
 
 /// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
-fn suspend(thread: &Header) {
+fn suspend(here: &Here, thread: &Header) {
+    if std::thread::panicking() {
+        return suspend_unwinding(here, thread);
+    }
+    switch(thread);
+}
+
+/// Others will run while this OS thread counts a panic.
+#[cold]
+#[inline(never)]
+fn suspend_unwinding(here: &Here, thread: &Header) {
+    here.unwinding.set(here.unwinding.get() + 1);
+    switch(thread);
+    here.unwinding.set(here.unwinding.get() - 1);
+}
+
+#[inline(always)]
+fn switch(thread: &Header) {
     // SAFETY: invariant 3 of the header: this is the running thread, so its fiber is there and it is the one that runs.
     unsafe {
         if let Some(fiber) = &*thread.fiber.get() {
@@ -155,7 +174,7 @@ pub(crate) fn yield_now() {
             }
             if let Some(thread) = here.current() {
                 here.set_yields();
-                suspend(thread);
+                suspend(here, thread);
             }
         }
         None => std::thread::yield_now(),
@@ -181,6 +200,15 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
         }),
+    }
+}
+
+/// As [`checkpoint`], for a call that is about to return without waiting. A plain OS thread goes through at once: nobody
+/// cancels it, nor waits for its turn.
+#[inline(always)]
+pub(crate) fn quick_checkpoint() {
+    if Here::get().is_some() {
+        checkpoint();
     }
 }
 

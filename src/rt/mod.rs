@@ -6,7 +6,6 @@
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
-pub(crate) mod hook;
 pub(crate) mod join;
 pub(crate) mod local;
 pub(crate) mod runtime;

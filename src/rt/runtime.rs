@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::park::hook;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, current};
 use crate::rt::builder::{Kind, spawn_in};
-use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::sched::pool::Pool;
 use crate::sched::{Shared, Worker, mailbox};

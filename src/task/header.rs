@@ -59,6 +59,18 @@ pub(crate) struct Limit {
     pub(crate) outer: *const Limit,
 }
 
+/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unwound {
+    pub(crate) number: u64,
+    pub(crate) by_panic: bool,
+}
+
+impl Unwound {
+    /// The thread has not unwound. Numbers begin with 1.
+    pub(crate) const NEVER: Self = Self { number: 0, by_panic: false };
+}
+
 /// See the module's text.
 #[repr(C)]
 pub(crate) struct Header {
@@ -78,6 +90,8 @@ pub(crate) struct Header {
     pub(crate) cancellable: Cell<bool>,
     /// The thread's closure is over: what still runs (destructors) is not interrupted.
     pub(crate) shielded: Cell<bool>,
+    /// The last unwinding of the thread that was noted.
+    pub(crate) unwound: Cell<Unwound>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
     // Anybody, from here on.
@@ -98,6 +112,13 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Mutex,
+    RwLock,
+    Condvar,
+    Semaphore,
+    Once,
+    Barrier,
+    WaitGroup,
 }
 
 /// What a new header is made of.
@@ -130,6 +151,7 @@ impl Header {
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
+            unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
             reason: Cell::new(Reason::Running),
             token: Token::new(),

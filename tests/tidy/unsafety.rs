@@ -15,6 +15,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/park/",
     "src/rt/",
     "src/sched/",
+    "src/sync/",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

@@ -1,0 +1,276 @@
+//! `Condvar`.
+//!
+//! A waiter enters the queue before it lets the mutex go, both in the commit of its park. So a notifier that has had the
+//! mutex since finds it there. `waiting` says without the lock that the queue is empty: a waiter stores to it while it
+//! has the mutex, so whoever has had the mutex since sees it, and others have no claim.
+
+use std::fmt;
+use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
+use std::time::{Duration, Instant};
+
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::lock::Lock;
+use crate::park::current::{may_park, parked_in_no_park};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sync::mutex::MutexGuard;
+use crate::sync::queue::{self, Node, Waiters};
+use crate::sync::raw_mutex::RawMutex;
+use crate::sys::clock::{NEVER, after_ns};
+use crate::task::header::Reason;
+
+/// A place to wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies: [`std::sync::Condvar`].
+///
+/// Green threads and OS threads may wait in one. They are woken in the order in which they came. There are no spurious
+/// wake-ups, but do not rely on it: another thread may change the state before a woken one has the mutex again.
+///
+/// Every wait is a cancellation point. A thread that is cancelled while it waits is unwound without the mutex, which it
+/// gave away by its guard, and takes no notification with it; one that has been notified takes the mutex first, returns,
+/// and is unwound at its next blocking call.
+///
+/// ```
+/// use green::sync::{Condvar, Mutex};
+///
+/// green::run(|| {
+///     let (ready, changed) = (Mutex::new(false), Condvar::new());
+///     green::scope(|s| {
+///         s.spawn(|| {
+///             *ready.lock().unwrap() = true;
+///             changed.notify_one();
+///         });
+///         let guard = changed.wait_while(ready.lock().unwrap(), |ready| !*ready).unwrap();
+///         assert!(*guard);
+///     });
+/// });
+/// ```
+pub struct Condvar {
+    waiting: AtomicU32,
+    queue: Lock<Waiters>,
+}
+
+impl Condvar {
+    /// A condition variable that nobody waits for.
+    #[must_use]
+    #[inline]
+    pub const fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
+    }
+
+    /// Lets the mutex go, waits for a notification, and takes the mutex again.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned by then; the error holds the guard.
+    #[track_caller]
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        match self.wait_until(guard, NEVER) {
+            Ok((guard, _)) => Ok(guard),
+            Err(error) => Err(PoisonError::new(error.into_inner().0)),
+        }
+    }
+
+    /// Waits as long as `condition` holds of the value; looks before the first wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_while<'a, T, F>(&self, mut guard: MutexGuard<'a, T>, mut condition: F) -> LockResult<MutexGuard<'a, T>>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        while condition(&mut *guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), in milliseconds; true: notified.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[deprecated(since = "0.1.0", note = "replaced by `green::sync::Condvar::wait_timeout`, as in std")]
+    #[track_caller]
+    pub fn wait_timeout_ms<'a, T>(&self, guard: MutexGuard<'a, T>, ms: u32) -> LockResult<(MutexGuard<'a, T>, bool)> {
+        match self.wait_timeout(guard, Duration::from_millis(u64::from(ms))) {
+            Ok((guard, result)) => Ok((guard, !result.timed_out())),
+            Err(error) => {
+                let (guard, result) = error.into_inner();
+                Err(PoisonError::new((guard, !result.timed_out())))
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), for at most `dur`.
+    ///
+    /// The time to take the mutex again comes on top. Exactly one of notification and time-out has ended the wait, and
+    /// the result says which.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        dur: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.wait_until(guard, after_ns(dur))
+    }
+
+    /// As [`wait_while`](Self::wait_while), for at most `dur`. The result says that the condition still held then.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout_while<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        dur: Duration,
+        mut condition: F,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        let start = Instant::now();
+        loop {
+            if !condition(&mut *guard) {
+                return Ok((guard, result(false)));
+            }
+            let Some(left) = dur.checked_sub(start.elapsed()) else { return Ok((guard, result(true))) };
+            guard = self.wait_timeout(guard, left)?.0;
+        }
+    }
+
+    /// Wakes the thread that has waited longest, if one waits. Never waits.
+    #[inline]
+    pub fn notify_one(&self) {
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            self.notify_first();
+        }
+    }
+
+    /// Wakes all threads that wait now. Never waits.
+    #[inline]
+    pub fn notify_all(&self) {
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            self.notify_everybody();
+        }
+    }
+
+    #[cold]
+    fn notify_first(&self) {
+        let wake = {
+            let mut waiters = self.queue.lock();
+            let wake = waiters.wake_first(false);
+            self.count(&waiters);
+            wake
+        };
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+    }
+
+    #[cold]
+    fn notify_everybody(&self) {
+        let woken = queue::Woken::new();
+        {
+            let mut waiters = self.queue.lock();
+            while !waiters.is_empty() {
+                waiters.wake_first_into(&woken, false);
+            }
+            self.count(&waiters);
+        }
+        woken.schedule();
+    }
+
+    /// Under the queue's lock, which has just been changed.
+    fn count(&self, waiters: &Waiters) {
+        self.waiting.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
+    }
+
+    #[track_caller]
+    fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline_ns: u64,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        checkpoint();
+        if !may_park() {
+            parked_in_no_park("Condvar::wait");
+        }
+        let suspended = guard.suspend();
+        let notified = self.wait_without(suspended.raw(), deadline_ns);
+        suspended.raw().lock_again();
+        match suspended.resume() {
+            Ok(guard) => Ok((guard, result(!notified))),
+            Err(error) => Err(PoisonError::new((error.into_inner(), result(!notified)))),
+        }
+    }
+
+    /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
+    fn wait_without(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
+        let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
+        let mut held = true;
+        loop {
+            let node = Node::new(0);
+            let woken = park(wait, |ticket| {
+                {
+                    let mut waiters = self.queue.lock();
+                    // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
+                    unsafe { waiters.enter(&node, ticket, false) };
+                    self.count(&waiters);
+                }
+                if std::mem::take(&mut held) {
+                    mutex.unlock();
+                }
+                true
+            });
+            if woken == Woken::Notified {
+                return true;
+            }
+            {
+                let mut waiters = self.queue.lock();
+                // SAFETY: it is in this queue or in none.
+                unsafe { waiters.leave(&node) };
+                self.count(&waiters);
+            }
+            if woken != Woken::Interrupted {
+                return false;
+            }
+            if std::mem::take(&mut held) {
+                // Interrupted before it could wait.
+                mutex.unlock();
+            }
+            interrupt::raise();
+            wait = wait.uninterruptible();
+        }
+    }
+}
+
+/// std's own result type, which only std makes: so have it make both values, once.
+fn result(timed_out: bool) -> WaitTimeoutResult {
+    static RESULTS: OnceLock<[WaitTimeoutResult; 2]> = OnceLock::new();
+    let results = RESULTS.get_or_init(|| {
+        let (mutex, condvar) = (std::sync::Mutex::new(()), std::sync::Condvar::new());
+        [false, true].map(|timed_out| {
+            let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = condvar.wait_timeout_while(guard, Duration::ZERO, |()| timed_out);
+            result.unwrap_or_else(PoisonError::into_inner).1
+        })
+    });
+    results[usize::from(timed_out)]
+}
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}
