@@ -62,7 +62,7 @@ pub(crate) fn take(thread: &Header) {
     if !CAN_UNWIND || thread.shielded.get() || std::thread::panicking() {
         return;
     }
-    if thread.state.is_cancelled() {
+    if thread.state.is_cancelled() && !thread.masked.get() {
         hook::install();
         unwind::begins(false);
         Cancelled::raise();
@@ -93,6 +93,22 @@ pub(crate) fn take(thread: &Header) {
 #[inline(never)]
 pub(crate) fn raise() {
     with_header(take);
+}
+
+/// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
+/// afterwards. A `timeout` inside `f` works.
+pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool, *const Limit);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            with_header(|thread| {
+                thread.masked.set(self.0);
+                thread.limit.set(self.1);
+            });
+        }
+    }
+    let _restore = with_header(|thread| Restore(thread.masked.replace(true), thread.limit.replace(std::ptr::null())));
+    f()
 }
 
 /// Runs `f`, but not beyond `d`: a blocking call that would last longer ends at the deadline by unwinding out of `f`.

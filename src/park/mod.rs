@@ -80,7 +80,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !std::thread::panicking();
     let mut deadline_ns = wait.deadline_ns;
     if cancellable {
-        if thread.state.is_cancelled() {
+        if thread.state.is_cancelled() && !thread.masked.get() {
             return Woken::Interrupted;
         }
         deadline_ns = deadline_ns.min(interrupt::limit_ns(thread));
@@ -92,7 +92,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
-    thread.cancellable.set(cancellable);
+    thread.cancellable.set(cancellable && !thread.masked.get());
     thread.reason.set(wait.reason);
     if deadline_ns == NEVER {
         suspend(here, thread);

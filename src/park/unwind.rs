@@ -54,6 +54,12 @@ impl Entry {
         std::thread::panicking() && self.is_left_by_own_panic()
     }
 
+    /// Has the thread, which unwinds, begun to by a cancel or a time-out since? For the thread that made the entry.
+    pub(crate) fn is_left_by_interrupt(self) -> bool {
+        let last = unwound();
+        last.number > self.0 >> 1 && !last.by_panic
+    }
+
     #[cold]
     #[inline(never)]
     fn is_left_by_own_panic(self) -> bool {

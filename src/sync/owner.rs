@@ -65,16 +65,16 @@ impl Owner {
         Here::get().is_some_and(|here| ptr::eq(here, self.worker.load(Ordering::Relaxed)))
     }
 
-    /// Panics if the calling thread itself holds the lock. In debug builds.
+    /// Panics if the calling thread itself is the holder, which `holds` says in words. In debug builds.
     #[inline(always)]
     #[track_caller]
-    pub(crate) fn refuse_own(&self, what: &str) {
+    pub(crate) fn refuse_own(&self, holds: &str) {
         #[cfg(debug_assertions)]
         if self.thread.load(Ordering::Relaxed) == with_header(|thread| thread.id) {
-            self.deadlock(what);
+            self.deadlock(holds);
         }
         #[cfg(not(debug_assertions))]
-        let _ = what;
+        let _ = holds;
     }
 }
 
@@ -82,10 +82,10 @@ impl Owner {
 impl Owner {
     #[cold]
     #[track_caller]
-    fn deadlock(&self, what: &str) -> ! {
+    fn deadlock(&self, holds: &str) -> ! {
         let place = *self.place.lock();
         let place = place.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        panic!("deadlock: this thread already holds the {what} that it waits for; it was locked at {place}")
+        panic!("deadlock: this thread would wait for itself: it {holds}, since {place}")
     }
 }
 

@@ -44,18 +44,29 @@ impl Node {
 /// The queue. It lies inside a `base::lock::Lock`, the "lock" of the invariants.
 pub(crate) struct Waiters {
     list: List<Node>,
+    /// How often in a row an unlock has found the lock taken again when it came to wake the first one.
+    overtaken: u8,
 }
+
+/// So often the first waiter is overtaken before it is promised the lock.
+const PATIENCE: u8 = 16;
 
 // SAFETY: the raw links are touched only as invariant 2 says; a ticket may be used from any thread.
 unsafe impl Send for Waiters {}
 
 impl Waiters {
     pub(crate) const fn new() -> Self {
-        Self { list: List::new() }
+        Self { list: List::new(), overtaken: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// An unlock has come to wake the first waiter and has found the lock taken again. True: that was once too often.
+    pub(crate) fn is_out_of_patience(&mut self) -> bool {
+        self.overtaken = if self.overtaken == PATIENCE { 0 } else { self.overtaken + 1 };
+        self.overtaken == PATIENCE
     }
 
     /// The kind of the first node.
@@ -96,15 +107,11 @@ impl Waiters {
     pub(crate) fn wake_first(&mut self, given: bool) -> Option<Wake> {
         while let Some(node) = self.list.pop_front() {
             if let Some(wake) = Self::end(node, given) {
+                self.overtaken = 0;
                 return Some(wake);
             }
         }
         None
-    }
-
-    /// As `wake_first`, of the first node alone: `None` if that one has left its wait by another way.
-    pub(crate) fn wake_if_first(&mut self, given: bool) -> Option<Wake> {
-        self.list.pop_front().and_then(|node| Self::end(node, given))
     }
 
     fn end(node: NonNull<Node>, given: bool) -> Option<Wake> {

@@ -7,9 +7,9 @@
 //! | `LOCKED`  | a thread takes the lock, or is handed it                | its unlock                                      |
 //! | `QUEUED`  | a thread enters the queue                               | whoever takes the last one out                  |
 //! | `WAKING`  | the first waiter was woken to try again                 | that waiter: takes the lock, queues again, or leaves |
-//! | `HANDOFF` | that waiter lost again, and is first in the queue       | the unlock that hands it the lock; the waiter, if it leaves |
+//! | `HANDOFF` | that waiter lost again, or was overtaken too often: the first in the queue has the next turn | whoever hands it the lock, or finds the queue empty |
 //!
-//! `LOCKED` may be taken by anybody while `HANDOFF` is not set. The other bits change under the queue's lock, except
+//! `LOCKED` may be taken by anybody while it is clear and `HANDOFF` is not set. The other bits change under the queue's lock, except
 //! that the waiter to whom `WAKING` belongs may clear it while it takes the lock. Never both `WAKING` and `HANDOFF`.
 //!
 //! The queue's invariants are those of [`queue`](super::queue); this file keeps to invariant 1 by [`RawMutex::leave`].
@@ -38,17 +38,6 @@ pub(crate) struct RawMutex {
     pub(super) queue: Lock<Waiters>,
 }
 
-/// What a thread that waits owes to the word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turn {
-    /// Nothing.
-    Not,
-    /// `WAKING` is its own.
-    Woken,
-    /// It is first in the queue, and `HANDOFF` is its own.
-    First,
-}
-
 impl RawMutex {
     /// Takes the lock; waits if it is taken.
     #[inline(always)]
@@ -67,7 +56,7 @@ impl RawMutex {
     #[cfg_attr(debug_assertions, track_caller)]
     fn lock_contended(&self) {
         if self.word.load(Ordering::Relaxed) & LOCKED != 0 {
-            self.owner.refuse_own("mutex");
+            self.owner.refuse_own("has this mutex locked");
         }
         checkpoint();
         let _ = self.wait(Wait::new(Reason::Mutex));
@@ -77,7 +66,7 @@ impl RawMutex {
     #[track_caller]
     pub(crate) fn lock_until(&self, deadline_ns: u64) -> bool {
         checkpoint();
-        let taken = self.try_take(Turn::Not) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
+        let taken = self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
         if taken {
             self.owner.set();
         }
@@ -87,7 +76,7 @@ impl RawMutex {
     /// Takes the lock again after a condition variable's wait; a cancel does not end it.
     #[track_caller]
     pub(crate) fn lock_again(&self) {
-        if !self.try_take(Turn::Not) {
+        if !self.try_take(false) {
             let _ = self.wait(Wait::new(Reason::Mutex).uninterruptible());
         }
         self.owner.set();
@@ -97,7 +86,7 @@ impl RawMutex {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn try_lock(&self) -> bool {
-        let taken = self.try_take(Turn::Not);
+        let taken = self.try_take(false);
         if taken {
             self.owner.set();
         }
@@ -125,57 +114,71 @@ impl RawMutex {
         }
     }
 
-    /// Has the lock been let go with threads in the queue, then wakes the first one, or hands it the lock. Under the
-    /// queue's lock.
+    /// If the lock has been let go with threads in the queue: wakes the first one, or hands it the lock. Under the queue's
+    /// lock.
     fn pass_on(&self, waiters: &mut Waiters) -> Option<Wake> {
         loop {
             // ORDERING: Acquire pairs with the Release in `unlock`: what the last holder wrote goes to the thread that
             // is handed the lock, by way of its ticket.
             let word = self.word.load(Ordering::Acquire);
-            if word & (LOCKED | WAKING) != 0 {
-                // The holder's unlock, or the thread on its way, looks after the rest.
+            if waiters.is_empty() {
+                self.word.fetch_and(!(QUEUED | HANDOFF), Ordering::Relaxed);
                 return None;
             }
-            let mut wake = None;
-            if word & HANDOFF != 0 {
-                // Nobody else takes the lock or changes the word now.
-                wake = waiters.wake_if_first(true);
-                self.word.fetch_xor(if wake.is_some() { HANDOFF | LOCKED } else { HANDOFF }, Ordering::Relaxed);
-            } else if !waiters.is_empty() {
-                wake = waiters.wake_first(false);
-                if wake.is_some() {
-                    self.word.fetch_or(WAKING, Ordering::Relaxed);
+            if word & WAKING != 0 {
+                // The thread on its way looks after the rest.
+                return None;
+            }
+            if word & LOCKED != 0 {
+                // The holder's unlock looks after it, unless there is none any more: then the exchange fails.
+                let promise = if waiters.is_out_of_patience() { word | HANDOFF } else { word };
+                if self.word.compare_exchange(word, promise, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return None;
                 }
+                continue;
             }
-            if waiters.is_empty() {
-                self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+            if word & HANDOFF != 0 {
+                // Nobody else takes the lock now.
+                if let Some(wake) = waiters.wake_first(true) {
+                    self.word.fetch_xor(HANDOFF | LOCKED, Ordering::Relaxed);
+                    self.tidy(waiters);
+                    return Some(wake);
+                }
+            } else if let Some(wake) = waiters.wake_first(false) {
+                self.word.fetch_or(WAKING, Ordering::Relaxed);
+                self.tidy(waiters);
+                return Some(wake);
             }
-            if wake.is_some() || waiters.is_empty() {
-                return wake;
-            }
+        }
+    }
+
+    /// The last waiter has been taken out of the queue, perhaps.
+    fn tidy(&self, waiters: &Waiters) {
+        if waiters.is_empty() {
+            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
     }
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, mut wait: Wait) -> bool {
         let node = Node::new(0);
-        let turn = Cell::new(Turn::Not);
+        // `WAKING` is this thread's.
+        let woken = Cell::new(false);
         loop {
-            if self.try_for_a_while(turn.get()) {
+            if self.try_for_a_while(woken.get()) {
                 return true;
             }
-            let woken = park(wait, |ticket| self.enter(&node, ticket, &turn));
-            match woken {
+            match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
                 Woken::Refused => return true,
                 Woken::Notified if node.given.get() => return true,
-                Woken::Notified => turn.set(Turn::Woken),
+                Woken::Notified => woken.set(true),
                 Woken::TimedOut => {
-                    self.leave(&node, &turn);
+                    self.leave(&node, woken.take());
                     // It may have been let go at the last moment.
-                    return self.try_take(Turn::Not);
+                    return self.try_take(false);
                 }
                 Woken::Interrupted => {
-                    self.leave(&node, &turn);
+                    self.leave(&node, woken.take());
                     interrupt::raise();
                     wait = wait.uninterruptible();
                 }
@@ -185,10 +188,10 @@ impl RawMutex {
 
     /// Takes the lock if it is free and promised to nobody.
     #[inline(always)]
-    fn try_take(&self, turn: Turn) -> bool {
+    fn try_take(&self, woken: bool) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & (LOCKED | HANDOFF) == 0 {
-            let next = if turn == Turn::Woken { (word | LOCKED) & !WAKING } else { word | LOCKED };
+            let next = if woken { (word | LOCKED) & !WAKING } else { word | LOCKED };
             // ORDERING: Acquire pairs with the Release in `unlock`.
             match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -200,10 +203,10 @@ impl RawMutex {
 
     /// Tries, with bounded pauses; not at all while the holder is a thread of the same worker, which cannot go on before
     /// this one stops.
-    fn try_for_a_while(&self, turn: Turn) -> bool {
+    fn try_for_a_while(&self, woken: bool) -> bool {
         let mut spin = Spin::new();
         loop {
-            if self.try_take(turn) {
+            if self.try_take(woken) {
                 return true;
             }
             if self.owner.is_on_this_worker() || !spin.pause() {
@@ -213,19 +216,18 @@ impl RawMutex {
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Node, ticket: Ticket, turn: &Cell<Turn>) -> bool {
+    fn enter(&self, node: &Node, ticket: Ticket, woken: &Cell<bool>) -> bool {
         let mut waiters = self.queue.lock();
-        let woken = turn.get() == Turn::Woken;
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & (LOCKED | HANDOFF) == 0 {
-                if self.try_take(turn.get()) {
+                if self.try_take(woken.get()) {
                     return false;
                 }
                 word = self.word.load(Ordering::Relaxed);
                 continue;
             }
-            let next = if woken { (word | QUEUED | HANDOFF) & !WAKING } else { word | QUEUED };
+            let next = if woken.get() { (word | QUEUED | HANDOFF) & !WAKING } else { word | QUEUED };
             // ORDERING: Relaxed: if the holder's unlock comes after this, it sees the bit in the same word and then
             // takes the queue's lock; if it came before, the exchange fails.
             match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
@@ -235,31 +237,22 @@ impl RawMutex {
         }
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
         // whenever anything but a waker ends the wait.
-        unsafe { waiters.enter(node, ticket, woken) };
-        if woken {
-            turn.set(Turn::First);
-        }
+        unsafe { waiters.enter(node, ticket, woken.take()) };
         true
     }
 
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have.
     #[cold]
-    fn leave(&self, node: &Node, turn: &Cell<Turn>) {
+    fn leave(&self, node: &Node, woken: bool) {
         let wake = {
             let mut waiters = self.queue.lock();
             // SAFETY: it is in this queue or in none.
-            let linked = unsafe { waiters.leave(node) };
-            match turn.replace(Turn::Not) {
-                Turn::Woken => self.word.fetch_and(!WAKING, Ordering::Relaxed), // KEY: waking
-                // If it is not linked any more, `pass_on` has met it, and cleared the bit.
-                Turn::First if linked => self.word.fetch_and(!HANDOFF, Ordering::Relaxed),
-                Turn::First | Turn::Not => 0,
-            };
-            if waiters.is_empty() {
-                self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+            unsafe { waiters.leave(node) };
+            if woken {
+                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: waking
             }
-            self.pass_on(&mut waiters)
+            self.pass_on(&mut waiters) // KEY: pass on
         };
         if let Some(wake) = wake {
             wake.schedule();

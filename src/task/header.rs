@@ -90,6 +90,8 @@ pub(crate) struct Header {
     pub(crate) cancellable: Cell<bool>,
     /// The thread's closure is over: what still runs (destructors) is not interrupted.
     pub(crate) shielded: Cell<bool>,
+    /// The thread does something that could not be done again: a cancel has to wait.
+    pub(crate) masked: Cell<bool>,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
     pub(crate) size: StackSize,
@@ -151,6 +153,7 @@ impl Header {
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
+            masked: Cell::new(false),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
             reason: Cell::new(Reason::Running),

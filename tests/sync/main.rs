@@ -4,6 +4,9 @@
 #![cfg(not(miri))]
 
 mod condvar;
+mod counting;
 mod mutex;
+mod once;
+mod rwlock;
 mod same_as_std;
 mod world;
