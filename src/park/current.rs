@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::driver::wheel::Wheel;
+use crate::park::unwind;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -24,9 +25,9 @@ pub(crate) struct Here {
     current: Cell<*const Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
+    /// How many threads are suspended here in the middle of unwinding.
+    unwinding: Cell<i32>,
     budget: Cell<u32>,
-    /// Threads of this worker that have suspended while it counted a panic.
-    pub(crate) unwinding: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
 }
@@ -43,8 +44,8 @@ impl Here {
         Self {
             current: Cell::new(ptr::null()),
             yields: Cell::new(false),
-            budget: Cell::new(0),
             unwinding: Cell::new(0),
+            budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
         }
     }
@@ -108,6 +109,16 @@ impl Here {
         left != 0
     }
 
+    /// Are threads suspended here that unwind?
+    #[inline(always)]
+    pub(crate) fn neighbours_unwind(&self) -> bool {
+        self.unwinding.get() != 0
+    }
+
+    pub(crate) fn add_unwinding(&self, count: i32) {
+        self.unwinding.set(self.unwinding.get() + count);
+    }
+
     #[inline(always)]
     pub(crate) fn set_yields(&self) {
         self.yields.set(true);
@@ -119,7 +130,8 @@ impl Here {
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
     match Here::get().and_then(Here::current) {
         Some(header) => f(header),
-        None => super::os::with(|task| f(task)),
+        // SAFETY: the header of the calling thread, which does not end while it is in this call.
+        None => f(unsafe { super::os::header().as_ref() }),
     }
 }
 
@@ -133,7 +145,7 @@ pub(crate) fn current_task() -> Task {
                 Task::from_raw(thread)
             }
         }
-        None => super::os::with(Task::clone),
+        None => super::os::task(),
     }
 }
 
@@ -176,11 +188,32 @@ pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
 }
 
+/// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
+/// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
+#[track_caller]
+pub(crate) fn assert_may_park(what: &str) {
+    if !may_park() {
+        parked_in_no_park(what);
+    }
+}
+
 #[cold]
 #[inline(never)]
 #[track_caller]
 pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
+}
+
+/// The panic hook runs: the thread begins to unwind.
+pub(crate) fn note_panic() {
+    unwind::begins(true);
+}
+
+/// The calling thread begins to unwind, see `interrupt::unwinds`.
+pub(super) fn note_unwinding() {
+    if let Some(thread) = Here::get().and_then(Here::current) {
+        thread.unwinding.set(true);
+    }
 }
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.

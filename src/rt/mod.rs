@@ -6,6 +6,7 @@
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
+pub(crate) mod hook;
 pub(crate) mod join;
 pub(crate) mod local;
 pub(crate) mod runtime;

@@ -9,7 +9,7 @@ use crate::park::current::{current_task, with_header};
 use crate::park::{self, Wait, Woken, checkpoint, interrupt};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
-use crate::rt::runtime::from_env;
+use crate::rt::runtime::{from_env, lent};
 use crate::sched::Worker;
 use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
 use crate::task::header::Reason;
@@ -179,7 +179,8 @@ pub fn yield_now() {
 ///
 /// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
-    if let Some(workers) = Worker::current().and_then(|worker| NonZeroUsize::new(worker.shared.mailboxes.len())) {
+    let shared = Worker::current().map(|worker| &worker.shared).or_else(lent);
+    if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
         return Ok(workers);
     }
     match from_env("GREEN_WORKERS", 1024)?.and_then(NonZeroUsize::new) {

@@ -94,6 +94,8 @@ pub(crate) struct Header {
     pub(crate) masked: Cell<bool>,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
+    /// Does the thread unwind? Right only while a neighbour is suspended that does, see `park::interrupt`.
+    pub(crate) unwinding: Cell<bool>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
     // Anybody, from here on.
@@ -136,6 +138,8 @@ pub(crate) struct Spec {
 }
 
 impl Header {
+    /// Inlined, so that a header is made in its block instead of being moved there.
+    #[inline(always)]
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
@@ -155,6 +159,7 @@ impl Header {
             shielded: Cell::new(false),
             masked: Cell::new(false),
             unwound: Cell::new(Unwound::NEVER),
+            unwinding: Cell::new(false),
             size: spec.size,
             reason: Cell::new(Reason::Running),
             token: Token::new(),

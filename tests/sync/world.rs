@@ -33,7 +33,7 @@ impl World<'_> {
         let number = self.spawned.replace(self.spawned.get() + 1);
         match self.kind {
             Kind::Os => Handle::Os(std::thread::spawn(f)),
-            Kind::InTurn if number % 2 == 0 => Handle::Os(std::thread::spawn(f)),
+            Kind::InTurn if number.is_multiple_of(2) => Handle::Os(std::thread::spawn(f)),
             Kind::InTurn | Kind::Green => Handle::Green(self.runtime.spawn(f)),
         }
     }
