@@ -156,8 +156,7 @@ pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
             });
         }
     }
-    let _restore =
-        with_header(|thread| Restore(thread.masked.replace(true), thread.limit.replace(std::ptr::null())));
+    let _restore = with_header(|thread| Restore(thread.masked.replace(true), thread.limit.replace(std::ptr::null())));
     f()
 }
 

@@ -1,22 +1,18 @@
 //! `Condvar`.
-//!
-//! A waiter enters the queue before it lets the mutex go, both in the commit of its park. So a notifier that has had the
-//! mutex since finds it there. `waiting` says without the lock that the queue is empty: a waiter stores to it while it
-//! has the mutex, so whoever has had the mutex since sees it, and others have no claim.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
-use crate::park::current::{may_park, parked_in_no_park};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::checkpoint;
+use crate::park::current::assert_may_park;
 use crate::sync::mutex::MutexGuard;
-use crate::sync::queue::{self, Node, Waiters};
-use crate::sync::raw_mutex::RawMutex;
+use crate::sync::queue::Waiters;
+use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns};
-use crate::task::header::Reason;
 
 /// A place to wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies: [`std::sync::Condvar`].
 ///
@@ -43,8 +39,13 @@ use crate::task::header::Reason;
 /// });
 /// ```
 pub struct Condvar {
-    waiting: AtomicU32,
-    queue: Lock<Waiters>,
+    raw: RawCondvar,
+}
+
+impl RawCondvar {
+    const fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
+    }
 }
 
 impl Condvar {
@@ -52,7 +53,7 @@ impl Condvar {
     #[must_use]
     #[inline]
     pub const fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
+        Self { raw: RawCondvar::new() }
     }
 
     /// Lets the mutex go, waits for a notification, and takes the mutex again.
@@ -146,48 +147,13 @@ impl Condvar {
     /// Wakes the thread that has waited longest, if one waits. Never waits.
     #[inline]
     pub fn notify_one(&self) {
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            self.notify_first();
-        }
+        self.raw.notify_one();
     }
 
     /// Wakes all threads that wait now. Never waits.
     #[inline]
     pub fn notify_all(&self) {
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            self.notify_everybody();
-        }
-    }
-
-    #[cold]
-    fn notify_first(&self) {
-        let wake = {
-            let mut waiters = self.queue.lock();
-            let wake = waiters.wake_first(false);
-            self.count(&waiters);
-            wake
-        };
-        if let Some(wake) = wake {
-            wake.schedule();
-        }
-    }
-
-    #[cold]
-    fn notify_everybody(&self) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            while !waiters.is_empty() {
-                waiters.wake_first_into(&woken, false);
-            }
-            self.count(&waiters);
-        }
-        woken.schedule();
-    }
-
-    /// Under the queue's lock, which has just been changed.
-    fn count(&self, waiters: &Waiters) {
-        self.waiting.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
+        self.raw.notify_all();
     }
 
     #[track_caller]
@@ -197,54 +163,13 @@ impl Condvar {
         deadline_ns: u64,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         checkpoint();
-        if !may_park() {
-            parked_in_no_park("Condvar::wait");
-        }
+        assert_may_park("Condvar::wait");
         let suspended = guard.suspend();
-        let notified = self.wait_without(suspended.raw(), deadline_ns);
+        let notified = self.raw.wait(suspended.raw(), deadline_ns);
         suspended.raw().lock_again();
         match suspended.resume() {
             Ok(guard) => Ok((guard, result(!notified))),
             Err(error) => Err(PoisonError::new((error.into_inner(), result(!notified)))),
-        }
-    }
-
-    /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
-    fn wait_without(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
-        let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
-        let mut held = true;
-        loop {
-            let node = Node::new(0);
-            let woken = park(wait, |ticket| {
-                {
-                    let mut waiters = self.queue.lock();
-                    // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
-                    unsafe { waiters.enter(&node, ticket, false) };
-                    self.count(&waiters);
-                }
-                if std::mem::take(&mut held) {
-                    mutex.unlock();
-                }
-                true
-            });
-            if woken == Woken::Notified {
-                return true;
-            }
-            {
-                let mut waiters = self.queue.lock();
-                // SAFETY: it is in this queue or in none.
-                unsafe { waiters.leave(&node) };
-                self.count(&waiters);
-            }
-            if woken != Woken::Interrupted {
-                return false;
-            }
-            if std::mem::take(&mut held) {
-                // Interrupted before it could wait.
-                mutex.unlock();
-            }
-            interrupt::raise();
-            wait = wait.uninterruptible();
         }
     }
 }

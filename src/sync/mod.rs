@@ -9,6 +9,7 @@ mod once_lock;
 mod owner;
 mod poison;
 mod queue;
+mod raw_condvar;
 mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;

@@ -33,9 +33,9 @@ const HANDOFF: u32 = 1 << 3;
 /// See the module's text. `new` is with the public types: loom's atomics are not `const`.
 #[derive(Debug)]
 pub(crate) struct RawMutex {
-    pub(super) word: AtomicU32,
-    pub(super) owner: Owner,
-    pub(super) queue: Lock<Waiters>,
+    pub(crate) word: AtomicU32,
+    pub(crate) owner: Owner,
+    pub(crate) queue: Lock<Waiters>,
 }
 
 impl RawMutex {
@@ -98,10 +98,10 @@ impl RawMutex {
     pub(crate) fn unlock(&self) {
         self.owner.clear();
         // ORDERING: Release pairs with the Acquires of those who take the lock.
-        let before = self.word.fetch_sub(LOCKED, Ordering::Release); // KEY: release
+        let before = self.word.fetch_sub(LOCKED, Ordering::Release);
         // Somebody waits, and nobody is on his way already.
         if before & (QUEUED | WAKING) == QUEUED {
-            self.unlock_contended();
+            self.unlock_contended(); // KEY: mutex-unlock
         }
     }
 
@@ -231,7 +231,7 @@ impl RawMutex {
             // ORDERING: Relaxed: if the holder's unlock comes after this, it sees the bit in the same word and then
             // takes the queue's lock; if it came before, the exchange fails.
             match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break, // KEY: queued
+                Ok(_) => break,
                 Err(now) => word = now,
             }
         }
@@ -250,9 +250,9 @@ impl RawMutex {
             // SAFETY: it is in this queue or in none.
             unsafe { waiters.leave(node) };
             if woken {
-                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: waking
+                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: mutex-waking
             }
-            self.pass_on(&mut waiters) // KEY: pass on
+            self.pass_on(&mut waiters)
         };
         if let Some(wake) = wake {
             wake.schedule();

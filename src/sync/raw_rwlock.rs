@@ -51,9 +51,9 @@ fn bars(kind: u32) -> (u32, u32) {
 /// See the module's text. `new` is with the public types: loom's atomics are not `const`.
 #[derive(Debug)]
 pub(crate) struct RawRwLock {
-    pub(super) word: AtomicU32,
-    pub(super) owner: Owner,
-    pub(super) queue: Lock<Waiters>,
+    pub(crate) word: AtomicU32,
+    pub(crate) owner: Owner,
+    pub(crate) queue: Lock<Waiters>,
 }
 
 impl RawRwLock {
@@ -126,9 +126,9 @@ impl RawRwLock {
     #[inline(always)]
     pub(crate) fn unlock_read(&self) {
         // ORDERING: Release pairs with the Acquire of the next writer: what this thread has read was not overwritten.
-        let before = self.word.fetch_sub(READER, Ordering::Release); // KEY: release
+        let before = self.word.fetch_sub(READER, Ordering::Release);
         if before & READERS == READER && before & (QUEUED | WAKING) == QUEUED {
-            self.unlock_contended();
+            self.unlock_contended(); // KEY: rwlock-unlock
         }
     }
 
@@ -294,7 +294,7 @@ impl RawRwLock {
             // ORDERING: Relaxed: an unlock that comes after this sees the bit in the same word and takes the queue's lock;
             // if it came before, the exchange fails.
             if self.word.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                break; // KEY: queued
+                break;
             }
         }
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
@@ -313,9 +313,9 @@ impl RawRwLock {
             // SAFETY: it is in this queue or in none.
             unsafe { waiters.leave(node) };
             if was_woken {
-                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: waking
+                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: rwlock-waking
             }
-            self.pass_on(&mut waiters, &woken); // KEY: pass on
+            self.pass_on(&mut waiters, &woken); // KEY: rwlock-leave
         }
         woken.schedule();
     }
