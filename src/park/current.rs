@@ -13,6 +13,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::driver::wheel::Wheel;
+use crate::park::unwind;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -214,8 +215,13 @@ pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
 }
 
-/// The panic hook runs: the green thread that runs here begins to unwind, see `interrupt::unwinds`.
+/// The panic hook runs: the thread begins to unwind.
 pub(crate) fn note_panic() {
+    unwind::begins(true);
+}
+
+/// The calling thread begins to unwind, see `interrupt::unwinds`.
+pub(super) fn note_unwinding() {
     if let Some(thread) = Here::get().and_then(Here::current) {
         thread.unwinding.set(true);
     }

@@ -24,6 +24,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/channel/waiter.rs",
     "src/channel/word.rs",
     "src/channel/zero.rs",
+    "src/lock/",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.
