@@ -5,6 +5,8 @@ mod arch;
 mod base;
 mod driver;
 mod fiber;
+pub mod io;
+pub mod net;
 mod park;
 mod rt;
 mod sched;
@@ -32,4 +34,16 @@ pub mod thread {
         yield_now,
     };
     pub use std::thread::Result;
+}
+
+/// What [`std::os`] has for sockets.
+pub mod os {
+    /// As [`std::os::unix`].
+    pub mod unix {
+        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        pub mod net {
+            pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
+            pub use std::os::unix::net::SocketAddr;
+        }
+    }
 }

@@ -8,9 +8,11 @@
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
 //! cells again after it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::io;
 use std::ptr::{self, NonNull};
 
+use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::task::{Header, Task};
 
@@ -27,6 +29,8 @@ pub(crate) struct Here {
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
+    /// Made when a thread that runs here first waits for a descriptor.
+    poller: OnceCell<Poller>,
 }
 
 thread_local! {
@@ -43,7 +47,27 @@ impl Here {
             yields: Cell::new(false),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
+            poller: OnceCell::new(),
         }
+    }
+
+    /// The worker's poller, if it has one.
+    #[inline(always)]
+    pub(crate) fn poller(&self) -> Option<&Poller> {
+        self.poller.get()
+    }
+
+    /// The worker's poller.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses the descriptors that a new one needs.
+    pub(crate) fn poller_or_new(&self) -> io::Result<&Poller> {
+        if let Some(poller) = self.poller.get() {
+            return Ok(poller);
+        }
+        let poller = Poller::new()?;
+        Ok(self.poller.get_or_init(|| poller))
     }
 
     /// Makes `here` the worker of this OS thread; null: of none.

@@ -6,11 +6,12 @@
 //! same size takes them. A late `unpark` then finds a mailbox, and is at worst one idle look round.
 
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::driver::poller::Home;
 use crate::park::current::Here;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
@@ -34,6 +35,8 @@ pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox<Header>,
     pub(crate) parker: Parker,
     cancels: Mutex<Vec<Task>>,
+    /// The poller that the worker sleeps in, if it has one: there it is fetched.
+    poller: Mutex<Option<Arc<Home>>>,
     /// Of the runtime that has this mailbox.
     pub(crate) idle: &'static Idle,
     /// The number by which a thread's state word names this mailbox.
@@ -69,6 +72,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 inbox: Inbox::new(),
                 parker: Parker::new(),
                 cancels: Mutex::new(Vec::new()),
+                poller: Mutex::new(None),
                 idle,
                 index: index as u16,
                 here: AtomicPtr::new(ptr::null_mut()),
@@ -129,8 +133,23 @@ impl Mailbox {
     pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
         if was_asleep.0 {
             self.idle.roused();
-            self.parker.unpark();
+            self.parker.unpark_or(|| self.fetch());
         }
+    }
+
+    /// The worker sleeps in its poller: ends that.
+    #[cold]
+    fn fetch(&self) {
+        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // None: the worker has got up for another reason, and ended.
+        if let Some(poller) = poller {
+            poller.wake();
+        }
+    }
+
+    /// From now on the worker sleeps in this poller; `None`: it ends.
+    pub(crate) fn set_poller(&self, poller: Option<Arc<Home>>) {
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = poller;
     }
 
     pub(crate) fn take_cancels(&self) -> Vec<Task> {

@@ -98,6 +98,8 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Readable,
+    Writable,
 }
 
 /// What a new header is made of.

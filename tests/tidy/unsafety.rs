@@ -12,9 +12,11 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/fiber/",
     "src/task/",
     "src/driver/wheel.rs",
+    "src/driver/source.rs",
     "src/park/",
     "src/rt/",
     "src/sched/",
+    "src/net/convert.rs",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.
