@@ -14,6 +14,10 @@ use crate::net::addr::{self, ToSocketAddrs};
 use crate::net::shared::{common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods};
 use crate::sys::net::is_in_progress;
 
+/// Connections that may wait for `accept`; the system cuts it down to its own limit. std's 128 is less than what comes while
+/// a busy worker runs its other threads once, and a connection beyond it is not refused: it tries again a second later.
+const BACKLOG: i32 = 4096;
+
 /// A TCP connection: [`std::net::TcpStream`] whose calls park.
 ///
 /// Several threads may use one through `&TcpStream` or [`try_clone`](Self::try_clone), one reading and another writing,
@@ -184,13 +188,17 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at the first of the addresses that can be had. Waits only to look a name up.
+    /// Listens at the first of the addresses that can be had, with a queue of 4096 (std's is 128). Waits only to look a name up.
     ///
     /// # Errors
     ///
     /// The last address's; `InvalidInput` if there is none; those of the look-up.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
-        addr::each(addr, |addr| Ok(TcpListener { socket: Socket::fresh(net::TcpListener::bind(addr)?, Kind::Other)? }))
+        addr::each(addr, |addr| {
+            let inner = net::TcpListener::bind(addr)?;
+            socket2::SockRef::from(&inner).listen(BACKLOG)?;
+            Ok(TcpListener { socket: Socket::fresh(inner, Kind::Other)? })
+        })
     }
 
     /// This end's address.
