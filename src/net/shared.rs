@@ -139,6 +139,13 @@ macro_rules! debug_as_inner {
     };
 }
 
+/// After an `accept` that succeeded: the thread that is spawned next may start on another worker.
+pub(super) fn accepted() {
+    if let Some(here) = crate::park::current::Here::get() {
+        here.set_accepted();
+    }
+}
+
 /// After `accept` has failed: if there are no descriptors, a loop that ignores the error shall not spin.
 pub(super) fn rest_if_exhausted(error: &std::io::Error, nonblocking: bool) {
     if !nonblocking && crate::sys::net::is_exhausted(error) {

@@ -11,7 +11,9 @@ use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
 use crate::io::source::{Kind, Patience};
 use crate::net::addr::{self, ToSocketAddrs};
-use crate::net::shared::{common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods};
+use crate::net::shared::{
+    accepted, common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods,
+};
 use crate::sys::net::is_in_progress;
 
 /// Connections that may wait for `accept`; the system cuts it down to its own limit. std's 128 is less than what comes while
@@ -226,9 +228,10 @@ impl TcpListener {
     /// A connection that was given up before it was taken; no more descriptors or memory: then it has rested for ten
     /// milliseconds, and the connection still waits.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.socket.read(net::TcpListener::accept);
-        accepted
+        let result = self.socket.read(net::TcpListener::accept);
+        result
             .and_then(|(stream, addr)| Ok((TcpStream { socket: Socket::fresh(stream, Kind::Tcp)? }, addr)))
+            .inspect(|_| accepted())
             .inspect_err(|error| rest_if_exhausted(error, self.socket.is_nonblocking()))
     }
 

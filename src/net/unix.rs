@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
 use crate::io::source::{Kind, Patience};
-use crate::net::shared::{common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods};
+use crate::net::shared::{
+    accepted, common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods,
+};
 use crate::rt::thread::sleep;
 
 /// How long `connect` waits, at first and at most, before it asks a listener whose queue is full once more: there is no
@@ -173,9 +175,10 @@ impl UnixListener {
     ///
     /// No more descriptors or memory: then it has rested for ten milliseconds, and the connection still waits.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let accepted = self.socket.read(net::UnixListener::accept);
-        accepted
+        let result = self.socket.read(net::UnixListener::accept);
+        result
             .and_then(|(stream, addr)| Ok((UnixStream { socket: Socket::fresh(stream, Kind::Other)? }, addr)))
+            .inspect(|_| accepted())
             .inspect_err(|error| rest_if_exhausted(error, self.socket.is_nonblocking()))
     }
 

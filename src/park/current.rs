@@ -29,6 +29,8 @@ pub(crate) struct Here {
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
+    /// A thread that runs here has accepted a connection: the next thread that is spawned here will serve it.
+    accepted: Cell<bool>,
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
 }
@@ -47,6 +49,7 @@ impl Here {
             yields: Cell::new(false),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
+            accepted: Cell::new(false),
             poller: OnceCell::new(),
         }
     }
@@ -119,6 +122,18 @@ impl Here {
     #[inline]
     pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
         Here::get().is_some_and(|here| here.current.get() == thread.as_ptr())
+    }
+
+    /// The running thread has accepted a connection.
+    #[inline]
+    pub(crate) fn set_accepted(&self) {
+        self.accepted.set(true);
+    }
+
+    /// Is the thread that is being spawned to serve a connection? The answer is given once.
+    #[inline(always)]
+    pub(crate) fn take_accepted(&self) -> bool {
+        self.accepted.get() && self.accepted.replace(false)
     }
 
     /// Spends one blocking call. False: the budget is used up.

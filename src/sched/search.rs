@@ -24,7 +24,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 {
+            if self.live_count() == 0 && self.mailbox.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (a neighbour was unwinding) are asked again.

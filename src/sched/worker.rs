@@ -24,6 +24,7 @@ use crate::park::current::Here;
 use crate::park::{fire, os};
 use crate::sched::inbox::Mail;
 use crate::sched::mailbox::{self, Mailbox};
+use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
@@ -159,6 +160,11 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
+        if self.here.take_accepted()
+            && let Some(mailbox) = self.less_loaded()
+        {
+            return send_unstarted(mailbox, task);
+        }
         self.youngest.set(task.as_ptr().as_ptr());
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
@@ -321,7 +327,13 @@ impl Worker {
 
     pub(crate) fn deliver(&self, mail: Mail<Header>) {
         let (search, look) = (mail.search, mail.look);
-        mail.deliver(|thread| self.make_ready(thread));
+        mail.deliver(|thread| {
+            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
+            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+                self.mailbox.arrived();
+            }
+            self.make_ready(thread);
+        });
         if look {
             self.look();
         }
@@ -434,7 +446,7 @@ impl Worker {
         unsafe { *header.fiber.get() = Some(fiber) };
         // SAFETY: a thread starts once; it is taken out in `end`.
         unsafe { self.live.push_back(thread) };
-        self.live_count.set(self.live_count.get() + 1);
+        self.set_live_count(self.live_count.get() + 1);
     }
 
     /// The thread has left its stack for good.
@@ -448,7 +460,7 @@ impl Worker {
             }
             self.live.remove(thread);
         }
-        self.live_count.set(self.live_count.get() - 1);
+        self.set_live_count(self.live_count.get() - 1);
         self.drop_stale(task.claimed.get());
     }
 
@@ -474,6 +486,12 @@ impl Worker {
 
     pub(crate) fn live_count(&self) -> usize {
         self.live_count.get()
+    }
+
+    #[inline]
+    fn set_live_count(&self, count: usize) {
+        self.live_count.set(count);
+        self.mailbox.live.store(count as u32, Ordering::Relaxed);
     }
 }
 

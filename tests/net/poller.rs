@@ -275,3 +275,75 @@ fn waiting_for_a_socket_inside_no_park_panics() {
         assert!(panic.is_err());
     });
 }
+
+#[test]
+fn connections_that_come_one_by_one_are_spread_over_the_workers() {
+    for workers in [2, 4] {
+        runtime(workers).run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = listener.local_addr().unwrap();
+            let server = green::spawn(move || {
+                let serve = |stream: std::io::Result<TcpStream>| {
+                    let mut stream = stream.unwrap();
+                    green::spawn(move || {
+                        stream.write_all(b"x").unwrap();
+                        let _ = stream.read(&mut [0]);
+                        std::thread::current().id()
+                    })
+                };
+                listener.incoming().take(40).map(serve).collect::<Vec<_>>()
+            });
+            // Each is served before the next one comes.
+            let clients: Vec<_> = (0..40)
+                .map(|_| {
+                    let mut client = TcpStream::connect(addr).unwrap();
+                    client.read_exact(&mut [0]).unwrap();
+                    client
+                })
+                .collect();
+            drop(clients);
+            let mut counts = std::collections::HashMap::new();
+            for thread in server.join().unwrap() {
+                *counts.entry(thread.join().unwrap()).or_insert(0) += 1;
+            }
+            assert_eq!(counts.len(), workers, "{counts:?}");
+            assert!(counts.values().all(|count| *count >= 40 / workers / 2), "{counts:?}");
+        });
+    }
+}
+
+#[test]
+fn a_runtime_that_is_dropped_while_connections_are_handed_out_ends_with_all_of_them() {
+    for round in 0..60 / crate::SCALE {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (counted, counting) = (ended.clone(), begun.clone());
+        let server = runtime(3);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        server.spawn(move || {
+            struct Count(Arc<AtomicUsize>);
+            impl Drop for Count {
+                fn drop(&mut self) {
+                    self.0.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            let listener = TcpListener::from(listener);
+            // A scope waits for its threads, wherever they were sent.
+            green::scope(|s| {
+                for stream in listener.incoming() {
+                    let (stream, count) = (stream.unwrap(), Count(counted.clone()));
+                    counting.fetch_add(1, Ordering::Relaxed);
+                    s.spawn(move || {
+                        let _count = count;
+                        let _ = echo(stream);
+                    });
+                }
+            });
+        });
+        let clients: Vec<_> = (0..round % 20).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
+        drop(server);
+        assert_eq!(ended.load(Ordering::Relaxed), begun.load(Ordering::Relaxed));
+        drop(clients);
+    }
+}
