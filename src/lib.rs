@@ -7,7 +7,9 @@ pub mod channel;
 mod driver;
 mod fiber;
 pub mod future;
+pub mod io;
 mod lock;
+pub mod net;
 mod park;
 mod rt;
 mod sched;
@@ -54,5 +56,17 @@ pub mod sync {
     pub mod mpsc {
         pub use crate::channel::mpsc::{IntoIter, Iter, Receiver, Sender, SyncSender, TryIter, channel, sync_channel};
         pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+    }
+}
+
+/// What [`std::os`] has for sockets.
+pub mod os {
+    /// As [`std::os::unix`].
+    pub mod unix {
+        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        pub mod net {
+            pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
+            pub use std::os::unix::net::SocketAddr;
+        }
     }
 }

@@ -146,6 +146,8 @@ pub(crate) enum Reason {
     Once,
     Barrier,
     WaitGroup,
+    Readable,
+    Writable,
 }
 
 /// What a new header is made of.
