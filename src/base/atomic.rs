@@ -6,3 +6,4 @@
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 pub(crate) use std::hint::spin_loop;
+pub(crate) use std::thread::yield_now as yield_os_thread;

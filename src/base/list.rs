@@ -71,6 +71,24 @@ impl<T: Linked<K>, K> List<T, K> {
         NonNull::new(self.head.get().cast_mut())
     }
 
+    /// The last node, still linked.
+    #[inline]
+    pub(crate) fn back(&self) -> Option<NonNull<T>> {
+        NonNull::new(self.tail.get().cast_mut())
+    }
+
+    /// Is `node`, linked or not, in this list? Walks through it.
+    pub(crate) fn contains(&self, node: NonNull<T>) -> bool {
+        let mut next = self.front();
+        while let Some(linked) = next {
+            if linked == node {
+                return true;
+            }
+            next = self.next_of(linked);
+        }
+        false
+    }
+
     /// The node after `node`, which is linked in this list.
     pub(crate) fn next_of(&self, node: NonNull<T>) -> Option<NonNull<T>> {
         // SAFETY: linked nodes are valid by invariant 1.
@@ -98,6 +116,28 @@ impl<T: Linked<K>, K> List<T, K> {
             unsafe { &*self.tail.get() }.links().next.set(node);
         }
         self.tail.set(node);
+    }
+
+    /// Links `node` at the front.
+    ///
+    /// # Safety
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub(crate) unsafe fn push_front(&self, node: NonNull<T>) {
+        // SAFETY: the caller vouches for `node`.
+        let links = unsafe { node.as_ref() }.links();
+        debug_assert!(!links.linked.get());
+        links.linked.set(true);
+        links.prev.set(ptr::null());
+        links.next.set(self.head.get());
+        let node = node.as_ptr().cast_const();
+        if self.head.get().is_null() {
+            self.tail.set(node);
+        } else {
+            // SAFETY: the head is linked here, so it is valid by invariant 1.
+            unsafe { &*self.head.get() }.links().prev.set(node);
+        }
+        self.head.set(node);
     }
 
     /// Unlinks and returns the first node.
@@ -133,6 +173,12 @@ impl<T: Linked<K>, K> List<T, K> {
             unsafe { &*next }.links().prev.set(prev);
         }
         links.linked.set(false);
+    }
+}
+
+impl<T: Linked<K>, K> Default for List<T, K> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -27,6 +27,7 @@ use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
+use crate::task::header::Next;
 use crate::task::local;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
@@ -360,8 +361,8 @@ impl Worker {
         // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
         let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-        if unsafe { &*header.fiber.get() }.is_none() {
-            self.start(thread);
+        if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
+            return;
         }
         self.turns.set(self.turns.get().wrapping_add(1));
         self.here.set_current(thread);
@@ -375,12 +376,19 @@ impl Worker {
         }
     }
 
-    /// Gives a thread that was claimed here the hottest stack.
-    fn start(&self, thread: NonNull<Header>) {
+    /// Gives a thread that was claimed here the hottest stack. False: there is none; it is queued again, not started.
+    #[inline]
+    fn start(&self, thread: NonNull<Header>) -> bool {
         // SAFETY: as in `turn`.
         let header = unsafe { thread.as_ref() };
         if self.stopping.get() {
             let _ = header.state.cancel();
+        }
+        // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
+        if header.vtable.after_run.is_some() && self.stacks().reserve(header.size).is_err() {
+            // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
+            unsafe { self.put_off(thread) };
+            return false;
         }
         let stack = self.stacks().acquire(header.size);
         // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
@@ -390,12 +398,14 @@ impl Worker {
         // SAFETY: a thread starts once; it is taken out in `end`.
         unsafe { self.live.push_back(thread) };
         self.live_count.set(self.live_count.get() + 1);
+        true
     }
 
     /// The thread has left its stack for good.
     fn end(&self, thread: NonNull<Header>) {
         // SAFETY: as in `turn`; dropped here, the running thread's reference is given up.
         let task = unsafe { Task::from_raw(thread) };
+        let claimed = task.claimed.get();
         // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
         unsafe {
             if let Some(fiber) = (*task.fiber.get()).take() {
@@ -404,7 +414,43 @@ impl Worker {
             self.live.remove(thread);
         }
         self.live_count.set(self.live_count.get() - 1);
-        self.drop_stale(task.claimed.get());
+        if let Some(after_run) = task.vtable.after_run {
+            // SAFETY: the thread is out of its stack and out of every list, on its home worker.
+            match unsafe { after_run(thread) } {
+                Next::Over => drop(task),
+                Next::Rests => _ = task.into_raw(),
+                Next::Again => self.spawn(task),
+            }
+        }
+        self.drop_stale(claimed);
+    }
+
+    /// There is no stack for a re-armable task that was claimed here: it waits until others have given theirs back.
+    ///
+    /// # Safety
+    ///
+    /// It has not run since, and the caller gives the reference of its entry.
+    #[cold]
+    #[inline(never)]
+    unsafe fn put_off(&self, thread: NonNull<Header>) {
+        // SAFETY: as the caller promises.
+        let task = unsafe {
+            thread.as_ref().state.unclaim();
+            Task::from_raw(thread)
+        };
+        std::thread::yield_now();
+        self.spawn(task);
+    }
+
+    /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
+    /// re-armable and not started, and nobody else has it.
+    #[inline]
+    pub(crate) fn hand_over(&self, task: Task) {
+        if !self.next_start.get().is_null() {
+            self.spawn(task);
+        } else if let Some(thread) = self.claim(task) {
+            self.next_start.set(thread.as_ptr());
+        }
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
@@ -456,6 +502,9 @@ unsafe fn thread_main(thread: *mut ()) {
     this.shielded.set(true);
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { local::destroy(this) };
+    if this.vtable.after_run.is_some() {
+        return; // `Worker::end` goes on.
+    }
     // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
     unsafe {
         if Header::complete(header) {
