@@ -1,0 +1,80 @@
+//! Who waits for whom: one edge for each actor, because an actor waits for one other at most.
+//!
+//! # Protocol
+//!
+//! ```text
+//!  an actor A that is going to wait for B       a walker that stands at A
+//!  E1  A.to := B                    [SeqCst]    V1  A.readers + 1        [SeqCst]
+//!  E2  walks from B; back at A: a cycle         V2  B = A.to             [SeqCst]
+//!  E3  waits                                    V3  counts a reference to B
+//!  E4  A.to := null                 [SeqCst]    V4  A.readers - 1        [Release]
+//!  E5  until A.readers = 0          [SeqCst]
+//!  E6  lets go of B
+//! ```
+//!
+//! **What a walker reads is alive.** A holds B from E1 to E6. If V2 finds B, it comes before E4 in the one order of all
+//! SeqCst operations, so V1 does too, and E5 finds it: A does not get to E6 before V4, when the walker has a reference of
+//! its own.
+//!
+//! **Of several that close a cycle at once, at least one sees it.** Each does E1 before its E2. Take the one whose E1 is the
+//! last in the order: the E1s of all the others come before its walk, and none has taken its edge back (who does has seen a
+//! cycle itself, which is what is claimed). So it walks round.
+//!
+//! **Nobody is told of a cycle that is none.** The edges of one walk were read at different moments, so a first round only
+//! suspects. Each `to` carries how often it was set: a second round that finds the same edges, set as often, proves that all
+//! of them stood at the moment between the two.
+
+use std::ptr;
+
+use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, spin_loop};
+
+/// One actor's edge. See the module's text.
+pub(crate) struct Edge<T> {
+    to: AtomicPtr<T>,
+    readers: AtomicU32,
+    times: AtomicU32,
+}
+
+impl<T> Edge<T> {
+    pub(crate) fn new() -> Self {
+        Self { to: AtomicPtr::new(ptr::null_mut()), readers: AtomicU32::new(0), times: AtomicU32::new(0) }
+    }
+
+    /// Step E1. The owner keeps `to` alive until `clear` has returned.
+    #[inline]
+    pub(crate) fn set(&self, to: *const T) {
+        self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // ORDERING: SeqCst: before the walk, in the one order in which walkers read (the proof above). It also publishes
+        // `times`.
+        self.to.store(to.cast_mut(), Ordering::SeqCst);
+    }
+
+    /// Steps E4 and E5.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        // ORDERING: SeqCst twice: the proof above.
+        self.to.store(ptr::null_mut(), Ordering::SeqCst);
+        while self.readers.load(Ordering::SeqCst) != 0 {
+            spin_loop();
+        }
+    }
+
+    /// Does anything stand here? For whoever only wants to know whether to walk on.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        // ORDERING: SeqCst: this is a walker's V2 that goes no further.
+        !self.to.load(Ordering::SeqCst).is_null()
+    }
+
+    /// Steps V1 to V4: where the edge leads, how often it was set, and what `keep` makes of it while it is certain to be
+    /// alive.
+    pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, u32)> {
+        // ORDERING: SeqCst: V1 and V2, the proof above.
+        self.readers.fetch_add(1, Ordering::SeqCst);
+        let to = self.to.load(Ordering::SeqCst);
+        let found = (!to.is_null()).then(|| (keep(to), self.times.load(Ordering::Relaxed)));
+        // ORDERING: Release: V3 comes before what the owner does after E5.
+        self.readers.fetch_sub(1, Ordering::Release);
+        found
+    }
+}
