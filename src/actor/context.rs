@@ -31,7 +31,8 @@ impl<A: Actor> Context<A> {
         self.inner.core()
     }
 
-    pub(crate) fn take_end(&mut self) -> Option<Exit> {
+    #[inline]
+    pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
         self.inner.end.take()
     }
 
@@ -56,7 +57,7 @@ impl<A: Actor> Context<A> {
     /// Ends the actor after this handler, with that cause. What is queued goes back to its senders. This handler's own reply
     /// is still sent.
     pub fn fail(&mut self, cause: impl Into<Exit>) {
-        self.inner.end.get_or_insert(cause.into());
+        self.inner.end.get_or_insert(Box::new(cause.into()));
     }
 
     /// When the reply to this message is due, if anybody waits for one. Everything that is sent from here inherits it.

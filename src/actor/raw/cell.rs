@@ -24,7 +24,7 @@ use super::mail::{Mail, Phase, Pushed, Take};
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
-use crate::base::lock::Lock;
+use crate::base::lock::{Lock, Locked};
 use crate::park::current::Here;
 use crate::park::os;
 use crate::sched::shared::discard;
@@ -153,36 +153,56 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
 fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
     for _ in 0..BATCH {
         let mut mail = core.mail.lock();
-        let (take, wake) = mail.take(frame, core.is_addressed());
-        let result = match take {
-            Take::Nothing => return None,
-            Take::End(exit) => return Some(exit),
-            Take::Message(node) => {
-                let running = Running { me: me.cast(), ctx: (&raw mut *ctx).cast() };
-                // SAFETY: the node was just taken out; `me` and `ctx` are of the type that its vtable was made for, and
-                // nobody else uses them during the call (invariant 3).
-                unsafe { (node.as_ref().vtable.run)(node, mail, wake, running) }
-            }
-            Take::Start => {
-                drop(mail);
-                frame.set(ReplyTo::Nobody, NEVER, 0);
-                // SAFETY: invariant 3.
-                let started = core.guarded(|| unsafe { &mut *me }.started(ctx)).and_then(|result| result);
-                core.mail.lock().fresh &= started.is_err();
-                started
-            }
-            Take::Signal(signal) => {
-                drop(mail);
-                frame.set(ReplyTo::Nobody, NEVER, 0);
-                // SAFETY: invariant 3.
-                core.guarded(|| unsafe { &mut *me }.signal(signal, ctx))
+        let result = match mail.pop_plain() {
+            Some(node) => run_node(node, mail, frame, None, me, ctx),
+            None => {
+                let (take, wake) = mail.take(core.is_addressed());
+                match take {
+                    Take::Nothing => return None,
+                    Take::End(exit) => return Some(exit),
+                    Take::Message(node) => run_node(node, mail, frame, wake, me, ctx),
+                    Take::Start | Take::Signal(_) => {
+                        drop(mail);
+                        hook(core, frame, take, me, ctx)
+                    }
+                }
             }
         };
         if let Some(exit) = result.err().or_else(|| ctx.take_end()) {
-            return Some(exit);
+            return Some(*exit);
         }
     }
     None
+}
+
+#[inline(always)]
+fn run_node<A: Actor>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    frame: &Frame,
+    wake: Option<Wake>,
+    me: *mut A,
+    ctx: &mut Context<A>,
+) -> Result<(), Box<Exit>> {
+    let running = Running { me: me.cast(), ctx: (&raw mut *ctx).cast(), frame: NonNull::from(frame) };
+    // SAFETY: the node was just taken out; `me` and `ctx` are of the type that its vtable was made for, and nobody else uses
+    // them during the call (invariant 3).
+    unsafe { (node.as_ref().vtable.run)(node, mail, wake, running) }
+}
+
+#[cold]
+fn hook<A: Actor>(core: &Core, frame: &Frame, take: Take, me: *mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    frame.set(ReplyTo::Nobody, NEVER, 0);
+    // SAFETY: invariant 3.
+    let me = unsafe { &mut *me };
+    match take {
+        Take::Signal(signal) => core.guarded(|| me.signal(signal, ctx)),
+        _ => {
+            core.guarded(|| me.started(ctx)).and_then(|result| result.map_err(Box::new))?;
+            core.mail.lock().fresh = false;
+            Ok(())
+        }
+    }
 }
 
 /// The actor's end, on whatever stack: gives back what is queued, calls `stopping`, drops the state, tells those who watch.
@@ -191,7 +211,7 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
     core.header.shielded.set(true);
     let started = {
         let mut mail = core.mail.lock();
-        mail.phase = Phase::Ends;
+        mail.close(Phase::Ends);
         !mail.fresh
     };
     core.give_back_all();
@@ -227,14 +247,15 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
 unsafe fn after_run(header: NonNull<Header>) -> Next {
     // SAFETY: invariants 5 of `raw` and 1: only actors have this in their vtable.
     let core = unsafe { header.cast::<Core>().as_ref() };
-    if core.mail.lock().phase == Phase::Dead {
+    // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
+    unsafe { core.header.rearm() };
+    let mut mail = core.mail.lock();
+    if mail.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
         let _ = unsafe { Header::complete(header) };
         return Next::Over;
     }
-    // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
-    unsafe { core.header.rearm() };
-    if core.mail.lock().rest(core.is_addressed()) { Next::Again } else { Next::Rests }
+    if mail.rest(core.is_addressed()) { Next::Again } else { Next::Rests }
 }
 
 impl Core {
@@ -273,16 +294,16 @@ impl Core {
 
     /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
     #[inline]
-    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Exit> {
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
     }
 
     #[cold]
-    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Exit {
+    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
         let exit = Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started());
         // A payload whose destructor panics would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        exit
+        Box::new(exit)
     }
 
     /// Cancelled: by a kill, or because the runtime ends.
@@ -376,7 +397,7 @@ impl Core {
         let extras = mail.extras();
         extras.end = Some(why);
         extras.drain_until_ns = Some(drain_until_ns);
-        mail.phase = Phase::Drains;
+        mail.close(Phase::Drains);
         let launch = mail.rouse();
         drop(mail);
         loop {

@@ -22,6 +22,7 @@ use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, ReplyOps, ReplyTo, R
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::lock::{Lock, Locked};
+use crate::base::pool;
 use crate::sys::clock::NEVER;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -51,7 +52,7 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
     }
 }
 
-type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Exit>;
+type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
 type Refuse = unsafe fn(NonNull<Node>, &Core, Refusal) -> Option<Wake>;
 
 const fn vtable(run: Run, refuse: Refuse, asked: bool, counted: bool) -> NodeVTable {
@@ -89,7 +90,7 @@ pub(super) enum Port<M: Message> {
 
 impl<M: Message> Tell<M> {
     pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> NonNull<Node> {
-        NonNull::from(Box::leak(Box::new(Self { node: Node::new(vtable), msg }))).cast()
+        pool::put(Self { node: Node::new(vtable), msg }).cast()
     }
 
     /// # Safety
@@ -97,14 +98,13 @@ impl<M: Message> Tell<M> {
     /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
     pub(super) unsafe fn open(node: NonNull<Node>) -> M {
         // SAFETY: as the caller promises.
-        let this = *unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) };
-        this.msg
+        unsafe { pool::take(node.cast::<Self>()) }.msg
     }
 }
 
 impl<M: Message> Call<M> {
     pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> NonNull<Node> {
-        NonNull::from(Box::leak(Box::new(Self { node: Node::new(vtable), port, deadline_ns, chain }))).cast()
+        pool::put(Self { node: Node::new(vtable), port, deadline_ns, chain }).cast()
     }
 
     /// # Safety
@@ -112,7 +112,7 @@ impl<M: Message> Call<M> {
     /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
     pub(super) unsafe fn open(node: NonNull<Node>) -> Self {
         // SAFETY: as the caller promises.
-        *unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) }
+        unsafe { pool::take(node.cast::<Self>()) }
     }
 }
 
@@ -130,7 +130,7 @@ fn unlock(mail: Locked<'_, Mail>, wake: Option<Wake>) {
 ///
 /// `running` is of the actor type `A`, and not used by anybody else during the call.
 #[inline]
-unsafe fn handle<A: Handler<M>, M: Message>(running: Running, msg: M) -> Result<M::Reply, Exit> {
+unsafe fn handle<A: Handler<M>, M: Message>(running: Running, msg: M) -> Result<M::Reply, Box<Exit>> {
     // SAFETY: as the caller promises.
     let (me, ctx) = unsafe { (&mut *running.me.cast::<A>(), &mut *running.ctx.cast::<Context<A>>()) };
     let core: *const Core = ctx.inner.core();
@@ -149,12 +149,12 @@ unsafe fn inner<'a, A: Actor>(running: Running) -> (&'a Core, &'a Frame) {
     // SAFETY: as the caller promises; core and frame outlive the run.
     unsafe {
         let inner = &(*running.ctx.cast::<Context<A>>()).inner;
-        (inner.core.as_ref(), inner.frame.as_ref())
+        (inner.core.as_ref(), running.frame.as_ref())
     }
 }
 
 /// Drops what a user made. A panic of its destructor is the actor's.
-fn drop_caught<T>(core: &Core, value: T) -> Result<(), Exit> {
+fn drop_caught<T>(core: &Core, value: T) -> Result<(), Box<Exit>> {
     core.guarded(|| drop(value))
 }
 
@@ -163,7 +163,7 @@ unsafe fn run_tell<A: Handler<M>, M: Message>(
     mail: Locked<'_, Mail>,
     wake: Option<Wake>,
     running: Running,
-) -> Result<(), Exit> {
+) -> Result<(), Box<Exit>> {
     unlock(mail, wake);
     // SAFETY: it is this kind's vtable that calls, with a node that was taken out, and a run of type `A`.
     unsafe {
@@ -206,11 +206,12 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     mail: Locked<'_, Mail>,
     wake: Option<Wake>,
     running: Running,
-) -> Result<(), Exit> {
+) -> Result<(), Box<Exit>> {
     // SAFETY: it is this kind's vtable that calls, with a node that was taken out under the lock; a run of type `A`.
     let (core, frame, msg) = unsafe {
         let ask = node.cast::<Ask<M>>().as_ref();
         let (core, frame) = inner::<A>(running);
+        ask.asked.place.set(Place::Handled(running.frame));
         frame.set(ReplyTo::Asked(NonNull::from(&ask.asked), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
         (core, frame, (*ask.msg.get()).take())
     };
@@ -220,7 +221,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     let result = unsafe { handle::<A, M>(running, msg) };
     let (answer, exit) = match result {
         Ok(reply) => (Ok(reply), None),
-        Err(exit) => (Err(SendError::Died(exit.clone())), Some(exit)),
+        Err(exit) => (Err(SendError::Died((*exit).clone())), Some(exit)),
     };
     let mail = core.mail.lock();
     let left = match frame.reply_to.replace(ReplyTo::Nobody) {
@@ -268,7 +269,7 @@ unsafe fn run_call<A: Handler<M>, M: Message>(
     mail: Locked<'_, Mail>,
     wake: Option<Wake>,
     running: Running,
-) -> Result<(), Exit> {
+) -> Result<(), Box<Exit>> {
     unlock(mail, wake);
     // SAFETY: it is this kind's vtable that calls, with a node that was taken out.
     let Call { port, deadline_ns, chain, .. } = unsafe { Call::<M>::open(node) };
@@ -299,7 +300,7 @@ unsafe fn run_call<A: Handler<M>, M: Message>(
         },
         Err(exit) => {
             if let Some(reply) = reply {
-                let _ = core.guarded(|| reply.fail(Failure::Died(exit.clone())));
+                let _ = core.guarded(|| reply.fail(Failure::Died((*exit).clone())));
             }
             Err(exit)
         }

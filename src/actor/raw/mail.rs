@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Asked, Frame, Node, Place, Refusal, ReplyTo, Waiting};
+use super::{Frame, Node, Refusal, ReplyTo, Waiting};
 use crate::actor::watch::Watcher;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::List;
@@ -62,7 +62,8 @@ pub(crate) struct Mail {
     pub(crate) phase: Phase,
     /// Queued, running, or about to be queued by whoever set this.
     pub(crate) busy: bool,
-    /// Something goes before messages: it is fresh, or it is in `extras`.
+    /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
+    /// that waits for room is in `extras`.
     urgent: bool,
     /// `started` has not been called, or has failed.
     pub(crate) fresh: bool,
@@ -170,21 +171,19 @@ impl Mail {
     ///
     /// # Safety
     ///
-    /// The node is in no list, and lives until it is taken out (invariants 2 and 3).
+    /// The node is in no list, and lives until it is taken out (invariants 2 and 3); `counted` is what its kind says.
     #[inline]
-    pub(crate) unsafe fn push(&mut self, node: NonNull<Node>) -> Pushed {
+    pub(crate) unsafe fn push(&mut self, node: NonNull<Node>, counted: bool) -> Pushed {
         if self.is_closed() {
             return Pushed::Closed;
         }
-        // SAFETY: the caller vouches for the node.
-        let counted = unsafe { node.as_ref() }.vtable.counted;
         if counted {
             if self.len >= self.capacity {
                 return Pushed::Full;
             }
             self.len += 1;
         }
-        // SAFETY: as above.
+        // SAFETY: the caller vouches for the node.
         unsafe { self.queue.push_back(node) };
         self.pushed()
     }
@@ -209,7 +208,7 @@ impl Mail {
             return (Pushed::Queued, wake);
         }
         // SAFETY: as the caller promises.
-        (unsafe { self.push(node) }, None)
+        (unsafe { self.push(node, true) }, None)
     }
 
     /// Does a message of this chain get in at once?
@@ -245,6 +244,7 @@ impl Mail {
     ///
     /// `waiting` stays where it is until it is taken out (invariant 3, as for an ask).
     pub(super) unsafe fn wait_for_room(&mut self, waiting: NonNull<Waiting>) {
+        self.urgent = true;
         // SAFETY: the caller vouches for it.
         unsafe { self.extras().waiting.push_back(waiting) };
     }
@@ -313,24 +313,33 @@ impl Mail {
         Some((node, self.refill()))
     }
 
-    /// What the actor does next. An ask that comes out is `Handled` in `frame`.
+    /// The next message, if there is one and nothing else to look at.
     #[inline]
-    pub(crate) fn take(&mut self, frame: &Frame, addressed: bool) -> (Take, Option<Wake>) {
-        if (self.urgent || self.phase != Phase::Open)
-            && let Some(take) = self.take_urgent(frame)
-        {
+    pub(crate) fn pop_plain(&mut self) -> Option<NonNull<Node>> {
+        if self.urgent {
+            return None;
+        }
+        let node = self.queue.pop_front()?;
+        // SAFETY: it was in the list.
+        self.len -= u32::from(unsafe { node.as_ref() }.vtable.counted);
+        Some(node)
+    }
+
+    /// What the actor does next.
+    #[cold]
+    pub(crate) fn take(&mut self, addressed: bool) -> (Take, Option<Wake>) {
+        if let Some(take) = self.take_urgent() {
             return (take, None);
         }
         match self.pop() {
-            Some((node, wake)) => (take_node(node, frame), wake),
+            Some((node, wake)) => (Take::Message(node), wake),
             None if self.phase == Phase::Drains => (Take::End(self.end()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
         }
     }
 
-    #[cold]
-    fn take_urgent(&mut self, frame: &Frame) -> Option<Take> {
+    fn take_urgent(&mut self) -> Option<Take> {
         if self.extras.as_ref().is_some_and(|extras| extras.killed) {
             return Some(Take::End(Exit::Killed));
         }
@@ -339,8 +348,11 @@ impl Mail {
         }
         match self.extras.as_deref_mut().and_then(|extras| extras.system.pop_front()) {
             Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
-            Some(System::Node(node)) => return Some(take_node(node, frame)),
-            None => self.urgent = false,
+            Some(System::Node(node)) => return Some(Take::Message(node)),
+            None => {
+                let crowded = self.extras.as_ref().is_some_and(|extras| !extras.waiting.is_empty());
+                self.urgent = crowded || self.phase != Phase::Open;
+            }
         }
         let until = self.extras.as_ref().and_then(|extras| extras.drain_until_ns);
         let over = self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns());
@@ -358,20 +370,25 @@ impl Mail {
     }
 
     /// A message of the chain that a `reenter` waits for.
-    pub(crate) fn take_admitted(&mut self, frame: &Frame) -> Option<Take> {
-        let node = self.extras.as_deref_mut()?.admitted.pop_front()?;
-        Some(take_node(node, frame))
+    pub(crate) fn take_admitted(&mut self) -> Option<NonNull<Node>> {
+        self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
     fn end(&mut self) -> Exit {
         self.extras().end.clone().unwrap_or(Exit::Normal)
     }
 
+    /// From now on nothing gets in. What goes before messages is looked at again.
+    pub(crate) fn close(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.urgent = true;
+    }
+
     /// Steps R3 and R4. True: there is something to do, and the actor stays busy.
     #[inline]
     #[must_use]
     pub(crate) fn rest(&mut self, addressed: bool) -> bool {
-        let more = self.urgent || self.phase != Phase::Open || !addressed || !self.queue.is_empty();
+        let more = self.urgent || !addressed || !self.queue.is_empty();
         self.busy = more;
         more
     }
@@ -449,17 +466,6 @@ pub(super) fn refuse(
         let vtable = node.as_ref().vtable;
         if vtable.asked { Ok((vtable.refuse)(node, core, why)) } else { Err(node) }
     }
-}
-
-#[inline]
-fn take_node(node: NonNull<Node>, frame: &Frame) -> Take {
-    // SAFETY: it was taken out of a list under the lock, which is still held.
-    unsafe {
-        if node.as_ref().vtable.asked {
-            node.cast::<Asked>().as_ref().place.set(Place::Handled(NonNull::from(frame)));
-        }
-    }
-    Take::Message(node)
 }
 
 /// An ask that is being handled leaves: nobody waits for what the handler returns.

@@ -65,13 +65,14 @@ pub(crate) struct Running {
     me: *mut (),
     /// `&mut Context<A>`.
     ctx: *mut (),
+    frame: NonNull<Frame>,
 }
 
 /// What one kind of envelope can do.
 pub(crate) struct NodeVTable {
     /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
     /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
-    run: unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Exit>,
+    run: unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>,
     /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
     /// `Asked` under the lock; of a box outside of it.
     refuse: unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>,
@@ -201,7 +202,7 @@ pub(crate) struct Inner {
     core: NonNull<cell::Core>,
     frame: NonNull<Frame>,
     /// Why the actor has to end after the handler that runs.
-    pub(crate) end: Option<Exit>,
+    pub(crate) end: Option<Box<Exit>>,
 }
 
 impl Inner {

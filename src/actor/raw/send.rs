@@ -188,7 +188,7 @@ unsafe fn put(
                 }
             }
             // SAFETY: as the caller promises.
-            rest.launch = unsafe { mail.push(node) } == Pushed::Launch;
+            rest.launch = unsafe { mail.push(node, true) } == Pushed::Launch;
             Sent::In
         }
     }
@@ -201,20 +201,30 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
         checkpoint();
     }
     let node = Tell::boxed(route.tell, msg);
+    // SAFETY: a fresh box, which counts.
+    let pushed = unsafe { target.mail.lock().push(node, true) };
+    match pushed {
+        Pushed::Queued => Ok(()),
+        Pushed::Launch => {
+            target.launch();
+            Ok(())
+        }
+        Pushed::Full | Pushed::Closed => tell_again(target, node, wait),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_again<M: Message>(target: &Core, node: NonNull<Node>, wait: bool) -> Result<(), SendError<M>> {
     let mut rest = Rest::default();
     let sent = {
         let mut mail = target.mail.lock();
-        // SAFETY: a fresh box; it does not wait.
+        // SAFETY: the box is in no list; it does not wait.
         unsafe { put(&mut mail, target, node, 0, None, &mut rest) }
     };
-    if let Sent::In = sent {
-        rest.begin(target, false);
-        if rest.evicted.is_some() || rest.orphan.is_some() {
-            rest.finish(target);
-        }
-        return Ok(());
-    }
-    tell_refused(target, node, sent, wait)
+    rest.begin(target, false);
+    rest.finish(target);
+    if let Sent::In = sent { Ok(()) } else { tell_refused(target, node, sent, wait) }
 }
 
 #[cold]
@@ -549,7 +559,7 @@ pub(crate) fn pass<M: Message>(
 ) -> Result<(), (SendError<M>, Option<Deferred<M::Reply>>)> {
     let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
     // SAFETY: a fresh box.
-    let pushed = unsafe { target.mail.lock().push(node) };
+    let pushed = unsafe { target.mail.lock().push(node, false) };
     match pushed {
         Pushed::Launch => target.launch(),
         Pushed::Queued => {}
@@ -571,7 +581,7 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
     let pushed = {
         let mut mail = target.mail.lock();
         // SAFETY: a fresh box.
-        unsafe { if system { mail.push_system(node) } else { mail.push(node) } }
+        unsafe { if system { mail.push_system(node) } else { mail.push(node, false) } }
     };
     match pushed {
         Pushed::Launch => target.launch(),
