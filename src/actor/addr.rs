@@ -282,6 +282,10 @@ impl<M: Message> Recipient<M> {
         send::tell(self.strong.core(), self.route, msg, false)
     }
 
+    pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
+        (self.strong.core(), self.route)
+    }
+
     /// Passes a message on with the reply that somebody waits for.
     pub(crate) fn pass(
         &self,

@@ -6,8 +6,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use crate::actor::raw::cell::Core;
-use crate::actor::raw::envelope::{defer, route};
+use crate::actor::promise::Nested;
+use crate::actor::raw::cell::{Core, run_admitted};
+use crate::actor::raw::envelope::{Route, defer, route};
 use crate::actor::raw::{Inner, lifecycle, send};
 use crate::actor::watch::{How, Watcher};
 use crate::actor::{
@@ -229,7 +230,7 @@ impl<A: Actor> Context<A> {
         *helpers = running;
         helpers.push(handle);
         drop(mail);
-        let _: Vec<crate::thread::JoinHandle<()>> = ended;
+        let _: Vec<crate::rt::join::JoinHandle<()>> = ended;
     }
 
     /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a green thread of its own that waits for
@@ -248,6 +249,89 @@ impl<A: Actor> Context<A> {
                 }
             }
         });
+    }
+}
+
+impl<A: Actor> Context<A> {
+    /// Lends `&mut self` for one ask, so that messages that are sent because of it may be handled meanwhile.
+    ///
+    /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
+    /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
+    /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
+    /// of a handler that was let in ends this one, too.
+    ///
+    /// ```compile_fail
+    /// use green::actor::{Actor, Addr, Context, Handler, Message};
+    /// struct Go;
+    /// impl Message for Go { type Reply = u32; }
+    /// struct A { peer: Addr<A>, n: u32 }
+    /// impl Actor for A {}
+    /// impl Handler<Go> for A {
+    ///     fn handle(&mut self, _: Go, ctx: &mut Context<Self>) -> u32 {
+    ///         let n = &self.n;
+    ///         let peer = self.peer.clone();
+    ///         let more = ctx.reenter(self).send(&peer, Go).unwrap();
+    ///         *n + more // `n` was lent
+    ///     }
+    /// }
+    /// ```
+    pub fn reenter<'a>(&'a mut self, me: &'a mut A) -> Reenter<'a, A> {
+        Reenter { ctx: self, me }
+    }
+}
+
+/// Made by [`Context::reenter`].
+pub struct Reenter<'a, A: Actor> {
+    ctx: &'a mut Context<A>,
+    me: &'a mut A,
+}
+
+impl<A: Actor> Reenter<'_, A> {
+    /// As [`Addr::send`]; messages of this call chain are handled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
+        self.ask(to.core(), const { &route::<B, M>() }, msg)
+    }
+
+    /// As [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        let (core, route) = to.parts();
+        self.ask(core, route, msg)
+    }
+
+    fn ask<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        let frame = self.ctx.inner.frame();
+        if frame.chain.get() == 0 {
+            frame.chain.set(crate::park::os::fresh_ids(1));
+        }
+        let chain = frame.chain.get();
+        let before = self.ctx.core().mail.lock().let_in(chain, None);
+        let answer = send::call(to, route, msg).and_then(|promise| {
+            let _ = self.ctx.core().mail.lock().let_in(chain, Some(promise.clone()));
+            loop {
+                let core = self.ctx.core();
+                let admitted = || core.mail.lock().has_admitted();
+                match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
+                    Nested::Answer(answer) => break answer,
+                    Nested::Admitted => while run_admitted(self.me, self.ctx) {},
+                }
+            }
+        });
+        let _ = self.ctx.core().mail.lock().let_in(before.0, before.1);
+        answer
+    }
+}
+
+impl<A: Actor> fmt::Debug for Reenter<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reenter").field(self.ctx.core()).finish()
     }
 }
 

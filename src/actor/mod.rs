@@ -5,6 +5,7 @@ mod builder;
 mod context;
 mod exit;
 mod letters;
+mod name;
 mod promise;
 mod raw;
 mod timer;
@@ -14,11 +15,18 @@ use std::time::Duration;
 
 pub use addr::{Addr, Recipient, WeakAddr, WeakRecipient};
 pub use builder::Builder;
-pub use context::Context;
+pub use context::{Context, Reenter};
 pub use exit::{ActorId, Down, Exit, Mailbox, MonitorRef, Overflow, SendError, Signal};
 pub use letters::{DeadLetter, DeadLetters, dead_letters};
+pub use name::{Name, NameTaken};
 pub use promise::{Deferred, Pending};
 pub use timer::Timer;
+
+#[doc = include_str!("MIGRATING.md")]
+pub mod migrating {
+    #[allow(unused_imports, reason = "for the links of the page")]
+    use super::*;
+}
 
 /// A value that handles messages, one at a time.
 ///

@@ -10,8 +10,9 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::actor::raw::Refusal;
-use crate::actor::raw::cell::Weak;
-use crate::actor::raw::send::waiting_for;
+use crate::actor::raw::cell::{Core, Weak};
+use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::walk::waiting_for;
 use crate::actor::{Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -92,6 +93,8 @@ struct State<M: Message> {
     msg: Option<M>,
     result: Option<Result<M::Reply, SendError<M>>>,
     waker: Option<Waker>,
+    /// The actor that waits for it: its edge goes when the answer is there, before it is woken.
+    waiter: Option<Weak>,
 }
 
 /// What `call` leaves between the two sides.
@@ -103,13 +106,17 @@ pub(crate) struct Promise<M: Message> {
 
 impl<M: Message> Promise<M> {
     pub(crate) fn new(target: Weak, msg: M, deadline_ns: u64) -> Arc<Self> {
-        let state = WaitQueue::new(State { msg: Some(msg), result: None, waker: None });
+        let state = WaitQueue::new(State { msg: Some(msg), result: None, waker: None, waiter: None });
         Arc::new(Self { state, target, deadline_ns })
     }
 
     /// The message, for whoever is first: its handler, or the asker that takes it back.
     pub(crate) fn take_message(&self) -> Option<M> {
         self.state.with(|state| state.msg.take())
+    }
+
+    pub(crate) fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
     }
 
     pub(crate) fn refuse(&self, why: Refusal) {
@@ -123,10 +130,14 @@ impl<M: Message> Promise<M> {
     }
 
     fn settle(&self, result: impl FnOnce(&mut State<M>) -> Option<Result<M::Reply, SendError<M>>>) {
-        let mut waker = None;
+        let (mut waker, mut waiter) = (None, None);
         self.state.notify(|state| {
             if let Some(result) = result(state) {
                 state.result = Some(result);
+                waiter = state.waiter.take();
+                if let Some(waiter) = &waiter {
+                    waiter.core().edge.clear();
+                }
                 waker = state.waker.take();
             }
             usize::MAX
@@ -134,6 +145,64 @@ impl<M: Message> Promise<M> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+/// While this lives, whoever settles the promise takes the waiting actor's edge away.
+struct Watched<'a, M: Message>(&'a Promise<M>);
+
+impl<'a, M: Message> Watched<'a, M> {
+    fn new(promise: &'a Promise<M>) -> Self {
+        let waiter = Core::current().map(Core::weak);
+        promise.state.with(|state| {
+            if let (Some(waiter), Some(_)) = (&waiter, &state.result) {
+                waiter.core().edge.clear();
+            }
+            state.waiter = waiter;
+        });
+        Self(promise)
+    }
+}
+
+impl<M: Message> Drop for Watched<'_, M> {
+    fn drop(&mut self) {
+        let waiter = self.0.state.with(|state| state.waiter.take());
+        drop(waiter);
+    }
+}
+
+/// What ended one wait of a `reenter`.
+pub(crate) enum Nested<M: Message> {
+    Answer(Result<M::Reply, SendError<M>>),
+    /// A message of the chain was let in.
+    Admitted,
+}
+
+impl<M: Message> Promise<M> {
+    /// Waits for the answer, or for a message that `admitted` finds.
+    pub(crate) fn wait_nested(&self, deadline_ns: u64, chain: u64, admitted: impl Fn() -> bool) -> Nested<M> {
+        let waits = match waiting_for(self.target.core(), chain) {
+            Ok(waits) => waits,
+            Err(cycle) => return Nested::Answer(Err(SendError::Deadlock { msg: self.take_message(), cycle })),
+        };
+        let watched = Watched::new(self);
+        let wait = Wait::new(Reason::Ask).until(deadline_ns);
+        let nested = self.state.wait_until(wait, |state| match state.result.take() {
+            Some(result) => Some(Nested::Answer(result)),
+            None => admitted().then_some(Nested::Admitted),
+        });
+        drop(watched);
+        drop(waits);
+        // A reply that came with the deadline, or the message, if its handler has not started.
+        let late =
+            |state: &mut State<M>| state.result.take().unwrap_or_else(|| Err(SendError::Timeout(state.msg.take())));
+        nested.unwrap_or_else(|| Nested::Answer(self.state.with(late)))
+    }
+}
+
+impl<M: Message> Nudge for Promise<M> {
+    fn nudge(&self) {
+        self.state.notify(|_| usize::MAX);
     }
 }
 
@@ -214,17 +283,10 @@ impl<M: Message> Pending<M> {
         if let Some(result) = promise.state.with(|state| state.result.take()) {
             return result;
         }
-        let waits = match waiting_for(promise.target.core()) {
-            Ok(waits) => waits,
-            Err(cycle) => return Err(SendError::Deadlock { msg: promise.take_message(), cycle }),
-        };
-        let wait = Wait::new(Reason::Ask).until(deadline_ns);
-        let result = promise.state.wait_until(wait, |state| state.result.take());
-        drop(waits);
-        // A reply that came with the deadline, or the message, if its handler has not started.
-        result.unwrap_or_else(|| {
-            promise.state.with(|state| state.result.take().unwrap_or_else(|| Err(SendError::Timeout(state.msg.take()))))
-        })
+        match promise.wait_nested(deadline_ns, 0, || false) {
+            Nested::Answer(answer) => answer,
+            Nested::Admitted => unreachable!("nothing is admitted here"),
+        }
     }
 }
 

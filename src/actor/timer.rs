@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A message that is to come: [`Context::send_after`](crate::actor::Context::send_after). Dropping it changes nothing.
 #[derive(Debug)]
 pub struct Timer {
-    helper: crate::thread::JoinHandle<()>,
+    helper: crate::rt::join::JoinHandle<()>,
 }
 
 impl Timer {

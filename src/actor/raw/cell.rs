@@ -190,6 +190,32 @@ fn run_node<A: Actor>(
     unsafe { (node.as_ref().vtable.run)(node, mail, wake, running) }
 }
 
+/// Handles one message that a `reenter` of `me` lets in. False: there is none.
+///
+/// # Panics
+///
+/// If its handler does, so that the outer one ends, too.
+pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
+    let core: *const Core = ctx.inner.core();
+    // SAFETY: the core outlives the run that this is part of.
+    let core = unsafe { &*core };
+    let mut mail = core.mail.lock();
+    let Some(node) = mail.take_admitted() else { return false };
+    let frame = Frame::new();
+    let outer = core.frame.replace(&raw const frame);
+    let outer_inner = ctx.inner.nest(&frame);
+    let result = run_node(node, mail, &frame, None, me, ctx);
+    core.frame.set(outer);
+    ctx.inner.unnest(outer_inner);
+    if let Err(exit) = result {
+        std::panic::resume_unwind(Box::new(Inherited(*exit)));
+    }
+    true
+}
+
+/// The payload that ends a handler because one that ran inside it has ended.
+pub(crate) struct Inherited(pub(crate) Exit);
+
 #[cold]
 fn hook<A: Actor>(core: &Core, frame: &Frame, take: Take, me: *mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
     frame.set(ReplyTo::Nobody, NEVER, 0);
@@ -300,7 +326,10 @@ impl Core {
 
     #[cold]
     pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
-        let exit = Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started());
+        let exit = match payload.downcast_ref::<Inherited>() {
+            Some(Inherited(exit)) => exit.clone(),
+            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
+        };
         // A payload whose destructor panics would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Box::new(exit)

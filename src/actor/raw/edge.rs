@@ -49,9 +49,14 @@ impl<T> Edge<T> {
         self.to.store(to.cast_mut(), Ordering::SeqCst);
     }
 
-    /// Steps E4 and E5.
+    /// Steps E4 and E5. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge
+    /// must not stand for longer than the wait.
     #[inline]
     pub(crate) fn clear(&self) {
+        // ORDERING: Relaxed: the owner sees its own edge; if another has cleared it, the owner was woken after that.
+        if self.to.load(Ordering::Relaxed).is_null() {
+            return;
+        }
         // ORDERING: SeqCst twice: the proof above.
         self.to.store(ptr::null_mut(), Ordering::SeqCst);
         while self.readers.load(Ordering::SeqCst) != 0 {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::mail::Mail;
-use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, ReplyOps, ReplyTo, Running, Tether};
+use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether};
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::lock::{Lock, Locked};
@@ -51,9 +51,6 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
         _message: std::marker::PhantomData,
     }
 }
-
-type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
-type Refuse = unsafe fn(NonNull<Node>, &Core, Refusal) -> Option<Wake>;
 
 const fn vtable(run: Run, refuse: Refuse, asked: bool, counted: bool) -> NodeVTable {
     NodeVTable { run, refuse, asked, counted }
@@ -196,6 +193,7 @@ impl<M: Message> Ask<M> {
         // SAFETY: under the lock that the asker takes before it looks, unless the wait that is ended here tells it.
         unsafe {
             *self.answer.get() = Some(answer);
+            self.asked.let_go();
             self.asked.ticket.take().and_then(|ticket| ticket.end(End::Notified))
         }
     }
@@ -370,9 +368,7 @@ unsafe fn detach<M: Message>(core: &Core, frame: &Frame, to: *mut ()) {
             let ask = asked.as_ref();
             ask.tether.set(Some(Arc::clone(&tether)));
             ask.place.set(Place::Detached);
-            if let Some(asker) = ask.asker.as_ref() {
-                asker.edge.clear();
-            }
+            ask.let_go();
             *to = Some(Deferred::new(Tethered::<M> { tether, _message: std::marker::PhantomData }));
         },
     }

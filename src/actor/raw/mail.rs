@@ -36,7 +36,6 @@ use crate::base::list::List;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
 use crate::sys::clock::now_ns;
-use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
 
@@ -79,9 +78,9 @@ pub(crate) struct Extras {
     /// Messages of the call chain that a `reenter` lets in.
     admitted: List<Node>,
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
-    pub(crate) chain: u64,
-    /// The wait of that `reenter`.
-    pub(crate) nested: Option<Ticket>,
+    chain: u64,
+    /// Tells the thread that waits there.
+    nested: Option<Arc<dyn Nudge>>,
     killed: bool,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
@@ -90,6 +89,11 @@ pub(crate) struct Extras {
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) ended: Option<Ended>,
     pub(crate) helpers: Vec<JoinHandle<()>>,
+}
+
+/// Tells the thread that waits in a `reenter` to look for admitted messages.
+pub(crate) trait Nudge: Send + Sync {
+    fn nudge(&self);
 }
 
 enum System {
@@ -188,27 +192,43 @@ impl Mail {
         self.pushed()
     }
 
-    /// Queues an ask: ahead of everything if it belongs to the chain that a `reenter` of the actor lets in.
+    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `None`). The caller nudges the actor when it has let go of
+    /// the lock.
     ///
     /// # Safety
     ///
-    /// As [`push`](Self::push).
-    #[inline]
-    pub(crate) unsafe fn push_ask(&mut self, node: NonNull<Node>, chain: u64) -> (Pushed, Option<Wake>) {
-        if chain != 0
-            && self.phase <= Phase::Drains
-            && let Some(extras) = self.extras.as_deref_mut()
-            && extras.chain == chain
-        {
-            // SAFETY: the caller vouches for the node. The thread that waits in `reenter` takes this lock before it leaves.
-            let wake = unsafe {
-                extras.admitted.push_back(node);
-                extras.nested.take().and_then(|ticket| ticket.end(End::Notified))
-            };
-            return (Pushed::Queued, wake);
+    /// The node is in no list, and lives until it is taken out.
+    #[cold]
+    pub(super) unsafe fn admit(&mut self, node: NonNull<Node>, chain: u64) -> Option<Option<Arc<dyn Nudge>>> {
+        if !self.admits(chain) || self.phase > Phase::Drains {
+            return None;
         }
-        // SAFETY: as the caller promises.
-        (unsafe { self.push(node, true) }, None)
+        let extras = self.extras();
+        // SAFETY: the caller vouches for the node.
+        unsafe { extras.admitted.push_back(node) };
+        Some(extras.nested.clone())
+    }
+
+    /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
+    /// that were let in and not handled queue in front.
+    pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Nudge>>) -> (u64, Option<Arc<dyn Nudge>>) {
+        let extras = self.extras();
+        let before = (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested));
+        while chain == 0
+            && let Some(node) = self.extras().admitted.back()
+        {
+            // SAFETY: it is in this list, and goes from it into the other.
+            unsafe {
+                self.extras().admitted.remove(node);
+                self.queue.push_front(node);
+                self.len += u32::from(node.as_ref().vtable.counted);
+            }
+        }
+        before
+    }
+
+    pub(crate) fn has_admitted(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.admitted.is_empty())
     }
 
     /// Does a message of this chain get in at once?
@@ -296,6 +316,7 @@ impl Mail {
             let waiting = waiting.as_ref();
             self.queue.push_back(waiting.node);
             self.len += 1;
+            waiting.let_go();
             waiting.ticket.take().and_then(|ticket| ticket.end(End::Notified))
         }
     }
@@ -450,6 +471,7 @@ impl Mail {
         if asked {
             return Some(refuse(waiting.node, core, Refusal::Closed));
         }
+        waiting.let_go();
         // SAFETY: as above.
         Some(Ok(waiting.ticket.take().and_then(|ticket| unsafe { ticket.end(End::Notified) })))
     }

@@ -1,10 +1,12 @@
 //! The part of the actor layer that has `unsafe` in it: the cell, its mail, and the nodes that carry messages.
 //!
-//! * [`edge`]: who waits for whom, and the walk that finds a cycle.
+//! * [`edge`]: who waits for whom.
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
 //! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end.
 //! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
 //! * [`send`]: the sending side: tell, ask, and how they wait.
+//! * [`lifecycle`]: stop, join: what addresses can do besides.
+//! * [`walk`]: before an actor waits.
 //!
 //! # Invariants
 //!
@@ -35,6 +37,7 @@ pub(crate) mod envelope;
 pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod send;
+pub(crate) mod walk;
 
 use mail::Mail;
 
@@ -68,14 +71,17 @@ pub(crate) struct Running {
     frame: NonNull<Frame>,
 }
 
+type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
+type Refuse = unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>;
+
 /// What one kind of envelope can do.
 pub(crate) struct NodeVTable {
     /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
     /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
-    run: unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>,
+    run: Run,
     /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
     /// `Asked` under the lock; of a box outside of it.
-    refuse: unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>,
+    refuse: Refuse,
     /// The envelope is an [`Asked`].
     asked: bool,
     /// It counts against the mailbox's capacity.
@@ -104,7 +110,7 @@ pub(crate) struct Asked {
     tether: Cell<Option<Arc<Tether>>>,
     deadline_ns: u64,
     chain: u64,
-    /// The actor that asks, if it is one; its edge is taken away when the reply is put off.
+    /// The actor that asks, if it is one: its edge goes when the answer is there, or is put off.
     asker: *const cell::Core,
 }
 
@@ -123,6 +129,8 @@ struct Waiting {
     ticket: Cell<Option<Ticket>>,
     /// The mailbox has closed: the box is the sender's again.
     refused: Cell<bool>,
+    /// The actor that tells, if it is one: its edge goes when it has its room. Null for an ask.
+    sender: *const cell::Core,
 }
 
 // SAFETY: the links are a field of the node, and only lists change them.
@@ -178,12 +186,31 @@ impl Node {
 }
 
 impl Waiting {
-    fn new(node: NonNull<Node>) -> Self {
-        Self { links: Links::new(), node, ticket: Cell::new(None), refused: Cell::new(false) }
+    fn new(node: NonNull<Node>, sender: Option<&cell::Core>) -> Self {
+        let sender = sender.map_or(ptr::null(), ptr::from_ref);
+        Self { links: Links::new(), node, ticket: Cell::new(None), refused: Cell::new(false), sender }
+    }
+
+    /// The sender does not wait for the actor any more, although it does not know yet.
+    fn let_go(&self) {
+        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
+        if let Some(sender) = unsafe { self.sender.as_ref() } {
+            sender.edge.clear();
+        }
     }
 }
 
 impl Asked {
+    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
+    /// find an edge that stands for nothing.
+    #[inline]
+    fn let_go(&self) {
+        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
+        if let Some(asker) = unsafe { self.asker.as_ref() } {
+            asker.edge.clear();
+        }
+    }
+
     fn new(vtable: &'static NodeVTable, deadline_ns: u64, chain: u64, asker: Option<&cell::Core>) -> Self {
         Self {
             node: Node::new(vtable),
@@ -211,6 +238,16 @@ impl Inner {
     /// Both outlive the result. The caller is the actor's run.
     unsafe fn new(core: &cell::Core, frame: &Frame) -> Self {
         Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
+    }
+
+    /// Another frame for a nested handler. Gives the outer one back.
+    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, NonNull::from(frame))
+    }
+
+    /// The nested handler is over.
+    fn unnest(&mut self, outer: NonNull<Frame>) {
+        self.frame = outer;
     }
 
     #[inline]

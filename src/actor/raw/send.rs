@@ -2,16 +2,17 @@
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::{Core, Weak};
+use super::cell::Core;
 use super::envelope::{Ask, Call, Port, Route, Tell, refuse_box, refused};
-use super::mail::{Mail, Pushed, forget_reply, refuse};
+use super::mail::{Mail, Nudge, Pushed, forget_reply, refuse};
+use super::walk::Waits;
 use super::{Asked, Node, Place, Refusal, Waiting};
 use crate::actor::promise::Promise;
-use crate::actor::{ActorId, Deferred, Message, Overflow, SendError, letters};
+use crate::actor::{Deferred, Message, Overflow, SendError, letters};
 use crate::base::lock::Locked;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::sched::shared::discard;
@@ -27,73 +28,6 @@ pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
         Some(frame) => (actor, frame.deadline_ns.get(), frame.chain.get()),
         None => (actor, NEVER, 0),
     }
-}
-
-/// The caller, an actor, waits for another; its edge goes when this does.
-pub(crate) struct Waits<'a>(Option<&'a Core>);
-
-/// The calling actor, if it is one, is going to wait for what `target` does for a message that it has got.
-pub(crate) fn waiting_for(target: &Core) -> Result<Waits<'_>, Vec<ActorId>> {
-    Waits::begin(Core::current(), target, 0)
-}
-
-impl Waits<'_> {
-    /// `Err`: that would close a cycle.
-    fn begin<'a>(asker: Option<&'a Core>, target: &Core, chain: u64) -> Result<Waits<'a>, Vec<ActorId>> {
-        let Some(asker) = asker else { return Ok(Waits(None)) };
-        asker.edge.set(target);
-        let waits = Waits(Some(asker));
-        let suspicious = target.edge.is_set() || ptr::eq(asker, target);
-        if suspicious
-            && !target.mail.lock().admits(chain)
-            && let Some(cycle) = find_cycle(asker)
-        {
-            return Err(cycle);
-        }
-        Ok(waits)
-    }
-}
-
-impl Drop for Waits<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(asker) = self.0 {
-            asker.edge.clear();
-        }
-    }
-}
-
-/// Longer chains are not followed: the deadline is the guard then.
-const LONGEST_CHAIN: usize = 4096;
-
-/// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
-#[cold]
-fn find_cycle(start: &Core) -> Option<Vec<ActorId>> {
-    let mut first: Vec<(Weak, u32)> = Vec::new();
-    let mut at = start.weak();
-    loop {
-        let (next, times) = at.core().edge.follow(|to| {
-            // SAFETY: `follow` keeps the owner of the edge, and so what it leads to, during this call.
-            unsafe { (*to).weak() }
-        })?;
-        let back = ptr::eq(next.core(), start);
-        first.push((at, times));
-        if back {
-            break;
-        }
-        if first.len() == LONGEST_CHAIN {
-            return None;
-        }
-        at = next;
-    }
-    for (index, (actor, times)) in first.iter().enumerate() {
-        let expected = first.get(index + 1).map_or(start, |(next, _)| next.core());
-        let (to, again) = actor.core().edge.follow(|to| to.cast_const())?;
-        if !ptr::eq(to, expected) || again != *times {
-            return None;
-        }
-    }
-    Some(first.iter().map(|(actor, _)| actor.core().id()).collect())
 }
 
 /// What the first step of a send came to.
@@ -113,6 +47,7 @@ enum Sent {
 struct Rest {
     launch: bool,
     wake: Option<Wake>,
+    nudge: Option<Arc<dyn Nudge>>,
     evicted: Option<NonNull<Node>>,
     /// The runtime has ended: the actor is to be ended here.
     orphan: Option<Task>,
@@ -124,6 +59,9 @@ impl Rest {
     fn begin(&mut self, target: &Core, hand_over: bool) {
         if let Some(wake) = self.wake.take() {
             wake.schedule();
+        }
+        if let Some(nudge) = self.nudge.take() {
+            nudge.nudge();
         }
         if std::mem::take(&mut self.launch) {
             self.orphan = target.try_launch(hand_over).err();
@@ -156,10 +94,14 @@ unsafe fn put(
     waiting: Option<&Waiting>,
     rest: &mut Rest,
 ) -> Sent {
-    // SAFETY: as the caller promises, here and below.
-    let (pushed, wake) = unsafe { mail.push_ask(node, chain) };
-    rest.wake = wake;
-    match pushed {
+    // SAFETY: as the caller promises.
+    let admitted = if chain == 0 { None } else { unsafe { mail.admit(node, chain) } };
+    if let Some(nudge) = admitted {
+        rest.nudge = nudge;
+        return Sent::In;
+    }
+    // SAFETY: as the caller promises.
+    match unsafe { mail.push(node, true) } {
         Pushed::Queued => return Sent::In,
         Pushed::Launch => {
             rest.launch = true;
@@ -271,7 +213,7 @@ fn wait_for_room(
     deadline_ns: u64,
     dispose: impl FnOnce(),
 ) -> Result<(), NoRoom> {
-    let waiting = Waiting::new(node);
+    let waiting = Waiting::new(node, Core::current());
     let mut wait = Wait::new(Reason::Room).until(deadline_ns);
     let mut dispose = Some(dispose);
     let mut rest = Rest::default();
@@ -429,7 +371,7 @@ impl<M: Message> Ask<M> {
 
 #[inline]
 fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, SendError<M>> {
-    let waiting = Waiting::new(ask.node());
+    let waiting = Waiting::new(ask.node(), None);
     let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
     let mut rest = Rest::default();
     let mut first = true;
@@ -548,6 +490,9 @@ fn call_waiting<M: Message>(
     }
 }
 
+/// A message that could not be passed on, and the reply that is still owed.
+type NotPassed<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
+
 /// Sends a message with the reply that somebody else waits for. It does not count; waits for nothing.
 pub(crate) fn pass<M: Message>(
     target: &Core,
@@ -556,7 +501,7 @@ pub(crate) fn pass<M: Message>(
     reply: Option<Deferred<M::Reply>>,
     deadline_ns: u64,
     chain: u64,
-) -> Result<(), (SendError<M>, Option<Deferred<M::Reply>>)> {
+) -> Result<(), NotPassed<M>> {
     let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
     // SAFETY: a fresh box.
     let pushed = unsafe { target.mail.lock().push(node, false) };
