@@ -153,8 +153,13 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
 fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
     for _ in 0..BATCH {
         let mut mail = core.mail.lock();
+        let mut hands_back = false;
         let result = match mail.pop_plain() {
-            Some(node) => run_node(node, mail, frame, None, me, ctx),
+            Some(node) => {
+                // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
+                hands_back = mail.is_empty() && asked(node);
+                run_node(node, mail, frame, None, me, ctx)
+            }
             None => {
                 let (take, wake) = mail.take(core.is_addressed());
                 match take {
@@ -171,8 +176,18 @@ fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>)
         if let Some(exit) = result.err().or_else(|| ctx.take_end()) {
             return Some(*exit);
         }
+        if hands_back {
+            break;
+        }
     }
     None
+}
+
+/// Is it an ask that waits on its asker's stack?
+#[inline(always)]
+fn asked(node: NonNull<Node>) -> bool {
+    // SAFETY: it was just taken out, under the lock that is still held.
+    unsafe { node.as_ref() }.vtable.asked
 }
 
 #[inline(always)]

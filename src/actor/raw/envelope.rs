@@ -180,6 +180,7 @@ unsafe fn refuse_tell<M: Message>(node: NonNull<Node>, core: &Core, _: Refusal) 
 }
 
 impl<M: Message> Ask<M> {
+    #[inline(always)]
     pub(super) fn new(asked: Asked, msg: M) -> Self {
         Self { asked, msg: UnsafeCell::new(Some(msg)), answer: UnsafeCell::new(None) }
     }
@@ -189,6 +190,7 @@ impl<M: Message> Ask<M> {
     /// # Safety
     ///
     /// The ask is alive, and the lock that guards it is held (invariant 3 of `raw`); it has no answer yet.
+    #[inline]
     unsafe fn put(&self, answer: Result<M::Reply, SendError<M>>) -> Option<Wake> {
         // SAFETY: under the lock that the asker takes before it looks, unless the wait that is ended here tells it.
         unsafe {

@@ -155,6 +155,11 @@ impl Mail {
         self.phase >= Phase::Drains
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }

@@ -180,6 +180,7 @@ impl Frame {
 }
 
 impl Node {
+    #[inline(always)]
     fn new(vtable: &'static NodeVTable) -> Self {
         Self { links: Links::new(), vtable }
     }
@@ -211,6 +212,7 @@ impl Asked {
         }
     }
 
+    #[inline(always)]
     fn new(vtable: &'static NodeVTable, deadline_ns: u64, chain: u64, asker: Option<&cell::Core>) -> Self {
         Self {
             node: Node::new(vtable),

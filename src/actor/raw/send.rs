@@ -369,34 +369,77 @@ impl<M: Message> Ask<M> {
     }
 }
 
-#[inline]
+/// The way of nearly every ask: there is room, and the answer comes.
+#[inline(always)]
 fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, SendError<M>> {
-    let waiting = Waiting::new(ask.node(), None);
-    let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
-    let mut rest = Rest::default();
-    let mut first = true;
-    loop {
-        let mut sent = Sent::In;
-        let woken = park(wait, |ticket| {
-            if !std::mem::take(&mut first) {
-                return ask.renew(target, ticket);
-            }
-            ask.asked.ticket.set(Some(ticket));
-            ask.asked.place.set(Place::Queued);
+    if ask.asked.chain != 0 {
+        return wait_on(target, ask, None, None);
+    }
+    let mut orphan = None;
+    let woken = park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
+        ask.asked.ticket.set(Some(ticket));
+        ask.asked.place.set(Place::Queued);
+        // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
+        let pushed = {
             let mut mail = target.mail.lock();
-            // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
-            sent = unsafe { put(&mut mail, target, ask.node(), ask.asked.chain, Some(&waiting), &mut rest) };
-            let waits = matches!(sent, Sent::In | Sent::Waits);
-            if !waits {
+            let pushed = unsafe { mail.push(ask.node(), true) };
+            if matches!(pushed, Pushed::Full | Pushed::Closed) {
                 ask.asked.place.set(Place::Done);
             }
-            drop(mail);
-            rest.begin(target, true);
-            waits && rest.orphan.is_none()
-        });
-        if rest.evicted.is_some() || rest.orphan.is_some() {
-            rest.finish(target); // Which answers the ask, if the runtime has ended.
+            pushed
+        };
+        match pushed {
+            Pushed::Queued => true,
+            Pushed::Launch => match target.try_launch(true) {
+                Ok(()) => true,
+                Err(task) => {
+                    orphan = Some(task);
+                    false
+                }
+            },
+            Pushed::Full | Pushed::Closed => false,
         }
+    });
+    if woken == Woken::Notified { ask.take_answer() } else { wait_on(target, ask, Some(woken), orphan) }
+}
+
+/// All other ways. `woken`: how the first wait ended.
+#[cold]
+#[inline(never)]
+fn wait_on<M: Message>(
+    target: &Core,
+    ask: &Ask<M>,
+    woken: Option<Woken>,
+    orphan: Option<Task>,
+) -> Result<M::Reply, SendError<M>> {
+    let waiting = Waiting::new(ask.node(), None);
+    let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
+    // Refused, with nobody to run the actor: it is queued all the same, and is answered when the actor is discarded.
+    let mut first = woken.is_none_or(|woken| woken == Woken::Refused) && orphan.is_none();
+    let mut woken = if first { None } else { woken };
+    let mut rest = Rest { orphan, ..Rest::default() };
+    loop {
+        let mut sent = Sent::In;
+        let woken = woken.take().unwrap_or_else(|| {
+            park(wait, |ticket| {
+                if !std::mem::take(&mut first) {
+                    return ask.renew(target, ticket);
+                }
+                ask.asked.ticket.set(Some(ticket));
+                ask.asked.place.set(Place::Queued);
+                let mut mail = target.mail.lock();
+                // SAFETY: as in `wait_for_answer`.
+                sent = unsafe { put(&mut mail, target, ask.node(), ask.asked.chain, Some(&waiting), &mut rest) };
+                let waits = matches!(sent, Sent::In | Sent::Waits);
+                if !waits {
+                    ask.asked.place.set(Place::Done);
+                }
+                drop(mail);
+                rest.begin(target, true);
+                waits && rest.orphan.is_none()
+            })
+        });
+        rest.finish(target);
         match woken {
             Woken::Notified => return ask.take_answer(),
             Woken::Refused => match (sent, ask.take_message()) {

@@ -15,6 +15,7 @@ pub(crate) fn waiting_for(target: &Core, chain: u64) -> Result<Waits<'_>, Vec<Ac
 
 impl Waits<'_> {
     /// `Err`: that would close a cycle.
+    #[inline(always)]
     pub(super) fn begin<'a>(asker: Option<&'a Core>, target: &Core, chain: u64) -> Result<Waits<'a>, Vec<ActorId>> {
         let Some(asker) = asker else { return Ok(Waits(None)) };
         asker.edge.set(target);
