@@ -4,21 +4,21 @@
 //!
 //! ```text
 //!  an actor A that is going to wait for B       a walker that stands at A
-//!  E1  A.to := B                    [SeqCst]    V1  A.readers + 1        [SeqCst]
-//!  E2  walks from B; back at A: a cycle         V2  B = A.to             [SeqCst]
+//!  E1  A.to := B; fence                         V1  A.readers + 1; fence
+//!  E2  walks from B; back at A: a cycle         V2  B = A.to
 //!  E3  waits                                    V3  counts a reference to B
-//!  E4  A.to := null                 [SeqCst]    V4  A.readers - 1        [Release]
-//!  E5  until A.readers = 0          [SeqCst]
+//!  E4  A.to := null; fence                      V4  A.readers - 1
+//!  E5  until A.readers = 0
 //!  E6  lets go of B
 //! ```
 //!
-//! **What a walker reads is alive.** A holds B from E1 to E6. If V2 finds B, it comes before E4 in the one order of all
-//! SeqCst operations, so V1 does too, and E5 finds it: A does not get to E6 before V4, when the walker has a reference of
-//! its own.
+//! **What a walker reads is alive.** A holds B from E1 to E6. Of the fences in V1 and E4 one is the first. If it is E4's, V2
+//! sees null (or what A waits for later, of which the same holds). If it is V1's, E5 sees the reader, and A does not get to
+//! E6 before V4, when the walker has a reference of its own.
 //!
-//! **Of several that close a cycle at once, at least one sees it.** Each does E1 before its E2. Take the one whose E1 is the
-//! last in the order: the E1s of all the others come before its walk, and none has taken its edge back (who does has seen a
-//! cycle itself, which is what is claimed). So it walks round.
+//! **Of several that close a cycle at once, at least one sees it.** Each does E1 before its E2. Take the one whose fence of E1
+//! is the last: the edges of all the others were set before theirs, so its walk sees them (no one has taken its edge back: who
+//! does has seen a cycle itself, which is what is claimed). So it walks round.
 //!
 //! **Nobody is told of a cycle that is none.** The edges of one walk were read at different moments, so a first round only
 //! suspects. Each `to` carries how often it was set: a second round that finds the same edges, set as often, proves that all
@@ -26,7 +26,7 @@
 
 use std::ptr;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, spin_loop};
+use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, fence, spin_loop};
 
 /// One actor's edge. See the module's text.
 pub(crate) struct Edge<T> {
@@ -44,9 +44,9 @@ impl<T> Edge<T> {
     #[inline]
     pub(crate) fn set(&self, to: *const T) {
         self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        // ORDERING: SeqCst: before the walk, in the one order in which walkers read (the proof above). It also publishes
-        // `times`.
-        self.to.store(to.cast_mut(), Ordering::SeqCst);
+        // ORDERING: Release publishes `times` to `follow`; the fence is E1's in the proof above.
+        self.to.store(to.cast_mut(), Ordering::Release);
+        fence(Ordering::SeqCst);
     }
 
     /// Steps E4 and E5. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge
@@ -57,9 +57,10 @@ impl<T> Edge<T> {
         if self.to.load(Ordering::Relaxed).is_null() {
             return;
         }
-        // ORDERING: SeqCst twice: the proof above.
-        self.to.store(ptr::null_mut(), Ordering::SeqCst);
-        while self.readers.load(Ordering::SeqCst) != 0 {
+        // ORDERING: the fence is E4's in the proof above; Acquire pairs with V4: the walker's V3 comes before E6.
+        self.to.store(ptr::null_mut(), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        while self.readers.load(Ordering::Acquire) != 0 {
             spin_loop();
         }
     }
@@ -67,16 +68,17 @@ impl<T> Edge<T> {
     /// Does anything stand here? For whoever only wants to know whether to walk on.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
-        // ORDERING: SeqCst: this is a walker's V2 that goes no further.
-        !self.to.load(Ordering::SeqCst).is_null()
+        // ORDERING: Relaxed: a walker's V2 that goes no further, after the caller's own E1.
+        !self.to.load(Ordering::Relaxed).is_null()
     }
 
     /// Steps V1 to V4: where the edge leads, how often it was set, and what `keep` makes of it while it is certain to be
     /// alive.
     pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, u32)> {
-        // ORDERING: SeqCst: V1 and V2, the proof above.
-        self.readers.fetch_add(1, Ordering::SeqCst);
-        let to = self.to.load(Ordering::SeqCst);
+        // ORDERING: the fence is V1's in the proof above; Acquire pairs with `set`.
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let to = self.to.load(Ordering::Acquire);
         let found = (!to.is_null()).then(|| (keep(to), self.times.load(Ordering::Relaxed)));
         // ORDERING: Release: V3 comes before what the owner does after E5.
         self.readers.fetch_sub(1, Ordering::Release);

@@ -29,6 +29,7 @@ use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::busy::Busy;
 use super::{Frame, Node, Refusal, ReplyTo, Waiting};
 use crate::actor::watch::Watcher;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
@@ -59,8 +60,7 @@ pub(crate) struct Mail {
     capacity: u32,
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
-    /// Queued, running, or about to be queued by whoever set this.
-    pub(crate) busy: bool,
+    busy: Busy,
     /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
     /// that waits for room is in `extras`.
     urgent: bool,
@@ -135,7 +135,7 @@ impl Mail {
             capacity: mailbox.capacity,
             overflow: mailbox.overflow,
             phase: Phase::Open,
-            busy: true,
+            busy: Busy::new(),
             urgent: true,
             fresh: true,
             extras: None,
@@ -168,7 +168,7 @@ impl Mail {
     #[inline]
     #[must_use]
     pub(crate) fn rouse(&mut self) -> bool {
-        !std::mem::replace(&mut self.busy, true)
+        self.busy.rouse()
     }
 
     #[inline]
@@ -415,8 +415,7 @@ impl Mail {
     #[must_use]
     pub(crate) fn rest(&mut self, addressed: bool) -> bool {
         let more = self.urgent || !addressed || !self.queue.is_empty();
-        self.busy = more;
-        more
+        self.busy.rest(more)
     }
 
     /// Puts a message aside; it does not count there.

@@ -31,6 +31,7 @@ use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
+pub(crate) mod busy;
 pub(crate) mod cell;
 pub(crate) mod edge;
 pub(crate) mod envelope;
