@@ -1,5 +1,6 @@
 //! Stackful green threads with std's own names.
 
+pub mod actor;
 #[cfg(green_backend = "asm")]
 mod arch;
 mod base;

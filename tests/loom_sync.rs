@@ -194,7 +194,7 @@ mod park {
     }
 }
 
-mod sync {
+mod lock {
     pub(crate) mod owner {
         #[derive(Debug)]
         pub(crate) struct Owner;
@@ -246,13 +246,13 @@ mod sys {
     }
 }
 
+use lock::raw_condvar::RawCondvar;
+use lock::raw_mutex::RawMutex;
+use lock::raw_rwlock::RawRwLock;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use park::{Parked, be};
-use sync::raw_condvar::RawCondvar;
-use sync::raw_mutex::RawMutex;
-use sync::raw_rwlock::RawRwLock;
 use task::wait::End;
 
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -277,7 +277,7 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
+        let (mutex, rwlock, condvar) = (lock::mutex(), lock::rwlock(), lock::condvar());
         Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
     }
 

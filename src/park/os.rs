@@ -28,6 +28,7 @@ static VTABLE: VTable = VTable {
     drop_output: |_| unreachable!("an OS thread has no result"),
     done: |_| unreachable!("an OS thread is not run"),
     free,
+    after_run: None,
 };
 
 unsafe fn free(header: NonNull<Header>) {

@@ -8,6 +8,7 @@ pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod search;
 pub(crate) mod shared;
+pub(crate) mod turn;
 pub(crate) mod worker;
 
 pub(crate) use shared::Shared;

@@ -19,7 +19,6 @@ use crossbeam_deque::{Steal, Worker as Deque};
 use crate::base::atomic::Ordering;
 use crate::base::list::List;
 use crate::driver::source::Wakes;
-use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
 use crate::park::{fire, os};
 use crate::sched::inbox::Mail;
@@ -29,7 +28,6 @@ use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
-use crate::task::local;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -65,10 +63,10 @@ pub(crate) struct Worker {
     youngest: Cell<*mut Header>,
     ready_left: Cell<usize>,
     starts_left: Cell<u32>,
-    turns: Cell<u32>,
+    pub(super) turns: Cell<u32>,
     pub(crate) stacks: UnsafeCell<Cache>,
-    live: List<Header>,
-    live_count: Cell<usize>,
+    pub(super) live: List<Header>,
+    pub(super) live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
     /// The mailbox knows the poller.
@@ -426,71 +424,14 @@ impl Worker {
         task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
     }
 
-    /// Runs `thread` until it waits, yields or ends.
+    /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
+    /// re-armable and not started, and nobody else has it.
     #[inline]
-    fn turn(&self, thread: NonNull<Header>) {
-        // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
-        let header = unsafe { thread.as_ref() };
-        // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-        if unsafe { &*header.fiber.get() }.is_none() {
-            self.start(thread);
-        }
-        self.turns.set(self.turns.get().wrapping_add(1));
-        self.here.set_current(thread);
-        // SAFETY: as above; `start` has put the fiber there, and it is suspended or fresh.
-        let status = unsafe { (*header.fiber.get()).as_ref().unwrap_unchecked().resume(0) };
-        let yields = self.here.take_current();
-        match status {
-            Status::Suspended if yields => self.make_ready(thread),
-            Status::Suspended => {}
-            Status::Finished => self.end(thread),
-        }
-    }
-
-    /// Gives a thread that was claimed here the hottest stack.
-    fn start(&self, thread: NonNull<Header>) {
-        // SAFETY: as in `turn`.
-        let header = unsafe { thread.as_ref() };
-        if self.stopping.get() {
-            let _ = header.state.cancel();
-        }
-        let stack = self.stacks().acquire(header.size);
-        // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
-        let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
-        // SAFETY: invariant 3 of the header.
-        unsafe { *header.fiber.get() = Some(fiber) };
-        // SAFETY: a thread starts once; it is taken out in `end`.
-        unsafe { self.live.push_back(thread) };
-        self.set_live_count(self.live_count.get() + 1);
-    }
-
-    /// The thread has left its stack for good.
-    fn end(&self, thread: NonNull<Header>) {
-        // SAFETY: as in `turn`; dropped here, the running thread's reference is given up.
-        let task = unsafe { Task::from_raw(thread) };
-        // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
-        unsafe {
-            if let Some(fiber) = (*task.fiber.get()).take() {
-                self.stacks().release(fiber.into_stack());
-            }
-            self.live.remove(thread);
-        }
-        self.set_live_count(self.live_count.get() - 1);
-        self.drop_stale(task.claimed.get());
-    }
-
-    /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
-    #[inline]
-    fn drop_stale(&self, count: u32) {
-        for _ in 0..count {
-            match self.unstarted.pop() {
-                Some(task) if task.state.is_started() => {}
-                Some(task) => {
-                    self.unstarted.push(task);
-                    break;
-                }
-                None => break,
-            }
+    pub(crate) fn hand_over(&self, task: Task) {
+        if !self.next_start.get().is_null() {
+            self.spawn(task);
+        } else if let Some(thread) = self.claim(task) {
+            self.next_start.set(thread.as_ptr());
         }
     }
 
@@ -500,46 +441,6 @@ impl Worker {
             || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
-    }
-
-    pub(crate) fn live_count(&self) -> usize {
-        self.live_count.get()
-    }
-
-    #[inline]
-    fn set_live_count(&self, count: usize) {
-        self.live_count.set(count);
-        self.mailbox.live.store(count as u32, Ordering::Relaxed);
-    }
-}
-
-/// The first function on every green thread's stack.
-unsafe fn thread_main(thread: *mut ()) {
-    let thread = thread.cast::<Header>();
-    // SAFETY: `start` passes the header, and it is alive until the thread has ended.
-    let header = unsafe { NonNull::new_unchecked(thread) };
-    // SAFETY: as above.
-    let this = unsafe { header.as_ref() };
-    if cfg!(green_backend = "threads") {
-        // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
-        // ORDERING: Acquire pairs with the store in `Worker::run`.
-        let here = mailbox::get(this.state.home()).here.load(Ordering::Acquire);
-        // SAFETY: the worker lives until all its threads have ended.
-        unsafe { Here::enter(here) };
-    }
-    let start = !this.state.is_cancelled();
-    this.shielded.set(!start);
-    // SAFETY: the thread was claimed once, and this is it.
-    unsafe { (this.vtable.run)(header, start) };
-    this.shielded.set(true);
-    // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { local::destroy(this) };
-    // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
-    unsafe {
-        if Header::complete(header) {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
-        }
-        (this.vtable.done)(header);
     }
 }
 

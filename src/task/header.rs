@@ -39,6 +39,22 @@ pub(crate) struct VTable {
     pub(crate) done: unsafe fn(NonNull<Header>),
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
+    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
+    /// `task/README.md`.
+    pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
+}
+
+/// What becomes of a re-armable task after a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Next {
+    /// It is over for good; the caller gives up the reference of the run.
+    Over,
+    /// It rests, not started. The reference of the run is the task's own now: somebody else may start it already, so the
+    /// caller touches it no more.
+    Rests,
+    /// There is more to do: the caller queues it, not started, with the reference of the run.
+    Again,
 }
 
 /// How a waiting thread is handed to whoever runs it: the one upward call of the crate.
@@ -148,6 +164,10 @@ pub(crate) enum Reason {
     WaitGroup,
     Readable,
     Writable,
+    /// For the reply of an actor.
+    Ask,
+    /// For room in an actor's mailbox.
+    Room,
 }
 
 /// What a new header is made of.
@@ -224,6 +244,27 @@ impl Header {
             drop(unsafe { Box::from_raw(new) });
         }
         self.extra().expect("it was just stored")
+    }
+
+    /// Makes a task whose run is over one that has not started.
+    ///
+    /// # Safety
+    ///
+    /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
+    /// that it may be started again.
+    pub(crate) unsafe fn rearm(&self) {
+        self.limit.set(ptr::null());
+        self.claimed.set(0);
+        self.cancellable.set(false);
+        self.shielded.set(false);
+        self.masked.set(false);
+        self.unwound.set(Unwound::NEVER);
+        let _ = self.token.take();
+        if let Some(extra) = self.extra() {
+            // SAFETY: invariant 3: this is the home worker, and the thread is over.
+            unsafe { &mut *extra.locals.get() }.reset();
+        }
+        self.state.rearm();
     }
 
     /// Hands a thread whose wait the caller has ended to its worker (or wakes the OS thread).

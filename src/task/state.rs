@@ -2,11 +2,11 @@
 //!
 //! | bits   | name       | set when                                        | cleared by                                  |
 //! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
-//! | 0      | `STARTED`  | a worker claims the thread (once, for good)     | never                                       |
+//! | 0      | `STARTED`  | a worker claims the thread                      | `rearm`, of a re-armable task; else never   |
 //! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
 //! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up                |
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
-//! | 4      | `CANCEL`   | somebody cancels the thread                     | never                                       |
+//! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
 //! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back |
 //! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | never                                    |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
@@ -125,6 +125,19 @@ impl State {
     pub(crate) fn claim_unshared(&self, home: u16) {
         let word = self.load(Ordering::Relaxed);
         self.0.store(word | STARTED | u64::from(home) << HOME_SHIFT, Ordering::Relaxed);
+    }
+
+    /// A claimed task could not be started.
+    pub(crate) fn unclaim(&self) {
+        // ORDERING: Release, as in `rearm`.
+        self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
+    }
+
+    /// A run of a re-armable task is over: it counts as not started, and not cancelled.
+    #[inline]
+    pub(crate) fn rearm(&self) {
+        // ORDERING: Release pairs with the Acquire in `claim`: the next worker sees the header as this one leaves it.
+        self.0.fetch_and(!(STARTED | CANCEL | HOME), Ordering::Release);
     }
 
     pub(crate) fn cancel(&self) -> CancelFound {
