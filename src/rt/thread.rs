@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::park::current::{current_task, with_header};
@@ -76,6 +77,9 @@ pub struct ThreadId(u64);
 /// A handle to a thread, green or OS: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
+
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 impl Thread {
     /// The thread's number.
