@@ -3,22 +3,27 @@
 #[cfg(green_backend = "asm")]
 mod arch;
 mod base;
+pub mod channel;
 mod driver;
 mod fiber;
+pub mod future;
 mod park;
 mod rt;
 mod sched;
 mod stack;
 mod sys;
 mod task;
+pub mod time;
 
+pub use future::block_on;
 pub use park::current::no_park;
 pub use park::interrupt::{Elapsed, timeout};
 pub use rt::blocking::blocking;
 pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
-pub use rt::thread::{sleep, spawn, spawn_local, yield_now};
+pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
+pub use time::sleep;
 
 /// [`std::thread`] for green threads: the same names, signatures and meanings.
 pub mod thread {
@@ -28,8 +33,17 @@ pub mod thread {
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
     pub use crate::rt::thread::{
-        Thread, ThreadId, available_parallelism, current, park, park_timeout, sleep, sleep_until, spawn, spawn_local,
-        yield_now,
+        Thread, ThreadId, available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
+    pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
+}
+
+/// [`std::sync`] for green threads and OS threads alike.
+pub mod sync {
+    /// [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
+    pub mod mpsc {
+        pub use crate::channel::mpsc::{IntoIter, Iter, Receiver, Sender, SyncSender, TryIter, channel, sync_channel};
+        pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+    }
 }

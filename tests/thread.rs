@@ -124,7 +124,7 @@ fn a_thread_that_joins_itself_panics_and_says_so() {
 #[test]
 fn names_and_ids_are_those_that_were_given() {
     everywhere(|| {
-        let thread = Builder::new().name("reader").spawn(|| green::thread::current()).unwrap();
+        let thread = Builder::new().name("reader").spawn(green::thread::current).unwrap();
         assert_eq!(thread.thread().name(), Some("reader"));
         let (id, seen) = (thread.thread().id(), thread.join().unwrap());
         assert_eq!((seen.id(), seen.name()), (id, Some("reader")));
@@ -135,7 +135,7 @@ fn names_and_ids_are_those_that_were_given() {
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 100);
         assert!(!ids.contains(&green::thread::current().id()));
     });
-    let os = std::thread::Builder::new().name("plain".into()).spawn(|| green::thread::current()).unwrap();
+    let os = std::thread::Builder::new().name("plain".into()).spawn(green::thread::current).unwrap();
     assert_eq!(os.join().unwrap().name(), Some("plain"));
 }
 

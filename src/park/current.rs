@@ -9,6 +9,7 @@
 //! cells again after it.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::driver::wheel::Wheel;
@@ -134,6 +135,14 @@ pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
         // SAFETY: the header of the calling thread, which does not end while it is in this call.
         None => f(unsafe { super::os::header().as_ref() }),
     }
+}
+
+/// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
+#[inline(always)]
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
+    let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
+    // SAFETY: a thread that runs holds a reference, and gives none of it away here: the `Task` is never dropped.
+    f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
 }
 
 /// A counted reference to the calling thread.

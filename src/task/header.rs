@@ -20,6 +20,7 @@ use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
+use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
@@ -44,12 +45,30 @@ pub(crate) struct VTable {
 pub(crate) type Schedule = unsafe fn(NonNull<Header>);
 
 /// The rarely used part of a header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Extra {
     /// Set when the thread is made, never changed.
     pub(crate) name: Option<Box<str>>,
     /// Home worker only.
     pub(crate) locals: UnsafeCell<Locals>,
+    /// Home worker only: the thread is inside `block_on`.
+    pub(crate) polling: Cell<bool>,
+    /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
+    pub(crate) woken: Token,
+    /// The waker of async code that waits for the thread's end.
+    pub(crate) awaiter: Awaiter,
+}
+
+impl Extra {
+    fn new(name: Option<Box<str>>) -> *mut Self {
+        Box::into_raw(Box::new(Self {
+            name,
+            locals: UnsafeCell::default(),
+            polling: Cell::new(false),
+            woken: Token::new(),
+            awaiter: Awaiter::new(),
+        }))
+    }
 }
 
 /// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
@@ -100,6 +119,10 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Future,
+    Send,
+    Receive,
+    Select,
 }
 
 /// What a new header is made of.
@@ -120,7 +143,7 @@ impl Header {
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
-            name => Box::into_raw(Box::new(Extra { name, ..Extra::default() })),
+            name => Extra::new(name),
         };
         Self {
             state: State::new(spec.refs, spec.handle),
@@ -162,11 +185,16 @@ impl Header {
         unsafe { extra.as_ref() }
     }
 
-    /// For the thread itself (invariant 3).
+    /// The same, made if it is not there: by the thread itself, or by whoever holds its handle.
     pub(crate) fn extra_or_new(&self) -> &Extra {
-        if self.extra().is_none() {
-            // ORDERING: Release publishes the new box to `extra`; only the thread itself ever stores.
-            self.extra.store(Box::into_raw(Box::default()), Ordering::Release);
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let new = Extra::new(None);
+        // ORDERING: Release publishes the new box to `extra`.
+        if self.extra.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: it came from `Box::into_raw`, and was not published.
+            drop(unsafe { Box::from_raw(new) });
         }
         self.extra().expect("it was just stored")
     }
@@ -212,7 +240,7 @@ impl Header {
         false
     }
 
-    /// The thread has stored its result: publishes that, and wakes the joiner. True: nobody holds the handle, the caller
+    /// The thread has stored its result: publishes that, and wakes who waits for it. True: nobody holds the handle, the caller
     /// has to drop the result.
     ///
     /// # Safety
@@ -233,6 +261,12 @@ impl Header {
             if let Some(wake) = wake {
                 wake.schedule();
             }
+        }
+        if done.awaiter
+            && let Some(extra) = header.extra()
+        {
+            // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
+            unsafe { extra.awaiter.wake() };
         }
         done.detached
     }
