@@ -20,7 +20,7 @@ fn overflow_a_named_thread(guard: &[(&str, &str)]) {
         runtime(2).run(|| {
             let parked = green::spawn(green::thread::park);
             green::yield_now();
-            let thread = Builder::new().name("deep one").stack_size(64 << 10).spawn(|| {
+            let thread = Builder::new().name("deep one".into()).stack_size(64 << 10).spawn(|| {
                 eprintln!("id: {:?}", green::thread::current().id());
                 std::hint::black_box(deep(1_000_000));
             });

@@ -177,7 +177,7 @@ fn a_builder_spawns_into_a_scope_and_an_error_leaves_the_scope_whole() {
         let named = green::scope(|s| {
             assert!(Builder::new().stack_size(1).spawn_scoped(s, || number).is_err());
             let thread = Builder::new()
-                .name("scoped")
+                .name("scoped".into())
                 .spawn_scoped(s, || (green::thread::current().name() == Some("scoped"), number));
             thread.unwrap().join().unwrap()
         });

@@ -124,7 +124,7 @@ fn a_thread_that_joins_itself_panics_and_says_so() {
 #[test]
 fn names_and_ids_are_those_that_were_given() {
     everywhere(|| {
-        let thread = Builder::new().name("reader").spawn(green::thread::current).unwrap();
+        let thread = Builder::new().name("reader".into()).spawn(green::thread::current).unwrap();
         assert_eq!(thread.thread().name(), Some("reader"));
         let (id, seen) = (thread.thread().id(), thread.join().unwrap());
         assert_eq!((seen.id(), seen.name()), (id, Some("reader")));
@@ -149,7 +149,7 @@ fn a_builder_with_bad_settings_is_an_error_that_says_the_bounds() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(bound) && error.to_string().contains(&bytes.to_string()), "{error}");
         }
-        let error = Builder::new().name("a\0b").spawn(|| ()).unwrap_err();
+        let error = Builder::new().name("a\0b".into()).spawn(|| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(Builder::new().stack_size(16 << 10).spawn(|| 1).unwrap().join().unwrap(), 1);
         assert_eq!(Builder::new().stack_size(8 << 20).spawn(|| [1_u8; 4 << 20][5]).unwrap().join().unwrap(), 1);
