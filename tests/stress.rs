@@ -38,6 +38,9 @@ impl Random {
     }
 }
 
+/// A thread, and its handle if it may be cancelled.
+type Target = (Thread, Option<Arc<JoinHandle<u64>>>);
+
 /// What all threads of one round share, and what must be true of it in the end.
 #[derive(Default)]
 struct World {
@@ -49,7 +52,7 @@ struct World {
     locals: AtomicI64,
     operations: AtomicU64,
     /// Threads that somebody may unpark or cancel.
-    targets: Mutex<Vec<(Thread, Option<Arc<JoinHandle<u64>>>)>>,
+    targets: Mutex<Vec<Target>>,
 }
 
 /// Counts itself while it is there.
