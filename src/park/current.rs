@@ -25,6 +25,8 @@ pub(crate) struct Here {
     current: Cell<*const Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
+    /// How many threads are suspended here in the middle of unwinding.
+    unwinding: Cell<i32>,
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
@@ -42,6 +44,7 @@ impl Here {
         Self {
             current: Cell::new(ptr::null()),
             yields: Cell::new(false),
+            unwinding: Cell::new(0),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
         }
@@ -102,8 +105,20 @@ impl Here {
     #[inline(always)]
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
-        self.budget.set(left.wrapping_sub(1));
+        if left != 0 {
+            self.budget.set(left - 1);
+        }
         left != 0
+    }
+
+    /// Are threads suspended here that unwind?
+    #[inline(always)]
+    pub(crate) fn neighbours_unwind(&self) -> bool {
+        self.unwinding.get() != 0
+    }
+
+    pub(crate) fn add_unwinding(&self, count: i32) {
+        self.unwinding.set(self.unwinding.get() + count);
     }
 
     #[inline(always)]
@@ -117,18 +132,18 @@ impl Here {
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
     match Here::get().and_then(Here::current) {
         Some(header) => f(header),
-        None => super::os::with(|task| f(task)),
+        // SAFETY: the header of the calling thread, which does not end while it is in this call.
+        None => f(unsafe { super::os::header().as_ref() }),
     }
 }
 
 /// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
 #[inline(always)]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
-    match Here::get().and_then(Here::current_ptr) {
-        // SAFETY: a thread that runs holds a reference, and gives none of it away here: the `Task` is never dropped.
-        Some(thread) => f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) })),
-        None => super::os::with(f),
-    }
+    let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
+    // SAFETY: the header of the calling thread, which does not end while it is in this call; the `Task` is never dropped,
+    // so it gives no reference away.
+    f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
 }
 
 /// A counted reference to the calling thread.
@@ -141,7 +156,7 @@ pub(crate) fn current_task() -> Task {
                 Task::from_raw(thread)
             }
         }
-        None => super::os::with(Task::clone),
+        None => super::os::task(),
     }
 }
 
@@ -184,11 +199,27 @@ pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
 }
 
+/// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
+/// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
+#[track_caller]
+pub(crate) fn assert_may_park(what: &str) {
+    if !may_park() {
+        parked_in_no_park(what);
+    }
+}
+
 #[cold]
 #[inline(never)]
 #[track_caller]
 pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
+}
+
+/// The panic hook runs: the green thread that runs here begins to unwind, see `interrupt::unwinds`.
+pub(crate) fn note_panic() {
+    if let Some(thread) = Here::get().and_then(Here::current) {
+        thread.unwinding.set(true);
+    }
 }
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.

@@ -12,13 +12,13 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
 use crate::base::atomic::{AtomicUsize, Ordering};
-use crate::park::{Wait, park};
+use crate::park::current::assert_may_park;
+use crate::park::{Wait, interrupt, park};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::Thread;
@@ -87,7 +87,8 @@ impl Owner for Member {
 ///
 /// # Panics
 ///
-/// With what `f` panics with, after the wait; if a thread that was not joined has panicked.
+/// With what `f` panics with, after the wait; if a thread that was not joined has panicked; inside
+/// [`no_park`](crate::no_park), before `f` is called.
 ///
 /// ```
 /// let mut numbers = vec![1, 2, 3];
@@ -103,17 +104,18 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    assert_may_park("green::scope");
     let scope = Scope {
         data: Data { running: AtomicUsize::new(0), waiter: Cell::new(None) },
         scope: PhantomData,
         env: PhantomData,
     };
-    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let result = interrupt::catch(|| f(&scope));
     scope.data.wait();
     // ORDERING: Relaxed: `wait` has acquired what the threads did.
     let panicked = scope.data.running.load(Ordering::Relaxed) & PANICKED != 0;
     match result {
-        Err(payload) => resume_unwind(payload),
+        Err(payload) => interrupt::resume(payload),
         Ok(_) if panicked => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }

@@ -10,7 +10,7 @@ use crate::park::current::{current_task, with_header};
 use crate::park::{self, Wait, Woken, checkpoint, interrupt};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
-use crate::rt::runtime::from_env;
+use crate::rt::runtime::{from_env, lent};
 use crate::sched::Worker;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
@@ -163,13 +163,11 @@ pub fn yield_now() {
     park::yield_now();
 }
 
-/// Is the calling thread unwinding? [`std::thread::panicking`], with what that counts: panics of the OS thread.
-///
-/// So a green thread can see `true` for a neighbour of the same worker that is parked in a destructor while it unwinds.
-/// It never sees `false` while it unwinds itself.
+/// Is the calling thread unwinding? [`std::thread::panicking`] of a green thread: that one counts by OS thread, so it also
+/// says yes when a neighbour of the same worker is parked in a destructor while it unwinds.
 #[must_use]
 pub fn panicking() -> bool {
-    std::thread::panicking()
+    interrupt::unwinding()
 }
 
 /// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default
@@ -179,7 +177,8 @@ pub fn panicking() -> bool {
 ///
 /// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
-    if let Some(workers) = Worker::current().and_then(|worker| NonZeroUsize::new(worker.shared.mailboxes.len())) {
+    let shared = Worker::current().map(|worker| &worker.shared).or_else(lent);
+    if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
         return Ok(workers);
     }
     match from_env("GREEN_WORKERS", 1024)?.and_then(NonZeroUsize::new) {

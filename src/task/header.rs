@@ -97,6 +97,8 @@ pub(crate) struct Header {
     pub(crate) cancellable: Cell<bool>,
     /// The thread's closure is over: what still runs (destructors) is not interrupted.
     pub(crate) shielded: Cell<bool>,
+    /// Does the thread unwind? Right only while a neighbour is suspended that does, see `park::interrupt`.
+    pub(crate) unwinding: Cell<bool>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
     // Anybody, from here on.
@@ -133,6 +135,8 @@ pub(crate) struct Spec {
 }
 
 impl Header {
+    /// Inlined, so that a header is made in its block instead of being moved there.
+    #[inline(always)]
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
@@ -150,6 +154,7 @@ impl Header {
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
+            unwinding: Cell::new(false),
             size: spec.size,
             reason: Cell::new(Reason::Running),
             token: Token::new(),
