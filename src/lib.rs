@@ -3,6 +3,7 @@
 #[cfg(green_backend = "asm")]
 mod arch;
 mod base;
+pub mod channel;
 mod driver;
 mod fiber;
 pub mod future;
@@ -36,4 +37,13 @@ pub mod thread {
     };
     pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
+}
+
+/// [`std::sync`] for green threads and OS threads alike.
+pub mod sync {
+    /// [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
+    pub mod mpsc {
+        pub use crate::channel::mpsc::{IntoIter, Iter, Receiver, Sender, SyncSender, TryIter, channel, sync_channel};
+        pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+    }
 }

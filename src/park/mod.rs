@@ -209,6 +209,19 @@ pub(crate) fn checkpoint() {
     }
 }
 
+/// An attempt that failed and did not wait spends from the same budget: so a thread that polls lets its neighbours run.
+/// Not a cancellation point.
+#[cold]
+#[inline(never)]
+pub(crate) fn spend() {
+    if let Some(here) = Here::get()
+        && here.current().is_some()
+        && !here.spend()
+    {
+        give_way();
+    }
+}
+
 /// Lets the other threads of this worker run, if the caller may switch.
 #[cold]
 #[inline(never)]

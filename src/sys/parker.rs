@@ -49,6 +49,12 @@ impl Parker {
         }
     }
 
+    /// Is there a token now? For the owner, which then takes it with [`park`](Self::park).
+    pub(crate) fn has_token(&self) -> bool {
+        // ORDERING: Relaxed: `park` acquires.
+        self.word.load(Ordering::Relaxed) == TOKEN
+    }
+
     /// Leaves a token and wakes the owner if it sleeps. Makes no system call if it does not.
     pub(crate) fn unpark(&self) {
         // ORDERING: Release pairs with the Acquire in `park`.

@@ -120,6 +120,9 @@ pub(crate) enum Reason {
     Scope,
     Blocking,
     Future,
+    Send,
+    Receive,
+    Select,
 }
 
 /// What a new header is made of.
