@@ -7,6 +7,9 @@ pub mod channel;
 mod driver;
 mod fiber;
 pub mod future;
+pub mod io;
+mod lock;
+pub mod net;
 mod park;
 mod rt;
 mod sched;
@@ -39,11 +42,31 @@ pub mod thread {
     pub use std::thread::Result;
 }
 
-/// [`std::sync`] for green threads and OS threads alike.
+#[doc = include_str!("lock/README.md")]
 pub mod sync {
+    #[expect(deprecated, reason = "std has it")]
+    pub use crate::lock::ONCE_INIT;
+    pub use crate::lock::{
+        Barrier, BarrierWaitResult, Condvar, LazyLock, Mutex, MutexGuard, Once, OnceLock, OnceState, RwLock,
+        RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, WaitGroup,
+    };
+    pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, WaitTimeoutResult, Weak, atomic};
+
     /// [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
     pub mod mpsc {
         pub use crate::channel::mpsc::{IntoIter, Iter, Receiver, Sender, SyncSender, TryIter, channel, sync_channel};
         pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+    }
+}
+
+/// What [`std::os`] has for sockets.
+pub mod os {
+    /// As [`std::os::unix`].
+    pub mod unix {
+        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        pub mod net {
+            pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
+            pub use std::os::unix::net::SocketAddr;
+        }
     }
 }

@@ -8,11 +8,14 @@
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
 //! cells again after it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
+use crate::park::unwind;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -30,6 +33,10 @@ pub(crate) struct Here {
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
+    /// A thread that runs here has accepted a connection: the next thread that is spawned here will serve it.
+    accepted: Cell<bool>,
+    /// Made when a thread that runs here first waits for a descriptor.
+    poller: OnceCell<Poller>,
 }
 
 thread_local! {
@@ -47,7 +54,28 @@ impl Here {
             unwinding: Cell::new(0),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
+            accepted: Cell::new(false),
+            poller: OnceCell::new(),
         }
+    }
+
+    /// The worker's poller, if it has one.
+    #[inline(always)]
+    pub(crate) fn poller(&self) -> Option<&Poller> {
+        self.poller.get()
+    }
+
+    /// The worker's poller.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses the descriptors that a new one needs.
+    pub(crate) fn poller_or_new(&self) -> io::Result<&Poller> {
+        if let Some(poller) = self.poller.get() {
+            return Ok(poller);
+        }
+        let poller = Poller::new()?;
+        Ok(self.poller.get_or_init(|| poller))
     }
 
     /// Makes `here` the worker of this OS thread; null: of none.
@@ -99,6 +127,18 @@ impl Here {
     #[inline]
     pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
         Here::get().is_some_and(|here| here.current.get() == thread.as_ptr())
+    }
+
+    /// The running thread has accepted a connection.
+    #[inline]
+    pub(crate) fn set_accepted(&self) {
+        self.accepted.set(true);
+    }
+
+    /// Is the thread that is being spawned to serve a connection? The answer is given once.
+    #[inline(always)]
+    pub(crate) fn take_accepted(&self) -> bool {
+        self.accepted.get() && self.accepted.replace(false)
     }
 
     /// Spends one blocking call. False: the budget is used up.
@@ -215,8 +255,13 @@ pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
 }
 
-/// The panic hook runs: the green thread that runs here begins to unwind, see `interrupt::unwinds`.
+/// The panic hook runs: the thread begins to unwind.
 pub(crate) fn note_panic() {
+    unwind::begins(true);
+}
+
+/// The calling thread begins to unwind, see `interrupt::unwinds`.
+pub(super) fn note_unwinding() {
     if let Some(thread) = Here::get().and_then(Here::current) {
         thread.unwinding.set(true);
     }

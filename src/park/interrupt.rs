@@ -31,7 +31,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::park::current::{Here, note_panic, with_header};
+use crate::park::current::{Here, with_header};
+use crate::park::unwind;
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::Limit;
@@ -76,7 +77,7 @@ pub(crate) fn take(thread: &Header) {
     if !CAN_UNWIND || thread.shielded.get() || unwinding() {
         return;
     }
-    if thread.state.is_cancelled() {
+    if thread.state.is_cancelled() && !thread.masked.get() {
         resume(Cancelled::payload());
     }
     let mut limit = thread.limit.get();
@@ -121,16 +122,17 @@ pub(crate) fn unwinding() -> bool {
 #[cold]
 #[inline(never)]
 pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
-    note_panic();
+    unwind::begins(!payload.is::<Cancelled>() && !payload.is::<TimedOut>());
     resume_unwind(payload)
 }
 
 /// As [`catch_unwind`]; knows that the thread unwinds no more afterwards than it did before.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
-    let before = unwinding();
+    let (before, unwound) = (unwinding(), unwind::unwound());
     let result = catch_unwind(AssertUnwindSafe(f));
     if result.is_err() {
         with_header(|thread| thread.unwinding.set(before));
+        unwind::set_unwound(unwound);
     }
     result
 }
@@ -140,6 +142,22 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 #[inline(never)]
 pub(crate) fn raise() {
     with_header(take);
+}
+
+/// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
+/// afterwards. A `timeout` inside `f` works.
+pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool, *const Limit);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            with_header(|thread| {
+                thread.masked.set(self.0);
+                thread.limit.set(self.1);
+            });
+        }
+    }
+    let _restore = with_header(|thread| Restore(thread.masked.replace(true), thread.limit.replace(std::ptr::null())));
+    f()
 }
 
 /// Runs `f`, but not beyond `d`: a blocking call that would last longer ends at the deadline by unwinding out of `f`.

@@ -4,6 +4,7 @@ pub(crate) mod current;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
+pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
@@ -78,7 +79,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !interrupt::unwinds(here, thread);
     let mut deadline_ns = wait.deadline_ns;
     if cancellable {
-        if thread.state.is_cancelled() {
+        if thread.state.is_cancelled() && !thread.masked.get() {
             return Woken::Interrupted;
         }
         deadline_ns = deadline_ns.min(interrupt::limit_ns(thread));
@@ -90,7 +91,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
-    thread.cancellable.set(cancellable);
+    thread.cancellable.set(cancellable && !thread.masked.get());
     thread.reason.set(wait.reason);
     if deadline_ns == NEVER {
         suspend(here, thread);
@@ -206,6 +207,15 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
         }),
+    }
+}
+
+/// As [`checkpoint`], for a call that is about to return without waiting. A plain OS thread goes through at once: nobody
+/// cancels it, nor waits for its turn.
+#[inline(always)]
+pub(crate) fn quick_checkpoint() {
+    if Here::get().is_some() {
+        checkpoint();
     }
 }
 

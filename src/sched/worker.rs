@@ -18,11 +18,13 @@ use crossbeam_deque::{Steal, Worker as Deque};
 
 use crate::base::atomic::Ordering;
 use crate::base::list::List;
+use crate::driver::source::Wakes;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
 use crate::park::{fire, os};
 use crate::sched::inbox::Mail;
 use crate::sched::mailbox::{self, Mailbox};
+use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
@@ -69,6 +71,10 @@ pub(crate) struct Worker {
     live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
+    /// The mailbox knows the poller.
+    pub(crate) sleeps_in_poller: Cell<bool>,
+    /// The poller has brought events from a sleep that are not delivered yet.
+    pub(crate) has_events: Cell<bool>,
 }
 
 impl Worker {
@@ -93,6 +99,8 @@ impl Worker {
             live_count: Cell::new(0),
             stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
+            sleeps_in_poller: Cell::new(false),
+            has_events: Cell::new(false),
         }
     }
 
@@ -129,6 +137,7 @@ impl Worker {
                 break;
             }
         }
+        self.mailbox.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.unstarted.pop().is_some() {}
         // SAFETY: no worker.
@@ -153,6 +162,11 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
+        if self.here.take_accepted()
+            && let Some(mailbox) = self.less_loaded()
+        {
+            return send_unstarted(mailbox, task);
+        }
         self.youngest.set(task.as_ptr().as_ptr());
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
@@ -252,23 +266,60 @@ impl Worker {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
                 if self.ready_left.get() == 0 && self.unstarted.is_empty() && self.shared.injector.is_empty() {
+                    if self.look_for_events() {
+                        continue;
+                    }
                     return NonNull::new(self.woken.replace(ptr::null_mut()));
                 }
             }
         }
     }
 
-    /// Takes in what others have left, and what is due on the wheel (`now`: look at the clock in any case).
+    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case).
     #[inline]
     fn tick(&self, now: bool) {
         if !self.mailbox.inbox.is_empty() {
             self.read_mail();
         }
-        if !self.here.wheel.is_empty() && (now || self.turns.get() >= TURNS_PER_TICK) {
-            self.turns.set(0);
-            // SAFETY: the wheel is this worker's, and `park` put the timers in.
-            self.here.wheel.turn(now_ns(), |timer| unsafe { fire(timer) });
+        let poller = self.here.poller();
+        let has_time = poller.is_some() || !self.here.wheel.is_empty();
+        if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
+            return;
         }
+        self.turns.set(0);
+        let now_ns = now_ns();
+        if !self.here.wheel.is_empty() {
+            // SAFETY: the wheel is this worker's, and `park` put the timers in.
+            self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
+        }
+        if poller.is_some_and(|poller| poller.is_due(now_ns)) {
+            let _ = self.look_for_events();
+        }
+    }
+
+    /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
+    pub(crate) fn look_for_events(&self) -> bool {
+        let Some(poller) = self.here.poller() else { return false };
+        if poller.wait(0) {
+            self.deliver_events();
+        } else {
+            poller.looked(now_ns());
+        }
+        self.ready.len() > 0
+    }
+
+    /// Queues the threads that the poller's last events wake, in the order of the events.
+    pub(crate) fn deliver_events(&self) {
+        if let Some(poller) = self.here.poller() {
+            poller.deliver(now_ns(), Wakes::schedule);
+            if let Some(last) = NonNull::new(self.woken.replace(ptr::null_mut())) {
+                self.make_ready(last);
+            }
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        self.ready.len() > 0 || !self.woken.get().is_null()
     }
 
     /// Takes what others have left in the inbox.
@@ -284,7 +335,13 @@ impl Worker {
 
     pub(crate) fn deliver(&self, mail: Mail<Header>) {
         let (search, look) = (mail.search, mail.look);
-        mail.deliver(|thread| self.make_ready(thread));
+        mail.deliver(|thread| {
+            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
+            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+                self.mailbox.arrived();
+            }
+            self.make_ready(thread);
+        });
         if look {
             self.look();
         }
@@ -404,7 +461,7 @@ impl Worker {
         unsafe { *header.fiber.get() = Some(fiber) };
         // SAFETY: a thread starts once; it is taken out in `end`.
         unsafe { self.live.push_back(thread) };
-        self.live_count.set(self.live_count.get() + 1);
+        self.set_live_count(self.live_count.get() + 1);
     }
 
     /// The thread has left its stack for good.
@@ -418,7 +475,7 @@ impl Worker {
             }
             self.live.remove(thread);
         }
-        self.live_count.set(self.live_count.get() - 1);
+        self.set_live_count(self.live_count.get() - 1);
         self.drop_stale(task.claimed.get());
     }
 
@@ -440,14 +497,19 @@ impl Worker {
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
         !self.mailbox.inbox.is_empty()
-            || self.ready.len() > 0
-            || !self.woken.get().is_null()
+            || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
     }
 
     pub(crate) fn live_count(&self) -> usize {
         self.live_count.get()
+    }
+
+    #[inline]
+    fn set_live_count(&self, count: usize) {
+        self.live_count.set(count);
+        self.mailbox.live.store(count as u32, Ordering::Relaxed);
     }
 }
 

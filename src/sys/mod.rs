@@ -3,5 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod net;
 pub(crate) mod parker;
+pub(crate) mod poll;
 pub(crate) mod signal;

@@ -78,6 +78,18 @@ pub(crate) struct Limit {
     pub(crate) outer: *const Limit,
 }
 
+/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unwound {
+    pub(crate) number: u64,
+    pub(crate) by_panic: bool,
+}
+
+impl Unwound {
+    /// The thread has not unwound. Numbers begin with 1.
+    pub(crate) const NEVER: Self = Self { number: 0, by_panic: false };
+}
+
 /// See the module's text.
 #[repr(C)]
 pub(crate) struct Header {
@@ -97,6 +109,10 @@ pub(crate) struct Header {
     pub(crate) cancellable: Cell<bool>,
     /// The thread's closure is over: what still runs (destructors) is not interrupted.
     pub(crate) shielded: Cell<bool>,
+    /// The thread does something that could not be done again: a cancel has to wait.
+    pub(crate) masked: Cell<bool>,
+    /// The last unwinding of the thread that was noted.
+    pub(crate) unwound: Cell<Unwound>,
     /// Does the thread unwind? Right only while a neighbour is suspended that does, see `park::interrupt`.
     pub(crate) unwinding: Cell<bool>,
     pub(crate) size: StackSize,
@@ -123,6 +139,15 @@ pub(crate) enum Reason {
     Send,
     Receive,
     Select,
+    Mutex,
+    RwLock,
+    Condvar,
+    Semaphore,
+    Once,
+    Barrier,
+    WaitGroup,
+    Readable,
+    Writable,
 }
 
 /// What a new header is made of.
@@ -157,6 +182,8 @@ impl Header {
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
+            masked: Cell::new(false),
+            unwound: Cell::new(Unwound::NEVER),
             unwinding: Cell::new(false),
             size: spec.size,
             reason: Cell::new(Reason::Running),
