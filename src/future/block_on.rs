@@ -5,8 +5,9 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use crate::future::waker::with_waker;
-use crate::park::current::{Here, with_task};
+use crate::park::current::with_task;
 use crate::park::{Wait, Woken, checkpoint, give_way, interrupt, park};
+use crate::sched::Worker;
 use crate::task::header::{Extra, Reason};
 use crate::task::wait::Token;
 
@@ -17,7 +18,8 @@ use crate::task::wait::Token;
 /// blocking calls of this crate, another `block_on` included. Any waker-based library runs in it; one that needs its own
 /// reactor (tokio's sockets and timers do) needs that reactor running somewhere, as on every foreign executor.
 ///
-/// A future that wakes itself and is pending wants others to run: in a green thread they do, before it is polled again.
+/// A future that wakes itself and is pending wants others to run: in a green thread those that are ready do, before it is
+/// polled again; and timers and threads from outside have their turn after 128 polls at the latest.
 ///
 /// A cancellation point, before each `poll` and while it waits: the thread unwinds from here, and the future is dropped on
 /// the way, as async code is cancelled everywhere. [`timeout`](crate::timeout) works in the same way. Allocates nothing,
@@ -60,7 +62,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
                 }
                 if !extra.woken.take() {
                     wait(&extra.woken);
-                } else if Here::get().is_some() {
+                } else if Worker::current().is_some_and(Worker::has_own_work) {
                     give_way();
                 }
             }

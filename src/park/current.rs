@@ -181,7 +181,8 @@ pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
 #[inline(always)]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
     let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
-    // SAFETY: a thread that runs holds a reference, and gives none of it away here: the `Task` is never dropped.
+    // SAFETY: the header of the calling thread, which does not end while it is in this call; the `Task` is never dropped,
+    // so it gives no reference away.
     f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
 }
 

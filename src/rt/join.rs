@@ -148,7 +148,14 @@ impl<T> JoinHandle<T> {
     #[inline]
     #[track_caller]
     fn check_not_taken(&self) {
-        assert!(self.thread.0.state.has_handle(), "the thread's result has been given already, by `await`");
+        #[cold]
+        #[track_caller]
+        fn taken() -> ! {
+            panic!("the thread's result has been given already, by `await`");
+        }
+        if !self.thread.0.state.has_handle() {
+            taken();
+        }
     }
 
     #[inline]

@@ -163,13 +163,11 @@ pub fn yield_now() {
     park::yield_now();
 }
 
-/// Is the calling thread unwinding? [`std::thread::panicking`], with what that counts: panics of the OS thread.
-///
-/// So a green thread can see `true` for a neighbour of the same worker that is parked in a destructor while it unwinds.
-/// It never sees `false` while it unwinds itself.
+/// Is the calling thread unwinding? [`std::thread::panicking`] of a green thread: that one counts by OS thread, so it also
+/// says yes when a neighbour of the same worker is parked in a destructor while it unwinds.
 #[must_use]
 pub fn panicking() -> bool {
-    std::thread::panicking()
+    interrupt::unwinding()
 }
 
 /// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default

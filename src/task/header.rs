@@ -308,6 +308,18 @@ impl Header {
         false
     }
 
+    /// # Safety
+    ///
+    /// As [`Awaiter::wake`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn wake_awaiter(&self) {
+        if let Some(extra) = self.extra() {
+            // SAFETY: as the caller promises.
+            unsafe { extra.awaiter.wake() };
+        }
+    }
+
     /// The thread has stored its result: publishes that, and wakes who waits for it. True: nobody holds the handle, the caller
     /// has to drop the result.
     ///
@@ -330,11 +342,9 @@ impl Header {
                 wake.schedule();
             }
         }
-        if done.awaiter
-            && let Some(extra) = header.extra()
-        {
+        if done.awaiter {
             // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
-            unsafe { extra.awaiter.wake() };
+            unsafe { header.wake_awaiter() };
         }
         done.detached
     }
