@@ -53,7 +53,7 @@ impl Shared {
 
     fn write(mut both: impl std::ops::DerefMut<Target = (u64, u64)>) {
         both.0 += 1;
-        if both.0 % 5 == 0 {
+        if both.0.is_multiple_of(5) {
             green::yield_now();
         }
         both.1 += 1;
