@@ -71,5 +71,75 @@ fn contended(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, uncontended, contended);
+fn read(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read lock and unlock");
+    let ours = green::sync::RwLock::new(0u64);
+    group.bench_function("green, OS thread", |b| b.iter(|| *black_box(&ours).read().unwrap()));
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    group.bench_function("green, green thread", |b| {
+        runtime.run(|| b.iter(|| *black_box(&ours).read().unwrap()));
+    });
+    let std = std::sync::RwLock::new(0u64);
+    group.bench_function("std", |b| b.iter(|| *black_box(&std).read().unwrap()));
+    let parking_lot = parking_lot::RwLock::new(0u64);
+    group.bench_function("parking_lot", |b| b.iter(|| *black_box(&parking_lot).read()));
+    group.finish();
+}
+
+/// Two threads take turns, each woken by the other: time for a turn there and back.
+fn ping_pong(c: &mut Criterion) {
+    let mut group = c.benchmark_group("condvar, there and back");
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    group.bench_function("green, w1", |b| {
+        b.iter_custom(|turns| {
+            runtime.run(|| {
+                let pair = Arc::new((green::sync::Mutex::new(0u64), green::sync::Condvar::new()));
+                let play = move |pair: &(green::sync::Mutex<u64>, green::sync::Condvar), me: u64| {
+                    let mut turn = pair.0.lock().unwrap();
+                    while *turn < 2 * turns {
+                        if *turn % 2 == me {
+                            *turn += 1;
+                            pair.1.notify_one();
+                        } else {
+                            turn = pair.1.wait(turn).unwrap();
+                        }
+                    }
+                    pair.1.notify_one();
+                };
+                let start = Instant::now();
+                let other = pair.clone();
+                let player = green::spawn(move || play(&other, 1));
+                play(&pair, 0);
+                player.join().unwrap();
+                start.elapsed()
+            })
+        });
+    });
+    group.bench_function("std, OS threads", |b| {
+        b.iter_custom(|turns| {
+            let pair = (std::sync::Mutex::new(0u64), std::sync::Condvar::new());
+            let play = |me: u64| {
+                let mut turn = pair.0.lock().unwrap();
+                while *turn < 2 * turns {
+                    if *turn % 2 == me {
+                        *turn += 1;
+                        pair.1.notify_one();
+                    } else {
+                        turn = pair.1.wait(turn).unwrap();
+                    }
+                }
+                pair.1.notify_one();
+            };
+            let start = Instant::now();
+            std::thread::scope(|s| {
+                s.spawn(|| play(1));
+                play(0);
+            });
+            start.elapsed()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, uncontended, contended, read, ping_pong);
 criterion_main!(benches);

@@ -5,7 +5,7 @@
 //! A lost wake-up shows as a deadlock, which loom reports; a lock that two threads have, as a race on a loom cell.
 //! `.ci/mutants` removes each line of them that is marked `KEY`, and sees to it that a model fails then.
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, clippy::undocumented_unsafe_blocks)]
 
 #[path = "../src/base/list.rs"]
 mod list;

@@ -109,7 +109,7 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Takes the lock, and waits until it can. Where it has to wait, it is a cancellation point.
+    /// Takes the lock, and waits until it can. A cancellation point, for green threads even if it need not wait.
     ///
     /// # Errors
     ///

@@ -116,8 +116,8 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Takes the lock for reading; waits while a writer has it, or waits for it. Where it has to wait, it is a
-    /// cancellation point.
+    /// Takes the lock for reading; waits while a writer has it, or waits for it. A cancellation point, for green threads
+    /// even if it need not wait.
     ///
     /// # Errors
     ///
@@ -153,7 +153,8 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.read_until(after_ns(d)) { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Takes the lock for writing; waits while anybody has it. Where it has to wait, it is a cancellation point.
+    /// Takes the lock for writing; waits while anybody has it. A cancellation point, for green threads even if it need
+    /// not wait.
     ///
     /// # Errors
     ///

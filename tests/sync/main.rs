@@ -9,4 +9,5 @@ mod mutex;
 mod once;
 mod rwlock;
 mod same_as_std;
+mod stress;
 mod world;
