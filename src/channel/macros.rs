@@ -24,6 +24,9 @@ macro_rules! __select {
     (@list $biased:tt ($case:ident $args:tt $(-> $result:pat)? => $body:expr, $($tail:tt)*) ($($cases:tt)*)) => {
         $crate::__select!(@list $biased ($($tail)*) ($($cases)* $case $args $(-> $result)? => { $body },))
     };
+    (@list $biased:tt ($case:ident $args:tt $(-> $result:pat)? => { $($body:tt)* }) ($($cases:tt)*)) => {
+        $crate::__select!(@list $biased () ($($cases)* $case $args $(-> $result)? => { $($body)* },))
+    };
     (@list $biased:tt ($case:ident $args:tt $(-> $result:pat)? => $body:expr) ($($cases:tt)*)) => {
         $crate::__select!(@list $biased () ($($cases)* $case $args $(-> $result)? => { $body },))
     };
