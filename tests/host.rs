@@ -101,9 +101,8 @@ fn an_open_file_reads_writes_and_seeks_as_in_std() {
 fn a_child_is_waited_for_while_its_worker_goes_on() {
     both(|| {
         let begin = Instant::now();
-        let children: Vec<_> = (0..4)
-            .map(|_| green::spawn(|| Command::new("sleep").arg("0.3").status().unwrap().success()))
-            .collect();
+        let children: Vec<_> =
+            (0..4).map(|_| green::spawn(|| Command::new("sleep").arg("0.3").status().unwrap().success())).collect();
         assert!(children.into_iter().all(|child| child.join().unwrap()));
         assert!(begin.elapsed() >= Duration::from_millis(300));
         if cfg!(target_arch = "x86_64") {

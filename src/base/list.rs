@@ -100,6 +100,28 @@ impl<T: Linked<K>, K> List<T, K> {
         self.tail.set(node);
     }
 
+    /// Links `node` at the front.
+    ///
+    /// # Safety
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub(crate) unsafe fn push_front(&self, node: NonNull<T>) {
+        // SAFETY: the caller vouches for `node`.
+        let links = unsafe { node.as_ref() }.links();
+        debug_assert!(!links.linked.get());
+        links.linked.set(true);
+        links.prev.set(ptr::null());
+        links.next.set(self.head.get());
+        let node = node.as_ptr().cast_const();
+        if self.head.get().is_null() {
+            self.tail.set(node);
+        } else {
+            // SAFETY: the head is linked here, so it is valid by invariant 1.
+            unsafe { &*self.head.get() }.links().prev.set(node);
+        }
+        self.head.set(node);
+    }
+
     /// Unlinks and returns the first node.
     #[inline]
     pub(crate) fn pop_front(&self) -> Option<NonNull<T>> {
@@ -172,7 +194,10 @@ mod tests {
             // SAFETY: it was just linked here.
             unsafe { list.remove(NonNull::from(&nodes[gone])) };
             assert!(!nodes[gone].1.is_linked());
-            let expected: Vec<u32> = (0..5).filter(|i| *i != gone as u32).collect();
+            // SAFETY: as above; it is in no list.
+            unsafe { list.push_front(NonNull::from(&nodes[gone])) };
+            let others = (0..5).filter(|i| *i != gone as u32);
+            let expected: Vec<u32> = std::iter::once(gone as u32).chain(others).collect();
             assert_eq!(drain(&list), expected);
             assert!(list.is_empty());
         }

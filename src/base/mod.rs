@@ -3,3 +3,4 @@
 pub(crate) mod abort;
 pub(crate) mod atomic;
 pub(crate) mod list;
+pub(crate) mod lock;

@@ -149,7 +149,7 @@ pub(super) fn accepted() {
 /// After `accept` has failed: if there are no descriptors, a loop that ignores the error shall not spin.
 pub(super) fn rest_if_exhausted(error: &std::io::Error, nonblocking: bool) {
     if !nonblocking && crate::sys::net::is_exhausted(error) {
-        crate::rt::thread::sleep(REST);
+        crate::time::sleep(REST);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::io::source::{Kind, Patience};
 use crate::net::shared::{
     accepted, common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods,
 };
-use crate::rt::thread::sleep;
+use crate::time::sleep;
 
 /// How long `connect` waits, at first and at most, before it asks a listener whose queue is full once more: there is no
 /// event for it.

@@ -10,10 +10,12 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
+use crate::park::unwind;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -26,6 +28,8 @@ pub(crate) struct Here {
     current: Cell<*const Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
+    /// How many threads are suspended here in the middle of unwinding.
+    unwinding: Cell<i32>,
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
@@ -47,6 +51,7 @@ impl Here {
         Self {
             current: Cell::new(ptr::null()),
             yields: Cell::new(false),
+            unwinding: Cell::new(0),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
             accepted: Cell::new(false),
@@ -140,8 +145,20 @@ impl Here {
     #[inline(always)]
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
-        self.budget.set(left.wrapping_sub(1));
+        if left != 0 {
+            self.budget.set(left - 1);
+        }
         left != 0
+    }
+
+    /// Are threads suspended here that unwind?
+    #[inline(always)]
+    pub(crate) fn neighbours_unwind(&self) -> bool {
+        self.unwinding.get() != 0
+    }
+
+    pub(crate) fn add_unwinding(&self, count: i32) {
+        self.unwinding.set(self.unwinding.get() + count);
     }
 
     #[inline(always)]
@@ -155,8 +172,17 @@ impl Here {
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
     match Here::get().and_then(Here::current) {
         Some(header) => f(header),
-        None => super::os::with(|task| f(task)),
+        // SAFETY: the header of the calling thread, which does not end while it is in this call.
+        None => f(unsafe { super::os::header().as_ref() }),
     }
+}
+
+/// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
+#[inline(always)]
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
+    let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
+    // SAFETY: a thread that runs holds a reference, and gives none of it away here: the `Task` is never dropped.
+    f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
 }
 
 /// A counted reference to the calling thread.
@@ -169,7 +195,7 @@ pub(crate) fn current_task() -> Task {
                 Task::from_raw(thread)
             }
         }
-        None => super::os::with(Task::clone),
+        None => super::os::task(),
     }
 }
 
@@ -212,11 +238,32 @@ pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
 }
 
+/// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
+/// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
+#[track_caller]
+pub(crate) fn assert_may_park(what: &str) {
+    if !may_park() {
+        parked_in_no_park(what);
+    }
+}
+
 #[cold]
 #[inline(never)]
 #[track_caller]
 pub(crate) fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
+}
+
+/// The panic hook runs: the thread begins to unwind.
+pub(crate) fn note_panic() {
+    unwind::begins(true);
+}
+
+/// The calling thread begins to unwind, see `interrupt::unwinds`.
+pub(super) fn note_unwinding() {
+    if let Some(thread) = Here::get().and_then(Here::current) {
+        thread.unwinding.set(true);
+    }
 }
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.

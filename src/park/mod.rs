@@ -4,6 +4,7 @@ pub(crate) mod current;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
+pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
@@ -75,10 +76,10 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
 fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
-    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !std::thread::panicking();
+    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !interrupt::unwinds(here, thread);
     let mut deadline_ns = wait.deadline_ns;
     if cancellable {
-        if thread.state.is_cancelled() {
+        if thread.state.is_cancelled() && !thread.masked.get() {
             return Woken::Interrupted;
         }
         deadline_ns = deadline_ns.min(interrupt::limit_ns(thread));
@@ -90,15 +91,15 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
-    thread.cancellable.set(cancellable);
+    thread.cancellable.set(cancellable && !thread.masked.get());
     thread.reason.set(wait.reason);
     if deadline_ns == NEVER {
-        suspend(thread);
+        suspend(here, thread);
     } else {
         let timer = Timer::new(this.as_ptr().cast_const().cast());
         // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
         unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
-        suspend(thread);
+        suspend(here, thread);
         // SAFETY: it was inserted into this wheel.
         unsafe { here.wheel.remove(NonNull::from(&timer)) };
     }
@@ -117,26 +118,48 @@ fn timed_out(own_deadline_ns: u64) -> Woken {
 }
 
 fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
-    os::with(|thread| {
-        let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
-        let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
-        let epoch = thread.wait.begin();
-        if !commit(Ticket::new(thread.as_ptr(), epoch)) && thread.wait.retract(epoch) {
-            return Woken::Refused;
-        }
-        // SAFETY: it is this OS thread's own header, and the wait has begun.
-        unsafe { os::sleep(thread, epoch, wait.deadline_ns.min(limit_ns)) };
-        match thread.wait.finish() {
-            End::Notified => Woken::Notified,
-            End::Cancelled => Woken::Interrupted,
-            End::TimedOut => timed_out(wait.deadline_ns),
-        }
-    })
+    let this = os::header();
+    // SAFETY: the header of the calling thread, which does not end while it is in this call.
+    let thread = unsafe { this.as_ref() };
+    let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
+    let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
+    let epoch = thread.wait.begin();
+    if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
+        return Woken::Refused;
+    }
+    // SAFETY: it is this OS thread's own header, and the wait has begun.
+    unsafe { os::sleep(this, epoch, wait.deadline_ns.min(limit_ns)) };
+    match thread.wait.finish() {
+        End::Notified => Woken::Notified,
+        End::Cancelled => Woken::Interrupted,
+        End::TimedOut => timed_out(wait.deadline_ns),
+    }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread.
+/// Leaves for the worker's loop; comes back when the loop resumes this thread. Keeps what [`interrupt::unwinds`] needs.
 #[inline(always)]
-fn suspend(thread: &Header) {
+fn suspend(here: &Here, thread: &Header) {
+    if interrupt::unwinds(here, thread) {
+        return suspend_unwinding(here, thread);
+    }
+    switch(thread);
+    if here.neighbours_unwind() {
+        thread.unwinding.set(false);
+    }
+}
+
+/// As `suspend`, for a thread that unwinds: its neighbours have to know.
+#[cold]
+#[inline(never)]
+fn suspend_unwinding(here: &Here, thread: &Header) {
+    here.add_unwinding(1);
+    switch(thread);
+    here.add_unwinding(-1);
+    thread.unwinding.set(true);
+}
+
+#[inline(always)]
+fn switch(thread: &Header) {
     // SAFETY: invariant 3 of the header: this is the running thread, so its fiber is there and it is the one that runs.
     unsafe {
         if let Some(fiber) = &*thread.fiber.get() {
@@ -145,7 +168,8 @@ fn suspend(thread: &Header) {
     }
 }
 
-/// Lets the other threads of this worker run, once each; the caller is not waiting for anything.
+/// Lets the other threads of this worker run, once each; the caller is not waiting for anything. Does nothing in a panic
+/// hook, where nothing may switch.
 #[inline(always)]
 pub(crate) fn yield_now() {
     match Here::get() {
@@ -153,9 +177,11 @@ pub(crate) fn yield_now() {
             if !may_park() {
                 parked_in_no_park("yield_now");
             }
-            if let Some(thread) = here.current() {
+            if let Some(thread) = here.current()
+                && !in_hook()
+            {
                 here.set_yields();
-                suspend(thread);
+                suspend(here, thread);
             }
         }
         None => std::thread::yield_now(),
@@ -173,10 +199,10 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
             if !here.spend() {
-                spent();
+                give_way();
             }
         }
-        None => os::with(|thread| {
+        None => current::with_header(|thread| {
             if !thread.limit.get().is_null() {
                 interrupt::take(thread);
             }
@@ -184,10 +210,33 @@ pub(crate) fn checkpoint() {
     }
 }
 
+/// As [`checkpoint`], for a call that is about to return without waiting. A plain OS thread goes through at once: nobody
+/// cancels it, nor waits for its turn.
+#[inline(always)]
+pub(crate) fn quick_checkpoint() {
+    if Here::get().is_some() {
+        checkpoint();
+    }
+}
+
+/// An attempt that failed and did not wait spends from the same budget: so a thread that polls lets its neighbours run.
+/// Not a cancellation point.
 #[cold]
 #[inline(never)]
-fn spent() {
-    if may_park() && !in_hook() {
+pub(crate) fn spend() {
+    if let Some(here) = Here::get()
+        && here.current().is_some()
+        && !here.spend()
+    {
+        give_way();
+    }
+}
+
+/// Lets the other threads of this worker run, if the caller may switch.
+#[cold]
+#[inline(never)]
+pub(crate) fn give_way() {
+    if may_park() {
         yield_now();
     }
 }

@@ -5,7 +5,7 @@
 //! 1. The header is the first field of the `repr(C)` struct `OsThread`, so a pointer to one is a pointer to the other.
 //! 2. The thread-local holds one counted reference; handles and wakers that outlive the OS thread hold theirs.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicU64, Ordering};
@@ -55,43 +55,75 @@ pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }
 
-struct Mine(Task);
-
-impl Mine {
-    fn new() -> Self {
-        let spec = Spec {
-            name: std::thread::current().name().map(Into::into),
-            size: StackSize::DEFAULT,
-            id: fresh_ids(1),
-            runtime: ptr::null(),
-            schedule,
-            refs: 1,
-            handle: false,
-        };
-        let thread = Box::new(OsThread { header: Header::new(spec, &VTABLE), parker: Parker::new() });
-        // SAFETY: the one counted reference goes into the `Task`.
-        Self(unsafe { Task::from_raw(NonNull::from(Box::leak(thread)).cast()) })
-    }
+/// What this OS thread is to the crate. The cells have no destructor, so they are there to the thread's very end.
+struct Mine {
+    /// Holds a counted reference; null before the first use.
+    header: Cell<*const Header>,
+    /// Zero before the first use.
+    id: Cell<u64>,
 }
 
-impl Drop for Mine {
-    fn drop(&mut self) {
-        // SAFETY: the thread-local's destructor runs on the thread itself.
-        unsafe { local::destroy(&self.0) };
-    }
-}
+/// Gives [`Mine`] up when the thread ends.
+struct AtEnd;
 
 thread_local! {
-    static MINE: OnceCell<Mine> = const { OnceCell::new() };
+    static MINE: Mine = const { Mine { header: Cell::new(ptr::null()), id: Cell::new(0) } };
+    static AT_END: AtEnd = const { AtEnd };
 }
 
-/// Calls `f` with the header of this OS thread.
-pub(crate) fn with<R>(f: impl FnOnce(&Task) -> R) -> R {
-    let mut f = Some(f);
-    let mut call = |task: &Task| f.take().map(|f| f(task));
-    let result = MINE.try_with(|mine| call(&mine.get_or_init(Mine::new).0));
-    // The thread-local is gone when other thread-locals' destructors run late: a header for this call alone will do.
-    result.unwrap_or_else(|_| call(&Mine::new().0)).expect("it is called once")
+/// Makes the header of this OS thread.
+///
+/// A thread-local that was made before the crate's own is dropped after it, and may wait in its destructor: then a second
+/// header is made, with the same id, and stays: nothing is left that could free it.
+#[cold]
+fn make() -> NonNull<Header> {
+    if MINE.with(|mine| mine.id.get() == 0) {
+        MINE.with(|mine| mine.id.set(fresh_ids(1)));
+    }
+    let spec = Spec {
+        name: std::thread::current().name().map(Into::into),
+        size: StackSize::DEFAULT,
+        id: MINE.with(|mine| mine.id.get()),
+        runtime: ptr::null(),
+        schedule,
+        refs: 1,
+        handle: false,
+    };
+    let thread = Box::new(OsThread { header: Header::new(spec, &VTABLE), parker: Parker::new() });
+    let header = NonNull::from(Box::leak(thread)).cast::<Header>();
+    MINE.with(|mine| mine.header.set(header.as_ptr()));
+    // An error: the thread is past that already.
+    let _ = AT_END.try_with(|_| ());
+    header
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let Some(header) = NonNull::new(MINE.with(|mine| mine.header.get().cast_mut())) else { return };
+        // SAFETY: the reference of `MINE`. The header stands there until its values are gone, so that their destructors
+        // find themselves in this same thread.
+        unsafe {
+            local::destroy(header.as_ref());
+            MINE.with(|mine| mine.header.set(ptr::null()));
+            drop(Task::from_raw(header));
+        }
+    }
+}
+
+/// The header of this OS thread: the pointer to the whole block, alive until the thread ends.
+#[inline]
+pub(crate) fn header() -> NonNull<Header> {
+    NonNull::new(MINE.with(|mine| mine.header.get().cast_mut())).unwrap_or_else(make)
+}
+
+/// A counted reference to this OS thread.
+pub(crate) fn task() -> Task {
+    let header = header();
+    // SAFETY: invariant 2; the reference that is added is the `Task`'s.
+    unsafe {
+        header.as_ref().state.add_ref();
+        Task::from_raw(header)
+    }
 }
 
 /// Sleeps until somebody ends the wait `epoch` of this OS thread, or ends it itself when `deadline_ns` has passed.
@@ -101,12 +133,17 @@ pub(crate) fn with<R>(f: impl FnOnce(&Task) -> R) -> R {
 ///
 /// # Safety
 ///
-/// `header` is the calling OS thread's own, from [`with`], and its wait `epoch` has begun.
-pub(crate) unsafe fn sleep(header: &Header, epoch: Epoch, mut deadline_ns: u64) {
+/// `header` is the calling OS thread's own, from [`header`], and its wait `epoch` has begun.
+pub(crate) unsafe fn sleep(header: NonNull<Header>, epoch: Epoch, mut deadline_ns: u64) {
     // SAFETY: invariant 1.
-    let thread = unsafe { NonNull::from(header).cast::<OsThread>().as_ref() };
+    let thread = unsafe { header.cast::<OsThread>().as_ref() };
+    // What it waits for is often about to come. A few microseconds at most; the yields are for one that has no core.
+    let backoff = crossbeam_utils::Backoff::new();
+    while !backoff.is_completed() && !thread.parker.has_token() {
+        backoff.snooze();
+    }
     while !thread.parker.park(deadline_ns) {
-        if header.wait.end(epoch, End::TimedOut) {
+        if thread.header.wait.end(epoch, End::TimedOut) {
             return;
         }
         deadline_ns = NEVER;

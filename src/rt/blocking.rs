@@ -6,18 +6,22 @@
 //!    ticket, which is that thread's last touch of it.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use crate::park::{Wait, park};
-use crate::sched::Worker;
+use crate::park::{Wait, interrupt, park};
+use crate::rt::runtime;
 use crate::sched::pool::Job;
+use crate::sched::{Shared, Worker};
 use crate::task::Ticket;
 use crate::task::block::Output;
 use crate::task::header::Reason;
 use crate::task::wait::End;
 
-struct Call<F, T> {
+struct Call<'a, F, T> {
     f: Cell<Option<F>>,
+    /// The caller's.
+    runtime: &'a Arc<Shared>,
     output: Cell<Option<Output<T>>>,
     ticket: Cell<Option<Ticket>>,
 }
@@ -28,7 +32,7 @@ struct Call<F, T> {
 /// runtime has a bounded pool of such OS threads, and a bounded queue in front of it
 /// ([`RuntimeBuilder::blocking_threads`](crate::RuntimeBuilder::blocking_threads),
 /// [`blocking_queue`](crate::RuntimeBuilder::blocking_queue)); beyond both the caller waits for a place. A cancel takes effect
-/// before `f` has a place, not after: once there it runs to its end. On a plain OS thread, or when the system refuses the
+/// before `f` has a place, not after: once there it runs to its end. What `f` spawns goes to the caller's runtime. On a plain OS thread, or when the system refuses the
 /// pool its first OS thread, `f` runs where it is.
 ///
 /// # Panics
@@ -43,7 +47,8 @@ struct Call<F, T> {
 pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     let Some(worker) = Worker::current() else { return f() };
     let Ok(place) = worker.shared.pool.place() else { return f() };
-    let call = Call { f: Cell::new(Some(f)), output: Cell::new(None), ticket: Cell::new(None) };
+    let call =
+        Call { f: Cell::new(Some(f)), runtime: &worker.shared, output: Cell::new(None), ticket: Cell::new(None) };
     let job = job(&call);
     let _ = park(Wait::new(Reason::Blocking).uninterruptible(), |ticket| {
         call.ticket.set(Some(ticket));
@@ -53,20 +58,20 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     });
     match call.output.take() {
         Some(Ok(value)) => value,
-        Some(Err(payload)) => resume_unwind(payload),
+        Some(Err(payload)) => interrupt::resume(payload),
         None => unreachable!("the caller of a blocking closure was woken before its end"),
     }
 }
 
-fn job<F: FnOnce() -> T, T>(call: &Call<F, T>) -> Job {
+fn job<F: FnOnce() -> T, T>(call: &Call<'_, F, T>) -> Job {
     Job { run: run::<F, T>, data: std::ptr::from_ref(call).cast_mut().cast() }
 }
 
 unsafe fn run<F: FnOnce() -> T, T>(call: *mut ()) {
     // SAFETY: invariant 1, and the caller does not touch its cells while it waits.
-    let call = unsafe { &*call.cast::<Call<F, T>>() };
+    let call = unsafe { &*call.cast::<Call<'_, F, T>>() };
     let f = call.f.take();
-    let output = f.map(|f| catch_unwind(AssertUnwindSafe(f)));
+    let output = f.map(|f| runtime::inside(call.runtime, || catch_unwind(AssertUnwindSafe(f))));
     call.output.set(output);
     let ticket = call.ticket.get();
     // SAFETY: the caller waits until this ends its wait.

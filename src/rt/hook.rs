@@ -5,16 +5,27 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::park::current::set_in_hook;
+use crate::park::current::{note_panic, set_in_hook};
 
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let before = set_in_hook(true);
-            previous(info);
-            set_in_hook(before);
-        }));
+        if std::thread::panicking() {
+            // The first runtime starts in a destructor, or even in a hook: there std refuses. Not waited for, because
+            // std does not let a hook be replaced while one runs. Without a thread for it, the mark is missing.
+            let _ = std::thread::Builder::new().spawn(wrap);
+        } else {
+            wrap();
+        }
     });
+}
+
+fn wrap() {
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        note_panic();
+        let before = set_in_hook(true);
+        previous(info);
+        set_in_hook(before);
+    }));
 }

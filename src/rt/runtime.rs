@@ -1,14 +1,18 @@
 //! Runtimes: a set of workers, and everything that their threads share.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::park::current::{self, assert_may_park, with_header};
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, current};
+use crate::park::{Wait, interrupt};
+use crate::rt::blocking::blocking;
 use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
@@ -107,7 +111,7 @@ impl RuntimeBuilder {
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = Pool::new(blocking_threads, blocking_queue, self.thread_name.clone());
         let shared = Shared::new(group, stealers, stack_size, pool);
-        let runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared };
+        let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         for (number, deque) in deques.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));
@@ -121,10 +125,13 @@ impl RuntimeBuilder {
                     usize::MAX
                 });
             });
-            if let Err(error) = started {
-                runtime.running.with(|running| *running -= 1);
-                let message = format!("worker {number} of {workers} could not be started: {error}");
-                return Err(io::Error::new(error.kind(), message));
+            match started {
+                Ok(thread) => runtime.threads.push(thread),
+                Err(error) => {
+                    runtime.running.with(|running| *running -= 1);
+                    let message = format!("worker {number} of {workers} could not be started: {error}");
+                    return Err(io::Error::new(error.kind(), message));
+                }
             }
         }
         Ok(runtime)
@@ -145,9 +152,10 @@ fn within(what: &str, n: usize, max: usize) -> io::Result<usize> {
 /// first use and lasts until the process ends. A thread stays in the runtime that it was spawned in, and what it spawns
 /// stays there too. Wakes, locks and channels work across runtimes.
 ///
-/// Dropping a `Runtime` cancels its threads and returns when all of them have unwound, so their destructors have run. A
+/// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so the
+/// destructors have run, those of the workers' thread-locals too. A
 /// thread that computes without a blocking call, or swallows every cancel, keeps the drop waiting. Dropped by one of its
-/// own threads it does not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound:
+/// own threads, or in a [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound:
 /// the drop waits until the threads end by themselves.
 ///
 /// ```
@@ -158,6 +166,7 @@ pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
     /// Workers whose OS threads have not ended.
     running: Arc<WaitQueue<usize>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Runtime {
@@ -181,13 +190,15 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With what `f` panics with; and if there is no memory for the thread.
+    /// With what `f` panics with; if there is no memory for the thread; inside [`no_park`](crate::no_park).
+    #[track_caller]
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
         match handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}")).join_shielded() {
             Ok(value) => value,
-            Err(payload) => std::panic::resume_unwind(payload),
+            Err(payload) => interrupt::resume(payload),
         }
     }
 
@@ -209,6 +220,26 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// Waits for the workers' OS threads, which have run everything: what is left is to drop their thread-locals.
+    fn join_workers(&mut self) {
+        let threads = std::mem::take(&mut self.threads);
+        let this = std::thread::current().id();
+        let join = move || {
+            for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
+                let _ = thread.join();
+            }
+        };
+        if Worker::current().is_none() {
+            return join();
+        }
+        // A thread of another runtime does not block its worker; no cancel gets in here.
+        let before = with_header(|thread| thread.shielded.replace(true));
+        blocking(join);
+        with_header(|thread| thread.shielded.set(before));
+    }
+}
+
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("workers", &self.workers()).finish_non_exhaustive()
@@ -218,12 +249,14 @@ impl fmt::Debug for Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.shared.stop();
-        if Worker::current().is_some_and(|worker| Arc::ptr_eq(&worker.shared, &self.shared)) {
+        let own = Worker::current().map(|worker| &worker.shared).or_else(lent);
+        if own.is_some_and(|own| Arc::ptr_eq(own, &self.shared)) {
             return;
         }
         let wait = Wait::new(Reason::Join).uninterruptible();
         let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
         self.shared.pool.stop();
+        self.join_workers();
     }
 }
 
@@ -264,7 +297,7 @@ pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
 /// # Panics
 ///
 /// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
-/// refuses a thread.
+/// refuses a thread; inside [`no_park`](crate::no_park).
 ///
 /// ```
 /// let lines = green::run(|| {
@@ -273,22 +306,44 @@ pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
 /// });
 /// assert_eq!(lines, [1, 4, 9]);
 /// ```
+#[track_caller]
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    assert_may_park("green::run");
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
     });
     match handle.unwrap_or_else(|error| panic!("failed to start the main green thread: {error}")).join_shielded() {
         Ok(value) => value,
-        Err(payload) => std::panic::resume_unwind(payload),
+        Err(payload) => interrupt::resume(payload),
     }
 }
 
 /// Calls `f` with the caller's runtime, or the default one.
 #[inline]
 pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
-    match Worker::current() {
-        Some(worker) => f(&worker.shared),
-        None => f(&default_runtime()?.shared),
+    match (Worker::current(), lent()) {
+        (Some(worker), _) => f(&worker.shared),
+        (None, Some(shared)) => f(shared),
+        (None, None) => f(&default_runtime()?.shared),
     }
+}
+
+thread_local! {
+    /// The runtime of the green thread for which this OS thread runs a `blocking` closure.
+    static LENT: Cell<*const Arc<Shared>> = const { Cell::new(ptr::null()) };
+}
+
+/// Runs `f`, which must not unwind, on this OS thread as if inside `shared`.
+pub(crate) fn inside<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
+    let before = LENT.replace(ptr::from_ref(shared));
+    let result = f();
+    LENT.set(before);
+    result
+}
+
+/// The runtime that this OS thread, which is no worker, acts for.
+pub(crate) fn lent<'a>() -> Option<&'a Arc<Shared>> {
+    // SAFETY: null, or the argument of an `inside` that has not returned; callers keep it for one call.
+    unsafe { LENT.get().as_ref() }
 }

@@ -9,13 +9,16 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::ptr;
+use std::task::{Context, Poll};
 
 use crate::base::atomic::{AtomicUsize, Ordering};
-use crate::park::{Wait, park};
+use crate::park::current::assert_may_park;
+use crate::park::{Wait, interrupt, park};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::Thread;
@@ -44,7 +47,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 // SAFETY: `running` is atomic, and `waiter` is handed over by it (invariant 2).
 unsafe impl Sync for Scope<'_, '_> {}
 
-/// The right to wait for a thread of a scope: [`std::thread::ScopedJoinHandle`].
+/// The right to wait for a thread of a scope: [`std::thread::ScopedJoinHandle`]; a future, as [`JoinHandle`] is.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,
@@ -84,7 +87,8 @@ impl Owner for Member {
 ///
 /// # Panics
 ///
-/// With what `f` panics with, after the wait; if a thread that was not joined has panicked.
+/// With what `f` panics with, after the wait; if a thread that was not joined has panicked; inside
+/// [`no_park`](crate::no_park), before `f` is called.
 ///
 /// ```
 /// let mut numbers = vec![1, 2, 3];
@@ -100,17 +104,18 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    assert_may_park("green::scope");
     let scope = Scope {
         data: Data { running: AtomicUsize::new(0), waiter: Cell::new(None) },
         scope: PhantomData,
         env: PhantomData,
     };
-    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let result = interrupt::catch(|| f(&scope));
     scope.data.wait();
     // ORDERING: Relaxed: `wait` has acquired what the threads did.
     let panicked = scope.data.running.load(Ordering::Relaxed) & PANICKED != 0;
     match result {
-        Err(payload) => resume_unwind(payload),
+        Err(payload) => interrupt::resume(payload),
         Ok(_) if panicked => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
@@ -160,7 +165,7 @@ impl<'scope> Scope<'scope, '_> {
         let member = Member(ptr::from_ref(&self.data));
         // SAFETY: what `f` and its result borrow outlives 'scope, and the scope does not end before the thread has
         // called `done`, its last touch of both; `f` is `Send`.
-        let spawned = unsafe { builder.spawn_unchecked(member, f) };
+        let spawned = unsafe { builder.spawn_owned(member, f) };
         let handle = spawned.inspect_err(|_| Member(ptr::from_ref(&self.data)).done())?;
         Ok(ScopedJoinHandle { handle, _scope: PhantomData })
     }
@@ -216,6 +221,15 @@ impl<T> ScopedJoinHandle<'_, T> {
     #[track_caller]
     pub fn join(self) -> Result<T, Box<dyn std::any::Any + Send + 'static>> {
         self.handle.join()
+    }
+}
+
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, Box<dyn std::any::Any + Send + 'static>>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.handle).poll(context)
     }
 }
 

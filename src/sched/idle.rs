@@ -112,6 +112,12 @@ impl Idle {
         false
     }
 
+    /// Is there a lookout?
+    pub(crate) fn has_lookout(&self) -> bool {
+        // ORDERING: Relaxed: comes after the exchange in `found`, on the same word.
+        self.word.load(Ordering::Relaxed) & LOOKOUT != 0
+    }
+
     /// The lookout gets up. True: others still sleep, so it looks whether somebody relied on it.
     #[must_use]
     pub(crate) fn resign(&self) -> bool {

@@ -7,7 +7,9 @@
 //! # Invariants
 //!
 //! 1. `pending` never exceeds the channel's capacity, so a job with a place can always be sent.
-//! 2. A job's data stay where they are until its `run` has been called; whoever submitted it waits for that, whatever
+//! 2. While a job is pending there is a thread: one is added before the job gets its place, and a thread that ends leaves no
+//!    more jobs than idle threads.
+//! 3. A job's data stay where they are until its `run` has been called; whoever submitted it waits for that, whatever
 //!    happens.
 
 use std::io;
@@ -70,37 +72,24 @@ impl Pool {
     /// Waits for a place in the queue; sees to it that there is a thread. An error: there is none, and none can be made.
     pub(crate) fn place(&self) -> io::Result<Place<'_>> {
         checkpoint();
-        let inner = &*self.0;
-        let add = inner.counts.wait_until(Wait::new(Reason::Blocking), |counts| {
-            (counts.pending < inner.max_jobs).then(|| {
-                counts.pending += 1;
-                let add = counts.pending > counts.idle && counts.threads < inner.max_threads;
-                counts.threads += usize::from(add);
-                counts.named += usize::from(add);
-                add.then_some(counts.named)
-            })
+        let inner = &self.0;
+        let admitted = inner.counts.wait_until(Wait::new(Reason::Blocking), |counts| {
+            (counts.pending < inner.max_jobs).then(|| inner.admit(counts))
         });
-        let place = Place(self);
-        if let Some(Some(number)) = add {
-            let shared = Arc::clone(&self.0);
-            let name = format!("{}-blocking-{number}", inner.name);
-            if let Err(error) = std::thread::Builder::new().name(name).spawn(move || shared.run()) {
-                let left = inner.counts.with(|counts| {
-                    counts.threads -= 1;
-                    counts.threads
-                });
-                // With fewer threads than allowed the job only waits longer; with none it would wait for ever.
-                if left == 0 {
-                    return Err(error);
-                }
-            }
+        match admitted {
+            Some(Err(error)) => Err(error),
+            _ => Ok(Place(self)),
         }
-        Ok(place)
+    }
+
+    /// No jobs come any more: the threads end when they have none.
+    pub(crate) fn close(&self) {
+        self.0.counts.with(|counts| counts.sender = None);
     }
 
     /// Ends the threads; returns when the last has. There are no jobs any more.
     pub(crate) fn stop(&self) {
-        self.0.counts.with(|counts| counts.sender = None);
+        self.close();
         let wait = Wait::new(Reason::Blocking).uninterruptible();
         let _ = self.0.counts.wait_until(wait, |counts| (counts.threads == 0).then_some(()));
     }
@@ -129,6 +118,27 @@ impl Drop for Place<'_> {
 }
 
 impl Inner {
+    /// Gives a job its place, and adds a thread for it if need be.
+    ///
+    /// The thread is started under the lock: nobody may rely on one that is then refused.
+    fn admit(self: &Arc<Self>, counts: &mut Counts) -> io::Result<()> {
+        if counts.pending >= counts.idle && counts.threads < self.max_threads {
+            let shared = Arc::clone(self);
+            let name = format!("{}-blocking-{}", self.name, counts.named + 1);
+            match std::thread::Builder::new().name(name).spawn(move || shared.run()) {
+                Ok(_) => {
+                    counts.threads += 1;
+                    counts.named += 1;
+                }
+                // With fewer threads than allowed the job only waits longer; with none it would wait for ever.
+                Err(error) if counts.threads == 0 => return Err(error),
+                Err(_) => {}
+            }
+        }
+        counts.pending += 1;
+        Ok(())
+    }
+
     fn run(&self) {
         loop {
             self.counts.with(|counts| counts.idle += 1);
@@ -147,7 +157,7 @@ impl Inner {
                 if ends && counts.sender.is_none() && counts.threads == 0 { usize::MAX } else { 0 }
             });
             match job {
-                // SAFETY: invariant 2, and `submit`'s caller vouched for the job; a closure's panic is caught in `run`.
+                // SAFETY: invariant 3, and `submit`'s caller vouched for the job; a closure's panic is caught in `run`.
                 Ok(job) => unsafe { (job.run)(job.data) },
                 Err(_) if ends => return,
                 Err(_) => {}

@@ -27,10 +27,8 @@ impl Worker {
             if self.live_count() == 0 && self.mailbox.close() {
                 return false;
             }
-            // Threads that could not be interrupted when they were asked (a neighbour was unwinding) are asked again.
-            if !std::thread::panicking() {
-                self.cancel_all();
-            }
+            // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
+            self.cancel_all();
             if self.has_own_work() {
                 return true;
             }
@@ -81,10 +79,14 @@ impl Worker {
         }
     }
 
-    /// This worker has found something: if it was the last searcher, it sees to what publishers left to it.
-    fn stop_searching(&self) {
-        if self.mailbox.idle.found() && self.shared.has_work_to_share() {
-            self.shared.wake_thief(Some(self.mailbox));
+    /// This worker has found something: if it was the last searcher, it sees to what publishers left to it. Without a
+    /// lookout that is a single thread, too.
+    pub(crate) fn stop_searching(&self) {
+        let shared = &self.shared;
+        let idle = self.mailbox.idle;
+        let work = || if idle.has_lookout() { shared.has_work_to_share() } else { shared.has_unstarted() };
+        if idle.found() && work() {
+            shared.wake_thief_for(Some(self.mailbox), work);
         }
     }
 
@@ -111,10 +113,11 @@ impl Worker {
         None
     }
 
-    /// Makes a stolen thread this worker's own.
+    /// Makes a stolen thread this worker's own, and the next to run: as it can no longer be stolen, it must not wait
+    /// behind one that still could be.
     fn adopt(&self, task: Task) {
         if let Some(thread) = self.claim(task) {
-            self.make_ready(thread);
+            self.set_next_start(thread);
         }
     }
 
@@ -131,10 +134,12 @@ impl Worker {
             return self.get_up(lookout, true);
         }
         let mut nap_ns = LOOKOUT_MIN_NS;
+        let mut work;
         loop {
             // Step 3: the last look.
             idle.before_last_look();
-            if self.shared.has_work_to_share() {
+            work = self.shared.has_work_to_share();
+            if work {
                 break;
             }
             // Step 4.
@@ -147,13 +152,25 @@ impl Worker {
             if lookout {
                 if idle.resign_if_all_asleep(workers) {
                     lookout = false;
+                    // Somebody may be up and not yet counted so, and have relied on the lookout.
+                    if self.shared.has_unstarted() {
+                        break;
+                    }
                 } else if self.look_round() {
                     break;
                 }
                 nap_ns = (nap_ns * 2).min(LOOKOUT_MAX_NS);
             }
         }
-        self.get_up(lookout, false)
+        let search = self.get_up(lookout, false);
+        // Where no worker may search, this look is all there is.
+        if work
+            && !search
+            && let Some(task) = self.steal(false, &mut 0)
+        {
+            self.adopt(task);
+        }
+        search
     }
 
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
@@ -191,8 +208,8 @@ impl Worker {
         if mail.asleep || counted {
             idle.roused();
         }
-        if lookout && idle.resign() && self.shared.has_work_to_share() {
-            self.shared.wake_thief(Some(self.mailbox));
+        if lookout && idle.resign() && self.shared.has_unstarted() {
+            self.shared.wake_thief_for(Some(self.mailbox), || self.shared.has_unstarted());
         }
         let search = std::mem::take(&mut mail.search);
         self.deliver(mail);

@@ -98,10 +98,20 @@ impl Shared {
         !self.injector.is_empty() || self.stealers.iter().any(|stealer| stealer.len() >= 2)
     }
 
+    /// Is there an unstarted thread anywhere? The lookout's question.
+    pub(crate) fn has_unstarted(&self) -> bool {
+        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+    }
+
     /// Wakes one sleeping worker, other than the caller, to search. Called after a `publish_…` that said so.
+    pub(crate) fn wake_thief(&self, caller: Option<&Mailbox>) {
+        self.wake_thief_for(caller, || self.has_work_to_share());
+    }
+
+    /// The same, as long as there is `work`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn wake_thief(&self, caller: Option<&Mailbox>) {
+    pub(crate) fn wake_thief_for(&self, caller: Option<&Mailbox>, work: impl Fn() -> bool) {
         let (idle, count) = (self.idle(), self.mailboxes.len());
         let start = caller.map_or(0, |mailbox| usize::from(mailbox.index - self.mailboxes[0].index) + 1);
         let rouse_one = || {
@@ -111,7 +121,7 @@ impl Shared {
                 woken.0
             })
         };
-        idle.wake_thief(rouse_one, || self.has_work_to_share());
+        idle.wake_thief(rouse_one, work);
     }
 }
 
@@ -121,6 +131,8 @@ impl Drop for Shared {
         while let Some(task) = self.take_injected() {
             discard(task);
         }
+        // Already closed, unless the runtime was dropped by one of its own threads.
+        self.pool.close();
         mailbox::release(self.mailboxes);
     }
 }

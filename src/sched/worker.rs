@@ -37,6 +37,8 @@ use crate::task::{Header, Task, Ticket};
 const WOKEN_STREAK: u32 = 16;
 /// Unstarted threads that one round starts at most.
 const STARTS_PER_ROUND: u32 = 64;
+/// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
+const OUTSIDE_FIRST: u32 = 8;
 /// Turns after which the clock is looked at although there is still something to run.
 const TURNS_PER_TICK: u32 = 8;
 /// Thread ids taken at a time.
@@ -55,7 +57,7 @@ pub(crate) struct Worker {
     /// The thread that was woken last.
     woken: Cell<*mut Header>,
     streak: Cell<u32>,
-    /// A thread that a joiner has claimed: it starts next.
+    /// A thread that a joiner has claimed, or that was stolen: it starts next.
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
     pub(crate) unstarted: Deque<Task>,
@@ -207,6 +209,12 @@ impl Worker {
         }
     }
 
+    /// `thread`, which was claimed, starts next.
+    pub(crate) fn set_next_start(&self, thread: NonNull<Header>) {
+        debug_assert!(self.next_start.get().is_null());
+        self.next_start.set(thread.as_ptr());
+    }
+
     /// A fresh thread id.
     #[inline]
     pub(crate) fn fresh_id(&self) -> u64 {
@@ -221,7 +229,7 @@ impl Worker {
 
     /// The thread to run next. The order: what a joiner waits for; the thread woken last (a bounded number of times in a
     /// row); then rounds: everything that was ready when the round began, oldest first, and after it unstarted threads
-    /// in the order in which they were spawned, at most [`STARTS_PER_ROUND`].
+    /// in the order in which they were spawned, at most [`STARTS_PER_ROUND`], some of them from outside.
     #[inline]
     fn next(&self) -> Option<NonNull<Header>> {
         if let Some(thread) = NonNull::new(self.next_start.replace(ptr::null_mut())) {
@@ -247,7 +255,7 @@ impl Worker {
             let left = self.starts_left.get();
             if left > 0 {
                 self.starts_left.set(left - 1);
-                if let Some(thread) = self.oldest_unstarted() {
+                if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
                     return Some(thread);
                 }
             }
@@ -337,9 +345,9 @@ impl Worker {
         if look {
             self.look();
         }
-        if search && self.mailbox.idle.found() && self.shared.has_work_to_share() {
+        if search {
             // It was woken to search, but has work of its own now: another one shall search.
-            self.shared.wake_thief(Some(self.mailbox));
+            self.stop_searching();
         }
     }
 
@@ -384,7 +392,10 @@ impl Worker {
     }
 
     /// Claims the oldest unstarted thread: of this worker, or of those that OS threads have spawned.
-    fn oldest_unstarted(&self) -> Option<NonNull<Header>> {
+    fn oldest_unstarted(&self, outside_first: bool) -> Option<NonNull<Header>> {
+        if outside_first && let Some(thread) = self.oldest_from_outside() {
+            return Some(thread);
+        }
         let stealer = &self.shared.stealers[self.number];
         while !self.unstarted.is_empty() {
             match stealer.steal() {
@@ -397,6 +408,10 @@ impl Worker {
                 Steal::Retry => {}
             }
         }
+        self.oldest_from_outside()
+    }
+
+    fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
         while let Some(task) = self.shared.take_injected() {
             if let Some(thread) = self.claim(task) {
                 return Some(thread);
@@ -481,7 +496,10 @@ impl Worker {
 
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.mailbox.inbox.is_empty() || self.has_ready() || !self.unstarted.is_empty()
+        !self.mailbox.inbox.is_empty()
+            || self.has_ready()
+            || !self.next_start.get().is_null()
+            || !self.unstarted.is_empty()
     }
 
     pub(crate) fn live_count(&self) -> usize {

@@ -69,14 +69,18 @@ pub(crate) struct Stack {
 impl Stack {
     /// One past the highest usable byte; a multiple of 64.
     ///
-    /// Neighbours' tops differ by a cache line each, 32 times, or all threads' hottest frames would fall into the same
-    /// few sets of the cache. That takes at most 2 KiB of the top page, so that one page is still enough for a thread
-    /// that calls little.
+    /// The tops are *coloured*, or the hottest frames of all threads would fall into the same few sets of a cache.
+    /// Neighbours differ by a cache line, 32 times: that is for the first level, and takes at most 2 KiB of the top page,
+    /// so that one page is still enough for a thread that calls little. Every 32 the page differs, too, for the second
+    /// level: that costs address space, at most an eighth of the stack, and no memory.
     #[inline]
     pub(crate) fn top(&self) -> NonNull<u8> {
-        const COLOURS: usize = 32;
+        const LINES: usize = 32;
         const LINE: usize = 64;
-        let colour = (self.slot.0.addr().get() >> self.size.shift()) % COLOURS * LINE;
+        const PAGE: usize = 4096;
+        let number = self.slot.0.addr().get() >> self.size.shift();
+        let pages = (self.size.bytes() / PAGE / 8).clamp(1, 16);
+        let colour = number % LINES * LINE + number / LINES % pages * PAGE;
         // SAFETY: a slot is one allocation of `bytes()` bytes, and every colour is less than that.
         unsafe { self.slot.0.add(self.size.bytes() - colour) }
     }

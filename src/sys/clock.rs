@@ -28,6 +28,12 @@ pub(crate) fn at_ns(deadline: Instant) -> u64 {
     u64::try_from(deadline.saturating_duration_since(base).as_nanos()).unwrap_or(NEVER)
 }
 
+/// Has `deadline_ns` passed? Looks at the clock only if it is not [`NEVER`].
+#[inline]
+pub(crate) fn has_passed(deadline_ns: u64) -> bool {
+    deadline_ns != NEVER && deadline_ns <= now_ns()
+}
+
 /// Asks the system to end this OS thread's timed sleeps on time; Linux adds 50 µs by default.
 pub(crate) fn precise_sleep() {
     #[cfg(target_os = "linux")]

@@ -44,6 +44,7 @@ union Contents<F, T> {
 }
 
 /// Makes a task of `closure`. Out of memory: an error, and the closure is dropped.
+#[inline(always)]
 pub(crate) fn new<F: FnOnce() -> T, T, O: Owner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
     let layout = Layout::new::<Block<F, T, O>>();
     // SAFETY: the layout is not of size zero: it has a header.

@@ -2,7 +2,6 @@
 //! and nothing is printed.
 
 use std::fmt;
-use std::panic::resume_unwind;
 
 /// The payload in the `Err` that `join` gives for a thread that was cancelled.
 ///
@@ -19,13 +18,6 @@ pub struct Cancelled {
 impl Cancelled {
     pub(crate) fn payload() -> Box<dyn std::any::Any + Send> {
         Box::new(Self { _private: () })
-    }
-
-    /// Unwinds the calling thread. Must not be called while it unwinds already.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn raise() -> ! {
-        resume_unwind(Self::payload())
     }
 }
 

@@ -20,6 +20,7 @@ use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
+use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
@@ -44,12 +45,30 @@ pub(crate) struct VTable {
 pub(crate) type Schedule = unsafe fn(NonNull<Header>);
 
 /// The rarely used part of a header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Extra {
     /// Set when the thread is made, never changed.
     pub(crate) name: Option<Box<str>>,
     /// Home worker only.
     pub(crate) locals: UnsafeCell<Locals>,
+    /// Home worker only: the thread is inside `block_on`.
+    pub(crate) polling: Cell<bool>,
+    /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
+    pub(crate) woken: Token,
+    /// The waker of async code that waits for the thread's end.
+    pub(crate) awaiter: Awaiter,
+}
+
+impl Extra {
+    fn new(name: Option<Box<str>>) -> *mut Self {
+        Box::into_raw(Box::new(Self {
+            name,
+            locals: UnsafeCell::default(),
+            polling: Cell::new(false),
+            woken: Token::new(),
+            awaiter: Awaiter::new(),
+        }))
+    }
 }
 
 /// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
@@ -57,6 +76,18 @@ pub(crate) struct Extra {
 pub(crate) struct Limit {
     pub(crate) deadline_ns: u64,
     pub(crate) outer: *const Limit,
+}
+
+/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unwound {
+    pub(crate) number: u64,
+    pub(crate) by_panic: bool,
+}
+
+impl Unwound {
+    /// The thread has not unwound. Numbers begin with 1.
+    pub(crate) const NEVER: Self = Self { number: 0, by_panic: false };
 }
 
 /// See the module's text.
@@ -78,6 +109,12 @@ pub(crate) struct Header {
     pub(crate) cancellable: Cell<bool>,
     /// The thread's closure is over: what still runs (destructors) is not interrupted.
     pub(crate) shielded: Cell<bool>,
+    /// The thread does something that could not be done again: a cancel has to wait.
+    pub(crate) masked: Cell<bool>,
+    /// The last unwinding of the thread that was noted.
+    pub(crate) unwound: Cell<Unwound>,
+    /// Does the thread unwind? Right only while a neighbour is suspended that does, see `park::interrupt`.
+    pub(crate) unwinding: Cell<bool>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
     // Anybody, from here on.
@@ -100,6 +137,17 @@ pub(crate) enum Reason {
     Blocking,
     Readable,
     Writable,
+    Future,
+    Send,
+    Receive,
+    Select,
+    Mutex,
+    RwLock,
+    Condvar,
+    Semaphore,
+    Once,
+    Barrier,
+    WaitGroup,
 }
 
 /// What a new header is made of.
@@ -115,10 +163,12 @@ pub(crate) struct Spec {
 }
 
 impl Header {
+    /// Inlined, so that a header is made in its block instead of being moved there.
+    #[inline(always)]
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
-            name => Box::into_raw(Box::new(Extra { name, ..Extra::default() })),
+            name => Extra::new(name),
         };
         Self {
             state: State::new(spec.refs, spec.handle),
@@ -132,6 +182,9 @@ impl Header {
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
+            masked: Cell::new(false),
+            unwound: Cell::new(Unwound::NEVER),
+            unwinding: Cell::new(false),
             size: spec.size,
             reason: Cell::new(Reason::Running),
             token: Token::new(),
@@ -159,11 +212,16 @@ impl Header {
         unsafe { extra.as_ref() }
     }
 
-    /// For the thread itself (invariant 3).
+    /// The same, made if it is not there: by the thread itself, or by whoever holds its handle.
     pub(crate) fn extra_or_new(&self) -> &Extra {
-        if self.extra().is_none() {
-            // ORDERING: Release publishes the new box to `extra`; only the thread itself ever stores.
-            self.extra.store(Box::into_raw(Box::default()), Ordering::Release);
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let new = Extra::new(None);
+        // ORDERING: Release publishes the new box to `extra`.
+        if self.extra.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: it came from `Box::into_raw`, and was not published.
+            drop(unsafe { Box::from_raw(new) });
         }
         self.extra().expect("it was just stored")
     }
@@ -209,7 +267,7 @@ impl Header {
         false
     }
 
-    /// The thread has stored its result: publishes that, and wakes the joiner. True: nobody holds the handle, the caller
+    /// The thread has stored its result: publishes that, and wakes who waits for it. True: nobody holds the handle, the caller
     /// has to drop the result.
     ///
     /// # Safety
@@ -230,6 +288,12 @@ impl Header {
             if let Some(wake) = wake {
                 wake.schedule();
             }
+        }
+        if done.awaiter
+            && let Some(extra) = header.extra()
+        {
+            // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
+            unsafe { extra.awaiter.wake() };
         }
         done.detached
     }

@@ -8,8 +8,10 @@
 //! * [`wait`]: the park word: is the thread waiting, and who ended the wait.
 //! * [`header`]: the header itself, the counted pointer [`Task`] and the wake handle [`Ticket`].
 //! * [`block`]: the allocation, generic over closure and result; above it everything is untyped.
+//! * [`awaiter`]: the waker of async code that waits for the thread's end.
 //! * [`local`]: the green-thread-local values of one thread.
 
+pub(crate) mod awaiter;
 pub(crate) mod block;
 pub(crate) mod cancel;
 pub(crate) mod header;

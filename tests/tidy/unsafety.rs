@@ -17,6 +17,16 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/rt/",
     "src/sched/",
     "src/net/convert.rs",
+    "src/future/waker.rs",
+    "src/channel/buffer.rs",
+    "src/channel/ops.rs",
+    "src/channel/queue.rs",
+    "src/channel/selector.rs",
+    "src/channel/token.rs",
+    "src/channel/waiter.rs",
+    "src/channel/word.rs",
+    "src/channel/zero.rs",
+    "src/lock/",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

@@ -1,0 +1,59 @@
+//! A million green threads that sleep at the same time, and what each of them costs.
+//!
+//! `cargo run --release --example million [THREADS]`
+//!
+//! Every thread has a guarded stack of its own with 256 KiB of address space; it takes memory page by page, and a thread
+//! that only sleeps needs one page.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Resident memory and page tables of this process, in bytes.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |name: &str| -> usize {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    };
+    (kib("VmRSS:") + kib("VmPTE:")) << 10
+}
+
+fn main() {
+    let arg = std::env::args().nth(1);
+    let threads: usize = match arg.as_deref().map(str::parse) {
+        None => 1_000_000,
+        Some(Ok(threads)) if threads > 0 => threads,
+        Some(_) => {
+            eprintln!("usage: million [THREADS], a number from 1");
+            std::process::exit(2);
+        }
+    };
+    let asleep = AtomicUsize::new(0);
+    let (before, start) = (memory(), Instant::now());
+    green::run(|| {
+        green::scope(|scope| {
+            let mut sleepers = Vec::with_capacity(threads);
+            for number in 0..threads {
+                let sleeper = green::thread::Builder::new().spawn_scoped(scope, || {
+                    asleep.fetch_add(1, Ordering::Relaxed);
+                    green::sleep(Duration::from_secs(3600));
+                });
+                match sleeper {
+                    Ok(sleeper) => sleepers.push(sleeper),
+                    Err(error) => {
+                        eprintln!("million: thread {number}: {error}");
+                        break;
+                    }
+                }
+            }
+            while asleep.load(Ordering::Relaxed) < sleepers.len() {
+                green::sleep(Duration::from_millis(1));
+            }
+            let (each, made) = ((memory() - before) / sleepers.len(), start.elapsed());
+            println!("{} threads asleep after {made:.2?}: {each} bytes each, page tables included", sleepers.len());
+            // They need not sleep out their hour.
+            sleepers.iter().for_each(|sleeper| sleeper.cancel());
+        });
+    });
+    println!("all ended after {:.2?}", start.elapsed());
+}

@@ -1,0 +1,8 @@
+#![doc = include_str!("README.md")]
+
+mod block_on;
+mod blocking;
+mod waker;
+
+pub use block_on::block_on;
+pub use blocking::blocking;

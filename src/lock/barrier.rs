@@ -1,0 +1,104 @@
+//! `Barrier`.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use crate::park::queue::WaitQueue;
+use crate::park::{Wait, checkpoint};
+use crate::task::header::Reason;
+
+/// A place where a number of threads, green and OS alike, wait for each other: [`std::sync::Barrier`].
+///
+/// [`wait`](Barrier::wait) is a cancellation point; a thread that is cancelled there is not counted any more.
+///
+/// ```
+/// use green::sync::Barrier;
+///
+/// green::run(|| {
+///     let barrier = Barrier::new(3);
+///     let leaders = green::scope(|s| {
+///         let threads: Vec<_> = (0..3).map(|_| s.spawn(|| barrier.wait().is_leader())).collect();
+///         threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|leader| *leader).count()
+///     });
+///     assert_eq!(leaders, 1);
+/// });
+/// ```
+pub struct Barrier {
+    threads: usize,
+    state: WaitQueue<State>,
+}
+
+struct State {
+    /// Threads that wait for this generation to be complete.
+    count: usize,
+    generation: u64,
+}
+
+impl UnwindSafe for Barrier {}
+impl RefUnwindSafe for Barrier {}
+
+/// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`], which only std can make.
+pub struct BarrierWaitResult(bool);
+
+/// One thread's place among those who wait; given up if the wait is unwound.
+struct Place<'a> {
+    barrier: &'a Barrier,
+    generation: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.barrier.state.with(|state| state.count -= usize::from(state.generation == self.generation));
+    }
+}
+
+impl Barrier {
+    /// A barrier that lets threads through in groups of `n`; 0 means 1.
+    #[must_use]
+    #[inline]
+    pub const fn new(n: usize) -> Self {
+        Self { threads: n, state: WaitQueue::new(State { count: 0, generation: 0 }) }
+    }
+
+    /// Waits until `n` threads have called this. One of them, the last, is told that it is the leader. The barrier is
+    /// then ready for the next group.
+    pub fn wait(&self) -> BarrierWaitResult {
+        checkpoint();
+        let mut led = None;
+        self.state.notify(|state| {
+            state.count += 1;
+            if state.count < self.threads {
+                led = Some(state.generation);
+                return 0;
+            }
+            state.generation += 1;
+            std::mem::take(&mut state.count) - 1
+        });
+        let Some(generation) = led else { return BarrierWaitResult(true) };
+        let place = Place { barrier: self, generation };
+        self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
+        drop(place);
+        BarrierWaitResult(false)
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").finish_non_exhaustive()
+    }
+}
+
+impl BarrierWaitResult {
+    /// True for exactly one thread of each group.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.0
+    }
+}
+
+impl fmt::Debug for BarrierWaitResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierWaitResult").field("is_leader", &self.is_leader()).finish()
+    }
+}

@@ -1,0 +1,94 @@
+//! `WaitGroup`.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::park::queue::WaitQueue;
+use crate::park::{Wait, checkpoint};
+use crate::sys::clock::after_ns;
+use crate::task::header::Reason;
+
+/// Waits until a number of threads, which need not be known at the start, are done: `crossbeam_utils::sync::WaitGroup`.
+///
+/// Each thread has a clone and drops it when it is done. [`wait`](WaitGroup::wait) is a cancellation point.
+///
+/// ```
+/// use green::sync::WaitGroup;
+///
+/// green::run(|| {
+///     let group = WaitGroup::new();
+///     for _ in 0..4 {
+///         let group = group.clone();
+///         green::spawn(move || {
+///             // … some work, and then:
+///             drop(group);
+///         });
+///     }
+///     group.wait();
+/// });
+/// ```
+pub struct WaitGroup {
+    count: Arc<WaitQueue<usize>>,
+}
+
+impl UnwindSafe for WaitGroup {}
+impl RefUnwindSafe for WaitGroup {}
+
+impl WaitGroup {
+    /// A group with one member, this one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { count: Arc::new(WaitQueue::new(1)) }
+    }
+
+    /// Leaves the group and waits until all other members have left it.
+    pub fn wait(self) {
+        checkpoint();
+        let count = self.leave();
+        count.wait_until(Wait::new(Reason::WaitGroup), |count| (*count == 0).then_some(()));
+    }
+
+    /// As [`wait`](Self::wait), for at most `d`. Says whether all have left; the caller has in any case.
+    #[must_use]
+    pub fn wait_timeout(self, d: Duration) -> bool {
+        checkpoint();
+        let wait = Wait::new(Reason::WaitGroup).until(after_ns(d));
+        let count = self.leave();
+        count.wait_until(wait, |count| (*count == 0).then_some(())).is_some()
+    }
+
+    fn leave(self) -> Arc<WaitQueue<usize>> {
+        self.count.clone()
+    }
+}
+
+impl Clone for WaitGroup {
+    fn clone(&self) -> Self {
+        self.count.with(|count| *count += 1);
+        Self { count: self.count.clone() }
+    }
+}
+
+impl Drop for WaitGroup {
+    fn drop(&mut self) {
+        self.count.notify(|count| {
+            *count -= 1;
+            if *count == 0 { usize::MAX } else { 0 }
+        });
+    }
+}
+
+impl Default for WaitGroup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for WaitGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitGroup").field("count", &self.count.with(|count| *count)).finish()
+    }
+}

@@ -1,0 +1,112 @@
+//! Is a thread left by a panic, or by a cancel? What poisoning has to know.
+//!
+//! [`interrupt::unwinds`](super::interrupt) says whether a thread unwinds, although std counts panics by OS thread. But a
+//! cancel unwinds too. So it is noted when an unwinding begins, and what begins it: a panic by the panic hook, a cancel or
+//! time-out by whoever raises it. Both take the next number of their OS thread ([`EVENTS`]) and leave it with the thread
+//! that unwinds (`Header::unwound`). A lock's guard keeps the number of the moment when it was made ([`Entry`]). When the
+//! guard is dropped:
+//!
+//! | the thread unwinds | noted since the guard was made | and then                                                |
+//! | ------------------ | ------------------------------ | ------------------------------------------------------- |
+//! | no                 | –                              | not poisoned                                            |
+//! | yes                | last: a panic                  | poisoned                                                |
+//! | yes                | last: a cancel, a time-out     | not poisoned                                            |
+//! | yes                | nothing                        | `resume_unwind` of the user's: poisoned, as by std      |
+//! | yes, since before the guard was made | any          | not poisoned, as by std                                 |
+//!
+//! What is not noted is where user code catches an unwinding (a `timeout` or a scope puts back what it found). So, while a
+//! neighbour is parked in the middle of its unwinding, a guard that is held over a `catch_unwind` that caught a panic
+//! poisons. And where there is no hook (no runtime has been started, or the program has taken the hook out), a panic right
+//! after a cancel that was swallowed, under one guard, does not poison.
+
+use std::cell::Cell;
+
+use crate::park::current::{Here, note_unwinding};
+use crate::park::interrupt::unwinding;
+use crate::task::header::Unwound;
+
+thread_local! {
+    /// Unwindings that have begun on this OS thread, as far as they are noted.
+    static EVENTS: Cell<u64> = const { Cell::new(0) };
+    /// As `Header::unwound`, of a plain OS thread, which may have no header.
+    static OS_UNWOUND: Cell<Unwound> = const { Cell::new(Unwound::NEVER) };
+}
+
+/// The thread unwound when the guard was made.
+const UNWOUND: u64 = 1;
+/// That is certain: no neighbour did.
+const CERTAIN: u64 = 2;
+const SHIFT: u32 = 2;
+
+/// The moment when a guard was made, in numbers of [`EVENTS`], and two bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry(u64);
+
+impl Entry {
+    /// Now.
+    #[inline(always)]
+    pub(crate) fn now() -> Self {
+        let number = EVENTS.get() << SHIFT;
+        if std::thread::panicking() { Self(number | Self::while_panicking()) } else { Self(number) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn while_panicking() -> u64 {
+        let certain = Here::get().is_none_or(|here| !here.neighbours_unwind());
+        match (unwinding(), certain) {
+            (false, _) => 0,
+            (true, false) => UNWOUND,
+            (true, true) => UNWOUND | CERTAIN,
+        }
+    }
+
+    /// Does the thread unwind by a panic that has begun since? For the thread that made the entry.
+    #[inline(always)]
+    pub(crate) fn is_left_by_panic(self) -> bool {
+        std::thread::panicking() && self.is_left_by_own_panic()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_left_by_own_panic(self) -> bool {
+        if self.0 & CERTAIN != 0 || !unwinding() {
+            return false;
+        }
+        self.last().map_or(self.0 & UNWOUND == 0, |last| last.by_panic)
+    }
+
+    /// Has the thread, which unwinds, begun to by a cancel or a time-out since? For the thread that made the entry.
+    pub(crate) fn is_left_by_interrupt(self) -> bool {
+        self.last().is_some_and(|last| !last.by_panic)
+    }
+
+    /// The last unwinding of the thread that has begun since.
+    fn last(self) -> Option<Unwound> {
+        Some(unwound()).filter(|last| last.number > self.0 >> SHIFT)
+    }
+}
+
+/// The last unwinding of the calling thread that was noted.
+pub(super) fn unwound() -> Unwound {
+    match Here::get().and_then(Here::current) {
+        Some(thread) => thread.unwound.get(),
+        None => OS_UNWOUND.get(),
+    }
+}
+
+/// Puts back what [`unwound`] said before an unwinding that has been caught.
+pub(super) fn set_unwound(unwound: Unwound) {
+    match Here::get().and_then(Here::current) {
+        Some(thread) => thread.unwound.set(unwound),
+        None => OS_UNWOUND.set(unwound),
+    }
+}
+
+/// The calling thread begins to unwind.
+pub(super) fn begins(by_panic: bool) {
+    let number = EVENTS.get() + 1;
+    EVENTS.set(number);
+    set_unwound(Unwound { number, by_panic });
+    note_unwinding();
+}

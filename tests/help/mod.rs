@@ -1,0 +1,154 @@
+//! What the integration tests share: bounds in time, the settings that a test runs in, and children that are this test
+//! binary again.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use green::Runtime;
+
+/// After this long a test has hung. An emulated processor gets more.
+const BOUND: Duration = Duration::from_secs(if cfg!(target_arch = "x86_64") { 30 } else { 120 });
+
+/// `n` where tests run at full speed, a fraction where they are emulated.
+pub(crate) fn scaled(n: usize) -> usize {
+    if cfg!(target_arch = "x86_64") { n } else { (n / 16).max(1) }
+}
+
+/// Runs `f` on an OS thread of its own; fails if it takes so long that it must have hung.
+#[track_caller]
+pub(crate) fn bounded<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let name = std::thread::current().name().unwrap_or("test").to_owned();
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || sender.send(catch_unwind(AssertUnwindSafe(f))))
+        .expect("a thread for the test");
+    match receiver.recv_timeout(BOUND) {
+        Ok(Ok(value)) => value,
+        Ok(Err(payload)) => resume_unwind(payload),
+        Err(_) => panic!("hung: not done after {BOUND:?}"),
+    }
+}
+
+pub(crate) fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().expect("a runtime")
+}
+
+/// Runs `f` as a green thread of runtimes with one, two and four workers.
+#[track_caller]
+pub(crate) fn on_workers(f: impl Fn() + Send + Sync + Clone + 'static) {
+    for workers in [1, 2, 4] {
+        let f = f.clone();
+        bounded(move || runtime(workers).run(f));
+    }
+}
+
+/// As [`on_workers`], and on a plain OS thread too, whose threads run in the default runtime.
+#[track_caller]
+pub(crate) fn everywhere(f: impl Fn() + Send + Sync + Clone + 'static) {
+    on_workers(f.clone());
+    bounded(f);
+}
+
+/// Waits, without blocking anything of the crate's, until `done`; fails if that takes too long.
+#[track_caller]
+pub(crate) fn spin_until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < BOUND, "{what} does not come");
+        std::thread::yield_now();
+    }
+}
+
+/// A flag that is set once.
+#[derive(Default, Debug)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) output: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn assert_success(&self) {
+        assert_eq!((self.code, self.signal), (Some(0), None), "{}", self.output);
+    }
+}
+
+const ROLE: &str = "GREEN_TEST_CHILD";
+const SUCCESS: i32 = 0;
+
+/// Runs `f` in a child: this test again, alone in its process, with `variables` set. To be called once in a test.
+pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended {
+    if env::var_os(ROLE).is_some() {
+        // A child that hangs is ended by SIGALRM.
+        // SAFETY: no requirements.
+        unsafe { libc::alarm(BOUND.as_secs() as u32) };
+        f();
+        std::process::exit(SUCCESS);
+    }
+    let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
+    let mut child = itself();
+    child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, "1").envs(variables.iter().copied());
+    let done = child.output().expect("this binary runs");
+    let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert!(output.contains("running 1 test"), "the child did not run {name}: {output}");
+    Ended { code: done.status.code(), signal: done.status.signal(), output }
+}
+
+/// A binary of this architecture, by way of the emulator that cargo was told to run it with, if any.
+pub(crate) fn command(binary: &std::path::Path) -> Command {
+    let target = format!("CARGO_TARGET_{}", env::consts::ARCH.to_uppercase());
+    let runner = env::vars().find(|(name, _)| name.starts_with(&target) && name.ends_with("_RUNNER"));
+    let runner = env::var("GREEN_TEST_RUNNER").ok().or(runner.map(|(_, runner)| runner));
+    let Some(runner) = runner else { return Command::new(binary) };
+    let mut words = runner.split_whitespace();
+    let mut command = Command::new(words.next().expect("a runner is not empty"));
+    command.args(words).arg(binary);
+    command
+}
+
+fn itself() -> Command {
+    command(&env::current_exe().expect("the path of this binary"))
+}
+
+/// Lowers the limit on the address space to what is in use and `more` bytes.
+pub(crate) fn leave_address_space(more: u64) {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the size of a process");
+    let pages: u64 = statm.split_whitespace().next().and_then(|pages| pages.parse().ok()).expect("a number of pages");
+    // SAFETY: no requirements.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    set_limit(libc::RLIMIT_AS as i32, pages * page + more);
+}
+
+/// Sets a soft limit of this process.
+pub(crate) fn set_limit(which: i32, limit: u64) {
+    let new = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the call reads one `rlimit`.
+    let done = unsafe { libc::setrlimit(which as _, &raw const new) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}

@@ -1,0 +1,519 @@
+//! Models of the mutex, the readers-writer lock and the condition variable: loom tries every interleaving within its
+//! bounds, and every value that a weak memory may return. The very source files are included here, with loom's atomics in
+//! the place of std's and a stand-in for `park`: a gate for each thread, behind the real park word.
+//!
+//! A lost wake-up shows as a deadlock, which loom reports; a lock that two threads have, as a race on a loom cell.
+//! `.ci/mutants` removes each line of them that is marked `KEY`, and sees to it that a model fails then.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "../src/lock/queue.rs"]
+mod queue;
+#[path = "../src/lock/raw_condvar.rs"]
+mod raw_condvar;
+#[path = "../src/lock/raw_mutex.rs"]
+mod raw_mutex;
+#[path = "../src/lock/raw_rwlock.rs"]
+mod raw_rwlock;
+#[path = "../src/task/wait.rs"]
+mod wait;
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    }
+
+    pub(crate) mod lock {
+        pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
+
+        impl<T> std::fmt::Debug for Lock<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("Lock")
+            }
+        }
+
+        impl<T> Lock<T> {
+            pub(crate) fn new(value: T) -> Self {
+                Self(loom::sync::Mutex::new(value))
+            }
+
+            pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+                self.0.lock().unwrap()
+            }
+        }
+    }
+
+    pub(crate) use crate::list;
+}
+
+mod task {
+    pub(crate) use crate::wait;
+    pub(crate) use header::Ticket;
+
+    pub(crate) mod header {
+        use crate::park::{Parked, Turn};
+        use crate::task::wait::{End, Epoch};
+        use loom::sync::Arc;
+
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum Reason {
+            Mutex,
+            RwLock,
+            Condvar,
+        }
+
+        #[derive(Clone)]
+        pub(crate) struct Ticket(pub(crate) Arc<Parked>, pub(crate) Epoch);
+
+        pub(crate) struct Wake(Arc<Parked>);
+
+        impl Ticket {
+            pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
+                self.0.word.end(self.1, how).then(|| Wake(self.0.clone()))
+            }
+        }
+
+        impl Wake {
+            pub(crate) fn schedule(self) {
+                *self.0.turn.lock().unwrap() = Turn::Resumed;
+                self.0.changed.notify_one();
+            }
+        }
+    }
+}
+
+mod park {
+    use crate::task::Ticket;
+    use crate::task::header::Reason;
+    use crate::task::wait::{End, WaitWord};
+    use loom::sync::{Arc, Condvar, Mutex};
+
+    /// A thread with its park word, and the place where its worker would resume it.
+    pub(crate) struct Parked {
+        pub(crate) word: WaitWord,
+        pub(crate) turn: Mutex<Turn>,
+        pub(crate) changed: Condvar,
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Turn {
+        Runs,
+        Suspended(Wait),
+        Resumed,
+    }
+
+    impl Parked {
+        pub(crate) fn new() -> Arc<Self> {
+            Arc::new(Self { word: WaitWord::new(), turn: Mutex::new(Turn::Runs), changed: Condvar::new() })
+        }
+
+        /// What the wheel or the worker's loop does: ends the wait of a thread that is suspended.
+        pub(crate) fn end(this: &Arc<Self>, how: End) {
+            let may = match *this.turn.lock().unwrap() {
+                Turn::Suspended(wait) if how == End::TimedOut => wait.timed,
+                Turn::Suspended(wait) => wait.cancellable,
+                Turn::Runs | Turn::Resumed => false,
+            };
+            if may
+                // SAFETY: the model keeps the waiter alive until all its threads have been joined.
+                && let Some(epoch) = this.word.waiting()
+                && let Some(wake) = unsafe { Ticket(this.clone(), epoch).end(how) }
+            {
+                wake.schedule();
+            }
+        }
+    }
+
+    loom::thread_local! {
+        static ME: std::cell::RefCell<Option<Arc<Parked>>> = std::cell::RefCell::new(None);
+    }
+
+    /// Makes `parked` the calling thread's.
+    pub(crate) fn be(parked: &Arc<Parked>) {
+        ME.with(|me| *me.borrow_mut() = Some(parked.clone()));
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Wait {
+        timed: bool,
+        cancellable: bool,
+    }
+
+    impl Wait {
+        pub(crate) fn new(_: Reason) -> Self {
+            Self { timed: false, cancellable: true }
+        }
+
+        pub(crate) fn until(self, deadline_ns: u64) -> Self {
+            Self { timed: deadline_ns != u64::MAX, ..self }
+        }
+
+        pub(crate) fn uninterruptible(self) -> Self {
+            Self { cancellable: false, ..self }
+        }
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum Woken {
+        Notified,
+        TimedOut,
+        Interrupted,
+        Refused,
+    }
+
+    pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+        let me = ME.with(|me| me.borrow().clone().unwrap());
+        let epoch = me.word.begin();
+        if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
+            return Woken::Refused;
+        }
+        let mut turn = me.turn.lock().unwrap();
+        while *turn != Turn::Resumed {
+            *turn = Turn::Suspended(wait);
+            turn = me.changed.wait(turn).unwrap();
+        }
+        *turn = Turn::Runs;
+        drop(turn);
+        match me.word.finish() {
+            End::Notified => Woken::Notified,
+            End::TimedOut => Woken::TimedOut,
+            End::Cancelled => Woken::Interrupted,
+        }
+    }
+
+    pub(crate) fn checkpoint() {}
+
+    pub(crate) fn quick_checkpoint() {}
+
+    pub(crate) mod interrupt {
+        /// As where the thread cannot be unwound: the wait is entered again.
+        pub(crate) fn raise() {}
+    }
+}
+
+mod sync {
+    pub(crate) mod owner {
+        #[derive(Debug)]
+        pub(crate) struct Owner;
+
+        impl Owner {
+            pub(crate) fn set(&self) {}
+            pub(crate) fn clear(&self) {}
+            pub(crate) fn is_on_this_worker(&self) -> bool {
+                true
+            }
+            pub(crate) fn refuse_own(&self, _: &str) {}
+        }
+    }
+
+    pub(crate) mod spin {
+        pub(crate) struct Spin;
+
+        impl Spin {
+            pub(crate) fn new() -> Self {
+                Self
+            }
+            pub(crate) fn pause(&mut self) -> bool {
+                false
+            }
+        }
+    }
+
+    pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
+
+    use crate::base::atomic::AtomicU32;
+    use crate::base::lock::Lock;
+
+    pub(crate) fn mutex() -> raw_mutex::RawMutex {
+        raw_mutex::RawMutex { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
+    }
+
+    pub(crate) fn rwlock() -> raw_rwlock::RawRwLock {
+        raw_rwlock::RawRwLock { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
+    }
+
+    pub(crate) fn condvar() -> raw_condvar::RawCondvar {
+        raw_condvar::RawCondvar { waiting: AtomicU32::new(0), queue: Lock::new(queue::Waiters::new()) }
+    }
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+    }
+}
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use park::{Parked, be};
+use sync::raw_condvar::RawCondvar;
+use sync::raw_mutex::RawMutex;
+use sync::raw_rwlock::RawRwLock;
+use task::wait::End;
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+/// Raw locks around a value that loom watches.
+struct Shared {
+    mutex: RawMutex,
+    rwlock: RawRwLock,
+    condvar: RawCondvar,
+    value: UnsafeCell<u32>,
+}
+
+// SAFETY: the cell is loom's, which checks every access; the rest are the crate's own types, which lock by themselves.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
+        Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
+    }
+
+    fn add(&self) -> u32 {
+        // SAFETY: inside the model's lock; loom reports an access that is not.
+        self.value.with_mut(|value| unsafe {
+            *value += 1;
+            *value
+        })
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: inside the model's lock; loom reports an access that is not.
+        self.value.with(|value| unsafe { *value })
+    }
+}
+
+/// Runs `f` on a loom thread with a park word of its own.
+fn spawn(shared: &Arc<Shared>, f: impl FnOnce(&Shared) + 'static) -> (Arc<Parked>, thread::JoinHandle<()>) {
+    let (parked, shared) = (Parked::new(), shared.clone());
+    let me = parked.clone();
+    let handle = thread::spawn(move || {
+        be(&me);
+        f(&shared);
+    });
+    (parked, handle)
+}
+
+fn lock_and_add(shared: &Shared) {
+    shared.mutex.lock();
+    shared.add();
+    shared.mutex.unlock();
+}
+
+fn be_somebody() {
+    be(&Parked::new());
+}
+
+#[test]
+fn a_mutex_keeps_three_threads_apart_and_wakes_each() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        let threads = [spawn(&shared, lock_and_add), spawn(&shared, lock_and_add)];
+        lock_and_add(&shared);
+        for (_, handle) in threads {
+            handle.join().unwrap();
+        }
+        shared.mutex.lock();
+        assert_eq!(shared.get(), 3);
+        shared.mutex.unlock();
+    });
+}
+
+#[test]
+fn a_mutex_waiter_that_overtakers_beat_is_handed_the_lock() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.mutex.lock();
+        let (_, waiter) = spawn(&shared, lock_and_add);
+        for _ in 0..2 {
+            shared.add();
+            shared.mutex.unlock();
+            shared.mutex.lock();
+        }
+        shared.mutex.unlock();
+        waiter.join().unwrap();
+        assert!(shared.mutex.try_lock());
+        assert_eq!(shared.get(), 3);
+    });
+}
+
+#[test]
+fn a_mutex_waiter_that_times_out_or_is_cancelled_passes_its_turn_on() {
+    for how in [End::TimedOut, End::Cancelled] {
+        check(2, move || {
+            be_somebody();
+            let shared = Shared::new();
+            shared.mutex.lock();
+            let (first, one) = spawn(&shared, |shared| {
+                if shared.mutex.lock_until(1) {
+                    shared.add();
+                    shared.mutex.unlock();
+                }
+            });
+            let (_, two) = spawn(&shared, lock_and_add);
+            shared.add();
+            Parked::end(&first, how);
+            shared.mutex.unlock();
+            one.join().unwrap();
+            two.join().unwrap();
+            assert!(shared.mutex.try_lock(), "nobody is left, and nobody is promised the lock");
+            assert!(shared.get() >= 2);
+        });
+    }
+}
+
+#[test]
+fn a_reader_and_writers_keep_apart_and_each_is_woken() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        let (_, reader) = spawn(&shared, |shared| {
+            shared.rwlock.read();
+            let before = shared.get();
+            assert_eq!(shared.get(), before);
+            shared.rwlock.unlock_read();
+        });
+        let write = |shared: &Shared| {
+            shared.rwlock.write();
+            shared.add();
+            shared.rwlock.unlock_write();
+        };
+        let (_, writer) = spawn(&shared, write);
+        write(&shared);
+        reader.join().unwrap();
+        writer.join().unwrap();
+        assert!(shared.rwlock.try_write());
+        assert_eq!(shared.get(), 2);
+    });
+}
+
+#[test]
+fn a_writer_that_leaves_lets_the_reader_behind_it_in() {
+    for how in [End::TimedOut, End::Cancelled] {
+        check(2, move || {
+            be_somebody();
+            let shared = Shared::new();
+            shared.rwlock.read();
+            let (first, writer) = spawn(&shared, |shared| {
+                if shared.rwlock.write_until(1) {
+                    shared.add();
+                    shared.rwlock.unlock_write();
+                }
+            });
+            let (_, reader) = spawn(&shared, |shared| {
+                shared.rwlock.read();
+                shared.get();
+                shared.rwlock.unlock_read();
+            });
+            Parked::end(&first, how);
+            shared.rwlock.unlock_read();
+            writer.join().unwrap();
+            reader.join().unwrap();
+            assert!(shared.rwlock.try_write(), "nobody is left, and nobody is promised the lock");
+        });
+    }
+}
+
+#[test]
+fn a_reader_behind_a_writer_that_timed_out_reads_beside_the_first() {
+    check(3, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.rwlock.read();
+        let (first, writer) = spawn(&shared, |shared| {
+            // Waits until its time is over, whenever that is: the lock is never free.
+            assert!(!shared.rwlock.write_until(1));
+        });
+        let (_, reader) = spawn(&shared, |shared| {
+            shared.rwlock.read();
+            shared.rwlock.unlock_read();
+        });
+        while !matches!(*first.turn.lock().unwrap(), park::Turn::Suspended(_)) {
+            thread::yield_now();
+        }
+        Parked::end(&first, End::TimedOut);
+        writer.join().unwrap();
+        reader.join().unwrap();
+        shared.rwlock.unlock_read();
+        assert!(shared.rwlock.try_write());
+    });
+}
+
+#[test]
+fn a_downgrade_publishes_what_was_written_and_lets_the_reader_in() {
+    check(3, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.rwlock.write();
+        let (_, reader) = spawn(&shared, |shared| {
+            shared.rwlock.read();
+            assert_eq!(shared.get(), 1);
+            shared.rwlock.unlock_read();
+        });
+        shared.add();
+        shared.rwlock.downgrade();
+        reader.join().unwrap();
+        shared.rwlock.unlock_read();
+    });
+}
+
+#[test]
+fn a_notification_after_the_state_has_changed_is_not_lost() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        let (_, waiter) = spawn(&shared, |shared| {
+            shared.mutex.lock();
+            while shared.get() == 0 {
+                assert!(shared.condvar.wait(&shared.mutex, u64::MAX));
+                shared.mutex.lock_again();
+            }
+            shared.mutex.unlock();
+        });
+        lock_and_add(&shared);
+        shared.condvar.notify_one();
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn a_notification_goes_to_the_next_if_the_first_waiter_times_out() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        let wait = |shared: &Shared| {
+            shared.mutex.lock();
+            let mut notified = true;
+            while notified && shared.get() == 0 {
+                notified = shared.condvar.wait(&shared.mutex, 1);
+                shared.mutex.lock_again();
+            }
+            shared.mutex.unlock();
+            if notified {
+                // Whoever has seen the change tells the next one.
+                shared.condvar.notify_one();
+            }
+        };
+        let (first, one) = spawn(&shared, wait);
+        let (_, two) = spawn(&shared, wait);
+        Parked::end(&first, End::TimedOut);
+        lock_and_add(&shared);
+        shared.condvar.notify_one();
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
