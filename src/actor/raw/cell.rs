@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
-pub(crate) use super::refs::{Strong, Weak};
+use super::refs::{Strong, Weak};
 
 use super::edge::Edge;
 use super::mail::{Mail, Phase, Pushed, Take};
