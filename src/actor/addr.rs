@@ -8,9 +8,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::actor::promise::Failure;
-use crate::actor::raw::cell::{Core, Strong, Weak};
+use crate::actor::raw::cell::Core;
 use crate::actor::raw::envelope::{Route, route};
-use crate::actor::raw::{lifecycle, send};
+use crate::actor::raw::refs::{Strong, Weak};
+use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, SendError};
 
 /// The address of an actor. Cheap to clone, and may be used from anywhere: green threads, OS threads, handlers, destructors.
@@ -73,7 +74,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::call(self.core(), const { &route::<A, M>() }, msg).map(Pending)
+        post::call(self.core(), const { &route::<A, M>() }, msg).map(Pending)
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox.
@@ -261,7 +262,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        send::call(self.strong.core(), self.route, msg).map(Pending)
+        post::call(self.strong.core(), self.route, msg).map(Pending)
     }
 
     /// As [`Addr::tell`].
@@ -296,7 +297,7 @@ impl<M: Message> Recipient<M> {
     ) -> Result<(), SendError<M>> {
         let core = self.strong.core();
         let reply = reply.is_awaited().then_some(reply);
-        send::pass(core, self.route, msg, reply, deadline_ns, chain).map_err(|(error, reply)| {
+        post::pass(core, self.route, msg, reply, deadline_ns, chain).map_err(|(error, reply)| {
             if let Some(reply) = reply {
                 reply.fail(Failure::Died(core.why_closed()));
             }

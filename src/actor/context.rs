@@ -4,16 +4,19 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actor::promise::Nested;
 use crate::actor::raw::cell::{Core, run_admitted};
 use crate::actor::raw::envelope::{Route, defer, route};
-use crate::actor::raw::{Inner, lifecycle, send};
+use crate::actor::raw::{Inner, lifecycle, post};
+use crate::actor::timer::{self, Timer};
 use crate::actor::watch::{How, Watcher};
 use crate::actor::{
     Actor, ActorId, Addr, Deferred, Down, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal,
 };
+use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
 
 /// The actor itself, as its handlers and hooks see it. It is there for the call only.
@@ -121,7 +124,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        send::notify(self.core(), const { &route::<A, M>() }, msg, false)
+        post::notify(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Puts the reply to the message that is being handled off: it is given later, from anywhere, by [`Deferred::reply`]. What
@@ -176,7 +179,7 @@ impl<A: Actor> Context<A> {
         let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
         let reply = self.defer::<M>();
         let reply = reply.is_awaited().then_some(reply);
-        send::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
+        post::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
     }
 
     /// What was put aside comes next, in its old order, before what is queued.
@@ -186,34 +189,46 @@ impl<A: Actor> Context<A> {
 
     /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. It dies with the actor
     /// and does not keep it alive.
-    pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> crate::actor::Timer
+    pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
         A: Handler<M>,
     {
         let mut msg = Some(msg);
         let weak = self.core().weak();
-        crate::actor::timer::start(d, None, move || {
+        let timer = timer::start(d, None, move || {
             let Some(msg) = msg.take() else { return false };
-            let _ = send::notify(weak.core(), const { &route::<A, M>() }, msg, true);
+            let _ = post::notify(weak.core(), const { &route::<A, M>() }, msg, true);
             false
-        })
+        });
+        self.own_timer(timer)
     }
 
     /// Every `period` from now on, sends what `make` gives to this actor, as [`send_after`](Self::send_after). A beat is left out
-    /// while the one before is still queued.
-    pub fn interval<M: Message>(
-        &mut self,
-        period: Duration,
-        make: impl FnMut() -> M + Send + 'static,
-    ) -> crate::actor::Timer
+    /// while the one before is still queued. `make` runs on a thread of the timers and must not wait.
+    pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
         A: Handler<M>,
     {
         let mut make = make;
         let weak = self.core().weak();
-        crate::actor::timer::start(period, Some(period), move || {
-            send::notify(weak.core(), const { &route::<A, M>() }, make(), true).is_ok()
-        })
+        let queued = Arc::new(AtomicU32::new(0));
+        let timer = timer::start(period, Some(period), move || {
+            // ORDERING: Acquire pairs with the Release of the handling run.
+            let queues = queued.load(Ordering::Acquire) != 0;
+            queues || post::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
+        });
+        self.own_timer(timer)
+    }
+
+    /// Has the timer end with the actor.
+    fn own_timer(&mut self, timer: Timer) -> Timer {
+        let mut mail = self.core().mail.lock();
+        let timers = &mut mail.extras().timers;
+        if timers.len() == timers.capacity() {
+            timers.retain(|timer| !timer.is_over());
+        }
+        timers.push(timer.clone());
+        timer
     }
 
     /// Spawns a green thread that is cancelled when the actor ends.
@@ -313,7 +328,7 @@ impl<A: Actor> Reenter<'_, A> {
         }
         let chain = frame.chain.get();
         let before = self.ctx.core().mail.lock().let_in(chain, None);
-        let answer = send::call(to, route, msg).and_then(|promise| {
+        let answer = post::call(to, route, msg).and_then(|promise| {
             let _ = self.ctx.core().mail.lock().let_in(chain, Some(promise.clone()));
             loop {
                 let core = self.ctx.core();

@@ -1,34 +1,157 @@
-//! Timers of actors.
+//! Timers of actors: one ordered map for the process, and one OS thread that sleeps until the first is due.
+//!
+//! A timer costs an entry, not a stack. What a timer does when it is due is to put a message into a mail, which waits for
+//! nothing, so one thread serves all. It starts with the first timer.
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// A message that is to come: [`Context::send_after`](crate::actor::Context::send_after). Dropping it changes nothing.
-#[derive(Debug)]
-pub struct Timer {
-    helper: crate::rt::join::JoinHandle<()>,
+use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::clock::{after_ns, now_ns};
+
+/// When it is due, and a number of its own.
+type Key = (u64, u64);
+type Fire = Box<dyn FnMut() -> bool + Send>;
+
+struct Entry {
+    shared: Arc<Shared>,
+    period_ns: Option<u64>,
+    fire: Fire,
 }
 
-impl Timer {
-    /// Takes it back, if it has not fired.
-    pub fn cancel(self) {
-        self.helper.cancel();
+#[derive(Debug)]
+struct Shared {
+    due_ns: AtomicU64,
+    number: u64,
+    /// Cancelled, or has fired for the last time.
+    over: AtomicU32,
+}
+
+struct Service {
+    timers: Mutex<BTreeMap<Key, Entry>>,
+    changed: Condvar,
+}
+
+impl Service {
+    /// The service; its thread runs.
+    fn get() -> &'static Service {
+        static SERVICE: OnceLock<&'static Service> = OnceLock::new();
+        SERVICE.get_or_init(|| {
+            let service: &'static Service =
+                Box::leak(Box::new(Service { timers: Mutex::new(BTreeMap::new()), changed: Condvar::new() }));
+            let thread = std::thread::Builder::new().name("green-timers".to_owned());
+            let started = thread.spawn(|| service.run());
+            started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));
+            service
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, due_ns: u64, entry: Entry) {
+        entry.shared.due_ns.store(due_ns, Ordering::Relaxed);
+        let key = (due_ns, entry.shared.number);
+        let mut timers = self.lock();
+        timers.insert(key, entry);
+        if timers.first_key_value().is_some_and(|(first, _)| *first == key) {
+            self.changed.notify_one();
+        }
+    }
+
+    fn run(&self) {
+        let mut timers = self.lock();
+        loop {
+            let now = now_ns();
+            timers = match timers.first_key_value() {
+                None => self.changed.wait(timers).unwrap_or_else(PoisonError::into_inner),
+                Some(((due_ns, _), _)) if *due_ns > now => {
+                    let wait = Duration::from_nanos(due_ns - now);
+                    self.changed.wait_timeout(timers, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                Some(_) => {
+                    let Some(((due_ns, _), entry)) = timers.pop_first() else { continue };
+                    drop(timers);
+                    self.fire(due_ns, entry);
+                    self.lock()
+                }
+            };
+        }
+    }
+
+    fn fire(&self, due_ns: u64, mut entry: Entry) {
+        // A panic of what makes the message ends this timer, not the others.
+        let fire = std::panic::AssertUnwindSafe(&mut entry.fire);
+        let again = std::panic::catch_unwind(|| { fire }.0()).unwrap_or(false);
+        match entry.period_ns {
+            Some(period_ns) if again && !entry.shared.is_over() => {
+                // Beats that are missed altogether are left out.
+                let next_ns = due_ns.saturating_add(period_ns).max(now_ns());
+                let shared = Arc::clone(&entry.shared);
+                self.insert(next_ns, entry);
+                if shared.is_over() {
+                    self.remove(&shared); // It was cancelled in between.
+                }
+            }
+            _ => entry.shared.end(),
+        }
+    }
+
+    fn remove(&self, shared: &Shared) {
+        let entry = self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number));
+        drop(entry);
     }
 }
 
-/// Calls `fire` after `first`, and then every `period` as long as it says so.
-pub(crate) fn start(
-    first: Duration,
-    period: Option<Duration>,
-    mut fire: impl FnMut() -> bool + Send + 'static,
-) -> Timer {
-    let helper = crate::rt::thread::spawn(move || {
-        crate::time::sleep(first);
-        while fire() {
-            let Some(period) = period else { return };
-            crate::time::sleep(period);
-        }
-    });
-    Timer { helper }
+impl Shared {
+    fn is_over(&self) -> bool {
+        // ORDERING: Acquire pairs with `end`.
+        self.over.load(Ordering::Acquire) != 0
+    }
+
+    fn end(&self) {
+        // ORDERING: Release pairs with `is_over`; between this and `insert` the map's lock decides.
+        self.over.store(1, Ordering::Release);
+    }
+}
+
+/// A message that is to come: [`Context::send_after`](crate::actor::Context::send_after),
+/// [`Context::interval`](crate::actor::Context::interval). Dropping it changes nothing.
+#[derive(Clone)]
+pub struct Timer(Arc<Shared>);
+
+impl Timer {
+    /// Takes it back: what has not been sent by now will not be. Does not wait.
+    pub fn cancel(&self) {
+        self.0.end();
+        Service::get().remove(&self.0);
+    }
+
+    /// Has it sent its last message, or was it cancelled?
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+/// Calls `fire` after `first`, and then every `period` as long as it says so. It must not wait.
+pub(crate) fn start(first: Duration, period: Option<Duration>, fire: impl FnMut() -> bool + Send + 'static) -> Timer {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let shared = Arc::new(Shared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0) });
+    let period_ns = period.map(|period| u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1));
+    let entry = Entry { shared: Arc::clone(&shared), period_ns, fire: Box::new(fire) };
+    Service::get().insert(after_ns(first), entry);
+    Timer(shared)
 }

@@ -48,6 +48,25 @@ fn timers_do_not_keep_an_actor_alive_and_die_with_it() {
 }
 
 #[test]
+fn the_beats_of_an_interval_do_not_pile_up() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let beats = Do::new(|_, ctx: &mut Context<Puppet>| ctx.interval(Duration::from_micros(100), || note("beat")));
+        let interval = puppet.send(beats).unwrap();
+        let gate = hold(&puppet);
+        green::sleep(Duration::from_millis(5));
+        interval.cancel();
+        green::sleep(Duration::from_millis(1));
+        let before = log.try_iter().count();
+        gate.open();
+        puppet.send(Do::new(|_, _| ())).unwrap();
+        assert!(log.try_iter().count() <= 1, "{before} before");
+        assert!(interval.is_over());
+    });
+}
+
+#[test]
 fn timers_go_before_what_is_queued_even_in_a_flood() {
     everywhere(|| {
         let (puppet, log) = Puppet::new();

@@ -19,14 +19,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
+use super::refs::{Strong, Weak};
+
 use super::edge::Edge;
 use super::mail::{Mail, Phase, Pushed, Take};
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, Timer, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
 use crate::park::os;
+use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker, mailbox};
@@ -41,9 +44,9 @@ const BATCH: u32 = 64;
 /// An actor without its type.
 #[repr(C)]
 pub(crate) struct Core {
-    header: Header,
+    pub(super) header: Header,
     pub(crate) mail: SpinLock<Mail>,
-    addrs: AtomicUsize,
+    pub(super) addrs: AtomicUsize,
     pub(crate) edge: Edge<Core>,
     frame: cell::Cell<*const Frame>,
 }
@@ -58,18 +61,6 @@ struct Cell<A> {
     core: Core,
     state: UnsafeCell<ManuallyDrop<A>>,
 }
-
-/// A strong address, without the actor's type.
-pub(crate) struct Strong(NonNull<Core>);
-
-// SAFETY: a counted pointer to a `Core`, which is `Send` and `Sync`.
-unsafe impl Send for Strong {}
-// SAFETY: as above.
-unsafe impl Sync for Strong {}
-
-/// A reference that keeps the block, not the actor.
-#[derive(Clone, Debug)]
-pub(crate) struct Weak(Task);
 
 /// How an actor is made.
 #[derive(Debug)]
@@ -101,7 +92,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     };
     // SAFETY: fresh memory of this very layout.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
-    let strong = Strong(block.cast());
+    let strong = Strong::from_raw(block.cast());
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
@@ -263,16 +254,22 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
     }
     // SAFETY: invariant 3: dropped once, here; nobody touches it afterwards.
     let _ = core.guarded(|| unsafe { ptr::drop_in_place(me) });
-    let (watchers, ended, helpers) = {
+    // Timers end before the actor is dead: none of theirs is a dead letter.
+    let (timers, helpers) = {
+        let mut mail = core.mail.lock();
+        let extras = mail.extras();
+        (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
+    };
+    timers.iter().for_each(Timer::cancel);
+    helpers.iter().for_each(JoinHandle::cancel);
+    drop(helpers);
+    let (watchers, ended) = {
         let mut mail = core.mail.lock();
         mail.phase = Phase::Dead;
         let extras = mail.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take(), std::mem::take(&mut extras.helpers))
+        (std::mem::take(&mut extras.watchers), extras.ended.take())
     };
-    for helper in helpers {
-        helper.cancel();
-    }
     for watcher in watchers {
         watcher.tell(core.id(), &exit);
     }
@@ -423,13 +420,13 @@ impl Core {
         if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
             self.header.state.add_ref();
         }
-        Strong(NonNull::from(self))
+        Strong::from_raw(NonNull::from(self))
     }
 
     pub(crate) fn weak(&self) -> Weak {
         self.header.state.add_ref();
         // SAFETY: the reference was just counted.
-        Weak(unsafe { Task::from_raw(NonNull::from(self).cast()) })
+        unsafe { Weak::new(Task::from_raw(NonNull::from(self).cast())) }
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -469,7 +466,7 @@ impl Core {
             self.launch();
         } else {
             // It is queued or runs. The flag is under the lock: if this comes too late for the run, the next one sees it.
-            mailbox::cancel(&self.weak().0);
+            mailbox::cancel(self.weak().task());
         }
     }
 
@@ -515,80 +512,6 @@ impl Core {
                 Ok(())
             }
         }
-    }
-}
-
-impl Strong {
-    /// A second address of the same actor.
-    #[inline]
-    pub(crate) fn core(&self) -> &Core {
-        // SAFETY: invariant 2: `self` is one of the strong addresses.
-        unsafe { self.0.as_ref() }
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const Core {
-        self.0.as_ptr()
-    }
-}
-
-impl Clone for Strong {
-    #[inline]
-    fn clone(&self) -> Self {
-        // ORDERING: Relaxed: a new address is made from one that is held.
-        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
-            crate::base::abort::fatal(format_args!("more than 2^63 addresses of one actor"));
-        }
-        Self(self.0)
-    }
-}
-
-impl Drop for Strong {
-    #[inline]
-    fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
-        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.drop_last();
-        }
-    }
-}
-
-impl Strong {
-    /// The last address goes: an actor that rests has nothing queued, and ends.
-    #[cold]
-    fn drop_last(&self) {
-        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
-        let task = unsafe { Task::from_raw(self.0.cast()) };
-        let core = self.core();
-        let launch = {
-            let mut mail = core.mail.lock();
-            mail.phase != Phase::Dead && !core.is_addressed() && mail.rouse()
-        };
-        if launch {
-            core.launch();
-        }
-        drop(task);
-    }
-}
-
-impl Weak {
-    pub(crate) fn core(&self) -> &Core {
-        // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
-        unsafe { self.0.as_ptr().cast::<Core>().as_ref() }
-    }
-
-    /// `None`: all strong addresses are gone.
-    pub(crate) fn upgrade(&self) -> Option<Strong> {
-        let core = self.core();
-        let more = |count| (count != 0).then_some(count + 1);
-        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
-        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Strong(NonNull::from(core)))
-    }
-}
-
-impl fmt::Debug for Strong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core().fmt(f)
     }
 }
 

@@ -21,6 +21,7 @@ use super::mail::Mail;
 use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether};
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
+use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::pool;
 use crate::base::spin::{Locked, SpinLock};
 use crate::sys::clock::NEVER;
@@ -32,6 +33,7 @@ pub(crate) struct Route<M: Message> {
     pub(super) tell: &'static NodeVTable,
     /// A `tell` that does not count.
     pub(super) notify: &'static NodeVTable,
+    pub(super) beat: &'static NodeVTable,
     pub(super) ask: &'static NodeVTable,
     pub(super) call: &'static NodeVTable,
     pub(super) passed: &'static NodeVTable,
@@ -44,6 +46,7 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
     Route {
         tell: const { &vtable(run_tell::<A, M>, refuse_tell::<M>, false, true) },
         notify: const { &vtable(run_tell::<A, M>, refuse_tell::<M>, false, false) },
+        beat: const { &vtable(run_beat::<A, M>, refuse_beat::<M>, false, false) },
         ask: const { &vtable(run_ask::<A, M>, refuse_ask::<M>, true, true) },
         call: const { &vtable(run_call::<A, M>, refuse_call::<M>, false, true) },
         passed: const { &vtable(run_call::<A, M>, refuse_call::<M>, false, false) },
@@ -60,6 +63,14 @@ const fn vtable(run: Run, refuse: Refuse, asked: bool, counted: bool) -> NodeVTa
 pub(super) struct Tell<M> {
     node: Node,
     pub(super) msg: M,
+}
+
+/// A `tell` of an interval: the next beat is left out as long as this one is queued.
+#[repr(C)]
+pub(super) struct Beat<M> {
+    node: Node,
+    pub(super) msg: M,
+    queued: Arc<AtomicU32>,
 }
 
 #[repr(C)]
@@ -96,6 +107,23 @@ impl<M: Message> Tell<M> {
     pub(super) unsafe fn open(node: NonNull<Node>) -> M {
         // SAFETY: as the caller promises.
         unsafe { pool::take(node.cast::<Self>()) }.msg
+    }
+}
+
+impl<M: Message> Beat<M> {
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M, queued: Arc<AtomicU32>) -> NonNull<Node> {
+        pool::put(Self { node: Node::new(vtable), msg, queued }).cast()
+    }
+
+    /// # Safety
+    ///
+    /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
+    pub(super) unsafe fn open(node: NonNull<Node>) -> M {
+        // SAFETY: as the caller promises.
+        let Self { msg, queued, .. } = unsafe { pool::take(node.cast::<Self>()) };
+        // ORDERING: Release pairs with the Acquire in `interval`.
+        queued.store(0, Ordering::Release);
+        msg
     }
 }
 
@@ -169,6 +197,29 @@ unsafe fn run_tell<A: Handler<M>, M: Message>(
         let reply = handle::<A, M>(running, Tell::<M>::open(node))?;
         if std::mem::needs_drop::<M::Reply>() { drop_caught(core, reply) } else { Ok(()) }
     }
+}
+
+unsafe fn run_beat<A: Handler<M>, M: Message>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    wake: Option<Wake>,
+    running: Running,
+) -> Result<(), Box<Exit>> {
+    unlock(mail, wake);
+    // SAFETY: as in `run_tell`.
+    unsafe {
+        let (core, frame) = inner::<A>(running);
+        frame.set(ReplyTo::Nobody, NEVER, 0);
+        let reply = handle::<A, M>(running, Beat::<M>::open(node))?;
+        drop_caught(core, reply)
+    }
+}
+
+unsafe fn refuse_beat<M: Message>(node: NonNull<Node>, core: &Core, _: Refusal) -> Option<Wake> {
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out.
+    let msg = unsafe { Beat::<M>::open(node) };
+    let _ = drop_caught(core, msg);
+    None
 }
 
 unsafe fn refuse_tell<M: Message>(node: NonNull<Node>, core: &Core, _: Refusal) -> Option<Wake> {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use super::busy::Busy;
 use super::{Frame, Node, Refusal, ReplyTo, Waiting};
+use crate::actor::timer::Timer;
 use crate::actor::watch::Watcher;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::List;
@@ -89,6 +90,7 @@ pub(crate) struct Extras {
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) ended: Option<Ended>,
     pub(crate) helpers: Vec<JoinHandle<()>>,
+    pub(crate) timers: Vec<Timer>,
 }
 
 /// Tells the thread that waits in a `reenter` to look for admitted messages.

@@ -4,7 +4,8 @@
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
 //! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end.
 //! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
-//! * [`send`]: the sending side: tell, ask, and how they wait.
+//! * [`refs`]: the counted pointers to it.
+//! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box.
 //! * [`lifecycle`]: stop, join: what addresses can do besides.
 //! * [`walk`]: before an actor waits.
 //!
@@ -37,6 +38,8 @@ pub(crate) mod edge;
 pub(crate) mod envelope;
 pub(crate) mod lifecycle;
 pub(crate) mod mail;
+pub(crate) mod post;
+pub(crate) mod refs;
 pub(crate) mod send;
 pub(crate) mod walk;
 

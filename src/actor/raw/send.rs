@@ -1,4 +1,5 @@
-//! The sending side: how a message gets into a mail, and how its sender waits.
+//! The sending side: how a message gets into a mail, and how its sender waits for room or for the reply. What is sent without
+//! waiting for a reply there and then is in [`post`](super::post).
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::envelope::{Ask, Call, Port, Route, Tell, refuse_box, refused};
+use super::envelope::{Ask, Route, Tell, refuse_box, refused};
 use super::mail::{Mail, Nudge, Pushed, forget_reply, refuse};
 use super::walk::Waits;
 use super::{Asked, Node, Place, Refusal, Waiting};
-use crate::actor::promise::Promise;
-use crate::actor::{Deferred, Message, Overflow, SendError, letters};
+use crate::actor::{Message, Overflow, SendError, letters};
 use crate::base::spin::Locked;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::sched::shared::discard;
@@ -31,7 +31,7 @@ pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
 }
 
 /// What the first step of a send came to.
-enum Sent {
+pub(super) enum Sent {
     /// The message is in.
     In,
     /// It waits for room in the mailbox.
@@ -44,7 +44,7 @@ enum Sent {
 
 /// Work that is left for when the lock is free and the caller does not park.
 #[derive(Default)]
-struct Rest {
+pub(super) struct Rest {
     launch: bool,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
@@ -56,7 +56,7 @@ struct Rest {
 impl Rest {
     /// Launches and wakes; what runs user code is left for [`finish`](Self::finish).
     #[inline]
-    fn begin(&mut self, target: &Core, hand_over: bool) {
+    pub(super) fn begin(&mut self, target: &Core, hand_over: bool) {
         if let Some(wake) = self.wake.take() {
             wake.schedule();
         }
@@ -69,7 +69,7 @@ impl Rest {
     }
 
     #[inline]
-    fn finish(&mut self, target: &Core) {
+    pub(super) fn finish(&mut self, target: &Core) {
         if let Some(node) = self.evicted.take() {
             // SAFETY: it was taken out of its list.
             unsafe { refuse_box(node, target, Refusal::Full) };
@@ -86,7 +86,7 @@ impl Rest {
 ///
 /// The node is in no list, and lives until it is taken out; `waiting` likewise, and is for this node.
 #[inline]
-unsafe fn put(
+pub(super) unsafe fn put(
     mail: &mut Locked<'_, Mail>,
     target: &Core,
     node: NonNull<Node>,
@@ -199,14 +199,14 @@ fn tell_refused<M: Message>(target: &Core, node: NonNull<Node>, sent: Sent, wait
 }
 
 /// Why a box did not get in; it is the sender's.
-enum NoRoom {
+pub(super) enum NoRoom {
     Refused(Refusal),
     TimedOut,
 }
 
 /// Waits until the box `node` is in the mail. `dispose` drops it, if the wait is left by unwinding.
 #[cold]
-fn wait_for_room(
+pub(super) fn wait_for_room(
     target: &Core,
     node: NonNull<Node>,
     chain: u64,
@@ -379,9 +379,9 @@ fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, 
     let woken = park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
         ask.asked.ticket.set(Some(ticket));
         ask.asked.place.set(Place::Queued);
-        // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
         let pushed = {
             let mut mail = target.mail.lock();
+            // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
             let pushed = unsafe { mail.push(ask.node(), true) };
             if matches!(pushed, Pushed::Full | Pushed::Closed) {
                 ask.asked.place.set(Place::Done);
@@ -460,136 +460,4 @@ fn wait_on<M: Message>(
             }
         }
     }
-}
-
-/// Sends, and gives the promise of a reply.
-pub(crate) fn call<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Result<Arc<Promise<M>>, SendError<M>> {
-    checkpoint();
-    let (actor, limit_ns, chain) = inherited();
-    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
-    call_in_chain(target, route, msg, actor, deadline_ns, chain)
-}
-
-/// As [`call`], for the chain and deadline that are given. Waits for room in a full mailbox.
-pub(crate) fn call_in_chain<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    let mut rest = Rest::default();
-    let sent = {
-        let mut mail = target.mail.lock();
-        // SAFETY: a fresh box; it does not wait.
-        unsafe { put(&mut mail, target, node, chain, None, &mut rest) }
-    };
-    rest.begin(target, false);
-    rest.finish(target);
-    if let Sent::In = sent {
-        return Ok(promise);
-    }
-    // SAFETY: the box is in no list.
-    drop(unsafe { Call::<M>::open(node) });
-    let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
-    match sent {
-        Sent::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
-            call_waiting(target, route, msg, actor, deadline_ns, chain)
-        }
-        Sent::Refused(why) => Err(refused(why, msg)),
-        _ => Err(SendError::Full(msg)),
-    }
-}
-
-/// A call that finds no room waits for it as a `tell` does, in a box that is a `tell` to the sender only.
-#[cold]
-fn call_waiting<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let waits = match Waits::begin(actor, target, chain) {
-        Ok(waits) => waits,
-        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
-    };
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    // SAFETY: here and below, the box is in no list.
-    let dispose = || drop(unsafe { Call::<M>::open(node) });
-    let room = wait_for_room(target, node, chain, deadline_ns, dispose);
-    drop(waits);
-    let Err(why) = room else { return Ok(promise) };
-    dispose();
-    match (why, promise.take_message()) {
-        (NoRoom::Refused(why), Some(msg)) => Err(refused(why, msg)),
-        (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
-        (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
-    }
-}
-
-/// A message that could not be passed on, and the reply that is still owed.
-type NotPassed<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
-
-/// Sends a message with the reply that somebody else waits for. It does not count; waits for nothing.
-pub(crate) fn pass<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    msg: M,
-    reply: Option<Deferred<M::Reply>>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<(), NotPassed<M>> {
-    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    // SAFETY: a fresh box.
-    let pushed = unsafe { target.mail.lock().push(node, false) };
-    match pushed {
-        Pushed::Launch => target.launch(),
-        Pushed::Queued => {}
-        Pushed::Full | Pushed::Closed => {
-            // SAFETY: the box is in no list.
-            return match unsafe { Call::<M>::open(node) }.port {
-                Port::Passed(msg, reply) => Err((SendError::Closed(msg), reply)),
-                Port::Promise(_) => unreachable!("it was passed"),
-            };
-        }
-    }
-    Ok(())
-}
-
-/// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
-/// messages).
-pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
-    let node = Tell::boxed(route.notify, msg);
-    let pushed = {
-        let mut mail = target.mail.lock();
-        // SAFETY: a fresh box.
-        unsafe { if system { mail.push_system(node) } else { mail.push(node, false) } }
-    };
-    match pushed {
-        Pushed::Launch => target.launch(),
-        Pushed::Queued => {}
-        // SAFETY: the box is in no list.
-        Pushed::Full | Pushed::Closed => return Err(SendError::Closed(unsafe { Tell::<M>::open(node) })),
-    }
-    Ok(())
-}
-
-/// Puts a message aside in the running actor's own mail.
-pub(crate) fn stash<M: Message>(
-    core: &Core,
-    route: &Route<M>,
-    msg: M,
-    reply: Option<Deferred<M::Reply>>,
-    deadline_ns: u64,
-    chain: u64,
-) {
-    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    // SAFETY: a fresh box.
-    unsafe { core.mail.lock().stash(node) };
 }

@@ -2,7 +2,8 @@
 
 use std::ptr;
 
-use super::cell::{Core, Weak};
+use super::cell::Core;
+use super::refs::Weak;
 use crate::actor::ActorId;
 
 /// The caller, an actor, waits for another; its edge goes when this does.

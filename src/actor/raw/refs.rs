@@ -1,0 +1,112 @@
+//! The counted pointers to an actor's cell. Invariant 2 of [`cell`](super::cell) is the rule.
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use super::cell::Core;
+use super::mail::Phase;
+use crate::base::atomic::Ordering;
+use crate::task::Task;
+
+/// A strong address, without the actor's type.
+pub(crate) struct Strong(NonNull<Core>);
+
+// SAFETY: a counted pointer to a `Core`, which is `Send` and `Sync`.
+unsafe impl Send for Strong {}
+// SAFETY: as above.
+unsafe impl Sync for Strong {}
+
+/// A reference that keeps the block, not the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Weak(Task);
+
+impl Strong {
+    /// Takes over one count of `addrs`.
+    pub(super) fn from_raw(core: NonNull<Core>) -> Self {
+        Self(core)
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: invariant 2: `self` is one of the strong addresses.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const Core {
+        self.0.as_ptr()
+    }
+}
+
+impl Clone for Strong {
+    #[inline]
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed: a new address is made from one that is held.
+        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            crate::base::abort::fatal(format_args!("more than 2^63 addresses of one actor"));
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Strong {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
+        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drop_last();
+        }
+    }
+}
+
+impl Strong {
+    /// The last address goes: an actor that rests has nothing queued, and ends.
+    #[cold]
+    fn drop_last(&self) {
+        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
+        let task = unsafe { Task::from_raw(self.0.cast()) };
+        let core = self.core();
+        let launch = {
+            let mut mail = core.mail.lock();
+            mail.phase != Phase::Dead && !core.is_addressed() && mail.rouse()
+        };
+        if launch {
+            core.launch();
+        }
+        drop(task);
+    }
+}
+
+impl Weak {
+    /// Takes over a reference to a task that is an actor.
+    ///
+    /// # Safety
+    ///
+    /// It is one.
+    pub(super) unsafe fn new(task: Task) -> Self {
+        Self(task)
+    }
+
+    pub(super) fn task(&self) -> &Task {
+        &self.0
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
+        unsafe { self.0.as_ptr().cast::<Core>().as_ref() }
+    }
+
+    /// `None`: all strong addresses are gone.
+    pub(crate) fn upgrade(&self) -> Option<Strong> {
+        let core = self.core();
+        let more = |count| (count != 0).then_some(count + 1);
+        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
+        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Strong(NonNull::from(core)))
+    }
+}
+
+impl fmt::Debug for Strong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core().fmt(f)
+    }
+}
