@@ -87,6 +87,12 @@ impl Here {
         HERE.set(here);
     }
 
+    /// The same as [`get`](Self::get), as the pointer that was given to [`enter`](Self::enter): it may reach further.
+    #[inline(always)]
+    pub(crate) fn entered() -> Option<NonNull<Here>> {
+        NonNull::new(HERE.get().cast_mut())
+    }
+
     /// The worker that this code runs on.
     #[inline(always)]
     pub(crate) fn get<'a>() -> Option<&'a Here> {

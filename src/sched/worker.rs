@@ -105,8 +105,8 @@ impl Worker {
     /// The worker that this code runs on.
     #[inline(always)]
     pub(crate) fn current<'a>() -> Option<&'a Worker> {
-        // SAFETY: invariant 2.
-        Here::get().map(|here| unsafe { &*ptr::from_ref(here).cast::<Worker>() })
+        // SAFETY: invariant 2. (A reference to a `Here` would reach no further than that: Miri says so.)
+        Here::entered().map(|here| unsafe { here.cast::<Worker>().as_ref() })
     }
 
     pub(crate) fn here(&self) -> &Here {

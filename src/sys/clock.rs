@@ -73,7 +73,7 @@ pub(crate) fn instant_at(ns: u64) -> Instant {
 
 /// Asks the system to end this OS thread's timed sleeps on time; Linux adds 50 µs by default.
 pub(crate) fn precise_sleep() {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     // SAFETY: PR_SET_TIMERSLACK takes a number and touches nothing but the calling thread's slack.
     unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong)
