@@ -1,0 +1,482 @@
+//! Models of the channels: loom tries every interleaving, and every value that a weak memory may return. The source files
+//! of the channels are included here, with loom's atomics in the place of std's and a stand-in for parking that sleeps
+//! on loom's own lock: the park word in it is the real one.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+        pub(crate) use loom::thread::yield_now;
+
+        pub(crate) const MODELLED: bool = true;
+    }
+    pub(crate) use crate::list;
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+
+        /// The model has no clock: a deadline of 0 has passed, all others are to come.
+        pub(crate) fn has_passed(deadline_ns: u64) -> bool {
+            deadline_ns == 0
+        }
+    }
+}
+
+mod task {
+    pub(crate) use crate::wait;
+
+    pub(crate) mod header {
+        use loom::sync::{Condvar, Mutex};
+
+        use crate::wait::WaitWord;
+
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum Reason {
+            Send,
+            Receive,
+            Select,
+        }
+
+        /// A thread of the model: its park word, and where its worker would resume it.
+        pub(crate) struct Thread {
+            pub(crate) word: WaitWord,
+            pub(crate) scheduled: Mutex<bool>,
+            pub(crate) changed: Condvar,
+        }
+
+        impl Thread {
+            pub(crate) fn new() -> Self {
+                Self { word: WaitWord::new(), scheduled: Mutex::new(false), changed: Condvar::new() }
+            }
+        }
+
+        #[derive(Debug)]
+        #[must_use]
+        pub(crate) struct Wake(pub(crate) *const Thread);
+
+        impl Wake {
+            pub(crate) fn schedule(self) {
+                // The thread leaves its wait when it has taken this, under the lock: so it is alive until then.
+                let thread = unsafe { &*self.0 };
+                let mut scheduled = thread.scheduled.lock().unwrap();
+                assert!(!*scheduled, "a thread is scheduled once a wait");
+                *scheduled = true;
+                thread.changed.notify_one();
+            }
+        }
+    }
+
+    use crate::wait::{End, Epoch};
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Ticket {
+        pub(crate) thread: *const header::Thread,
+        pub(crate) epoch: Epoch,
+    }
+
+    impl Ticket {
+        pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
+            unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))
+        }
+    }
+}
+
+mod park {
+    use std::cell::Cell;
+
+    use super::task::Ticket;
+    use super::task::header::{Reason, Thread};
+    use crate::wait::End;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Wait {
+        deadline_ns: u64,
+    }
+
+    impl Wait {
+        pub(crate) fn new(_reason: Reason) -> Self {
+            Self { deadline_ns: u64::MAX }
+        }
+
+        pub(crate) fn until(self, deadline_ns: u64) -> Self {
+            Self { deadline_ns }
+        }
+
+        pub(crate) fn uninterruptible(self) -> Self {
+            self
+        }
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum Woken {
+        Notified,
+        TimedOut,
+        Interrupted,
+        Refused,
+    }
+
+    pub(crate) fn checkpoint() {}
+
+    pub(crate) mod interrupt {
+        pub(crate) fn raise() {}
+    }
+
+    loom::thread_local! {
+        static ME: std::sync::Arc<Thread> = std::sync::Arc::new(Thread::new());
+    }
+
+    /// As the real one; a deadline other than "never" passes at once when the thread has begun to wait.
+    pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+        let me = ME.with(std::sync::Arc::clone);
+        let epoch = me.word.begin();
+        if !commit(Ticket { thread: &*me, epoch }) && me.word.retract(epoch) {
+            return Woken::Refused;
+        }
+        let gave_up = wait.deadline_ns != u64::MAX && me.word.end(epoch, End::TimedOut);
+        if !gave_up {
+            let mut scheduled = me.scheduled.lock().unwrap();
+            while !std::mem::take(&mut *scheduled) {
+                scheduled = me.changed.wait(scheduled).unwrap();
+            }
+        }
+        match me.word.finish() {
+            End::Notified => Woken::Notified,
+            End::TimedOut => Woken::TimedOut,
+            End::Cancelled => Woken::Interrupted,
+        }
+    }
+}
+
+mod channel {
+    pub(crate) use crate::{buffer, queue, token, waiter, word, zero};
+}
+
+#[path = "../src/channel/buffer.rs"]
+mod buffer;
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "../src/channel/queue.rs"]
+mod queue;
+#[path = "../src/channel/token.rs"]
+mod token;
+#[path = "../src/task/wait.rs"]
+mod wait;
+#[path = "../src/channel/waiter.rs"]
+mod waiter;
+#[path = "../src/channel/word.rs"]
+mod word;
+#[path = "../src/channel/zero.rs"]
+mod zero;
+
+use std::mem::ManuallyDrop;
+
+use channel::buffer::{Blocks, Buffer, Ring};
+use channel::queue::Queue;
+use channel::token::Token;
+use channel::waiter::{Node, Outcome, Role, place};
+use channel::zero::Zero;
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
+use loom::sync::Arc;
+use loom::thread;
+use park::{Wait, Woken, park};
+use sys::clock::NEVER;
+use task::header::Reason;
+
+/// A deadline that passes as soon as the thread waits.
+const SOON: u64 = 1;
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 50_000;
+    builder.check(model);
+}
+
+fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
+    Arc::new(Queue::new(Ring::new(cap), cap as u64))
+}
+
+/// What is sent: a number behind a cell of loom's, which fails the model when the receiver could read it too early.
+struct Message(Box<loom::cell::UnsafeCell<u32>>);
+
+unsafe impl Send for Message {}
+
+impl Message {
+    fn new(number: u32) -> Self {
+        let cell = loom::cell::UnsafeCell::new(0);
+        cell.with_mut(|number_at| unsafe { *number_at = number });
+        Self(Box::new(cell))
+    }
+
+    fn number(&self) -> u32 {
+        self.0.with(|number| unsafe { *number })
+    }
+}
+
+fn number(result: Result<Message, RecvTimeoutError>) -> Option<u32> {
+    result.ok().map(|message| message.number())
+}
+
+#[test]
+fn a_full_buffer_and_an_empty_one_lose_no_wake_up() {
+    check(2, || {
+        let queue = bounded(1);
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                for i in 0..3 {
+                    queue.send(Message::new(i), NEVER).ok().expect("the channel is open");
+                }
+                queue.close_senders();
+            })
+        };
+        for i in 0..3 {
+            assert_eq!(number(queue.recv(NEVER)), Some(i));
+        }
+        assert!(matches!(queue.recv(NEVER), Err(RecvTimeoutError::Disconnected)));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn blocks_grow_are_reused_and_keep_the_order() {
+    check(2, || {
+        let queue = Arc::new(Queue::new(Blocks::new(), u64::MAX));
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                for i in 0..5 {
+                    queue.try_send(Message::new(i)).ok().expect("it is unbounded");
+                }
+            })
+        };
+        for i in 0..5 {
+            assert_eq!(number(queue.recv(NEVER)), Some(i));
+        }
+        sender.join().unwrap();
+        queue.try_send(Message::new(5)).ok().expect("it is unbounded");
+        queue.close_receivers();
+    });
+}
+
+#[test]
+fn two_receivers_get_one_message_each_and_a_third_thread_closes() {
+    check(2, || {
+        let queue = bounded(1);
+        let receive = |queue: Arc<Queue<Message, Ring<Message>>>| move || number(queue.recv(NEVER));
+        let other = thread::spawn(receive(queue.clone()));
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.send(Message::new(1), NEVER).ok().expect("the channel is open");
+                queue.close_senders();
+            })
+        };
+        let got = [number(queue.recv(NEVER)), other.join().unwrap()];
+        sender.join().unwrap();
+        assert!(got == [Some(1), None] || got == [None, Some(1)], "{got:?}");
+    });
+}
+
+#[test]
+fn a_receiver_that_times_out_takes_nothing_along() {
+    check(3, || {
+        let queue = bounded(1);
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(7), NEVER).ok().expect("the channel is open"))
+        };
+        let first = number(queue.recv(SOON));
+        sender.join().unwrap();
+        let second = queue.try_recv().ok().map(|message| message.number());
+        assert!([first, second].into_iter().flatten().eq([7]));
+    });
+}
+
+#[test]
+fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
+    check(3, || {
+        let queue = bounded(1);
+        queue.send(Message::new(0), NEVER).ok().expect("there is room");
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(1), SOON).map_err(|error| error.into_inner().number()))
+        };
+        assert_eq!(number(queue.recv(NEVER)), Some(0));
+        let sent = sender.join().unwrap();
+        let got = queue.try_recv().ok().map(|message| message.number());
+        assert_eq!((sent == Ok(()), sent == Err(1)), (got == Some(1), got.is_none()));
+    });
+}
+
+#[test]
+fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
+    check(3, || {
+        let queue = bounded(1);
+        queue.send(Message::new(0), NEVER).ok().expect("there is room");
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(1), NEVER).map_err(|error| error.into_inner().number()))
+        };
+        queue.close_receivers();
+        assert_eq!(sender.join().unwrap(), Err(1));
+    });
+}
+
+#[test]
+fn without_a_buffer_the_message_goes_from_hand_to_hand() {
+    check(3, || {
+        let zero = Arc::new(Zero::new());
+        let sender = {
+            let zero = zero.clone();
+            thread::spawn(move || {
+                zero.send(Message::new(1), NEVER).ok().expect("the channel is open");
+                zero.send(Message::new(2), NEVER).ok().expect("the channel is open");
+                zero.close();
+            })
+        };
+        assert_eq!(number(zero.recv(NEVER)), Some(1));
+        assert_eq!(number(zero.recv(NEVER)), Some(2));
+        assert!(matches!(zero.recv(NEVER), Err(RecvTimeoutError::Disconnected)));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
+    check(3, || {
+        let zero = Arc::new(Zero::new());
+        let sender = {
+            let zero = zero.clone();
+            thread::spawn(move || zero.send(Message::new(1), SOON).is_ok())
+        };
+        let got = number(zero.recv(SOON));
+        assert_eq!(sender.join().unwrap(), got.is_some());
+    });
+}
+
+/// One wait of a select over two channels with a buffer, to receive: what it got, and from which.
+fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+    let mut token = ManuallyDrop::new(Token::Empty);
+    let at = place(&mut token);
+    let nodes = [Node::new(Role::Select, at), Node::new(Role::Select, at)];
+    let woken = park(Wait::new(Reason::Select).until(deadline_ns), |ticket| {
+        queues.iter().zip(&nodes).all(|(queue, node)| unsafe { queue.register_receiver(node, ticket) })
+    });
+    for (queue, node) in queues.iter().zip(&nodes) {
+        unsafe { queue.unregister_receiver(node) };
+    }
+    let chosen = nodes.iter().position(|node| node.outcome() == Outcome::Done);
+    assert_eq!(woken == Woken::Notified, chosen.is_some());
+    chosen.map(|index| {
+        let token = unsafe { at.cast::<Token>().read() };
+        (index, unsafe { token.into_message::<Message>() }.expect("a message was handed over").number())
+    })
+}
+
+/// Looks, waits, looks again, as a select does.
+fn select(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+    loop {
+        for (index, queue) in queues.iter().enumerate() {
+            if let Ok(message) = queue.try_recv() {
+                return Some((index, message.number()));
+            }
+        }
+        let got = select_once(queues, deadline_ns);
+        if got.is_some() || deadline_ns != NEVER {
+            return got;
+        }
+    }
+}
+
+#[test]
+fn a_select_takes_one_of_two_messages_and_leaves_the_other() {
+    check(2, || {
+        let (a, b) = (bounded(1), bounded(1));
+        let sender = |queue: &Arc<Queue<Message, Ring<Message>>>, i| {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(i), NEVER).ok().expect("the channel is open"))
+        };
+        let senders = [sender(&a, 0), sender(&b, 1)];
+        let (index, got) = select([&a, &b], NEVER).expect("it has no deadline");
+        assert_eq!(index as u32, got);
+        let other = if index == 0 { &b } else { &a };
+        assert_eq!(number(other.recv(NEVER)), Some(1 - got));
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert!(matches!(a.try_recv(), Err(TryRecvError::Empty)) && matches!(b.try_recv(), Err(TryRecvError::Empty)));
+    });
+}
+
+#[test]
+fn a_select_that_times_out_leaves_the_message_where_it_is() {
+    check(2, || {
+        let (a, b) = (bounded(1), bounded(1));
+        let sender = {
+            let b = b.clone();
+            thread::spawn(move || b.send(Message::new(1), NEVER).ok().expect("the channel is open"))
+        };
+        let got = select([&a, &b], SOON);
+        sender.join().unwrap();
+        assert_eq!(got.is_some(), b.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
+    check(2, || {
+        let queue = bounded(1);
+        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(2), NEVER).ok().expect("the channel is open"))
+        };
+        let receiver = {
+            let queue = queue.clone();
+            thread::spawn(move || number(queue.recv(NEVER)).expect("the channel is open"))
+        };
+        queue.use_permit(Message::new(1)).ok().expect("the channel is open");
+        let got = [receiver.join().unwrap(), number(queue.recv(NEVER)).expect("the channel is open")];
+        sender.join().unwrap();
+        assert!(got == [1, 2] || got == [2, 1], "{got:?}");
+    });
+}
+
+#[test]
+fn a_receiver_sleeps_in_the_hands_of_a_select_that_sends() {
+    check(2, || {
+        for completes in [true, false] {
+            let zero = Arc::new(Zero::new());
+            let receiver = {
+                let zero = zero.clone();
+                thread::spawn(move || number(zero.recv(NEVER)))
+            };
+            let chosen = loop {
+                if let Some(token) = zero.try_select_send() {
+                    break token;
+                }
+                let mut token = ManuallyDrop::new(Token::Empty);
+                let at = place(&mut token);
+                let node = Node::new(Role::Select, at);
+                let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
+                if woken == Woken::Notified {
+                    break unsafe { at.cast::<Token>().read() };
+                }
+            };
+            let Token::Peer(peer) = chosen else { panic!("a receiver was there") };
+            if completes {
+                unsafe { peer.give(Message::new(3)) };
+                peer.schedule();
+            } else {
+                drop(peer);
+                zero.close();
+            }
+            assert_eq!(receiver.join().unwrap(), completes.then_some(3));
+        }
+    });
+}
