@@ -63,7 +63,7 @@ fn expected(input: &[u8]) -> String {
 #[test]
 fn hashes_come_in_the_order_of_the_lines_for_any_number_of_threads() {
     let mut input = Vec::new();
-    for i in 0..2000usize {
+    for i in 0..600usize {
         input.extend(b"\xff\0line ".iter().cycle().take(i * 7919 % 200));
         input.extend(format!("{i}\n").bytes());
     }
