@@ -65,10 +65,10 @@ fn select(c: &mut Criterion) {
     group.bench_function("ready", |b| b.iter_custom(|n| runtime.run(|| ready!(channel, n))));
     group.bench_function("ready, crossbeam-channel", |b| b.iter_custom(|n| ready!(crossbeam_channel, n)));
     group.bench_function("round trip, one worker", |b| {
-        b.iter_custom(|n| runtime.run(|| round_trips!(green::spawn, channel, channel::bounded(1), n)));
+        b.iter_custom(|n| runtime.run(|| round_trips!(green::spawn, channel, channel::bounded::<u64>(1), n)));
     });
     group.bench_function("round trip, crossbeam-channel, OS threads", |b| {
-        b.iter_custom(|n| round_trips!(std::thread::spawn, crossbeam_channel, crossbeam_channel::bounded(1), n));
+        b.iter_custom(|n| round_trips!(std::thread::spawn, crossbeam_channel, crossbeam_channel::bounded::<u64>(1), n));
     });
     group.finish();
 }

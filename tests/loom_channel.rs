@@ -216,6 +216,12 @@ struct Message(Box<loom::cell::UnsafeCell<u32>>);
 // SAFETY: a message is owned by one thread at a time; loom's cell checks it.
 unsafe impl Send for Message {}
 
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad("Message")
+    }
+}
+
 impl Message {
     fn new(number: u32) -> Self {
         let cell = loom::cell::UnsafeCell::new(0);
@@ -242,7 +248,7 @@ fn a_full_buffer_and_an_empty_one_lose_no_wake_up() {
             let queue = queue.clone();
             thread::spawn(move || {
                 for i in 0..2 {
-                    queue.send(Message::new(i), NEVER).ok().expect("the channel is open");
+                    queue.send(Message::new(i), NEVER).expect("the channel is open");
                 }
                 queue.close_senders();
             })
@@ -263,7 +269,7 @@ fn blocks_grow_are_reused_and_keep_the_order() {
             let queue = queue.clone();
             thread::spawn(move || {
                 for i in 0..3 {
-                    queue.try_send(Message::new(i)).ok().expect("it is unbounded");
+                    queue.try_send(Message::new(i)).expect("it is unbounded");
                 }
             })
         };
@@ -271,7 +277,7 @@ fn blocks_grow_are_reused_and_keep_the_order() {
             assert_eq!(number(queue.recv(NEVER)), Some(i));
         }
         sender.join().unwrap();
-        queue.try_send(Message::new(3)).ok().expect("it is unbounded");
+        queue.try_send(Message::new(3)).expect("it is unbounded");
         queue.close_receivers();
     });
 }
@@ -285,7 +291,7 @@ fn two_receivers_get_one_message_each_and_a_third_thread_closes() {
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || {
-                queue.send(Message::new(1), NEVER).ok().expect("the channel is open");
+                queue.send(Message::new(1), NEVER).expect("the channel is open");
                 queue.close_senders();
             })
         };
@@ -301,7 +307,7 @@ fn a_receiver_that_times_out_takes_nothing_along() {
         let queue = bounded(1);
         let sender = {
             let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(7), NEVER).ok().expect("the channel is open"))
+            thread::spawn(move || queue.send(Message::new(7), NEVER).expect("the channel is open"))
         };
         let first = number(queue.recv(SOON));
         sender.join().unwrap();
@@ -314,7 +320,7 @@ fn a_receiver_that_times_out_takes_nothing_along() {
 fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
     check(2, || {
         let queue = bounded(1);
-        queue.send(Message::new(0), NEVER).ok().expect("there is room");
+        queue.send(Message::new(0), NEVER).expect("there is room");
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(1), SOON).map_err(|error| error.into_inner().number()))
@@ -330,7 +336,7 @@ fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
 fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
     check(2, || {
         let queue = bounded(1);
-        queue.send(Message::new(0), NEVER).ok().expect("there is room");
+        queue.send(Message::new(0), NEVER).expect("there is room");
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(1), NEVER).map_err(|error| error.into_inner().number()))
@@ -347,7 +353,7 @@ fn without_a_buffer_the_message_goes_from_hand_to_hand() {
         let sender = {
             let zero = zero.clone();
             thread::spawn(move || {
-                zero.send(Message::new(1), NEVER).ok().expect("the channel is open");
+                zero.send(Message::new(1), NEVER).expect("the channel is open");
                 zero.close();
             })
         };
@@ -414,7 +420,7 @@ fn a_select_takes_one_of_two_messages_and_leaves_the_other() {
         let (a, b) = (bounded(1), bounded(1));
         let sender = |queue: &Arc<Queue<Message, Ring<Message>>>, i| {
             let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(i), NEVER).ok().expect("the channel is open"))
+            thread::spawn(move || queue.send(Message::new(i), NEVER).expect("the channel is open"))
         };
         let senders = [sender(&a, 0), sender(&b, 1)];
         let (index, got) = select([&a, &b], NEVER).expect("it has no deadline");
@@ -434,7 +440,7 @@ fn a_select_that_times_out_leaves_the_message_where_it_is() {
         let (a, b) = (bounded(1), bounded(1));
         let sender = {
             let b = b.clone();
-            thread::spawn(move || b.send(Message::new(1), NEVER).ok().expect("the channel is open"))
+            thread::spawn(move || b.send(Message::new(1), NEVER).expect("the channel is open"))
         };
         let got = select([&a, &b], SOON);
         sender.join().unwrap();
@@ -449,9 +455,9 @@ fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
         let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(2), NEVER).ok().expect("the channel is open"))
+            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
         };
-        queue.use_permit(Message::new(1)).ok().expect("the place was kept");
+        queue.use_permit(Message::new(1)).expect("the place was kept");
         assert_eq!([number(queue.recv(NEVER)), number(queue.recv(NEVER))], [Some(1), Some(2)]);
         sender.join().unwrap();
     });
@@ -464,7 +470,7 @@ fn a_permit_that_is_given_up_lets_the_next_sender_in() {
         let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(2), NEVER).ok().expect("the channel is open"))
+            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
         };
         queue.drop_permit();
         assert_eq!(number(queue.recv(NEVER)), Some(2));
