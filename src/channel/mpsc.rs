@@ -38,7 +38,7 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     (SyncSender { inner: sender }, Receiver::new(receiver))
 }
 
-/// The sending side of [`channel`]: [`std::sync::mpsc::Sender`].
+/// The sending side of [`channel()`]: [`std::sync::mpsc::Sender`].
 pub struct Sender<T> {
     inner: channel::Sender<T>,
 }
