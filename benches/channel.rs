@@ -2,6 +2,8 @@
 //! run as crossbeam-channel and std's mpsc on OS threads.
 #![allow(missing_docs)]
 
+#![allow(missing_docs)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

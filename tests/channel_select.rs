@@ -49,7 +49,7 @@ fn every_form_of_the_macro_compiles_and_chooses() {
         assert_eq!(select_biased! { recv(r) -> _ => 1, send(full, 9) -> _ => 4, default(SHORT) => 2, }, 2);
         // Expressions as channels, trailing commas in arguments, patterns, blocks without commas.
         let shared = Arc::new(r.clone());
-        let maybe = Some(&r);
+        let maybe = shared.is_empty().then_some(&r);
         select! {
             recv(maybe.unwrap_or(&never()),) -> _ => unreachable!(),
             recv(shared) -> _ => { unreachable!() }

@@ -118,7 +118,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 
 /// A receiver that gets one message, `duration` from now: the moment at which it was due. It never gets disconnected.
 ///
-/// For a time-out among the cases of [`select!`]. A `duration` beyond what the clock can count makes it [`never`].
+/// For a time-out among the cases of [`select!`]. A `duration` beyond what the clock can count makes it [`never()`].
 ///
 /// ```
 /// use green::channel::{after, select, unbounded};

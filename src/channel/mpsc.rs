@@ -38,7 +38,7 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     (SyncSender { inner: sender }, Receiver::new(receiver))
 }
 
-/// The sending side of [`channel`]: [`std::sync::mpsc::Sender`].
+/// The sending side of [`channel()`]: [`std::sync::mpsc::Sender`].
 pub struct Sender<T> {
     inner: channel::Sender<T>,
 }
@@ -49,6 +49,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The receiver is gone; the error holds the message.
+    #[inline]
     pub fn send(&self, t: T) -> Result<(), SendError<T>> {
         self.inner.send(t).map_err(|error| SendError(error.into_inner()))
     }
@@ -78,6 +79,7 @@ impl<T> SyncSender<T> {
     /// # Errors
     ///
     /// The receiver is gone; the error holds the message.
+    #[inline]
     pub fn send(&self, t: T) -> Result<(), SendError<T>> {
         self.inner.send(t).map_err(|error| SendError(error.into_inner()))
     }
@@ -151,6 +153,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// There is no message, and all senders are gone.
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.inner.recv().map_err(|_| RecvError)
     }

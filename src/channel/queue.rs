@@ -134,7 +134,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         result
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut head = self.head.side.lock();
         let position = head.bits().position();
@@ -240,7 +240,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         }
     }
 
-    /// Receives a message; the part that does not wait, and the first wait, inline.
+    /// Receives a message, inline down to the switch.
     #[inline(always)]
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         checkpoint();

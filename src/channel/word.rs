@@ -113,7 +113,7 @@ impl<S> Side<S> {
             {
                 return Guard { side: self, bits: word };
             }
-            if round < SPIN_ROUNDS {
+            if !MODELLED && round < SPIN_ROUNDS {
                 (0..1u32 << round).for_each(|_| spin_loop());
                 round += 1;
             } else {
@@ -124,7 +124,7 @@ impl<S> Side<S> {
 }
 
 /// Rounds of doubling pauses before the OS thread is given away.
-const SPIN_ROUNDS: u32 = if MODELLED { 0 } else { 7 };
+const SPIN_ROUNDS: u32 = 7;
 
 /// The lock is held. Dropped, it publishes what was changed.
 pub(crate) struct Guard<'a, S> {

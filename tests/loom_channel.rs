@@ -1,0 +1,524 @@
+//! Models of the channels: loom tries every interleaving, and every value that a weak memory may return. The source files
+//! of the channels are included here, with loom's atomics in the place of std's and a stand-in for parking that sleeps
+//! on loom's own lock: the park word in it is the real one.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+        pub(crate) use loom::thread::yield_now;
+
+        pub(crate) const MODELLED: bool = true;
+    }
+    pub(crate) use crate::list;
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+
+        /// The model has no clock: the deadline of a wait has passed when the thread has timed out once.
+        pub(crate) fn has_passed(deadline_ns: u64) -> bool {
+            deadline_ns != NEVER && crate::park::has_timed_out()
+        }
+    }
+}
+
+mod task {
+    pub(crate) use crate::wait;
+
+    pub(crate) mod header {
+        use loom::sync::{Condvar, Mutex};
+
+        use crate::wait::WaitWord;
+
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum Reason {
+            Send,
+            Receive,
+            Select,
+        }
+
+        /// A thread of the model: its park word, and where its worker would resume it.
+        pub(crate) struct Thread {
+            pub(crate) word: WaitWord,
+            pub(crate) scheduled: Mutex<bool>,
+            pub(crate) changed: Condvar,
+            pub(crate) timed_out: std::sync::atomic::AtomicBool,
+        }
+
+        impl Thread {
+            pub(crate) fn new() -> Self {
+                let (scheduled, changed) = (Mutex::new(false), Condvar::new());
+                Self { word: WaitWord::new(), scheduled, changed, timed_out: false.into() }
+            }
+        }
+
+        #[derive(Debug)]
+        #[must_use]
+        pub(crate) struct Wake(pub(crate) *const Thread);
+
+        impl Wake {
+            pub(crate) fn schedule(self) {
+                // The thread leaves its wait when it has taken this, under the lock: so it is alive until then.
+                // SAFETY: as said.
+                let thread = unsafe { &*self.0 };
+                let mut scheduled = thread.scheduled.lock().unwrap();
+                assert!(!*scheduled, "a thread is scheduled once a wait");
+                *scheduled = true;
+                thread.changed.notify_one();
+            }
+        }
+    }
+
+    use crate::wait::{End, Epoch};
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Ticket {
+        pub(crate) thread: *const header::Thread,
+        pub(crate) epoch: Epoch,
+    }
+
+    impl Ticket {
+        pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
+            // SAFETY: the caller promises that the thread is there.
+            unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))
+        }
+    }
+}
+
+mod park {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::task::Ticket;
+    use super::task::header::{Reason, Thread};
+    use crate::wait::End;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Wait {
+        deadline_ns: u64,
+    }
+
+    impl Wait {
+        pub(crate) fn new(_reason: Reason) -> Self {
+            Self { deadline_ns: u64::MAX }
+        }
+
+        pub(crate) fn until(self, deadline_ns: u64) -> Self {
+            Self { deadline_ns }
+        }
+
+        pub(crate) fn uninterruptible(self) -> Self {
+            self
+        }
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum Woken {
+        Notified,
+        TimedOut,
+        Interrupted,
+        Refused,
+    }
+
+    pub(crate) fn checkpoint() {}
+
+    pub(crate) mod interrupt {
+        pub(crate) fn raise() {}
+    }
+
+    loom::thread_local! {
+        static ME: std::sync::Arc<Thread> = std::sync::Arc::new(Thread::new());
+    }
+
+    pub(crate) fn has_timed_out() -> bool {
+        ME.with(|me| me.timed_out.load(Relaxed))
+    }
+
+    /// As the real one; a deadline other than "never" passes at once when the thread has begun to wait.
+    pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+        let me = ME.with(std::sync::Arc::clone);
+        let epoch = me.word.begin();
+        if !commit(Ticket { thread: &*me, epoch }) && me.word.retract(epoch) {
+            return Woken::Refused;
+        }
+        let gave_up = wait.deadline_ns != u64::MAX && me.word.end(epoch, End::TimedOut);
+        if gave_up {
+            me.timed_out.store(true, Relaxed);
+        } else {
+            let mut scheduled = me.scheduled.lock().unwrap();
+            while !std::mem::take(&mut *scheduled) {
+                scheduled = me.changed.wait(scheduled).unwrap();
+            }
+        }
+        match me.word.finish() {
+            End::Notified => Woken::Notified,
+            End::TimedOut => Woken::TimedOut,
+            End::Cancelled => Woken::Interrupted,
+        }
+    }
+}
+
+mod channel {
+    pub(crate) use crate::{buffer, queue, token, waiter, word, zero};
+}
+
+#[path = "../src/channel/buffer.rs"]
+mod buffer;
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "../src/channel/queue.rs"]
+mod queue;
+#[path = "../src/channel/token.rs"]
+mod token;
+#[path = "../src/task/wait.rs"]
+mod wait;
+#[path = "../src/channel/waiter.rs"]
+mod waiter;
+#[path = "../src/channel/word.rs"]
+mod word;
+#[path = "../src/channel/zero.rs"]
+mod zero;
+
+use std::mem::ManuallyDrop;
+
+use channel::buffer::{Blocks, Buffer, Ring};
+use channel::queue::Queue;
+use channel::token::Token;
+use channel::waiter::{Node, Outcome, Role, place};
+use channel::zero::Zero;
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
+use loom::sync::Arc;
+use loom::thread;
+use park::{Wait, Woken, park};
+use sys::clock::NEVER;
+use task::header::Reason;
+
+/// A deadline that passes as soon as the thread waits.
+const SOON: u64 = 1;
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 50_000;
+    builder.check(model);
+}
+
+fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
+    Arc::new(Queue::new(Ring::new(cap), cap as u64))
+}
+
+/// What is sent: a number behind a cell of loom's, which fails the model when the receiver could read it too early.
+struct Message(Box<loom::cell::UnsafeCell<u32>>);
+
+// SAFETY: a message is owned by one thread at a time; loom's cell checks it.
+unsafe impl Send for Message {}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad("Message")
+    }
+}
+
+impl Message {
+    fn new(number: u32) -> Self {
+        let cell = loom::cell::UnsafeCell::new(0);
+        // SAFETY: loom checks the access.
+        cell.with_mut(|number_at| unsafe { *number_at = number });
+        Self(Box::new(cell))
+    }
+
+    fn number(&self) -> u32 {
+        // SAFETY: loom checks the access.
+        self.0.with(|number| unsafe { *number })
+    }
+}
+
+fn number(result: Result<Message, RecvTimeoutError>) -> Option<u32> {
+    result.ok().map(|message| message.number())
+}
+
+#[test]
+fn a_full_buffer_and_an_empty_one_lose_no_wake_up() {
+    check(2, || {
+        let queue = bounded(1);
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                for i in 0..2 {
+                    queue.send(Message::new(i), NEVER).expect("the channel is open");
+                }
+                queue.close_senders();
+            })
+        };
+        for i in 0..2 {
+            assert_eq!(number(queue.recv(NEVER)), Some(i));
+        }
+        assert!(matches!(queue.recv(NEVER), Err(RecvTimeoutError::Disconnected)));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn blocks_grow_are_reused_and_keep_the_order() {
+    check(1, || {
+        let queue = Arc::new(Queue::new(Blocks::new(), u64::MAX));
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                for i in 0..3 {
+                    queue.try_send(Message::new(i)).expect("it is unbounded");
+                }
+            })
+        };
+        for i in 0..3 {
+            assert_eq!(number(queue.recv(NEVER)), Some(i));
+        }
+        sender.join().unwrap();
+        queue.try_send(Message::new(3)).expect("it is unbounded");
+        queue.close_receivers();
+    });
+}
+
+#[test]
+fn two_receivers_get_one_message_each_and_a_third_thread_closes() {
+    check(1, || {
+        let queue = bounded(1);
+        let receive = |queue: Arc<Queue<Message, Ring<Message>>>| move || number(queue.recv(NEVER));
+        let other = thread::spawn(receive(queue.clone()));
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.send(Message::new(1), NEVER).expect("the channel is open");
+                queue.close_senders();
+            })
+        };
+        let got = [number(queue.recv(NEVER)), other.join().unwrap()];
+        sender.join().unwrap();
+        assert!(got == [Some(1), None] || got == [None, Some(1)], "{got:?}");
+    });
+}
+
+#[test]
+fn a_receiver_that_times_out_takes_nothing_along() {
+    check(2, || {
+        let queue = bounded(1);
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(7), NEVER).expect("the channel is open"))
+        };
+        let first = number(queue.recv(SOON));
+        sender.join().unwrap();
+        let second = queue.try_recv().ok().map(|message| message.number());
+        assert!([first, second].into_iter().flatten().eq([7]));
+    });
+}
+
+#[test]
+fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
+    check(2, || {
+        let queue = bounded(1);
+        queue.send(Message::new(0), NEVER).expect("there is room");
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(1), SOON).map_err(|error| error.into_inner().number()))
+        };
+        assert_eq!(number(queue.recv(NEVER)), Some(0));
+        let sent = sender.join().unwrap();
+        let got = queue.try_recv().ok().map(|message| message.number());
+        assert_eq!((sent == Ok(()), sent == Err(1)), (got == Some(1), got.is_none()));
+    });
+}
+
+#[test]
+fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
+    check(2, || {
+        let queue = bounded(1);
+        queue.send(Message::new(0), NEVER).expect("there is room");
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(1), NEVER).map_err(|error| error.into_inner().number()))
+        };
+        queue.close_receivers();
+        assert_eq!(sender.join().unwrap(), Err(1));
+    });
+}
+
+#[test]
+fn without_a_buffer_the_message_goes_from_hand_to_hand() {
+    check(2, || {
+        let zero = Arc::new(Zero::new());
+        let sender = {
+            let zero = zero.clone();
+            thread::spawn(move || {
+                zero.send(Message::new(1), NEVER).expect("the channel is open");
+                zero.close();
+            })
+        };
+        assert_eq!(number(zero.recv(NEVER)), Some(1));
+        assert!(matches!(zero.recv(NEVER), Err(RecvTimeoutError::Disconnected)));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
+    check(2, || {
+        let zero = Arc::new(Zero::new());
+        let sender = {
+            let zero = zero.clone();
+            thread::spawn(move || zero.send(Message::new(1), SOON).is_ok())
+        };
+        let got = number(zero.recv(SOON));
+        assert_eq!(sender.join().unwrap(), got.is_some());
+    });
+}
+
+/// One wait of a select over two channels with a buffer, to receive: what it got, and from which.
+fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+    let mut token = ManuallyDrop::new(Token::Empty);
+    let at = place(&mut token);
+    let nodes = [Node::new(Role::Select, at), Node::new(Role::Select, at)];
+    let woken = park(Wait::new(Reason::Select).until(deadline_ns), |ticket| {
+        // SAFETY: both nodes are unregistered below.
+        queues.iter().zip(&nodes).all(|(queue, node)| unsafe { queue.register_receiver(node, ticket) })
+    });
+    for (queue, node) in queues.iter().zip(&nodes) {
+        // SAFETY: it was registered there, if at all.
+        unsafe { queue.unregister_receiver(node) };
+    }
+    let chosen = nodes.iter().position(|node| node.outcome() == Outcome::Done);
+    assert_eq!(woken == Woken::Notified, chosen.is_some());
+    chosen.map(|index| {
+        // SAFETY: the token was filled by whoever woke this thread; the channel is one of messages.
+        let token = unsafe { at.cast::<Token>().read() };
+        // SAFETY: as above.
+        (index, unsafe { token.into_message::<Message>() }.expect("a message was handed over").number())
+    })
+}
+
+/// Looks, waits, looks again, as a select does.
+fn select(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+    loop {
+        for (index, queue) in queues.iter().enumerate() {
+            if let Ok(message) = queue.try_recv() {
+                return Some((index, message.number()));
+            }
+        }
+        let got = select_once(queues, deadline_ns);
+        if got.is_some() || deadline_ns != NEVER {
+            return got;
+        }
+    }
+}
+
+#[test]
+fn a_select_takes_one_of_two_messages_and_leaves_the_other() {
+    check(1, || {
+        let (a, b) = (bounded(1), bounded(1));
+        let sender = |queue: &Arc<Queue<Message, Ring<Message>>>, i| {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(i), NEVER).expect("the channel is open"))
+        };
+        let senders = [sender(&a, 0), sender(&b, 1)];
+        let (index, got) = select([&a, &b], NEVER).expect("it has no deadline");
+        assert_eq!(index as u32, got);
+        let other = if index == 0 { &b } else { &a };
+        assert_eq!(number(other.recv(NEVER)), Some(1 - got));
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert!(matches!(a.try_recv(), Err(TryRecvError::Empty)) && matches!(b.try_recv(), Err(TryRecvError::Empty)));
+    });
+}
+
+#[test]
+fn a_select_that_times_out_leaves_the_message_where_it_is() {
+    check(2, || {
+        let (a, b) = (bounded(1), bounded(1));
+        let sender = {
+            let b = b.clone();
+            thread::spawn(move || b.send(Message::new(1), NEVER).expect("the channel is open"))
+        };
+        let got = select([&a, &b], SOON);
+        sender.join().unwrap();
+        assert_eq!(got.is_some(), b.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
+    check(2, || {
+        let queue = bounded(1);
+        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
+        };
+        queue.use_permit(Message::new(1)).expect("the place was kept");
+        assert_eq!([number(queue.recv(NEVER)), number(queue.recv(NEVER))], [Some(1), Some(2)]);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_permit_that_is_given_up_lets_the_next_sender_in() {
+    check(2, || {
+        let queue = bounded(1);
+        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let sender = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
+        };
+        queue.drop_permit();
+        assert_eq!(number(queue.recv(NEVER)), Some(2));
+        sender.join().unwrap();
+    });
+}
+
+/// A select sends, and completes or gives up, while somebody receives.
+fn receive_from_select(completes: bool) {
+    check(1, move || {
+        let zero = Arc::new(Zero::new());
+        let receiver = {
+            let zero = zero.clone();
+            thread::spawn(move || number(zero.recv(NEVER)))
+        };
+        let chosen = loop {
+            if let Some(token) = zero.try_select_send() {
+                break token;
+            }
+            let mut token = ManuallyDrop::new(Token::Empty);
+            let at = place(&mut token);
+            let node = Node::new(Role::Select, at);
+            // SAFETY: the node stays where it is until it is claimed.
+            let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
+            if woken == Woken::Notified {
+                // SAFETY: whoever woke this thread has filled it.
+                break unsafe { at.cast::<Token>().read() };
+            }
+        };
+        let Token::Peer(peer) = chosen else { panic!("a receiver was there") };
+        if completes {
+            // SAFETY: it is a receiver of messages.
+            unsafe { peer.give(Message::new(3)) };
+            peer.schedule();
+        } else {
+            drop(peer);
+            zero.close();
+        }
+        assert_eq!(receiver.join().unwrap(), completes.then_some(3));
+    });
+}
+
+#[test]
+fn a_receiver_sleeps_in_the_hands_of_a_select_that_sends() {
+    receive_from_select(true);
+}
+
+#[test]
+fn a_receiver_is_let_go_by_a_select_that_gives_up() {
+    receive_from_select(false);
+}
