@@ -9,13 +9,13 @@
 
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/sync/queue.rs"]
+#[path = "../src/lock/queue.rs"]
 mod queue;
-#[path = "../src/sync/raw_condvar.rs"]
+#[path = "../src/lock/raw_condvar.rs"]
 mod raw_condvar;
-#[path = "../src/sync/raw_mutex.rs"]
+#[path = "../src/lock/raw_mutex.rs"]
 mod raw_mutex;
-#[path = "../src/sync/raw_rwlock.rs"]
+#[path = "../src/lock/raw_rwlock.rs"]
 mod raw_rwlock;
 #[path = "../src/task/wait.rs"]
 mod wait;
@@ -128,6 +128,7 @@ mod park {
                 Turn::Runs | Turn::Resumed => false,
             };
             if may
+                // SAFETY: the model keeps the waiter alive until all its threads have been joined.
                 && let Some(epoch) = this.word.waiting()
                 && let Some(wake) = unsafe { Ticket(this.clone(), epoch).end(how) }
             {
@@ -206,7 +207,7 @@ mod park {
     }
 }
 
-mod sync {
+mod lock {
     pub(crate) mod owner {
         #[derive(Debug)]
         pub(crate) struct Owner;
@@ -258,13 +259,13 @@ mod sys {
     }
 }
 
+use lock::raw_condvar::RawCondvar;
+use lock::raw_mutex::RawMutex;
+use lock::raw_rwlock::RawRwLock;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use park::{Parked, be};
-use sync::raw_condvar::RawCondvar;
-use sync::raw_mutex::RawMutex;
-use sync::raw_rwlock::RawRwLock;
 use task::wait::End;
 
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -282,16 +283,19 @@ struct Shared {
     value: UnsafeCell<u32>,
 }
 
+// SAFETY: the cell is loom's, which checks every access; the rest are the crate's own types, which lock by themselves.
 unsafe impl Send for Shared {}
+// SAFETY: as above.
 unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
+        let (mutex, rwlock, condvar) = (lock::mutex(), lock::rwlock(), lock::condvar());
         Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
     }
 
     fn add(&self) -> u32 {
+        // SAFETY: inside the model's lock; loom reports an access that is not.
         self.value.with_mut(|value| unsafe {
             *value += 1;
             *value
@@ -299,6 +303,7 @@ impl Shared {
     }
 
     fn get(&self) -> u32 {
+        // SAFETY: inside the model's lock; loom reports an access that is not.
         self.value.with(|value| unsafe { *value })
     }
 }

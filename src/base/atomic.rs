@@ -6,3 +6,7 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 pub(crate) use std::hint::spin_loop;
+pub(crate) use std::thread::yield_now;
+
+/// The models put `true` here: small blocks and no spinning, so that they reach the rare cases.
+pub(crate) const MODELLED: bool = false;

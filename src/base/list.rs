@@ -71,6 +71,24 @@ impl<T: Linked<K>, K> List<T, K> {
         NonNull::new(self.head.get().cast_mut())
     }
 
+    /// The last node, still linked.
+    #[inline]
+    pub(crate) fn back(&self) -> Option<NonNull<T>> {
+        NonNull::new(self.tail.get().cast_mut())
+    }
+
+    /// Is `node`, linked or not, in this list? Walks through it.
+    pub(crate) fn contains(&self, node: NonNull<T>) -> bool {
+        let mut next = self.front();
+        while let Some(linked) = next {
+            if linked == node {
+                return true;
+            }
+            next = self.next_of(linked);
+        }
+        false
+    }
+
     /// The node after `node`, which is linked in this list.
     pub(crate) fn next_of(&self, node: NonNull<T>) -> Option<NonNull<T>> {
         // SAFETY: linked nodes are valid by invariant 1.
@@ -155,6 +173,12 @@ impl<T: Linked<K>, K> List<T, K> {
             unsafe { &*next }.links().prev.set(prev);
         }
         links.linked.set(false);
+    }
+}
+
+impl<T: Linked<K>, K> Default for List<T, K> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

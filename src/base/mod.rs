@@ -4,3 +4,5 @@ pub(crate) mod abort;
 pub(crate) mod atomic;
 pub(crate) mod list;
 pub(crate) mod lock;
+pub(crate) mod pool;
+pub(crate) mod spin;

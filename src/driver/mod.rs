@@ -1,11 +1,17 @@
-//! Floor 5: what wakes threads when time has passed.
+//! Floor 5: what wakes threads when time has passed or a descriptor is ready.
 //!
 //! The driver is passive. It has no thread and no clock: a worker asks it when it wants to be turned next, turns it
 //! with the time of its choice, and gets back whom to wake. So a test runs it on a clock of its own.
 //!
-//! [`wheel`] holds the timers.
+//! [`wheel`] holds the timers. [`poller`] asks the system which descriptors are ready; [`source`] knows who waits for
+//! them, and [`readiness`] what is known about each.
 
+pub(crate) mod poller;
+pub(crate) mod readiness;
+pub(crate) mod source;
 pub(crate) mod wheel;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_poller;

@@ -8,9 +8,12 @@
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
 //! cells again after it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::unwind;
 use crate::task::{Header, Task};
@@ -30,6 +33,10 @@ pub(crate) struct Here {
     budget: Cell<u32>,
     /// Timers of the threads that wait here.
     pub(crate) wheel: Wheel,
+    /// A thread that runs here has accepted a connection: the next thread that is spawned here will serve it.
+    accepted: Cell<bool>,
+    /// Made when a thread that runs here first waits for a descriptor.
+    poller: OnceCell<Poller>,
 }
 
 thread_local! {
@@ -47,7 +54,28 @@ impl Here {
             unwinding: Cell::new(0),
             budget: Cell::new(0),
             wheel: Wheel::new(now_ns),
+            accepted: Cell::new(false),
+            poller: OnceCell::new(),
         }
+    }
+
+    /// The worker's poller, if it has one.
+    #[inline(always)]
+    pub(crate) fn poller(&self) -> Option<&Poller> {
+        self.poller.get()
+    }
+
+    /// The worker's poller.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses the descriptors that a new one needs.
+    pub(crate) fn poller_or_new(&self) -> io::Result<&Poller> {
+        if let Some(poller) = self.poller.get() {
+            return Ok(poller);
+        }
+        let poller = Poller::new()?;
+        Ok(self.poller.get_or_init(|| poller))
     }
 
     /// Makes `here` the worker of this OS thread; null: of none.
@@ -101,11 +129,25 @@ impl Here {
         Here::get().is_some_and(|here| here.current.get() == thread.as_ptr())
     }
 
+    /// The running thread has accepted a connection.
+    #[inline]
+    pub(crate) fn set_accepted(&self) {
+        self.accepted.set(true);
+    }
+
+    /// Is the thread that is being spawned to serve a connection? The answer is given once.
+    #[inline(always)]
+    pub(crate) fn take_accepted(&self) -> bool {
+        self.accepted.get() && self.accepted.replace(false)
+    }
+
     /// Spends one blocking call. False: the budget is used up.
     #[inline(always)]
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
-        self.budget.set(left.wrapping_sub(1));
+        if left != 0 {
+            self.budget.set(left - 1);
+        }
         left != 0
     }
 
@@ -133,6 +175,15 @@ pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
         // SAFETY: the header of the calling thread, which does not end while it is in this call.
         None => f(unsafe { super::os::header().as_ref() }),
     }
+}
+
+/// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
+#[inline(always)]
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
+    let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
+    // SAFETY: the header of the calling thread, which does not end while it is in this call; the `Task` is never dropped,
+    // so it gives no reference away.
+    f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
 }
 
 /// A counted reference to the calling thread.

@@ -199,7 +199,7 @@ pub(crate) fn checkpoint() {
                 interrupt::take(thread);
             }
             if !here.spend() {
-                spent();
+                give_way();
             }
         }
         None => current::with_header(|thread| {
@@ -219,9 +219,23 @@ pub(crate) fn quick_checkpoint() {
     }
 }
 
+/// An attempt that failed and did not wait spends from the same budget: so a thread that polls lets its neighbours run.
+/// Not a cancellation point.
 #[cold]
 #[inline(never)]
-fn spent() {
+pub(crate) fn spend() {
+    if let Some(here) = Here::get()
+        && here.current().is_some()
+        && !here.spend()
+    {
+        give_way();
+    }
+}
+
+/// Lets the other threads of this worker run, if the caller may switch.
+#[cold]
+#[inline(never)]
+pub(crate) fn give_way() {
     if may_park() {
         yield_now();
     }

@@ -28,6 +28,7 @@ static VTABLE: VTable = VTable {
     drop_output: |_| unreachable!("an OS thread has no result"),
     done: |_| unreachable!("an OS thread is not run"),
     free,
+    after_run: None,
 };
 
 unsafe fn free(header: NonNull<Header>) {
@@ -137,6 +138,11 @@ pub(crate) fn task() -> Task {
 pub(crate) unsafe fn sleep(header: NonNull<Header>, epoch: Epoch, mut deadline_ns: u64) {
     // SAFETY: invariant 1.
     let thread = unsafe { header.cast::<OsThread>().as_ref() };
+    // What it waits for is often about to come. A few microseconds at most; the yields are for one that has no core.
+    let backoff = crossbeam_utils::Backoff::new();
+    while !backoff.is_completed() && !thread.parker.has_token() {
+        backoff.snooze();
+    }
     while !thread.parker.park(deadline_ns) {
         if thread.header.wait.end(epoch, End::TimedOut) {
             return;

@@ -16,7 +16,7 @@ use crate::task::header::Spec;
 /// Makes a green thread with a name or a stack size of its own: [`std::thread::Builder`].
 ///
 /// ```
-/// let thread = green::thread::Builder::new().name("reader").stack_size(1 << 20).spawn(|| {
+/// let thread = green::thread::Builder::new().name("reader".into()).stack_size(1 << 20).spawn(|| {
 ///     assert_eq!(green::thread::current().name(), Some("reader"));
 /// })?;
 /// thread.join().unwrap();
@@ -36,8 +36,8 @@ impl Builder {
     }
 
     /// Names the thread: for [`Thread::name`](crate::thread::Thread::name) and the report of a stack overflow.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
         self
     }
 
@@ -53,7 +53,11 @@ impl Builder {
     ///
     /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, a bad `GREEN_…` variable. `OutOfMemory`:
     /// no memory, address space or mappings for another thread; the message names the limit. The closure is dropped.
-    pub fn spawn<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         // SAFETY: nothing is borrowed.
         with_shared(|shared| unsafe { spawn_in(shared, self, Kind::Spawned, (), f) })
     }
@@ -67,7 +71,11 @@ impl Builder {
     /// # Panics
     ///
     /// Outside a green thread.
-    pub fn spawn_local<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
+    pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
         let Some(worker) = Worker::current() else {
             panic!("spawn_local outside a green thread: there is no worker here that could run it");
         };
@@ -75,12 +83,32 @@ impl Builder {
         unsafe { spawn_in(&worker.shared, self, Kind::Local, (), f) }
     }
 
-    /// Spawns a thread that may borrow.
+    /// Spawns a thread that may borrow: [`std::thread::Builder::spawn_unchecked`]. Prefer
+    /// [`spawn_scoped`](Self::spawn_scoped).
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Safety
+    ///
+    /// The thread has ended, or has been joined, before anything that `f` borrows is gone, and before anything that its
+    /// result borrows is gone the result has been taken or dropped.
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: as the caller promises.
+        unsafe { self.spawn_owned((), f) }
+    }
+
+    /// Spawns a thread that may borrow, and that tells `owner` how it ends.
     ///
     /// # Safety
     ///
     /// As [`spawn_in`].
-    pub(crate) unsafe fn spawn_unchecked<F: FnOnce() -> T + Send, T: Send, O: Owner>(
+    pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: Owner>(
         self,
         owner: O,
         f: F,

@@ -3,14 +3,18 @@
 //! # Invariants
 //!
 //! 1. A handle is one reference and the `HANDLE` bit of its task, whose result is an `Output<T>`.
-//! 2. The result is the handle's once the task is complete and until `join` or drop has taken it.
+//! 2. The result is the handle's once the task is complete and until `join`, drop or `poll` has taken it; a handle whose
+//!    `poll` has taken it lives on, with `HANDLE` clear.
 
 use std::any::Any;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::ptr::NonNull;
+use std::task::{Context, Poll};
 
 use crate::park::current::Here;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
@@ -21,6 +25,19 @@ use crate::task::block::Output;
 use crate::task::header::Reason;
 
 /// The right to wait for a thread and have its value: [`std::thread::JoinHandle`]. Dropping it leaves the thread running.
+///
+/// It is a future, too: `handle.await` gives what [`join`](JoinHandle::join) gives, in async code on any executor. So async
+/// code can wait for everything that a green thread can wait for. One waker waits at a time, that of the last `poll`;
+/// dropping the handle while it is pending leaves the thread running. A `poll` after the result has been given, or by the
+/// thread itself, panics.
+///
+/// ```
+/// async fn lines(path: &'static str) -> usize {
+///     // Blocking code in a green thread, awaited.
+///     green::spawn(move || std::fs::read_to_string(path).unwrap().lines().count()).await.unwrap()
+/// }
+/// assert!(futures::executor::block_on(lines("Cargo.toml")) > 10);
+/// ```
 pub struct JoinHandle<T> {
     thread: Thread,
     _result: PhantomData<T>,
@@ -32,6 +49,8 @@ unsafe impl<T: Send> Send for JoinHandle<T> {}
 unsafe impl<T> Sync for JoinHandle<T> {}
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
+// Nothing of the handle is pinned: the waker of a poll lies in the thread's own memory.
+impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
@@ -78,7 +97,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// If a thread joins itself.
+    /// If a thread joins itself; if the result has been given by `await` already.
     #[inline]
     #[track_caller]
     pub fn join(self) -> Result<T, Box<dyn Any + Send + 'static>> {
@@ -97,9 +116,7 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn wait(&self, mut wait: Wait) {
         let task = &self.thread.0;
-        if !task.state.is_complete() && Here::is_current(task.as_ptr()) {
-            panic!("a thread cannot join itself: it would wait for ever");
-        }
+        self.check_not_self();
         while !task.state.is_complete() {
             let mut slot = MaybeUninit::uninit();
             let woken = park(wait, |ticket| {
@@ -120,7 +137,31 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
+    #[track_caller]
+    fn check_not_self(&self) {
+        let task = &self.thread.0;
+        if !task.state.is_complete() && Here::is_current(task.as_ptr()) {
+            panic!("a thread cannot join itself: it would wait for ever");
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn check_not_taken(&self) {
+        #[cold]
+        #[track_caller]
+        fn taken() -> ! {
+            panic!("the thread's result has been given already, by `await`");
+        }
+        if !self.thread.0.state.has_handle() {
+            taken();
+        }
+    }
+
+    #[inline]
+    #[track_caller]
     fn into_output(self) -> Output<T> {
+        self.check_not_taken();
         let this = ManuallyDrop::new(self);
         let mut output = MaybeUninit::<Output<T>>::uninit();
         // SAFETY: the handle is taken apart here, once: its reference into `task`, its result (invariant 2: the task is
@@ -133,12 +174,40 @@ impl<T> JoinHandle<T> {
     }
 }
 
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, Box<dyn Any + Send + 'static>>;
+
+    #[track_caller]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.check_not_taken();
+        self.check_not_self();
+        let task = &self.thread.0;
+        if !task.state.is_complete() && task.extra_or_new().awaiter.register(&task.state, context.waker()) {
+            return Poll::Pending;
+        }
+        let mut output = MaybeUninit::<Output<T>>::uninit();
+        // SAFETY: invariant 2: the task is complete and its result the handle's; it is taken here, into `output`, and
+        // never again, because `HANDLE` is cleared.
+        unsafe {
+            (task.vtable.take_output)(task.as_ptr(), output.as_mut_ptr().cast());
+            task.state.result_taken();
+            Poll::Ready(output.assume_init())
+        }
+    }
+}
+
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let task = &self.thread.0;
-        if task.state.detach() {
+        let detached = task.state.detach();
+        if detached.result {
             // SAFETY: invariant 2: the task is complete and its result the handle's.
             unsafe { (task.vtable.drop_output)(task.as_ptr()) };
+        } else if detached.awaiter
+            && let Some(extra) = task.extra()
+        {
+            // SAFETY: `detach` has taken the waker back before the thread was complete: it is the handle's.
+            drop(unsafe { extra.awaiter.take() });
         }
     }
 }

@@ -67,7 +67,10 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// If the value has been dropped already; with what `f` or the initialiser panics with.
     #[track_caller]
-    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+    pub fn with<F, R>(&'static self, f: F) -> R
+    where
+        F: FnOnce(&T) -> R,
+    {
         self.try_with(f).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -76,14 +79,22 @@ impl<T: 'static> LocalKey<T> {
     /// # Errors
     ///
     /// If the value has been dropped already.
-    pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+    pub fn try_with<F, R>(&'static self, f: F) -> Result<R, AccessError>
+    where
+        F: FnOnce(&T) -> R,
+    {
+        self.try_with_or(self.init, f)
+    }
+
+    /// As `try_with`, with another initialiser.
+    fn try_with_or<R>(&'static self, init: impl FnOnce() -> T, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         let key = std::ptr::from_ref(self).addr();
         with_header(|thread| {
             let locals = &thread.extra_or_new().locals;
             // SAFETY: the thread itself calls (invariant 2 of `task::local`); the borrow is over at once.
             let find = || unsafe { &*locals.get() }.get(key);
             let fresh: Option<Box<dyn Any>> = match find() {
-                None => Some(Box::new((self.init)())),
+                None => Some(Box::new(init())),
                 Some(_) => None,
             };
             // The initialiser may have used the key itself: then its value stands.
@@ -101,9 +112,17 @@ impl<T: 'static> LocalKey<T> {
 }
 
 impl<T: 'static> LocalKey<Cell<T>> {
-    /// Sets the value.
+    /// Sets the value. The initialiser is not run.
+    ///
+    /// # Panics
+    ///
+    /// If the value has been dropped already.
+    #[track_caller]
     pub fn set(&'static self, value: T) {
-        self.with(|cell| cell.set(value));
+        let value = Cell::new(Some(value));
+        let init = || Cell::new(value.take().expect("it is taken once"));
+        let set = |cell: &Cell<T>| value.take().map_or((), |value| cell.set(value));
+        self.try_with_or(init, set).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// A copy of the value.
@@ -137,7 +156,10 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// If it is mutably borrowed.
     #[track_caller]
-    pub fn with_borrow<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+    pub fn with_borrow<F, R>(&'static self, f: F) -> R
+    where
+        F: FnOnce(&T) -> R,
+    {
         self.with(|cell| f(&cell.borrow()))
     }
 
@@ -147,18 +169,24 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// If it is borrowed.
     #[track_caller]
-    pub fn with_borrow_mut<R>(&'static self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub fn with_borrow_mut<F, R>(&'static self, f: F) -> R
+    where
+        F: FnOnce(&mut T) -> R,
+    {
         self.with(|cell| f(&mut cell.borrow_mut()))
     }
 
-    /// Sets the value.
+    /// Sets the value. The initialiser is not run.
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// If it is borrowed; if it has been dropped already.
     #[track_caller]
     pub fn set(&'static self, value: T) {
-        drop(self.replace(value));
+        let value = Cell::new(Some(value));
+        let init = || RefCell::new(value.take().expect("it is taken once"));
+        let set = |cell: &RefCell<T>| value.take().map(|value| cell.replace(value));
+        drop(self.try_with_or(init, set).unwrap_or_else(|error| panic!("{error}")));
     }
 
     /// The value, leaving the default.

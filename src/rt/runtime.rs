@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
@@ -168,6 +169,9 @@ pub struct Runtime {
     running: Arc<WaitQueue<usize>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
+
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl Runtime {
     /// Settings for a new runtime.

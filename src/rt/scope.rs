@@ -9,9 +9,12 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::ptr;
+use std::task::{Context, Poll};
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::park::current::assert_may_park;
@@ -44,7 +47,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 // SAFETY: `running` is atomic, and `waiter` is handed over by it (invariant 2).
 unsafe impl Sync for Scope<'_, '_> {}
 
-/// The right to wait for a thread of a scope: [`std::thread::ScopedJoinHandle`].
+/// The right to wait for a thread of a scope: [`std::thread::ScopedJoinHandle`]; a future, as [`JoinHandle`] is.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,
@@ -162,7 +165,7 @@ impl<'scope> Scope<'scope, '_> {
         let member = Member(ptr::from_ref(&self.data));
         // SAFETY: what `f` and its result borrow outlives 'scope, and the scope does not end before the thread has
         // called `done`, its last touch of both; `f` is `Send`.
-        let spawned = unsafe { builder.spawn_unchecked(member, f) };
+        let spawned = unsafe { builder.spawn_owned(member, f) };
         let handle = spawned.inspect_err(|_| Member(ptr::from_ref(&self.data)).done())?;
         Ok(ScopedJoinHandle { handle, _scope: PhantomData })
     }
@@ -218,6 +221,15 @@ impl<T> ScopedJoinHandle<'_, T> {
     #[track_caller]
     pub fn join(self) -> Result<T, Box<dyn std::any::Any + Send + 'static>> {
         self.handle.join()
+    }
+}
+
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, Box<dyn std::any::Any + Send + 'static>>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.handle).poll(context)
     }
 }
 

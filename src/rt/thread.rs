@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
 use crate::park::{self, Wait, Woken, checkpoint, interrupt};
@@ -11,7 +12,7 @@ use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::{from_env, lent};
 use crate::sched::Worker;
-use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
+use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 use crate::task::wait::End;
 use crate::task::{Task, Ticket};
@@ -38,7 +39,11 @@ use crate::task::{Task, Ticket};
 /// green::spawn(move || println!("{rc}"));
 /// ```
 #[inline]
-pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     Builder::new().spawn(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
 }
 
@@ -65,7 +70,11 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
 ///     green::spawn(move || thread.join());
 /// });
 /// ```
-pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
     Builder::new().spawn_local(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
 }
 
@@ -76,6 +85,9 @@ pub struct ThreadId(u64);
 /// A handle to a thread, green or OS: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
+
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 impl Thread {
     /// The thread's number.
@@ -142,27 +154,6 @@ fn park_until(deadline_ns: u64) {
     }
 }
 
-/// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
-pub fn sleep(dur: Duration) {
-    sleep_until_ns(after_ns(dur));
-}
-
-/// Waits until `deadline`. A cancellation point, even if that has passed.
-pub fn sleep_until(deadline: Instant) {
-    sleep_until_ns(at_ns(deadline));
-}
-
-fn sleep_until_ns(deadline_ns: u64) {
-    checkpoint();
-    let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
-    while now_ns() < deadline_ns {
-        if park::park(wait, |_| true) == Woken::Interrupted {
-            interrupt::raise();
-            wait = wait.uninterruptible();
-        }
-    }
-}
-
 /// Lets the other threads of this worker run. Not a cancellation point.
 ///
 /// Everything that was ready is run first, and then up to 64 threads that have not started. On a plain OS thread:
@@ -170,6 +161,13 @@ fn sleep_until_ns(deadline_ns: u64) {
 #[inline(always)]
 pub fn yield_now() {
     park::yield_now();
+}
+
+/// Is the calling thread unwinding? [`std::thread::panicking`] of a green thread: that one counts by OS thread, so it also
+/// says yes when a neighbour of the same worker is parked in a destructor while it unwinds.
+#[must_use]
+pub fn panicking() -> bool {
+    interrupt::unwinding()
 }
 
 /// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default

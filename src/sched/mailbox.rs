@@ -6,11 +6,12 @@
 //! same size takes them. A late `unpark` then finds a mailbox, and is at worst one idle look round.
 
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::driver::poller::Home;
 use crate::park::current::Here;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
@@ -20,6 +21,8 @@ use crate::task::{Header, Task};
 
 /// Workers in the process at one time, all runtimes together.
 pub(crate) const MAX_WORKERS: usize = 4096;
+/// Of `arriving`: the worker has ended.
+const CLOSED: u32 = u32::MAX;
 
 impl Letter for Header {
     #[inline]
@@ -34,6 +37,12 @@ pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox<Header>,
     pub(crate) parker: Parker,
     cancels: Mutex<Vec<Task>>,
+    /// Threads that live on the worker, as of late.
+    pub(crate) live: AtomicU32,
+    /// Unstarted threads that other workers have sent and that have not arrived ([`expect`](Mailbox::expect)); `CLOSED`.
+    arriving: AtomicU32,
+    /// The poller that the worker sleeps in, if it has one: there it is fetched.
+    poller: Mutex<Option<Arc<Home>>>,
     /// Of the runtime that has this mailbox.
     pub(crate) idle: &'static Idle,
     /// The number by which a thread's state word names this mailbox.
@@ -57,7 +66,10 @@ static TABLE: [AtomicPtr<Mailbox>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::n
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = pool.free.iter().position(|group| group.len() == workers) {
-        return Some(pool.free.swap_remove(at));
+        let group = pool.free.swap_remove(at);
+        // ORDERING: Relaxed: the pool's lock, and the start of the workers' OS threads, order this.
+        group.iter().for_each(|mailbox| mailbox.arriving.store(0, Ordering::Relaxed));
+        return Some(group);
     }
     if pool.used + workers > MAX_WORKERS {
         return None;
@@ -69,6 +81,9 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 inbox: Inbox::new(),
                 parker: Parker::new(),
                 cancels: Mutex::new(Vec::new()),
+                live: AtomicU32::new(0),
+                arriving: AtomicU32::new(0),
+                poller: Mutex::new(None),
                 idle,
                 index: index as u16,
                 here: AtomicPtr::new(ptr::null_mut()),
@@ -120,6 +135,33 @@ impl Mailbox {
         self.rouse(was_asleep);
     }
 
+    /// Another worker is going to send an unstarted thread. False: this one has ended.
+    ///
+    /// While one is under way the worker does not end ([`close`](Self::close)), so none is sent to a box that nobody reads.
+    #[must_use]
+    pub(crate) fn expect(&self) -> bool {
+        let more = |arriving| (arriving != CLOSED).then_some(arriving + 1);
+        // ORDERING: Relaxed: this word is the whole protocol; the thread travels through the inbox.
+        self.arriving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// An expected thread has come out of the inbox.
+    pub(crate) fn arrived(&self) {
+        self.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The worker wants to end. False: a thread is under way to it.
+    #[must_use]
+    pub(crate) fn close(&self) -> bool {
+        let closed = self.arriving.compare_exchange(0, CLOSED, Ordering::Relaxed, Ordering::Relaxed);
+        closed.is_ok()
+    }
+
+    /// How many threads the worker has, or will have.
+    pub(crate) fn load(&self) -> u32 {
+        self.live.load(Ordering::Relaxed).saturating_add(self.arriving.load(Ordering::Relaxed))
+    }
+
     /// Has the worker look at its cancels and its runtime's shutdown.
     pub(crate) fn look(&self) {
         self.rouse(self.inbox.look());
@@ -129,8 +171,23 @@ impl Mailbox {
     pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
         if was_asleep.0 {
             self.idle.roused();
-            self.parker.unpark();
+            self.parker.unpark_or(|| self.fetch());
         }
+    }
+
+    /// The worker sleeps in its poller: ends that.
+    #[cold]
+    fn fetch(&self) {
+        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // None: the worker has got up for another reason, and ended.
+        if let Some(poller) = poller {
+            poller.wake();
+        }
+    }
+
+    /// From now on the worker sleeps in this poller; `None`: it ends.
+    pub(crate) fn set_poller(&self, poller: Option<Arc<Home>>) {
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = poller;
     }
 
     pub(crate) fn take_cancels(&self) -> Vec<Task> {

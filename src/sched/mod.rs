@@ -3,10 +3,12 @@
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;
+pub(crate) mod place;
 pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod search;
 pub(crate) mod shared;
+pub(crate) mod turn;
 pub(crate) mod worker;
 
 pub(crate) use shared::Shared;

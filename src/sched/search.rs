@@ -1,5 +1,7 @@
 //! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
 
+use std::sync::Arc;
+
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::idle::Sleep;
@@ -12,6 +14,8 @@ const SEARCH_NS: u64 = 30_000;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
+/// Looks of a searcher for one of them at its own poller.
+const LOOKS_PER_POLL: u32 = 4;
 /// How long the lookout sleeps between two looks round, at first and at most.
 const LOOKOUT_MIN_NS: u64 = 1_000_000;
 const LOOKOUT_MAX_NS: u64 = 16_000_000;
@@ -20,7 +24,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 {
+            if self.live_count() == 0 && self.mailbox.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
@@ -50,9 +54,13 @@ impl Worker {
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
         let until = now_ns() + SEARCH_NS;
-        let mut patience = 0;
+        let (mut patience, mut looks) = (0, 0);
         loop {
             let stolen = self.steal(patience >= PATIENCE, &mut patience);
+            looks += 1;
+            if looks % LOOKS_PER_POLL == 0 {
+                let _ = self.look_for_events();
+            }
             let now = now_ns();
             let found = stolen.is_some() || self.has_own_work() || self.here().wheel.next_ns() <= now;
             if let Some(task) = stolen {
@@ -137,7 +145,7 @@ impl Worker {
             // Step 4.
             let timer_ns = self.here().wheel.next_ns();
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-            let unparked = self.mailbox.parker.park(timer_ns.min(nap_until_ns));
+            let unparked = self.sleep_until(timer_ns.min(nap_until_ns));
             if unparked || timer_ns <= now_ns() {
                 break;
             }
@@ -163,6 +171,16 @@ impl Worker {
             self.adopt(task);
         }
         search
+    }
+
+    /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
+    fn sleep_until(&self, deadline_ns: u64) -> bool {
+        let Some(poller) = self.here().poller() else { return self.mailbox.parker.park(deadline_ns) };
+        if !self.sleeps_in_poller.replace(true) {
+            self.mailbox.set_poller(Some(Arc::clone(poller.home())));
+        }
+        self.mailbox.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))))
+            || self.has_events.get()
     }
 
     /// The lookout's look: takes even a single thread, if its worker does not come to it.
@@ -195,6 +213,9 @@ impl Worker {
         }
         let search = std::mem::take(&mut mail.search);
         self.deliver(mail);
+        if self.has_events.take() {
+            self.deliver_events();
+        }
         search
     }
 }

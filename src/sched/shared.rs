@@ -10,7 +10,7 @@ use crate::sched::mailbox::{self, Group, Mailbox};
 use crate::sched::pool::Pool;
 use crate::stack::{self, StackSize};
 use crate::task::Task;
-use crate::task::header::Header;
+use crate::task::header::{Header, Next};
 
 /// One runtime, as its workers and its users see it.
 #[derive(Debug)]
@@ -138,9 +138,16 @@ impl Drop for Shared {
 }
 
 /// Drops a thread that nobody will start; its closure runs no more.
-fn discard(task: Task) {
+pub(crate) fn discard(task: Task) {
     let header: NonNull<Header> = task.as_ptr();
-    if task.state.claim(0, false) {
+    if let Some(after_run) = task.vtable.after_run {
+        // SAFETY: a re-armable task has one entry in all queues, and this is it: nobody else will touch it.
+        let next = unsafe {
+            (task.vtable.run)(header, false);
+            after_run(header)
+        };
+        debug_assert_eq!(next, Next::Over, "a re-armable task that is told to end does");
+    } else if task.state.claim(0, false) {
         stack::unreserve(task.size);
         // SAFETY: the claim was won, so the closure is there and nobody else will touch it; then the result is stored
         // and published as by a thread that was cancelled before it started.

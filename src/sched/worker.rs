@@ -18,16 +18,16 @@ use crossbeam_deque::{Steal, Worker as Deque};
 
 use crate::base::atomic::Ordering;
 use crate::base::list::List;
-use crate::fiber::{Fiber, Status};
+use crate::driver::source::Wakes;
 use crate::park::current::Here;
 use crate::park::{fire, os};
 use crate::sched::inbox::Mail;
 use crate::sched::mailbox::{self, Mailbox};
+use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
-use crate::task::local;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -63,12 +63,16 @@ pub(crate) struct Worker {
     youngest: Cell<*mut Header>,
     ready_left: Cell<usize>,
     starts_left: Cell<u32>,
-    turns: Cell<u32>,
+    pub(super) turns: Cell<u32>,
     pub(crate) stacks: UnsafeCell<Cache>,
-    live: List<Header>,
-    live_count: Cell<usize>,
+    pub(super) live: List<Header>,
+    pub(super) live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
+    /// The mailbox knows the poller.
+    pub(crate) sleeps_in_poller: Cell<bool>,
+    /// The poller has brought events from a sleep that are not delivered yet.
+    pub(crate) has_events: Cell<bool>,
 }
 
 impl Worker {
@@ -93,6 +97,8 @@ impl Worker {
             live_count: Cell::new(0),
             stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
+            sleeps_in_poller: Cell::new(false),
+            has_events: Cell::new(false),
         }
     }
 
@@ -129,6 +135,7 @@ impl Worker {
                 break;
             }
         }
+        self.mailbox.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.unstarted.pop().is_some() {}
         // SAFETY: no worker.
@@ -153,6 +160,11 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
+        if self.here.take_accepted()
+            && let Some(mailbox) = self.less_loaded()
+        {
+            return send_unstarted(mailbox, task);
+        }
         self.youngest.set(task.as_ptr().as_ptr());
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
@@ -252,23 +264,60 @@ impl Worker {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
                 if self.ready_left.get() == 0 && self.unstarted.is_empty() && self.shared.injector.is_empty() {
+                    if self.look_for_events() {
+                        continue;
+                    }
                     return NonNull::new(self.woken.replace(ptr::null_mut()));
                 }
             }
         }
     }
 
-    /// Takes in what others have left, and what is due on the wheel (`now`: look at the clock in any case).
+    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case).
     #[inline]
     fn tick(&self, now: bool) {
         if !self.mailbox.inbox.is_empty() {
             self.read_mail();
         }
-        if !self.here.wheel.is_empty() && (now || self.turns.get() >= TURNS_PER_TICK) {
-            self.turns.set(0);
-            // SAFETY: the wheel is this worker's, and `park` put the timers in.
-            self.here.wheel.turn(now_ns(), |timer| unsafe { fire(timer) });
+        let poller = self.here.poller();
+        let has_time = poller.is_some() || !self.here.wheel.is_empty();
+        if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
+            return;
         }
+        self.turns.set(0);
+        let now_ns = now_ns();
+        if !self.here.wheel.is_empty() {
+            // SAFETY: the wheel is this worker's, and `park` put the timers in.
+            self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
+        }
+        if poller.is_some_and(|poller| poller.is_due(now_ns)) {
+            let _ = self.look_for_events();
+        }
+    }
+
+    /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
+    pub(crate) fn look_for_events(&self) -> bool {
+        let Some(poller) = self.here.poller() else { return false };
+        if poller.wait(0) {
+            self.deliver_events();
+        } else {
+            poller.looked(now_ns());
+        }
+        self.ready.len() > 0
+    }
+
+    /// Queues the threads that the poller's last events wake, in the order of the events.
+    pub(crate) fn deliver_events(&self) {
+        if let Some(poller) = self.here.poller() {
+            poller.deliver(now_ns(), Wakes::schedule);
+            if let Some(last) = NonNull::new(self.woken.replace(ptr::null_mut())) {
+                self.make_ready(last);
+            }
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        self.ready.len() > 0 || !self.woken.get().is_null()
     }
 
     /// Takes what others have left in the inbox.
@@ -284,7 +333,13 @@ impl Worker {
 
     pub(crate) fn deliver(&self, mail: Mail<Header>) {
         let (search, look) = (mail.search, mail.look);
-        mail.deliver(|thread| self.make_ready(thread));
+        mail.deliver(|thread| {
+            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
+            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+                self.mailbox.arrived();
+            }
+            self.make_ready(thread);
+        });
         if look {
             self.look();
         }
@@ -369,115 +424,23 @@ impl Worker {
         task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
     }
 
-    /// Runs `thread` until it waits, yields or ends.
+    /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
+    /// re-armable and not started, and nobody else has it.
     #[inline]
-    fn turn(&self, thread: NonNull<Header>) {
-        // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
-        let header = unsafe { thread.as_ref() };
-        // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-        if unsafe { &*header.fiber.get() }.is_none() {
-            self.start(thread);
-        }
-        self.turns.set(self.turns.get().wrapping_add(1));
-        self.here.set_current(thread);
-        // SAFETY: as above; `start` has put the fiber there, and it is suspended or fresh.
-        let status = unsafe { (*header.fiber.get()).as_ref().unwrap_unchecked().resume(0) };
-        let yields = self.here.take_current();
-        match status {
-            Status::Suspended if yields => self.make_ready(thread),
-            Status::Suspended => {}
-            Status::Finished => self.end(thread),
-        }
-    }
-
-    /// Gives a thread that was claimed here the hottest stack.
-    fn start(&self, thread: NonNull<Header>) {
-        // SAFETY: as in `turn`.
-        let header = unsafe { thread.as_ref() };
-        if self.stopping.get() {
-            let _ = header.state.cancel();
-        }
-        let stack = self.stacks().acquire(header.size);
-        // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
-        let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
-        // SAFETY: invariant 3 of the header.
-        unsafe { *header.fiber.get() = Some(fiber) };
-        // SAFETY: a thread starts once; it is taken out in `end`.
-        unsafe { self.live.push_back(thread) };
-        self.live_count.set(self.live_count.get() + 1);
-    }
-
-    /// The thread has left its stack for good.
-    fn end(&self, thread: NonNull<Header>) {
-        // SAFETY: as in `turn`; dropped here, the running thread's reference is given up.
-        let task = unsafe { Task::from_raw(thread) };
-        // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
-        unsafe {
-            if let Some(fiber) = (*task.fiber.get()).take() {
-                self.stacks().release(fiber.into_stack());
-            }
-            self.live.remove(thread);
-        }
-        self.live_count.set(self.live_count.get() - 1);
-        self.drop_stale(task.claimed.get());
-    }
-
-    /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
-    #[inline]
-    fn drop_stale(&self, count: u32) {
-        for _ in 0..count {
-            match self.unstarted.pop() {
-                Some(task) if task.state.is_started() => {}
-                Some(task) => {
-                    self.unstarted.push(task);
-                    break;
-                }
-                None => break,
-            }
+    pub(crate) fn hand_over(&self, task: Task) {
+        if !self.next_start.get().is_null() {
+            self.spawn(task);
+        } else if let Some(thread) = self.claim(task) {
+            self.next_start.set(thread.as_ptr());
         }
     }
 
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
         !self.mailbox.inbox.is_empty()
-            || self.ready.len() > 0
-            || !self.woken.get().is_null()
+            || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
-    }
-
-    pub(crate) fn live_count(&self) -> usize {
-        self.live_count.get()
-    }
-}
-
-/// The first function on every green thread's stack.
-unsafe fn thread_main(thread: *mut ()) {
-    let thread = thread.cast::<Header>();
-    // SAFETY: `start` passes the header, and it is alive until the thread has ended.
-    let header = unsafe { NonNull::new_unchecked(thread) };
-    // SAFETY: as above.
-    let this = unsafe { header.as_ref() };
-    if cfg!(green_backend = "threads") {
-        // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
-        // ORDERING: Acquire pairs with the store in `Worker::run`.
-        let here = mailbox::get(this.state.home()).here.load(Ordering::Acquire);
-        // SAFETY: the worker lives until all its threads have ended.
-        unsafe { Here::enter(here) };
-    }
-    let start = !this.state.is_cancelled();
-    this.shielded.set(!start);
-    // SAFETY: the thread was claimed once, and this is it.
-    unsafe { (this.vtable.run)(header, start) };
-    this.shielded.set(true);
-    // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { local::destroy(this) };
-    // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
-    unsafe {
-        if Header::complete(header) {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
-        }
-        (this.vtable.done)(header);
     }
 }
 

@@ -27,6 +27,10 @@ const FIRST_STACKS: usize = 64;
 /// The largest chunk.
 const MAX_CHUNK: usize = if usize::BITS == 64 { 1 << 36 } else { 1 << 26 };
 
+/// Address space that stacks leave to the rest of the program. Where a process has a limit of that (`RLIMIT_AS`), an error of
+/// `spawn` would be of no use if the next small allocation of anybody ended the process.
+const SPARE: usize = 8 << 20;
+
 /// One size class.
 struct Arena {
     /// Slots that were used before, or guarded already.
@@ -167,7 +171,7 @@ impl Arena {
         let (base, count) = reserve_slots(size, next)
             .or_else(|_| reserve_slots(size, first))
             .or_else(|_| reserve_slots(size, 1))
-            .map_err(|cause| limits::mapping_refused(size.bytes(), &cause))?;
+            .map_err(|cause| limits::mapping_refused(size.bytes() + SPARE, &cause))?;
         let chunk = mem::Pages { base, len: count * size.bytes() };
         if let Err(error) = self.make_room(count).and_then(|()| register(chunk, size)) {
             // SAFETY: the chunk is new and nobody knows of it.
@@ -204,8 +208,13 @@ impl Arena {
     }
 }
 
+/// Reserves `count` slots, if [`SPARE`] is left beyond them.
 fn reserve_slots(size: StackSize, count: usize) -> io::Result<(NonNull<u8>, usize)> {
-    Ok((mem::reserve(count * size.bytes())?, count))
+    let len = count * size.bytes();
+    let base = mem::reserve(len + SPARE)?;
+    // SAFETY: the end of a mapping that is new and that nobody knows of.
+    unsafe { mem::unmap(mem::Pages { base: base.add(len), len: SPARE }) };
+    Ok((base, count))
 }
 
 /// A chunk, as a signal handler finds it.

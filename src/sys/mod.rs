@@ -1,7 +1,11 @@
 //! Floor 1: the operating system. The only module that names `libc`.
 
 pub(crate) mod clock;
+pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod net;
 pub(crate) mod parker;
+pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod signal;

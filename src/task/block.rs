@@ -67,6 +67,7 @@ const fn vtable<F: FnOnce() -> T, T, O: Owner>() -> VTable {
         drop_output: drop_output::<F, T, O>,
         done: done::<F, T, O>,
         free: free::<F, T, O>,
+        after_run: None,
     }
 }
 

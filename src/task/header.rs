@@ -20,6 +20,7 @@ use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
+use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
@@ -38,18 +39,52 @@ pub(crate) struct VTable {
     pub(crate) done: unsafe fn(NonNull<Header>),
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
+    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
+    /// `task/README.md`.
+    pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
+}
+
+/// What becomes of a re-armable task after a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Next {
+    /// It is over for good; the caller gives up the reference of the run.
+    Over,
+    /// It rests, not started. The reference of the run is the task's own now: somebody else may start it already, so the
+    /// caller touches it no more.
+    Rests,
+    /// There is more to do: the caller queues it, not started, with the reference of the run.
+    Again,
 }
 
 /// How a waiting thread is handed to whoever runs it: the one upward call of the crate.
 pub(crate) type Schedule = unsafe fn(NonNull<Header>);
 
 /// The rarely used part of a header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Extra {
     /// Set when the thread is made, never changed.
     pub(crate) name: Option<Box<str>>,
     /// Home worker only.
     pub(crate) locals: UnsafeCell<Locals>,
+    /// Home worker only: the thread is inside `block_on`.
+    pub(crate) polling: Cell<bool>,
+    /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
+    pub(crate) woken: Token,
+    /// The waker of async code that waits for the thread's end.
+    pub(crate) awaiter: Awaiter,
+}
+
+impl Extra {
+    fn new(name: Option<Box<str>>) -> *mut Self {
+        Box::into_raw(Box::new(Self {
+            name,
+            locals: UnsafeCell::default(),
+            polling: Cell::new(false),
+            woken: Token::new(),
+            awaiter: Awaiter::new(),
+        }))
+    }
 }
 
 /// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
@@ -116,6 +151,10 @@ pub(crate) enum Reason {
     Join,
     Scope,
     Blocking,
+    Future,
+    Send,
+    Receive,
+    Select,
     Mutex,
     RwLock,
     Condvar,
@@ -123,6 +162,12 @@ pub(crate) enum Reason {
     Once,
     Barrier,
     WaitGroup,
+    Readable,
+    Writable,
+    /// For the reply of an actor.
+    Ask,
+    /// For room in an actor's mailbox.
+    Room,
 }
 
 /// What a new header is made of.
@@ -143,7 +188,7 @@ impl Header {
     pub(crate) fn new(spec: Spec, vtable: &'static VTable) -> Self {
         let extra = match spec.name {
             None => ptr::null_mut(),
-            name => Box::into_raw(Box::new(Extra { name, ..Extra::default() })),
+            name => Extra::new(name),
         };
         Self {
             state: State::new(spec.refs, spec.handle),
@@ -187,13 +232,39 @@ impl Header {
         unsafe { extra.as_ref() }
     }
 
-    /// For the thread itself (invariant 3).
+    /// The same, made if it is not there: by the thread itself, or by whoever holds its handle.
     pub(crate) fn extra_or_new(&self) -> &Extra {
-        if self.extra().is_none() {
-            // ORDERING: Release publishes the new box to `extra`; only the thread itself ever stores.
-            self.extra.store(Box::into_raw(Box::default()), Ordering::Release);
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let new = Extra::new(None);
+        // ORDERING: Release publishes the new box to `extra`.
+        if self.extra.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: it came from `Box::into_raw`, and was not published.
+            drop(unsafe { Box::from_raw(new) });
         }
         self.extra().expect("it was just stored")
+    }
+
+    /// Makes a task whose run is over one that has not started.
+    ///
+    /// # Safety
+    ///
+    /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
+    /// that it may be started again.
+    pub(crate) unsafe fn rearm(&self) {
+        self.limit.set(ptr::null());
+        self.claimed.set(0);
+        self.cancellable.set(false);
+        self.shielded.set(false);
+        self.masked.set(false);
+        self.unwound.set(Unwound::NEVER);
+        let _ = self.token.take();
+        if let Some(extra) = self.extra() {
+            // SAFETY: invariant 3: this is the home worker, and the thread is over.
+            unsafe { &mut *extra.locals.get() }.reset();
+        }
+        self.state.rearm();
     }
 
     /// Hands a thread whose wait the caller has ended to its worker (or wakes the OS thread).
@@ -237,7 +308,19 @@ impl Header {
         false
     }
 
-    /// The thread has stored its result: publishes that, and wakes the joiner. True: nobody holds the handle, the caller
+    /// # Safety
+    ///
+    /// As [`Awaiter::wake`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn wake_awaiter(&self) {
+        if let Some(extra) = self.extra() {
+            // SAFETY: as the caller promises.
+            unsafe { extra.awaiter.wake() };
+        }
+    }
+
+    /// The thread has stored its result: publishes that, and wakes who waits for it. True: nobody holds the handle, the caller
     /// has to drop the result.
     ///
     /// # Safety
@@ -258,6 +341,10 @@ impl Header {
             if let Some(wake) = wake {
                 wake.schedule();
             }
+        }
+        if done.awaiter {
+            // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
+            unsafe { header.wake_awaiter() };
         }
         done.detached
     }

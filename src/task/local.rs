@@ -45,6 +45,12 @@ impl Locals {
         pointer
     }
 
+    /// The values are gone and a new run begins: every key may have a value again.
+    pub(crate) fn reset(&mut self) {
+        debug_assert!(self.slots.iter().all(|(_, slot)| matches!(slot, Slot::Gone)));
+        self.slots.clear();
+    }
+
     /// The value to drop next: last in, first out.
     pub(crate) fn pop(&mut self) -> Option<Box<dyn Any>> {
         let (_, slot) = self.slots.iter_mut().rev().find(|(_, slot)| matches!(slot, Slot::Value(_)))?;

@@ -2,17 +2,18 @@
 //!
 //! | bits   | name       | set when                                        | cleared by                                  |
 //! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
-//! | 0      | `STARTED`  | a worker claims the thread (once, for good)     | never                                       |
+//! | 0      | `STARTED`  | a worker claims the thread                      | `rearm`, of a re-armable task; else never   |
 //! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
 //! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up                |
-//! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s end (`join` or drop)     |
-//! | 4      | `CANCEL`   | somebody cancels the thread                     | never                                       |
+//! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
+//! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
+//! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back |
 //! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | never                                    |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
 //! Who may touch the result: before `COMPLETE` the thread itself; after it the handle while `HANDLE` is set, otherwise
 //! whoever of the two came second (the thread, if it completes after the handle was dropped).
-//! `JOINING` is set only while `HANDLE` is set and `COMPLETE` is not.
+//! `JOINING` and `AWAITED` are set only while `HANDLE` is; what was set after `COMPLETE` means nothing.
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ const COMPLETE: u64 = 1 << 1;
 const JOINING: u64 = 1 << 2;
 const HANDLE: u64 = 1 << 3;
 const CANCEL: u64 = 1 << 4;
+const AWAITED: u64 = 1 << 5;
 const HOME_SHIFT: u32 = 8;
 const HOME: u64 = 0xffff << HOME_SHIFT;
 const REF_SHIFT: u32 = 32;
@@ -46,8 +48,20 @@ pub(crate) enum CancelFound {
 pub(crate) struct Completed {
     /// A joiner waits: wake it.
     pub(crate) joiner: bool,
+    /// Async code waits: wake it.
+    pub(crate) awaiter: bool,
     /// There is no handle: drop the result.
     pub(crate) detached: bool,
+}
+
+/// What a handle that goes away has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Detached {
+    /// The result is stored, and nobody has taken it: drop it.
+    pub(crate) result: bool,
+    /// There is a waker that will not be called: drop it.
+    pub(crate) awaiter: bool,
 }
 
 /// The life word of one thread. See the module's text.
@@ -113,6 +127,19 @@ impl State {
         self.0.store(word | STARTED | u64::from(home) << HOME_SHIFT, Ordering::Relaxed);
     }
 
+    /// A claimed task could not be started.
+    pub(crate) fn unclaim(&self) {
+        // ORDERING: Release, as in `rearm`.
+        self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
+    }
+
+    /// A run of a re-armable task is over: it counts as not started, and not cancelled.
+    #[inline]
+    pub(crate) fn rearm(&self) {
+        // ORDERING: Release pairs with the Acquire in `claim`: the next worker sees the header as this one leaves it.
+        self.0.fetch_and(!(STARTED | CANCEL | HOME), Ordering::Release);
+    }
+
     pub(crate) fn cancel(&self) -> CancelFound {
         // ORDERING: AcqRel: pairs with `claim` in both directions, in one word: either the claimer sees CANCEL, or this
         // sees STARTED and the home.
@@ -127,11 +154,11 @@ impl State {
     /// The thread has stored its result.
     #[inline]
     pub(crate) fn complete(&self) -> Completed {
-        // ORDERING: Release pairs with the Acquires of `is_complete`, `join_begin` and `detach`; Acquire pairs with
-        // `join_begin`: the joiner's ticket is visible.
+        // ORDERING: Release pairs with the Acquires of `is_complete`, `join_begin`, `await_begin` and `detach`; Acquire
+        // pairs with the first two of their Releases: the joiner's ticket, the waker are visible.
         let old = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
         debug_assert!(old & COMPLETE == 0);
-        Completed { joiner: old & JOINING != 0, detached: old & HANDLE == 0 }
+        Completed { joiner: old & JOINING != 0, awaiter: old & AWAITED != 0, detached: old & HANDLE == 0 }
     }
 
     /// A joiner has left its ticket and wants to wait. False: the thread is complete.
@@ -149,12 +176,51 @@ impl State {
         self.0.fetch_and(!JOINING, Ordering::AcqRel) & COMPLETE == 0
     }
 
-    /// The handle goes away without a join. True: the result is stored and the caller has to drop it.
+    /// Has the handle left a waker, and not taken it back? For the handle.
+    pub(crate) fn is_awaited(&self) -> bool {
+        // ORDERING: Relaxed: only the handle changes the bit.
+        self.load(Ordering::Relaxed) & AWAITED != 0
+    }
+
+    /// The handle has left a waker. False: the thread was complete before, and will not call it.
     #[must_use]
-    pub(crate) fn detach(&self) -> bool {
+    pub(crate) fn await_begin(&self) -> bool {
+        // ORDERING: Release publishes the waker to `complete`; Acquire makes the result visible.
+        self.0.fetch_or(AWAITED, Ordering::AcqRel) & COMPLETE == 0
+    }
+
+    /// The handle takes its waker back. False: the thread is complete, and has the waker.
+    #[must_use]
+    pub(crate) fn await_retract(&self) -> bool {
+        // ORDERING: Acquire pairs with `complete`: the result is visible.
+        self.0.fetch_and(!AWAITED, Ordering::Acquire) & COMPLETE == 0
+    }
+
+    /// Is the result still the handle's to take? For the handle.
+    #[inline]
+    pub(crate) fn has_handle(&self) -> bool {
+        self.load(Ordering::Relaxed) & HANDLE != 0
+    }
+
+    /// The handle has taken the result, and lives on.
+    pub(crate) fn result_taken(&self) {
+        // ORDERING: Relaxed: the thread is complete and does not look any more; the handle itself does.
+        self.0.fetch_and(!HANDLE, Ordering::Relaxed);
+    }
+
+    /// The handle goes away without a join.
+    pub(crate) fn detach(&self) -> Detached {
         // ORDERING: Acquire pairs with `complete`: the result is visible if COMPLETE is. Release: `complete` on the
         // other side may drop the result after this.
-        self.0.fetch_and(!HANDLE, Ordering::AcqRel) & COMPLETE != 0
+        let old = self.0.fetch_and(!(HANDLE | AWAITED), Ordering::AcqRel);
+        let complete = old & COMPLETE != 0;
+        Detached { result: complete && old & HANDLE != 0, awaiter: !complete && old & AWAITED != 0 }
+    }
+
+    /// How many references there are.
+    #[cfg(test)]
+    pub(crate) fn refs(&self) -> u64 {
+        self.load(Ordering::Relaxed) >> REF_SHIFT
     }
 
     #[inline]
@@ -190,6 +256,7 @@ impl fmt::Debug for State {
             (JOINING, "joining"),
             (HANDLE, "handle"),
             (CANCEL, "cancel"),
+            (AWAITED, "awaited"),
         ];
         for (_, name) in names.iter().filter(|(bit, _)| word & bit != 0) {
             write!(f, "{name} ")?;

@@ -154,7 +154,9 @@ impl Token {
         let mut parked = true;
         parked &= self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Acquire).is_ok(); // KEY: token
         if !parked {
-            self.0.store(EMPTY, Ordering::Relaxed);
+            // ORDERING: Acquire, and an exchange: a second `put` that came meanwhile is taken with the first, so what was
+            // done before it has to be visible, too. A plain store would pass over it.
+            self.0.swap(EMPTY, Ordering::Acquire);
         }
         parked
     }

@@ -147,8 +147,12 @@ pub(crate) fn leave_address_space(more: u64) {
 
 /// Sets a soft limit of this process.
 pub(crate) fn set_limit(which: i32, limit: u64) {
-    let new = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the call reads one `rlimit`.
-    let done = unsafe { libc::setrlimit(which as _, &raw const new) };
+    let mut new = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the calls write and read one `rlimit`.
+    let done = unsafe {
+        libc::getrlimit(which as _, &raw mut new);
+        new.rlim_cur = limit as libc::rlim_t;
+        libc::setrlimit(which as _, &raw const new)
+    };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }

@@ -1,0 +1,376 @@
+//! Addresses: how the rest of the program reaches an actor.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::actor::promise::Failure;
+use crate::actor::raw::cell::{Core, Strong, Weak};
+use crate::actor::raw::envelope::{Route, route};
+use crate::actor::raw::{lifecycle, send};
+use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, SendError};
+
+/// The address of an actor. Cheap to clone, and may be used from anywhere: green threads, OS threads, handlers, destructors.
+///
+/// The actor lives as long as it has an address, and until what was sent is handled. Equal addresses are of one actor.
+///
+/// What holds for all sends: messages of one sender to one actor are handled in the order in which they were sent. A send
+/// that waits is a cancellation point and inherits the deadline of the handler that it is called from.
+pub struct Addr<A> {
+    strong: Strong,
+    _actor: PhantomData<fn(A)>,
+}
+
+impl<A: Actor> Addr<A> {
+    pub(crate) fn new(strong: Strong) -> Self {
+        Self { strong, _actor: PhantomData }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        self.strong.core()
+    }
+
+    /// Sends a message and waits for the reply: [`Actor::ASK_TIMEOUT`] at most, and not beyond the deadline of the handler
+    /// that this is called from.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`: the actor has ended or is stopping. `Full`: the mailbox does not wait for room. `Timeout`: with the message if
+    /// its handler has not started (and then it never will); otherwise the handler goes on, and its late reply is dropped.
+    /// `Deadlock`: this actor would wait for one that, directly or not, waits for this one. `Died`: the handler panicked, or was
+    /// killed. `NoReply`: the [`Deferred`](crate::actor::Deferred) was dropped.
+    #[doc(alias = "ask")]
+    #[doc(alias = "request")]
+    #[inline]
+    pub fn send<M: Message>(&self, msg: M) -> Result<M::Reply, SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::ask(self.core(), const { &route::<A, M>() }, msg, None)
+    }
+
+    /// As [`send`](Self::send), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
+    }
+
+    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send`](Self::send), always with the message.
+    pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::call(self.core(), const { &route::<A, M>() }, msg).map(Pending)
+    }
+
+    /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full` (of a mailbox that rejects), `Timeout` (of an inherited deadline), `Deadlock`: always with the message.
+    #[doc(alias = "do_send")]
+    #[doc(alias = "cast")]
+    #[inline]
+    pub fn tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::tell(self.core(), const { &route::<A, M>() }, msg, true)
+    }
+
+    /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` or `Full`, with the message.
+    #[inline]
+    pub fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::tell(self.core(), const { &route::<A, M>() }, msg, false)
+    }
+
+    /// The address as one that takes messages of one type, whatever the actor is.
+    #[must_use]
+    pub fn recipient<M: Message>(&self) -> Recipient<M>
+    where
+        A: Handler<M>,
+    {
+        Recipient { strong: self.strong.clone(), route: const { &route::<A, M>() } }
+    }
+
+    /// An address that does not keep the actor alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakAddr<A> {
+        WeakAddr { weak: self.core().weak(), _actor: PhantomData }
+    }
+
+    /// Closes the mailbox now; what is queued is still handled, for five seconds at most; then the actor ends. What is left by
+    /// then goes back to its senders. Does not wait; [`join`](Self::join) does.
+    pub fn stop(&self) {
+        lifecycle::stop(self.core(), Exit::Shutdown, lifecycle::DRAIN);
+    }
+
+    /// As [`stop`](Self::stop), with `drain` in place of the five seconds.
+    pub fn stop_within(&self, drain: Duration) {
+        lifecycle::stop(self.core(), Exit::Shutdown, drain);
+    }
+
+    /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it waits. One
+    /// that computes goes on until it waits or returns. Does not wait.
+    pub fn kill(&self) {
+        self.core().kill();
+    }
+
+    /// Waits until the actor has ended, its state is dropped and all who watch it are told. Says why it ended. A cancellation
+    /// point. Does not stop it: an actor that is waited for by the holder of its last address lives on.
+    ///
+    /// # Panics
+    ///
+    /// If an actor waits for itself.
+    pub fn join(&self) -> Exit {
+        lifecycle::join(self.core())
+    }
+
+    /// Has the actor ended?
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        lifecycle::is_ended(self.core())
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.core().id()
+    }
+
+    /// The actor's name, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.core().name()
+    }
+
+    /// How many messages wait in the mailbox: for diagnosis, as it may have changed already.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        lifecycle::queued(self.core())
+    }
+}
+
+impl<A> Clone for Addr<A> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self { strong: self.strong.clone(), _actor: PhantomData }
+    }
+}
+
+impl<A> PartialEq for Addr<A> {
+    fn eq(&self, other: &Self) -> bool {
+        self.strong.as_ptr() == other.strong.as_ptr()
+    }
+}
+
+impl<A> Eq for Addr<A> {}
+
+impl<A> Hash for Addr<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.strong.as_ptr().hash(state);
+    }
+}
+
+impl<A> fmt::Debug for Addr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Addr").field(&self.strong).finish()
+    }
+}
+
+/// An address that does not keep the actor alive.
+pub struct WeakAddr<A> {
+    weak: Weak,
+    _actor: PhantomData<fn(A)>,
+}
+
+impl<A: Actor> WeakAddr<A> {
+    /// The address, unless all are gone. An actor that was stopped or has died may still have one.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Addr<A>> {
+        self.weak.upgrade().map(Addr::new)
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.weak.core().id()
+    }
+}
+
+impl<A> Clone for WeakAddr<A> {
+    fn clone(&self) -> Self {
+        Self { weak: self.weak.clone(), _actor: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for WeakAddr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakAddr").field(self.weak.core()).finish()
+    }
+}
+
+/// The address of an actor that takes messages of type `M`, whatever it is: [`Addr::recipient`].
+pub struct Recipient<M: Message> {
+    strong: Strong,
+    route: &'static Route<M>,
+}
+
+impl<M: Message> Recipient<M> {
+    /// As [`Addr::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        send::ask(self.strong.core(), self.route, msg, None)
+    }
+
+    /// As [`Addr::send_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        send::ask(self.strong.core(), self.route, msg, Some(timeout))
+    }
+
+    /// As [`Addr::call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::call`].
+    pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
+        send::call(self.strong.core(), self.route, msg).map(Pending)
+    }
+
+    /// As [`Addr::tell`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::tell`].
+    pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
+        send::tell(self.strong.core(), self.route, msg, true)
+    }
+
+    /// As [`Addr::try_tell`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::try_tell`].
+    pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
+        send::tell(self.strong.core(), self.route, msg, false)
+    }
+
+    pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
+        (self.strong.core(), self.route)
+    }
+
+    /// Passes a message on with the reply that somebody waits for.
+    pub(crate) fn pass(
+        &self,
+        msg: M,
+        reply: Deferred<M::Reply>,
+        deadline_ns: u64,
+        chain: u64,
+    ) -> Result<(), SendError<M>> {
+        let core = self.strong.core();
+        let reply = reply.is_awaited().then_some(reply);
+        send::pass(core, self.route, msg, reply, deadline_ns, chain).map_err(|(error, reply)| {
+            if let Some(reply) = reply {
+                reply.fail(Failure::Died(core.why_closed()));
+            }
+            error
+        })
+    }
+
+    /// A recipient that does not keep the actor alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRecipient<M> {
+        WeakRecipient { weak: self.strong.core().weak(), route: self.route }
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.strong.core().id()
+    }
+}
+
+impl<M: Message> Clone for Recipient<M> {
+    fn clone(&self) -> Self {
+        Self { strong: self.strong.clone(), route: self.route }
+    }
+}
+
+impl<M: Message> PartialEq for Recipient<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.strong.as_ptr() == other.strong.as_ptr()
+    }
+}
+
+impl<M: Message> Eq for Recipient<M> {}
+
+impl<M: Message> Hash for Recipient<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.strong.as_ptr().hash(state);
+    }
+}
+
+impl<M: Message> fmt::Debug for Recipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recipient").field(&self.strong).finish()
+    }
+}
+
+/// A [`Recipient`] that does not keep the actor alive.
+pub struct WeakRecipient<M: Message> {
+    weak: Weak,
+    route: &'static Route<M>,
+}
+
+impl<M: Message> WeakRecipient<M> {
+    /// The recipient, unless all addresses are gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Recipient<M>> {
+        Some(Recipient { strong: self.weak.upgrade()?, route: self.route })
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.weak.core().id()
+    }
+}
+
+impl<M: Message> Clone for WeakRecipient<M> {
+    fn clone(&self) -> Self {
+        Self { weak: self.weak.clone(), route: self.route }
+    }
+}
+
+impl<M: Message> fmt::Debug for WeakRecipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakRecipient").field(self.weak.core()).finish()
+    }
+}

@@ -1,0 +1,342 @@
+//! What a handler can do besides handling.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::actor::promise::Nested;
+use crate::actor::raw::cell::{Core, run_admitted};
+use crate::actor::raw::envelope::{Route, defer, route};
+use crate::actor::raw::{Inner, lifecycle, send};
+use crate::actor::watch::{How, Watcher};
+use crate::actor::{
+    Actor, ActorId, Addr, Deferred, Down, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal,
+};
+use crate::sys::clock::{NEVER, instant_at};
+
+/// The actor itself, as its handlers and hooks see it. It is there for the call only.
+pub struct Context<A: Actor> {
+    pub(crate) inner: Inner,
+    _actor: PhantomData<fn(A)>,
+}
+
+impl<A: Actor> Context<A> {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner, _actor: PhantomData }
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        self.inner.core()
+    }
+
+    #[inline]
+    pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
+        self.inner.end.take()
+    }
+
+    /// The actor's own address. Kept, it keeps the actor alive.
+    #[must_use]
+    pub fn addr(&self) -> Addr<A> {
+        Addr::new(self.core().strong())
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.core().id()
+    }
+
+    /// Closes the mailbox now. What is queued is still handled, as with [`Addr::stop`], then the actor ends with
+    /// [`Exit::Normal`].
+    pub fn stop(&mut self) {
+        lifecycle::stop(self.core(), Exit::Normal, lifecycle::DRAIN);
+    }
+
+    /// Ends the actor after this handler, with that cause. What is queued goes back to its senders. This handler's own reply
+    /// is still sent.
+    pub fn fail(&mut self, cause: impl Into<Exit>) {
+        self.inner.end.get_or_insert(Box::new(cause.into()));
+    }
+
+    /// When the reply to this message is due, if anybody waits for one. Everything that is sent from here inherits it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadline_ns = self.inner.frame().deadline_ns.get();
+        (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
+    }
+
+    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already.
+    pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
+        let monitor = MonitorRef(crate::park::os::fresh_ids(1));
+        let watcher = Watcher { who: self.core().weak(), how: How::Monitor(monitor) };
+        if let Err(reason) = other.core().watch(watcher) {
+            self.core().signal(Signal::Down(Down { monitor, actor: other.id(), reason }));
+        }
+        monitor
+    }
+
+    /// Takes a [`monitor`](Self::monitor) back. A `Down` that is queued already is still delivered.
+    pub fn demonitor<B: Actor>(&mut self, other: &Addr<B>, monitor: MonitorRef) {
+        other.core().unwatch(|watcher| watcher.how == How::Monitor(monitor));
+    }
+
+    /// Links this actor and `other`: when one ends, the other gets a [`Signal::LinkExit`], which by default ends it for the
+    /// same reason, unless that was normal. If `other` has ended already, the signal comes at once.
+    pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
+        if other.id() == self.id() {
+            return;
+        }
+        let _ = self.core().watch(Watcher { who: other.core().weak(), how: How::Link });
+        if let Err(reason) = other.core().watch(Watcher { who: self.core().weak(), how: How::Link }) {
+            self.core().signal(Signal::LinkExit { actor: other.id(), reason });
+        }
+    }
+
+    /// Takes a [`link`](Self::link) back, in both directions.
+    pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
+        let (me, you) = (self.id(), other.id());
+        self.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == you);
+        other.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == me);
+    }
+
+    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor ends this one for the same reason, and the
+    /// rest is ignored.
+    pub fn default_signal(&mut self, signal: Signal) {
+        if let Signal::LinkExit { reason, .. } = signal
+            && !reason.is_normal()
+        {
+            self.fail(reason);
+        }
+    }
+
+    /// Sends a message to this actor itself. It queues as every other, but beyond the mailbox's capacity: it never waits.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`: the actor is stopping.
+    pub fn notify<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        send::notify(self.core(), const { &route::<A, M>() }, msg, false)
+    }
+
+    /// Puts the reply to the message that is being handled off: it is given later, from anywhere, by [`Deferred::reply`]. What
+    /// the handler returns is dropped then. For a message that nobody waits for, the reply goes nowhere.
+    ///
+    /// The asker's deadline goes on. While its reply is put off, an asker is not seen to wait for this actor (see
+    /// [`SendError::Deadlock`]).
+    ///
+    /// # Panics
+    ///
+    /// If `M` is not the message that is being handled, and its reply is of another type.
+    #[track_caller]
+    pub fn defer<M: Message>(&mut self) -> Deferred<M::Reply> {
+        match defer(self.core(), self.inner.frame()) {
+            Some(deferred) => deferred,
+            None => panic!("the message that is being handled has a reply of another type"),
+        }
+    }
+
+    /// Has another actor answer in this one's place: the reply to `msg` goes to whoever asked for this one's. What the handler
+    /// returns is dropped then. Does not wait, and does not count against `to`'s capacity.
+    ///
+    /// If `to` ends before it has handled the message, the asker gets [`SendError::Died`] with the cause.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`: `to` has ended or is stopping; the asker gets `Died`.
+    ///
+    /// # Panics
+    ///
+    /// If the message that is being handled has a reply of another type.
+    #[track_caller]
+    pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
+        let frame = self.inner.frame();
+        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let reply = self.defer::<M>();
+        to.pass(msg, reply, deadline_ns, chain)
+    }
+
+    /// Puts the message that is being handled aside until [`unstash`](Self::unstash), its asker with it. What the handler
+    /// returns is dropped. It does not count against the capacity meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If the message that is being handled has a reply of another type.
+    #[track_caller]
+    pub fn stash<M: Message>(&mut self, msg: M)
+    where
+        A: Handler<M>,
+    {
+        let frame = self.inner.frame();
+        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let reply = self.defer::<M>();
+        let reply = reply.is_awaited().then_some(reply);
+        send::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
+    }
+
+    /// What was put aside comes next, in its old order, before what is queued.
+    pub fn unstash(&mut self) {
+        self.core().mail.lock().unstash();
+    }
+
+    /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. It dies with the actor
+    /// and does not keep it alive.
+    pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> crate::actor::Timer
+    where
+        A: Handler<M>,
+    {
+        let mut msg = Some(msg);
+        let weak = self.core().weak();
+        crate::actor::timer::start(d, None, move || {
+            let Some(msg) = msg.take() else { return false };
+            let _ = send::notify(weak.core(), const { &route::<A, M>() }, msg, true);
+            false
+        })
+    }
+
+    /// Every `period` from now on, sends what `make` gives to this actor, as [`send_after`](Self::send_after). A beat is left out
+    /// while the one before is still queued.
+    pub fn interval<M: Message>(
+        &mut self,
+        period: Duration,
+        make: impl FnMut() -> M + Send + 'static,
+    ) -> crate::actor::Timer
+    where
+        A: Handler<M>,
+    {
+        let mut make = make;
+        let weak = self.core().weak();
+        crate::actor::timer::start(period, Some(period), move || {
+            send::notify(weak.core(), const { &route::<A, M>() }, make(), true).is_ok()
+        })
+    }
+
+    /// Spawns a green thread that is cancelled when the actor ends.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for it.
+    pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
+        let handle = crate::rt::thread::spawn(f);
+        let mut mail = self.core().mail.lock();
+        let helpers = &mut mail.extras().helpers;
+        // Those that have ended are dropped without the lock: their results may have destructors.
+        let (ended, running) = std::mem::take(helpers).into_iter().partition(|helper| helper.is_finished());
+        *helpers = running;
+        helpers.push(handle);
+        drop(mail);
+        let _: Vec<crate::rt::join::JoinHandle<()>> = ended;
+    }
+
+    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a green thread of its own that waits for
+    /// room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    pub fn attach<S, M: Message>(&mut self, source: S)
+    where
+        S: IntoIterator<Item = M> + Send + 'static,
+        A: Handler<M>,
+    {
+        let me = self.addr().downgrade();
+        self.spawn(move || {
+            for msg in source {
+                let Some(me) = me.upgrade() else { return };
+                if me.tell(msg).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl<A: Actor> Context<A> {
+    /// Lends `&mut self` for one ask, so that messages that are sent because of it may be handled meanwhile.
+    ///
+    /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
+    /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
+    /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
+    /// of a handler that was let in ends this one, too.
+    ///
+    /// ```compile_fail
+    /// use green::actor::{Actor, Addr, Context, Handler, Message};
+    /// struct Go;
+    /// impl Message for Go { type Reply = u32; }
+    /// struct A { peer: Addr<A>, n: u32 }
+    /// impl Actor for A {}
+    /// impl Handler<Go> for A {
+    ///     fn handle(&mut self, _: Go, ctx: &mut Context<Self>) -> u32 {
+    ///         let n = &self.n;
+    ///         let peer = self.peer.clone();
+    ///         let more = ctx.reenter(self).send(&peer, Go).unwrap();
+    ///         *n + more // `n` was lent
+    ///     }
+    /// }
+    /// ```
+    pub fn reenter<'a>(&'a mut self, me: &'a mut A) -> Reenter<'a, A> {
+        Reenter { ctx: self, me }
+    }
+}
+
+/// Made by [`Context::reenter`].
+pub struct Reenter<'a, A: Actor> {
+    ctx: &'a mut Context<A>,
+    me: &'a mut A,
+}
+
+impl<A: Actor> Reenter<'_, A> {
+    /// As [`Addr::send`]; messages of this call chain are handled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
+        self.ask(to.core(), const { &route::<B, M>() }, msg)
+    }
+
+    /// As [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::send`].
+    pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        let (core, route) = to.parts();
+        self.ask(core, route, msg)
+    }
+
+    fn ask<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        let frame = self.ctx.inner.frame();
+        if frame.chain.get() == 0 {
+            frame.chain.set(crate::park::os::fresh_ids(1));
+        }
+        let chain = frame.chain.get();
+        let before = self.ctx.core().mail.lock().let_in(chain, None);
+        let answer = send::call(to, route, msg).and_then(|promise| {
+            let _ = self.ctx.core().mail.lock().let_in(chain, Some(promise.clone()));
+            loop {
+                let core = self.ctx.core();
+                let admitted = || core.mail.lock().has_admitted();
+                match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
+                    Nested::Answer(answer) => break answer,
+                    Nested::Admitted => while run_admitted(self.me, self.ctx) {},
+                }
+            }
+        });
+        let _ = self.ctx.core().mail.lock().let_in(before.0, before.1);
+        answer
+    }
+}
+
+impl<A: Actor> fmt::Debug for Reenter<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reenter").field(self.ctx.core()).finish()
+    }
+}
+
+impl<A: Actor> fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Context").field(self.core()).finish()
+    }
+}

@@ -1,0 +1,224 @@
+//! Why actors end, and what a send can answer.
+
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+
+use crate::task::Cancelled;
+
+/// Why an actor ended.
+///
+/// Any error turns into [`Exit::Error`] by `?`, so that [`Actor::started`](crate::actor::Actor::started) may just use it. (For that
+/// reason `Exit` is not an [`Error`](std::error::Error) itself.)
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Exit {
+    /// By itself: it stopped itself, or its last address is gone and its mailbox is empty.
+    Normal,
+    /// It was stopped from outside, or its runtime has ended.
+    Shutdown,
+    /// It was killed.
+    Killed,
+    /// A handler or hook panicked, with this message.
+    Panic(String),
+    /// It failed: [`Context::fail`](crate::actor::Context::fail), or `started` gave this error.
+    Error(String),
+}
+
+impl Exit {
+    /// The cause that the payload of an unwinding stands for. `None`: the thread was cancelled.
+    pub(crate) fn of_payload(payload: &(dyn Any + Send)) -> Option<Exit> {
+        if payload.is::<Cancelled>() {
+            return None;
+        }
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Some(Exit::Panic(text.unwrap_or_else(|| "a panic without a text".to_owned())))
+    }
+
+    /// Ended as it was meant to?
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        matches!(self, Exit::Normal | Exit::Shutdown)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Normal => f.write_str("ended by itself"),
+            Exit::Shutdown => f.write_str("was stopped"),
+            Exit::Killed => f.write_str("was killed"),
+            Exit::Panic(text) => write!(f, "panicked: {text}"),
+            Exit::Error(text) => write!(f, "failed: {text}"),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Exit {
+    fn from(error: E) -> Self {
+        Exit::Error(error.to_string())
+    }
+}
+
+/// The number of an actor in this process; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ActorId(pub(crate) u64);
+
+impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "actor {}", self.0)
+    }
+}
+
+/// Names one [`monitor`](crate::actor::Context::monitor) call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MonitorRef(pub(crate) u64);
+
+/// A monitored actor has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Down {
+    /// What `monitor` gave.
+    pub monitor: MonitorRef,
+    /// Who ended.
+    pub actor: ActorId,
+    /// Why.
+    pub reason: Exit,
+}
+
+/// What the system tells an actor, ahead of its messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A monitored actor has ended.
+    Down(Down),
+    /// A linked actor has ended.
+    LinkExit {
+        /// Who ended.
+        actor: ActorId,
+        /// Why.
+        reason: Exit,
+    },
+}
+
+/// Why a message was not handled, or its reply did not come. `M` comes back whenever its handler has not started.
+#[non_exhaustive]
+pub enum SendError<M> {
+    /// The actor has ended or is stopping; the message was not handled.
+    Closed(M),
+    /// The mailbox is full, and the call or the mailbox does not wait.
+    Full(M),
+    /// The deadline has passed. `Some`: the handler has not started and never will, so trying again is safe.
+    Timeout(Option<M>),
+    /// To wait would have closed a cycle of actors that wait for each other.
+    Deadlock {
+        /// The message, if its handler has not started.
+        msg: Option<M>,
+        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        cycle: Vec<ActorId>,
+    },
+    /// The handler started and the actor died: the cause.
+    Died(Exit),
+    /// The handler put its reply off and then dropped the [`Deferred`](crate::actor::Deferred) unanswered.
+    NoReply,
+}
+
+impl<M> SendError<M> {
+    /// The message, if it came back.
+    pub fn into_message(self) -> Option<M> {
+        match self {
+            SendError::Closed(msg) | SendError::Full(msg) => Some(msg),
+            SendError::Timeout(msg) | SendError::Deadlock { msg, .. } => msg,
+            SendError::Died(_) | SendError::NoReply => None,
+        }
+    }
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let back = |msg: &Option<M>| if msg.is_some() { "Some(..)" } else { "None" };
+        match self {
+            SendError::Closed(_) => f.write_str("Closed(..)"),
+            SendError::Full(_) => f.write_str("Full(..)"),
+            SendError::Timeout(msg) => write!(f, "Timeout({})", back(msg)),
+            SendError::Deadlock { msg, cycle } => write!(f, "Deadlock {{ msg: {}, cycle: {cycle:?} }}", back(msg)),
+            SendError::Died(exit) => write!(f, "Died({exit:?})"),
+            SendError::NoReply => f.write_str("NoReply"),
+        }
+    }
+}
+
+impl<M> fmt::Display for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Closed(_) => f.write_str("the actor has ended or is stopping"),
+            SendError::Full(_) => f.write_str("the actor's mailbox is full"),
+            SendError::Timeout(Some(_)) => f.write_str("no reply in time: the message was not handled"),
+            SendError::Timeout(None) => f.write_str("no reply in time: the handler has started"),
+            SendError::Deadlock { cycle, .. } => {
+                f.write_str("waiting would close a cycle:")?;
+                cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
+                cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
+            }
+            SendError::Died(exit) => write!(f, "the actor died while it handled the message: it {exit}"),
+            SendError::NoReply => f.write_str("the actor dropped the reply that it owed"),
+        }
+    }
+}
+
+impl<M> std::error::Error for SendError<M> {}
+
+/// What becomes of a message that finds the mailbox full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overflow {
+    /// The sender waits for room.
+    #[default]
+    Block,
+    /// The sender gets it back: [`SendError::Full`].
+    Reject,
+    /// The message that has waited longest makes room. A `tell` that is dropped so is a dead letter, an ask gets
+    /// [`SendError::Full`].
+    DropOldest,
+    /// The new one is dropped: a dead letter, if it was a `tell`; an ask gets [`SendError::Full`].
+    DropNewest,
+}
+
+/// How many messages may wait for an actor, and what happens beyond.
+///
+/// A bound of zero does not compile: a mailbox that holds nothing would make every `tell` an ask.
+///
+/// ```compile_fail
+/// const RENDEZVOUS: green::actor::Mailbox = green::actor::Mailbox::bounded(0);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mailbox {
+    pub(crate) capacity: u32,
+    pub(crate) overflow: Overflow,
+}
+
+impl Mailbox {
+    /// Exactly `n` messages may wait. What the system itself sends does not count.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is zero; in a `const` that is an error of the compiler. If it is 2³² or more.
+    #[must_use]
+    pub const fn bounded(n: usize) -> Self {
+        assert!(n > 0, "a mailbox has to hold one message at least");
+        assert!(n < u32::MAX as usize, "a mailbox holds less than 2^32 messages");
+        Self { capacity: n as u32, overflow: Overflow::Block }
+    }
+
+    /// As many messages may wait as there is memory for.
+    #[must_use]
+    pub const fn unbounded() -> Self {
+        Self { capacity: u32::MAX, overflow: Overflow::Block }
+    }
+
+    /// What happens to a message that finds the mailbox full. [`Overflow::Block`] if this is not called.
+    #[must_use]
+    pub const fn overflow(self, overflow: Overflow) -> Self {
+        Self { overflow, ..self }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who queues an actor: one bit, under the lock of its mail. The protocol is in [`mail`](super::mail); `tests/loom_actor.rs`
+//! checks it on this file.
+
+/// Is the actor queued or does it run (or will it be queued by whoever made it busy)?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Busy(bool);
+
+impl Busy {
+    /// Of a new actor: whoever makes it queues it.
+    pub(crate) fn new() -> Self {
+        Self(true)
+    }
+
+    /// Step S3. True: the caller has to queue the actor.
+    #[inline]
+    #[must_use]
+    pub(crate) fn rouse(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+
+    /// Steps R3 and R4: `more` says whether there is something to do. If so, the actor stays busy, and its run queues it.
+    #[inline]
+    pub(crate) fn rest(&mut self, more: bool) -> bool {
+        self.0 = more;
+        more
+    }
+}

@@ -1,0 +1,600 @@
+//! The heap block of one actor: its task header, its mail, its state. One allocation.
+//!
+//! # Invariants
+//!
+//! 1. `Core` is the first field of the `repr(C)` [`Cell`], and `Header` the first of `Core`: a pointer to the block is one to
+//!    each, and every such pointer was made from one to the whole block.
+//! 2. The header's references: one for the actor's life (it stands for the queue entry, the run, and the resting actor in
+//!    turn, see `task/README.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`].
+//! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+//! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
+//! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
+
+use std::alloc::Layout;
+use std::cell::{self, UnsafeCell};
+use std::fmt;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::{self, Arc};
+
+use super::edge::Edge;
+use super::mail::{Mail, Phase, Pushed, Take};
+use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
+use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::spin::{Locked, SpinLock};
+use crate::park::current::Here;
+use crate::park::os;
+use crate::sched::shared::discard;
+use crate::sched::worker::schedule;
+use crate::sched::{Shared, Worker, mailbox};
+use crate::stack::StackSize;
+use crate::sys::clock::NEVER;
+use crate::task::header::{Next, Spec, VTable, Wake};
+use crate::task::{Header, Task};
+
+/// Messages of one run; then others have their turn.
+const BATCH: u32 = 64;
+
+/// An actor without its type.
+#[repr(C)]
+pub(crate) struct Core {
+    header: Header,
+    pub(crate) mail: SpinLock<Mail>,
+    addrs: AtomicUsize,
+    pub(crate) edge: Edge<Core>,
+    frame: cell::Cell<*const Frame>,
+}
+
+// SAFETY: the header is; the mail is under its lock; the counts and the edge are atomic; `frame` is the run's own (4).
+unsafe impl Send for Core {}
+// SAFETY: as above.
+unsafe impl Sync for Core {}
+
+#[repr(C)]
+struct Cell<A> {
+    core: Core,
+    state: UnsafeCell<ManuallyDrop<A>>,
+}
+
+/// A strong address, without the actor's type.
+pub(crate) struct Strong(NonNull<Core>);
+
+// SAFETY: a counted pointer to a `Core`, which is `Send` and `Sync`.
+unsafe impl Send for Strong {}
+// SAFETY: as above.
+unsafe impl Sync for Strong {}
+
+/// A reference that keeps the block, not the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Weak(Task);
+
+/// How an actor is made.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) size: StackSize,
+    pub(crate) mailbox: Mailbox,
+}
+
+/// Makes an actor in `shared` and queues its first run.
+pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
+    let layout = Layout::new::<Cell<A>>();
+    // SAFETY: the layout is not of size zero: it has a header.
+    let memory = unsafe { std::alloc::alloc(layout) }.cast::<Cell<A>>();
+    let Some(block) = NonNull::new(memory) else {
+        let message = format!("no memory for an actor: the allocator refused {} bytes", layout.size());
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
+    };
+    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+    let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
+    let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
+    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 2, handle: false };
+    let core = Core {
+        header: Header::new(spec, const { &vtable::<A>() }),
+        mail: SpinLock::new(Mail::new(plan.mailbox)),
+        addrs: AtomicUsize::new(1),
+        edge: Edge::new(),
+        frame: cell::Cell::new(ptr::null()),
+    };
+    // SAFETY: fresh memory of this very layout.
+    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    let strong = Strong(block.cast());
+    // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
+    let task = unsafe { Task::from_raw(block.cast()) };
+    match worker {
+        Some(worker) => worker.spawn(task),
+        None => shared.inject(task),
+    }
+    Ok(strong)
+}
+
+const fn vtable<A: Actor>() -> VTable {
+    VTable {
+        run: run::<A>,
+        take_output: |_, _| unreachable!("an actor has no result"),
+        drop_output: |_| unreachable!("an actor has no result"),
+        done: |_| unreachable!("an actor is in no scope"),
+        free: free::<A>,
+        after_run: Some(after_run),
+    }
+}
+
+unsafe fn free<A>(header: NonNull<Header>) {
+    let block = header.cast::<Cell<A>>();
+    // SAFETY: the last reference is gone, so the actor has ended and `state` is dropped; invariant 5; the block came from
+    // `alloc` with this layout.
+    unsafe {
+        drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
+        std::alloc::dealloc(block.as_ptr().cast(), Layout::new::<Cell<A>>());
+    }
+}
+
+/// One run: a batch of messages, and the end if there is a reason for it.
+unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
+    // SAFETY: invariant 1: it is this actor type's vtable that calls.
+    let cell = unsafe { header.cast::<Cell<A>>().as_ref() };
+    let core = &cell.core;
+    let frame = Frame::new();
+    core.frame.set(&raw const frame);
+    // SAFETY: the frame outlives the context, and `core` is alive during a run (invariant 2).
+    let mut ctx = Context::new(unsafe { super::Inner::new(core, &frame) });
+    let me = cell.state.get().cast::<A>();
+    let exit = if start { batch(core, &frame, me, &mut ctx) } else { Some(core.not_started()) };
+    if let Some(exit) = exit {
+        end(core, &frame, me, &mut ctx, exit);
+    }
+    core.frame.set(ptr::null());
+}
+
+fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
+    for _ in 0..BATCH {
+        let mut mail = core.mail.lock();
+        let mut hands_back = false;
+        let result = match mail.pop_plain() {
+            Some(node) => {
+                // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
+                hands_back = mail.is_empty() && asked(node);
+                run_node(node, mail, frame, None, me, ctx)
+            }
+            None => {
+                let (take, wake) = mail.take(core.is_addressed());
+                match take {
+                    Take::Nothing => return None,
+                    Take::End(exit) => return Some(exit),
+                    Take::Message(node) => run_node(node, mail, frame, wake, me, ctx),
+                    Take::Start | Take::Signal(_) => {
+                        drop(mail);
+                        hook(core, frame, take, me, ctx)
+                    }
+                }
+            }
+        };
+        if let Some(exit) = result.err().or_else(|| ctx.take_end()) {
+            return Some(*exit);
+        }
+        if hands_back {
+            break;
+        }
+    }
+    None
+}
+
+/// Is it an ask that waits on its asker's stack?
+#[inline(always)]
+fn asked(node: NonNull<Node>) -> bool {
+    // SAFETY: it was just taken out, under the lock that is still held.
+    unsafe { node.as_ref() }.vtable.asked
+}
+
+#[inline(always)]
+fn run_node<A: Actor>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    frame: &Frame,
+    wake: Option<Wake>,
+    me: *mut A,
+    ctx: &mut Context<A>,
+) -> Result<(), Box<Exit>> {
+    let running = Running { me: me.cast(), ctx: (&raw mut *ctx).cast(), frame: NonNull::from(frame) };
+    // SAFETY: the node was just taken out; `me` and `ctx` are of the type that its vtable was made for, and nobody else uses
+    // them during the call (invariant 3).
+    unsafe { (node.as_ref().vtable.run)(node, mail, wake, running) }
+}
+
+/// Handles one message that a `reenter` of `me` lets in. False: there is none.
+///
+/// # Panics
+///
+/// If its handler does, so that the outer one ends, too.
+pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
+    let core: *const Core = ctx.inner.core();
+    // SAFETY: the core outlives the run that this is part of.
+    let core = unsafe { &*core };
+    let mut mail = core.mail.lock();
+    let Some(node) = mail.take_admitted() else { return false };
+    let frame = Frame::new();
+    let outer = core.frame.replace(&raw const frame);
+    let outer_inner = ctx.inner.nest(&frame);
+    let result = run_node(node, mail, &frame, None, me, ctx);
+    core.frame.set(outer);
+    ctx.inner.unnest(outer_inner);
+    if let Err(exit) = result {
+        std::panic::resume_unwind(Box::new(Inherited(*exit)));
+    }
+    true
+}
+
+/// The payload that ends a handler because one that ran inside it has ended.
+pub(crate) struct Inherited(pub(crate) Exit);
+
+#[cold]
+fn hook<A: Actor>(core: &Core, frame: &Frame, take: Take, me: *mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    frame.set(ReplyTo::Nobody, NEVER, 0);
+    // SAFETY: invariant 3.
+    let me = unsafe { &mut *me };
+    match take {
+        Take::Signal(signal) => core.guarded(|| me.signal(signal, ctx)),
+        _ => {
+            core.guarded(|| me.started(ctx)).and_then(|result| result.map_err(Box::new))?;
+            core.mail.lock().fresh = false;
+            Ok(())
+        }
+    }
+}
+
+/// The actor's end, on whatever stack: gives back what is queued, calls `stopping`, drops the state, tells those who watch.
+#[cold]
+fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, exit: Exit) {
+    core.header.shielded.set(true);
+    let started = {
+        let mut mail = core.mail.lock();
+        mail.close(Phase::Ends);
+        !mail.fresh
+    };
+    core.give_back_all();
+    frame.set(ReplyTo::Nobody, NEVER, 0);
+    if started {
+        // SAFETY: invariant 3.
+        let _ = core.guarded(|| unsafe { &mut *me }.stopping(&exit, ctx));
+    }
+    // SAFETY: invariant 3: dropped once, here; nobody touches it afterwards.
+    let _ = core.guarded(|| unsafe { ptr::drop_in_place(me) });
+    let (watchers, ended, helpers) = {
+        let mut mail = core.mail.lock();
+        mail.phase = Phase::Dead;
+        let extras = mail.extras();
+        extras.end = Some(exit.clone());
+        (std::mem::take(&mut extras.watchers), extras.ended.take(), std::mem::take(&mut extras.helpers))
+    };
+    for helper in helpers {
+        helper.cancel();
+    }
+    for watcher in watchers {
+        watcher.tell(core.id(), &exit);
+    }
+    if let Some(ended) = ended {
+        ended.notify(|end| {
+            *end = Some(exit);
+            usize::MAX
+        });
+    }
+}
+
+/// The end of the protocol in `mail`: steps R1 to R5.
+unsafe fn after_run(header: NonNull<Header>) -> Next {
+    // SAFETY: invariants 5 of `raw` and 1: only actors have this in their vtable.
+    let core = unsafe { header.cast::<Core>().as_ref() };
+    // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
+    unsafe { core.header.rearm() };
+    let mut mail = core.mail.lock();
+    if mail.phase == Phase::Dead {
+        // SAFETY: the run is over, and this is the only call.
+        let _ = unsafe { Header::complete(header) };
+        return Next::Over;
+    }
+    if mail.rest(core.is_addressed()) { Next::Again } else { Next::Rests }
+}
+
+impl Core {
+    /// The actor whose handler runs here, if the caller is one.
+    #[inline]
+    pub(crate) fn current<'a>() -> Option<&'a Core> {
+        let header = Here::get()?.current_ptr()?;
+        // SAFETY: the running thread's header is alive; invariant 5 of `raw`. The caller is that thread.
+        unsafe {
+            header.as_ref().vtable.after_run?;
+            Some(header.cast::<Core>().as_ref())
+        }
+    }
+
+    /// The frame of the handler that runs now. For the actor's own thread, during a run.
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        // SAFETY: invariant 4.
+        unsafe { self.frame.get().as_ref() }
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        ActorId(self.header.id)
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.header.name()
+    }
+
+    /// Has anybody an address?
+    #[inline]
+    pub(crate) fn is_addressed(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `Strong::drop`: what the last holder sent is queued.
+        self.addrs.load(Ordering::Acquire) != 0
+    }
+
+    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
+    #[inline]
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
+    }
+
+    #[cold]
+    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
+        let exit = match payload.downcast_ref::<Inherited>() {
+            Some(Inherited(exit)) => exit.clone(),
+            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
+        };
+        // A payload whose destructor panics would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        Box::new(exit)
+    }
+
+    /// Cancelled: by a kill, or because the runtime ends.
+    fn not_started(&self) -> Exit {
+        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
+    }
+
+    /// Refuses everything that is queued.
+    fn give_back_all(&self) {
+        loop {
+            let given = self.mail.lock().give_back(self);
+            if !self.pay(given) {
+                return;
+            }
+        }
+    }
+
+    /// Does what [`Mail::give_back`] left to be done without the lock. False: there was nothing.
+    fn pay(&self, given: Option<Result<Option<Wake>, NonNull<Node>>>) -> bool {
+        match given {
+            None => return false,
+            Some(Ok(None)) => {}
+            Some(Ok(Some(wake))) => wake.schedule(),
+            // SAFETY: the box was taken out of its list, so it is ours (invariant 2 of `raw`).
+            Some(Err(node)) => unsafe { envelope::refuse_box(node, self, Refusal::Closed) },
+        }
+        true
+    }
+
+    /// Queues the actor: the caller's step made it busy.
+    #[inline]
+    pub(crate) fn launch(&self) {
+        if let Err(task) = self.try_launch(false) {
+            discard(task);
+        }
+    }
+
+    /// The same. `hand_over`: the caller suspends next, to wait for what the actor does. `Err`: the runtime has ended; the
+    /// actor ends where it is, by [`discard`], which runs its destructors.
+    #[inline]
+    pub(crate) fn try_launch(&self, hand_over: bool) -> Result<(), Task> {
+        // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
+        let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
+        match Worker::current() {
+            Some(worker) if worker.shared.identity() == self.header.runtime => {
+                if hand_over {
+                    worker.hand_over(task)
+                } else {
+                    worker.spawn(task)
+                }
+                Ok(())
+            }
+            _ => self.inject(task),
+        }
+    }
+
+    #[cold]
+    fn inject(&self, task: Task) -> Result<(), Task> {
+        // SAFETY: invariant 5; it is not given up here.
+        let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
+        match runtime.upgrade() {
+            Some(shared) => {
+                shared.inject(task);
+                Ok(())
+            }
+            None => Err(task),
+        }
+    }
+
+    /// A strong address, for the actor itself during a run, when there may be no other.
+    pub(crate) fn strong(&self) -> Strong {
+        // ORDERING: Relaxed: the life's reference keeps the block during a run.
+        if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.header.state.add_ref();
+        }
+        Strong(NonNull::from(self))
+    }
+
+    pub(crate) fn weak(&self) -> Weak {
+        self.header.state.add_ref();
+        // SAFETY: the reference was just counted.
+        Weak(unsafe { Task::from_raw(NonNull::from(self).cast()) })
+    }
+
+    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
+    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
+        let mut mail = self.mail.lock();
+        if mail.is_closed() {
+            return;
+        }
+        let extras = mail.extras();
+        extras.end = Some(why);
+        extras.drain_until_ns = Some(drain_until_ns);
+        mail.close(Phase::Drains);
+        let launch = mail.rouse();
+        drop(mail);
+        loop {
+            let given = self.mail.lock().give_back_waiting(self);
+            if !self.pay(given) {
+                break;
+            }
+        }
+        if launch {
+            self.launch();
+        }
+    }
+
+    /// Ends the actor as soon as it can be: a parked handler is unwound.
+    pub(crate) fn kill(&self) {
+        let launch = {
+            let mut mail = self.mail.lock();
+            if mail.phase >= Phase::Ends || mail.is_killed() {
+                return;
+            }
+            mail.kill();
+            mail.rouse()
+        };
+        if launch {
+            self.launch();
+        } else {
+            // It is queued or runs. The flag is under the lock: if this comes too late for the run, the next one sees it.
+            mailbox::cancel(&self.weak().0);
+        }
+    }
+
+    /// Tells the actor something. False: it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        let pushed = self.mail.lock().push_signal(signal);
+        match pushed {
+            Pushed::Launch => self.launch(),
+            Pushed::Queued => {}
+            Pushed::Full | Pushed::Closed => return false,
+        }
+        true
+    }
+
+    /// Takes watchers back.
+    pub(crate) fn unwatch(&self, which: impl Fn(&watch::Watcher) -> bool) {
+        let gone: Vec<_> = {
+            let mut mail = self.mail.lock();
+            let watchers = mail.has_extras().map(|extras| std::mem::take(&mut extras.watchers));
+            let (gone, kept) = watchers.unwrap_or_default().into_iter().partition(which);
+            if let Some(extras) = mail.has_extras() {
+                extras.watchers = kept;
+            }
+            gone
+        };
+        drop(gone);
+    }
+
+    /// Why a message was refused: the actor's end, or that it was told to end.
+    pub(crate) fn why_closed(&self) -> Exit {
+        self.mail.lock().has_extras().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Registers a watcher. `Err`: the actor has ended already, so.
+    pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
+        let mut mail = self.mail.lock();
+        let dead = mail.phase == Phase::Dead;
+        let extras = mail.extras();
+        match (dead, &extras.end) {
+            (true, Some(exit)) => Err(exit.clone()),
+            _ => {
+                extras.watchers.push(watcher);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Strong {
+    /// A second address of the same actor.
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: invariant 2: `self` is one of the strong addresses.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const Core {
+        self.0.as_ptr()
+    }
+}
+
+impl Clone for Strong {
+    #[inline]
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed: a new address is made from one that is held.
+        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            crate::base::abort::fatal(format_args!("more than 2^63 addresses of one actor"));
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Strong {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
+        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drop_last();
+        }
+    }
+}
+
+impl Strong {
+    /// The last address goes: an actor that rests has nothing queued, and ends.
+    #[cold]
+    fn drop_last(&self) {
+        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
+        let task = unsafe { Task::from_raw(self.0.cast()) };
+        let core = self.core();
+        let launch = {
+            let mut mail = core.mail.lock();
+            mail.phase != Phase::Dead && !core.is_addressed() && mail.rouse()
+        };
+        if launch {
+            core.launch();
+        }
+        drop(task);
+    }
+}
+
+impl Weak {
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
+        unsafe { self.0.as_ptr().cast::<Core>().as_ref() }
+    }
+
+    /// `None`: all strong addresses are gone.
+    pub(crate) fn upgrade(&self) -> Option<Strong> {
+        let core = self.core();
+        let more = |count| (count != 0).then_some(count + 1);
+        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
+        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Strong(NonNull::from(core)))
+    }
+}
+
+impl fmt::Debug for Strong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core().fmt(f)
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id())?;
+        self.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
+    }
+}

@@ -1,0 +1,399 @@
+//! The envelopes: what carries a message to its handler, and the answer back.
+//!
+//! | envelope  | is                | made by                        | the answer goes                            |
+//! | --------- | ----------------- | ------------------------------ | ------------------------------------------ |
+//! | [`Tell`]  | a box             | `tell`, timers, `notify`       | nowhere                                    |
+//! | [`Ask`]   | on the asker's stack | `send`                      | into it, under the lock of the mail (or of its tether) |
+//! | [`Call`]  | a box             | `call`, `forward`, `stash`     | to its [`Deferred`] or promise              |
+//!
+//! The answer to an [`Ask`] is written before its wait is ended, and also if that is over already (a time-out, a cancel):
+//! the asker then finds it when it takes the lock to leave.
+
+use std::any::{TypeId, type_name};
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::Core;
+use super::mail::Mail;
+use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether};
+use crate::actor::promise::{Answer, Failure, Promise};
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
+use crate::base::pool;
+use crate::base::spin::{Locked, SpinLock};
+use crate::sys::clock::NEVER;
+use crate::task::header::Wake;
+use crate::task::wait::End;
+
+/// How messages of one type get to actors of one type, which is forgotten here.
+pub(crate) struct Route<M: Message> {
+    pub(super) tell: &'static NodeVTable,
+    /// A `tell` that does not count.
+    pub(super) notify: &'static NodeVTable,
+    pub(super) ask: &'static NodeVTable,
+    pub(super) call: &'static NodeVTable,
+    pub(super) passed: &'static NodeVTable,
+    pub(super) ask_timeout: Duration,
+    _message: std::marker::PhantomData<fn(M)>,
+}
+
+/// The route of `M` to `A`.
+pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
+    Route {
+        tell: const { &vtable(run_tell::<A, M>, refuse_tell::<M>, false, true) },
+        notify: const { &vtable(run_tell::<A, M>, refuse_tell::<M>, false, false) },
+        ask: const { &vtable(run_ask::<A, M>, refuse_ask::<M>, true, true) },
+        call: const { &vtable(run_call::<A, M>, refuse_call::<M>, false, true) },
+        passed: const { &vtable(run_call::<A, M>, refuse_call::<M>, false, false) },
+        ask_timeout: A::ASK_TIMEOUT,
+        _message: std::marker::PhantomData,
+    }
+}
+
+const fn vtable(run: Run, refuse: Refuse, asked: bool, counted: bool) -> NodeVTable {
+    NodeVTable { run, refuse, asked, counted }
+}
+
+#[repr(C)]
+pub(super) struct Tell<M> {
+    node: Node,
+    pub(super) msg: M,
+}
+
+#[repr(C)]
+pub(super) struct Ask<M: Message> {
+    pub(super) asked: Asked,
+    pub(super) msg: UnsafeCell<Option<M>>,
+    pub(super) answer: UnsafeCell<Option<Result<M::Reply, SendError<M>>>>,
+}
+
+#[repr(C)]
+pub(super) struct Call<M: Message> {
+    node: Node,
+    pub(super) port: Port<M>,
+    deadline_ns: u64,
+    chain: u64,
+}
+
+/// Who gets the answer of a [`Call`], and where the message is.
+pub(super) enum Port<M: Message> {
+    /// The promise has the message, so that whoever waits for it can take it back.
+    Promise(Arc<Promise<M>>),
+    /// Passed on by another handler, or put aside by this one. `None`: nobody.
+    Passed(M, Option<Deferred<M::Reply>>),
+}
+
+impl<M: Message> Tell<M> {
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> NonNull<Node> {
+        pool::put(Self { node: Node::new(vtable), msg }).cast()
+    }
+
+    /// # Safety
+    ///
+    /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
+    pub(super) unsafe fn open(node: NonNull<Node>) -> M {
+        // SAFETY: as the caller promises.
+        unsafe { pool::take(node.cast::<Self>()) }.msg
+    }
+}
+
+impl<M: Message> Call<M> {
+    pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> NonNull<Node> {
+        pool::put(Self { node: Node::new(vtable), port, deadline_ns, chain }).cast()
+    }
+
+    /// # Safety
+    ///
+    /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
+    pub(super) unsafe fn open(node: NonNull<Node>) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe { pool::take(node.cast::<Self>()) }
+    }
+}
+
+#[inline]
+fn unlock(mail: Locked<'_, Mail>, wake: Option<Wake>) {
+    drop(mail);
+    if let Some(wake) = wake {
+        wake.schedule();
+    }
+}
+
+/// Calls the handler.
+///
+/// # Safety
+///
+/// `running` is of the actor type `A`, and not used by anybody else during the call.
+#[inline]
+unsafe fn handle<A: Handler<M>, M: Message>(running: Running, msg: M) -> Result<M::Reply, Box<Exit>> {
+    // SAFETY: as the caller promises.
+    let (me, ctx) = unsafe { (&mut *running.me.cast::<A>(), &mut *running.ctx.cast::<Context<A>>()) };
+    let core: *const Core = ctx.inner.core();
+    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg, ctx)));
+    // SAFETY: the core outlives the run.
+    result.map_err(|payload| unsafe { &*core }.exit_of(payload))
+}
+
+/// The context of a run.
+///
+/// # Safety
+///
+/// `running` is of the actor type `A`; the result is used only while nobody has the context mutably.
+#[inline]
+unsafe fn inner<'a, A: Actor>(running: Running) -> (&'a Core, &'a Frame) {
+    // SAFETY: as the caller promises; core and frame outlive the run.
+    unsafe {
+        let inner = &(*running.ctx.cast::<Context<A>>()).inner;
+        (inner.core.as_ref(), running.frame.as_ref())
+    }
+}
+
+/// Drops what a user made. A panic of its destructor is the actor's.
+fn drop_caught<T>(core: &Core, value: T) -> Result<(), Box<Exit>> {
+    core.guarded(|| drop(value))
+}
+
+unsafe fn run_tell<A: Handler<M>, M: Message>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    wake: Option<Wake>,
+    running: Running,
+) -> Result<(), Box<Exit>> {
+    unlock(mail, wake);
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out, and a run of type `A`.
+    unsafe {
+        let (core, frame) = inner::<A>(running);
+        frame.set(ReplyTo::Nobody, NEVER, 0);
+        let reply = handle::<A, M>(running, Tell::<M>::open(node))?;
+        if std::mem::needs_drop::<M::Reply>() { drop_caught(core, reply) } else { Ok(()) }
+    }
+}
+
+unsafe fn refuse_tell<M: Message>(node: NonNull<Node>, core: &Core, _: Refusal) -> Option<Wake> {
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out.
+    let msg = unsafe { Tell::<M>::open(node) };
+    letters::lost(core.id(), type_name::<M>());
+    let _ = drop_caught(core, msg);
+    None
+}
+
+impl<M: Message> Ask<M> {
+    #[inline(always)]
+    pub(super) fn new(asked: Asked, msg: M) -> Self {
+        Self { asked, msg: UnsafeCell::new(Some(msg)), answer: UnsafeCell::new(None) }
+    }
+
+    /// Leaves the answer, and ends the asker's wait.
+    ///
+    /// # Safety
+    ///
+    /// The ask is alive, and the lock that guards it is held (invariant 3 of `raw`); it has no answer yet.
+    #[inline]
+    unsafe fn put(&self, answer: Result<M::Reply, SendError<M>>) -> Option<Wake> {
+        // SAFETY: under the lock that the asker takes before it looks, unless the wait that is ended here tells it.
+        unsafe {
+            *self.answer.get() = Some(answer);
+            self.asked.let_go();
+            self.asked.ticket.take().and_then(|ticket| ticket.end(End::Notified))
+        }
+    }
+}
+
+unsafe fn run_ask<A: Handler<M>, M: Message>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    wake: Option<Wake>,
+    running: Running,
+) -> Result<(), Box<Exit>> {
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out under the lock; a run of type `A`.
+    let (core, frame, msg) = unsafe {
+        let ask = node.cast::<Ask<M>>().as_ref();
+        let (core, frame) = inner::<A>(running);
+        ask.asked.place.set(Place::Handled(running.frame));
+        frame.set(ReplyTo::Asked(NonNull::from(&ask.asked), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
+        (core, frame, (*ask.msg.get()).take())
+    };
+    unlock(mail, wake);
+    let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
+    // SAFETY: as above.
+    let result = unsafe { handle::<A, M>(running, msg) };
+    let (answer, exit) = match result {
+        Ok(reply) => (Ok(reply), None),
+        Err(exit) => (Err(SendError::Died((*exit).clone())), Some(exit)),
+    };
+    let mail = core.mail.lock();
+    let left = match frame.reply_to.replace(ReplyTo::Nobody) {
+        ReplyTo::Asked(asked, _) => {
+            // SAFETY: it is `Handled` in this frame (it would have said so if it had left), and the lock is held.
+            let wake = unsafe {
+                let ask = asked.cast::<Ask<M>>().as_ref();
+                ask.asked.place.set(Place::Done);
+                ask.put(answer)
+            };
+            unlock(mail, wake);
+            None
+        }
+        _ => {
+            drop(mail);
+            Some(answer)
+        }
+    };
+    match (exit, left) {
+        (Some(exit), _) => Err(exit),
+        (None, Some(late)) => drop_caught(core, late),
+        (None, None) => Ok(()),
+    }
+}
+
+unsafe fn refuse_ask<M: Message>(node: NonNull<Node>, _: &Core, why: Refusal) -> Option<Wake> {
+    // SAFETY: it is this kind's vtable that calls, under the lock, with a node that was taken out.
+    unsafe {
+        let ask = node.cast::<Ask<M>>().as_ref();
+        ask.asked.place.set(Place::Done);
+        let msg = (*ask.msg.get()).take()?;
+        ask.put(Err(refused(why, msg)))
+    }
+}
+
+pub(super) fn refused<M>(why: Refusal, msg: M) -> SendError<M> {
+    match why {
+        Refusal::Closed => SendError::Closed(msg),
+        Refusal::Full => SendError::Full(msg),
+    }
+}
+
+unsafe fn run_call<A: Handler<M>, M: Message>(
+    node: NonNull<Node>,
+    mail: Locked<'_, Mail>,
+    wake: Option<Wake>,
+    running: Running,
+) -> Result<(), Box<Exit>> {
+    unlock(mail, wake);
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out.
+    let Call { port, deadline_ns, chain, .. } = unsafe { Call::<M>::open(node) };
+    let (msg, reply) = match port {
+        Port::Passed(msg, reply) => (msg, reply),
+        Port::Promise(promise) => match promise.take_message() {
+            Some(msg) => (msg, Some(Deferred::new(promise))),
+            None => return Ok(()), // It was taken back.
+        },
+    };
+    let mut reply = reply;
+    // SAFETY: as above; `reply` outlives the handler, and is reached through the frame only meanwhile.
+    let (core, result) = unsafe {
+        let (core, frame) = inner::<A>(running);
+        let reply_to = match &reply {
+            Some(_) => ReplyTo::Port((&raw mut reply).cast(), reply_ops::<M>()),
+            None => ReplyTo::Nobody,
+        };
+        frame.set(reply_to, deadline_ns, chain);
+        let result = handle::<A, M>(running, msg);
+        frame.reply_to.set(ReplyTo::Nobody);
+        (core, result)
+    };
+    match result {
+        Ok(value) => match reply {
+            Some(reply) => core.guarded(|| reply.reply(value)),
+            None => drop_caught(core, value),
+        },
+        Err(exit) => {
+            if let Some(reply) = reply {
+                let _ = core.guarded(|| reply.fail(Failure::Died((*exit).clone())));
+            }
+            Err(exit)
+        }
+    }
+}
+
+unsafe fn refuse_call<M: Message>(node: NonNull<Node>, core: &Core, why: Refusal) -> Option<Wake> {
+    // SAFETY: it is this kind's vtable that calls, with a node that was taken out.
+    let _ = match unsafe { Call::<M>::open(node) }.port {
+        Port::Promise(promise) => core.guarded(|| promise.refuse(why)),
+        Port::Passed(msg, reply) => core.guarded(|| {
+            match reply {
+                Some(reply) => reply.fail(Failure::Died(core.why_closed())),
+                None => letters::lost(core.id(), type_name::<M>()),
+            }
+            drop(msg);
+        }),
+    };
+    None
+}
+
+/// Refuses a box, outside the lock.
+///
+/// # Safety
+///
+/// It was taken out of its list, and is no [`Asked`].
+pub(super) unsafe fn refuse_box(node: NonNull<Node>, core: &Core, why: Refusal) {
+    // SAFETY: as the caller promises.
+    let wake = unsafe { (node.as_ref().vtable.refuse)(node, core, why) };
+    debug_assert!(wake.is_none());
+}
+
+const fn reply_ops<M: Message>() -> &'static ReplyOps {
+    const { &ReplyOps { reply_type: TypeId::of::<M::Reply>, detach: detach::<M> } }
+}
+
+/// Makes a `Deferred` of the running handler's reply. `None`: the handler's reply is of another type. Whatever the handler
+/// returns is dropped from now on.
+pub(crate) fn defer<R: Send + 'static>(core: &Core, frame: &Frame) -> Option<Deferred<R>> {
+    let ops = {
+        let _mail = core.mail.lock();
+        match frame.reply_to.get() {
+            ReplyTo::Nobody => return Some(Deferred::nobody()),
+            ReplyTo::Asked(_, ops) | ReplyTo::Port(_, ops) => ops,
+        }
+    };
+    if (ops.reply_type)() != TypeId::of::<R>() {
+        return None;
+    }
+    let mut deferred = Some(Deferred::<R>::nobody());
+    // SAFETY: the operations are those of a message whose reply is an `R`.
+    unsafe { (ops.detach)(core, frame, (&raw mut deferred).cast()) };
+    deferred
+}
+
+unsafe fn detach<M: Message>(core: &Core, frame: &Frame, to: *mut ()) {
+    let to = to.cast::<Option<Deferred<M::Reply>>>();
+    let tether = Arc::new(Tether(SpinLock::new(None)));
+    let _mail = core.mail.lock();
+    match frame.reply_to.replace(ReplyTo::Nobody) {
+        ReplyTo::Nobody => {} // The asker has just left.
+        // SAFETY: `to` and the port are of this type, as the caller made sure; the port is not used by others meanwhile.
+        ReplyTo::Port(port, _) => unsafe { *to = (*port.cast::<Option<Deferred<M::Reply>>>()).take() },
+        // SAFETY: the ask is `Handled` in this frame, and the lock is held; its actor waits, so its edge is not in use there.
+        ReplyTo::Asked(asked, _) => unsafe {
+            *tether.0.lock() = Some(asked);
+            let ask = asked.as_ref();
+            ask.tether.set(Some(Arc::clone(&tether)));
+            ask.place.set(Place::Detached);
+            ask.let_go();
+            *to = Some(Deferred::new(Tethered::<M> { tether, _message: std::marker::PhantomData }));
+        },
+    }
+}
+
+/// The put-off reply to an [`Ask`].
+struct Tethered<M> {
+    tether: Arc<Tether>,
+    _message: std::marker::PhantomData<fn(M)>,
+}
+
+impl<M: Message> Answer<M::Reply> for Tethered<M> {
+    fn answer(self: Box<Self>, answer: Result<M::Reply, Failure>) {
+        let mut tether = self.tether.0.lock();
+        let Some(asked) = tether.take() else {
+            drop(tether);
+            return; // The asker has left; a late reply is dropped here.
+        };
+        // SAFETY: the ask is alive while its tether leads to it, and the lock is held; it is an `Ask<M>` by `detach`.
+        let wake = unsafe { asked.cast::<Ask<M>>().as_ref().put(answer.map_err(Failure::into_error)) };
+        drop(tether);
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The part of the actor layer that has `unsafe` in it: the cell, its mail, and the nodes that carry messages.
+//!
+//! * [`edge`]: who waits for whom.
+//! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
+//! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end.
+//! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
+//! * [`send`]: the sending side: tell, ask, and how they wait.
+//! * [`lifecycle`]: stop, join: what addresses can do besides.
+//! * [`walk`]: before an actor waits.
+//!
+//! # Invariants
+//!
+//! 1. A [`Node`] is the first field of a `repr(C)` envelope, and every pointer to it was made from one to the whole. It is in
+//!    at most one list, and lists are touched only under the lock of the mail that they belong to.
+//! 2. A boxed envelope belongs to the list that it is in; who takes it out owns it.
+//! 3. An envelope on a stack ([`Asked`]) stays valid as long as its `place` is not `Done`: its thread takes the lock of the
+//!    target's mail (if `Detached`: of the tether) before it leaves the frame, and leaves at once only if it was woken by
+//!    whoever made it `Done`, whose last touch that is. So who finds it under that lock may use it.
+//! 4. No user code runs under a lock: messages are moved there, not dropped.
+//! 5. Actors are the only re-armable tasks: a header with `after_run` is the first field of a [`cell::Core`].
+
+use std::any::TypeId;
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use crate::actor::Exit;
+use crate::base::list::{Linked, Links};
+use crate::base::spin::{Locked, SpinLock};
+use crate::sys::clock::NEVER;
+use crate::task::Ticket;
+use crate::task::header::Wake;
+
+pub(crate) mod busy;
+pub(crate) mod cell;
+pub(crate) mod edge;
+pub(crate) mod envelope;
+pub(crate) mod lifecycle;
+pub(crate) mod mail;
+pub(crate) mod send;
+pub(crate) mod walk;
+
+use mail::Mail;
+
+/// What every envelope begins with.
+pub(crate) struct Node {
+    links: Links<Node>,
+    vtable: &'static NodeVTable,
+}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Node {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+/// Why a message is given back unhandled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    Closed,
+    Full,
+}
+
+/// The running actor, without its type.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    /// `&mut A`.
+    me: *mut (),
+    /// `&mut Context<A>`.
+    ctx: *mut (),
+    frame: NonNull<Frame>,
+}
+
+type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
+type Refuse = unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>;
+
+/// What one kind of envelope can do.
+pub(crate) struct NodeVTable {
+    /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
+    /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
+    run: Run,
+    /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
+    /// `Asked` under the lock; of a box outside of it.
+    refuse: Refuse,
+    /// The envelope is an [`Asked`].
+    asked: bool,
+    /// It counts against the mailbox's capacity.
+    counted: bool,
+}
+
+/// Where an ask is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the mail of its target, or waiting for room there.
+    Queued,
+    /// Its handler runs, in this frame.
+    Handled(NonNull<Frame>),
+    /// Its reply was put off: the tether leads to it.
+    Detached,
+    /// The answer is there (or it was never sent): nobody else will touch it.
+    Done,
+}
+
+/// The untyped part of an ask on the asker's stack.
+#[repr(C)]
+pub(crate) struct Asked {
+    node: Node,
+    place: Cell<Place>,
+    ticket: Cell<Option<Ticket>>,
+    tether: Cell<Option<Arc<Tether>>>,
+    deadline_ns: u64,
+    chain: u64,
+    /// The actor that asks, if it is one: its edge goes when the answer is there, or is put off.
+    asker: *const cell::Core,
+}
+
+/// Leads from a put-off reply to the ask, while that waits.
+pub(crate) struct Tether(SpinLock<Option<NonNull<Asked>>>);
+
+// SAFETY: the pointer is used under the lock only, where invariant 3 makes it valid.
+unsafe impl Send for Tether {}
+// SAFETY: as above.
+unsafe impl Sync for Tether {}
+
+/// A `tell` that waits for room: on the sender's stack. Also stands for an ask that does.
+struct Waiting {
+    links: Links<Waiting>,
+    node: NonNull<Node>,
+    ticket: Cell<Option<Ticket>>,
+    /// The mailbox has closed: the box is the sender's again.
+    refused: Cell<bool>,
+    /// The actor that tells, if it is one: its edge goes when it has its room. Null for an ask.
+    sender: *const cell::Core,
+}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Waiting {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+/// The message that is being handled: what `Context` and nested sends need to know of it. On the stack of the run; touched
+/// by the actor's own thread, and `asked` under the lock of its mail.
+pub(crate) struct Frame {
+    /// The handler should have answered by then.
+    pub(crate) deadline_ns: Cell<u64>,
+    /// The call chain that the message belongs to; 0: none that anybody has asked to be let in.
+    pub(crate) chain: Cell<u64>,
+    /// Who waits for what the handler returns.
+    reply_to: Cell<ReplyTo>,
+}
+
+#[derive(Clone, Copy)]
+enum ReplyTo {
+    Nobody,
+    Asked(NonNull<Asked>, &'static ReplyOps),
+    /// An `Option<Deferred<R>>` on the stack of the run.
+    Port(*mut (), &'static ReplyOps),
+}
+
+/// What can be done about the reply of the running handler.
+struct ReplyOps {
+    reply_type: fn() -> TypeId,
+    /// Makes a `Deferred<R>` of it, where the pointer points (an `Option<Deferred<R>>`).
+    detach: unsafe fn(&cell::Core, &Frame, *mut ()),
+}
+
+impl Frame {
+    fn new() -> Self {
+        Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
+    }
+
+    #[inline]
+    fn set(&self, reply_to: ReplyTo, deadline_ns: u64, chain: u64) {
+        self.reply_to.set(reply_to);
+        self.deadline_ns.set(deadline_ns);
+        self.chain.set(chain);
+    }
+}
+
+impl Node {
+    #[inline(always)]
+    fn new(vtable: &'static NodeVTable) -> Self {
+        Self { links: Links::new(), vtable }
+    }
+}
+
+impl Waiting {
+    fn new(node: NonNull<Node>, sender: Option<&cell::Core>) -> Self {
+        let sender = sender.map_or(ptr::null(), ptr::from_ref);
+        Self { links: Links::new(), node, ticket: Cell::new(None), refused: Cell::new(false), sender }
+    }
+
+    /// The sender does not wait for the actor any more, although it does not know yet.
+    fn let_go(&self) {
+        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
+        if let Some(sender) = unsafe { self.sender.as_ref() } {
+            sender.edge.clear();
+        }
+    }
+}
+
+impl Asked {
+    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
+    /// find an edge that stands for nothing.
+    #[inline]
+    fn let_go(&self) {
+        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
+        if let Some(asker) = unsafe { self.asker.as_ref() } {
+            asker.edge.clear();
+        }
+    }
+
+    #[inline(always)]
+    fn new(vtable: &'static NodeVTable, deadline_ns: u64, chain: u64, asker: Option<&cell::Core>) -> Self {
+        Self {
+            node: Node::new(vtable),
+            place: Cell::new(Place::Done),
+            ticket: Cell::new(None),
+            tether: Cell::new(None),
+            deadline_ns,
+            chain,
+            asker: asker.map_or(ptr::null(), ptr::from_ref),
+        }
+    }
+}
+
+/// What a `Context` is made of.
+pub(crate) struct Inner {
+    core: NonNull<cell::Core>,
+    frame: NonNull<Frame>,
+    /// Why the actor has to end after the handler that runs.
+    pub(crate) end: Option<Box<Exit>>,
+}
+
+impl Inner {
+    /// # Safety
+    ///
+    /// Both outlive the result. The caller is the actor's run.
+    unsafe fn new(core: &cell::Core, frame: &Frame) -> Self {
+        Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
+    }
+
+    /// Another frame for a nested handler. Gives the outer one back.
+    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, NonNull::from(frame))
+    }
+
+    /// The nested handler is over.
+    fn unnest(&mut self, outer: NonNull<Frame>) {
+        self.frame = outer;
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &cell::Core {
+        // SAFETY: as the caller of `new` promised.
+        unsafe { self.core.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Frame {
+        // SAFETY: as the caller of `new` promised, or of `nested`.
+        unsafe { self.frame.as_ref() }
+    }
+}

@@ -1,0 +1,595 @@
+//! The sending side: how a message gets into a mail, and how its sender waits.
+
+use std::any::type_name;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::Core;
+use super::envelope::{Ask, Call, Port, Route, Tell, refuse_box, refused};
+use super::mail::{Mail, Nudge, Pushed, forget_reply, refuse};
+use super::walk::Waits;
+use super::{Asked, Node, Place, Refusal, Waiting};
+use crate::actor::promise::Promise;
+use crate::actor::{Deferred, Message, Overflow, SendError, letters};
+use crate::base::spin::Locked;
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sched::shared::discard;
+use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
+use crate::task::Task;
+use crate::task::header::{Reason, Wake};
+
+/// The deadline and the chain that a send from here inherits.
+#[inline]
+pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
+    let actor = Core::current();
+    match actor.and_then(Core::frame) {
+        Some(frame) => (actor, frame.deadline_ns.get(), frame.chain.get()),
+        None => (actor, NEVER, 0),
+    }
+}
+
+/// What the first step of a send came to.
+enum Sent {
+    /// The message is in.
+    In,
+    /// It waits for room in the mailbox.
+    Waits,
+    /// It is not in, and the sender still has it.
+    Refused(Refusal),
+    /// The mailbox dropped it.
+    Dropped,
+}
+
+/// Work that is left for when the lock is free and the caller does not park.
+#[derive(Default)]
+struct Rest {
+    launch: bool,
+    wake: Option<Wake>,
+    nudge: Option<Arc<dyn Nudge>>,
+    evicted: Option<NonNull<Node>>,
+    /// The runtime has ended: the actor is to be ended here.
+    orphan: Option<Task>,
+}
+
+impl Rest {
+    /// Launches and wakes; what runs user code is left for [`finish`](Self::finish).
+    #[inline]
+    fn begin(&mut self, target: &Core, hand_over: bool) {
+        if let Some(wake) = self.wake.take() {
+            wake.schedule();
+        }
+        if let Some(nudge) = self.nudge.take() {
+            nudge.nudge();
+        }
+        if std::mem::take(&mut self.launch) {
+            self.orphan = target.try_launch(hand_over).err();
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, target: &Core) {
+        if let Some(node) = self.evicted.take() {
+            // SAFETY: it was taken out of its list.
+            unsafe { refuse_box(node, target, Refusal::Full) };
+        }
+        if let Some(task) = self.orphan.take() {
+            discard(task);
+        }
+    }
+}
+
+/// Puts a counted node into the mail, or finds out why not. `waiting`: may wait for room there.
+///
+/// # Safety
+///
+/// The node is in no list, and lives until it is taken out; `waiting` likewise, and is for this node.
+#[inline]
+unsafe fn put(
+    mail: &mut Locked<'_, Mail>,
+    target: &Core,
+    node: NonNull<Node>,
+    chain: u64,
+    waiting: Option<&Waiting>,
+    rest: &mut Rest,
+) -> Sent {
+    // SAFETY: as the caller promises.
+    let admitted = if chain == 0 { None } else { unsafe { mail.admit(node, chain) } };
+    if let Some(nudge) = admitted {
+        rest.nudge = nudge;
+        return Sent::In;
+    }
+    // SAFETY: as the caller promises.
+    match unsafe { mail.push(node, true) } {
+        Pushed::Queued => return Sent::In,
+        Pushed::Launch => {
+            rest.launch = true;
+            return Sent::In;
+        }
+        Pushed::Closed => return Sent::Refused(Refusal::Closed),
+        Pushed::Full => {}
+    }
+    match mail.overflow {
+        Overflow::Block => match waiting {
+            Some(waiting) => {
+                // SAFETY: as the caller promises.
+                unsafe { mail.wait_for_room(NonNull::from(waiting)) };
+                Sent::Waits
+            }
+            None => Sent::Refused(Refusal::Full),
+        },
+        Overflow::Reject => Sent::Refused(Refusal::Full),
+        Overflow::DropNewest => Sent::Dropped,
+        Overflow::DropOldest => {
+            // Nobody waits for room here, so popping lets nobody in.
+            if let Some((oldest, _)) = mail.pop() {
+                match refuse(oldest, target, Refusal::Full) {
+                    Ok(wake) => rest.wake = wake,
+                    Err(node) => rest.evicted = Some(node),
+                }
+            }
+            // SAFETY: as the caller promises.
+            rest.launch = unsafe { mail.push(node, true) } == Pushed::Launch;
+            Sent::In
+        }
+    }
+}
+
+/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks.
+#[inline]
+pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bool) -> Result<(), SendError<M>> {
+    if wait {
+        checkpoint();
+    }
+    let node = Tell::boxed(route.tell, msg);
+    // SAFETY: a fresh box, which counts.
+    let pushed = unsafe { target.mail.lock().push(node, true) };
+    match pushed {
+        Pushed::Queued => Ok(()),
+        Pushed::Launch => {
+            target.launch();
+            Ok(())
+        }
+        Pushed::Full | Pushed::Closed => tell_again(target, node, wait),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_again<M: Message>(target: &Core, node: NonNull<Node>, wait: bool) -> Result<(), SendError<M>> {
+    let mut rest = Rest::default();
+    let sent = {
+        let mut mail = target.mail.lock();
+        // SAFETY: the box is in no list; it does not wait.
+        unsafe { put(&mut mail, target, node, 0, None, &mut rest) }
+    };
+    rest.begin(target, false);
+    rest.finish(target);
+    if let Sent::In = sent { Ok(()) } else { tell_refused(target, node, sent, wait) }
+}
+
+#[cold]
+fn tell_refused<M: Message>(target: &Core, node: NonNull<Node>, sent: Sent, wait: bool) -> Result<(), SendError<M>> {
+    // SAFETY: here and below, the node is the box of the caller's, with this `M`, and in no list.
+    let open = || unsafe { Tell::<M>::open(node) };
+    match sent {
+        Sent::Dropped => {
+            letters::lost(target.id(), type_name::<M>());
+            drop(open());
+            Ok(())
+        }
+        Sent::Refused(Refusal::Full) if wait && target.mail.lock().overflow == Overflow::Block => {
+            let (actor, deadline_ns, chain) = inherited();
+            let waits = match Waits::begin(actor, target, chain) {
+                Ok(waits) => waits,
+                Err(cycle) => return Err(SendError::Deadlock { msg: Some(open()), cycle }),
+            };
+            let room = wait_for_room(target, node, chain, deadline_ns, || drop(open()));
+            drop(waits);
+            match room {
+                Ok(()) => Ok(()),
+                Err(NoRoom::Refused(why)) => Err(refused(why, open())),
+                Err(NoRoom::TimedOut) => Err(SendError::Timeout(Some(open()))),
+            }
+        }
+        Sent::Refused(why) => Err(refused(why, open())),
+        Sent::In | Sent::Waits => unreachable!("it was refused"),
+    }
+}
+
+/// Why a box did not get in; it is the sender's.
+enum NoRoom {
+    Refused(Refusal),
+    TimedOut,
+}
+
+/// Waits until the box `node` is in the mail. `dispose` drops it, if the wait is left by unwinding.
+#[cold]
+fn wait_for_room(
+    target: &Core,
+    node: NonNull<Node>,
+    chain: u64,
+    deadline_ns: u64,
+    dispose: impl FnOnce(),
+) -> Result<(), NoRoom> {
+    let waiting = Waiting::new(node, Core::current());
+    let mut wait = Wait::new(Reason::Room).until(deadline_ns);
+    let mut dispose = Some(dispose);
+    let mut rest = Rest::default();
+    let mut entered = false;
+    loop {
+        let mut sent = Sent::Waits;
+        let woken = park(wait, |ticket| {
+            let mut mail = target.mail.lock();
+            if !std::mem::replace(&mut entered, true) {
+                waiting.ticket.set(Some(ticket));
+                // SAFETY: the box is in no list; `waiting` leaves this frame after it was taken out, under the lock.
+                sent = unsafe { put(&mut mail, target, node, chain, Some(&waiting), &mut rest) };
+                drop(mail);
+                rest.begin(target, false);
+                return matches!(sent, Sent::Waits);
+            }
+            let waits = waiting.links.is_linked();
+            waiting.ticket.set(waits.then_some(ticket));
+            waits
+        });
+        rest.finish(target);
+        let closed = || if waiting.refused.get() { Err(NoRoom::Refused(Refusal::Closed)) } else { Ok(()) };
+        // SAFETY: it was put into this mail only.
+        let leave = || unsafe { target.mail.lock().leave_room(&waiting) };
+        match woken {
+            Woken::Refused => {
+                return match sent {
+                    Sent::Refused(why) => Err(NoRoom::Refused(why)),
+                    _ => closed(),
+                };
+            }
+            Woken::Notified => return closed(),
+            Woken::TimedOut => return if leave() { Err(NoRoom::TimedOut) } else { closed() },
+            Woken::Interrupted => {
+                let is_ours = || !entered || leave() || waiting.refused.get();
+                raise_or(|| {
+                    if is_ours()
+                        && let Some(dispose) = dispose.take()
+                    {
+                        dispose();
+                    }
+                });
+                wait = wait.uninterruptible();
+            }
+        }
+    }
+}
+
+/// Raises what is pending, after `undo`; returns, without it, if there is nothing to raise.
+fn raise_or(undo: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(interrupt::raise)) {
+        undo();
+        std::panic::resume_unwind(payload);
+    }
+}
+
+/// Sends and waits for the reply.
+#[inline]
+pub(crate) fn ask<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    timeout: Option<Duration>,
+) -> Result<M::Reply, SendError<M>> {
+    checkpoint();
+    let (asker, limit_ns, chain) = inherited();
+    let own_ns = match timeout {
+        None => coarse_after_ns(route.ask_timeout),
+        Some(timeout) => after_ns(timeout),
+    };
+    let waits = match Waits::begin(asker, target, chain) {
+        Ok(waits) => waits,
+        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
+    };
+    let ask = Ask::new(Asked::new(route.ask, own_ns.min(limit_ns), chain, asker), msg);
+    let answer = wait_for_answer(target, &ask);
+    drop(waits);
+    answer
+}
+
+/// How an ask ended for an asker that gave up.
+enum Left {
+    Answered,
+    /// The handler has not started, and will not.
+    Unhandled,
+    Handled,
+}
+
+impl<M: Message> Ask<M> {
+    fn node(&self) -> NonNull<Node> {
+        NonNull::from(self).cast()
+    }
+
+    fn take_answer(&self) -> Result<M::Reply, SendError<M>> {
+        // SAFETY: the answer is there and nobody else touches it any more.
+        unsafe { (*self.answer.get()).take() }.expect("an ask that was answered has its answer")
+    }
+
+    fn take_message(&self) -> Option<M> {
+        // SAFETY: the ask is in no list, and no handler has it.
+        unsafe { (*self.msg.get()).take() }
+    }
+
+    /// The asker gives up: nobody touches the ask afterwards.
+    #[cold]
+    fn leave(&self, target: &Core, waiting: &Waiting) -> Left {
+        let mut mail = target.mail.lock();
+        let (left, wake) = match self.asked.place.get() {
+            Place::Done => (Left::Answered, None),
+            // SAFETY: it is in this mail: among those that wait for room, or in a queue.
+            Place::Queued if unsafe { mail.leave_room(waiting) } => (Left::Unhandled, None),
+            // SAFETY: as above.
+            Place::Queued => (Left::Unhandled, unsafe { mail.withdraw(self.node(), self.asked.chain) }),
+            Place::Handled(frame) => {
+                forget_reply(frame);
+                (Left::Handled, None)
+            }
+            Place::Detached => {
+                let tether = self.asked.tether.take();
+                let waited = tether.is_some_and(|tether| tether.0.lock().take().is_some());
+                (if waited { Left::Handled } else { Left::Answered }, None)
+            }
+        };
+        self.asked.place.set(Place::Done);
+        drop(mail);
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+        left
+    }
+
+    /// A second wait of the same ask. False: the answer has come meanwhile.
+    #[cold]
+    fn renew(&self, target: &Core, ticket: crate::task::Ticket) -> bool {
+        let _mail = target.mail.lock();
+        match self.asked.place.get() {
+            Place::Done => false,
+            Place::Detached => {
+                let tether = self.asked.tether.take();
+                let waits = tether.as_ref().is_some_and(|tether| {
+                    let tether = tether.0.lock();
+                    self.asked.ticket.set(Some(ticket));
+                    tether.is_some()
+                });
+                self.asked.tether.set(tether);
+                waits
+            }
+            Place::Queued | Place::Handled(_) => {
+                self.asked.ticket.set(Some(ticket));
+                true
+            }
+        }
+    }
+}
+
+/// The way of nearly every ask: there is room, and the answer comes.
+#[inline(always)]
+fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, SendError<M>> {
+    if ask.asked.chain != 0 {
+        return wait_on(target, ask, None, None);
+    }
+    let mut orphan = None;
+    let woken = park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
+        ask.asked.ticket.set(Some(ticket));
+        ask.asked.place.set(Place::Queued);
+        // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
+        let pushed = {
+            let mut mail = target.mail.lock();
+            let pushed = unsafe { mail.push(ask.node(), true) };
+            if matches!(pushed, Pushed::Full | Pushed::Closed) {
+                ask.asked.place.set(Place::Done);
+            }
+            pushed
+        };
+        match pushed {
+            Pushed::Queued => true,
+            Pushed::Launch => match target.try_launch(true) {
+                Ok(()) => true,
+                Err(task) => {
+                    orphan = Some(task);
+                    false
+                }
+            },
+            Pushed::Full | Pushed::Closed => false,
+        }
+    });
+    if woken == Woken::Notified { ask.take_answer() } else { wait_on(target, ask, Some(woken), orphan) }
+}
+
+/// All other ways. `woken`: how the first wait ended.
+#[cold]
+#[inline(never)]
+fn wait_on<M: Message>(
+    target: &Core,
+    ask: &Ask<M>,
+    woken: Option<Woken>,
+    orphan: Option<Task>,
+) -> Result<M::Reply, SendError<M>> {
+    let waiting = Waiting::new(ask.node(), None);
+    let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
+    // Refused, with nobody to run the actor: it is queued all the same, and is answered when the actor is discarded.
+    let mut first = woken.is_none_or(|woken| woken == Woken::Refused) && orphan.is_none();
+    let mut woken = if first { None } else { woken };
+    let mut rest = Rest { orphan, ..Rest::default() };
+    loop {
+        let mut sent = Sent::In;
+        let woken = woken.take().unwrap_or_else(|| {
+            park(wait, |ticket| {
+                if !std::mem::take(&mut first) {
+                    return ask.renew(target, ticket);
+                }
+                ask.asked.ticket.set(Some(ticket));
+                ask.asked.place.set(Place::Queued);
+                let mut mail = target.mail.lock();
+                // SAFETY: as in `wait_for_answer`.
+                sent = unsafe { put(&mut mail, target, ask.node(), ask.asked.chain, Some(&waiting), &mut rest) };
+                let waits = matches!(sent, Sent::In | Sent::Waits);
+                if !waits {
+                    ask.asked.place.set(Place::Done);
+                }
+                drop(mail);
+                rest.begin(target, true);
+                waits && rest.orphan.is_none()
+            })
+        });
+        rest.finish(target);
+        match woken {
+            Woken::Notified => return ask.take_answer(),
+            Woken::Refused => match (sent, ask.take_message()) {
+                (Sent::Refused(why), Some(msg)) => return Err(refused(why, msg)),
+                (Sent::Dropped, Some(msg)) => return Err(SendError::Full(msg)),
+                _ => return ask.take_answer(),
+            },
+            Woken::TimedOut => {
+                return match ask.leave(target, &waiting) {
+                    Left::Answered => ask.take_answer(),
+                    Left::Unhandled => Err(SendError::Timeout(ask.take_message())),
+                    Left::Handled => Err(SendError::Timeout(None)),
+                };
+            }
+            Woken::Interrupted => {
+                raise_or(|| _ = ask.leave(target, &waiting));
+                wait = wait.uninterruptible();
+            }
+        }
+    }
+}
+
+/// Sends, and gives the promise of a reply.
+pub(crate) fn call<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Result<Arc<Promise<M>>, SendError<M>> {
+    checkpoint();
+    let (actor, limit_ns, chain) = inherited();
+    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
+    call_in_chain(target, route, msg, actor, deadline_ns, chain)
+}
+
+/// As [`call`], for the chain and deadline that are given. Waits for room in a full mailbox.
+pub(crate) fn call_in_chain<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    actor: Option<&Core>,
+    deadline_ns: u64,
+    chain: u64,
+) -> Result<Arc<Promise<M>>, SendError<M>> {
+    let promise = Promise::new(target.weak(), msg, deadline_ns);
+    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
+    let mut rest = Rest::default();
+    let sent = {
+        let mut mail = target.mail.lock();
+        // SAFETY: a fresh box; it does not wait.
+        unsafe { put(&mut mail, target, node, chain, None, &mut rest) }
+    };
+    rest.begin(target, false);
+    rest.finish(target);
+    if let Sent::In = sent {
+        return Ok(promise);
+    }
+    // SAFETY: the box is in no list.
+    drop(unsafe { Call::<M>::open(node) });
+    let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
+    match sent {
+        Sent::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
+            call_waiting(target, route, msg, actor, deadline_ns, chain)
+        }
+        Sent::Refused(why) => Err(refused(why, msg)),
+        _ => Err(SendError::Full(msg)),
+    }
+}
+
+/// A call that finds no room waits for it as a `tell` does, in a box that is a `tell` to the sender only.
+#[cold]
+fn call_waiting<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    actor: Option<&Core>,
+    deadline_ns: u64,
+    chain: u64,
+) -> Result<Arc<Promise<M>>, SendError<M>> {
+    let waits = match Waits::begin(actor, target, chain) {
+        Ok(waits) => waits,
+        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
+    };
+    let promise = Promise::new(target.weak(), msg, deadline_ns);
+    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
+    // SAFETY: here and below, the box is in no list.
+    let dispose = || drop(unsafe { Call::<M>::open(node) });
+    let room = wait_for_room(target, node, chain, deadline_ns, dispose);
+    drop(waits);
+    let Err(why) = room else { return Ok(promise) };
+    dispose();
+    match (why, promise.take_message()) {
+        (NoRoom::Refused(why), Some(msg)) => Err(refused(why, msg)),
+        (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
+        (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
+    }
+}
+
+/// A message that could not be passed on, and the reply that is still owed.
+type NotPassed<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
+
+/// Sends a message with the reply that somebody else waits for. It does not count; waits for nothing.
+pub(crate) fn pass<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    reply: Option<Deferred<M::Reply>>,
+    deadline_ns: u64,
+    chain: u64,
+) -> Result<(), NotPassed<M>> {
+    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
+    // SAFETY: a fresh box.
+    let pushed = unsafe { target.mail.lock().push(node, false) };
+    match pushed {
+        Pushed::Launch => target.launch(),
+        Pushed::Queued => {}
+        Pushed::Full | Pushed::Closed => {
+            // SAFETY: the box is in no list.
+            return match unsafe { Call::<M>::open(node) }.port {
+                Port::Passed(msg, reply) => Err((SendError::Closed(msg), reply)),
+                Port::Promise(_) => unreachable!("it was passed"),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
+/// messages).
+pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
+    let node = Tell::boxed(route.notify, msg);
+    let pushed = {
+        let mut mail = target.mail.lock();
+        // SAFETY: a fresh box.
+        unsafe { if system { mail.push_system(node) } else { mail.push(node, false) } }
+    };
+    match pushed {
+        Pushed::Launch => target.launch(),
+        Pushed::Queued => {}
+        // SAFETY: the box is in no list.
+        Pushed::Full | Pushed::Closed => return Err(SendError::Closed(unsafe { Tell::<M>::open(node) })),
+    }
+    Ok(())
+}
+
+/// Puts a message aside in the running actor's own mail.
+pub(crate) fn stash<M: Message>(
+    core: &Core,
+    route: &Route<M>,
+    msg: M,
+    reply: Option<Deferred<M::Reply>>,
+    deadline_ns: u64,
+    chain: u64,
+) {
+    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
+    // SAFETY: a fresh box.
+    unsafe { core.mail.lock().stash(node) };
+}

@@ -1,0 +1,176 @@
+#![doc = include_str!("README.md")]
+
+mod buffer;
+mod iter;
+#[macro_use]
+mod macros;
+pub(crate) mod mpsc;
+mod ops;
+mod queue;
+mod receiver;
+mod selector;
+mod sender;
+mod timer;
+mod token;
+mod waiter;
+mod word;
+mod zero;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::atomic::{AtomicUsize, Ordering};
+
+pub use crossbeam_channel::{
+    ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryReadyError,
+    TryRecvError, TrySelectError, TrySendError,
+};
+
+pub use iter::{IntoIter, Iter, TryIter};
+pub use receiver::Receiver;
+pub use selector::{Select, SelectedOperation};
+pub use sender::Sender;
+#[doc(inline)]
+pub use {select, select_biased};
+
+/// What the macros expand to. Not for use by name.
+#[doc(hidden)]
+pub mod internal {
+    pub use super::selector::{Entry, recv, select, select_timeout, send, try_select};
+}
+
+/// A channel and how many handles of each kind there are.
+struct Shared<C> {
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+    channel: C,
+}
+
+impl<C> Shared<C> {
+    fn new(channel: C) -> Arc<Self> {
+        Arc::new(Self { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1), channel })
+    }
+
+    fn add_sender(self: &Arc<Self>) -> Arc<Self> {
+        // ORDERING: Relaxed: the caller has a handle, so the count is not zero. (The count cannot overflow: `Arc`'s own
+        // would have before.)
+        self.senders.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(self)
+    }
+
+    fn add_receiver(self: &Arc<Self>) -> Arc<Self> {
+        // ORDERING: as above.
+        self.receivers.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(self)
+    }
+
+    /// True: it was the last one.
+    fn drop_sender(&self) -> bool {
+        // ORDERING: AcqRel: what all senders did comes before the channel is closed by the last one.
+        self.senders.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// True: it was the last one.
+    fn drop_receiver(&self) -> bool {
+        // ORDERING: as above.
+        self.receivers.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+/// A channel with room for `cap` messages. A send waits while it is full.
+///
+/// With a `cap` of 0 there is no room at all: a send and a receive meet, and each waits for the other.
+///
+/// # Panics
+///
+/// If `cap` messages are more than an address space holds.
+///
+/// ```
+/// let (s, r) = green::channel::bounded(1);
+/// green::spawn(move || {
+///     s.send(1).unwrap();
+///     s.send(2).unwrap(); // waits until 1 has been received
+/// });
+/// assert_eq!(r.iter().collect::<Vec<_>>(), [1, 2]);
+/// ```
+pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
+    if cap == 0 {
+        let shared = Shared::new(zero::Zero::new());
+        return (Sender::zero(Arc::clone(&shared)), Receiver::zero(shared));
+    }
+    let shared = Shared::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
+    (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
+}
+
+/// A channel that grows as it must. A send never waits.
+///
+/// ```
+/// let (s, r) = green::channel::unbounded();
+/// s.send("hello").unwrap();
+/// drop(s);
+/// assert_eq!(r.recv(), Ok("hello"));
+/// assert!(r.recv().is_err());
+/// ```
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    let shared = Shared::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
+    (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
+}
+
+/// A receiver that gets one message, `duration` from now: the moment at which it was due. It never gets disconnected.
+///
+/// For a time-out among the cases of [`select!`]. A `duration` beyond what the clock can count makes it [`never`].
+///
+/// ```
+/// use green::channel::{after, select, unbounded};
+/// use std::time::Duration;
+///
+/// let (s, r) = unbounded::<i32>();
+/// select! {
+///     recv(r) -> _ => unreachable!(),
+///     recv(after(Duration::from_millis(5))) -> _ => println!("nobody called"),
+/// }
+/// # drop(s);
+/// ```
+pub fn after(duration: Duration) -> Receiver<Instant> {
+    Instant::now().checked_add(duration).map_or_else(never, at)
+}
+
+/// A receiver that gets one message at the moment `when`: `when` itself. It never gets disconnected.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let when = Instant::now() + Duration::from_millis(5);
+/// assert_eq!(green::channel::at(when).recv(), Ok(when));
+/// assert!(Instant::now() >= when);
+/// ```
+pub fn at(when: Instant) -> Receiver<Instant> {
+    Receiver::timer(timer::Timer::at(when))
+}
+
+/// A receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
+///
+/// There is room for one message: while one waits to be received, no others come; the next is due `duration` after it
+/// was received.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let start = Instant::now();
+/// let ticks = green::channel::tick(Duration::from_millis(2));
+/// ticks.iter().take(3).for_each(drop);
+/// assert!(start.elapsed() >= Duration::from_millis(6));
+/// ```
+pub fn tick(duration: Duration) -> Receiver<Instant> {
+    let first = Instant::now().checked_add(duration);
+    first.map_or_else(never, |first| Receiver::timer(timer::Timer::tick(first, duration)))
+}
+
+/// A receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.
+///
+/// ```
+/// use green::channel::{RecvTimeoutError, never};
+/// use std::time::Duration;
+/// assert_eq!(never::<()>().recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+/// ```
+pub fn never<T>() -> Receiver<T> {
+    Receiver::never()
+}

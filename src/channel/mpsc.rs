@@ -1,0 +1,245 @@
+//! `std::sync::mpsc` on the channels of this module: std's names, its error types and its meanings.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+use std::time::Duration;
+
+use crate::channel::{self, Receiver as Inner, bounded, unbounded};
+
+/// A channel that grows as it must: [`std::sync::mpsc::channel`].
+///
+/// ```
+/// let (tx, rx) = green::sync::mpsc::channel();
+/// green::spawn(move || tx.send(10).unwrap());
+/// assert_eq!(rx.recv(), Ok(10));
+/// ```
+#[must_use]
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = unbounded();
+    (Sender { inner: sender }, Receiver::new(receiver))
+}
+
+/// A channel with room for `bound` messages: [`std::sync::mpsc::sync_channel`]. With 0, a send waits until the message has
+/// been received.
+///
+/// ```
+/// let (tx, rx) = green::sync::mpsc::sync_channel(1);
+/// tx.send(1).unwrap();
+/// assert!(tx.try_send(2).is_err());
+/// assert_eq!(rx.recv(), Ok(1));
+/// ```
+#[must_use]
+pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
+    let (sender, receiver) = bounded(bound);
+    (SyncSender { inner: sender }, Receiver::new(receiver))
+}
+
+/// The sending side of [`channel`]: [`std::sync::mpsc::Sender`].
+pub struct Sender<T> {
+    inner: channel::Sender<T>,
+}
+
+impl<T> Sender<T> {
+    /// Sends a message. Never waits for room; it lets others run after many calls, and is a cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// The receiver is gone; the error holds the message.
+    pub fn send(&self, t: T) -> Result<(), SendError<T>> {
+        self.inner.send(t).map_err(|error| SendError(error.into_inner()))
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+/// The sending side of [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
+pub struct SyncSender<T> {
+    inner: channel::Sender<T>,
+}
+
+impl<T> SyncSender<T> {
+    /// Sends a message; waits while the channel is full. With a bound of 0, waits until it has been received. A
+    /// cancellation point: a sender that is cancelled has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// The receiver is gone; the error holds the message.
+    pub fn send(&self, t: T) -> Result<(), SendError<T>> {
+        self.inner.send(t).map_err(|error| SendError(error.into_inner()))
+    }
+
+    /// Sends a message if that needs no waiting.
+    ///
+    /// # Errors
+    ///
+    /// Each holds the message. `Full`: it would have to wait; `Disconnected`: the receiver is gone.
+    pub fn try_send(&self, t: T) -> Result<(), TrySendError<T>> {
+        self.inner.try_send(t).map_err(|error| match error {
+            channel::TrySendError::Full(t) => TrySendError::Full(t),
+            channel::TrySendError::Disconnected(t) => TrySendError::Disconnected(t),
+        })
+    }
+}
+
+impl<T> Clone for SyncSender<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<T> fmt::Debug for SyncSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncSender").finish_non_exhaustive()
+    }
+}
+
+/// The receiving side: [`std::sync::mpsc::Receiver`]. There is one, and it may move between threads:
+///
+/// ```
+/// let (tx, rx) = green::sync::mpsc::channel();
+/// green::spawn(move || drop(rx)).join().unwrap();
+/// assert!(tx.send(1).is_err());
+/// ```
+///
+/// But no two can use it at once:
+///
+/// ```compile_fail
+/// fn is_sync<T: Sync>(_: T) {}
+/// is_sync(green::sync::mpsc::channel::<()>().1);
+/// ```
+pub struct Receiver<T> {
+    inner: Inner<T>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+impl<T> std::panic::RefUnwindSafe for Receiver<T> {}
+
+impl<T> Receiver<T> {
+    fn new(inner: Inner<T>) -> Self {
+        Self { inner, _not_sync: PhantomData }
+    }
+
+    /// Receives a message if that needs no waiting.
+    ///
+    /// # Errors
+    ///
+    /// `Empty`: there is none; `Disconnected`: there is none, and all senders are gone.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.inner.try_recv().map_err(|error| match error {
+            channel::TryRecvError::Empty => TryRecvError::Empty,
+            channel::TryRecvError::Disconnected => TryRecvError::Disconnected,
+        })
+    }
+
+    /// Receives a message; waits while there is none. A cancellation point: a receiver that is cancelled has taken
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no message, and all senders are gone.
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.inner.recv().map_err(|_| RecvError)
+    }
+
+    /// As [`recv`](Self::recv), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout`: the time is over; `Disconnected`: there is no message, and all senders are gone.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.inner.recv_timeout(timeout).map_err(|error| match error {
+            channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
+            channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Disconnected,
+        })
+    }
+
+    /// An iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { rx: self }
+    }
+
+    /// An iterator over the messages that are there now; it does not wait.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { rx: self }
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+/// Waits for each message: [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T: 'a> {
+    rx: &'a Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.rx.recv().ok()
+    }
+}
+
+/// Takes the messages that are there: [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T: 'a> {
+    rx: &'a Receiver<T>,
+}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.rx.try_recv().ok()
+    }
+}
+
+/// Waits for each message, and owns the receiver: its `into_iter`.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    rx: Receiver<T>,
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.rx.recv().ok()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { rx: self }
+    }
+}

@@ -1,0 +1,201 @@
+//! The operations of the handles, as a select sees them: without the type of the message.
+
+use crossbeam_channel::{RecvError, SendError};
+
+use crate::channel::receiver::{Flavor as Receiving, Receiver};
+use crate::channel::sender::{Flavor as Sending, Sender};
+use crate::channel::token::Token;
+use crate::channel::waiter::Node;
+use crate::sys::clock::NEVER;
+use crate::task::Ticket;
+
+/// A send or a receive that a select can choose.
+pub(crate) trait Operation {
+    /// Chooses the operation, if it need not wait: what it has got.
+    fn try_select(&self) -> Option<Token>;
+
+    /// Would it not wait?
+    fn is_ready(&self) -> bool;
+
+    /// A number that grows whenever the operation may have stopped to need waiting.
+    fn version(&self) -> u64;
+
+    /// When to try again although nobody has woken the select.
+    fn deadline_ns(&self) -> u64;
+
+    /// Links the node; false: the operation would not wait.
+    ///
+    /// # Safety
+    ///
+    /// Invariant 1 of `waiter`; the node names a token, or only watches.
+    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool;
+
+    /// # Safety
+    ///
+    /// The node was registered with this operation, or nowhere.
+    unsafe fn unregister(&self, node: &Node);
+
+    /// The operation was chosen and will not be completed.
+    fn abandon(&self, token: Token);
+}
+
+impl<T> Operation for Sender<T> {
+    fn try_select(&self) -> Option<Token> {
+        match &self.flavor {
+            Sending::Bounded(shared) => shared.channel.try_select_send(),
+            Sending::Unbounded(shared) => shared.channel.try_select_send(),
+            Sending::Zero(shared) => shared.channel.try_select_send(),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.flavor {
+            Sending::Bounded(shared) => shared.channel.can_send(),
+            Sending::Unbounded(shared) => shared.channel.can_send(),
+            Sending::Zero(shared) => shared.channel.can_send(),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        match &self.flavor {
+            Sending::Bounded(shared) => shared.channel.version(),
+            Sending::Unbounded(shared) => shared.channel.version(),
+            Sending::Zero(shared) => shared.channel.version(),
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        NEVER
+    }
+
+    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match &self.flavor {
+                Sending::Bounded(shared) => shared.channel.register_sender(node, ticket),
+                Sending::Unbounded(shared) => shared.channel.register_sender(node, ticket),
+                Sending::Zero(shared) => shared.channel.register_sender(node, ticket),
+            }
+        }
+    }
+
+    unsafe fn unregister(&self, node: &Node) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match &self.flavor {
+                Sending::Bounded(shared) => shared.channel.unregister_sender(node),
+                Sending::Unbounded(shared) => shared.channel.unregister_sender(node),
+                Sending::Zero(shared) => shared.channel.unregister_sender(node),
+            }
+        }
+    }
+
+    fn abandon(&self, token: Token) {
+        match (&self.flavor, token) {
+            (Sending::Bounded(shared), Token::Permit) => shared.channel.drop_permit(),
+            (Sending::Unbounded(shared), Token::Permit) => shared.channel.drop_permit(),
+            // A peer is let go empty-handed by its drop.
+            (_, token) => drop(token),
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Completes a send that was chosen.
+    pub(super) fn complete(&self, token: Token, message: T) -> Result<(), SendError<T>> {
+        match (&self.flavor, token) {
+            (Sending::Bounded(shared), Token::Permit) => shared.channel.use_permit(message).map_err(SendError),
+            (Sending::Unbounded(shared), Token::Permit) => shared.channel.use_permit(message).map_err(SendError),
+            (Sending::Zero(_), Token::Peer(receiver)) => {
+                // SAFETY: it waited in the list of receivers of this channel, or gave itself to its sender.
+                unsafe { receiver.give(message) };
+                receiver.schedule();
+                Ok(())
+            }
+            _ => Err(SendError(message)),
+        }
+    }
+}
+
+impl<T> Operation for Receiver<T> {
+    fn try_select(&self) -> Option<Token> {
+        use crossbeam_channel::TryRecvError::{Disconnected, Empty};
+        let result = match &self.flavor {
+            Receiving::Bounded(shared) => shared.channel.try_recv(),
+            Receiving::Unbounded(shared) => shared.channel.try_recv(),
+            Receiving::Zero(shared) => shared.channel.try_recv(),
+            Receiving::Timer(timer) => timer.try_recv(),
+            Receiving::Never => Err(Empty),
+        };
+        match result {
+            Ok(message) => Some(Token::message(message)),
+            Err(Disconnected) => Some(Token::Closed),
+            Err(Empty) => None,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.flavor {
+            Receiving::Bounded(shared) => shared.channel.can_recv(),
+            Receiving::Unbounded(shared) => shared.channel.can_recv(),
+            Receiving::Zero(shared) => shared.channel.can_recv(),
+            Receiving::Timer(timer) => timer.is_due(),
+            Receiving::Never => false,
+        }
+    }
+
+    fn version(&self) -> u64 {
+        match &self.flavor {
+            Receiving::Bounded(shared) => shared.channel.version(),
+            Receiving::Unbounded(shared) => shared.channel.version(),
+            Receiving::Zero(shared) => shared.channel.version(),
+            Receiving::Timer(_) | Receiving::Never => 0,
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        match &self.flavor {
+            Receiving::Timer(timer) => timer.deadline_ns(),
+            _ => NEVER,
+        }
+    }
+
+    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match &self.flavor {
+                Receiving::Bounded(shared) => shared.channel.register_receiver(node, ticket),
+                Receiving::Unbounded(shared) => shared.channel.register_receiver(node, ticket),
+                Receiving::Zero(shared) => shared.channel.register_receiver(node, ticket),
+                // The deadline wakes whoever waits for these.
+                Receiving::Timer(timer) => !timer.is_due(),
+                Receiving::Never => true,
+            }
+        }
+    }
+
+    unsafe fn unregister(&self, node: &Node) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match &self.flavor {
+                Receiving::Bounded(shared) => shared.channel.unregister_receiver(node),
+                Receiving::Unbounded(shared) => shared.channel.unregister_receiver(node),
+                Receiving::Zero(shared) => shared.channel.unregister_receiver(node),
+                Receiving::Timer(_) | Receiving::Never => {}
+            }
+        }
+    }
+
+    fn abandon(&self, token: Token) {
+        // A message is not dropped: a `Select` may be on another thread than one that may drop it.
+        drop(token);
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Completes a receive that was chosen.
+    pub(super) fn complete(&self, token: Token) -> Result<T, RecvError> {
+        // SAFETY: the token came from this channel, which makes messages of its own `T` only.
+        unsafe { token.into_message() }.ok_or(RecvError)
+    }
+}

@@ -1,0 +1,268 @@
+//! The receiving handle.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
+
+use crate::channel::Shared;
+use crate::channel::buffer::{Blocks, Ring};
+use crate::channel::iter::{IntoIter, Iter, TryIter};
+use crate::channel::queue::Queue;
+use crate::channel::timer::Timer;
+use crate::channel::zero::Zero;
+use crate::sys::clock::{NEVER, after_ns, at_ns};
+
+/// Receives messages from a channel. Clones receive from the same one, each message going to one of them; when the last
+/// is dropped, the channel is closed, what lies in it is dropped, and sends fail.
+///
+/// ```
+/// let (s, r) = green::channel::bounded(8);
+/// green::spawn(move || (0..100).for_each(|i| s.send(i).unwrap()));
+/// assert_eq!(r.iter().sum::<i32>(), 4950);
+/// ```
+pub struct Receiver<T> {
+    pub(super) flavor: Flavor<T>,
+}
+
+pub(super) enum Flavor<T> {
+    Bounded(Arc<Shared<Queue<T, Ring<T>>>>),
+    Unbounded(Arc<Shared<Queue<T, Blocks<T>>>>),
+    Zero(Arc<Shared<Zero<T>>>),
+    Timer(Arc<Timer<T>>),
+    Never,
+}
+
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
+
+impl<T> Receiver<T> {
+    pub(super) fn bounded(channel: Arc<Shared<Queue<T, Ring<T>>>>) -> Self {
+        Self { flavor: Flavor::Bounded(channel) }
+    }
+
+    pub(super) fn unbounded(channel: Arc<Shared<Queue<T, Blocks<T>>>>) -> Self {
+        Self { flavor: Flavor::Unbounded(channel) }
+    }
+
+    pub(super) fn zero(channel: Arc<Shared<Zero<T>>>) -> Self {
+        Self { flavor: Flavor::Zero(channel) }
+    }
+
+    pub(super) fn timer(timer: Timer<T>) -> Self {
+        Self { flavor: Flavor::Timer(Arc::new(timer)) }
+    }
+
+    pub(super) fn never() -> Self {
+        Self { flavor: Flavor::Never }
+    }
+
+    /// Receives a message if that needs no waiting.
+    ///
+    /// With capacity 0, a sender must be waiting. If that sender is a `select`, this waits for the moment that the
+    /// selected thread needs to make its message. Not a cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// `Empty`: there is none; `Disconnected`: there is none, and all senders are gone.
+    ///
+    /// ```
+    /// use green::channel::{TryRecvError, unbounded};
+    /// let (s, r) = unbounded();
+    /// assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+    /// s.send(1).unwrap();
+    /// drop(s);
+    /// assert_eq!(r.try_recv(), Ok(1));
+    /// assert_eq!(r.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        let result = match &self.flavor {
+            Flavor::Bounded(shared) => shared.channel.try_recv(),
+            Flavor::Unbounded(shared) => shared.channel.try_recv(),
+            Flavor::Zero(shared) => shared.channel.try_recv(),
+            Flavor::Timer(timer) => timer.try_recv(),
+            Flavor::Never => Err(TryRecvError::Empty),
+        };
+        if matches!(result, Err(TryRecvError::Empty)) {
+            crate::park::spend();
+        }
+        result
+    }
+
+    /// Receives a message; waits while there is none.
+    ///
+    /// Receivers that wait are served in the order in which they came. A cancellation point: a receiver that is
+    /// cancelled has taken nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no message, and all senders are gone.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::bounded(1);
+    /// green::spawn(move || s.send(7).unwrap());
+    /// assert_eq!(r.recv(), Ok(7));
+    /// assert!(r.recv().is_err());
+    /// ```
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        match self.recv_until(NEVER) {
+            Ok(message) => Ok(message),
+            Err(_) => Err(RecvError),
+        }
+    }
+
+    /// As [`recv`](Self::recv), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout`: the time is over; `Disconnected`: there is no message, and all senders are gone.
+    ///
+    /// ```
+    /// use green::channel::{RecvTimeoutError, unbounded};
+    /// let (s, r) = unbounded::<i32>();
+    /// let timeout = std::time::Duration::from_millis(1);
+    /// assert_eq!(r.recv_timeout(timeout), Err(RecvTimeoutError::Timeout));
+    /// # drop(s);
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(after_ns(timeout))
+    }
+
+    /// As [`recv`](Self::recv), until `deadline`. If that has passed, it still receives what needs no waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(at_ns(deadline))
+    }
+
+    #[inline]
+    fn recv_until(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
+        match &self.flavor {
+            Flavor::Bounded(shared) => shared.channel.recv(deadline_ns),
+            Flavor::Unbounded(shared) => shared.channel.recv(deadline_ns),
+            Flavor::Zero(shared) => shared.channel.recv(deadline_ns),
+            Flavor::Timer(timer) => timer.recv(deadline_ns),
+            Flavor::Never => crate::channel::timer::wait_in_vain(deadline_ns),
+        }
+    }
+
+    /// Is there no message in the channel? Always true with capacity 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is the channel full? Always true with capacity 0.
+    pub fn is_full(&self) -> bool {
+        self.capacity() == Some(self.len())
+    }
+
+    /// How many messages are in the channel.
+    pub fn len(&self) -> usize {
+        match &self.flavor {
+            Flavor::Bounded(shared) => shared.channel.len(),
+            Flavor::Unbounded(shared) => shared.channel.len(),
+            Flavor::Timer(timer) => usize::from(timer.is_due()),
+            Flavor::Zero(_) | Flavor::Never => 0,
+        }
+    }
+
+    /// How many messages the channel can hold; `None`: any number.
+    pub fn capacity(&self) -> Option<usize> {
+        match &self.flavor {
+            Flavor::Bounded(shared) => Some(shared.channel.capacity()),
+            Flavor::Unbounded(_) => None,
+            Flavor::Timer(_) => Some(1),
+            Flavor::Zero(_) | Flavor::Never => Some(0),
+        }
+    }
+
+    /// An iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::unbounded();
+    /// green::spawn(move || (0..3).for_each(|i| s.send(i).unwrap()));
+    /// assert_eq!(r.iter().collect::<Vec<_>>(), [0, 1, 2]);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self)
+    }
+
+    /// An iterator over the messages that are there now; it does not wait.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::unbounded();
+    /// s.send(1).unwrap();
+    /// assert_eq!(r.try_iter().collect::<Vec<_>>(), [1]);
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter::new(self)
+    }
+
+    /// Do both receive from the same channel?
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        match (&self.flavor, &other.flavor) {
+            (Flavor::Bounded(one), Flavor::Bounded(other)) => Arc::ptr_eq(one, other),
+            (Flavor::Unbounded(one), Flavor::Unbounded(other)) => Arc::ptr_eq(one, other),
+            (Flavor::Zero(one), Flavor::Zero(other)) => Arc::ptr_eq(one, other),
+            (Flavor::Timer(one), Flavor::Timer(other)) => Arc::ptr_eq(one, other),
+            (Flavor::Never, Flavor::Never) => true,
+            _ => false,
+        }
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        let flavor = match &self.flavor {
+            Flavor::Bounded(shared) => Flavor::Bounded(shared.add_receiver()),
+            Flavor::Unbounded(shared) => Flavor::Unbounded(shared.add_receiver()),
+            Flavor::Zero(shared) => Flavor::Zero(shared.add_receiver()),
+            Flavor::Timer(timer) => Flavor::Timer(Arc::clone(timer)),
+            Flavor::Never => Flavor::Never,
+        };
+        Self { flavor }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        match &self.flavor {
+            Flavor::Bounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
+            Flavor::Unbounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
+            Flavor::Zero(shared) if shared.drop_receiver() => shared.channel.close(),
+            _ => {}
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Receiver { .. }")
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter::new(self)
+    }
+}

@@ -1,0 +1,506 @@
+//! Waiting for one of several operations.
+//!
+//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket fills the token and
+//! so decides which operation is chosen; all others find the ticket spent and go on to the next waiter. Whichever way
+//! the wait ended, the select then takes its other nodes out again, each under its channel's lock.
+//!
+//! # Invariants
+//!
+//! 1. The nodes lie in the entries, the token in the frame of [`run`]; both stay where they are until all nodes are
+//!    unregistered.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError};
+
+use crate::channel::ops::Operation;
+use crate::channel::receiver::Receiver;
+use crate::channel::sender::Sender;
+use crate::channel::token::Token;
+use crate::channel::waiter::{Node, Outcome, Role, place};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park, spend};
+use crate::sys::clock::{NEVER, at_ns, has_passed};
+use crate::task::header::Reason;
+
+/// One operation of a select.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    operation: &'a dyn Operation,
+    index: usize,
+    /// The address of the handle, to compare.
+    handle: *const (),
+    node: Node,
+}
+
+impl fmt::Debug for dyn Operation + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Operation { .. }")
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn new<H: Operation>(handle: &'a H, index: usize) -> Self {
+        Self {
+            operation: handle,
+            index,
+            handle: ptr::from_ref(handle).cast(),
+            node: Node::new(Role::Watch, ptr::null_mut()),
+        }
+    }
+
+    fn fresh(&self) -> Self {
+        Self { node: Node::new(Role::Watch, ptr::null_mut()), ..*self }
+    }
+
+    fn chosen(&self, token: Token) -> SelectedOperation<'a> {
+        SelectedOperation {
+            token: ManuallyDrop::new(token),
+            operation: self.operation,
+            index: self.index,
+            handle: self.handle,
+            _marker: PhantomData,
+        }
+    }
+}
+
+/// For the macros: a receive.
+pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> Entry<'_> {
+    Entry::new(receiver, index)
+}
+
+/// For the macros: a send.
+pub fn send<T>(sender: &Sender<T>, index: usize) -> Entry<'_> {
+    Entry::new(sender, index)
+}
+
+/// A number below `n`, by a generator of the OS thread's own (xorshift; Marsaglia 2003).
+fn random(n: usize) -> usize {
+    thread_local! {
+        static STATE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
+    }
+    let step = |state: &Cell<u32>| {
+        let mut x = state.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        state.set(x);
+        x
+    };
+    let x = STATE.try_with(step).unwrap_or(0);
+    ((u64::from(x) * n as u64) >> 32) as usize
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+enum Limit {
+    Now,
+    Until(u64),
+}
+
+impl Limit {
+    fn after(timeout: Duration) -> Self {
+        Instant::now().checked_add(timeout).map_or(Limit::Until(NEVER), |deadline| Limit::Until(at_ns(deadline)))
+    }
+}
+
+/// The first entry for which `f` gives something, in an order of its own each time, unless `biased`. `None`: there was a
+/// moment at which none of them did, not just a moment for each.
+fn first<'a, R>(entries: &mut [Entry<'a>], biased: bool, f: impl Fn(&Entry<'a>) -> Option<R>) -> Option<R> {
+    let version = |entries: &[Entry<'a>]| match entries {
+        [_] => 0,
+        _ => entries.iter().fold(0u64, |sum, entry| sum.wrapping_add(entry.operation.version())),
+    };
+    loop {
+        let before = version(entries);
+        for at in 0..entries.len() {
+            if !biased {
+                entries.swap(at, at + random(entries.len() - at));
+            }
+            if let Some(found) = f(&entries[at]) {
+                return Some(found);
+            }
+        }
+        // All versions grow, so if the sum has not changed, no channel has, and all that was seen held at one time.
+        if version(entries) == before {
+            return None;
+        }
+    }
+}
+
+/// One wait, until an operation is chosen or could be. Its entry and what it has got; `None`: look again.
+fn wait_once<'e, 'a>(
+    entries: &'e [Entry<'a>],
+    wait: &mut Wait,
+    until_ns: u64,
+    role: Role,
+) -> Option<(&'e Entry<'a>, Token)> {
+    // Taken out once, below; never dropped in place.
+    let mut token = ManuallyDrop::new(Token::Empty);
+    let token_place = place(&mut token);
+    let deadline_ns = entries.iter().map(|entry| entry.operation.deadline_ns()).fold(until_ns, u64::min);
+    let registered = Cell::new(0);
+    let woken = park(wait.until(deadline_ns), |ticket| {
+        entries.iter().all(|entry| {
+            entry.node.reset(role, token_place);
+            registered.set(registered.get() + 1);
+            // SAFETY: invariant 1: all are unregistered below.
+            unsafe { entry.operation.register(&entry.node, ticket) }
+        })
+    });
+    for entry in &entries[..registered.get()] {
+        if entry.node.outcome() == Outcome::None {
+            // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
+            // gave it that; the outcome of one that still stands in a list cannot change any more.)
+            unsafe { entry.operation.unregister(&entry.node) };
+        }
+    }
+    match woken {
+        Woken::Notified => {
+            let registered = entries[..registered.get()].iter();
+            let chosen = registered.into_iter().find(|entry| entry.node.outcome() != Outcome::None)?;
+            // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
+            let token = unsafe { token_place.cast::<Token>().read() };
+            (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
+        }
+        Woken::Interrupted => {
+            interrupt::raise();
+            *wait = wait.uninterruptible();
+            None
+        }
+        Woken::Refused | Woken::TimedOut => None,
+    }
+}
+
+/// Chooses an operation.
+fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<SelectedOperation<'a>> {
+    let try_all = |entries: &mut [Entry<'a>]| {
+        first(entries, biased, |entry| entry.operation.try_select().map(|token| entry.chosen(token)))
+    };
+    let Limit::Until(until_ns) = limit else {
+        let chosen = try_all(entries);
+        if chosen.is_none() {
+            spend();
+        }
+        return chosen;
+    };
+    checkpoint();
+    let mut wait = Wait::new(Reason::Select);
+    loop {
+        if let Some(chosen) = try_all(entries) {
+            return Some(chosen);
+        }
+        if has_passed(until_ns) {
+            return None;
+        }
+        if let Some((entry, token)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
+            return Some(entry.chosen(token));
+        }
+    }
+}
+
+/// Finds an operation that would not wait.
+fn run_ready(entries: &mut [Entry<'_>], limit: Limit, biased: bool) -> Option<usize> {
+    let find =
+        |entries: &mut [Entry<'_>]| first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index));
+    let Limit::Until(until_ns) = limit else {
+        let found = find(entries);
+        if found.is_none() {
+            spend();
+        }
+        return found;
+    };
+    checkpoint();
+    let mut wait = Wait::new(Reason::Select);
+    loop {
+        if let Some(index) = find(entries) {
+            return Some(index);
+        }
+        if has_passed(until_ns) {
+            return None;
+        }
+        let _ = wait_once(entries, &mut wait, until_ns, Role::Watch);
+    }
+}
+
+/// For the macros: chooses an operation that need not wait.
+///
+/// # Errors
+///
+/// There is none.
+pub fn try_select<'a>(entries: &mut [Entry<'a>], biased: bool) -> Result<SelectedOperation<'a>, TrySelectError> {
+    run(entries, Limit::Now, biased).ok_or(TrySelectError)
+}
+
+/// For the macros: waits until an operation can be chosen.
+pub fn select<'a>(entries: &mut [Entry<'a>], biased: bool) -> SelectedOperation<'a> {
+    assert!(!entries.is_empty(), "no operations have been added to `Select`");
+    run(entries, Limit::Until(NEVER), biased).expect("it has no deadline")
+}
+
+/// For the macros: the same, for at most `timeout`.
+///
+/// # Errors
+///
+/// The time is over.
+pub fn select_timeout<'a>(
+    entries: &mut [Entry<'a>],
+    timeout: Duration,
+    biased: bool,
+) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+    run(entries, Limit::after(timeout), biased).ok_or(SelectTimeoutError)
+}
+
+/// Waits for one of a number of operations that is known only when the program runs; for a fixed number there is
+/// [`select!`](crate::channel::select).
+///
+/// Add the operations, then wait for one with [`select`](Self::select) or a method like it, and complete that one by
+/// [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv); or only find out which one could be tried now, with
+/// [`ready`](Self::ready) or a method like it. An operation that would fail because its channel is disconnected counts
+/// as one that need not wait. Of several, a random one is chosen; the one that was added first with
+/// [`new_biased`](Self::new_biased). A select may be used many times.
+///
+/// ```
+/// use green::channel::{Receiver, Select, unbounded};
+///
+/// let channels: Vec<_> = (0..3).map(|_| unbounded()).collect();
+/// channels[1].0.send("hello").unwrap();
+/// let mut select = Select::new();
+/// for (_, receiver) in &channels {
+///     select.recv(receiver);
+/// }
+/// let operation = select.select();
+/// assert_eq!(operation.index(), 1);
+/// assert_eq!(operation.recv(&channels[1].1), Ok("hello"));
+/// ```
+pub struct Select<'a> {
+    entries: Vec<Entry<'a>>,
+    next_index: usize,
+    biased: bool,
+}
+
+// SAFETY: an operation of a select neither reads nor drops a message: it moves it, and only a handle can take it out.
+// The nodes are linked only while `&mut self` is borrowed.
+unsafe impl Send for Select<'_> {}
+// SAFETY: as above; through `&self` it can only be cloned and shown.
+unsafe impl Sync for Select<'_> {}
+
+impl<'a> Select<'a> {
+    /// A select without operations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { entries: Vec::new(), next_index: 0, biased: false }
+    }
+
+    /// The same; but of several operations that need not wait it chooses the one that was added first.
+    #[must_use]
+    pub fn new_biased() -> Self {
+        Self { biased: true, ..Self::new() }
+    }
+
+    /// Adds a send; returns its index: 0 for the first operation, then 1, and so on.
+    pub fn send<T>(&mut self, s: &'a Sender<T>) -> usize {
+        self.add(s)
+    }
+
+    /// Adds a receive; returns its index.
+    pub fn recv<T>(&mut self, r: &'a Receiver<T>) -> usize {
+        self.add(r)
+    }
+
+    fn add<H: Operation>(&mut self, handle: &'a H) -> usize {
+        let index = self.next_index;
+        self.entries.push(Entry::new(handle, index));
+        self.next_index += 1;
+        index
+    }
+
+    /// Removes an operation, for instance because its channel is disconnected. The other indices stay.
+    ///
+    /// # Panics
+    ///
+    /// If there is no operation with this index.
+    pub fn remove(&mut self, index: usize) {
+        assert!(index < self.next_index, "index out of bounds; {} >= {}", index, self.next_index);
+        let at = self.entries.iter().position(|entry| entry.index == index).expect("no operation with this index");
+        self.entries.remove(at);
+    }
+
+    /// Chooses an operation that need not wait. Not a cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    ///
+    /// # Panics
+    ///
+    /// As the others: if the [`SelectedOperation`] is dropped and not completed.
+    pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
+        try_select(&mut self.entries, self.biased)
+    }
+
+    /// Waits until an operation can be chosen. A cancellation point: a cancelled select has neither sent nor taken a
+    /// message.
+    ///
+    /// # Panics
+    ///
+    /// If no operation was added.
+    pub fn select(&mut self) -> SelectedOperation<'a> {
+        select(&mut self.entries, self.biased)
+    }
+
+    /// As [`select`](Self::select), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The time is over.
+    pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        select_timeout(&mut self.entries, timeout, self.biased)
+    }
+
+    /// As [`select`](Self::select), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// The deadline has passed.
+    pub fn select_deadline(&mut self, deadline: Instant) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        run(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
+    }
+
+    /// The index of an operation that would not wait now. Somebody else may be quicker than the caller. Not a
+    /// cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
+        run_ready(&mut self.entries, Limit::Now, self.biased).ok_or(TryReadyError)
+    }
+
+    /// Waits until an operation would not wait; returns its index. Somebody else may be quicker than the caller. A
+    /// cancellation point.
+    ///
+    /// # Panics
+    ///
+    /// If no operation was added.
+    pub fn ready(&mut self) -> usize {
+        assert!(!self.entries.is_empty(), "no operations have been added to `Select`");
+        run_ready(&mut self.entries, Limit::Until(NEVER), self.biased).expect("it has no deadline")
+    }
+
+    /// As [`ready`](Self::ready), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The time is over.
+    pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
+        run_ready(&mut self.entries, Limit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
+    }
+
+    /// As [`ready`](Self::ready), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// The deadline has passed.
+    pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
+        run_ready(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(ReadyTimeoutError)
+    }
+}
+
+impl Clone for Select<'_> {
+    fn clone(&self) -> Self {
+        let entries = self.entries.iter().map(Entry::fresh).collect();
+        Self { entries, next_index: self.next_index, biased: self.biased }
+    }
+}
+
+impl Default for Select<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Select { .. }")
+    }
+}
+
+/// An operation that a [`Select`] has chosen. Complete it at once: others may wait for it.
+///
+/// # Panics
+///
+/// When it is dropped instead of completed, unless the thread panics already. A message that was received is lost then.
+#[must_use]
+pub struct SelectedOperation<'a> {
+    token: ManuallyDrop<Token>,
+    operation: &'a dyn Operation,
+    index: usize,
+    handle: *const (),
+    _marker: PhantomData<&'a ()>,
+}
+
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
+
+impl SelectedOperation<'_> {
+    /// The index of the operation.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Completes a send. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// All receivers are gone; the error gives the message back.
+    ///
+    /// # Panics
+    ///
+    /// If another operation was chosen than one of this very handle.
+    pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
+        assert!(ptr::from_ref(s).cast() == self.handle, "passed a sender that wasn't selected");
+        s.complete(self.into_token(), msg)
+    }
+
+    /// Completes a receive. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// There is no message, and all senders are gone.
+    ///
+    /// # Panics
+    ///
+    /// If another operation was chosen than one of this very handle.
+    pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
+        assert!(ptr::from_ref(r).cast() == self.handle, "passed a receiver that wasn't selected");
+        r.complete(self.into_token())
+    }
+
+    fn into_token(self) -> Token {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `self` is consumed without its drop, so the token is taken once.
+        unsafe { ManuallyDrop::take(&mut this.token) }
+    }
+}
+
+impl Drop for SelectedOperation<'_> {
+    fn drop(&mut self) {
+        let token = mem::replace(&mut *self.token, Token::Empty);
+        self.operation.abandon(token);
+        if !std::thread::panicking() {
+            panic!("dropped `SelectedOperation` without completing the operation");
+        }
+    }
+}
+
+impl fmt::Debug for SelectedOperation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("SelectedOperation { .. }")
+    }
+}

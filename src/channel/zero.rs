@@ -1,0 +1,293 @@
+//! The channel without a buffer: a sender and a receiver meet, and the message goes from hand to hand.
+//!
+//! # Invariants
+//!
+//! 1. Nobody waits to send while somebody else waits to receive: whoever comes second serves the one that came first.
+//!    (Two selects that stand on both sides of the channel may; each has seen nobody but itself.)
+//! 2. A select that sends has no message before it is completed. Whoever receives from it sleeps meanwhile, in its hands
+//!    ([`Token::Peer`]), and is let go with the message, or with the word that there is none.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+
+use crate::channel::token::Token;
+use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, place};
+use crate::channel::word::{Guard, Side};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sys::clock::has_passed;
+use crate::task::Ticket;
+use crate::task::header::Reason;
+
+struct Lists {
+    senders: Waiters,
+    receivers: Waiters,
+}
+
+/// See the module's text.
+pub(crate) struct Zero<T> {
+    side: Side<Lists>,
+    _message: std::marker::PhantomData<T>,
+}
+
+// SAFETY: values of `T` go from thread to thread, never a reference; all else is guarded by the lock.
+unsafe impl<T: Send> Send for Zero<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Zero<T> {}
+
+impl<T> Zero<T> {
+    pub(crate) fn new() -> Self {
+        let lists = Lists { senders: Waiters::new(), receivers: Waiters::new() };
+        Self { side: Side::new(lists), _message: std::marker::PhantomData }
+    }
+
+    /// The first receiver that waits.
+    #[inline]
+    fn claim_receiver(&self) -> Result<Option<Claimed>, Closed> {
+        let mut wakes = Wakes::new();
+        let lists: Guard<'_, Lists> = self.side.lock();
+        if lists.bits().is_closed() { Err(Closed) } else { Ok(lists.receivers.claim(&mut wakes)) }
+    }
+
+    #[inline]
+    pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        match self.claim_receiver() {
+            Err(Closed) => Err(TrySendError::Disconnected(message)),
+            Ok(None) => Err(TrySendError::Full(message)),
+            Ok(Some(receiver)) => {
+                // SAFETY: it waited in this channel's list of receivers.
+                unsafe { receiver.give(message) };
+                receiver.schedule();
+                Ok(())
+            }
+        }
+    }
+
+    /// Receives from the first sender that waits. If that is a select, waits until it has made its message.
+    ///
+    /// # Panics
+    ///
+    /// Where the caller must not park, if it has to.
+    #[inline]
+    pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        loop {
+            let sender = {
+                let mut wakes = Wakes::new();
+                let lists = self.side.lock();
+                match lists.senders.claim(&mut wakes) {
+                    Some(sender) => sender,
+                    None if lists.bits().is_closed() => return Err(TryRecvError::Disconnected),
+                    None => return Err(TryRecvError::Empty),
+                }
+            };
+            if sender.role() == Role::Direct {
+                // SAFETY: it waited in this channel's list of senders, and is direct.
+                let message = unsafe { sender.take() };
+                sender.schedule();
+                return Ok(message);
+            }
+            if let Some(message) = Self::recv_from_select(sender) {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Gives the caller into the hands of a select that sends; `None`: it had no message after all.
+    fn recv_from_select(sender: Claimed) -> Option<T> {
+        let mut message = MaybeUninit::<T>::uninit();
+        let node = Node::new(Role::Direct, place(&mut message));
+        let mut sender = Some(sender);
+        // Not interruptible: the select holds a pointer to this frame.
+        let wait = Wait::new(Reason::Receive).uninterruptible();
+        let _ = park(wait, |ticket| {
+            node.set_ticket(ticket);
+            // SAFETY: this is the commit, and nobody else can end this wait.
+            let own = unsafe { Claimed::own(&node) };
+            if let (Some(own), Some(sender)) = (own, sender.take()) {
+                sender.set_token(Token::Peer(own));
+                sender.schedule();
+            }
+            true
+        });
+        // SAFETY: `Done` says that a message was given.
+        (node.outcome() == Outcome::Done).then(|| unsafe { message.assume_init() })
+    }
+
+    #[inline]
+    pub(crate) fn send(&self, mut message: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
+        checkpoint();
+        let mut wait = Wait::new(Reason::Send).until(deadline_ns);
+        loop {
+            match self.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(message)) => return Err(SendTimeoutError::Disconnected(message)),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            if has_passed(deadline_ns) {
+                return Err(SendTimeoutError::Timeout(message));
+            }
+            let mut kept = ManuallyDrop::new(message);
+            let node = Node::new(Role::Direct, place(&mut kept));
+            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
+            let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
+            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+                // SAFETY: it was linked there, if at all.
+                unsafe { self.unregister_sender(&node) };
+            }
+            if node.outcome() == Outcome::Done {
+                return Ok(());
+            }
+            // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
+            message = ManuallyDrop::into_inner(kept);
+            if woken == Woken::Interrupted {
+                interrupt::raise();
+                wait = wait.uninterruptible();
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
+        checkpoint();
+        let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
+        loop {
+            match self.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            if has_passed(deadline_ns) {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            let mut message = MaybeUninit::<T>::uninit();
+            let node = Node::new(Role::Direct, place(&mut message));
+            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
+            let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
+            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+                // SAFETY: it was linked there, if at all.
+                unsafe { self.unregister_receiver(&node) };
+                if woken == Woken::Interrupted {
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+            }
+            if node.outcome() == Outcome::Done {
+                // SAFETY: `Done` says that a message was given.
+                return Ok(unsafe { message.assume_init() });
+            }
+        }
+    }
+
+    /// Links `node` among those who wait to receive; false: there is no need to wait.
+    ///
+    /// # Safety
+    ///
+    /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
+    #[inline]
+    pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
+        let mut wakes = Wakes::new();
+        let mut lists = self.side.lock();
+        // SAFETY: as the caller promises.
+        unsafe { Self::register(&mut lists, Whose::Receivers, node, ticket, &mut wakes) }
+    }
+
+    /// Links `node` among those who wait to send; false: there is no need to wait.
+    ///
+    /// # Safety
+    ///
+    /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
+    #[inline]
+    pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
+        let mut wakes = Wakes::new();
+        let mut lists = self.side.lock();
+        // SAFETY: as the caller promises.
+        unsafe { Self::register(&mut lists, Whose::Senders, node, ticket, &mut wakes) }
+    }
+
+    /// # Safety
+    ///
+    /// As its callers.
+    #[inline]
+    unsafe fn register(
+        lists: &mut Guard<'_, Lists>,
+        side: Whose,
+        node: &Node,
+        ticket: Ticket,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let (own, others) = match side {
+            Whose::Senders => (&lists.senders, &lists.receivers),
+            Whose::Receivers => (&lists.receivers, &lists.senders),
+        };
+        if lists.bits().is_closed() || others.has_any(Some(ticket)) {
+            return false;
+        }
+        node.set_ticket(ticket);
+        // SAFETY: as the caller promises.
+        unsafe { own.push(node) };
+        if node.role() != Role::Watch {
+            // Who only watches the other side has something to see now.
+            others.wake_watchers(ticket, wakes);
+        }
+        lists.advance();
+        true
+    }
+
+    /// # Safety
+    ///
+    /// The node was registered here, or nowhere.
+    pub(crate) unsafe fn unregister_receiver(&self, node: &Node) {
+        // SAFETY: as the caller promises.
+        unsafe { self.side.lock().receivers.remove(node) };
+    }
+
+    /// # Safety
+    ///
+    /// The node was registered here, or nowhere.
+    pub(crate) unsafe fn unregister_sender(&self, node: &Node) {
+        // SAFETY: as the caller promises.
+        unsafe { self.side.lock().senders.remove(node) };
+    }
+
+    /// A select tries to send: the receiver that it will serve.
+    pub(crate) fn try_select_send(&self) -> Option<Token> {
+        match self.claim_receiver() {
+            Err(Closed) => Some(Token::Closed),
+            Ok(receiver) => receiver.map(Token::Peer),
+        }
+    }
+
+    /// Grows whenever somebody comes who waits.
+    pub(crate) fn version(&self) -> u64 {
+        self.side.peek().version()
+    }
+
+    pub(crate) fn can_send(&self) -> bool {
+        let lists = self.side.lock();
+        lists.bits().is_closed() || lists.receivers.has_any(None)
+    }
+
+    pub(crate) fn can_recv(&self) -> bool {
+        let lists = self.side.lock();
+        lists.bits().is_closed() || lists.senders.has_any(None)
+    }
+
+    /// The handles of one side are all gone.
+    pub(crate) fn close(&self) {
+        let mut wakes = Wakes::new();
+        let mut lists = self.side.lock();
+        lists.close();
+        lists.senders.close(&mut wakes);
+        lists.receivers.close(&mut wakes);
+        drop(lists);
+    }
+}
+
+/// The handles of the other side are all gone.
+struct Closed;
+
+#[derive(Clone, Copy)]
+enum Whose {
+    Senders,
+    Receivers,
+}

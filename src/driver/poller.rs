@@ -1,0 +1,155 @@
+//! One worker's poller: mio's, made at the first wait of one of the worker's threads for a descriptor.
+//!
+//! Only the worker polls, and only its own threads register (which makes the poller before the worker can sleep in it).
+//! What others may touch is in [`Home`]: they take registrations back, and wake the worker.
+//!
+//! mio waits in whole milliseconds on Linux. A shorter wait is one of `ppoll` on epoll's own descriptor.
+
+#![forbid(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use mio::{Events, Poll, Registry, Waker};
+
+use crate::base::abort::fatal;
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::driver::readiness::Ready;
+use crate::driver::source::{self, WAKER, Wakes};
+use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::poll;
+
+/// Events that one look brings in at most.
+const EVENTS: usize = 1024;
+/// How long a worker that has threads to run may leave the poller alone.
+const INTERVAL_NS: u64 = 50_000;
+
+/// What the rest of the process may touch of a poller.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) registry: Registry,
+    waker: Waker,
+    closed: AtomicU32,
+}
+
+impl Home {
+    /// Ends the worker's sleep in its poller, or the next one.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            fatal(format_args!("a worker could not be woken: {error}"));
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        // ORDERING: Relaxed: `abandon` takes the lock of every slot after this; who registers or waits there has it, too.
+        self.closed.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Poller {
+    home: Arc<Home>,
+    fd: RawFd,
+    polling: RefCell<(Poll, Events)>,
+    /// When the worker has to look again, whatever else it has to do.
+    due_ns: Cell<u64>,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Waker::new(&registry, WAKER)?;
+        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0) });
+        let fd = poll.as_raw_fd();
+        Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Has it been so long since the last look that a worker with other things to do takes another?
+    #[inline]
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns.get()
+    }
+
+    /// Looks for events; sleeps until there are any, the waker is used, or `deadline_ns` has passed (0: not at all). It
+    /// may also come back early. True: there are some to [`deliver`](Self::deliver).
+    pub(crate) fn wait(&self, deadline_ns: u64) -> bool {
+        let timeout = match deadline_ns {
+            0 => Some(Duration::ZERO),
+            NEVER => None,
+            deadline_ns => Some(self.coarse(deadline_ns)),
+        };
+        let (poll, events) = &mut *self.polling.borrow_mut();
+        match poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => fatal(format_args!("a worker's poller failed: {error}")),
+        }
+        events.iter().any(|event| event.token() != WAKER)
+    }
+
+    /// The time-out for mio. Where mio counts in milliseconds, what is less than one is waited for here.
+    fn coarse(&self, deadline_ns: u64) -> Duration {
+        let left = Duration::from_nanos(deadline_ns.saturating_sub(now_ns()));
+        if cfg!(not(target_os = "linux")) {
+            return left;
+        }
+        let whole = Duration::from_millis(left.as_millis() as u64);
+        if whole.is_zero() {
+            poll::sleep_on(self.fd, left);
+        }
+        whole
+    }
+
+    /// Hands out whom the events of the last [`wait`](Self::wait) wake. They are delivered once.
+    pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(Wakes)) {
+        let (_, events) = &mut *self.polling.borrow_mut();
+        let mut count = 0;
+        for event in events.iter().filter(|event| event.token() != WAKER) {
+            count += 1;
+            let error = event.is_error();
+            let ready = Ready {
+                read: event.is_readable() || error,
+                read_end: event.is_read_closed(),
+                write: event.is_writable() || error,
+                write_end: event.is_write_closed(),
+                urgent: event.is_priority(),
+            };
+            if let Some(wakes) = source::event(event.token(), ready) {
+                each(wakes);
+            }
+        }
+        events.clear();
+        // A full look leaves events behind.
+        self.due_ns.set(if count == EVENTS { 0 } else { now_ns + INTERVAL_NS });
+    }
+
+    /// The worker has looked at `now_ns`, and there was nothing.
+    #[inline]
+    pub(crate) fn looked(&self, now_ns: u64) {
+        self.due_ns.set(now_ns + INTERVAL_NS);
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        source::abandon(&self.home);
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}

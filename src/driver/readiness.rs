@@ -1,0 +1,239 @@
+//! What is known about the readiness of one descriptor, in one word.
+//!
+//! `word = generation (24 bits) | tick (32 bits) | flags (8 bits)`
+//!
+//! | flag                    | set when                                        | cleared when                         |
+//! | ----------------------- | ----------------------------------------------- | ------------------------------------ |
+//! | `READ`, `WRITE`         | an event says so; a fresh source, to be tried   | a call has found or left nothing there: [`clear`](Readiness::clear) |
+//! | `READ_END`, `WRITE_END` | an event says that the peer, or we, closed that direction | never: from now on no call waits  |
+//! | `URGENT`                | an event tells of out-of-band data              | never: short reads prove nothing now |
+//!
+//! The *tick* counts events; the *generation* counts the registrations of the slot that the word is in. An event carries
+//! the generation of its registration, and an old one changes nothing.
+//!
+//! # Why no event is lost
+//!
+//! A descriptor is registered edge-triggered: the kernel tells of a change once. A call looks at the word first (`seen`),
+//! then makes the system call, and clears the flag only if it got nothing or less than it asked for, **and** the tick
+//! is still the one of `seen`. Whatever arrives after the system call has looked makes an event; that event either
+//! comes before `clear`, which then does nothing, or after it, and sets the flag again.
+//!
+//! *Less than it asked for* proves that the buffer is drained only for a byte stream, with two exceptions. The end of
+//! the stream may have come with the same event as the bytes: it has a flag of its own, which stays. And a TCP read
+//! stops short at the mark of out-of-band data: `URGENT` ends the conclusion for that socket. A Unix stream socket
+//! also stops at passed descriptors, so there it is never drawn.
+
+#![forbid(unsafe_code)]
+
+use crate::base::atomic::{AtomicU64, Ordering};
+
+const READ: u64 = 1;
+const READ_END: u64 = 2;
+const WRITE: u64 = 4;
+const WRITE_END: u64 = 8;
+const URGENT: u64 = 16;
+const FLAGS: u64 = 0xff;
+const TICK_ONE: u64 = 1 << 8;
+const TICK: u64 = 0xffff_ffff << 8;
+const GENERATION_SHIFT: u32 = 40;
+const GENERATION_ONE: u64 = 1 << GENERATION_SHIFT;
+/// Bits of a generation that a token carries. A token is a `usize` and holds the slot's index besides.
+const GENERATION_BITS: u32 = if usize::BITS == 64 { 24 } else { 12 };
+
+/// What a thread waits to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// What an event says.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Ready {
+    pub(crate) read: bool,
+    pub(crate) read_end: bool,
+    pub(crate) write: bool,
+    pub(crate) write_end: bool,
+    pub(crate) urgent: bool,
+}
+
+impl Ready {
+    /// Does it concern those who wait in `direction`?
+    pub(crate) fn concerns(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => self.read || self.read_end || self.urgent,
+            Direction::Write => self.write || self.write_end,
+        }
+    }
+
+    fn bits(self) -> u64 {
+        let bit = |on: bool, bit: u64| if on { bit } else { 0 };
+        bit(self.read || self.urgent, READ)
+            | bit(self.read_end, READ_END)
+            | bit(self.write, WRITE)
+            | bit(self.write_end, WRITE_END)
+            | bit(self.urgent, URGENT)
+    }
+}
+
+/// The word as it was before a system call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen(u64);
+
+impl Seen {
+    /// May a system call in `direction` get anywhere?
+    #[inline]
+    pub(crate) fn may_try(self, direction: Direction) -> bool {
+        let flags = match direction {
+            Direction::Read => READ | READ_END,
+            Direction::Write => WRITE | WRITE_END,
+        };
+        self.0 & flags != 0
+    }
+
+    /// Does a short read of a byte stream say that nothing more is there?
+    #[inline]
+    pub(crate) fn short_means_drained(self) -> bool {
+        self.0 & (URGENT | READ_END) == 0
+    }
+}
+
+/// The part of a generation that goes into a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Generation(pub(crate) usize);
+
+fn generation(word: u64) -> Generation {
+    Generation((word >> GENERATION_SHIFT) as usize & ((1 << GENERATION_BITS) - 1))
+}
+
+/// See the module's text.
+pub(crate) struct Readiness(AtomicU64);
+
+// ORDERING of the whole file: Relaxed. What a flag stands for is in the kernel, which orders its own system calls; the
+// argument above needs the changes of this one word only. Who waits, and who is woken, is under the slot's lock.
+impl Readiness {
+    /// Of a source of which nothing is known: everything is to be tried.
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(READ | WRITE))
+    }
+
+    #[inline]
+    pub(crate) fn load(&self) -> Seen {
+        Seen(self.0.load(Ordering::Relaxed))
+    }
+
+    /// A call in `direction` that began at `seen` has found nothing, or left nothing.
+    #[inline]
+    pub(crate) fn clear(&self, direction: Direction, seen: Seen) {
+        let flag = match direction {
+            Direction::Read => READ,
+            Direction::Write => WRITE,
+        };
+        let mut word = seen.0;
+        loop {
+            let same = word & !FLAGS == seen.0 & !FLAGS; // KEY: tick
+            if !same {
+                return;
+            }
+            match self.0.compare_exchange_weak(word, word & !flag, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// An event of the registration `of` has come. False: that registration is over.
+    #[must_use]
+    pub(crate) fn event(&self, of: Generation, ready: Ready) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if generation(word) != of {
+                return false;
+            }
+            let tick = (word & TICK).wrapping_add(TICK_ONE) & TICK;
+            let next = (word & !TICK) | tick | ready.bits();
+            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A registration begins: events of earlier ones count no more. What is known stays.
+    pub(crate) fn renew(&self) -> Generation {
+        generation(self.0.fetch_add(GENERATION_ONE, Ordering::Relaxed).wrapping_add(GENERATION_ONE))
+    }
+
+    /// The slot gets another descriptor, of which nothing is known.
+    pub(crate) fn reset(&self) {
+        let word = self.0.load(Ordering::Relaxed).wrapping_add(GENERATION_ONE);
+        self.0.store((word & !FLAGS) | READ | WRITE, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = self.0.load(Ordering::Relaxed);
+        let flags = [(READ, "read"), (READ_END, "read end"), (WRITE, "write"), (WRITE_END, "write end")];
+        let flags: Vec<&str> = flags.iter().filter(|(bit, _)| word & bit != 0).map(|(_, name)| *name).collect();
+        write!(f, "Readiness({flags:?}, registration {}, tick {})", word >> GENERATION_SHIFT, (word & TICK) >> 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READABLE: Ready = Ready { read: true, read_end: false, write: false, write_end: false, urgent: false };
+
+    #[test]
+    fn an_event_between_the_look_and_the_clear_keeps_the_flag() {
+        let word = Readiness::new();
+        let of = word.renew();
+        let seen = word.load();
+        assert!(word.event(of, READABLE));
+        word.clear(Direction::Read, seen);
+        assert!(word.load().may_try(Direction::Read));
+        word.clear(Direction::Read, word.load());
+        assert!(!word.load().may_try(Direction::Read));
+        assert!(word.load().may_try(Direction::Write));
+    }
+
+    #[test]
+    fn a_clear_of_the_other_direction_does_not_undo_this_one() {
+        let word = Readiness::new();
+        let seen = word.load();
+        word.clear(Direction::Write, seen);
+        word.clear(Direction::Read, seen);
+        assert!(!word.load().may_try(Direction::Read) && !word.load().may_try(Direction::Write));
+    }
+
+    #[test]
+    fn an_event_of_an_earlier_registration_changes_nothing() {
+        let word = Readiness::new();
+        let old = word.renew();
+        let new = word.renew();
+        word.clear(Direction::Read, word.load());
+        assert!(!word.event(old, READABLE) && !word.load().may_try(Direction::Read));
+        assert!(word.event(new, READABLE) && word.load().may_try(Direction::Read));
+        word.reset();
+        assert!(!word.event(new, READABLE));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_stays_and_ends_the_conclusion_from_short_reads() {
+        let word = Readiness::new();
+        let of = word.renew();
+        assert!(word.load().short_means_drained());
+        assert!(word.event(of, Ready { read_end: true, ..READABLE }));
+        word.clear(Direction::Read, word.load());
+        assert!(word.load().may_try(Direction::Read) && !word.load().short_means_drained());
+    }
+
+    #[test]
+    fn the_tick_does_not_run_into_the_generation() {
+        let word = Readiness(AtomicU64::new(TICK));
+        assert!(word.event(Generation(0), READABLE));
+        assert_eq!(generation(word.0.load(Ordering::Relaxed)), Generation(0));
+    }
+}

@@ -1,0 +1,338 @@
+//! Slots: one for each descriptor that somebody has waited for, with its readiness and with those who wait.
+//!
+//! An event names its slot by a token: index and generation. Slots are never freed, only used again, so the token of an
+//! event that comes late leads to a slot all the same, and the generation tells that it is not meant.
+//!
+//! # The protocol
+//!
+//! ```text
+//!  a thread that wants to read                         the worker that polls
+//!  R1  seen := word                                    P1  gets an event (index, generation, flags)
+//!  R2  flag set? system call; got enough: done         P2  word: flags set, tick + 1, if the generation is right
+//!  R3  word: flag cleared, if the tick is seen's       P3  takes the lock; takes out who waits for it; lets it go
+//!  R4  parks; under the lock: flag set? then R1        P4  ends their waits, schedules them
+//!  R5  leaves its ticket, waits; then R1
+//! ```
+//!
+//! **No wake-up is lost.** Either P3 comes after R5, and finds the ticket; or R4 comes after P3, and so after P2, and
+//! sees the flag. R3 cannot undo P2: see [`readiness`](crate::driver::readiness). **A spurious event** makes a thread go
+//! from R1 to R5 once more.
+//!
+//! Several threads may wait in one direction; an event wakes them all, those who get nothing wait again.
+//!
+//! # Which poller
+//!
+//! A descriptor is registered by the thread that first has to wait, with the poller of its worker. Threads of other
+//! workers wait in the same slot and are woken across. When the same happens [`PATIENCE`] times in a row without a wait of
+//! the home worker, the next of them moves the registration to its own worker: a connection that was made on one worker
+//! and is served on another becomes local. A registration tells at once what is ready already, so moving loses nothing.
+//! A worker that ends gives its registrations up ([`abandon`]); whoever waits elsewhere is woken, and registers anew.
+
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::{fmt, io};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use crate::driver::poller::Home;
+use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
+use crate::task::Ticket;
+use crate::task::header::Wake;
+use crate::task::wait::End;
+
+/// Waits in a row of threads of other workers after which a registration moves.
+const PATIENCE: u8 = 4;
+/// Slots that are made at a time, and how often.
+const CHUNK: usize = 256;
+const CHUNKS: usize = if usize::BITS == 64 { 1 << 16 } else { 1 << 12 };
+const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
+/// The token that belongs to no slot: a worker's own waker.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+static FREE: Mutex<Free> = Mutex::new(Free { made: 0, free: Vec::new() });
+
+struct Free {
+    made: usize,
+    free: Vec<u32>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    readiness: Readiness,
+    index: u32,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    home: Option<(Arc<Home>, RawFd)>,
+    /// Waits in a row of threads of other workers than home's.
+    strangers: u8,
+    /// The first that waits in each direction, and the others.
+    first: [Option<Ticket>; 2],
+    more: Vec<(Direction, Ticket)>,
+    /// Async code that waits, by direction.
+    wakers: [Option<Waker>; 2],
+}
+
+/// What became of a thread that wants to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Enqueued {
+    /// Its ticket stands in the slot.
+    Waits,
+    /// It is ready meanwhile: try again.
+    Ready,
+    /// Register the descriptor here first.
+    Unregistered,
+}
+
+/// Who has been taken out of a slot. Schedule them after the lock is gone.
+#[derive(Default, Debug)]
+#[must_use]
+pub(crate) struct Wakes {
+    first: [Option<Wake>; 2],
+    more: Vec<Wake>,
+    wakers: [Option<Waker>; 2],
+}
+
+impl Wakes {
+    /// Schedules the threads, and wakes the async code.
+    pub(crate) fn schedule(self) {
+        self.first.into_iter().flatten().chain(self.more).for_each(Wake::schedule);
+        self.wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// A slot for a descriptor of which nothing is known.
+///
+/// # Errors
+///
+/// There are as many sources as can be told apart.
+pub(crate) fn acquire() -> io::Result<&'static Slot> {
+    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    if free.free.is_empty() {
+        let chunk = free.made;
+        let Some(place) = TABLE.get(chunk) else {
+            return Err(io::Error::other(format!("more than {} sources of events in one process", CHUNK * CHUNKS)));
+        };
+        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| Slot::new(index as u32)).collect());
+        free.made += 1;
+        free.free.extend((chunk * CHUNK..(chunk + 1) * CHUNK).rev().map(|index| index as u32));
+    }
+    let index = free.free.pop().expect("a chunk was just added");
+    drop(free);
+    Ok(get(index as usize).expect("it was made"))
+}
+
+fn get(index: usize) -> Option<&'static Slot> {
+    TABLE.get(index / CHUNK)?.get()?.get(index % CHUNK)
+}
+
+fn token(index: u32, generation: Generation) -> Token {
+    Token(index as usize | generation.0 << INDEX_BITS)
+}
+
+/// The poller of some worker has got an event.
+pub(crate) fn event(token: Token, ready: Ready) -> Option<Wakes> {
+    let slot = get(token.0 & ((1 << INDEX_BITS) - 1))?;
+    slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.lock().take(ready))
+}
+
+/// The worker of `home` ends: takes its registrations back, and wakes whoever waits there.
+pub(crate) fn abandon(home: &Arc<Home>) {
+    home.close();
+    let made = FREE.lock().unwrap_or_else(PoisonError::into_inner).made;
+    for slot in TABLE.iter().take(made).filter_map(OnceLock::get).flatten() {
+        let mut inner = slot.lock();
+        if inner.home.as_ref().is_some_and(|(at, _)| Arc::ptr_eq(at, home)) {
+            inner.leave_home();
+            let _ = slot.readiness.renew();
+            let wakes = inner.take_all();
+            drop(inner);
+            wakes.schedule();
+        }
+    }
+}
+
+impl Slot {
+    fn new(index: u32) -> Self {
+        Self { readiness: Readiness::new(), index, inner: Mutex::new(Inner::default()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Step R1.
+    #[inline]
+    pub(crate) fn seen(&self) -> Seen {
+        self.readiness.load()
+    }
+
+    /// Step R3.
+    #[inline]
+    pub(crate) fn clear(&self, direction: Direction, seen: Seen) {
+        self.readiness.clear(direction, seen);
+    }
+
+    /// Steps R4 and R5, for a thread of the worker of `here`.
+    pub(crate) fn enqueue(&self, here: &Arc<Home>, direction: Direction, ticket: Ticket) -> Enqueued {
+        let mut inner = self.lock();
+        if !inner.is_at_home(here) {
+            return Enqueued::Unregistered;
+        }
+        let ready = self.readiness.load().may_try(direction); // KEY: look-under-lock
+        if ready {
+            return Enqueued::Ready;
+        }
+        let first = &mut inner.first[direction as usize];
+        match first {
+            None => *first = Some(ticket),
+            Some(_) => inner.more.push((direction, ticket)),
+        }
+        Enqueued::Waits
+    }
+
+    /// A thread that something else has woken takes its ticket back.
+    pub(crate) fn withdraw(&self, direction: Direction, ticket: Ticket) {
+        let mut inner = self.lock();
+        let first = &mut inner.first[direction as usize];
+        if *first == Some(ticket) {
+            *first = None;
+        } else {
+            inner.more.retain(|(_, other)| *other != ticket);
+        }
+    }
+
+    /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the adapters of the optional features use it"))]
+    pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
+        let mut inner = self.lock();
+        if !inner.is_at_home(here) {
+            return Enqueued::Unregistered;
+        }
+        if self.readiness.load().may_try(direction) {
+            return Enqueued::Ready;
+        }
+        let place = &mut inner.wakers[direction as usize];
+        if !place.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            let old = place.replace(waker.clone());
+            drop(inner);
+            drop(old);
+        }
+        Enqueued::Waits
+    }
+
+    /// Registers the descriptor with the poller of `here`, which is the caller's worker; takes it away from another one.
+    ///
+    /// `urgent`: out-of-band data can come, and are to be told of.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl` (or `kevent`): the descriptor is none, or one that cannot be waited for; a limit.
+    pub(crate) fn register(&self, here: &Arc<Home>, fd: RawFd, urgent: bool) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.leave_home();
+        let token = token(self.index, self.readiness.renew());
+        let registered = here.registry.register(&mut SourceFd(&fd), token, interest(urgent));
+        if registered.is_ok() {
+            inner.home = Some((Arc::clone(here), fd));
+            return Ok(());
+        }
+        // Whoever waits here waits for a registration that is gone: they shall see the error for themselves.
+        let wakes = inner.take_all();
+        drop(inner);
+        wakes.schedule();
+        registered
+    }
+
+    /// Gives the slot back, before the descriptor is closed. Nobody waits in it.
+    pub(crate) fn release(&self) {
+        let mut inner = self.lock();
+        inner.leave_home();
+        debug_assert!(inner.first == [None, None] && inner.more.is_empty(), "a source was dropped while threads wait");
+        inner.strangers = 0;
+        let wakers = std::mem::take(&mut inner.wakers);
+        self.readiness.reset();
+        drop(inner);
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.index);
+        drop(wakers);
+    }
+}
+
+fn interest(urgent: bool) -> Interest {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    #[cfg(target_os = "linux")]
+    if urgent {
+        return both | Interest::PRIORITY;
+    }
+    let _ = urgent;
+    both
+}
+
+impl Inner {
+    /// May a thread of the worker of `here` wait for events of the present registration?
+    fn is_at_home(&mut self, here: &Arc<Home>) -> bool {
+        match &self.home {
+            None => false,
+            Some((home, _)) if Arc::ptr_eq(home, here) => {
+                self.strangers = 0;
+                true
+            }
+            Some((home, _)) => {
+                self.strangers += 1;
+                self.strangers <= PATIENCE && !home.is_closed()
+            }
+        }
+    }
+
+    fn leave_home(&mut self) {
+        self.strangers = 0;
+        if let Some((home, fd)) = self.home.take()
+            && !home.is_closed()
+        {
+            // It fails when the descriptor was closed behind our back, and then the kernel has forgotten it already.
+            let _ = home.registry.deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// Takes out and ends the waits of those whom `ready` concerns.
+    fn take(&mut self, ready: Ready) -> Wakes {
+        let mut wakes = Wakes::default();
+        for direction in [Direction::Read, Direction::Write].into_iter().filter(|at| ready.concerns(*at)) {
+            wakes.first[direction as usize] = self.first[direction as usize].take().and_then(end);
+            wakes.wakers[direction as usize] = self.wakers[direction as usize].take();
+        }
+        if !self.more.is_empty() {
+            let all = std::mem::take(&mut self.more);
+            let (concerned, others) = all.into_iter().partition(|(direction, _)| ready.concerns(*direction));
+            self.more = others;
+            let concerned: Vec<(Direction, Ticket)> = concerned;
+            wakes.more = concerned.into_iter().filter_map(|(_, ticket)| end(ticket)).collect();
+        }
+        wakes
+    }
+
+    fn take_all(&mut self) -> Wakes {
+        self.take(Ready { read: true, write: true, ..Ready::default() })
+    }
+}
+
+/// Ends the wait of a ticket that was in a slot whose lock the caller holds.
+fn end(ticket: Ticket) -> Option<Wake> {
+    // SAFETY: a thread that left its ticket in a slot takes the slot's lock before it leaves its wait, unless it was
+    // woken through that ticket; the lock is held, and the ticket was in the slot: so the thread's header is alive.
+    unsafe { ticket.end(End::Notified) }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.first.iter().flatten().count() + self.more.len();
+        f.debug_struct("Inner").field("registered", &self.home.is_some()).field("waiting", &waiting).finish()
+    }
+}

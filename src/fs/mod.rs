@@ -1,0 +1,139 @@
+//! [`std::fs`] that does not hold a worker up: the same names and meanings, through the [`blocking`](crate::blocking) pool.
+//!
+//! The kernel has no readiness for files: each call is made by an OS thread of the pool while the caller parks. That
+//! costs some microseconds a call, so read and write in large pieces, by [`read`] and [`write`](fn@write), or with a
+//! [`std::io::BufReader`] around a [`File`]. A cancel takes effect before a call has its place in the pool, never in its
+//! middle. On a plain OS thread the calls are std's own.
+//!
+//! ```
+//! green::run(|| {
+//!     let text = green::fs::read_to_string("Cargo.toml").unwrap();
+//!     assert!(text.contains("green"));
+//! });
+//! ```
+
+#![forbid(unsafe_code)]
+
+// Floor 9: it needs `blocking`, which is on floor 8.
+mod file;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::rt::blocking::blocking;
+
+pub use file::{File, OpenOptions};
+pub use std::fs::{DirEntry, FileTimes, FileType, Metadata, Permissions};
+
+/// Functions of std that take a path.
+macro_rules! with_path {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)+) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        #[doc = concat!("Those of [`std::fs::", stringify!($name), "`].")]
+        pub fn $name<P: AsRef<Path>>(path: P $(, $arg: $type)*) -> io::Result<$result> {
+            let path = path.as_ref();
+            blocking(|| std::fs::$name(path $(, $arg)*))
+        }
+    )+};
+}
+
+/// Functions of std that take two paths.
+macro_rules! with_two_paths {
+    ($($(#[$doc:meta])* fn $name:ident -> $result:ty;)+) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        #[doc = concat!("Those of [`std::fs::", stringify!($name), "`].")]
+        pub fn $name<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<$result> {
+            let (from, to) = (from.as_ref(), to.as_ref());
+            blocking(|| std::fs::$name(from, to))
+        }
+    )+};
+}
+
+with_path! {
+    /// The whole file.
+    fn read() -> Vec<u8>;
+    /// The whole file, which has to be UTF-8.
+    fn read_to_string() -> String;
+    /// The real path, without links and dots.
+    fn canonicalize() -> PathBuf;
+    /// Makes a directory.
+    fn create_dir() -> ();
+    /// Makes a directory, and those above it that are missing.
+    fn create_dir_all() -> ();
+    /// What the system knows about what the path leads to.
+    fn metadata() -> Metadata;
+    /// The same about a link itself.
+    fn symlink_metadata() -> Metadata;
+    /// Where a link leads to.
+    fn read_link() -> PathBuf;
+    /// Removes an empty directory.
+    fn remove_dir() -> ();
+    /// Removes a directory with all that is in it.
+    fn remove_dir_all() -> ();
+    /// Removes a file.
+    fn remove_file() -> ();
+    /// Changes who may do what.
+    fn set_permissions(perm: Permissions) -> ();
+    /// Is there something? An error is one of asking.
+    fn exists() -> bool;
+}
+
+with_two_paths! {
+    /// Copies a file's bytes and permissions; how many bytes.
+    fn copy -> u64;
+    /// A second name for a file.
+    fn hard_link -> ();
+    /// Another name for a file or directory, in the place of what had it.
+    fn rename -> ();
+}
+
+/// Makes `contents` the whole file.
+///
+/// # Errors
+///
+/// Those of [`std::fs::write`].
+pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
+    let (path, contents) = (path.as_ref(), contents.as_ref());
+    blocking(|| std::fs::write(path, contents))
+}
+
+/// What is in a directory. The names are fetched a batch at a time.
+///
+/// # Errors
+///
+/// Those of [`std::fs::read_dir`].
+pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
+    let path = path.as_ref();
+    let inner = blocking(|| std::fs::read_dir(path))?;
+    Ok(ReadDir { inner: Some(inner), batch: Vec::new().into_iter() })
+}
+
+/// What is in a directory: [`std::fs::ReadDir`].
+#[derive(Debug)]
+pub struct ReadDir {
+    inner: Option<std::fs::ReadDir>,
+    batch: std::vec::IntoIter<io::Result<DirEntry>>,
+}
+
+impl Iterator for ReadDir {
+    type Item = io::Result<DirEntry>;
+
+    fn next(&mut self) -> Option<io::Result<DirEntry>> {
+        const BATCH: usize = 128;
+        if let Some(entry) = self.batch.next() {
+            return Some(entry);
+        }
+        let inner = self.inner.as_mut()?;
+        self.batch = blocking(|| inner.take(BATCH).collect::<Vec<_>>()).into_iter();
+        if self.batch.len() == 0 {
+            self.inner = None;
+        }
+        self.batch.next()
+    }
+}

@@ -1,0 +1,111 @@
+//! Descriptors that park: any descriptor may be waited for here, whoever made it.
+//!
+//! Sockets are in [`green::net`](crate::net), files in [`green::fs`](crate::fs); these functions are for what other code
+//! has made.
+
+// Floor 7. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
+pub(crate) mod socket;
+pub(crate) mod source;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use crate::driver::readiness::Direction;
+use crate::io::source::{Kind, Patience, Source, wait_on_os_thread};
+use crate::park::checkpoint;
+use crate::park::current::Here;
+use crate::sys::clock::NEVER;
+use crate::sys::poll;
+
+/// Waits until `fd` can be read from without blocking, or has an end or an error to tell of: for sockets, pipes, eventfds,
+/// timerfds and whatever else other code has made.
+///
+/// Returns at once if that is so already; a regular file always is ready. The descriptor need not be non-blocking. Several
+/// threads may wait for one descriptor; all are woken. Keeps the descriptor's duplicate while it waits. A cancellation
+/// point.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is no open descriptor, `EPERM` for a kind that cannot be waited for; a limit on descriptors.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// let (mut reader, mut writer) = std::io::pipe().unwrap();
+/// green::run(|| {
+///     let reads = green::spawn(move || {
+///         green::io::wait_readable(&reader).unwrap();
+///         let mut byte = [0];
+///         reader.read_exact(&mut byte).unwrap();
+///         byte[0]
+///     });
+///     writer.write_all(&[7]).unwrap();
+///     assert_eq!(reads.join().unwrap(), 7);
+/// });
+/// ```
+pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
+    wait(fd.as_fd(), Direction::Read, Patience::Forever)
+}
+
+/// As [`wait_readable`], until `fd` can be written to without blocking.
+///
+/// # Errors
+///
+/// As [`wait_readable`].
+pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
+    wait(fd.as_fd(), Direction::Write, Patience::Forever)
+}
+
+/// As [`wait_readable`], for at most `d`. With a `d` of zero it only looks.
+///
+/// # Errors
+///
+/// `TimedOut`; and as [`wait_readable`].
+pub fn wait_readable_timeout(fd: impl AsFd, d: Duration) -> io::Result<()> {
+    wait(fd.as_fd(), Direction::Read, for_at_most(d))
+}
+
+/// As [`wait_writable`], for at most `d`. With a `d` of zero it only looks.
+///
+/// # Errors
+///
+/// `TimedOut`; and as [`wait_readable`].
+pub fn wait_writable_timeout(fd: impl AsFd, d: Duration) -> io::Result<()> {
+    wait(fd.as_fd(), Direction::Write, for_at_most(d))
+}
+
+fn for_at_most(d: Duration) -> Patience {
+    if d.is_zero() { Patience::None } else { u64::try_from(d.as_nanos()).map_or(Patience::Forever, Patience::For) }
+}
+
+fn wait(fd: BorrowedFd<'_>, direction: Direction, patience: Patience) -> io::Result<()> {
+    checkpoint();
+    let look = || -> io::Result<()> {
+        match poll::wait_for(fd, direction == Direction::Write, 0)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    };
+    let result = match look() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience != Patience::None => {
+            if Here::get().is_some() {
+                // A poller knows a descriptor once; this one may be a socket of ours, or somebody else waits for it.
+                let own = fd.try_clone_to_owned()?;
+                let source = Source::new(Kind::Other);
+                source.call(own.as_fd(), direction, patience, look, |()| false)
+            } else {
+                let deadline_ns = match patience {
+                    Patience::For(ns) => crate::sys::clock::now_ns().saturating_add(ns),
+                    _ => NEVER,
+                };
+                wait_on_os_thread(fd, direction, deadline_ns)
+                    .and_then(|ready| if ready { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) })
+            }
+        }
+        result => result,
+    };
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the descriptor was not ready in time"),
+        _ => error,
+    })
+}

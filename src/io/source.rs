@@ -1,0 +1,186 @@
+//! A descriptor that threads read from and write to: the system call first, and only when that would block, the wait.
+//!
+//! The protocol is that of [`driver::source`](crate::driver::source), whose steps have their names here.
+//!
+//! A plain OS thread has no poller. It waits with `poll(2)` on the descriptor itself and does not look at the slot: this
+//! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
+
+use crate::driver::readiness::Direction;
+use crate::driver::source::{Enqueued, Slot, acquire};
+use crate::park::current::{Here, may_park, parked_in_no_park, with_header};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::net::would_block;
+use crate::sys::poll;
+use crate::task::header::Reason;
+
+/// What is behind a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A TCP stream: a short read or write has drained or filled it, and out-of-band data can come.
+    Tcp,
+    /// Anything else: only `WouldBlock` says so.
+    Other,
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// So many nanoseconds.
+    For(u64),
+    Forever,
+}
+
+/// One descriptor's place among those that are waited for. Dropped before the descriptor is closed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Made when somebody has to wait for the first time.
+    slot: OnceLock<&'static Slot>,
+    kind: Kind,
+}
+
+impl Source {
+    pub(crate) const fn new(kind: Kind) -> Self {
+        Self { slot: OnceLock::new(), kind }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over,
+    /// which is `WouldBlock` too. `is_short` says of a result that it shows the buffer to be drained, or full.
+    ///
+    /// A cancel or an enclosing `timeout` takes effect before a call or while the thread waits, never after a call that
+    /// has done something.
+    #[inline]
+    pub(crate) fn call<R>(
+        &self,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        patience: Patience,
+        mut call: impl FnMut() -> io::Result<R>,
+        is_short: impl Fn(&R) -> bool,
+    ) -> io::Result<R> {
+        checkpoint();
+        let mut deadline_ns = None;
+        loop {
+            // Step R1.
+            let slot = self.slot.get().filter(|_| Here::get().is_some());
+            let seen = slot.map(|slot| (slot, slot.seen()));
+            if patience == Patience::None || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
+                // Steps R2 and R3.
+                match call() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if let Some((slot, seen)) = seen {
+                            slot.clear(direction, seen);
+                        }
+                        if patience == Patience::None {
+                            return Err(error);
+                        }
+                    }
+                    Ok(result) => {
+                        if let Some((slot, seen)) = seen
+                            && is_short(&result)
+                            && (direction == Direction::Write || seen.short_means_drained())
+                        {
+                            slot.clear(direction, seen);
+                        }
+                        return Ok(result);
+                    }
+                    error => return error,
+                }
+            }
+            let deadline_ns = *deadline_ns.get_or_insert_with(|| match patience {
+                Patience::For(ns) => now_ns().saturating_add(ns),
+                _ => NEVER,
+            });
+            if !self.wait(fd, direction, deadline_ns)? {
+                return Err(would_block());
+            }
+        }
+    }
+
+    /// Waits until something has happened to the descriptor that concerns `direction`. False: the deadline came first.
+    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
+        let Some(here) = Here::get() else { return wait_on_os_thread(fd, direction, deadline_ns) };
+        let home = here.poller_or_new()?.home();
+        let slot = self.slot_or_new(direction)?;
+        let reason = match direction {
+            Direction::Read => Reason::Readable,
+            Direction::Write => Reason::Writable,
+        };
+        let mut wait = Wait::new(reason).until(deadline_ns);
+        loop {
+            let mut enqueued = Enqueued::Ready;
+            let mut left = None;
+            let woken = park(wait, |ticket| {
+                // Steps R4 and R5.
+                enqueued = slot.enqueue(home, direction, ticket);
+                left = Some(ticket);
+                enqueued == Enqueued::Waits
+            });
+            if !matches!(woken, Woken::Notified | Woken::Refused)
+                && let Some(ticket) = left
+            {
+                slot.withdraw(direction, ticket);
+            }
+            match woken {
+                Woken::Refused if enqueued == Enqueued::Unregistered => {
+                    slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                }
+                Woken::Refused | Woken::Notified => return Ok(true),
+                Woken::TimedOut => return Ok(false),
+                Woken::Interrupted => {
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+            }
+        }
+    }
+
+    /// The slot; a new one knows that a call in `direction` has just found nothing. (If that changes before the descriptor
+    /// is registered, the registration tells.)
+    fn slot_or_new(&self, direction: Direction) -> io::Result<&'static Slot> {
+        if let Some(slot) = self.slot.get() {
+            return Ok(slot);
+        }
+        let slot = acquire()?;
+        slot.clear(direction, slot.seen());
+        if self.slot.set(slot).is_err() {
+            slot.release();
+        }
+        Ok(self.slot.get().expect("it was just set"))
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.get() {
+            slot.release();
+        }
+    }
+}
+
+pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
+    if !may_park() {
+        parked_in_no_park("a blocking call");
+    }
+    let mut limit_ns = if std::thread::panicking() { NEVER } else { with_header(interrupt::limit_ns) };
+    loop {
+        let ready = poll::wait_for(fd, direction == Direction::Write, deadline_ns.min(limit_ns))?;
+        if ready || deadline_ns <= now_ns() {
+            return Ok(ready);
+        }
+        interrupt::raise();
+        limit_ns = NEVER;
+    }
+}

@@ -1,0 +1,30 @@
+#![doc = include_str!("README.md")]
+
+mod barrier;
+mod condvar;
+mod lazy_lock;
+mod mutex;
+mod once;
+mod once_lock;
+mod owner;
+mod poison;
+mod queue;
+mod raw_condvar;
+mod raw_mutex;
+mod raw_rwlock;
+mod rwlock;
+mod semaphore;
+mod spin;
+mod wait_group;
+
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use condvar::Condvar;
+pub use lazy_lock::LazyLock;
+pub use mutex::{Mutex, MutexGuard};
+#[expect(deprecated, reason = "std has it")]
+pub use once::ONCE_INIT;
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphoreGuard};
+pub use wait_group::WaitGroup;

@@ -1,0 +1,272 @@
+//! `Mutex` and its guard.
+//!
+//! # Invariants
+//!
+//! 1. A guard exists only while its thread has the raw lock, and lets it go when it is dropped; so the value is reached
+//!    by one thread at a time.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::time::Duration;
+
+use crate::base::atomic::AtomicU32;
+use crate::base::lock::Lock;
+use crate::lock::owner::Owner;
+use crate::lock::poison;
+use crate::lock::queue::Waiters;
+use crate::lock::raw_mutex::RawMutex;
+use crate::park::unwind::Entry;
+use crate::sys::clock::after_ns;
+
+/// A lock around a value, for green threads and OS threads alike: [`std::sync::Mutex`].
+///
+/// [`lock`](Mutex::lock) parks a green thread while another has the lock; its worker runs others meanwhile. The lock
+/// may be held while the thread is parked. Threads get the lock roughly in the order in which they came: one that runs
+/// may overtake one that is just being woken, but a waiter that was woken and lost is handed the lock by the next
+/// unlock. Neither waiting nor waking allocates.
+///
+/// A panic of the thread that holds the lock poisons it, as std's; a cancel, or a `timeout` that ends, does not.
+///
+/// ```
+/// use green::sync::{Arc, Mutex};
+///
+/// green::run(|| {
+///     let counter = Arc::new(Mutex::new(0));
+///     let threads: Vec<_> = (0..10)
+///         .map(|_| {
+///             let counter = counter.clone();
+///             green::spawn(move || *counter.lock().unwrap() += 1)
+///         })
+///         .collect();
+///     for thread in threads {
+///         thread.join().unwrap();
+///     }
+///     assert_eq!(*counter.lock().unwrap(), 10);
+/// });
+/// ```
+pub struct Mutex<T: ?Sized> {
+    raw: RawMutex,
+    poison: poison::Flag,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: invariant 1: sharing the mutex gives one thread at a time the value, as if it were sent there.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
+
+/// The right to use the value of a [`Mutex`]; dropping it lets the lock go: [`std::sync::MutexGuard`].
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail
+/// fn sent<T: Send>(_: T) {}
+/// sent(green::sync::Mutex::new(0).lock().unwrap());
+/// ```
+#[must_use = "if unused the Mutex will immediately unlock"]
+pub struct MutexGuard<'a, T: ?Sized + 'a> {
+    lock: &'a Mutex<T>,
+    entry: Entry,
+    _not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives a shared value.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl RawMutex {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+    }
+}
+
+impl<T> Mutex<T> {
+    /// A mutex that nobody holds.
+    #[inline]
+    #[must_use]
+    pub const fn new(t: T) -> Self {
+        Self { raw: RawMutex::new(), poison: poison::Flag::new(), value: UnsafeCell::new(t) }
+    }
+
+    /// The value, without the lock around it.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned; the error holds the value.
+    pub fn into_inner(self) -> LockResult<T>
+    where
+        T: Sized,
+    {
+        let poison = self.poison;
+        poison.wrap(self.value.into_inner())
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the lock, and waits until it can. A cancellation point, for green threads even if it need not wait.
+    ///
+    /// # Errors
+    ///
+    /// If a thread has panicked while it had the lock; the error holds the guard.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if the thread holds the lock already: it would wait for ever, as it does in release builds.
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.raw.lock();
+        self.locked()
+    }
+
+    /// Takes the lock if it is free. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if it is taken, or promised to a thread that waits; `Poisoned`, with the guard, as
+    /// [`lock`](Self::lock).
+    #[inline]
+    #[track_caller]
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        if self.raw.try_lock() { Ok(self.locked()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// As [`lock`](Self::lock), but waits for at most `d`. A cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`lock`](Self::lock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let mutex = green::sync::Mutex::new(0);
+    /// let guard = mutex.lock_timeout(Duration::from_secs(1)).unwrap();
+    /// assert!(mutex.lock_timeout(Duration::from_millis(1)).is_err());
+    /// # drop(guard);
+    /// ```
+    #[track_caller]
+    pub fn lock_timeout(&self, d: Duration) -> TryLockResult<MutexGuard<'_, T>> {
+        if self.raw.lock_until(after_ns(d)) { Ok(self.locked()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// The lock has been taken.
+    #[inline(always)]
+    fn locked(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.poison.wrap(MutexGuard { lock: self, entry: Entry::now(), _not_send: PhantomData })
+    }
+
+    /// Has a thread panicked while it had the lock? Another thread may change that at any time.
+    #[inline]
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.get()
+    }
+
+    /// Makes a poisoned mutex an ordinary one again.
+    pub fn clear_poison(&self) {
+        self.poison.clear();
+    }
+
+    /// The value; no lock is needed, as the mutex is borrowed exclusively.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned; the error holds the reference.
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        self.poison.wrap(self.value.get_mut())
+    }
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// For the condition variable: lets the lock go without dropping the guard, and takes it again.
+    pub(super) fn suspend(self) -> Suspended<'a, T> {
+        let guard = ManuallyDrop::new(self);
+        Suspended { lock: guard.lock, entry: guard.entry }
+    }
+}
+
+/// A guard whose lock is let go for the time of a wait.
+pub(super) struct Suspended<'a, T: ?Sized> {
+    lock: &'a Mutex<T>,
+    entry: Entry,
+}
+
+impl<'a, T: ?Sized> Suspended<'a, T> {
+    /// The lock, which the thread still has when this is made.
+    pub(super) fn raw(&self) -> &'a RawMutex {
+        &self.lock.raw
+    }
+
+    /// The guard again. The thread has the lock again.
+    pub(super) fn resume(self) -> LockResult<MutexGuard<'a, T>> {
+        self.lock.poison.wrap(MutexGuard { lock: self.lock, entry: self.entry, _not_send: PhantomData })
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: invariant 1.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: invariant 1.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.poison.leave(self.entry);
+        self.lock.raw.unlock();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(t: T) -> Self {
+        Self::new(t)
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_struct("Mutex");
+        match self.try_lock() {
+            Ok(guard) => d.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => d.field("data", &"<locked>"),
+        };
+        d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}

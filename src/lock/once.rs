@@ -1,0 +1,273 @@
+//! `Once`: one closure of many is run.
+//!
+//! | state        | meaning                                       | left by                                                 |
+//! | ------------ | --------------------------------------------- | ------------------------------------------------------- |
+//! | `INCOMPLETE` | nobody has begun, or who had was cancelled    | whoever begins: to `RUNNING`                            |
+//! | `RUNNING`    | one thread runs its closure                   | it: to `COMPLETE`; to `POISONED` by a panic; to `INCOMPLETE` by a cancel or time-out |
+//! | `POISONED`   | a closure has panicked                        | whoever begins with force: to `RUNNING`                 |
+//! | `COMPLETE`   | done                                          | never                                                   |
+//!
+//! `QUEUED` beside the first three says that threads may be in the queue: a waiter sets it under the queue's lock, and
+//! enters; whoever leaves `RUNNING` swaps it out, then takes the queue's lock and wakes everybody, who look again. So a
+//! waiter whose bit is swapped out is in the queue by the time that lock is had.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::lock::Lock;
+use crate::lock::owner::Owner;
+use crate::lock::queue::{self, Node, Waiters};
+use crate::park::unwind::Entry;
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::task::header::Reason;
+
+const INCOMPLETE: u32 = 0;
+const RUNNING: u32 = 1;
+const POISONED: u32 = 2;
+const COMPLETE: u32 = 3;
+const STATE: u32 = 3;
+const QUEUED: u32 = 1 << 2;
+
+/// Runs one closure once, and has everybody else wait for it: [`std::sync::Once`].
+///
+/// A thread that comes while the closure runs waits, green threads parked; that wait is a cancellation point. A closure
+/// that panics poisons the `Once`. A thread that is cancelled in its closure leaves it as if it had not begun: the next
+/// one runs its own.
+///
+/// ```
+/// use green::sync::Once;
+///
+/// static START: Once = Once::new();
+/// let mut times = 0;
+/// START.call_once(|| times += 1);
+/// START.call_once(|| times += 1);
+/// assert_eq!(times, 1);
+/// ```
+pub struct Once {
+    word: AtomicU32,
+    owner: Owner,
+    queue: Lock<Waiters>,
+}
+
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What [`Once::call_once_force`] tells its closure: [`std::sync::OnceState`], which only std can make.
+pub struct OnceState {
+    poisoned: bool,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+/// A [`Once`] that has not run.
+#[deprecated(since = "0.1.0", note = "replaced by `Once::new()`, as in std")]
+#[expect(clippy::declare_interior_mutable_const, reason = "std has it so")]
+pub const ONCE_INIT: Once = Once::new();
+
+impl Once {
+    /// Nothing has been run.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "std's has none")]
+    pub const fn new() -> Self {
+        Self { word: AtomicU32::new(INCOMPLETE), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+    }
+
+    /// Runs `f` if nothing has been run; returns when whatever was run has ended.
+    ///
+    /// # Panics
+    ///
+    /// If the `Once` is poisoned. In debug builds, if `f` calls this for the same `Once`: it would wait for itself for
+    /// ever, as it does in release builds.
+    #[inline]
+    #[track_caller]
+    pub fn call_once<F: FnOnce()>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(false, &mut |_| f.take().expect("it is called once")());
+        }
+    }
+
+    /// As [`call_once`](Self::call_once), but also runs if the `Once` is poisoned; `f` is told. If it returns, the poison
+    /// is gone.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if `f` calls this for the same `Once`.
+    #[inline]
+    #[track_caller]
+    pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(true, &mut |state| f.take().expect("it is called once")(state));
+        }
+    }
+
+    /// Has a closure been run to its end? If so, what it did is visible.
+    #[inline]
+    #[must_use]
+    pub fn is_completed(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `Running::drop`.
+        self.word.load(Ordering::Acquire) == COMPLETE
+    }
+
+    /// Waits until a closure has been run to its end. A cancellation point where it has to wait.
+    ///
+    /// # Panics
+    ///
+    /// If the `Once` is or gets poisoned.
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) {
+        if !self.is_completed() {
+            self.wait_completed(false);
+        }
+    }
+
+    /// As [`wait`](Self::wait), but goes on waiting if the `Once` is poisoned.
+    #[inline]
+    #[track_caller]
+    pub fn wait_force(&self) {
+        if !self.is_completed() {
+            self.wait_completed(true);
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn wait_completed(&self, force: bool) {
+        checkpoint();
+        loop {
+            // ORDERING: Acquire pairs with the Release in `Running::drop`.
+            match self.word.load(Ordering::Acquire) & STATE {
+                COMPLETE => return,
+                POISONED if !force => panic!("Once instance has previously been poisoned"),
+                RUNNING => self.owner.refuse_own("runs this initialiser"),
+                _ => {}
+            }
+            self.wait_while(|state| state != COMPLETE && (force || state != POISONED));
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn call(&self, force: bool, f: &mut dyn FnMut(&OnceState)) {
+        checkpoint();
+        // ORDERING: Acquire pairs with the Release in `Running::drop`, here and below.
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            match word & STATE {
+                COMPLETE => return,
+                POISONED if !force => panic!("Once instance has previously been poisoned"),
+                RUNNING => {
+                    self.owner.refuse_own("runs this initialiser");
+                    self.wait_while(|state| state == RUNNING);
+                    // ORDERING: as above.
+                    word = self.word.load(Ordering::Acquire);
+                }
+                state => {
+                    let next = RUNNING | word & QUEUED;
+                    // ORDERING: as above.
+                    match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Acquire) {
+                        Ok(_) => return self.run(f, state == POISONED),
+                        Err(now) => word = now,
+                    }
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, f: &mut dyn FnMut(&OnceState), poisoned: bool) {
+        self.owner.set();
+        let mut running = Running { once: self, entry: Entry::now(), done: false };
+        f(&OnceState { poisoned, _not_sync: PhantomData });
+        running.done = true;
+    }
+
+    /// Waits until the state has changed; looks once. May return for no reason.
+    fn wait_while(&self, waits: impl Fn(u32) -> bool) {
+        let mut wait = Wait::new(Reason::Once);
+        loop {
+            let node = Node::new(0);
+            let woken = park(wait, |ticket| {
+                let mut waiters = self.queue.lock();
+                let mut word = self.word.load(Ordering::Relaxed);
+                loop {
+                    if !waits(word & STATE) {
+                        return false;
+                    }
+                    let next = word | QUEUED;
+                    // ORDERING: Relaxed: the swap in `Running::drop` sees the bit in the same word, and then takes the
+                    // queue's lock, which is held here.
+                    match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                        Ok(_) => break,
+                        Err(now) => word = now,
+                    }
+                }
+                // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
+                unsafe { waiters.enter(&node, ticket, false) };
+                true
+            });
+            if matches!(woken, Woken::Notified | Woken::Refused) {
+                return;
+            }
+            // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
+            unsafe { self.queue.lock().leave(&node) };
+            interrupt::raise();
+            wait = wait.uninterruptible();
+        }
+    }
+}
+
+/// The state while a closure runs; says how it ended.
+struct Running<'a> {
+    once: &'a Once,
+    entry: Entry,
+    done: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.once.owner.clear();
+        let state = match self.done {
+            true => COMPLETE,
+            false if self.entry.is_left_by_interrupt() => INCOMPLETE,
+            false => POISONED,
+        };
+        // ORDERING: Release pairs with the Acquires of those who see the state.
+        if self.once.word.swap(state, Ordering::Release) & QUEUED != 0 {
+            let woken = queue::Woken::new();
+            {
+                let mut waiters = self.once.queue.lock();
+                while !waiters.is_empty() {
+                    waiters.wake_first_into(&woken, false);
+                }
+            }
+            woken.schedule();
+        }
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").finish_non_exhaustive()
+    }
+}
+
+impl OnceState {
+    /// Was the [`Once`] poisoned before?
+    #[inline]
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+impl fmt::Debug for OnceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnceState").field("poisoned", &self.is_poisoned()).finish()
+    }
+}

@@ -1,0 +1,261 @@
+//! The mutex without its value: who has it, who comes next. The protocol is in the module's README.
+//!
+//! One word:
+//!
+//! | bit       | set when                                                | cleared by                                      |
+//! | --------- | ------------------------------------------------------- | ----------------------------------------------- |
+//! | `LOCKED`  | a thread takes the lock, or is handed it                | its unlock                                      |
+//! | `QUEUED`  | a thread enters the queue                               | whoever takes the last one out                  |
+//! | `WAKING`  | the first waiter was woken to try again                 | that waiter: takes the lock, queues again, or leaves |
+//! | `HANDOFF` | that waiter lost again, or was overtaken too often: the first in the queue has the next turn | whoever hands it the lock, or finds the queue empty |
+//!
+//! `LOCKED` may be taken by anybody while it is clear and `HANDOFF` is not set. The other bits change under the queue's lock, except
+//! that the waiter to whom `WAKING` belongs may clear it while it takes the lock. Never both `WAKING` and `HANDOFF`.
+//!
+//! The queue's invariants are those of [`queue`](super::queue); this file keeps to invariant 1 by [`RawMutex::leave`].
+
+use std::cell::Cell;
+
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::lock::Lock;
+use crate::lock::owner::Owner;
+use crate::lock::queue::{Node, Waiters};
+use crate::lock::spin::Spin;
+use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::task::Ticket;
+use crate::task::header::{Reason, Wake};
+
+const LOCKED: u32 = 1;
+const QUEUED: u32 = 1 << 1;
+const WAKING: u32 = 1 << 2;
+const HANDOFF: u32 = 1 << 3;
+
+/// See the module's text. `new` is with the public types: loom's atomics are not `const`.
+#[derive(Debug)]
+pub(crate) struct RawMutex {
+    pub(crate) word: AtomicU32,
+    pub(crate) owner: Owner,
+    pub(crate) queue: Lock<Waiters>,
+}
+
+impl RawMutex {
+    /// Takes the lock; waits if it is taken.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn lock(&self) {
+        quick_checkpoint();
+        // ORDERING: Acquire pairs with the Release in `unlock`: what the last holder wrote is visible.
+        if self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_contended();
+        }
+        self.owner.set();
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn lock_contended(&self) {
+        if self.word.load(Ordering::Relaxed) & LOCKED != 0 {
+            self.owner.refuse_own("has this mutex locked");
+        }
+        checkpoint();
+        let _ = self.wait(Wait::new(Reason::Mutex));
+    }
+
+    /// As `lock`, until `deadline_ns`. Says whether the lock is taken.
+    #[track_caller]
+    pub(crate) fn lock_until(&self, deadline_ns: u64) -> bool {
+        checkpoint();
+        let taken = self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
+        if taken {
+            self.owner.set();
+        }
+        taken
+    }
+
+    /// Takes the lock again after a condition variable's wait; a cancel does not end it.
+    #[track_caller]
+    pub(crate) fn lock_again(&self) {
+        if !self.try_take(false) {
+            let _ = self.wait(Wait::new(Reason::Mutex).uninterruptible());
+        }
+        self.owner.set();
+    }
+
+    /// Takes the lock if nobody has it, nor is promised it.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> bool {
+        let taken = self.try_take(false);
+        if taken {
+            self.owner.set();
+        }
+        taken
+    }
+
+    /// Lets the lock go.
+    #[inline(always)]
+    pub(crate) fn unlock(&self) {
+        self.owner.clear();
+        // ORDERING: Release pairs with the Acquires of those who take the lock.
+        let before = self.word.fetch_sub(LOCKED, Ordering::Release);
+        // Somebody waits, and nobody is on his way already.
+        if before & (QUEUED | WAKING) == QUEUED {
+            self.unlock_contended(); // KEY: mutex-unlock
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_contended(&self) {
+        let wake = self.pass_on(&mut self.queue.lock());
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+    }
+
+    /// If the lock has been let go with threads in the queue: wakes the first one, or hands it the lock. Under the queue's
+    /// lock.
+    fn pass_on(&self, waiters: &mut Waiters) -> Option<Wake> {
+        loop {
+            // ORDERING: Acquire pairs with the Release in `unlock`: what the last holder wrote goes to the thread that
+            // is handed the lock, by way of its ticket.
+            let word = self.word.load(Ordering::Acquire);
+            if waiters.is_empty() {
+                self.word.fetch_and(!(QUEUED | HANDOFF), Ordering::Relaxed);
+                return None;
+            }
+            if word & WAKING != 0 {
+                // The thread on its way looks after the rest.
+                return None;
+            }
+            if word & LOCKED != 0 {
+                // The holder's unlock looks after it, unless there is none any more: then the exchange fails.
+                let promise = if waiters.is_out_of_patience() { word | HANDOFF } else { word };
+                if self.word.compare_exchange(word, promise, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return None;
+                }
+                continue;
+            }
+            if word & HANDOFF != 0 {
+                // Nobody else takes the lock now.
+                if let Some(wake) = waiters.wake_first(true) {
+                    self.word.fetch_xor(HANDOFF | LOCKED, Ordering::Relaxed);
+                    self.tidy(waiters);
+                    return Some(wake);
+                }
+            } else if let Some(wake) = waiters.wake_first(false) {
+                self.word.fetch_or(WAKING, Ordering::Relaxed);
+                self.tidy(waiters);
+                return Some(wake);
+            }
+        }
+    }
+
+    /// The last waiter has been taken out of the queue, perhaps.
+    fn tidy(&self, waiters: &Waiters) {
+        if waiters.is_empty() {
+            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for the lock. False: the wait's own deadline has passed first.
+    fn wait(&self, mut wait: Wait) -> bool {
+        let node = Node::new(0);
+        // `WAKING` is this thread's.
+        let woken = Cell::new(false);
+        loop {
+            if self.try_for_a_while(woken.get()) {
+                return true;
+            }
+            match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
+                Woken::Refused => return true,
+                Woken::Notified if node.given.get() => return true,
+                Woken::Notified => woken.set(true),
+                Woken::TimedOut => {
+                    self.leave(&node, woken.take());
+                    // It may have been let go at the last moment.
+                    return self.try_take(false);
+                }
+                Woken::Interrupted => {
+                    self.leave(&node, woken.take());
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+            }
+        }
+    }
+
+    /// Takes the lock if it is free and promised to nobody.
+    #[inline(always)]
+    fn try_take(&self, woken: bool) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & (LOCKED | HANDOFF) == 0 {
+            let next = if woken { (word | LOCKED) & !WAKING } else { word | LOCKED };
+            // ORDERING: Acquire pairs with the Release in `unlock`.
+            match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Tries, with bounded pauses; not at all while the holder is a thread of the same worker, which cannot go on before
+    /// this one stops.
+    fn try_for_a_while(&self, woken: bool) -> bool {
+        let mut spin = Spin::new();
+        loop {
+            if self.try_take(woken) {
+                return true;
+            }
+            if self.owner.is_on_this_worker() || !spin.pause() {
+                return false;
+            }
+        }
+    }
+
+    /// Enters the queue; false if the lock could be taken instead.
+    fn enter(&self, node: &Node, ticket: Ticket, woken: &Cell<bool>) -> bool {
+        let mut waiters = self.queue.lock();
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & (LOCKED | HANDOFF) == 0 {
+                if self.try_take(woken.get()) {
+                    return false;
+                }
+                word = self.word.load(Ordering::Relaxed);
+                continue;
+            }
+            let next = if woken.get() { (word | QUEUED | HANDOFF) & !WAKING } else { word | QUEUED };
+            // ORDERING: Relaxed: if the holder's unlock comes after this, it sees the bit in the same word and then
+            // takes the queue's lock; if it came before, the exchange fails.
+            match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
+        // whenever anything but a waker ends the wait.
+        unsafe { waiters.enter(node, ticket, woken.take()) };
+        true
+    }
+
+    /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
+    /// have.
+    #[cold]
+    fn leave(&self, node: &Node, woken: bool) {
+        let wake = {
+            let mut waiters = self.queue.lock();
+            // SAFETY: it is in this queue or in none.
+            unsafe { waiters.leave(node) };
+            if woken {
+                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: mutex-waking
+            }
+            self.pass_on(&mut waiters)
+        };
+        if let Some(wake) = wake {
+            wake.schedule();
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! `RwLock` and its guards.
+//!
+//! # Invariants
+//!
+//! 1. A write guard exists only while its thread has the raw lock alone; a read guard only while it has it together with
+//!    other readers. Each lets go what it has when it is dropped.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
+use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::time::Duration;
+
+use crate::base::atomic::AtomicU32;
+use crate::base::lock::Lock;
+use crate::lock::owner::Owner;
+use crate::lock::poison;
+use crate::lock::queue::Waiters;
+use crate::lock::raw_rwlock::RawRwLock;
+use crate::park::unwind::Entry;
+use crate::sys::clock::after_ns;
+
+/// A lock that many readers may have at once, or one writer: [`std::sync::RwLock`].
+///
+/// Green threads and OS threads may use one lock; a green thread that waits is parked. Nobody starves: a thread that
+/// waits keeps later readers out, and is overtaken by running writers only until it has lost once. So a thread that reads
+/// while it reads already may wait for ever, if a writer came in between; as with std.
+///
+/// A panic of a writer poisons the lock; that of a reader, a cancel, or a `timeout` that ends does not.
+///
+/// ```
+/// use green::sync::RwLock;
+///
+/// let lock = RwLock::new(5);
+/// {
+///     let (one, two) = (lock.read().unwrap(), lock.read().unwrap());
+///     assert_eq!(*one + *two, 10);
+/// }
+/// *lock.write().unwrap() += 1;
+/// assert_eq!(*lock.read().unwrap(), 6);
+/// ```
+pub struct RwLock<T: ?Sized> {
+    raw: RawRwLock,
+    poison: poison::Flag,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: invariant 1: the value is reached by one writer, as if it were sent there, …
+unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
+// SAFETY: … or by many readers, as if it were shared.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
+impl<T: ?Sized> UnwindSafe for RwLock<T> {}
+impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
+
+/// The right to read the value of an [`RwLock`]; dropping it lets the lock go: [`std::sync::RwLockReadGuard`].
+///
+/// ```compile_fail
+/// fn sent<T: Send>(_: T) {}
+/// sent(green::sync::RwLock::new(0).read().unwrap());
+/// ```
+#[must_use = "if unused the RwLock will immediately unlock"]
+pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
+    /// No reference: the value may change as soon as the lock is let go, while the guard is still an argument of `drop`.
+    value: NonNull<T>,
+    lock: &'a RawRwLock,
+}
+
+/// The right to change the value of an [`RwLock`]; dropping it lets the lock go: [`std::sync::RwLockWriteGuard`].
+///
+/// ```compile_fail
+/// fn sent<T: Send>(_: T) {}
+/// sent(green::sync::RwLock::new(0).write().unwrap());
+/// ```
+#[must_use = "if unused the RwLock will immediately unlock"]
+pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
+    lock: &'a RwLock<T>,
+    entry: Entry,
+    _not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives a shared value.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
+
+impl RawRwLock {
+    const fn new() -> Self {
+        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+    }
+}
+
+impl<T> RwLock<T> {
+    /// A lock that nobody has.
+    #[inline]
+    #[must_use]
+    pub const fn new(t: T) -> Self {
+        Self { raw: RawRwLock::new(), poison: poison::Flag::new(), value: UnsafeCell::new(t) }
+    }
+
+    /// The value, without the lock around it.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error holds the value.
+    pub fn into_inner(self) -> LockResult<T>
+    where
+        T: Sized,
+    {
+        let poison = self.poison;
+        poison.wrap(self.value.into_inner())
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Takes the lock for reading; waits while a writer has it, or waits for it. A cancellation point, for green threads
+    /// even if it need not wait.
+    ///
+    /// # Errors
+    ///
+    /// If a writer has panicked; the error holds the guard.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if the thread itself has the lock for writing. If there are 2^27 readers.
+    #[inline]
+    #[track_caller]
+    pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        self.raw.read();
+        self.reading()
+    }
+
+    /// Takes the lock for reading if it need not wait.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if a writer has the lock, or somebody waits for it; `Poisoned`, with the guard, as
+    /// [`read`](Self::read).
+    #[inline]
+    pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        if self.raw.try_read() { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// As [`read`](Self::read), but waits for at most `d`. A cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`read`](Self::read).
+    pub fn read_timeout(&self, d: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        if self.raw.read_until(after_ns(d)) { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Takes the lock for writing; waits while anybody has it. A cancellation point, for green threads even if it need
+    /// not wait.
+    ///
+    /// # Errors
+    ///
+    /// If a writer has panicked; the error holds the guard.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if the thread itself has the lock for writing: it would wait for ever, as it does in release
+    /// builds.
+    #[inline]
+    #[track_caller]
+    pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        self.raw.write();
+        self.writing()
+    }
+
+    /// Takes the lock for writing if it need not wait.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if anybody has the lock, or it is promised to a thread that waits; `Poisoned`, with the guard, as
+    /// [`write`](Self::write).
+    #[inline]
+    #[track_caller]
+    pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        if self.raw.try_write() { Ok(self.writing()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// As [`write`](Self::write), but waits for at most `d`. A cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`write`](Self::write).
+    #[track_caller]
+    pub fn write_timeout(&self, d: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        if self.raw.write_until(after_ns(d)) { Ok(self.writing()?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    #[inline(always)]
+    fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        // SAFETY: the pointer of an `UnsafeCell` is not null.
+        let value = unsafe { NonNull::new_unchecked(self.value.get()) };
+        self.poison.wrap(RwLockReadGuard { value, lock: &self.raw })
+    }
+
+    #[inline(always)]
+    fn writing(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        self.poison.wrap(RwLockWriteGuard { lock: self, entry: Entry::now(), _not_send: PhantomData })
+    }
+
+    /// Has a writer panicked? Another thread may change that at any time.
+    #[inline]
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.get()
+    }
+
+    /// Makes a poisoned lock an ordinary one again.
+    pub fn clear_poison(&self) {
+        self.poison.clear();
+    }
+
+    /// The value; no lock is needed, as it is borrowed exclusively.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error holds the reference.
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        self.poison.wrap(self.value.get_mut())
+    }
+}
+
+impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
+    /// Makes the writer a reader; no other writer comes in between. Readers that wait are let in. Never waits.
+    ///
+    /// ```
+    /// use green::sync::{RwLock, RwLockWriteGuard};
+    /// let lock = RwLock::new(1);
+    /// let mut writing = lock.write().unwrap();
+    /// *writing = 2;
+    /// let reading = RwLockWriteGuard::downgrade(writing);
+    /// assert_eq!(*reading + *lock.read().unwrap(), 4);
+    /// ```
+    pub fn downgrade(s: Self) -> RwLockReadGuard<'a, T> {
+        let guard = ManuallyDrop::new(s);
+        guard.lock.raw.downgrade();
+        guard.lock.reading().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: invariant 1.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: invariant 1.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: invariant 1.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.unlock_read();
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.poison.leave(self.entry);
+        self.lock.raw.unlock_write();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    fn from(t: T) -> Self {
+        Self::new(t)
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_struct("RwLock");
+        match self.try_read() {
+            Ok(guard) => d.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
+        };
+        d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}

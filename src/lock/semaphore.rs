@@ -1,0 +1,257 @@
+//! `Semaphore`.
+//!
+//! One word, `permits << 1 | QUEUED`. `QUEUED` is set by a thread that enters the queue, and cleared by whoever takes the
+//! last one out, both under the queue's lock. While it is set, nobody takes permits past the queue: they go to the first
+//! in it, as soon as there are enough ([`Semaphore::serve`]), and with them the thread is woken. So the order is first
+//! come, first served. A release adds its permits and then, if it saw the bit, serves; a thread that enters the queue
+//! after that has seen the permits: its exchange from a word with too few of them would have failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::lock::Lock;
+use crate::lock::queue::{self, Node, Waiters};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::sys::clock::after_ns;
+use crate::task::header::Reason;
+
+const QUEUED: usize = 1;
+const PERMIT: usize = 2;
+
+/// A number of permits, of which a thread takes some and gives them back: limits how many do something at once.
+///
+/// For green threads and OS threads alike. Threads that wait are served in the order in which they came, each as soon as
+/// there are as many permits as it wants; nobody goes past them. A thread that is cancelled or times out takes no permit
+/// with it.
+///
+/// ```
+/// use green::sync::Semaphore;
+///
+/// let downloads = Semaphore::new(2);
+/// let (one, two) = (downloads.acquire(), downloads.acquire());
+/// assert!(downloads.try_acquire().is_none());
+/// drop(one);
+/// assert_eq!(downloads.available_permits(), 1);
+/// # drop(two);
+/// ```
+pub struct Semaphore {
+    word: AtomicUsize,
+    queue: Lock<Waiters>,
+}
+
+/// Permits of a [`Semaphore`]; dropping it gives them back. It may go to another thread.
+#[must_use = "if unused the permits are given back at once"]
+pub struct SemaphoreGuard<'a> {
+    semaphore: &'a Semaphore,
+    permits: u32,
+}
+
+impl Semaphore {
+    /// Permits of one semaphore at the most.
+    pub const MAX_PERMITS: usize = usize::MAX >> 3;
+
+    /// A semaphore with `permits` permits; 0 is fine.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    #[must_use]
+    pub const fn new(permits: usize) -> Self {
+        assert!(permits <= Self::MAX_PERMITS, "more permits than Semaphore::MAX_PERMITS");
+        Self { word: AtomicUsize::new(permits * PERMIT), queue: Lock::new(Waiters::new()) }
+    }
+
+    /// Takes a permit, and waits for one. A cancellation point.
+    #[inline]
+    pub fn acquire(&self) -> SemaphoreGuard<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Takes `n` permits at once, and waits until there are so many. A cancellation point.
+    #[inline]
+    pub fn acquire_many(&self, n: u32) -> SemaphoreGuard<'_> {
+        quick_checkpoint();
+        if !self.try_take(n) {
+            self.wait(n, Wait::new(Reason::Semaphore));
+        }
+        SemaphoreGuard { semaphore: self, permits: n }
+    }
+
+    /// Takes a permit if there is one and nobody waits. Never waits.
+    #[inline]
+    pub fn try_acquire(&self) -> Option<SemaphoreGuard<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits if there are so many and nobody waits. Never waits.
+    #[inline]
+    pub fn try_acquire_many(&self, n: u32) -> Option<SemaphoreGuard<'_>> {
+        self.try_take(n).then(|| SemaphoreGuard { semaphore: self, permits: n })
+    }
+
+    /// As [`acquire`](Self::acquire), for at most `d`; `None`: there was no permit in that time.
+    #[inline]
+    pub fn acquire_timeout(&self, d: Duration) -> Option<SemaphoreGuard<'_>> {
+        self.acquire_many_timeout(1, d)
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), for at most `d`; `None`: there were not so many permits in that time.
+    pub fn acquire_many_timeout(&self, n: u32, d: Duration) -> Option<SemaphoreGuard<'_>> {
+        checkpoint();
+        let taken = self.try_take(n) || self.wait(n, Wait::new(Reason::Semaphore).until(after_ns(d)));
+        taken.then(|| SemaphoreGuard { semaphore: self, permits: n })
+    }
+
+    /// Permits that nobody has. Another thread may change that at any time.
+    #[must_use]
+    pub fn available_permits(&self) -> usize {
+        self.word.load(Ordering::Relaxed) / PERMIT
+    }
+
+    /// Adds `n` permits. Never waits.
+    ///
+    /// # Panics
+    ///
+    /// If there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    #[inline]
+    pub fn add_permits(&self, n: usize) {
+        assert!(n <= Self::MAX_PERMITS, "more permits than Semaphore::MAX_PERMITS");
+        // ORDERING: Release pairs with the Acquires of those who take the permits.
+        let before = self.word.fetch_add(n * PERMIT, Ordering::Release);
+        if before / PERMIT + n > Self::MAX_PERMITS {
+            self.word.fetch_sub(n * PERMIT, Ordering::Relaxed);
+            panic!("more permits than Semaphore::MAX_PERMITS");
+        }
+        if before & QUEUED != 0 {
+            self.serve_all();
+        }
+    }
+
+    #[inline(always)]
+    fn try_take(&self, n: u32) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & QUEUED == 0 && word / PERMIT >= n as usize {
+            let next = word - n as usize * PERMIT;
+            // ORDERING: Acquire pairs with the Release in `add_permits`.
+            match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&self, n: u32, mut wait: Wait) -> bool {
+        let node = Node::new(n);
+        loop {
+            let woken = park(wait, |ticket| {
+                let mut waiters = self.queue.lock();
+                loop {
+                    if self.try_take(n) {
+                        return false;
+                    }
+                    let word = self.word.load(Ordering::Relaxed);
+                    let waits = word & QUEUED != 0 || word / PERMIT < n as usize;
+                    // ORDERING: Relaxed: permits that came before make the exchange fail; whoever adds some after it sees
+                    // the bit in the same word, and takes the queue's lock.
+                    if waits
+                        && self.word.compare_exchange(word, word | QUEUED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                    {
+                        break;
+                    }
+                }
+                // SAFETY: the node is in no queue; `leave` is called below if anything but a waker ends the wait.
+                unsafe { waiters.enter(&node, ticket, false) };
+                true
+            });
+            match woken {
+                Woken::Notified | Woken::Refused => return true,
+                Woken::TimedOut => {
+                    self.leave(&node);
+                    return self.try_take(n);
+                }
+                Woken::Interrupted => {
+                    self.leave(&node);
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+            }
+        }
+    }
+
+    /// Takes a thread that no longer waits out of the queue; the next one may be served now.
+    fn leave(&self, node: &Node) {
+        let woken = queue::Woken::new();
+        {
+            let mut waiters = self.queue.lock();
+            // SAFETY: it is in this queue or in none.
+            unsafe { waiters.leave(node) };
+            self.serve(&mut waiters, &woken);
+        }
+        woken.schedule();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn serve_all(&self) {
+        let woken = queue::Woken::new();
+        self.serve(&mut self.queue.lock(), &woken);
+        woken.schedule();
+    }
+
+    /// Gives permits to the first in the queue, as long as there are enough. Under the queue's lock.
+    fn serve(&self, waiters: &mut Waiters, woken: &queue::Woken) {
+        while let Some(n) = waiters.first_kind() {
+            let n = n as usize;
+            let word = self.word.load(Ordering::Relaxed);
+            if word / PERMIT < n {
+                return;
+            }
+            // ORDERING: Acquire pairs with the Release in `add_permits`; it goes to the thread by way of its ticket. Only
+            // permits that are added meanwhile make it fail.
+            let next = word - n * PERMIT;
+            if self.word.compare_exchange(word, next, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                && !waiters.wake_first_into(woken, true)
+            {
+                // It had left its wait otherwise.
+                self.word.fetch_add(n * PERMIT, Ordering::Relaxed);
+            }
+        }
+        self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+    }
+}
+
+impl SemaphoreGuard<'_> {
+    /// The number of permits.
+    #[must_use]
+    pub fn permits(&self) -> u32 {
+        self.permits
+    }
+
+    /// Keeps the permits for ever: the semaphore has so many less.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for SemaphoreGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.permits as usize);
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("permits", &self.available_permits()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SemaphoreGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SemaphoreGuard").field("permits", &self.permits).finish()
+    }
+}

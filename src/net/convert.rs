@@ -1,0 +1,79 @@
+//! To and from std's types and plain descriptors: the state goes along, both ways.
+//!
+//! What comes in keeps its time-outs, and is non-blocking for its user if it was so; what goes out is as if it had always
+//! been std's. `O_NONBLOCK` belongs to the open file: a clone that stays behind must not be used while the one that went
+//! out is in use, because its calls would block the worker.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net as unix;
+
+use crate::io::socket::Socket;
+use crate::io::source::Kind;
+use crate::net::tcp::{TcpListener, TcpStream};
+use crate::net::udp::UdpSocket;
+use crate::net::unix::{UnixDatagram, UnixListener, UnixStream};
+
+macro_rules! conversions {
+    ($($ours:ident, $std:ty, $kind:ident;)+) => {$(
+        impl From<$std> for $ours {
+            /// With its time-outs; non-blocking for its user, too, if it was.
+            fn from(inner: $std) -> Self {
+                Self { socket: Socket::adopt(inner, Kind::$kind) }
+            }
+        }
+
+        impl From<$ours> for $std {
+            /// With its time-outs; blocking, unless `set_nonblocking` said otherwise. Clones that stay behind would block
+            /// their worker then.
+            fn from(ours: $ours) -> Self {
+                ours.socket.into_inner()
+            }
+        }
+
+        impl From<OwnedFd> for $ours {
+            fn from(fd: OwnedFd) -> Self {
+                <$std>::from(fd).into()
+            }
+        }
+
+        impl From<$ours> for OwnedFd {
+            fn from(ours: $ours) -> Self {
+                <$std>::from(ours).into()
+            }
+        }
+
+        impl AsFd for $ours {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.socket.inner().as_fd()
+            }
+        }
+
+        impl AsRawFd for $ours {
+            fn as_raw_fd(&self) -> RawFd {
+                self.socket.inner().as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $ours {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
+            }
+        }
+
+        impl FromRawFd for $ours {
+            unsafe fn from_raw_fd(fd: RawFd) -> Self {
+                // SAFETY: the caller gives the descriptor away, as `OwnedFd` asks.
+                unsafe { OwnedFd::from_raw_fd(fd) }.into()
+            }
+        }
+    )+};
+}
+
+conversions! {
+    TcpStream, std::net::TcpStream, Tcp;
+    TcpListener, std::net::TcpListener, Other;
+    UdpSocket, std::net::UdpSocket, Other;
+    UnixStream, unix::UnixStream, Other;
+    UnixListener, unix::UnixListener, Other;
+    UnixDatagram, unix::UnixDatagram, Other;
+}

@@ -1,0 +1,46 @@
+//! [`std::net`] whose sockets park: the same names, signatures, error kinds and meanings.
+//!
+//! A call that would block lets other green threads run; on a plain OS thread it blocks that thread. A socket may be used
+//! by several threads at one time, on any workers: one reads, another writes, through `&TcpStream` or
+//! [`try_clone`](TcpStream::try_clone). Every call that may wait is a cancellation point; a cancel or a
+//! [`timeout`](crate::timeout) never loses bytes that were received or sent. Names are resolved on the
+//! [`blocking`](crate::blocking) pool.
+//!
+//! Three things differ from std. [`ToSocketAddrs`] is a trait of its own, so that looking a name up parks; it has the same
+//! implementations. `accept` rests for ten milliseconds before it gives the error that there are no more descriptors, so
+//! that a loop which ignores errors does not spin. And below, the descriptor is always non-blocking, which duplicates
+//! that `as_fd` allows to be made see.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! green::run(|| {
+//!     let listener = green::net::TcpListener::bind("127.0.0.1:0").unwrap();
+//!     let addr = listener.local_addr().unwrap();
+//!     let server = green::spawn(move || {
+//!         let (mut stream, _) = listener.accept().unwrap();
+//!         let mut word = [0; 5];
+//!         stream.read_exact(&mut word).unwrap();
+//!         stream.write_all(&word).unwrap();
+//!     });
+//!     let mut stream = green::net::TcpStream::connect(addr).unwrap();
+//!     stream.write_all(b"hello").unwrap();
+//!     let mut back = String::new();
+//!     stream.read_to_string(&mut back).unwrap();
+//!     assert_eq!(back, "hello");
+//!     server.join().unwrap();
+//! });
+//! ```
+
+// Floor 9: name resolution needs `blocking`, which is on floor 8.
+mod addr;
+mod convert;
+mod shared;
+mod tcp;
+mod udp;
+pub(crate) mod unix;
+
+pub use addr::ToSocketAddrs;
+pub use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;

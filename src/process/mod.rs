@@ -1,0 +1,235 @@
+//! [`std::process`] whose waits park: the same names and meanings.
+//!
+//! A child's end is waited for through its pidfd (Linux 5.3 and later), else on the [`blocking`](crate::blocking) pool;
+//! its pipes park as sockets do. As in std, a child that is dropped, or whose waiter is cancelled, goes on running.
+//!
+//! ```
+//! green::run(|| {
+//!     let output = green::process::Command::new("echo").arg("hello").output().unwrap();
+//!     assert!(output.status.success());
+//!     assert_eq!(output.stdout, b"hello\n");
+//! });
+//! ```
+
+#![forbid(unsafe_code)]
+
+// Floor 9: it needs `blocking`, which is on floor 8.
+mod pipes;
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process as inner;
+
+use crate::io::wait_readable;
+use crate::rt::blocking::blocking;
+use crate::rt::scope::scope;
+use crate::sys::process::pidfd;
+
+pub use pipes::{ChildStderr, ChildStdin, ChildStdout};
+pub use std::process::{ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id};
+
+/// What to run, and how: [`std::process::Command`]. What is missing here can be set through [`as_std_mut`](Self::as_std_mut).
+#[derive(Debug)]
+pub struct Command {
+    inner: inner::Command,
+    /// Which of its streams have been set: `output` has defaults of its own.
+    set: [bool; 3],
+}
+
+impl Command {
+    /// Runs `program`, found on the `PATH`, with this process's environment and directory.
+    pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
+        Command { inner: inner::Command::new(program), set: [false; 3] }
+    }
+
+    /// One more argument.
+    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
+        self.inner.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&mut self, args: I) -> &mut Command {
+        self.inner.args(args);
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env<K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, key: K, val: V) -> &mut Command {
+        self.inner.env(key, val);
+        self
+    }
+
+    /// Variables of its environment.
+    pub fn envs<I: IntoIterator<Item = (K, V)>, K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, vars: I) -> &mut Command {
+        self.inner.envs(vars);
+        self
+    }
+
+    /// It does not get this variable.
+    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
+        self.inner.env_remove(key);
+        self
+    }
+
+    /// It gets none of this process's variables.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.inner.env_clear();
+        self
+    }
+
+    /// The directory that it starts in.
+    pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// Its standard input.
+    pub fn stdin<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stdin(cfg);
+        self.set[0] = true;
+        self
+    }
+
+    /// Its standard output.
+    pub fn stdout<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stdout(cfg);
+        self.set[1] = true;
+        self
+    }
+
+    /// Its standard error.
+    pub fn stderr<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stderr(cfg);
+        self.set[2] = true;
+        self
+    }
+
+    /// std's command, to ask and to set what is not here.
+    pub fn as_std_mut(&mut self) -> &mut inner::Command {
+        &mut self.inner
+    }
+
+    /// Starts it. Waits for the [`blocking`](crate::blocking) pool, because starting a process takes a while.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Command::spawn`].
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        let mut child = blocking(|| self.inner.spawn())?;
+        Ok(Child {
+            stdin: child.stdin.take().map(ChildStdin::new).transpose()?,
+            stdout: child.stdout.take().map(ChildStdout::new).transpose()?,
+            stderr: child.stderr.take().map(ChildStderr::new).transpose()?,
+            inner: child,
+        })
+    }
+
+    /// Runs it to its end, and collects what it writes. Waits; a cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Command::output`].
+    pub fn output(&mut self) -> io::Result<Output> {
+        let [stdin, stdout, stderr] = self.set;
+        let defaults = |command: &mut inner::Command, input: fn() -> Stdio, output: fn() -> Stdio| {
+            if !stdin {
+                command.stdin(input());
+            }
+            if !stdout {
+                command.stdout(output());
+            }
+            if !stderr {
+                command.stderr(output());
+            }
+        };
+        defaults(&mut self.inner, Stdio::null, Stdio::piped);
+        let child = self.spawn();
+        defaults(&mut self.inner, Stdio::inherit, Stdio::inherit);
+        child?.wait_with_output()
+    }
+
+    /// Runs it to its end. Waits; a cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Command::status`].
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+}
+
+/// A child: [`std::process::Child`] whose waits park.
+#[derive(Debug)]
+pub struct Child {
+    /// Its standard input, if that is a pipe.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if that is a pipe.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if that is a pipe.
+    pub stderr: Option<ChildStderr>,
+    inner: inner::Child,
+}
+
+impl Child {
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.inner.id()
+    }
+
+    /// Kills it. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Child::kill`].
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.inner.kill()
+    }
+
+    /// How it ended, if it has. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Child::try_wait`].
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.inner.try_wait()
+    }
+
+    /// Closes its standard input, and waits until it has ended. A cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Child::wait`].
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        loop {
+            if let Some(status) = self.inner.try_wait()? {
+                return Ok(status);
+            }
+            match pidfd(self.inner.id()) {
+                Ok(fd) => wait_readable(&fd)?,
+                Err(_) => return blocking(|| self.inner.wait()),
+            }
+        }
+    }
+
+    /// Closes its standard input, collects what it writes, and waits until it has ended. A cancellation point.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::process::Child::wait_with_output`].
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        drop(self.stdin.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (out, err) = (self.stdout.take(), self.stderr.take());
+        // Both at once: a child that fills one pipe waits until somebody reads it.
+        scope(|s| {
+            let errors = err.map(|mut err| s.spawn(|| err.read_to_end(&mut stderr).map(|_| err)));
+            out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
+            errors.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).transpose()
+        })?;
+        Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+}

@@ -1,0 +1,87 @@
+//! The pipes to and from a child. This end is non-blocking; the child's end is an open file of its own, and is not.
+
+use std::io::{self, IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process as inner;
+
+use crate::io::socket::Socket;
+use crate::io::source::Kind;
+
+macro_rules! pipe {
+    ($(#[$doc:meta])* $name:ident, $end:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            pipe: Socket<$end>,
+        }
+
+        impl $name {
+            pub(super) fn new(inner: inner::$name) -> io::Result<Self> {
+                Ok(Self { pipe: Socket::fresh(OwnedFd::from(inner).into(), Kind::Other)? })
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.pipe.inner().as_fd()
+            }
+        }
+
+        impl From<$name> for OwnedFd {
+            /// As it would be in std: blocking.
+            fn from(ours: $name) -> OwnedFd {
+                ours.pipe.into_inner().into()
+            }
+        }
+
+        impl From<$name> for inner::Stdio {
+            /// For another child's standard input or output.
+            fn from(ours: $name) -> inner::Stdio {
+                ours.pipe.into_inner().into()
+            }
+        }
+    };
+}
+
+macro_rules! reads {
+    ($name:ident) => {
+        impl Read for $name {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                self.pipe.read(|mut inner| inner.read(buf))
+            }
+
+            fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.pipe.read(|mut inner| inner.read_vectored(bufs))
+            }
+        }
+    };
+}
+
+pipe! {
+    /// What a child reads: [`std::process::ChildStdin`]. Dropped, it is the end of that.
+    ChildStdin, PipeWriter
+}
+pipe! {
+    /// What a child writes: [`std::process::ChildStdout`].
+    ChildStdout, PipeReader
+}
+pipe! {
+    /// What a child writes about errors: [`std::process::ChildStderr`].
+    ChildStderr, PipeReader
+}
+reads!(ChildStdout);
+reads!(ChildStderr);
+
+impl Write for ChildStdin {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.pipe.write(|mut inner| inner.write(buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.pipe.write(|mut inner| inner.write_vectored(bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Where the thread that serves a new connection starts.
+//!
+//! A started thread stays where it is, and a connection's thread lives as long as the connection. Started by the worker that
+//! accepts, one after the other as connections come, all of them would stay there: none is ever stolen, because each
+//! starts as soon as the accepting thread waits again. So the first thread that is spawned after an `accept` goes to the
+//! worker with the fewest threads, if that has fewer than this one. The accepting worker then has a letter to send (and a
+//! sleeper to wake) for every second connection, and the load of all workers is the same from then on.
+//!
+//! Such a thread is claimed when it is sent, so nobody steals it if its worker computes without a pause.
+
+use crate::sched::mailbox::Mailbox;
+use crate::sched::worker::Worker;
+use crate::task::Task;
+
+impl Worker {
+    /// The worker that should have the next connection, if it is another one; it expects the thread.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn less_loaded(&self) -> Option<&'static Mailbox> {
+        let own = (self.live_count() + self.unstarted.len()) as u32;
+        let boxes = self.shared.mailboxes.iter().map(|mailbox| -> &'static Mailbox { mailbox });
+        let others = boxes.filter(|mailbox| mailbox.index != self.mailbox.index);
+        let least = others.min_by_key(|mailbox| mailbox.load())?;
+        (least.load() + 1 < own && least.expect()).then_some(least)
+    }
+}
+
+/// Sends an unstarted thread that nobody else can see yet to a worker that expects it.
+pub(crate) fn send_unstarted(mailbox: &Mailbox, task: Task) {
+    task.state.claim_unshared(mailbox.index);
+    // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.
+    unsafe { mailbox.send(task.into_raw()) };
+}

@@ -1,0 +1,57 @@
+//! The keyboard's interrupt (SIGINT) as bytes in a pipe: a handler may do little more than write one.
+
+use std::io::{self, PipeReader};
+use std::os::fd::IntoRawFd;
+
+use crate::base::atomic::{AtomicU32, Ordering};
+
+/// The writing end of the pipe, which is never closed.
+static PIPE: AtomicU32 = AtomicU32::new(u32::MAX);
+
+extern "C" fn handle(_signal: libc::c_int) {
+    // ORDERING: Acquire pairs with the Release in `install`; there was a descriptor before there was a handler.
+    let fd = PIPE.load(Ordering::Acquire) as libc::c_int;
+    // SAFETY: the location is this thread's; `write` may be called in a handler, with one valid byte. A full pipe is as
+    // good as another byte. errno is kept for the code that was interrupted.
+    unsafe {
+        let errno = errno();
+        let before = *errno;
+        libc::write(fd, [0_u8].as_ptr().cast(), 1);
+        *errno = before;
+    }
+}
+
+#[cfg(target_os = "linux")]
+unsafe fn errno() -> *mut libc::c_int {
+    // SAFETY: it has no conditions.
+    unsafe { libc::__errno_location() }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn errno() -> *mut libc::c_int {
+    // SAFETY: it has no conditions.
+    unsafe { libc::__error() }
+}
+
+/// Takes the interrupt over for the rest of the process. Each one is a byte in what this returns. Called once.
+///
+/// # Errors
+///
+/// There are no more descriptors; those of `sigaction`.
+pub(crate) fn install() -> io::Result<PipeReader> {
+    let (reader, writer) = io::pipe()?;
+    socket2::SockRef::from(&writer).set_nonblocking(true)?;
+    // ORDERING: see `handle`.
+    PIPE.store(writer.into_raw_fd() as u32, Ordering::Release);
+    // SAFETY: a zeroed `sigaction` is a valid one without flags, and its mask is set below.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int) = handle;
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: a valid mask and action, and a handler that does what a handler may.
+    let result = unsafe {
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(reader) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,29 @@
+//! Time: [`sleep`], [`timeout`](crate::timeout), and [`interval`] for what is to happen again and again.
+//!
+//! The names are tokio's, the calls block: the green thread is parked, an OS thread sleeps. Nothing here keeps a thread or
+//! a task of its own; a deadline is a timer in the wheel of the waiting thread's worker.
+#![forbid(unsafe_code)]
+
+mod interval;
+mod sleep;
+
+pub use std::time::{Duration, Instant};
+
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use sleep::{sleep, sleep_until};
+
+/// [`green::Elapsed`](crate::Elapsed).
+pub type Elapsed = crate::park::interrupt::Elapsed;
+
+/// [`green::timeout`](crate::timeout): runs `f`, but not beyond `d`.
+///
+/// # Errors
+///
+/// [`Elapsed`] when `f` was ended by the deadline.
+///
+/// # Panics
+///
+/// With whatever `f` panics with.
+pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    crate::park::interrupt::timeout(d, f)
+}

@@ -1,0 +1,28 @@
+//! Waiting for nothing but the clock.
+
+use std::time::{Duration, Instant};
+
+use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sys::clock::{after_ns, at_ns, now_ns};
+use crate::task::header::Reason;
+
+/// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
+pub fn sleep(dur: Duration) {
+    sleep_until_ns(after_ns(dur));
+}
+
+/// Waits until `deadline`. A cancellation point, even if that has passed.
+pub fn sleep_until(deadline: Instant) {
+    sleep_until_ns(at_ns(deadline));
+}
+
+fn sleep_until_ns(deadline_ns: u64) {
+    checkpoint();
+    let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
+    while now_ns() < deadline_ns {
+        if park(wait, |_| true) == Woken::Interrupted {
+            interrupt::raise();
+            wait = wait.uninterruptible();
+        }
+    }
+}

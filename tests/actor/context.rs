@@ -1,0 +1,196 @@
+//! What a context offers besides: timers, stash, forward, helpers.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use green::actor::{Actor, Addr, Builder, Context, Exit, Mailbox, SendError};
+
+use crate::{Add, Counter, Do, Get, LONG, Puppet, everywhere, hold};
+
+fn note(line: &'static str) -> Do<()> {
+    Do::new(move |me, _| me.write(line))
+}
+
+#[test]
+fn a_timer_sends_and_can_be_cancelled() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
+            ctx.send_after(Duration::from_millis(2), note("first")).cancel();
+            ctx.send_after(Duration::from_millis(3), note("second"));
+            ctx.interval(Duration::from_millis(1), || note("beat"))
+        });
+        let interval = puppet.send(timers).unwrap();
+        let mut seen = Vec::new();
+        while !seen.contains(&"second".to_owned()) || seen.iter().filter(|line| *line == "beat").count() < 3 {
+            seen.push(crate::next(&log));
+        }
+        assert!(!seen.contains(&"first".to_owned()));
+        interval.cancel();
+    });
+}
+
+#[test]
+fn timers_do_not_keep_an_actor_alive_and_die_with_it() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
+            ctx.send_after(Duration::from_secs(3600), note("never"));
+            ctx.interval(Duration::from_secs(3600), || note("never"));
+        });
+        puppet.send(timers).unwrap();
+        drop(puppet);
+        assert_eq!(crate::next(&log), "stopping: ended by itself");
+        assert_eq!(crate::next(&log), "dropped");
+    });
+}
+
+#[test]
+fn timers_go_before_what_is_queued_even_in_a_flood() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = Builder::new().mailbox(Mailbox::unbounded()).start(puppet).unwrap();
+        puppet.send(Do::new(|_, ctx| drop(ctx.send_after(Duration::from_millis(1), note("timer"))))).unwrap();
+        let gate = hold(&puppet);
+        (0..1000).for_each(|_| puppet.tell(note("flood")).unwrap());
+        green::sleep(Duration::from_millis(5));
+        gate.open();
+        assert_eq!(crate::next(&log), "timer");
+    });
+}
+
+#[test]
+fn stashed_messages_come_back_in_order_with_their_askers() {
+    everywhere(|| {
+        struct Door {
+            open: bool,
+            passed: Vec<i64>,
+        }
+        impl Actor for Door {}
+        struct Pass(i64);
+        impl green::actor::Message for Pass {
+            type Reply = i64;
+        }
+        struct Open;
+        impl green::actor::Message for Open {
+            type Reply = ();
+        }
+        impl green::actor::Handler<Pass> for Door {
+            fn handle(&mut self, m: Pass, ctx: &mut Context<Self>) -> i64 {
+                if !self.open {
+                    ctx.stash(m);
+                    return -1;
+                }
+                self.passed.push(m.0);
+                m.0
+            }
+        }
+        impl green::actor::Handler<Open> for Door {
+            fn handle(&mut self, _: Open, ctx: &mut Context<Self>) {
+                self.open = true;
+                ctx.unstash();
+            }
+        }
+        impl green::actor::Handler<Do<Vec<i64>>> for Door {
+            fn handle(&mut self, _: Do<Vec<i64>>, _: &mut Context<Self>) -> Vec<i64> {
+                self.passed.clone()
+            }
+        }
+        let door = Door { open: false, passed: Vec::new() }.start();
+        let pending: Vec<_> = (0..4).map(|n| door.call(Pass(n)).unwrap()).collect();
+        door.tell(Pass(4)).unwrap();
+        let also = door.clone();
+        let asker = green::spawn(move || also.send_timeout(Pass(5), LONG));
+        green::sleep(Duration::from_millis(1));
+        door.send(Open).unwrap();
+        door.tell(Pass(6)).unwrap();
+        for (n, reply) in pending.into_iter().enumerate() {
+            assert_eq!(reply.wait().unwrap(), n as i64);
+        }
+        assert_eq!(asker.join().unwrap().unwrap(), 5);
+        let passed = door.send(Do::new(|_, _| Vec::new())).unwrap();
+        assert_eq!(passed[..5], [0, 1, 2, 3, 4]);
+        assert_eq!(passed.len(), 7);
+        // What is still put aside at the end is answered.
+        let closed = Door { open: false, passed: Vec::new() }.start();
+        let reply = closed.call(Pass(1)).unwrap();
+        closed.tell(Pass(2)).unwrap();
+        closed.stop();
+        closed.join();
+        assert!(matches!(reply.wait(), Err(SendError::Died(Exit::Shutdown))));
+    });
+}
+
+#[test]
+fn a_forwarded_message_is_answered_by_the_other_actor() {
+    everywhere(|| {
+        let counter = Counter(5).start();
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let pass = |counter: &Addr<Counter>| {
+            let to = counter.recipient::<Get>();
+            Do::new(move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+                let _ = ctx.forward(&to, Get);
+                0_i64
+            })
+        };
+        assert_eq!(puppet.send(pass(&counter)).unwrap(), 5);
+        assert_eq!(puppet.call(pass(&counter)).unwrap().wait().unwrap(), 5);
+        puppet.tell(pass(&counter)).unwrap();
+        counter.kill();
+        counter.join();
+        assert!(matches!(puppet.send(pass(&counter)), Err(SendError::Died(Exit::Killed))));
+    });
+}
+
+#[test]
+fn what_is_attached_arrives_as_messages() {
+    everywhere(|| {
+        struct Sum(i64, mpsc::Sender<i64>);
+        impl Actor for Sum {
+            fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+                ctx.attach((1..=1000).map(Add));
+                Ok(())
+            }
+        }
+        impl green::actor::Handler<Add> for Sum {
+            fn handle(&mut self, m: Add, _: &mut Context<Self>) {
+                self.0 += m.0;
+                if m.0 == 1000 {
+                    self.1.send(self.0).unwrap();
+                }
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let _sum = Sum(0, sender).start();
+        assert_eq!(crate::next(&receiver), 500_500);
+    });
+}
+
+#[test]
+fn a_helper_thread_dies_with_its_actor() {
+    struct Note(mpsc::Sender<&'static str>);
+    impl Drop for Note {
+        fn drop(&mut self) {
+            let _ = self.0.send("helper is gone");
+        }
+    }
+    everywhere(|| {
+        let (sender, receiver) = mpsc::channel();
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let helper = Do::new(move |_, ctx: &mut Context<Puppet>| {
+            let note = Note(sender);
+            ctx.spawn(move || {
+                let _note = note;
+                green::thread::park();
+            });
+        });
+        puppet.send(helper).unwrap();
+        puppet.stop();
+        puppet.join();
+        assert_eq!(crate::next(&receiver), "helper is gone");
+    });
+}

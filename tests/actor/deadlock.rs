@@ -1,0 +1,214 @@
+//! Nobody waits in a cycle; re-entrancy where it is asked for.
+
+use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, SendError};
+
+use crate::{Do, LONG, Puppet, everywhere, hold};
+
+/// Asks along a ring.
+struct Link {
+    next: Option<Addr<Link>>,
+    reenters: bool,
+    seen: u32,
+}
+impl Actor for Link {
+    const MAILBOX: Mailbox = Mailbox::bounded(2);
+}
+
+struct Next(Addr<Link>);
+impl Message for Next {
+    type Reply = ();
+}
+impl Handler<Next> for Link {
+    fn handle(&mut self, m: Next, _: &mut Context<Self>) {
+        self.next = Some(m.0);
+    }
+}
+
+/// How many more actors to ask; the reply says how many were told of a deadlock, and of how long a cycle.
+struct Round(u32);
+impl Message for Round {
+    type Reply = (u32, usize);
+}
+impl Handler<Round> for Link {
+    fn handle(&mut self, m: Round, ctx: &mut Context<Self>) -> (u32, usize) {
+        self.seen += 1;
+        let Some(next) = self.next.clone().filter(|_| m.0 > 0) else { return (0, 0) };
+        let round = Round(m.0 - 1);
+        let answer = if self.reenters { ctx.reenter(self).send(&next, round) } else { next.send(round) };
+        match answer {
+            Ok(answer) => answer,
+            Err(SendError::Deadlock { msg: Some(_), cycle }) => (1, cycle.len()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+struct Seen;
+impl Message for Seen {
+    type Reply = u32;
+}
+impl Handler<Seen> for Link {
+    fn handle(&mut self, _: Seen, _: &mut Context<Self>) -> u32 {
+        self.seen
+    }
+}
+
+fn ring(len: usize, reenters: bool) -> Vec<Addr<Link>> {
+    let links: Vec<_> = (0..len).map(|_| Link { next: None, reenters, seen: 0 }.start()).collect();
+    for at in 0..len {
+        links[at].send(Next(links[(at + 1) % len].clone())).unwrap();
+    }
+    links
+}
+
+/// Rings keep themselves alive.
+fn end(links: Vec<Addr<Link>>) {
+    links.iter().for_each(Addr::kill);
+}
+
+#[test]
+fn a_cycle_of_asks_is_answered_at_once_with_its_members() {
+    everywhere(|| {
+        for len in 1..6 {
+            let links = ring(len, false);
+            assert_eq!(links[0].send_timeout(Round(100), LONG).unwrap(), (1, len));
+            assert_eq!(links[0].send_timeout(Round(len as u32 - 1), LONG).unwrap(), (0, 0), "no cycle");
+            end(links);
+        }
+    });
+}
+
+#[test]
+fn actors_that_close_a_cycle_at_once_do_not_hang() {
+    everywhere(|| {
+        let rounds = if cfg!(target_arch = "aarch64") { 10 } else { 100 };
+        let links = ring(3, false);
+        for _ in 0..rounds {
+            let pending: Vec<_> = links.iter().map(|link| link.call(Round(3)).unwrap()).collect();
+            let answers: Vec<_> = pending.into_iter().map(|reply| reply.wait_timeout(LONG).unwrap()).collect();
+            assert!(answers.iter().all(|(told, len)| (*told == 0) == (*len == 0)), "{answers:?}");
+        }
+        end(links);
+    });
+}
+
+#[test]
+fn a_reentrant_ring_goes_round_and_round() {
+    everywhere(|| {
+        for len in 1..5 {
+            let links = ring(len, true);
+            assert_eq!(links[0].send_timeout(Round(20), LONG).unwrap(), (0, 0));
+            let seen: u32 = links.iter().map(|link| link.send(Seen).unwrap()).sum();
+            assert_eq!(seen, 21);
+            end(links);
+        }
+    });
+}
+
+#[test]
+fn reenter_lets_in_its_own_chain_only() {
+    everywhere(|| {
+        let ((one, log), (two, _)) = (Puppet::new(), Puppet::new());
+        let (one, two) = (one.start(), two.start());
+        let (me, other) = (one.clone(), two.clone());
+        let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let stranger = me.clone();
+            let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                // Not of the chain: it stays queued.
+                stranger.tell(Do::new(|me, _| me.write("stranger"))).unwrap();
+                me.send(Do::new(|me, _| me.write("of the chain"))).unwrap();
+                5
+            });
+            let n = ctx.reenter(puppet).send(&other, inner).unwrap();
+            puppet.write("outer");
+            n
+        });
+        assert_eq!(one.send_timeout(outer, LONG).unwrap(), 5);
+        one.send(Do::new(|_, _| ())).unwrap();
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["of the chain", "outer", "stranger"]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_handler_that_was_let_in_ends_the_outer_one_too() {
+    everywhere(|| {
+        let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
+        let (one, two) = (one.start(), two.start());
+        let (me, other) = (one.clone(), two.clone());
+        let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                let bang = Do::<()>::new(|_, _| std::panic::resume_unwind(Box::new("bang")));
+                assert!(matches!(me.send(bang), Err(SendError::Died(_))));
+            });
+            ctx.reenter(puppet).send(&other, inner).unwrap();
+        });
+        match one.send_timeout(outer, LONG) {
+            Err(SendError::Died(green::actor::Exit::Panic(text))) => assert_eq!(text, "bang"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(two.send(Do::new(|_, _| 1)).unwrap(), 1);
+    });
+}
+
+#[test]
+fn an_ask_that_is_answered_but_not_resumed_closes_no_cycle() {
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    runtime.run(|| {
+        let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
+        let (one, two) = (one.start(), two.start());
+        let gate = hold(&one);
+        let (to_one, to_two) = (one.clone(), two.clone());
+        let asks = two.call(Do::new(move |_, _| to_one.send(Do::new(|_, _| 1)).unwrap())).unwrap();
+        while one.queued() == 0 {
+            green::yield_now();
+        }
+        // In the same run as the answer to `two`, which cannot go on before this one waits.
+        let back = one.call(Do::new(move |_, _| to_two.send(Do::new(|_, _| 2)).is_ok())).unwrap();
+        gate.open();
+        assert!(back.wait_timeout(LONG).unwrap());
+        assert_eq!(asks.wait().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_ring_of_full_mailboxes_is_answered() {
+    everywhere(|| {
+        let puppets: Vec<_> =
+            (0..3).map(|_| Builder::new().mailbox(Mailbox::bounded(1)).start(Puppet::new().0).unwrap()).collect();
+        let gates: Vec<_> = puppets.iter().map(hold).collect();
+        // Behind the gate each tells the next one twice: the second finds the mailbox full.
+        for at in 0..3 {
+            let next = puppets[(at + 1) % 3].clone();
+            let flood = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                for _ in 0..50 {
+                    match next.tell(Do::new(|_, _| ())) {
+                        Ok(()) | Err(SendError::Closed(_)) => {}
+                        Err(SendError::Deadlock { msg: Some(_), cycle }) => assert!(cycle.len() <= 3),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+            puppets[at].tell(flood).unwrap();
+        }
+        gates.iter().for_each(|gate| gate.open());
+        for puppet in &puppets {
+            assert_eq!(puppet.send_timeout(Do::new(|_, _| 1), LONG).unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn an_actor_that_fills_its_own_mailbox_is_told() {
+    everywhere(|| {
+        let puppet = Builder::new().mailbox(Mailbox::bounded(1)).start(Puppet::new().0).unwrap();
+        let me = puppet.clone();
+        let fill = Do::new(move |_, ctx: &mut Context<Puppet>| {
+            me.tell(Do::new(|_, _| ())).unwrap();
+            let second = me.tell(Do::new(|_, _| ()));
+            ctx.notify(Do::new(|_, _| ())).unwrap();
+            matches!(second, Err(SendError::Deadlock { msg: Some(_), ref cycle }) if *cycle == [me.id()])
+        });
+        assert!(puppet.send(fill).unwrap());
+        assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+    });
+}

@@ -1,0 +1,352 @@
+//! How actors end, and what becomes of what they leave undone.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, SendError};
+
+use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
+
+fn lines(receiver: &Receiver<String>) -> Vec<String> {
+    receiver.try_iter().collect()
+}
+
+#[test]
+fn an_actor_ends_when_its_last_address_is_gone() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let weak = puppet.downgrade();
+        puppet.send(Do::new(|me, _| me.write("handled"))).unwrap();
+        drop(weak.upgrade().unwrap());
+        drop(puppet);
+        assert_eq!(crate::next(&log), "handled");
+        assert_eq!(crate::next(&log), "stopping: ended by itself");
+        assert_eq!(crate::next(&log), "dropped");
+        assert!(weak.upgrade().is_none());
+    });
+}
+
+#[test]
+fn what_is_queued_when_the_last_address_goes_is_handled_first() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let gate = hold(&puppet);
+        puppet.tell(Do::new(|me, _| me.write("told"))).unwrap();
+        let reply = puppet.call(Do::new(|_, _| 5)).unwrap();
+        drop(puppet);
+        gate.open();
+        assert_eq!(reply.wait_timeout(LONG).unwrap(), 5);
+        assert_eq!(crate::next(&log), "told");
+        assert_eq!(crate::next(&log), "stopping: ended by itself");
+    });
+}
+
+#[test]
+fn an_actor_that_keeps_its_own_address_lives() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let kept = puppet.send(Do::new(|_, ctx| ctx.addr())).unwrap();
+        drop(puppet);
+        assert_eq!(kept.send(Do::new(|_, _| 2)).unwrap(), 2);
+    });
+}
+
+#[test]
+fn stop_closes_at_once_and_drains_what_is_queued() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let gate = hold(&puppet);
+        puppet.tell(Do::new(|me, _| me.write("queued"))).unwrap();
+        let reply = puppet.call(Do::new(|_, _| 5)).unwrap();
+        puppet.stop();
+        assert!(matches!(puppet.tell(Do::new(|_, _| ())), Err(SendError::Closed(_))));
+        assert!(matches!(puppet.send(Do::new(|_, _| ())), Err(SendError::Closed(_))));
+        gate.open();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        assert_eq!(reply.wait().unwrap(), 5);
+        assert_eq!(lines(&log), ["queued", "stopping: was stopped", "dropped"]);
+    });
+}
+
+#[test]
+fn stop_answers_the_senders_that_wait_for_room() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = Builder::new().mailbox(Mailbox::bounded(1)).start(puppet).unwrap();
+        let gate = hold(&puppet);
+        puppet.tell(Do::new(|_, _| ())).unwrap();
+        let (tells, asks) = (puppet.clone(), puppet.clone());
+        let tell = green::spawn(move || tells.tell(Do::new(|_, _| ())));
+        let ask = green::spawn(move || asks.send_timeout(Do::new(|_, _| ()), LONG));
+        green::sleep(Duration::from_millis(2));
+        puppet.stop();
+        assert!(matches!(tell.join().unwrap(), Err(SendError::Closed(_))));
+        assert!(matches!(ask.join().unwrap(), Err(SendError::Closed(_))));
+        gate.open();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+    });
+}
+
+#[test]
+fn stop_drains_no_longer_than_it_may() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let gate = hold(&puppet);
+        let reply = puppet.call(Do::new(|_, _| 5)).unwrap();
+        puppet.stop_within(Duration::ZERO);
+        gate.open();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        assert!(matches!(reply.wait(), Err(SendError::Closed(_))));
+    });
+}
+
+#[test]
+fn stop_gets_through_a_flood() {
+    struct Flooded(u64);
+    impl Actor for Flooded {}
+    struct Drop1;
+    impl Message for Drop1 {
+        type Reply = ();
+    }
+    impl Handler<Drop1> for Flooded {
+        fn handle(&mut self, _: Drop1, _: &mut Context<Self>) {
+            self.0 += 1;
+        }
+    }
+    everywhere(|| {
+        let flooded = Flooded(0).start();
+        let senders: Vec<_> = (0..3)
+            .map(|_| {
+                let flooded = flooded.clone();
+                green::spawn(move || while flooded.tell(Drop1).is_ok() {})
+            })
+            .collect();
+        green::sleep(Duration::from_millis(2));
+        flooded.stop();
+        assert_eq!(flooded.join(), Exit::Shutdown);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    });
+}
+
+#[test]
+fn kill_unwinds_a_handler_where_it_waits_and_answers_the_rest() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let inside = Gate::new();
+        let reached = inside.clone();
+        let also = puppet.clone();
+        let handled = green::spawn(move || {
+            also.send_timeout(
+                Do::new(move |_, _| {
+                    reached.open();
+                    green::thread::park();
+                }),
+                LONG,
+            )
+        });
+        inside.wait();
+        let queued = puppet.call(Do::new(|_, _| ())).unwrap();
+        puppet.kill();
+        assert_eq!(puppet.join(), Exit::Killed);
+        assert!(matches!(handled.join().unwrap(), Err(SendError::Died(Exit::Killed))));
+        assert!(matches!(queued.wait(), Err(SendError::Closed(_))));
+        assert_eq!(lines(&log), ["stopping: was killed", "dropped"]);
+    });
+}
+
+#[test]
+fn kill_reaches_an_actor_that_rests_or_has_not_begun() {
+    everywhere(|| {
+        let counter = Counter(0).start();
+        assert_eq!(counter.send(Get).unwrap(), 0);
+        counter.kill();
+        assert_eq!(counter.join(), Exit::Killed);
+        let counter = Counter(0).start();
+        counter.kill();
+        assert_eq!(counter.join(), Exit::Killed);
+        counter.kill();
+        counter.stop();
+        assert!(matches!(counter.tell(Add(1)), Err(SendError::Closed(_))));
+    });
+}
+
+#[test]
+fn kill_does_not_interrupt_stopping() {
+    struct Slow(std::sync::mpsc::Sender<&'static str>);
+    impl Actor for Slow {
+        fn stopping(&mut self, _: &Exit, ctx: &mut Context<Self>) {
+            ctx.addr().kill();
+            green::sleep(Duration::from_millis(1));
+            self.0.send("done").unwrap();
+        }
+    }
+    everywhere(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let slow = Slow(sender).start();
+        slow.stop();
+        assert_eq!(slow.join(), Exit::Shutdown);
+        assert_eq!(receiver.try_recv().unwrap(), "done");
+    });
+}
+
+#[test]
+fn a_context_stops_and_fails_its_actor() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        puppet
+            .send(Do::new(|_, ctx| {
+                ctx.notify(Do::new(|me, _| me.write("still"))).unwrap();
+                ctx.stop();
+            }))
+            .unwrap();
+        assert_eq!(puppet.join(), Exit::Normal);
+        assert_eq!(lines(&log), ["still", "stopping: ended by itself", "dropped"]);
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let reply = puppet.send(Do::new(|_, ctx| {
+            ctx.fail(std::io::Error::other("no disk"));
+            3
+        }));
+        assert_eq!(reply.unwrap(), 3);
+        assert_eq!(puppet.join(), Exit::Error("no disk".into()));
+    });
+}
+
+#[test]
+fn an_actor_whose_start_fails_gives_everything_back_with_the_cause() {
+    struct Broken;
+    impl Actor for Broken {
+        fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+            green::sleep(Duration::from_millis(1));
+            "x".parse::<i32>()?;
+            Ok(())
+        }
+        fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+            panic!("it has not started");
+        }
+    }
+    impl Handler<Get> for Broken {
+        fn handle(&mut self, _: Get, _: &mut Context<Self>) -> i64 {
+            0
+        }
+    }
+    everywhere(|| {
+        let broken = Broken.start();
+        assert!(matches!(broken.send(Get), Err(SendError::Closed(Get))));
+        assert_eq!(broken.join(), Exit::Error("invalid digit found in string".into()));
+    });
+}
+
+#[test]
+fn a_panic_in_each_hook_and_destructor_ends_one_actor_only() {
+    #[derive(PartialEq, Clone, Copy, Debug)]
+    enum Where {
+        Started,
+        Stopping,
+        Drop,
+        DropMessage,
+        DropReply,
+    }
+    struct Fragile(Where);
+    fn bang() {
+        std::panic::resume_unwind(Box::new("bang"));
+    }
+    impl Actor for Fragile {
+        fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+            if self.0 == Where::Started {
+                bang();
+            }
+            Ok(())
+        }
+        fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+            if self.0 == Where::Stopping {
+                bang();
+            }
+        }
+    }
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            if self.0 == Where::Drop {
+                bang();
+            }
+        }
+    }
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 {
+                bang();
+            }
+        }
+    }
+    struct Carry(Bomb);
+    impl Message for Carry {
+        type Reply = Bomb;
+    }
+    impl Handler<Carry> for Fragile {
+        fn handle(&mut self, m: Carry, _: &mut Context<Self>) -> Bomb {
+            Bomb(m.0.0 && self.0 == Where::DropReply)
+        }
+    }
+    everywhere(|| {
+        for place in [Where::Started, Where::Stopping, Where::Drop] {
+            let fragile = Fragile(place).start();
+            fragile.stop();
+            let expected = if place == Where::Started { Exit::Panic("bang".into()) } else { Exit::Shutdown };
+            assert_eq!(fragile.join(), expected, "{place:?}");
+        }
+        let fragile = Fragile(Where::DropMessage).start();
+        assert!(matches!(fragile.send(Carry(Bomb(true))), Err(SendError::Died(Exit::Panic(_)))));
+        let fragile = Fragile(Where::DropReply).start();
+        fragile.tell(Carry(Bomb(false))).unwrap();
+        assert!(fragile.send(Carry(Bomb(false))).is_ok());
+    });
+}
+
+#[test]
+fn an_actor_outlives_its_runtime_only_as_memory() {
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let (puppet, log) = Puppet::new();
+    let (busy, busy_log) = Puppet::new();
+    let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
+    let busy = Builder::new().runtime(&runtime).start(busy).unwrap();
+    assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+    busy.tell(Do::new(|_, _| green::thread::park())).unwrap();
+    drop(runtime);
+    // One that had work was ended with its runtime; one that rested is ended by whoever touches it.
+    assert_eq!(busy.join(), Exit::Shutdown);
+    assert_eq!(lines(&busy_log), ["stopping: was stopped", "dropped"]);
+    assert!(matches!(puppet.send(Do::new(|_, _| 1)), Err(SendError::Closed(_))));
+    assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+    assert_eq!(puppet.join(), Exit::Shutdown);
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let (puppet, log) = Puppet::new();
+    let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
+    assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+    drop(runtime);
+    drop(puppet);
+    assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+}
+
+#[test]
+fn a_green_thread_local_lives_for_one_run_and_never_changes_its_worker() {
+    green::local! {
+        static MARK: std::cell::Cell<u32> = std::cell::Cell::new(0);
+    }
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        for _ in 0..100 {
+            assert_eq!(puppet.send(Do::new(|_, _| MARK.replace(7))).unwrap(), 0);
+            // It rests in between: the address is asked from outside only when the run is over.
+            while puppet.send(Do::new(|_, _| MARK.get())).unwrap() != 0 {}
+        }
+    });
+}

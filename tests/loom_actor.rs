@@ -1,0 +1,202 @@
+//! Models of the actor layer: who queues an actor, and the edges of the wait-for graph. Loom tries every
+//! interleaving; the very source files are included here.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    }
+}
+
+#[path = "../src/actor/raw/busy.rs"]
+mod busy;
+#[path = "../src/actor/raw/edge.rs"]
+mod edge;
+
+use busy::Busy;
+use edge::Edge;
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+/// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
+struct Header(UnsafeCell<u32>);
+
+// SAFETY: loom checks that nobody touches it at the same time as another; that is what the model is about.
+unsafe impl Sync for Header {}
+
+struct Actor {
+    mail: Mutex<(Vec<u32>, Busy)>,
+    header: Header,
+    handled: std::sync::Mutex<Vec<u32>>,
+}
+
+impl Actor {
+    /// Steps S1 to S5; the sender runs the actor itself, as some worker would.
+    fn send(&self, message: u32) {
+        let launch = {
+            let mut mail = self.mail.lock().unwrap();
+            mail.0.push(message);
+            mail.1.rouse()
+        };
+        if launch {
+            self.run();
+        }
+    }
+
+    fn run(&self) {
+        loop {
+            // The run, and step R1.
+            self.header.0.with_mut(|runs| {
+                // SAFETY: as loom checks.
+                unsafe { *runs += 1 };
+            });
+            while let Some(message) = {
+                let mut mail = self.mail.lock().unwrap();
+                (!mail.0.is_empty()).then(|| mail.0.remove(0))
+            } {
+                self.handled.lock().unwrap().push(message);
+            }
+            let mut mail = self.mail.lock().unwrap();
+            let more = !mail.0.is_empty();
+            if !mail.1.rest(more) {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn no_message_stays_behind_and_no_two_runs_meet() {
+    check(3, || {
+        let mut fresh = Busy::new();
+        assert!(!fresh.rest(false));
+        let actor = Arc::new(Actor {
+            mail: Mutex::new((Vec::new(), fresh)),
+            header: Header(UnsafeCell::new(0)),
+            handled: std::sync::Mutex::new(Vec::new()),
+        });
+        let other = {
+            let actor = actor.clone();
+            thread::spawn(move || {
+                actor.send(1);
+                actor.send(2);
+            })
+        };
+        actor.send(3);
+        other.join().unwrap();
+        let mut handled = actor.handled.lock().unwrap().clone();
+        let order: Vec<_> = handled.iter().filter(|message| **message < 3).copied().collect();
+        assert_eq!(order, [1, 2], "of one sender, in order");
+        handled.sort_unstable();
+        assert_eq!(handled, [1, 2, 3]);
+    });
+}
+
+struct Node {
+    edge: Edge<Node>,
+    /// Written when the node is freed.
+    gone: UnsafeCell<bool>,
+}
+
+// SAFETY: loom checks `gone`.
+unsafe impl Sync for Node {}
+// SAFETY: as above.
+unsafe impl Send for Node {}
+
+impl Node {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { edge: Edge::new(), gone: UnsafeCell::new(false) })
+    }
+
+    /// Is there a way from here back here?
+    fn sees_cycle(&self) -> bool {
+        let mut at: *const Node = self;
+        for _ in 0..4 {
+            // SAFETY: the nodes of these models outlive the threads.
+            let Some((next, _)) = unsafe { &*at }.edge.follow(|to| to.cast_const()) else { return false };
+            if std::ptr::eq(next, self) {
+                return true;
+            }
+            at = next;
+        }
+        false
+    }
+}
+
+#[test]
+fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
+    check(4, || {
+        let (a, b) = (Node::new(), Node::new());
+        let thread = {
+            let (a, b) = (a.clone(), b.clone());
+            thread::spawn(move || {
+                b.edge.set(&*a);
+                let told = a.edge.is_set() && b.sees_cycle();
+                if told {
+                    b.edge.clear();
+                }
+                told
+            })
+        };
+        a.edge.set(&*b);
+        let told = b.edge.is_set() && a.sees_cycle();
+        if told {
+            a.edge.clear();
+        }
+        assert!(thread.join().unwrap() || told, "both wait for each other, and nobody was told");
+    });
+}
+
+#[test]
+fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
+    check(2, || {
+        let nodes = [Node::new(), Node::new(), Node::new()];
+        let wait = |at: usize| {
+            let nodes = nodes.clone();
+            move || {
+                nodes[at].edge.set(&*nodes[(at + 1) % 3]);
+                nodes[(at + 1) % 3].edge.is_set() && nodes[at].sees_cycle()
+            }
+        };
+        let threads = [thread::spawn(wait(1)), thread::spawn(wait(2))];
+        let mut told = wait(0)();
+        for thread in threads {
+            told |= thread.join().unwrap();
+        }
+        assert!(told);
+    });
+}
+
+#[test]
+fn what_a_walker_reads_is_alive_until_it_has_a_reference() {
+    check(4, || {
+        let (a, b) = (Node::new(), Node::new());
+        a.edge.set(&*b);
+        let walker = {
+            let a = a.clone();
+            thread::spawn(move || {
+                a.edge.follow(|to| {
+                    // SAFETY: that is the claim; loom sees it if `gone` is written at the same time.
+                    unsafe { &*to }.gone.with(|gone| assert!(!unsafe { *gone }, "it was freed"));
+                });
+            })
+        };
+        a.edge.clear();
+        // From here on the owner may let go of its target.
+        b.gone.with_mut(|gone| {
+            // SAFETY: as above.
+            unsafe { *gone = true };
+        });
+        walker.join().unwrap();
+    });
+}

@@ -1,0 +1,83 @@
+//! Sockets that park: what std promises, from green threads and plain ones, on one worker and on several; and faults.
+//!
+//! Loopback only. Nothing sleeps to put threads in order: what has to come first is waited for.
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+
+mod churn;
+mod faults;
+mod poller;
+mod stream;
+mod udp;
+mod unix;
+mod waits;
+
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use green::Runtime;
+use green::net::{TcpListener, TcpStream};
+
+/// Nothing here takes as long on any machine, unless it hangs.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Slow under emulation.
+pub const SCALE: usize = if cfg!(target_arch = "x86_64") { 1 } else { 4 };
+
+/// Runs `f` on a plain OS thread, and as the main green thread of a runtime with one, two and four workers. It has to
+/// end in time, and the runtime too.
+pub fn everywhere(f: impl Fn() + Send + Sync + Clone + 'static) {
+    for workers in [0, 1, 2, 4] {
+        let (done, finished) = mpsc::channel();
+        let f = f.clone();
+        let thread = std::thread::spawn(move || {
+            match workers {
+                0 => f(),
+                workers => runtime(workers).run(f),
+            }
+            let _ = done.send(());
+        });
+        match finished.recv_timeout(LONG) {
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs with {workers} workers (0: on an OS thread)"),
+            _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
+    }
+}
+
+pub fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// Both ends of a connection.
+pub fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, from) = listener.accept().unwrap();
+    assert_eq!(from, client.local_addr().unwrap());
+    (client, server)
+}
+
+/// Sends every byte back until the end.
+pub fn echo(mut stream: impl Read + Write) -> std::io::Result<u64> {
+    let (mut buf, mut total) = ([0; 4096], 0);
+    loop {
+        match stream.read(&mut buf)? {
+            0 => return Ok(total),
+            n => {
+                stream.write_all(&buf[..n])?;
+                total += n as u64;
+            }
+        }
+    }
+}
+
+/// Bytes that tell where they belong.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
+}
+
+/// Descriptors that this process has open.
+#[cfg(target_os = "linux")]
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
