@@ -89,6 +89,7 @@ mod park {
     use crate::task::Ticket;
     use crate::task::header::Reason;
     use crate::task::wait::{End, WaitWord};
+    use loom::sync::atomic::{AtomicUsize, Ordering};
     use loom::sync::{Arc, Condvar, Mutex};
 
     /// A thread with its park word, and the place where its worker would resume it.
@@ -96,6 +97,7 @@ mod park {
         pub(crate) word: WaitWord,
         pub(crate) turn: Mutex<Turn>,
         pub(crate) changed: Condvar,
+        cancelled: AtomicUsize,
     }
 
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,11 +109,19 @@ mod park {
 
     impl Parked {
         pub(crate) fn new() -> Arc<Self> {
-            Arc::new(Self { word: WaitWord::new(), turn: Mutex::new(Turn::Runs), changed: Condvar::new() })
+            Arc::new(Self {
+                word: WaitWord::new(),
+                turn: Mutex::new(Turn::Runs),
+                changed: Condvar::new(),
+                cancelled: AtomicUsize::new(0),
+            })
         }
 
         /// What the wheel or the worker's loop does: ends the wait of a thread that is suspended.
         pub(crate) fn end(this: &Arc<Self>, how: End) {
+            if how == End::Cancelled {
+                this.cancelled.store(1, Ordering::Relaxed);
+            }
             let may = match *this.turn.lock().unwrap() {
                 Turn::Suspended(wait) if how == End::TimedOut => wait.timed,
                 Turn::Suspended(wait) => wait.cancellable,
@@ -166,6 +176,9 @@ mod park {
 
     pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
         let me = ME.with(|me| me.borrow().clone().unwrap());
+        if wait.cancellable && me.cancelled.load(Ordering::Relaxed) != 0 {
+            return Woken::Interrupted;
+        }
         let epoch = me.word.begin();
         if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
             return Woken::Refused;
@@ -374,6 +387,48 @@ fn a_mutex_waiter_that_times_out_or_is_cancelled_passes_its_turn_on() {
             assert!(shared.get() >= 2);
         });
     }
+}
+
+#[test]
+fn a_mutex_waiter_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.mutex.lock();
+        // What is cancelled here goes on, as a thread that must not be unwound does.
+        let (first, one) = spawn(&shared, lock_and_add);
+        let (_, two) = spawn(&shared, lock_and_add);
+        shared.mutex.unlock();
+        shared.mutex.lock();
+        Parked::end(&first, End::Cancelled);
+        shared.mutex.unlock();
+        one.join().unwrap();
+        two.join().unwrap();
+        assert!(shared.mutex.try_lock());
+    });
+}
+
+#[test]
+fn a_writer_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
+    check(2, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.rwlock.write();
+        let write = |shared: &Shared| {
+            shared.rwlock.write();
+            shared.add();
+            shared.rwlock.unlock_write();
+        };
+        let (first, one) = spawn(&shared, write);
+        let (_, two) = spawn(&shared, write);
+        shared.rwlock.unlock_write();
+        shared.rwlock.write();
+        Parked::end(&first, End::Cancelled);
+        shared.rwlock.unlock_write();
+        one.join().unwrap();
+        two.join().unwrap();
+        assert!(shared.rwlock.try_write());
+    });
 }
 
 #[test]
