@@ -123,11 +123,12 @@ impl<T> JoinHandle<T> {
                 let ticket = NonNull::from(slot.write(ticket));
                 // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything
                 // but the ticket ends it.
-                let waits = unsafe { task.join_enter(ticket) };
-                if waits && let Some(worker) = Worker::current() {
-                    worker.start_next(task);
+                unsafe {
+                    match Worker::current() {
+                        Some(worker) => worker.join(task, ticket),
+                        None => task.join_enter(ticket),
+                    }
                 }
-                waits
             });
             if woken == Woken::Interrupted && task.join_leave() {
                 interrupt::raise();

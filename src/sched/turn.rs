@@ -150,7 +150,7 @@ unsafe fn thread_main(thread: *mut ()) {
     }
     // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
     unsafe {
-        if Header::complete(header) {
+        if Header::complete(header, true) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
         }
         (this.vtable.done)(header);

@@ -28,6 +28,7 @@ use crate::sched::ready::Ready;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
+use crate::task::state::JoinFound;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -176,35 +177,53 @@ impl Worker {
         }
     }
 
-    /// The running thread suspends next, to wait for `task`: if that has not started, it starts here then. This is what makes
-    /// fork-join depth-first.
+    /// The running thread suspends next, to join `task`: if that has not started, it starts here then. This is what makes
+    /// fork-join depth-first. False: it is complete already.
+    ///
+    /// # Safety
+    ///
+    /// As [`Header::join_enter`].
     #[inline]
-    pub(crate) fn start_next(&self, task: &Task) {
+    #[must_use]
+    pub(crate) unsafe fn join(&self, task: &Task, ticket: NonNull<Ticket>) -> bool {
         if task.state.is_started() || task.runtime != self.shared.identity() {
-            return;
+            // SAFETY: as the caller promises.
+            return unsafe { task.join_enter(ticket) };
         }
-        debug_assert!(self.next_start.get().is_null());
-        let thread = task.as_ptr();
-        if self.youngest.get() == thread.as_ptr() {
-            // It is most likely the first to come out again, and then leaves no stale entry behind.
-            self.youngest.set(ptr::null_mut());
-            match self.unstarted.pop() {
-                Some(entry) if entry.as_ptr() == thread => {
-                    if let Some(thread) = self.claim(entry) {
-                        self.next_start.set(thread.as_ptr());
+        let entry = self.take_youngest(task);
+        // SAFETY: as above. An entry that was taken brings its reference along.
+        match unsafe { task.join_enter_claiming(ticket, self.mailbox.index, entry.is_none()) } {
+            JoinFound::Complete => return false,
+            JoinFound::Running => {}
+            JoinFound::Claimed => {
+                match entry {
+                    Some(entry) => _ = entry.into_raw(),
+                    None => {
+                        if let Some(joiner) = self.here.current() {
+                            joiner.claimed.set(joiner.claimed.get() + 1);
+                        }
                     }
-                    return;
                 }
-                Some(other) => self.unstarted.push(other),
-                None => {}
+                self.set_next_start(task.as_ptr());
             }
         }
-        if task.state.claim(self.mailbox.index, true) {
-            if let Some(joiner) = self.here.current() {
-                joiner.claimed.set(joiner.claimed.get() + 1);
-            }
-            self.next_start.set(thread.as_ptr());
+        true
+    }
+
+    /// Takes the queue's entry of `task` out, if it was spawned last: it is most likely the first to come out again, and
+    /// then leaves no stale entry behind.
+    #[inline]
+    fn take_youngest(&self, task: &Task) -> Option<Task> {
+        if self.youngest.get() != task.as_ptr().as_ptr() {
+            return None;
         }
+        self.youngest.set(ptr::null_mut());
+        let entry = self.unstarted.pop()?;
+        if entry.as_ptr() == task.as_ptr() {
+            return Some(entry);
+        }
+        self.unstarted.push(entry);
+        None
     }
 
     /// `thread`, which was claimed, starts next.

@@ -22,7 +22,7 @@ use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
-use crate::task::state::State;
+use crate::task::state::{JoinFound, State};
 use crate::task::wait::{End, Epoch, Token, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -293,6 +293,19 @@ impl Header {
         self.state.join_begin()
     }
 
+    /// As [`join_enter`](Self::join_enter), for a joiner on the worker `home` that would start the thread itself: see
+    /// [`State::join_claim`].
+    ///
+    /// # Safety
+    ///
+    /// As `join_enter`.
+    #[inline]
+    pub(crate) unsafe fn join_enter_claiming(&self, ticket: NonNull<Ticket>, home: u16, extra_ref: bool) -> JoinFound {
+        // ORDERING: Relaxed: `join_claim` publishes it.
+        self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
+        self.state.join_claim(home, extra_ref)
+    }
+
     /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.
     #[must_use]
     pub(crate) fn join_leave(&self) -> bool {
@@ -325,17 +338,18 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// Called once, by the thread itself, which holds a reference.
+    /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
     #[must_use]
-    pub(crate) unsafe fn complete(this: NonNull<Header>) -> bool {
+    pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool) -> bool {
         // SAFETY: the caller holds a reference.
         let header = unsafe { this.as_ref() };
         let done = header.state.complete();
         if done.joiner {
             // ORDERING: Relaxed: `State::complete` acquired what `join_enter` wrote.
             let ticket = header.joiner.load(Ordering::Relaxed);
-            // SAFETY: invariant 5: `JOINING` was set, so the joiner has not left.
-            let wake = unsafe { (*ticket).end(End::Notified) };
+            // SAFETY: invariant 5: `JOINING` was set, so the joiner has not left; its ticket is for the joined thread
+            // alone, and everybody else who can end its wait (the wheel, a cancel) runs on its worker.
+            let wake = unsafe { (*ticket).notify(at_home.then(|| header.state.home())) };
             // ORDERING: Release pairs with the Acquire in `join_leave`: the last touch of the ticket.
             header.joiner.store(ptr::null_mut(), Ordering::Release);
             if let Some(wake) = wake {
@@ -481,6 +495,25 @@ impl Ticket {
     pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
         // SAFETY: as the caller promises.
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
+    }
+}
+
+impl Ticket {
+    /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
+    /// place of the exchange.
+    ///
+    /// # Safety
+    ///
+    /// As `end`; and with `worker`, nobody but the caller has this ticket, and the caller runs on that worker.
+    #[inline]
+    unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        let thread = unsafe { self.thread.as_ref() };
+        if worker.is_none_or(|home| !thread.state.is_started() || thread.state.home() != home) {
+            // SAFETY: as the caller promises.
+            return unsafe { self.end(End::Notified) };
+        }
+        thread.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
     }
 }
 

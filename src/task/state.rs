@@ -42,6 +42,18 @@ pub(crate) enum CancelFound {
     Started { home: u16 },
 }
 
+/// What a joiner found that would start the thread itself.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum JoinFound {
+    /// The result is there.
+    Complete,
+    /// Somebody has started it.
+    Running,
+    /// It is the joiner's to start.
+    Claimed,
+}
+
 /// What a thread that completes has to do.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -167,6 +179,27 @@ impl State {
     pub(crate) fn join_begin(&self) -> bool {
         // ORDERING: Release publishes the ticket to `complete`; Acquire makes the result visible.
         self.0.fetch_or(JOINING, Ordering::AcqRel) & COMPLETE == 0
+    }
+
+    /// The same for a joiner on the worker `home`, which claims the thread in the same step if it has not started;
+    /// `extra_ref` as for [`claim`](Self::claim).
+    #[inline]
+    pub(crate) fn join_claim(&self, home: u16, extra_ref: bool) -> JoinFound {
+        let mut word = self.load(Ordering::Relaxed);
+        loop {
+            let claims = word & STARTED == 0;
+            let mut next = word | JOINING;
+            if claims {
+                next = (next | STARTED | u64::from(home) << HOME_SHIFT) + if extra_ref { REF } else { 0 };
+            }
+            // ORDERING: as in `join_begin` and `claim`.
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if claims => return JoinFound::Claimed,
+                Ok(_) if word & COMPLETE == 0 => return JoinFound::Running,
+                Ok(_) => return JoinFound::Complete,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// The joiner gives up. False: the thread is complete, and may be about to use the ticket.

@@ -83,6 +83,18 @@ impl WaitWord {
         self.0.compare_exchange(epoch.0 | WAITING, epoch.0 | to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// As [`end`](Self::end), where nobody else can end the wait meanwhile: a store does.
+    #[inline]
+    #[must_use]
+    pub(crate) fn notify_alone(&self, epoch: Epoch) -> bool {
+        // ORDERING: Relaxed twice: the caller runs on the waiting thread's own worker.
+        let waits = self.0.load(Ordering::Relaxed) == epoch.0 | WAITING;
+        if waits {
+            self.0.store(epoch.0 | NOTIFIED, Ordering::Relaxed);
+        }
+        waits
+    }
+
     /// The owner gives a wait up before it sleeps. False: somebody ended it first and will schedule the thread, which
     /// therefore has to suspend.
     #[inline]

@@ -290,7 +290,7 @@ unsafe fn after_run(header: NonNull<Header>) -> Next {
     let mut mail = core.mail.lock();
     if mail.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
-        let _ = unsafe { Header::complete(header) };
+        let _ = unsafe { Header::complete(header, false) };
         return Next::Over;
     }
     if mail.rest(core.is_addressed()) { Next::Again } else { Next::Rests }
