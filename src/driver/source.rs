@@ -186,7 +186,7 @@ impl Slot {
         if !inner.is_at_home(here) {
             return Enqueued::Unregistered;
         }
-        let ready = self.readiness.load().may_try(direction); // KEY: look-under-lock
+        let ready = self.readiness.load().may_try(direction);
         if ready {
             return Enqueued::Ready;
         }

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::driver::readiness::Direction;
 use crate::net::tcp::TcpStream;
@@ -72,6 +72,8 @@ stream!(TcpStream, UnixStream);
 
 #[cfg(feature = "hyper")]
 mod for_hyper {
+    use std::task::ready;
+
     use super::*;
 
     /// What is read at a time: hyper's buffer is not initialised, so the bytes come through one that is.
