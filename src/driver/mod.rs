@@ -15,3 +15,5 @@ pub(crate) mod wheel;
 mod tests;
 #[cfg(test)]
 mod tests_poller;
+#[cfg(test)]
+mod tests_readiness;

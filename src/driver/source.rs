@@ -186,7 +186,7 @@ impl Slot {
         if !inner.is_at_home(here) {
             return Enqueued::Unregistered;
         }
-        let ready = self.readiness.load().may_try(direction); // KEY: look-under-lock
+        let ready = self.readiness.load().may_try(direction);
         if ready {
             return Enqueued::Ready;
         }
@@ -210,7 +210,7 @@ impl Slot {
     }
 
     /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the adapters of the optional features use it"))]
+    #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
     pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
         let mut inner = self.lock();
         if !inner.is_at_home(here) {

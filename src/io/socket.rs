@@ -9,6 +9,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
+#[cfg(any(feature = "hyper", feature = "futures-io"))]
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -150,6 +152,17 @@ impl<S: AsFd> Socket<S> {
         let patience = self.patience(direction);
         let is_short = |n: &usize| self.source.kind() == Kind::Tcp && *n > 0 && *n < wanted;
         self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short)
+    }
+
+    /// A call for async code, which is woken when it should be made again.
+    #[cfg(any(feature = "hyper", feature = "futures-io"))]
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        mut f: impl FnMut(&S) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner))
     }
 
     /// A call that waits as long as `patience` says, whatever is set on the socket.

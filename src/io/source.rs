@@ -10,6 +10,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
+#[cfg(any(feature = "hyper", feature = "futures-io"))]
+use std::task::{Context, Poll};
 
 use crate::driver::readiness::Direction;
 use crate::driver::source::{Enqueued, Slot, acquire};
@@ -143,6 +145,44 @@ impl Source {
                     interrupt::raise();
                     wait = wait.uninterruptible();
                 }
+            }
+        }
+    }
+
+    /// As [`call`](Self::call) for async code: instead of waiting it leaves the waker, until the next event.
+    #[cfg(any(feature = "hyper", feature = "futures-io"))]
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &Context<'_>,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            let seen = self.slot.get().map(|slot| (slot, slot.seen()));
+            if seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
+                match call() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if let Some((slot, seen)) = seen {
+                            slot.clear(direction, seen);
+                        }
+                    }
+                    result => return Poll::Ready(result),
+                }
+            }
+            let Some(here) = Here::get() else {
+                let message = "async calls on a green socket that have to wait need a green thread";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
+            };
+            let home = here.poller_or_new()?.home();
+            let slot = self.slot_or_new(direction)?;
+            let mut enqueued = slot.enqueue_waker(home, direction, cx.waker());
+            if enqueued == Enqueued::Unregistered {
+                slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                enqueued = slot.enqueue_waker(home, direction, cx.waker());
+            }
+            if enqueued == Enqueued::Waits {
+                return Poll::Pending;
             }
         }
     }

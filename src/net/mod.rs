@@ -33,6 +33,8 @@
 //! ```
 
 // Floor 9: name resolution needs `blocking`, which is on floor 8.
+#[cfg(any(feature = "hyper", feature = "futures-io"))]
+mod adapters;
 mod addr;
 mod convert;
 mod shared;
@@ -40,6 +42,8 @@ mod tcp;
 mod udp;
 pub(crate) mod unix;
 
+#[cfg(any(feature = "hyper", feature = "futures-io"))]
+pub use adapters::Async;
 pub use addr::ToSocketAddrs;
 pub use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};

@@ -10,7 +10,11 @@ use crate::sys::clock::{NEVER, now_ns};
 use crate::task::Task;
 
 /// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
-const SEARCH_NS: u64 = 30_000;
+pub(crate) const SEARCH_NS: u64 = 30_000;
+/// What is left of that after searches for nothing; every [`FULL_SEARCH`]th of them is a full one all the same. What comes
+/// from the poller does not count: the poller wakes its worker without anybody's search.
+const LEAST_SEARCH_NS: u64 = 1_000;
+const FULL_SEARCH: u32 = 16;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
@@ -53,16 +57,18 @@ impl Worker {
 
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
-        let until = now_ns() + SEARCH_NS;
+        let until = now_ns() + self.search_length();
         let (mut patience, mut looks) = (0, 0);
         loop {
             let stolen = self.steal(patience >= PATIENCE, &mut patience);
             looks += 1;
-            if looks % LOOKS_PER_POLL == 0 {
-                let _ = self.look_for_events();
-            }
             let now = now_ns();
-            let found = stolen.is_some() || self.has_own_work() || self.here().wheel.next_ns() <= now;
+            let worth_it = stolen.is_some() || self.has_own_work();
+            if worth_it {
+                self.search_ns.set((self.search_ns.get() * 4).min(SEARCH_NS));
+            }
+            let events = !worth_it && looks % LOOKS_PER_POLL == 0 && self.look_for_events();
+            let found = worth_it || events || self.here().wheel.next_ns() <= now;
             if let Some(task) = stolen {
                 self.adopt(task);
             }
@@ -77,6 +83,14 @@ impl Worker {
                 std::hint::spin_loop();
             }
         }
+    }
+
+    /// How long the next search may last: half of the last one, unless that one was worth it.
+    fn search_length(&self) -> u64 {
+        let (length, searches) = (self.search_ns.get(), self.searches.get().wrapping_add(1));
+        self.searches.set(searches);
+        self.search_ns.set((length / 2).max(LEAST_SEARCH_NS));
+        if searches % FULL_SEARCH == 0 { SEARCH_NS } else { length }
     }
 
     /// This worker has found something: if it was the last searcher, it sees to what publishers left to it. Without a

@@ -25,6 +25,7 @@ use crate::sched::inbox::Mail;
 use crate::sched::mailbox::{self, Mailbox};
 use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
+use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
@@ -70,6 +71,9 @@ pub(crate) struct Worker {
     pub(super) live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
+    /// How long the next search may last, and how many there were: `search_length`.
+    pub(crate) search_ns: Cell<u64>,
+    pub(crate) searches: Cell<u32>,
     /// The mailbox knows the poller.
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
@@ -98,6 +102,8 @@ impl Worker {
             live_count: Cell::new(0),
             stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
+            search_ns: Cell::new(SEARCH_NS),
+            searches: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
         }

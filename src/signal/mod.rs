@@ -17,7 +17,8 @@ static INSTALLED: Mutex<bool> = Mutex::new(false);
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
 ///
-/// From the first call on, ctrl-c no longer ends the process, not even when nobody waits. How servers use it to stop in
+/// From the first call on, ctrl-c no longer ends the process, not even when nobody waits. A first call that ends at once,
+/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. How servers use it to stop in
 /// good order is shown in `examples/echo.rs`.
 ///
 /// # Errors
@@ -34,8 +35,8 @@ static INSTALLED: Mutex<bool> = Mutex::new(false);
 /// });
 /// ```
 pub fn ctrl_c() -> io::Result<()> {
-    checkpoint();
     watch()?;
+    checkpoint();
     let before = COUNT.with(|count| *count);
     let _ = COUNT.wait_until(Wait::new(Reason::Readable), |count| (*count > before).then_some(()));
     Ok(())

@@ -66,7 +66,7 @@ impl Parker {
     /// says whether there was one.
     pub(crate) fn park_elsewhere(&self, sleep: impl FnOnce()) -> bool {
         // ORDERING: Acquire as in `park`. Release: a waker that takes this out sees where the owner sleeps.
-        let token = self.word.swap(ELSEWHERE, Ordering::AcqRel) == TOKEN; // KEY: elsewhere
+        let token = self.word.swap(ELSEWHERE, Ordering::AcqRel) == TOKEN;
         if !token {
             sleep();
         }

@@ -1,0 +1,73 @@
+//! A server that stops in good order: what the network examples have in common.
+//!
+//! One green thread accepts, one serves each connection. Ctrl-c stops the accepting; connections may then finish until a
+//! deadline; what is left is cancelled, and its destructors run.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use green::net::{TcpListener, TcpStream};
+use green::thread::JoinHandle;
+
+/// How long connections may go on after ctrl-c.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Serves until ctrl-c. The address is the program's first argument, or `default`. `on_stop` tells the connections that they
+/// should come to an end, if they can be told.
+pub(crate) fn serve<E: Display>(
+    default: &str,
+    connection: impl Fn(TcpStream) -> Result<(), E> + Send + Sync + 'static,
+    on_stop: impl FnOnce(),
+) -> io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| default.to_owned());
+    let listener = TcpListener::bind(&*address)?;
+    // Ctrl-c is ours before anybody knows where we are.
+    let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
+    println!("listening on {}", listener.local_addr()?);
+    let (connection, running) = (Arc::new(connection), Arc::new(Mutex::new(Vec::new())));
+    let started = running.clone();
+    let accepting = green::spawn(move || {
+        for stream in listener.incoming() {
+            match stream {
+                Ok(stream) => {
+                    let connection = connection.clone();
+                    let thread = green::spawn(move || {
+                        if let Err(error) = connection(stream) {
+                            eprintln!("a connection ended: {error}");
+                        }
+                    });
+                    let mut running = started.lock().unwrap();
+                    running.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+                    running.push(thread);
+                }
+                // A connection that was given up, or no more descriptors: then `accept` has rested.
+                Err(error) => eprintln!("accept: {error}"),
+            }
+        }
+    });
+    green::signal::ctrl_c()?;
+    println!("stopping");
+    accepting.cancel();
+    let _ = accepting.join();
+    on_stop();
+    let running = std::mem::take(&mut *running.lock().unwrap());
+    finish(running);
+    Ok(())
+}
+
+/// Waits for the connections to end by themselves, then cancels the rest.
+fn finish(running: Vec<JoinHandle<()>>) {
+    let finished = green::timeout(GRACE, || {
+        while running.iter().any(|thread| !thread.is_finished()) {
+            green::sleep(Duration::from_millis(10));
+        }
+    });
+    if finished.is_err() {
+        running.iter().for_each(JoinHandle::cancel);
+    }
+    let all = running.len();
+    let well = running.into_iter().map(JoinHandle::join).filter(Result::is_ok).count();
+    println!("{well} of {all} connections finished by themselves");
+}

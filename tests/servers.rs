@@ -1,0 +1,224 @@
+//! The network examples, each against a real client: it answers, it survives what is malformed, and it stops in good order.
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// An example that runs; it prints where it listens. Under another architecture it runs in the emulator that
+/// `GREEN_TEST_RUNNER` names.
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    fn start(name: &str) -> Server {
+        let exe = env::current_exe().unwrap();
+        let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
+        let example = profile.join("examples").join(name);
+        if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
+            let mut build = Command::new(cargo);
+            build.args(["build", "--features", "hyper", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+            build.args(profile.ends_with("release").then_some("--release"));
+            assert!(build.status().unwrap().success());
+        }
+        assert!(example.exists(), "build it first: cargo build --features hyper --example {name}");
+        let runner = env::var("GREEN_TEST_RUNNER").unwrap_or_default();
+        let mut words = runner.split_whitespace().map(Into::into).chain([example.into_os_string()]);
+        let mut command = Command::new(words.next().expect("at least the example"));
+        let mut child = command.args(words).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim().strip_prefix("listening on ").expect("it says where").parse().unwrap();
+        Server { child, addr }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    fn interrupt(&self) {
+        // SAFETY: the call takes two numbers; the child has not been waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) }, 0);
+    }
+
+    /// Ctrl-c, until it has had effect: the first may come before the server asks for it.
+    fn stop(mut self) -> ExitStatus {
+        let begin = Instant::now();
+        self.interrupt();
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => assert!(begin.elapsed() < Duration::from_secs(30), "it does not stop"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn round_trip(stream: &mut TcpStream, text: &[u8]) {
+    stream.write_all(text).unwrap();
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, text);
+}
+
+fn client(program: &str, args: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{program}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn echo_answers_and_after_ctrl_c_lets_a_connection_finish() {
+    let server = Server::start("echo");
+    let mut one = server.connect();
+    round_trip(&mut one, b"hello");
+    server.interrupt();
+    // No new ones: the listener closes.
+    let begin = Instant::now();
+    while TcpStream::connect(server.addr).is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it still accepts");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    round_trip(&mut one, b"still here");
+    drop(one);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn echo_cancels_a_connection_that_does_not_finish_in_time() {
+    let server = Server::start("echo");
+    let mut one = server.connect();
+    round_trip(&mut one, b"hello");
+    let begin = Instant::now();
+    assert!(server.stop().success());
+    assert!(begin.elapsed() > Duration::from_secs(2), "it had three seconds");
+    assert!(matches!(one.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn chat_passes_lines_on_and_says_good_bye() {
+    let server = Server::start("chat");
+    let join = |name: &str| {
+        let mut stream = server.connect();
+        let mut prompt = [0; 11];
+        stream.read_exact(&mut prompt).unwrap();
+        assert_eq!(&prompt, b"your name? ");
+        writeln!(stream, "{name}").unwrap();
+        BufReader::new(stream)
+    };
+    let line = |reader: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line
+    };
+    let mut alice = join("alice");
+    // Until she is told of somebody, her own name may still be under way.
+    let mut bob = join("bob");
+    assert_eq!(line(&mut alice), "* bob has come\n");
+    writeln!(alice.get_mut(), "hi").unwrap();
+    let mut heard = line(&mut bob);
+    if heard == "* alice has come\n" {
+        heard = line(&mut bob);
+    }
+    assert_eq!(heard, "alice: hi\n");
+    drop(bob);
+    assert_eq!(line(&mut alice), "* bob has left\n");
+    server.interrupt();
+    assert_eq!(line(&mut alice), "* good-bye\n");
+    assert_eq!(line(&mut alice), "");
+    drop(alice);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn websocket_echoes_and_survives_what_is_no_websocket() {
+    use tungstenite::Message;
+    let server = Server::start("websocket");
+    let mut bad = server.connect();
+    bad.write_all(b"this is not HTTP\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = bad.read_to_end(&mut answer);
+    let url = format!("ws://{}/", server.addr);
+    let (mut socket, _) = tungstenite::client(url, server.connect()).unwrap();
+    for message in [Message::text("hello"), Message::binary(vec![7; 100_000])] {
+        socket.send(message.clone()).unwrap();
+        assert_eq!(socket.read().unwrap(), message);
+    }
+    // A frame with reserved bits is a protocol error: the server says so and closes.
+    socket.get_mut().write_all(&[0xf1, 0x80, 0, 0, 0, 0]).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Close(_)) | Err(_)));
+    drop(socket);
+    let (mut socket, _) = tungstenite::client(format!("ws://{}/", server.addr), server.connect()).unwrap();
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    drop((socket, bad));
+    assert!(server.stop().success());
+}
+
+#[test]
+fn tls_answers_curl_and_openssl_and_survives_what_is_no_tls() {
+    let server = Server::start("tls");
+    let mut bad = server.connect();
+    bad.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut alert = Vec::new();
+    let _ = bad.read_to_end(&mut alert);
+    drop(bad);
+    let url = format!("https://{}/path", server.addr);
+    assert_eq!(client("curl", &["--silent", "--insecure", &url], b""), "you said: GET /path HTTP/1.1\n");
+    let args = ["s_client", "-quiet", "-connect", &server.addr.to_string()];
+    assert!(client("openssl", &args, b"hello\n").contains("you said: hello"));
+    assert!(server.stop().success());
+}
+
+#[test]
+fn http_answers_curl_and_survives_what_is_no_http() {
+    let server = Server::start("http");
+    let mut bad = server.connect();
+    bad.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    bad.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let url = |path: &str| format!("http://{}{path}", server.addr);
+    // Two requests on one connection.
+    let twice = client("curl", &["--silent", &url("/"), &url("/")], b"");
+    assert_eq!(twice, "hello from a green thread\n".repeat(2));
+    let big = "x".repeat(300_000);
+    let args = ["--silent", "--data-binary", "@-", &url("/echo")];
+    assert_eq!(client("curl", &args, big.as_bytes()), big);
+    assert!(client("curl", &["--silent", &url("/nowhere")], b"").contains("nothing at /nowhere"));
+    // An idle connection that is kept alive does not hold the stop up.
+    let mut idle = server.connect();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(&idle);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 200"));
+    let begin = Instant::now();
+    assert!(server.stop().success());
+    assert!(begin.elapsed() < Duration::from_secs(2), "it waited for an idle connection: {:?}", begin.elapsed());
+}
