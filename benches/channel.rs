@@ -1,7 +1,6 @@
 //! What a message costs: round trips, many producers with one consumer, a ring. Ours on one and two workers, in the same
 //! run as crossbeam-channel and std's mpsc on OS threads.
 #![allow(missing_docs)]
-#![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

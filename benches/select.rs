@@ -1,6 +1,5 @@
 //! What a select costs: ready at once, and a wait for one of two, beside crossbeam-channel's on OS threads.
 #![allow(missing_docs)]
-#![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
