@@ -17,8 +17,8 @@ fn a_timer_sends_and_can_be_cancelled() {
         let (puppet, log) = Puppet::new();
         let puppet = puppet.start();
         let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
-            ctx.send_after(Duration::from_millis(2), note("first")).cancel();
-            ctx.send_after(Duration::from_millis(3), note("second"));
+            ctx.send_after(Duration::from_millis(60), note("first")).cancel();
+            ctx.send_after(Duration::from_millis(70), note("second"));
             ctx.interval(Duration::from_millis(1), || note("beat"))
         });
         let interval = puppet.send(timers).unwrap();
