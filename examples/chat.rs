@@ -77,7 +77,7 @@ fn serve(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
     room.clients.lock().unwrap().insert(id, client);
     room.say(Some(id), &format!("* {name} has come\n"));
     // The thread that writes the others' lines has not begun.
-    write!(&*stream, "* welcome, {name}\n")?;
+    writeln!(&*stream, "* welcome, {name}")?;
     green::scope(|s| {
         // It ends when the room has dropped the queue's other end.
         let writer = s.spawn(|| write_lines(stream, &queue));
