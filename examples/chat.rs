@@ -76,6 +76,8 @@ fn serve(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
     let client = Client { name: name.clone(), lines, stream: stream.try_clone()? };
     room.clients.lock().unwrap().insert(id, client);
     room.say(Some(id), &format!("* {name} has come\n"));
+    // The thread that writes the others' lines has not begun.
+    writeln!(&*stream, "* welcome, {name}")?;
     green::scope(|s| {
         // It ends when the room has dropped the queue's other end.
         let writer = s.spawn(|| write_lines(stream, &queue));

@@ -123,29 +123,26 @@ fn echo_cancels_a_connection_that_does_not_finish_in_time() {
 #[test]
 fn chat_passes_lines_on_and_says_good_bye() {
     let server = Server::start("chat");
+    let line = |reader: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line
+    };
     let join = |name: &str| {
         let mut stream = server.connect();
         let mut prompt = [0; 11];
         stream.read_exact(&mut prompt).unwrap();
         assert_eq!(&prompt, b"your name? ");
         writeln!(stream, "{name}").unwrap();
-        BufReader::new(stream)
-    };
-    let line = |reader: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        line
+        let mut reader = BufReader::new(stream);
+        assert_eq!(line(&mut reader), format!("* welcome, {name}\n"));
+        reader
     };
     let mut alice = join("alice");
-    // Until she is told of somebody, her own name may still be under way.
     let mut bob = join("bob");
     assert_eq!(line(&mut alice), "* bob has come\n");
     writeln!(alice.get_mut(), "hi").unwrap();
-    let mut heard = line(&mut bob);
-    if heard == "* alice has come\n" {
-        heard = line(&mut bob);
-    }
-    assert_eq!(heard, "alice: hi\n");
+    assert_eq!(line(&mut bob), "alice: hi\n");
     drop(bob);
     assert_eq!(line(&mut alice), "* bob has left\n");
     server.interrupt();

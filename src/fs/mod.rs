@@ -1,4 +1,4 @@
-//! [`std::fs`] that does not hold a worker up: the same names and meanings, through the [`green::blocking`](crate::blocking) pool.
+//! [`std::fs`] that does not hold a worker up: the same names and meanings, through the [`blocking`] pool.
 //!
 //! The kernel has no readiness for files: each call is made by an OS thread of the pool while the caller parks. That
 //! costs some microseconds a call, so read and write in large pieces, by [`read`] and [`write`](fn@write), or with a

@@ -1,6 +1,6 @@
 //! [`std::process`] whose waits park: the same names and meanings.
 //!
-//! A child's end is waited for through its pidfd (Linux 5.3 and later), else on the [`green::blocking`](crate::blocking) pool;
+//! A child's end is waited for through its pidfd (Linux 5.3 and later), else on the [`blocking`] pool;
 //! its pipes park as sockets do. As in std, a child that is dropped, or whose waiter is cancelled, goes on running.
 //!
 //! ```
@@ -111,7 +111,7 @@ impl Command {
         &mut self.inner
     }
 
-    /// Starts it. Waits for the [`green::blocking`](crate::blocking) pool, because starting a process takes a while.
+    /// Starts it. Waits for the [`blocking`] pool, because starting a process takes a while.
     ///
     /// # Errors
     ///
