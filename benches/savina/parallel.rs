@@ -19,7 +19,7 @@ impl Actor for Stage {
 }
 impl Handler<Candidate> for Stage {
     fn handle(&mut self, m: Candidate, _: &mut Context<Self>) {
-        if self.primes.iter().take_while(|p| **p * **p <= m.0).any(|p| m.0 % p == 0) {
+        if self.primes.iter().take_while(|p| **p * **p <= m.0).any(|p| m.0.is_multiple_of(*p)) {
             return;
         }
         if self.primes.len() < ROOM {
@@ -41,7 +41,7 @@ pub(crate) fn sieve(scale: u64) {
     let n = scaled(100_000, scale);
     let first = Stage { primes: vec![2], next: None }.start();
     (3..n).step_by(2).for_each(|candidate| first.tell(Candidate(candidate)).unwrap());
-    let prime = |n: u64| (2..).take_while(|p| p * p <= n).all(|p| n % p != 0);
+    let prime = |n: u64| (2..).take_while(|p| p * p <= n).all(|p| !n.is_multiple_of(p));
     let expected = (2..n).filter(|n| prime(*n)).count().max(1) as u64;
     assert_eq!(first.send(CountPrimes).unwrap(), expected);
 }
