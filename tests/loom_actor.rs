@@ -140,7 +140,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
         let thread = {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
-                b.edge.set(&*a);
+                b.edge.set(&*a, 0);
                 let told = a.edge.is_set() && b.sees_cycle();
                 if told {
                     b.edge.clear();
@@ -148,7 +148,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
                 told
             })
         };
-        a.edge.set(&*b);
+        a.edge.set(&*b, 0);
         let told = b.edge.is_set() && a.sees_cycle();
         if told {
             a.edge.clear();
@@ -164,7 +164,7 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
         let wait = |at: usize| {
             let nodes = nodes.clone();
             move || {
-                nodes[at].edge.set(&*nodes[(at + 1) % 3]);
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
                 nodes[(at + 1) % 3].edge.is_set() && nodes[at].sees_cycle()
             }
         };
@@ -181,7 +181,7 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
 fn what_a_walker_reads_is_alive_until_it_has_a_reference() {
     check(4, || {
         let (a, b) = (Node::new(), Node::new());
-        a.edge.set(&*b);
+        a.edge.set(&*b, 0);
         let walker = {
             let a = a.clone();
             thread::spawn(move || {

@@ -181,8 +181,8 @@ pub(crate) enum Nested<M: Message> {
 
 impl<M: Message> Promise<M> {
     /// Waits for the answer, or for a message that `admitted` finds.
-    pub(crate) fn wait_nested(&self, deadline_ns: u64, chain: u64, admitted: impl Fn() -> bool) -> Nested<M> {
-        let waits = match waiting_for(self.target.core(), chain) {
+    pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<M> {
+        let waits = match waiting_for(self.target.core(), lets_in) {
             Ok(waits) => waits,
             Err(cycle) => return Nested::Answer(Err(SendError::Deadlock { msg: self.take_message(), cycle })),
         };

@@ -130,6 +130,23 @@ fn reenter_lets_in_its_own_chain_only() {
 }
 
 #[test]
+fn a_call_of_the_chain_is_let_in_too() {
+    everywhere(|| {
+        let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
+        let (one, two) = (one.start(), two.start());
+        let (me, other) = (one.clone(), two.clone());
+        let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                let pending: Vec<_> = (0..3).map(|n| me.call(Do::new(move |_, _| n)).unwrap()).collect();
+                pending.into_iter().map(|reply| reply.wait().unwrap()).sum::<i32>()
+            });
+            ctx.reenter(puppet).send(&other, inner).unwrap()
+        });
+        assert_eq!(one.send_timeout(outer, LONG).unwrap(), 3);
+    });
+}
+
+#[test]
 fn a_panic_in_a_handler_that_was_let_in_ends_the_outer_one_too() {
     everywhere(|| {
         let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());

@@ -23,28 +23,48 @@
 //! **Nobody is told of a cycle that is none.** The edges of one walk were read at different moments, so a first round only
 //! suspects. Each `to` carries how often it was set: a second round that finds the same edges, set as often, proves that all
 //! of them stood at the moment between the two.
+//!
+//! **A `reenter` is no cycle.** An actor that lets a chain in while it waits is not blocked for an ask of that chain, which may
+//! have set its edge and not be queued yet. So each edge says to which chain its wait belongs, and a round that comes back by
+//! such an edge does not count.
 
 use std::ptr;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, fence, spin_loop};
+use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, spin_loop};
 
 /// One actor's edge. See the module's text.
 pub(crate) struct Edge<T> {
     to: AtomicPtr<T>,
     readers: AtomicU32,
     times: AtomicU32,
+    /// The call chain that the wait belongs to.
+    chain: AtomicU64,
+}
+
+/// An edge, as a walker finds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark {
+    /// How often it was set.
+    times: u32,
+    pub(crate) chain: u64,
 }
 
 impl<T> Edge<T> {
     pub(crate) fn new() -> Self {
-        Self { to: AtomicPtr::new(ptr::null_mut()), readers: AtomicU32::new(0), times: AtomicU32::new(0) }
+        Self {
+            to: AtomicPtr::new(ptr::null_mut()),
+            readers: AtomicU32::new(0),
+            times: AtomicU32::new(0),
+            chain: AtomicU64::new(0),
+        }
     }
 
     /// Step E1. The owner keeps `to` alive until `clear` has returned.
     #[inline]
-    pub(crate) fn set(&self, to: *const T) {
+    pub(crate) fn set(&self, to: *const T, chain: u64) {
+        self.chain.store(chain, Ordering::Relaxed);
         self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        // ORDERING: Release publishes `times` to `follow`; the fence is E1's in the proof above.
+        // ORDERING: Release publishes `times` and `chain` to `follow`; the fence is E1's in the proof above.
         self.to.store(to.cast_mut(), Ordering::Release);
         fence(Ordering::SeqCst);
     }
@@ -74,12 +94,15 @@ impl<T> Edge<T> {
 
     /// Steps V1 to V4: where the edge leads, how often it was set, and what `keep` makes of it while it is certain to be
     /// alive.
-    pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, u32)> {
+    pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, Mark)> {
         // ORDERING: the fence is V1's in the proof above; Acquire pairs with `set`.
         self.readers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let to = self.to.load(Ordering::Acquire);
-        let found = (!to.is_null()).then(|| (keep(to), self.times.load(Ordering::Relaxed)));
+        let found = (!to.is_null()).then(|| {
+            let mark = Mark { times: self.times.load(Ordering::Relaxed), chain: self.chain.load(Ordering::Relaxed) };
+            (keep(to), mark)
+        });
         // ORDERING: Release: V3 comes before what the owner does after E5.
         self.readers.fetch_sub(1, Ordering::Release);
         found

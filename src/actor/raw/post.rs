@@ -66,7 +66,7 @@ fn call_waiting<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let waits = match Waits::begin(actor, target, chain) {
+    let waits = match Waits::begin(actor, target, chain, 0) {
         Ok(waits) => waits,
         Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
     };

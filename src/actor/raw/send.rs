@@ -181,7 +181,7 @@ fn tell_refused<M: Message>(target: &Core, node: NonNull<Node>, sent: Sent, wait
         }
         Sent::Refused(Refusal::Full) if wait && target.mail.lock().overflow == Overflow::Block => {
             let (actor, deadline_ns, chain) = inherited();
-            let waits = match Waits::begin(actor, target, chain) {
+            let waits = match Waits::begin(actor, target, chain, 0) {
                 Ok(waits) => waits,
                 Err(cycle) => return Err(SendError::Deadlock { msg: Some(open()), cycle }),
             };
@@ -284,7 +284,7 @@ pub(crate) fn ask<M: Message>(
         None => coarse_after_ns(route.ask_timeout),
         Some(timeout) => after_ns(timeout),
     };
-    let waits = match Waits::begin(asker, target, chain) {
+    let waits = match Waits::begin(asker, target, chain, 0) {
         Ok(waits) => waits,
         Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
     };
