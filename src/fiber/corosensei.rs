@@ -119,6 +119,7 @@ impl Fiber {
     }
 
     /// The stack that the fiber runs on.
+    #[cfg(test)]
     pub(crate) fn stack(&self) -> &Stack {
         // SAFETY: live by invariant 1, and `stack` is written only before there is a `Fiber`.
         unsafe { &(*self.0.as_ptr()).stack }

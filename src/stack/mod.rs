@@ -86,13 +86,13 @@ impl Stack {
     }
 
     /// The lowest usable byte, just above the guard.
-    #[cfg(any(test, not(green_backend = "asm")))]
+    #[cfg(any(test, green_backend = "corosensei"))]
     pub(crate) fn limit(&self) -> NonNull<u8> {
         // SAFETY: a slot is one allocation, and the guard is at its low end.
         unsafe { self.slot.0.add(guard::len(self.size)) }
     }
 
-    #[cfg(any(test, not(green_backend = "asm")))]
+    #[cfg(any(test, green_backend = "threads"))]
     pub(crate) fn size(&self) -> StackSize {
         self.size
     }
