@@ -73,6 +73,7 @@ impl Stack {
     /// Neighbours differ by a cache line, 32 times: that is for the first level, and takes at most 2 KiB of the top page,
     /// so that one page is still enough for a thread that calls little. Every 32 the page differs, too, for the second
     /// level: that costs address space, at most an eighth of the stack, and no memory.
+    #[cfg(any(test, not(green_backend = "threads")))]
     #[inline]
     pub(crate) fn top(&self) -> NonNull<u8> {
         const LINES: usize = 32;
