@@ -276,7 +276,7 @@ impl Worker {
                 }
             }
             let left = self.starts_left.get();
-            if left > 0 {
+            if left > 0 && self.has_unstarted() {
                 self.starts_left.set(left - 1);
                 if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
                     return Some(thread);
@@ -288,7 +288,7 @@ impl Worker {
             if self.ready_left.get() == 0 {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
-                if self.ready_left.get() == 0 && self.unstarted.is_empty() && self.shared.injector.is_empty() {
+                if self.ready_left.get() == 0 && !self.has_unstarted() {
                     if self.look_for_events() {
                         continue;
                     }
@@ -339,6 +339,12 @@ impl Worker {
                 self.make_ready(last);
             }
         }
+    }
+
+    /// May there be threads to start here?
+    #[inline]
+    fn has_unstarted(&self) -> bool {
+        !(self.unstarted.is_empty() && self.shared.injector.is_empty())
     }
 
     fn has_ready(&self) -> bool {
