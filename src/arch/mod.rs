@@ -26,7 +26,7 @@ use x86_64 as imp;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use imp::switch;
+pub(crate) use imp::{prefetch, switch};
 
 /// What one side of a switch leaves behind. The assembly reads and writes it by offset.
 #[derive(Debug)]

@@ -46,3 +46,10 @@ pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: us
     }
     word
 }
+
+/// Asks for the cache line at `address`, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    // SAFETY: a hint: any address will do.
+    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
+}

@@ -92,6 +92,16 @@ impl Fiber {
         unsafe { arch::switch(&raw mut (*block).fiber, &raw const (*block).hub, SUSPENDED) }
     }
 
+    /// Asks for the lines that the next resume touches first: the contexts, and the youngest frames of a fiber that has
+    /// not called far.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        let block = self.0.as_ptr().cast::<u8>();
+        for lines_below in 0..4 {
+            arch::prefetch(block.wrapping_sub(lines_below * 64));
+        }
+    }
+
     /// The stack, to be used again.
     ///
     /// # Safety

@@ -106,6 +106,9 @@ impl Fiber {
         unsafe { (*(*self.0.as_ptr()).yielder).suspend(()) }
     }
 
+    /// Nothing to ask for: where the frames are is not known here.
+    pub(crate) fn prefetch(&self) {}
+
     /// The stack, to be used again.
     ///
     /// # Safety

@@ -47,6 +47,15 @@ pub(crate) use threads::Fiber;
 /// The code of a fiber. Runs on the fiber's stack; if it unwinds, the process aborts.
 pub(crate) type Entry = unsafe fn(arg: *mut ());
 
+/// Asks for the cache line at `address`, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(green_backend = "asm")]
+    crate::arch::prefetch(address.cast());
+    #[cfg(not(green_backend = "asm"))]
+    let _ = address;
+}
+
 /// How a resume ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

@@ -146,6 +146,9 @@ impl Fiber {
         inner.take_as_fiber()
     }
 
+    /// Nothing to ask for: where the frames are is not known here.
+    pub(crate) fn prefetch(&self) {}
+
     /// The stack, to be used again.
     ///
     /// # Safety

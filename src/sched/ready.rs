@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::Ordering;
+use crate::fiber;
 use crate::task::Header;
 
 /// First in, first out; a thread in it is in no other queue (invariant 4 of the header).
@@ -46,10 +47,30 @@ impl Ready {
         // SAFETY: it is in this queue, hence alive.
         let next = unsafe { first.as_ref() }.link().load(Ordering::Relaxed);
         self.head.set(next);
-        if next.is_null() {
-            self.tail.set(ptr::null_mut());
+        match NonNull::new(next) {
+            None => self.tail.set(ptr::null_mut()),
+            // SAFETY: it is in this queue, hence alive, and this is its home worker.
+            Some(next) => unsafe { prefetch_turn(next.as_ref()) },
         }
         self.len.set(self.len.get() - 1);
         Some(first)
+    }
+}
+
+/// Asks the memory for what the next turns need, while this one runs: the fiber of the thread that is next, whose header was
+/// asked for one turn ago, and the header of the one after it.
+///
+/// # Safety
+///
+/// On the home worker of `next`, which is in the queue.
+#[inline(always)]
+unsafe fn prefetch_turn(next: &Header) {
+    // SAFETY: invariant 3 of the header: it does not run, and this is its home worker.
+    if let Some(fiber) = unsafe { &*next.fiber.get() } {
+        fiber.prefetch();
+    }
+    // Not of null: the look-up of an address that is not mapped is what takes long.
+    if let Some(after) = NonNull::new(next.link().load(Ordering::Relaxed)) {
+        fiber::prefetch(after.as_ptr());
     }
 }
