@@ -472,7 +472,7 @@ fn tick_keeps_one_message_and_does_not_drift_while_it_is_awaited() {
 #[test]
 fn a_cancelled_wait_for_a_tick_leaves_the_tick() {
     Runtime::builder().workers(1).build().unwrap().run(|| {
-        let r = tick(Duration::from_millis(5));
+        let r = tick(Duration::from_millis(200));
         let waiting = r.clone();
         let victim = green::spawn(move || waiting.recv());
         green::yield_now();

@@ -132,7 +132,8 @@ pub(crate) fn command(binary: &std::path::Path) -> Command {
     command
 }
 
-fn itself() -> Command {
+/// This test binary, to be run again.
+pub(crate) fn itself() -> Command {
     command(&env::current_exe().expect("the path of this binary"))
 }
 

@@ -7,7 +7,7 @@ use green::net::{TcpListener, TcpStream};
 
 use crate::{SCALE, echo, runtime};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -15,22 +15,18 @@ fn resident_kib() -> usize {
 }
 
 /// The tests here count descriptors and memory of the whole process: each runs in a process of its own.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn alone(name: &str) -> bool {
     if std::env::var_os("GREEN_ALONE").is_some() {
         return true;
     }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture"])
-        .env("GREEN_ALONE", "1")
-        .output()
-        .unwrap();
+    let child = crate::help::itself().args([name, "--exact", "--nocapture"]).env("GREEN_ALONE", "1").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(child.status.success(), "{}{}", text(&child.stdout), text(&child.stderr));
     false
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
     if !alone("churn::connections_that_come_and_go_leave_nothing_behind") {
@@ -91,7 +87,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 /// The clients are in this process, the server in another: each has as many descriptors as the limit allows.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
     const NAME: &str = "churn::ten_thousand_idle_connections_are_held_and_all_of_them_answer";
@@ -99,7 +95,7 @@ fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
     if std::env::var_os("GREEN_SERVER").is_some() {
         return serve(count);
     }
-    let mut server = std::process::Command::new(std::env::current_exe().unwrap())
+    let mut server = crate::help::itself()
         .args([NAME, "--exact", "--nocapture"])
         .env("GREEN_SERVER", "1")
         .stdin(std::process::Stdio::piped())
@@ -132,7 +128,7 @@ fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
     assert!(bytes < limit || cfg!(not(target_arch = "x86_64")), "{bytes} bytes a connection");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn serve(count: usize) {
     let runtime = runtime(2);
     runtime.run(|| {

@@ -124,12 +124,12 @@ fn out_of_band_data_do_not_hide_what_comes_after_them() {
 }
 
 /// In a process of its own, whose descriptors are few.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn without_descriptors_accept_rests_and_serves_again_when_there_are_some() {
     const NAME: &str = "faults::without_descriptors_accept_rests_and_serves_again_when_there_are_some";
     if std::env::var_os("GREEN_FEW_DESCRIPTORS").is_none() {
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
+        let child = crate::help::itself()
             .args([NAME, "--exact", "--nocapture"])
             .env("GREEN_FEW_DESCRIPTORS", "1")
             .output()

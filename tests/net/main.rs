@@ -5,6 +5,8 @@
 
 mod churn;
 mod faults;
+#[path = "../help/mod.rs"]
+mod help;
 mod poller;
 mod stream;
 mod udp;
