@@ -147,6 +147,7 @@ impl Fiber {
     }
 
     /// Nothing to ask for: where the frames are is not known here.
+    #[cfg(green_backend = "threads")]
     pub(crate) fn prefetch(&self) {}
 
     /// The stack, to be used again.
