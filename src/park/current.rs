@@ -102,17 +102,21 @@ impl Here {
         unsafe { here.as_ref() }
     }
 
-    /// The worker's loop is about to resume `thread`, which gets a fresh budget.
-    #[inline]
-    pub(crate) fn set_current(&self, thread: NonNull<Header>) {
-        self.current.set(thread.as_ptr());
+    /// `thread` is about to be resumed; `None`: the worker's loop goes on.
+    #[inline(always)]
+    pub(crate) fn set_current(&self, thread: Option<NonNull<Header>>) {
+        self.current.set(thread.map_or(ptr::null(), |thread| thread.as_ptr()));
+    }
+
+    /// A turn begins.
+    #[inline(always)]
+    pub(crate) fn refill_budget(&self) {
         self.budget.set(BUDGET);
     }
 
-    /// The worker's loop runs again. True: the thread yielded and wants to run again.
-    #[inline]
-    pub(crate) fn take_current(&self) -> bool {
-        self.current.set(ptr::null());
+    /// The thread that was resumed last is suspended. True: it yielded and wants to run again.
+    #[inline(always)]
+    pub(crate) fn take_yields(&self) -> bool {
         self.yields.replace(false)
     }
 
@@ -243,6 +247,12 @@ pub fn no_park<R>(f: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
+}
+
+/// May the calling thread let others run here and now?
+#[inline(always)]
+pub(crate) fn may_switch() -> bool {
+    may_park() && !in_hook()
 }
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics

@@ -136,26 +136,34 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread. Keeps what [`interrupt::unwinds`] needs.
+/// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
 fn suspend(here: &Here, thread: &Header) {
+    leave(here, thread, || switch(thread));
+}
+
+/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs.
+#[inline(always)]
+pub(crate) fn leave<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
     if interrupt::unwinds(here, thread) {
-        return suspend_unwinding(here, thread);
+        return leave_unwinding(here, thread, away);
     }
-    switch(thread);
+    let result = away();
     if here.neighbours_unwind() {
         thread.unwinding.set(false);
     }
+    result
 }
 
-/// As `suspend`, for a thread that unwinds: its neighbours have to know.
+/// As `leave`, for a thread that unwinds: its neighbours have to know.
 #[cold]
 #[inline(never)]
-fn suspend_unwinding(here: &Here, thread: &Header) {
+fn leave_unwinding<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
     here.add_unwinding(1);
-    switch(thread);
+    let result = away();
     here.add_unwinding(-1);
     thread.unwinding.set(true);
+    result
 }
 
 #[inline(always)]

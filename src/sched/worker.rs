@@ -29,7 +29,6 @@ use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
-use crate::task::state::JoinFound;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -183,36 +182,22 @@ impl Worker {
         }
     }
 
-    /// The running thread suspends next, to join `task`: if that has not started, it starts here then. This is what makes
-    /// fork-join depth-first. False: it is complete already.
-    ///
-    /// # Safety
-    ///
-    /// As [`Header::join_enter`].
+    /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
+    /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
-    #[must_use]
-    pub(crate) unsafe fn join(&self, task: &Task, ticket: NonNull<Ticket>) -> bool {
+    pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
         if task.state.is_started() || task.runtime != self.shared.identity() {
-            // SAFETY: as the caller promises.
-            return unsafe { task.join_enter(ticket) };
+            return false;
         }
         let entry = self.take_youngest(task);
-        // SAFETY: as above. An entry that was taken brings its reference along.
-        match unsafe { task.join_enter_claiming(ticket, self.mailbox.index, entry.is_none()) } {
-            JoinFound::Complete => return false,
-            JoinFound::Running => {}
-            JoinFound::Claimed => {
-                match entry {
-                    Some(entry) => _ = entry.into_raw(),
-                    None => {
-                        if let Some(joiner) = self.here.current() {
-                            joiner.claimed.set(joiner.claimed.get() + 1);
-                        }
-                    }
-                }
-                self.set_next_start(task.as_ptr());
-            }
+        if !task.state.claim_joined(self.mailbox.index, entry.is_some()) {
+            return false;
         }
+        match entry {
+            Some(entry) => _ = entry.into_raw(),
+            None => joiner.claimed.set(joiner.claimed.get() + 1),
+        }
+        self.turn_on_top(task, joiner);
         true
     }
 
@@ -452,7 +437,7 @@ impl Worker {
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
     #[inline]
     pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
-        task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
+        task.state.claim(self.mailbox.index).then(|| task.into_raw())
     }
 
     /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is

@@ -15,7 +15,7 @@ use super::size::{CLASSES, StackSize};
 use super::{Slot, Stack, arena};
 
 /// One worker's hot stacks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cache {
     shelves: [Shelf; CLASSES],
 }
@@ -26,6 +26,8 @@ struct Shelf {
     free: Vec<Slot>,
     clean: usize,
     credits: usize,
+    /// More credits than these go back to the arena.
+    most_credits: usize,
 }
 
 /// Claims are taken from the arena, and fresh stacks guarded, so many at a time.
@@ -48,7 +50,8 @@ fn capacity(size: StackSize) -> usize {
 
 impl Cache {
     pub(crate) fn new() -> Cache {
-        Cache::default()
+        let shelf = |class| Shelf { most_credits: 2 * batch(StackSize::from_class(class)), ..Shelf::default() };
+        Cache { shelves: std::array::from_fn(shelf) }
     }
 
     /// Promises one stack of `size`: after `Ok`, one `acquire` in any cache cannot fail.
@@ -124,7 +127,7 @@ impl Shelf {
     #[inline]
     fn add_credit(&mut self, size: StackSize) {
         self.credits += 1;
-        if self.credits > 2 * batch(size) {
+        if self.credits > self.most_credits {
             self.return_credits(size);
         }
     }
