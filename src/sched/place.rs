@@ -20,8 +20,9 @@ impl Worker {
         let own = (self.live_count() + self.unstarted.len()) as u32;
         let boxes = self.shared.mailboxes.iter().map(|mailbox| -> &'static Mailbox { mailbox });
         let others = boxes.filter(|mailbox| mailbox.index != self.mailbox.index);
-        let least = others.min_by_key(|mailbox| mailbox.load())?;
-        (least.load() + 1 < own && least.expect()).then_some(least)
+        let (load, least) =
+            others.filter_map(|mailbox| Some((mailbox.load()?, mailbox))).min_by_key(|(load, _)| *load)?;
+        (load + 1 < own && least.arriving.expect()).then_some(least)
     }
 }
 

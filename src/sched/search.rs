@@ -28,7 +28,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 && self.mailbox.close() {
+            if self.live_count() == 0 && self.mailbox.arriving.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.

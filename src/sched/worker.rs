@@ -352,7 +352,7 @@ impl Worker {
         mail.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
-                self.mailbox.arrived();
+                self.mailbox.arriving.arrived();
             }
             self.make_ready(thread);
         });
