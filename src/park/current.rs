@@ -8,7 +8,7 @@
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
 //! cells again after it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -31,8 +31,8 @@ pub(crate) struct Here {
     /// How many threads are suspended here in the middle of unwinding.
     unwinding: Cell<i32>,
     budget: Cell<u32>,
-    /// Timers of the threads that wait here.
-    pub(crate) wheel: Wheel,
+    /// Timers of the threads that wait here. Never borrowed for longer than one call.
+    pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
     /// A thread that runs here has accepted a connection: the next thread that is spawned here will serve it.
     accepted: Cell<bool>,
     /// Made when a thread that runs here first waits for a descriptor.
@@ -53,7 +53,7 @@ impl Here {
             yields: Cell::new(false),
             unwinding: Cell::new(0),
             budget: Cell::new(0),
-            wheel: Wheel::new(now_ns),
+            wheel: RefCell::new(Wheel::new(now_ns)),
             accepted: Cell::new(false),
             poller: OnceCell::new(),
         }

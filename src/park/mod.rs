@@ -8,7 +8,6 @@ pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
-use crate::driver::wheel::Timer;
 use crate::park::current::{Here, in_hook, may_park, parked_in_no_park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::cancel::CAN_UNWIND;
@@ -96,12 +95,9 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     if deadline_ns == NEVER {
         suspend(here, thread);
     } else {
-        let timer = Timer::new(this.as_ptr().cast_const().cast());
-        // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
-        unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
+        let timer = here.wheel.borrow_mut().insert(deadline_ns, this);
         suspend(here, thread);
-        // SAFETY: it was inserted into this wheel.
-        unsafe { here.wheel.remove(NonNull::from(&timer)) };
+        here.wheel.borrow_mut().remove(timer);
     }
     thread.reason.set(Reason::Running);
     match thread.wait.finish() {
@@ -249,19 +245,16 @@ pub(crate) fn give_way() {
     }
 }
 
-/// The wheel of a worker has found `timer` due: ends the wait that it stands for.
+/// A timer of `thread` is due: ends the wait that it stands for.
 ///
 /// # Safety
 ///
-/// The timer was inserted by [`park`] on this very worker, whose loop calls this.
-pub(crate) unsafe fn fire(timer: NonNull<Timer>) {
-    // SAFETY: a timer is linked only while its thread waits, so it and the header are alive; the payload is the header.
-    let thread = unsafe { timer.as_ref() }.payload().cast::<Header>();
-    // SAFETY: as above.
-    let epoch = unsafe { (*thread).wait.waiting() };
-    if let Some(epoch) = epoch {
+/// [`park`] has inserted the timer on this very worker, whose loop calls this, and the thread has not left its wait since.
+pub(crate) unsafe fn fire(thread: NonNull<Header>) {
+    // SAFETY: a thread that waits is alive.
+    if let Some(epoch) = unsafe { thread.as_ref() }.wait.waiting() {
         // SAFETY: as above; the thread cannot leave its wait while this worker's loop runs.
-        let wake = unsafe { Ticket::new(NonNull::new_unchecked(thread.cast_mut()), epoch).end(End::TimedOut) };
+        let wake = unsafe { Ticket::new(thread, epoch).end(End::TimedOut) };
         if let Some(wake) = wake {
             wake.schedule();
         }

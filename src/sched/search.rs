@@ -68,7 +68,7 @@ impl Worker {
                 self.search_ns.set((self.search_ns.get() * 4).min(SEARCH_NS));
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 0 && self.look_for_events();
-            let found = worth_it || events || self.here().wheel.next_ns() <= now;
+            let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
             if let Some(task) = stolen {
                 self.adopt(task);
             }
@@ -157,7 +157,7 @@ impl Worker {
                 break;
             }
             // Step 4.
-            let timer_ns = self.here().wheel.next_ns();
+            let timer_ns = self.here().wheel.borrow().next_ns();
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
             let unparked = self.sleep_until(timer_ns.min(nap_until_ns));
             if unparked || timer_ns <= now_ns() {

@@ -108,6 +108,8 @@ impl Worker {
         // SAFETY: a thread starts once; it is taken out in `end`.
         unsafe { self.live.push_back(thread) };
         self.set_live_count(self.live_count.get() + 1);
+        // So that it can wait for a time without an allocation.
+        self.here().wheel.borrow_mut().make_room(self.live_count.get());
         true
     }
 

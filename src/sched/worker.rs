@@ -290,15 +290,17 @@ impl Worker {
             self.read_mail();
         }
         let poller = self.here.poller();
-        let has_time = poller.is_some() || !self.here.wheel.is_empty();
+        let has_time = poller.is_some() || !self.here.wheel.borrow().is_empty();
         if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
             return;
         }
         self.turns.set(0);
         let now_ns = now_ns();
-        if !self.here.wheel.is_empty() {
-            // SAFETY: the wheel is this worker's, and `park` put the timers in.
-            self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
+        loop {
+            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let Some(thread) = due else { break };
+            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
+            unsafe { fire(thread) };
         }
         if poller.is_some_and(|poller| poller.is_due(now_ns)) {
             let _ = self.look_for_events();

@@ -38,7 +38,8 @@ fn batch(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, BATCH)
 }
 
-/// So many stacks stay, with their pages, while the worker is idle.
+/// So many stacks stay, with their pages, while the worker is idle, and a quarter more before a system call is worth it: a
+/// worker whose threads wake one by one, and end, is idle between any two of them.
 fn keep_hot(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, 64)
 }
@@ -103,12 +104,15 @@ impl Cache {
         shelf.free.push(slot);
     }
 
-    /// Gives all but the hottest stacks to the other workers, and their pages to the system. Called when the worker is
-    /// idle.
+    /// Gives all but the hottest stacks to the other workers, and their pages to the system, if they have become many.
+    /// Called when the worker is idle.
     pub(crate) fn trim(&mut self) {
         for (class, shelf) in self.shelves.iter_mut().enumerate() {
             let size = StackSize::from_class(class);
-            shelf.spill(size, shelf.free.len().saturating_sub(keep_hot(size)));
+            let keep = keep_hot(size);
+            if shelf.free.len() > keep + keep / 4 {
+                shelf.spill(size, shelf.free.len() - keep);
+            }
         }
     }
 }
