@@ -24,7 +24,7 @@ use super::refs::{Strong, Weak};
 use super::edge::Edge;
 use super::mail::{Mail, Phase, Pushed, Take};
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, Timer, watch};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
@@ -260,9 +260,10 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
         let extras = mail.extras();
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     };
-    timers.iter().for_each(Timer::cancel);
+    // What a timer would have sent, and what a helper has left, may have destructors that panic.
+    timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
-    drop(helpers);
+    helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
     let (watchers, ended) = {
         let mut mail = core.mail.lock();
         mail.phase = Phase::Dead;
