@@ -275,7 +275,8 @@ impl<A: Actor> Context<A> {
     /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
     /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
     /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
-    /// of a handler that was let in ends this one, too.
+    /// of a handler that was let in ends this one, too. A [`timeout`](crate::timeout) around the call does not: it waits for
+    /// that handler.
     ///
     /// ```compile_fail
     /// use green::actor::{Actor, Addr, Context, Handler, Message};

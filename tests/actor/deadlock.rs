@@ -193,6 +193,29 @@ fn a_reenter_that_is_left_by_a_time_out_lets_nothing_in_any_more() {
 }
 
 #[test]
+fn a_time_out_around_a_reenter_waits_for_the_handler_that_was_let_in() {
+    everywhere(|| {
+        let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
+        let (one, two) = (one.start(), two.start());
+        let (me, other) = (one.clone(), two.clone());
+        let (sender, answer) = std::sync::mpsc::channel();
+        let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                let slow = Do::new(|_, _| green::sleep(Duration::from_millis(20)));
+                sender.send(me.send(slow).map_err(|error| error.to_string())).unwrap();
+                green::sleep(Duration::from_secs(60));
+            });
+            let mut reenter = ctx.reenter(puppet);
+            green::timeout(Duration::from_millis(10), || reenter.send(&other, inner)).is_err()
+        });
+        assert!(one.send_timeout(outer, LONG).unwrap());
+        assert_eq!(crate::next(&answer), Ok(()));
+        assert_eq!(one.send(Do::new(|_, _| 1)).unwrap(), 1, "it lives");
+        two.kill();
+    });
+}
+
+#[test]
 fn an_ask_that_is_answered_but_not_resumed_closes_no_cycle() {
     let runtime = green::Runtime::builder().workers(1).build().unwrap();
     runtime.run(|| {

@@ -28,6 +28,7 @@ use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
+use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
@@ -210,7 +211,8 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let frame = Frame::new();
     let outer = core.frame.replace(&raw const frame);
     let outer_inner = ctx.inner.nest(&frame);
-    let result = run_node(node, mail, &frame, None, me, ctx);
+    // A time-out around the `reenter` is not this handler's.
+    let result = unlimited(|| run_node(node, mail, &frame, None, me, ctx));
     core.frame.set(outer);
     ctx.inner.unnest(outer_inner);
     if let Err(exit) = result {
