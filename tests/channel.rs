@@ -418,6 +418,16 @@ fn big_and_zero_sized_and_overaligned_messages_pass() {
 }
 
 #[test]
+fn a_bound_costs_no_time_where_messages_have_no_size() {
+    for bound in [usize::MAX, usize::MAX / 2] {
+        let (s, r) = bounded(bound);
+        (0..3).for_each(|_| s.send(()).unwrap());
+        assert_eq!((s.capacity(), r.len(), r.iter().take(3).count()), (Some(bound), 3, 3));
+    }
+    assert!(std::panic::catch_unwind(|| bounded::<u64>(usize::MAX)).is_err());
+}
+
+#[test]
 fn what_is_in_a_channel_is_dropped_once_whichever_side_goes_first() {
     for (s, r) in kinds() {
         let alive = Arc::new(AtomicUsize::new(0));
