@@ -127,6 +127,14 @@ mod park {
 
     pub(crate) mod interrupt {
         pub(crate) fn raise() {}
+
+        pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
+        }
+
+        pub(crate) fn resume(payload: Box<dyn std::any::Any + Send>) -> ! {
+            std::panic::resume_unwind(payload)
+        }
     }
 
     loom::thread_local! {

@@ -176,11 +176,11 @@ fn switch(thread: &Header) {
 /// hook, where nothing may switch.
 #[inline(always)]
 pub(crate) fn yield_now() {
+    if !may_park() {
+        parked_in_no_park("yield_now");
+    }
     match Here::get() {
         Some(here) => {
-            if !may_park() {
-                parked_in_no_park("yield_now");
-            }
             if let Some(thread) = here.current()
                 && !in_hook()
             {

@@ -26,9 +26,11 @@ impl Worker {
     }
 }
 
-/// Sends an unstarted thread that nobody else can see yet to a worker that expects it.
+/// Sends an unstarted thread, which is in no queue, to a worker that expects it.
 pub(crate) fn send_unstarted(mailbox: &Mailbox, task: Task) {
-    task.state.claim_unshared(mailbox.index);
+    // By an exchange, although nobody else claims it: if it is an actor, others count references to it meanwhile.
+    let claimed = task.state.claim(mailbox.index, false);
+    debug_assert!(claimed, "it stands in no queue and nobody joins it");
     // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.
     unsafe { mailbox.send(task.into_raw()) };
 }

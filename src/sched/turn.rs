@@ -216,6 +216,8 @@ unsafe fn thread_main(thread: *mut ()) {
         if Header::complete(header, true) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
         }
+        // The result's destructor, and a waker that was called, may have made new values.
+        local::destroy(this);
         (this.vtable.done)(header);
     }
 }

@@ -380,7 +380,8 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that has been cancelled.
     fn interrupt(&self, task: &Task) {
-        if task.state.home() != self.mailbox.index || !task.cancellable.get() {
+        // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
+        if !task.state.is_at_home(self.mailbox.index) || !task.cancellable.get() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
