@@ -13,8 +13,12 @@ use std::time::{Duration, Instant};
 
 use green::Runtime;
 
-/// After this long a test has hung. An emulated processor gets more.
-const BOUND: Duration = Duration::from_secs(if cfg!(target_arch = "x86_64") { 30 } else { 120 });
+/// After this long a test has hung. An emulated processor gets more, an interpreter most.
+const BOUND: Duration = Duration::from_secs(match () {
+    () if cfg!(miri) => 1200,
+    () if cfg!(target_arch = "x86_64") => 30,
+    () => 120,
+});
 
 /// `n` where tests run at full speed, a fraction where they are emulated.
 pub(crate) fn scaled(n: usize) -> usize {
