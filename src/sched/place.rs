@@ -29,7 +29,7 @@ impl Worker {
 /// Sends an unstarted thread, which is in no queue, to a worker that expects it.
 pub(crate) fn send_unstarted(mailbox: &Mailbox, task: Task) {
     // By an exchange, although nobody else claims it: if it is an actor, others count references to it meanwhile.
-    let claimed = task.state.claim(mailbox.index, false);
+    let claimed = task.state.claim(mailbox.index);
     debug_assert!(claimed, "it stands in no queue and nobody joins it");
     // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.
     unsafe { mailbox.send(task.into_raw()) };

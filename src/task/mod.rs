@@ -19,11 +19,11 @@ mod tests {
     fn a_task_that_is_not_started_is_at_home_nowhere() {
         let state = State::new(1, false);
         assert!(!state.is_at_home(0));
-        assert!(state.claim(0, false));
+        assert!(state.claim(0));
         assert!(state.is_at_home(0) && !state.is_at_home(1));
         state.rearm();
         assert!(!state.is_at_home(0));
-        assert!(state.claim(3, false));
+        assert!(state.claim(3));
         assert!(state.is_at_home(3) && !state.is_at_home(0));
         state.unclaim();
         assert!(!state.is_at_home(0) && !state.is_at_home(3));
