@@ -112,6 +112,12 @@ impl State {
         ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
     }
 
+    /// Has the thread started on the worker that has the mailbox `home`?
+    #[inline]
+    pub(crate) fn lives_at(&self, home: u16) -> bool {
+        self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
+    }
+
     /// A worker wants to start the thread. True for exactly one caller. `extra_ref`: the caller has no queue entry
     /// whose reference could become the running thread's, so another one is counted.
     #[inline]
