@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
-use crate::park::leave;
+use crate::park::{interrupt, leave};
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::task::header::Next;
@@ -56,7 +56,10 @@ impl Worker {
         // It is not re-armable, so it has the promise of a stack.
         let started = self.start(thread);
         debug_assert!(started);
-        match leave(self.here(), joiner, || self.resume(thread, NonNull::new(ptr::from_ref(joiner).cast_mut()))) {
+        let unwinds = interrupt::unwinds(self.here(), joiner);
+        match leave(self.here(), joiner, unwinds, || {
+            self.resume(thread, NonNull::new(ptr::from_ref(joiner).cast_mut()))
+        }) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
             Left::Yields => {

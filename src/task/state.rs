@@ -107,7 +107,8 @@ impl State {
 
     /// Has the worker with this mailbox claimed the thread? If the caller is that worker, the answer stays right while its
     /// loop runs.
-    pub(crate) fn is_at_home(&self, home: u16) -> bool {
+    #[inline]
+    pub(crate) fn lives_at(&self, home: u16) -> bool {
         // One load: a re-armable task that is not started has a home of 0, and may be claimed by another worker meanwhile.
         self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
     }
