@@ -15,6 +15,7 @@ use crate::driver::poller::Home;
 use crate::park::current::Here;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
+use crate::sched::pace::Pace;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -39,6 +40,8 @@ pub(crate) struct Mailbox {
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
+    /// How quickly the worker goes through its actors.
+    pub(crate) pace: Pace,
     /// Unstarted threads that other workers have sent and that have not arrived ([`expect`](Mailbox::expect)); `CLOSED`.
     arriving: AtomicU32,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
@@ -82,6 +85,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 parker: Parker::new(),
                 cancels: Mutex::new(Vec::new()),
                 live: AtomicU32::new(0),
+                pace: Pace::new(),
                 arriving: AtomicU32::new(0),
                 poller: Mutex::new(None),
                 idle,

@@ -3,6 +3,7 @@
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;
+pub(crate) mod pace;
 pub(crate) mod place;
 pub(crate) mod pool;
 pub(crate) mod ready;

@@ -96,7 +96,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
-        Some(worker) => worker.spawn(task),
+        Some(worker) => worker.launch(task, true),
         None => shared.inject(task),
     }
     Ok(strong)
@@ -393,7 +393,7 @@ impl Core {
                 if hand_over {
                     worker.hand_over(task)
                 } else {
-                    worker.spawn(task)
+                    worker.launch(task, false)
                 }
                 Ok(())
             }
