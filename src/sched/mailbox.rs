@@ -201,9 +201,14 @@ impl Mailbox {
 
 /// Cancels `thread`: it unwinds from the blocking call that it is in, or from its next one.
 pub(crate) fn cancel(thread: &Task) {
+    interrupt(thread, thread.state.cancel());
+}
+
+/// The second half: `thread` was marked as cancelled.
+pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
     // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
-    if let CancelFound::Started { home } = thread.state.cancel() {
+    if let CancelFound::Started { home } = found {
         let mailbox = get(home);
         mailbox.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
         mailbox.look();

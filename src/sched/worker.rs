@@ -420,7 +420,7 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that has been cancelled.
     fn interrupt(&self, task: &Task) {
-        if task.state.home() != self.mailbox.index || !task.cancellable.get() {
+        if !task.state.is_of(self.mailbox.index) || !task.cancellable.get() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -487,9 +487,11 @@ impl Worker {
     #[inline]
     pub(crate) fn hand_over(&self, task: Task) {
         if !self.next_start.get().is_null() {
+            task.state.leave_home();
             self.launch(task, false);
-        } else if let Some(thread) = self.claim(task) {
-            self.next_start.set(thread.as_ptr());
+        } else {
+            task.state.claim_rested(self.mailbox.index);
+            self.next_start.set(task.into_raw().as_ptr());
         }
     }
 
