@@ -11,6 +11,10 @@ use green::channel::{
 };
 use green::{Cancelled, Runtime};
 
+mod help;
+
+use help::everywhere;
+
 /// Fewer rounds where every instruction is emulated.
 const SCALE: usize = if cfg!(target_arch = "aarch64") || cfg!(miri) { 20 } else { 1 };
 
@@ -20,14 +24,6 @@ const SHORT: Duration = Duration::from_millis(5);
 /// The kinds of channel that one can send into.
 fn kinds<T>() -> Vec<(Sender<T>, Receiver<T>)> {
     vec![bounded(0), bounded(1), bounded(3), unbounded()]
-}
-
-/// Runs `f` on the calling OS thread, and as a green thread of a runtime with one and with two workers.
-fn everywhere(f: impl Fn() + Send + Sync + Copy) {
-    f();
-    for workers in [1, 2] {
-        Runtime::builder().workers(workers).build().unwrap().run(f);
-    }
 }
 
 /// Counts what is alive.
@@ -466,7 +462,7 @@ fn a_message_that_panics_in_its_drop_or_is_cancelled_there_leaves_none_behind() 
             s.send(Message(Arc::clone(alive), drops)).unwrap();
         }
     };
-    everywhere(|| {
+    everywhere(move || {
         let alive = Arc::new(AtomicUsize::new(0));
         for channel in [bounded(3), unbounded()] {
             fill(&alive, &channel, Drops::Panics);

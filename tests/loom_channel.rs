@@ -4,6 +4,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
@@ -93,12 +95,12 @@ mod park {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::task::Ticket;
-    use super::task::header::{Reason, Thread};
+    use super::task::header::{Reason, Thread, Wake};
     use crate::wait::End;
 
     #[derive(Clone, Copy)]
     pub(crate) struct Wait {
-        deadline_ns: u64,
+        pub(crate) deadline_ns: u64,
     }
 
     impl Wait {
@@ -124,6 +126,16 @@ mod park {
     }
 
     pub(crate) fn checkpoint() {}
+
+    /// Each thread of the model has an OS thread of its own.
+    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { ticket.end(End::Notified) }
+    }
+
+    pub(crate) fn schedule(wake: Wake) {
+        wake.schedule();
+    }
 
     pub(crate) mod interrupt {
         pub(crate) fn raise() {}
@@ -200,19 +212,13 @@ use channel::zero::Zero;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
+use model::check;
 use park::{Wait, Woken, park};
 use sys::clock::NEVER;
 use task::header::Reason;
 
 /// A deadline that passes as soon as the thread waits.
 const SOON: u64 = 1;
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 50_000;
-    builder.check(model);
-}
 
 fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
     Arc::new(Queue::new(Ring::new(cap), cap as u64))

@@ -7,6 +7,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports, clippy::undocumented_unsafe_blocks)]
 
+mod model;
+
 #[path = "../src/base/list.rs"]
 mod list;
 #[path = "../src/lock/queue.rs"]
@@ -87,7 +89,7 @@ mod task {
 
 mod park {
     use crate::task::Ticket;
-    use crate::task::header::Reason;
+    use crate::task::header::{Reason, Wake};
     use crate::task::wait::{End, WaitWord};
     use loom::sync::atomic::{AtomicUsize, Ordering};
     use loom::sync::{Arc, Condvar, Mutex};
@@ -139,6 +141,16 @@ mod park {
 
     loom::thread_local! {
         static ME: std::cell::RefCell<Option<Arc<Parked>>> = std::cell::RefCell::new(None);
+    }
+
+    /// Each thread of the model has an OS thread of its own.
+    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { ticket.end(End::Notified) }
+    }
+
+    pub(crate) fn schedule(wake: Wake) {
+        wake.schedule();
     }
 
     /// Makes `parked` the calling thread's.
@@ -265,15 +277,9 @@ use lock::raw_rwlock::RawRwLock;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
+use model::check;
 use park::{Parked, be};
 use task::wait::End;
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
-}
 
 /// Raw locks around a value that loom watches.
 struct Shared {

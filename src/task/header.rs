@@ -22,7 +22,7 @@ use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
-use crate::task::state::{JoinFound, State};
+use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -215,6 +215,12 @@ impl Header {
         }
     }
 
+    /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.state.is_cancelled() && !self.shielded.get() && !self.masked.get() && self.limit.get().is_null()
+    }
+
     /// The link of the queue that the task is in (invariant 4).
     #[inline]
     pub(crate) fn link(&self) -> &AtomicPtr<Header> {
@@ -291,19 +297,6 @@ impl Header {
         // ORDERING: Relaxed: `join_begin` publishes it.
         self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
         self.state.join_begin()
-    }
-
-    /// As [`join_enter`](Self::join_enter), for a joiner on the worker `home` that would start the thread itself: see
-    /// [`State::join_claim`].
-    ///
-    /// # Safety
-    ///
-    /// As `join_enter`.
-    #[inline]
-    pub(crate) unsafe fn join_enter_claiming(&self, ticket: NonNull<Ticket>, home: u16, extra_ref: bool) -> JoinFound {
-        // ORDERING: Relaxed: `join_claim` publishes it.
-        self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
-        self.state.join_claim(home, extra_ref)
     }
 
     /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.
@@ -496,9 +489,7 @@ impl Ticket {
         // SAFETY: as the caller promises.
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
     }
-}
 
-impl Ticket {
     /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
     /// place of the exchange.
     ///
@@ -506,14 +497,14 @@ impl Ticket {
     ///
     /// As `end`; and with `worker`, nobody but the caller has this ticket, and the caller runs on that worker.
     #[inline]
-    unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
+    pub(crate) unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
         // SAFETY: as the caller promises.
         let thread = unsafe { self.thread.as_ref() };
-        if worker.is_none_or(|home| !thread.state.is_started() || thread.state.home() != home) {
-            // SAFETY: as the caller promises.
-            return unsafe { self.end(End::Notified) };
-        }
-        thread.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
+        let won = match worker {
+            Some(home) if thread.state.lives_at(home) => thread.wait.notify_alone(self.epoch),
+            _ => thread.wait.end(self.epoch, End::Notified),
+        };
+        won.then_some(Wake(self.thread))
     }
 }
 
@@ -523,6 +514,11 @@ impl Ticket {
 pub(crate) struct Wake(NonNull<Header>);
 
 impl Wake {
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> NonNull<Header> {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn schedule(self) {
         // SAFETY: `Wake` is made only by a won `end`, and consumed here.
