@@ -1,6 +1,6 @@
 //! A bank: each account is an actor, a transfer is an ask from one to another.
 //!
-//! `cargo run --example bank -- [file]`, or with the lines on standard input:
+//! `cargo run --example bank -- [FILE]`, or with the lines on standard input:
 //!
 //! ```text
 //! open alice 100
@@ -14,8 +14,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
 
 use green::actor::{Actor, Addr, Context, Handler, Message, Pending, SendError};
 
@@ -199,11 +201,27 @@ fn run(input: impl BufRead, out: &mut impl Write) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let input = match std::env::args().nth(1) {
-        Some(path) => green::blocking(|| std::fs::read_to_string(&path)).map_err(|error| format!("{path}: {error}"))?,
-        None => io::read_to_string(io::stdin())?,
+/// All of the input: the file that the argument names, or what is on standard input.
+fn input(file: Option<OsString>) -> Result<String, String> {
+    let (name, text) = match &file {
+        Some(path) => (path.display().to_string(), std::fs::read_to_string(path)),
+        None => ("standard input".to_owned(), io::read_to_string(io::stdin())),
     };
-    let result = green::run(|| run(input.as_bytes(), &mut io::stdout().lock()).map_err(|error| error.to_string()));
-    Ok(result?)
+    text.map_err(|error| format!("{name}: {error}"))
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let (file, None) = (args.next(), args.next()) else {
+        eprintln!("usage: bank [FILE]");
+        return ExitCode::from(2);
+    };
+    let run = |text: String| run(text.as_bytes(), &mut io::stdout().lock()).map_err(|error| error.to_string());
+    match input(file).and_then(|text| green::run(|| run(text))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bank: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

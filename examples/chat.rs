@@ -5,20 +5,24 @@
 //! after three seconds.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use green::channel::{Receiver, Sender, bounded};
-use green::net::{TcpListener, TcpStream};
+use green::net::TcpStream;
 use green::sync::Mutex;
 
 /// Lines that may wait for one client.
 const QUEUE: usize = 64;
-/// Bytes of a line that are taken; the rest is another line.
-const LINE: usize = 1024;
-const GRACE: Duration = Duration::from_secs(3);
+
+#[path = "serve/lines.rs"]
+mod lines;
+mod serve;
+
+use lines::line;
 
 struct Client {
     name: String,
@@ -52,13 +56,12 @@ impl Room {
     }
 }
 
-/// One line, without its end; `None` at the end of the stream.
-fn line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
-    let mut bytes = Vec::new();
-    if io::Read::take(&mut *reader, LINE as u64).read_until(b'\n', &mut bytes)? == 0 {
-        return Ok(None);
+struct Leaves<'a>(&'a Room, u64);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).trim_end().to_owned()))
 }
 
 fn write_lines(mut stream: &TcpStream, lines: &Receiver<Arc<str>>) -> io::Result<()> {
@@ -68,7 +71,7 @@ fn write_lines(mut stream: &TcpStream, lines: &Receiver<Arc<str>>) -> io::Result
     stream.shutdown(Shutdown::Write)
 }
 
-fn serve(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
+fn talk(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     (&*stream).write_all(b"your name? ")?;
     let Some(name) = line(&mut reader)?.filter(|name| !name.is_empty()) else { return Ok(()) };
@@ -94,39 +97,20 @@ fn serve(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
     })
 }
 
-fn main() -> io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".to_owned());
+fn main() -> ExitCode {
     green::run(|| {
-        let listener = TcpListener::bind(&*address)?;
-        // Ctrl-c is ours before anybody knows where we are.
-        let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
-        println!("listening on {}", listener.local_addr()?);
         let room = Arc::new(Room::default());
-        let (all_gone, until_all_gone) = bounded::<()>(0);
-        let accepting = {
-            let room = room.clone();
-            green::spawn(move || {
-                for (id, stream) in (0..).zip(listener.incoming()) {
-                    let Ok(stream) = stream else { continue };
-                    let (room, gone) = (room.clone(), all_gone.clone());
-                    green::spawn(move || {
-                        if let Err(error) = serve(&room, id, &stream) {
-                            eprintln!("client {id}: {error}");
-                        }
-                        room.leave(id);
-                        drop(gone);
-                    });
-                }
-            })
+        let (clients, ids) = (room.clone(), AtomicU64::new(0));
+        let connection = move |stream| {
+            let id = ids.fetch_add(1, Ordering::Relaxed);
+            // However its thread ends, it has left.
+            let _left = Leaves(&clients, id);
+            talk(&clients, id, &stream)
         };
-        green::signal::ctrl_c()?;
-        println!("stopping");
-        accepting.cancel();
-        let _ = accepting.join();
-        room.say(None, "* good-bye\n");
-        // Without the queues' ends the writers close the connections; the readers see it and end.
-        room.clients.lock().unwrap().clear();
-        let _ = until_all_gone.recv_timeout(GRACE);
-        Ok(())
+        serve::serve("127.0.0.1:7001", connection, || {
+            room.say(None, "* good-bye\n");
+            // Without the queues' ends the writers close the connections; the readers see it and end.
+            room.clients.lock().unwrap().clear();
+        })
     })
 }

@@ -1,14 +1,24 @@
-//! A chat server: `cargo run --example chat_actors -- [address]`, then `nc 127.0.0.1 7000`, as many as you like.
+//! A chat server: `cargo run --example chat_actors -- [address]`, then `nc 127.0.0.1 7003`, as many as you like.
 //!
 //! The first line is your nick; then `/join room`, `/who`, `/quit`, or something to say. The hub, each room and each member
 //! is an actor. A member's handler writes to its socket and waits while that is full: only that member falls behind, and
-//! what does not fit into its mailbox it misses.
+//! what does not fit into its mailbox it misses. Ctrl-c says good-bye to all, and ends when they have heard it, or after
+//! three seconds.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::error::Error;
+use std::io::{BufReader, Write};
+use std::net::Shutdown;
+use std::process::ExitCode;
 
 use green::actor::{Actor, Addr, Context, Exit, Handler, Mailbox, Message, Overflow, SendError, Signal};
-use green::net::{TcpListener, TcpStream};
+use green::net::TcpStream;
+
+#[path = "serve/lines.rs"]
+mod lines;
+mod serve;
+
+use lines::line;
 
 /// One client, as others see it.
 struct Member {
@@ -18,6 +28,11 @@ struct Member {
 impl Actor for Member {
     // Who reads too slowly misses what is old.
     const MAILBOX: Mailbox = Mailbox::bounded(64).overflow(Overflow::DropOldest);
+
+    /// The thread that reads sees the end of the stream.
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
 }
 
 /// A line for a client.
@@ -123,7 +138,7 @@ impl Handler<Who> for Room {
 
 /// Knows the nicks and the rooms.
 #[derive(Default)]
-pub(crate) struct Hub {
+struct Hub {
     members: HashMap<String, Addr<Member>>,
     rooms: HashMap<String, Addr<Room>>,
 }
@@ -169,18 +184,34 @@ impl Handler<FindRoom> for Hub {
     }
 }
 
-fn client(socket: TcpStream, hub: &Addr<Hub>) -> Result<(), Box<dyn std::error::Error>> {
+/// Everybody hears good-bye, and goes.
+struct Close;
+impl Message for Close {
+    type Reply = ();
+}
+
+impl Handler<Close> for Hub {
+    fn handle(&mut self, _: Close, _: &mut Context<Self>) {
+        for member in self.members.values() {
+            // Who has gone already need not hear it.
+            let _ = member.try_tell(Line("* good-bye".to_owned()));
+            member.stop();
+        }
+    }
+}
+
+fn client(socket: TcpStream, hub: &Addr<Hub>) -> Result<(), Box<dyn Error>> {
     let member = Member { socket: socket.try_clone()? }.start();
-    let mut lines = BufReader::new(socket).lines();
+    let mut reader = BufReader::new(socket);
     let nick = loop {
-        let Some(nick) = lines.next().transpose()? else { return Ok(()) };
+        let Some(nick) = line(&mut reader)? else { return Ok(()) };
         let nick = nick.trim().to_owned();
         if !nick.is_empty() && hub.send(Register { nick: nick.clone(), member: member.clone() })? {
             break nick;
         }
         member.tell(Line("* that nick is taken, choose another".into()))?;
     };
-    let result = talk(lines, hub, &member, &nick);
+    let result = talk(&mut reader, hub, &member, &nick);
     member.stop();
     match member.join() {
         Exit::Shutdown => result,
@@ -189,16 +220,15 @@ fn client(socket: TcpStream, hub: &Addr<Hub>) -> Result<(), Box<dyn std::error::
 }
 
 fn talk(
-    lines: impl Iterator<Item = io::Result<String>>,
+    reader: &mut BufReader<TcpStream>,
     hub: &Addr<Hub>,
     member: &Addr<Member>,
     nick: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn Error>> {
     let nick = || nick.to_owned();
     let mut room = hub.send(FindRoom("lobby".into()))?;
     room.send(Enter { nick: nick(), member: member.clone() })?;
-    for line in lines {
-        let line = line?;
+    while let Some(line) = line(reader)? {
         match line.trim().split_once(' ').unwrap_or((line.trim(), "")) {
             ("", _) => {}
             ("/quit", _) => break,
@@ -215,26 +245,18 @@ fn talk(
     Ok(())
 }
 
-/// Serves clients until the listener fails.
-pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
-    let hub = Hub::default().start();
-    loop {
-        let (socket, from) = listener.accept()?;
-        let hub = hub.clone();
-        green::spawn(move || {
-            if let Err(error) = client(socket, &hub) {
-                eprintln!("{from}: {error}");
-            }
-        });
-    }
-}
-
-#[allow(dead_code, reason = "tests/chat_actors.rs uses `serve` alone")]
-fn main() -> io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
+fn main() -> ExitCode {
     green::run(|| {
-        let listener = TcpListener::bind(&address)?;
-        println!("listening on {}", listener.local_addr()?);
-        serve(&listener)
+        let hub = Hub::default().start();
+        let members = hub.clone();
+        serve::serve(
+            "127.0.0.1:7003",
+            move |stream| client(stream, &members),
+            move || {
+                if let Err(error) = hub.send(Close) {
+                    eprintln!("the hub: {error}");
+                }
+            },
+        )
     })
 }

@@ -1,6 +1,7 @@
 //! An echo server: `cargo run --example echo -- [address]`, then `nc 127.0.0.1 7000`. Ctrl-c stops it in good order.
 
 use std::io::{self, Read, Write};
+use std::process::ExitCode;
 
 use green::net::TcpStream;
 
@@ -16,6 +17,6 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
     green::run(|| serve::serve("127.0.0.1:7000", echo, || {}))
 }

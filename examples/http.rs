@@ -5,8 +5,8 @@
 //! `green::net`. Malformed input is answered as hyper does; the server stays. Ctrl-c lets requests finish.
 
 use std::convert::Infallible;
-use std::io;
 use std::pin::pin;
+use std::process::ExitCode;
 use std::task::Poll;
 
 use green::net::{Async, TcpStream};
@@ -34,7 +34,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
     green::run(|| {
         let (stop, stopping) = async_channel::bounded::<()>(1);
         let connection = move |stream: TcpStream| {

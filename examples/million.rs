@@ -8,6 +8,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// More would need half a terabyte.
+const MOST: usize = 100_000_000;
+
 /// Resident memory and page tables of this process, in bytes.
 fn memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -18,15 +21,18 @@ fn memory() -> usize {
     (kib("VmRSS:") + kib("VmPTE:")) << 10
 }
 
+/// The number of threads that the arguments ask for, if they make sense.
+fn threads() -> Option<usize> {
+    let mut args = std::env::args_os().skip(1);
+    let (arg, None) = (args.next(), args.next()) else { return None };
+    let Some(arg) = arg else { return Some(1_000_000) };
+    arg.to_str()?.parse().ok().filter(|threads| (1..=MOST).contains(threads))
+}
+
 fn main() {
-    let arg = std::env::args().nth(1);
-    let threads: usize = match arg.as_deref().map(str::parse) {
-        None => 1_000_000,
-        Some(Ok(threads)) if threads > 0 => threads,
-        Some(_) => {
-            eprintln!("usage: million [THREADS], a number from 1");
-            std::process::exit(2);
-        }
+    let Some(threads) = threads() else {
+        eprintln!("usage: million [THREADS], a number from 1 to {MOST}");
+        std::process::exit(2);
     };
     let asleep = AtomicUsize::new(0);
     let (before, start) = (memory(), Instant::now());
@@ -49,7 +55,8 @@ fn main() {
             while asleep.load(Ordering::Relaxed) < sleepers.len() {
                 green::sleep(Duration::from_millis(1));
             }
-            let (each, made) = ((memory() - before) / sleepers.len(), start.elapsed());
+            let (more, made) = (memory().saturating_sub(before), start.elapsed());
+            let each = more / sleepers.len().max(1);
             println!("{} threads asleep after {made:.2?}: {each} bytes each, page tables included", sleepers.len());
             // They need not sleep out their hour.
             sleepers.iter().for_each(|sleeper| sleeper.cancel());

@@ -28,7 +28,7 @@ const IN_FLIGHT: usize = 256;
 const MAX_LINE: u64 = 16 << 20;
 
 fn main() -> ExitCode {
-    let threads = match threads(env::args().skip(1)) {
+    let threads = match threads(env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned())) {
         Ok(threads) => threads,
         Err(message) => return fail(&message),
     };

@@ -1,10 +1,14 @@
-//! A ring of actors that hand a token round: `cargo run --release --example ring -- [actors] [hops]`.
+//! A ring of actors that hand a token round: `cargo run --release --example ring -- [ACTORS] [HOPS]`.
 //!
 //! Each actor is a heap cell; only the one that has the token runs.
 
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Context, Handler, Message, Recipient, SendError};
+use green::actor::{Actor, Addr, Context, Deferred, Handler, Message, Recipient, SendError};
+
+/// Beyond it the cells alone would take gigabytes.
+const MOST: u64 = 10_000_000;
 
 struct Node {
     next: Option<Addr<Node>>,
@@ -56,11 +60,11 @@ impl Handler<Seen> for Node {
 #[derive(Default)]
 struct Finish {
     arrived: bool,
-    waiting: Option<green::actor::Deferred<()>>,
+    waiting: Option<Deferred<()>>,
 }
 
 impl Actor for Finish {
-    const ASK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
+    const ASK_TIMEOUT: Duration = Duration::from_secs(3600);
 }
 
 struct Arrived;
@@ -90,11 +94,13 @@ impl Handler<Wait> for Finish {
     }
 }
 
-fn argument(at: usize, default: u64) -> Result<u64, String> {
-    match std::env::args().nth(at) {
-        None => Ok(default),
-        Some(text) => text.parse().map_err(|error| format!("{text:?} is not a number: {error}")),
-    }
+/// The numbers of actors and hops that the arguments ask for, if they make sense.
+fn arguments() -> Option<(u64, u64)> {
+    let mut args = std::env::args_os().skip(1);
+    let (actors, hops, None) = (args.next(), args.next(), args.next()) else { return None };
+    let actors = actors.map_or(Some(503), |arg| arg.to_str()?.parse().ok())?;
+    let hops = hops.map_or(Some(1_000_000), |arg| arg.to_str()?.parse().ok())?;
+    (1..=MOST).contains(&actors).then_some((actors, hops))
 }
 
 fn ring(actors: u64, hops: u64) -> Result<u64, Box<dyn std::error::Error>> {
@@ -116,12 +122,19 @@ fn ring(actors: u64, hops: u64) -> Result<u64, Box<dyn std::error::Error>> {
     Ok(seen)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (actors, hops) = (argument(1, 503)?, argument(2, 1_000_000)?);
-    if actors == 0 {
-        return Err("a ring has one actor at least".into());
+fn main() -> ExitCode {
+    let Some((actors, hops)) = arguments() else {
+        eprintln!("usage: ring [ACTORS] [HOPS], from 1 to {MOST} actors");
+        return ExitCode::from(2);
+    };
+    match green::run(|| ring(actors, hops).map_err(|error| error.to_string())) {
+        Ok(seen) => {
+            assert_eq!(seen, hops + 1, "every hop was seen by one actor");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("ring: {error}");
+            ExitCode::FAILURE
+        }
     }
-    let seen = green::run(|| ring(actors, hops).map_err(|error| error.to_string()))?;
-    assert_eq!(seen, hops + 1, "every hop was seen by one actor");
-    Ok(())
 }

@@ -8,6 +8,9 @@
 
 use std::time::Instant;
 
+/// More would take hours.
+const MOST: u64 = 1_000_000_000;
+
 fn skynet(first: u64, leaves: u64) -> u64 {
     if leaves == 1 {
         return first;
@@ -17,9 +20,20 @@ fn skynet(first: u64, leaves: u64) -> u64 {
     children.into_iter().map(|child| child.join().unwrap()).sum()
 }
 
+/// The number of leaves that the arguments ask for, if they make sense.
+fn leaves() -> Option<u64> {
+    let mut args = std::env::args_os().skip(1);
+    let (arg, None) = (args.next(), args.next()) else { return None };
+    let Some(arg) = arg else { return Some(1_000_000) };
+    let leaves = arg.to_str()?.parse().ok()?;
+    (1..=MOST).contains(&leaves).then_some(leaves).filter(|leaves| 10_u64.pow(leaves.ilog10()) == *leaves)
+}
+
 fn main() {
-    let leaves: u64 = std::env::args().nth(1).map_or(1_000_000, |arg| arg.parse().expect("LEAVES is a power of ten"));
-    assert!(leaves > 0 && 10_u64.pow(leaves.ilog10()) == leaves, "LEAVES is a power of ten");
+    let Some(leaves) = leaves() else {
+        eprintln!("usage: skynet [LEAVES], a power of ten from 1 to {MOST}");
+        std::process::exit(2);
+    };
     let begin = Instant::now();
     let sum = green::run(|| skynet(0, leaves));
     let took = begin.elapsed();

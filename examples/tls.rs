@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use green::net::TcpStream;
@@ -43,8 +44,13 @@ fn answer(config: &Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
     tls.get_mut().flush()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let config = Arc::new(config()?);
-    green::run(|| serve::serve("127.0.0.1:7443", move |stream| answer(&config, stream), || {}))?;
-    Ok(())
+fn main() -> ExitCode {
+    let config = match config() {
+        Ok(config) => Arc::new(config),
+        Err(error) => {
+            eprintln!("tls: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    green::run(|| serve::serve("127.0.0.1:7443", move |stream| answer(&config, stream), || {}))
 }

@@ -3,6 +3,8 @@
 //! Input that is no WebSocket ends that connection with the protocol's own error; the server stays. Ctrl-c stops it in
 //! good order.
 
+use std::process::ExitCode;
+
 use green::net::TcpStream;
 use tungstenite::{Error, HandshakeError, accept};
 
@@ -24,6 +26,6 @@ fn echo(stream: TcpStream) -> Result<(), Error> {
     }
 }
 
-fn main() -> std::io::Result<()> {
+fn main() -> ExitCode {
     green::run(|| serve::serve("127.0.0.1:7002", echo, || {}))
 }

@@ -1,4 +1,4 @@
-//! Stackful green threads with std's own names.
+#![doc = include_str!("../README.md")]
 
 pub mod actor;
 #[cfg(green_backend = "asm")]

@@ -10,19 +10,16 @@ use green::channel::{
 };
 use green::{Cancelled, Runtime};
 
+mod help;
+
+use help::everywhere;
+
 const SCALE: usize = if cfg!(target_arch = "aarch64") || cfg!(miri) { 20 } else { 1 };
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(5);
 
 fn kinds<T>() -> Vec<(Sender<T>, Receiver<T>)> {
     vec![bounded(0), bounded(1), bounded(3), unbounded()]
-}
-
-fn everywhere(f: impl Fn() + Send + Sync + Copy) {
-    f();
-    for workers in [1, 2] {
-        Runtime::builder().workers(workers).build().unwrap().run(f);
-    }
 }
 
 #[test]

@@ -10,13 +10,9 @@ use std::time::Duration;
 
 use green::block_on;
 
-/// Runs `test` on an OS thread, and in green threads on one worker and on several.
-fn everywhere(test: impl Fn() + Send + Sync) {
-    test();
-    for workers in [1, 3] {
-        green::Runtime::builder().workers(workers).build().unwrap().run(&test);
-    }
-}
+mod help;
+
+use help::everywhere;
 
 /// Is pending, with its waker shown to `with`, until that says true.
 fn until(mut with: impl FnMut(&Waker) -> bool) -> impl Future<Output = ()> {
@@ -208,7 +204,7 @@ fn a_waker_may_be_used_when_its_block_on_and_its_thread_are_over() {
         green::spawn(waker).join().unwrap(),
         green::Runtime::builder().workers(1).build().unwrap().run(waker),
     ];
-    everywhere(|| {
+    everywhere(move || {
         for waker in &stray {
             waker.wake_by_ref();
             let by_value = waker.clone();
@@ -413,7 +409,7 @@ fn many_futures_in_one_block_on_are_all_woken() {
 #[test]
 fn stress_wakes_from_many_threads_lose_nothing() {
     let rounds = if cfg!(target_arch = "aarch64") { 200 } else { 2000 };
-    everywhere(|| {
+    everywhere(move || {
         let (sender, receiver) = async_channel::unbounded::<Arc<Flag>>();
         let raisers: Vec<_> = (0..2)
             .map(|_| {

@@ -7,13 +7,9 @@ use futures::future::{Either, join_all, select};
 use green::block_on;
 use green::channel::{Receiver, RecvError, after, bounded, never, unbounded};
 
-/// Runs `test` on an OS thread, and in green threads on one worker and on several.
-fn everywhere(test: impl Fn() + Send + Sync) {
-    test();
-    for workers in [1, 3] {
-        green::Runtime::builder().workers(workers).build().unwrap().run(&test);
-    }
-}
+mod help;
+
+use help::everywhere;
 
 async fn sum(receiver: Receiver<u64>) -> u64 {
     let mut sum = 0;

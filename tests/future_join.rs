@@ -11,13 +11,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use green::block_on;
 use green::thread::JoinHandle;
 
-/// Runs `test` on an OS thread, and in green threads on one worker and on several.
-fn everywhere(test: impl Fn() + Send + Sync) {
-    test();
-    for workers in [1, 3] {
-        green::Runtime::builder().workers(workers).build().unwrap().run(&test);
-    }
-}
+mod help;
+
+use help::everywhere;
 
 /// Counts its wakes, and by its `Arc` its wakers.
 #[derive(Default)]

@@ -5,7 +5,14 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
+mod model;
+
 mod base {
+    pub(crate) mod abort {
+        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
+            panic!("{message}")
+        }
+    }
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
         pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -16,6 +23,8 @@ mod base {
 mod idle;
 #[path = "../src/sched/inbox.rs"]
 mod inbox;
+#[path = "../src/task/state.rs"]
+mod state;
 #[path = "../src/task/wait.rs"]
 mod wait;
 
@@ -26,38 +35,9 @@ use idle::Idle;
 use inbox::{Inbox, Letter, WasAsleep};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use model::{Gate, check};
+use state::State;
 use wait::{End, Epoch, Token, WaitWord};
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
-}
-
-/// One token and a place to wait for it.
-struct Gate {
-    token: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self { token: Mutex::new(false), changed: Condvar::new() }
-    }
-
-    fn open(&self) {
-        *self.token.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-
-    fn wait(&self) {
-        let mut token = self.token.lock().unwrap();
-        while !std::mem::take(&mut *token) {
-            token = self.changed.wait(token).unwrap();
-        }
-    }
-}
 
 /// A thread with its park word, and the place where its worker would resume it.
 struct Parked {
@@ -131,6 +111,35 @@ fn two_unparks_and_two_parks_end_with_nobody_asleep() {
         waker.join().unwrap();
         parked.unpark();
         parked.park();
+    });
+}
+
+/// A joiner with the handle's reference and the queue entry's, and somebody with a third, who cancels meanwhile: where the
+/// joiner finds itself alone it stores without an exchange.
+#[test]
+fn a_sole_holder_that_stores_without_an_exchange_overwrites_nothing() {
+    check(3, || {
+        let state = Arc::new(State::new(3, true));
+        let seen = Arc::new(loom::cell::UnsafeCell::new(0));
+        let other = {
+            let (state, seen) = (state.clone(), seen.clone());
+            thread::spawn(move || {
+                let _ = state.cancel();
+                // SAFETY: nobody else touches it before this reference is given up.
+                seen.with_mut(|seen| unsafe { *seen += 1 });
+                state.drop_ref()
+            })
+        };
+        assert!(state.claim_joined(7, true));
+        let done = state.complete();
+        assert!(!done.joiner && !done.detached);
+        let last = state.drop_ref();
+        if last {
+            // SAFETY: the other reference is gone, and what was done through it is visible.
+            seen.with_mut(|seen| unsafe { *seen += 1 });
+        }
+        assert!(last != other.join().unwrap(), "one of the two is the last");
+        assert!(state.is_cancelled() && state.is_complete() && state.home() == 7, "{state:?}");
     });
 }
 

@@ -3,6 +3,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
@@ -21,13 +23,7 @@ use edge::{Edge, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
-}
+use model::check;
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
 struct Header(UnsafeCell<u32>);

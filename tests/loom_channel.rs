@@ -4,6 +4,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
@@ -127,6 +129,14 @@ mod park {
 
     pub(crate) mod interrupt {
         pub(crate) fn raise() {}
+
+        pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
+        }
+
+        pub(crate) fn resume(payload: Box<dyn std::any::Any + Send>) -> ! {
+            std::panic::resume_unwind(payload)
+        }
     }
 
     loom::thread_local! {
@@ -192,19 +202,13 @@ use channel::zero::Zero;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
+use model::check;
 use park::{Wait, Woken, park};
 use sys::clock::NEVER;
 use task::header::Reason;
 
 /// A deadline that passes as soon as the thread waits.
 const SOON: u64 = 1;
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 50_000;
-    builder.check(model);
-}
 
 fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
     Arc::new(Queue::new(Ring::new(cap), cap as u64))

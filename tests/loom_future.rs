@@ -3,6 +3,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -32,39 +34,9 @@ use awaiter::Awaiter;
 use base::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use model::{Gate, check};
 use state::State;
 use wait::{End, Token, WaitWord};
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
-}
-
-/// One token and a place to wait for it.
-struct Gate {
-    token: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self { token: Mutex::new(false), changed: Condvar::new() }
-    }
-
-    fn open(&self) {
-        *self.token.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-
-    fn wait(&self) {
-        let mut token = self.token.lock().unwrap();
-        while !std::mem::take(&mut *token) {
-            token = self.changed.wait(token).unwrap();
-        }
-    }
-}
 
 /// What a waker of the model opens. Its `Arc` is std's, so that the references can be counted.
 struct Bell(Gate);

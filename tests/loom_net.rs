@@ -5,6 +5,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,7 @@ mod readiness;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use model::check;
 use readiness::{Direction, Generation, Readiness, Ready};
 
 const READABLE: Ready = Ready { read: true, read_end: false, write: false, write_end: false, urgent: false };
@@ -78,13 +81,6 @@ impl Socket {
             slot.woken -= 1;
         }
     }
-}
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports, clippy::undocumented_unsafe_blocks)]
 
+mod model;
+
 #[path = "../src/base/list.rs"]
 mod list;
 #[path = "../src/lock/queue.rs"]
@@ -265,15 +267,9 @@ use lock::raw_rwlock::RawRwLock;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
+use model::check;
 use park::{Parked, be};
 use task::wait::End;
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
-}
 
 /// Raw locks around a value that loom watches.
 struct Shared {

@@ -2,38 +2,17 @@
 
 #![cfg(not(miri))]
 
-use std::env;
-use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Once;
+use std::process::{Output, Stdio};
 
-/// The example beside this test: `target/<profile>/examples/pipeline`. A run of the whole suite has built it; a run of
-/// this file alone may not have.
-fn example() -> PathBuf {
-    static BUILD: Once = Once::new();
-    let exe = env::current_exe().unwrap();
-    let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
-    let example = profile.join("examples/pipeline");
-    BUILD.call_once(|| {
-        if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--example", "pipeline"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-            build.args(profile.ends_with("release").then_some("--release"));
-            assert!(build.status().unwrap().success());
-        }
-    });
-    assert!(example.exists(), "build it first: cargo build --example pipeline");
-    example
-}
+mod help;
 
-/// Runs the example on `input`; under another architecture through the emulator that `GREEN_TEST_RUNNER` names.
+use help::example;
+
+/// Runs the example on `input`.
 fn pipeline(args: &[&str], input: &[u8]) -> Output {
-    let runner = env::var("GREEN_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().map(OsString::from).chain([example().into_os_string()]);
-    let mut command = Command::new(words.next().expect("at least the example"));
-    command.args(words).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = example("pipeline");
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
@@ -113,10 +92,8 @@ fn wrong_arguments_and_a_line_that_is_too_long_are_clear_errors() {
 /// The reader of the output goes away: the pipeline ends instead of reading on.
 #[test]
 fn a_closed_output_ends_it() {
-    let runner = env::var("GREEN_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().map(OsString::from).chain([example().into_os_string()]);
-    let mut command = Command::new(words.next().expect("at least the example"));
-    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = example("pipeline");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();

@@ -2,40 +2,21 @@
 
 #![cfg(not(miri))]
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Once;
 
-/// The example beside this test: `target/<profile>/examples/search`. A run of the whole suite has built it; a run of
-/// this file alone may not have.
-fn example() -> PathBuf {
-    static BUILD: Once = Once::new();
-    let exe = env::current_exe().unwrap();
-    let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
-    let example = profile.join("examples/search");
-    BUILD.call_once(|| {
-        if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--example", "search"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-            build.args(profile.ends_with("release").then_some("--release"));
-            assert!(build.status().unwrap().success());
-        }
-    });
-    assert!(example.exists(), "build it first: cargo build --example search");
-    example
-}
+mod help;
 
-/// Runs the example in `dir`; under another architecture through the emulator that `GREEN_TEST_RUNNER` names.
+use help::example;
+
+/// Runs the example in `dir`.
 fn search(dir: &Path, args: &[&OsStr]) -> Output {
-    let runner = env::var("GREEN_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().map(OsString::from).chain([example().into_os_string()]);
-    let mut command = Command::new(words.next().expect("at least the example"));
-    command.args(words).args(args).current_dir(dir).output().unwrap()
+    let mut command = example("search");
+    command.args(args).current_dir(dir).output().unwrap()
 }
 
 /// Runs grep in `dir` with the bytes of files and names left alone.

@@ -2,15 +2,16 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// An example that runs; it prints where it listens. Under another architecture it runs in the emulator that
-/// `GREEN_TEST_RUNNER` names.
+mod help;
+
+use help::example;
+
+/// An example that runs; it prints where it listens.
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -18,20 +19,7 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Server {
-        let exe = env::current_exe().unwrap();
-        let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
-        let example = profile.join("examples").join(name);
-        if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--features", "hyper", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-            build.args(profile.ends_with("release").then_some("--release"));
-            assert!(build.status().unwrap().success());
-        }
-        assert!(example.exists(), "build it first: cargo build --features hyper --example {name}");
-        let runner = env::var("GREEN_TEST_RUNNER").unwrap_or_default();
-        let mut words = runner.split_whitespace().map(Into::into).chain([example.into_os_string()]);
-        let mut command = Command::new(words.next().expect("at least the example"));
-        let mut child = command.args(words).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = example(name).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let addr = line.trim().strip_prefix("listening on ").expect("it says where").parse().unwrap();
@@ -150,6 +138,96 @@ fn chat_passes_lines_on_and_says_good_bye() {
     assert_eq!(line(&mut alice), "");
     drop(alice);
     assert!(server.stop().success());
+}
+
+/// A client of the chat of actors.
+struct Member {
+    socket: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Member {
+    fn new(server: &Server) -> Self {
+        let socket = server.connect();
+        Self { lines: BufReader::new(socket.try_clone().unwrap()), socket }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.socket.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Reads on until a line is as expected.
+    fn expect(&mut self, expected: &str) {
+        let mut line = String::new();
+        while line.trim() != expected {
+            line.clear();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the server has hung up before {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn chat_actors_members_of_a_room_hear_each_other_and_nobody_else_does() {
+    let server = Server::start("chat_actors");
+    let (mut ann, mut bob, mut eve) = (Member::new(&server), Member::new(&server), Member::new(&server));
+    ann.say("ann");
+    ann.expect("* ann has come to lobby");
+    bob.say("ann");
+    bob.expect("* that nick is taken, choose another");
+    bob.say("bob");
+    ann.expect("* bob has come to lobby");
+    eve.say("eve");
+    ann.expect("* eve has come to lobby");
+    eve.say("/join cellar");
+    ann.expect("* eve has left lobby");
+    eve.expect("* eve has come to cellar");
+    ann.say("hello");
+    bob.expect("<ann> hello");
+    ann.expect("<ann> hello");
+    eve.say("/who");
+    eve.expect("* here: eve");
+    eve.say("alone");
+    eve.expect("<eve> alone");
+    ann.say("/who");
+    ann.expect("* here: ann, bob");
+}
+
+#[test]
+fn chat_actors_who_hangs_up_leaves_and_the_nick_is_free_again() {
+    let server = Server::start("chat_actors");
+    let (mut ann, mut bob) = (Member::new(&server), Member::new(&server));
+    ann.say("ann");
+    ann.expect("* ann has come to lobby");
+    bob.say("bob");
+    ann.expect("* bob has come to lobby");
+    drop(bob);
+    ann.expect("* bob has left lobby");
+    let mut again = Member::new(&server);
+    loop {
+        again.say("bob");
+        let mut line = String::new();
+        again.lines.read_line(&mut line).unwrap();
+        if line.trim() == "* bob has come to lobby" {
+            break;
+        }
+        assert!(line.contains("taken"), "{line}"); // The old member is still on its way out.
+    }
+    ann.expect("* bob has come to lobby");
+}
+
+#[test]
+fn chat_actors_say_good_bye_after_ctrl_c() {
+    let server = Server::start("chat_actors");
+    // One that has no nick yet is not waited for longer than the three seconds.
+    let (mut ann, mut silent) = (Member::new(&server), Member::new(&server));
+    ann.say("ann");
+    ann.expect("* ann has come to lobby");
+    server.interrupt();
+    ann.expect("* good-bye");
+    let mut rest = String::new();
+    assert_eq!(ann.lines.read_line(&mut rest).unwrap(), 0, "{rest}");
+    assert!(server.stop().success());
+    assert!(matches!(silent.lines.read_line(&mut rest), Ok(0) | Err(_)), "{rest}");
 }
 
 #[test]

@@ -4,12 +4,9 @@
 
 use green::time::{Duration, Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout};
 
-fn everywhere(test: impl Fn() + Send + Sync) {
-    test();
-    for workers in [1, 2] {
-        green::Runtime::builder().workers(workers).build().unwrap().run(&test);
-    }
-}
+mod help;
+
+use help::everywhere;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,15 +15,34 @@ use green::thread::JoinHandle;
 /// How long connections may go on after ctrl-c.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Serves until ctrl-c. The address is the program's first argument, or `default`. `on_stop` tells the connections that they
-/// should come to an end, if they can be told.
+/// Serves until ctrl-c, in a green thread. The address is the program's argument, or `default`. `on_stop` tells the
+/// connections that they should come to an end, if they can be told.
 pub(crate) fn serve<E: Display>(
     default: &str,
     connection: impl Fn(TcpStream) -> Result<(), E> + Send + Sync + 'static,
     on_stop: impl FnOnce(),
+) -> ExitCode {
+    const NAME: &str = env!("CARGO_BIN_NAME");
+    let mut args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let (address, None) = (args.next(), args.next()) else {
+        eprintln!("usage: {NAME} [ADDRESS]");
+        return ExitCode::from(2);
+    };
+    let address = address.unwrap_or_else(|| default.to_owned());
+    match TcpListener::bind(&*address).and_then(|listener| accept_until_ctrl_c(listener, connection, on_stop)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{NAME}: {address}: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn accept_until_ctrl_c<E: Display>(
+    listener: TcpListener,
+    connection: impl Fn(TcpStream) -> Result<(), E> + Send + Sync + 'static,
+    on_stop: impl FnOnce(),
 ) -> io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| default.to_owned());
-    let listener = TcpListener::bind(&*address)?;
     // Ctrl-c is ours before anybody knows where we are.
     let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
     println!("listening on {}", listener.local_addr()?);

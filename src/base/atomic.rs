@@ -1,7 +1,7 @@
 //! The atomics of the crate, by one name.
 //!
-//! The protocol files (`park/word.rs`, `sched/idle.rs`, `sched/inbox.rs`) take their atomics from here and use nothing
-//! else of the crate; `tests/loom.rs` includes the same files and puts loom's atomics in this module's place.
+//! The protocol files (`task/wait.rs`, `sched/idle.rs`, `lock/raw_mutex.rs` and the like) take their atomics from here; the
+//! models, `tests/loom*.rs`, include the same files and put loom's atomics in this module's place.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 

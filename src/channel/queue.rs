@@ -438,15 +438,24 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         self.drain();
     }
 
-    /// Drops all messages. One that panics in its drop stops it; the rest leak.
+    /// Drops all messages, also if one is left by unwinding: a panic in its drop, or a cancel that finds it waiting there.
+    /// The first of those goes on at the end.
     fn drain(&self) {
-        while self.try_recv().is_ok() {}
+        let mut unwinds = None;
+        while let Ok(message) = self.try_recv() {
+            if let Err(payload) = interrupt::catch(|| drop(message)) {
+                unwinds.get_or_insert(payload);
+            }
+        }
+        if let Some(payload) = unwinds {
+            interrupt::resume(payload);
+        }
     }
 }
 
 impl<T, B: Buffer<T>> Drop for Queue<T, B> {
     fn drop(&mut self) {
-        // The last receiver has dropped the messages, or was stopped by one that panicked: then the rest leak.
+        // The last receiver has dropped the messages.
         // SAFETY: nobody else has the queue.
         unsafe { self.buffer.free(&mut self.head.side.lock().at) };
     }

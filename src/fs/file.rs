@@ -3,8 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -94,6 +94,39 @@ impl File {
         fn set_times(times: fs::FileTimes) -> ();
         /// Changes the time of the last change.
         fn set_modified(time: SystemTime) -> ();
+        /// Waits until nobody else has the file locked, and locks it. Takes a thread of the pool for so long, and is not
+        /// ended by a cancel once it has one.
+        fn lock() -> ();
+        /// Waits until nobody has the file locked for himself alone, and locks it together with others. Otherwise as
+        /// [`lock`](Self::lock).
+        fn lock_shared() -> ();
+    }
+
+    /// Locks the file if nobody else has. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if somebody has; those of [`std::fs::File::try_lock`].
+    pub fn try_lock(&self) -> Result<(), fs::TryLockError> {
+        self.inner.try_lock()
+    }
+
+    /// Locks the file together with others if nobody has it for himself alone. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if somebody has; those of [`std::fs::File::try_lock_shared`].
+    pub fn try_lock_shared(&self) -> Result<(), fs::TryLockError> {
+        self.inner.try_lock_shared()
+    }
+
+    /// Gives the lock back. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::unlock`].
+    pub fn unlock(&self) -> io::Result<()> {
+        self.inner.unlock()
     }
 
     /// Another handle to the same open file, with the same position.
@@ -191,6 +224,24 @@ impl Seek for File {
     }
 }
 
+impl FileExt for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        blocking(|| self.inner.read_at(buf, offset))
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        blocking(|| self.inner.read_exact_at(buf, offset))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        blocking(|| self.inner.write_at(buf, offset))
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        blocking(|| self.inner.write_all_at(buf, offset))
+    }
+}
+
 impl From<fs::File> for File {
     fn from(inner: fs::File) -> File {
         File { inner }
@@ -221,9 +272,21 @@ impl AsFd for File {
     }
 }
 
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+impl IntoRawFd for File {
+    fn into_raw_fd(self) -> RawFd {
+        self.inner.into_raw_fd()
+    }
+}
+
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("fd", &self.inner.as_fd()).finish()
+        self.inner.fmt(f)
     }
 }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 // Floor 9: it needs `blocking`, which is on floor 8.
+mod dir;
 mod file;
 
 use std::io;
@@ -22,8 +23,9 @@ use std::path::{Path, PathBuf};
 
 use crate::rt::blocking::blocking;
 
+pub use dir::{DirBuilder, ReadDir, read_dir};
 pub use file::{File, OpenOptions};
-pub use std::fs::{DirEntry, FileTimes, FileType, Metadata, Permissions};
+pub use std::fs::{DirEntry, FileTimes, FileType, Metadata, Permissions, TryLockError};
 
 /// Functions of std that take a path.
 macro_rules! with_path {
@@ -101,39 +103,4 @@ with_two_paths! {
 pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
     let (path, contents) = (path.as_ref(), contents.as_ref());
     blocking(|| std::fs::write(path, contents))
-}
-
-/// What is in a directory. The names are fetched a batch at a time.
-///
-/// # Errors
-///
-/// Those of [`std::fs::read_dir`].
-pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
-    let path = path.as_ref();
-    let inner = blocking(|| std::fs::read_dir(path))?;
-    Ok(ReadDir { inner: Some(inner), batch: Vec::new().into_iter() })
-}
-
-/// What is in a directory: [`std::fs::ReadDir`].
-#[derive(Debug)]
-pub struct ReadDir {
-    inner: Option<std::fs::ReadDir>,
-    batch: std::vec::IntoIter<io::Result<DirEntry>>,
-}
-
-impl Iterator for ReadDir {
-    type Item = io::Result<DirEntry>;
-
-    fn next(&mut self) -> Option<io::Result<DirEntry>> {
-        const BATCH: usize = 128;
-        if let Some(entry) = self.batch.next() {
-            return Some(entry);
-        }
-        let inner = self.inner.as_mut()?;
-        self.batch = blocking(|| inner.take(BATCH).collect::<Vec<_>>()).into_iter();
-        if self.batch.len() == 0 {
-            self.inner = None;
-        }
-        self.batch.next()
-    }
 }

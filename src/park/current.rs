@@ -8,7 +8,7 @@
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
 //! cells again after it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -31,8 +31,8 @@ pub(crate) struct Here {
     /// How many threads are suspended here in the middle of unwinding.
     unwinding: Cell<i32>,
     budget: Cell<u32>,
-    /// Timers of the threads that wait here.
-    pub(crate) wheel: Wheel,
+    /// Timers of the threads that wait here. Never borrowed for longer than one call.
+    pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
     /// A thread that runs here has accepted a connection: the next thread that is spawned here will serve it.
     accepted: Cell<bool>,
     /// Made when a thread that runs here first waits for a descriptor.
@@ -53,7 +53,7 @@ impl Here {
             yields: Cell::new(false),
             unwinding: Cell::new(0),
             budget: Cell::new(0),
-            wheel: Wheel::new(now_ns),
+            wheel: RefCell::new(Wheel::new(now_ns)),
             accepted: Cell::new(false),
             poller: OnceCell::new(),
         }
@@ -102,17 +102,21 @@ impl Here {
         unsafe { here.as_ref() }
     }
 
-    /// The worker's loop is about to resume `thread`, which gets a fresh budget.
-    #[inline]
-    pub(crate) fn set_current(&self, thread: NonNull<Header>) {
-        self.current.set(thread.as_ptr());
+    /// `thread` is about to be resumed; `None`: the worker's loop goes on.
+    #[inline(always)]
+    pub(crate) fn set_current(&self, thread: Option<NonNull<Header>>) {
+        self.current.set(thread.map_or(ptr::null(), |thread| thread.as_ptr()));
+    }
+
+    /// A turn begins.
+    #[inline(always)]
+    pub(crate) fn refill_budget(&self) {
         self.budget.set(BUDGET);
     }
 
-    /// The worker's loop runs again. True: the thread yielded and wants to run again.
-    #[inline]
-    pub(crate) fn take_current(&self) -> bool {
-        self.current.set(ptr::null());
+    /// The thread that was resumed last is suspended. True: it yielded and wants to run again.
+    #[inline(always)]
+    pub(crate) fn take_yields(&self) -> bool {
         self.yields.replace(false)
     }
 
@@ -243,6 +247,12 @@ pub fn no_park<R>(f: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub(crate) fn may_park() -> bool {
     NO_PARK.get() == 0
+}
+
+/// May the calling thread let others run here and now?
+#[inline(always)]
+pub(crate) fn may_switch() -> bool {
+    may_park() && !in_hook()
 }
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics

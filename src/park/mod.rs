@@ -8,7 +8,6 @@ pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
-use crate::driver::wheel::Timer;
 use crate::park::current::{Here, in_hook, may_park, parked_in_no_park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::cancel::CAN_UNWIND;
@@ -96,12 +95,9 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     if deadline_ns == NEVER {
         suspend(here, thread);
     } else {
-        let timer = Timer::new(this.as_ptr().cast_const().cast());
-        // SAFETY: the timer is fresh and stays on this stack until it is removed, below.
-        unsafe { here.wheel.insert(NonNull::from(&timer), deadline_ns) };
+        let timer = here.wheel.borrow_mut().insert(deadline_ns, this);
         suspend(here, thread);
-        // SAFETY: it was inserted into this wheel.
-        unsafe { here.wheel.remove(NonNull::from(&timer)) };
+        here.wheel.borrow_mut().remove(timer);
     }
     thread.reason.set(Reason::Running);
     match thread.wait.finish() {
@@ -136,26 +132,34 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread. Keeps what [`interrupt::unwinds`] needs.
+/// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
 fn suspend(here: &Here, thread: &Header) {
+    leave(here, thread, || switch(thread));
+}
+
+/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs.
+#[inline(always)]
+pub(crate) fn leave<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
     if interrupt::unwinds(here, thread) {
-        return suspend_unwinding(here, thread);
+        return leave_unwinding(here, thread, away);
     }
-    switch(thread);
+    let result = away();
     if here.neighbours_unwind() {
         thread.unwinding.set(false);
     }
+    result
 }
 
-/// As `suspend`, for a thread that unwinds: its neighbours have to know.
+/// As `leave`, for a thread that unwinds: its neighbours have to know.
 #[cold]
 #[inline(never)]
-fn suspend_unwinding(here: &Here, thread: &Header) {
+fn leave_unwinding<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
     here.add_unwinding(1);
-    switch(thread);
+    let result = away();
     here.add_unwinding(-1);
     thread.unwinding.set(true);
+    result
 }
 
 #[inline(always)]
@@ -172,11 +176,11 @@ fn switch(thread: &Header) {
 /// hook, where nothing may switch.
 #[inline(always)]
 pub(crate) fn yield_now() {
+    if !may_park() {
+        parked_in_no_park("yield_now");
+    }
     match Here::get() {
         Some(here) => {
-            if !may_park() {
-                parked_in_no_park("yield_now");
-            }
             if let Some(thread) = here.current()
                 && !in_hook()
             {
@@ -241,19 +245,16 @@ pub(crate) fn give_way() {
     }
 }
 
-/// The wheel of a worker has found `timer` due: ends the wait that it stands for.
+/// A timer of `thread` is due: ends the wait that it stands for.
 ///
 /// # Safety
 ///
-/// The timer was inserted by [`park`] on this very worker, whose loop calls this.
-pub(crate) unsafe fn fire(timer: NonNull<Timer>) {
-    // SAFETY: a timer is linked only while its thread waits, so it and the header are alive; the payload is the header.
-    let thread = unsafe { timer.as_ref() }.payload().cast::<Header>();
-    // SAFETY: as above.
-    let epoch = unsafe { (*thread).wait.waiting() };
-    if let Some(epoch) = epoch {
+/// [`park`] has inserted the timer on this very worker, whose loop calls this, and the thread has not left its wait since.
+pub(crate) unsafe fn fire(thread: NonNull<Header>) {
+    // SAFETY: a thread that waits is alive.
+    if let Some(epoch) = unsafe { thread.as_ref() }.wait.waiting() {
         // SAFETY: as above; the thread cannot leave its wait while this worker's loop runs.
-        let wake = unsafe { Ticket::new(NonNull::new_unchecked(thread.cast_mut()), epoch).end(End::TimedOut) };
+        let wake = unsafe { Ticket::new(thread, epoch).end(End::TimedOut) };
         if let Some(wake) = wake {
             wake.schedule();
         }

@@ -17,6 +17,7 @@
 mod pipes;
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process as inner;
@@ -27,10 +28,10 @@ use crate::rt::scope::scope;
 use crate::sys::process::pidfd;
 
 pub use pipes::{ChildStderr, ChildStdin, ChildStdout};
-pub use std::process::{ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id};
+pub use std::process::{CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id};
 
-/// What to run, and how: [`std::process::Command`]. What is missing here can be set through [`as_std_mut`](Self::as_std_mut).
-#[derive(Debug)]
+/// What to run, and how: [`std::process::Command`]. What std has in `CommandExt` can be set through
+/// [`as_std_mut`](Self::as_std_mut).
 pub struct Command {
     inner: inner::Command,
     /// Which of its streams have been set: `output` has defaults of its own.
@@ -106,6 +107,28 @@ impl Command {
         self
     }
 
+    /// The program, as [`new`](Self::new) was told.
+    #[must_use]
+    pub fn get_program(&self) -> &OsStr {
+        self.inner.get_program()
+    }
+
+    /// Its arguments, without the program's name.
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        self.inner.get_args()
+    }
+
+    /// The variables that have been set, or removed: then without a value.
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        self.inner.get_envs()
+    }
+
+    /// The directory that it starts in, if that has been set.
+    #[must_use]
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.inner.get_current_dir()
+    }
+
     /// std's command, to ask and to set what is not here.
     pub fn as_std_mut(&mut self) -> &mut inner::Command {
         &mut self.inner
@@ -157,6 +180,13 @@ impl Command {
     /// Those of [`std::process::Command::status`].
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         self.spawn()?.wait()
+    }
+}
+
+impl fmt::Debug for Command {
+    /// The command line, as std.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
     }
 }
 

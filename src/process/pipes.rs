@@ -1,7 +1,7 @@
 //! The pipes to and from a child. This end is non-blocking; the child's end is an open file of its own, and is not.
 
 use std::io::{self, IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process as inner;
 
 use crate::io::socket::Socket;
@@ -24,6 +24,18 @@ macro_rules! pipe {
         impl AsFd for $name {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.pipe.inner().as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.pipe.inner().as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $name {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
             }
         }
 
@@ -72,13 +84,27 @@ pipe! {
 reads!(ChildStdout);
 reads!(ChildStderr);
 
-impl Write for ChildStdin {
+impl Write for &ChildStdin {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.pipe.write(|mut inner| inner.write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.pipe.write(|mut inner| inner.write_vectored(bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for ChildStdin {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {

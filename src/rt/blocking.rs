@@ -32,8 +32,8 @@ struct Call<'a, F, T> {
 /// runtime has a bounded pool of such OS threads, and a bounded queue in front of it
 /// ([`RuntimeBuilder::blocking_threads`](crate::RuntimeBuilder::blocking_threads),
 /// [`blocking_queue`](crate::RuntimeBuilder::blocking_queue)); beyond both the caller waits for a place. A cancel takes effect
-/// before `f` has a place, not after: once there it runs to its end. What `f` spawns goes to the caller's runtime. On a plain OS thread, or when the system refuses the
-/// pool its first OS thread, `f` runs where it is.
+/// before `f` has a place, not after: once there it runs to its end. What `f` spawns goes to the caller's runtime. On a
+/// plain OS thread, or when the system refuses the pool its first OS thread, `f` runs where it is.
 ///
 /// # Panics
 ///

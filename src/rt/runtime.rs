@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -23,9 +24,9 @@ use crate::stack::{StackSize, overflow};
 use crate::sys;
 use crate::task::header::Reason;
 
-const MAX_WORKERS: usize = 1024;
-const MAX_BLOCKING_THREADS: usize = 32_768;
-const MAX_BLOCKING_QUEUE: usize = 1 << 20;
+pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
+const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
+const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 
 /// Makes a [`Runtime`]. Every setting has a default; a bad one is an error of [`build`](RuntimeBuilder::build) that names
 /// it.
@@ -95,12 +96,12 @@ impl RuntimeBuilder {
     /// an OS thread; `Other` when all runtimes of the process together would have more than 4096 workers.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
-            Some(n) => within("workers", n, MAX_WORKERS)?,
-            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_WORKERS),
+            Some(n) => within("workers", n, WORKERS)?,
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(*WORKERS.end()),
         };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
-        let blocking_threads = within("blocking_threads", self.blocking_threads, MAX_BLOCKING_THREADS)?;
-        let blocking_queue = within("blocking_queue", self.blocking_queue, MAX_BLOCKING_QUEUE)?;
+        let blocking_threads = within("blocking_threads", self.blocking_threads, BLOCKING_THREADS)?;
+        let blocking_queue = within("blocking_queue", self.blocking_queue, BLOCKING_QUEUE)?;
         if self.thread_name.contains('\0') {
             return Err(invalid("thread_name must not contain a NUL byte".to_owned()));
         }
@@ -143,8 +144,11 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-fn within(what: &str, n: usize, max: usize) -> io::Result<usize> {
-    if (1..=max).contains(&n) { Ok(n) } else { Err(invalid(format!("{what} = {n} is not within 1 to {max}"))) }
+fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usize> {
+    if bounds.contains(&n) {
+        return Ok(n);
+    }
+    Err(invalid(format!("{what} = {n} is not within {} to {}", bounds.start(), bounds.end())))
 }
 
 /// A set of workers and the green threads on them, apart from every other.
@@ -154,10 +158,10 @@ fn within(what: &str, n: usize, max: usize) -> io::Result<usize> {
 /// stays there too. Wakes, locks and channels work across runtimes.
 ///
 /// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so the
-/// destructors have run, those of the workers' thread-locals too. A
-/// thread that computes without a blocking call, or swallows every cancel, keeps the drop waiting. Dropped by one of its
-/// own threads, or in a [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound:
-/// the drop waits until the threads end by themselves.
+/// destructors have run, those of the workers' thread-locals too. A thread that computes without a blocking call, or
+/// swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a
+/// [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under
+/// `panic = "abort"` nothing can be unwound: the drop waits until the threads end by themselves.
 ///
 /// ```
 /// let runtime = green::Runtime::builder().workers(2).stack_size(128 << 10).build().unwrap();
@@ -200,9 +204,9 @@ impl Runtime {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
-        match handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}")).join_shielded() {
-            Ok(value) => value,
-            Err(payload) => interrupt::resume(payload),
+        match handle {
+            Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
+            Err(error) => panic!("failed to spawn a green thread: {error}"),
         }
     }
 
@@ -269,25 +273,20 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     static DEFAULT: OnceLock<Result<Runtime, (io::ErrorKind, String)>> = OnceLock::new();
     let start = || {
         let mut builder = Runtime::builder();
-        builder.workers = from_env("GREEN_WORKERS", MAX_WORKERS)?;
-        builder.stack_size = from_env("GREEN_STACK_SIZE", usize::MAX)?;
-        let named = builder.stack_size.is_some();
-        builder.build().map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput if named => invalid(format!("GREEN_STACK_SIZE: {error}")),
-            _ => error,
-        })
+        builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
+        builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
+        builder.build()
     };
     let runtime = DEFAULT.get_or_init(|| start().map_err(|error| (error.kind(), error.to_string())));
     runtime.as_ref().map_err(|(kind, message)| io::Error::new(*kind, message.clone()))
 }
 
-/// A positive number from the environment; unset: `None`.
-pub(crate) fn from_env(name: &str, max: usize) -> io::Result<Option<usize>> {
+/// A number from the environment; unset: `None`.
+pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<Option<usize>> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };
     match value.to_str().and_then(|value| value.trim().parse().ok()) {
-        Some(n) if (1..=max).contains(&n) => Ok(Some(n)),
-        _ if max == usize::MAX => Err(invalid(format!("{name}={value:?} is not a number of bytes"))),
-        _ => Err(invalid(format!("{name}={value:?} is not a number from 1 to {max}"))),
+        Some(n) if bounds.contains(&n) => Ok(Some(n)),
+        _ => Err(invalid(format!("{name}={value:?} is not a number from {} to {}", bounds.start(), bounds.end()))),
     }
 }
 
@@ -317,9 +316,9 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
     });
-    match handle.unwrap_or_else(|error| panic!("failed to start the main green thread: {error}")).join_shielded() {
-        Ok(value) => value,
-        Err(payload) => interrupt::resume(payload),
+    match handle {
+        Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
+        Err(error) => panic!("failed to start the main green thread: {error}"),
     }
 }
 

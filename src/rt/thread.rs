@@ -10,7 +10,7 @@ use crate::park::current::{current_task, with_header};
 use crate::park::{self, Wait, Woken, checkpoint, interrupt};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
-use crate::rt::runtime::{from_env, lent};
+use crate::rt::runtime::{WORKERS, from_env, lent};
 use crate::sched::Worker;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
@@ -181,7 +181,7 @@ pub fn available_parallelism() -> io::Result<NonZeroUsize> {
     if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
         return Ok(workers);
     }
-    match from_env("GREEN_WORKERS", 1024)?.and_then(NonZeroUsize::new) {
+    match from_env("GREEN_WORKERS", WORKERS)?.and_then(NonZeroUsize::new) {
         Some(workers) => Ok(workers),
         None => std::thread::available_parallelism(),
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub(crate) mod arriving;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;

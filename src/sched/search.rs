@@ -28,7 +28,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 && self.mailbox.close() {
+            if self.live_count() == 0 && self.mailbox.arriving.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
@@ -70,7 +70,7 @@ impl Worker {
                 self.search_ns.set((self.search_ns.get() * 4).min(SEARCH_NS));
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 0 && self.look_for_events();
-            let found = worth_it || events || self.here().wheel.next_ns() <= now;
+            let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
             if let Some(task) = stolen {
                 self.adopt(task);
             }
@@ -161,7 +161,7 @@ impl Worker {
                 break;
             }
             // Step 4.
-            let timer_ns = self.here().wheel.next_ns();
+            let timer_ns = self.here().wheel.borrow().next_ns();
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
             let unparked = self.sleep_until(timer_ns.min(nap_until_ns));
             if unparked || timer_ns <= now_ns() {

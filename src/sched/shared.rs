@@ -148,7 +148,7 @@ pub(crate) fn discard(task: Task) {
             after_run(header)
         };
         debug_assert_eq!(next, Next::Over, "a re-armable task that is told to end does");
-    } else if task.state.claim(0, false) {
+    } else if task.state.claim(0) {
         stack::unreserve(task.size);
         // SAFETY: the claim was won, so the closure is there and nobody else will touch it; then the result is stored
         // and published as by a thread that was cancelled before it started.

@@ -29,7 +29,6 @@ use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
-use crate::task::state::JoinFound;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -205,36 +204,22 @@ impl Worker {
         }
     }
 
-    /// The running thread suspends next, to join `task`: if that has not started, it starts here then. This is what makes
-    /// fork-join depth-first. False: it is complete already.
-    ///
-    /// # Safety
-    ///
-    /// As [`Header::join_enter`].
+    /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
+    /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
-    #[must_use]
-    pub(crate) unsafe fn join(&self, task: &Task, ticket: NonNull<Ticket>) -> bool {
+    pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
         if task.state.is_started() || task.runtime != self.shared.identity() {
-            // SAFETY: as the caller promises.
-            return unsafe { task.join_enter(ticket) };
+            return false;
         }
         let entry = self.take_youngest(task);
-        // SAFETY: as above. An entry that was taken brings its reference along.
-        match unsafe { task.join_enter_claiming(ticket, self.mailbox.index, entry.is_none()) } {
-            JoinFound::Complete => return false,
-            JoinFound::Running => {}
-            JoinFound::Claimed => {
-                match entry {
-                    Some(entry) => _ = entry.into_raw(),
-                    None => {
-                        if let Some(joiner) = self.here.current() {
-                            joiner.claimed.set(joiner.claimed.get() + 1);
-                        }
-                    }
-                }
-                self.set_next_start(task.as_ptr());
-            }
+        if !task.state.claim_joined(self.mailbox.index, entry.is_some()) {
+            return false;
         }
+        match entry {
+            Some(entry) => _ = entry.into_raw(),
+            None => joiner.claimed.set(joiner.claimed.get() + 1),
+        }
+        self.turn_on_top(task, joiner);
         true
     }
 
@@ -332,15 +317,17 @@ impl Worker {
             self.read_mail();
         }
         let poller = self.here.poller();
-        let has_time = poller.is_some() || !self.here.wheel.is_empty();
+        let has_time = poller.is_some() || !self.here.wheel.borrow().is_empty();
         if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
             return;
         }
         self.turns.set(0);
         let now_ns = now_ns();
-        if !self.here.wheel.is_empty() {
-            // SAFETY: the wheel is this worker's, and `park` put the timers in.
-            self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
+        loop {
+            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let Some(thread) = due else { break };
+            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
+            unsafe { fire(thread) };
         }
         if poller.is_some_and(|poller| poller.is_due(now_ns)) {
             let _ = self.look_for_events();
@@ -394,7 +381,7 @@ impl Worker {
         mail.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
-                self.mailbox.arrived();
+                self.mailbox.arriving.arrived();
             }
             self.make_ready(thread);
         });
@@ -420,7 +407,8 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that has been cancelled.
     fn interrupt(&self, task: &Task) {
-        if !task.state.is_of(self.mailbox.index) || !task.cancellable.get() {
+        // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
+        if !task.state.is_at_home(self.mailbox.index) || !task.cancellable.get() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -479,7 +467,7 @@ impl Worker {
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
     #[inline]
     pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
-        task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
+        task.state.claim(self.mailbox.index).then(|| task.into_raw())
     }
 
     /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is

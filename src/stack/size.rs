@@ -1,6 +1,7 @@
 //! Stack sizes: powers of two, so that there are few classes and a stack is reused by whoever wants its class.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use crate::sys::mem::page_size;
 
@@ -22,6 +23,9 @@ const MIN_PAGES: usize = 4;
 pub(crate) struct StackSize(u8);
 
 impl StackSize {
+    /// What [`new`](Self::new) takes, in bytes.
+    pub(crate) const BOUNDS: RangeInclusive<usize> = 1 << MIN..=1 << MAX;
+
     /// 256 KiB: costs address space only, and holds what std's own 2 MiB hold in nearly every program.
     pub(crate) const DEFAULT: StackSize = StackSize(18);
 
@@ -31,8 +35,8 @@ impl StackSize {
     ///
     /// `InvalidInput` if `bytes` is below 16 KiB or above 1 GiB.
     pub(crate) fn new(bytes: usize) -> io::Result<StackSize> {
-        let (min, max) = (1_usize << MIN, 1_usize << MAX);
-        if !(min..=max).contains(&bytes) {
+        if !Self::BOUNDS.contains(&bytes) {
+            let (min, max) = Self::BOUNDS.into_inner();
             let message = format!("a stack size of {bytes} bytes is out of bounds: the least is {min}, the most {max}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }

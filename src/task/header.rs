@@ -22,7 +22,7 @@ use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
-use crate::task::state::{JoinFound, State};
+use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -290,19 +290,6 @@ impl Header {
         // ORDERING: Relaxed: `join_begin` publishes it.
         self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
         self.state.join_begin()
-    }
-
-    /// As [`join_enter`](Self::join_enter), for a joiner on the worker `home` that would start the thread itself: see
-    /// [`State::join_claim`].
-    ///
-    /// # Safety
-    ///
-    /// As `join_enter`.
-    #[inline]
-    pub(crate) unsafe fn join_enter_claiming(&self, ticket: NonNull<Ticket>, home: u16, extra_ref: bool) -> JoinFound {
-        // ORDERING: Relaxed: `join_claim` publishes it.
-        self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
-        self.state.join_claim(home, extra_ref)
     }
 
     /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.

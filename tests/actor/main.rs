@@ -1,10 +1,12 @@
-//! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, on one worker and on two.
+//! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, and on one worker and more.
 #![allow(missing_docs)]
 
 mod context;
 mod deadlock;
 mod delivery;
 mod endings;
+#[path = "../help/mod.rs"]
+mod help;
 mod reply;
 mod watching;
 
@@ -13,14 +15,7 @@ use std::time::Duration;
 
 use green::actor::{Actor, Context, Handler, Message};
 
-/// Runs a scenario from everywhere.
-fn everywhere(scenario: fn()) {
-    scenario();
-    for workers in [1, 2] {
-        let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-        runtime.run(scenario);
-    }
-}
+use help::everywhere;
 
 /// Longer than any test should take.
 const LONG: Duration = Duration::from_secs(20);

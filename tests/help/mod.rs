@@ -5,15 +5,20 @@
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use green::Runtime;
 
-/// After this long a test has hung. An emulated processor gets more.
-const BOUND: Duration = Duration::from_secs(if cfg!(target_arch = "x86_64") { 30 } else { 120 });
+/// After this long a test has hung. An emulated processor gets more, an interpreter most.
+const BOUND: Duration = Duration::from_secs(match () {
+    () if cfg!(miri) => 1200,
+    () if cfg!(target_arch = "x86_64") => 30,
+    () => 120,
+});
 
 /// `n` where tests run at full speed, a fraction where they are emulated.
 pub(crate) fn scaled(n: usize) -> usize {
@@ -121,7 +126,7 @@ pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended 
 }
 
 /// A binary of this architecture, by way of the emulator that cargo was told to run it with, if any.
-pub(crate) fn command(binary: &std::path::Path) -> Command {
+pub(crate) fn command(binary: &Path) -> Command {
     let target = format!("CARGO_TARGET_{}", env::consts::ARCH.to_uppercase());
     let runner = env::vars().find(|(name, _)| name.starts_with(&target) && name.ends_with("_RUNNER"));
     let runner = env::var("GREEN_TEST_RUNNER").ok().or(runner.map(|(_, runner)| runner));
@@ -130,6 +135,24 @@ pub(crate) fn command(binary: &std::path::Path) -> Command {
     let mut command = Command::new(words.next().expect("a runner is not empty"));
     command.args(words).arg(binary);
     command
+}
+
+/// The example of that name, beside this test: `target/<profile>/examples`. A run of the whole suite has built it; a run of
+/// one file alone may not have.
+pub(crate) fn example(name: &str) -> Command {
+    static BUILD: Mutex<()> = Mutex::new(());
+    let exe = env::current_exe().expect("the path of this binary");
+    let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
+    let example = profile.join("examples").join(name);
+    let _one = BUILD.lock();
+    if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--features", "hyper", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(profile.ends_with("release").then_some("--release"));
+        assert!(build.status().expect("cargo runs").success());
+    }
+    assert!(example.exists(), "build it first: cargo build --features hyper --example {name}");
+    command(&example)
 }
 
 /// This test binary, to be run again.

@@ -12,10 +12,10 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["driver"],
     &["park"],
-    &["sched", "lock", "channel", "time", "io"],
+    &["sched", "lock", "channel", "time", "io", "signal"],
     &["rt"],
     // Name resolution and files need `blocking`, which is on floor 8.
-    &["future", "actor", "net", "fs", "process", "signal"],
+    &["future", "actor", "net", "fs", "process"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

@@ -24,10 +24,11 @@ use super::mail::{Mail, Phase, Pushed, Take};
 use super::refs::{Strong, Weak};
 use super::walk::WALKERS;
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, Timer, watch};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
+use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
@@ -212,7 +213,8 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let frame = Frame::new();
     let outer = core.frame.replace(&raw const frame);
     let outer_inner = ctx.inner.nest(&frame);
-    let result = run_node(node, mail, &frame, None, me, ctx);
+    // A time-out around the `reenter` is not this handler's.
+    let result = unlimited(|| run_node(node, mail, &frame, None, me, ctx));
     core.frame.set(outer);
     ctx.inner.unnest(outer_inner);
     if let Err(exit) = result {
@@ -262,9 +264,10 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
         let extras = mail.extras();
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     };
-    timers.iter().for_each(Timer::cancel);
+    // What a timer would have sent, and what a helper has left, may have destructors that panic.
+    timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
-    drop(helpers);
+    helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
     let (watchers, ended) = {
         let mut mail = core.mail.lock();
         mail.phase = Phase::Dead;

@@ -60,7 +60,7 @@ impl Rest {
         if let Some(wake) = self.wake.take() {
             wake.schedule();
         }
-        if let Some(nudge) = self.nudge.take() {
+        if let Some(nudge) = &self.nudge {
             nudge.nudge();
         }
         if std::mem::take(&mut self.launch) {
@@ -77,6 +77,8 @@ impl Rest {
         if let Some(task) = self.orphan.take() {
             discard(task);
         }
+        // Not in `begin`: the last to hold it drops a reply that came too late.
+        self.nudge = None;
     }
 }
 
@@ -463,5 +465,35 @@ fn wait_on<M: Message>(
                 wait = wait.uninterruptible();
             }
         }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::actor::Actor;
+
+    /// `begin` runs in the commit of a park, where a destructor of the user's must not.
+    #[test]
+    fn what_is_nudged_is_held_until_the_park_is_over() {
+        struct Idle;
+        impl Actor for Idle {}
+        struct Probe(Arc<AtomicBool>);
+        impl Nudge for Probe {
+            fn nudge(&self) {}
+        }
+        impl Drop for Probe {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (actor, dropped) = (Idle.start(), Arc::new(AtomicBool::new(false)));
+        let mut rest = Rest { nudge: Some(Arc::new(Probe(Arc::clone(&dropped)))), ..Rest::default() };
+        rest.begin(actor.core(), false);
+        assert!(!dropped.load(Ordering::Relaxed));
+        rest.finish(actor.core());
+        assert!(dropped.load(Ordering::Relaxed));
     }
 }

@@ -1,0 +1,103 @@
+//! The examples that need no network, with real input, and what every example says to arguments that make no sense.
+
+#![cfg(not(miri))]
+
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+mod help;
+
+use help::{bounded, example, scaled};
+
+/// Runs an example to its end with `input` on its standard input.
+fn run(name: &str, args: &[&str], input: &[u8]) -> Output {
+    let mut command = example(name);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may end without having read.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    bounded(move || child.wait_with_output()).unwrap()
+}
+
+#[track_caller]
+fn prints(name: &str, args: &[&str], input: &[u8]) -> String {
+    let output = run(name, args, input);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{}", text(&output.stdout));
+    text(&output.stdout)
+}
+
+/// It exits with `code` and one line on standard error, and that begins with `message`.
+#[track_caller]
+fn refuses(name: &str, args: &[&str], input: &[u8], code: i32, message: &str) {
+    let output = run(name, args, input);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with(message) && said.lines().count() == 1, "{name} {args:?} says {said:?}");
+    assert_eq!(output.status.code(), Some(code), "{name} {args:?}");
+}
+
+#[test]
+fn bank_moves_money_refuses_overdrafts_and_agrees_in_the_end() {
+    let input =
+        b"# three accounts\nopen alice 100\nopen bob 20\nopen carol 0\n\ntransfer alice bob 30\nbalance alice\n\
+        transfer bob carol 51\nbalance bob\ntransfer bob carol 50\nbalance carol\ntransfer carol carol 50\n";
+    // The refused one is none of the transfers that are done.
+    let expected = "alice: 70\ntransfer bob carol 51: refused: the balance is 50\nbob: 50\ncarol: 50\n\
+        3 accounts, 3 transfers, 1 refused, 120 in all\n";
+    assert_eq!(prints("bank", &[], input), expected);
+}
+
+#[test]
+fn bank_keeps_the_total_when_many_transfers_cross() {
+    let mut input = String::new();
+    let (accounts, transfers) = (10, scaled(20_000));
+    (0..accounts).for_each(|n| input += &format!("open a{n} 1000\n"));
+    for n in 0..transfers {
+        input += &format!("transfer a{} a{} {}\n", n * 7 % accounts, (n * 3 + 1) % accounts, n % 400);
+    }
+    let output = prints("bank", &[], input.as_bytes());
+    let summary = output.lines().last().unwrap();
+    assert!(summary.starts_with("10 accounts, ") && summary.ends_with(", 10000 in all"), "{summary}");
+    let number = |at: usize| summary.split_whitespace().nth(at).unwrap().parse::<usize>().unwrap();
+    assert_eq!(number(2) + number(4), transfers, "each is done or refused: {summary}");
+}
+
+#[test]
+fn bank_names_the_line_that_it_does_not_understand() {
+    refuses("bank", &[], b"open a 1\nsteal a 1\n", 1, "bank: line 2: not understood: \"steal a 1\"\n");
+    refuses("bank", &[], b"open a 1\nopen a 2\n", 1, "bank: line 2: there is an account \"a\" already\n");
+    refuses("bank", &[], b"transfer a b 1\n", 1, "bank: line 1: there is no account \"b\"\n");
+    refuses("bank", &[], b"open a -1\n", 1, "bank: line 1: \"-1\" is not an amount\n");
+    refuses("bank", &[], b"open a 1\nopen b 18446744073709551615\n", 1, "bank: line 2: more money than there can be\n");
+    refuses("bank", &[], b"open \xff 1\n", 1, "bank: standard input: ");
+    refuses("bank", &["no/such/file"], b"", 1, "bank: no/such/file: No such file");
+}
+
+#[test]
+fn ring_counts_every_hop_and_skynet_every_leaf() {
+    assert!(prints("ring", &["7", "1000"], b"").starts_with("1000 hops round 7 actors: "));
+    assert!(prints("ring", &["1", "0"], b"").starts_with("0 hops round 1 actors: "));
+    assert!(prints("skynet", &["1000"], b"").starts_with("sum 499500, 1000 leaves in "));
+    assert!(prints("skynet", &["1"], b"").starts_with("sum 0, 1 leaves in "));
+}
+
+#[test]
+fn million_says_what_a_sleeping_thread_costs() {
+    let text = prints("million", &["1000"], b"");
+    assert!(text.starts_with("1000 threads asleep after ") && text.contains("all ended after "), "{text}");
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_answered_by_the_usage() {
+    for name in ["echo", "chat", "chat_actors", "tls", "websocket", "http"] {
+        refuses(name, &["127.0.0.1:0", "more"], b"", 2, &format!("usage: {name} [ADDRESS]\n"));
+        refuses(name, &["nowhere"], b"", 2, &format!("{name}: nowhere: invalid socket address\n"));
+    }
+    refuses("bank", &["one", "two"], b"", 2, "usage: bank [FILE]\n");
+    for (name, usage) in [("skynet", "[LEAVES]"), ("million", "[THREADS]"), ("ring", "[ACTORS] [HOPS]")] {
+        for args in [&["0"][..], &["-1"], &["many"], &["10000000000000"], &["1", "1", "1"], &["18446744073709551616"]] {
+            refuses(name, args, b"", 2, &format!("usage: {name} {usage}"));
+        }
+    }
+    refuses("skynet", &["20"], b"", 2, "usage: skynet");
+}

@@ -1,0 +1,36 @@
+//! What the loom models share.
+#![allow(dead_code, reason = "each model uses a part of it")]
+
+use loom::sync::{Condvar, Mutex};
+
+/// Runs `model` in every interleaving with at most so many preemptions.
+pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 50_000;
+    builder.check(model);
+}
+
+/// One token and a place to wait for it.
+pub(crate) struct Gate {
+    token: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self { token: Mutex::new(false), changed: Condvar::new() }
+    }
+
+    pub(crate) fn open(&self) {
+        *self.token.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn wait(&self) {
+        let mut token = self.token.lock().unwrap();
+        while !std::mem::take(&mut *token) {
+            token = self.changed.wait(token).unwrap();
+        }
+    }
+}
