@@ -314,11 +314,15 @@ impl Worker {
         if !self.mailbox.inbox.is_empty() {
             self.read_mail();
         }
-        let poller = self.here.poller();
-        let has_time = poller.is_some() || !self.here.wheel.borrow().is_empty();
-        if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
-            return;
+        let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
+        if has_time && (now || self.turns.get() >= TURNS_PER_TICK) {
+            self.tick_time();
         }
+    }
+
+    /// The part of a tick that looks at the clock.
+    #[inline(never)]
+    fn tick_time(&self) {
         self.turns.set(0);
         let now_ns = now_ns();
         loop {
@@ -327,7 +331,7 @@ impl Worker {
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
             unsafe { fire(thread) };
         }
-        if poller.is_some_and(|poller| poller.is_due(now_ns)) {
+        if self.here.poller().is_some_and(|poller| poller.is_due(now_ns)) {
             let _ = self.look_for_events();
         }
     }
