@@ -16,6 +16,7 @@ use crate::park::current::Here;
 use crate::sched::arriving::Arriving;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
+use crate::sched::pace::Pace;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -38,6 +39,8 @@ pub(crate) struct Mailbox {
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
+    /// How quickly the worker goes through its actors.
+    pub(crate) pace: Pace,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
@@ -80,6 +83,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 parker: Parker::new(),
                 cancels: Mutex::new(Vec::new()),
                 live: AtomicU32::new(0),
+                pace: Pace::new(),
                 arriving: Arriving::new(),
                 poller: Mutex::new(None),
                 idle,
@@ -173,9 +177,14 @@ impl Mailbox {
 
 /// Cancels `thread`: it unwinds from the blocking call that it is in, or from its next one.
 pub(crate) fn cancel(thread: &Task) {
+    interrupt(thread, thread.state.cancel());
+}
+
+/// The second half: `thread` was marked as cancelled.
+pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
     // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
-    if let CancelFound::Started { home } = thread.state.cancel() {
+    if let CancelFound::Started { home } = found {
         let mailbox = get(home);
         mailbox.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
         mailbox.look();

@@ -95,7 +95,8 @@ impl Shared {
 
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| stealer.len() >= 2)
+        let all = || self.stealers.iter().zip(self.mailboxes);
+        !self.injector.is_empty() || all().any(|(stealer, mailbox)| stealer.len() >= 2 && !mailbox.pace.is_quick())
     }
 
     /// Is there an unstarted thread anywhere? The lookout's question.

@@ -98,10 +98,13 @@ impl Worker {
             let _ = header.state.cancel();
         }
         // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
-        if header.vtable.after_run.is_some() && self.stacks().reserve(header.size).is_err() {
-            // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
-            unsafe { self.put_off(thread) };
-            return false;
+        if header.vtable.after_run.is_some() {
+            self.mailbox.pace.starts();
+            if self.stacks().reserve(header.size).is_err() {
+                // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
+                unsafe { self.put_off(thread) };
+                return false;
+            }
         }
         let stack = self.stacks().acquire(header.size);
         // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
@@ -141,7 +144,7 @@ impl Worker {
             Some(after_run) => match unsafe { after_run(task.as_ptr()) } {
                 Next::Over => drop(task),
                 Next::Rests => _ = task.into_raw(),
-                Next::Again => self.spawn(task),
+                Next::Again => self.launch(task, false),
             },
         }
         self.drop_stale(claimed);
@@ -161,7 +164,7 @@ impl Worker {
             Task::from_raw(thread)
         };
         std::thread::yield_now();
-        self.spawn(task);
+        self.launch(task, false);
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.

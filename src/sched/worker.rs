@@ -34,8 +34,10 @@ use crate::task::{Header, Task, Ticket};
 
 /// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
 const WOKEN_STREAK: u32 = 16;
-/// Unstarted threads that one round starts at most.
-const STARTS_PER_ROUND: u32 = 64;
+/// What one round starts at most: 64 unstarted threads, or 256 runs of actors, twice what one thread may tell in a turn; or else
+/// the queue would grow, and an actor that many tell something would have its turn ever later.
+const STARTS_PER_ROUND: u32 = 256;
+const THREAD_COSTS: u32 = 4;
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
 /// Turns after which the clock is looked at although there is still something to run.
@@ -179,6 +181,27 @@ impl Worker {
         }
     }
 
+    /// Queues a re-armable task that is not started, as [`spawn`](Self::spawn) does. Who goes through them quickly needs no
+    /// help; the lookout stays on guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
+    #[inline]
+    pub(crate) fn launch(&self, task: Task, fresh: bool) {
+        if fresh
+            && self.here.take_accepted()
+            && let Some(mailbox) = self.less_loaded()
+        {
+            return send_unstarted(mailbox, task);
+        }
+        self.unstarted.push(task);
+        if self.shared.mailboxes.len() > 1 {
+            let idle = self.mailbox.idle;
+            let wanted = self.unstarted.len() >= 2 && !self.mailbox.pace.is_quick();
+            let wake = if wanted { idle.publish_more() } else { idle.publish_one() };
+            if wake {
+                self.shared.wake_thief(Some(self.mailbox));
+            }
+        }
+    }
+
     /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
@@ -259,8 +282,13 @@ impl Worker {
             }
             let left = self.starts_left.get();
             if left > 0 && self.has_unstarted() {
-                self.starts_left.set(left - 1);
-                if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
+                let outside_first = (left / THREAD_COSTS).is_multiple_of(OUTSIDE_FIRST);
+                self.starts_left.set(left.saturating_sub(THREAD_COSTS));
+                if let Some(thread) = self.oldest_unstarted(outside_first) {
+                    // SAFETY: it was claimed here, so it is alive.
+                    if unsafe { thread.as_ref() }.vtable.after_run.is_some() {
+                        self.starts_left.set(left - 1);
+                    }
                     return Some(thread);
                 }
             }
@@ -445,9 +473,11 @@ impl Worker {
     #[inline]
     pub(crate) fn hand_over(&self, task: Task) {
         if !self.next_start.get().is_null() {
-            self.spawn(task);
-        } else if let Some(thread) = self.claim(task) {
-            self.next_start.set(thread.as_ptr());
+            task.state.leave_home();
+            self.launch(task, false);
+        } else {
+            task.state.claim_rested(self.mailbox.index);
+            self.next_start.set(task.into_raw().as_ptr());
         }
     }
 

@@ -252,13 +252,13 @@ impl Header {
         self.extra().expect("it was just stored")
     }
 
-    /// Makes a task whose run is over one that has not started.
+    /// Makes a re-armable task whose run is over as fit for another one as a new one is, but for `state`.
     ///
     /// # Safety
     ///
     /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
     /// that it may be started again.
-    pub(crate) unsafe fn rearm(&self) {
+    pub(crate) unsafe fn reset(&self) {
         self.limit.set(ptr::null());
         self.claimed.set(0);
         self.cancellable.set(false);
@@ -270,7 +270,6 @@ impl Header {
             // SAFETY: invariant 3: this is the home worker, and the thread is over.
             unsafe { &mut *extra.locals.get() }.reset();
         }
-        self.state.rearm();
     }
 
     /// Hands a thread whose wait the caller has ended to its worker (or wakes the OS thread).
@@ -490,6 +489,29 @@ impl Ticket {
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
     }
 
+    /// Does the thread live on the worker `home`?
+    ///
+    /// # Safety
+    ///
+    /// As [`end`](Self::end).
+    #[inline]
+    pub(crate) unsafe fn lives_at(&self, home: u16) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { self.thread.as_ref() }.state.lives_at(home)
+    }
+
+    /// As [`end`](Self::end) with `Notified`, for a caller that runs on the waiting thread's own worker: a store does in place
+    /// of the exchange.
+    ///
+    /// # Safety
+    ///
+    /// As `end`; nobody but the caller has this ticket, and [`lives_at`](Self::lives_at) the caller's worker is true.
+    #[inline]
+    pub(crate) unsafe fn notify_neighbour(&self) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { self.thread.as_ref() }.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
+    }
+
     /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
     /// place of the exchange.
     ///
@@ -499,12 +521,13 @@ impl Ticket {
     #[inline]
     pub(crate) unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
         // SAFETY: as the caller promises.
-        let thread = unsafe { self.thread.as_ref() };
-        let won = match worker {
-            Some(home) if thread.state.lives_at(home) => thread.wait.notify_alone(self.epoch),
-            _ => thread.wait.end(self.epoch, End::Notified),
-        };
-        won.then_some(Wake(self.thread))
+        unsafe {
+            if worker.is_some_and(|home| self.lives_at(home)) {
+                self.notify_neighbour()
+            } else {
+                self.end(End::Notified)
+            }
+        }
     }
 }
 

@@ -171,6 +171,26 @@ impl State {
         self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
     }
 
+    /// A re-armable task that has rested is going to be queued for any worker.
+    #[inline]
+    pub(crate) fn leave_home(&self) {
+        if self.is_started() {
+            self.rearm();
+        }
+    }
+
+    /// As [`claim`](Self::claim), of a re-armable task that is the caller's alone: it starts on the worker `home`, which costs
+    /// nothing if it has rested there since its last run.
+    #[inline]
+    pub(crate) fn claim_rested(&self, home: u16) {
+        if self.lives_at(home) {
+            return;
+        }
+        let place = STARTED | u64::from(home) << HOME_SHIFT;
+        // ORDERING: Acquire and Release as in `claim`; from the run before, the step that gave it to the caller orders more.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| Some(word & !HOME | place));
+    }
+
     /// A run of a re-armable task is over: it counts as not started, and not cancelled.
     #[inline]
     pub(crate) fn rearm(&self) {

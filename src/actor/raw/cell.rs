@@ -19,10 +19,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
-use super::refs::{Strong, Weak};
-
 use super::edge::Edge;
 use super::mail::{Mail, Phase, Pushed, Take};
+use super::refs::{Strong, Weak};
+use super::walk::WALKERS;
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
@@ -99,7 +99,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
-        Some(worker) => worker.spawn(task),
+        Some(worker) => worker.launch(task, true),
         None => shared.inject(task),
     }
     Ok(strong)
@@ -118,7 +118,8 @@ const fn vtable<A: Actor>() -> VTable {
 
 unsafe fn free<A>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A>>();
-    // SAFETY: the last reference is gone, so the actor has ended and `state` is dropped; invariant 5; the block came from
+    WALKERS.wait();
+    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the block came from
     // `alloc` with this layout.
     unsafe {
         drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
@@ -147,6 +148,7 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
 fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
     for _ in 0..BATCH {
         let mut mail = core.mail.lock();
+        mail.runs = true;
         let mut hands_back = false;
         let result = match mail.pop_plain() {
             Some(node) => {
@@ -291,14 +293,18 @@ unsafe fn after_run(header: NonNull<Header>) -> Next {
     // SAFETY: invariants 5 of `raw` and 1: only actors have this in their vtable.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
-    unsafe { core.header.rearm() };
+    unsafe { core.header.reset() };
     let mut mail = core.mail.lock();
     if mail.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
         let _ = unsafe { Header::complete(header, false) };
         return Next::Over;
     }
-    if mail.rest(core.is_addressed()) { Next::Again } else { Next::Rests }
+    let more = mail.rest(core.is_addressed());
+    if more || core.header.state.is_cancelled() {
+        core.header.state.rearm();
+    }
+    if more { Next::Again } else { Next::Rests }
 }
 
 impl Core {
@@ -405,7 +411,8 @@ impl Core {
                 if hand_over {
                     worker.hand_over(task)
                 } else {
-                    worker.spawn(task)
+                    self.header.state.leave_home();
+                    worker.launch(task, false)
                 }
                 Ok(())
             }
@@ -419,6 +426,7 @@ impl Core {
         let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
         match runtime.upgrade() {
             Some(shared) => {
+                self.header.state.leave_home();
                 shared.inject(task);
                 Ok(())
             }
@@ -466,19 +474,18 @@ impl Core {
 
     /// Ends the actor as soon as it can be: a parked handler is unwound.
     pub(crate) fn kill(&self) {
-        let launch = {
+        let (launch, cancelled) = {
             let mut mail = self.mail.lock();
             if mail.phase >= Phase::Ends || mail.is_killed() {
                 return;
             }
             mail.kill();
-            mail.rouse()
+            (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
         };
         if launch {
             self.launch();
-        } else {
-            // It is queued or runs. The flag is under the lock: if this comes too late for the run, the next one sees it.
-            mailbox::cancel(self.weak().task());
+        } else if let Some(found) = cancelled {
+            mailbox::interrupt(self.weak().task(), found);
         }
     }
 
