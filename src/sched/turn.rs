@@ -1,6 +1,6 @@
 //! One turn of a thread: it gets a stack if it has none, runs until it waits, yields or ends, and gives the stack back.
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
@@ -58,7 +58,8 @@ impl Worker {
         debug_assert!(started);
         let unwinds = interrupt::unwinds(self.here(), joiner);
         match leave(self.here(), joiner, unwinds, || {
-            self.resume(thread, NonNull::new(ptr::from_ref(joiner).cast_mut()))
+            // The pointer to the whole block, which a reference to its header is not.
+            self.resume(thread, self.here().current_ptr())
         }) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
