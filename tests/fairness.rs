@@ -248,8 +248,36 @@ fn a_big_tree_of_forks_and_joins_runs_on_few_stacks() {
         let leaves = runtime(1).run(|| tree(depth, &stacks));
         assert_eq!(leaves, 4_usize.pow(depth));
         let stacks = stacks.lock().unwrap().len();
-        // The depth of the tree, and those that a round starts in between, so that nobody starves.
-        assert!(stacks * if depth == 7 { 20 } else { 5 } <= leaves, "{leaves} leaves took {stacks} stacks");
+        // The main thread, and the depth of the tree for each part of it that is under way: four, and one more for each
+        // 64 rounds. A round with four of them is 32 leaves at the least.
+        let parts = 4 + leaves / (32 * 64) + 1;
+        assert!(stacks <= 1 + parts * (depth as usize + 1), "{leaves} leaves took {stacks} stacks");
+    });
+}
+
+#[test]
+fn trees_of_forks_and_joins_that_never_end_do_not_keep_another_thread_from_being_started() {
+    bounded(|| {
+        for workers in [1, 2] {
+            let stop = Arc::new(Flag::new());
+            runtime(workers).run(|| {
+                let forks = |stop: Arc<Flag>| {
+                    move || {
+                        while !stop.is_set() {
+                            green::spawn(|| ()).join().unwrap();
+                        }
+                    }
+                };
+                let trees: Vec<_> = (0..10).map(|_| green::spawn(forks(stop.clone()))).collect();
+                let flag = stop.clone();
+                drop(green::spawn(move || flag.set()));
+                // The main thread waits for something that is not to be run by its joiner.
+                while !stop.is_set() {
+                    green::sleep(Duration::from_micros(100));
+                }
+                trees.into_iter().for_each(|tree| tree.join().unwrap());
+            });
+        }
     });
 }
 

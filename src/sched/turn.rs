@@ -17,7 +17,8 @@ impl Worker {
         // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
         let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-        if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
+        let starts = unsafe { &*header.fiber.get() }.is_none();
+        if starts && !self.start(thread) {
             return;
         }
         self.turns.set(self.turns.get().wrapping_add(1));
@@ -28,7 +29,10 @@ impl Worker {
         match status {
             Status::Suspended if yields => self.make_ready(thread),
             Status::Suspended => {}
-            Status::Finished => self.end(thread),
+            Status::Finished => {
+                self.leaves.set(self.leaves.get() + u32::from(starts));
+                self.end(thread);
+            }
         }
     }
 

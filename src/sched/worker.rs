@@ -37,6 +37,10 @@ use crate::task::{Header, Task, Ticket};
 const WOKEN_STREAK: u32 = 16;
 /// Unstarted threads that one round starts at most.
 const STARTS_PER_ROUND: u32 = 64;
+/// So many trees of forks and joins that run here at a time are enough: a round starts no further thread then.
+const TREES: u32 = 4;
+/// All the same, every so many rounds it starts one.
+const ROUNDS_PER_START: u32 = 64;
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
 /// Turns after which the clock is looked at although there is still something to run.
@@ -57,6 +61,11 @@ pub(crate) struct Worker {
     /// The thread that was woken last.
     woken: Cell<*mut Header>,
     streak: Cell<u32>,
+    /// Threads that have started and ended in one turn since the streak began.
+    pub(super) leaves: Cell<u32>,
+    /// Streaks of this round that were cut short in the middle of a tree of forks and joins.
+    trees: Cell<u32>,
+    rounds: Cell<u32>,
     /// A thread that a joiner has claimed, or that was stolen: it starts next.
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
@@ -91,6 +100,9 @@ impl Worker {
             ready: Ready::new(),
             woken: Cell::new(ptr::null_mut()),
             streak: Cell::new(0),
+            leaves: Cell::new(0),
+            trees: Cell::new(0),
+            rounds: Cell::new(0),
             next_start: Cell::new(ptr::null_mut()),
             unstarted,
             youngest: Cell::new(ptr::null_mut()),
@@ -265,8 +277,12 @@ impl Worker {
                 return Some(thread);
             }
             self.make_ready(thread);
+            if self.leaves.get() >= WOKEN_STREAK / 2 {
+                self.trees.set(self.trees.get() + 1);
+            }
         }
         self.streak.set(0);
+        self.leaves.set(0);
         loop {
             let left = self.ready_left.get();
             if left > 0 {
@@ -276,7 +292,7 @@ impl Worker {
                 }
             }
             let left = self.starts_left.get();
-            if left > 0 && self.has_unstarted() {
+            if left > 0 && self.has_unstarted() && self.may_start(left) {
                 self.starts_left.set(left - 1);
                 if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
                     return Some(thread);
@@ -285,6 +301,8 @@ impl Worker {
             self.tick(false);
             self.ready_left.set(self.ready.len());
             self.starts_left.set(STARTS_PER_ROUND);
+            self.trees.set(0);
+            self.rounds.set(self.rounds.get().wrapping_add(1));
             if self.ready_left.get() == 0 {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
@@ -296,6 +314,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// May the round start an unstarted thread? Not while as many trees of forks and joins are under way as were begun so:
+    /// each takes a stack for every level down, and their threads are started by their joiners. (The trees are in the
+    /// queue, so there is another round.)
+    #[inline]
+    fn may_start(&self, left: u32) -> bool {
+        self.trees.get() < TREES || left == STARTS_PER_ROUND && self.rounds.get().is_multiple_of(ROUNDS_PER_START)
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case).
