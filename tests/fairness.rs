@@ -249,7 +249,33 @@ fn a_big_tree_of_forks_and_joins_runs_on_few_stacks() {
         assert_eq!(leaves, 4_usize.pow(depth));
         let stacks = stacks.lock().unwrap().len();
         // The depth of the tree, and those that a round starts in between, so that nobody starves.
-        assert!(stacks * if depth == 7 { 20 } else { 5 } <= leaves, "{leaves} leaves took {stacks} stacks");
+        assert!(stacks * if depth == 7 { 100 } else { 10 } <= leaves, "{leaves} leaves took {stacks} stacks");
+    });
+}
+
+#[test]
+fn trees_of_forks_and_joins_that_never_end_do_not_keep_another_thread_from_being_started() {
+    bounded(|| {
+        for workers in [1, 2] {
+            let stop = Arc::new(Flag::new());
+            runtime(workers).run(|| {
+                let forks = |stop: Arc<Flag>| {
+                    move || {
+                        while !stop.is_set() {
+                            green::spawn(|| ()).join().unwrap();
+                        }
+                    }
+                };
+                let trees: Vec<_> = (0..10).map(|_| green::spawn(forks(stop.clone()))).collect();
+                let flag = stop.clone();
+                drop(green::spawn(move || flag.set()));
+                // The main thread waits for something that is not to be run by its joiner.
+                while !stop.is_set() {
+                    green::sleep(Duration::from_micros(100));
+                }
+                trees.into_iter().for_each(|tree| tree.join().unwrap());
+            });
+        }
     });
 }
 

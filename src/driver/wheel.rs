@@ -68,6 +68,7 @@ const HEADS: usize = LEVELS * SLOTS;
 /// The end of the list of free nodes: a head, which is never free.
 const NONE: u32 = 0;
 
+const _: () = assert!(size_of::<Node<std::ptr::NonNull<()>>>() <= 24);
 const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS, "the levels cover every tick");
 
 /// A timer in a wheel, pending or fired, until it is given back to [`Wheel::remove`].

@@ -34,10 +34,11 @@ use crate::task::{Header, Task, Ticket};
 
 /// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
 const WOKEN_STREAK: u32 = 16;
-/// What one round starts at most: 64 unstarted threads, or 256 runs of actors, twice what one thread may tell in a turn; or else
-/// the queue would grow, and an actor that many tell something would have its turn ever later.
+/// What one round starts at most: 16 unstarted threads (each may be one more part of a tree under way, with a stack for each
+/// level down), or 256 runs of actors, twice what one thread may tell in a turn; or else the queue would grow, and an actor
+/// that many tell something would have its turn ever later.
 const STARTS_PER_ROUND: u32 = 256;
-const THREAD_COSTS: u32 = 4;
+const THREAD_COSTS: u32 = 16;
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
 /// Turns after which the clock is looked at although there is still something to run.

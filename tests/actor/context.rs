@@ -71,10 +71,13 @@ fn timers_go_before_what_is_queued_even_in_a_flood() {
     everywhere(|| {
         let (puppet, log) = Puppet::new();
         let puppet = Builder::new().mailbox(Mailbox::unbounded()).start(puppet).unwrap();
-        puppet.send(Do::new(|_, ctx| drop(ctx.send_after(Duration::from_millis(1), note("timer"))))).unwrap();
+        let after = Do::new(|_, ctx: &mut Context<Puppet>| ctx.send_after(Duration::from_millis(1), note("timer")));
+        let timer = puppet.send(after).unwrap();
         let gate = hold(&puppet);
         (0..1000).for_each(|_| puppet.tell(note("flood")).unwrap());
-        green::sleep(Duration::from_millis(5));
+        while !timer.is_over() {
+            green::sleep(Duration::from_micros(100));
+        }
         gate.open();
         assert_eq!(crate::next(&log), "timer");
     });
