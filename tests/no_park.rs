@@ -28,7 +28,7 @@ fn a_blocking_call_inside_no_park_is_a_panic_that_says_so() {
             ("park", green::thread::park),
             ("yield_now", green::yield_now),
             ("sleep", || green::sleep(Duration::from_millis(1))),
-            ("join", || drop(green::spawn(|| green::sleep(Duration::from_millis(5))).join())),
+            ("join", || drop(green::spawn(green::thread::park).join())),
             ("scope", || green::scope(|s| drop(s.spawn(|| ())))),
             ("run", || green::run(|| ())),
         ];
