@@ -66,7 +66,7 @@ impl<T> Edge<T> {
         self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // ORDERING: Release publishes `times` and `chain` to `follow`; the fence is E1's in the proof above.
         self.to.store(to.cast_mut(), Ordering::Release);
-        fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst); // KEY: edge-set
     }
 
     /// Steps E4 and E5. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge
@@ -79,7 +79,7 @@ impl<T> Edge<T> {
         }
         // ORDERING: the fence is E4's in the proof above; Acquire pairs with V4: the walker's V3 comes before E6.
         self.to.store(ptr::null_mut(), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst); // KEY: edge-clear
         while self.readers.load(Ordering::Acquire) != 0 {
             spin_loop();
         }
@@ -97,7 +97,7 @@ impl<T> Edge<T> {
     pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, Mark)> {
         // ORDERING: the fence is V1's in the proof above; Acquire pairs with `set`.
         self.readers.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst); // KEY: edge-follow
         let to = self.to.load(Ordering::Acquire);
         let found = (!to.is_null()).then(|| {
             let mark = Mark { times: self.times.load(Ordering::Relaxed), chain: self.chain.load(Ordering::Relaxed) };
