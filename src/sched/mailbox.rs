@@ -157,7 +157,7 @@ impl Mailbox {
         closed.is_ok()
     }
 
-    /// How many threads the worker has, or will have.
+    /// How many threads the worker has, or will have. `u32::MAX`: it has ended.
     pub(crate) fn load(&self) -> u32 {
         self.live.load(Ordering::Relaxed).saturating_add(self.arriving.load(Ordering::Relaxed))
     }

@@ -21,7 +21,8 @@ impl Worker {
         let boxes = self.shared.mailboxes.iter().map(|mailbox| -> &'static Mailbox { mailbox });
         let others = boxes.filter(|mailbox| mailbox.index != self.mailbox.index);
         let least = others.min_by_key(|mailbox| mailbox.load())?;
-        (least.load() + 1 < own && least.expect()).then_some(least)
+        // The load of a worker that has ended is the greatest number there is.
+        (least.load().saturating_add(1) < own && least.expect()).then_some(least)
     }
 }
 

@@ -312,8 +312,6 @@ fn connections_that_come_one_by_one_are_spread_over_the_workers() {
     }
 }
 
-// Under emulation it hung once in two runs, not understood yet.
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_runtime_that_is_dropped_while_connections_are_handed_out_ends_with_all_of_them() {
     for round in 0..60 / crate::SCALE {
