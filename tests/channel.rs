@@ -414,6 +414,16 @@ fn big_and_zero_sized_and_overaligned_messages_pass() {
 }
 
 #[test]
+fn a_bound_costs_no_time_where_messages_have_no_size() {
+    for bound in [usize::MAX, usize::MAX / 2] {
+        let (s, r) = bounded(bound);
+        (0..3).for_each(|_| s.send(()).unwrap());
+        assert_eq!((s.capacity(), r.len(), r.iter().take(3).count()), (Some(bound), 3, 3));
+    }
+    assert!(std::panic::catch_unwind(|| bounded::<u64>(usize::MAX)).is_err());
+}
+
+#[test]
 fn what_is_in_a_channel_is_dropped_once_whichever_side_goes_first() {
     for (s, r) in kinds() {
         let alive = Arc::new(AtomicUsize::new(0));
@@ -426,6 +436,52 @@ fn what_is_in_a_channel_is_dropped_once_whichever_side_goes_first() {
         drop(r);
         assert_eq!(alive.load(Ordering::Relaxed), 0);
     }
+}
+
+#[test]
+fn a_message_that_panics_in_its_drop_or_is_cancelled_there_leaves_none_behind() {
+    enum Drops {
+        Quietly,
+        Panics,
+        Waits,
+    }
+    struct Message(Arc<AtomicUsize>, Drops);
+    impl Drop for Message {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+            match self.1 {
+                Drops::Quietly => {}
+                Drops::Panics => std::panic::resume_unwind(Box::new("bang")),
+                Drops::Waits => green::thread::park(),
+            }
+        }
+    }
+    let fill = |alive: &Arc<AtomicUsize>, (s, _): &(Sender<Message>, Receiver<Message>), second: Drops| {
+        alive.store(3, Ordering::Relaxed);
+        for drops in [Drops::Quietly, second, Drops::Quietly] {
+            s.send(Message(Arc::clone(alive), drops)).unwrap();
+        }
+    };
+    everywhere(move || {
+        let alive = Arc::new(AtomicUsize::new(0));
+        for channel in [bounded(3), unbounded()] {
+            fill(&alive, &channel, Drops::Panics);
+            let dropped = green::spawn(move || drop(channel.1)).join();
+            assert_eq!((dropped.unwrap_err().downcast_ref(), alive.load(Ordering::Relaxed)), (Some(&"bang"), 0));
+        }
+        for channel in [bounded(3), unbounded()] {
+            fill(&alive, &channel, Drops::Waits);
+            let begun = bounded(1);
+            let drops = green::spawn(move || {
+                begun.0.send(()).unwrap();
+                drop(channel.1);
+            });
+            begun.1.recv().unwrap();
+            drops.cancel();
+            assert!(drops.join().unwrap_err().is::<Cancelled>());
+            assert_eq!(alive.load(Ordering::Relaxed), 0);
+        }
+    });
 }
 
 #[test]

@@ -253,6 +253,37 @@ fn a_big_tree_of_forks_and_joins_runs_on_few_stacks() {
     });
 }
 
+/// Each thread of the tree runs on top of its joiner, and none waits for anything: the loop gets its turn all the same.
+#[test]
+fn a_tree_of_joins_that_never_waits_lets_the_others_run_meanwhile() {
+    fn tree(depth: u32) -> usize {
+        if depth == 0 { 1 } else { (0..2).map(|_| green::spawn(move || tree(depth - 1)).join().unwrap()).sum() }
+    }
+    bounded(|| {
+        runtime(1).run(|| {
+            let (turns, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(Flag::new()));
+            let neighbour = {
+                let (turns, done) = (turns.clone(), done.clone());
+                green::spawn(move || {
+                    while !done.is_set() {
+                        turns.fetch_add(1, Ordering::Relaxed);
+                        green::sleep(Duration::from_nanos(1));
+                    }
+                })
+            };
+            green::yield_now();
+            let before = turns.load(Ordering::Relaxed);
+            let depth = if cfg!(target_arch = "x86_64") { 13 } else { 11 };
+            assert_eq!(tree(depth), 1 << depth);
+            let meanwhile = turns.load(Ordering::Relaxed) - before;
+            done.set();
+            neighbour.join().unwrap();
+            // 2^(depth+1) joins at 128 a turn; a timer is looked at every few of them.
+            assert!(meanwhile >= 2, "the neighbour had {meanwhile} turns");
+        });
+    });
+}
+
 #[test]
 fn a_thread_that_yields_lets_everybody_else_run_once() {
     bounded(|| {

@@ -276,3 +276,30 @@ fn several_keys_in_one_thread_do_not_mix() {
         assert_eq!(A.take(), 2);
     });
 }
+
+#[test]
+fn a_value_that_the_destructor_of_a_result_makes_is_dropped_too() {
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            LATE.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    static LATE: AtomicUsize = AtomicUsize::new(0);
+    green::local! {
+        static MADE_LATE: Counted = Counted;
+    }
+    struct Touches;
+    impl Drop for Touches {
+        fn drop(&mut self) {
+            MADE_LATE.with(|_| ());
+        }
+    }
+    let runtime = help::runtime(1);
+    // Nobody holds the handle, so the thread itself drops its result.
+    runtime.run(|| {
+        drop(green::spawn_local(|| Touches));
+        green::yield_now();
+    });
+    assert_eq!(LATE.load(Ordering::Relaxed), 1);
+}

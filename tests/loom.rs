@@ -8,6 +8,11 @@
 mod model;
 
 mod base {
+    pub(crate) mod abort {
+        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
+            panic!("{message}")
+        }
+    }
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
         pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -18,6 +23,8 @@ mod base {
 mod idle;
 #[path = "../src/sched/inbox.rs"]
 mod inbox;
+#[path = "../src/task/state.rs"]
+mod state;
 #[path = "../src/task/wait.rs"]
 mod wait;
 
@@ -29,6 +36,7 @@ use inbox::{Inbox, Letter, WasAsleep};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
+use state::State;
 use wait::{End, Epoch, Token, WaitWord};
 
 /// A thread with its park word, and the place where its worker would resume it.
@@ -103,6 +111,35 @@ fn two_unparks_and_two_parks_end_with_nobody_asleep() {
         waker.join().unwrap();
         parked.unpark();
         parked.park();
+    });
+}
+
+/// A joiner with the handle's reference and the queue entry's, and somebody with a third, who cancels meanwhile: where the
+/// joiner finds itself alone it stores without an exchange.
+#[test]
+fn a_sole_holder_that_stores_without_an_exchange_overwrites_nothing() {
+    check(3, || {
+        let state = Arc::new(State::new(3, true));
+        let seen = Arc::new(loom::cell::UnsafeCell::new(0));
+        let other = {
+            let (state, seen) = (state.clone(), seen.clone());
+            thread::spawn(move || {
+                let _ = state.cancel();
+                // SAFETY: nobody else touches it before this reference is given up.
+                seen.with_mut(|seen| unsafe { *seen += 1 });
+                state.drop_ref()
+            })
+        };
+        assert!(state.claim_joined(7, true));
+        let done = state.complete();
+        assert!(!done.joiner && !done.detached);
+        let last = state.drop_ref();
+        if last {
+            // SAFETY: the other reference is gone, and what was done through it is visible.
+            seen.with_mut(|seen| unsafe { *seen += 1 });
+        }
+        assert!(last != other.join().unwrap(), "one of the two is the last");
+        assert!(state.is_cancelled() && state.is_complete() && state.home() == 7, "{state:?}");
     });
 }
 

@@ -17,8 +17,9 @@ mod busy;
 #[path = "../src/actor/raw/edge.rs"]
 mod edge;
 
+use base::atomic::AtomicU32;
 use busy::Busy;
-use edge::Edge;
+use edge::{Edge, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -119,7 +120,7 @@ impl Node {
         let mut at: *const Node = self;
         for _ in 0..4 {
             // SAFETY: the nodes of these models outlive the threads.
-            let Some((next, _)) = unsafe { &*at }.edge.follow(|to| to.cast_const()) else { return false };
+            let Some((next, _)) = unsafe { &*at }.edge.follow() else { return false };
             if std::ptr::eq(next, self) {
                 return true;
             }
@@ -137,7 +138,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
                 b.edge.set(&*a, 0);
-                let told = a.edge.is_set() && b.sees_cycle();
+                let told = a.edge.is_set_after_fence() && b.sees_cycle();
                 if told {
                     b.edge.clear();
                 }
@@ -145,7 +146,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
             })
         };
         a.edge.set(&*b, 0);
-        let told = b.edge.is_set() && a.sees_cycle();
+        let told = b.edge.is_set_after_fence() && a.sees_cycle();
         if told {
             a.edge.clear();
         }
@@ -161,7 +162,7 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
             let nodes = nodes.clone();
             move || {
                 nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
-                nodes[(at + 1) % 3].edge.is_set() && nodes[at].sees_cycle()
+                nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
             }
         };
         let threads = [thread::spawn(wait(1)), thread::spawn(wait(2))];
@@ -173,26 +174,80 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
     });
 }
 
+/// The first asks the second while that rests: it has no fence of its own, and the message goes through a lock.
 #[test]
-fn what_a_walker_reads_is_alive_until_it_has_a_reference() {
+fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
+    check(4, || {
+        let nodes = [Node::new(), Node::new(), Node::new()];
+        let mail = Arc::new(Mutex::new(false));
+        let wait = |at: usize| {
+            let nodes = nodes.clone();
+            move || {
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
+                nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
+            }
+        };
+        let (second, third) = (wait(1), wait(2));
+        let has_mail = mail.clone();
+        let run = thread::spawn(move || *has_mail.lock().unwrap() && second());
+        let other = thread::spawn(third);
+        nodes[0].edge.set(&*nodes[1], 0);
+        *mail.lock().unwrap() = true;
+        let mut told = other.join().unwrap();
+        // If its run came too early, there is another one, on whatever thread.
+        told |= run.join().unwrap();
+        if nodes[1].edge.follow().is_none() {
+            told |= wait(1)();
+        }
+        assert!(told, "three wait for each other, and nobody was told");
+    });
+}
+
+#[test]
+fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
     check(4, || {
         let (a, b) = (Node::new(), Node::new());
+        let walkers = Arc::new(Walkers(AtomicU32::new(0)));
         a.edge.set(&*b, 0);
         let walker = {
-            let a = a.clone();
+            let (a, walkers) = (a.clone(), walkers.clone());
             thread::spawn(move || {
-                a.edge.follow(|to| {
+                let _walking = walkers.enter();
+                if let Some((to, _)) = a.edge.follow() {
                     // SAFETY: that is the claim; loom sees it if `gone` is written at the same time.
                     unsafe { &*to }.gone.with(|gone| assert!(!unsafe { *gone }, "it was freed"));
-                });
+                }
             })
         };
         a.edge.clear();
-        // From here on the owner may let go of its target.
+        walkers.wait();
         b.gone.with_mut(|gone| {
             // SAFETY: as above.
             unsafe { *gone = true };
         });
+        walker.join().unwrap();
+    });
+}
+
+/// The first waits for the second twice, for a reply each time, and in between lets go: what the walker has read of each
+/// edge stands at one moment, or is none.
+#[test]
+fn an_edge_that_is_set_again_while_it_is_read_is_none_or_one_of_the_two() {
+    check(4, || {
+        let (a, b, c) = (Node::new(), Node::new(), Node::new());
+        a.edge.set(&*b, 1);
+        let walker = {
+            let (a, b, c) = (a.clone(), b.clone(), c.clone());
+            thread::spawn(move || {
+                if let Some((to, mark)) = a.edge.follow() {
+                    let expected = if std::ptr::eq(to, &*b) { 1 } else { 2 };
+                    assert!(expected == 1 || std::ptr::eq(to, &*c));
+                    assert_eq!(mark.chain, expected, "half of one edge and half of another");
+                }
+            })
+        };
+        a.edge.clear();
+        a.edge.set(&*c, 2);
         walker.join().unwrap();
     });
 }

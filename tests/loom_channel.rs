@@ -95,12 +95,12 @@ mod park {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::task::Ticket;
-    use super::task::header::{Reason, Thread};
+    use super::task::header::{Reason, Thread, Wake};
     use crate::wait::End;
 
     #[derive(Clone, Copy)]
     pub(crate) struct Wait {
-        deadline_ns: u64,
+        pub(crate) deadline_ns: u64,
     }
 
     impl Wait {
@@ -127,8 +127,26 @@ mod park {
 
     pub(crate) fn checkpoint() {}
 
+    /// Each thread of the model has an OS thread of its own.
+    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { ticket.end(End::Notified) }
+    }
+
+    pub(crate) fn schedule(wake: Wake) {
+        wake.schedule();
+    }
+
     pub(crate) mod interrupt {
         pub(crate) fn raise() {}
+
+        pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
+        }
+
+        pub(crate) fn resume(payload: Box<dyn std::any::Any + Send>) -> ! {
+            std::panic::resume_unwind(payload)
+        }
     }
 
     loom::thread_local! {

@@ -26,6 +26,62 @@ fn join_gives_the_value_or_the_payload_of_the_panic() {
     });
 }
 
+/// The thread that is joined starts on top of its joiner; when it waits, each of the two goes its own way.
+#[test]
+fn a_thread_that_waits_after_its_joiner_has_started_it_ends_on_its_own() {
+    on_workers(|| {
+        let parked = green::spawn(|| {
+            green::thread::park();
+            green::yield_now();
+            green::sleep(Duration::from_millis(1));
+            5
+        });
+        let thread = parked.thread().clone();
+        let joiner = green::spawn(move || parked.join().unwrap());
+        let outer = green::spawn(move || joiner.join().unwrap() + 1);
+        let waker = green::spawn(move || thread.unpark());
+        assert_eq!(outer.join().unwrap(), 6);
+        waker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_its_joiner_has_started_goes_on_when_the_joiner_is_cancelled() {
+    on_workers(|| {
+        struct Notes(Arc<AtomicUsize>);
+        impl Drop for Notes {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let notes = Notes(dropped.clone());
+        let (started, go_on) = (Arc::new(Flag::new()), Arc::new(Flag::new()));
+        let (here, there) = (started.clone(), go_on.clone());
+        let joiner = green::spawn(move || {
+            let child = green::spawn(move || {
+                here.set();
+                while !there.is_set() {
+                    green::yield_now();
+                }
+                notes // The result, which nobody takes.
+            });
+            drop(child.join());
+        });
+        while !started.is_set() {
+            green::yield_now();
+        }
+        joiner.cancel();
+        assert!(joiner.join().is_err());
+        assert_eq!(dropped.load(Ordering::SeqCst), 0);
+        go_on.set();
+        while dropped.load(Ordering::SeqCst) == 0 {
+            green::yield_now();
+        }
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    });
+}
+
 #[test]
 fn many_threads_are_joined_in_any_order() {
     everywhere(|| {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::actor::promise::Nested;
 use crate::actor::raw::cell::{Core, run_admitted};
 use crate::actor::raw::envelope::{Route, defer, route};
+use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::refs::Weak;
 use crate::actor::raw::{Inner, lifecycle, post};
 use crate::actor::timer::{self, Timer};
 use crate::actor::watch::{How, Watcher};
@@ -273,7 +275,8 @@ impl<A: Actor> Context<A> {
     /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
     /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
     /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
-    /// of a handler that was let in ends this one, too.
+    /// of a handler that was let in ends this one, too. A [`timeout`](crate::timeout) around the call does not: it waits for
+    /// that handler.
     ///
     /// ```compile_fail
     /// use green::actor::{Actor, Addr, Context, Handler, Message};
@@ -327,20 +330,44 @@ impl<A: Actor> Reenter<'_, A> {
             frame.chain.set(crate::park::os::fresh_ids(1));
         }
         let chain = frame.chain.get();
-        let before = self.ctx.core().mail.lock().let_in(chain, None);
-        let answer = post::call(to, route, msg).and_then(|promise| {
-            let _ = self.ctx.core().mail.lock().let_in(chain, Some(promise.clone()));
-            loop {
-                let core = self.ctx.core();
-                let admitted = || core.mail.lock().has_admitted();
-                match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
-                    Nested::Answer(answer) => break answer,
-                    Nested::Admitted => while run_admitted(self.me, self.ctx) {},
-                }
+        let let_in = LetIn::new(self.ctx.core(), chain);
+        let promise = post::call(to, route, msg)?;
+        let_in.announce_to(promise.clone());
+        loop {
+            let core = self.ctx.core();
+            let admitted = || core.mail.lock().has_admitted();
+            match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
+                Nested::Answer(answer) => return answer,
+                Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }
-        });
-        let _ = self.ctx.core().mail.lock().let_in(before.0, before.1);
-        answer
+        }
+    }
+}
+
+/// While this lives, an actor lets messages of a chain in; also if the wait is left by unwinding, what was before is put back.
+struct LetIn {
+    core: Weak,
+    chain: u64,
+    before: (u64, Option<Arc<dyn Nudge>>),
+}
+
+impl LetIn {
+    fn new(core: &Core, chain: u64) -> Self {
+        let before = core.mail.lock().let_in(chain, None);
+        Self { core: core.weak(), chain, before }
+    }
+
+    fn announce_to(&self, nested: Arc<dyn Nudge>) {
+        let _ = self.core.core().mail.lock().let_in(self.chain, Some(nested));
+    }
+}
+
+impl Drop for LetIn {
+    fn drop(&mut self) {
+        let (chain, nested) = std::mem::take(&mut self.before);
+        let over = self.core.core().mail.lock().let_in(chain, nested);
+        // Without the lock: a reply that came too late may be in it.
+        drop(over);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -144,7 +145,8 @@ impl<M: Message> Promise<M> {
             usize::MAX
         });
         if let Some(waker) = waker {
-            waker.wake();
+            // A panic of foreign code is not that of whoever answers; the panic hook has reported it.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -86,8 +87,11 @@ impl Service {
 
     fn fire(&self, due_ns: u64, mut entry: Entry) {
         // A panic of what makes the message ends this timer, not the others.
-        let fire = std::panic::AssertUnwindSafe(&mut entry.fire);
-        let again = std::panic::catch_unwind(|| { fire }.0()).unwrap_or(false);
+        let fire = AssertUnwindSafe(&mut entry.fire);
+        let again = catch_unwind(|| { fire }.0()).unwrap_or_else(|payload| {
+            drop_quietly(payload);
+            false
+        });
         match entry.period_ns {
             Some(period_ns) if again && !entry.shared.is_over() => {
                 // Beats that are missed altogether are left out.
@@ -95,17 +99,25 @@ impl Service {
                 let shared = Arc::clone(&entry.shared);
                 self.insert(next_ns, entry);
                 if shared.is_over() {
-                    self.remove(&shared); // It was cancelled in between.
+                    drop_quietly(self.remove(&shared)); // It was cancelled in between.
                 }
             }
-            _ => entry.shared.end(),
+            _ => {
+                entry.shared.end();
+                drop_quietly(entry);
+            }
         }
     }
 
-    fn remove(&self, shared: &Shared) {
-        let entry = self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number));
-        drop(entry);
+    #[must_use]
+    fn remove(&self, shared: &Shared) -> Option<Entry> {
+        self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number))
     }
+}
+
+/// Drops what a user made, on the thread that serves all timers: a panic of its destructor goes no further.
+fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(std::mem::forget);
 }
 
 impl Shared {
@@ -129,7 +141,7 @@ impl Timer {
     /// Takes it back: what has not been sent by now will not be. Does not wait.
     pub fn cancel(&self) {
         self.0.end();
-        Service::get().remove(&self.0);
+        drop(Service::get().remove(&self.0));
     }
 
     /// Has it sent its last message, or was it cancelled?

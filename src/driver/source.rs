@@ -29,6 +29,7 @@
 //! A worker that ends gives its registrations up ([`abandon`]); whoever waits elsewhere is woken, and registers anew.
 
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::{fmt, io};
@@ -101,10 +102,13 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
-    /// Schedules the threads, and wakes the async code.
+    /// Schedules the threads, and wakes the async code. A panic of a foreign `wake` would end the worker whose loop this
+    /// is; the panic hook has reported it.
     pub(crate) fn schedule(self) {
         self.first.into_iter().flatten().chain(self.more).for_each(Wake::schedule);
-        self.wakers.into_iter().flatten().for_each(Waker::wake);
+        for waker in self.wakers.into_iter().flatten() {
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
+        }
     }
 }
 
@@ -183,7 +187,7 @@ impl Slot {
     /// Steps R4 and R5, for a thread of the worker of `here`.
     pub(crate) fn enqueue(&self, here: &Arc<Home>, direction: Direction, ticket: Ticket) -> Enqueued {
         let mut inner = self.lock();
-        if !inner.is_at_home(here) {
+        if !inner.lives_at(here) {
             return Enqueued::Unregistered;
         }
         let ready = self.readiness.load().may_try(direction);
@@ -213,7 +217,7 @@ impl Slot {
     #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
     pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
         let mut inner = self.lock();
-        if !inner.is_at_home(here) {
+        if !inner.lives_at(here) {
             return Enqueued::Unregistered;
         }
         if self.readiness.load().may_try(direction) {
@@ -277,7 +281,7 @@ fn interest(urgent: bool) -> Interest {
 
 impl Inner {
     /// May a thread of the worker of `here` wait for events of the present registration?
-    fn is_at_home(&mut self, here: &Arc<Home>) -> bool {
+    fn lives_at(&mut self, here: &Arc<Home>) -> bool {
         match &self.home {
             None => false,
             Some((home, _)) if Arc::ptr_eq(home, here) => {
@@ -285,7 +289,7 @@ impl Inner {
                 true
             }
             Some((home, _)) => {
-                self.strangers += 1;
+                self.strangers = self.strangers.saturating_add(1);
                 self.strangers <= PATIENCE && !home.is_closed()
             }
         }

@@ -111,6 +111,26 @@ fn a_poller_that_ends_wakes_who_waits_and_is_no_home_any_more() {
 }
 
 #[test]
+fn a_foreign_waker_that_panics_ends_neither_the_worker_nor_the_wakes_after_it() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("bang"));
+        }
+    }
+    let poller = Poller::new().unwrap();
+    let (mut one, mut two) = (Watched::new(&poller), Watched::new(&poller));
+    let waits = one.slot.enqueue_waker(poller.home(), Direction::Read, &Waker::from(Arc::new(Panics)));
+    assert_eq!(waits, Enqueued::Waits);
+    one.writer.write_all(b"x").unwrap();
+    two.writer.write_all(b"x").unwrap();
+    turn(&poller);
+    assert_eq!((one.woken(), two.woken()), (0, 1));
+    one.slot.release();
+    two.slot.release();
+}
+
+#[test]
 fn the_waker_ends_a_sleep_that_has_begun_or_begins_later() {
     let poller = Poller::new().unwrap();
     poller.home().wake();

@@ -1,7 +1,7 @@
 //! A hierarchical timer wheel: deadlines of parked threads, one wheel a worker, touched by that worker alone.
 //!
-//! Nearly every timer is a time-out that is removed before it fires, so insert and remove are O(1) and allocate
-//! nothing: a [`Timer`] lives on the stack of the thread that waits and the wheel only links it.
+//! Nearly every timer is a time-out that is removed before it fires, so insert and remove are O(1), and allocate nothing
+//! once [`make_room`](Wheel::make_room) has seen to it.
 //!
 //! # Shape
 //!
@@ -20,33 +20,41 @@
 //! at most once a level. One bitmap a level says which slots hold anything, so no turn walks over empty slots, however
 //! far the time jumps.
 //!
+//! All timers of a wheel are nodes of one array, 24 bytes each, and name each other by their place in it. A cascade may
+//! touch tens of thousands at once; on the stacks of the threads that wait each would be a page of its own, and a miss in
+//! every cache. A slot is a ring of nodes through a *head*; the heads are the first nodes of the array:
+//!
+//! ```text
+//!   nodes   ║ head of slot 0 │ … │ head of slot 575 ║ timer or free │ timer or free │ …
+//! ```
+//!
 //! # Invariants
 //!
-//! 1. Between calls, each pending timer is linked in the slot that its tick and the cursor name as above, and its
-//!    `index` says which that is; a tick that the cursor has reached already counts as the cursor's own.
+//! 1. Between calls, each pending timer is in the ring of the slot that its tick and the cursor name as above; a tick that
+//!    the cursor has reached already counts as the cursor's own.
 //! 2. So on level 0 no occupied slot is below the cursor's digit, on the other levels none is at or below it, and
 //!    everything on a level is due before anything on the next. The first occupied slot is a bit scan.
-//! 3. A slot's bit is set exactly while the slot is not empty; `len` counts the pending timers.
-//! 4. A pending timer is valid and does not move (the contract of [`Wheel::insert`]).
+//! 3. A slot's bit is set exactly while its ring is more than the head.
+//! 4. A node has a payload exactly while it is pending. Without one it is a head, or has fired and is not given back yet, or
+//!    is in the list of free ones.
 //! 5. The cursor never goes back.
 //!
 //! # Promises
 //!
 //! A deadline is rounded up to a whole tick and the time given is rounded down, so no timer fires early, and a turn
 //! leaves nothing behind that was due a tick before it. Timers fire in the order of their ticks, those of one tick in
-//! the order of their insertion: a slot is emptied from the front, and it cascades whole, before anything newer can be
+//! the order of their insertion: a ring is emptied from the front, and it cascades whole, before anything newer can be
 //! put where its timers go.
 //!
 //! # Source
 //!
 //! G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987, scheme 7. Choosing the level by the
 //! highest differing bit, which needs no wrap-around and no clock hand a level, is how Kafka's and tokio's wheels do it.
+#![forbid(unsafe_code)]
 
-use std::cell::Cell;
 use std::fmt;
-use std::ptr::NonNull;
+use std::mem;
 
-use crate::base::list::{Linked, Links, List};
 use crate::sys::clock::NEVER;
 
 /// A tick is `1 << TICK_BITS` nanoseconds.
@@ -55,196 +63,224 @@ const TICK_BITS: u32 = 10;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = 9;
-/// The last tick that a `u64` of nanoseconds can reach.
-const LAST_TICK: u64 = u64::MAX >> TICK_BITS;
-/// Where timers wait that never fire: a slot of its own above the levels.
-const NEVER_INDEX: usize = LEVELS * SLOTS;
+/// The heads of all slots; `level * SLOTS + digit` is that of a slot.
+const HEADS: usize = LEVELS * SLOTS;
+/// The end of the list of free nodes: a head, which is never free.
+const NONE: u32 = 0;
 
 const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS, "the levels cover every tick");
 
-/// One deadline of one parked thread. It stays where it is while it is pending.
+/// A timer in a wheel, pending or fired, until it is given back to [`Wheel::remove`].
 #[derive(Debug)]
-pub(crate) struct Timer {
-    links: Links<Timer>,
-    deadline_ns: Cell<u64>,
-    /// `level * SLOTS + slot` while pending.
-    index: Cell<usize>,
-    payload: *const (),
+#[must_use = "it takes up room until it is removed"]
+pub(crate) struct Timer(u32);
+
+#[derive(Clone, Copy)]
+struct Node<T> {
+    /// When it fires.
+    tick: u64,
+    payload: Option<T>,
+    next: u32,
+    prev: u32,
 }
 
-// SAFETY: the links are a field of the timer, private to this file, which changes them only through a `List`.
-unsafe impl Linked for Timer {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
-}
-
-impl Timer {
-    /// A timer that is not pending. `payload` is for whoever [`Wheel::turn`] hands the timer to.
-    pub(crate) const fn new(payload: *const ()) -> Timer {
-        Timer { links: Links::new(), deadline_ns: Cell::new(NEVER), index: Cell::new(NEVER_INDEX), payload }
-    }
-
-    pub(crate) fn payload(&self) -> *const () {
-        self.payload
-    }
-
-    /// Is it in a wheel, neither fired nor removed?
-    #[inline]
-    pub(crate) fn is_pending(&self) -> bool {
-        self.links.is_linked()
-    }
-
-    /// The first tick whose start is not before the deadline. `NEVER` lies past the last one.
-    #[inline]
-    fn tick(&self) -> u64 {
-        self.deadline_ns.get().div_ceil(1 << TICK_BITS)
-    }
-}
-
-/// The timers of one worker.
-pub(crate) struct Wheel {
+/// The timers of one worker. Whoever inserts a timer says what the wheel hands over when it is due.
+pub(crate) struct Wheel<T> {
     /// The tick that the wheel has been turned to.
-    cursor: Cell<u64>,
-    len: Cell<usize>,
-    /// One bit a slot, one word a level; the last word is that of `NEVER_INDEX` and never searched.
-    occupied: [Cell<u64>; LEVELS + 1],
-    slots: Box<[List<Timer>; NEVER_INDEX + 1]>,
+    cursor: u64,
+    /// One bit a slot, one word a level.
+    occupied: [u64; LEVELS],
+    nodes: Vec<Node<T>>,
+    /// The first of the free nodes, linked by `next`.
+    free: u32,
+    /// Pending timers.
+    len: usize,
+    /// How often a node was looked up.
+    #[cfg(test)]
+    pub(super) looks: usize,
 }
 
 /// The occupied slot that comes first.
 struct First {
     level: usize,
-    index: usize,
+    head: u32,
     /// The first tick that belongs to the slot.
     start: u64,
 }
 
-impl Wheel {
+impl<T: Copy> Wheel<T> {
     /// An empty wheel, turned to `now_ns`.
-    pub(crate) fn new(now_ns: u64) -> Wheel {
-        Wheel {
-            cursor: Cell::new(now_ns >> TICK_BITS),
-            len: Cell::new(0),
-            occupied: [const { Cell::new(0) }; LEVELS + 1],
-            slots: Box::new([const { List::new() }; NEVER_INDEX + 1]),
+    pub(crate) fn new(now_ns: u64) -> Self {
+        let head = |at| Node { tick: 0, payload: None, next: at, prev: at };
+        Self {
+            cursor: now_ns >> TICK_BITS,
+            occupied: [0; LEVELS],
+            nodes: (0..HEADS as u32).map(head).collect(),
+            free: NONE,
+            len: 0,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
-    /// Makes `timer` pending. A deadline that has passed fires at the next turn, `NEVER` at none.
-    ///
-    /// # Safety
-    ///
-    /// `timer` is valid and not pending, and stays valid and where it is until it has fired or was removed.
+    /// Up to `timers` at a time are inserted without an allocation from now on.
     #[inline]
-    pub(crate) unsafe fn insert(&self, timer: NonNull<Timer>, deadline_ns: u64) {
-        // SAFETY: the caller vouches for `timer`.
-        unsafe { timer.as_ref() }.deadline_ns.set(deadline_ns);
-        self.len.set(self.len.get() + 1);
-        // SAFETY: the caller's promise is the one that `link` wants.
-        unsafe { self.link(timer) };
-    }
-
-    /// Takes `timer` back before it has fired; does nothing when it is not pending.
-    ///
-    /// # Safety
-    ///
-    /// `timer` is valid, and pending in this wheel or in none.
-    #[inline]
-    pub(crate) unsafe fn remove(&self, timer: NonNull<Timer>) {
-        // SAFETY: the caller vouches for `timer`.
-        let node = unsafe { timer.as_ref() };
-        if !node.is_pending() {
-            return;
+    pub(crate) fn make_room(&mut self, timers: usize) {
+        if self.nodes.capacity() < HEADS + timers {
+            self.grow(HEADS + timers);
         }
-        let index = node.index.get();
-        // SAFETY: it is pending here, so it is linked in the slot of its index by invariant 1.
-        unsafe { self.slots[index].remove(timer) };
-        self.unmark_if_empty(index);
-        self.len.set(self.len.get() - 1);
     }
 
-    /// Is nothing pending, not even a timer that never fires?
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, nodes: usize) {
+        self.nodes.reserve(nodes - self.nodes.len());
+    }
+
+    /// The timers for which there is room.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.nodes.capacity() - HEADS
+    }
+
+    /// Makes a timer pending. A deadline that has passed fires at the next turn.
+    #[inline]
+    pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> Timer {
+        // The first tick whose start is not before the deadline; in the last one, after 584 years, there is none.
+        let tick = deadline_ns.saturating_add((1 << TICK_BITS) - 1) >> TICK_BITS;
+        if self.free == NONE {
+            self.add_node();
+        }
+        let at = self.free;
+        let node = self.node(at);
+        let next_free = node.next;
+        (node.tick, node.payload) = (tick, Some(payload));
+        self.free = next_free;
+        self.len += 1;
+        self.link(at, tick);
+        Timer(at)
+    }
+
+    /// Adds a free node to the array.
+    #[cold]
+    #[inline(never)]
+    fn add_node(&mut self) {
+        let at = u32::try_from(self.nodes.len()).expect("no four thousand million timers");
+        self.nodes.push(Node { tick: 0, payload: None, next: self.free, prev: NONE });
+        self.free = at;
+    }
+
+    /// Takes a timer back: it does not fire any more, if it has not. True: it has not.
+    #[inline]
+    pub(crate) fn remove(&mut self, timer: Timer) -> bool {
+        let Timer(at) = timer;
+        let next_free = mem::replace(&mut self.free, at);
+        let node = self.node(at);
+        let Node { next, prev, payload, .. } = *node;
+        (node.payload, node.next) = (None, next_free);
+        if payload.is_some() {
+            self.len -= 1;
+            self.join(prev, next);
+        }
+        payload.is_some()
+    }
+
+    /// Is nothing pending?
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len.get() == 0
+        self.len == 0
     }
 
     /// How many timers are pending.
     pub(crate) fn len(&self) -> usize {
-        self.len.get()
+        self.len
     }
 
     /// When to turn the wheel next: no pending timer fires before, and a turn at that moment fires one or cascades
     /// the first ones a level down, so sleeping and turning reaches any deadline in at most a step a level. `NEVER`
-    /// when nothing will fire.
+    /// when nothing is pending.
     #[inline]
     pub(crate) fn next_ns(&self) -> u64 {
         self.first().map_or(NEVER, |first| first.start << TICK_BITS)
     }
 
-    /// Turns the wheel to `now_ns` and hands every timer that is due to `fire`, unlinked. A time before that of an
-    /// earlier turn counts as that one.
-    ///
-    /// `fire` may insert and remove timers, and may unwind: those not yet handed over stay pending. It must not turn.
+    /// Turns the wheel to `now_ns`, or as far as to the next timer that fires on the way: the caller gets what that was
+    /// inserted with, and asks again. A time before that of an earlier turn counts as that one.
     #[inline]
-    pub(crate) fn turn(&self, now_ns: u64, mut fire: impl FnMut(NonNull<Timer>)) {
-        let now = (now_ns >> TICK_BITS).max(self.cursor.get());
+    pub(crate) fn turn(&mut self, now_ns: u64) -> Option<T> {
+        let now = now_ns >> TICK_BITS;
         while let Some(first) = self.first()
-            && first.start <= now
+            && first.start <= now.max(self.cursor)
         {
-            self.cursor.set(first.start);
+            self.cursor = first.start;
             if first.level > 0 {
-                self.cascade(first.index);
-            } else if let Some(timer) = self.slots[first.index].pop_front() {
-                self.unmark_if_empty(first.index);
-                self.len.set(self.len.get() - 1);
-                fire(timer);
+                self.cascade(first.head);
+                continue;
             }
+            let due = self.node(first.head).next;
+            let node = self.node(due);
+            let Node { next, prev, .. } = *node;
+            let payload = node.payload.take();
+            self.len -= 1;
+            self.join(prev, next);
+            return payload;
         }
-        self.cursor.set(now);
+        self.cursor = now.max(self.cursor);
+        None
     }
 
-    /// Moves the timers of a slot, whose first tick the cursor has just reached, to lower levels.
-    fn cascade(&self, index: usize) {
-        let slot = &self.slots[index];
-        while let Some(timer) = slot.pop_front() {
-            // SAFETY: it was pending, so it is valid and stays by invariant 4; it is in no list now. It does not come
-            // back to this slot: it shares this level's digit with the cursor, so it goes to a lower level.
-            unsafe { self.link(timer) };
+    /// Moves the timers of a slot, whose first tick the cursor has just reached, to lower levels: they share its digit
+    /// on this one with the cursor.
+    fn cascade(&mut self, head: u32) {
+        let mut at = self.node(head).next;
+        self.join(head, head);
+        while at != head {
+            let Node { next, tick, .. } = *self.node(at);
+            self.link(at, tick);
+            at = next;
         }
-        self.unmark_if_empty(index);
     }
 
-    /// Links `timer` where its deadline and the cursor say.
-    ///
-    /// # Safety
-    ///
-    /// As [`insert`](Self::insert).
+    /// Puts the node of a timer at the end of the ring that its tick and the cursor say.
     #[inline]
-    unsafe fn link(&self, timer: NonNull<Timer>) {
-        // SAFETY: the caller vouches for `timer`.
-        let node = unsafe { timer.as_ref() };
-        let index = self.index_of(node.tick());
-        node.index.set(index);
-        // SAFETY: valid, in no list and staying, says the caller.
-        unsafe { self.slots[index].push_back(timer) };
-        let word = &self.occupied[index / SLOTS];
-        word.set(word.get() | 1 << (index % SLOTS));
+    fn link(&mut self, at: u32, tick: u64) {
+        let head = self.head_of(tick);
+        self.occupied[head as usize / SLOTS] |= 1 << (head as usize % SLOTS);
+        let last = mem::replace(&mut self.node(head).prev, at);
+        self.node(last).next = at;
+        let node = self.node(at);
+        (node.next, node.prev) = (head, last);
+    }
+
+    /// Makes `prev` and `next` neighbours: what was between them is in the ring no more.
+    #[inline]
+    fn join(&mut self, prev: u32, next: u32) {
+        self.node(prev).next = next;
+        self.node(next).prev = prev;
+        if prev == next {
+            // Only a head is its own neighbour.
+            let head = next as usize;
+            self.occupied[head / SLOTS] &= !(1 << (head % SLOTS));
+        }
+    }
+
+    #[inline]
+    fn node(&mut self, at: u32) -> &mut Node<T> {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        &mut self.nodes[at as usize]
     }
 
     /// The slot for a tick (invariant 1).
     #[inline]
-    fn index_of(&self, tick: u64) -> usize {
-        if tick > LAST_TICK {
-            return NEVER_INDEX;
-        }
-        let cursor = self.cursor.get();
-        let tick = tick.max(cursor);
+    fn head_of(&self, tick: u64) -> u32 {
+        let tick = tick.max(self.cursor);
         // The lowest bit is set so that equal ticks count as differing in digit 0.
-        let level = ((tick ^ cursor) | 1).ilog2() / DIGIT_BITS;
-        let digit = (tick >> (level * DIGIT_BITS)) as usize % SLOTS;
-        level as usize * SLOTS + digit
+        let level = ((tick ^ self.cursor) | 1).ilog2() / DIGIT_BITS;
+        let digit = (tick >> (level * DIGIT_BITS)) as u32 % SLOTS as u32;
+        level * SLOTS as u32 + digit
     }
 
     /// The occupied slot that is due first (invariant 2).
@@ -253,24 +289,16 @@ impl Wheel {
         if self.is_empty() {
             return None;
         }
-        let level = self.occupied[..LEVELS].iter().position(|word| word.get() != 0)?;
-        let digit = self.occupied[level].get().trailing_zeros();
+        let level = self.occupied.iter().position(|word| *word != 0)?;
+        let digit = self.occupied[level].trailing_zeros();
         let shift = level as u32 * DIGIT_BITS;
         // The digits above the slot's own are the cursor's, those below are 0.
-        let above = self.cursor.get() >> shift >> DIGIT_BITS << DIGIT_BITS;
-        Some(First { level, index: level * SLOTS + digit as usize, start: (above | u64::from(digit)) << shift })
-    }
-
-    #[inline]
-    fn unmark_if_empty(&self, index: usize) {
-        if self.slots[index].is_empty() {
-            let word = &self.occupied[index / SLOTS];
-            word.set(word.get() & !(1 << (index % SLOTS)));
-        }
+        let above = self.cursor >> shift >> DIGIT_BITS << DIGIT_BITS;
+        Some(First { level, head: (level * SLOTS) as u32 + digit, start: (above | u64::from(digit)) << shift })
     }
 }
 
-impl fmt::Debug for Wheel {
+impl<T: Copy> fmt::Debug for Wheel<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wheel").field("len", &self.len()).field("next_ns", &self.next_ns()).finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@
 //!
 //! 1. `Fiber::new` runs nothing. The first `resume` calls the entry on the fiber's stack.
 //! 2. All resumes of a fiber come from one OS thread, one at a time. That thread may run other fibers in between, and a
-//!    fiber may be the hub of further fibers.
+//!    fiber may be the hub of further fibers: `suspend` goes back to whoever resumed last.
 //! 3. A word travels with each resume and is what `suspend` returns. The word of the first resume is not delivered.
 //! 4. When the entry returns, that resume returns [`Status::Finished`], and the fiber is never resumed again. An entry
 //!    that unwinds ends the process: who wants to survive a panic catches it inside.
@@ -25,7 +25,7 @@
 //! | `threads.rs`     | one OS thread a fiber; its thread-locals are its own | under Miri                      |
 //!
 //! `build.rs` chooses. Code that runs in fibers of the last kind finds other thread-locals than its hub has: the floors
-//! above set theirs from the entry.
+//! above set theirs from the entry. And a hub that is such a fiber counts as the OS thread that runs it.
 
 #[cfg(green_backend = "asm")]
 mod asm;

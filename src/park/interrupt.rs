@@ -147,16 +147,26 @@ pub(crate) fn raise() {
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
 /// afterwards. A `timeout` inside `f` works.
 pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool, *const Limit);
+    struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
-            with_header(|thread| {
-                thread.masked.set(self.0);
-                thread.limit.set(self.1);
-            });
+            with_header(|thread| thread.masked.set(self.0));
         }
     }
-    let _restore = with_header(|thread| Restore(thread.masked.replace(true), thread.limit.replace(std::ptr::null())));
+    let _restore = with_header(|thread| Restore(thread.masked.replace(true)));
+    unlimited(f)
+}
+
+/// Runs `f`, in which no wait of the calling thread is ended by an enclosing [`timeout`]; that takes effect afterwards. A
+/// cancel, and a `timeout` inside `f`, work.
+pub(crate) fn unlimited<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Limit);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            with_header(|thread| thread.limit.set(self.0));
+        }
+    }
+    let _restore = with_header(|thread| Restore(thread.limit.replace(std::ptr::null())));
     f()
 }
 

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use crate::park::current::Here;
+use crate::park::current::{Here, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::rt::thread::Thread;
 use crate::sched::{Worker, mailbox};
@@ -118,18 +118,13 @@ impl<T> JoinHandle<T> {
         let task = &self.thread.0;
         self.check_not_self();
         while !task.state.is_complete() {
+            if run_unstarted(task) {
+                continue;
+            }
             let mut slot = MaybeUninit::uninit();
-            let woken = park(wait, |ticket| {
-                let ticket = NonNull::from(slot.write(ticket));
-                // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything
-                // but the ticket ends it.
-                unsafe {
-                    match Worker::current() {
-                        Some(worker) => worker.join(task, ticket),
-                        None => task.join_enter(ticket),
-                    }
-                }
-            });
+            // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything but the
+            // ticket ends it.
+            let woken = park(wait, |ticket| unsafe { task.join_enter(NonNull::from(slot.write(ticket))) });
             if woken == Woken::Interrupted && task.join_leave() {
                 interrupt::raise();
                 wait = wait.uninterruptible();
@@ -172,6 +167,17 @@ impl<T> JoinHandle<T> {
             (task.vtable.take_output)(task.as_ptr(), output.as_mut_ptr().cast());
             output.assume_init()
         }
+    }
+}
+
+/// Where the caller is a green thread that could wait for `task` now, and that has not started: runs it, until it waits or
+/// ends.
+#[inline(always)]
+fn run_unstarted(task: &Task) -> bool {
+    let Some(worker) = Worker::current() else { return false };
+    match worker.here().current() {
+        Some(joiner) if may_switch() => worker.run_joined(task, joiner),
+        _ => false,
     }
 }
 

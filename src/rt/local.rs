@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::NonNull;
 
+use crate::base::atomic::AtomicU32;
 use crate::park::current::with_header;
 use crate::task::local::Slot;
 
@@ -36,8 +37,18 @@ macro_rules! local {
 }
 
 /// A value that each green thread has for itself, made by [`local!`](crate::local!): [`std::thread::LocalKey`].
+///
+/// The macro makes a `static` of it, and so does whoever wants one: a key is known by its address, and two constants that
+/// look alike could have the same one.
+///
+/// ```compile_fail,E0716
+/// const KEY: green::thread::LocalKey<u8> = green::thread::LocalKey::__new(|| 1);
+/// KEY.with(|n| assert_eq!(*n, 1));
+/// ```
 pub struct LocalKey<T: 'static> {
     init: fn() -> T,
+    /// Takes no room, and keeps a constant from becoming a `&'static` by itself.
+    _place: [AtomicU32; 0],
 }
 
 /// The value has been dropped already, because its thread is ending.
@@ -58,7 +69,7 @@ impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     #[must_use]
     pub const fn __new(init: fn() -> T) -> Self {
-        Self { init }
+        Self { init, _place: [] }
     }
 
     /// Calls `f` with the thread's value, which is made if there is none yet.

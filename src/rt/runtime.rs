@@ -93,7 +93,8 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it refuses
-    /// an OS thread; `Other` when all runtimes of the process together would have more than 4096 workers.
+    /// an OS thread; `Other` when there would be more than 4096 workers in the process. The places of a runtime that has
+    /// ended count, too, until one with as many workers takes them over.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) => within("workers", n, WORKERS)?,

@@ -13,16 +13,16 @@ use crossbeam_utils::CachePadded;
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::driver::poller::Home;
 use crate::park::current::Here;
+use crate::sched::arriving::Arriving;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
+use crate::sched::pace::Pace;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
 /// Workers in the process at one time, all runtimes together.
 pub(crate) const MAX_WORKERS: usize = 4096;
-/// Of `arriving`: the worker has ended.
-const CLOSED: u32 = u32::MAX;
 
 impl Letter for Header {
     #[inline]
@@ -39,8 +39,10 @@ pub(crate) struct Mailbox {
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
-    /// Unstarted threads that other workers have sent and that have not arrived ([`expect`](Mailbox::expect)); `CLOSED`.
-    arriving: AtomicU32,
+    /// How quickly the worker goes through its actors.
+    pub(crate) pace: Pace,
+    /// Unstarted threads that other workers have sent and that have not come out of the inbox.
+    pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Mutex<Option<Arc<Home>>>,
     /// Of the runtime that has this mailbox.
@@ -67,8 +69,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = pool.free.iter().position(|group| group.len() == workers) {
         let group = pool.free.swap_remove(at);
-        // ORDERING: Relaxed: the pool's lock, and the start of the workers' OS threads, order this.
-        group.iter().for_each(|mailbox| mailbox.arriving.store(0, Ordering::Relaxed));
+        group.iter().for_each(|mailbox| mailbox.arriving.reopen());
         return Some(group);
     }
     if pool.used + workers > MAX_WORKERS {
@@ -82,7 +83,8 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 parker: Parker::new(),
                 cancels: Mutex::new(Vec::new()),
                 live: AtomicU32::new(0),
-                arriving: AtomicU32::new(0),
+                pace: Pace::new(),
+                arriving: Arriving::new(),
                 poller: Mutex::new(None),
                 idle,
                 index: index as u16,
@@ -135,31 +137,9 @@ impl Mailbox {
         self.rouse(was_asleep);
     }
 
-    /// Another worker is going to send an unstarted thread. False: this one has ended.
-    ///
-    /// While one is under way the worker does not end ([`close`](Self::close)), so none is sent to a box that nobody reads.
-    #[must_use]
-    pub(crate) fn expect(&self) -> bool {
-        let more = |arriving| (arriving != CLOSED).then_some(arriving + 1);
-        // ORDERING: Relaxed: this word is the whole protocol; the thread travels through the inbox.
-        self.arriving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// An expected thread has come out of the inbox.
-    pub(crate) fn arrived(&self) {
-        self.arriving.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The worker wants to end. False: a thread is under way to it.
-    #[must_use]
-    pub(crate) fn close(&self) -> bool {
-        let closed = self.arriving.compare_exchange(0, CLOSED, Ordering::Relaxed, Ordering::Relaxed);
-        closed.is_ok()
-    }
-
-    /// How many threads the worker has, or will have. `u32::MAX`: it has ended.
-    pub(crate) fn load(&self) -> u32 {
-        self.live.load(Ordering::Relaxed).saturating_add(self.arriving.load(Ordering::Relaxed))
+    /// How many threads the worker has, or will have. `None`: it has ended.
+    pub(crate) fn load(&self) -> Option<u32> {
+        Some(self.live.load(Ordering::Relaxed) + self.arriving.count()?)
     }
 
     /// Has the worker look at its cancels and its runtime's shutdown.
@@ -197,9 +177,14 @@ impl Mailbox {
 
 /// Cancels `thread`: it unwinds from the blocking call that it is in, or from its next one.
 pub(crate) fn cancel(thread: &Task) {
+    interrupt(thread, thread.state.cancel());
+}
+
+/// The second half: `thread` was marked as cancelled.
+pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
     // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
-    if let CancelFound::Started { home } = thread.state.cancel() {
+    if let CancelFound::Started { home } = found {
         let mailbox = get(home);
         mailbox.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
         mailbox.look();

@@ -1,8 +1,10 @@
 #![doc = include_str!("README.md")]
 
+pub(crate) mod arriving;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;
+pub(crate) mod pace;
 pub(crate) mod place;
 pub(crate) mod pool;
 pub(crate) mod ready;

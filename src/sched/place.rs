@@ -20,15 +20,17 @@ impl Worker {
         let own = (self.live_count() + self.unstarted.len()) as u32;
         let boxes = self.shared.mailboxes.iter().map(|mailbox| -> &'static Mailbox { mailbox });
         let others = boxes.filter(|mailbox| mailbox.index != self.mailbox.index);
-        let least = others.min_by_key(|mailbox| mailbox.load())?;
-        // The load of a worker that has ended is the greatest number there is.
-        (least.load().saturating_add(1) < own && least.expect()).then_some(least)
+        let (load, least) =
+            others.filter_map(|mailbox| Some((mailbox.load()?, mailbox))).min_by_key(|(load, _)| *load)?;
+        (load + 1 < own && least.arriving.expect()).then_some(least)
     }
 }
 
-/// Sends an unstarted thread that nobody else can see yet to a worker that expects it.
+/// Sends an unstarted thread, which is in no queue, to a worker that expects it.
 pub(crate) fn send_unstarted(mailbox: &Mailbox, task: Task) {
-    task.state.claim_unshared(mailbox.index);
+    // By an exchange, although nobody else claims it: if it is an actor, others count references to it meanwhile.
+    let claimed = task.state.claim(mailbox.index);
+    debug_assert!(claimed, "it stands in no queue and nobody joins it");
     // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.
     unsafe { mailbox.send(task.into_raw()) };
 }

@@ -28,7 +28,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 && self.mailbox.close() {
+            if self.live_count() == 0 && self.mailbox.arriving.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
@@ -44,6 +44,7 @@ impl Worker {
                 return true;
             }
             self.stacks().trim();
+            self.mailbox.pace.rests();
             searching = self.sleep(searching);
             if !searching {
                 return true;
@@ -57,18 +58,19 @@ impl Worker {
 
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
-        let until = now_ns() + self.search_length();
+        let mut now = now_ns();
+        let until = now + self.search_length();
         let (mut patience, mut looks) = (0, 0);
         loop {
-            let stolen = self.steal(patience >= PATIENCE, &mut patience);
+            let stolen = self.steal(patience >= PATIENCE, &mut patience, now);
             looks += 1;
-            let now = now_ns();
+            now = now_ns();
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
                 self.search_ns.set((self.search_ns.get() * 4).min(SEARCH_NS));
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 0 && self.look_for_events();
-            let found = worth_it || events || self.here().wheel.next_ns() <= now;
+            let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
             if let Some(task) = stolen {
                 self.adopt(task);
             }
@@ -105,25 +107,27 @@ impl Worker {
     }
 
     /// Takes one unstarted thread from elsewhere. `singles`: also from a worker that has only one. Counts in `seen` the
-    /// looks at which there was a single one.
-    fn steal(&self, singles: bool, seen: &mut u32) -> Option<Task> {
+    /// looks in a row at which something was left where it is.
+    fn steal(&self, singles: bool, seen: &mut u32, now_ns: u64) -> Option<Task> {
         let shared = &self.shared;
         if let Some(task) = shared.take_injected() {
             return Some(task);
         }
-        let mut single = false;
+        let mut left = false;
         let count = shared.stealers.len();
         for at in self.number + 1..self.number + count {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
-            single |= len == 1;
-            if (len >= 2 || singles)
+            left |= len >= 1;
+            let worth_it = len >= 1 && shared.mailboxes[at % count].pace.is_worth_helping(now_ns);
+            if worth_it
+                && (len >= 2 || singles)
                 && let Some(task) = steal_unstarted(stealer)
             {
                 return Some(task);
             }
         }
-        *seen = if single { *seen + 1 } else { 0 };
+        *seen = if left { *seen + 1 } else { 0 };
         None
     }
 
@@ -157,7 +161,7 @@ impl Worker {
                 break;
             }
             // Step 4.
-            let timer_ns = self.here().wheel.next_ns();
+            let timer_ns = self.here().wheel.borrow().next_ns();
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
             let unparked = self.sleep_until(timer_ns.min(nap_until_ns));
             if unparked || timer_ns <= now_ns() {
@@ -180,7 +184,7 @@ impl Worker {
         // Where no worker may search, this look is all there is.
         if work
             && !search
-            && let Some(task) = self.steal(false, &mut 0)
+            && let Some(task) = self.steal(false, &mut 0, now_ns())
         {
             self.adopt(task);
         }
@@ -201,7 +205,7 @@ impl Worker {
     fn look_round(&self) -> bool {
         let mut seen = 0;
         for _ in 0..=PATIENCE {
-            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen) {
+            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen, now_ns()) {
                 self.adopt(task);
                 return true;
             }

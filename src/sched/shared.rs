@@ -95,7 +95,8 @@ impl Shared {
 
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| stealer.len() >= 2)
+        let all = || self.stealers.iter().zip(self.mailboxes);
+        !self.injector.is_empty() || all().any(|(stealer, mailbox)| stealer.len() >= 2 && !mailbox.pace.is_quick())
     }
 
     /// Is there an unstarted thread anywhere? The lookout's question.
@@ -147,7 +148,7 @@ pub(crate) fn discard(task: Task) {
             after_run(header)
         };
         debug_assert_eq!(next, Next::Over, "a re-armable task that is told to end does");
-    } else if task.state.claim(0, false) {
+    } else if task.state.claim(0) {
         stack::unreserve(task.size);
         // SAFETY: the claim was won, so the closure is there and nobody else will touch it; then the result is stored
         // and published as by a thread that was cancelled before it started.

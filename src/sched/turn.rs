@@ -5,10 +5,22 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
+use crate::park::{interrupt, leave};
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::task::header::Next;
 use crate::task::{Header, Task, local};
+
+/// How control came back from a thread.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    /// It waits; who ends the wait queues it.
+    Waits,
+    /// It wants to go on.
+    Yields,
+    /// It has ended, its stack is free.
+    Over,
+}
 
 impl Worker {
     /// Runs `thread` until it waits, yields or ends.
@@ -20,15 +32,61 @@ impl Worker {
         if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
             return;
         }
+        self.here().refill_budget();
+        match self.resume(thread, None) {
+            Left::Waits => {}
+            Left::Yields => self.make_ready(thread),
+            Left::Over => {
+                self.end(thread);
+                // SAFETY: the turn's reference, as above.
+                self.after_end(unsafe { Task::from_raw(thread) });
+            }
+        }
+    }
+
+    /// A turn of `task` within the turn of its joiner, which has claimed it: its first, until it waits, yields or ends.
+    ///
+    /// For the joiner it is as if it had waited that long, but nobody has to wake it: when control comes back here the
+    /// thread has ended, or else the joiner goes on to wait for it like for any other. The loop resumes it then: the hub
+    /// of a fiber is who resumed it last. Turns within turns share the budget of the outermost: so the loop gets its
+    /// turn in a tree of any size.
+    #[inline]
+    pub(super) fn turn_on_top(&self, task: &Task, joiner: &Header) {
+        let thread = task.as_ptr();
+        // It is not re-armable, so it has the promise of a stack.
+        let started = self.start(thread);
+        debug_assert!(started);
+        let unwinds = interrupt::unwinds(self.here(), joiner);
+        match leave(self.here(), joiner, unwinds, || {
+            // The pointer to the whole block, which a reference to its header is not.
+            self.resume(thread, self.here().current_ptr())
+        }) {
+            // From now on it runs in turns of its own, with a reference of its own.
+            Left::Waits => task.state.add_ref(),
+            Left::Yields => {
+                task.state.add_ref();
+                self.make_ready(thread);
+            }
+            Left::Over => {
+                let claimed = task.claimed.get();
+                self.end(thread);
+                self.drop_stale(claimed);
+            }
+        }
+    }
+
+    /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
+    #[inline(always)]
+    fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> Left {
         self.turns.set(self.turns.get().wrapping_add(1));
-        self.here().set_current(thread);
-        // SAFETY: as above; `start` has put the fiber there, and it is suspended or fresh.
-        let status = unsafe { (*header.fiber.get()).as_ref().unwrap_unchecked().resume(0) };
-        let yields = self.here().take_current();
-        match status {
-            Status::Suspended if yields => self.make_ready(thread),
-            Status::Suspended => {}
-            Status::Finished => self.end(thread),
+        self.here().set_current(Some(thread));
+        // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
+        let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
+        self.here().set_current(before);
+        match (status, self.here().take_yields()) {
+            (Status::Finished, _) => Left::Over,
+            (Status::Suspended, true) => Left::Yields,
+            (Status::Suspended, false) => Left::Waits,
         }
     }
 
@@ -41,10 +99,13 @@ impl Worker {
             let _ = header.state.cancel();
         }
         // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
-        if header.vtable.after_run.is_some() && self.stacks().reserve(header.size).is_err() {
-            // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
-            unsafe { self.put_off(thread) };
-            return false;
+        if header.vtable.after_run.is_some() {
+            self.mailbox.pace.starts();
+            if self.stacks().reserve(header.size).is_err() {
+                // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
+                unsafe { self.put_off(thread) };
+                return false;
+            }
         }
         let stack = self.stacks().acquire(header.size);
         // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
@@ -54,29 +115,38 @@ impl Worker {
         // SAFETY: a thread starts once; it is taken out in `end`.
         unsafe { self.live.push_back(thread) };
         self.set_live_count(self.live_count.get() + 1);
+        // So that it can wait for a time without an allocation.
+        self.here().wheel.borrow_mut().make_room(self.live_count.get());
         true
     }
 
-    /// The thread has left its stack for good.
+    /// The thread has left its stack for good: takes that back.
+    #[inline]
     fn end(&self, thread: NonNull<Header>) {
-        // SAFETY: as in `turn`; dropped here, the running thread's reference is given up.
-        let task = unsafe { Task::from_raw(thread) };
-        let claimed = task.claimed.get();
+        // SAFETY: as in `turn`.
+        let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
         unsafe {
-            if let Some(fiber) = (*task.fiber.get()).take() {
+            if let Some(fiber) = (*header.fiber.get()).take() {
                 self.stacks().release(fiber.into_stack());
             }
             self.live.remove(thread);
         }
         self.set_live_count(self.live_count.get() - 1);
-        if let Some(after_run) = task.vtable.after_run {
+    }
+
+    /// Gives the reference of the last turn up, or back to a re-armable task.
+    #[inline]
+    fn after_end(&self, task: Task) {
+        let claimed = task.claimed.get();
+        match task.vtable.after_run {
+            None => drop(task),
             // SAFETY: the thread is out of its stack and out of every list, on its home worker.
-            match unsafe { after_run(thread) } {
+            Some(after_run) => match unsafe { after_run(task.as_ptr()) } {
                 Next::Over => drop(task),
                 Next::Rests => _ = task.into_raw(),
-                Next::Again => self.spawn(task),
-            }
+                Next::Again => self.launch(task, false),
+            },
         }
         self.drop_stale(claimed);
     }
@@ -95,7 +165,7 @@ impl Worker {
             Task::from_raw(thread)
         };
         std::thread::yield_now();
-        self.spawn(task);
+        self.launch(task, false);
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
@@ -153,6 +223,8 @@ unsafe fn thread_main(thread: *mut ()) {
         if Header::complete(header, true) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
         }
+        // The result's destructor, and a waker that was called, may have made new values.
+        local::destroy(this);
         (this.vtable.done)(header);
     }
 }

@@ -6,7 +6,7 @@
 //!    those by `&`, so all its parts are cells.
 //! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `Here::enter` was made from one to the
 //!    whole worker: so a `Here` that is entered on this OS thread is part of a `Worker`.
-//! 3. A thread stands in at most one of `ready`, `woken`, `next_start`, or runs. Each of them, and each entry of a deque,
+//! 3. A thread stands in at most one of `ready`, `here.woken`, `next_start`, or runs. Each of them, and each entry of a deque,
 //!    has a counted reference.
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks.
 
@@ -29,14 +29,15 @@ use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
-use crate::task::state::JoinFound;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
 /// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
 const WOKEN_STREAK: u32 = 16;
-/// Unstarted threads that one round starts at most.
-const STARTS_PER_ROUND: u32 = 64;
+/// What one round starts at most: 64 unstarted threads, or 256 runs of actors, twice what one thread may tell in a turn; or else
+/// the queue would grow, and an actor that many tell something would have its turn ever later.
+const STARTS_PER_ROUND: u32 = 256;
+const THREAD_COSTS: u32 = 4;
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
 /// Turns after which the clock is looked at although there is still something to run.
@@ -54,8 +55,6 @@ pub(crate) struct Worker {
     /// Position among the runtime's workers.
     pub(crate) number: usize,
     ready: Ready,
-    /// The thread that was woken last.
-    woken: Cell<*mut Header>,
     streak: Cell<u32>,
     /// A thread that a joiner has claimed, or that was stolen: it starts next.
     next_start: Cell<*mut Header>,
@@ -84,12 +83,11 @@ impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let mailbox: &'static Mailbox = &shared.mailboxes[number];
         Self {
-            here: Here::new(now_ns()),
+            here: Here::new(mailbox.index, now_ns()),
             shared,
             mailbox,
             number,
             ready: Ready::new(),
-            woken: Cell::new(ptr::null_mut()),
             streak: Cell::new(0),
             next_start: Cell::new(ptr::null_mut()),
             unstarted,
@@ -152,7 +150,7 @@ impl Worker {
     /// Puts a thread that the worker's own threads or loop have woken into the slot; who stood there goes to the queue.
     #[inline]
     fn woken_here(&self, thread: NonNull<Header>) {
-        if let Some(before) = NonNull::new(self.woken.replace(thread.as_ptr())) {
+        if let Some(before) = NonNull::new(self.here.woken.replace(thread.as_ptr())) {
             self.make_ready(before);
         }
     }
@@ -183,36 +181,43 @@ impl Worker {
         }
     }
 
-    /// The running thread suspends next, to join `task`: if that has not started, it starts here then. This is what makes
-    /// fork-join depth-first. False: it is complete already.
-    ///
-    /// # Safety
-    ///
-    /// As [`Header::join_enter`].
+    /// Queues a re-armable task that is not started, as [`spawn`](Self::spawn) does. Who goes through them quickly needs no
+    /// help; the lookout stays on guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
     #[inline]
-    #[must_use]
-    pub(crate) unsafe fn join(&self, task: &Task, ticket: NonNull<Ticket>) -> bool {
-        if task.state.is_started() || task.runtime != self.shared.identity() {
-            // SAFETY: as the caller promises.
-            return unsafe { task.join_enter(ticket) };
+    pub(crate) fn launch(&self, task: Task, fresh: bool) {
+        if fresh
+            && self.here.take_accepted()
+            && let Some(mailbox) = self.less_loaded()
+        {
+            return send_unstarted(mailbox, task);
         }
-        let entry = self.take_youngest(task);
-        // SAFETY: as above. An entry that was taken brings its reference along.
-        match unsafe { task.join_enter_claiming(ticket, self.mailbox.index, entry.is_none()) } {
-            JoinFound::Complete => return false,
-            JoinFound::Running => {}
-            JoinFound::Claimed => {
-                match entry {
-                    Some(entry) => _ = entry.into_raw(),
-                    None => {
-                        if let Some(joiner) = self.here.current() {
-                            joiner.claimed.set(joiner.claimed.get() + 1);
-                        }
-                    }
-                }
-                self.set_next_start(task.as_ptr());
+        self.unstarted.push(task);
+        if self.shared.mailboxes.len() > 1 {
+            let idle = self.mailbox.idle;
+            let wanted = self.unstarted.len() >= 2 && !self.mailbox.pace.is_quick();
+            let wake = if wanted { idle.publish_more() } else { idle.publish_one() };
+            if wake {
+                self.shared.wake_thief(Some(self.mailbox));
             }
         }
+    }
+
+    /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
+    /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
+    #[inline]
+    pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
+        if task.state.is_started() || task.runtime != self.shared.identity() {
+            return false;
+        }
+        let entry = self.take_youngest(task);
+        if !task.state.claim_joined(self.mailbox.index, entry.is_some()) {
+            return false;
+        }
+        match entry {
+            Some(entry) => _ = entry.into_raw(),
+            None => joiner.claimed.set(joiner.claimed.get() + 1),
+        }
+        self.turn_on_top(task, joiner);
         true
     }
 
@@ -258,8 +263,8 @@ impl Worker {
         if let Some(thread) = NonNull::new(self.next_start.replace(ptr::null_mut())) {
             return Some(thread);
         }
-        if let Some(thread) = NonNull::new(self.woken.get()) {
-            self.woken.set(ptr::null_mut());
+        if let Some(thread) = NonNull::new(self.here.woken.get()) {
+            self.here.woken.set(ptr::null_mut());
             if self.streak.get() < WOKEN_STREAK {
                 self.streak.set(self.streak.get() + 1);
                 return Some(thread);
@@ -277,8 +282,13 @@ impl Worker {
             }
             let left = self.starts_left.get();
             if left > 0 && self.has_unstarted() {
-                self.starts_left.set(left - 1);
-                if let Some(thread) = self.oldest_unstarted(left.is_multiple_of(OUTSIDE_FIRST)) {
+                let outside_first = (left / THREAD_COSTS).is_multiple_of(OUTSIDE_FIRST);
+                self.starts_left.set(left.saturating_sub(THREAD_COSTS));
+                if let Some(thread) = self.oldest_unstarted(outside_first) {
+                    // SAFETY: it was claimed here, so it is alive.
+                    if unsafe { thread.as_ref() }.vtable.after_run.is_some() {
+                        self.starts_left.set(left - 1);
+                    }
                     return Some(thread);
                 }
             }
@@ -292,7 +302,7 @@ impl Worker {
                     if self.look_for_events() {
                         continue;
                     }
-                    return NonNull::new(self.woken.replace(ptr::null_mut()));
+                    return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
         }
@@ -304,18 +314,24 @@ impl Worker {
         if !self.mailbox.inbox.is_empty() {
             self.read_mail();
         }
-        let poller = self.here.poller();
-        let has_time = poller.is_some() || !self.here.wheel.is_empty();
-        if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
-            return;
+        let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
+        if has_time && (now || self.turns.get() >= TURNS_PER_TICK) {
+            self.tick_time();
         }
+    }
+
+    /// The part of a tick that looks at the clock.
+    #[inline(never)]
+    fn tick_time(&self) {
         self.turns.set(0);
         let now_ns = now_ns();
-        if !self.here.wheel.is_empty() {
-            // SAFETY: the wheel is this worker's, and `park` put the timers in.
-            self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
+        loop {
+            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let Some(thread) = due else { break };
+            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
+            unsafe { fire(thread) };
         }
-        if poller.is_some_and(|poller| poller.is_due(now_ns)) {
+        if self.here.poller().is_some_and(|poller| poller.is_due(now_ns)) {
             let _ = self.look_for_events();
         }
     }
@@ -335,7 +351,7 @@ impl Worker {
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
             poller.deliver(now_ns(), Wakes::schedule);
-            if let Some(last) = NonNull::new(self.woken.replace(ptr::null_mut())) {
+            if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
                 self.make_ready(last);
             }
         }
@@ -348,7 +364,7 @@ impl Worker {
     }
 
     fn has_ready(&self) -> bool {
-        self.ready.len() > 0 || !self.woken.get().is_null()
+        self.ready.len() > 0 || !self.here.woken.get().is_null()
     }
 
     /// Takes what others have left in the inbox.
@@ -367,7 +383,7 @@ impl Worker {
         mail.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
-                self.mailbox.arrived();
+                self.mailbox.arriving.arrived();
             }
             self.make_ready(thread);
         });
@@ -393,7 +409,8 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that has been cancelled.
     fn interrupt(&self, task: &Task) {
-        if task.state.home() != self.mailbox.index || !task.cancellable.get() {
+        // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
+        if !task.state.lives_at(self.mailbox.index) || !task.cancellable.get() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -452,7 +469,7 @@ impl Worker {
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
     #[inline]
     pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
-        task.state.claim(self.mailbox.index, false).then(|| task.into_raw())
+        task.state.claim(self.mailbox.index).then(|| task.into_raw())
     }
 
     /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
@@ -460,9 +477,11 @@ impl Worker {
     #[inline]
     pub(crate) fn hand_over(&self, task: Task) {
         if !self.next_start.get().is_null() {
-            self.spawn(task);
-        } else if let Some(thread) = self.claim(task) {
-            self.next_start.set(thread.as_ptr());
+            task.state.leave_home();
+            self.launch(task, false);
+        } else {
+            task.state.claim_rested(self.mailbox.index);
+            self.next_start.set(task.into_raw().as_ptr());
         }
     }
 
@@ -484,7 +503,7 @@ pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
     // SAFETY: the thread waits, so it is alive until it is handed over.
     let home = unsafe { thread.as_ref() }.state.home();
     match Worker::current() {
-        Some(worker) if worker.mailbox.index == home => worker.woken_here(thread),
+        Some(worker) if worker.here.home() == home => worker.woken_here(thread),
         // SAFETY: as the caller promises.
         _ => unsafe { mailbox::get(home).send(thread) },
     }

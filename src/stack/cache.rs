@@ -15,7 +15,7 @@ use super::size::{CLASSES, StackSize};
 use super::{Slot, Stack, arena};
 
 /// One worker's hot stacks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cache {
     shelves: [Shelf; CLASSES],
 }
@@ -26,6 +26,8 @@ struct Shelf {
     free: Vec<Slot>,
     clean: usize,
     credits: usize,
+    /// More credits than these go back to the arena.
+    most_credits: usize,
 }
 
 /// Claims are taken from the arena, and fresh stacks guarded, so many at a time.
@@ -36,7 +38,8 @@ fn batch(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, BATCH)
 }
 
-/// So many stacks stay, with their pages, while the worker is idle.
+/// So many stacks stay, with their pages, while the worker is idle, and a quarter more before a system call is worth it: a
+/// worker whose threads wake one by one, and end, is idle between any two of them.
 fn keep_hot(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, 64)
 }
@@ -48,7 +51,8 @@ fn capacity(size: StackSize) -> usize {
 
 impl Cache {
     pub(crate) fn new() -> Cache {
-        Cache::default()
+        let shelf = |class| Shelf { most_credits: 2 * batch(StackSize::from_class(class)), ..Shelf::default() };
+        Cache { shelves: std::array::from_fn(shelf) }
     }
 
     /// Promises one stack of `size`: after `Ok`, one `acquire` in any cache cannot fail.
@@ -100,12 +104,15 @@ impl Cache {
         shelf.free.push(slot);
     }
 
-    /// Gives all but the hottest stacks to the other workers, and their pages to the system. Called when the worker is
-    /// idle.
+    /// Gives all but the hottest stacks to the other workers, and their pages to the system, if they have become many.
+    /// Called when the worker is idle.
     pub(crate) fn trim(&mut self) {
         for (class, shelf) in self.shelves.iter_mut().enumerate() {
             let size = StackSize::from_class(class);
-            shelf.spill(size, shelf.free.len().saturating_sub(keep_hot(size)));
+            let keep = keep_hot(size);
+            if shelf.free.len() > keep + keep / 4 {
+                shelf.spill(size, shelf.free.len() - keep);
+            }
         }
     }
 }
@@ -124,7 +131,7 @@ impl Shelf {
     #[inline]
     fn add_credit(&mut self, size: StackSize) {
         self.credits += 1;
-        if self.credits > 2 * batch(size) {
+        if self.credits > self.most_credits {
             self.return_credits(size);
         }
     }

@@ -76,12 +76,10 @@ impl Stack {
     #[cfg(any(test, not(green_backend = "threads")))]
     #[inline]
     pub(crate) fn top(&self) -> NonNull<u8> {
-        const LINES: usize = 32;
-        const LINE: usize = 64;
-        const PAGE: usize = 4096;
+        const LINES: usize = 31 << 6;
+        const PAGES: usize = 15 << 12;
         let number = self.slot.0.addr().get() >> self.size.shift();
-        let pages = (self.size.bytes() / PAGE / 8).clamp(1, 16);
-        let colour = number % LINES * LINE + number / LINES % pages * PAGE;
+        let colour = (number << 6) & LINES | (number << 7) & (self.size.bytes() / 8 - 1) & PAGES;
         // SAFETY: a slot is one allocation of `bytes()` bytes, and every colour is less than that.
         unsafe { self.slot.0.add(self.size.bytes() - colour) }
     }

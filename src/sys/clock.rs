@@ -6,15 +6,34 @@ use std::time::{Duration, Instant};
 /// A moment that never comes: the deadline of a wait without one.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-fn base() -> Instant {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    *BASE.get_or_init(Instant::now)
+/// The system's coarse clock ticks at least a hundred times a second.
+const COARSE_NS: u64 = 10_000_000;
+
+/// Where this clock begins, as std counts it and as the system does.
+struct Zero {
+    instant: Instant,
+    system_ns: u64,
+}
+
+/// The system is asked after std, so this clock is never ahead of std's: whoever has waited for a moment on this one finds
+/// it passed on that one, too. It is behind by what lies between the two looks, so the closest of a few pairs counts.
+#[inline]
+fn zero() -> &'static Zero {
+    static ZERO: OnceLock<Zero> = OnceLock::new();
+    ZERO.get_or_init(|| {
+        let pairs = (0..8).map(|_| {
+            let (before_ns, instant, system_ns) = (system::now_ns(), Instant::now(), system::now_ns());
+            (system_ns - before_ns, Zero { instant, system_ns })
+        });
+        pairs.min_by_key(|(apart_ns, _)| *apart_ns).expect("eight pairs").1
+    })
 }
 
 /// Nanoseconds since the first call in this process.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
-    base().elapsed().as_nanos() as u64
+    let zero_ns = zero().system_ns;
+    system::now_ns() - zero_ns
 }
 
 /// The moment `d` from now, or [`NEVER`] when it is too far away to count (584 years).
@@ -27,37 +46,47 @@ pub(crate) fn after_ns(d: Duration) -> u64 {
 #[inline]
 pub(crate) fn coarse_after_ns(d: Duration) -> u64 {
     let d = u64::try_from(d.as_nanos()).unwrap_or(NEVER);
-    coarse_ns().saturating_add(COARSE_NS).saturating_add(d)
+    let coarse_ns = system::coarse_ns().saturating_sub(zero().system_ns);
+    coarse_ns.saturating_add(COARSE_NS).saturating_add(d)
 }
 
-/// The system's coarse clock ticks at least a hundred times a second.
-const COARSE_NS: u64 = 10_000_000;
-
-/// Nanoseconds as [`now_ns`], but up to [`COARSE_NS`] behind.
+/// The system's clocks, whatever they begin with. std's `Instant` is the same clock on Linux; asked for the difference of two
+/// it works with seconds and nanoseconds apart, which takes longer than the look itself.
 #[cfg(all(target_os = "linux", not(miri)))]
-#[inline]
-fn coarse_ns() -> u64 {
+mod system {
+    #[inline]
     fn read(clock: libc::clockid_t) -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the pointer is to a `timespec` of our own.
         unsafe { libc::clock_gettime(clock, &raw mut time) };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
-    // `Instant` is CLOCK_MONOTONIC here; where its zero is we have to ask it.
-    static ZERO: OnceLock<u64> = OnceLock::new();
-    let zero = *ZERO.get_or_init(|| read(libc::CLOCK_MONOTONIC) - now_ns());
-    read(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(zero)
+
+    #[inline]
+    pub(super) fn now_ns() -> u64 {
+        read(libc::CLOCK_MONOTONIC)
+    }
+
+    /// Up to `COARSE_NS` behind.
+    #[inline]
+    pub(super) fn coarse_ns() -> u64 {
+        read(libc::CLOCK_MONOTONIC_COARSE)
+    }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-fn coarse_ns() -> u64 {
-    now_ns()
+mod system {
+    pub(super) use self::now_ns as coarse_ns;
+
+    pub(super) fn now_ns() -> u64 {
+        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        FIRST.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
+    }
 }
 
 /// `deadline` on this clock; a moment that has passed already is one that is due now.
 pub(crate) fn at_ns(deadline: Instant) -> u64 {
-    let base = base();
-    u64::try_from(deadline.saturating_duration_since(base).as_nanos()).unwrap_or(NEVER)
+    u64::try_from(deadline.saturating_duration_since(zero().instant).as_nanos()).unwrap_or(NEVER)
 }
 
 /// Has `deadline_ns` passed? Looks at the clock only if it is not [`NEVER`].
@@ -68,7 +97,7 @@ pub(crate) fn has_passed(deadline_ns: u64) -> bool {
 
 /// A moment of this clock as std counts it.
 pub(crate) fn instant_at(ns: u64) -> Instant {
-    base() + Duration::from_nanos(ns)
+    zero().instant + Duration::from_nanos(ns)
 }
 
 /// Asks the system to end this OS thread's timed sleeps on time; Linux adds 50 µs by default.
@@ -78,4 +107,32 @@ pub(crate) fn precise_sleep() {
     unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong)
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_clock_is_not_ahead_of_std_and_hardly_behind() {
+        // Apart by more only if the system has taken the processor away each time.
+        let mut least_ns = u64::MAX;
+        for _ in 0..1000 {
+            let (before, now_ns, after) = (Instant::now(), now_ns(), Instant::now());
+            assert!(instant_at(now_ns) <= after, "ahead of std's clock");
+            assert!(now_ns <= at_ns(after) && instant_at(at_ns(after)) == after);
+            least_ns = least_ns.min(at_ns(before).saturating_sub(now_ns));
+        }
+        assert!(least_ns < 1_000_000, "{least_ns} ns behind std's clock");
+    }
+
+    #[test]
+    fn a_coarse_moment_is_not_before_the_exact_one() {
+        for d in [0, 1, 1_000_000, 3_600_000_000_000].map(Duration::from_nanos) {
+            let exact_ns = after_ns(d);
+            let coarse_ns = coarse_after_ns(d);
+            assert!(coarse_ns >= exact_ns && coarse_ns <= after_ns(d) + 2 * COARSE_NS);
+        }
+        assert_eq!((after_ns(Duration::MAX), coarse_after_ns(Duration::MAX)), (NEVER, NEVER));
+    }
 }

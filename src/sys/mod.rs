@@ -9,3 +9,4 @@ pub(crate) mod parker;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
+pub(crate) mod sleep;

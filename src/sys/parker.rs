@@ -17,6 +17,7 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::NEVER;
+use crate::sys::sleep::Sleep;
 
 const EMPTY: u32 = 0;
 const ASLEEP: u32 = EMPTY.wrapping_sub(1);
@@ -29,12 +30,12 @@ const _: () = assert!(TOKEN - 1 == EMPTY, "one subtraction makes both transition
 #[derive(Debug)]
 pub(crate) struct Parker {
     word: AtomicU32,
-    os: os::Sleep,
+    sleep: Sleep,
 }
 
 impl Parker {
-    pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(EMPTY), os: os::Sleep::new() }
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU32::new(EMPTY), sleep: Sleep::new() }
     }
 
     /// Sleeps until there is a token and takes it, or until `deadline_ns`. Says whether it took one.
@@ -44,7 +45,7 @@ impl Parker {
             return true;
         }
         loop {
-            let timed_out = !self.os.wait(&self.word, ASLEEP, deadline_ns);
+            let timed_out = !self.sleep.wait(&self.word, ASLEEP, deadline_ns);
             // ORDERING: Acquire as above. Relaxed on failure: nothing was handed over.
             if self.word.compare_exchange(TOKEN, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return true;
@@ -83,104 +84,9 @@ impl Parker {
     pub(crate) fn unpark_or(&self, fetch: impl FnOnce()) {
         // ORDERING: Release pairs with the Acquire in `park`; Acquire with the Release in `park_elsewhere`.
         match self.word.swap(TOKEN, Ordering::AcqRel) {
-            ASLEEP => self.os.wake(&self.word),
-            ELSEWHERE => fetch(),
+            ASLEEP => self.sleep.wake(&self.word),
+            ELSEWHERE => fetch(), // KEY: fetch
             _ => {}
-        }
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod os {
-    //! Linux: the futex system call.
-
-    use crate::base::atomic::AtomicU32;
-    use crate::sys::clock::{NEVER, now_ns};
-
-    #[derive(Debug)]
-    pub(super) struct Sleep;
-
-    impl Sleep {
-        pub(super) const fn new() -> Self {
-            Self
-        }
-
-        /// Sleeps while `word` is `expected`. False when the deadline has passed; may also wake for no reason.
-        pub(super) fn wait(&self, word: &AtomicU32, expected: u32, deadline_ns: u64) -> bool {
-            let mut timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            let mut timeout_ptr = std::ptr::null();
-            if deadline_ns != NEVER {
-                let left = deadline_ns.saturating_sub(now_ns());
-                if left == 0 {
-                    return false;
-                }
-                timeout.tv_sec = (left / 1_000_000_000) as libc::time_t;
-                timeout.tv_nsec = (left % 1_000_000_000) as _;
-                timeout_ptr = &raw const timeout;
-            }
-            // SAFETY: FUTEX_WAIT reads `word`, which is valid, and the time-out, which is null or valid.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    word.as_ptr(),
-                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    expected,
-                    timeout_ptr,
-                )
-            };
-            result == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ETIMEDOUT)
-        }
-
-        pub(super) fn wake(&self, word: &AtomicU32) {
-            // SAFETY: FUTEX_WAKE only looks the address up.
-            unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod os {
-    //! Elsewhere: std's lock and condition variable, which are the system's own.
-
-    use std::sync::{Condvar, Mutex, PoisonError};
-    use std::time::Duration;
-
-    use crate::base::atomic::{AtomicU32, Ordering};
-    use crate::sys::clock::{NEVER, now_ns};
-
-    #[derive(Debug)]
-    pub(super) struct Sleep {
-        lock: Mutex<()>,
-        changed: Condvar,
-    }
-
-    impl Sleep {
-        pub(super) const fn new() -> Self {
-            Self { lock: Mutex::new(()), changed: Condvar::new() }
-        }
-
-        /// Sleeps while `word` is `expected`. False when the deadline has passed; may also wake for no reason.
-        pub(super) fn wait(&self, word: &AtomicU32, expected: u32, deadline_ns: u64) -> bool {
-            let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            // ORDERING: Relaxed: the lock orders this against `wake`; the caller reads the word again with Acquire.
-            if word.load(Ordering::Relaxed) != expected {
-                return true;
-            }
-            if deadline_ns == NEVER {
-                drop(self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner));
-                return true;
-            }
-            let left = deadline_ns.saturating_sub(now_ns());
-            if left == 0 {
-                return false;
-            }
-            let result = self.changed.wait_timeout(guard, Duration::from_nanos(left));
-            !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
-        }
-
-        pub(super) fn wake(&self, _word: &AtomicU32) {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.changed.notify_one();
         }
     }
 }

@@ -7,7 +7,6 @@
 //!    task; the result after `COMPLETE`, by whom the state word names.
 //! 2. `free` comes last and drops nothing but the header.
 
-use std::alloc::Layout;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
@@ -15,6 +14,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
+use crate::base::pool;
 use crate::task::cancel::Cancelled;
 use crate::task::header::{Header, Spec, VTable};
 
@@ -46,18 +46,19 @@ union Contents<F, T> {
 /// Makes a task of `closure`. Out of memory: an error, and the closure is dropped.
 #[inline(always)]
 pub(crate) fn new<F: FnOnce() -> T, T, O: Owner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
-    let layout = Layout::new::<Block<F, T, O>>();
-    // SAFETY: the layout is not of size zero: it has a header.
-    let memory = unsafe { std::alloc::alloc(layout) }.cast::<Block<F, T, O>>();
-    let Some(block) = NonNull::new(memory) else {
-        let message = format!("no memory for a green thread: the allocator refused {} bytes", layout.size());
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
-    };
+    let Some(block) = pool::allocate::<Block<F, T, O>>() else { return Err(no_memory(size_of::<Block<F, T, O>>())) };
     let header = Header::new(spec, const { &vtable::<F, T, O>() });
     let contents = Contents { closure: ManuallyDrop::new(closure) };
     // SAFETY: fresh memory of this very layout.
     unsafe { block.write(Block { header, owner, cell: UnsafeCell::new(contents) }) };
     Ok(block.cast())
+}
+
+#[cold]
+#[inline(never)]
+fn no_memory(bytes: usize) -> io::Error {
+    let message = format!("no memory for a green thread: the allocator refused {bytes} bytes");
+    io::Error::new(io::ErrorKind::OutOfMemory, message)
 }
 
 const fn vtable<F: FnOnce() -> T, T, O: Owner>() -> VTable {
@@ -108,10 +109,10 @@ unsafe fn done<F, T, O: Owner>(header: NonNull<Header>) {
 
 unsafe fn free<F, T, O>(header: NonNull<Header>) {
     let block = header.cast::<Block<F, T, O>>();
-    // SAFETY: invariant 2; the block came from `alloc` with this layout in `new`.
+    // SAFETY: invariant 2; the block came from the pool, for this type, in `new`.
     unsafe {
         std::ptr::drop_in_place(&raw mut (*block.as_ptr()).header);
         std::ptr::drop_in_place(&raw mut (*block.as_ptr()).owner);
-        std::alloc::dealloc(block.as_ptr().cast(), Layout::new::<Block<F, T, O>>());
+        pool::free(block);
     }
 }

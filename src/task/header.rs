@@ -22,7 +22,7 @@ use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::local::Locals;
-use crate::task::state::{JoinFound, State};
+use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -215,6 +215,12 @@ impl Header {
         }
     }
 
+    /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.state.is_cancelled() && !self.shielded.get() && !self.masked.get() && self.limit.get().is_null()
+    }
+
     /// The link of the queue that the task is in (invariant 4).
     #[inline]
     pub(crate) fn link(&self) -> &AtomicPtr<Header> {
@@ -246,13 +252,13 @@ impl Header {
         self.extra().expect("it was just stored")
     }
 
-    /// Makes a task whose run is over one that has not started.
+    /// Makes a re-armable task whose run is over as fit for another one as a new one is, but for `state`.
     ///
     /// # Safety
     ///
     /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
     /// that it may be started again.
-    pub(crate) unsafe fn rearm(&self) {
+    pub(crate) unsafe fn reset(&self) {
         self.limit.set(ptr::null());
         self.claimed.set(0);
         self.cancellable.set(false);
@@ -264,7 +270,6 @@ impl Header {
             // SAFETY: invariant 3: this is the home worker, and the thread is over.
             unsafe { &mut *extra.locals.get() }.reset();
         }
-        self.state.rearm();
     }
 
     /// Hands a thread whose wait the caller has ended to its worker (or wakes the OS thread).
@@ -291,19 +296,6 @@ impl Header {
         // ORDERING: Relaxed: `join_begin` publishes it.
         self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
         self.state.join_begin()
-    }
-
-    /// As [`join_enter`](Self::join_enter), for a joiner on the worker `home` that would start the thread itself: see
-    /// [`State::join_claim`].
-    ///
-    /// # Safety
-    ///
-    /// As `join_enter`.
-    #[inline]
-    pub(crate) unsafe fn join_enter_claiming(&self, ticket: NonNull<Ticket>, home: u16, extra_ref: bool) -> JoinFound {
-        // ORDERING: Relaxed: `join_claim` publishes it.
-        self.joiner.store(ticket.as_ptr(), Ordering::Relaxed);
-        self.state.join_claim(home, extra_ref)
     }
 
     /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.
@@ -496,9 +488,30 @@ impl Ticket {
         // SAFETY: as the caller promises.
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
     }
-}
 
-impl Ticket {
+    /// Does the thread live on the worker `home`?
+    ///
+    /// # Safety
+    ///
+    /// As [`end`](Self::end).
+    #[inline]
+    pub(crate) unsafe fn lives_at(&self, home: u16) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { self.thread.as_ref() }.state.lives_at(home)
+    }
+
+    /// As [`end`](Self::end) with `Notified`, for a caller that runs on the waiting thread's own worker: a store does in place
+    /// of the exchange.
+    ///
+    /// # Safety
+    ///
+    /// As `end`; nobody but the caller has this ticket, and [`lives_at`](Self::lives_at) the caller's worker is true.
+    #[inline]
+    pub(crate) unsafe fn notify_neighbour(&self) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { self.thread.as_ref() }.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
+    }
+
     /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
     /// place of the exchange.
     ///
@@ -506,14 +519,15 @@ impl Ticket {
     ///
     /// As `end`; and with `worker`, nobody but the caller has this ticket, and the caller runs on that worker.
     #[inline]
-    unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
+    pub(crate) unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
         // SAFETY: as the caller promises.
-        let thread = unsafe { self.thread.as_ref() };
-        if worker.is_none_or(|home| !thread.state.is_started() || thread.state.home() != home) {
-            // SAFETY: as the caller promises.
-            return unsafe { self.end(End::Notified) };
+        unsafe {
+            if worker.is_some_and(|home| self.lives_at(home)) {
+                self.notify_neighbour()
+            } else {
+                self.end(End::Notified)
+            }
         }
-        thread.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
     }
 }
 
@@ -523,6 +537,11 @@ impl Ticket {
 pub(crate) struct Wake(NonNull<Header>);
 
 impl Wake {
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> NonNull<Header> {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn schedule(self) {
         // SAFETY: `Wake` is made only by a won `end`, and consumed here.

@@ -8,12 +8,17 @@
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
 //! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
 //! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back |
-//! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | never                                    |
+//! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
 //! Who may touch the result: before `COMPLETE` the thread itself; after it the handle while `HANDLE` is set, otherwise
 //! whoever of the two came second (the thread, if it completes after the handle was dropped).
 //! `JOINING` and `AWAITED` are set only while `HANDLE` is; what was set after `COMPLETE` means nothing.
+//!
+//! A sole holder needs no exchange: who has all the references that there are, and finds so with an Acquire, is alone
+//! with the word, because a new reference is made from a held one. So a thread that is spawned and joined by the same
+//! thread, the most frequent life of all, costs no locked instruction here. While a thread runs on top of its joiner
+//! (`sched::turn`), the joiner's reference counts for both.
 
 use std::fmt;
 
@@ -40,18 +45,6 @@ pub(crate) enum CancelFound {
     Unstarted,
     /// Its home worker has to look at it.
     Started { home: u16 },
-}
-
-/// What a joiner found that would start the thread itself.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum JoinFound {
-    /// The result is there.
-    Complete,
-    /// Somebody has started it.
-    Running,
-    /// It is the joiner's to start.
-    Claimed,
 }
 
 /// What a thread that completes has to do.
@@ -112,21 +105,54 @@ impl State {
         ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
     }
 
-    /// A worker wants to start the thread. True for exactly one caller. `extra_ref`: the caller has no queue entry
-    /// whose reference could become the running thread's, so another one is counted.
+    /// Has the worker with this mailbox claimed the thread? If the caller is that worker, the answer stays right while its
+    /// loop runs.
+    #[inline]
+    pub(crate) fn lives_at(&self, home: u16) -> bool {
+        // One load: a re-armable task that is not started has a home of 0, and may be claimed by another worker meanwhile.
+        self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
+    }
+
+    /// A worker wants to start the thread. True for exactly one caller, whose queue entry's reference becomes the running
+    /// thread's.
     #[inline]
     #[must_use]
-    pub(crate) fn claim(&self, home: u16, extra_ref: bool) -> bool {
+    pub(crate) fn claim(&self, home: u16) -> bool {
         let add = STARTED | u64::from(home) << HOME_SHIFT;
         let mut word = self.load(Ordering::Relaxed);
         loop {
             if word & STARTED != 0 {
                 return false;
             }
-            let next = (word | add) + if extra_ref { REF } else { 0 };
             // ORDERING: Acquire: what the spawner and a canceller wrote is visible to the thread. Release: a canceller
             // that sees STARTED also sees the home in the same word; nothing else travels.
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(word, word | add, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The same for a joiner, which starts the thread on its own reference. `entry`: it has the queue entry's too, which is
+    /// given up with the claim.
+    #[inline]
+    #[must_use]
+    pub(crate) fn claim_joined(&self, home: u16, entry: bool) -> bool {
+        let add = STARTED | u64::from(home) << HOME_SHIFT;
+        let given_up = if entry { REF } else { 0 };
+        // ORDERING: Acquire: see the module's text.
+        let mut word = self.load(Ordering::Acquire);
+        if entry && word >> REF_SHIFT == 2 {
+            debug_assert!(word & STARTED == 0);
+            self.0.store((word | add) - given_up, Ordering::Relaxed); // A sole holder, of both.
+            return true;
+        }
+        loop {
+            if word & STARTED != 0 {
+                return false;
+            }
+            // ORDERING: as in `claim`.
+            match self.0.compare_exchange_weak(word, (word | add) - given_up, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -143,6 +169,26 @@ impl State {
     pub(crate) fn unclaim(&self) {
         // ORDERING: Release, as in `rearm`.
         self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
+    }
+
+    /// A re-armable task that has rested is going to be queued for any worker.
+    #[inline]
+    pub(crate) fn leave_home(&self) {
+        if self.is_started() {
+            self.rearm();
+        }
+    }
+
+    /// As [`claim`](Self::claim), of a re-armable task that is the caller's alone: it starts on the worker `home`, which costs
+    /// nothing if it has rested there since its last run.
+    #[inline]
+    pub(crate) fn claim_rested(&self, home: u16) {
+        if self.lives_at(home) {
+            return;
+        }
+        let place = STARTED | u64::from(home) << HOME_SHIFT;
+        // ORDERING: Acquire and Release as in `claim`; from the run before, the step that gave it to the caller orders more.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| Some(word & !HOME | place));
     }
 
     /// A run of a re-armable task is over: it counts as not started, and not cancelled.
@@ -168,7 +214,12 @@ impl State {
     pub(crate) fn complete(&self) -> Completed {
         // ORDERING: Release pairs with the Acquires of `is_complete`, `join_begin`, `await_begin` and `detach`; Acquire
         // pairs with the first two of their Releases: the joiner's ticket, the waker are visible.
-        let old = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+        let mut old = self.load(Ordering::Acquire);
+        if old >> REF_SHIFT == 1 {
+            self.0.store(old | COMPLETE, Ordering::Release); // A sole holder: see the module's text.
+        } else {
+            old = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+        }
         debug_assert!(old & COMPLETE == 0);
         Completed { joiner: old & JOINING != 0, awaiter: old & AWAITED != 0, detached: old & HANDLE == 0 }
     }
@@ -179,27 +230,6 @@ impl State {
     pub(crate) fn join_begin(&self) -> bool {
         // ORDERING: Release publishes the ticket to `complete`; Acquire makes the result visible.
         self.0.fetch_or(JOINING, Ordering::AcqRel) & COMPLETE == 0
-    }
-
-    /// The same for a joiner on the worker `home`, which claims the thread in the same step if it has not started;
-    /// `extra_ref` as for [`claim`](Self::claim).
-    #[inline]
-    pub(crate) fn join_claim(&self, home: u16, extra_ref: bool) -> JoinFound {
-        let mut word = self.load(Ordering::Relaxed);
-        loop {
-            let claims = word & STARTED == 0;
-            let mut next = word | JOINING;
-            if claims {
-                next = (next | STARTED | u64::from(home) << HOME_SHIFT) + if extra_ref { REF } else { 0 };
-            }
-            // ORDERING: as in `join_begin` and `claim`.
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if claims => return JoinFound::Claimed,
-                Ok(_) if word & COMPLETE == 0 => return JoinFound::Running,
-                Ok(_) => return JoinFound::Complete,
-                Err(now) => word = now,
-            }
-        }
     }
 
     /// The joiner gives up. False: the thread is complete, and may be about to use the ticket.

@@ -1,7 +1,8 @@
 //! What gets into a mailbox, and in which order it comes out.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, Overflow, SendError, dead_letters};
 
@@ -14,6 +15,37 @@ fn an_actor_counts() {
         (0..10_000).for_each(|n| counter.tell(Add(n)).unwrap());
         assert_eq!(counter.send(Get).unwrap(), 49_995_000);
     });
+}
+
+/// The stacks that a program's green threads have run on.
+fn count_stacks(stacks: &Mutex<HashSet<usize>>) {
+    let local = 0_u8;
+    // The stacks are 256 KiB, aligned to their size.
+    stacks.lock().unwrap().insert((&raw const local).addr() >> 18);
+}
+
+#[test]
+fn an_actor_that_thousands_of_short_ones_tell_keeps_up_with_them() {
+    static STACKS: LazyLock<Mutex<HashSet<usize>>> = LazyLock::new(Mutex::default);
+    struct Short(Addr<Counter>);
+    impl Actor for Short {}
+    impl Handler<Add> for Short {
+        fn handle(&mut self, m: Add, _: &mut Context<Self>) {
+            count_stacks(&STACKS);
+            self.0.tell(m).unwrap(); // Keeps its stack while the mailbox is full.
+        }
+    }
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    runtime.run(|| {
+        let counter = Counter(0).start();
+        let count = 4_000;
+        (0..count).for_each(|_| Short(counter.clone()).start().tell(Add(1)).unwrap());
+        while counter.send(Get).unwrap() != count {
+            green::yield_now();
+        }
+    });
+    let stacks = STACKS.lock().unwrap().len();
+    assert!(stacks < 100, "{stacks} stacks: the senders waited for the one that they told");
 }
 
 #[test]

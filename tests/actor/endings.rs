@@ -310,6 +310,58 @@ fn a_panic_in_each_hook_and_destructor_ends_one_actor_only() {
     });
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("bang");
+    }
+}
+
+#[test]
+fn what_timers_and_helpers_leave_behind_may_panic_when_it_is_dropped() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let leave = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let bomb = Bomb;
+            ctx.send_after(Duration::from_secs(3600), Do::new(move |_, _| drop(bomb)));
+            let gate = Gate::new();
+            let done = gate.clone();
+            ctx.spawn(move || {
+                done.open();
+                std::panic::panic_any(Bomb);
+            });
+            gate.wait();
+        });
+        puppet.send(leave).unwrap();
+        puppet.stop();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+    });
+}
+
+#[test]
+fn a_destructor_that_panics_on_the_timers_thread_ends_no_other_timer() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let bomb = Bomb;
+            ctx.interval(Duration::from_micros(10), move || -> Do<()> {
+                let _kept = &bomb;
+                std::panic::panic_any(Bomb)
+            })
+        });
+        let failing = puppet.send(timers).unwrap();
+        while !failing.is_over() {
+            green::sleep(Duration::from_micros(100));
+        }
+        puppet.send(Do::new(|_, ctx| _ = ctx.send_after(Duration::ZERO, Do::new(|me, _| me.write("sent"))))).unwrap();
+        assert_eq!(crate::next(&log), "sent");
+    });
+}
+
 #[test]
 fn an_actor_outlives_its_runtime_only_as_memory() {
     let runtime = green::Runtime::builder().workers(1).build().unwrap();

@@ -235,3 +235,28 @@ fn a_timeout_around_an_ask_unwinds_the_asker_only() {
         assert_eq!(puppet.send(Do::new(|_, _| 4)).unwrap(), 4);
     });
 }
+
+#[test]
+fn a_foreign_waker_that_panics_does_not_end_the_actor_that_answers() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("bang"));
+        }
+    }
+    everywhere(|| {
+        let puppet = Puppet::new().0.start();
+        let gate = hold(&puppet);
+        let mut reply = pin!(puppet.call(Do::new(|_, _| 5)).unwrap());
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(reply.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        gate.open();
+        assert_eq!(puppet.send(Do::new(|_, _| 6)).unwrap(), 6);
+        assert!(matches!(reply.poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(5))));
+    });
+}

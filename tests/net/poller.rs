@@ -313,6 +313,55 @@ fn connections_that_come_one_by_one_are_spread_over_the_workers() {
 }
 
 #[test]
+fn a_connection_that_is_accepted_after_all_other_workers_have_ended_stays_here() {
+    struct Ended;
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            ENDED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    thread_local!(static WORKER: Ended = const { Ended });
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    fn spin_until(flag: &AtomicUsize, count: usize) {
+        while flag.load(Ordering::SeqCst) < count {
+            std::thread::yield_now();
+        }
+    }
+
+    let runtime = runtime(3);
+    let (done, is_done) = mpsc::channel();
+    let accepting = move || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // One on each worker: none of them parks.
+        let at_worker = || {
+            WORKER.with(|_| ());
+            BEGUN.fetch_add(1, Ordering::SeqCst);
+            spin_until(&BEGUN, 3);
+        };
+        green::spawn(at_worker);
+        green::spawn(at_worker);
+        at_worker();
+        green::scope(|s| {
+            let (stream, _) = listener.accept().unwrap();
+            // The runtime is dropped now; this thread does not notice while it does not call anything that parks.
+            done.send(()).unwrap();
+            spin_until(&ENDED, 2);
+            s.spawn(move || drop(stream));
+        });
+    };
+    drop(runtime.spawn(accepting));
+    is_done.recv_timeout(LONG).unwrap();
+    let (ends, has_ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        ends.send(()).unwrap();
+    });
+    has_ended.recv_timeout(LONG).unwrap();
+}
+
+#[test]
 fn a_runtime_that_is_dropped_while_connections_are_handed_out_ends_with_all_of_them() {
     for round in 0..60 / crate::SCALE {
         let ended = Arc::new(AtomicUsize::new(0));

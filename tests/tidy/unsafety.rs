@@ -13,7 +13,6 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/stack/",
     "src/fiber/",
     "src/task/",
-    "src/driver/wheel.rs",
     "src/driver/source.rs",
     "src/park/",
     "src/rt/",

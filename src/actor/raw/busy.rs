@@ -18,10 +18,15 @@ impl Busy {
         !std::mem::replace(&mut self.0, true)
     }
 
+    #[inline]
+    pub(crate) fn is_set(self) -> bool {
+        self.0
+    }
+
     /// Steps R3 and R4: `more` says whether there is something to do. If so, the actor stays busy, and its run queues it.
     #[inline]
     pub(crate) fn rest(&mut self, more: bool) -> bool {
-        self.0 = more;
+        self.0 = more; // KEY: rest
         more
     }
 }

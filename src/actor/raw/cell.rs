@@ -19,15 +19,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
-use super::refs::{Strong, Weak};
-
 use super::edge::Edge;
 use super::mail::{Mail, Phase, Pushed, Take};
+use super::refs::{Strong, Weak};
+use super::walk::WALKERS;
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, Timer, watch};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
+use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
@@ -92,11 +93,13 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     };
     // SAFETY: fresh memory of this very layout.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    // For `Core::whole`.
+    let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
-        Some(worker) => worker.spawn(task),
+        Some(worker) => worker.launch(task, true),
         None => shared.inject(task),
     }
     Ok(strong)
@@ -115,7 +118,8 @@ const fn vtable<A: Actor>() -> VTable {
 
 unsafe fn free<A>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A>>();
-    // SAFETY: the last reference is gone, so the actor has ended and `state` is dropped; invariant 5; the block came from
+    WALKERS.wait();
+    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the block came from
     // `alloc` with this layout.
     unsafe {
         drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
@@ -144,6 +148,7 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
 fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
     for _ in 0..BATCH {
         let mut mail = core.mail.lock();
+        mail.runs = true;
         let mut hands_back = false;
         let result = match mail.pop_plain() {
             Some(node) => {
@@ -210,7 +215,8 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let frame = Frame::new();
     let outer = core.frame.replace(&raw const frame);
     let outer_inner = ctx.inner.nest(&frame);
-    let result = run_node(node, mail, &frame, None, me, ctx);
+    // A time-out around the `reenter` is not this handler's.
+    let result = unlimited(|| run_node(node, mail, &frame, None, me, ctx));
     core.frame.set(outer);
     ctx.inner.unnest(outer_inner);
     if let Err(exit) = result {
@@ -260,9 +266,10 @@ fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, e
         let extras = mail.extras();
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     };
-    timers.iter().for_each(Timer::cancel);
+    // What a timer would have sent, and what a helper has left, may have destructors that panic.
+    timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
-    drop(helpers);
+    helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
     let (watchers, ended) = {
         let mut mail = core.mail.lock();
         mail.phase = Phase::Dead;
@@ -286,14 +293,18 @@ unsafe fn after_run(header: NonNull<Header>) -> Next {
     // SAFETY: invariants 5 of `raw` and 1: only actors have this in their vtable.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
-    unsafe { core.header.rearm() };
+    unsafe { core.header.reset() };
     let mut mail = core.mail.lock();
     if mail.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
         let _ = unsafe { Header::complete(header, false) };
         return Next::Over;
     }
-    if mail.rest(core.is_addressed()) { Next::Again } else { Next::Rests }
+    let more = mail.rest(core.is_addressed());
+    if more || core.header.state.is_cancelled() {
+        core.header.state.rearm();
+    }
+    if more { Next::Again } else { Next::Rests }
 }
 
 impl Core {
@@ -313,6 +324,13 @@ impl Core {
     pub(crate) fn frame(&self) -> Option<&Frame> {
         // SAFETY: invariant 4.
         unsafe { self.frame.get().as_ref() }
+    }
+
+    /// The pointer to the whole block (invariant 1): what a reference to its first part is not.
+    #[inline]
+    fn whole(&self) -> NonNull<Core> {
+        let whole = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
+        NonNull::new(whole).expect("the address of a reference")
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -387,13 +405,14 @@ impl Core {
     #[inline]
     pub(crate) fn try_launch(&self, hand_over: bool) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
-        let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
+        let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 if hand_over {
                     worker.hand_over(task)
                 } else {
-                    worker.spawn(task)
+                    self.header.state.leave_home();
+                    worker.launch(task, false)
                 }
                 Ok(())
             }
@@ -407,6 +426,7 @@ impl Core {
         let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
         match runtime.upgrade() {
             Some(shared) => {
+                self.header.state.leave_home();
                 shared.inject(task);
                 Ok(())
             }
@@ -420,13 +440,13 @@ impl Core {
         if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
             self.header.state.add_ref();
         }
-        Strong::from_raw(NonNull::from(self))
+        Strong::from_raw(self.whole())
     }
 
     pub(crate) fn weak(&self) -> Weak {
         self.header.state.add_ref();
         // SAFETY: the reference was just counted.
-        unsafe { Weak::new(Task::from_raw(NonNull::from(self).cast())) }
+        unsafe { Weak::new(Task::from_raw(self.whole().cast())) }
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -454,19 +474,18 @@ impl Core {
 
     /// Ends the actor as soon as it can be: a parked handler is unwound.
     pub(crate) fn kill(&self) {
-        let launch = {
+        let (launch, cancelled) = {
             let mut mail = self.mail.lock();
             if mail.phase >= Phase::Ends || mail.is_killed() {
                 return;
             }
             mail.kill();
-            mail.rouse()
+            (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
         };
         if launch {
             self.launch();
-        } else {
-            // It is queued or runs. The flag is under the lock: if this comes too late for the run, the next one sees it.
-            mailbox::cancel(self.weak().task());
+        } else if let Some(found) = cancelled {
+            mailbox::interrupt(self.weak().task(), found);
         }
     }
 

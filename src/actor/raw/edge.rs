@@ -3,26 +3,29 @@
 //! # Protocol
 //!
 //! ```text
-//!  an actor A that is going to wait for B       a walker that stands at A
-//!  E1  A.to := B; fence                         V1  A.readers + 1; fence
-//!  E2  walks from B; back at A: a cycle         V2  B = A.to
-//!  E3  waits                                    V3  counts a reference to B
-//!  E4  A.to := null; fence                      V4  A.readers - 1
-//!  E5  until A.readers = 0
-//!  E6  lets go of B
+//!  an actor A that is going to wait for B          a walker (cold)
+//!  E1  A.to := B                                   V1  walkers + 1; fence
+//!  E2  unless B rests: fence; does B wait?         V2  follows the edges, from its own: B = A.to, C = B.to …
+//!      then walks from B; back at A: a cycle       V3  walkers - 1
+//!  E3  waits
+//!  E4  A.to := null                                whoever gives up the last reference to an actor
+//!  E5  lets go of B                                F1  fence; until walkers = 0
+//!                                                  F2  frees it
 //! ```
 //!
-//! **What a walker reads is alive.** A holds B from E1 to E6. Of the fences in V1 and E4 one is the first. If it is E4's, V2
-//! sees null (or what A waits for later, of which the same holds). If it is V1's, E5 sees the reader, and A does not get to
-//! E6 before V4, when the walker has a reference of its own.
+//! **What a walker reads is alive.** The walker's own actor is. If A is and V2 reads B from it: A held B up to its E4, and
+//! that comes before F1 for B. Of the fences in V1 and F1 one is the first. If it is F1's, V2 sees A's E4, and so not this edge
+//! (perhaps a later one of A, of which the same holds). If it is V1's, F1 sees the walker, and does not get to F2 before V3.
 //!
-//! **Of several that close a cycle at once, at least one sees it.** Each does E1 before its E2. Take the one whose fence of E1
-//! is the last: the edges of all the others were set before theirs, so its walk sees them (no one has taken its edge back: who
-//! does has seen a cycle itself, which is what is claimed). So it walks round.
+//! **Of several that close a cycle at once, at least one sees it.** An actor that asks one that rests has no fence of its
+//! own, but whoever it asks sets its edge after it has got the message, so later. Along a cycle that cannot go on all the way
+//! round: some have a fence, and each other edge comes before the next fence along the cycle. Take the one whose fence is the
+//! last: all edges of the cycle come before it, so its walk sees them (no one has taken its edge back: who does has seen a
+//! cycle itself, which is what is claimed). So it walks round.
 //!
 //! **Nobody is told of a cycle that is none.** The edges of one walk were read at different moments, so a first round only
-//! suspects. Each `to` carries how often it was set: a second round that finds the same edges, set as often, proves that all
-//! of them stood at the moment between the two.
+//! suspects. Each edge carries how often it was set, and one that changes while it is read is none. A second round that finds
+//! the same edges, set as often, proves that all of them stood at the moment between the two.
 //!
 //! **A `reenter` is no cycle.** An actor that lets a chain in while it waits is not blocked for an ask of that chain, which may
 //! have set its edge and not be queued yet. So each edge says to which chain its wait belongs, and a round that comes back by
@@ -35,7 +38,6 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, spin
 /// One actor's edge. See the module's text.
 pub(crate) struct Edge<T> {
     to: AtomicPtr<T>,
-    readers: AtomicU32,
     times: AtomicU32,
     /// The call chain that the wait belongs to.
     chain: AtomicU64,
@@ -51,60 +53,82 @@ pub(crate) struct Mark {
 
 impl<T> Edge<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            to: AtomicPtr::new(ptr::null_mut()),
-            readers: AtomicU32::new(0),
-            times: AtomicU32::new(0),
-            chain: AtomicU64::new(0),
-        }
+        Self { to: AtomicPtr::new(ptr::null_mut()), times: AtomicU32::new(0), chain: AtomicU64::new(0) }
     }
 
     /// Step E1. The owner keeps `to` alive until `clear` has returned.
     #[inline]
     pub(crate) fn set(&self, to: *const T, chain: u64) {
-        self.chain.store(chain, Ordering::Relaxed);
-        self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        // ORDERING: Release publishes `times` and `chain` to `follow`; the fence is E1's in the proof above.
+        // ORDERING: each Release pairs with the Acquire of the same field in `follow`: who sees the new count sees that the old
+        // edge is gone, who sees the new edge or chain sees the new count.
+        self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        self.chain.store(chain, Ordering::Release);
         self.to.store(to.cast_mut(), Ordering::Release);
-        fence(Ordering::SeqCst); // KEY: edge-set
     }
 
-    /// Steps E4 and E5. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge
-    /// must not stand for longer than the wait.
+    /// Step E4. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge must not
+    /// stand for longer than the wait.
     #[inline]
     pub(crate) fn clear(&self) {
-        // ORDERING: Relaxed: the owner sees its own edge; if another has cleared it, the owner was woken after that.
-        if self.to.load(Ordering::Relaxed).is_null() {
-            return;
-        }
-        // ORDERING: the fence is E4's in the proof above; Acquire pairs with V4: the walker's V3 comes before E6.
+        // ORDERING: Relaxed: what comes after it is ordered by what gives the owner, or the last reference, away.
         self.to.store(ptr::null_mut(), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // KEY: edge-clear
-        while self.readers.load(Ordering::Acquire) != 0 {
-            spin_loop();
-        }
+    }
+
+    /// Between E1 of the caller and its look whether anything stands here.
+    #[inline]
+    pub(crate) fn is_set_after_fence(&self) -> bool {
+        // ORDERING: the fence is E2's in the proof above.
+        fence(Ordering::SeqCst); // KEY: edge-fence
+        self.is_set()
     }
 
     /// Does anything stand here? For whoever only wants to know whether to walk on.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
-        // ORDERING: Relaxed: a walker's V2 that goes no further, after the caller's own E1.
+        // ORDERING: Relaxed: a walker's V2 that goes no further.
         !self.to.load(Ordering::Relaxed).is_null()
     }
 
-    /// Steps V1 to V4: where the edge leads, how often it was set, and what `keep` makes of it while it is certain to be
-    /// alive.
-    pub(crate) fn follow<R>(&self, keep: impl FnOnce(*mut T) -> R) -> Option<(R, Mark)> {
-        // ORDERING: the fence is V1's in the proof above; Acquire pairs with `set`.
-        self.readers.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // KEY: edge-follow
+    /// Step V2: where the edge leads, and how often it was set. The target is alive as long as the walker is counted.
+    pub(crate) fn follow(&self) -> Option<(*const T, Mark)> {
+        // ORDERING: as in `set`.
+        let times = self.times.load(Ordering::Acquire);
         let to = self.to.load(Ordering::Acquire);
-        let found = (!to.is_null()).then(|| {
-            let mark = Mark { times: self.times.load(Ordering::Relaxed), chain: self.chain.load(Ordering::Relaxed) };
-            (keep(to), mark)
-        });
-        // ORDERING: Release: V3 comes before what the owner does after E5.
-        self.readers.fetch_sub(1, Ordering::Release);
-        found
+        let chain = self.chain.load(Ordering::Acquire);
+        let unchanged = self.times.load(Ordering::Relaxed) == times;
+        (unchanged && !to.is_null()).then_some((to.cast_const(), Mark { times, chain }))
+    }
+}
+
+/// How many walk now.
+pub(crate) struct Walkers(pub(crate) AtomicU32);
+
+/// Step V3, when it is dropped.
+pub(crate) struct Walking<'a>(&'a Walkers);
+
+impl Walkers {
+    /// Step V1.
+    pub(crate) fn enter(&self) -> Walking<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: V1's in the proof above; the partner is the fence in `wait`.
+        fence(Ordering::SeqCst); // KEY: walk-fence
+        Walking(self)
+    }
+
+    /// Step F1.
+    #[inline]
+    pub(crate) fn wait(&self) {
+        // ORDERING: F1's in the proof above. Acquire pairs with V3: what a walker reads comes before F2.
+        fence(Ordering::SeqCst); // KEY: free-fence
+        while self.0.load(Ordering::Acquire) != 0 {
+            spin_loop();
+        }
+    }
+}
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire in `wait`.
+        self.0.0.fetch_sub(1, Ordering::Release);
     }
 }

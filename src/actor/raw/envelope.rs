@@ -10,7 +10,8 @@
 //! the asker then finds it when it takes the lock to leave.
 
 use std::any::{TypeId, type_name};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -77,7 +78,19 @@ pub(super) struct Beat<M> {
 pub(super) struct Ask<M: Message> {
     pub(super) asked: Asked,
     pub(super) msg: UnsafeCell<Option<M>>,
-    pub(super) answer: UnsafeCell<Option<Result<M::Reply, SendError<M>>>>,
+    answered: Cell<Answered>,
+    reply: UnsafeCell<MaybeUninit<M::Reply>>,
+    error: UnsafeCell<MaybeUninit<SendError<M>>>,
+}
+
+/// What an ask has. One field for each, so that neither is moved about as part of a whole.
+#[derive(Clone, Copy)]
+enum Answered {
+    Nothing,
+    /// `reply` is initialised.
+    Reply,
+    /// `error` is.
+    Error,
 }
 
 #[repr(C)]
@@ -233,21 +246,65 @@ unsafe fn refuse_tell<M: Message>(node: NonNull<Node>, core: &Core, _: Refusal) 
 impl<M: Message> Ask<M> {
     #[inline(always)]
     pub(super) fn new(asked: Asked, msg: M) -> Self {
-        Self { asked, msg: UnsafeCell::new(Some(msg)), answer: UnsafeCell::new(None) }
+        Self {
+            asked,
+            msg: UnsafeCell::new(Some(msg)),
+            answered: Cell::new(Answered::Nothing),
+            reply: UnsafeCell::new(MaybeUninit::uninit()),
+            error: UnsafeCell::new(MaybeUninit::uninit()),
+        }
     }
 
-    /// Leaves the answer, and ends the asker's wait.
+    /// The answer, which is there.
     ///
     /// # Safety
     ///
-    /// The ask is alive, and the lock that guards it is held (invariant 3 of `raw`); it has no answer yet.
-    #[inline]
-    unsafe fn put(&self, answer: Result<M::Reply, SendError<M>>) -> Option<Wake> {
-        // SAFETY: under the lock that the asker takes before it looks, unless the wait that is ended here tells it.
+    /// Nobody else touches the ask any more.
+    #[inline(always)]
+    pub(super) unsafe fn take_answer(&self) -> Result<M::Reply, SendError<M>> {
+        match self.answered.replace(Answered::Nothing) {
+            // SAFETY: nobody else touches it (the caller); `answered` says which is initialised, and is taken along.
+            Answered::Reply => Ok(unsafe { (*self.reply.get()).assume_init_read() }),
+            // SAFETY: as above.
+            Answered::Error => Err(unsafe { (*self.error.get()).assume_init_read() }),
+            Answered::Nothing => unreachable!("an ask that was answered has its answer"),
+        }
+    }
+
+    /// Leaves the answer, and ends the asker's wait. `neighbour`: the asker lives on the caller's worker.
+    ///
+    /// # Safety
+    ///
+    /// The ask is alive, and the lock that guards it is held, or it is a neighbour's (invariant 3 of `raw`); it has no answer
+    /// yet.
+    #[inline(always)]
+    unsafe fn put(&self, answer: Result<M::Reply, SendError<M>>, neighbour: bool) -> Option<Wake> {
+        // SAFETY: under the lock that the asker takes before it looks, unless the wait that is ended here tells it, or it does
+        // not run now. Who else could end the wait of a neighbour, its worker's wheel and loop, does not run now either.
         unsafe {
-            *self.answer.get() = Some(answer);
+            match answer {
+                Ok(reply) => {
+                    (*self.reply.get()).write(reply);
+                    self.answered.set(Answered::Reply);
+                }
+                Err(error) => {
+                    (*self.error.get()).write(error);
+                    self.answered.set(Answered::Error);
+                }
+            }
             self.asked.let_go();
-            self.asked.ticket.take().and_then(|ticket| ticket.end(End::Notified))
+            let ticket = self.asked.ticket.take()?;
+            if neighbour { ticket.notify_neighbour() } else { ticket.end(End::Notified) }
+        }
+    }
+}
+
+impl<M: Message> Drop for Ask<M> {
+    #[inline]
+    fn drop(&mut self) {
+        if !matches!(self.answered.get(), Answered::Nothing) {
+            // SAFETY: the asker leaves the frame, so nobody else touches the ask.
+            drop(unsafe { self.take_answer() });
         }
     }
 }
@@ -259,43 +316,51 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     running: Running,
 ) -> Result<(), Box<Exit>> {
     // SAFETY: it is this kind's vtable that calls, with a node that was taken out under the lock; a run of type `A`.
-    let (core, frame, msg) = unsafe {
+    let (core, frame, msg, neighbour) = unsafe {
         let ask = node.cast::<Ask<M>>().as_ref();
         let (core, frame) = inner::<A>(running);
         ask.asked.place.set(Place::Handled(running.frame));
-        frame.set(ReplyTo::Asked(NonNull::from(&ask.asked), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
-        (core, frame, (*ask.msg.get()).take())
+        frame.set(ReplyTo::Asked(node.cast(), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
+        let neighbour = ask.asked.ticket.get().is_some_and(|ticket| ticket.lives_at(core.header.state.home()));
+        (core, frame, (*ask.msg.get()).take(), neighbour)
     };
     unlock(mail, wake);
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
     // SAFETY: as above.
-    let result = unsafe { handle::<A, M>(running, msg) };
-    let (answer, exit) = match result {
-        Ok(reply) => (Ok(reply), None),
-        Err(exit) => (Err(SendError::Died((*exit).clone())), Some(exit)),
-    };
-    let mail = core.mail.lock();
-    let left = match frame.reply_to.replace(ReplyTo::Nobody) {
-        ReplyTo::Asked(asked, _) => {
-            // SAFETY: it is `Handled` in this frame (it would have said so if it had left), and the lock is held.
-            let wake = unsafe {
-                let ask = asked.cast::<Ask<M>>().as_ref();
-                ask.asked.place.set(Place::Done);
-                ask.put(answer)
-            };
-            unlock(mail, wake);
-            None
+    match unsafe { handle::<A, M>(running, msg) } {
+        Ok(reply) => answer::<M>(core, frame, Ok(reply), neighbour),
+        Err(exit) => {
+            let _ = answer::<M>(core, frame, Err(SendError::Died((*exit).clone())), neighbour);
+            Err(exit)
         }
-        _ => {
-            drop(mail);
-            Some(answer)
-        }
-    };
-    match (exit, left) {
-        (Some(exit), _) => Err(exit),
-        (None, Some(late)) => drop_caught(core, late),
-        (None, None) => Ok(()),
     }
+}
+
+/// Gives the asker of the message that was handled in this frame its answer, or drops it if nobody waits. `neighbour`: the
+/// asker lives on this worker, so it does not run now, and what it does to the ask needs no lock (invariant 3 of `raw`).
+#[inline(always)]
+fn answer<M: Message>(
+    core: &Core,
+    frame: &Frame,
+    answer: Result<M::Reply, SendError<M>>,
+    neighbour: bool,
+) -> Result<(), Box<Exit>> {
+    let mail = if neighbour { None } else { Some(core.mail.lock()) };
+    let ReplyTo::Asked(asked, _) = frame.reply_to.replace(ReplyTo::Nobody) else {
+        drop(mail);
+        return drop_caught(core, answer);
+    };
+    // SAFETY: it is `Handled` in this frame (it would have said so if it had left); the lock is held, or it is a neighbour's.
+    let wake = unsafe {
+        let ask = asked.cast::<Ask<M>>().as_ref();
+        ask.asked.place.set(Place::Done);
+        ask.put(answer, neighbour)
+    };
+    drop(mail);
+    if let Some(wake) = wake {
+        wake.schedule();
+    }
+    Ok(())
 }
 
 unsafe fn refuse_ask<M: Message>(node: NonNull<Node>, _: &Core, why: Refusal) -> Option<Wake> {
@@ -304,7 +369,7 @@ unsafe fn refuse_ask<M: Message>(node: NonNull<Node>, _: &Core, why: Refusal) ->
         let ask = node.cast::<Ask<M>>().as_ref();
         ask.asked.place.set(Place::Done);
         let msg = (*ask.msg.get()).take()?;
-        ask.put(Err(refused(why, msg)))
+        ask.put(Err(refused(why, msg)), false)
     }
 }
 
@@ -441,7 +506,7 @@ impl<M: Message> Answer<M::Reply> for Tethered<M> {
             return; // The asker has left; a late reply is dropped here.
         };
         // SAFETY: the ask is alive while its tether leads to it, and the lock is held; it is an `Ask<M>` by `detach`.
-        let wake = unsafe { asked.cast::<Ask<M>>().as_ref().put(answer.map_err(Failure::into_error)) };
+        let wake = unsafe { asked.cast::<Ask<M>>().as_ref().put(answer.map_err(Failure::into_error), false) };
         drop(tether);
         if let Some(wake) = wake {
             wake.schedule();

@@ -62,6 +62,8 @@ pub(crate) struct Mail {
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
     busy: Busy,
+    /// A run has begun, and is not over.
+    pub(super) runs: bool,
     /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
     /// that waits for room is in `extras`.
     urgent: bool,
@@ -138,6 +140,7 @@ impl Mail {
             overflow: mailbox.overflow,
             phase: Phase::Open,
             busy: Busy::new(),
+            runs: false,
             urgent: true,
             fresh: true,
             extras: None,
@@ -171,6 +174,12 @@ impl Mail {
     #[must_use]
     pub(crate) fn rouse(&mut self) -> bool {
         self.busy.rouse()
+    }
+
+    /// It neither runs nor is queued.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        !self.busy.is_set()
     }
 
     #[inline]
@@ -416,6 +425,7 @@ impl Mail {
     #[inline]
     #[must_use]
     pub(crate) fn rest(&mut self, addressed: bool) -> bool {
+        self.runs = false;
         let more = self.urgent || !addressed || !self.queue.is_empty();
         self.busy.rest(more)
     }

@@ -16,7 +16,8 @@
 //! 2. A boxed envelope belongs to the list that it is in; who takes it out owns it.
 //! 3. An envelope on a stack ([`Asked`]) stays valid as long as its `place` is not `Done`: its thread takes the lock of the
 //!    target's mail (if `Detached`: of the tether) before it leaves the frame, and leaves at once only if it was woken by
-//!    whoever made it `Done`, whose last touch that is. So who finds it under that lock may use it.
+//!    whoever made it `Done`, whose last touch that is. So who finds it under that lock may use it. While it is `Handled`,
+//!    nobody but that handler's thread and its own touches it: if both live on one worker, they do so in turn, without the lock.
 //! 4. No user code runs under a lock: messages are moved there, not dropped.
 //! 5. Actors are the only re-armable tasks: a header with `after_run` is the first field of a [`cell::Core`].
 
@@ -113,9 +114,10 @@ pub(crate) struct Asked {
     ticket: Cell<Option<Ticket>>,
     tether: Cell<Option<Arc<Tether>>>,
     deadline_ns: u64,
-    chain: u64,
     /// The actor that asks, if it is one: its edge goes when the answer is there, or is put off.
     asker: *const cell::Core,
+    // Not beside the deadline: both are written one by one and would be read as one, which waits for the writes.
+    chain: u64,
 }
 
 /// Leads from a put-off reply to the ask, while that waits.

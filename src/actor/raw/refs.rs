@@ -101,12 +101,69 @@ impl Weak {
         let more = |count| (count != 0).then_some(count + 1);
         // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
         core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Strong(NonNull::from(core)))
+        Some(Strong(self.0.as_ptr().cast()))
     }
 }
 
 impl fmt::Debug for Strong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.core().fmt(f)
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::{Arc, Barrier};
+
+    use crate::actor::{Actor, Builder, Context, Handler, Message};
+    use crate::park::current::Here;
+    use crate::rt::runtime::Runtime;
+
+    struct Counts(Arc<AtomicU64>);
+    impl Actor for Counts {}
+    struct One;
+    impl Message for One {
+        type Reply = ();
+    }
+    impl Handler<One> for Counts {
+        fn handle(&mut self, _: One, _: &mut Context<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An actor that is told of a connection may be sent to another worker while others count references to it.
+    #[test]
+    fn no_reference_is_lost_when_an_actor_is_told_of_an_accepted_connection() {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let handled = Arc::new(AtomicU64::new(0));
+        let actor = Builder::new().runtime(&runtime).start(Counts(Arc::clone(&handled))).unwrap();
+        let (stop, begin) = (AtomicBool::new(false), Barrier::new(2));
+        let rounds = if cfg!(target_arch = "x86_64") { 20_000 } else { 1000 };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                while !stop.load(Ordering::Relaxed) {
+                    drop(actor.downgrade());
+                }
+            });
+            begin.wait();
+            runtime.run(|| {
+                // So that the other worker has fewer threads.
+                let idle: Vec<_> = (0..4).map(|_| crate::rt::thread::spawn_local(crate::rt::thread::park)).collect();
+                crate::rt::thread::yield_now();
+                for round in 1..=rounds {
+                    Here::get().unwrap().set_accepted();
+                    actor.tell(One).unwrap();
+                    while handled.load(Ordering::Relaxed) < round {
+                        crate::rt::thread::yield_now();
+                    }
+                }
+                idle.iter().for_each(|thread| thread.cancel());
+            });
+            stop.store(true, Ordering::Relaxed);
+        });
+        drop(runtime);
+        assert_eq!(actor.core().header.state.refs(), 2, "the actor's life, and its addresses");
     }
 }

@@ -60,7 +60,7 @@ impl Rest {
         if let Some(wake) = self.wake.take() {
             wake.schedule();
         }
-        if let Some(nudge) = self.nudge.take() {
+        if let Some(nudge) = &self.nudge {
             nudge.nudge();
         }
         if std::mem::take(&mut self.launch) {
@@ -77,6 +77,8 @@ impl Rest {
         if let Some(task) = self.orphan.take() {
             discard(task);
         }
+        // Not in `begin`: the last to hold it drops a reply that came too late.
+        self.nudge = None;
     }
 }
 
@@ -284,14 +286,17 @@ pub(crate) fn ask<M: Message>(
         None => coarse_after_ns(route.ask_timeout),
         Some(timeout) => after_ns(timeout),
     };
-    let waits = match Waits::begin(asker, target, chain, 0) {
-        Ok(waits) => waits,
-        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
-    };
     let ask = Ask::new(Asked::new(route.ask, own_ns.min(limit_ns), chain, asker), msg);
-    let answer = wait_for_answer(target, &ask);
-    drop(waits);
-    answer
+    let waits = Waits::set(asker, target, chain);
+    let mut orphan = None;
+    // Messages of a chain may be let in by one that waits: not the short way.
+    let woken = if chain == 0 { short_wait(target, &ask, &waits, &mut orphan) } else { Woken::Refused };
+    if woken == Woken::Notified {
+        drop(waits);
+        // SAFETY: it was answered by whoever ended the wait, whose last touch that was.
+        return unsafe { ask.take_answer() };
+    }
+    wait_on(target, &ask, waits, woken, orphan)
 }
 
 /// How an ask ended for an asker that gave up.
@@ -305,11 +310,6 @@ enum Left {
 impl<M: Message> Ask<M> {
     fn node(&self) -> NonNull<Node> {
         NonNull::from(self).cast()
-    }
-
-    fn take_answer(&self) -> Result<M::Reply, SendError<M>> {
-        // SAFETY: the answer is there and nobody else touches it any more.
-        unsafe { (*self.answer.get()).take() }.expect("an ask that was answered has its answer")
     }
 
     fn take_message(&self) -> Option<M> {
@@ -369,19 +369,20 @@ impl<M: Message> Ask<M> {
     }
 }
 
-/// The way of nearly every ask: there is room, and the answer comes.
+/// The way of nearly every ask: there is room, the target does not wait itself, and the answer comes. `Refused`: it is not
+/// queued, unless there is an `orphan` that has it.
 #[inline(always)]
-fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, SendError<M>> {
-    if ask.asked.chain != 0 {
-        return wait_on(target, ask, None, None);
-    }
-    let mut orphan = None;
-    let woken = park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
+fn short_wait<M: Message>(target: &Core, ask: &Ask<M>, waits: &Waits<'_>, orphan: &mut Option<Task>) -> Woken {
+    park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
         ask.asked.ticket.set(Some(ticket));
         ask.asked.place.set(Place::Queued);
         let pushed = {
             let mut mail = target.mail.lock();
-            // SAFETY: the ask is in no list; it does not leave this frame before it is answered, or has left by `leave`.
+            if !mail.rests() && waits.is_suspicious(target) {
+                ask.asked.place.set(Place::Done);
+                return false;
+            }
+            // SAFETY: the ask is in no list; it does not leave its frame before it is answered, or has left by `leave`.
             let pushed = unsafe { mail.push(ask.node(), true) };
             if matches!(pushed, Pushed::Full | Pushed::Closed) {
                 ask.asked.place.set(Place::Done);
@@ -393,14 +394,13 @@ fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, 
             Pushed::Launch => match target.try_launch(true) {
                 Ok(()) => true,
                 Err(task) => {
-                    orphan = Some(task);
+                    *orphan = Some(task);
                     false
                 }
             },
             Pushed::Full | Pushed::Closed => false,
         }
-    });
-    if woken == Woken::Notified { ask.take_answer() } else { wait_on(target, ask, Some(woken), orphan) }
+    })
 }
 
 /// All other ways. `woken`: how the first wait ended.
@@ -409,14 +409,18 @@ fn wait_for_answer<M: Message>(target: &Core, ask: &Ask<M>) -> Result<M::Reply, 
 fn wait_on<M: Message>(
     target: &Core,
     ask: &Ask<M>,
-    woken: Option<Woken>,
+    waits: Waits<'_>,
+    woken: Woken,
     orphan: Option<Task>,
 ) -> Result<M::Reply, SendError<M>> {
     let waiting = Waiting::new(ask.node(), None);
     let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
     // Refused, with nobody to run the actor: it is queued all the same, and is answered when the actor is discarded.
-    let mut first = woken.is_none_or(|woken| woken == Woken::Refused) && orphan.is_none();
-    let mut woken = if first { None } else { woken };
+    let mut first = woken == Woken::Refused && orphan.is_none();
+    let mut woken = if first { None } else { Some(woken) };
+    if first && let Err(cycle) = waits.check(target, ask.asked.chain, 0) {
+        return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
+    }
     let mut rest = Rest { orphan, ..Rest::default() };
     loop {
         let mut sent = Sent::In;
@@ -440,16 +444,18 @@ fn wait_on<M: Message>(
             })
         });
         rest.finish(target);
+        // SAFETY: called where the ask is `Done`: nobody else touches it any more.
+        let answer = || unsafe { ask.take_answer() };
         match woken {
-            Woken::Notified => return ask.take_answer(),
+            Woken::Notified => return answer(),
             Woken::Refused => match (sent, ask.take_message()) {
                 (Sent::Refused(why), Some(msg)) => return Err(refused(why, msg)),
                 (Sent::Dropped, Some(msg)) => return Err(SendError::Full(msg)),
-                _ => return ask.take_answer(),
+                _ => return answer(),
             },
             Woken::TimedOut => {
                 return match ask.leave(target, &waiting) {
-                    Left::Answered => ask.take_answer(),
+                    Left::Answered => answer(),
                     Left::Unhandled => Err(SendError::Timeout(ask.take_message())),
                     Left::Handled => Err(SendError::Timeout(None)),
                 };
@@ -459,5 +465,35 @@ fn wait_on<M: Message>(
                 wait = wait.uninterruptible();
             }
         }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::actor::Actor;
+
+    /// `begin` runs in the commit of a park, where a destructor of the user's must not.
+    #[test]
+    fn what_is_nudged_is_held_until_the_park_is_over() {
+        struct Idle;
+        impl Actor for Idle {}
+        struct Probe(Arc<AtomicBool>);
+        impl Nudge for Probe {
+            fn nudge(&self) {}
+        }
+        impl Drop for Probe {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (actor, dropped) = (Idle.start(), Arc::new(AtomicBool::new(false)));
+        let mut rest = Rest { nudge: Some(Arc::new(Probe(Arc::clone(&dropped)))), ..Rest::default() };
+        rest.begin(actor.core(), false);
+        assert!(!dropped.load(Ordering::Relaxed));
+        rest.finish(actor.core());
+        assert!(dropped.load(Ordering::Relaxed));
     }
 }

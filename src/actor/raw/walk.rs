@@ -3,10 +3,13 @@
 use std::ptr;
 
 use super::cell::Core;
-use super::edge::Mark;
-use super::refs::Weak;
+use super::edge::{Mark, Walkers};
 use super::send::inherited;
 use crate::actor::ActorId;
+use crate::base::atomic::AtomicU32;
+
+/// Who walks now: nobody frees an actor meanwhile.
+pub(super) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// The caller, an actor, waits for another; its edge goes when this does.
 pub(crate) struct Waits<'a>(Option<&'a Core>);
@@ -18,26 +21,42 @@ pub(crate) fn waiting_for(target: &Core, lets_in: u64) -> Result<Waits<'_>, Vec<
     Waits::begin(actor, target, chain, lets_in)
 }
 
-impl Waits<'_> {
-    /// `Err`: that would close a cycle.
+impl<'a> Waits<'a> {
+    /// Step E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
     #[inline(always)]
-    pub(super) fn begin<'a>(
+    pub(super) fn set(asker: Option<&'a Core>, target: &Core, chain: u64) -> Waits<'a> {
+        if let Some(asker) = asker {
+            asker.edge.set(target, chain);
+        }
+        Waits(asker)
+    }
+
+    /// Would the caller, whose edge is set, wait for one that waits? Then it has to walk.
+    #[inline(always)]
+    pub(super) fn is_suspicious(&self, target: &Core) -> bool {
+        self.0.is_some_and(|asker| target.edge.is_set_after_fence() || ptr::eq(asker, target))
+    }
+
+    /// `Err`: the wait would close a cycle.
+    #[inline(always)]
+    pub(super) fn check(&self, target: &Core, chain: u64, lets_in: u64) -> Result<(), Vec<ActorId>> {
+        match self.0 {
+            Some(asker) if self.is_suspicious(target) && !target.mail.lock().admits(chain) => {
+                find_cycle(asker, lets_in).map_or(Ok(()), Err)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `Err`: that would close a cycle.
+    pub(super) fn begin(
         asker: Option<&'a Core>,
         target: &Core,
         chain: u64,
         lets_in: u64,
     ) -> Result<Waits<'a>, Vec<ActorId>> {
-        let Some(asker) = asker else { return Ok(Waits(None)) };
-        asker.edge.set(target, chain);
-        let waits = Waits(Some(asker));
-        let suspicious = target.edge.is_set() || ptr::eq(asker, target);
-        if suspicious
-            && !target.mail.lock().admits(chain)
-            && let Some(cycle) = find_cycle(asker, lets_in)
-        {
-            return Err(cycle);
-        }
-        Ok(waits)
+        let waits = Waits::set(asker, target, chain);
+        waits.check(target, chain, lets_in).map(|()| waits)
     }
 }
 
@@ -56,14 +75,14 @@ const LONGEST_CHAIN: usize = 4096;
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
 #[cold]
 fn find_cycle(start: &Core, lets_in: u64) -> Option<Vec<ActorId>> {
-    let mut first: Vec<(Weak, Mark)> = Vec::new();
-    let mut at = start.weak();
+    let _walking = WALKERS.enter();
+    let mut first: Vec<(&Core, Mark)> = Vec::new();
+    let mut at = start;
     loop {
-        let (next, mark) = at.core().edge.follow(|to| {
-            // SAFETY: `follow` keeps the owner of the edge, and so what it leads to, during this call.
-            unsafe { (*to).weak() }
-        })?;
-        let back = ptr::eq(next.core(), start);
+        let (next, mark) = at.edge.follow()?;
+        // SAFETY: `at` is alive, and this walker is counted (`edge`, V1 to V3).
+        let next = unsafe { &*next };
+        let back = ptr::eq(next, start);
         first.push((at, mark));
         if back && lets_in != 0 && mark.chain == lets_in {
             return None;
@@ -77,11 +96,11 @@ fn find_cycle(start: &Core, lets_in: u64) -> Option<Vec<ActorId>> {
         at = next;
     }
     for (index, (actor, mark)) in first.iter().enumerate() {
-        let expected = first.get(index + 1).map_or(start, |(next, _)| next.core());
-        let (to, again) = actor.core().edge.follow(|to| to.cast_const())?;
+        let expected = first.get(index + 1).map_or(start, |(next, _)| *next);
+        let (to, again) = actor.edge.follow()?;
         if !ptr::eq(to, expected) || again != *mark {
             return None;
         }
     }
-    Some(first.iter().map(|(actor, _)| actor.core().id()).collect())
+    Some(first.iter().map(|(actor, _)| actor.id()).collect())
 }

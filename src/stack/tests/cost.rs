@@ -15,11 +15,17 @@ fn trimming_leaves_the_hot_stacks_and_drops_the_others_pages() {
     const HOT: usize = 64;
     let own = size(256 * KIB);
     let mut cache = Cache::new();
-    let stacks: Vec<_> = (0..300).map(|_| stack(&mut cache, own)).collect();
+    // As many as come from the arena at a time, so that none is left in the cache.
+    let stacks: Vec<_> = (0..5 * 64).map(|_| stack(&mut cache, own)).collect();
     let tops: Vec<_> = stacks.iter().map(top_byte).collect();
-    for stack in stacks {
+    for (released, stack) in (1..).zip(stacks) {
         write(top_byte(&stack), 0xa5);
         cache.release(stack);
+        if released == HOT + HOT / 4 {
+            // Not worth a system call yet.
+            cache.trim();
+            assert!(tops[..released].iter().all(|top| is_resident(*top)));
+        }
     }
     // Twice: the second time there is nothing left to do.
     for _ in 0..2 {

@@ -1,0 +1,213 @@
+//! A model of how a thread is handed to another worker while that worker's runtime shuts down: loom tries every
+//! interleaving, and every value that a weak memory may return. The very source files are included here, with loom's atomics
+//! in the place of std's.
+//!
+//! The worker sleeps in its poller: an eventfd, which is a flag under a lock here. Its loop is that of `sched/search.rs`
+//! and `sched/worker.rs`, without threads to run: a letter is a thread that ends at once.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+    }
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+    }
+
+    pub(crate) mod sleep {
+        /// Not used: the worker sleeps in its poller.
+        #[derive(Debug)]
+        pub(crate) struct Sleep;
+
+        impl Sleep {
+            pub(crate) const fn new() -> Self {
+                Self
+            }
+
+            pub(crate) fn wait(&self, _: &loom::sync::atomic::AtomicU32, _: u32, _: u64) -> bool {
+                unreachable!()
+            }
+
+            pub(crate) fn wake(&self, _: &loom::sync::atomic::AtomicU32) {
+                unreachable!()
+            }
+        }
+    }
+}
+
+#[path = "../src/sched/arriving.rs"]
+mod arriving;
+#[path = "../src/sched/idle.rs"]
+mod idle;
+#[path = "../src/sched/inbox.rs"]
+mod inbox;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+
+use std::ptr::{self, NonNull};
+
+use arriving::Arriving;
+use base::atomic::{AtomicPtr, AtomicU32, Ordering};
+use idle::{Idle, Sleep};
+use inbox::{Inbox, Letter, WasAsleep};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use parker::Parker;
+
+#[repr(align(8))]
+struct Thread {
+    link: AtomicPtr<Thread>,
+}
+
+impl Letter for Thread {
+    fn link(&self) -> &AtomicPtr<Thread> {
+        &self.link
+    }
+}
+
+fn fresh_thread() -> NonNull<Thread> {
+    NonNull::from(Box::leak(Box::new(Thread { link: AtomicPtr::new(ptr::null_mut()) })))
+}
+
+/// What ends the sleep in the poller: it stays until a sleep has ended by it.
+struct Eventfd {
+    written: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Eventfd {
+    fn write(&self) {
+        *self.written.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut written = self.written.lock().unwrap();
+        while !std::mem::take(&mut *written) {
+            written = self.changed.wait(written).unwrap();
+        }
+    }
+}
+
+/// The second one is the sender, and always awake.
+const WORKERS: u32 = 2;
+
+struct Worker {
+    inbox: Inbox<Thread>,
+    parker: Parker,
+    arriving: Arriving,
+    idle: Idle,
+    eventfd: Eventfd,
+    stop: AtomicU32,
+}
+
+impl Worker {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inbox: Inbox::new(),
+            parker: Parker::new(),
+            arriving: Arriving::new(),
+            idle: Idle::new(),
+            eventfd: Eventfd { written: Mutex::new(false), changed: Condvar::new() },
+            stop: AtomicU32::new(0),
+        })
+    }
+
+    /// `Mailbox::rouse`.
+    fn rouse(&self, was_asleep: WasAsleep) {
+        if was_asleep.0 {
+            self.idle.roused();
+            self.parker.unpark_or(|| self.eventfd.write());
+        }
+    }
+
+    /// `less_loaded` and `send_unstarted`. False: the sender keeps the thread.
+    fn send(&self) -> bool {
+        let sends = self.arriving.expect();
+        if sends {
+            // SAFETY: the thread is nobody else's, and freed by the worker.
+            self.rouse(unsafe { self.inbox.push(fresh_thread()) });
+        }
+        sends
+    }
+
+    /// `Shared::stop`.
+    fn stop(&self) {
+        self.stop.store(1, Ordering::Release);
+        self.rouse(self.inbox.look());
+    }
+
+    /// `Worker::run`: until the runtime stops. How many threads have run.
+    fn run(&self) -> usize {
+        let (mut stopping, mut ran) = (false, 0);
+        loop {
+            if stopping && self.arriving.close() {
+                return ran;
+            }
+            let lookout = self.idle.announce(false, WORKERS) == Sleep::Lookout;
+            let dozes = self.inbox.doze();
+            if dozes {
+                self.idle.before_last_look();
+                self.parker.park_elsewhere(|| self.eventfd.wait());
+            }
+            let mail = self.inbox.take();
+            if mail.asleep || !dozes {
+                self.idle.roused();
+            }
+            if lookout {
+                let _ = self.idle.resign();
+            }
+            stopping |= mail.look && self.stop.load(Ordering::Acquire) != 0;
+            mail.deliver(|thread| {
+                // SAFETY: it was taken out, and is the worker's alone.
+                drop(unsafe { Box::from_raw(thread.as_ptr()) });
+                self.arriving.arrived();
+                ran += 1;
+            });
+        }
+    }
+}
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+/// One worker, `senders` others that have a thread for it, and the runtime's owner who stops it.
+fn handed_out_while_stopping(senders: usize) {
+    let worker = Worker::new();
+    let sending: Vec<_> = (0..senders)
+        .map(|_| {
+            let worker = worker.clone();
+            thread::spawn(move || usize::from(worker.send()))
+        })
+        .collect();
+    let running = {
+        let worker = worker.clone();
+        thread::spawn(move || worker.run())
+    };
+    worker.stop();
+    let sent: usize = sending.into_iter().map(|sender| sender.join().unwrap()).sum();
+    assert_eq!(running.join().unwrap(), sent, "each thread that was sent has run");
+    assert!(worker.inbox.is_empty(), "nothing is left behind");
+    assert!(worker.idle.nobody_asleep());
+    assert_eq!(worker.arriving.count(), None, "the worker that has ended says so");
+    assert!(!worker.send(), "nobody sends to it any more");
+}
+
+#[test]
+fn a_thread_that_is_handed_to_a_worker_which_ends_is_run_or_kept() {
+    check(3, || handed_out_while_stopping(1));
+}
+
+#[test]
+fn two_threads_that_are_handed_to_a_worker_which_ends_are_run_or_kept() {
+    check(2, || handed_out_while_stopping(2));
+}
