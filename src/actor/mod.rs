@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+// Floor 9.
 mod addr;
 mod builder;
 mod context;

@@ -1,21 +1,8 @@
 //! The shim for `asm/aarch64.s`.
 
-use super::{Context, assemble, symbol};
+use super::{Context, assemble, switch_routine, symbol};
 
 assemble!("../../asm/aarch64.s");
-
-unsafe extern "C" {
-    #[link_name = symbol!("switch")]
-    fn switch_routine();
-    #[link_name = symbol!("entry")]
-    fn entry_routine();
-}
-
-/// The first pc of a fresh context.
-#[inline(always)]
-pub(super) fn entry() -> *const u8 {
-    entry_routine as *const u8
-}
 
 /// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
 ///

@@ -28,6 +28,14 @@ pub(crate) mod tests;
 
 pub(crate) use imp::{prefetch, switch};
 
+// The routines of the file of `asm/` that is assembled here.
+unsafe extern "C" {
+    #[link_name = symbol!("switch")]
+    fn switch_routine();
+    #[link_name = symbol!("entry")]
+    fn entry_routine();
+}
+
 /// What one side of a switch leaves behind. The assembly reads and writes it by offset.
 #[derive(Debug)]
 #[repr(C)]
@@ -86,7 +94,8 @@ impl Context {
             frame.write(EntryFrame { function, arg });
             frame
         };
-        Context { sp: frame.as_ptr().cast(), pc: imp::entry(), fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
+        let pc = entry_routine as *const u8;
+        Context { sp: frame.as_ptr().cast(), pc, fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+// Floor 7.
 mod buffer;
 mod iter;
 #[macro_use]

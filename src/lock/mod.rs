@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+// Floor 7.
 mod barrier;
 mod condvar;
 mod lazy_lock;
