@@ -321,13 +321,15 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     #[inline(always)]
     pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
         let mut tail = self.tail.lock();
-        if tail.bits().is_closed() || self.head.side.peek().position() != tail.bits().position() {
+        let mut waits = !tail.bits().is_closed();
+        waits &= self.head.side.peek().position() == tail.bits().position(); // KEY: queue-look-again
+        if !waits {
             return false;
         }
         node.set_ticket(ticket);
         // SAFETY: as the caller promises.
         unsafe { tail.receivers.push(node) };
-        tail.set_waiting(true);
+        tail.set_waiting(true); // KEY: queue-receiver-waits
         true
     }
 
@@ -359,7 +361,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         node.set_ticket(ticket);
         // SAFETY: as the caller promises.
         unsafe { head.senders.push(node) };
-        head.set_waiting(true);
+        head.set_waiting(true); // KEY: queue-sender-waits
         true
     }
 
@@ -409,7 +411,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
-        self.settle(&mut head, &mut tail, &mut wakes);
+        self.settle(&mut head, &mut tail, &mut wakes); // KEY: queue-permit
         drop(tail);
         drop(head);
     }
@@ -445,7 +447,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         let mut wakes = Wakes::new();
         let mut tail = self.tail.lock();
         tail.close();
-        tail.receivers.close(&mut wakes);
+        tail.receivers.close(&mut wakes); // KEY: queue-close
         tail.set_waiting(false);
         drop(tail);
     }

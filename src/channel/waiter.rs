@@ -169,7 +169,7 @@ impl Waiters {
         if this.role.get() != Role::Direct {
             return None;
         }
-        // SAFETY: it is the first of this list; then, as above.
+        // SAFETY: it is the first of this list; then as above.
         let wake = unsafe {
             self.0.remove(node);
             this.end()?

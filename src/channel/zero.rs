@@ -219,7 +219,9 @@ impl<T> Zero<T> {
             Whose::Senders => (&lists.senders, &lists.receivers),
             Whose::Receivers => (&lists.receivers, &lists.senders),
         };
-        if lists.bits().is_closed() || others.has_any(Some(ticket)) {
+        let mut waits = !lists.bits().is_closed();
+        waits &= !others.has_any(Some(ticket)); // KEY: zero-look-again
+        if !waits {
             return false;
         }
         node.set_ticket(ticket);
@@ -278,7 +280,7 @@ impl<T> Zero<T> {
         let mut lists = self.side.lock();
         lists.close();
         lists.senders.close(&mut wakes);
-        lists.receivers.close(&mut wakes);
+        lists.receivers.close(&mut wakes); // KEY: zero-close
         drop(lists);
     }
 }

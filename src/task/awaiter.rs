@@ -63,14 +63,14 @@ impl Awaiter {
                 return false;
             }
             // SAFETY: `AWAITED` was set, and this has cleared it before `COMPLETE`: the waker is the handle's.
-            drop(unsafe { self.take() });
+            drop(unsafe { self.take() }); // KEY: await-another
         }
         self.put(waker.clone());
         if state.await_begin() {
             return true;
         }
         // SAFETY: the thread completed while `AWAITED` was clear, so it does not touch the waker that was just stored.
-        drop(unsafe { self.take() });
+        drop(unsafe { self.take() }); // KEY: await-too-late
         false
     }
 
