@@ -289,16 +289,15 @@ impl Worker {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
                 if self.ready_left.get() == 0 && !self.has_unstarted() {
-                    if self.look_for_events() {
-                        continue;
-                    }
                     return NonNull::new(self.woken.replace(ptr::null_mut()));
                 }
             }
         }
     }
 
-    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case).
+    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With
+    /// nothing to run it does not look for events: the worker is about to wait for them. Should mail keep it from that
+    /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
         if !self.mailbox.inbox.is_empty() {
@@ -309,15 +308,17 @@ impl Worker {
         if !has_time || !(now || self.turns.get() >= TURNS_PER_TICK) {
             return;
         }
-        self.turns.set(0);
         let now_ns = now_ns();
         if !self.here.wheel.is_empty() {
             // SAFETY: the wheel is this worker's, and `park` put the timers in.
             self.here.wheel.turn(now_ns, |timer| unsafe { fire(timer) });
         }
-        if poller.is_some_and(|poller| poller.is_due(now_ns)) {
-            let _ = self.look_for_events();
+        match poller {
+            Some(_) if !self.has_ready() && !self.has_unstarted() => return,
+            Some(poller) if poller.is_due(now_ns) => _ = self.look_for_events(),
+            _ => {}
         }
+        self.turns.set(0);
     }
 
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
