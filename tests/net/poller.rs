@@ -9,14 +9,14 @@ use green::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::{LONG, connection, echo, everywhere, runtime};
 
-/// Echoes 200 times on the caller's worker, while `busy` goes on until the flag is set.
+/// Echoes on the caller's worker, while `busy` goes on until the flag is set.
 fn echoes_while(busy: impl FnOnce(Arc<AtomicBool>)) {
     let stop = Arc::new(AtomicBool::new(false));
     busy(stop.clone());
     let (client, server) = connection();
     let echoing = green::spawn(move || echo(server).unwrap());
     let begin = Instant::now();
-    for _ in 0..200 {
+    for _ in 0..200 / (crate::SCALE * crate::SCALE) {
         (&client).write_all(b"x").unwrap();
         (&client).read_exact(&mut [0]).unwrap();
     }
@@ -41,7 +41,7 @@ fn a_thread_that_spins_on_yield_now_does_not_keep_events_waiting() {
                 }
             });
         });
-        assert!(turns.load(Ordering::Relaxed) > 200);
+        assert!(turns.load(Ordering::Relaxed) > 200 / (crate::SCALE * crate::SCALE));
     });
 }
 
