@@ -12,16 +12,19 @@ use crate::task::Task;
 /// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
 pub(crate) const SEARCH_NS: u64 = 30_000;
 /// What is left of that after searches for nothing; every [`FULL_SEARCH`]th of them is a full one all the same. What comes
-/// from the poller does not count: the poller wakes its worker without anybody's search.
+/// from the poller does not count: the poller wakes its worker without anybody's search. So a worker that has one then goes
+/// to sleep without a search, but for a full one after 16, 32, 64, … times, and at least every [`RARE_SEARCH`]th time.
 const LEAST_SEARCH_NS: u64 = 1_000;
 const FULL_SEARCH: u32 = 16;
+const RARE_SEARCH: u32 = 256;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
 /// Looks of a searcher for one of them at its own poller.
 const LOOKS_PER_POLL: u32 = 4;
-/// How long the lookout sleeps between two looks round, at first and at most.
-const LOOKOUT_MIN_NS: u64 = 1_000_000;
+/// How long the lookout sleeps between two looks round, at first and at most. (A poller sleeps in whole milliseconds; less
+/// than one costs another system call.)
+const LOOKOUT_MIN_NS: u64 = 1_100_000;
 const LOOKOUT_MAX_NS: u64 = 16_000_000;
 
 impl Worker {
@@ -38,7 +41,7 @@ impl Worker {
             }
         }
         let limit = self.shared.searchers;
-        let mut searching = limit > 0 && self.mailbox.idle.try_search(limit);
+        let mut searching = limit > 0 && self.search_pays() && self.mailbox.idle.try_search(limit);
         loop {
             if searching && self.search() {
                 return true;
@@ -67,9 +70,10 @@ impl Worker {
             now = now_ns();
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
-                self.search_ns.set((self.search_ns.get() * 4).min(SEARCH_NS));
+                self.search_ns.set((self.search_ns.get() * 4).clamp(LEAST_SEARCH_NS, SEARCH_NS));
+                self.searches.set(0);
             }
-            let events = !worth_it && looks % LOOKS_PER_POLL == 0 && self.look_for_events();
+            let events = !worth_it && looks % LOOKS_PER_POLL == 1 && self.look_for_events();
             let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
             if let Some(task) = stolen {
                 self.adopt(task);
@@ -87,12 +91,25 @@ impl Worker {
         }
     }
 
+    /// False: the worker has a poller, and has searched for nothing so often that it does without for now.
+    fn search_pays(&self) -> bool {
+        self.search_ns.get() > 0 || {
+            let idle = self.searches.get().wrapping_add(1);
+            self.searches.set(idle);
+            idle.is_multiple_of(if idle.is_power_of_two() { FULL_SEARCH } else { RARE_SEARCH })
+        }
+    }
+
     /// How long the next search may last: half of the last one, unless that one was worth it.
     fn search_length(&self) -> u64 {
         let (length, searches) = (self.search_ns.get(), self.searches.get().wrapping_add(1));
+        if length == 0 {
+            return SEARCH_NS;
+        }
         self.searches.set(searches);
-        self.search_ns.set((length / 2).max(LEAST_SEARCH_NS));
-        if searches % FULL_SEARCH == 0 { SEARCH_NS } else { length }
+        let gives_up = length <= LEAST_SEARCH_NS && self.here().poller().is_some();
+        self.search_ns.set(if gives_up { 0 } else { (length / 2).max(LEAST_SEARCH_NS) });
+        if searches.is_multiple_of(FULL_SEARCH) { SEARCH_NS } else { length }
     }
 
     /// This worker has found something: if it was the last searcher, it sees to what publishers left to it. Without a
@@ -197,6 +214,7 @@ impl Worker {
         if !self.sleeps_in_poller.replace(true) {
             self.mailbox.set_poller(Some(Arc::clone(poller.home())));
         }
+        self.turns.set(0);
         self.mailbox.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))))
             || self.has_events.get()
     }

@@ -300,16 +300,15 @@ impl Worker {
                 self.tick(true);
                 self.ready_left.set(self.ready.len());
                 if self.ready_left.get() == 0 && !self.has_unstarted() {
-                    if self.look_for_events() {
-                        continue;
-                    }
                     return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
         }
     }
 
-    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case).
+    /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With
+    /// nothing to run it does not look for events: the worker is about to wait for them. Should mail keep it from that
+    /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
         if !self.mailbox.inbox.is_empty() {
@@ -324,7 +323,6 @@ impl Worker {
     /// The part of a tick that looks at the clock.
     #[inline(never)]
     fn tick_time(&self) {
-        self.turns.set(0);
         let now_ns = now_ns();
         loop {
             let due = self.here.wheel.borrow_mut().turn(now_ns);
@@ -332,9 +330,12 @@ impl Worker {
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
             unsafe { fire(thread) };
         }
-        if self.here.poller().is_some_and(|poller| poller.is_due(now_ns)) {
-            let _ = self.look_for_events();
+        match self.here.poller() {
+            Some(_) if !self.has_ready() && !self.has_unstarted() => return,
+            Some(poller) if poller.is_due(now_ns) => _ = self.look_for_events(),
+            _ => {}
         }
+        self.turns.set(0);
     }
 
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.

@@ -7,7 +7,7 @@ use green::net::{TcpListener, TcpStream};
 
 use crate::{SCALE, echo, runtime};
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -15,7 +15,7 @@ fn resident_kib() -> usize {
 }
 
 /// The tests here count descriptors and memory of the whole process: each runs in a process of its own.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 fn alone(name: &str) -> bool {
     if std::env::var_os("GREEN_ALONE").is_some() {
         return true;
@@ -26,7 +26,7 @@ fn alone(name: &str) -> bool {
     false
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 #[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
     if !alone("churn::connections_that_come_and_go_leave_nothing_behind") {
@@ -76,7 +76,9 @@ fn connections_that_come_and_go_leave_nothing_behind() {
             let after = settled(descriptors);
             assert!(after <= descriptors, "{after} descriptors, {descriptors} before {rounds} rounds");
             let grown = resident_kib().saturating_sub(memory);
-            assert!(grown < 2048, "{grown} KiB more after {rounds} rounds of 50 connections");
+            // (Under emulation the emulator's memory is in it.)
+            let limit = 2048 * SCALE * SCALE;
+            assert!(grown < limit, "{grown} KiB more after {rounds} rounds of 50 connections");
             server.cancel();
             assert!(server.join().unwrap_err().is::<green::Cancelled>());
         });
@@ -87,7 +89,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 /// The clients are in this process, the server in another: each has as many descriptors as the limit allows.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 #[test]
 fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
     const NAME: &str = "churn::ten_thousand_idle_connections_are_held_and_all_of_them_answer";
@@ -128,7 +130,7 @@ fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
     assert!(bytes < limit || cfg!(not(target_arch = "x86_64")), "{bytes} bytes a connection");
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 fn serve(count: usize) {
     let runtime = runtime(2);
     runtime.run(|| {

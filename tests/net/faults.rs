@@ -124,7 +124,7 @@ fn out_of_band_data_do_not_hide_what_comes_after_them() {
 }
 
 /// In a process of its own, whose descriptors are few.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 #[test]
 fn without_descriptors_accept_rests_and_serves_again_when_there_are_some() {
     const NAME: &str = "faults::without_descriptors_accept_rests_and_serves_again_when_there_are_some";

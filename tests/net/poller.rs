@@ -9,35 +9,39 @@ use green::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::{LONG, connection, echo, everywhere, runtime};
 
+/// Echoes on the caller's worker, while `busy` goes on until the flag is set.
+fn echoes_while(busy: impl FnOnce(Arc<AtomicBool>)) {
+    let stop = Arc::new(AtomicBool::new(false));
+    busy(stop.clone());
+    let (client, server) = connection();
+    let echoing = green::spawn(move || echo(server).unwrap());
+    let begin = Instant::now();
+    for _ in 0..200 / (crate::SCALE * crate::SCALE) {
+        (&client).write_all(b"x").unwrap();
+        (&client).read_exact(&mut [0]).unwrap();
+    }
+    // The rule is 50 µs between two looks. A machine that stops for a while is forgiven; a rule that waits for the others
+    // is not.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    drop(client);
+    echoing.join().unwrap();
+    stop.store(true, Ordering::Relaxed);
+}
+
 #[test]
 fn a_thread_that_spins_on_yield_now_does_not_keep_events_waiting() {
     runtime(1).run(|| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let spins = {
-            let stop = stop.clone();
+        let turns = Arc::new(AtomicUsize::new(0));
+        echoes_while(|stop| {
+            let turns = turns.clone();
             green::spawn(move || {
-                let mut turns = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     green::yield_now();
-                    turns += 1;
+                    turns.fetch_add(1, Ordering::Relaxed);
                 }
-                turns
-            })
-        };
-        let (client, server) = connection();
-        let echoing = green::spawn(move || echo(server).unwrap());
-        let begin = Instant::now();
-        for _ in 0..200 {
-            (&client).write_all(b"x").unwrap();
-            (&client).read_exact(&mut [0]).unwrap();
-        }
-        // The rule is 50 µs between two looks. A machine that stops for a while is forgiven; a rule that waits for
-        // the spinner is not.
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-        drop(client);
-        echoing.join().unwrap();
-        stop.store(true, Ordering::Relaxed);
-        assert!(spins.join().unwrap() > 200);
+            });
+        });
+        assert!(turns.load(Ordering::Relaxed) > 200 / (crate::SCALE * crate::SCALE));
     });
 }
 
@@ -71,6 +75,51 @@ fn threads_that_are_always_ready_to_read_do_not_keep_the_others_waiting() {
         stop.store(true, Ordering::Relaxed);
         busy.join().unwrap();
     });
+}
+
+#[test]
+fn threads_that_spawn_the_next_one_without_end_do_not_keep_events_waiting() {
+    fn next(stop: Arc<AtomicBool>) {
+        if !stop.load(Ordering::Relaxed) {
+            green::spawn(move || next(stop));
+        }
+    }
+    runtime(1).run(|| {
+        echoes_while(|stop| {
+            green::spawn(move || next(stop));
+        });
+    });
+}
+
+#[test]
+fn a_thread_that_an_os_thread_wakes_without_end_does_not_keep_events_waiting() {
+    let waking = runtime(1).run(|| {
+        let (sender, waking) = mpsc::channel();
+        echoes_while(|stop| {
+            let (turns, seen) = (Arc::new(AtomicUsize::new(0)), stop.clone());
+            let counted = turns.clone();
+            let woken = green::spawn(move || {
+                while !seen.load(Ordering::Relaxed) {
+                    green::thread::park();
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            // The next letter comes when the last one has been read: most often just before the worker would sleep.
+            let wakes = move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let before = turns.load(Ordering::Relaxed);
+                    woken.thread().unpark();
+                    while turns.load(Ordering::Relaxed) == before && !stop.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                }
+                woken.thread().unpark();
+            };
+            sender.send(std::thread::spawn(wakes)).unwrap();
+        });
+        waking.recv().unwrap()
+    });
+    waking.join().unwrap();
 }
 
 #[test]
