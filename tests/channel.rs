@@ -462,7 +462,7 @@ fn a_message_that_panics_in_its_drop_or_is_cancelled_there_leaves_none_behind() 
             s.send(Message(Arc::clone(alive), drops)).unwrap();
         }
     };
-    everywhere(|| {
+    everywhere(move || {
         let alive = Arc::new(AtomicUsize::new(0));
         for channel in [bounded(3), unbounded()] {
             fill(&alive, &channel, Drops::Panics);

@@ -95,12 +95,12 @@ mod park {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::task::Ticket;
-    use super::task::header::{Reason, Thread};
+    use super::task::header::{Reason, Thread, Wake};
     use crate::wait::End;
 
     #[derive(Clone, Copy)]
     pub(crate) struct Wait {
-        deadline_ns: u64,
+        pub(crate) deadline_ns: u64,
     }
 
     impl Wait {
@@ -126,6 +126,16 @@ mod park {
     }
 
     pub(crate) fn checkpoint() {}
+
+    /// Each thread of the model has an OS thread of its own.
+    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { ticket.end(End::Notified) }
+    }
+
+    pub(crate) fn schedule(wake: Wake) {
+        wake.schedule();
+    }
 
     pub(crate) mod interrupt {
         pub(crate) fn raise() {}

@@ -89,7 +89,7 @@ mod task {
 
 mod park {
     use crate::task::Ticket;
-    use crate::task::header::Reason;
+    use crate::task::header::{Reason, Wake};
     use crate::task::wait::{End, WaitWord};
     use loom::sync::atomic::{AtomicUsize, Ordering};
     use loom::sync::{Arc, Condvar, Mutex};
@@ -141,6 +141,16 @@ mod park {
 
     loom::thread_local! {
         static ME: std::cell::RefCell<Option<Arc<Parked>>> = std::cell::RefCell::new(None);
+    }
+
+    /// Each thread of the model has an OS thread of its own.
+    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+        // SAFETY: as the caller promises.
+        unsafe { ticket.end(End::Notified) }
+    }
+
+    pub(crate) fn schedule(wake: Wake) {
+        wake.schedule();
     }
 
     /// Makes `parked` the calling thread's.

@@ -19,7 +19,7 @@ use crate::channel::token::Token;
 use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, place};
 use crate::channel::word::{Guard, Side};
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
-use crate::sys::clock::has_passed;
+use crate::sys::clock::{NEVER, has_passed};
 use crate::task::Ticket;
 use crate::task::header::Reason;
 
@@ -94,10 +94,19 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         tail.advance();
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let mut tail = self.tail.lock();
         if !tail.bits().is_plain() {
+            if let Some(receiver) = tail.receivers.claim_direct() {
+                let more = !tail.receivers.is_empty();
+                tail.set_waiting(more);
+                drop(tail);
+                // SAFETY: it waited in this channel's list of receivers.
+                unsafe { receiver.give(message) };
+                receiver.schedule();
+                return Ok(());
+            }
             return self.hand_over(tail, message);
         }
         if !self.has_room(&mut tail) {
@@ -108,7 +117,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// The receivers are gone, or some wait: then the first one gets the message.
-    #[inline]
+    #[inline(never)]
     fn hand_over(&self, mut tail: TailGuard<'_, T, B>, message: T) -> Result<(), TrySendError<T>> {
         if tail.bits().is_closed() {
             return Err(TrySendError::Disconnected(message));
@@ -195,7 +204,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         tail.set_waiting(more);
     }
 
-    #[inline]
+    #[inline(never)]
     pub(crate) fn send(&self, message: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
         checkpoint();
         match self.try_send(message) {
@@ -243,36 +252,53 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// Receives a message, inline down to the switch.
     #[inline(always)]
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
+        if deadline_ns == NEVER && self.looks_empty() {
+            // No checkpoint: `park` is one.
+            return self.wait_for_message(Wait::new(Reason::Receive)).or_else(|wait| self.recv_waiting(wait));
+        }
         checkpoint();
-        let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
+        match self.try_recv() {
+            Ok(message) => Ok(message),
+            Err(_) => self.recv_waiting(Wait::new(Reason::Receive).until(deadline_ns)),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_waiting(&self, mut wait: Wait) -> Result<T, RecvTimeoutError> {
         loop {
-            if !self.looks_empty() {
-                match self.try_recv() {
-                    Ok(message) => return Ok(message),
-                    Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                    Err(TryRecvError::Empty) => {}
-                }
+            match self.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) if has_passed(wait.deadline_ns) => return Err(RecvTimeoutError::Timeout),
+                Err(TryRecvError::Empty) => {}
             }
-            if has_passed(deadline_ns) {
-                return Err(RecvTimeoutError::Timeout);
-            }
-            let mut message = MaybeUninit::<T>::uninit();
-            let node = Node::new(Role::Direct, place(&mut message));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_receiver(&node) };
-                if woken == Woken::Interrupted {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
-                }
-            }
-            if node.outcome() == Outcome::Done {
-                // SAFETY: `Done` says that a message was given.
-                return Ok(unsafe { message.assume_init() });
+            match self.wait_for_message(wait) {
+                Ok(message) => return Ok(message),
+                Err(next) => wait = next,
             }
         }
+    }
+
+    /// Waits once. An error: look whether there is something to receive, or something else to learn; how to wait next.
+    #[inline(always)]
+    fn wait_for_message(&self, wait: Wait) -> Result<T, Wait> {
+        let mut message = MaybeUninit::<T>::uninit();
+        let node = Node::new(Role::Direct, place(&mut message));
+        // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
+        let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
+        if woken == Woken::Notified && node.outcome() == Outcome::Done {
+            // SAFETY: `Done` says that a message was given.
+            return Ok(unsafe { message.assume_init() });
+        }
+        if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+            // SAFETY: it was linked there, if at all.
+            unsafe { self.unregister_receiver(&node) };
+        }
+        if woken != Woken::Interrupted {
+            return Err(wait);
+        }
+        interrupt::raise();
+        Err(wait.uninterruptible())
     }
 
     /// Without the lock: is there, most likely, nothing to receive and nothing else to learn?

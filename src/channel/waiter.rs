@@ -17,6 +17,7 @@ use std::ptr::{self, NonNull};
 
 use crate::base::list::{Linked, Links, List};
 use crate::channel::token::Token;
+use crate::park::{notify, schedule};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -94,6 +95,19 @@ impl Node {
         self.role.get()
     }
 
+    /// Ends the wait, if it is still on. A direct node is the only one of its thread, so it has the only ticket.
+    ///
+    /// # Safety
+    ///
+    /// The caller has just taken the node out of its list, and holds the lock, which the thread needs before it can leave
+    /// its wait otherwise (invariant 1).
+    #[inline(always)]
+    unsafe fn end(&self) -> Option<Wake> {
+        let ticket = self.ticket.get()?;
+        // SAFETY: as the caller promises.
+        unsafe { if self.role.get() == Role::Direct { notify(ticket) } else { ticket.end(End::Notified) } }
+    }
+
     /// For the thread that has waited.
     #[inline(always)]
     pub(crate) fn outcome(&self) -> Outcome {
@@ -146,6 +160,23 @@ impl Waiters {
         }
     }
 
+    /// Takes the first thread, if its node is direct and its wait still on; `None` says nothing about the others.
+    #[inline(always)]
+    pub(crate) fn claim_direct(&self) -> Option<Claimed> {
+        let node = self.0.front()?;
+        // SAFETY: invariant 1, and the lock is held: this is a method of what the lock guards.
+        let this = unsafe { node.as_ref() };
+        if this.role.get() != Role::Direct {
+            return None;
+        }
+        // SAFETY: it is the first of this list; then, as above.
+        let wake = unsafe {
+            self.0.remove(node);
+            this.end()?
+        };
+        Some(Claimed { node, wake: ManuallyDrop::new(wake) })
+    }
+
     /// Ends the waits at the front of the list: those that only watch go to `wakes`; the first other one that could
     /// still be ended is the caller's. Nodes whose waits have ended already are dropped from the list.
     #[inline(always)]
@@ -153,9 +184,8 @@ impl Waiters {
         while let Some(node) = self.0.pop_front() {
             // SAFETY: invariant 1, and the lock is held: this is a method of what the lock guards.
             let this = unsafe { node.as_ref() };
-            let Some(ticket) = this.ticket.get() else { continue };
-            // SAFETY: the thread cannot leave its wait before it has had the lock (invariant 1).
-            let Some(wake) = (unsafe { ticket.end(End::Notified) }) else { continue };
+            // SAFETY: as above.
+            let Some(wake) = (unsafe { this.end() }) else { continue };
             let claimed = Claimed { node, wake: ManuallyDrop::new(wake) };
             if this.role.get() != Role::Watch {
                 return Some(claimed);
@@ -290,7 +320,7 @@ impl Claimed {
     pub(crate) fn schedule(self) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `self` is consumed without its drop, so the wake is taken once.
-        unsafe { ManuallyDrop::take(&mut this.wake) }.schedule();
+        schedule(unsafe { ManuallyDrop::take(&mut this.wake) });
     }
 }
 

@@ -113,7 +113,7 @@ impl<T> Zero<T> {
         (node.outcome() == Outcome::Done).then(|| unsafe { message.assume_init() })
     }
 
-    #[inline]
+    #[inline(never)]
     pub(crate) fn send(&self, mut message: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
         checkpoint();
         let mut wait = Wait::new(Reason::Send).until(deadline_ns);

@@ -187,7 +187,7 @@ impl Slot {
     /// Steps R4 and R5, for a thread of the worker of `here`.
     pub(crate) fn enqueue(&self, here: &Arc<Home>, direction: Direction, ticket: Ticket) -> Enqueued {
         let mut inner = self.lock();
-        if !inner.is_at_home(here) {
+        if !inner.lives_at(here) {
             return Enqueued::Unregistered;
         }
         let ready = self.readiness.load().may_try(direction);
@@ -217,7 +217,7 @@ impl Slot {
     #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
     pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
         let mut inner = self.lock();
-        if !inner.is_at_home(here) {
+        if !inner.lives_at(here) {
             return Enqueued::Unregistered;
         }
         if self.readiness.load().may_try(direction) {
@@ -281,7 +281,7 @@ fn interest(urgent: bool) -> Interest {
 
 impl Inner {
     /// May a thread of the worker of `here` wait for events of the present registration?
-    fn is_at_home(&mut self, here: &Arc<Home>) -> bool {
+    fn lives_at(&mut self, here: &Arc<Home>) -> bool {
         match &self.home {
             None => false,
             Some((home, _)) if Arc::ptr_eq(home, here) => {

@@ -13,9 +13,9 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use crate::base::list::{Linked, Links, List};
+use crate::park::{notify, schedule};
 use crate::task::Ticket;
 use crate::task::header::Wake;
-use crate::task::wait::End;
 
 /// One thread that waits. `kind` is for the lock's own use: reader or writer, or the number of permits.
 pub(crate) struct Node {
@@ -119,8 +119,8 @@ impl Waiters {
         let node = unsafe { node.as_ref() };
         node.given.set(given);
         let ticket = node.ticket.take()?;
-        // SAFETY: the thread needs the lock before it can leave its wait otherwise.
-        unsafe { ticket.end(End::Notified) }
+        // SAFETY: the thread needs the lock before it can leave its wait otherwise; the node has its only ticket.
+        unsafe { notify(ticket) }
     }
 
     /// Moves the first thread from the queue to `woken`, its wait ended. False: it had left its wait by another way.
@@ -152,7 +152,7 @@ impl Woken {
             // SAFETY: invariant 2: the thread is not scheduled yet; after the next line the node is not touched.
             let wake = unsafe { node.as_ref() }.wake.take();
             if let Some(wake) = wake {
-                wake.schedule();
+                schedule(wake);
             }
         }
     }

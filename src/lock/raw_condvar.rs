@@ -8,7 +8,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::lock::queue::{self, Node, Waiters};
 use crate::lock::raw_mutex::RawMutex;
-use crate::park::{Wait, Woken, interrupt, park};
+use crate::park::{Wait, Woken, interrupt, park, schedule};
 use crate::task::header::Reason;
 
 /// See the module's text. `new` is with the public type: loom's atomics are not `const`.
@@ -44,7 +44,7 @@ impl RawCondvar {
             wake
         };
         if let Some(wake) = wake {
-            wake.schedule();
+            schedule(wake);
         }
     }
 

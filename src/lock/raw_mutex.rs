@@ -21,7 +21,7 @@ use crate::base::lock::Lock;
 use crate::lock::owner::Owner;
 use crate::lock::queue::{Node, Waiters};
 use crate::lock::spin::Spin;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint, schedule};
 use crate::task::Ticket;
 use crate::task::header::{Reason, Wake};
 
@@ -110,7 +110,7 @@ impl RawMutex {
     fn unlock_contended(&self) {
         let wake = self.pass_on(&mut self.queue.lock());
         if let Some(wake) = wake {
-            wake.schedule();
+            schedule(wake);
         }
     }
 
@@ -255,7 +255,7 @@ impl RawMutex {
             self.pass_on(&mut waiters)
         };
         if let Some(wake) = wake {
-            wake.schedule();
+            schedule(wake);
         }
     }
 }

@@ -26,6 +26,10 @@ pub(crate) const BUDGET: u32 = 128;
 pub(crate) struct Here {
     /// The thread that runs; null: the worker's own loop.
     current: Cell<*const Header>,
+    /// The number of the worker's mailbox.
+    home: u16,
+    /// The thread that was woken last, by one that runs here or by the loop: it is next.
+    pub(crate) woken: Cell<*mut Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
     /// How many threads are suspended here in the middle of unwinding.
@@ -41,15 +45,22 @@ pub(crate) struct Here {
 
 thread_local! {
     static HERE: Cell<*const Here> = const { Cell::new(ptr::null()) };
-    /// Depth of `no_park` on this OS thread. Nothing switches inside it, so it need not be kept by green thread.
-    static NO_PARK: Cell<u32> = const { Cell::new(0) };
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+    /// Twice the depth of `no_park` on this OS thread, and [`IN_HOOK`]. Nothing switches inside either, so it need not be kept
+    /// by green thread.
+    static BARRED: Cell<u32> = const { Cell::new(0) };
 }
 
+/// The OS thread runs a panic hook.
+const IN_HOOK: u32 = 1;
+/// One call of `no_park`.
+const NO_PARK: u32 = 2;
+
 impl Here {
-    pub(crate) fn new(now_ns: u64) -> Self {
+    pub(crate) fn new(home: u16, now_ns: u64) -> Self {
         Self {
             current: Cell::new(ptr::null()),
+            home,
+            woken: Cell::new(ptr::null_mut()),
             yields: Cell::new(false),
             unwinding: Cell::new(0),
             budget: Cell::new(0),
@@ -131,6 +142,23 @@ impl Here {
     #[inline(always)]
     pub(crate) fn current_ptr(&self) -> Option<NonNull<Header>> {
         NonNull::new(self.current.get().cast_mut())
+    }
+
+    /// The number of the worker's mailbox, by which the threads that live here name it.
+    #[inline(always)]
+    pub(crate) fn home(&self) -> u16 {
+        self.home
+    }
+
+    /// Makes a thread that lives here, and whose wait is over, the next one. False: it lives elsewhere, or there is one.
+    #[inline(always)]
+    pub(crate) fn run_next(&self, thread: NonNull<Header>) -> bool {
+        // SAFETY: its wait is over and it has not been handed on, so it cannot have ended.
+        let fits = self.woken.get().is_null() && unsafe { thread.as_ref() }.state.lives_at(self.home);
+        if fits {
+            self.woken.set(thread.as_ptr());
+        }
+        fits
     }
 
     /// Is `thread` the green thread that runs here?
@@ -236,23 +264,23 @@ pub fn no_park<R>(f: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
-            NO_PARK.set(NO_PARK.get() - 1);
+            BARRED.set(BARRED.get() - NO_PARK);
         }
     }
-    NO_PARK.set(NO_PARK.get() + 1);
+    BARRED.set(BARRED.get() + NO_PARK);
     let _leave = Leave;
     f()
 }
 
 #[inline(always)]
 pub(crate) fn may_park() -> bool {
-    NO_PARK.get() == 0
+    BARRED.get() < NO_PARK
 }
 
-/// May the calling thread let others run here and now?
+/// Neither inside `no_park` nor in a panic hook.
 #[inline(always)]
 pub(crate) fn may_switch() -> bool {
-    may_park() && !in_hook()
+    BARRED.get() == 0
 }
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
@@ -285,10 +313,7 @@ pub(super) fn note_unwinding() {
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.
 pub(crate) fn set_in_hook(on: bool) -> bool {
-    IN_HOOK.replace(on)
-}
-
-#[inline(always)]
-pub(crate) fn in_hook() -> bool {
-    IN_HOOK.get()
+    let before = BARRED.get();
+    BARRED.set((before & !IN_HOOK) | u32::from(on));
+    before & IN_HOOK != 0
 }

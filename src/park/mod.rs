@@ -8,10 +8,10 @@ pub(crate) mod unwind;
 
 use std::ptr::NonNull;
 
-use crate::park::current::{Here, in_hook, may_park, parked_in_no_park};
+use crate::park::current::{Here, may_park, may_switch, parked_in_no_park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::cancel::CAN_UNWIND;
-use crate::task::header::Reason;
+use crate::task::header::{Reason, Wake};
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
@@ -59,8 +59,8 @@ pub(crate) enum Woken {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
-    if !may_park() {
-        parked_in_no_park("a blocking call");
+    if !may_switch() {
+        barred();
     }
     match Here::get() {
         Some(here) => match here.current_ptr() {
@@ -71,32 +71,68 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
+/// A wait in `no_park`, or in a panic hook. There a plain OS thread may wait.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn barred() {
+    if !may_park() {
+        parked_in_no_park("a blocking call");
+    }
+    if Here::get().is_some() {
+        interrupt::parked_in_hook();
+    }
+}
+
 #[inline(always)]
 fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
-    let cancellable = wait.cancellable && CAN_UNWIND && !thread.shielded.get() && !interrupt::unwinds(here, thread);
-    let mut deadline_ns = wait.deadline_ns;
-    if cancellable {
-        if thread.state.is_cancelled() && !thread.masked.get() {
-            return Woken::Interrupted;
-        }
-        deadline_ns = deadline_ns.min(interrupt::limit_ns(thread));
+    // Nearly every wait; the rest would only burden it.
+    if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
+        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER, unwinds: false };
+        return wait_green(here, this, wait, how, commit);
     }
-    if in_hook() {
-        interrupt::parked_in_hook();
+    park_with_care(here, this, wait, commit)
+}
+
+#[inline(never)]
+fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    // SAFETY: as above.
+    let thread = unsafe { this.as_ref() };
+    let unwinds = interrupt::unwinds(here, thread);
+    let interruptible = wait.cancellable && CAN_UNWIND && !unwinds && !thread.shielded.get();
+    let cancellable = interruptible && !thread.masked.get();
+    if cancellable && thread.state.is_cancelled() {
+        return Woken::Interrupted;
     }
+    let limit_ns = if interruptible { interrupt::limit_ns(thread) } else { NEVER };
+    let how = How { cancellable, deadline_ns: wait.deadline_ns.min(limit_ns), unwinds };
+    wait_green(here, this, wait, how, commit)
+}
+
+/// What follows for a wait from the state that its thread is in.
+struct How {
+    cancellable: bool,
+    deadline_ns: u64,
+    unwinds: bool,
+}
+
+#[inline(always)]
+fn wait_green(here: &Here, this: NonNull<Header>, wait: Wait, how: How, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    // SAFETY: as above.
+    let thread = unsafe { this.as_ref() };
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
-    thread.cancellable.set(cancellable && !thread.masked.get());
+    thread.cancellable.set(how.cancellable);
     thread.reason.set(wait.reason);
-    if deadline_ns == NEVER {
-        suspend(here, thread);
+    if how.deadline_ns == NEVER {
+        suspend(here, thread, how.unwinds);
     } else {
-        let timer = here.wheel.borrow_mut().insert(deadline_ns, this);
-        suspend(here, thread);
+        let timer = here.wheel.borrow_mut().insert(how.deadline_ns, this);
+        suspend(here, thread, how.unwinds);
         here.wheel.borrow_mut().remove(timer);
     }
     thread.reason.set(Reason::Running);
@@ -132,16 +168,17 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread.
+/// Leaves for the worker's loop; comes back when the loop resumes this thread. `unwinds`: [`interrupt::unwinds`].
 #[inline(always)]
-fn suspend(here: &Here, thread: &Header) {
-    leave(here, thread, || switch(thread));
+fn suspend(here: &Here, thread: &Header, unwinds: bool) {
+    leave(here, thread, unwinds, || switch(thread));
 }
 
-/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs.
+/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs, whose
+/// answer `unwinds` is.
 #[inline(always)]
-pub(crate) fn leave<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
-    if interrupt::unwinds(here, thread) {
+pub(crate) fn leave<R>(here: &Here, thread: &Header, unwinds: bool, away: impl FnOnce() -> R) -> R {
+    if unwinds {
         return leave_unwinding(here, thread, away);
     }
     let result = away();
@@ -182,10 +219,10 @@ pub(crate) fn yield_now() {
     match Here::get() {
         Some(here) => {
             if let Some(thread) = here.current()
-                && !in_hook()
+                && may_switch()
             {
                 here.set_yields();
-                suspend(here, thread);
+                suspend(here, thread, interrupt::unwinds(here, thread));
             }
         }
         None => std::thread::yield_now(),
@@ -242,6 +279,28 @@ pub(crate) fn spend() {
 pub(crate) fn give_way() {
     if may_park() {
         yield_now();
+    }
+}
+
+/// Ends the wait of a ticket that stood in one queue only, and that the caller has taken out: nobody else has it.
+///
+/// If its thread lives on this worker, that takes no exchange: whoever else may end the wait, the wheel and a cancel, runs
+/// here, too.
+///
+/// # Safety
+///
+/// As [`Ticket::end`]; and nobody else has the ticket.
+#[inline(always)]
+pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+    // SAFETY: as the caller promises; `home` is the number of the worker that this runs on.
+    unsafe { ticket.notify(Here::get().map(Here::home)) }
+}
+
+/// Hands a thread whose wait the caller has ended to its worker, as [`Wake::schedule`] does; at once if it is next here.
+#[inline(always)]
+pub(crate) fn schedule(wake: Wake) {
+    if !Here::get().is_some_and(|here| here.run_next(wake.thread())) {
+        wake.schedule();
     }
 }
 

@@ -12,10 +12,9 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::list::{Linked, Links, List};
-use crate::park::{Wait, Woken, interrupt, park};
+use crate::park::{Wait, Woken, interrupt, notify, park};
 use crate::task::Ticket;
 use crate::task::header::Wake;
-use crate::task::wait::End;
 
 struct Node {
     links: Links<Node>,
@@ -117,8 +116,8 @@ impl<S> Inner<S> {
         while let Some(node) = self.waiting.pop_front() {
             // SAFETY: invariant 1, and the lock is held.
             let ticket = unsafe { node.as_ref() }.ticket.take();
-            // SAFETY: the thread cannot leave its wait before it has had the lock.
-            if let Some(wake) = ticket.and_then(|ticket| unsafe { ticket.end(End::Notified) }) {
+            // SAFETY: the thread cannot leave its wait before it has had the lock; the node had its only ticket.
+            if let Some(wake) = ticket.and_then(|ticket| unsafe { notify(ticket) }) {
                 return Some(wake);
             }
         }

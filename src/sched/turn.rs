@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
-use crate::park::leave;
+use crate::park::{interrupt, leave};
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::task::header::Next;
@@ -56,7 +56,10 @@ impl Worker {
         // It is not re-armable, so it has the promise of a stack.
         let started = self.start(thread);
         debug_assert!(started);
-        match leave(self.here(), joiner, || self.resume(thread, NonNull::new(ptr::from_ref(joiner).cast_mut()))) {
+        let unwinds = interrupt::unwinds(self.here(), joiner);
+        match leave(self.here(), joiner, unwinds, || {
+            self.resume(thread, NonNull::new(ptr::from_ref(joiner).cast_mut()))
+        }) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
             Left::Yields => {
@@ -67,6 +70,33 @@ impl Worker {
                 let claimed = task.claimed.get();
                 self.end(thread);
                 self.drop_stale(claimed);
+            }
+        }
+    }
+
+    /// A turn of `task` within the turn of `asker`, which waits for what it does: its first of a run. It is re-armable, has
+    /// rested, and is the caller's to queue. `answered` is asked when control comes back, while the task cannot be on another
+    /// worker. False: not, or it is queued because it found no stack.
+    #[inline]
+    pub(crate) fn run_asked(&self, task: Task, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+        task.state.claim_rested(self.mailbox.index);
+        let thread = task.into_raw();
+        if !self.start(thread) {
+            return false;
+        }
+        let unwinds = interrupt::unwinds(self.here(), asker);
+        match leave(self.here(), asker, unwinds, || self.resume(thread, Some(NonNull::from(asker)))) {
+            Left::Waits => answered(),
+            Left::Yields => {
+                self.make_ready(thread);
+                answered()
+            }
+            Left::Over => {
+                let answered = answered();
+                self.end(thread);
+                // SAFETY: the turn's reference, which was the entry's.
+                self.after_end(unsafe { Task::from_raw(thread) });
+                answered
             }
         }
     }

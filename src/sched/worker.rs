@@ -6,7 +6,7 @@
 //!    those by `&`, so all its parts are cells.
 //! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `Here::enter` was made from one to the
 //!    whole worker: so a `Here` that is entered on this OS thread is part of a `Worker`.
-//! 3. A thread stands in at most one of `ready`, `woken`, `next_start`, or runs. Each of them, and each entry of a deque,
+//! 3. A thread stands in at most one of `ready`, `here.woken`, `next_start`, or runs. Each of them, and each entry of a deque,
 //!    has a counted reference.
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks.
 
@@ -55,8 +55,6 @@ pub(crate) struct Worker {
     /// Position among the runtime's workers.
     pub(crate) number: usize,
     ready: Ready,
-    /// The thread that was woken last.
-    woken: Cell<*mut Header>,
     streak: Cell<u32>,
     /// A thread that a joiner has claimed, or that was stolen: it starts next.
     next_start: Cell<*mut Header>,
@@ -85,12 +83,11 @@ impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let mailbox: &'static Mailbox = &shared.mailboxes[number];
         Self {
-            here: Here::new(now_ns()),
+            here: Here::new(mailbox.index, now_ns()),
             shared,
             mailbox,
             number,
             ready: Ready::new(),
-            woken: Cell::new(ptr::null_mut()),
             streak: Cell::new(0),
             next_start: Cell::new(ptr::null_mut()),
             unstarted,
@@ -153,7 +150,7 @@ impl Worker {
     /// Puts a thread that the worker's own threads or loop have woken into the slot; who stood there goes to the queue.
     #[inline]
     fn woken_here(&self, thread: NonNull<Header>) {
-        if let Some(before) = NonNull::new(self.woken.replace(thread.as_ptr())) {
+        if let Some(before) = NonNull::new(self.here.woken.replace(thread.as_ptr())) {
             self.make_ready(before);
         }
     }
@@ -265,8 +262,8 @@ impl Worker {
         if let Some(thread) = NonNull::new(self.next_start.replace(ptr::null_mut())) {
             return Some(thread);
         }
-        if let Some(thread) = NonNull::new(self.woken.get()) {
-            self.woken.set(ptr::null_mut());
+        if let Some(thread) = NonNull::new(self.here.woken.get()) {
+            self.here.woken.set(ptr::null_mut());
             if self.streak.get() < WOKEN_STREAK {
                 self.streak.set(self.streak.get() + 1);
                 return Some(thread);
@@ -304,7 +301,7 @@ impl Worker {
                     if self.look_for_events() {
                         continue;
                     }
-                    return NonNull::new(self.woken.replace(ptr::null_mut()));
+                    return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
         }
@@ -349,7 +346,7 @@ impl Worker {
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
             poller.deliver(now_ns(), Wakes::schedule);
-            if let Some(last) = NonNull::new(self.woken.replace(ptr::null_mut())) {
+            if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
                 self.make_ready(last);
             }
         }
@@ -362,7 +359,7 @@ impl Worker {
     }
 
     fn has_ready(&self) -> bool {
-        self.ready.len() > 0 || !self.woken.get().is_null()
+        self.ready.len() > 0 || !self.here.woken.get().is_null()
     }
 
     /// Takes what others have left in the inbox.
@@ -408,7 +405,7 @@ impl Worker {
     /// Ends the wait of a thread of this worker that has been cancelled.
     fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.is_at_home(self.mailbox.index) || !task.cancellable.get() {
+        if !task.state.lives_at(self.mailbox.index) || !task.cancellable.get() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -470,19 +467,6 @@ impl Worker {
         task.state.claim(self.mailbox.index).then(|| task.into_raw())
     }
 
-    /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
-    /// re-armable and not started, and nobody else has it.
-    #[inline]
-    pub(crate) fn hand_over(&self, task: Task) {
-        if !self.next_start.get().is_null() {
-            task.state.leave_home();
-            self.launch(task, false);
-        } else {
-            task.state.claim_rested(self.mailbox.index);
-            self.next_start.set(task.into_raw().as_ptr());
-        }
-    }
-
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
         !self.mailbox.inbox.is_empty()
@@ -501,7 +485,7 @@ pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
     // SAFETY: the thread waits, so it is alive until it is handed over.
     let home = unsafe { thread.as_ref() }.state.home();
     match Worker::current() {
-        Some(worker) if worker.mailbox.index == home => worker.woken_here(thread),
+        Some(worker) if worker.here.home() == home => worker.woken_here(thread),
         // SAFETY: as the caller promises.
         _ => unsafe { mailbox::get(home).send(thread) },
     }

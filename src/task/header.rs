@@ -215,6 +215,12 @@ impl Header {
         }
     }
 
+    /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.state.is_cancelled() && !self.shielded.get() && !self.masked.get() && self.limit.get().is_null()
+    }
+
     /// The link of the queue that the task is in (invariant 4).
     #[inline]
     pub(crate) fn link(&self) -> &AtomicPtr<Header> {
@@ -482,31 +488,6 @@ impl Ticket {
         // SAFETY: as the caller promises.
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
     }
-}
-
-impl Ticket {
-    /// Does the thread live on the worker `home`?
-    ///
-    /// # Safety
-    ///
-    /// As [`end`](Self::end).
-    #[inline]
-    pub(crate) unsafe fn is_of(&self, home: u16) -> bool {
-        // SAFETY: as the caller promises.
-        unsafe { self.thread.as_ref() }.state.is_of(home)
-    }
-
-    /// As [`end`](Self::end) with `Notified`, for a caller that runs on the waiting thread's own worker: a store does in place
-    /// of the exchange.
-    ///
-    /// # Safety
-    ///
-    /// As `end`; nobody but the caller has this ticket, and [`is_of`](Self::is_of) the caller's worker is true.
-    #[inline]
-    pub(crate) unsafe fn notify_neighbour(&self) -> Option<Wake> {
-        // SAFETY: as the caller promises.
-        unsafe { self.thread.as_ref() }.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
-    }
 
     /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
     /// place of the exchange.
@@ -515,11 +496,14 @@ impl Ticket {
     ///
     /// As `end`; and with `worker`, nobody but the caller has this ticket, and the caller runs on that worker.
     #[inline]
-    unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
+    pub(crate) unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
         // SAFETY: as the caller promises.
-        unsafe {
-            if worker.is_some_and(|home| self.is_of(home)) { self.notify_neighbour() } else { self.end(End::Notified) }
-        }
+        let thread = unsafe { self.thread.as_ref() };
+        let won = match worker {
+            Some(home) if thread.state.lives_at(home) => thread.wait.notify_alone(self.epoch),
+            _ => thread.wait.end(self.epoch, End::Notified),
+        };
+        won.then_some(Wake(self.thread))
     }
 }
 
@@ -529,6 +513,11 @@ impl Ticket {
 pub(crate) struct Wake(NonNull<Header>);
 
 impl Wake {
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> NonNull<Header> {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn schedule(self) {
         // SAFETY: `Wake` is made only by a won `end`, and consumed here.

@@ -16,16 +16,16 @@ mod tests {
     use super::state::State;
 
     #[test]
-    fn a_task_that_is_not_started_is_at_home_nowhere() {
+    fn a_task_that_is_not_started_lives_nowhere() {
         let state = State::new(1, false);
-        assert!(!state.is_at_home(0));
+        assert!(!state.lives_at(0));
         assert!(state.claim(0));
-        assert!(state.is_at_home(0) && !state.is_at_home(1));
+        assert!(state.lives_at(0) && !state.lives_at(1));
         state.rearm();
-        assert!(!state.is_at_home(0));
+        assert!(!state.lives_at(0));
         assert!(state.claim(3));
-        assert!(state.is_at_home(3) && !state.is_at_home(0));
+        assert!(state.lives_at(3) && !state.lives_at(0));
         state.unclaim();
-        assert!(!state.is_at_home(0) && !state.is_at_home(3));
+        assert!(!state.lives_at(0) && !state.lives_at(3));
     }
 }

@@ -107,7 +107,8 @@ impl State {
 
     /// Has the worker with this mailbox claimed the thread? If the caller is that worker, the answer stays right while its
     /// loop runs.
-    pub(crate) fn is_at_home(&self, home: u16) -> bool {
+    #[inline]
+    pub(crate) fn lives_at(&self, home: u16) -> bool {
         // One load: a re-armable task that is not started has a home of 0, and may be claimed by another worker meanwhile.
         self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
     }
@@ -170,12 +171,6 @@ impl State {
         self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
     }
 
-    /// Has it started on the worker `home`?
-    #[inline]
-    pub(crate) fn is_of(&self, home: u16) -> bool {
-        self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
-    }
-
     /// A re-armable task that has rested is going to be queued for any worker.
     #[inline]
     pub(crate) fn leave_home(&self) {
@@ -188,7 +183,7 @@ impl State {
     /// nothing if it has rested there since its last run.
     #[inline]
     pub(crate) fn claim_rested(&self, home: u16) {
-        if self.is_of(home) {
+        if self.lives_at(home) {
             return;
         }
         let place = STARTED | u64::from(home) << HOME_SHIFT;

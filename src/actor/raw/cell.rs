@@ -386,29 +386,33 @@ impl Core {
     /// Queues the actor: the caller's step made it busy.
     #[inline]
     pub(crate) fn launch(&self) {
-        if let Err(task) = self.try_launch(false) {
+        if let Err(task) = self.try_launch() {
             discard(task);
         }
     }
 
-    /// The same. `hand_over`: the caller suspends next, to wait for what the actor does. `Err`: the runtime has ended; the
-    /// actor ends where it is, by [`discard`], which runs its destructors.
+    /// The same. `Err`: the runtime has ended; the actor ends where it is, by [`discard`], which runs its destructors.
     #[inline]
-    pub(crate) fn try_launch(&self, hand_over: bool) -> Result<(), Task> {
+    pub(crate) fn try_launch(&self) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
-                if hand_over {
-                    worker.hand_over(task)
-                } else {
-                    self.header.state.leave_home();
-                    worker.launch(task, false)
-                }
+                self.header.state.leave_home();
+                worker.launch(task, false);
                 Ok(())
             }
             _ => self.inject(task),
         }
+    }
+
+    /// The same, for the thread `asker` of this very `worker`, which waits for what the actor does: it does so at once, on top
+    /// of the asker. `answered` says whether it has; false: it has not, or the asker cannot know.
+    #[inline]
+    pub(super) fn launch_on_top(&self, worker: &Worker, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+        // SAFETY: as in `try_launch`.
+        let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
+        worker.run_asked(task, asker, answered)
     }
 
     #[cold]
