@@ -261,8 +261,8 @@ impl<M: Message> Ask<M> {
     /// Nobody else touches the ask any more.
     #[inline(always)]
     pub(super) unsafe fn take_answer(&self) -> Result<M::Reply, SendError<M>> {
-        // SAFETY: as the caller promises; `answered` says which is initialised, and is taken along.
         match self.answered.replace(Answered::Nothing) {
+            // SAFETY: as the caller promises; `answered` says which is initialised, and was taken along.
             Answered::Reply => Ok(unsafe { (*self.reply.get()).assume_init_read() }),
             // SAFETY: as above.
             Answered::Error => Err(unsafe { (*self.error.get()).assume_init_read() }),

@@ -535,7 +535,7 @@ mod tests {
         }
         let (actor, dropped) = (Idle.start(), Arc::new(AtomicBool::new(false)));
         let mut rest = Rest { nudge: Some(Arc::new(Probe(Arc::clone(&dropped)))), ..Rest::default() };
-        rest.begin(actor.core(), false);
+        rest.begin(actor.core());
         assert!(!dropped.load(Ordering::Relaxed));
         rest.finish(actor.core());
         assert!(dropped.load(Ordering::Relaxed));
