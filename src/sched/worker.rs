@@ -195,7 +195,8 @@ impl Worker {
         if self.shared.mailboxes.len() > 1 {
             let idle = self.mailbox.idle;
             let wanted = self.unstarted.len() >= 2 && !self.mailbox.pace.is_quick();
-            if if wanted { idle.publish_more() } else { idle.publish_one() } {
+            let wake = if wanted { idle.publish_more() } else { idle.publish_one() };
+            if wake {
                 self.shared.wake_thief(Some(self.mailbox));
             }
         }

@@ -174,21 +174,25 @@ fn a_reenter_that_is_left_by_a_time_out_lets_nothing_in_any_more() {
     everywhere(|| {
         let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
         let (one, two) = (one.start(), two.start());
-        let gate = Gate::new();
-        let (me, other, until) = (one.clone(), two.clone(), gate.clone());
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let (me, other, begins, until) = (one.clone(), two.clone(), begun.clone(), gate.clone());
         let (sender, answer) = std::sync::mpsc::channel();
         let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
             // Of the chain that was let in, and sent when nobody waits there any more.
             let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                begins.open();
                 until.wait();
                 sender.send(me.send(Do::new(|_, _| 3)).map_err(|error| error.to_string())).unwrap();
             });
             let mut reenter = ctx.reenter(puppet);
-            assert!(green::timeout(Duration::from_millis(5), || reenter.send(&other, inner)).is_err());
+            assert!(green::timeout(Duration::from_millis(10), || reenter.send(&other, inner)).is_err());
             gate.open();
         });
         one.send_timeout(outer, LONG).unwrap();
-        assert_eq!(crate::next(&answer), Ok(3));
+        // On a machine with much else to do the time may be over before `two` has begun; then nothing was let in.
+        if begun.is_open() {
+            assert_eq!(crate::next(&answer), Ok(3));
+        }
     });
 }
 
@@ -197,19 +201,23 @@ fn a_time_out_around_a_reenter_waits_for_the_handler_that_was_let_in() {
     everywhere(|| {
         let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
         let (one, two) = (one.start(), two.start());
-        let (me, other) = (one.clone(), two.clone());
+        let begun = Gate::new();
+        let (me, other, begins) = (one.clone(), two.clone(), begun.clone());
         let (sender, answer) = std::sync::mpsc::channel();
         let outer = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
             let inner = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                begins.open();
                 let slow = Do::new(|_, _| green::sleep(Duration::from_millis(20)));
                 sender.send(me.send(slow).map_err(|error| error.to_string())).unwrap();
-                green::sleep(Duration::from_secs(60));
+                green::thread::park();
             });
             let mut reenter = ctx.reenter(puppet);
             green::timeout(Duration::from_millis(10), || reenter.send(&other, inner)).is_err()
         });
         assert!(one.send_timeout(outer, LONG).unwrap());
-        assert_eq!(crate::next(&answer), Ok(()));
+        if begun.is_open() {
+            assert_eq!(crate::next(&answer), Ok(()));
+        }
         assert_eq!(one.send(Do::new(|_, _| 1)).unwrap(), 1, "it lives");
         two.kill();
     });

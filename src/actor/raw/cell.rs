@@ -93,6 +93,8 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     };
     // SAFETY: fresh memory of this very layout.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    // For `Core::whole`.
+    let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
@@ -324,6 +326,13 @@ impl Core {
         unsafe { self.frame.get().as_ref() }
     }
 
+    /// The pointer to the whole block (invariant 1): what a reference to its first part is not.
+    #[inline]
+    fn whole(&self) -> NonNull<Core> {
+        let whole = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
+        NonNull::new(whole).expect("the address of a reference")
+    }
+
     pub(crate) fn id(&self) -> ActorId {
         ActorId(self.header.id)
     }
@@ -395,7 +404,7 @@ impl Core {
     #[inline]
     pub(crate) fn try_launch(&self) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
-        let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
+        let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
@@ -411,7 +420,7 @@ impl Core {
     #[inline]
     pub(super) fn launch_on_top(&self, worker: &Worker, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
         // SAFETY: as in `try_launch`.
-        let task = unsafe { Task::from_raw(NonNull::from(self).cast()) };
+        let task = unsafe { Task::from_raw(self.whole().cast()) };
         worker.run_asked(task, asker, answered)
     }
 
@@ -435,13 +444,13 @@ impl Core {
         if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
             self.header.state.add_ref();
         }
-        Strong::from_raw(NonNull::from(self))
+        Strong::from_raw(self.whole())
     }
 
     pub(crate) fn weak(&self) -> Weak {
         self.header.state.add_ref();
         // SAFETY: the reference was just counted.
-        unsafe { Weak::new(Task::from_raw(NonNull::from(self).cast())) }
+        unsafe { Weak::new(Task::from_raw(self.whole().cast())) }
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.

@@ -319,7 +319,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
         let ask = node.cast::<Ask<M>>().as_ref();
         let (core, frame) = inner::<A>(running);
         ask.asked.place.set(Place::Handled(running.frame));
-        frame.set(ReplyTo::Asked(NonNull::from(&ask.asked), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
+        frame.set(ReplyTo::Asked(node.cast(), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
         let neighbour = ask.asked.home == u32::from(core.header.state.home());
         (core, frame, (*ask.msg.get()).take(), neighbour)
     };

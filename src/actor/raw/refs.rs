@@ -101,7 +101,7 @@ impl Weak {
         let more = |count| (count != 0).then_some(count + 1);
         // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
         core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Strong(NonNull::from(core)))
+        Some(Strong(self.0.as_ptr().cast()))
     }
 }
 
