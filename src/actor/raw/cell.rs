@@ -438,6 +438,21 @@ impl Core {
         }
     }
 
+    /// Ends an actor that rests although its runtime has ended: nobody else will.
+    pub(crate) fn end_if_orphaned(&self) {
+        // SAFETY: invariant 5; it is not given up here.
+        let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
+        if runtime.strong_count() == 0 {
+            let launch = {
+                let mut mail = self.mail.lock();
+                mail.phase != Phase::Dead && mail.rouse()
+            };
+            if launch {
+                self.launch();
+            }
+        }
+    }
+
     /// A strong address, for the actor itself during a run, when there may be no other.
     pub(crate) fn strong(&self) -> Strong {
         // ORDERING: Relaxed: the life's reference keeps the block during a run.
@@ -525,6 +540,7 @@ impl Core {
 
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
+        self.end_if_orphaned();
         let mut mail = self.mail.lock();
         let dead = mail.phase == Phase::Dead;
         let extras = mail.extras();
