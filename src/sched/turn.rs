@@ -75,6 +75,33 @@ impl Worker {
         }
     }
 
+    /// A turn of `task` within the turn of `asker`, which waits for what it does: its first of a run. It is re-armable, has
+    /// rested, and is the caller's to queue. `answered` is asked when control comes back, while the task cannot be on another
+    /// worker. False: not, or it is queued because it found no stack.
+    #[inline]
+    pub(crate) fn run_asked(&self, task: Task, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+        task.state.claim_rested(self.mailbox.index);
+        let thread = task.into_raw();
+        if !self.start(thread) {
+            return false;
+        }
+        let unwinds = interrupt::unwinds(self.here(), asker);
+        match leave(self.here(), asker, unwinds, || self.resume(thread, Some(NonNull::from(asker)))) {
+            Left::Waits => answered(),
+            Left::Yields => {
+                self.make_ready(thread);
+                answered()
+            }
+            Left::Over => {
+                let answered = answered();
+                self.end(thread);
+                // SAFETY: the turn's reference, which was the entry's.
+                self.after_end(unsafe { Task::from_raw(thread) });
+                answered
+            }
+        }
+    }
+
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
     #[inline(always)]
     fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> Left {

@@ -474,19 +474,6 @@ impl Worker {
         task.state.claim(self.mailbox.index).then(|| task.into_raw())
     }
 
-    /// The running thread suspends next, to wait for what `task` does: that starts here then, before anything else. It is
-    /// re-armable and not started, and nobody else has it.
-    #[inline]
-    pub(crate) fn hand_over(&self, task: Task) {
-        if !self.next_start.get().is_null() {
-            task.state.leave_home();
-            self.launch(task, false);
-        } else {
-            task.state.claim_rested(self.mailbox.index);
-            self.next_start.set(task.into_raw().as_ptr());
-        }
-    }
-
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
         !self.mailbox.inbox.is_empty()

@@ -489,29 +489,6 @@ impl Ticket {
         unsafe { self.thread.as_ref() }.wait.end(self.epoch, how).then_some(Wake(self.thread))
     }
 
-    /// Does the thread live on the worker `home`?
-    ///
-    /// # Safety
-    ///
-    /// As [`end`](Self::end).
-    #[inline]
-    pub(crate) unsafe fn lives_at(&self, home: u16) -> bool {
-        // SAFETY: as the caller promises.
-        unsafe { self.thread.as_ref() }.state.lives_at(home)
-    }
-
-    /// As [`end`](Self::end) with `Notified`, for a caller that runs on the waiting thread's own worker: a store does in place
-    /// of the exchange.
-    ///
-    /// # Safety
-    ///
-    /// As `end`; nobody but the caller has this ticket, and [`lives_at`](Self::lives_at) the caller's worker is true.
-    #[inline]
-    pub(crate) unsafe fn notify_neighbour(&self) -> Option<Wake> {
-        // SAFETY: as the caller promises.
-        unsafe { self.thread.as_ref() }.wait.notify_alone(self.epoch).then_some(Wake(self.thread))
-    }
-
     /// As [`end`](Self::end) with `Notified`. `worker` is the caller's: if it is the waiting thread's too, a store does in
     /// place of the exchange.
     ///
@@ -521,13 +498,12 @@ impl Ticket {
     #[inline]
     pub(crate) unsafe fn notify(&self, worker: Option<u16>) -> Option<Wake> {
         // SAFETY: as the caller promises.
-        unsafe {
-            if worker.is_some_and(|home| self.lives_at(home)) {
-                self.notify_neighbour()
-            } else {
-                self.end(End::Notified)
-            }
-        }
+        let thread = unsafe { self.thread.as_ref() };
+        let won = match worker {
+            Some(home) if thread.state.lives_at(home) => thread.wait.notify_alone(self.epoch),
+            _ => thread.wait.end(self.epoch, End::Notified),
+        };
+        won.then_some(Wake(self.thread))
     }
 }
 

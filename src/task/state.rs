@@ -2,7 +2,7 @@
 //!
 //! | bits   | name       | set when                                        | cleared by                                  |
 //! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
-//! | 0      | `STARTED`  | a worker claims the thread                      | `rearm`, of a re-armable task; else never   |
+//! | 0      | `STARTED`  | a worker claims the thread; stays while a re-armable task rests | `rearm`, `unclaim`, of such a task; else never |
 //! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
 //! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up                |
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |

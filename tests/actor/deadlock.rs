@@ -243,6 +243,38 @@ fn an_ask_that_is_answered_but_not_resumed_closes_no_cycle() {
     });
 }
 
+/// The first asks the second, which puts the reply off and asks back: only the deadline sees that. As another thread may have
+/// the reply, the first is not told of a cycle either.
+#[test]
+fn a_wait_for_a_reply_that_was_put_off_is_no_edge_and_ends_at_its_deadline() {
+    everywhere(|| {
+        let ((first, _log), (second, _other_log)) = (Puppet::new(), Puppet::new());
+        let (first, second) = (first.start(), second.start());
+        let (put_off, gate) = (Gate::new(), Gate::new());
+        let (ask, until, done) = (second.clone(), gate.clone(), put_off.clone());
+        let asks = move |_: &mut Puppet, _: &mut Context<Puppet>| {
+            let puts_off = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+                let reply = ctx.defer::<Do<i32>>();
+                ctx.spawn(move || {
+                    until.wait();
+                    reply.reply(7);
+                });
+                done.open();
+                0
+            };
+            ask.send_timeout(Do::new(puts_off), LONG).unwrap()
+        };
+        let reply = first.call(Do::new(asks)).unwrap();
+        put_off.wait();
+        let asks_back = move |_: &mut Puppet, _: &mut Context<Puppet>| {
+            matches!(first.send_timeout(Do::new(|_, _| 1), Duration::from_millis(20)), Err(SendError::Timeout(Some(_))))
+        };
+        assert!(second.send(Do::new(asks_back)).unwrap());
+        gate.open();
+        assert_eq!(reply.wait_timeout(LONG).unwrap(), 7);
+    });
+}
+
 #[test]
 fn a_ring_of_full_mailboxes_is_answered() {
     everywhere(|| {

@@ -388,6 +388,29 @@ fn an_actor_outlives_its_runtime_only_as_memory() {
 }
 
 #[test]
+fn an_actor_that_rested_when_its_runtime_ended_ends_when_it_is_joined_or_watched() {
+    let rested = || {
+        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let (puppet, log) = Puppet::new();
+        let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
+        assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+        (puppet, log)
+    };
+    let (puppet, log) = rested();
+    assert!(!puppet.is_ended());
+    assert_eq!(puppet.join(), Exit::Shutdown);
+    assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+    let (puppet, log) = rested();
+    let (watcher, told) = Puppet::new();
+    let watcher = watcher.start();
+    let watched = puppet.clone();
+    watcher.send(Do::new(move |_, ctx| _ = ctx.monitor(&watched))).unwrap();
+    assert!(crate::next(&told).contains("Shutdown"));
+    assert!(puppet.is_ended());
+    assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+}
+
+#[test]
 fn a_green_thread_local_lives_for_one_run_and_never_changes_its_worker() {
     green::local! {
         static MARK: std::cell::Cell<u32> = std::cell::Cell::new(0);

@@ -1,4 +1,4 @@
-//! What a tell, an ask and a start cost with us, actix, ractor and kameo: one worker, in turn, CPU time (the machine is
+//! What a tell, an ask and a start cost with us, actix, ractor, kameo and a tokio task behind a channel: one worker, in turn, CPU time (the machine is
 //! shared), median of five rounds.
 
 use std::future::Future;
@@ -246,13 +246,75 @@ mod with_kameo {
     }
 }
 
+/// A task that owns a state and answers through a `oneshot`: what people write who use no actor library.
+mod with_tokio {
+    use super::{ASKS, Row, STARTS, TELLS, block_on, cpu_ns, since};
+    use tokio::sync::{mpsc, oneshot};
+
+    enum Msg {
+        Add(u64),
+        Get(oneshot::Sender<u64>),
+    }
+
+    fn counter(mut n: u64) -> mpsc::Sender<Msg> {
+        let (sender, mut receiver) = mpsc::channel(256);
+        tokio::spawn(async move {
+            while let Some(msg) = receiver.recv().await {
+                match msg {
+                    Msg::Add(more) => n += more,
+                    Msg::Get(reply) => reply.send(n).unwrap(),
+                }
+            }
+        });
+        sender
+    }
+
+    async fn ask(counter: &mpsc::Sender<Msg>) -> u64 {
+        let (sender, reply) = oneshot::channel();
+        counter.send(Msg::Get(sender)).await.ok().unwrap();
+        reply.await.unwrap()
+    }
+
+    pub fn run() -> Row {
+        block_on(async {
+            let one = counter(0);
+            let start = cpu_ns();
+            for _ in 0..TELLS {
+                one.send(Msg::Add(1)).await.ok().unwrap();
+            }
+            assert_eq!(ask(&one).await, TELLS);
+            let tell = since(start, TELLS);
+            let start = cpu_ns();
+            let mut sum = 0;
+            for _ in 0..ASKS {
+                sum += ask(&one).await;
+            }
+            assert_eq!(sum, ASKS * TELLS);
+            let asks = since(start, ASKS);
+            let start = cpu_ns();
+            let counters: Vec<_> = (0..STARTS).map(counter).collect();
+            let mut sum = 0;
+            for one in &counters {
+                sum += ask(one).await;
+            }
+            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
+            [tell, asks, since(start, STARTS)]
+        })
+    }
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 fn main() {
-    let peers: [(&str, fn() -> Row); 4] =
-        [("green", ours::run), ("actix", with_actix::run), ("ractor", with_ractor::run), ("kameo", with_kameo::run)];
+    let peers: [(&str, fn() -> Row); 5] = [
+        ("green", ours::run),
+        ("actix", with_actix::run),
+        ("ractor", with_ractor::run),
+        ("kameo", with_kameo::run),
+        ("tokio", with_tokio::run),
+    ];
     let mut rounds: Vec<Vec<Row>> = vec![Vec::new(); peers.len()];
     for _ in 0..5 {
         for (rows, (_, run)) in rounds.iter_mut().zip(&peers) {

@@ -57,6 +57,9 @@ unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
 
+// What an idle actor takes beside its state; with a small state, an allocator's block of 256.
+const _: () = assert!(size_of::<Core>() <= 240);
+
 #[repr(C)]
 struct Cell<A> {
     core: Core,
@@ -395,29 +398,33 @@ impl Core {
     /// Queues the actor: the caller's step made it busy.
     #[inline]
     pub(crate) fn launch(&self) {
-        if let Err(task) = self.try_launch(false) {
+        if let Err(task) = self.try_launch() {
             discard(task);
         }
     }
 
-    /// The same. `hand_over`: the caller suspends next, to wait for what the actor does. `Err`: the runtime has ended; the
-    /// actor ends where it is, by [`discard`], which runs its destructors.
+    /// The same. `Err`: the runtime has ended; the actor ends where it is, by [`discard`], which runs its destructors.
     #[inline]
-    pub(crate) fn try_launch(&self, hand_over: bool) -> Result<(), Task> {
+    pub(crate) fn try_launch(&self) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
-                if hand_over {
-                    worker.hand_over(task)
-                } else {
-                    self.header.state.leave_home();
-                    worker.launch(task, false)
-                }
+                self.header.state.leave_home();
+                worker.launch(task, false);
                 Ok(())
             }
             _ => self.inject(task),
         }
+    }
+
+    /// The same, for the thread `asker` of this very `worker`, which waits for what the actor does: it does so at once, on top
+    /// of the asker. `answered` says whether it has; false: it has not, or the asker cannot know.
+    #[inline]
+    pub(super) fn launch_on_top(&self, worker: &Worker, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+        // SAFETY: as in `try_launch`.
+        let task = unsafe { Task::from_raw(self.whole().cast()) };
+        worker.run_asked(task, asker, answered)
     }
 
     #[cold]
@@ -431,6 +438,21 @@ impl Core {
                 Ok(())
             }
             None => Err(task),
+        }
+    }
+
+    /// Ends an actor that rests although its runtime has ended: nobody else will.
+    pub(crate) fn end_if_orphaned(&self) {
+        // SAFETY: invariant 5; it is not given up here.
+        let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
+        if runtime.strong_count() == 0 {
+            let launch = {
+                let mut mail = self.mail.lock();
+                mail.phase != Phase::Dead && mail.rouse()
+            };
+            if launch {
+                self.launch();
+            }
         }
     }
 
@@ -521,6 +543,7 @@ impl Core {
 
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
+        self.end_if_orphaned();
         let mut mail = self.mail.lock();
         let dead = mail.phase == Phase::Dead;
         let extras = mail.extras();

@@ -27,7 +27,6 @@ use crate::base::pool;
 use crate::base::spin::{Locked, SpinLock};
 use crate::sys::clock::NEVER;
 use crate::task::header::Wake;
-use crate::task::wait::End;
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
@@ -293,8 +292,8 @@ impl<M: Message> Ask<M> {
                 }
             }
             self.asked.let_go();
-            let ticket = self.asked.ticket.take()?;
-            if neighbour { ticket.notify_neighbour() } else { ticket.end(End::Notified) }
+            // None: the asker is below the run on this worker, or has not come to wait yet; it looks when it does.
+            self.asked.ticket.take()?.notify(neighbour.then_some(self.asked.home as u16))
         }
     }
 }
@@ -321,7 +320,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
         let (core, frame) = inner::<A>(running);
         ask.asked.place.set(Place::Handled(running.frame));
         frame.set(ReplyTo::Asked(node.cast(), reply_ops::<M>()), ask.asked.deadline_ns, ask.asked.chain);
-        let neighbour = ask.asked.ticket.get().is_some_and(|ticket| ticket.lives_at(core.header.state.home()));
+        let neighbour = ask.asked.home == u32::from(core.header.state.home());
         (core, frame, (*ask.msg.get()).take(), neighbour)
     };
     unlock(mail, wake);

@@ -32,6 +32,7 @@ pub(crate) fn join(core: &Core) -> Exit {
         !Core::current().is_some_and(|actor| std::ptr::eq(actor, core)),
         "an actor cannot join itself: it would wait for ever"
     );
+    core.end_if_orphaned();
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();

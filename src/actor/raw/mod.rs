@@ -29,6 +29,7 @@ use std::sync::Arc;
 use crate::actor::Exit;
 use crate::base::list::{Linked, Links};
 use crate::base::spin::{Locked, SpinLock};
+use crate::sched::Worker;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 use crate::task::header::Wake;
@@ -106,6 +107,9 @@ enum Place {
     Done,
 }
 
+/// The home of an OS thread that asks.
+const NO_WORKER: u32 = u32::MAX;
+
 /// The untyped part of an ask on the asker's stack.
 #[repr(C)]
 pub(crate) struct Asked {
@@ -114,6 +118,8 @@ pub(crate) struct Asked {
     ticket: Cell<Option<Ticket>>,
     tether: Cell<Option<Arc<Tether>>>,
     deadline_ns: u64,
+    /// The worker that the asker lives on; [`NO_WORKER`].
+    home: u32,
     /// The actor that asks, if it is one: its edge goes when the answer is there, or is put off.
     asker: *const cell::Core,
     // Not beside the deadline: both are written one by one and would be read as one, which waits for the writes.
@@ -226,6 +232,7 @@ impl Asked {
             ticket: Cell::new(None),
             tether: Cell::new(None),
             deadline_ns,
+            home: Worker::current().map_or(NO_WORKER, |worker| u32::from(worker.mailbox.index)),
             chain,
             asker: asker.map_or(ptr::null(), ptr::from_ref),
         }

@@ -39,7 +39,7 @@ pub(crate) fn call_in_chain<M: Message>(
         // SAFETY: a fresh box; it does not wait.
         unsafe { put(&mut mail, target, node, chain, None, &mut rest) }
     };
-    rest.begin(target, false);
+    rest.begin(target);
     rest.finish(target);
     if let Sent::In = sent {
         return Ok(promise);

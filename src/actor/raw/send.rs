@@ -14,7 +14,9 @@ use super::walk::Waits;
 use super::{Asked, Node, Place, Refusal, Waiting};
 use crate::actor::{Message, Overflow, SendError, letters};
 use crate::base::spin::Locked;
+use crate::park::current::may_switch;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sched::Worker;
 use crate::sched::shared::discard;
 use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
 use crate::task::Task;
@@ -56,7 +58,7 @@ pub(super) struct Rest {
 impl Rest {
     /// Launches and wakes; what runs user code is left for [`finish`](Self::finish).
     #[inline]
-    pub(super) fn begin(&mut self, target: &Core, hand_over: bool) {
+    pub(super) fn begin(&mut self, target: &Core) {
         if let Some(wake) = self.wake.take() {
             wake.schedule();
         }
@@ -64,7 +66,7 @@ impl Rest {
             nudge.nudge();
         }
         if std::mem::take(&mut self.launch) {
-            self.orphan = target.try_launch(hand_over).err();
+            self.orphan = target.try_launch().err();
         }
     }
 
@@ -166,7 +168,7 @@ fn tell_again<M: Message>(target: &Core, node: NonNull<Node>, wait: bool) -> Res
         // SAFETY: the box is in no list; it does not wait.
         unsafe { put(&mut mail, target, node, 0, None, &mut rest) }
     };
-    rest.begin(target, false);
+    rest.begin(target);
     rest.finish(target);
     if let Sent::In = sent { Ok(()) } else { tell_refused(target, node, sent, wait) }
 }
@@ -229,7 +231,7 @@ pub(super) fn wait_for_room(
                 // SAFETY: the box is in no list; `waiting` leaves this frame after it was taken out, under the lock.
                 sent = unsafe { put(&mut mail, target, node, chain, Some(&waiting), &mut rest) };
                 drop(mail);
-                rest.begin(target, false);
+                rest.begin(target);
                 return matches!(sent, Sent::Waits);
             }
             let waits = waiting.links.is_linked();
@@ -288,15 +290,33 @@ pub(crate) fn ask<M: Message>(
     };
     let ask = Ask::new(Asked::new(route.ask, own_ns.min(limit_ns), chain, asker), msg);
     let waits = Waits::set(asker, target, chain);
-    let mut orphan = None;
-    // Messages of a chain may be let in by one that waits: not the short way.
-    let woken = if chain == 0 { short_wait(target, &ask, &waits, &mut orphan) } else { Woken::Refused };
-    if woken == Woken::Notified {
+    let step = match chain {
+        0 => match ask_on_top(target, &ask) {
+            Step::NotSent => short_wait(target, &ask, &waits),
+            step => step,
+        },
+        // Messages of a chain may be let in by one that waits.
+        _ => Step::NotSent,
+    };
+    if let Step::Answered = step {
         drop(waits);
-        // SAFETY: it was answered by whoever ended the wait, whose last touch that was.
+        // SAFETY: it was answered by whoever ended the wait, whose last touch that was, or on top of this thread.
         return unsafe { ask.take_answer() };
     }
-    wait_on(target, &ask, waits, woken, orphan)
+    wait_on(target, &ask, waits, step)
+}
+
+/// How far an ask has come.
+enum Step {
+    Answered,
+    /// It is in no mail.
+    NotSent,
+    /// It is in the mail, or is being handled, and its asker has not waited yet.
+    Sent,
+    /// It is there, and a first wait has ended so.
+    Waited(Woken),
+    /// It is there, with nobody to run the actor but the asker.
+    Orphaned(Task),
 }
 
 /// How an ask ended for an asker that gave up.
@@ -369,11 +389,34 @@ impl<M: Message> Ask<M> {
     }
 }
 
-/// The way of nearly every ask: there is room, the target does not wait itself, and the answer comes. `Refused`: it is not
-/// queued, unless there is an `orphan` that has it.
+/// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
-fn short_wait<M: Message>(target: &Core, ask: &Ask<M>, waits: &Waits<'_>, orphan: &mut Option<Task>) -> Woken {
-    park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
+fn ask_on_top<M: Message>(target: &Core, ask: &Ask<M>) -> Step {
+    let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
+    let Some((worker, asker)) = worker.and_then(|worker| Some((worker, worker.here().current()?))) else {
+        return Step::NotSent;
+    };
+    {
+        let mut mail = target.mail.lock();
+        if !mail.rests() {
+            return Step::NotSent;
+        }
+        ask.asked.place.set(Place::Queued);
+        // SAFETY: the ask is in no list; it does not leave its frame before it is answered, or has left by `leave`.
+        if unsafe { mail.push(ask.node(), true) } != Pushed::Launch {
+            ask.asked.place.set(Place::Done);
+            return Step::NotSent;
+        }
+    }
+    let answered = || matches!(ask.asked.place.get(), Place::Done);
+    if target.launch_on_top(worker, asker, answered) { Step::Answered } else { Step::Sent }
+}
+
+/// The way of most others: there is room, the target does not wait itself, and the answer comes.
+#[inline(always)]
+fn short_wait<M: Message>(target: &Core, ask: &Ask<M>, waits: &Waits<'_>) -> Step {
+    let mut orphan = None;
+    let woken = park(Wait::new(Reason::Ask).until(ask.asked.deadline_ns), |ticket| {
         ask.asked.ticket.set(Some(ticket));
         ask.asked.place.set(Place::Queued);
         let pushed = {
@@ -382,7 +425,7 @@ fn short_wait<M: Message>(target: &Core, ask: &Ask<M>, waits: &Waits<'_>, orphan
                 ask.asked.place.set(Place::Done);
                 return false;
             }
-            // SAFETY: the ask is in no list; it does not leave its frame before it is answered, or has left by `leave`.
+            // SAFETY: as in `ask_on_top`.
             let pushed = unsafe { mail.push(ask.node(), true) };
             if matches!(pushed, Pushed::Full | Pushed::Closed) {
                 ask.asked.place.set(Place::Done);
@@ -391,36 +434,37 @@ fn short_wait<M: Message>(target: &Core, ask: &Ask<M>, waits: &Waits<'_>, orphan
         };
         match pushed {
             Pushed::Queued => true,
-            Pushed::Launch => match target.try_launch(true) {
-                Ok(()) => true,
-                Err(task) => {
-                    *orphan = Some(task);
-                    false
-                }
-            },
+            Pushed::Launch => {
+                orphan = target.try_launch().err();
+                orphan.is_none()
+            }
             Pushed::Full | Pushed::Closed => false,
         }
-    })
+    });
+    match (woken, orphan) {
+        (Woken::Notified, _) => Step::Answered,
+        (_, Some(task)) => Step::Orphaned(task),
+        (Woken::Refused, None) => Step::NotSent,
+        (woken, None) => Step::Waited(woken),
+    }
 }
 
-/// All other ways. `woken`: how the first wait ended.
+/// All other ways.
 #[cold]
 #[inline(never)]
-fn wait_on<M: Message>(
-    target: &Core,
-    ask: &Ask<M>,
-    waits: Waits<'_>,
-    woken: Woken,
-    orphan: Option<Task>,
-) -> Result<M::Reply, SendError<M>> {
-    let waiting = Waiting::new(ask.node(), None);
-    let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
-    // Refused, with nobody to run the actor: it is queued all the same, and is answered when the actor is discarded.
-    let mut first = woken == Woken::Refused && orphan.is_none();
-    let mut woken = if first { None } else { Some(woken) };
+fn wait_on<M: Message>(target: &Core, ask: &Ask<M>, waits: Waits<'_>, step: Step) -> Result<M::Reply, SendError<M>> {
+    let (mut first, mut woken, orphan) = match step {
+        Step::NotSent => (true, None, None),
+        Step::Sent | Step::Answered => (false, None, None),
+        Step::Waited(woken) => (false, Some(woken), None),
+        // It is answered when the actor is discarded.
+        Step::Orphaned(task) => (false, Some(Woken::Refused), Some(task)),
+    };
     if first && let Err(cycle) = waits.check(target, ask.asked.chain, 0) {
         return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
     }
+    let waiting = Waiting::new(ask.node(), None);
+    let mut wait = Wait::new(Reason::Ask).until(ask.asked.deadline_ns);
     let mut rest = Rest { orphan, ..Rest::default() };
     loop {
         let mut sent = Sent::In;
@@ -439,7 +483,7 @@ fn wait_on<M: Message>(
                     ask.asked.place.set(Place::Done);
                 }
                 drop(mail);
-                rest.begin(target, true);
+                rest.begin(target);
                 waits && rest.orphan.is_none()
             })
         });
@@ -491,7 +535,7 @@ mod tests {
         }
         let (actor, dropped) = (Idle.start(), Arc::new(AtomicBool::new(false)));
         let mut rest = Rest { nudge: Some(Arc::new(Probe(Arc::clone(&dropped)))), ..Rest::default() };
-        rest.begin(actor.core(), false);
+        rest.begin(actor.core());
         assert!(!dropped.load(Ordering::Relaxed));
         rest.finish(actor.core());
         assert!(dropped.load(Ordering::Relaxed));
