@@ -156,7 +156,7 @@ fn park_until(deadline_ns: u64) {
 
 /// Lets the other threads of this worker run. Not a cancellation point.
 ///
-/// Everything that was ready is run first, and then up to 64 threads that have not started. On a plain OS thread:
+/// Everything that was ready is run first, and then up to 16 threads that have not started. On a plain OS thread:
 /// [`std::thread::yield_now`].
 #[inline(always)]
 pub fn yield_now() {

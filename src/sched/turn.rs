@@ -56,11 +56,7 @@ impl Worker {
         // It is not re-armable, so it has the promise of a stack.
         let started = self.start(thread);
         debug_assert!(started);
-        let unwinds = interrupt::unwinds(self.here(), joiner);
-        match leave(self.here(), joiner, unwinds, || {
-            // The pointer to the whole block, which a reference to its header is not.
-            self.resume(thread, self.here().current_ptr())
-        }) {
+        match self.resume_on_top(thread, joiner) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
             Left::Yields => {
@@ -85,8 +81,7 @@ impl Worker {
         if !self.start(thread) {
             return false;
         }
-        let unwinds = interrupt::unwinds(self.here(), asker);
-        match leave(self.here(), asker, unwinds, || self.resume(thread, Some(NonNull::from(asker)))) {
+        match self.resume_on_top(thread, asker) {
             Left::Waits => answered(),
             Left::Yields => {
                 self.make_ready(thread);
@@ -100,6 +95,15 @@ impl Worker {
                 answered
             }
         }
+    }
+
+    /// As [`resume`](Self::resume), by the thread `below`, which runs.
+    #[inline(always)]
+    fn resume_on_top(&self, thread: NonNull<Header>, below: &Header) -> Left {
+        let unwinds = interrupt::unwinds(self.here(), below);
+        // The pointer to the whole block, which a reference to the header is not.
+        let before = self.here().current_ptr();
+        leave(self.here(), below, unwinds, || self.resume(thread, before))
     }
 
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
