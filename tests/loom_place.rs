@@ -204,10 +204,10 @@ fn handed_out_while_stopping(senders: usize) {
 
 #[test]
 fn a_thread_that_is_handed_to_a_worker_which_ends_is_run_or_kept() {
-    check(3, || handed_out_while_stopping(1));
+    check(2, || handed_out_while_stopping(1));
 }
 
 #[test]
 fn two_threads_that_are_handed_to_a_worker_which_ends_are_run_or_kept() {
-    check(2, || handed_out_while_stopping(2));
+    check(1, || handed_out_while_stopping(2));
 }
