@@ -56,4 +56,7 @@ fn main() {
         });
     });
     println!("all ended after {:.2?}", start.elapsed());
+    if asleep.into_inner() < threads {
+        std::process::exit(1);
+    }
 }
