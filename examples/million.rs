@@ -63,4 +63,7 @@ fn main() {
         });
     });
     println!("all ended after {:.2?}", start.elapsed());
+    if asleep.into_inner() < threads {
+        std::process::exit(1);
+    }
 }

@@ -296,7 +296,7 @@ mod tests {
             receiver.into_iter().map(|block| unsafe { take(block.0) }).sum::<u64>()
         });
         // Many batches either way; the store overflows only natively.
-        let blocks = if cfg!(miri) { 1_000 } else { 20_000 };
+        let blocks = if cfg!(miri) { 300 } else { 20_000 };
         (0..blocks).for_each(|n| sender.send(Block(put(n))).unwrap());
         drop(sender);
         assert_eq!(thread.join().unwrap(), blocks * (blocks - 1) / 2);
