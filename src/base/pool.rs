@@ -1,4 +1,4 @@
-//! Small blocks of memory that are allocated on one thread and freed on another, thousands a burst: tasks, messages.
+//! Small blocks of memory that are allocated on one thread and freed on another, thousands a burst: tasks, actors, messages.
 //!
 //! A general allocator keeps a handful of blocks of each size at hand for a thread (glibc: seven) and takes its slow path
 //! beyond: measured, more than half of what a message costs, and even its fast path a fifth of spawn and join. Here each OS
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The sizes of blocks; their alignment is 16. (glibc rounds a size up to 8 more than a multiple of 16.)
-const SIZES: [usize; 5] = [64, 128, 168, 200, 232];
+const SIZES: [usize; 6] = [64, 128, 168, 200, 232, 248];
 const ALIGN: usize = 16;
 /// Blocks in a batch; a shelf holds two at most.
 const BATCH: u32 = 128;

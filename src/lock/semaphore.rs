@@ -116,13 +116,14 @@ impl Semaphore {
     /// If there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[inline]
     pub fn add_permits(&self, n: usize) {
-        assert!(n <= Self::MAX_PERMITS, "more permits than Semaphore::MAX_PERMITS");
+        let more = |word: usize| {
+            let fits = n <= Self::MAX_PERMITS && word / PERMIT + n <= Self::MAX_PERMITS;
+            fits.then(|| word + n * PERMIT)
+        };
         // ORDERING: Release pairs with the Acquires of those who take the permits.
-        let before = self.word.fetch_add(n * PERMIT, Ordering::Release);
-        if before / PERMIT + n > Self::MAX_PERMITS {
-            self.word.fetch_sub(n * PERMIT, Ordering::Relaxed);
+        let Ok(before) = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, more) else {
             panic!("more permits than Semaphore::MAX_PERMITS");
-        }
+        };
         if before & QUEUED != 0 {
             self.serve_all();
         }

@@ -10,7 +10,6 @@
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
 
-use std::alloc::Layout;
 use std::cell::{self, UnsafeCell};
 use std::fmt;
 use std::io;
@@ -26,6 +25,7 @@ use super::walk::WALKERS;
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::pool;
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
@@ -76,11 +76,8 @@ pub(crate) struct Plan {
 
 /// Makes an actor in `shared` and queues its first run.
 pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
-    let layout = Layout::new::<Cell<A>>();
-    // SAFETY: the layout is not of size zero: it has a header.
-    let memory = unsafe { std::alloc::alloc(layout) }.cast::<Cell<A>>();
-    let Some(block) = NonNull::new(memory) else {
-        let message = format!("no memory for an actor: the allocator refused {} bytes", layout.size());
+    let Some(block) = pool::allocate::<Cell<A>>() else {
+        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A>>());
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
@@ -94,7 +91,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
         edge: Edge::new(),
         frame: cell::Cell::new(ptr::null()),
     };
-    // SAFETY: fresh memory of this very layout.
+    // SAFETY: fresh memory for this very type.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
     // For `Core::whole`.
     let _ = block.as_ptr().expose_provenance();
@@ -122,12 +119,12 @@ const fn vtable<A: Actor>() -> VTable {
 unsafe fn free<A>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A>>();
     WALKERS.wait();
-    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the block came from
-    // `alloc` with this layout.
+    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
+    // block came from the pool, for this type.
     unsafe {
         drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
-        std::alloc::dealloc(block.as_ptr().cast(), Layout::new::<Cell<A>>());
+        pool::free(block);
     }
 }
 
