@@ -129,16 +129,20 @@ impl Worker {
         if self.stopping.get() {
             let _ = header.state.cancel();
         }
-        // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
-        if header.vtable.after_run.is_some() {
+        let stack = if header.vtable.after_run.is_none() {
+            self.stacks().acquire(header.size)
+        } else {
+            // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
             self.mailbox.pace.starts();
-            if self.stacks().reserve(header.size).is_err() {
-                // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
-                unsafe { self.put_off(thread) };
-                return false;
+            match self.stacks().acquire_unpromised(header.size) {
+                Ok(stack) => stack,
+                Err(_) => {
+                    // SAFETY: it was claimed here, never ran, and its entry's reference is the caller's.
+                    unsafe { self.put_off(thread) };
+                    return false;
+                }
             }
-        }
-        let stack = self.stacks().acquire(header.size);
+        };
         // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
         let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
         // SAFETY: invariant 3 of the header.

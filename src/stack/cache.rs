@@ -80,15 +80,29 @@ impl Cache {
     #[inline]
     pub(crate) fn acquire(&mut self, size: StackSize) -> Stack {
         let shelf = &mut self.shelves[size.class()];
-        let slot = match shelf.free.pop() {
+        let slot = match shelf.take_hottest() {
             Some(slot) => {
-                shelf.clean = shelf.clean.min(shelf.free.len());
                 shelf.add_credit(size);
                 slot
             }
             None => shelf.fetch_stacks(size),
         };
         Stack { slot, size }
+    }
+
+    /// As [`reserve`](Self::reserve) and [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// As `reserve`.
+    #[inline]
+    pub(crate) fn acquire_unpromised(&mut self, size: StackSize) -> io::Result<Stack> {
+        // The credit that a promise takes is the one that the stack's own claim brings.
+        if let Some(slot) = self.shelves[size.class()].take_hottest() {
+            return Ok(Stack { slot, size });
+        }
+        self.reserve(size)?;
+        Ok(self.acquire(size))
     }
 
     /// Gives a stack back; the promise that it was acquired with is free again.
@@ -128,6 +142,13 @@ impl Drop for Cache {
 }
 
 impl Shelf {
+    #[inline]
+    fn take_hottest(&mut self) -> Option<Slot> {
+        let slot = self.free.pop()?;
+        self.clean = self.clean.min(self.free.len());
+        Some(slot)
+    }
+
     #[inline]
     fn add_credit(&mut self, size: StackSize) {
         self.credits += 1;

@@ -27,6 +27,10 @@ impl Cache {
         Stack { slot: Slot(block), size }
     }
 
+    pub(crate) fn acquire_unpromised(&mut self, size: StackSize) -> io::Result<Stack> {
+        Ok(self.acquire(size))
+    }
+
     pub(crate) fn release(&mut self, stack: Stack) {
         // SAFETY: every stack comes from `acquire`, with this layout, and is not used after it.
         unsafe { std::alloc::dealloc(stack.slot.0.as_ptr(), layout(stack.size)) };

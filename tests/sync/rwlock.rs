@@ -1,6 +1,6 @@
 //! `RwLock`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -301,7 +301,7 @@ fn a_writer_that_waits_for_itself_is_told_so() {
     let lock = RwLock::new(());
     let _guard = lock.write().unwrap();
     for again in [|lock: &RwLock<()>| drop(lock.write()), |lock: &RwLock<()>| drop(lock.read())] {
-        let second = catch_unwind(AssertUnwindSafe(|| again(&lock)));
+        let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| again(&lock)));
         let message = *second.unwrap_err().downcast::<String>().unwrap();
         assert!(message.contains("has this lock for writing, since tests/sync/rwlock.rs"), "{message}");
     }
