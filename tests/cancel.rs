@@ -149,11 +149,13 @@ fn a_cancel_during_a_panic_changes_nothing() {
 #[test]
 fn a_cancelled_joiner_leaves_the_thread_that_it_waited_for_running() {
     everywhere(|| {
-        let done = Arc::new(Flag::new());
-        let flag = done.clone();
+        let (go_on, done) = (Arc::new(Flag::new()), Arc::new(Flag::new()));
+        let (gate, flag) = (go_on.clone(), done.clone());
         let joiner = spawn_with_sign(move || {
             green::spawn(move || {
-                green::sleep(Duration::from_millis(4));
+                while !gate.is_set() {
+                    green::sleep(Duration::from_micros(200));
+                }
                 flag.set();
             })
             .join()
@@ -161,6 +163,8 @@ fn a_cancelled_joiner_leaves_the_thread_that_it_waited_for_running() {
         green::sleep(Duration::from_millis(1));
         joiner.cancel();
         assert!(joiner.join().is_err());
+        assert!(!done.is_set());
+        go_on.set();
         while !done.is_set() {
             green::sleep(Duration::from_micros(200));
         }

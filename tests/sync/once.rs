@@ -256,9 +256,10 @@ fn a_cancel_waits_until_a_lazy_value_is_made_and_a_time_out_inside_does_not() {
             GO.store(true, Ordering::Relaxed);
             assert!(thread.join().unwrap_err().is::<green::Cancelled>());
             assert_eq!(LazyLock::get(&lazy), Some(&true));
-            let outside = green::timeout(Duration::from_millis(1), || {
+            // Long enough for the closure to begin in time on a busy machine, too.
+            let outside = green::timeout(Duration::from_millis(100), || {
                 *LazyLock::new(|| {
-                    green::sleep(Duration::from_millis(3));
+                    green::sleep(Duration::from_millis(150));
                     5
                 })
             });
