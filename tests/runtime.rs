@@ -149,7 +149,8 @@ fn threads_that_are_spawned_and_joined_by_destructors_during_the_shutdown_do_not
                     drop(detached);
                     green::yield_now();
                     assert!(local.join().is_err());
-                    assert!(joined.join().is_err());
+                    // Where another worker has started it before that one stops, its child may end first: then it returns.
+                    assert!(joined.join().map_or(true, |child| child.is_err()));
                     self.0.fetch_add(1, Ordering::SeqCst);
                 }
             }

@@ -94,7 +94,12 @@ macro_rules! suite {
                 server.set_nonblocking(true).unwrap();
                 assert_eq!(server.read(&mut one).unwrap_err().kind(), ErrorKind::WouldBlock);
                 drop(listener);
-                let refused = TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap_err();
+                // A port that is taken, so that nobody else gets it, and that nobody listens on.
+                let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+                let taken = socket2::Socket::new(domain, kind, None).unwrap();
+                taken.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+                let closed = taken.local_addr().unwrap().as_socket().unwrap();
+                let refused = TcpStream::connect_timeout(&closed, Duration::from_secs(5)).unwrap_err();
                 assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
                 assert_eq!(
                     TcpStream::connect_timeout(&addr, Duration::ZERO).unwrap_err().kind(),
