@@ -104,17 +104,12 @@ macro_rules! ring {
         let mut senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
         senders.rotate_left(1);
         let first = channels[0].0.clone();
-        let (done, finished) = crossbeam_channel::bounded::<()>(1);
         let threads: Vec<_> = channels
             .into_iter()
             .zip(senders)
             .map(|((_, receiver), next)| {
-                let done = done.clone();
                 $spawn(move || {
                     while let Ok(left) = receiver.recv() {
-                        if left == 0 {
-                            let _ = done.try_send(());
-                        }
                         if left == 0 || next.send(left - 1).is_err() {
                             break;
                         }
@@ -126,7 +121,6 @@ macro_rules! ring {
         first.send(n).expect("the ring listens");
         drop(first);
         threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
-        drop(finished);
         start.elapsed()
     }};
 }

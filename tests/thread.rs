@@ -355,6 +355,30 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
 }
 
 #[test]
+fn sleepers_that_are_late_all_at_once_wake_in_the_order_of_their_deadlines() {
+    bounded(|| {
+        let order = Arc::new(std::sync::Mutex::new(vec![]));
+        runtime(1).run(|| {
+            let start = Instant::now();
+            let threads: Vec<_> = [5, 3, 9, 1, 7, 2]
+                .map(|n| {
+                    let order = order.clone();
+                    green::spawn(move || {
+                        green::thread::sleep_until(start + Duration::from_millis(50 + n));
+                        order.lock().unwrap().push(n);
+                    })
+                })
+                .into();
+            green::yield_now();
+            // Keeps the worker until all are due.
+            std::thread::sleep(Duration::from_millis(70));
+            threads.into_iter().for_each(|thread: JoinHandle<()>| thread.join().unwrap());
+        });
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3, 5, 7, 9]);
+    });
+}
+
+#[test]
 fn many_pending_timers_are_cancelled_at_once() {
     bounded(|| {
         for workers in [1, 2] {

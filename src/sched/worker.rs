@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) number: usize,
     ready: Ready,
     streak: Cell<u32>,
-    /// A thread that a joiner has claimed, or that was stolen: it starts next.
+    /// A thread that was stolen: it starts next.
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
     pub(crate) unstarted: Deque<Task>,
@@ -166,37 +166,37 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
-        if self.here.take_accepted()
-            && let Some(mailbox) = self.less_loaded()
-        {
+        if let Some(mailbox) = self.place_elsewhere() {
             return send_unstarted(mailbox, task);
         }
         self.youngest.set(task.as_ptr().as_ptr());
-        self.unstarted.push(task);
-        if self.shared.mailboxes.len() > 1 {
-            let idle = self.mailbox.idle;
-            let wake = if self.unstarted.len() >= 2 { idle.publish_more() } else { idle.publish_one() };
-            if wake {
-                self.shared.wake_thief(Some(self.mailbox));
-            }
-        }
+        self.offer(task, true);
     }
 
-    /// Queues a re-armable task that is not started, as [`spawn`](Self::spawn) does. Who goes through them quickly needs no
-    /// help; the lookout stays on guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
+    /// The same for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
+    /// guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
     #[inline]
     pub(crate) fn launch(&self, task: Task, fresh: bool) {
-        if fresh
-            && self.here.take_accepted()
-            && let Some(mailbox) = self.less_loaded()
-        {
+        if fresh && let Some(mailbox) = self.place_elsewhere() {
             return send_unstarted(mailbox, task);
         }
+        self.offer(task, !self.mailbox.pace.is_quick());
+    }
+
+    /// The worker that should start what is made to serve a connection that was just accepted, if that is another one.
+    #[inline]
+    fn place_elsewhere(&self) -> Option<&'static Mailbox> {
+        if self.here.take_accepted() { self.less_loaded() } else { None }
+    }
+
+    /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
+    #[inline]
+    fn offer(&self, task: Task, worth_it: bool) {
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
             let idle = self.mailbox.idle;
-            let wanted = self.unstarted.len() >= 2 && !self.mailbox.pace.is_quick();
-            let wake = if wanted { idle.publish_more() } else { idle.publish_one() };
+            let more = worth_it && self.unstarted.len() >= 2;
+            let wake = if more { idle.publish_more() } else { idle.publish_one() };
             if wake {
                 self.shared.wake_thief(Some(self.mailbox));
             }
@@ -256,7 +256,7 @@ impl Worker {
         next
     }
 
-    /// The thread to run next. The order: what a joiner waits for; the thread woken last (a bounded number of times in a
+    /// The thread to run next. The order: one that was stolen; the thread woken last (a bounded number of times in a
     /// row); then rounds: everything that was ready when the round began, oldest first, and after it unstarted threads
     /// in the order in which they were spawned, at most [`STARTS_PER_ROUND`], some of them from outside.
     #[inline]
@@ -324,11 +324,16 @@ impl Worker {
     #[inline(never)]
     fn tick_time(&self) {
         let now_ns = now_ns();
+        let mut fired = false;
         loop {
             let due = self.here.wheel.borrow_mut().turn(now_ns);
             let Some(thread) = due else { break };
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
             unsafe { fire(thread) };
+            fired = true;
+        }
+        if fired {
+            self.queue_woken();
         }
         match self.here.poller() {
             Some(_) if !self.has_ready() && !self.has_unstarted() => return,
@@ -353,9 +358,14 @@ impl Worker {
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
             poller.deliver(now_ns(), Wakes::schedule);
-            if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
-                self.make_ready(last);
-            }
+            self.queue_woken();
+        }
+    }
+
+    /// Of those that the loop has woken together none goes first: the one in the slot queues behind the others.
+    fn queue_woken(&self) {
+        if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
+            self.make_ready(last);
         }
     }
 
