@@ -11,26 +11,22 @@ use crate::task::header::Reason;
 ///
 /// # Panics
 ///
-/// Inside `no_park`, however short `dur` is.
+/// Inside `no_park`, unless `dur` is zero.
 #[track_caller]
 pub fn sleep(dur: Duration) {
+    if !dur.is_zero() {
+        // Not left to the wait: a short one may be over while the caller is on its way to it.
+        assert_may_park("sleep");
+    }
     sleep_until_ns(after_ns(dur));
 }
 
 /// Waits until `deadline`. A cancellation point, even if that has passed.
-///
-/// # Panics
-///
-/// Inside `no_park`, even if `deadline` has passed.
-#[track_caller]
 pub fn sleep_until(deadline: Instant) {
     sleep_until_ns(at_ns(deadline));
 }
 
-#[track_caller]
 fn sleep_until_ns(deadline_ns: u64) {
-    // Not left to the wait, which a deadline that comes while the caller is on its way there makes superfluous.
-    assert_may_park("sleep");
     checkpoint();
     let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
     while now_ns() < deadline_ns {
