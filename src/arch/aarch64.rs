@@ -1,26 +1,23 @@
-//! The shim for `asm/aarch64.s`.
+//! The shim for `asm/aarch64/`.
 
-use super::{Context, assemble, switch_routine, symbol};
+use super::{Context, UNWINDS, assemble, symbol};
 
-assemble!("../../asm/aarch64.s");
+assemble!("../../asm/aarch64/entry.s", "../../asm/aarch64/switch.s");
 
 /// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
 ///
 /// # Safety
 ///
 /// * `from` is writable until it is continued; `to` is readable, and the module's invariants 1 to 3 hold for it.
-/// * Both may be any address: the routine makes no Rust reference of them.
+/// * Both may be any address: no Rust reference is made of them.
 #[inline(always)]
 pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: usize) -> usize {
-    // SAFETY: the routine changes what is declared here, and sp, x29 and x19, which it brings back from `from`. Without
+    // SAFETY: the text changes what is declared here, and sp, x29 and x19, which it brings back from `from`. Without
     // `nostack` the compiler keeps nothing below sp. The caller vouches for `from` and `to`.
     unsafe {
         std::arch::asm!(
-            "adr x9, 2f",
-            "b {routine}",
-            "2:",
-            "hint #36",
-            routine = sym switch_routine,
+            include_str!("../../asm/aarch64/switch.s"),
+            unwinds = const UNWINDS,
             inlateout("x0") from => _,
             inlateout("x1") to => _,
             inlateout("x2") word,

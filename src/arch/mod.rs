@@ -1,7 +1,7 @@
 //! Floor 1: the context switch, in assembly. All of the crate's assembly is here and in `asm/`.
 //!
-//! The files in `asm/` hold the two routines and explain them; this module brings them in under names of its own, and
-//! each architecture's file has the shim that jumps to them. What a fiber is, is the business of `fiber`.
+//! `asm/` holds the text of the switch, which the shim in each architecture's file puts wherever a thread is left, and the
+//! entry routine, which is assembled here under a name of its own. What a fiber is, is the business of `fiber`.
 //!
 //! # Invariants
 //!
@@ -28,13 +28,13 @@ pub(crate) mod tests;
 
 pub(crate) use imp::{prefetch, switch};
 
-// The routines of the file of `asm/` that is assembled here.
 unsafe extern "C" {
-    #[link_name = symbol!("switch")]
-    fn switch_routine();
     #[link_name = symbol!("entry")]
     fn entry_routine();
 }
+
+/// May the text of the switch describe itself to unwinders? Without unwinding there may be no tables.
+const UNWINDS: u8 = cfg!(panic = "unwind") as u8;
 
 /// What one side of a switch leaves behind. The assembly reads and writes it by offset.
 #[derive(Debug)]
@@ -73,11 +73,6 @@ const _: () = assert!(offset_of!(EntryFrame, arg) == 8);
 const _: () = assert!(align_of::<EntryFrame>() == 16 && size_of::<EntryFrame>() == 16);
 
 impl Context {
-    /// A context to be filled by a switch away from it.
-    pub(crate) const fn empty() -> Context {
-        Context { sp: std::ptr::null_mut(), pc: std::ptr::null(), fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
-    }
-
     /// A context that, once continued, calls `function(arg)` on the stack that ends below `top`, and then switches for
     /// good to the side that continued it first.
     ///
@@ -117,17 +112,16 @@ macro_rules! symbol {
 }
 use symbol;
 
-/// Assembles one file of `asm/` with the macros that it is written in.
+/// Assembles a file of `asm/` with the macros that it is written in.
 ///
 /// * `FUNCTION name` and `END name` open and close a routine. It is hidden: only this crate's code, wherever it is
 ///   inlined to in the same program or library, refers to it.
-/// * `REFER instruction, name` is an instruction with a routine as its operand.
+/// * `SWITCH` is the text of the switch.
 ///
 /// The object formats differ in how a symbol is spelled and declared. The macros are purged at the end, because with
-/// link-time optimisation the assembly of all crates of a program is read as one file. `raw`: the files are not format
-/// strings.
+/// link-time optimisation the assembly of all crates of a program is read as one file.
 macro_rules! assemble {
-    ($file:literal) => {
+    ($file:literal, $switch:literal) => {
         #[cfg(not(target_vendor = "apple"))]
         std::arch::global_asm!(
             concat!(".macro FUNCTION name\n", ".globl ", symbol!("\\name"), "\n", ".hidden ", symbol!("\\name"), "\n"),
@@ -135,10 +129,10 @@ macro_rules! assemble {
             concat!(symbol!("\\name"), ":\n", ".cfi_startproc\n", ".endm\n"),
             concat!(".macro END name\n", ".cfi_endproc\n"),
             concat!(".size ", symbol!("\\name"), ", . - ", symbol!("\\name"), "\n", ".endm\n"),
-            concat!(".macro REFER instruction, name\n", "\\instruction ", symbol!("\\name"), "\n", ".endm\n"),
+            concat!(".macro SWITCH\n", include_str!($switch), ".endm\n"),
             include_str!($file),
-            ".purgem FUNCTION\n.purgem END\n.purgem REFER\n",
-            options(raw)
+            ".purgem FUNCTION\n.purgem END\n.purgem SWITCH\n",
+            unwinds = const UNWINDS,
         );
         #[cfg(target_vendor = "apple")]
         std::arch::global_asm!(
@@ -146,10 +140,10 @@ macro_rules! assemble {
             concat!(".private_extern _", symbol!("\\name"), "\n", ".text\n", ".p2align 6\n"),
             concat!("_", symbol!("\\name"), ":\n", ".cfi_startproc\n", ".endm\n"),
             concat!(".macro END name\n", ".cfi_endproc\n", ".endm\n"),
-            concat!(".macro REFER instruction, name\n", "\\instruction _", symbol!("\\name"), "\n", ".endm\n"),
+            concat!(".macro SWITCH\n", include_str!($switch), ".endm\n"),
             include_str!($file),
-            ".purgem FUNCTION\n.purgem END\n.purgem REFER\n",
-            options(raw)
+            ".purgem FUNCTION\n.purgem END\n.purgem SWITCH\n",
+            unwinds = const UNWINDS,
         );
     };
 }

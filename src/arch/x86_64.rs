@@ -1,26 +1,23 @@
-//! The shim for `asm/x86_64.s`.
+//! The shim for `asm/x86_64/`.
 
-use super::{Context, assemble, switch_routine, symbol};
+use super::{Context, UNWINDS, assemble, symbol};
 
-assemble!("../../asm/x86_64.s");
+assemble!("../../asm/x86_64/entry.s", "../../asm/x86_64/switch.s");
 
 /// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
 ///
 /// # Safety
 ///
 /// * `from` is writable until it is continued; `to` is readable, and the module's invariants 1 to 3 hold for it.
-/// * Both may be any address: the routine makes no Rust reference of them.
+/// * Both may be any address: no Rust reference is made of them.
 #[inline(always)]
 pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: usize) -> usize {
-    // SAFETY: the routine changes what is declared here, and rsp, rbp and rbx, which it brings back from `from`. Without
+    // SAFETY: the text changes what is declared here, and rsp, rbp and rbx, which it brings back from `from`. Without
     // `nostack` the compiler keeps nothing below rsp. The caller vouches for `from` and `to`.
     unsafe {
         std::arch::asm!(
-            "lea rcx, [rip + 2f]",
-            "jmp {routine}",
-            "2:",
-            "endbr64",
-            routine = sym switch_routine,
+            include_str!("../../asm/x86_64/switch.s"),
+            unwinds = const UNWINDS,
             inlateout("rdi") from => _,
             inlateout("rsi") to => _,
             inlateout("rdx") word,

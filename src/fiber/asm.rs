@@ -14,11 +14,11 @@
 //! # Invariants
 //!
 //! 1. `Fiber` points to its [`Block`], which is initialised and stays where it is until [`Fiber::into_stack`].
-//! 2. While the fiber runs, `hub` is a suspended context and `fiber` is stale; while it does not run, the reverse. A
-//!    fresh context counts as suspended. After the end, `fiber` leads to a trap.
+//! 2. While the fiber runs, `hub` is a suspended context and `fiber` is stale; while it does not run, the reverse (and
+//!    before it first runs, nothing has been written to `hub`). A fresh context counts as suspended. After the end, `fiber` leads to a trap.
 //! 3. The contexts are reached by raw pointers only, because the switch writes them behind the compiler's back.
 
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
 use super::{Code, Entry, Status};
@@ -32,7 +32,7 @@ pub(crate) struct Fiber(NonNull<Block>);
 /// The control block, at the top of the fiber's own stack.
 #[repr(C, align(64))]
 struct Block {
-    hub: Context,
+    hub: MaybeUninit<Context>,
     fiber: Context,
     stack: Stack,
     code: Code,
@@ -60,7 +60,7 @@ impl Fiber {
         unsafe {
             let block = stack.top().cast::<Block>().sub(1);
             let fiber = Context::fresh(block.cast(), main, block.as_ptr().cast());
-            block.write(Block { hub: Context::empty(), fiber, stack, code: Code { entry, arg } });
+            block.write(Block { hub: MaybeUninit::uninit(), fiber, stack, code: Code { entry, arg } });
             Fiber(block)
         }
     }
@@ -75,7 +75,7 @@ impl Fiber {
         let block = self.0.as_ptr();
         // SAFETY: the block is live (invariant 1), its `fiber` is suspended (2; the caller says that it is neither
         // running nor finished) and on its own thread (the caller); the stack is the fiber's alone.
-        let word = unsafe { arch::switch(&raw mut (*block).hub, &raw const (*block).fiber, word) };
+        let word = unsafe { arch::switch((&raw mut (*block).hub).cast(), &raw const (*block).fiber, word) };
         if word == SUSPENDED { Status::Suspended } else { Status::Finished }
     }
 
@@ -89,7 +89,7 @@ impl Fiber {
         let block = self.0.as_ptr();
         // SAFETY: the block is live (invariant 1); the fiber runs (the caller), so `hub` is suspended (2), by the same
         // thread; the hub's stack is untouched since.
-        unsafe { arch::switch(&raw mut (*block).fiber, &raw const (*block).hub, SUSPENDED) }
+        unsafe { arch::switch(&raw mut (*block).fiber, (&raw const (*block).hub).cast(), SUSPENDED) }
     }
 
     /// Asks for the lines that the next resume touches first: the contexts, and the youngest frames of a fiber that has

@@ -1,5 +1,6 @@
 //! The switch by itself, and what the tests of fibers need in assembly.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::{Context, switch};
@@ -72,12 +73,12 @@ impl Plain {
 #[test]
 fn the_first_function_on_a_fresh_stack_finds_it_aligned() {
     let mut stack = Plain(vec![0; 4096]);
-    let mut hub = Context::empty();
+    let mut hub = MaybeUninit::uninit();
     // SAFETY: 64 KiB are enough for a routine that stores one vector, and belong to this test; the routine takes any
     // argument. The context is continued once.
     let remainder = unsafe {
         let mut fresh = Context::fresh(stack.top(), imp::aligned_store, std::ptr::null_mut());
-        switch(&raw mut hub, &raw mut fresh, 0)
+        switch(hub.as_mut_ptr(), &raw mut fresh, 0)
     };
     assert_eq!(remainder, 0);
 }
@@ -88,11 +89,11 @@ fn the_argument_goes_in_and_the_result_comes_out() {
         arg.addr() * 2
     }
     let mut stack = Plain(vec![0; 4096]);
-    let mut hub = Context::empty();
+    let mut hub = MaybeUninit::uninit();
     // SAFETY: as above; `twice` takes any argument.
     let result = unsafe {
         let mut fresh = Context::fresh(stack.top(), twice, std::ptr::without_provenance_mut(21));
-        switch(&raw mut hub, &raw mut fresh, 0)
+        switch(hub.as_mut_ptr(), &raw mut fresh, 0)
     };
     assert_eq!(result, 42);
 }

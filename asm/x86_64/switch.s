@@ -1,4 +1,9 @@
-// The context switch for x86_64, System V ABI.  aarch64.s mirrors this file line for line.
+// The context switch for x86_64, System V ABI. aarch64/switch.s mirrors this file line for line.
+//
+// This is no routine but a text: the shim (`switch` in src/arch/x86_64.rs) puts it, by `asm!`, into each place where a
+// thread is left. Each place so has a jump of its own, and the processor learns for each by itself where it leads: a
+// worker's loop goes to many fibers, but what leaves a fiber always goes back to that loop. With one jump for both,
+// in one routine, a switch takes twice the time (cargo bench --bench switch).
 //
 // WHAT IS SAVED, AND WHERE
 //
@@ -23,12 +28,12 @@
 //      | fiber's code     |             | fiber's code     |             | +8  argument     |
 //      |                  |             |        :         |             | +0  function     | <- sp (16-aligned)
 //      | frame that holds |             |        v         | <- rsp      +------------------+
-//      | the shim         | <- sp       +------------------+
+//      | this text        | <- sp       +------------------+
 //      +------------------+
 //
-// The shim (`switch` in src/arch/x86_64.rs) is inlined into its caller. It jumps here and declares every register
-// clobbered that inline assembly can declare, so the compiler saves just the live ones, in the caller's own frame.
-// What remains is what it cannot declare: rsp, rip, and rbp and rbx, which LLVM keeps for itself.
+// The shim is inlined into its caller. It declares every register clobbered that inline assembly can declare, so the
+// compiler saves just the live ones, in the caller's own frame. What remains is what it cannot declare: rsp, rip, and
+// rbp and rbx, which LLVM keeps for itself.
 //
 // Neither `call` nor `ret` is on the path: a `ret` onto another stack is mispredicted every time, and a `call` without
 // its `ret` (or the reverse) shifts the return predictor for all the frames above. With neither, the predictor does
@@ -36,7 +41,7 @@
 //
 // SPECIAL STATE
 //
-//   red zone     the shim does not say `nostack`, so its caller keeps nothing below rsp; this file writes nothing there.
+//   red zone     the shim does not say `nostack`, so its caller keeps nothing below rsp.
 //   DF           clear at every call boundary by the ABI, and the shim is one: not saved.
 //   xmm, ymm,    all caller-saved in this ABI, and the shim declares them clobbered: not saved.
 //   zmm, k, st
@@ -53,58 +58,28 @@
 //   in   rdi  save area to fill             out  rdi  as in: the area of the side that has just been left
 //        rsi  save area to continue               rsi  as in: the area that the new side continues from
 //        rdx  the word to carry over              rdx  the word
-//        rcx  where the side that is left goes on
-FUNCTION switch
-        // For an unwinder we are part of the shim's caller: nothing is pushed, the way back is in rcx.
-        .cfi_def_cfa rsp, 0
-        .cfi_register rip, rcx
 
-        // Leave: four stores into one line.
+        // Leave: four stores into one line. rcx is where this side goes on.
+        lea     rcx, [rip + 2f]
         mov     [rdi], rsp
         mov     [rdi + 8], rcx
         mov     [rdi + 16], rbp
         mov     [rdi + 24], rbx
 
         // Continue: between here and the jump the registers belong to neither side, so a profiler's unwinder that
-        // stops here must not go on.
+        // stops here must not go on. (Code that is built without unwinding may have no tables to say so in.)
+        .if     {unwinds}
+        .cfi_remember_state
         .cfi_undefined rip
+        .endif
         mov     rcx, [rsi + 8]
         mov     rbp, [rsi + 16]
         mov     rbx, [rsi + 24]
         mov     rsp, [rsi]
-
-        // All of it is the new side's now; rcx is the way back again.
-        .cfi_register rip, rcx
         jmp     rcx
-END switch
+        .if     {unwinds}
+        .cfi_restore_state
+        .endif
 
-// entry: the first pc of a fresh fiber, reached by the jump above with rsp at the frame drawn under FRESH.
-//   in   rdi  the hub's save area
-//        rsi  our own
-FUNCTION entry
-        // The oldest frame of this stack. An undefined return address is how DWARF says so; rbp is 0 for those who
-        // follow frame pointers.
-        .cfi_undefined rip
-        endbr64
-
-        // Both areas are needed again at the end: keep them where the callee must preserve them. A fresh fiber has
-        // nothing of its own in these registers.
-        mov     r12, rdi
-        mov     r13, rsi
-
-        // Call and return are both ours, so the return predictor stays right. rsp is a multiple of 16 here, as the ABI
-        // wants it before a call.
-        mov     rdi, [rsp + 8]
-        call    [rsp]
-
-        // The function's result is the last word that the hub gets.
-        mov     rdi, r13
-        mov     rsi, r12
-        mov     rdx, rax
-        lea     rcx, [rip + 2f]
-        REFER   jmp, switch
-
-        // A finished fiber was resumed: a bug in the runtime; going on would run whatever comes next in memory.
+        // Here the other side's jump leads: everything is as it was left.
 2:      endbr64
-        ud2
-END entry

@@ -1,4 +1,8 @@
-// The context switch for aarch64, AAPCS64 and Apple's variant.  x86_64.s mirrors this file line for line.
+// The context switch for aarch64, AAPCS64 and Apple's variant. x86_64/switch.s mirrors this file line for line.
+//
+// This is no routine but a text: the shim (`switch` in src/arch/aarch64.rs) puts it, by `asm!`, into each place where a
+// thread is left. Each place so has a jump of its own, and the processor learns for each by itself where it leads: a
+// worker's loop goes to many fibers, but what leaves a fiber always goes back to that loop.
 //
 // WHAT IS SAVED, AND WHERE
 //
@@ -23,12 +27,12 @@
 //      | fiber's code     |             | fiber's code     |             | +8  argument     |
 //      |                  |             |        :         |             | +0  function     | <- sp (16-aligned)
 //      | frame that holds |             |        v         | <- sp       +------------------+
-//      | the shim         | <- sp       +------------------+
+//      | this text        | <- sp       +------------------+
 //      +------------------+
 //
-// The shim (`switch` in src/arch/aarch64.rs) is inlined into its caller. It jumps here and declares every register
-// clobbered that inline assembly can declare, so the compiler saves just the live ones, in the caller's own frame.
-// What remains is what it cannot declare: sp, pc, and x29 and x19, which LLVM keeps for itself.
+// The shim is inlined into its caller. It declares every register clobbered that inline assembly can declare, so the
+// compiler saves just the live ones, in the caller's own frame. What remains is what it cannot declare: sp, pc, and
+// x29 and x19, which LLVM keeps for itself.
 //
 // Neither `bl` nor `ret` is on the path: a `ret` onto another stack is mispredicted every time, and a `bl` without
 // its `ret` (or the reverse) shifts the return predictor for all the frames above. With neither, the predictor does
@@ -37,8 +41,7 @@
 // SPECIAL STATE
 //
 //   red zone     none on Linux, 128 bytes at Apple's. The shim does not say `nostack`, so its caller keeps nothing below
-//                sp; this file writes nothing there. sp is a multiple of 16 at all times: the hardware checks it.
-//   x16, x17     a linker may put a veneer into the `b` to `switch`, which destroys these two: nothing is kept in them.
+//                sp. sp is a multiple of 16 at all times: the hardware checks it.
 //   x18          the platform's (Apple, Android's shadow call stack), or an ordinary caller-saved register: not touched.
 //   x30          clobbered for the shim's caller, which saves it like any other register that it needs.
 //   v8 - v15     the low halves are callee-saved in this ABI; the shim declares them clobbered in full: not saved here.
@@ -59,56 +62,26 @@
 //   in   x0   save area to fill             out  x0   as in: the area of the side that has just been left
 //        x1   save area to continue               x1   as in: the area that the new side continues from
 //        x2   the word to carry over              x2   the word
-//        x9   where the side that is left goes on
-FUNCTION switch
-        // For an unwinder we are part of the shim's caller: nothing is pushed, the way back is in x9.
-        .cfi_def_cfa sp, 0
-        .cfi_register x30, x9
 
-        // Leave: two paired stores into one line.
+        // Leave: two paired stores into one line. x9 is where this side goes on.
+        adr     x9, 2f
         mov     x10, sp
         stp     x10, x9, [x0]
         stp     x29, x19, [x0, #16]
 
         // Continue: between here and the jump the registers belong to neither side, so a profiler's unwinder that
-        // stops here must not go on.
+        // stops here must not go on. (Code that is built without unwinding may have no tables to say so in.)
+        .if     {unwinds}
+        .cfi_remember_state
         .cfi_undefined x30
+        .endif
         ldp     x10, x9, [x1]
         ldp     x29, x19, [x1, #16]
         mov     sp, x10
-
-        // All of it is the new side's now; x9 is the way back again.
-        .cfi_register x30, x9
         br      x9
-END switch
+        .if     {unwinds}
+        .cfi_restore_state
+        .endif
 
-// entry: the first pc of a fresh fiber, reached by the jump above with sp at the frame drawn under FRESH.
-//   in   x0   the hub's save area
-//        x1   our own
-FUNCTION entry
-        // The oldest frame of this stack. An undefined return address is how DWARF says so; x29 is 0 for those who
-        // follow frame pointers.
-        .cfi_undefined x30
-        hint    #36
-
-        // Both areas are needed again at the end: keep them where the callee must preserve them. A fresh fiber has
-        // nothing of its own in these registers.
-        mov     x20, x0
-        mov     x21, x1
-
-        // Call and return are both ours, so the return predictor stays right. sp is a multiple of 16 here, as it must
-        // always be.
-        ldp     x9, x0, [sp]
-        blr     x9
-
-        // The function's result is the last word that the hub gets.
-        mov     x2, x0
-        mov     x0, x21
-        mov     x1, x20
-        adr     x9, 2f
-        REFER   b, switch
-
-        // A finished fiber was resumed: a bug in the runtime; going on would run whatever comes next in memory.
+        // Here the other side's jump leads: everything is as it was left.
 2:      hint    #36
-        brk     #1
-END entry
