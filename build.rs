@@ -2,7 +2,7 @@
 //!
 //! | backend      | targets                                  | what it is                                  |
 //! | ------------ | ---------------------------------------- | ------------------------------------------- |
-//! | `asm`        | Unix on x86_64 and aarch64               | our own assembly, `asm/*.s`                 |
+//! | `asm`        | Unix on x86_64 and aarch64               | our own assembly, `asm/`                    |
 //! | `corosensei` | every other Unix target that it supports | the corosensei crate behind the same contract |
 //! | `threads`    | Miri                                     | one OS thread a fiber, a baton between them |
 //!

@@ -61,7 +61,7 @@ struct EntryFrame {
 /// What runs first on a fresh stack. Its result is the last word that the other side gets.
 pub(crate) type Function = unsafe extern "C" fn(arg: *mut ()) -> usize;
 
-// The offsets that asm/*.s draws and uses.
+// The offsets that asm/ draws and uses.
 const _: () = assert!(offset_of!(Context, sp) == 0);
 const _: () = assert!(offset_of!(Context, pc) == 8);
 const _: () = assert!(offset_of!(Context, fp) == 16);

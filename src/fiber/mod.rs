@@ -14,7 +14,7 @@
 //! 5. A fiber has no `Drop`. One that is dropped before its end leaks its stack and all that lives on it, because other
 //!    code may hold references into it. To end it early, resume it with a word that makes the code above `suspend`
 //!    unwind: forced unwinding is the business of higher floors.
-//! 6. The floating-point environment is not switched; asm/*.s says why.
+//! 6. The floating-point environment is not switched; asm/ says why.
 //!
 //! # Backends
 //!
