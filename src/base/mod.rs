@@ -4,5 +4,4 @@ pub(crate) mod abort;
 pub(crate) mod atomic;
 pub(crate) mod list;
 pub(crate) mod lock;
-pub(crate) mod pool;
 pub(crate) mod spin;

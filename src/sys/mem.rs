@@ -1,10 +1,11 @@
 //! Address space: reserving it, guarding it, giving its pages back.
 //!
-//! Linux has three things that the others lack and that every caller can do without: guards that cost no mapping
+//! Linux has four things that the others lack and that every caller can do without: guards that cost no mapping
 //! (`MADV_GUARD_INSTALL`, 6.13), advice for many ranges in one call on oneself (`process_madvise` with `PIDFD_SELF`,
-//! 6.14) and `MAP_NORESERVE` that means something.
+//! 6.14), pages on request (`MADV_POPULATE_WRITE`, 5.14) and `MAP_NORESERVE` that means something.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
@@ -135,6 +136,19 @@ unsafe fn advise(ranges: &[Pages], advice: libc::c_int) -> usize {
     done
 }
 
+/// Has the pages that lie wholly in `block` brought into memory by one system call, where there is such a one: a first touch
+/// of each would cost a fault.
+pub(crate) fn populate(block: &mut [MaybeUninit<u8>]) {
+    let mask = page_size() - 1;
+    let begin = block.as_mut_ptr().map_addr(|address| (address + mask) & !mask);
+    let end = block.as_mut_ptr_range().end.addr() & !mask;
+    if let Some(len) = end.checked_sub(begin.addr())
+        && len > 0
+    {
+        os::populate(begin.cast(), len);
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod os {
     use std::mem::{align_of, offset_of, size_of};
@@ -159,6 +173,11 @@ mod os {
     pub(super) fn refuse_huge_pages(base: *mut libc::c_void, len: usize) {
         // SAFETY: the range is the caller's new mapping. A kernel without huge pages refuses, which is as good.
         unsafe { libc::madvise(base, len, libc::MADV_NOHUGEPAGE) };
+    }
+
+    pub(super) fn populate(base: *mut libc::c_void, len: usize) {
+        // SAFETY: the range is the caller's, and keeps its content. Older kernels refuse, which is as good.
+        unsafe { libc::madvise(base, len, libc::MADV_POPULATE_WRITE) };
     }
 
     /// One system call for all ranges. Says how many were done: none where the kernel does not know the call.
@@ -203,6 +222,8 @@ mod os {
     pub(super) const GUARD_INSTALL: libc::c_int = 0x7ffe;
 
     pub(super) fn refuse_huge_pages(_base: *mut libc::c_void, _len: usize) {}
+
+    pub(super) fn populate(_base: *mut libc::c_void, _len: usize) {}
 
     /// # Safety
     ///

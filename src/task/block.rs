@@ -14,7 +14,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use crate::base::pool;
+use super::pool;
 use crate::task::cancel::Cancelled;
 use crate::task::header::{Header, Spec, VTable};
 

@@ -7,7 +7,6 @@ use crate::{assert_clean, lines};
 const MAY_BE_UNSAFE: &[&str] = &[
     "src/base/list.rs",
     "src/base/spin.rs",
-    "src/base/pool.rs",
     "src/sys/",
     "src/arch/",
     "src/stack/",

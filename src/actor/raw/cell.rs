@@ -25,7 +25,6 @@ use super::walk::WALKERS;
 use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
 use crate::base::atomic::{AtomicUsize, Ordering};
-use crate::base::pool;
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
@@ -37,6 +36,7 @@ use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::StackSize;
 use crate::sys::clock::NEVER;
 use crate::task::header::{Next, Spec, VTable, Wake};
+use crate::task::pool;
 use crate::task::{Header, Task};
 
 /// Messages of one run; then others have their turn.

@@ -23,10 +23,10 @@ use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, Re
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
-use crate::base::pool;
 use crate::base::spin::{Locked, SpinLock};
 use crate::sys::clock::NEVER;
 use crate::task::header::Wake;
+use crate::task::pool;
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {

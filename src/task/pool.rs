@@ -17,11 +17,15 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::sys::mem;
+
 /// The sizes of blocks; their alignment is 16. (glibc rounds a size up to 8 more than a multiple of 16.)
 const SIZES: [usize; 6] = [64, 128, 168, 200, 232, 248];
 const ALIGN: usize = 16;
 /// Blocks in a batch; a shelf holds two at most.
 const BATCH: u32 = 128;
+/// So much memory is got at a time while the number of blocks rises. (At 128 KiB glibc would give it back at once.)
+const GROWTH: usize = 96 << 10;
 /// Bytes of blocks of one size that the common store holds at most: a hundred thousand tasks.
 const STORE: usize = 16 << 20;
 
@@ -39,6 +43,8 @@ struct Shelf {
     open: Cell<Chain>,
     /// A full batch, or nothing.
     spare: Cell<*mut Chain>,
+    /// Blocks that came from the allocator.
+    fresh: Cell<u32>,
 }
 
 struct Shelves([Shelf; SIZES.len()]);
@@ -54,7 +60,7 @@ static STORED: [AtomicUsize; SIZES.len()] = [const { AtomicUsize::new(0) }; SIZE
 
 thread_local! {
     static SHELVES: Shelves = const {
-        Shelves([const { Shelf { open: Cell::new(EMPTY), spare: Cell::new(ptr::null_mut()) } }; SIZES.len()])
+        Shelves([const { Shelf { open: Cell::new(EMPTY), spare: Cell::new(ptr::null_mut()), fresh: Cell::new(0) } }; SIZES.len()])
     };
 }
 
@@ -155,6 +161,13 @@ fn allocate_slow(class: usize) -> Option<NonNull<u8>> {
         if batch.is_null() {
             batch = fetch(class);
         }
+        if batch.is_null() {
+            let fresh = shelf.fresh.get().wrapping_add(1);
+            shelf.fresh.set(fresh);
+            if (fresh as usize).is_multiple_of(GROWTH / SIZES[class]) {
+                grow();
+            }
+        }
         let block = NonNull::new(batch)?;
         // SAFETY: invariant 2; a batch has `BATCH` blocks.
         shelf.open.set(Chain { first: unsafe { block.as_ref() }.first, len: BATCH - 1 });
@@ -165,6 +178,16 @@ fn allocate_slow(class: usize) -> Option<NonNull<u8>> {
     }
     // SAFETY: the layout is not of size zero.
     NonNull::new(unsafe { std::alloc::alloc(class_layout(class)) })
+}
+
+/// Makes the allocator get memory for many blocks at once. glibc's heap of a thread that is not the first grows by a page
+/// at a time, with a system call and a fault for each: half of what starting an actor costs while their number rises.
+#[cold]
+fn grow() {
+    let mut ahead: Vec<u8> = Vec::new();
+    if ahead.try_reserve_exact(GROWTH).is_ok() {
+        mem::populate(ahead.spare_capacity_mut());
+    }
 }
 
 /// A batch from the store; null: it has none.
