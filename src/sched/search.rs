@@ -26,6 +26,9 @@ const LOOKS_PER_POLL: u32 = 4;
 /// than one costs another system call.)
 const LOOKOUT_MIN_NS: u64 = 1_100_000;
 const LOOKOUT_MAX_NS: u64 = 16_000_000;
+/// Timers that come thicker than this are gathered: a worker gets up for them only so often. As much is the slack that Linux
+/// gives a sleep by itself.
+const TIMERS_NS: u64 = 50_000;
 
 impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
@@ -179,9 +182,14 @@ impl Worker {
             }
             // Step 4.
             let timer_ns = self.here().wheel.borrow().next_ns();
+            let timers_ns = timer_ns.max(self.got_up_for_timers_ns.get() + TIMERS_NS);
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-            let unparked = self.sleep_until(timer_ns.min(nap_until_ns));
-            if unparked || timer_ns <= now_ns() {
+            if self.sleep_until(timers_ns.min(nap_until_ns)) {
+                break;
+            }
+            let now_ns = now_ns();
+            if timer_ns <= now_ns {
+                self.got_up_for_timers_ns.set(now_ns);
                 break;
             }
             if lookout {

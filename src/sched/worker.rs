@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     /// How long the next search may last, and how many there were: `search_length`.
     pub(crate) search_ns: Cell<u64>,
     pub(crate) searches: Cell<u32>,
+    /// When a timer last ended a sleep.
+    pub(crate) got_up_for_timers_ns: Cell<u64>,
     /// The mailbox knows the poller.
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
@@ -103,6 +105,7 @@ impl Worker {
             ids: Cell::new((0, 0)),
             search_ns: Cell::new(SEARCH_NS),
             searches: Cell::new(0),
+            got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
         }

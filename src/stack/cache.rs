@@ -38,7 +38,7 @@ fn batch(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, BATCH)
 }
 
-/// So many stacks stay, with their pages, while the worker is idle, and a quarter more before a system call is worth it: a
+/// So many stacks stay, with their pages, while the worker is idle, and as many again before a system call is worth it: a
 /// worker whose threads wake one by one, and end, is idle between any two of them.
 fn keep_hot(size: StackSize) -> usize {
     size.how_many(16 << 20, 1, 64)
@@ -124,7 +124,7 @@ impl Cache {
         for (class, shelf) in self.shelves.iter_mut().enumerate() {
             let size = StackSize::from_class(class);
             let keep = keep_hot(size);
-            if shelf.free.len() > keep + keep / 4 {
+            if shelf.free.len() > 2 * keep {
                 shelf.spill(size, shelf.free.len() - keep);
             }
         }
