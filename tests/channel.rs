@@ -116,7 +116,8 @@ fn the_numbers_of_a_channel_are_right() {
         (0..100).for_each(|i| s.send(i).unwrap());
         assert_eq!((s.len(), r.len(), r.is_full(), r.capacity()), (100, 100, false, None));
 
-        assert_eq!((never::<()>().len(), never::<()>().capacity()), (0, Some(0)));
+        const SILENT: Receiver<()> = never();
+        assert_eq!((SILENT.len(), SILENT.capacity()), (0, Some(0)));
         assert!(s.same_channel(&s.clone()) && r.same_channel(&r.clone()));
         assert!(!s.same_channel(&unbounded().0) && !r.same_channel(&never()));
         assert_eq!((format!("{s:?}"), format!("{r:?}")), ("Sender { .. }".to_owned(), "Receiver { .. }".to_owned()));

@@ -383,6 +383,40 @@ fn ready_wakes_when_the_other_side_comes_and_takes_nothing() {
     });
 }
 
+/// As in what crossbeam-channel has after 0.5.17.
+#[test]
+fn a_chosen_operation_may_be_completed_by_a_clone_of_its_handle() {
+    for (s, r) in kinds() {
+        let receiving = green::spawn({
+            let r = r.clone();
+            move || {
+                let mut select = Select::new();
+                select.recv(&r);
+                select.select().recv(&r.clone())
+            }
+        });
+        let mut select = Select::new();
+        select.send(&s);
+        assert_eq!(select.select().send(&s.clone(), 7), Ok(()));
+        assert_eq!(receiving.join().unwrap(), Ok(7));
+    }
+    let timer = green::channel::after(Duration::ZERO);
+    let mut select = Select::new();
+    select.recv(&timer);
+    assert!(select.select().recv(&timer.clone()).is_ok());
+}
+
+#[test]
+fn a_chosen_operation_that_is_forgotten_does_not_keep_its_channel_from_closing() {
+    for (s, r) in kinds::<u32>().into_iter().filter(|(s, _)| s.capacity() != Some(0)) {
+        let mut select = Select::new();
+        select.send(&s);
+        std::mem::forget(select.select());
+        drop(r);
+        assert!(s.send(1).is_err());
+    }
+}
+
 #[test]
 fn wrong_use_panics_with_the_known_messages() {
     fn message(f: impl FnOnce()) -> String {
@@ -398,8 +432,8 @@ fn wrong_use_panics_with_the_known_messages() {
     let mut select = Select::new();
     select.send(&s);
     assert_eq!(message(|| drop(select.select())), "dropped `SelectedOperation` without completing the operation");
-    let s2 = s.clone();
-    assert_eq!(message(|| select.select().send(&s2, 1).unwrap()), "passed a sender that wasn't selected");
+    let other = unbounded();
+    assert_eq!(message(|| select.select().send(&other.0, 1).unwrap()), "passed a sender that wasn't selected");
     assert_eq!(message(|| assert_eq!(select.select().recv(&r), Ok(1))), "passed a receiver that wasn't selected");
     select.remove(0);
     assert_eq!(message(|| select.remove(0)), "no operation with this index");

@@ -182,6 +182,91 @@ fn exactly_one_of_two_wakers_wins_and_a_late_one_does_not_end_the_next_wait() {
     });
 }
 
+/// A thread that its joiner has started on top of itself, and that waits there, as `Worker::turn_on_top` and
+/// `Worker::interrupt` handle it: another worker wakes it, and a third one cancels it.
+struct OnTop {
+    state: State,
+    parked: Parked,
+    ticket: Mutex<Option<Epoch>>,
+    /// The mailboxes of worker 0, which is not its own, and of worker 1, which is.
+    cancels: [Gate; 2],
+    over: AtomicUsize,
+}
+
+const JOINER: u16 = 1;
+
+impl OnTop {
+    /// On another worker: ends the wait if there is one, and hands the thread to its own worker.
+    fn wake(&self) {
+        let found = *self.ticket.lock().unwrap();
+        if let Some(epoch) = found
+            && self.parked.word.end(epoch, End::Notified)
+        {
+            assert_eq!(self.state.home(), JOINER, "it goes to the worker that claimed it");
+            self.parked.schedule();
+        }
+    }
+
+    /// `mailbox::cancel`.
+    fn cancel(&self) {
+        match self.state.cancel() {
+            state::CancelFound::Started { home } => self.cancels[usize::from(home)].open(),
+            state::CancelFound::Unstarted | state::CancelFound::Nothing => {}
+        }
+    }
+
+    /// The joiner's worker: the turn on top, then the loop, which reads its mail when the thread waits and resumes it.
+    fn join(&self) {
+        assert!(self.state.claim_joined(JOINER, true));
+        if !self.state.is_cancelled() {
+            let epoch = self.parked.word.begin();
+            *self.ticket.lock().unwrap() = Some(epoch);
+            // It has suspended; its turns are its own from now on, with a reference of its own.
+            self.state.add_ref();
+            self.cancels[usize::from(JOINER)].wait();
+            assert!(self.state.lives_at(JOINER) && self.state.is_cancelled());
+            if let Some(epoch) = self.parked.word.waiting()
+                && self.parked.word.end(epoch, End::Cancelled)
+            {
+                self.parked.schedule();
+            }
+            self.parked.scheduled.wait();
+            assert_ne!(self.parked.word.finish(), End::TimedOut);
+            assert!(!self.state.drop_ref(), "the joiner has one, too");
+        }
+        let done = self.state.complete();
+        assert!(!done.joiner && !done.awaiter && !done.detached);
+        self.over.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_thread_that_waits_on_top_of_its_joiner_is_woken_or_cancelled_once_and_never_forgotten() {
+    check(3, || {
+        let (word, token) = (WaitWord::new(), Token::new());
+        let parked = Parked { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) };
+        let thread = Arc::new(OnTop {
+            state: State::new(3, true),
+            parked,
+            ticket: Mutex::new(None),
+            cancels: [Gate::new(), Gate::new()],
+            over: AtomicUsize::new(0),
+        });
+        let others = [OnTop::wake, OnTop::cancel].map(|act| {
+            let thread = thread.clone();
+            thread::spawn(move || act(&thread))
+        });
+        // If a cancel went astray, this would never return: loom reports a deadlock.
+        thread.join();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(thread.over.load(Ordering::Relaxed), 1);
+        assert!(thread.parked.times.load(Ordering::Relaxed) <= 1, "it was scheduled once for its one wait");
+        assert!(thread.state.is_complete() && !thread.state.drop_ref() && thread.state.drop_ref());
+    });
+}
+
 struct Note {
     link: AtomicPtr<Note>,
     value: usize,

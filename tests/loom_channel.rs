@@ -34,6 +34,7 @@ mod task {
     pub(crate) mod header {
         use loom::sync::{Condvar, Mutex};
 
+        use crate::model::Gate;
         use crate::wait::WaitWord;
 
         #[derive(Clone, Copy, Debug)]
@@ -49,12 +50,14 @@ mod task {
             pub(crate) scheduled: Mutex<bool>,
             pub(crate) changed: Condvar,
             pub(crate) timed_out: std::sync::atomic::AtomicBool,
+            /// The worker on which it lives; none: it is an OS thread.
+            pub(crate) home: std::sync::OnceLock<loom::sync::Arc<Gate>>,
         }
 
         impl Thread {
             pub(crate) fn new() -> Self {
                 let (scheduled, changed) = (Mutex::new(false), Condvar::new());
-                Self { word: WaitWord::new(), scheduled, changed, timed_out: false.into() }
+                Self { word: WaitWord::new(), scheduled, changed, timed_out: false.into(), home: Default::default() }
             }
         }
 
@@ -91,95 +94,8 @@ mod task {
     }
 }
 
-mod park {
-    use std::sync::atomic::Ordering::Relaxed;
-
-    use super::task::Ticket;
-    use super::task::header::{Reason, Thread, Wake};
-    use crate::wait::End;
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Wait {
-        pub(crate) deadline_ns: u64,
-    }
-
-    impl Wait {
-        pub(crate) fn new(_reason: Reason) -> Self {
-            Self { deadline_ns: u64::MAX }
-        }
-
-        pub(crate) fn until(self, deadline_ns: u64) -> Self {
-            Self { deadline_ns }
-        }
-
-        pub(crate) fn uninterruptible(self) -> Self {
-            self
-        }
-    }
-
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) enum Woken {
-        Notified,
-        TimedOut,
-        Interrupted,
-        Refused,
-    }
-
-    pub(crate) fn checkpoint() {}
-
-    /// Each thread of the model has an OS thread of its own.
-    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
-        // SAFETY: as the caller promises.
-        unsafe { ticket.end(End::Notified) }
-    }
-
-    pub(crate) fn schedule(wake: Wake) {
-        wake.schedule();
-    }
-
-    pub(crate) mod interrupt {
-        pub(crate) fn raise() {}
-
-        pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
-        }
-
-        pub(crate) fn resume(payload: Box<dyn std::any::Any + Send>) -> ! {
-            std::panic::resume_unwind(payload)
-        }
-    }
-
-    loom::thread_local! {
-        static ME: std::sync::Arc<Thread> = std::sync::Arc::new(Thread::new());
-    }
-
-    pub(crate) fn has_timed_out() -> bool {
-        ME.with(|me| me.timed_out.load(Relaxed))
-    }
-
-    /// As the real one; a deadline other than "never" passes at once when the thread has begun to wait.
-    pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
-        let me = ME.with(std::sync::Arc::clone);
-        let epoch = me.word.begin();
-        if !commit(Ticket { thread: &*me, epoch }) && me.word.retract(epoch) {
-            return Woken::Refused;
-        }
-        let gave_up = wait.deadline_ns != u64::MAX && me.word.end(epoch, End::TimedOut);
-        if gave_up {
-            me.timed_out.store(true, Relaxed);
-        } else {
-            let mut scheduled = me.scheduled.lock().unwrap();
-            while !std::mem::take(&mut *scheduled) {
-                scheduled = me.changed.wait(scheduled).unwrap();
-            }
-        }
-        match me.word.finish() {
-            End::Notified => Woken::Notified,
-            End::TimedOut => Woken::TimedOut,
-            End::Cancelled => Woken::Interrupted,
-        }
-    }
-}
+#[path = "model/park.rs"]
+mod park;
 
 mod channel {
     pub(crate) use crate::{buffer, queue, token, waiter, word, zero};
@@ -212,8 +128,8 @@ use channel::zero::Zero;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
-use model::check;
-use park::{Wait, Woken, park};
+use model::{Gate, check};
+use park::{Wait, Woken, on_worker, park};
 use sys::clock::NEVER;
 use task::header::Reason;
 
@@ -445,6 +361,75 @@ fn a_select_takes_one_of_two_messages_and_leaves_the_other() {
             sender.join().unwrap();
         }
         assert!(matches!(a.try_recv(), Err(TryRecvError::Empty)) && matches!(b.try_recv(), Err(TryRecvError::Empty)));
+    });
+}
+
+/// A worker that is free.
+fn worker() -> Arc<Gate> {
+    let worker = Arc::new(Gate::new());
+    worker.open();
+    worker
+}
+
+/// Both have a ticket of the select's, so the neighbour must not end the wait by a store.
+#[test]
+fn a_select_gets_one_of_two_messages_from_a_neighbour_and_from_another_worker() {
+    check(2, || {
+        let (a, b, worker) = (bounded(1), bounded(1), worker());
+        let neighbour = {
+            let (a, worker) = (a.clone(), worker.clone());
+            thread::spawn(move || on_worker(&worker, || a.send(Message::new(0), NEVER).expect("the channel is open")))
+        };
+        let elsewhere = {
+            let b = b.clone();
+            thread::spawn(move || b.send(Message::new(1), NEVER).expect("the channel is open"))
+        };
+        let (index, got) = on_worker(&worker, || select([&a, &b], NEVER).expect("it has no deadline"));
+        assert_eq!(index as u32, got);
+        neighbour.join().unwrap();
+        elsewhere.join().unwrap();
+        let other = if index == 0 { &b } else { &a };
+        assert_eq!(other.try_recv().expect("it was left").number(), 1 - got);
+    });
+}
+
+/// The wait has one ticket, and who takes it out of the list has it alone: the neighbour may store.
+#[test]
+fn a_receiver_is_woken_by_a_neighbour_that_stores_or_by_another_worker() {
+    check(2, || {
+        let (queue, worker) = (bounded(1), worker());
+        let neighbour = {
+            let (queue, worker) = (queue.clone(), worker.clone());
+            thread::spawn(move || {
+                on_worker(&worker, || queue.send(Message::new(1), NEVER).expect("the channel is open"))
+            })
+        };
+        let elsewhere = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
+        };
+        let got = on_worker(&worker, || [number(queue.recv(NEVER)), number(queue.recv(NEVER))]);
+        assert!(got == [Some(1), Some(2)] || got == [Some(2), Some(1)], "{got:?}");
+        neighbour.join().unwrap();
+        elsewhere.join().unwrap();
+    });
+}
+
+/// The wheel of the waiting thread's worker ends the wait on that worker, so never while the neighbour stores.
+#[test]
+fn a_receiver_times_out_or_is_woken_by_a_neighbour_that_stores() {
+    check(3, || {
+        let (queue, worker) = (bounded(1), worker());
+        let neighbour = {
+            let (queue, worker) = (queue.clone(), worker.clone());
+            thread::spawn(move || {
+                on_worker(&worker, || queue.send(Message::new(7), NEVER).expect("the channel is open"))
+            })
+        };
+        let first = on_worker(&worker, || number(queue.recv(SOON)));
+        neighbour.join().unwrap();
+        let second = queue.try_recv().ok().map(|message| message.number());
+        assert!([first, second].into_iter().flatten().eq([7]));
     });
 }
 

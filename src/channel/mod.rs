@@ -172,6 +172,6 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 /// use std::time::Duration;
 /// assert_eq!(never::<()>().recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
 /// ```
-pub fn never<T>() -> Receiver<T> {
+pub const fn never<T>() -> Receiver<T> {
     Receiver::never()
 }

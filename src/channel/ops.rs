@@ -1,5 +1,8 @@
 //! The operations of the handles, as a select sees them: without the type of the message.
 
+use std::ptr;
+use std::sync::Arc;
+
 use crossbeam_channel::{RecvError, SendError};
 
 use crate::channel::receiver::{Flavor as Receiving, Receiver};
@@ -9,8 +12,17 @@ use crate::channel::waiter::Node;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 
+/// Which side of which channel, by the channel's address: the same for all clones of a handle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Sends(*const ()),
+    Receives(*const ()),
+}
+
 /// A send or a receive that a select can choose.
 pub(crate) trait Operation {
+    fn side(&self) -> Side;
+
     /// Chooses the operation, if it need not wait: what it has got.
     fn try_select(&self) -> Option<Token>;
 
@@ -40,6 +52,14 @@ pub(crate) trait Operation {
 }
 
 impl<T> Operation for Sender<T> {
+    fn side(&self) -> Side {
+        Side::Sends(match &self.flavor {
+            Sending::Bounded(shared) => Arc::as_ptr(shared).cast(),
+            Sending::Unbounded(shared) => Arc::as_ptr(shared).cast(),
+            Sending::Zero(shared) => Arc::as_ptr(shared).cast(),
+        })
+    }
+
     fn try_select(&self) -> Option<Token> {
         match &self.flavor {
             Sending::Bounded(shared) => shared.channel.try_select_send(),
@@ -118,6 +138,16 @@ impl<T> Sender<T> {
 }
 
 impl<T> Operation for Receiver<T> {
+    fn side(&self) -> Side {
+        Side::Receives(match &self.flavor {
+            Receiving::Bounded(shared) => Arc::as_ptr(shared).cast(),
+            Receiving::Unbounded(shared) => Arc::as_ptr(shared).cast(),
+            Receiving::Zero(shared) => Arc::as_ptr(shared).cast(),
+            Receiving::Timer(timer) => Arc::as_ptr(timer).cast(),
+            Receiving::Never => ptr::null(),
+        })
+    }
+
     fn try_select(&self) -> Option<Token> {
         use crossbeam_channel::TryRecvError::{Disconnected, Empty};
         let result = match &self.flavor {

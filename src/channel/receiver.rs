@@ -57,7 +57,7 @@ impl<T> Receiver<T> {
         Self { flavor: Flavor::Timer(Arc::new(timer)) }
     }
 
-    pub(super) fn never() -> Self {
+    pub(super) const fn never() -> Self {
         Self { flavor: Flavor::Never }
     }
 

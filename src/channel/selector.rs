@@ -11,7 +11,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
@@ -33,8 +32,6 @@ use crate::task::header::Reason;
 pub struct Entry<'a> {
     operation: &'a dyn Operation,
     index: usize,
-    /// The address of the handle, to compare.
-    handle: *const (),
     node: Node,
 }
 
@@ -46,12 +43,7 @@ impl fmt::Debug for dyn Operation + '_ {
 
 impl<'a> Entry<'a> {
     fn new<H: Operation>(handle: &'a H, index: usize) -> Self {
-        Self {
-            operation: handle,
-            index,
-            handle: ptr::from_ref(handle).cast(),
-            node: Node::new(Role::Watch, ptr::null_mut()),
-        }
+        Self { operation: handle, index, node: Node::new(Role::Watch, ptr::null_mut()) }
     }
 
     fn fresh(&self) -> Self {
@@ -59,13 +51,7 @@ impl<'a> Entry<'a> {
     }
 
     fn chosen(&self, token: Token) -> SelectedOperation<'a> {
-        SelectedOperation {
-            token: ManuallyDrop::new(token),
-            operation: self.operation,
-            index: self.index,
-            handle: self.handle,
-            _marker: PhantomData,
-        }
+        SelectedOperation { token: ManuallyDrop::new(token), operation: self.operation, index: self.index }
     }
 }
 
@@ -441,8 +427,6 @@ pub struct SelectedOperation<'a> {
     token: ManuallyDrop<Token>,
     operation: &'a dyn Operation,
     index: usize,
-    handle: *const (),
-    _marker: PhantomData<&'a ()>,
 }
 
 impl UnwindSafe for SelectedOperation<'_> {}
@@ -462,9 +446,9 @@ impl SelectedOperation<'_> {
     ///
     /// # Panics
     ///
-    /// If another operation was chosen than one of this very handle.
+    /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
-        assert!(ptr::from_ref(s).cast() == self.handle, "passed a sender that wasn't selected");
+        assert!(s.side() == self.operation.side(), "passed a sender that wasn't selected");
         s.complete(self.into_token(), msg)
     }
 
@@ -476,9 +460,9 @@ impl SelectedOperation<'_> {
     ///
     /// # Panics
     ///
-    /// If another operation was chosen than one of this very handle.
+    /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
-        assert!(ptr::from_ref(r).cast() == self.handle, "passed a receiver that wasn't selected");
+        assert!(r.side() == self.operation.side(), "passed a receiver that wasn't selected");
         r.complete(self.into_token())
     }
 

@@ -104,8 +104,10 @@ impl Node {
     #[inline(always)]
     unsafe fn end(&self) -> Option<Wake> {
         let ticket = self.ticket.get()?;
+        let mut only = true;
+        only &= self.role.get() == Role::Direct; // KEY: select-exchange
         // SAFETY: as the caller promises.
-        unsafe { if self.role.get() == Role::Direct { notify(ticket) } else { ticket.end(End::Notified) } }
+        unsafe { if only { notify(ticket) } else { ticket.end(End::Notified) } }
     }
 
     /// For the thread that has waited.

@@ -138,7 +138,8 @@ impl State {
     #[inline]
     #[must_use]
     pub(crate) fn claim_joined(&self, home: u16, entry: bool) -> bool {
-        let add = STARTED | u64::from(home) << HOME_SHIFT;
+        let mut add = STARTED;
+        add |= u64::from(home) << HOME_SHIFT; // KEY: joined-home
         let given_up = if entry { REF } else { 0 };
         // ORDERING: Acquire: see the module's text.
         let mut word = self.load(Ordering::Acquire);
