@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::mail::Mail;
-use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether};
+use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether, Waiting};
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::list::{Linked, Links};
 use crate::base::spin::{Locked, SpinLock};
 use crate::sys::clock::NEVER;
 use crate::task::header::Wake;
@@ -153,6 +154,47 @@ impl<M: Message> Call<M> {
     }
 }
 
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Node {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+// SAFETY: the pointer is used under the lock only, where invariant 3 makes it valid.
+unsafe impl Send for Tether {}
+// SAFETY: as above.
+unsafe impl Sync for Tether {}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Waiting {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+impl Waiting {
+    /// The sender does not wait for the actor any more, although it does not know yet.
+    pub(super) fn let_go(&self) {
+        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
+        if let Some(sender) = unsafe { self.sender.as_ref() } {
+            sender.edge.clear();
+        }
+    }
+}
+
+impl Asked {
+    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
+    /// find an edge that stands for nothing.
+    #[inline]
+    fn let_go(&self) {
+        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
+        if let Some(asker) = unsafe { self.asker.as_ref() } {
+            asker.edge.clear();
+        }
+    }
+}
+
 #[inline]
 fn unlock(mail: Locked<'_, Mail>, wake: Option<Wake>) {
     drop(mail);
@@ -186,7 +228,7 @@ unsafe fn inner<'a, A: Actor>(running: Running) -> (&'a Core, &'a Frame) {
     // SAFETY: as the caller promises; core and frame outlive the run.
     unsafe {
         let inner = &(*running.ctx.cast::<Context<A>>()).inner;
-        (inner.core.as_ref(), running.frame.as_ref())
+        (inner.core(), running.frame.as_ref())
     }
 }
 
@@ -437,15 +479,30 @@ unsafe fn refuse_call<M: Message>(node: NonNull<Node>, core: &Core, why: Refusal
     None
 }
 
-/// Refuses a box, outside the lock.
-///
-/// # Safety
-///
-/// It was taken out of its list, and is no [`Asked`].
-pub(super) unsafe fn refuse_box(node: NonNull<Node>, core: &Core, why: Refusal) {
-    // SAFETY: as the caller promises.
-    let wake = unsafe { (node.as_ref().vtable.refuse)(node, core, why) };
-    debug_assert!(wake.is_none());
+/// A box that was taken out of its list and will not be handled: it is refused when the lock is free.
+#[must_use]
+pub(super) struct Evicted(NonNull<Node>);
+
+impl Evicted {
+    /// Refuses an ask at once: then it is no box.
+    ///
+    /// # Safety
+    ///
+    /// The node was taken out of its list under the lock, which is still held, and is the caller's.
+    pub(super) unsafe fn new(node: NonNull<Node>, core: &Core, why: Refusal) -> Result<Option<Wake>, Self> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let vtable = node.as_ref().vtable;
+            if vtable.asked { Ok((vtable.refuse)(node, core, why)) } else { Err(Self(node)) }
+        }
+    }
+
+    /// Outside the lock.
+    pub(super) fn refuse(self, core: &Core, why: Refusal) {
+        // SAFETY: the box was taken out of its list, so it is ours (invariant 2 of `raw`).
+        let wake = unsafe { (self.0.as_ref().vtable.refuse)(self.0, core, why) };
+        debug_assert!(wake.is_none());
+    }
 }
 
 const fn reply_ops<M: Message>() -> &'static ReplyOps {

@@ -30,6 +30,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::busy::Busy;
+use super::envelope::Evicted;
 use super::{Frame, Node, Refusal, ReplyTo, Waiting};
 use crate::actor::timer::Timer;
 use crate::actor::watch::Watcher;
@@ -350,6 +351,12 @@ impl Mail {
         Some((node, self.refill()))
     }
 
+    /// Refuses the oldest message, to make room. For a mailbox where nobody waits for room.
+    pub(super) fn evict(&mut self, core: &super::cell::Core) -> Option<Result<Option<Wake>, Evicted>> {
+        let (oldest, _) = self.pop()?;
+        Some(refuse(oldest, core, Refusal::Full))
+    }
+
     /// The next message, if there is one and nothing else to look at.
     #[inline]
     pub(crate) fn pop_plain(&mut self) -> Option<NonNull<Node>> {
@@ -454,7 +461,7 @@ impl Mail {
 
     /// Takes one message out that will not be handled, in no order that matters: `Err` is a box, to be refused when the lock
     /// is free; an ask has been refused here.
-    pub(crate) fn give_back(&mut self, core: &super::cell::Core) -> Option<Result<Option<Wake>, NonNull<Node>>> {
+    pub(super) fn give_back(&mut self, core: &super::cell::Core) -> Option<Result<Option<Wake>, Evicted>> {
         let node = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let node = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
@@ -474,10 +481,7 @@ impl Mail {
     }
 
     /// The same for a sender that waits for room.
-    pub(crate) fn give_back_waiting(
-        &mut self,
-        core: &super::cell::Core,
-    ) -> Option<Result<Option<Wake>, NonNull<Node>>> {
+    pub(super) fn give_back_waiting(&mut self, core: &super::cell::Core) -> Option<Result<Option<Wake>, Evicted>> {
         let waiting = self.extras.as_deref_mut()?.waiting.pop_front()?;
         // SAFETY: it was in the list, so its thread takes the lock before it leaves; the node is alive for the same reason.
         let waiting = unsafe { waiting.as_ref() };
@@ -494,16 +498,9 @@ impl Mail {
 }
 
 /// Refuses an ask at once; hands a box back, to be refused when the lock is free.
-pub(super) fn refuse(
-    node: NonNull<Node>,
-    core: &super::cell::Core,
-    why: Refusal,
-) -> Result<Option<Wake>, NonNull<Node>> {
+fn refuse(node: NonNull<Node>, core: &super::cell::Core, why: Refusal) -> Result<Option<Wake>, Evicted> {
     // SAFETY: it was taken out of a list under the lock, which is still held.
-    unsafe {
-        let vtable = node.as_ref().vtable;
-        if vtable.asked { Ok((vtable.refuse)(node, core, why)) } else { Err(node) }
-    }
+    unsafe { Evicted::new(node, core, why) }
 }
 
 /// An ask that is being handled leaves: nobody waits for what the handler returns.

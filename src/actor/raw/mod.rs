@@ -2,9 +2,8 @@
 //!
 //! * [`edge`]: who waits for whom.
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
-//! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end.
+//! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end; `unsafe`.
 //! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
-//! * [`refs`]: the counted pointers to it.
 //! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box.
 //! * [`lifecycle`]: stop, join: what addresses can do besides.
 //! * [`walk`]: before an actor waits.
@@ -27,7 +26,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::actor::Exit;
-use crate::base::list::{Linked, Links};
+use crate::base::list::Links;
 use crate::base::spin::{Locked, SpinLock};
 use crate::sched::Worker;
 use crate::sys::clock::NEVER;
@@ -41,7 +40,6 @@ pub(crate) mod envelope;
 pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod post;
-pub(crate) mod refs;
 pub(crate) mod send;
 pub(crate) mod walk;
 
@@ -51,13 +49,6 @@ use mail::Mail;
 pub(crate) struct Node {
     links: Links<Node>,
     vtable: &'static NodeVTable,
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Node {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
 }
 
 /// Why a message is given back unhandled.
@@ -129,11 +120,6 @@ pub(crate) struct Asked {
 /// Leads from a put-off reply to the ask, while that waits.
 pub(crate) struct Tether(SpinLock<Option<NonNull<Asked>>>);
 
-// SAFETY: the pointer is used under the lock only, where invariant 3 makes it valid.
-unsafe impl Send for Tether {}
-// SAFETY: as above.
-unsafe impl Sync for Tether {}
-
 /// A `tell` that waits for room: on the sender's stack. Also stands for an ask that does.
 struct Waiting {
     links: Links<Waiting>,
@@ -143,13 +129,6 @@ struct Waiting {
     refused: Cell<bool>,
     /// The actor that tells, if it is one: its edge goes when it has its room. Null for an ask.
     sender: *const cell::Core,
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Waiting {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
 }
 
 /// The message that is being handled: what `Context` and nested sends need to know of it. On the stack of the run; touched
@@ -203,27 +182,9 @@ impl Waiting {
         let sender = sender.map_or(ptr::null(), ptr::from_ref);
         Self { links: Links::new(), node, ticket: Cell::new(None), refused: Cell::new(false), sender }
     }
-
-    /// The sender does not wait for the actor any more, although it does not know yet.
-    fn let_go(&self) {
-        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
-        if let Some(sender) = unsafe { self.sender.as_ref() } {
-            sender.edge.clear();
-        }
-    }
 }
 
 impl Asked {
-    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
-    /// find an edge that stands for nothing.
-    #[inline]
-    fn let_go(&self) {
-        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
-        if let Some(asker) = unsafe { self.asker.as_ref() } {
-            asker.edge.clear();
-        }
-    }
-
     #[inline(always)]
     fn new(vtable: &'static NodeVTable, deadline_ns: u64, chain: u64, asker: Option<&cell::Core>) -> Self {
         Self {
@@ -236,44 +197,5 @@ impl Asked {
             chain,
             asker: asker.map_or(ptr::null(), ptr::from_ref),
         }
-    }
-}
-
-/// What a `Context` is made of.
-pub(crate) struct Inner {
-    core: NonNull<cell::Core>,
-    frame: NonNull<Frame>,
-    /// Why the actor has to end after the handler that runs.
-    pub(crate) end: Option<Box<Exit>>,
-}
-
-impl Inner {
-    /// # Safety
-    ///
-    /// Both outlive the result. The caller is the actor's run.
-    unsafe fn new(core: &cell::Core, frame: &Frame) -> Self {
-        Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
-    }
-
-    /// Another frame for a nested handler. Gives the outer one back.
-    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
-        std::mem::replace(&mut self.frame, NonNull::from(frame))
-    }
-
-    /// The nested handler is over.
-    fn unnest(&mut self, outer: NonNull<Frame>) {
-        self.frame = outer;
-    }
-
-    #[inline]
-    pub(crate) fn core(&self) -> &cell::Core {
-        // SAFETY: as the caller of `new` promised.
-        unsafe { self.core.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn frame(&self) -> &Frame {
-        // SAFETY: as the caller of `new` promised, or of `nested`.
-        unsafe { self.frame.as_ref() }
     }
 }

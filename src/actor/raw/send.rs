@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::envelope::{Ask, Route, Tell, refuse_box, refused};
-use super::mail::{Mail, Nudge, Pushed, forget_reply, refuse};
+use super::envelope::{Ask, Evicted, Route, Tell, refused};
+use super::mail::{Mail, Nudge, Pushed, forget_reply};
 use super::walk::Waits;
 use super::{Asked, Node, Place, Refusal, Waiting};
 use crate::actor::{Message, Overflow, SendError, letters};
@@ -50,7 +50,7 @@ pub(super) struct Rest {
     launch: bool,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
-    evicted: Option<NonNull<Node>>,
+    evicted: Option<Evicted>,
     /// The runtime has ended: the actor is to be ended here.
     orphan: Option<Task>,
 }
@@ -72,9 +72,8 @@ impl Rest {
 
     #[inline]
     pub(super) fn finish(&mut self, target: &Core) {
-        if let Some(node) = self.evicted.take() {
-            // SAFETY: it was taken out of its list.
-            unsafe { refuse_box(node, target, Refusal::Full) };
+        if let Some(evicted) = self.evicted.take() {
+            evicted.refuse(target, Refusal::Full);
         }
         if let Some(task) = self.orphan.take() {
             discard(task);
@@ -127,11 +126,10 @@ pub(super) unsafe fn put(
         Overflow::DropNewest => Sent::Dropped,
         Overflow::DropOldest => {
             // Nobody waits for room here, so popping lets nobody in.
-            if let Some((oldest, _)) = mail.pop() {
-                match refuse(oldest, target, Refusal::Full) {
-                    Ok(wake) => rest.wake = wake,
-                    Err(node) => rest.evicted = Some(node),
-                }
+            match mail.evict(target) {
+                Some(Ok(wake)) => rest.wake = wake,
+                Some(Err(evicted)) => rest.evicted = Some(evicted),
+                None => {}
             }
             // SAFETY: as the caller promises.
             rest.launch = unsafe { mail.push(node, true) } == Pushed::Launch;
