@@ -30,8 +30,6 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/actor/raw/cell.rs",
     "src/actor/raw/envelope.rs",
     "src/actor/raw/mail.rs",
-    "src/actor/raw/mod.rs",
-    "src/actor/raw/post.rs",
     "src/actor/raw/send.rs",
 ];
 

@@ -11,6 +11,8 @@
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
 //! 6. An edge leads to an actor that its owner keeps alive until it has cleared it: only `Waits` sets edges.
 
+#![allow(unsafe_code)]
+
 use std::cell::{self, UnsafeCell};
 use std::fmt;
 use std::io;

@@ -9,6 +9,8 @@
 //! The answer to an [`Ask`] is written before its wait is ended, and also if that is over already (a time-out, a cancel):
 //! the asker then finds it when it takes the lock to leave.
 
+#![allow(unsafe_code)]
+
 use std::any::{TypeId, type_name};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
@@ -18,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::mail::Mail;
-use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether, Waiting};
+use super::mail::{Letter, Mail};
+use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyTo, Run, Running, Tether, Waiting};
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -110,8 +112,9 @@ pub(super) enum Port<M: Message> {
 }
 
 impl<M: Message> Tell<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), msg }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), msg }) }
     }
 
     /// # Safety
@@ -124,8 +127,9 @@ impl<M: Message> Tell<M> {
 }
 
 impl<M: Message> Beat<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M, queued: Arc<AtomicU32>) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), msg, queued }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M, queued: Arc<AtomicU32>) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), msg, queued }) }
     }
 
     /// # Safety
@@ -133,16 +137,21 @@ impl<M: Message> Beat<M> {
     /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
     pub(super) unsafe fn open(node: NonNull<Node>) -> M {
         // SAFETY: as the caller promises.
-        let Self { msg, queued, .. } = unsafe { pool::take(node.cast::<Self>()) };
+        unsafe { pool::take(node.cast::<Self>()) }.over()
+    }
+
+    /// Another beat may be queued.
+    pub(super) fn over(self) -> M {
         // ORDERING: Release pairs with the Acquire in `interval`.
-        queued.store(0, Ordering::Release);
-        msg
+        self.queued.store(0, Ordering::Release);
+        self.msg
     }
 }
 
 impl<M: Message> Call<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), port, deadline_ns, chain }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), port, deadline_ns, chain }) }
     }
 
     /// # Safety
@@ -151,13 +160,6 @@ impl<M: Message> Call<M> {
     pub(super) unsafe fn open(node: NonNull<Node>) -> Self {
         // SAFETY: as the caller promises.
         unsafe { pool::take(node.cast::<Self>()) }
-    }
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Node {
-    fn links(&self) -> &Links<Self> {
-        &self.links
     }
 }
 
@@ -503,6 +505,13 @@ impl Evicted {
         let wake = unsafe { (self.0.as_ref().vtable.refuse)(self.0, core, why) };
         debug_assert!(wake.is_none());
     }
+}
+
+/// What can be done about the reply of the running handler.
+pub(super) struct ReplyOps {
+    reply_type: fn() -> TypeId,
+    /// Makes a `Deferred<R>` of it, where the pointer points (an `Option<Deferred<R>>`).
+    detach: unsafe fn(&Core, &Frame, *mut ()),
 }
 
 const fn reply_ops<M: Message>() -> &'static ReplyOps {

@@ -1,11 +1,13 @@
-//! The part of the actor layer that has `unsafe` in it: the cell, its mail, and the nodes that carry messages.
+//! The part of the actor layer that has `unsafe` in it, in four files: the cell, its mail, the nodes that carry messages, and
+//! the ask that waits on its stack.
 //!
 //! * [`edge`]: who waits for whom.
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
-//! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end; `unsafe`.
+//! * [`cell`]: the heap block of one actor, its counted pointers, its runs.
 //! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
-//! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box.
-//! * [`lifecycle`]: stop, join: what addresses can do besides.
+//! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box. A box that is in
+//!   no list is a [`mail::Letter`].
+//! * [`lifecycle`]: how it ends; stop, join: what addresses can do besides.
 //! * [`walk`]: before an actor waits.
 //!
 //! # Invariants
@@ -19,19 +21,20 @@
 //!    nobody but that handler's thread and its own touches it: if both live on one worker, they do so in turn, without the lock.
 //! 4. No user code runs under a lock: messages are moved there, not dropped.
 //! 5. Actors are the only re-armable tasks: a header with `after_run` is the first field of a [`cell::Core`].
+//! 6. A route leads to actors of the type that it was made for, and is used with a core of that type only: an address has both.
 
-use std::any::TypeId;
+// Not `forbid`, which would hold for the files below, too.
+#![deny(unsafe_code)]
+
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use crate::actor::Exit;
 use crate::base::list::Links;
-use crate::base::spin::{Locked, SpinLock};
+use crate::base::spin::SpinLock;
 use crate::sched::Worker;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
-use crate::task::header::Wake;
 
 pub(crate) mod busy;
 pub(crate) mod cell;
@@ -43,13 +46,8 @@ pub(crate) mod post;
 pub(crate) mod send;
 pub(crate) mod walk;
 
-use mail::Mail;
-
-/// What every envelope begins with.
-pub(crate) struct Node {
-    links: Links<Node>,
-    vtable: &'static NodeVTable,
-}
+use envelope::ReplyOps;
+use mail::{Node, NodeVTable, Refuse, Run};
 
 /// Why a message is given back unhandled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,23 +64,6 @@ pub(crate) struct Running {
     /// `&mut Context<A>`.
     ctx: *mut (),
     frame: NonNull<Frame>,
-}
-
-type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
-type Refuse = unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>;
-
-/// What one kind of envelope can do.
-pub(crate) struct NodeVTable {
-    /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
-    /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
-    run: Run,
-    /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
-    /// `Asked` under the lock; of a box outside of it.
-    refuse: Refuse,
-    /// The envelope is an [`Asked`].
-    asked: bool,
-    /// It counts against the mailbox's capacity.
-    counted: bool,
 }
 
 /// Where an ask is.
@@ -150,13 +131,6 @@ enum ReplyTo {
     Port(*mut (), &'static ReplyOps),
 }
 
-/// What can be done about the reply of the running handler.
-struct ReplyOps {
-    reply_type: fn() -> TypeId,
-    /// Makes a `Deferred<R>` of it, where the pointer points (an `Option<Deferred<R>>`).
-    detach: unsafe fn(&cell::Core, &Frame, *mut ()),
-}
-
 impl Frame {
     fn new() -> Self {
         Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
@@ -167,13 +141,6 @@ impl Frame {
         self.reply_to.set(reply_to);
         self.deadline_ns.set(deadline_ns);
         self.chain.set(chain);
-    }
-}
-
-impl Node {
-    #[inline(always)]
-    fn new(vtable: &'static NodeVTable) -> Self {
-        Self { links: Links::new(), vtable }
     }
 }
 
