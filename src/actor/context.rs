@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actor::promise::Nested;
-use crate::actor::raw::cell::{Core, run_admitted};
+use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
 use crate::actor::raw::envelope::{Route, defer, route};
 use crate::actor::raw::mail::Nudge;
-use crate::actor::raw::refs::Weak;
-use crate::actor::raw::{Inner, lifecycle, post};
+use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
 use crate::actor::watch::{How, Watcher};
 use crate::actor::{

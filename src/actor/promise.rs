@@ -11,9 +11,8 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::actor::raw::Refusal;
-use crate::actor::raw::cell::Core;
+use crate::actor::raw::cell::{Core, Weak};
 use crate::actor::raw::mail::Nudge;
-use crate::actor::raw::refs::Weak;
 use crate::actor::raw::walk::waiting_for;
 use crate::actor::{Exit, Message, SendError};
 use crate::park::queue::WaitQueue;

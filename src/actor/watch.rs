@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::actor::raw::refs::Weak;
+use crate::actor::raw::cell::Weak;
 use crate::actor::{ActorId, Down, Exit, MonitorRef, Signal};
 
 /// One who is told.

@@ -1,6 +1,8 @@
 //! Who queues an actor: one bit, under the lock of its mail. The protocol is in [`mail`](super::mail); `tests/loom_actor.rs`
 //! checks it on this file.
 
+#![forbid(unsafe_code)]
+
 /// Is the actor queued or does it run (or will it be queued by whoever made it busy)?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Busy(bool);

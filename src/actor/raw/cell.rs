@@ -9,22 +9,23 @@
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
+//! 6. An edge leads to an actor that its owner keeps alive until it has cleared it: only `Waits` sets edges.
+
+#![allow(unsafe_code)]
 
 use std::cell::{self, UnsafeCell};
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
-use super::edge::Edge;
-use super::mail::{Mail, Phase, Pushed, Take};
-use super::refs::{Strong, Weak};
-use super::walk::WALKERS;
-use super::{Frame, Node, Refusal, ReplyTo, Running, envelope};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox, Signal, watch};
-use crate::base::atomic::{AtomicUsize, Ordering};
+use super::edge::{Edge, Mark, Walkers, Walking};
+use super::lifecycle::Inherited;
+use super::mail::{Mail, Phase, Take};
+use super::{Frame, Node, ReplyTo, Running};
+use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
+use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
@@ -32,7 +33,7 @@ use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker, mailbox};
+use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
 use crate::sys::clock::NEVER;
 use crate::task::header::{Next, Spec, VTable, Wake};
@@ -136,7 +137,7 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
     let frame = Frame::new();
     core.frame.set(&raw const frame);
     // SAFETY: the frame outlives the context, and `core` is alive during a run (invariant 2).
-    let mut ctx = Context::new(unsafe { super::Inner::new(core, &frame) });
+    let mut ctx = Context::new(unsafe { Inner::new(core, &frame) });
     let me = cell.state.get().cast::<A>();
     let exit = if start { batch(core, &frame, me, &mut ctx) } else { Some(core.not_started()) };
     if let Some(exit) = exit {
@@ -224,9 +225,6 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     }
     true
 }
-
-/// The payload that ends a handler because one that ran inside it has ended.
-pub(crate) struct Inherited(pub(crate) Exit);
 
 #[cold]
 fn hook<A: Actor>(core: &Core, frame: &Frame, take: Take, me: *mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
@@ -348,50 +346,6 @@ impl Core {
         self.addrs.load(Ordering::Acquire) != 0
     }
 
-    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
-    #[inline]
-    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
-        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
-    }
-
-    #[cold]
-    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
-        let exit = match payload.downcast_ref::<Inherited>() {
-            Some(Inherited(exit)) => exit.clone(),
-            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
-        };
-        // A payload whose destructor panics would end the process.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        Box::new(exit)
-    }
-
-    /// Cancelled: by a kill, or because the runtime ends.
-    fn not_started(&self) -> Exit {
-        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
-    }
-
-    /// Refuses everything that is queued.
-    fn give_back_all(&self) {
-        loop {
-            let given = self.mail.lock().give_back(self);
-            if !self.pay(given) {
-                return;
-            }
-        }
-    }
-
-    /// Does what [`Mail::give_back`] left to be done without the lock. False: there was nothing.
-    fn pay(&self, given: Option<Result<Option<Wake>, NonNull<Node>>>) -> bool {
-        match given {
-            None => return false,
-            Some(Ok(None)) => {}
-            Some(Ok(Some(wake))) => wake.schedule(),
-            // SAFETY: the box was taken out of its list, so it is ours (invariant 2 of `raw`).
-            Some(Err(node)) => unsafe { envelope::refuse_box(node, self, Refusal::Closed) },
-        }
-        true
-    }
-
     /// Queues the actor: the caller's step made it busy.
     #[inline]
     pub(crate) fn launch(&self) {
@@ -426,9 +380,7 @@ impl Core {
 
     #[cold]
     fn inject(&self, task: Task) -> Result<(), Task> {
-        // SAFETY: invariant 5; it is not given up here.
-        let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
-        match runtime.upgrade() {
+        match self.runtime().upgrade() {
             Some(shared) => {
                 self.header.state.leave_home();
                 shared.inject(task);
@@ -438,19 +390,14 @@ impl Core {
         }
     }
 
-    /// Ends an actor that rests although its runtime has ended: nobody else will.
-    pub(crate) fn end_if_orphaned(&self) {
-        // SAFETY: invariant 5; it is not given up here.
-        let runtime = unsafe { ManuallyDrop::new(sync::Weak::from_raw(self.header.runtime.cast::<Shared>())) };
-        if runtime.strong_count() == 0 {
-            let launch = {
-                let mut mail = self.mail.lock();
-                mail.phase != Phase::Dead && mail.rouse()
-            };
-            if launch {
-                self.launch();
-            }
-        }
+    fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
+        // SAFETY: invariant 5; it is not given up here, and by the callers neither.
+        ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
+    }
+
+    /// The runtime is gone.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.runtime().strong_count() == 0
     }
 
     /// A strong address, for the actor itself during a run, when there may be no other.
@@ -467,90 +414,168 @@ impl Core {
         // SAFETY: the reference was just counted.
         unsafe { Weak::new(Task::from_raw(self.whole().cast())) }
     }
+}
 
-    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
-    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
-        let mut mail = self.mail.lock();
-        if mail.is_closed() {
-            return;
-        }
-        let extras = mail.extras();
-        extras.end = Some(why);
-        extras.drain_until_ns = Some(drain_until_ns);
-        mail.close(Phase::Drains);
-        let launch = mail.rouse();
-        drop(mail);
-        loop {
-            let given = self.mail.lock().give_back_waiting(self);
-            if !self.pay(given) {
-                break;
-            }
-        }
-        if launch {
-            self.launch();
-        }
+/// What a `Context` is made of.
+pub(crate) struct Inner {
+    core: NonNull<Core>,
+    frame: NonNull<Frame>,
+    /// Why the actor has to end after the handler that runs.
+    pub(crate) end: Option<Box<Exit>>,
+}
+
+impl Inner {
+    /// # Safety
+    ///
+    /// Both outlive the result. The caller is the actor's run.
+    unsafe fn new(core: &Core, frame: &Frame) -> Self {
+        Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
     }
 
-    /// Ends the actor as soon as it can be: a parked handler is unwound.
-    pub(crate) fn kill(&self) {
-        let (launch, cancelled) = {
-            let mut mail = self.mail.lock();
-            if mail.phase >= Phase::Ends || mail.is_killed() {
-                return;
-            }
-            mail.kill();
-            (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
+    /// Another frame for a nested handler. Gives the outer one back.
+    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, NonNull::from(frame))
+    }
+
+    /// The nested handler is over.
+    fn unnest(&mut self, outer: NonNull<Frame>) {
+        self.frame = outer;
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: as the caller of `new` promised.
+        unsafe { self.core.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Frame {
+        // SAFETY: as the caller of `new` promised, or of `nested`.
+        unsafe { self.frame.as_ref() }
+    }
+}
+
+/// A strong address, without the actor's type.
+pub(crate) struct Strong(NonNull<Core>);
+
+// SAFETY: a counted pointer to a `Core`, which is `Send` and `Sync`.
+unsafe impl Send for Strong {}
+// SAFETY: as above.
+unsafe impl Sync for Strong {}
+
+/// A reference that keeps the block, not the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Weak(Task);
+
+impl Strong {
+    /// Takes over one count of `addrs`.
+    pub(super) fn from_raw(core: NonNull<Core>) -> Self {
+        Self(core)
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: invariant 2: `self` is one of the strong addresses.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const Core {
+        self.0.as_ptr()
+    }
+}
+
+impl Clone for Strong {
+    #[inline]
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed: a new address is made from one that is held.
+        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            crate::base::abort::fatal(format_args!("more than 2^63 addresses of one actor"));
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Strong {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
+        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drop_last();
+        }
+    }
+}
+
+impl Strong {
+    /// The last address goes: an actor that rests has nothing queued, and ends.
+    #[cold]
+    fn drop_last(&self) {
+        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
+        let task = unsafe { Task::from_raw(self.0.cast()) };
+        let core = self.core();
+        let launch = {
+            let mut mail = core.mail.lock();
+            mail.phase != Phase::Dead && !core.is_addressed() && mail.rouse()
         };
         if launch {
-            self.launch();
-        } else if let Some(found) = cancelled {
-            mailbox::interrupt(self.weak().task(), found);
+            core.launch();
         }
+        drop(task);
+    }
+}
+
+impl Weak {
+    /// Takes over a reference to a task that is an actor.
+    ///
+    /// # Safety
+    ///
+    /// It is one.
+    pub(super) unsafe fn new(task: Task) -> Self {
+        Self(task)
     }
 
-    /// Tells the actor something. False: it has ended.
-    pub(crate) fn signal(&self, signal: Signal) -> bool {
-        let pushed = self.mail.lock().push_signal(signal);
-        match pushed {
-            Pushed::Launch => self.launch(),
-            Pushed::Queued => {}
-            Pushed::Full | Pushed::Closed => return false,
-        }
-        true
+    pub(super) fn task(&self) -> &Task {
+        &self.0
     }
 
-    /// Takes watchers back.
-    pub(crate) fn unwatch(&self, which: impl Fn(&watch::Watcher) -> bool) {
-        let gone: Vec<_> = {
-            let mut mail = self.mail.lock();
-            let watchers = mail.has_extras().map(|extras| std::mem::take(&mut extras.watchers));
-            let (gone, kept) = watchers.unwrap_or_default().into_iter().partition(which);
-            if let Some(extras) = mail.has_extras() {
-                extras.watchers = kept;
-            }
-            gone
-        };
-        drop(gone);
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
+        unsafe { self.0.as_ptr().cast::<Core>().as_ref() }
     }
 
-    /// Why a message was refused: the actor's end, or that it was told to end.
-    pub(crate) fn why_closed(&self) -> Exit {
-        self.mail.lock().has_extras().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Shutdown)
+    /// `None`: all strong addresses are gone.
+    pub(crate) fn upgrade(&self) -> Option<Strong> {
+        let core = self.core();
+        let more = |count| (count != 0).then_some(count + 1);
+        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
+        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Strong(self.0.as_ptr().cast()))
+    }
+}
+
+impl fmt::Debug for Strong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core().fmt(f)
+    }
+}
+
+/// Who walks now: nobody frees an actor meanwhile.
+static WALKERS: Walkers = Walkers(AtomicU32::new(0));
+
+/// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).
+pub(super) struct Walk {
+    _counted: Walking<'static>,
+}
+
+impl Walk {
+    pub(super) fn begin() -> Self {
+        Self { _counted: WALKERS.enter() }
     }
 
-    /// Registers a watcher. `Err`: the actor has ended already, so.
-    pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
-        self.end_if_orphaned();
-        let mut mail = self.mail.lock();
-        let dead = mail.phase == Phase::Dead;
-        let extras = mail.extras();
-        match (dead, &extras.end) {
-            (true, Some(exit)) => Err(exit.clone()),
-            _ => {
-                extras.watchers.push(watcher);
-                Ok(())
-            }
-        }
+    /// Step V2.
+    pub(super) fn follow<'a>(&'a self, at: &'a Core) -> Option<(&'a Core, Mark)> {
+        let (to, mark) = at.edge.follow()?;
+        // SAFETY: `at` is alive, and this walker is counted; invariant 6.
+        Some((unsafe { &*to }, mark))
     }
 }
 

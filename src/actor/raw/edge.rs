@@ -31,6 +31,8 @@
 //! have set its edge and not be queued yet. So each edge says to which chain its wait belongs, and a round that comes back by
 //! such an edge does not count.
 
+#![forbid(unsafe_code)]
+
 use std::ptr;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, spin_loop};

@@ -9,6 +9,8 @@
 //! The answer to an [`Ask`] is written before its wait is ended, and also if that is over already (a time-out, a cancel):
 //! the asker then finds it when it takes the lock to leave.
 
+#![allow(unsafe_code)]
+
 use std::any::{TypeId, type_name};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
@@ -18,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::mail::Mail;
-use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyOps, ReplyTo, Run, Running, Tether};
+use super::mail::{Letter, Mail};
+use super::{Asked, Frame, Node, NodeVTable, Place, Refusal, Refuse, ReplyTo, Run, Running, Tether, Waiting};
 use crate::actor::promise::{Answer, Failure, Promise};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::list::{Linked, Links};
 use crate::base::spin::{Locked, SpinLock};
 use crate::sys::clock::NEVER;
 use crate::task::header::Wake;
@@ -109,8 +112,9 @@ pub(super) enum Port<M: Message> {
 }
 
 impl<M: Message> Tell<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), msg }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), msg }) }
     }
 
     /// # Safety
@@ -123,8 +127,9 @@ impl<M: Message> Tell<M> {
 }
 
 impl<M: Message> Beat<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M, queued: Arc<AtomicU32>) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), msg, queued }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, msg: M, queued: Arc<AtomicU32>) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), msg, queued }) }
     }
 
     /// # Safety
@@ -132,16 +137,21 @@ impl<M: Message> Beat<M> {
     /// The node came from [`boxed`](Self::boxed) for this `M`, and is the caller's.
     pub(super) unsafe fn open(node: NonNull<Node>) -> M {
         // SAFETY: as the caller promises.
-        let Self { msg, queued, .. } = unsafe { pool::take(node.cast::<Self>()) };
+        unsafe { pool::take(node.cast::<Self>()) }.over()
+    }
+
+    /// Another beat may be queued.
+    pub(super) fn over(self) -> M {
         // ORDERING: Release pairs with the Acquire in `interval`.
-        queued.store(0, Ordering::Release);
-        msg
+        self.queued.store(0, Ordering::Release);
+        self.msg
     }
 }
 
 impl<M: Message> Call<M> {
-    pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> NonNull<Node> {
-        pool::put(Self { node: Node::new(vtable), port, deadline_ns, chain }).cast()
+    pub(super) fn boxed(vtable: &'static NodeVTable, port: Port<M>, deadline_ns: u64, chain: u64) -> Letter<Self> {
+        // SAFETY: as `Letter` asks for.
+        unsafe { Letter::new(Self { node: Node::new(vtable), port, deadline_ns, chain }) }
     }
 
     /// # Safety
@@ -150,6 +160,40 @@ impl<M: Message> Call<M> {
     pub(super) unsafe fn open(node: NonNull<Node>) -> Self {
         // SAFETY: as the caller promises.
         unsafe { pool::take(node.cast::<Self>()) }
+    }
+}
+
+// SAFETY: the pointer is used under the lock only, where invariant 3 makes it valid.
+unsafe impl Send for Tether {}
+// SAFETY: as above.
+unsafe impl Sync for Tether {}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Waiting {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+impl Waiting {
+    /// The sender does not wait for the actor any more, although it does not know yet.
+    pub(super) fn let_go(&self) {
+        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
+        if let Some(sender) = unsafe { self.sender.as_ref() } {
+            sender.edge.clear();
+        }
+    }
+}
+
+impl Asked {
+    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
+    /// find an edge that stands for nothing.
+    #[inline]
+    fn let_go(&self) {
+        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
+        if let Some(asker) = unsafe { self.asker.as_ref() } {
+            asker.edge.clear();
+        }
     }
 }
 
@@ -186,7 +230,7 @@ unsafe fn inner<'a, A: Actor>(running: Running) -> (&'a Core, &'a Frame) {
     // SAFETY: as the caller promises; core and frame outlive the run.
     unsafe {
         let inner = &(*running.ctx.cast::<Context<A>>()).inner;
-        (inner.core.as_ref(), running.frame.as_ref())
+        (inner.core(), running.frame.as_ref())
     }
 }
 
@@ -437,15 +481,37 @@ unsafe fn refuse_call<M: Message>(node: NonNull<Node>, core: &Core, why: Refusal
     None
 }
 
-/// Refuses a box, outside the lock.
-///
-/// # Safety
-///
-/// It was taken out of its list, and is no [`Asked`].
-pub(super) unsafe fn refuse_box(node: NonNull<Node>, core: &Core, why: Refusal) {
-    // SAFETY: as the caller promises.
-    let wake = unsafe { (node.as_ref().vtable.refuse)(node, core, why) };
-    debug_assert!(wake.is_none());
+/// A box that was taken out of its list and will not be handled: it is refused when the lock is free.
+#[must_use]
+pub(super) struct Evicted(NonNull<Node>);
+
+impl Evicted {
+    /// Refuses an ask at once: then it is no box.
+    ///
+    /// # Safety
+    ///
+    /// The node was taken out of its list under the lock, which is still held, and is the caller's.
+    pub(super) unsafe fn new(node: NonNull<Node>, core: &Core, why: Refusal) -> Result<Option<Wake>, Self> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let vtable = node.as_ref().vtable;
+            if vtable.asked { Ok((vtable.refuse)(node, core, why)) } else { Err(Self(node)) }
+        }
+    }
+
+    /// Outside the lock.
+    pub(super) fn refuse(self, core: &Core, why: Refusal) {
+        // SAFETY: the box was taken out of its list, so it is ours (invariant 2 of `raw`).
+        let wake = unsafe { (self.0.as_ref().vtable.refuse)(self.0, core, why) };
+        debug_assert!(wake.is_none());
+    }
+}
+
+/// What can be done about the reply of the running handler.
+pub(super) struct ReplyOps {
+    reply_type: fn() -> TypeId,
+    /// Makes a `Deferred<R>` of it, where the pointer points (an `Option<Deferred<R>>`).
+    detach: unsafe fn(&Core, &Frame, *mut ()),
 }
 
 const fn reply_ops<M: Message>() -> &'static ReplyOps {

@@ -1,15 +1,21 @@
-//! What addresses can do about an actor's life. Without `unsafe`: it all happens under the lock of the mail.
+//! The life of an actor: how it ends, and what addresses and other actors can do about that. It all happens under the lock of the mail.
 
+#![forbid(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Refusal;
 use super::cell::Core;
-use super::mail::{Ended, Phase};
-use crate::actor::Exit;
+use super::envelope::Evicted;
+use super::mail::{Ended, Phase, Pushed};
+use crate::actor::{Exit, Signal, watch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::sched::mailbox;
 use crate::sys::clock::{NEVER, after_ns};
-use crate::task::header::Reason;
+use crate::task::header::{Reason, Wake};
 
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
@@ -45,4 +51,207 @@ pub(crate) fn join(core: &Core) -> Exit {
     };
     let wait = Wait::new(Reason::Join).until(NEVER);
     ended.wait_until(wait, |exit: &mut Option<Exit>| exit.clone()).expect("a wait without a deadline")
+}
+
+/// The payload that ends a handler because one that ran inside it has ended.
+pub(crate) struct Inherited(pub(crate) Exit);
+
+impl Core {
+    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
+    #[inline]
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
+    }
+
+    #[cold]
+    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
+        let exit = match payload.downcast_ref::<Inherited>() {
+            Some(Inherited(exit)) => exit.clone(),
+            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
+        };
+        // A payload whose destructor panics would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        Box::new(exit)
+    }
+
+    /// Cancelled: by a kill, or because the runtime ends.
+    pub(super) fn not_started(&self) -> Exit {
+        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
+    }
+
+    /// Refuses everything that is queued.
+    pub(super) fn give_back_all(&self) {
+        loop {
+            let given = self.mail.lock().give_back(self);
+            if !self.pay(given) {
+                return;
+            }
+        }
+    }
+
+    /// Does what [`Mail::give_back`] left to be done without the lock. False: there was nothing.
+    fn pay(&self, given: Option<Result<Option<Wake>, Evicted>>) -> bool {
+        match given {
+            None => return false,
+            Some(Ok(None)) => {}
+            Some(Ok(Some(wake))) => wake.schedule(),
+            Some(Err(evicted)) => evicted.refuse(self, Refusal::Closed),
+        }
+        true
+    }
+
+    /// Ends an actor that rests although its runtime has ended: nobody else will.
+    pub(crate) fn end_if_orphaned(&self) {
+        if self.is_orphaned() {
+            let launch = {
+                let mut mail = self.mail.lock();
+                mail.phase != Phase::Dead && mail.rouse()
+            };
+            if launch {
+                self.launch();
+            }
+        }
+    }
+
+    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
+    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
+        let mut mail = self.mail.lock();
+        if mail.is_closed() {
+            return;
+        }
+        let extras = mail.extras();
+        extras.end = Some(why);
+        extras.drain_until_ns = Some(drain_until_ns);
+        mail.close(Phase::Drains);
+        let launch = mail.rouse();
+        drop(mail);
+        loop {
+            let given = self.mail.lock().give_back_waiting(self);
+            if !self.pay(given) {
+                break;
+            }
+        }
+        if launch {
+            self.launch();
+        }
+    }
+
+    /// Ends the actor as soon as it can be: a parked handler is unwound.
+    pub(crate) fn kill(&self) {
+        let (launch, cancelled) = {
+            let mut mail = self.mail.lock();
+            if mail.phase >= Phase::Ends || mail.is_killed() {
+                return;
+            }
+            mail.kill();
+            (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
+        };
+        if launch {
+            self.launch();
+        } else if let Some(found) = cancelled {
+            mailbox::interrupt(self.weak().task(), found);
+        }
+    }
+
+    /// Tells the actor something. False: it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        let pushed = self.mail.lock().push_signal(signal);
+        match pushed {
+            Pushed::Launch => self.launch(),
+            Pushed::Queued => {}
+            Pushed::Full | Pushed::Closed => return false,
+        }
+        true
+    }
+
+    /// Takes watchers back.
+    pub(crate) fn unwatch(&self, which: impl Fn(&watch::Watcher) -> bool) {
+        let gone: Vec<_> = {
+            let mut mail = self.mail.lock();
+            let watchers = mail.has_extras().map(|extras| std::mem::take(&mut extras.watchers));
+            let (gone, kept) = watchers.unwrap_or_default().into_iter().partition(which);
+            if let Some(extras) = mail.has_extras() {
+                extras.watchers = kept;
+            }
+            gone
+        };
+        drop(gone);
+    }
+
+    /// Why a message was refused: the actor's end, or that it was told to end.
+    pub(crate) fn why_closed(&self) -> Exit {
+        self.mail.lock().has_extras().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Registers a watcher. `Err`: the actor has ended already, so.
+    pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
+        self.end_if_orphaned();
+        let mut mail = self.mail.lock();
+        let dead = mail.phase == Phase::Dead;
+        let extras = mail.extras();
+        match (dead, &extras.end) {
+            (true, Some(exit)) => Err(exit.clone()),
+            _ => {
+                extras.watchers.push(watcher);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::{Arc, Barrier};
+
+    use crate::actor::{Actor, Builder, Context, Handler, Message};
+    use crate::park::current::Here;
+    use crate::rt::runtime::Runtime;
+
+    struct Counts(Arc<AtomicU64>);
+    impl Actor for Counts {}
+    struct One;
+    impl Message for One {
+        type Reply = ();
+    }
+    impl Handler<One> for Counts {
+        fn handle(&mut self, _: One, _: &mut Context<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An actor that is told of a connection may be sent to another worker while others count references to it.
+    #[test]
+    fn no_reference_is_lost_when_an_actor_is_told_of_an_accepted_connection() {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let handled = Arc::new(AtomicU64::new(0));
+        let actor = Builder::new().runtime(&runtime).start(Counts(Arc::clone(&handled))).unwrap();
+        let (stop, begin) = (AtomicBool::new(false), Barrier::new(2));
+        let rounds = if cfg!(target_arch = "x86_64") { 20_000 } else { 1000 };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                while !stop.load(Ordering::Relaxed) {
+                    drop(actor.downgrade());
+                }
+            });
+            begin.wait();
+            runtime.run(|| {
+                // So that the other worker has fewer threads.
+                let idle: Vec<_> = (0..4).map(|_| crate::rt::thread::spawn_local(crate::rt::thread::park)).collect();
+                crate::rt::thread::yield_now();
+                for round in 1..=rounds {
+                    Here::get().unwrap().set_accepted();
+                    actor.tell(One).unwrap();
+                    while handled.load(Ordering::Relaxed) < round {
+                        crate::rt::thread::yield_now();
+                    }
+                }
+                idle.iter().for_each(|thread| thread.cancel());
+            });
+            stop.store(true, Ordering::Relaxed);
+        });
+        drop(runtime);
+        assert_eq!(actor.core().header.state.refs(), 2, "the actor's life, and its addresses");
+    }
 }

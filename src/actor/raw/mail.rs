@@ -25,21 +25,64 @@
 //!
 //! What is queued when it `Ends` goes back to its senders.
 
+#![allow(unsafe_code)]
+
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::busy::Busy;
-use super::{Frame, Node, Refusal, ReplyTo, Waiting};
+use super::cell::Core;
+use super::envelope::Evicted;
+use super::{Frame, Refusal, ReplyTo, Running, Waiting};
 use crate::actor::timer::Timer;
 use crate::actor::watch::Watcher;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
-use crate::base::list::List;
+use crate::base::list::{Linked, Links, List};
+use crate::base::spin::Locked;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
 use crate::sys::clock::now_ns;
 use crate::task::header::Wake;
+use crate::task::pool;
 use crate::task::wait::End;
+
+/// What every envelope begins with.
+pub(crate) struct Node {
+    links: Links<Node>,
+    pub(super) vtable: &'static NodeVTable,
+}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Node {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+pub(super) type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
+pub(super) type Refuse = unsafe fn(NonNull<Node>, &Core, Refusal) -> Option<Wake>;
+
+/// What one kind of envelope can do.
+pub(crate) struct NodeVTable {
+    /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
+    /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
+    pub(super) run: Run,
+    /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
+    /// `Asked` under the lock; of a box outside of it.
+    pub(super) refuse: Refuse,
+    /// The envelope is an [`Asked`].
+    pub(super) asked: bool,
+    /// It counts against the mailbox's capacity.
+    pub(super) counted: bool,
+}
+
+impl Node {
+    #[inline(always)]
+    pub(super) fn new(vtable: &'static NodeVTable) -> Self {
+        Self { links: Links::new(), vtable }
+    }
+}
 
 /// See the module's text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -107,6 +150,29 @@ enum System {
 
 // SAFETY: the nodes carry messages, which are `Send`; their links are touched under the lock only.
 unsafe impl Send for Mail {}
+
+/// A box that is in no list: whoever has it owns it. The envelope in it begins with a [`Node`].
+#[must_use]
+pub(super) struct Letter<E>(NonNull<E>);
+
+impl<E> Letter<E> {
+    /// # Safety
+    ///
+    /// `E` is `repr(C)`, a `Node` is its first field, and what the vtable of that does is for an `E` in a box.
+    #[inline]
+    pub(super) unsafe fn new(envelope: E) -> Self {
+        Self(pool::put(envelope))
+    }
+
+    pub(super) fn open(self) -> E {
+        // SAFETY: the box came from `new`, and nobody else has it.
+        unsafe { pool::take(self.0) }
+    }
+
+    pub(super) fn node(&self) -> NonNull<Node> {
+        self.0.cast()
+    }
+}
 
 /// What a push found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,6 +274,17 @@ impl Mail {
         self.pushed()
     }
 
+    /// Queues a box, if there is room. True: the caller has to queue the actor.
+    #[inline]
+    pub(super) fn post<E>(&mut self, letter: Letter<E>, counted: bool) -> Result<bool, Letter<E>> {
+        // SAFETY: a letter is in no list, and a box that is in one belongs to it.
+        match unsafe { self.push(letter.node(), counted) } {
+            Pushed::Queued => Ok(false),
+            Pushed::Launch => Ok(true),
+            Pushed::Full | Pushed::Closed => Err(letter),
+        }
+    }
+
     /// Takes a message of the chain that a `reenter` of the actor lets in (else: `None`). The caller nudges the actor when it has let go of
     /// the lock.
     ///
@@ -252,13 +329,13 @@ impl Mail {
         chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
     }
 
-    /// Queues a system message or a signal, which never count and go first.
-    ///
-    /// # Safety
-    ///
-    /// As [`push`](Self::push).
-    pub(crate) unsafe fn push_system(&mut self, node: NonNull<Node>) -> Pushed {
-        self.push_system_item(System::Node(node))
+    /// Queues a box as a system message, which never counts and goes first. True: the caller has to queue the actor.
+    pub(super) fn post_system<E>(&mut self, letter: Letter<E>) -> Result<bool, Letter<E>> {
+        match self.push_system_item(System::Node(letter.node())) {
+            Pushed::Queued => Ok(false),
+            Pushed::Launch => Ok(true),
+            Pushed::Full | Pushed::Closed => Err(letter),
+        }
     }
 
     pub(crate) fn push_signal(&mut self, signal: Signal) -> Pushed {
@@ -350,6 +427,12 @@ impl Mail {
         Some((node, self.refill()))
     }
 
+    /// Refuses the oldest message, to make room. For a mailbox where nobody waits for room.
+    pub(super) fn evict(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
+        let (oldest, _) = self.pop()?;
+        Some(refuse(oldest, core, Refusal::Full))
+    }
+
     /// The next message, if there is one and nothing else to look at.
     #[inline]
     pub(crate) fn pop_plain(&mut self) -> Option<NonNull<Node>> {
@@ -430,14 +513,10 @@ impl Mail {
         self.busy.rest(more)
     }
 
-    /// Puts a message aside; it does not count there.
-    ///
-    /// # Safety
-    ///
-    /// As [`push`](Self::push). The box is not counted by its kind.
-    pub(super) unsafe fn stash(&mut self, node: NonNull<Node>) {
-        // SAFETY: the caller vouches for the node.
-        unsafe { self.extras().stash.push_back(node) };
+    /// Puts a message aside; it does not count there, and its kind does not either.
+    pub(super) fn stash<E>(&mut self, letter: Letter<E>) {
+        // SAFETY: a letter is in no list, and a box that is in one belongs to it.
+        unsafe { self.extras().stash.push_back(letter.node()) };
     }
 
     /// What was put aside comes next, in its old order.
@@ -454,7 +533,7 @@ impl Mail {
 
     /// Takes one message out that will not be handled, in no order that matters: `Err` is a box, to be refused when the lock
     /// is free; an ask has been refused here.
-    pub(crate) fn give_back(&mut self, core: &super::cell::Core) -> Option<Result<Option<Wake>, NonNull<Node>>> {
+    pub(super) fn give_back(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
         let node = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let node = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
@@ -474,10 +553,7 @@ impl Mail {
     }
 
     /// The same for a sender that waits for room.
-    pub(crate) fn give_back_waiting(
-        &mut self,
-        core: &super::cell::Core,
-    ) -> Option<Result<Option<Wake>, NonNull<Node>>> {
+    pub(super) fn give_back_waiting(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
         let waiting = self.extras.as_deref_mut()?.waiting.pop_front()?;
         // SAFETY: it was in the list, so its thread takes the lock before it leaves; the node is alive for the same reason.
         let waiting = unsafe { waiting.as_ref() };
@@ -494,16 +570,9 @@ impl Mail {
 }
 
 /// Refuses an ask at once; hands a box back, to be refused when the lock is free.
-pub(super) fn refuse(
-    node: NonNull<Node>,
-    core: &super::cell::Core,
-    why: Refusal,
-) -> Result<Option<Wake>, NonNull<Node>> {
+fn refuse(node: NonNull<Node>, core: &Core, why: Refusal) -> Result<Option<Wake>, Evicted> {
     // SAFETY: it was taken out of a list under the lock, which is still held.
-    unsafe {
-        let vtable = node.as_ref().vtable;
-        if vtable.asked { Ok((vtable.refuse)(node, core, why)) } else { Err(node) }
-    }
+    unsafe { Evicted::new(node, core, why) }
 }
 
 /// An ask that is being handled leaves: nobody waits for what the handler returns.

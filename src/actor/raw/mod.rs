@@ -1,12 +1,13 @@
-//! The part of the actor layer that has `unsafe` in it: the cell, its mail, and the nodes that carry messages.
+//! The part of the actor layer that has `unsafe` in it, in four files: the cell, its mail, the nodes that carry messages, and
+//! the ask that waits on its stack.
 //!
 //! * [`edge`]: who waits for whom.
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
-//! * [`cell`]: the heap block of one actor, its counted pointers, its runs and its end.
+//! * [`cell`]: the heap block of one actor, its counted pointers, its runs.
 //! * [`envelope`]: the nodes: a `tell` in a box, an ask on the asker's stack, a call with its promise.
-//! * [`refs`]: the counted pointers to it.
-//! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box.
-//! * [`lifecycle`]: stop, join: what addresses can do besides.
+//! * [`send`], [`post`]: the sending side: tell, ask, and how they wait; calls and what else travels in a box. A box that is in
+//!   no list is a [`mail::Letter`].
+//! * [`lifecycle`]: how it ends; stop, join: what addresses can do besides.
 //! * [`walk`]: before an actor waits.
 //!
 //! # Invariants
@@ -20,19 +21,20 @@
 //!    nobody but that handler's thread and its own touches it: if both live on one worker, they do so in turn, without the lock.
 //! 4. No user code runs under a lock: messages are moved there, not dropped.
 //! 5. Actors are the only re-armable tasks: a header with `after_run` is the first field of a [`cell::Core`].
+//! 6. A route leads to actors of the type that it was made for, and is used with a core of that type only: an address has both.
 
-use std::any::TypeId;
+// Not `forbid`, which would hold for the files below, too.
+#![deny(unsafe_code)]
+
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use crate::actor::Exit;
-use crate::base::list::{Linked, Links};
-use crate::base::spin::{Locked, SpinLock};
+use crate::base::list::Links;
+use crate::base::spin::SpinLock;
 use crate::sched::Worker;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
-use crate::task::header::Wake;
 
 pub(crate) mod busy;
 pub(crate) mod cell;
@@ -41,24 +43,11 @@ pub(crate) mod envelope;
 pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod post;
-pub(crate) mod refs;
 pub(crate) mod send;
 pub(crate) mod walk;
 
-use mail::Mail;
-
-/// What every envelope begins with.
-pub(crate) struct Node {
-    links: Links<Node>,
-    vtable: &'static NodeVTable,
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Node {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
-}
+use envelope::ReplyOps;
+use mail::{Node, NodeVTable, Refuse, Run};
 
 /// Why a message is given back unhandled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,23 +64,6 @@ pub(crate) struct Running {
     /// `&mut Context<A>`.
     ctx: *mut (),
     frame: NonNull<Frame>,
-}
-
-type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
-type Refuse = unsafe fn(NonNull<Node>, &cell::Core, Refusal) -> Option<Wake>;
-
-/// What one kind of envelope can do.
-pub(crate) struct NodeVTable {
-    /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
-    /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
-    run: Run,
-    /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
-    /// `Asked` under the lock; of a box outside of it.
-    refuse: Refuse,
-    /// The envelope is an [`Asked`].
-    asked: bool,
-    /// It counts against the mailbox's capacity.
-    counted: bool,
 }
 
 /// Where an ask is.
@@ -129,11 +101,6 @@ pub(crate) struct Asked {
 /// Leads from a put-off reply to the ask, while that waits.
 pub(crate) struct Tether(SpinLock<Option<NonNull<Asked>>>);
 
-// SAFETY: the pointer is used under the lock only, where invariant 3 makes it valid.
-unsafe impl Send for Tether {}
-// SAFETY: as above.
-unsafe impl Sync for Tether {}
-
 /// A `tell` that waits for room: on the sender's stack. Also stands for an ask that does.
 struct Waiting {
     links: Links<Waiting>,
@@ -143,13 +110,6 @@ struct Waiting {
     refused: Cell<bool>,
     /// The actor that tells, if it is one: its edge goes when it has its room. Null for an ask.
     sender: *const cell::Core,
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Waiting {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
 }
 
 /// The message that is being handled: what `Context` and nested sends need to know of it. On the stack of the run; touched
@@ -171,13 +131,6 @@ enum ReplyTo {
     Port(*mut (), &'static ReplyOps),
 }
 
-/// What can be done about the reply of the running handler.
-struct ReplyOps {
-    reply_type: fn() -> TypeId,
-    /// Makes a `Deferred<R>` of it, where the pointer points (an `Option<Deferred<R>>`).
-    detach: unsafe fn(&cell::Core, &Frame, *mut ()),
-}
-
 impl Frame {
     fn new() -> Self {
         Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
@@ -191,39 +144,14 @@ impl Frame {
     }
 }
 
-impl Node {
-    #[inline(always)]
-    fn new(vtable: &'static NodeVTable) -> Self {
-        Self { links: Links::new(), vtable }
-    }
-}
-
 impl Waiting {
     fn new(node: NonNull<Node>, sender: Option<&cell::Core>) -> Self {
         let sender = sender.map_or(ptr::null(), ptr::from_ref);
         Self { links: Links::new(), node, ticket: Cell::new(None), refused: Cell::new(false), sender }
     }
-
-    /// The sender does not wait for the actor any more, although it does not know yet.
-    fn let_go(&self) {
-        // SAFETY: the sender waits, so it is alive, and its edge is not in use there.
-        if let Some(sender) = unsafe { self.sender.as_ref() } {
-            sender.edge.clear();
-        }
-    }
 }
 
 impl Asked {
-    /// The asker does not wait for the actor any more, although it does not know yet: before its wait is ended, or a walk could
-    /// find an edge that stands for nothing.
-    #[inline]
-    fn let_go(&self) {
-        // SAFETY: the asker waits, or is about to look under the lock: so it is alive, and its edge is not in use there.
-        if let Some(asker) = unsafe { self.asker.as_ref() } {
-            asker.edge.clear();
-        }
-    }
-
     #[inline(always)]
     fn new(vtable: &'static NodeVTable, deadline_ns: u64, chain: u64, asker: Option<&cell::Core>) -> Self {
         Self {
@@ -236,44 +164,5 @@ impl Asked {
             chain,
             asker: asker.map_or(ptr::null(), ptr::from_ref),
         }
-    }
-}
-
-/// What a `Context` is made of.
-pub(crate) struct Inner {
-    core: NonNull<cell::Core>,
-    frame: NonNull<Frame>,
-    /// Why the actor has to end after the handler that runs.
-    pub(crate) end: Option<Box<Exit>>,
-}
-
-impl Inner {
-    /// # Safety
-    ///
-    /// Both outlive the result. The caller is the actor's run.
-    unsafe fn new(core: &cell::Core, frame: &Frame) -> Self {
-        Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
-    }
-
-    /// Another frame for a nested handler. Gives the outer one back.
-    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
-        std::mem::replace(&mut self.frame, NonNull::from(frame))
-    }
-
-    /// The nested handler is over.
-    fn unnest(&mut self, outer: NonNull<Frame>) {
-        self.frame = outer;
-    }
-
-    #[inline]
-    pub(crate) fn core(&self) -> &cell::Core {
-        // SAFETY: as the caller of `new` promised.
-        unsafe { self.core.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn frame(&self) -> &Frame {
-        // SAFETY: as the caller of `new` promised, or of `nested`.
-        unsafe { self.frame.as_ref() }
     }
 }

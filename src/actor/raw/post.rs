@@ -1,12 +1,13 @@
 //! The sending side of what travels in a box: calls, forwarded messages, those of timers and of the actor to itself.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use super::Refusal;
 use super::cell::Core;
 use super::envelope::{Beat, Call, Port, Route, Tell, refused};
-use super::mail::Pushed;
-use super::send::{NoRoom, Rest, Sent, inherited, put, wait_for_room};
+use super::send::{NoRoom, Sent, inherited, put_letter, wait_for_room};
 use super::walk::Waits;
 use crate::actor::promise::Promise;
 use crate::actor::{Deferred, Message, Overflow, SendError};
@@ -32,20 +33,9 @@ pub(crate) fn call_in_chain<M: Message>(
     chain: u64,
 ) -> Result<Arc<Promise<M>>, SendError<M>> {
     let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    let mut rest = Rest::default();
-    let sent = {
-        let mut mail = target.mail.lock();
-        // SAFETY: a fresh box; it does not wait.
-        unsafe { put(&mut mail, target, node, chain, None, &mut rest) }
-    };
-    rest.begin(target);
-    rest.finish(target);
-    if let Sent::In = sent {
-        return Ok(promise);
-    }
-    // SAFETY: the box is in no list.
-    drop(unsafe { Call::<M>::open(node) });
+    let letter = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
+    let Err((sent, letter)) = put_letter(target, letter, chain) else { return Ok(promise) };
+    drop(letter.open());
     let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
     match sent {
         Sent::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
@@ -71,13 +61,11 @@ fn call_waiting<M: Message>(
         Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
     };
     let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let node = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    // SAFETY: here and below, the box is in no list.
-    let dispose = || drop(unsafe { Call::<M>::open(node) });
-    let room = wait_for_room(target, node, chain, deadline_ns, dispose);
+    let letter = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
+    let room = wait_for_room(target, letter, chain, deadline_ns);
     drop(waits);
-    let Err(why) = room else { return Ok(promise) };
-    dispose();
+    let Err((why, letter)) = room else { return Ok(promise) };
+    drop(letter.open());
     match (why, promise.take_message()) {
         (NoRoom::Refused(why), Some(msg)) => Err(refused(why, msg)),
         (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
@@ -97,19 +85,18 @@ pub(crate) fn pass<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), NotPassed<M>> {
-    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    // SAFETY: a fresh box.
-    let pushed = unsafe { target.mail.lock().push(node, false) };
-    match pushed {
-        Pushed::Launch => target.launch(),
-        Pushed::Queued => {}
-        Pushed::Full | Pushed::Closed => {
-            // SAFETY: the box is in no list.
-            return match unsafe { Call::<M>::open(node) }.port {
-                Port::Passed(msg, reply) => Err((SendError::Closed(msg), reply)),
-                Port::Promise(_) => unreachable!("it was passed"),
-            };
-        }
+    let letter = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
+    let posted = target.mail.lock().post(letter, false);
+    launch_if(target, posted).map_err(|letter| match letter.open().port {
+        Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
+        Port::Promise(_) => unreachable!("it was passed"),
+    })
+}
+
+/// Queues the actor, if that is what its mail says.
+fn launch_if<E>(target: &Core, posted: Result<bool, E>) -> Result<(), E> {
+    if posted? {
+        target.launch();
     }
     Ok(())
 }
@@ -117,37 +104,19 @@ pub(crate) fn pass<M: Message>(
 /// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
 /// messages).
 pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
-    let node = Tell::boxed(route.notify, msg);
-    let pushed = {
+    let letter = Tell::boxed(route.notify, msg);
+    let posted = {
         let mut mail = target.mail.lock();
-        // SAFETY: a fresh box.
-        unsafe { if system { mail.push_system(node) } else { mail.push(node, false) } }
+        if system { mail.post_system(letter) } else { mail.post(letter, false) }
     };
-    match pushed {
-        Pushed::Launch => target.launch(),
-        Pushed::Queued => {}
-        // SAFETY: the box is in no list.
-        Pushed::Full | Pushed::Closed => return Err(SendError::Closed(unsafe { Tell::<M>::open(node) })),
-    }
-    Ok(())
+    launch_if(target, posted).map_err(|letter| SendError::Closed(letter.open().msg))
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
 pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
     queued.store(1, Ordering::Relaxed);
-    let node = Beat::boxed(route.beat, msg, Arc::clone(queued));
-    // SAFETY: a fresh box.
-    let pushed = unsafe { target.mail.lock().push_system(node) };
-    match pushed {
-        Pushed::Launch => target.launch(),
-        Pushed::Queued => {}
-        Pushed::Full | Pushed::Closed => {
-            // SAFETY: the box is in no list.
-            drop(unsafe { Beat::<M>::open(node) });
-            return false;
-        }
-    }
-    true
+    let posted = target.mail.lock().post_system(Beat::boxed(route.beat, msg, Arc::clone(queued)));
+    launch_if(target, posted).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 
 /// Puts a message aside in the running actor's own mail.
@@ -159,7 +128,6 @@ pub(crate) fn stash<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) {
-    let node = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    // SAFETY: a fresh box.
-    unsafe { core.mail.lock().stash(node) };
+    let letter = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
+    core.mail.lock().stash(letter);
 }

@@ -1,6 +1,8 @@
 //! The sending side: how a message gets into a mail, and how its sender waits for room or for the reply. What is sent without
 //! waiting for a reply there and then is in [`post`](super::post).
 
+#![allow(unsafe_code)]
+
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::envelope::{Ask, Route, Tell, refuse_box, refused};
-use super::mail::{Mail, Nudge, Pushed, forget_reply, refuse};
+use super::envelope::{Ask, Evicted, Route, Tell, refused};
+use super::mail::{Letter, Mail, Nudge, Pushed, forget_reply};
 use super::walk::Waits;
 use super::{Asked, Node, Place, Refusal, Waiting};
 use crate::actor::{Message, Overflow, SendError, letters};
@@ -50,7 +52,7 @@ pub(super) struct Rest {
     launch: bool,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
-    evicted: Option<NonNull<Node>>,
+    evicted: Option<Evicted>,
     /// The runtime has ended: the actor is to be ended here.
     orphan: Option<Task>,
 }
@@ -72,9 +74,8 @@ impl Rest {
 
     #[inline]
     pub(super) fn finish(&mut self, target: &Core) {
-        if let Some(node) = self.evicted.take() {
-            // SAFETY: it was taken out of its list.
-            unsafe { refuse_box(node, target, Refusal::Full) };
+        if let Some(evicted) = self.evicted.take() {
+            evicted.refuse(target, Refusal::Full);
         }
         if let Some(task) = self.orphan.take() {
             discard(task);
@@ -127,11 +128,10 @@ pub(super) unsafe fn put(
         Overflow::DropNewest => Sent::Dropped,
         Overflow::DropOldest => {
             // Nobody waits for room here, so popping lets nobody in.
-            if let Some((oldest, _)) = mail.pop() {
-                match refuse(oldest, target, Refusal::Full) {
-                    Ok(wake) => rest.wake = wake,
-                    Err(node) => rest.evicted = Some(node),
-                }
+            match mail.evict(target) {
+                Some(Ok(wake)) => rest.wake = wake,
+                Some(Err(evicted)) => rest.evicted = Some(evicted),
+                None => {}
             }
             // SAFETY: as the caller promises.
             rest.launch = unsafe { mail.push(node, true) } == Pushed::Launch;
@@ -146,58 +146,66 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
     if wait {
         checkpoint();
     }
-    let node = Tell::boxed(route.tell, msg);
-    // SAFETY: a fresh box, which counts.
-    let pushed = unsafe { target.mail.lock().push(node, true) };
-    match pushed {
-        Pushed::Queued => Ok(()),
-        Pushed::Launch => {
+    let posted = target.mail.lock().post(Tell::boxed(route.tell, msg), true);
+    match posted {
+        Ok(false) => Ok(()),
+        Ok(true) => {
             target.launch();
             Ok(())
         }
-        Pushed::Full | Pushed::Closed => tell_again(target, node, wait),
+        Err(letter) => tell_again(target, letter, wait),
     }
 }
 
-#[cold]
-#[inline(never)]
-fn tell_again<M: Message>(target: &Core, node: NonNull<Node>, wait: bool) -> Result<(), SendError<M>> {
+/// Puts a box into the mail. `Err`: it is not in, and still the caller's.
+pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<(), (Sent, Letter<E>)> {
     let mut rest = Rest::default();
     let sent = {
         let mut mail = target.mail.lock();
         // SAFETY: the box is in no list; it does not wait.
-        unsafe { put(&mut mail, target, node, 0, None, &mut rest) }
+        unsafe { put(&mut mail, target, letter.node(), chain, None, &mut rest) }
     };
     rest.begin(target);
     rest.finish(target);
-    if let Sent::In = sent { Ok(()) } else { tell_refused(target, node, sent, wait) }
+    if let Sent::In = sent { Ok(()) } else { Err((sent, letter)) }
 }
 
 #[cold]
-fn tell_refused<M: Message>(target: &Core, node: NonNull<Node>, sent: Sent, wait: bool) -> Result<(), SendError<M>> {
-    // SAFETY: here and below, the node is the box of the caller's, with this `M`, and in no list.
-    let open = || unsafe { Tell::<M>::open(node) };
+#[inline(never)]
+fn tell_again<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
+    match put_letter(target, letter, 0) {
+        Ok(()) => Ok(()),
+        Err((sent, letter)) => tell_refused(target, letter, sent, wait),
+    }
+}
+
+#[cold]
+fn tell_refused<M: Message>(
+    target: &Core,
+    letter: Letter<Tell<M>>,
+    sent: Sent,
+    wait: bool,
+) -> Result<(), SendError<M>> {
     match sent {
         Sent::Dropped => {
             letters::lost(target.id(), type_name::<M>());
-            drop(open());
+            drop(letter.open());
             Ok(())
         }
         Sent::Refused(Refusal::Full) if wait && target.mail.lock().overflow == Overflow::Block => {
             let (actor, deadline_ns, chain) = inherited();
             let waits = match Waits::begin(actor, target, chain, 0) {
                 Ok(waits) => waits,
-                Err(cycle) => return Err(SendError::Deadlock { msg: Some(open()), cycle }),
+                Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().msg), cycle }),
             };
-            let room = wait_for_room(target, node, chain, deadline_ns, || drop(open()));
+            let room = wait_for_room(target, letter, chain, deadline_ns);
             drop(waits);
-            match room {
-                Ok(()) => Ok(()),
-                Err(NoRoom::Refused(why)) => Err(refused(why, open())),
-                Err(NoRoom::TimedOut) => Err(SendError::Timeout(Some(open()))),
-            }
+            room.map_err(|(why, letter)| match why {
+                NoRoom::Refused(why) => refused(why, letter.open().msg),
+                NoRoom::TimedOut => SendError::Timeout(Some(letter.open().msg)),
+            })
         }
-        Sent::Refused(why) => Err(refused(why, open())),
+        Sent::Refused(why) => Err(refused(why, letter.open().msg)),
         Sent::In | Sent::Waits => unreachable!("it was refused"),
     }
 }
@@ -208,9 +216,25 @@ pub(super) enum NoRoom {
     TimedOut,
 }
 
-/// Waits until the box `node` is in the mail. `dispose` drops it, if the wait is left by unwinding.
+/// Waits until the box is in the mail. It is dropped, if the wait is left by unwinding while it is not.
 #[cold]
-pub(super) fn wait_for_room(
+pub(super) fn wait_for_room<E>(
+    target: &Core,
+    letter: Letter<E>,
+    chain: u64,
+    deadline_ns: u64,
+) -> Result<(), (NoRoom, Letter<E>)> {
+    let node = letter.node();
+    let mut letter = Some(letter);
+    let waited = wait_for_node(target, node, chain, deadline_ns, || drop(letter.take().map(Letter::open)));
+    match (waited, letter) {
+        (Err(why), Some(letter)) => Err((why, letter)),
+        _ => Ok(()),
+    }
+}
+
+/// The same; `dispose` drops the box.
+fn wait_for_node(
     target: &Core,
     node: NonNull<Node>,
     chain: u64,

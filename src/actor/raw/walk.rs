@@ -1,15 +1,13 @@
 //! Before an actor waits: its edge, and the walk that looks for a cycle. The protocol is in [`edge`](super::edge).
 
+#![forbid(unsafe_code)]
+
 use std::ptr;
 
-use super::cell::Core;
-use super::edge::{Mark, Walkers};
+use super::cell::{Core, Walk};
+use super::edge::Mark;
 use super::send::inherited;
 use crate::actor::ActorId;
-use crate::base::atomic::AtomicU32;
-
-/// Who walks now: nobody frees an actor meanwhile.
-pub(super) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// The caller, an actor, waits for another; its edge goes when this does.
 pub(crate) struct Waits<'a>(Option<&'a Core>);
@@ -75,13 +73,11 @@ const LONGEST_CHAIN: usize = 4096;
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
 #[cold]
 fn find_cycle(start: &Core, lets_in: u64) -> Option<Vec<ActorId>> {
-    let _walking = WALKERS.enter();
+    let walk = Walk::begin();
     let mut first: Vec<(&Core, Mark)> = Vec::new();
     let mut at = start;
     loop {
-        let (next, mark) = at.edge.follow()?;
-        // SAFETY: `at` is alive, and this walker is counted (`edge`, V1 to V3).
-        let next = unsafe { &*next };
+        let (next, mark) = walk.follow(at)?;
         let back = ptr::eq(next, start);
         first.push((at, mark));
         if back && lets_in != 0 && mark.chain == lets_in {
@@ -97,7 +93,7 @@ fn find_cycle(start: &Core, lets_in: u64) -> Option<Vec<ActorId>> {
     }
     for (index, (actor, mark)) in first.iter().enumerate() {
         let expected = first.get(index + 1).map_or(start, |(next, _)| *next);
-        let (to, again) = actor.edge.follow()?;
+        let (to, again) = walk.follow(actor)?;
         if !ptr::eq(to, expected) || again != *mark {
             return None;
         }
