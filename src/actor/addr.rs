@@ -8,8 +8,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::actor::promise::Failure;
-use crate::actor::raw::cell::Core;
-use crate::actor::raw::cell::{Strong, Weak};
+use crate::actor::raw::cell::{Core, Strong, Weak};
 use crate::actor::raw::envelope::{Route, route};
 use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, SendError};

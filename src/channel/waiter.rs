@@ -104,10 +104,12 @@ impl Node {
     #[inline(always)]
     unsafe fn end(&self) -> Option<Wake> {
         let ticket = self.ticket.get()?;
-        let mut only = true;
-        only &= self.role.get() == Role::Direct; // KEY: select-exchange
-        // SAFETY: as the caller promises.
-        unsafe { if only { notify(ticket) } else { ticket.end(End::Notified) } }
+        if self.role.get() != Role::Direct {
+            // SAFETY: as the caller promises.
+            return unsafe { ticket.end(End::Notified) }; // KEY: select-exchange
+        }
+        // SAFETY: as above; it is the wait's only ticket.
+        unsafe { notify(ticket) }
     }
 
     /// For the thread that has waited.

@@ -9,6 +9,8 @@ use crate::task::header::Reason;
 
 /// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
 ///
+/// An idle worker gets up for timers every 50 µs at most: sleepers whose deadlines lie closer wake together.
+///
 /// # Panics
 ///
 /// Inside `no_park`, unless `dur` is zero.

@@ -285,8 +285,8 @@ impl Mail {
         }
     }
 
-    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `None`). The caller nudges the actor when it has let go of
-    /// the lock.
+    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `None`). The caller nudges the actor when it
+    /// has let go of the lock.
     ///
     /// # Safety
     ///

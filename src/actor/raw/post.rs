@@ -115,7 +115,8 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
 /// Sends one beat of an interval. False: the actor takes no more.
 pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
     queued.store(1, Ordering::Relaxed);
-    let posted = target.mail.lock().post_system(Beat::boxed(route.beat, msg, Arc::clone(queued)));
+    let letter = Beat::boxed(route.beat, msg, Arc::clone(queued));
+    let posted = target.mail.lock().post_system(letter);
     launch_if(target, posted).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 

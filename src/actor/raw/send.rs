@@ -146,7 +146,9 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
     if wait {
         checkpoint();
     }
-    let posted = target.mail.lock().post(Tell::boxed(route.tell, msg), true);
+    // Not in the next line: the box would be allocated under the lock.
+    let letter = Tell::boxed(route.tell, msg);
+    let posted = target.mail.lock().post(letter, true);
     match posted {
         Ok(false) => Ok(()),
         Ok(true) => {
