@@ -257,22 +257,3 @@ pub(crate) mod testing {
         known && state & 1 == 1
     }
 }
-
-#[cfg(all(test, target_os = "linux", target_arch = "x86_64", not(miri)))]
-mod tests {
-    use super::{NonNull, populate, testing};
-
-    #[test]
-    fn populated_pages_are_in_memory_before_they_are_touched() {
-        // So large a block is a mapping of its own, not touched yet.
-        let mut block: Vec<u8> = Vec::with_capacity(1 << 20);
-        let middle = NonNull::from(&mut block.spare_capacity_mut()[1 << 19]).cast();
-        assert!(!testing::is_resident(middle));
-        populate(&mut block.spare_capacity_mut()[100..]);
-        // SAFETY: no byte of no page: it says whether the kernel knows the advice (5.14).
-        let known = unsafe { libc::madvise(std::ptr::null_mut(), 0, libc::MADV_POPULATE_WRITE) } == 0;
-        assert_eq!(testing::is_resident(middle), known);
-        // Less than a page: nothing to do.
-        populate(&mut block.spare_capacity_mut()[100..200]);
-    }
-}
