@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::actor::promise::Nested;
 use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
-use crate::actor::raw::envelope::{Route, defer, route};
+use crate::actor::raw::envelope::{Route, route};
+use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
 use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 use crate::actor::raw::Refusal;
 use crate::actor::raw::cell::{Core, Weak};
 use crate::actor::raw::mail::Nudge;
-use crate::actor::raw::walk::waiting_for;
-use crate::actor::{Exit, Message, SendError};
+use crate::actor::raw::send::inherited;
+use crate::actor::raw::walk::closes_cycle;
+use crate::actor::{ActorId, Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sys::clock::{after_ns, at_ns};
+use crate::sys::clock::{NEVER, after_ns, at_ns};
 use crate::task::header::Reason;
 
 /// Why there is no reply.
@@ -37,19 +39,28 @@ impl Failure {
 }
 
 /// Where a reply of type `R` goes, whatever the message was.
-pub(crate) trait Answer<R>: Send {
-    fn answer(self: Box<Self>, answer: Result<R, Failure>);
+pub(crate) trait Answer<R>: Owed {
+    fn answer(&self, answer: Result<R, Failure>);
+}
+
+/// The same, without its type.
+pub(crate) trait Owed: Send + Sync {
+    /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
+
+    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor.
+    fn owed_by(&self, actor: Option<&Core>);
 }
 
 /// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
 ///
 /// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]. A reply that comes when nobody
 /// waits any more is dropped. Does not wait.
-pub struct Deferred<R>(Option<Box<dyn Answer<R>>>);
+pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
-    pub(crate) fn new(to: impl Answer<R> + 'static) -> Self {
-        Self(Some(Box::new(to)))
+    pub(crate) fn new(to: Arc<dyn Answer<R>>) -> Self {
+        Self(Some(to))
     }
 
     /// For a message that nobody waits for.
@@ -59,6 +70,16 @@ impl<R: Send + 'static> Deferred<R> {
 
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.is_some()
+    }
+
+    pub(crate) fn owed_by(&self, actor: Option<&Core>) {
+        if let Some(to) = &self.0 {
+            to.owed_by(actor);
+        }
+    }
+
+    pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
+        self.0.take().map(|to| to as _)
     }
 
     /// Answers.
@@ -94,21 +115,45 @@ struct State<M: Message> {
     msg: Option<M>,
     result: Option<Result<M::Reply, SendError<M>>>,
     waker: Option<Waker>,
-    /// The actor that waits for it: its edge goes when the answer is there, before it is woken.
-    waiter: Option<Weak>,
+    /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
+    owed_by: Option<Weak>,
+    /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
+    waiter: Option<Waiter>,
 }
 
-/// What `call` leaves between the two sides.
+#[derive(Clone)]
+struct Waiter {
+    actor: Weak,
+    chain: u64,
+    /// The chain whose messages it lets in meanwhile.
+    lets_in: u64,
+}
+
+/// What a reply that comes later leaves between the two sides.
+///
+/// While an actor waits for it, its edge of the wait-for graph leads to the one who owes the answer. That may change
+/// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
+/// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
+/// the last edge finds it (see `raw/edge.rs`).
 pub(crate) struct Promise<M: Message> {
     state: WaitQueue<State<M>>,
-    target: Weak,
     deadline_ns: u64,
 }
 
 impl<M: Message> Promise<M> {
+    /// Of a message that is sent to `target`.
     pub(crate) fn new(target: Weak, msg: M, deadline_ns: u64) -> Arc<Self> {
-        let state = WaitQueue::new(State { msg: Some(msg), result: None, waker: None, waiter: None });
-        Arc::new(Self { state, target, deadline_ns })
+        Self::of(Some(msg), Some(target), deadline_ns)
+    }
+
+    /// Of a reply that is put off.
+    pub(crate) fn put_off() -> Arc<Self> {
+        Self::of(None, None, NEVER)
+    }
+
+    fn of(msg: Option<M>, owed_by: Option<Weak>, deadline_ns: u64) -> Arc<Self> {
+        let state = WaitQueue::new(State { msg, result: None, waker: None, owed_by, waiter: None });
+        Arc::new(Self { state, deadline_ns })
     }
 
     /// The message, for whoever is first: its handler, or the asker that takes it back.
@@ -121,23 +166,19 @@ impl<M: Message> Promise<M> {
     }
 
     pub(crate) fn refuse(&self, why: Refusal) {
-        self.settle(|state| {
-            let msg = state.msg.take()?;
-            Some(Err(match why {
-                Refusal::Closed => SendError::Closed(msg),
-                Refusal::Full => SendError::Full(msg),
-            }))
-        });
+        self.settle(|state| state.msg.take().map(|msg| Err(why.into_error(msg))));
     }
 
+    /// The first result is the one that holds.
     fn settle(&self, result: impl FnOnce(&mut State<M>) -> Option<Result<M::Reply, SendError<M>>>) {
-        let (mut waker, mut waiter) = (None, None);
+        let mut waker = None;
         self.state.notify(|state| {
-            if let Some(result) = result(state) {
+            if state.result.is_none()
+                && let Some(result) = result(state)
+            {
                 state.result = Some(result);
-                waiter = state.waiter.take();
-                if let Some(waiter) = &waiter {
-                    waiter.core().edge.clear();
+                if let Some(waiter) = &state.waiter {
+                    waiter.actor.core().edge.clear();
                 }
                 waker = state.waker.take();
             }
@@ -150,26 +191,48 @@ impl<M: Message> Promise<M> {
     }
 }
 
-/// While this lives, whoever settles the promise takes the waiting actor's edge away.
-struct Watched<'a, M: Message>(&'a Promise<M>);
+/// An actor that waits for the promise. Its edge goes when this does.
+struct Watched<'a, M: Message> {
+    promise: &'a Promise<M>,
+    waiter: Option<Waiter>,
+}
 
 impl<'a, M: Message> Watched<'a, M> {
-    fn new(promise: &'a Promise<M>) -> Self {
-        let waiter = Core::current().map(Core::weak);
-        promise.state.with(|state| {
-            if let (Some(waiter), Some(_)) = (&waiter, &state.result) {
-                waiter.core().edge.clear();
+    /// `Err`: to wait would close a cycle.
+    fn begin(promise: &'a Promise<M>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
+        let (actor, _, chain) = inherited();
+        let waiter = actor.map(|actor| Waiter { actor: actor.weak(), chain, lets_in });
+        let watched = Self { promise, waiter };
+        if let Some(waiter) = &watched.waiter {
+            let owed_by = promise.state.with(|state| {
+                state.waiter = Some(waiter.clone());
+                let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
+                if let Some(owed_by) = &owed_by {
+                    waiter.actor.core().edge.set(owed_by.core(), chain);
+                }
+                owed_by
+            });
+            if let Some(cycle) = owed_by.and_then(|owed_by| waiter.closes_cycle(owed_by.core())) {
+                return Err(cycle);
             }
-            state.waiter = waiter;
-        });
-        Self(promise)
+        }
+        Ok(watched)
+    }
+}
+
+impl Waiter {
+    fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
+        closes_cycle(self.actor.core(), owed_by, self.chain, self.lets_in)
     }
 }
 
 impl<M: Message> Drop for Watched<'_, M> {
     fn drop(&mut self) {
-        let waiter = self.0.state.with(|state| state.waiter.take());
-        drop(waiter);
+        if let Some(waiter) = &self.waiter {
+            let registered = self.promise.state.with(|state| state.waiter.take());
+            waiter.actor.core().edge.clear();
+            drop(registered);
+        }
     }
 }
 
@@ -181,20 +244,26 @@ pub(crate) enum Nested<M: Message> {
 }
 
 impl<M: Message> Promise<M> {
+    /// Waits for the answer.
+    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
+        match self.wait_nested(deadline_ns, 0, || false) {
+            Nested::Answer(answer) => answer,
+            Nested::Admitted => unreachable!("nothing is admitted here"),
+        }
+    }
+
     /// Waits for the answer, or for a message that `admitted` finds.
     pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<M> {
-        let waits = match waiting_for(self.target.core(), lets_in) {
-            Ok(waits) => waits,
+        let watched = match Watched::begin(self, lets_in) {
+            Ok(watched) => watched,
             Err(cycle) => return Nested::Answer(Err(SendError::Deadlock { msg: self.take_message(), cycle })),
         };
-        let watched = Watched::new(self);
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
         let nested = self.state.wait_until(wait, |state| match state.result.take() {
             Some(result) => Some(Nested::Answer(result)),
             None => admitted().then_some(Nested::Admitted),
         });
         drop(watched);
-        drop(waits);
         // A reply that came with the deadline, or the message, if its handler has not started.
         let late =
             |state: &mut State<M>| state.result.take().unwrap_or_else(|| Err(SendError::Timeout(state.msg.take())));
@@ -208,10 +277,41 @@ impl<M: Message> Nudge for Promise<M> {
     }
 }
 
-impl<M: Message> Answer<M::Reply> for Arc<Promise<M>> {
-    fn answer(self: Box<Self>, answer: Result<M::Reply, Failure>) {
+impl<M: Message> Answer<M::Reply> for Promise<M> {
+    fn answer(&self, answer: Result<M::Reply, Failure>) {
         let mut answer = Some(answer);
         self.settle(|_| answer.take().map(|answer| answer.map_err(Failure::into_error)));
+    }
+}
+
+impl<M: Message> Owed for Promise<M> {
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
+        match to.downcast_mut::<Deferred<M::Reply>>() {
+            Some(to) => {
+                *to = Deferred::new(self);
+                Ok(())
+            }
+            None => Err(self),
+        }
+    }
+
+    fn owed_by(&self, actor: Option<&Core>) {
+        let mut owed_by = actor.map(Core::weak);
+        let waiter = self.state.with(|state| {
+            // The old one is dropped outside, when no edge leads to it any more.
+            std::mem::swap(&mut state.owed_by, &mut owed_by);
+            let waiter = state.waiter.clone().filter(|_| state.result.is_none())?;
+            match actor {
+                Some(actor) => waiter.actor.core().edge.set(actor, waiter.chain),
+                None => waiter.actor.core().edge.clear(),
+            }
+            Some(waiter)
+        });
+        if let (Some(waiter), Some(actor)) = (waiter, actor)
+            && let Some(cycle) = waiter.closes_cycle(actor)
+        {
+            self.settle(|_| Some(Err(SendError::Deadlock { msg: None, cycle })));
+        }
     }
 }
 
@@ -281,13 +381,9 @@ impl<M: Message> Pending<M> {
 
     fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
         checkpoint();
-        let promise = &*self.0;
-        if let Some(result) = promise.state.with(|state| state.result.take()) {
-            return result;
-        }
-        match promise.wait_nested(deadline_ns, 0, || false) {
-            Nested::Answer(answer) => answer,
-            Nested::Admitted => unreachable!("nothing is admitted here"),
+        match self.0.state.with(|state| state.result.take()) {
+            Some(result) => result,
+            None => self.0.wait(deadline_ns),
         }
     }
 }
@@ -309,6 +405,7 @@ impl<M: Message> Future for Pending<M> {
 
 impl<M: Message> fmt::Debug for Pending<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("actor", &self.0.target.core().id()).finish_non_exhaustive()
+        let owed_by = self.0.state.with(|state| state.owed_by.clone());
+        f.debug_struct("Pending").field("owed_by", &owed_by.map(|actor| actor.core().id())).finish_non_exhaustive()
     }
 }

@@ -176,6 +176,94 @@ impl<T: Linked<K>, K> List<T, K> {
     }
 }
 
+/// A pointer that owns its node, for lists that own theirs.
+///
+/// # Safety
+///
+/// The node that `into_node` gives is valid, in no list, and stays where it is until `from_node` has made the pointer of it
+/// again.
+pub(crate) unsafe trait Owner: Sized {
+    type Node: Linked;
+
+    fn into_node(self) -> NonNull<Self::Node>;
+
+    /// # Safety
+    ///
+    /// The node came from [`into_node`](Self::into_node), and no other pointer was made of it since.
+    unsafe fn from_node(node: NonNull<Self::Node>) -> Self;
+}
+
+/// A [`List`] that owns its nodes: what is still in it when it is dropped is dropped.
+pub(crate) struct OwningList<P: Owner>(List<P::Node>);
+
+// SAFETY: who has the list has the pointers in it, and only through it.
+unsafe impl<P: Owner + Send> Send for OwningList<P> {}
+
+impl<P: Owner> OwningList<P> {
+    pub(crate) const fn new() -> Self {
+        Self(List::new())
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn contains(&self, node: NonNull<P::Node>) -> bool {
+        self.0.contains(node)
+    }
+
+    #[inline]
+    pub(crate) fn push_back(&mut self, owner: P) {
+        // SAFETY: as `Owner` promises.
+        unsafe { self.0.push_back(owner.into_node()) };
+    }
+
+    pub(crate) fn push_front(&mut self, owner: P) {
+        // SAFETY: as `Owner` promises.
+        unsafe { self.0.push_front(owner.into_node()) };
+    }
+
+    #[inline]
+    pub(crate) fn pop_front(&mut self) -> Option<P> {
+        // SAFETY: it came from `push_back` or `push_front`, and is out of the list now.
+        self.0.pop_front().map(|node| unsafe { P::from_node(node) })
+    }
+
+    pub(crate) fn pop_back(&mut self) -> Option<P> {
+        let node = self.0.back()?;
+        // SAFETY: it is linked here.
+        Some(unsafe { self.remove(node) })
+    }
+
+    /// Takes `node` out.
+    ///
+    /// # Safety
+    ///
+    /// It is linked in this very list.
+    pub(crate) unsafe fn remove(&mut self, node: NonNull<P::Node>) -> P {
+        // SAFETY: as the caller promises; it came from `push_back` or `push_front`.
+        unsafe {
+            self.0.remove(node);
+            P::from_node(node)
+        }
+    }
+}
+
+impl<P: Owner> Default for OwningList<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Owner> Drop for OwningList<P> {
+    fn drop(&mut self) {
+        while let Some(owner) = self.pop_front() {
+            drop(owner);
+        }
+    }
+}
+
 impl<T: Linked<K>, K> Default for List<T, K> {
     fn default() -> Self {
         Self::new()
@@ -225,5 +313,34 @@ mod tests {
             assert_eq!(drain(&list), expected);
             assert!(list.is_empty());
         }
+    }
+
+    // SAFETY: a box stays where it is.
+    unsafe impl Owner for Box<Node> {
+        type Node = Node;
+
+        fn into_node(self) -> NonNull<Node> {
+            NonNull::from(Box::leak(self))
+        }
+
+        unsafe fn from_node(node: NonNull<Node>) -> Self {
+            // SAFETY: it is a leaked box.
+            unsafe { Box::from_raw(node.as_ptr()) }
+        }
+    }
+
+    #[test]
+    fn an_owning_list_gives_its_nodes_back_and_drops_the_rest() {
+        let mut list = OwningList::<Box<Node>>::new();
+        (1..5).for_each(|i| list.push_back(Box::new(Node(i, Links::new()))));
+        list.push_front(Box::new(Node(0, Links::new())));
+        assert_eq!(list.pop_front().map(|node| node.0), Some(0));
+        assert_eq!(list.pop_back().map(|node| node.0), Some(4));
+        let front = list.0.front().expect("three are left");
+        let second = list.0.next_of(front).expect("three are left");
+        assert!(list.contains(second));
+        // SAFETY: it is linked here.
+        assert_eq!(unsafe { list.remove(second) }.0, 2);
+        assert!(!list.is_empty(), "two are left, which Miri and the leak checker expect to be freed");
     }
 }

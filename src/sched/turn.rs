@@ -73,13 +73,13 @@ impl Worker {
 
     /// A turn of `task` within the turn of `asker`, which waits for what it does: its first of a run. It is re-armable, has
     /// rested, and is the caller's to queue. `answered` is asked when control comes back, while the task cannot be on another
-    /// worker. False: not, or it is queued because it found no stack.
+    /// worker. `None`: it says so, or the task is queued because it found no stack.
     #[inline]
-    pub(crate) fn run_asked(&self, task: Task, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn run_asked<R>(&self, task: Task, asker: &Header, answered: impl FnOnce() -> Option<R>) -> Option<R> {
         task.state.claim_rested(self.mailbox.index);
         let thread = task.into_raw();
         if !self.start(thread) {
-            return false;
+            return None;
         }
         match self.resume_on_top(thread, asker) {
             Left::Waits => answered(),

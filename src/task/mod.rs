@@ -5,6 +5,7 @@ pub(crate) mod block;
 pub(crate) mod cancel;
 pub(crate) mod header;
 pub(crate) mod local;
+pub(crate) mod parcel;
 pub(crate) mod pool;
 pub(crate) mod state;
 pub(crate) mod wait;

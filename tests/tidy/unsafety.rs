@@ -28,9 +28,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/lock/",
     "src/net/convert.rs",
     "src/actor/raw/cell.rs",
-    "src/actor/raw/envelope.rs",
-    "src/actor/raw/mail.rs",
-    "src/actor/raw/send.rs",
+    "src/actor/raw/parcel.rs",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

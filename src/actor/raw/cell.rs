@@ -9,7 +9,9 @@
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
-//! 6. An edge leads to an actor that its owner keeps alive until it has cleared it: only `Waits` sets edges.
+//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`Waits`), or by the promise that the owner
+//!    waits for.
+//! 7. Actors are the only re-armable tasks: a header with `after_run` is the first field of a `Core`.
 
 #![allow(unsafe_code)]
 
@@ -21,27 +23,23 @@ use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
 use super::edge::{Edge, Mark, Walkers, Walking};
+use super::frame::Frame;
 use super::lifecycle::Inherited;
-use super::mail::{Mail, Phase, Take};
-use super::{Frame, Node, ReplyTo, Running};
+use super::mail::{Mail, Phase};
+use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
-use crate::base::spin::{Locked, SpinLock};
+use crate::base::spin::SpinLock;
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
-use crate::rt::join::JoinHandle;
 use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
-use crate::sys::clock::NEVER;
-use crate::task::header::{Next, Spec, VTable, Wake};
+use crate::task::header::{Next, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
-
-/// Messages of one run; then others have their turn.
-const BATCH: u32 = 64;
 
 /// An actor without its type.
 #[repr(C)]
@@ -138,68 +136,16 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
     core.frame.set(&raw const frame);
     // SAFETY: the frame outlives the context, and `core` is alive during a run (invariant 2).
     let mut ctx = Context::new(unsafe { Inner::new(core, &frame) });
-    let me = cell.state.get().cast::<A>();
-    let exit = if start { batch(core, &frame, me, &mut ctx) } else { Some(core.not_started()) };
+    // SAFETY: invariant 3.
+    let state = unsafe { &mut *cell.state.get() };
+    let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
     if let Some(exit) = exit {
-        end(core, &frame, me, &mut ctx, exit);
+        say_stopping(core, &mut **state, &mut ctx, &exit);
+        // SAFETY: invariant 3: once, here; nobody touches it afterwards.
+        let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+        end(core, exit);
     }
     core.frame.set(ptr::null());
-}
-
-fn batch<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>) -> Option<Exit> {
-    for _ in 0..BATCH {
-        let mut mail = core.mail.lock();
-        mail.runs = true;
-        let mut hands_back = false;
-        let result = match mail.pop_plain() {
-            Some(node) => {
-                // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
-                hands_back = mail.is_empty() && asked(node);
-                run_node(node, mail, frame, None, me, ctx)
-            }
-            None => {
-                let (take, wake) = mail.take(core.is_addressed());
-                match take {
-                    Take::Nothing => return None,
-                    Take::End(exit) => return Some(exit),
-                    Take::Message(node) => run_node(node, mail, frame, wake, me, ctx),
-                    Take::Start | Take::Signal(_) => {
-                        drop(mail);
-                        hook(core, frame, take, me, ctx)
-                    }
-                }
-            }
-        };
-        if let Some(exit) = result.err().or_else(|| ctx.take_end()) {
-            return Some(*exit);
-        }
-        if hands_back {
-            break;
-        }
-    }
-    None
-}
-
-/// Is it an ask that waits on its asker's stack?
-#[inline(always)]
-fn asked(node: NonNull<Node>) -> bool {
-    // SAFETY: it was just taken out, under the lock that is still held.
-    unsafe { node.as_ref() }.vtable.asked
-}
-
-#[inline(always)]
-fn run_node<A: Actor>(
-    node: NonNull<Node>,
-    mail: Locked<'_, Mail>,
-    frame: &Frame,
-    wake: Option<Wake>,
-    me: *mut A,
-    ctx: &mut Context<A>,
-) -> Result<(), Box<Exit>> {
-    let running = Running { me: me.cast(), ctx: (&raw mut *ctx).cast(), frame: NonNull::from(frame) };
-    // SAFETY: the node was just taken out; `me` and `ctx` are of the type that its vtable was made for, and nobody else uses
-    // them during the call (invariant 3).
-    unsafe { (node.as_ref().vtable.run)(node, mail, wake, running) }
 }
 
 /// Handles one message that a `reenter` of `me` lets in. False: there is none.
@@ -212,12 +158,12 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     // SAFETY: the core outlives the run that this is part of.
     let core = unsafe { &*core };
     let mut mail = core.mail.lock();
-    let Some(node) = mail.take_admitted() else { return false };
+    let Some(parcel) = mail.take_admitted() else { return false };
     let frame = Frame::new();
     let outer = core.frame.replace(&raw const frame);
     let outer_inner = ctx.inner.nest(&frame);
     // A time-out around the `reenter` is not this handler's.
-    let result = unlimited(|| run_node(node, mail, &frame, None, me, ctx));
+    let result = unlimited(|| parcel.run(mail, None, me, ctx));
     core.frame.set(outer);
     ctx.inner.unnest(outer_inner);
     if let Err(exit) = result {
@@ -226,69 +172,9 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     true
 }
 
-#[cold]
-fn hook<A: Actor>(core: &Core, frame: &Frame, take: Take, me: *mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-    frame.set(ReplyTo::Nobody, NEVER, 0);
-    // SAFETY: invariant 3.
-    let me = unsafe { &mut *me };
-    match take {
-        Take::Signal(signal) => core.guarded(|| me.signal(signal, ctx)),
-        _ => {
-            core.guarded(|| me.started(ctx)).and_then(|result| result.map_err(Box::new))?;
-            core.mail.lock().fresh = false;
-            Ok(())
-        }
-    }
-}
-
-/// The actor's end, on whatever stack: gives back what is queued, calls `stopping`, drops the state, tells those who watch.
-#[cold]
-fn end<A: Actor>(core: &Core, frame: &Frame, me: *mut A, ctx: &mut Context<A>, exit: Exit) {
-    core.header.shielded.set(true);
-    let started = {
-        let mut mail = core.mail.lock();
-        mail.close(Phase::Ends);
-        !mail.fresh
-    };
-    core.give_back_all();
-    frame.set(ReplyTo::Nobody, NEVER, 0);
-    if started {
-        // SAFETY: invariant 3.
-        let _ = core.guarded(|| unsafe { &mut *me }.stopping(&exit, ctx));
-    }
-    // SAFETY: invariant 3: dropped once, here; nobody touches it afterwards.
-    let _ = core.guarded(|| unsafe { ptr::drop_in_place(me) });
-    // Timers end before the actor is dead: none of theirs is a dead letter.
-    let (timers, helpers) = {
-        let mut mail = core.mail.lock();
-        let extras = mail.extras();
-        (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
-    };
-    // What a timer would have sent, and what a helper has left, may have destructors that panic.
-    timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
-    helpers.iter().for_each(JoinHandle::cancel);
-    helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (watchers, ended) = {
-        let mut mail = core.mail.lock();
-        mail.phase = Phase::Dead;
-        let extras = mail.extras();
-        extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take())
-    };
-    for watcher in watchers {
-        watcher.tell(core.id(), &exit);
-    }
-    if let Some(ended) = ended {
-        ended.notify(|end| {
-            *end = Some(exit);
-            usize::MAX
-        });
-    }
-}
-
 /// The end of the protocol in `mail`: steps R1 to R5.
 unsafe fn after_run(header: NonNull<Header>) -> Next {
-    // SAFETY: invariants 5 of `raw` and 1: only actors have this in their vtable.
+    // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
     unsafe { core.header.reset() };
@@ -310,7 +196,7 @@ impl Core {
     #[inline]
     pub(crate) fn current<'a>() -> Option<&'a Core> {
         let header = Here::get()?.current_ptr()?;
-        // SAFETY: the running thread's header is alive; invariant 5 of `raw`. The caller is that thread.
+        // SAFETY: the running thread's header is alive; invariant 7. The caller is that thread.
         unsafe {
             header.as_ref().vtable.after_run?;
             Some(header.cast::<Core>().as_ref())
@@ -370,9 +256,14 @@ impl Core {
     }
 
     /// The same, for the thread `asker` of this very `worker`, which waits for what the actor does: it does so at once, on top
-    /// of the asker. `answered` says whether it has; false: it has not, or the asker cannot know.
+    /// of the asker. `answered` says whether it has.
     #[inline]
-    pub(super) fn launch_on_top(&self, worker: &Worker, asker: &Header, answered: impl FnOnce() -> bool) -> bool {
+    pub(super) fn launch_on_top<R>(
+        &self,
+        worker: &Worker,
+        asker: &Header,
+        answered: impl FnOnce() -> Option<R>,
+    ) -> Option<R> {
         // SAFETY: as in `try_launch`.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         worker.run_asked(task, asker, answered)
@@ -469,7 +360,7 @@ pub(crate) struct Weak(Task);
 
 impl Strong {
     /// Takes over one count of `addrs`.
-    pub(super) fn from_raw(core: NonNull<Core>) -> Self {
+    fn from_raw(core: NonNull<Core>) -> Self {
         Self(core)
     }
 

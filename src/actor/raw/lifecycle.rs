@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
-use super::envelope::Evicted;
-use super::mail::{Ended, Phase, Pushed};
+use super::mail::{Ended, GivenBack, Phase};
 use crate::actor::{Exit, Signal, watch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sched::mailbox;
 use crate::sys::clock::{NEVER, after_ns};
-use crate::task::header::{Reason, Wake};
+use crate::task::header::Reason;
 
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
@@ -42,12 +41,10 @@ pub(crate) fn join(core: &Core) -> Exit {
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
-        let dead = mail.phase == Phase::Dead;
-        let extras = mail.extras();
-        match (dead, &extras.end) {
-            (true, Some(exit)) => return exit.clone(),
-            _ => Arc::clone(extras.ended.get_or_insert(fresh)),
+        if let Some(exit) = mail.ended() {
+            return exit;
         }
+        Arc::clone(mail.extras().ended.get_or_insert(fresh))
     };
     let wait = Wait::new(Reason::Join).until(NEVER);
     ended.wait_until(wait, |exit: &mut Option<Exit>| exit.clone()).expect("a wait without a deadline")
@@ -89,13 +86,14 @@ impl Core {
         }
     }
 
-    /// Does what [`Mail::give_back`] left to be done without the lock. False: there was nothing.
-    fn pay(&self, given: Option<Result<Option<Wake>, Evicted>>) -> bool {
+    /// Does what is left to be done without the lock. False: there was nothing.
+    fn pay(&self, given: Option<GivenBack>) -> bool {
         match given {
             None => return false,
-            Some(Ok(None)) => {}
-            Some(Ok(Some(wake))) => wake.schedule(),
-            Some(Err(evicted)) => evicted.refuse(self, Refusal::Closed),
+            Some(GivenBack::Ask(None)) => {}
+            Some(GivenBack::Ask(Some(wake))) => wake.schedule(),
+            Some(GivenBack::Box(parcel)) => parcel.refuse_box(self, Refusal::Closed),
+            Some(GivenBack::Sender(room, parcel)) => room.close(parcel),
         }
         true
     }
@@ -155,13 +153,11 @@ impl Core {
 
     /// Tells the actor something. False: it has ended.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
-        let pushed = self.mail.lock().push_signal(signal);
-        match pushed {
-            Pushed::Launch => self.launch(),
-            Pushed::Queued => {}
-            Pushed::Full | Pushed::Closed => return false,
+        let launch = self.mail.lock().push_signal(signal);
+        if launch == Some(true) {
+            self.launch();
         }
-        true
+        launch.is_some()
     }
 
     /// Takes watchers back.
@@ -180,19 +176,18 @@ impl Core {
 
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
-        self.mail.lock().has_extras().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Shutdown)
+        let mut mail = self.mail.lock();
+        mail.ended().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
     }
 
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
         self.end_if_orphaned();
         let mut mail = self.mail.lock();
-        let dead = mail.phase == Phase::Dead;
-        let extras = mail.extras();
-        match (dead, &extras.end) {
-            (true, Some(exit)) => Err(exit.clone()),
-            _ => {
-                extras.watchers.push(watcher);
+        match mail.ended() {
+            Some(exit) => Err(exit),
+            None => {
+                mail.extras().watchers.push(watcher);
                 Ok(())
             }
         }

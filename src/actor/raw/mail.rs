@@ -25,64 +25,24 @@
 //!
 //! What is queued when it `Ends` goes back to its senders.
 
-#![allow(unsafe_code)]
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::Refusal;
 use super::busy::Busy;
 use super::cell::Core;
-use super::envelope::Evicted;
-use super::{Frame, Refusal, ReplyTo, Running, Waiting};
+use super::parcel::Parcel;
+use super::room::{Room, Waiting};
 use crate::actor::timer::Timer;
 use crate::actor::watch::Watcher;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
-use crate::base::list::{Linked, Links, List};
-use crate::base::spin::Locked;
+use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
 use crate::sys::clock::now_ns;
 use crate::task::header::Wake;
-use crate::task::pool;
-use crate::task::wait::End;
-
-/// What every envelope begins with.
-pub(crate) struct Node {
-    links: Links<Node>,
-    pub(super) vtable: &'static NodeVTable,
-}
-
-// SAFETY: the links are a field of the node, and only lists change them.
-unsafe impl Linked for Node {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
-}
-
-pub(super) type Run = unsafe fn(NonNull<Node>, Locked<'_, Mail>, Option<Wake>, Running) -> Result<(), Box<Exit>>;
-pub(super) type Refuse = unsafe fn(NonNull<Node>, &Core, Refusal) -> Option<Wake>;
-
-/// What one kind of envelope can do.
-pub(crate) struct NodeVTable {
-    /// Takes the message out, lets go of the lock, handles the message and answers. The node was just taken out of the mail
-    /// that is locked, and is gone afterwards. `Err`: the actor has to end. Does not unwind.
-    pub(super) run: Run,
-    /// Gives the message back, or counts it as a dead letter. The node was taken out of its list and is gone afterwards. Of an
-    /// `Asked` under the lock; of a box outside of it.
-    pub(super) refuse: Refuse,
-    /// The envelope is an [`Asked`].
-    pub(super) asked: bool,
-    /// It counts against the mailbox's capacity.
-    pub(super) counted: bool,
-}
-
-impl Node {
-    #[inline(always)]
-    pub(super) fn new(vtable: &'static NodeVTable) -> Self {
-        Self { links: Links::new(), vtable }
-    }
-}
 
 /// See the module's text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -98,8 +58,8 @@ pub(crate) type Ended = Arc<WaitQueue<Option<Exit>>>;
 
 /// See the module's text.
 pub(crate) struct Mail {
-    queue: List<Node>,
-    /// Nodes in `queue` that count.
+    pub(super) queue: OwningList<Parcel>,
+    /// Those in `queue` that count.
     len: u32,
     capacity: u32,
     pub(crate) overflow: Overflow,
@@ -119,10 +79,10 @@ pub(crate) struct Mail {
 #[derive(Default)]
 pub(crate) struct Extras {
     system: VecDeque<System>,
-    waiting: List<Waiting>,
-    stash: List<Node>,
+    waiting: VecDeque<Waiting>,
+    stash: OwningList<Parcel>,
     /// Messages of the call chain that a `reenter` lets in.
-    admitted: List<Node>,
+    admitted: OwningList<Parcel>,
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
     chain: u64,
     /// Tells the thread that waits there.
@@ -145,45 +105,7 @@ pub(crate) trait Nudge: Send + Sync {
 
 enum System {
     Signal(Signal),
-    Node(NonNull<Node>),
-}
-
-// SAFETY: the nodes carry messages, which are `Send`; their links are touched under the lock only.
-unsafe impl Send for Mail {}
-
-/// A box that is in no list: whoever has it owns it. The envelope in it begins with a [`Node`].
-#[must_use]
-pub(super) struct Letter<E>(NonNull<E>);
-
-impl<E> Letter<E> {
-    /// # Safety
-    ///
-    /// `E` is `repr(C)`, a `Node` is its first field, and what the vtable of that does is for an `E` in a box.
-    #[inline]
-    pub(super) unsafe fn new(envelope: E) -> Self {
-        Self(pool::put(envelope))
-    }
-
-    pub(super) fn open(self) -> E {
-        // SAFETY: the box came from `new`, and nobody else has it.
-        unsafe { pool::take(self.0) }
-    }
-
-    pub(super) fn node(&self) -> NonNull<Node> {
-        self.0.cast()
-    }
-}
-
-/// What a push found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Pushed {
-    /// It is in.
-    Queued,
-    /// It is in, and the caller has to queue the actor.
-    Launch,
-    Full,
-    Closed,
+    Parcel(Parcel),
 }
 
 /// What the actor does next.
@@ -191,8 +113,7 @@ pub(crate) enum Take {
     /// Calls `started`.
     Start,
     Signal(Signal),
-    /// Runs this node, which is out of the list.
-    Message(NonNull<Node>),
+    Message(Parcel),
     End(Exit),
     Nothing,
 }
@@ -200,7 +121,7 @@ pub(crate) enum Take {
 impl Mail {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         Self {
-            queue: List::new(),
+            queue: OwningList::new(),
             len: 0,
             capacity: mailbox.capacity,
             overflow: mailbox.overflow,
@@ -248,58 +169,32 @@ impl Mail {
         !self.busy.is_set()
     }
 
+    /// Queues a message, if there is room. True: the caller has to queue the actor.
     #[inline]
-    fn pushed(&mut self) -> Pushed {
-        if self.rouse() { Pushed::Launch } else { Pushed::Queued }
-    }
-
-    /// Queues a message, if there is room.
-    ///
-    /// # Safety
-    ///
-    /// The node is in no list, and lives until it is taken out (invariants 2 and 3); `counted` is what its kind says.
-    #[inline]
-    pub(crate) unsafe fn push(&mut self, node: NonNull<Node>, counted: bool) -> Pushed {
+    pub(super) fn push<P: Into<Parcel> + AsRef<Parcel>>(&mut self, parcel: P) -> Result<bool, (Refusal, P)> {
         if self.is_closed() {
-            return Pushed::Closed;
+            return Err((Refusal::Closed, parcel));
         }
-        if counted {
+        if parcel.as_ref().is_counted() {
             if self.len >= self.capacity {
-                return Pushed::Full;
+                return Err((Refusal::Full, parcel));
             }
             self.len += 1;
         }
-        // SAFETY: the caller vouches for the node.
-        unsafe { self.queue.push_back(node) };
-        self.pushed()
+        self.queue.push_back(parcel.into());
+        Ok(self.rouse())
     }
 
-    /// Queues a box, if there is room. True: the caller has to queue the actor.
-    #[inline]
-    pub(super) fn post<E>(&mut self, letter: Letter<E>, counted: bool) -> Result<bool, Letter<E>> {
-        // SAFETY: a letter is in no list, and a box that is in one belongs to it.
-        match unsafe { self.push(letter.node(), counted) } {
-            Pushed::Queued => Ok(false),
-            Pushed::Launch => Ok(true),
-            Pushed::Full | Pushed::Closed => Err(letter),
-        }
-    }
-
-    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `None`). The caller nudges the actor when it
+    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `Err`). The caller nudges the actor when it
     /// has let go of the lock.
-    ///
-    /// # Safety
-    ///
-    /// The node is in no list, and lives until it is taken out.
     #[cold]
-    pub(super) unsafe fn admit(&mut self, node: NonNull<Node>, chain: u64) -> Option<Option<Arc<dyn Nudge>>> {
+    pub(super) fn admit<P: Into<Parcel>>(&mut self, parcel: P, chain: u64) -> Result<Option<Arc<dyn Nudge>>, P> {
         if !self.admits(chain) || self.phase > Phase::Drains {
-            return None;
+            return Err(parcel);
         }
         let extras = self.extras();
-        // SAFETY: the caller vouches for the node.
-        unsafe { extras.admitted.push_back(node) };
-        Some(extras.nested.clone())
+        extras.admitted.push_back(parcel.into());
+        Ok(extras.nested.clone())
     }
 
     /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
@@ -308,14 +203,10 @@ impl Mail {
         let extras = self.extras();
         let before = (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested));
         while chain == 0
-            && let Some(node) = self.extras().admitted.back()
+            && let Some(parcel) = self.extras().admitted.pop_back()
         {
-            // SAFETY: it is in this list, and goes from it into the other.
-            unsafe {
-                self.extras().admitted.remove(node);
-                self.queue.push_front(node);
-                self.len += u32::from(node.as_ref().vtable.counted);
-            }
+            self.len += u32::from(parcel.is_counted());
+            self.queue.push_front(parcel);
         }
         before
     }
@@ -324,135 +215,104 @@ impl Mail {
         self.extras.as_ref().is_some_and(|extras| !extras.admitted.is_empty())
     }
 
+    /// The list of those, if there is one.
+    pub(super) fn admitted(&mut self) -> Option<&mut OwningList<Parcel>> {
+        self.extras.as_deref_mut().map(|extras| &mut extras.admitted)
+    }
+
     /// Does a message of this chain get in at once?
     pub(crate) fn admits(&self, chain: u64) -> bool {
         chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
     }
 
-    /// Queues a box as a system message, which never counts and goes first. True: the caller has to queue the actor.
-    pub(super) fn post_system<E>(&mut self, letter: Letter<E>) -> Result<bool, Letter<E>> {
-        match self.push_system_item(System::Node(letter.node())) {
-            Pushed::Queued => Ok(false),
-            Pushed::Launch => Ok(true),
-            Pushed::Full | Pushed::Closed => Err(letter),
-        }
-    }
-
-    pub(crate) fn push_signal(&mut self, signal: Signal) -> Pushed {
-        self.push_system_item(System::Signal(signal))
-    }
-
-    fn push_system_item(&mut self, item: System) -> Pushed {
+    /// Queues a message as a system message, which never counts and goes first. True: the caller has to queue the actor.
+    pub(super) fn push_system<P: Into<Parcel>>(&mut self, parcel: P) -> Result<bool, P> {
         if self.phase >= Phase::Ends {
-            return Pushed::Closed;
+            return Err(parcel);
         }
-        self.extras().system.push_back(item);
+        self.extras().system.push_back(System::Parcel(parcel.into()));
+        Ok(self.rouse_urgently())
+    }
+
+    /// `None`: the actor ends. True: the caller has to queue it.
+    pub(super) fn push_signal(&mut self, signal: Signal) -> Option<bool> {
+        if self.phase >= Phase::Ends {
+            return None;
+        }
+        self.extras().system.push_back(System::Signal(signal));
+        Some(self.rouse_urgently())
+    }
+
+    fn rouse_urgently(&mut self) -> bool {
         self.urgent = true;
-        self.pushed()
+        self.rouse()
     }
 
-    /// Puts a sender that found no room behind the others.
-    ///
-    /// # Safety
-    ///
-    /// `waiting` stays where it is until it is taken out (invariant 3, as for an ask).
-    pub(super) unsafe fn wait_for_room(&mut self, waiting: NonNull<Waiting>) {
+    /// Puts a message that found no room behind the others that wait for it.
+    pub(super) fn wait_for_room(&mut self, waiting: Waiting) {
         self.urgent = true;
-        // SAFETY: the caller vouches for it.
-        unsafe { self.extras().waiting.push_back(waiting) };
+        self.extras().waiting.push_back(waiting);
     }
 
-    /// A sender gives up. True: it still waited for room.
-    ///
-    /// # Safety
-    ///
-    /// It was put into this mail by [`wait_for_room`](Self::wait_for_room).
-    pub(super) unsafe fn leave_room(&mut self, waiting: &Waiting) -> bool {
-        let linked = waiting.links.is_linked();
-        if linked {
-            // SAFETY: it is linked, hence in this list, the only one it is ever put into.
-            unsafe { self.extras().waiting.remove(NonNull::from(waiting)) };
-        }
-        linked
+    /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
+    pub(super) fn leave_room(&mut self, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        let waiting = &mut self.extras.as_deref_mut()?.waiting;
+        waiting.remove(waiting.iter().position(is_it)?)
     }
 
-    /// Takes an ask out that nobody has taken yet. Another sender may have room now.
-    ///
-    /// # Safety
-    ///
-    /// The node is in this mail: in `queue`, or `admitted`, and in none if it is `Waiting` only.
-    #[must_use]
-    pub(super) unsafe fn withdraw(&mut self, node: NonNull<Node>, chain: u64) -> Option<Wake> {
-        // SAFETY: the caller says that it is in one of the two lists, and the admitted ones are few.
-        unsafe {
-            if chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.admitted.contains(node)) {
-                self.extras().admitted.remove(node);
-                return None;
-            }
-            self.queue.remove(node);
-        }
+    /// A message that counts was taken out of the queue.
+    pub(super) fn taken_out(&mut self) -> Option<Arc<Room>> {
         self.len -= 1;
         self.refill()
     }
 
-    /// Lets the sender that has waited longest in, if there is room. Its wait may have to be ended by the caller.
+    /// Lets the message that has waited longest in, if there is room. Its sender may have to be told, without the lock.
     #[inline]
     #[must_use]
-    fn refill(&mut self) -> Option<Wake> {
+    fn refill(&mut self) -> Option<Arc<Room>> {
         match self.extras.as_deref_mut() {
             Some(extras) if !extras.waiting.is_empty() && self.len < self.capacity => {}
             _ => return None,
         }
-        let waiting = self.extras().waiting.pop_front()?;
-        // SAFETY: it was in the list, so its thread takes the lock before it leaves; the node is alive for the same reason.
-        unsafe {
-            let waiting = waiting.as_ref();
-            self.queue.push_back(waiting.node);
-            self.len += 1;
-            waiting.let_go();
-            waiting.ticket.take().and_then(|ticket| ticket.end(End::Notified))
-        }
+        let Waiting { parcel, sender } = self.extras().waiting.pop_front()?;
+        self.queue.push_back(parcel);
+        self.len += 1;
+        sender.map(|sender| sender.let_go())
     }
 
-    /// The oldest message, out of the list.
+    /// The oldest message.
     #[inline]
     #[must_use]
-    pub(crate) fn pop(&mut self) -> Option<(NonNull<Node>, Option<Wake>)> {
-        let node = self.queue.pop_front()?;
-        // SAFETY: it was in the list.
-        if !unsafe { node.as_ref() }.vtable.counted {
-            return Some((node, None));
-        }
-        self.len -= 1;
-        Some((node, self.refill()))
+    fn pop(&mut self) -> Option<(Parcel, Option<Arc<Room>>)> {
+        let parcel = self.queue.pop_front()?;
+        let room = if parcel.is_counted() { self.taken_out() } else { None };
+        Some((parcel, room))
     }
 
-    /// Refuses the oldest message, to make room. For a mailbox where nobody waits for room.
-    pub(super) fn evict(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
-        let (oldest, _) = self.pop()?;
-        Some(refuse(oldest, core, Refusal::Full))
+    /// The oldest message, which has to make room. For a mailbox where nobody waits for room.
+    pub(super) fn evict(&mut self) -> Option<Parcel> {
+        self.pop().map(|(oldest, _)| oldest)
     }
 
     /// The next message, if there is one and nothing else to look at.
     #[inline]
-    pub(crate) fn pop_plain(&mut self) -> Option<NonNull<Node>> {
+    pub(super) fn pop_plain(&mut self) -> Option<Parcel> {
         if self.urgent {
             return None;
         }
-        let node = self.queue.pop_front()?;
-        // SAFETY: it was in the list.
-        self.len -= u32::from(unsafe { node.as_ref() }.vtable.counted);
-        Some(node)
+        let parcel = self.queue.pop_front()?;
+        self.len -= u32::from(parcel.is_counted());
+        Some(parcel)
     }
 
     /// What the actor does next.
     #[cold]
-    pub(crate) fn take(&mut self, addressed: bool) -> (Take, Option<Wake>) {
+    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Arc<Room>>) {
         if let Some(take) = self.take_urgent() {
             return (take, None);
         }
         match self.pop() {
-            Some((node, wake)) => (Take::Message(node), wake),
+            Some((parcel, room)) => (Take::Message(parcel), room),
             None if self.phase == Phase::Drains => (Take::End(self.end()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
@@ -468,7 +328,7 @@ impl Mail {
         }
         match self.extras.as_deref_mut().and_then(|extras| extras.system.pop_front()) {
             Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
-            Some(System::Node(node)) => return Some(Take::Message(node)),
+            Some(System::Parcel(parcel)) => return Some(Take::Message(parcel)),
             None => {
                 let crowded = self.extras.as_ref().is_some_and(|extras| !extras.waiting.is_empty());
                 self.urgent = crowded || self.phase != Phase::Open;
@@ -490,12 +350,35 @@ impl Mail {
     }
 
     /// A message of the chain that a `reenter` waits for.
-    pub(crate) fn take_admitted(&mut self) -> Option<NonNull<Node>> {
+    pub(super) fn take_admitted(&mut self) -> Option<Parcel> {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
-    fn end(&mut self) -> Exit {
-        self.extras().end.clone().unwrap_or(Exit::Normal)
+    fn end(&self) -> Exit {
+        self.extras.as_ref().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Normal)
+    }
+
+    /// Timers and helper threads, which end with the actor.
+    pub(super) fn take_companions(&mut self) -> (Vec<Timer>, Vec<JoinHandle<()>>) {
+        let Some(extras) = self.has_extras() else { return (Vec::new(), Vec::new()) };
+        (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
+    }
+
+    /// The actor has ended. Who is to be told, without the lock.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>) {
+        self.phase = Phase::Dead;
+        // Most end normally, with nobody who watches: their extras would be made for this alone.
+        if self.extras.is_none() && matches!(exit, Exit::Normal) {
+            return (Vec::new(), None);
+        }
+        let extras = self.extras();
+        extras.end = Some(exit.clone());
+        (std::mem::take(&mut extras.watchers), extras.ended.take())
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<Exit> {
+        (self.phase == Phase::Dead).then(|| self.end())
     }
 
     /// From now on nothing gets in. What goes before messages is looked at again.
@@ -514,69 +397,61 @@ impl Mail {
     }
 
     /// Puts a message aside; it does not count there, and its kind does not either.
-    pub(super) fn stash<E>(&mut self, letter: Letter<E>) {
-        // SAFETY: a letter is in no list, and a box that is in one belongs to it.
-        unsafe { self.extras().stash.push_back(letter.node()) };
+    pub(super) fn stash(&mut self, parcel: Parcel) {
+        self.extras().stash.push_back(parcel);
     }
 
     /// What was put aside comes next, in its old order.
     pub(crate) fn unstash(&mut self) {
         let Some(extras) = self.extras.as_deref_mut() else { return };
-        while let Some(node) = extras.stash.back() {
-            // SAFETY: it is in this list, and goes from it into the other.
-            unsafe {
-                extras.stash.remove(node);
-                self.queue.push_front(node);
-            }
+        while let Some(parcel) = extras.stash.pop_back() {
+            self.queue.push_front(parcel);
         }
     }
 
-    /// Takes one message out that will not be handled, in no order that matters: `Err` is a box, to be refused when the lock
-    /// is free; an ask has been refused here.
-    pub(super) fn give_back(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
-        let node = self.queue.pop_front().or_else(|| {
+    /// Takes one message out that will not be handled, in no order that matters.
+    pub(super) fn give_back(&mut self, core: &Core) -> Option<GivenBack> {
+        let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let node = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
-            node.or_else(|| {
-                let at = extras.system.iter().position(|item| matches!(item, System::Node(_)))?;
+            let parcel = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
+            parcel.or_else(|| {
+                let at = extras.system.iter().position(|item| matches!(item, System::Parcel(_)))?;
                 match extras.system.remove(at) {
-                    Some(System::Node(node)) => Some(node),
+                    Some(System::Parcel(parcel)) => Some(parcel),
                     _ => None,
                 }
             })
         });
-        if let Some(node) = node {
-            return Some(refuse(node, core, Refusal::Closed));
+        if let Some(parcel) = parcel {
+            return Some(GivenBack::of(parcel, core));
         }
         self.len = 0;
         self.give_back_waiting(core)
     }
 
-    /// The same for a sender that waits for room.
-    pub(super) fn give_back_waiting(&mut self, core: &Core) -> Option<Result<Option<Wake>, Evicted>> {
-        let waiting = self.extras.as_deref_mut()?.waiting.pop_front()?;
-        // SAFETY: it was in the list, so its thread takes the lock before it leaves; the node is alive for the same reason.
-        let waiting = unsafe { waiting.as_ref() };
-        waiting.refused.set(true);
-        // SAFETY: as above.
-        let asked = unsafe { waiting.node.as_ref() }.vtable.asked;
-        if asked {
-            return Some(refuse(waiting.node, core, Refusal::Closed));
-        }
-        waiting.let_go();
-        // SAFETY: as above.
-        Some(Ok(waiting.ticket.take().and_then(|ticket| unsafe { ticket.end(End::Notified) })))
+    /// The same for a message that waits for room.
+    pub(super) fn give_back_waiting(&mut self, core: &Core) -> Option<GivenBack> {
+        let Waiting { parcel, sender } = self.extras.as_deref_mut()?.waiting.pop_front()?;
+        Some(match sender {
+            Some(sender) => GivenBack::Sender(sender.let_go(), parcel),
+            None => GivenBack::of(parcel, core),
+        })
     }
 }
 
-/// Refuses an ask at once; hands a box back, to be refused when the lock is free.
-fn refuse(node: NonNull<Node>, core: &Core, why: Refusal) -> Result<Option<Wake>, Evicted> {
-    // SAFETY: it was taken out of a list under the lock, which is still held.
-    unsafe { Evicted::new(node, core, why) }
+/// A message that will not be handled, and what is left to be done about it when the lock is free.
+#[must_use]
+pub(super) enum GivenBack {
+    /// An ask, which was refused; its asker may have to be woken.
+    Ask(Option<Wake>),
+    /// A box, to be refused.
+    Box(Parcel),
+    /// A box whose sender waits.
+    Sender(Arc<Room>, Parcel),
 }
 
-/// An ask that is being handled leaves: nobody waits for what the handler returns.
-pub(super) fn forget_reply(frame: NonNull<Frame>) {
-    // SAFETY: the ask is `Handled` in this frame, under the lock: the run has not answered it, so it has not left the frame.
-    unsafe { frame.as_ref() }.reply_to.set(ReplyTo::Nobody);
+impl GivenBack {
+    fn of(parcel: Parcel, core: &Core) -> Self {
+        parcel.refuse_ask(core, Refusal::Closed).map_or_else(Self::Box, Self::Ask)
+    }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::cell::Core;
-use super::envelope::{Beat, Call, Port, Route, Tell, refused};
-use super::send::{NoRoom, Sent, inherited, put_letter, wait_for_room};
+use super::envelope::{Beat, Call, Port, Route, Tell};
+use super::parcel::Letter;
+use super::room::{NoRoom, wait_for_room};
+use super::send::{NotIn, inherited, put_letter};
 use super::walk::Waits;
 use crate::actor::promise::Promise;
 use crate::actor::{Deferred, Message, Overflow, SendError};
@@ -33,16 +35,16 @@ pub(crate) fn call_in_chain<M: Message>(
     chain: u64,
 ) -> Result<Arc<Promise<M>>, SendError<M>> {
     let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let letter = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    let Err((sent, letter)) = put_letter(target, letter, chain) else { return Ok(promise) };
-    drop(letter.open());
+    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
+    let Err((why, letter)) = put_letter(target, Letter::new(route.call, call), chain) else { return Ok(promise) };
+    drop(letter);
     let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
-    match sent {
-        Sent::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
+    match why {
+        NotIn::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
             call_waiting(target, route, msg, actor, deadline_ns, chain)
         }
-        Sent::Refused(why) => Err(refused(why, msg)),
-        _ => Err(SendError::Full(msg)),
+        NotIn::Refused(why) => Err(why.into_error(msg)),
+        NotIn::Dropped => Err(SendError::Full(msg)),
     }
 }
 
@@ -61,13 +63,13 @@ fn call_waiting<M: Message>(
         Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
     };
     let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let letter = Call::boxed(route.call, Port::Promise(Arc::clone(&promise)), deadline_ns, chain);
-    let room = wait_for_room(target, letter, chain, deadline_ns);
+    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
+    let room = wait_for_room(target, Letter::new(route.call, call), chain, deadline_ns);
     drop(waits);
     let Err((why, letter)) = room else { return Ok(promise) };
-    drop(letter.open());
+    drop(letter);
     match (why, promise.take_message()) {
-        (NoRoom::Refused(why), Some(msg)) => Err(refused(why, msg)),
+        (NoRoom::Refused(why), Some(msg)) => Err(why.into_error(msg)),
         (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
         (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
     }
@@ -76,7 +78,7 @@ fn call_waiting<M: Message>(
 /// A message that could not be passed on, and the reply that is still owed.
 type NotPassed<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
 
-/// Sends a message with the reply that somebody else waits for. It does not count; waits for nothing.
+/// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
 pub(crate) fn pass<M: Message>(
     target: &Core,
     route: &Route<M>,
@@ -85,17 +87,19 @@ pub(crate) fn pass<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), NotPassed<M>> {
-    let letter = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    let posted = target.mail.lock().post(letter, false);
-    launch_if(target, posted).map_err(|letter| match letter.open().port {
+    if let Some(reply) = &reply {
+        reply.owed_by(Some(target));
+    }
+    let call = Call { port: Port::Passed(msg, reply), deadline_ns, chain };
+    put_letter(target, Letter::new(route.passed, call), chain).map_err(|(_, letter)| match letter.open().port {
         Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
         Port::Promise(_) => unreachable!("it was passed"),
     })
 }
 
 /// Queues the actor, if that is what its mail says.
-fn launch_if<E>(target: &Core, posted: Result<bool, E>) -> Result<(), E> {
-    if posted? {
+fn launch_if<E>(target: &Core, pushed: Result<bool, E>) -> Result<(), E> {
+    if pushed? {
         target.launch();
     }
     Ok(())
@@ -104,23 +108,23 @@ fn launch_if<E>(target: &Core, posted: Result<bool, E>) -> Result<(), E> {
 /// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
 /// messages).
 pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
-    let letter = Tell::boxed(route.notify, msg);
-    let posted = {
+    let letter = Letter::new(route.notify, Tell(msg));
+    let pushed = {
         let mut mail = target.mail.lock();
-        if system { mail.post_system(letter) } else { mail.post(letter, false) }
+        if system { mail.push_system(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
-    launch_if(target, posted).map_err(|letter| SendError::Closed(letter.open().msg))
+    launch_if(target, pushed).map_err(|letter| SendError::Closed(letter.open().0))
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
 pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
     queued.store(1, Ordering::Relaxed);
-    let letter = Beat::boxed(route.beat, msg, Arc::clone(queued));
-    let posted = target.mail.lock().post_system(letter);
-    launch_if(target, posted).map_err(|letter| drop(letter.open().over())).is_ok()
+    let letter = Letter::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
+    let pushed = target.mail.lock().push_system(letter);
+    launch_if(target, pushed).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 
-/// Puts a message aside in the running actor's own mail.
+/// Puts a message aside in the running actor's own mail: the actor owes the reply still.
 pub(crate) fn stash<M: Message>(
     core: &Core,
     route: &Route<M>,
@@ -129,6 +133,9 @@ pub(crate) fn stash<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) {
-    let letter = Call::boxed(route.passed, Port::Passed(msg, reply), deadline_ns, chain);
-    core.mail.lock().stash(letter);
+    if let Some(reply) = &reply {
+        reply.owed_by(Some(core));
+    }
+    let letter = Letter::new(route.passed, Call { port: Port::Passed(msg, reply), deadline_ns, chain });
+    core.mail.lock().stash(letter.into());
 }

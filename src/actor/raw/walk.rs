@@ -6,18 +6,10 @@ use std::ptr;
 
 use super::cell::{Core, Walk};
 use super::edge::Mark;
-use super::send::inherited;
 use crate::actor::ActorId;
 
 /// The caller, an actor, waits for another; its edge goes when this does.
 pub(crate) struct Waits<'a>(Option<&'a Core>);
-
-/// The calling actor, if it is one, is going to wait for what `target` does for a message that it has got, and lets messages
-/// of `lets_in` in meanwhile (0: none).
-pub(crate) fn waiting_for(target: &Core, lets_in: u64) -> Result<Waits<'_>, Vec<ActorId>> {
-    let (actor, _, chain) = inherited();
-    Waits::begin(actor, target, chain, lets_in)
-}
 
 impl<'a> Waits<'a> {
     /// Step E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
@@ -32,17 +24,15 @@ impl<'a> Waits<'a> {
     /// Would the caller, whose edge is set, wait for one that waits? Then it has to walk.
     #[inline(always)]
     pub(super) fn is_suspicious(&self, target: &Core) -> bool {
-        self.0.is_some_and(|asker| target.edge.is_set_after_fence() || ptr::eq(asker, target))
+        self.0.is_some_and(|asker| is_suspicious(asker, target))
     }
 
     /// `Err`: the wait would close a cycle.
     #[inline(always)]
     pub(super) fn check(&self, target: &Core, chain: u64, lets_in: u64) -> Result<(), Vec<ActorId>> {
-        match self.0 {
-            Some(asker) if self.is_suspicious(target) && !target.mail.lock().admits(chain) => {
-                find_cycle(asker, lets_in).map_or(Ok(()), Err)
-            }
-            _ => Ok(()),
+        match self.0.and_then(|asker| closes_cycle(asker, target, chain, lets_in)) {
+            Some(cycle) => Err(cycle),
+            None => Ok(()),
         }
     }
 
@@ -65,6 +55,18 @@ impl Drop for Waits<'_> {
             asker.edge.clear();
         }
     }
+}
+
+#[inline(always)]
+fn is_suspicious(asker: &Core, target: &Core) -> bool {
+    target.edge.is_set_after_fence() || ptr::eq(asker, target)
+}
+
+/// `asker`, whose edge leads to `target`, waits or is going to, for a message of `chain`, and lets those of `lets_in` in
+/// meanwhile (0: none). `Some`: that closes a cycle.
+#[inline(always)]
+pub(crate) fn closes_cycle(asker: &Core, target: &Core, chain: u64, lets_in: u64) -> Option<Vec<ActorId>> {
+    if is_suspicious(asker, target) && !target.mail.lock().admits(chain) { find_cycle(asker, lets_in) } else { None }
 }
 
 /// Longer chains are not followed: the deadline is the guard then.

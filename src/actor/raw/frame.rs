@@ -1,0 +1,123 @@
+//! The message that is being handled, and who waits for what its handler returns.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::cell::Core;
+use super::parcel::{Asked, put_off};
+use crate::actor::promise::{Failure, Owed};
+use crate::actor::{Context, Deferred, Exit, Handler, Message};
+use crate::sys::clock::NEVER;
+
+/// What `Context` and nested sends need to know of the message that is being handled. On the stack of the run; touched by the
+/// actor's own thread, and `reply_to` under the lock of its mail while that is `Asked`.
+pub(crate) struct Frame {
+    /// The handler should have answered by then.
+    pub(crate) deadline_ns: Cell<u64>,
+    /// The call chain that the message belongs to; 0: none that anybody has asked to be let in.
+    pub(crate) chain: Cell<u64>,
+    /// Who waits for what the handler returns.
+    pub(super) reply_to: Cell<ReplyTo>,
+}
+
+pub(super) enum ReplyTo {
+    Nobody,
+    /// An ask that waits on its stack.
+    Asked(Asked),
+    /// A promise.
+    Owed(Arc<dyn Owed>),
+}
+
+impl Frame {
+    pub(super) fn new() -> Self {
+        Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
+    }
+
+    #[inline]
+    pub(super) fn set(&self, reply_to: ReplyTo, deadline_ns: u64, chain: u64) {
+        self.reply_to.set(reply_to);
+        self.deadline_ns.set(deadline_ns);
+        self.chain.set(chain);
+    }
+
+    /// Nobody waits for what is handled next.
+    #[inline]
+    pub(super) fn clear(&self) {
+        self.set(ReplyTo::Nobody, NEVER, 0);
+    }
+}
+
+/// Calls the handler.
+#[inline]
+pub(super) fn handle<A: Handler<M>, M: Message>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: M,
+) -> Result<M::Reply, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg, ctx)));
+    result.map_err(|payload| ctx.core().exit_of(payload))
+}
+
+/// Has a message handled whose reply is `owed`.
+pub(super) fn handle_owing<A: Handler<M>, M: Message>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: M,
+    owed: Option<Deferred<M::Reply>>,
+    deadline_ns: u64,
+    chain: u64,
+) -> Result<(), Box<Exit>> {
+    let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+    ctx.inner.frame().set(reply_to, deadline_ns, chain);
+    let result = handle(me, ctx, msg);
+    let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
+    settle::<M>(ctx.core(), reply_to, result)
+}
+
+/// Gives what the handler has returned to the promise that waits for it, or drops it. Passes a reason to end on.
+pub(super) fn settle<M: Message>(
+    core: &Core,
+    reply_to: ReplyTo,
+    result: Result<M::Reply, Box<Exit>>,
+) -> Result<(), Box<Exit>> {
+    let owed = match reply_to {
+        ReplyTo::Owed(owed) => deferred(owed).ok(),
+        ReplyTo::Nobody | ReplyTo::Asked(_) => None,
+    };
+    match (owed, result) {
+        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply(reply)),
+        (None, Ok(reply)) => core.guarded(|| drop(reply)),
+        (owed, Err(exit)) => {
+            let died = Failure::Died((*exit).clone());
+            let _ = core.guarded(|| owed.map(|owed| owed.fail(died)));
+            Err(exit)
+        }
+    }
+}
+
+/// `Err`: it is a promise of another type.
+fn deferred<R: Send + 'static>(owed: Arc<dyn Owed>) -> Result<Deferred<R>, Arc<dyn Owed>> {
+    let mut deferred = Deferred::<R>::nobody();
+    owed.give(&mut deferred)?;
+    Ok(deferred)
+}
+
+/// Makes a `Deferred` of the running handler's reply. `None`: the handler's reply is of another type. Whatever the handler
+/// returns is dropped from now on.
+pub(crate) fn defer<R: Send + 'static>(core: &Core, frame: &Frame) -> Option<Deferred<R>> {
+    put_off(core, frame);
+    let ReplyTo::Owed(owed) = frame.reply_to.replace(ReplyTo::Nobody) else { return Some(Deferred::nobody()) };
+    match deferred(owed) {
+        Ok(deferred) => {
+            deferred.owed_by(None);
+            Some(deferred)
+        }
+        Err(owed) => {
+            frame.reply_to.set(ReplyTo::Owed(owed));
+            None
+        }
+    }
+}

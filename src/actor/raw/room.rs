@@ -1,0 +1,151 @@
+//! Waiting for room in a full mailbox.
+//!
+//! # Protocol
+//!
+//! Under the lock of the mail, who finds no room puts its parcel behind those that wait; whoever takes a message out puts the
+//! parcel that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
+//! sender's [`Room`]. An ask needs none: its asker waits for the answer.
+//!
+//! A sender whose wait ends otherwise (its deadline, a cancel) takes the lock and looks for its parcel. If it is there, the
+//! sender takes it back. If not, somebody has taken it out and owes the verdict, for which the sender waits.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::Refusal;
+use super::cell::{Core, Weak};
+use super::parcel::{Letter, Parcel};
+use super::send::{NotIn, Rest, Sent, put};
+use crate::park::Wait;
+use crate::park::queue::WaitQueue;
+use crate::sys::clock::NEVER;
+use crate::task::header::Reason;
+
+/// What became of a parcel that waited for room.
+enum Verdict {
+    In,
+    /// The mailbox has closed: the parcel is the sender's again.
+    Closed(Parcel),
+}
+
+/// Where a sender waits for the verdict.
+pub(crate) struct Room(WaitQueue<Option<Verdict>>);
+
+impl Room {
+    fn settle(&self, verdict: Verdict) {
+        self.0.notify(|state| {
+            *state = Some(verdict);
+            usize::MAX
+        });
+    }
+
+    /// The parcel is in. Without the lock of the mail.
+    pub(super) fn open(&self) {
+        self.settle(Verdict::In);
+    }
+
+    /// The mailbox has closed. Without the lock of the mail.
+    pub(super) fn close(&self, parcel: Parcel) {
+        self.settle(Verdict::Closed(parcel));
+    }
+
+    /// `None`: the deadline has passed.
+    fn wait(&self, wait: Wait) -> Option<Verdict> {
+        self.0.wait_until(wait, Option::take)
+    }
+}
+
+/// A parcel that waits for room.
+pub(super) struct Waiting {
+    pub(super) parcel: Parcel,
+    /// `None`: it is an ask.
+    pub(super) sender: Option<Sender>,
+}
+
+/// Whose box it is.
+pub(super) struct Sender {
+    room: Arc<Room>,
+    /// The actor that sends, if it is one: its edge goes when it has its room.
+    actor: Option<Weak>,
+}
+
+impl Sender {
+    /// It does not wait for the actor any more; the caller tells it when the lock is free.
+    pub(super) fn let_go(&self) -> Arc<Room> {
+        if let Some(actor) = &self.actor {
+            actor.core().edge.clear();
+        }
+        Arc::clone(&self.room)
+    }
+}
+
+/// Why a box did not get in.
+pub(super) enum NoRoom {
+    Refused(Refusal),
+    TimedOut,
+}
+
+/// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
+struct Visit<'a> {
+    target: &'a Core,
+    room: Arc<Room>,
+    over: bool,
+}
+
+impl Visit<'_> {
+    /// Ends the wait. `None`: the box is in.
+    fn leave(&mut self) -> Option<Parcel> {
+        self.over = true;
+        let is_ours = |sender: Option<&Sender>| sender.is_some_and(|sender| Arc::ptr_eq(&sender.room, &self.room));
+        let waiting = self.target.mail.lock().leave_room(|waiting| is_ours(waiting.sender.as_ref()));
+        match waiting {
+            Some(waiting) => Some(waiting.parcel),
+            None => match self.room.wait(Wait::new(Reason::Room).until(NEVER).uninterruptible()) {
+                Some(Verdict::Closed(parcel)) => Some(parcel),
+                Some(Verdict::In) | None => None,
+            },
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            drop(self.leave());
+        }
+    }
+}
+
+/// Waits until the box is in the mail.
+#[cold]
+pub(super) fn wait_for_room<E: Send + 'static>(
+    target: &Core,
+    letter: Letter<E>,
+    chain: u64,
+    deadline_ns: u64,
+) -> Result<(), (NoRoom, Letter<E>)> {
+    let room = Arc::new(Room(WaitQueue::new(None)));
+    let sender = || Some(Sender { room: Arc::clone(&room), actor: Core::current().map(Core::weak) });
+    let mut rest = Rest::default();
+    let sent = put(&mut target.mail.lock(), target, letter, chain, Some(&sender), &mut rest);
+    rest.begin(target);
+    rest.finish(target);
+    match sent {
+        Ok(Sent::In) => return Ok(()),
+        Ok(Sent::Waits) => {}
+        Err((NotIn::Refused(why), letter)) => return Err((NoRoom::Refused(why), letter)),
+        Err((NotIn::Dropped, letter)) => return Err((NoRoom::Refused(Refusal::Full), letter)),
+    }
+    let mut visit = Visit { target, room, over: false };
+    match visit.room.wait(Wait::new(Reason::Room).until(deadline_ns)) {
+        Some(verdict) => {
+            visit.over = true;
+            match verdict {
+                Verdict::In => Ok(()),
+                Verdict::Closed(parcel) => Err((NoRoom::Refused(Refusal::Closed), Letter::of(parcel))),
+            }
+        }
+        None => visit.leave().map_or(Ok(()), |parcel| Err((NoRoom::TimedOut, Letter::of(parcel)))),
+    }
+}

@@ -1,0 +1,233 @@
+//! A parcel: what queues carry when they carry many types, as one thin pointer that owns what it leads to.
+//!
+//! A block begins with a [`Node`], which links it into a list without another allocation, and says by its vtable what the rest
+//! is. Mostly the block is a box ([`Letter`], when its content is still known); it may also lie elsewhere, pinned, and the
+//! parcel is the right to it.
+//!
+//! # Invariants
+//!
+//! 1. A node is the first field of a `repr(C)` block, whose type its vtable was made for, and every pointer to it was made from
+//!    one to the whole.
+//! 2. There is one parcel of a block at a time, and who has it owns the block, or may use it as its owner has promised. An
+//!    [`OwningList`](crate::base::list::OwningList) has those that are linked in it.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::pool;
+use crate::base::list::{Linked, Links, Owner};
+
+/// What every block begins with. `V`: what its users can do with a parcel whose type they do not know.
+pub(crate) struct Node<V: 'static> {
+    links: Links<Node<V>>,
+    vtable: &'static VTable<V>,
+}
+
+struct VTable<V: 'static> {
+    discard: unsafe fn(NonNull<Node<V>>),
+    content: fn() -> TypeId,
+    ops: V,
+}
+
+/// The vtable of blocks with an `E`.
+pub(crate) struct Kind<V: 'static, E> {
+    vtable: VTable<V>,
+    _content: PhantomData<fn(E)>,
+}
+
+impl<V, E: 'static> Kind<V, E> {
+    /// Of boxes.
+    pub(crate) const fn boxed(ops: V) -> Self {
+        let vtable = VTable { discard: discard::<V, E>, content: TypeId::of::<E>, ops };
+        Self { vtable, _content: PhantomData }
+    }
+
+    /// Of blocks that are pinned elsewhere: dropping their parcel does nothing.
+    pub(crate) const fn pinned(ops: V) -> Self {
+        Self { vtable: VTable { discard: |_| {}, content: TypeId::of::<E>, ops }, _content: PhantomData }
+    }
+}
+
+impl<V> Node<V> {
+    #[inline]
+    pub(crate) fn new<E>(kind: &'static Kind<V, E>) -> Self {
+        Self { links: Links::new(), vtable: &kind.vtable }
+    }
+
+    pub(crate) fn is_linked(&self) -> bool {
+        self.links.is_linked()
+    }
+
+    pub(crate) fn ops(&self) -> &'static V {
+        &self.vtable.ops
+    }
+}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl<V> Linked for Node<V> {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+/// See the module's text. Dropped, it drops its box.
+#[must_use]
+pub(crate) struct Parcel<V: 'static>(NonNull<Node<V>>);
+
+// SAFETY: what is in a box is `Send`, and whoever makes one of a pinned block promises as much.
+unsafe impl<V> Send for Parcel<V> {}
+
+// SAFETY: boxes stay where they are, and what is pinned does, too.
+unsafe impl<V> Owner for Parcel<V> {
+    type Node = Node<V>;
+
+    #[inline]
+    fn into_node(self) -> NonNull<Node<V>> {
+        ManuallyDrop::new(self).0
+    }
+
+    #[inline]
+    unsafe fn from_node(node: NonNull<Node<V>>) -> Self {
+        Self(node)
+    }
+}
+
+impl<V> Parcel<V> {
+    /// The parcel of a pinned block.
+    ///
+    /// # Safety
+    ///
+    /// Invariants 1 and 2; the block may be used from any thread, and stays where it is as long as there is the parcel.
+    #[inline]
+    pub(crate) unsafe fn pinned(node: NonNull<Node<V>>) -> Self {
+        Self(node)
+    }
+
+    #[inline]
+    fn vtable(&self) -> &'static VTable<V> {
+        // SAFETY: invariant 2.
+        unsafe { self.0.as_ref() }.vtable
+    }
+
+    #[inline]
+    pub(crate) fn ops(&self) -> &'static V {
+        &self.vtable().ops
+    }
+
+    /// Is it the parcel of that block?
+    pub(crate) fn is(&self, node: NonNull<Node<V>>) -> bool {
+        self.0 == node
+    }
+
+    /// # Safety
+    ///
+    /// It is a box with an `E`.
+    #[inline]
+    pub(crate) unsafe fn open<E>(self) -> E {
+        // SAFETY: as the caller promises; invariant 1.
+        unsafe { pool::take(self.into_node().cast::<Boxed<V, E>>()) }.content
+    }
+}
+
+impl<V> Drop for Parcel<V> {
+    fn drop(&mut self) {
+        // SAFETY: invariants 1 and 2.
+        unsafe { (self.vtable().discard)(self.0) }
+    }
+}
+
+impl<V> AsRef<Parcel<V>> for Parcel<V> {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+#[repr(C)]
+struct Boxed<V: 'static, E> {
+    node: Node<V>,
+    content: E,
+}
+
+/// # Safety
+///
+/// As [`Parcel::open`].
+unsafe fn discard<V, E>(node: NonNull<Node<V>>) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { Parcel(node).open::<E>() });
+}
+
+/// The parcel of a box whose content is known.
+#[must_use]
+pub(crate) struct Letter<V: 'static, E> {
+    parcel: Parcel<V>,
+    _content: PhantomData<E>,
+}
+
+impl<V, E: Send + 'static> Letter<V, E> {
+    #[inline]
+    pub(crate) fn new(kind: &'static Kind<V, E>, content: E) -> Self {
+        let block = pool::put(Boxed { node: Node::new(kind), content });
+        Self { parcel: Parcel(block.cast()), _content: PhantomData }
+    }
+
+    pub(crate) fn open(self) -> E {
+        // SAFETY: `new` and `of` have made it of such a box.
+        unsafe { self.parcel.open() }
+    }
+
+    /// # Panics
+    ///
+    /// If it is no box with an `E`.
+    pub(crate) fn of(parcel: Parcel<V>) -> Self {
+        assert_eq!((parcel.vtable().content)(), TypeId::of::<E>(), "a parcel with another content");
+        Self { parcel, _content: PhantomData }
+    }
+}
+
+impl<V, E> AsRef<Parcel<V>> for Letter<V, E> {
+    fn as_ref(&self) -> &Parcel<V> {
+        &self.parcel
+    }
+}
+
+impl<V, E> From<Letter<V, E>> for Parcel<V> {
+    #[inline]
+    fn from(letter: Letter<V, E>) -> Self {
+        letter.parcel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::list::OwningList;
+
+    static ARC: Kind<u8, Arc<u32>> = Kind::boxed(1);
+    static TEXT: Kind<u8, String> = Kind::boxed(2);
+
+    #[test]
+    fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {
+        let shared = Arc::new(7);
+        let mut queue = OwningList::<Parcel<u8>>::new();
+        queue.push_back(Letter::new(&ARC, Arc::clone(&shared)).into());
+        queue.push_back(Letter::new(&TEXT, "x".to_owned()).into());
+        queue.push_back(Letter::new(&ARC, Arc::clone(&shared)).into());
+        let first = queue.pop_front().expect("three are in");
+        assert_eq!((*first.ops(), *Letter::<_, Arc<u32>>::of(first).open()), (1, 7));
+        let second = queue.pop_front().expect("two are in");
+        assert_eq!(Letter::<_, String>::of(second).open(), "x");
+        assert_eq!(Arc::strong_count(&shared), 2);
+        drop(queue);
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "another content")]
+    fn a_box_is_not_taken_for_another() {
+        let _ = Letter::<_, String>::of(Letter::new(&ARC, Arc::new(7)).into());
+    }
+}
