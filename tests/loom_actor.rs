@@ -203,6 +203,52 @@ fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
     });
 }
 
+/// The first waits for a promise of the second, which passes it on to the third, which asks the first: whoever sets an edge of
+/// the first does so under the promise's lock, and looks for a cycle then.
+#[test]
+fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
+    check(3, || {
+        let nodes = [Node::new(), Node::new(), Node::new()];
+        // Who owes the answer, and whether the first waits.
+        let promise = Arc::new(Mutex::new((1, false)));
+        let sees = |at: usize, to: usize| {
+            let nodes = nodes.clone();
+            move || nodes[to].edge.is_set_after_fence() && nodes[at].sees_cycle()
+        };
+        let passes_on = {
+            let (nodes, promise, sees) = (nodes.clone(), promise.clone(), sees(0, 2));
+            thread::spawn(move || {
+                let waits = {
+                    let mut promise = promise.lock().unwrap();
+                    promise.0 = 2;
+                    if promise.1 {
+                        nodes[0].edge.set(&*nodes[2], 0);
+                    }
+                    promise.1
+                };
+                waits && sees()
+            })
+        };
+        let third = {
+            let (nodes, sees) = (nodes.clone(), sees(2, 0));
+            thread::spawn(move || {
+                nodes[2].edge.set(&*nodes[0], 0);
+                sees()
+            })
+        };
+        let owes = {
+            let mut promise = promise.lock().unwrap();
+            promise.1 = true;
+            nodes[0].edge.set(&*nodes[promise.0], 0);
+            promise.0
+        };
+        let mut told = sees(0, owes)();
+        told |= passes_on.join().unwrap();
+        told |= third.join().unwrap();
+        assert!(told, "two wait for each other, and nobody was told");
+    });
+}
+
 #[test]
 fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
     check(4, || {

@@ -132,7 +132,7 @@ impl<A: Actor> Context<A> {
     /// Puts the reply to the message that is being handled off: it is given later, from anywhere, by [`Deferred::reply`]. What
     /// the handler returns is dropped then. For a message that nobody waits for, the reply goes nowhere.
     ///
-    /// The asker's deadline goes on. While its reply is put off, an asker is not seen to wait for this actor (see
+    /// The asker's deadline goes on. While its reply is put off, an asker is not seen to wait for any actor (see
     /// [`SendError::Deadlock`]).
     ///
     /// # Panics
@@ -149,7 +149,8 @@ impl<A: Actor> Context<A> {
     /// Has another actor answer in this one's place: the reply to `msg` goes to whoever asked for this one's. What the handler
     /// returns is dropped then. Does not wait, and does not count against `to`'s capacity.
     ///
-    /// If `to` ends before it has handled the message, the asker gets [`SendError::Died`] with the cause.
+    /// If `to` ends before it has handled the message, the asker gets [`SendError::Died`] with the cause. It waits for `to` from
+    /// now on: if that closes a cycle, the asker gets [`SendError::Deadlock`].
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
 //! What the workers of one runtime share.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 
@@ -23,7 +25,18 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
+    last_calls: LastCalls,
     stop: AtomicU32,
+}
+
+/// What is called when the runtime has ended, each under a number by which it is taken back.
+#[derive(Default)]
+struct LastCalls(Mutex<BTreeMap<u64, Box<dyn FnOnce() + Send>>>);
+
+impl fmt::Debug for LastCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastCalls")
+    }
 }
 
 impl Shared {
@@ -42,6 +55,7 @@ impl Shared {
             stack_size,
             pool,
             searchers,
+            last_calls: LastCalls::default(),
             stop: AtomicU32::new(0),
         })
     }
@@ -71,6 +85,18 @@ impl Shared {
         for mailbox in self.mailboxes {
             mailbox.look();
         }
+    }
+
+    /// Has `f` called when the runtime has ended: its workers are gone, and what was queued is discarded.
+    pub(crate) fn call_last(&self, number: u64, f: impl FnOnce() + Send + 'static) {
+        let before = self.last_calls.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Box::new(f));
+        debug_assert!(before.is_none(), "one call has one number");
+    }
+
+    /// Takes that back.
+    pub(crate) fn do_not_call(&self, number: u64) {
+        let call = self.last_calls.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        drop(call);
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
@@ -132,6 +158,8 @@ impl Drop for Shared {
         while let Some(task) = self.take_injected() {
             discard(task);
         }
+        let last_calls = std::mem::take(self.last_calls.0.get_mut().unwrap_or_else(PoisonError::into_inner));
+        last_calls.into_values().for_each(|call| call());
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
         mailbox::release(self.mailboxes);

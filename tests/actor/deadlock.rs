@@ -243,11 +243,10 @@ fn an_ask_that_is_answered_but_not_resumed_closes_no_cycle() {
     });
 }
 
-/// The first asks the second, which puts the reply off and asks back: only the deadline sees that. As another thread may have
-/// the reply, the first is not told of a cycle either.
-#[test]
-fn a_wait_for_a_reply_that_was_put_off_is_no_edge_and_ends_at_its_deadline() {
-    everywhere(|| {
+/// The first waits for the second, which puts the reply off and asks back: only the deadline sees that. As another thread may
+/// have the reply, the first is not told of a cycle either.
+fn waits_for_a_reply_that_was_put_off(wait: impl Fn(&Addr<Puppet>, Do<i32>) -> i32 + Send + Sync + Copy + 'static) {
+    everywhere(move || {
         let ((first, _log), (second, _other_log)) = (Puppet::new(), Puppet::new());
         let (first, second) = (first.start(), second.start());
         let (put_off, gate) = (Gate::new(), Gate::new());
@@ -262,7 +261,7 @@ fn a_wait_for_a_reply_that_was_put_off_is_no_edge_and_ends_at_its_deadline() {
                 done.open();
                 0
             };
-            ask.send_timeout(Do::new(puts_off), LONG).unwrap()
+            wait(&ask, Do::new(puts_off))
         };
         let reply = first.call(Do::new(asks)).unwrap();
         put_off.wait();
@@ -272,6 +271,168 @@ fn a_wait_for_a_reply_that_was_put_off_is_no_edge_and_ends_at_its_deadline() {
         assert!(second.send(Do::new(asks_back)).unwrap());
         gate.open();
         assert_eq!(reply.wait_timeout(LONG).unwrap(), 7);
+    });
+}
+
+#[test]
+fn an_ask_whose_reply_was_put_off_is_no_edge_and_ends_at_its_deadline() {
+    waits_for_a_reply_that_was_put_off(|actor, job| actor.send_timeout(job, LONG).unwrap());
+}
+
+#[test]
+fn a_call_whose_reply_was_put_off_is_no_edge_either() {
+    waits_for_a_reply_that_was_put_off(|actor, job| actor.call(job).unwrap().wait_timeout(LONG).unwrap());
+}
+
+fn puppets<const N: usize>() -> [Addr<Puppet>; N] {
+    std::array::from_fn(|_| Puppet::new().0.start())
+}
+
+/// In a handler of `first`: asks `second` to pass the ask on to `third`, in this or that way.
+fn passes_on<R: Send + 'static>(
+    second: &Addr<Puppet>,
+    third: &Addr<Puppet>,
+    before: impl FnOnce() + Send + 'static,
+    job: Do<R>,
+    otherwise: fn() -> R,
+) -> Result<R, SendError<Do<R>>> {
+    let to = third.recipient();
+    let forwards = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+        before();
+        ctx.forward(&to, job).unwrap();
+        otherwise()
+    };
+    second.send_timeout(Do::new(forwards), LONG)
+}
+
+/// Was the asker told of a cycle of two? Then what it had sent is still on its way, or its handler has started.
+fn told<M>(answer: Result<u32, SendError<M>>) -> u32 {
+    match answer {
+        Ok(told) => told,
+        Err(SendError::Deadlock { cycle, .. }) => u32::from(cycle.len() == 2),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn whoever_an_ask_was_forwarded_to_closes_a_cycle_by_asking_back() {
+    everywhere(|| {
+        let [first, second, third] = puppets();
+        let (me, to) = (first.clone(), third.clone());
+        // Either asks while the other waits; which is the second to wait is not known.
+        let asks_back = move |_: &mut Puppet, _: &mut Context<Puppet>| told(me.send_timeout(Do::new(|_, _| 0), LONG));
+        let asks = move |_: &mut Puppet, _: &mut Context<Puppet>| {
+            told(passes_on(&second, &to, || {}, Do::new(asks_back), || 0))
+        };
+        assert_eq!(first.send_timeout(Do::new(asks), LONG).unwrap(), 1);
+        assert_eq!(third.send_timeout(Do::new(|_, _| 3), LONG).unwrap(), 3, "nobody waits any more");
+    });
+}
+
+#[test]
+fn who_forwards_an_ask_to_one_that_waits_for_the_asker_has_the_asker_told() {
+    everywhere(|| {
+        let [first, second, third] = puppets();
+        let (me, to) = (first.clone(), third.clone());
+        // Before it is forwarded, the third asks the first, which waits.
+        let before = move || {
+            let ask = me.clone();
+            to.tell(Do::new(move |_, _| ask.send_timeout(Do::new(|_, _| ()), LONG).unwrap())).unwrap();
+            while me.queued() == 0 {
+                green::yield_now();
+            }
+        };
+        let back = third.clone();
+        let asks = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let me = ctx.id();
+            match passes_on(&second, &third, before, Do::new(|_, _| 1), || 2) {
+                Err(SendError::Deadlock { msg: None, cycle }) => cycle.len() == 2 && cycle.contains(&me),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(first.send_timeout(Do::new(asks), LONG).unwrap());
+        assert_eq!(back.send_timeout(Do::new(|_, _| 3), LONG).unwrap(), 3, "nobody waits any more");
+    });
+}
+
+#[test]
+fn an_ask_that_is_forwarded_to_its_asker_is_a_cycle_of_one() {
+    everywhere(|| {
+        let [first, second] = puppets();
+        let me = first.clone();
+        let asks = move |_: &mut Puppet, _: &mut Context<Puppet>| match passes_on(
+            &second,
+            &me,
+            || {},
+            Do::new(|_, _| 1),
+            || 2,
+        ) {
+            Err(SendError::Deadlock { msg: None, cycle }) => cycle == [me.id()],
+            other => panic!("{other:?}"),
+        };
+        assert!(first.send_timeout(Do::new(asks), LONG).unwrap());
+    });
+}
+
+#[test]
+fn an_ask_that_is_forwarded_to_its_reentrant_asker_is_let_in() {
+    everywhere(|| {
+        let [first, second] = puppets();
+        let asks = move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            let to = ctx.addr().recipient();
+            let forwards = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+                ctx.forward(&to, Do::new(|_, _| 5)).unwrap();
+                0
+            };
+            ctx.reenter(puppet).send(&second, Do::new(forwards)).unwrap()
+        };
+        assert_eq!(first.send_timeout(Do::new(asks), LONG).unwrap(), 5);
+    });
+}
+
+/// Puts work aside until it has asked its peer.
+struct Lazy {
+    peer: Option<Addr<Puppet>>,
+    put_aside: Gate,
+}
+impl Actor for Lazy {}
+struct Work;
+impl Message for Work {
+    type Reply = u32;
+}
+impl Handler<Work> for Lazy {
+    fn handle(&mut self, m: Work, ctx: &mut Context<Self>) -> u32 {
+        if !self.put_aside.is_open() {
+            ctx.stash(m);
+            self.put_aside.open();
+        }
+        0
+    }
+}
+struct AskPeer;
+impl Message for AskPeer {
+    type Reply = u32;
+}
+impl Handler<AskPeer> for Lazy {
+    fn handle(&mut self, _: AskPeer, ctx: &mut Context<Self>) -> u32 {
+        let peer = self.peer.take().expect("it is asked once");
+        let told = told(peer.send_timeout(Do::new(|_, _| 0), LONG));
+        ctx.unstash();
+        told
+    }
+}
+
+#[test]
+fn who_has_put_an_ask_aside_and_asks_back_closes_a_cycle() {
+    everywhere(|| {
+        let [first] = puppets();
+        let put_aside = Gate::new();
+        let lazy = Lazy { peer: Some(first.clone()), put_aside: put_aside.clone() }.start();
+        let ask = lazy.clone();
+        let asks = first.call(Do::new(move |_, _| told(ask.send_timeout(Work, LONG)))).unwrap();
+        put_aside.wait();
+        let told = lazy.send_timeout(AskPeer, LONG).unwrap() + asks.wait_timeout(LONG).unwrap();
+        assert!((1..=2).contains(&told), "{told} were told");
     });
 }
 

@@ -411,6 +411,28 @@ fn an_actor_that_rested_when_its_runtime_ended_ends_when_it_is_joined_or_watched
 }
 
 #[test]
+fn an_actor_whose_end_is_waited_for_ends_with_its_runtime_although_it_rests() {
+    for round in 0..20 {
+        let runtime = green::Runtime::builder().workers(1 + round % 2).build().unwrap();
+        let (rests, log) = Puppet::new();
+        let (watcher, told) = Puppet::new();
+        let rests = Builder::new().runtime(&runtime).start(rests).unwrap();
+        assert_eq!(rests.send(Do::new(|_, _| 1)).unwrap(), 1);
+        let watcher = watcher.start();
+        let watched = rests.clone();
+        watcher.send(Do::new(move |_, ctx| _ = ctx.monitor(&watched))).unwrap();
+        let joins = [rests.clone(), rests.clone()].map(|actor| std::thread::spawn(move || actor.join()));
+        std::thread::sleep(Duration::from_millis(2));
+        drop(runtime);
+        for join in joins {
+            assert_eq!(join.join().unwrap(), Exit::Shutdown);
+        }
+        assert!(crate::next(&told).contains("Shutdown"));
+        assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+    }
+}
+
+#[test]
 fn a_green_thread_local_lives_for_one_run_and_never_changes_its_worker() {
     green::local! {
         static MARK: std::cell::Cell<u32> = std::cell::Cell::new(0);

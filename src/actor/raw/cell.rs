@@ -271,7 +271,7 @@ impl Core {
 
     #[cold]
     fn inject(&self, task: Task) -> Result<(), Task> {
-        match self.runtime().upgrade() {
+        match self.shared() {
             Some(shared) => {
                 self.header.state.leave_home();
                 shared.inject(task);
@@ -289,6 +289,11 @@ impl Core {
     /// The runtime is gone.
     pub(super) fn is_orphaned(&self) -> bool {
         self.runtime().strong_count() == 0
+    }
+
+    /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.
+    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
+        self.runtime().upgrade()
     }
 
     /// A strong address, for the actor itself during a run, when there may be no other.

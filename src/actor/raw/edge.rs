@@ -27,6 +27,10 @@
 //! suspects. Each edge carries how often it was set, and one that changes while it is read is none. A second round that finds
 //! the same edges, set as often, proves that all of them stood at the moment between the two.
 //!
+//! **An edge may be moved by others.** Who waits for a promise has its edge set, moved and cleared under the promise's lock, by
+//! itself or by whoever passes the debt on; each who sets it takes step E2 for it, and the promise keeps B alive up to E4. So
+//! the above holds of the edge, whoever set it.
+//!
 //! **A `reenter` is no cycle.** An actor that lets a chain in while it waits is not blocked for an ask of that chain, which may
 //! have set its edge and not be queued yet. So each edge says to which chain its wait belongs, and a round that comes back by
 //! such an edge does not count.

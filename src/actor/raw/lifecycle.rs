@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
-use super::mail::{Ended, GivenBack, Phase};
+use super::mail::{Ended, GivenBack, Mail, Phase};
 use crate::actor::{Exit, Signal, watch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sched::mailbox;
+use crate::sched::{Shared, mailbox};
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 
@@ -38,14 +38,17 @@ pub(crate) fn join(core: &Core) -> Exit {
         "an actor cannot join itself: it would wait for ever"
     );
     core.end_if_orphaned();
+    let shared = core.shared();
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
         if let Some(exit) = mail.ended() {
             return exit;
         }
+        core.make_known(&mut mail, shared.as_deref());
         Arc::clone(mail.extras().ended.get_or_insert(fresh))
     };
+    drop(shared);
     let wait = Wait::new(Reason::Join).until(NEVER);
     ended.wait_until(wait, |exit: &mut Option<Exit>| exit.clone()).expect("a wait without a deadline")
 }
@@ -108,6 +111,16 @@ impl Core {
             if launch {
                 self.launch();
             }
+        }
+    }
+
+    /// Somebody waits for the actor's end: also if it rests when its runtime ends, it ends then.
+    fn make_known(&self, mail: &mut Mail, shared: Option<&Shared>) {
+        if let Some(shared) = shared
+            && !std::mem::replace(&mut mail.extras().is_known, true)
+        {
+            let actor = self.weak();
+            shared.call_last(self.id().0, move || actor.core().end_if_orphaned());
         }
     }
 
@@ -183,10 +196,12 @@ impl Core {
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
         self.end_if_orphaned();
+        let shared = self.shared();
         let mut mail = self.mail.lock();
         match mail.ended() {
             Some(exit) => Err(exit),
             None => {
+                self.make_known(&mut mail, shared.as_deref());
                 mail.extras().watchers.push(watcher);
                 Ok(())
             }

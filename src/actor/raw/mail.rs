@@ -94,6 +94,8 @@ pub(crate) struct Extras {
     pub(crate) drain_until_ns: Option<u64>,
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) ended: Option<Ended>,
+    /// Its runtime knows of the actor, and ends it when it ends, even if it rests.
+    pub(super) is_known: bool,
     pub(crate) helpers: Vec<JoinHandle<()>>,
     pub(crate) timers: Vec<Timer>,
 }
@@ -364,16 +366,16 @@ impl Mail {
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     }
 
-    /// The actor has ended. Who is to be told, without the lock.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>) {
+    /// The actor has ended. Who is to be told, without the lock: watchers, those who join, the runtime.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>, bool) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Vec::new(), None);
+            return (Vec::new(), None, false);
         }
         let extras = self.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take())
+        (std::mem::take(&mut extras.watchers), extras.ended.take(), extras.is_known)
     }
 
     /// How it has ended, if it has.

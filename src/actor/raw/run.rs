@@ -84,7 +84,10 @@ pub(super) fn end(core: &Core, exit: Exit) {
     timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
     helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (watchers, ended) = core.mail.lock().set_dead(&exit);
+    let (watchers, ended, is_known) = core.mail.lock().set_dead(&exit);
+    if is_known && let Some(shared) = core.shared() {
+        shared.do_not_call(core.id().0);
+    }
     for watcher in watchers {
         watcher.tell(core.id(), &exit);
     }
