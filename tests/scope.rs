@@ -184,3 +184,23 @@ fn a_builder_spawns_into_a_scope_and_an_error_leaves_the_scope_whole() {
         assert_eq!(named, (true, 4));
     });
 }
+
+/// A closure that is refused is dropped, and what it owns may panic then.
+#[test]
+fn a_closure_that_panics_when_it_is_refused_leaves_no_thread_to_wait_for() {
+    struct Grumbles;
+    impl Drop for Grumbles {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    everywhere(|| {
+        let refused = catch_unwind(AssertUnwindSafe(|| {
+            green::scope(|s| {
+                let grumbles = Grumbles;
+                let _ = Builder::new().stack_size(1).spawn_scoped(s, move || std::mem::forget(grumbles));
+            });
+        }));
+        assert!(refused.is_err());
+    });
+}

@@ -80,6 +80,15 @@ impl Owner for Member {
     }
 }
 
+/// A thread that is counted and does not come to be: dropped, it is not counted any more.
+struct NotSpawned(Member);
+
+impl Drop for NotSpawned {
+    fn drop(&mut self) {
+        self.0.done();
+    }
+}
+
 /// Runs `f`, which may spawn threads that borrow from the caller's stack, and waits for all of them.
 ///
 /// [`std::thread::scope`] for green threads; works from a plain OS thread too (the threads then run in the default
@@ -163,10 +172,12 @@ impl<'scope> Scope<'scope, '_> {
         let before = self.data.running.fetch_add(1, Ordering::Relaxed);
         assert!(before & COUNT < COUNT, "too many threads in one scope");
         let member = Member(ptr::from_ref(&self.data));
+        // Also if the closure, which an error drops, panics then.
+        let not_spawned = NotSpawned(Member(ptr::from_ref(&self.data)));
         // SAFETY: what `f` and its result borrow outlives 'scope, and the scope does not end before the thread has
         // called `done`, its last touch of both; `f` is `Send`.
-        let spawned = unsafe { builder.spawn_owned(member, f) };
-        let handle = spawned.inspect_err(|_| Member(ptr::from_ref(&self.data)).done())?;
+        let handle = unsafe { builder.spawn_owned(member, f) }?;
+        std::mem::forget(not_spawned);
         Ok(ScopedJoinHandle { handle, _scope: PhantomData })
     }
 }
