@@ -47,8 +47,15 @@ impl DeadLetters {
 
     /// From now on `to` is told of each, as long as it lives (this holds it weakly) and has room for it.
     pub fn subscribe(&self, to: &Recipient<DeadLetter>) {
+        // Dropped without the lock: one of these may have become the last address of its actor.
+        let mut alive = Vec::new();
         let mut subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|old| old.upgrade().is_some());
+        subscribers.retain(|old| {
+            let subscriber = old.upgrade();
+            let lives = subscriber.is_some();
+            alive.extend(subscriber);
+            lives
+        });
         subscribers.push(to.downgrade());
         SUBSCRIBED.store(subscribers.len(), Ordering::Relaxed);
     }
