@@ -45,7 +45,7 @@ impl Actor {
             mail.0.push(message);
             mail.1.rouse()
         };
-        if launch {
+        if launch.is_some() {
             self.run();
         }
     }

@@ -7,17 +7,21 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Busy(bool);
 
+/// The right, and the duty, to queue the actor: of whoever has made it busy.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "an actor that is busy and not queued does nothing any more"]
+pub(crate) struct Launch(());
+
 impl Busy {
     /// Of a new actor: whoever makes it queues it.
     pub(crate) fn new() -> Self {
         Self(true)
     }
 
-    /// Step S3. True: the caller has to queue the actor.
+    /// Step S3. `None`: another has the duty.
     #[inline]
-    #[must_use]
-    pub(crate) fn rouse(&mut self) -> bool {
-        !std::mem::replace(&mut self.0, true)
+    pub(crate) fn rouse(&mut self) -> Option<Launch> {
+        (!std::mem::replace(&mut self.0, true)).then_some(Launch(()))
     }
 
     #[inline]

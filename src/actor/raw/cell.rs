@@ -22,6 +22,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
+use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
 use super::frame::Frame;
 use super::lifecycle::Inherited;
@@ -232,18 +233,20 @@ impl Core {
         self.addrs.load(Ordering::Acquire) != 0
     }
 
-    /// Queues the actor: the caller's step made it busy.
+    /// Queues the actor, if that is the caller's to do.
     #[inline]
-    pub(crate) fn launch(&self) {
-        if let Err(task) = self.try_launch() {
+    pub(super) fn launch(&self, duty: Option<Launch>) {
+        if let Some(duty) = duty
+            && let Err(task) = self.try_launch(duty)
+        {
             discard(task);
         }
     }
 
     /// The same. `Err`: the runtime has ended; the actor ends where it is, by [`discard`], which runs its destructors.
     #[inline]
-    pub(crate) fn try_launch(&self) -> Result<(), Task> {
-        // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
+    pub(super) fn try_launch(&self, _: Launch) -> Result<(), Task> {
+        // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
@@ -260,6 +263,7 @@ impl Core {
     #[inline]
     pub(super) fn launch_on_top<R>(
         &self,
+        _: Launch,
         worker: &Worker,
         asker: &Header,
         answered: impl FnOnce() -> Option<R>,
@@ -410,11 +414,9 @@ impl Strong {
         let core = self.core();
         let launch = {
             let mut mail = core.mail.lock();
-            mail.phase != Phase::Dead && !core.is_addressed() && mail.rouse()
+            if mail.phase != Phase::Dead && !core.is_addressed() { mail.rouse() } else { None }
         };
-        if launch {
-            core.launch();
-        }
+        core.launch(launch);
         drop(task);
     }
 }

@@ -106,11 +106,9 @@ impl Core {
         if self.is_orphaned() {
             let launch = {
                 let mut mail = self.mail.lock();
-                mail.phase != Phase::Dead && mail.rouse()
+                if mail.phase == Phase::Dead { None } else { mail.rouse() }
             };
-            if launch {
-                self.launch();
-            }
+            self.launch(launch);
         }
     }
 
@@ -142,9 +140,7 @@ impl Core {
                 break;
             }
         }
-        if launch {
-            self.launch();
-        }
+        self.launch(launch);
     }
 
     /// Ends the actor as soon as it can be: a parked handler is unwound.
@@ -157,20 +153,16 @@ impl Core {
             mail.kill();
             (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
         };
-        if launch {
-            self.launch();
-        } else if let Some(found) = cancelled {
+        if let (None, Some(found)) = (&launch, cancelled) {
             mailbox::interrupt(self.weak().task(), found);
         }
+        self.launch(launch);
     }
 
     /// Tells the actor something. False: it has ended.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
-        let launch = self.mail.lock().push_signal(signal);
-        if launch == Some(true) {
-            self.launch();
-        }
-        launch.is_some()
+        let pushed = self.mail.lock().push_signal(signal);
+        pushed.map(|launch| self.launch(launch)).is_some()
     }
 
     /// Takes watchers back.

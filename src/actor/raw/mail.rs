@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Refusal;
-use super::busy::Busy;
+use super::busy::{Busy, Launch};
 use super::cell::Core;
 use super::parcel::Parcel;
 use super::room::{Room, Waiting};
@@ -158,10 +158,9 @@ impl Mail {
         self.len as usize
     }
 
-    /// Step S3. True: the caller has to queue the actor.
+    /// Step S3.
     #[inline]
-    #[must_use]
-    pub(crate) fn rouse(&mut self) -> bool {
+    pub(super) fn rouse(&mut self) -> Option<Launch> {
         self.busy.rouse()
     }
 
@@ -171,9 +170,9 @@ impl Mail {
         !self.busy.is_set()
     }
 
-    /// Queues a message, if there is room. True: the caller has to queue the actor.
+    /// Queues a message, if there is room.
     #[inline]
-    pub(super) fn push<P: Into<Parcel> + AsRef<Parcel>>(&mut self, parcel: P) -> Result<bool, (Refusal, P)> {
+    pub(super) fn push<P: Into<Parcel> + AsRef<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, (Refusal, P)> {
         if self.is_closed() {
             return Err((Refusal::Closed, parcel));
         }
@@ -227,8 +226,8 @@ impl Mail {
         chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
     }
 
-    /// Queues a message as a system message, which never counts and goes first. True: the caller has to queue the actor.
-    pub(super) fn push_system<P: Into<Parcel>>(&mut self, parcel: P) -> Result<bool, P> {
+    /// Queues a message as a system message, which never counts and goes first.
+    pub(super) fn push_system<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
         if self.phase >= Phase::Ends {
             return Err(parcel);
         }
@@ -236,8 +235,8 @@ impl Mail {
         Ok(self.rouse_urgently())
     }
 
-    /// `None`: the actor ends. True: the caller has to queue it.
-    pub(super) fn push_signal(&mut self, signal: Signal) -> Option<bool> {
+    /// `None`: the actor ends.
+    pub(super) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
         if self.phase >= Phase::Ends {
             return None;
         }
@@ -245,7 +244,7 @@ impl Mail {
         Some(self.rouse_urgently())
     }
 
-    fn rouse_urgently(&mut self) -> bool {
+    fn rouse_urgently(&mut self) -> Option<Launch> {
         self.urgent = true;
         self.rouse()
     }

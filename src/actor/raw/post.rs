@@ -97,14 +97,6 @@ pub(crate) fn pass<M: Message>(
     })
 }
 
-/// Queues the actor, if that is what its mail says.
-fn launch_if<E>(target: &Core, pushed: Result<bool, E>) -> Result<(), E> {
-    if pushed? {
-        target.launch();
-    }
-    Ok(())
-}
-
 /// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
 /// messages).
 pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
@@ -113,7 +105,7 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
         let mut mail = target.mail.lock();
         if system { mail.push_system(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
-    launch_if(target, pushed).map_err(|letter| SendError::Closed(letter.open().0))
+    pushed.map(|launch| target.launch(launch)).map_err(|letter| SendError::Closed(letter.open().0))
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
@@ -121,7 +113,7 @@ pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: 
     queued.store(1, Ordering::Relaxed);
     let letter = Letter::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
     let pushed = target.mail.lock().push_system(letter);
-    launch_if(target, pushed).map_err(|letter| drop(letter.open().over())).is_ok()
+    pushed.map(|launch| target.launch(launch)).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 
 /// Puts a message aside in the running actor's own mail: the actor owes the reply still.

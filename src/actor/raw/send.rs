@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Refusal;
+use super::busy::Launch;
 use super::cell::Core;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
@@ -52,7 +53,7 @@ pub(super) enum NotIn {
 /// Work that is left for when the lock is free and the caller does not park.
 #[derive(Default)]
 pub(super) struct Rest {
-    launch: bool,
+    launch: Option<Launch>,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
     evicted: Option<Parcel>,
@@ -70,8 +71,8 @@ impl Rest {
         if let Some(nudge) = &self.nudge {
             nudge.nudge();
         }
-        if std::mem::take(&mut self.launch) {
-            self.orphan = target.try_launch().err();
+        if let Some(launch) = self.launch.take() {
+            self.orphan = target.try_launch(launch).err();
         }
     }
 
@@ -148,9 +149,8 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
     let letter = Letter::new(route.tell, Tell(msg));
     let pushed = target.mail.lock().push(letter);
     match pushed {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            target.launch();
+        Ok(launch) => {
+            target.launch(launch);
             Ok(())
         }
         Err((_, letter)) => tell_again(target, letter, wait),
@@ -254,10 +254,9 @@ fn ask_on_top<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
         }
         mail.push(parcel).map_err(|(_, parcel)| ((), parcel))
     });
-    if posted.is_err() {
-        return Step::NotSent;
-    }
-    match target.launch_on_top(worker, asker, || ask.done_awake()) {
+    // An actor that rests is roused.
+    let Ok(Some(launch)) = posted else { return Step::NotSent };
+    match target.launch_on_top(launch, worker, asker, || ask.done_awake()) {
         Some(done) => Step::Answered(done),
         None => Step::Sent,
     }
@@ -275,10 +274,9 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
             }
             mail.push(parcel).map_err(|(_, parcel)| ((), parcel))
         });
-        if posted == Ok(true) {
-            orphan = target.try_launch().err();
-        }
-        posted.is_ok() && orphan.is_none()
+        let Ok(launch) = posted else { return false };
+        orphan = launch.and_then(|launch| target.try_launch(launch).err());
+        orphan.is_none()
     });
     match (woken, orphan) {
         (Ok(done), _) => Step::Answered(done),
