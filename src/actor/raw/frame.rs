@@ -36,9 +36,13 @@ impl Frame {
         Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
     }
 
+    /// What is handled next. Between messages, nobody waits for a reply.
     #[inline]
     pub(super) fn set(&self, reply_to: ReplyTo, deadline_ns: u64, chain: u64) {
-        self.reply_to.set(reply_to);
+        let before = self.reply_to.replace(reply_to);
+        debug_assert!(matches!(before, ReplyTo::Nobody));
+        // Nothing is lost, and nothing has to be looked at.
+        std::mem::forget(before);
         self.deadline_ns.set(deadline_ns);
         self.chain.set(chain);
     }
