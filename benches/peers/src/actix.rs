@@ -1,5 +1,6 @@
-//! actix. A worker is an arbiter, and an actor stays on the one that it was started on: the system's own or, with two workers,
-//! a second one, in turn. `do_send` has no bound, so that a sender yields now and then. An actor ends when its last address is gone.
+//! actix. A worker is an arbiter, and an actor stays on the one that it was started on: the system's own or, with two
+//! workers, a second one, in turn. `do_send` has no bound, so that a sender yields now and then. An actor ends when its last
+//! address is gone.
 
 use std::sync::Arc;
 
@@ -149,8 +150,8 @@ impl Arbiters {
     }
 }
 
-pub fn run(job: Job) -> Option<f64> {
-    Some(System::new().block_on(async move {
+pub fn run(job: Job) -> f64 {
+    System::new().block_on(async move {
         let arbiters = Arbiters::new(job.workers);
         match job.work {
             Work::Tell { senders } => tell(job, &arbiters, senders).await,
@@ -160,7 +161,7 @@ pub fn run(job: Job) -> Option<f64> {
             Work::Create => create(job).await,
             Work::Idle => idle(job).await,
         }
-    }))
+    })
 }
 
 async fn tell(job: Job, arbiters: &Arbiters, senders: u64) -> f64 {
@@ -184,8 +185,8 @@ async fn tell(job: Job, arbiters: &Arbiters, senders: u64) -> f64 {
     meter.each(job.count)
 }
 
-/// `start` puts the actor on the asker's arbiter, also when there is another. Across the two, each ask would wake two idle cores:
-/// about 60 µs.
+/// `start` puts the actor on the asker's arbiter, also when there is another. Across the two, each ask would wake two idle
+/// cores: about 60 µs.
 async fn ask(job: Job) -> f64 {
     let counter = Counter(1).start();
     let (mut sum, meter) = (0, job.start());

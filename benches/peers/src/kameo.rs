@@ -1,5 +1,5 @@
-//! kameo, with mailboxes of its default bound of 64, except in "big", where all may ping the same one at once. An actor ends when
-//! its last reference is gone. Its `tracing` is compiled out.
+//! kameo, with mailboxes of its default bound of 64, except in "big", where all may ping the same one at once. An actor
+//! ends when its last reference is gone. Its `tracing` is compiled out.
 
 use std::sync::Arc;
 
@@ -129,8 +129,8 @@ impl Message<Get> for Idle {
     }
 }
 
-pub fn run(job: Job) -> Option<f64> {
-    Some(in_tokio(job, async move {
+pub fn run(job: Job) -> f64 {
+    in_tokio(job, async move {
         match job.work {
             Work::Tell { senders } => tell(job, senders).await,
             Work::Ask => ask(job).await,
@@ -139,7 +139,7 @@ pub fn run(job: Job) -> Option<f64> {
             Work::Create => create(job).await,
             Work::Idle => idle(job).await,
         }
-    }))
+    })
 }
 
 async fn tell(job: Job, senders: u64) -> f64 {

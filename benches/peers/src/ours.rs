@@ -113,16 +113,16 @@ impl Handler<Get> for Idle {
     }
 }
 
-pub fn run(job: Job) -> Option<f64> {
+pub fn run(job: Job) -> f64 {
     let runtime = green::Runtime::builder().workers(job.workers).build().unwrap();
-    Some(runtime.run(|| match job.work {
+    runtime.run(|| match job.work {
         Work::Tell { senders } => tell(job, senders),
         Work::Ask => ask(job),
         Work::FanOut => fan_out(job),
         Work::Big => big(job),
         Work::Create => create(job),
         Work::Idle => idle(job),
-    }))
+    })
 }
 
 fn tell(job: Job, senders: u64) -> f64 {

@@ -123,8 +123,8 @@ impl Actor for Idle {
     }
 }
 
-pub fn run(job: Job) -> Option<f64> {
-    Some(in_tokio(job, async move {
+pub fn run(job: Job) -> f64 {
+    in_tokio(job, async move {
         match job.work {
             Work::Tell { senders } => tell(job, senders).await,
             Work::Ask => ask(job).await,
@@ -133,7 +133,7 @@ pub fn run(job: Job) -> Option<f64> {
             Work::Create => create(job).await,
             Work::Idle => idle(job).await,
         }
-    }))
+    })
 }
 
 async fn counter(n: u64) -> ActorRef<Msg> {

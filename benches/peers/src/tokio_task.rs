@@ -89,8 +89,8 @@ async fn resting(n: u64, mut receiver: Receiver<oneshot::Sender<u64>>) {
     }
 }
 
-pub fn run(job: Job) -> Option<f64> {
-    Some(in_tokio(job, async move {
+pub fn run(job: Job) -> f64 {
+    in_tokio(job, async move {
         match job.work {
             Work::Tell { senders } => tell(job, senders).await,
             Work::Ask => ask(job).await,
@@ -99,7 +99,7 @@ pub fn run(job: Job) -> Option<f64> {
             Work::Create => create(job).await,
             Work::Idle => idle(job).await,
         }
-    }))
+    })
 }
 
 async fn tell(job: Job, senders: u64) -> f64 {
