@@ -1,5 +1,5 @@
-//! kameo, with mailboxes of its default bound of 64, except in "big", where all may ping the same one at once. An actor
-//! ends when its last reference is gone. Its `tracing` is compiled out.
+//! kameo, with mailboxes of its default bound of 64; those of "big" have none, as in Savina. An actor ends when its last
+//! reference is gone. Its `tracing` is compiled out.
 
 use std::sync::Arc;
 
@@ -198,7 +198,7 @@ async fn big(job: Job) -> f64 {
     let node = |me: u64| {
         let (me, random) = (me as usize, Random::new(me + 1));
         let node = Node { me, others: Arc::new([]), random, left: job.count / NODES, answered: 0 };
-        Node::spawn_with_mailbox(node, mailbox::bounded(256))
+        Node::spawn_with_mailbox(node, mailbox::unbounded())
     };
     let nodes: Arc<[_]> = (0..NODES).map(node).collect();
     for node in &nodes[..] {

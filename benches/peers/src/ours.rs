@@ -1,8 +1,8 @@
-//! Ours. Mailboxes have the default bound of 256, so that a sender waits by itself.
+//! Ours. Mailboxes have the default bound of 256, so that a sender waits by itself; those of "big" have none, as in Savina.
 
 use std::sync::Arc;
 
-use green::actor::{Actor, Addr, Context, Exit, Handler, Message};
+use green::actor::{Actor, Addr, Context, Exit, Handler, Mailbox, Message};
 
 use crate::{FAN, GATE, Job, NODES, Random, Work, is_time};
 
@@ -54,7 +54,9 @@ struct Node {
     left: u64,
     answered: u64,
 }
-impl Actor for Node {}
+impl Actor for Node {
+    const MAILBOX: Mailbox = Mailbox::unbounded();
+}
 impl Node {
     fn go_on(&mut self) {
         if self.left == 0 {

@@ -1,9 +1,10 @@
 //! A tokio task that owns a state and answers through a `oneshot`: what people write who use no actor library, as tokio's own
-//! tutorial has it. The channels have a bound of 256. A task ends when its last sender is gone.
+//! tutorial has it. The channels have a bound of 256; those of "big" have none, as in Savina. A task ends when its last sender
+//! is gone.
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -40,17 +41,19 @@ async fn get<M>(actor: &Sender<M>, message: impl Fn(oneshot::Sender<u64>) -> M) 
     reply.await.unwrap()
 }
 
+type Nodes = Arc<[UnboundedSender<NodeMsg>]>;
+
 enum NodeMsg {
-    Others(Arc<[Sender<NodeMsg>]>),
+    Others(Nodes),
     Go,
     Ping(usize),
     Pong,
 }
 
 /// One of "big".
-async fn node(me: usize, mut left: u64, mut receiver: Receiver<NodeMsg>) {
-    let (mut others, mut random, mut answered): (Arc<[Sender<NodeMsg>]>, _, _) =
-        (Arc::new([]), Random::new(me as u64 + 1), 0);
+async fn node(me: usize, mut left: u64, mut receiver: UnboundedReceiver<NodeMsg>) {
+    let mut others: Nodes = Arc::new([]);
+    let (mut random, mut answered) = (Random::new(me as u64 + 1), 0);
     while let Some(msg) = receiver.recv().await {
         match msg {
             NodeMsg::Others(all) => {
@@ -59,7 +62,7 @@ async fn node(me: usize, mut left: u64, mut receiver: Receiver<NodeMsg>) {
                 continue;
             }
             NodeMsg::Ping(from) => {
-                others[from].send(NodeMsg::Pong).await.ok().unwrap();
+                others[from].send(NodeMsg::Pong).ok().unwrap();
                 continue;
             }
             NodeMsg::Go => {}
@@ -70,7 +73,7 @@ async fn node(me: usize, mut left: u64, mut receiver: Receiver<NodeMsg>) {
             continue;
         }
         left -= 1;
-        others[random.other(me)].send(NodeMsg::Ping(me)).await.ok().unwrap();
+        others[random.other(me)].send(NodeMsg::Ping(me)).ok().unwrap();
     }
 }
 
@@ -156,20 +159,20 @@ async fn fan_out(job: Job) -> f64 {
 
 async fn big(job: Job) -> f64 {
     let start = |me: u64| {
-        let (sender, receiver) = channel(BOUND);
+        let (sender, receiver) = unbounded_channel();
         tokio::spawn(node(me as usize, job.count / NODES, receiver));
         sender
     };
     GATE.shut(NODES);
-    let nodes: Arc<[_]> = (0..NODES).map(start).collect();
+    let nodes: Nodes = (0..NODES).map(start).collect();
     for node in &nodes[..] {
-        node.send(NodeMsg::Others(nodes.clone())).await.ok().unwrap();
+        node.send(NodeMsg::Others(nodes.clone())).ok().unwrap();
     }
     GATE.wait().await;
     GATE.shut(NODES);
     let meter = job.start();
     for node in &nodes[..] {
-        node.send(NodeMsg::Go).await.ok().unwrap();
+        node.send(NodeMsg::Go).ok().unwrap();
     }
     assert_eq!(GATE.wait().await, job.count);
     meter.each(job.count)
