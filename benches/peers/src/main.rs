@@ -1,333 +1,276 @@
-//! What a tell, an ask and a start cost with us, actix, ractor, kameo and a tokio task behind a channel: one worker, in turn, CPU time (the machine is
-//! shared), median of five rounds.
+//! What actors cost with us, actix, ractor, kameo and a tokio task behind a channel.
+//!
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- [--quick] [--rounds N] [ROW...]`: the rows whose names
+//! contain one of the words, all without. Each measurement is a process of its own, `--one PEER ROW`, which prints one number.
+//! The peers of a row take turns.
+
+mod actix;
+mod kameo;
+mod ours;
+mod ractor;
+mod tokio_task;
 
 use std::future::Future;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-const TELLS: u64 = 400_000;
-const ASKS: u64 = 200_000;
-const STARTS: u64 = 50_000;
+use tokio::sync::Notify;
 
-/// CPU time of the process in nanoseconds.
-fn cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a `timespec` of our own.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+/// So many actors are told in the fan-out.
+pub const FAN: u64 = 10_000;
+/// So many actors ping each other.
+pub const NODES: u64 = 120;
+
+/// What is done.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// One actor is told from so many tasks.
+    Tell { senders: u64 },
+    /// One actor is asked by one task. Asker and actor are where the runtime puts them by itself.
+    Ask,
+    /// `FAN` actors are told one message each, and all have handled it before the next round.
+    FanOut,
+    /// Savina's "big": each of `NODES` actors has one ping to a random other on its way, which answers by a tell.
+    Big,
+    /// An actor is made, told one message, and ends.
+    Create,
+    /// Actors are made and have started. All are alive when the meter is read, and so is an address of each, which counts as
+    /// a part of it. A million take 6.7 GB with ractor, 6.0 GB with kameo.
+    Idle,
 }
 
-/// Nanoseconds for each of tell, ask, start.
-type Row = [f64; 3];
-
-fn since(start: u64, count: u64) -> f64 {
-    (cpu_ns() - start) as f64 / count as f64
+/// What is read before and after.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    /// Nanoseconds of CPU time of the process.
+    Cpu,
+    /// Nanoseconds on the wall.
+    Wall,
+    /// Bytes of the resident set.
+    Resident,
 }
 
-mod ours {
-    use super::{ASKS, Row, STARTS, TELLS, cpu_ns, since};
-    use green::actor::{Actor, Context, Handler, Message};
-
-    struct Counter(u64);
-    impl Actor for Counter {}
-    struct Add(u64);
-    impl Message for Add {
-        type Reply = ();
-    }
-    impl Handler<Add> for Counter {
-        fn handle(&mut self, m: Add, _: &mut Context<Self>) {
-            self.0 += m.0;
-        }
-    }
-    struct Get;
-    impl Message for Get {
-        type Reply = u64;
-    }
-    impl Handler<Get> for Counter {
-        fn handle(&mut self, _: Get, _: &mut Context<Self>) -> u64 {
-            self.0
-        }
-    }
-
-    pub fn run() -> Row {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
-        runtime.run(|| {
-            let counter = Counter(0).start();
-            let start = cpu_ns();
-            (0..TELLS).for_each(|_| counter.tell(Add(1)).unwrap());
-            assert_eq!(counter.send(Get).unwrap(), TELLS);
-            let tell = since(start, TELLS);
-            let start = cpu_ns();
-            let sum: u64 = (0..ASKS).map(|_| counter.send(Get).unwrap()).sum();
-            assert_eq!(sum, ASKS * TELLS);
-            let ask = since(start, ASKS);
-            let start = cpu_ns();
-            let actors: Vec<_> = (0..STARTS).map(|n| Counter(n).start()).collect();
-            let sum: u64 = actors.iter().map(|actor| actor.send(Get).unwrap()).sum();
-            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
-            [tell, ask, since(start, STARTS)]
-        })
-    }
+struct Row {
+    name: &'static str,
+    work: Work,
+    workers: usize,
+    /// So many messages, asks, ping-pongs or actors.
+    count: u64,
+    unit: Unit,
+    /// Ours divided by the best peer's.
+    want: &'static str,
 }
 
-mod with_actix {
-    use super::{ASKS, Row, STARTS, TELLS, cpu_ns, since};
-    use actix::{Actor, Context, Handler, Message, System};
+const fn row(name: &'static str, work: Work, workers: usize, count: u64, want: &'static str) -> Row {
+    let unit = if workers == 1 { Unit::Cpu } else { Unit::Wall };
+    Row { name, work, workers, count, unit, want }
+}
 
-    struct Counter(u64);
-    impl Actor for Counter {
-        type Context = Context<Self>;
-    }
-    struct Add(u64);
-    impl Message for Add {
-        type Result = ();
-    }
-    impl Handler<Add> for Counter {
-        type Result = ();
-        fn handle(&mut self, m: Add, _: &mut Context<Self>) {
-            self.0 += m.0;
-        }
-    }
-    struct Get;
-    impl Message for Get {
-        type Result = u64;
-    }
-    impl Handler<Get> for Counter {
-        type Result = u64;
-        fn handle(&mut self, _: Get, _: &mut Context<Self>) -> u64 {
-            self.0
-        }
-    }
+const ROWS: &[Row] = &[
+    row("tell-w1", Work::Tell { senders: 1 }, 1, 2_000_000, "0.7 (of Go's channel)"),
+    row("tell-w2", Work::Tell { senders: 4 }, 2, 2_000_000, "0.8 (of Go's channel)"),
+    row("ask-w1", Work::Ask, 1, 500_000, "0.35"),
+    row("ask-w2", Work::Ask, 2, 500_000, "0.35"),
+    row("fan-out-w2", Work::FanOut, 2, 50 * FAN, "0.5"),
+    row("big-w1", Work::Big, 1, NODES * 5_000, "0.6"),
+    row("big-w2", Work::Big, 2, NODES * 5_000, "0.6"),
+    row("create-w1", Work::Create, 1, 100_000, "0.35 (of Go's)"),
+    row("idle-w1", Work::Idle, 1, 1_000_000, "0.4"),
+    Row { unit: Unit::Resident, ..row("bytes", Work::Idle, 1, 1_000_000, "256 bytes") },
+];
 
-    pub fn run() -> Row {
-        System::new().block_on(async {
-            let counter = Counter(0).start();
-            let start = cpu_ns();
-            for n in 0..TELLS {
-                counter.do_send(Add(1));
-                if n % 256 == 255 {
-                    tokio::task::yield_now().await; // Its mailbox has no bound for this.
-                }
-            }
-            assert_eq!(counter.send(Get).await.unwrap(), TELLS);
-            let tell = since(start, TELLS);
-            let start = cpu_ns();
-            let mut sum = 0;
-            for _ in 0..ASKS {
-                sum += counter.send(Get).await.unwrap();
-            }
-            assert_eq!(sum, ASKS * TELLS);
-            let ask = since(start, ASKS);
-            let start = cpu_ns();
-            let actors: Vec<_> = (0..STARTS).map(|n| Counter(n).start()).collect();
-            let mut sum = 0;
-            for actor in &actors {
-                sum += actor.send(Get).await.unwrap();
-            }
-            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
-            [tell, ask, since(start, STARTS)]
-        })
+/// A measurement, as a peer sees it.
+#[derive(Clone, Copy)]
+pub struct Job {
+    pub work: Work,
+    pub workers: usize,
+    pub count: u64,
+    unit: Unit,
+}
+
+impl Job {
+    /// Starts to measure.
+    pub fn start(self) -> Meter {
+        Meter { unit: self.unit, start: self.unit.read() }
     }
 }
 
-mod with_ractor {
-    use super::{ASKS, Row, STARTS, TELLS, block_on, cpu_ns, since};
-    use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+#[derive(Clone, Copy)]
+pub struct Meter {
+    unit: Unit,
+    start: u64,
+}
 
-    struct Counter;
-    enum Msg {
-        Add(u64),
-        Get(RpcReplyPort<u64>),
-    }
-    #[cfg(feature = "cluster")]
-    impl ractor::Message for Msg {}
-
-    impl Actor for Counter {
-        type Msg = Msg;
-        type State = u64;
-        type Arguments = u64;
-        async fn pre_start(&self, _: ActorRef<Msg>, n: u64) -> Result<u64, ActorProcessingErr> {
-            Ok(n)
-        }
-        async fn handle(&self, _: ActorRef<Msg>, m: Msg, n: &mut u64) -> Result<(), ActorProcessingErr> {
-            match m {
-                Msg::Add(more) => *n += more,
-                Msg::Get(port) => port.send(*n)?,
-            }
-            Ok(())
-        }
-    }
-
-    pub fn run() -> Row {
-        block_on(async {
-            let (counter, _) = Actor::spawn(None, Counter, 0).await.unwrap();
-            let start = cpu_ns();
-            for n in 0..TELLS {
-                counter.cast(Msg::Add(1)).unwrap();
-                if n % 256 == 255 {
-                    tokio::task::yield_now().await;
-                }
-            }
-            assert_eq!(ractor::call!(counter, Msg::Get).unwrap(), TELLS);
-            let tell = since(start, TELLS);
-            let start = cpu_ns();
-            let mut sum = 0;
-            for _ in 0..ASKS {
-                sum += ractor::call!(counter, Msg::Get).unwrap();
-            }
-            assert_eq!(sum, ASKS * TELLS);
-            let ask = since(start, ASKS);
-            let start = cpu_ns();
-            let mut actors = Vec::new();
-            for n in 0..STARTS {
-                actors.push(Actor::spawn(None, Counter, n).await.unwrap().0);
-            }
-            let mut sum = 0;
-            for actor in &actors {
-                sum += ractor::call!(actor, Msg::Get).unwrap();
-            }
-            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
-            [tell, ask, since(start, STARTS)]
-        })
+impl Meter {
+    /// What each of `count` has taken since the start.
+    pub fn each(self, count: u64) -> f64 {
+        (self.unit.read() - self.start) as f64 / count as f64
     }
 }
 
-mod with_kameo {
-    use super::{ASKS, Row, STARTS, TELLS, block_on, cpu_ns, since};
-    use kameo::actor::{ActorRef, Spawn};
-    use kameo::message::{Context, Message};
-
-    struct Counter(u64);
-    impl kameo::Actor for Counter {
-        type Args = Self;
-        type Error = kameo::error::Infallible;
-        async fn on_start(this: Self, _: ActorRef<Self>) -> Result<Self, Self::Error> {
-            Ok(this)
-        }
-    }
-    struct Add(u64);
-    impl Message<Add> for Counter {
-        type Reply = ();
-        async fn handle(&mut self, m: Add, _: &mut Context<Self, ()>) {
-            self.0 += m.0;
-        }
-    }
-    struct Get;
-    impl Message<Get> for Counter {
-        type Reply = u64;
-        async fn handle(&mut self, _: Get, _: &mut Context<Self, u64>) -> u64 {
-            self.0
-        }
-    }
-
-    pub fn run() -> Row {
-        block_on(async {
-            let counter = Counter::spawn(Counter(0));
-            let start = cpu_ns();
-            for _ in 0..TELLS {
-                counter.tell(Add(1)).await.unwrap();
+impl Unit {
+    fn read(self) -> u64 {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        match self {
+            Unit::Cpu => {
+                let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                // SAFETY: the pointer is to a `timespec` of our own.
+                unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+                time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
             }
-            assert_eq!(counter.ask(Get).await.unwrap(), TELLS);
-            let tell = since(start, TELLS);
-            let start = cpu_ns();
-            let mut sum = 0;
-            for _ in 0..ASKS {
-                sum += counter.ask(Get).await.unwrap();
+            Unit::Wall => START.get_or_init(Instant::now).elapsed().as_nanos() as u64,
+            Unit::Resident => {
+                let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+                statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * 4096
             }
-            assert_eq!(sum, ASKS * TELLS);
-            let ask = since(start, ASKS);
-            let start = cpu_ns();
-            let actors: Vec<_> = (0..STARTS).map(|n| Counter::spawn(Counter(n))).collect();
-            let mut sum = 0;
-            for actor in &actors {
-                sum += actor.ask(Get).await.unwrap();
-            }
-            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
-            [tell, ask, since(start, STARTS)]
-        })
+        }
     }
 }
 
-/// A task that owns a state and answers through a `oneshot`: what people write who use no actor library.
-mod with_tokio {
-    use super::{ASKS, Row, STARTS, TELLS, block_on, cpu_ns, since};
-    use tokio::sync::{mpsc, oneshot};
+/// Opens when so many have arrived. The last one wakes who waits; nobody spins.
+pub struct Gate {
+    left: AtomicU64,
+    sum: AtomicU64,
+    open: Notify,
+}
 
-    enum Msg {
-        Add(u64),
-        Get(oneshot::Sender<u64>),
+/// The one of this process; an actor of a bench needs no pointer to it.
+pub static GATE: Gate = Gate { left: AtomicU64::new(0), sum: AtomicU64::new(0), open: Notify::const_new() };
+
+impl Gate {
+    /// Shuts it until `count` have arrived. Nobody may be on the way.
+    pub fn shut(&self, count: u64) {
+        self.left.store(count, Ordering::Relaxed);
+        self.sum.store(0, Ordering::Relaxed);
     }
 
-    fn counter(mut n: u64) -> mpsc::Sender<Msg> {
-        let (sender, mut receiver) = mpsc::channel(256);
-        tokio::spawn(async move {
-            while let Some(msg) = receiver.recv().await {
-                match msg {
-                    Msg::Add(more) => n += more,
-                    Msg::Get(reply) => reply.send(n).unwrap(),
-                }
-            }
-        });
-        sender
+    pub fn arrive(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.notify_one();
+        }
     }
 
-    async fn ask(counter: &mpsc::Sender<Msg>) -> u64 {
-        let (sender, reply) = oneshot::channel();
-        counter.send(Msg::Get(sender)).await.ok().unwrap();
-        reply.await.unwrap()
+    /// Arrives, and brings something for the sum.
+    pub fn bring(&self, n: u64) {
+        self.sum.fetch_add(n, Ordering::Relaxed);
+        self.arrive();
     }
 
-    pub fn run() -> Row {
-        block_on(async {
-            let one = counter(0);
-            let start = cpu_ns();
-            for _ in 0..TELLS {
-                one.send(Msg::Add(1)).await.ok().unwrap();
-            }
-            assert_eq!(ask(&one).await, TELLS);
-            let tell = since(start, TELLS);
-            let start = cpu_ns();
-            let mut sum = 0;
-            for _ in 0..ASKS {
-                sum += ask(&one).await;
-            }
-            assert_eq!(sum, ASKS * TELLS);
-            let asks = since(start, ASKS);
-            let start = cpu_ns();
-            let counters: Vec<_> = (0..STARTS).map(counter).collect();
-            let mut sum = 0;
-            for one in &counters {
-                sum += ask(one).await;
-            }
-            assert_eq!(sum, STARTS * (STARTS - 1) / 2);
-            [tell, asks, since(start, STARTS)]
-        })
+    /// Waits until all have arrived. What they brought.
+    pub async fn wait(&self) -> u64 {
+        self.open.notified().await;
+        assert_eq!(self.left.load(Ordering::Acquire), 0, "as many arrive as are waited for");
+        self.sum.load(Ordering::Relaxed)
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+/// A small generator of random numbers, the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// One of the `NODES` that is not `me`.
+    pub fn other(&mut self, me: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let to = (self.0 >> 32) as usize % (NODES as usize - 1);
+        to + usize::from(to >= me)
+    }
+}
+
+/// Is it time to let others run? Asked after each send to a mailbox without a bound, and after each start.
+pub fn is_time(n: u64) -> bool {
+    n % 256 == 255
+}
+
+/// Runs `body` in tokio: on the current thread, or as a task of so many workers, since a `block_on` of several workers would
+/// run it beside them.
+pub fn in_tokio(job: Job, body: impl Future<Output = f64> + Send + 'static) -> f64 {
+    if job.workers == 1 {
+        return tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(body);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(job.workers).enable_time().build().unwrap();
+    runtime.block_on(async { tokio::spawn(body).await.unwrap() })
+}
+
+/// A name, and what measures.
+type Peer = (&'static str, fn(Job) -> f64);
+
+/// Ours is the first.
+const PEERS: [Peer; 5] = [
+    ("green", ours::run),
+    ("actix", actix::run),
+    ("ractor", ractor::run),
+    ("kameo", kameo::run),
+    ("tokio", tokio_task::run),
+];
+
+/// In the child: measures one row of one peer and prints the number.
+fn one(peer: &str, row: &str, quick: bool) {
+    let (_, run) = PEERS.iter().find(|(name, _)| *name == peer).expect("a peer");
+    let row = ROWS.iter().find(|known| known.name == row).expect("a row");
+    let job = Job {
+        work: row.work,
+        workers: row.workers,
+        count: if quick { row.count / 20 } else { row.count },
+        unit: row.unit,
+    };
+    println!("{}", run(job));
+}
+
+/// Measures in a child.
+fn measure(peer: &str, row: &str, quick: bool) -> f64 {
+    let mut child = Command::new(std::env::current_exe().expect("this bench"));
+    child.args(["--one", peer, row]).args(quick.then_some("--quick"));
+    let output = child.stderr(std::process::Stdio::inherit()).output().expect("it can be run again");
+    assert!(output.status.success(), "{peer} failed at {row}: {}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn table(words: &[String], rounds: usize, quick: bool) {
+    println!("median of {rounds}; ns of CPU time of the process with one worker (w1), of wall clock with two (w2)");
+    let names: String = PEERS.iter().map(|(name, _)| format!("{name:>9}")).collect();
+    println!("{:<11}{names}{:>11}  want at most", "", "ours/best");
+    for row in ROWS.iter().filter(|row| words.is_empty() || words.iter().any(|word| row.name.contains(word.as_str()))) {
+        let mut values = vec![Vec::new(); PEERS.len()];
+        for _ in 0..rounds {
+            for (values, (peer, _)) in values.iter_mut().zip(&PEERS) {
+                values.push(measure(peer, row.name, quick));
+            }
+        }
+        let medians: Vec<f64> = values.into_iter().map(median).collect();
+        let shown: String = medians.iter().map(|value| format!("{value:>9.1}")).collect();
+        let best = medians[1..].iter().copied().fold(f64::INFINITY, f64::min);
+        println!("{:<11}{shown}{:>11.2}  {}", row.name, medians[0] / best, row.want);
+    }
 }
 
 fn main() {
-    let peers: [(&str, fn() -> Row); 5] = [
-        ("green", ours::run),
-        ("actix", with_actix::run),
-        ("ractor", with_ractor::run),
-        ("kameo", with_kameo::run),
-        ("tokio", with_tokio::run),
-    ];
-    let mut rounds: Vec<Vec<Row>> = vec![Vec::new(); peers.len()];
-    for _ in 0..5 {
-        for (rows, (_, run)) in rounds.iter_mut().zip(&peers) {
-            rows.push(run());
+    let (mut words, mut rounds, mut quick, mut child) = (Vec::new(), 3, false, false);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--one" => child = true,
+            "--quick" => quick = true,
+            "--rounds" => {
+                rounds = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect("a number of rounds")
+            }
+            _ => words.push(arg),
         }
     }
-    println!("CPU ns         tell      ask    start, one ask");
-    for (rows, (name, _)) in rounds.into_iter().zip(&peers) {
-        let median = |at: usize| {
-            let mut values: Vec<f64> = rows.iter().map(|row| row[at]).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        println!("{name:<8} {:>10.1} {:>8.1} {:>10.1}", median(0), median(1), median(2));
+    match &words[..] {
+        [peer, row] if child => one(peer, row, quick),
+        _ => table(&words, rounds, quick),
     }
 }
