@@ -229,8 +229,10 @@ impl Waiter {
 impl<M: Message> Drop for Watched<'_, M> {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
-            let registered = self.promise.state.with(|state| state.waiter.take());
-            waiter.actor.core().edge.clear();
+            let registered = self.promise.state.with(|state| {
+                waiter.actor.core().edge.clear();
+                state.waiter.take()
+            });
             drop(registered);
         }
     }

@@ -232,24 +232,15 @@ impl Core {
         self.addrs.load(Ordering::Acquire) != 0
     }
 
-    /// Queues the actor: the caller's step made it busy.
+    /// Queues the actor: the caller's step made it busy. If its runtime has ended, or does so by this, user code runs here.
     #[inline]
     pub(crate) fn launch(&self) {
-        if let Err(task) = self.try_launch() {
-            discard(task);
-        }
-    }
-
-    /// The same. `Err`: the runtime has ended; the actor ends where it is, by [`discard`], which runs its destructors.
-    #[inline]
-    pub(crate) fn try_launch(&self) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever makes the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
                 worker.launch(task, false);
-                Ok(())
             }
             _ => self.inject(task),
         }
@@ -264,31 +255,25 @@ impl Core {
         asker: &Header,
         answered: impl FnOnce() -> Option<R>,
     ) -> Option<R> {
-        // SAFETY: as in `try_launch`.
+        // SAFETY: as in `launch`.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         worker.run_asked(task, asker, answered)
     }
 
     #[cold]
-    fn inject(&self, task: Task) -> Result<(), Task> {
+    fn inject(&self, task: Task) {
         match self.shared() {
             Some(shared) => {
                 self.header.state.leave_home();
                 shared.inject(task);
-                Ok(())
             }
-            None => Err(task),
+            None => discard(task),
         }
     }
 
     fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
         // SAFETY: invariant 5; it is not given up here, and by the callers neither.
         ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
-    }
-
-    /// The runtime is gone.
-    pub(super) fn is_orphaned(&self) -> bool {
-        self.runtime().strong_count() == 0
     }
 
     /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.
