@@ -312,7 +312,8 @@ impl<M: Message> Owed for Promise<M> {
         if let (Some(waiter), Some(actor)) = (waiter, actor)
             && let Some(cycle) = waiter.closes_cycle(actor)
         {
-            self.settle(|_| Some(Err(SendError::Deadlock { msg: None, cycle })));
+            // Unless it has left meanwhile: then the cycle was one of another wait.
+            self.settle(|state| state.waiter.is_some().then_some(Err(SendError::Deadlock { msg: None, cycle })));
         }
     }
 }
