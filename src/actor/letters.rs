@@ -47,17 +47,12 @@ impl DeadLetters {
 
     /// From now on `to` is told of each, as long as it lives (this holds it weakly) and has room for it.
     pub fn subscribe(&self, to: &Recipient<DeadLetter>) {
-        // Dropped without the lock: one of these may have become the last address of its actor.
-        let mut alive = Vec::new();
         let mut subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|old| {
-            let subscriber = old.upgrade();
-            let lives = subscriber.is_some();
-            alive.extend(subscriber);
-            lives
-        });
-        subscribers.push(to.downgrade());
+        // Held until the lock is free: the last address of an actor may end it.
+        let alive: Vec<_> = subscribers.iter().filter_map(WeakRecipient::upgrade).collect();
+        *subscribers = alive.iter().chain([to]).map(Recipient::downgrade).collect();
         SUBSCRIBED.store(subscribers.len(), Ordering::Relaxed);
+        drop(subscribers);
     }
 }
 

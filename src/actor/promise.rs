@@ -229,8 +229,10 @@ impl Waiter {
 impl<M: Message> Drop for Watched<'_, M> {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
-            let registered = self.promise.state.with(|state| state.waiter.take());
-            waiter.actor.core().edge.clear();
+            let registered = self.promise.state.with(|state| {
+                waiter.actor.core().edge.clear();
+                state.waiter.take()
+            });
             drop(registered);
         }
     }
@@ -310,7 +312,8 @@ impl<M: Message> Owed for Promise<M> {
         if let (Some(waiter), Some(actor)) = (waiter, actor)
             && let Some(cycle) = waiter.closes_cycle(actor)
         {
-            self.settle(|_| Some(Err(SendError::Deadlock { msg: None, cycle })));
+            // Unless it has left meanwhile: then the cycle was one of another wait.
+            self.settle(|state| state.waiter.is_some().then_some(Err(SendError::Deadlock { msg: None, cycle })));
         }
     }
 }

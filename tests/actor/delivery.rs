@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
 use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, Overflow, SendError, dead_letters};
 
-use crate::{Add, Counter, Do, Get, LONG, Puppet, everywhere, hold};
+use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold, next};
 
 #[test]
 fn an_actor_counts() {
@@ -277,4 +278,63 @@ fn a_send_works_from_a_handler_a_destructor_and_a_thread_outside() {
         assert!(thread.join().is_err());
         assert_eq!(counter.send(Get).unwrap(), 4);
     });
+}
+
+#[test]
+fn drop_oldest_drops_the_oldest_that_counts() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let mailbox = Mailbox::bounded(1).overflow(Overflow::DropOldest);
+        let puppet = Builder::new().mailbox(mailbox).start(puppet).unwrap();
+        let (reached, gate) = (Gate::new(), Gate::new());
+        let (inside, until) = (reached.clone(), gate.clone());
+        let wait = Do::new(move |_, ctx: &mut Context<Puppet>| {
+            ctx.notify(Do::new(|me, _| me.write("notified"))).unwrap();
+            inside.open();
+            until.wait();
+        });
+        puppet.tell(wait).unwrap();
+        reached.wait();
+        puppet.tell(Do::new(|me, _| me.write("one"))).unwrap();
+        puppet.tell(Do::new(|me, _| me.write("two"))).unwrap();
+        gate.open();
+        assert_eq!(next(&log), "notified");
+        assert_eq!(next(&log), "two");
+    });
+}
+
+#[test]
+fn a_call_that_is_evicted_by_an_ask_is_told_at_once() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let mailbox = Mailbox::bounded(1).overflow(Overflow::DropOldest);
+        let puppet = Builder::new().mailbox(mailbox).start(puppet).unwrap();
+        let gate = hold(&puppet);
+        let call = puppet.call(Do::new(|_, _| 1)).unwrap();
+        let asker = puppet.clone();
+        let ask = green::spawn(move || asker.send_timeout(Do::new(|_, _| 2), LONG));
+        let told = call.wait_timeout(Duration::from_secs(2));
+        gate.open();
+        assert!(matches!(told, Err(SendError::Full(_))), "{:?}", told.map(drop));
+        assert_eq!(ask.join().unwrap().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_tell_in_no_park_that_finds_no_room_panics_and_the_process_goes_on() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    everywhere(|| {
+        for _ in 0..50 {
+            let (puppet, _log) = Puppet::new();
+            let puppet = Builder::new().mailbox(Mailbox::bounded(1)).start(puppet).unwrap();
+            let work = || Do::new(|_, _| std::thread::sleep(Duration::from_micros(50)));
+            for _ in 0..20 {
+                let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    green::no_park(|| puppet.tell(work())).unwrap();
+                }));
+                PANICS.fetch_add(usize::from(told.is_err()), Ordering::Relaxed);
+            }
+        }
+    });
+    assert_ne!(PANICS.load(Ordering::Relaxed), 0);
 }

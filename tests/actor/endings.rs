@@ -1,9 +1,11 @@
 //! How actors end, and what becomes of what they leave undone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, SendError};
+use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, SendError, dead_letters};
 
 use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
@@ -446,4 +448,89 @@ fn a_green_thread_local_lives_for_one_run_and_never_changes_its_worker() {
             while puppet.send(Do::new(|_, _| MARK.get())).unwrap() != 0 {}
         }
     });
+}
+
+#[test]
+fn what_is_stashed_by_one_that_ends_is_a_dead_letter() {
+    struct Late(Arc<AtomicUsize>);
+    struct Bye(Arc<AtomicUsize>);
+    impl Drop for Bye {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    impl Message for Bye {
+        type Reply = ();
+    }
+    impl Actor for Late {
+        fn stopping(&mut self, _: &Exit, ctx: &mut Context<Self>) {
+            ctx.stash(Bye(Arc::clone(&self.0)));
+        }
+    }
+    impl Handler<Bye> for Late {
+        fn handle(&mut self, _: Bye, _: &mut Context<Self>) {}
+    }
+    everywhere(|| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let actor = Late(Arc::clone(&dropped)).start();
+        let before = dead_letters().count();
+        actor.stop();
+        actor.join();
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+        assert!(dead_letters().count() > before);
+    });
+}
+
+/// Takes its time to end, so that what waits for it waits.
+struct Ends;
+impl Actor for Ends {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        green::sleep(Duration::from_micros(300));
+    }
+}
+impl Handler<Add> for Ends {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+
+#[test]
+fn a_join_that_meets_the_end_of_the_runtime_comes_back() {
+    for round in 0..200 {
+        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let actor = Builder::new().runtime(&runtime).start(Ends).unwrap();
+        actor.send(Add(1)).unwrap();
+        let over = std::sync::mpsc::channel();
+        for at in 0..3 {
+            let (actor, over) = (actor.clone(), over.0.clone());
+            std::thread::spawn(move || {
+                let start = std::time::Instant::now();
+                while start.elapsed() < Duration::from_micros(round % 50 * 8 + at) {}
+                over.send(actor.join()).unwrap();
+            });
+        }
+        drop(runtime);
+        (0..3).for_each(|_| assert_eq!(over.1.recv_timeout(LONG), Ok(Exit::Shutdown), "in round {round}"));
+    }
+}
+
+/// The last to hold a runtime may be one who asks.
+#[test]
+fn asks_that_meet_the_end_of_the_runtime_are_answered() {
+    for round in 0..200 {
+        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let over = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let over = over.0.clone();
+            let start = || Builder::new().runtime(&runtime).start(Ends).unwrap();
+            let actors: Vec<_> = (0..40).map(|_| start()).collect();
+            std::thread::spawn(move || {
+                for actor in actors {
+                    while actor.send(Add(1)).map_err(|error| assert!(matches!(error, SendError::Closed(_)))).is_ok() {}
+                }
+                over.send(()).unwrap();
+            });
+        }
+        std::thread::sleep(Duration::from_micros(round % 30 * 30));
+        drop(runtime);
+        (0..3).for_each(|_| over.1.recv_timeout(LONG).unwrap_or_else(|_| panic!("an ask hangs in round {round}")));
+    }
 }

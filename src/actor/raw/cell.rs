@@ -233,26 +233,18 @@ impl Core {
         self.addrs.load(Ordering::Acquire) != 0
     }
 
-    /// Queues the actor, if that is the caller's to do.
+    /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
     #[inline]
     pub(super) fn launch(&self, duty: Option<Launch>) {
-        if let Some(duty) = duty
-            && let Err(task) = self.try_launch(duty)
-        {
-            discard(task);
+        if duty.is_none() {
+            return;
         }
-    }
-
-    /// The same. `Err`: the runtime has ended; the actor ends where it is, by [`discard`], which runs its destructors.
-    #[inline]
-    pub(super) fn try_launch(&self, _: Launch) -> Result<(), Task> {
         // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
                 worker.launch(task, false);
-                Ok(())
             }
             _ => self.inject(task),
         }
@@ -268,31 +260,25 @@ impl Core {
         asker: &Header,
         answered: impl FnOnce() -> Option<R>,
     ) -> Option<R> {
-        // SAFETY: as in `try_launch`.
+        // SAFETY: as in `launch`.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         worker.run_asked(task, asker, answered)
     }
 
     #[cold]
-    fn inject(&self, task: Task) -> Result<(), Task> {
+    fn inject(&self, task: Task) {
         match self.shared() {
             Some(shared) => {
                 self.header.state.leave_home();
                 shared.inject(task);
-                Ok(())
             }
-            None => Err(task),
+            None => discard(task),
         }
     }
 
     fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
         // SAFETY: invariant 5; it is not given up here, and by the callers neither.
         ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
-    }
-
-    /// The runtime is gone.
-    pub(super) fn is_orphaned(&self) -> bool {
-        self.runtime().strong_count() == 0
     }
 
     /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.

@@ -37,8 +37,7 @@ pub(crate) fn join(core: &Core) -> Exit {
         !Core::current().is_some_and(|actor| std::ptr::eq(actor, core)),
         "an actor cannot join itself: it would wait for ever"
     );
-    core.end_if_orphaned();
-    let shared = core.shared();
+    let shared = core.shared_or_end();
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
@@ -101,15 +100,22 @@ impl Core {
         true
     }
 
-    /// Ends an actor that rests although its runtime has ended: nobody else will.
-    pub(crate) fn end_if_orphaned(&self) {
-        if self.is_orphaned() {
-            let launch = {
-                let mut mail = self.mail.lock();
-                if mail.phase == Phase::Dead { None } else { mail.rouse() }
-            };
-            self.launch(launch);
+    /// The runtime, which does not end as long as the caller has it. `None`: it has ended, and an actor that rested has, too.
+    fn shared_or_end(&self) -> Option<Arc<Shared>> {
+        let shared = self.shared();
+        if shared.is_none() {
+            self.end_orphan();
         }
+        shared
+    }
+
+    /// Ends an actor that rests although its runtime has ended: nobody else will.
+    fn end_orphan(&self) {
+        let launch = {
+            let mut mail = self.mail.lock();
+            if mail.phase == Phase::Dead { None } else { mail.rouse() }
+        };
+        self.launch(launch);
     }
 
     /// Somebody waits for the actor's end: also if it rests when its runtime ends, it ends then.
@@ -118,7 +124,7 @@ impl Core {
             && !std::mem::replace(&mut mail.extras().is_known, true)
         {
             let actor = self.weak();
-            shared.call_last(self.id().0, move || actor.core().end_if_orphaned());
+            shared.call_last(self.id().0, move || actor.core().end_orphan());
         }
     }
 
@@ -187,8 +193,7 @@ impl Core {
 
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
-        self.end_if_orphaned();
-        let shared = self.shared();
+        let shared = self.shared_or_end();
         let mut mail = self.mail.lock();
         match mail.ended() {
             Some(exit) => Err(exit),

@@ -290,9 +290,20 @@ impl Mail {
         Some((parcel, room))
     }
 
-    /// The oldest message, which has to make room. For a mailbox where nobody waits for room.
+    /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
+    #[cold]
     pub(super) fn evict(&mut self) -> Option<Parcel> {
-        self.pop().map(|(oldest, _)| oldest)
+        let mut passed = OwningList::new();
+        let mut oldest = self.queue.pop_front();
+        while let Some(parcel) = oldest.take_if(|parcel| !parcel.is_counted()) {
+            passed.push_back(parcel);
+            oldest = self.queue.pop_front();
+        }
+        while let Some(parcel) = passed.pop_back() {
+            self.queue.push_front(parcel);
+        }
+        self.len -= u32::from(oldest.is_some());
+        oldest
     }
 
     /// The next message, if there is one and nothing else to look at.
@@ -397,9 +408,13 @@ impl Mail {
         self.busy.rest(more)
     }
 
-    /// Puts a message aside; it does not count there, and its kind does not either.
-    pub(super) fn stash(&mut self, parcel: Parcel) {
+    /// Puts a message aside; it does not count there, and its kind does not either. `Err`: the actor ends.
+    pub(super) fn stash(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+        if self.phase >= Phase::Ends {
+            return Err(parcel);
+        }
         self.extras().stash.push_back(parcel);
+        Ok(())
     }
 
     /// What was put aside comes next, in its old order.

@@ -307,17 +307,10 @@ impl<'t, M: Message> Ask<'t, M> {
         waits
     }
 
-    /// As [`done`](Self::done), without the lock, for an asker that has not waited. `None`: look again with the lock.
+    /// The answer is there, for an asker that has not waited, without the lock. `None`: look again with the lock.
     #[inline(always)]
     pub(super) fn done_awake(self: Pin<&Self>) -> Option<Done> {
         (self.awake.get() && self.is_at(DONE)).then_some(Done(()))
-    }
-
-    /// `None`: the answer is not there.
-    #[cold]
-    pub(super) fn done(self: Pin<&Self>) -> Option<Done> {
-        let _mail = self.target.mail.lock();
-        (self.is_at(DONE) && !matches!(self.answered.get(), Answered::Nothing)).then_some(Done(()))
     }
 
     /// The message, if it is in no mail and was not handled.

@@ -129,5 +129,8 @@ pub(crate) fn stash<M: Message>(
         reply.owed_by(Some(core));
     }
     let letter = Letter::new(route.passed, Call { port: Port::Passed(msg, reply), deadline_ns, chain });
-    core.mail.lock().stash(letter.into());
+    let put_aside = core.mail.lock().stash(letter.into());
+    if let Err(parcel) = put_aside {
+        parcel.refuse_box(core, Refusal::Closed);
+    }
 }

@@ -18,6 +18,7 @@ use super::cell::{Core, Weak};
 use super::parcel::{Letter, Parcel};
 use super::send::{NotIn, Rest, Sent, put};
 use crate::park::Wait;
+use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
@@ -125,11 +126,12 @@ pub(super) fn wait_for_room<E: Send + 'static>(
     chain: u64,
     deadline_ns: u64,
 ) -> Result<(), (NoRoom, Letter<E>)> {
+    // Before anything is queued: a sender cannot leave without its parcel or the verdict.
+    assert_may_park("a send to a full mailbox");
     let room = Arc::new(Room(WaitQueue::new(None)));
     let sender = || Some(Sender { room: Arc::clone(&room), actor: Core::current().map(Core::weak) });
     let mut rest = Rest::default();
     let sent = put(&mut target.mail.lock(), target, letter, chain, Some(&sender), &mut rest);
-    rest.begin(target);
     rest.finish(target);
     match sent {
         Ok(Sent::In) => return Ok(()),

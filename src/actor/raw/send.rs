@@ -17,12 +17,10 @@ use super::parcel::{Ask, Done, Left, Letter, Parcel};
 use super::room::{NoRoom, Sender, Waiting, wait_for_room};
 use super::walk::Waits;
 use crate::actor::{Message, Overflow, SendError, letters};
-use crate::park::current::may_switch;
+use crate::park::current::{assert_may_park, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt};
 use crate::sched::Worker;
-use crate::sched::shared::discard;
 use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
-use crate::task::Task;
 use crate::task::header::{Reason, Wake};
 
 /// The deadline and the chain that a send from here inherits.
@@ -50,42 +48,29 @@ pub(super) enum NotIn {
     Dropped,
 }
 
-/// Work that is left for when the lock is free and the caller does not park.
+/// Work that is left for when the lock is free.
 #[derive(Default)]
 pub(super) struct Rest {
     launch: Option<Launch>,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
     evicted: Option<Parcel>,
-    /// The runtime has ended: the actor is to be ended here.
-    orphan: Option<Task>,
 }
 
 impl Rest {
-    /// Launches and wakes; what runs user code is left for [`finish`](Self::finish).
+    /// May run user code: so not where a wait has begun.
     #[inline]
-    pub(super) fn begin(&mut self, target: &Core) {
-        if let Some(wake) = self.wake.take() {
+    pub(super) fn finish(self, target: &Core) {
+        if let Some(wake) = self.wake {
             wake.schedule();
         }
-        if let Some(nudge) = &self.nudge {
+        if let Some(nudge) = self.nudge {
             nudge.nudge();
         }
-        if let Some(launch) = self.launch.take() {
-            self.orphan = target.try_launch(launch).err();
-        }
-    }
-
-    #[inline]
-    pub(super) fn finish(&mut self, target: &Core) {
-        if let Some(evicted) = self.evicted.take() {
+        target.launch(self.launch);
+        if let Some(evicted) = self.evicted {
             evicted.refuse_box(target, Refusal::Full);
         }
-        if let Some(task) = self.orphan.take() {
-            discard(task);
-        }
-        // Not in `begin`: the last to hold it drops a reply that came too late.
-        self.nudge = None;
     }
 }
 
@@ -161,7 +146,6 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
 pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<(), (NotIn, Letter<E>)> {
     let mut rest = Rest::default();
     let sent = put(&mut target.mail.lock(), target, letter, chain, None, &mut rest);
-    rest.begin(target);
     rest.finish(target);
     sent.map(drop)
 }
@@ -210,8 +194,9 @@ pub(crate) fn ask<M: Message>(
     let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
     let ask = ask.as_ref();
     let waits = Waits::set(asker, target, chain);
-    let step = match chain {
-        0 => match ask_on_top(target, ask) {
+    let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
+    let step = match (worker, chain) {
+        (Some(worker), 0) => match ask_on_top(worker, target, ask) {
             Step::NotSent => short_wait(target, ask, &waits),
             step => step,
         },
@@ -236,17 +221,12 @@ enum Step {
     Sent,
     /// It is there, and a first wait has ended so.
     Waited(Woken),
-    /// It is there, with nobody to run the actor but the asker.
-    Orphaned(Task),
 }
 
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
-fn ask_on_top<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
-    let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
-    let Some((worker, asker)) = worker.and_then(|worker| Some((worker, worker.here().current()?))) else {
-        return Step::NotSent;
-    };
+fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
+    let Some(asker) = worker.here().current() else { return Step::NotSent };
     let posted = ask.post(None, |parcel| {
         let mut mail = target.mail.lock();
         if !mail.rests() {
@@ -262,10 +242,10 @@ fn ask_on_top<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
     }
 }
 
-/// The way of most others: there is room, the target does not wait itself, and the answer comes.
+/// The way of most others on a worker of the actor's runtime: there is room, the target does not wait itself, and the answer
+/// comes. From elsewhere, what queues the actor may be the last that holds its runtime, and end that: not in a wait.
 #[inline(always)]
 fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Step {
-    let mut orphan = None;
     let woken = ask.wait(Wait::new(Reason::Ask).until(ask.deadline_ns()), |ticket| {
         let posted = ask.post(Some(ticket), |parcel| {
             let mut mail = target.mail.lock();
@@ -274,15 +254,12 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
             }
             mail.push(parcel).map_err(|(_, parcel)| ((), parcel))
         });
-        let Ok(launch) = posted else { return false };
-        orphan = launch.and_then(|launch| target.try_launch(launch).err());
-        orphan.is_none()
+        posted.map(|launch| target.launch(launch)).is_ok()
     });
-    match (woken, orphan) {
-        (Ok(done), _) => Step::Answered(done),
-        (_, Some(task)) => Step::Orphaned(task),
-        (Err(Woken::Refused), None) => Step::NotSent,
-        (Err(woken), None) => Step::Waited(woken),
+    match woken {
+        Ok(done) => Step::Answered(done),
+        Err(Woken::Refused) => Step::NotSent,
+        Err(woken) => Step::Waited(woken),
     }
 }
 
@@ -295,92 +272,51 @@ fn wait_on<M: Message>(
     waits: Waits<'_>,
     step: Step,
 ) -> Result<M::Reply, SendError<M>> {
-    let (mut first, mut woken, orphan) = match step {
-        Step::NotSent => (true, None, None),
-        Step::Sent | Step::Answered(_) => (false, None, None),
-        Step::Waited(woken) => (false, Some(Err(woken)), None),
-        // It is answered when the actor is discarded.
-        Step::Orphaned(task) => (false, Some(Err(Woken::Refused)), Some(task)),
-    };
-    if first && let Err(cycle) = waits.check(target, ask.chain(), 0) {
-        return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
-    }
-    let mut wait = Wait::new(Reason::Ask).until(ask.deadline_ns());
-    let mut rest = Rest { orphan, ..Rest::default() };
-    loop {
-        let mut not_in = None;
-        let woken = woken.take().unwrap_or_else(|| {
-            ask.wait(wait, |ticket| {
-                if !std::mem::take(&mut first) {
-                    return ask.renew(ticket);
-                }
-                let posted = ask.post(Some(ticket), |parcel| {
-                    put(&mut target.mail.lock(), target, parcel, ask.chain(), Some(&|| None), &mut rest)
-                });
-                not_in = posted.err();
-                rest.begin(target);
-                not_in.is_none() && rest.orphan.is_none()
-            })
-        });
-        rest.finish(target);
-        match woken {
-            Ok(done) => return ask.take_answer(done),
-            Err(Woken::Refused | Woken::Notified) => {
-                return match (not_in, ask.done()) {
-                    (_, Some(done)) => ask.take_answer(done),
-                    (not_in, None) => Err(not_sent(not_in, ask)),
-                };
+    let mut woken = match step {
+        Step::NotSent => {
+            if let Err(cycle) = waits.check(target, ask.chain(), 0) {
+                return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
             }
-            Err(Woken::TimedOut) => {
+            assert_may_park("an ask");
+            post_first(target, ask)?;
+            None
+        }
+        Step::Sent | Step::Answered(_) => None,
+        Step::Waited(woken) => Some(Err(woken)),
+    };
+    let mut wait = Wait::new(Reason::Ask).until(ask.deadline_ns());
+    loop {
+        match woken.take().unwrap_or_else(|| ask.wait(wait, |ticket| ask.renew(ticket))) {
+            Ok(done) => return ask.take_answer(done),
+            Err(Woken::Interrupted) => {
+                // If this unwinds, the ask leaves when it is dropped.
+                interrupt::raise();
+                wait = wait.uninterruptible();
+            }
+            Err(_) => {
                 return match ask.leave() {
                     Left::Answered(done) => ask.take_answer(done),
                     Left::Unhandled => Err(SendError::Timeout(ask.take_message())),
                     Left::Handled => Err(SendError::Timeout(None)),
                 };
             }
-            Err(Woken::Interrupted) => {
-                // If this unwinds, the ask leaves when it is dropped.
-                interrupt::raise();
-                wait = wait.uninterruptible();
-            }
         }
     }
 }
 
-fn not_sent<M: Message>(not_in: Option<NotIn>, ask: Pin<&Ask<'_, M>>) -> SendError<M> {
+/// Puts the ask into the mail before its asker waits. `Err`: it is not in.
+fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Result<(), SendError<M>> {
+    let mut rest = Rest::default();
+    let posted =
+        ask.post(None, |parcel| put(&mut target.mail.lock(), target, parcel, ask.chain(), Some(&|| None), &mut rest));
+    rest.finish(target);
+    posted.map(drop).map_err(|not_in| not_sent(not_in, ask))
+}
+
+fn not_sent<M: Message>(not_in: NotIn, ask: Pin<&Ask<'_, M>>) -> SendError<M> {
     match (not_in, ask.take_message()) {
-        (Some(NotIn::Refused(why)), Some(msg)) => why.into_error(msg),
-        (Some(NotIn::Dropped), Some(msg)) => SendError::Full(msg),
-        _ => unreachable!("an ask that is in no mail has its message"),
-    }
-}
-
-#[cfg(all(test, not(miri)))]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-    use crate::actor::Actor;
-
-    /// `begin` runs in the commit of a park, where a destructor of the user's must not.
-    #[test]
-    fn what_is_nudged_is_held_until_the_park_is_over() {
-        struct Idle;
-        impl Actor for Idle {}
-        struct Probe(Arc<AtomicBool>);
-        impl Nudge for Probe {
-            fn nudge(&self) {}
-        }
-        impl Drop for Probe {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let (actor, dropped) = (Idle.start(), Arc::new(AtomicBool::new(false)));
-        let mut rest = Rest { nudge: Some(Arc::new(Probe(Arc::clone(&dropped)))), ..Rest::default() };
-        rest.begin(actor.core());
-        assert!(!dropped.load(Ordering::Relaxed));
-        rest.finish(actor.core());
-        assert!(dropped.load(Ordering::Relaxed));
+        (NotIn::Refused(why), Some(msg)) => why.into_error(msg),
+        (NotIn::Dropped, Some(msg)) => SendError::Full(msg),
+        (_, None) => unreachable!("an ask that is in no mail has its message"),
     }
 }
