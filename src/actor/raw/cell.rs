@@ -236,9 +236,14 @@ impl Core {
     /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
     #[inline]
     pub(super) fn launch(&self, duty: Option<Launch>) {
-        if duty.is_none() {
-            return;
+        if let Some(duty) = duty {
+            self.queue(duty);
         }
+    }
+
+    // Apart: a message for an actor that is busy, the most frequent one, is not burdened with its registers.
+    #[inline(never)]
+    fn queue(&self, _: Launch) {
         // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         match Worker::current() {
@@ -260,7 +265,7 @@ impl Core {
         asker: &Header,
         answered: impl FnOnce() -> Option<R>,
     ) -> Option<R> {
-        // SAFETY: as in `launch`.
+        // SAFETY: as in `queue`.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
         worker.run_asked(task, asker, answered)
     }
