@@ -43,6 +43,11 @@ impl Home {
         }
     }
 
+    /// Are there events that the worker has not taken yet? Anybody may ask.
+    pub(crate) fn has_events(&self) -> bool {
+        poll::is_readable(self.registry.as_raw_fd())
+    }
+
     pub(crate) fn close(&self) {
         // ORDERING: Relaxed: `abandon` takes the lock of every slot after this; who registers or waits there has it, too.
         self.closed.store(1, Ordering::Relaxed);

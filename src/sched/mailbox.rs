@@ -17,6 +17,7 @@ use crate::sched::arriving::Arriving;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
 use crate::sched::pace::Pace;
+use crate::sched::way::Pulse;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -41,6 +42,8 @@ pub(crate) struct Mailbox {
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
     pub(crate) pace: Pace,
+    /// That the worker goes on.
+    pub(crate) pulse: Pulse,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
@@ -84,6 +87,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
                 cancels: Mutex::new(Vec::new()),
                 live: AtomicU32::new(0),
                 pace: Pace::new(),
+                pulse: Pulse::new(),
                 arriving: Arriving::new(),
                 poller: Mutex::new(None),
                 idle,
@@ -153,6 +157,12 @@ impl Mailbox {
             self.idle.roused();
             self.parker.unpark_or(|| self.fetch());
         }
+    }
+
+    /// Are there events in the poller that the worker sleeps in?
+    pub(crate) fn has_events(&self) -> bool {
+        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        poller.is_some_and(|poller| poller.has_events())
     }
 
     /// The worker sleeps in its poller: ends that.

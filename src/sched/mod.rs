@@ -11,6 +11,7 @@ pub(crate) mod ready;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod turn;
+pub(crate) mod way;
 pub(crate) mod worker;
 
 pub(crate) use shared::Shared;

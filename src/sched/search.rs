@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::idle::Sleep;
+use crate::sched::way::Doing;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::Task;
@@ -221,10 +222,16 @@ impl Worker {
         let Some(poller) = self.here().poller() else { return self.mailbox.parker.park(deadline_ns) };
         if !self.sleeps_in_poller.replace(true) {
             self.mailbox.set_poller(Some(Arc::clone(poller.home())));
+            self.mailbox.pulse.begin();
         }
         self.turns.set(0);
-        self.mailbox.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))))
-            || self.has_events.get()
+        if self.give_way(deadline_ns) {
+            return true;
+        }
+        self.mailbox.pulse.beat(Doing::Polls);
+        let woken = self.mailbox.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
+        self.mailbox.pulse.beat(Doing::Runs);
+        woken || self.has_events.get()
     }
 
     /// The lookout's look: takes even a single thread, if its worker does not come to it.

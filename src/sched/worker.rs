@@ -27,6 +27,7 @@ use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
+use crate::sched::way::Watch;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::task::wait::End;
@@ -80,6 +81,7 @@ pub(crate) struct Worker {
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
+    pub(crate) watch: Watch,
 }
 
 impl Worker {
@@ -108,6 +110,7 @@ impl Worker {
             got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
+            watch: Watch::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Floor 1: the operating system. The only module that names `libc`.
 
 pub(crate) mod clock;
+pub(crate) mod cpu_clock;
 pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mem;

@@ -37,6 +37,11 @@ pub(crate) fn sleep_on(fd: RawFd, d: Duration) {
     let _ = poll(&mut libc::pollfd { fd, events: libc::POLLIN, revents: 0 }, Some(d));
 }
 
+/// Can `fd` be read from now?
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    poll(&mut libc::pollfd { fd, events: libc::POLLIN, revents: 0 }, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
+}
+
 /// One call; on Linux to the nanosecond.
 #[cfg(target_os = "linux")]
 fn poll(one: &mut libc::pollfd, timeout: Option<Duration>) -> io::Result<usize> {
