@@ -18,7 +18,7 @@ const STILL_NS: u64 = 100_000;
 /// How seldom a sibling's poller is looked at when there is never anything in it.
 const SELDOM_NS: u64 = 16 * STILL_NS;
 /// How long a worker gives way.
-const GIVES_NS: u64 = 300_000;
+const GIVES_NS: u64 = 600_000;
 /// A worker whose rounds last longer does not: its threads wait as long for their turn as for the system's.
 const ROUND_NS: u64 = 1_000_000;
 /// After it has done so for nothing it does not do it again for so long, twice as long each time.
