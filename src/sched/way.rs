@@ -35,6 +35,9 @@ pub(crate) enum Doing {
     GivesWay = 2,
 }
 
+const POLLS: u32 = Doing::Polls as u32;
+const GIVES_WAY: u32 = Doing::GivesWay as u32;
+
 /// How a worker that has a poller shows that it goes on: a count that moves when it does something else.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -93,15 +96,18 @@ impl Watch {
 
     /// Has the sibling stood still for long, as far as its pulse says?
     fn stands_still(&self, word: u32, now_ns: u64) -> bool {
-        let polls = word & 3 == Doing::Polls as u32;
-        let long_ns = if polls { self.look_ns.get().max(STILL_NS) } else { STILL_NS };
+        let long_ns = match word & 3 {
+            POLLS => self.look_ns.get().max(STILL_NS),
+            GIVES_WAY => GIVES_NS + STILL_NS,
+            _ => STILL_NS,
+        };
         now_ns >= self.rest_until_ns.get().max(self.since_ns.get() + long_ns)
     }
 
-    /// Has it something to do? One that runs may have.
+    /// Has it something to do? One that runs may have, and one that has given way for too long.
     fn has_work(&self, word: u32, has_events: impl FnOnce() -> bool) -> bool {
-        if word & 3 != Doing::Polls as u32 {
-            return word & 3 == Doing::Runs as u32;
+        if word & 3 != POLLS {
+            return true;
         }
         let work = has_events();
         self.look_ns.set(if work { 0 } else { (self.look_ns.get() * 2).clamp(STILL_NS, SELDOM_NS) });
@@ -188,10 +194,8 @@ mod tests {
         let (watch, pulse) = (Watch::default(), Pulse::new());
         assert!(watch.has_work(pulse.word(), || unreachable!("it runs")));
         let before = pulse.word();
-        pulse.beat(Doing::GivesWay);
-        assert_ne!(pulse.word(), before);
-        assert!(!watch.has_work(pulse.word(), || unreachable!("it gives way itself")));
         pulse.beat(Doing::Polls);
+        assert_ne!(pulse.word(), before);
         watch.begin(pulse.word(), 0);
         assert!(watch.has_work(pulse.word(), || true));
         for times in [1, 2, 4, 8, 16, 16] {
@@ -199,6 +203,16 @@ mod tests {
             assert!(!watch.stands_still(pulse.word(), times * STILL_NS - 1));
             assert!(watch.stands_still(pulse.word(), times * STILL_NS));
         }
+    }
+
+    #[test]
+    fn a_sibling_that_gives_way_is_left_alone_until_it_should_have_got_up() {
+        let (watch, pulse) = (Watch::default(), Pulse::new());
+        pulse.beat(Doing::GivesWay);
+        watch.begin(pulse.word(), 0);
+        assert!(!watch.stands_still(pulse.word(), GIVES_NS + STILL_NS - 1));
+        assert!(watch.stands_still(pulse.word(), GIVES_NS + STILL_NS));
+        assert!(watch.has_work(pulse.word(), || unreachable!("it does not poll")));
     }
 
     #[test]
