@@ -330,6 +330,8 @@ fn round(runtime: &Runtime, seed: u64) -> u64 {
     help::spin_until("the roots' end", || roots.iter().all(|root| root.is_finished()));
     world.targets.lock().unwrap().clear();
     for root in roots {
+        // A detached thread may have taken it as its target, just before.
+        help::spin_until("the end of its use as a target", || Arc::strong_count(&root) == 1);
         check(Arc::into_inner(root).expect("nobody else holds it").join());
     }
     // Detached threads may still run; a scope's never do.
