@@ -15,28 +15,7 @@ use std::time::{Duration, Instant};
 
 use green::thread::{JoinHandle, Thread};
 use green::{Cancelled, Runtime};
-use help::{bounded, runtime, scaled};
-
-/// xorshift64*.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
+use help::{Random, bounded, runtime, scaled};
 
 /// A thread, and its handle if it may be cancelled.
 type Target = (Thread, Option<Arc<JoinHandle<u64>>>);

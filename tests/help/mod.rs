@@ -20,6 +20,27 @@ const BOUND: Duration = Duration::from_secs(match () {
     () => 120,
 });
 
+/// Numbers from a seed: xorshift64*.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
 /// `n` where tests run at full speed, a fraction where they are emulated.
 pub(crate) fn scaled(n: usize) -> usize {
     if cfg!(target_arch = "x86_64") { n } else { (n / 16).max(1) }
