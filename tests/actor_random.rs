@@ -1,7 +1,10 @@
 //! Random programs of actors, each driven against a simple sequential model. A failure prints the smallest program that fails.
 #![allow(missing_docs)]
 
+mod help;
+
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError};
+use help::cases;
 use proptest::prelude::*;
 
 const ACTORS: usize = 4;
@@ -231,12 +234,8 @@ fn run_together(senders: &[Vec<(usize, u8)>], capacity: usize) {
     }
 }
 
-fn cases() -> u32 {
-    if cfg!(target_arch = "aarch64") { 10 } else { 100 }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(100), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_random_program_does_what_the_model_says(program in prop::collection::vec(op(), 0..60), workers in 0..3_usize) {

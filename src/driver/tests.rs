@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::base::cases;
+
 use super::wheel::Wheel;
 use crate::sys::clock::NEVER;
 
@@ -272,7 +274,7 @@ fn near_a_border() -> impl Strategy<Value = u64> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 500 },
+        cases: cases(500),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -288,7 +290,7 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 100 },
+        cases: cases(100),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

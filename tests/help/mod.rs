@@ -46,6 +46,12 @@ pub(crate) fn scaled(n: usize) -> usize {
     if cfg!(target_arch = "x86_64") { n } else { (n / 16).max(1) }
 }
 
+/// How many cases a test of random programs tries: `n`, fewer where tests are emulated, or what `PROPTEST_CASES` says.
+pub(crate) fn cases(n: u32) -> u32 {
+    let otherwise = scaled(n as usize) as u32;
+    env::var("PROPTEST_CASES").map_or(otherwise, |text| text.parse().expect("PROPTEST_CASES is a number"))
+}
+
 /// Runs `f` on an OS thread of its own; fails if it takes so long that it must have hung.
 #[track_caller]
 pub(crate) fn bounded<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {

@@ -2,6 +2,7 @@
 //!
 //! * `reuse`: sizes, colours, caches;
 //! * `promises`: what is promised can be had, and what is refused names its limit;
+//! * `random`: programs of two caches;
 //! * `guards`: both kinds, and what an overflow prints;
 //! * `faults`: every other fault ends as it would without us;
 //! * `cost`: memory for each stack, and what trimming gives back.
@@ -13,6 +14,7 @@ mod cost;
 mod faults;
 mod guards;
 mod promises;
+mod random;
 mod reuse;
 
 use std::env;
