@@ -1,6 +1,6 @@
 //! What an actor costs: a tell, an ask, a start, an idle one. One worker, so that nothing but our own work is measured.
 //!
-//! `cargo bench --bench actor [tell|ask|actor_ask|spawn|idle] [count]`
+//! `cargo bench -p green-benches --bench actor [tell|ask|actor_ask|spawn|idle] [count]`
 #![allow(missing_docs)]
 
 use std::time::Instant;

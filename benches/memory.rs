@@ -1,6 +1,6 @@
 //! What memory does a waiting thread cost, and one that has ended? Peers: tokio tasks, std threads.
 //!
-//! `cargo bench --bench memory [-- THREADS]`, 100 000 by default. A figure is resident memory with page tables, as the
+//! `cargo bench -p green-benches --bench memory [-- THREADS]`, 100 000 by default. A figure is resident memory with page tables, as the
 //! kernel counts them, divided by the number of threads, each measured in a process of its own. The time is that of
 //! making a thread and having it wait.
 

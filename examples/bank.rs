@@ -1,6 +1,6 @@
 //! A bank: each account is an actor, a transfer is an ask from one to another.
 //!
-//! `cargo run --example bank -- [FILE]`, or with the lines on standard input:
+//! `cargo run --bin bank -- [FILE]`, or with the lines on standard input:
 //!
 //! ```text
 //! open alice 100

@@ -1,4 +1,4 @@
-//! A chat server: `cargo run --example chat_actors -- [address]`, then `nc 127.0.0.1 7003`, as many as you like.
+//! A chat server: `cargo run --bin chat_actors -- [address]`, then `nc 127.0.0.1 7003`, as many as you like.
 //!
 //! The first line is your nick; then `/join room`, `/who`, `/quit`, or something to say. The hub, each room and each member
 //! is an actor. A member's handler writes to its socket and waits while that is full: only that member falls behind, and

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hyper: `cargo run --example http --features hyper -- [address]`, then `curl http://127.0.0.1:8080/`, or
+//! HTTP/1.1 by hyper: `cargo run --bin http --features web -- [address]`, then `curl http://127.0.0.1:8080/`, or
 //! `wrk -c 64 -t 1 http://127.0.0.1:8080/`.
 //!
 //! A green thread a connection, which waits for hyper's future by `block_on`; the socket is hyper's by an adapter of

@@ -1,6 +1,6 @@
 //! A million green threads that sleep at the same time, and what each of them costs.
 //!
-//! `cargo run --release --example million [THREADS]`
+//! `cargo run --release --bin million [THREADS]`
 //!
 //! Every thread has a guarded stack of its own with 256 KiB of address space; it takes memory page by page, and a thread
 //! that only sleeps needs one page.

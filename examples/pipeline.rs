@@ -1,7 +1,7 @@
 //! Hashes the lines of standard input on many green threads, and prints the hashes in the order of the lines.
 //!
 //! ```text
-//! cargo run --release --example pipeline -- [THREADS] < FILE
+//! cargo run --release --bin pipeline -- [THREADS] < FILE
 //! ```
 //!
 //! Prints a line for each line of input: its FNV-1a hash of 64 bits in hexadecimal, a space, and its length in bytes,

@@ -1,4 +1,4 @@
-//! A ring of actors that hand a token round: `cargo run --release --example ring -- [ACTORS] [HOPS]`.
+//! A ring of actors that hand a token round: `cargo run --release --bin ring -- [ACTORS] [HOPS]`.
 //!
 //! Each actor is a heap cell; only the one that has the token runs.
 

@@ -1,7 +1,7 @@
 //! Searches a directory tree for a fixed string, with one green thread a file.
 //!
 //! ```text
-//! cargo run --release --example search -- PATTERN DIR
+//! cargo run --release --bin search -- PATTERN DIR
 //! ```
 //!
 //! Prints what `grep -rnF PATTERN DIR` prints, in sorted order, then a line with what it took. Files with a NUL byte

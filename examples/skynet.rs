@@ -1,7 +1,7 @@
 //! A tree of green threads: the root spawns ten, each of those ten more, down to a million leaves; each leaf returns its
 //! number and each parent the sum of its children. The sum is checked.
 //!
-//! `cargo run --release --example skynet [LEAVES]`
+//! `cargo run --release --bin skynet [LEAVES]`
 //!
 //! Joining a child that has not started runs it at once, so the tree is walked depth first and needs a few stacks, not a
 //! million.

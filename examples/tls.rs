@@ -1,4 +1,4 @@
-//! TLS by rustls over plain `Read` and `Write`: `cargo run --example tls -- [address]`, then
+//! TLS by rustls over plain `Read` and `Write`: `cargo run --bin tls --features web -- [address]`, then
 //! `curl --insecure https://127.0.0.1:7443/` or `openssl s_client -connect 127.0.0.1:7443`.
 //!
 //! It answers a line or a request with what it was sent, and a certificate that it has just made itself. Input that is no

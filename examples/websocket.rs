@@ -1,4 +1,4 @@
-//! A WebSocket echo by tungstenite, which knows nothing of green: `cargo run --example websocket -- [address]`.
+//! A WebSocket echo by tungstenite, which knows nothing of green: `cargo run --bin websocket --features web -- [address]`.
 //!
 //! Input that is no WebSocket ends that connection with the protocol's own error; the server stays. Ctrl-c stops it in
 //! good order.

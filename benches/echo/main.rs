@@ -4,7 +4,7 @@
 //! round; the load comes from this process. The last lines are medians and the ratio of green to tokio.
 //!
 //! ```text
-//! cargo bench --bench echo -- [--connections 64,1000] [--rounds 5] [--seconds 2] [--threads 1] [--servers green,tokio]
+//! cargo bench -p green-benches --bench echo -- [--connections 64,1000] [--rounds 5] [--seconds 2] [--threads 1] [--servers green,tokio]
 //! ```
 //!
 //! A server whose name has a `/` is a program of somebody else's that prints its address and echoes.

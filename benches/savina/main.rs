@@ -2,7 +2,7 @@
 //! `…Config.java` files; each program checks its own result. Where Savina needs a stash or a state machine, a handler here
 //! just asks and waits.
 //!
-//! `cargo bench --bench savina [-- name] [--workers n] [--scale percent]`: CPU time and wall time of each.
+//! `cargo bench -p green-benches --bench savina [-- name] [--workers n] [--scale percent]`: CPU time and wall time of each.
 #![allow(missing_docs)]
 
 mod concurrency;

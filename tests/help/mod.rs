@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
@@ -164,22 +164,11 @@ pub(crate) fn command(binary: &Path) -> Command {
     command
 }
 
-/// The example of that name, beside this test: `target/<profile>/examples`. A run of the whole suite has built it; a run of
-/// one file alone may not have.
+/// The example of that name: cargo builds those of the package before its tests, to `target/<profile>`.
 pub(crate) fn example(name: &str) -> Command {
-    static BUILD: Mutex<()> = Mutex::new(());
     let exe = env::current_exe().expect("the path of this binary");
     let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
-    let example = profile.join("examples").join(name);
-    let _one = BUILD.lock();
-    if let (false, Some(cargo)) = (example.exists(), env::var_os("CARGO")) {
-        let mut build = Command::new(cargo);
-        build.args(["build", "--features", "hyper", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.args(profile.ends_with("release").then_some("--release"));
-        assert!(build.status().expect("cargo runs").success());
-    }
-    assert!(example.exists(), "build it first: cargo build --features hyper --example {name}");
-    command(&example)
+    command(&profile.join(name))
 }
 
 /// This test binary, to be run again.

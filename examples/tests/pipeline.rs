@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::process::{Output, Stdio};
 
+#[path = "../../tests/help/mod.rs"]
 mod help;
 
 use help::example;
