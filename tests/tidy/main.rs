@@ -4,6 +4,7 @@
 //! | ------------- | ----------------------------------------------------------------------------------------- |
 //! | `floors.rs`   | a module imports only from lower floors; only `src/lib.rs` re-exports other modules       |
 //! | `unsafety.rs` | where `unsafe`, `libc`, assembly may be; what stands above `unsafe` and a memory ordering |
+//! | `pages.rs`    | the files and functions that the pages for readers name are there                         |
 //! | `shape.rs`    | lengths, leftovers, the top level, a reason for each dependency, no path of one machine   |
 //!
 //! Each rule is a function from sources to findings. It has two tests: one shows that it finds what is wrong in a bad
@@ -12,6 +13,7 @@
 #![cfg(not(miri))]
 
 mod floors;
+mod pages;
 mod shape;
 mod source;
 mod unsafety;

@@ -1,0 +1,64 @@
+//! What the pages for readers say of the source: a file that they name is there, and what they say stands in it does.
+
+use std::fs;
+use std::path::Path;
+
+use crate::source::{Finding, Source, root};
+use crate::{assert_clean, lines};
+
+const PAGES: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
+/// Words in backticks that begin so are paths.
+const TREES: &[&str] = &["src/", "asm/", "tests/", "benches/", "examples/", ".ci/"];
+
+/// The words in backticks of a line, in order.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// The file or folder that a word names. `raw/x.rs` is short for one of the actors', and capitals stand for any name.
+fn path_of(word: &str) -> Option<String> {
+    let word = word.split_whitespace().next()?;
+    let known = TREES.iter().any(|tree| word.starts_with(tree));
+    let path = if word.starts_with("raw/") { format!("src/actor/{word}") } else { word.to_owned() };
+    let is_pattern = path.contains(['*', '<']) || path.contains("ARCH");
+    ((known || word.starts_with("raw/")) && !is_pattern).then_some(path)
+}
+
+/// Words that name no file, and functions that are not in the file named before them in the same line.
+fn wrong_names(page: &Source, dir: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in page.text.lines().enumerate() {
+        let mut file = None;
+        for word in quoted(line) {
+            if let Some(path) = path_of(word) {
+                if !dir.join(&path).exists() {
+                    findings.push(page.finding(index + 1, format!("there is no {path}")));
+                }
+                file = Some(path).filter(|path| path.ends_with(".rs"));
+                continue;
+            }
+            let is_function = word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && word.contains('_');
+            if let (Some(path), true) = (&file, is_function) {
+                let text = fs::read_to_string(dir.join(path)).unwrap_or_default();
+                if !text.contains(&format!("fn {word}")) {
+                    findings.push(page.finding(index + 1, format!("no function {word} in {path}")));
+                }
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn the_files_and_functions_that_the_pages_name_are_there() {
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        assert_clean(&wrong_names(&Source::new(page, &text), &root()));
+    }
+}
+
+#[test]
+fn a_file_and_a_function_that_are_gone_are_found() {
+    let page = "`src/lib.rs` is there, `src/gone.rs` is not\n`src/rt/thread.rs` `spawn_local`, then `no_such_call`\n`asm/ARCH/x.s`\n";
+    assert_eq!(lines(&wrong_names(&Source::new("x.md", page), &root())), [1, 2]);
+}
