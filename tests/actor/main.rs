@@ -8,6 +8,7 @@ mod endings;
 #[path = "../help/mod.rs"]
 mod help;
 mod reply;
+mod turns;
 mod watching;
 
 use std::sync::mpsc;

@@ -24,6 +24,13 @@
 //! | `Dead`   | the state is dropped, all are told       | no             | `Closed`    |
 //!
 //! What is queued when it `Ends` goes back to its senders.
+//!
+//! # Turns
+//!
+//! A kill comes first, then the deadline of a drain, `started`, signals, and last timers and messages, which take turns: a timer
+//! that is due goes ahead of the messages, and after each timer one message has its turn, if there is one. So neither an interval
+//! that is slower than its period nor a flood of messages keeps the other waiting for more than one handler. A timer that becomes
+//! due while the actor `Drains` is not taken, as no message is.
 
 #![forbid(unsafe_code)]
 
@@ -78,7 +85,11 @@ pub(crate) struct Mail {
 /// What most actors never need.
 #[derive(Default)]
 pub(crate) struct Extras {
-    system: VecDeque<System>,
+    signals: VecDeque<Signal>,
+    /// What timers have sent.
+    due: OwningList<Parcel>,
+    /// A timer was the last to go ahead: a message has its turn.
+    ceded: bool,
     waiting: VecDeque<Waiting>,
     stash: OwningList<Parcel>,
     /// Messages of the call chain that a `reenter` lets in.
@@ -103,11 +114,6 @@ pub(crate) struct Extras {
 /// Tells the thread that waits in a `reenter` to look for admitted messages.
 pub(crate) trait Nudge: Send + Sync {
     fn nudge(&self);
-}
-
-enum System {
-    Signal(Signal),
-    Parcel(Parcel),
 }
 
 /// What the actor does next.
@@ -226,12 +232,12 @@ impl Mail {
         chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
     }
 
-    /// Queues a message as a system message, which never counts and goes first.
-    pub(super) fn push_system<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
-        if self.phase >= Phase::Ends {
+    /// Queues what a timer sends: it never counts and goes ahead, see the module's text.
+    pub(super) fn push_due<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
+        if self.is_closed() {
             return Err(parcel);
         }
-        self.extras().system.push_back(System::Parcel(parcel.into()));
+        self.extras().due.push_back(parcel.into());
         Ok(self.rouse_urgently())
     }
 
@@ -240,7 +246,7 @@ impl Mail {
         if self.phase >= Phase::Ends {
             return None;
         }
-        self.extras().system.push_back(System::Signal(signal));
+        self.extras().signals.push_back(signal);
         Some(self.rouse_urgently())
     }
 
@@ -323,6 +329,9 @@ impl Mail {
         if let Some(take) = self.take_urgent() {
             return (take, None);
         }
+        if let Some(parcel) = self.take_due() {
+            return (Take::Message(parcel), None);
+        }
         match self.pop() {
             Some((parcel, room)) => (Take::Message(parcel), room),
             None if self.phase == Phase::Drains => (Take::End(self.end()), None),
@@ -332,23 +341,32 @@ impl Mail {
     }
 
     fn take_urgent(&mut self) -> Option<Take> {
-        if self.extras.as_ref().is_some_and(|extras| extras.killed) {
+        let extras = self.extras.as_deref_mut();
+        if extras.as_ref().is_some_and(|extras| extras.killed) {
             return Some(Take::End(Exit::Killed));
         }
+        let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
         if self.fresh {
             return Some(Take::Start);
         }
-        match self.extras.as_deref_mut().and_then(|extras| extras.system.pop_front()) {
-            Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
-            Some(System::Parcel(parcel)) => return Some(Take::Message(parcel)),
-            None => {
-                let crowded = self.extras.as_ref().is_some_and(|extras| !extras.waiting.is_empty());
-                self.urgent = crowded || self.phase != Phase::Open;
-            }
+        if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
+            return Some(Take::End(self.end()));
         }
-        let until = self.extras.as_ref().and_then(|extras| extras.drain_until_ns);
-        let over = self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns());
-        over.then(|| Take::End(self.end()))
+        extras?.signals.pop_front().map(Take::Signal)
+    }
+
+    /// What a timer has sent, unless it is a message's turn.
+    fn take_due(&mut self) -> Option<Parcel> {
+        let is_open = self.phase == Phase::Open;
+        let Some(extras) = self.extras.as_deref_mut() else {
+            self.urgent = !is_open;
+            return None;
+        };
+        let cedes = std::mem::take(&mut extras.ceded) && !self.queue.is_empty();
+        let due = if cedes { None } else { extras.due.pop_front() };
+        extras.ceded = due.is_some();
+        self.urgent = extras.ceded || !extras.due.is_empty() || !extras.waiting.is_empty() || !is_open;
+        due
     }
 
     /// The actor has to look at `killed` before its next message.
@@ -430,13 +448,7 @@ impl Mail {
         let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let parcel = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
-            parcel.or_else(|| {
-                let at = extras.system.iter().position(|item| matches!(item, System::Parcel(_)))?;
-                match extras.system.remove(at) {
-                    Some(System::Parcel(parcel)) => Some(parcel),
-                    _ => None,
-                }
-            })
+            parcel.or_else(|| extras.due.pop_front())
         });
         if let Some(parcel) = parcel {
             return Some(GivenBack::of(parcel, core));

@@ -97,13 +97,13 @@ pub(crate) fn pass<M: Message>(
     })
 }
 
-/// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
+/// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
 /// messages).
-pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
+pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: bool) -> Result<(), SendError<M>> {
     let letter = Letter::new(route.notify, Tell(msg));
     let pushed = {
         let mut mail = target.mail.lock();
-        if system { mail.push_system(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
+        if timer { mail.push_due(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
     pushed.map(|launch| target.launch(launch)).map_err(|letter| SendError::Closed(letter.open().0))
 }
@@ -112,7 +112,7 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
 pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
     queued.store(1, Ordering::Relaxed);
     let letter = Letter::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
-    let pushed = target.mail.lock().push_system(letter);
+    let pushed = target.mail.lock().push_due(letter);
     pushed.map(|launch| target.launch(launch)).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 
