@@ -19,7 +19,7 @@ mod edge;
 
 use base::atomic::AtomicU32;
 use busy::Busy;
-use edge::{Edge, Walkers};
+use edge::{Edge, How, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -137,7 +137,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
         let thread = {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
-                b.edge.set(&*a, 0);
+                b.edge.set(&*a, How::PLAIN);
                 let told = a.edge.is_set_after_fence() && b.sees_cycle();
                 if told {
                     b.edge.clear();
@@ -145,7 +145,7 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
                 told
             })
         };
-        a.edge.set(&*b, 0);
+        a.edge.set(&*b, How::PLAIN);
         let told = b.edge.is_set_after_fence() && a.sees_cycle();
         if told {
             a.edge.clear();
@@ -161,7 +161,7 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
         let wait = |at: usize| {
             let nodes = nodes.clone();
             move || {
-                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], How::PLAIN);
                 nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
             }
         };
@@ -183,7 +183,7 @@ fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
         let wait = |at: usize| {
             let nodes = nodes.clone();
             move || {
-                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], How::PLAIN);
                 nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
             }
         };
@@ -191,7 +191,7 @@ fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
         let has_mail = mail.clone();
         let run = thread::spawn(move || *has_mail.lock().unwrap() && second());
         let other = thread::spawn(third);
-        nodes[0].edge.set(&*nodes[1], 0);
+        nodes[0].edge.set(&*nodes[1], How::PLAIN);
         *mail.lock().unwrap() = true;
         let mut told = other.join().unwrap();
         // If its run came too early, there is another one, on whatever thread.
@@ -222,7 +222,7 @@ fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
                     let mut promise = promise.lock().unwrap();
                     promise.0 = 2;
                     if promise.1 {
-                        nodes[0].edge.set(&*nodes[2], 0);
+                        nodes[0].edge.set(&*nodes[2], How::PLAIN);
                     }
                     promise.1
                 };
@@ -232,14 +232,14 @@ fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
         let third = {
             let (nodes, sees) = (nodes.clone(), sees(2, 0));
             thread::spawn(move || {
-                nodes[2].edge.set(&*nodes[0], 0);
+                nodes[2].edge.set(&*nodes[0], How::PLAIN);
                 sees()
             })
         };
         let owes = {
             let mut promise = promise.lock().unwrap();
             promise.1 = true;
-            nodes[0].edge.set(&*nodes[promise.0], 0);
+            nodes[0].edge.set(&*nodes[promise.0], How::PLAIN);
             promise.0
         };
         let mut told = sees(0, owes)();
@@ -254,7 +254,7 @@ fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
     check(4, || {
         let (a, b) = (Node::new(), Node::new());
         let walkers = Arc::new(Walkers(AtomicU32::new(0)));
-        a.edge.set(&*b, 0);
+        a.edge.set(&*b, How::PLAIN);
         let walker = {
             let (a, walkers) = (a.clone(), walkers.clone());
             thread::spawn(move || {
@@ -281,19 +281,20 @@ fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
 fn an_edge_that_is_set_again_while_it_is_read_is_none_or_one_of_the_two() {
     check(4, || {
         let (a, b, c) = (Node::new(), Node::new(), Node::new());
-        a.edge.set(&*b, 1);
+        a.edge.set(&*b, How::message(1));
         let walker = {
             let (a, b, c) = (a.clone(), b.clone(), c.clone());
             thread::spawn(move || {
                 if let Some((to, mark)) = a.edge.follow() {
-                    let expected = if std::ptr::eq(to, &*b) { 1 } else { 2 };
-                    assert!(expected == 1 || std::ptr::eq(to, &*c));
-                    assert_eq!(mark.chain, expected, "half of one edge and half of another");
+                    let first = std::ptr::eq(to, &*b);
+                    assert!(first || std::ptr::eq(to, &*c));
+                    let expected = How::message(if first { 1 } else { 2 });
+                    assert_eq!(mark.how, expected, "half of one edge and half of another");
                 }
             })
         };
         a.edge.clear();
-        a.edge.set(&*c, 2);
+        a.edge.set(&*c, How::message(2));
         walker.join().unwrap();
     });
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::actor::raw::Refusal;
 use crate::actor::raw::cell::{Core, Weak};
+use crate::actor::raw::edge::How;
 use crate::actor::raw::mail::Nudge;
-use crate::actor::raw::send::inherited;
-use crate::actor::raw::walk::closes_cycle;
+use crate::actor::raw::walk::{closes_cycle, look_again};
 use crate::actor::{ActorId, Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -48,8 +48,11 @@ pub(crate) trait Owed: Send + Sync {
     /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
 
-    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor.
-    fn owed_by(&self, actor: Option<&Core>);
+    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so.
+    fn owed_by(&self, actor: Option<&Core>, how: How);
+
+    /// The message is handled now: nobody will let it in any more.
+    fn harden(&self);
 }
 
 /// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
@@ -72,9 +75,9 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.is_some()
     }
 
-    pub(crate) fn owed_by(&self, actor: Option<&Core>) {
+    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) {
         if let Some(to) = &self.0 {
-            to.owed_by(actor);
+            to.owed_by(actor, how);
         }
     }
 
@@ -117,6 +120,8 @@ struct State<M: Message> {
     waker: Option<Waker>,
     /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
     owed_by: Option<Weak>,
+    /// The edge of who waits for it, as far as the message makes it.
+    how: How,
     /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
     waiter: Option<Waiter>,
 }
@@ -124,7 +129,6 @@ struct State<M: Message> {
 #[derive(Clone)]
 struct Waiter {
     actor: Weak,
-    chain: u64,
     /// The chain whose messages it lets in meanwhile.
     lets_in: u64,
 }
@@ -142,23 +146,32 @@ pub(crate) struct Promise<M: Message> {
 
 impl<M: Message> Promise<M> {
     /// Of a message that is sent to `target`.
-    pub(crate) fn new(target: Weak, msg: M, deadline_ns: u64) -> Arc<Self> {
-        Self::of(Some(msg), Some(target), deadline_ns)
+    pub(crate) fn new(target: Weak, msg: M, deadline_ns: u64, how: How) -> Arc<Self> {
+        Self::of(Some(msg), Some(target), deadline_ns, how)
     }
 
     /// Of a reply that is put off.
     pub(crate) fn put_off() -> Arc<Self> {
-        Self::of(None, None, NEVER)
+        Self::of(None, None, NEVER, How::PLAIN)
     }
 
-    fn of(msg: Option<M>, owed_by: Option<Weak>, deadline_ns: u64) -> Arc<Self> {
-        let state = WaitQueue::new(State { msg, result: None, waker: None, owed_by, waiter: None });
+    fn of(msg: Option<M>, owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Arc<Self> {
+        let state = WaitQueue::new(State { msg, result: None, waker: None, owed_by, how, waiter: None });
         Arc::new(Self { state, deadline_ns })
     }
 
     /// The message, for whoever is first: its handler, or the asker that takes it back.
     pub(crate) fn take_message(&self) -> Option<M> {
         self.state.with(|state| state.msg.take())
+    }
+
+    /// The message was not let in; unless it is handled by now, it waits behind others.
+    pub(crate) fn is_queued(&self) {
+        self.state.with(|state| {
+            if state.msg.is_some() {
+                state.harden();
+            }
+        });
     }
 
     pub(crate) fn deadline_ns(&self) -> u64 {
@@ -200,15 +213,14 @@ struct Watched<'a, M: Message> {
 impl<'a, M: Message> Watched<'a, M> {
     /// `Err`: to wait would close a cycle.
     fn begin(promise: &'a Promise<M>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
-        let (actor, _, chain) = inherited();
-        let waiter = actor.map(|actor| Waiter { actor: actor.weak(), chain, lets_in });
+        let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let watched = Self { promise, waiter };
         if let Some(waiter) = &watched.waiter {
             let owed_by = promise.state.with(|state| {
                 state.waiter = Some(waiter.clone());
                 let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
                 if let Some(owed_by) = &owed_by {
-                    waiter.actor.core().edge.set(owed_by.core(), chain);
+                    waiter.actor.core().edge.set(owed_by.core(), state.how.letting_in(lets_in));
                 }
                 owed_by
             });
@@ -222,7 +234,28 @@ impl<'a, M: Message> Watched<'a, M> {
 
 impl Waiter {
     fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
-        closes_cycle(self.actor.core(), owed_by, self.chain, self.lets_in)
+        closes_cycle(self.actor.core(), owed_by)
+    }
+}
+
+impl<M: Message> State<M> {
+    /// Nobody lets the message in any more.
+    fn harden(&mut self) {
+        self.how = How::PLAIN;
+        if let Some(waiter) = &self.waiter {
+            waiter.actor.core().edge.harden();
+        }
+    }
+}
+
+impl<M: Message> Watched<'_, M> {
+    fn is_told(&self) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
+    }
+
+    /// `Err`: the waiter is in a cycle.
+    fn look_again(&self) -> Result<(), Vec<ActorId>> {
+        self.waiter.as_ref().map_or(Ok(()), |waiter| look_again(waiter.actor.core()))
     }
 }
 
@@ -261,14 +294,27 @@ impl<M: Message> Promise<M> {
             Err(cycle) => return Nested::Answer(Err(SendError::Deadlock { msg: self.take_message(), cycle })),
         };
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
-        let nested = self.state.wait_until(wait, |state| match state.result.take() {
-            Some(result) => Some(Nested::Answer(result)),
-            None => admitted().then_some(Nested::Admitted),
-        });
+        let ready = |state: &mut State<M>| match state.result.take() {
+            Some(result) => Some(Some(Nested::Answer(result))),
+            None if admitted() => Some(Some(Nested::Admitted)),
+            None => watched.is_told().then_some(None),
+        };
+        let (nested, cycle) = loop {
+            match self.state.wait_until(wait, ready) {
+                Some(None) => match watched.look_again() {
+                    Ok(()) => {}
+                    Err(cycle) => break (None, Some(cycle)),
+                },
+                nested => break (nested.flatten(), None),
+            }
+        };
         drop(watched);
         // A reply that came with the deadline, or the message, if its handler has not started.
-        let late =
-            |state: &mut State<M>| state.result.take().unwrap_or_else(|| Err(SendError::Timeout(state.msg.take())));
+        let given_up = |msg| match cycle {
+            Some(cycle) => SendError::Deadlock { msg, cycle },
+            None => SendError::Timeout(msg),
+        };
+        let late = |state: &mut State<M>| state.result.take().unwrap_or_else(|| Err(given_up(state.msg.take())));
         nested.unwrap_or_else(|| Nested::Answer(self.state.with(late)))
     }
 }
@@ -297,14 +343,19 @@ impl<M: Message> Owed for Promise<M> {
         }
     }
 
-    fn owed_by(&self, actor: Option<&Core>) {
+    fn harden(&self) {
+        self.state.with(State::harden);
+    }
+
+    fn owed_by(&self, actor: Option<&Core>, how: How) {
         let mut owed_by = actor.map(Core::weak);
         let waiter = self.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut owed_by);
+            state.how = how;
             let waiter = state.waiter.clone().filter(|_| state.result.is_none())?;
             match actor {
-                Some(actor) => waiter.actor.core().edge.set(actor, waiter.chain),
+                Some(actor) => waiter.actor.core().edge.set(actor, how.letting_in(waiter.lets_in)),
                 None => waiter.actor.core().edge.clear(),
             }
             Some(waiter)

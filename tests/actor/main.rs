@@ -7,6 +7,8 @@ mod delivery;
 mod endings;
 #[path = "../help/mod.rs"]
 mod help;
+mod joins;
+mod reentrant;
 mod reply;
 mod turns;
 mod watching;

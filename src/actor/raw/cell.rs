@@ -36,10 +36,11 @@ use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker};
+use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::StackSize;
 use crate::task::header::{Next, Spec, VTable};
 use crate::task::pool;
+use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
 /// An actor without its type.
@@ -289,6 +290,12 @@ impl Core {
     /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.runtime().upgrade()
+    }
+
+    /// The actor waits for another, by its edge: has it look whether that still may be.
+    #[cold]
+    pub(super) fn interrupt(&self) {
+        mailbox::interrupt(self.weak().task(), CancelFound::Started { home: self.header.state.home() });
     }
 
     /// A strong address, for the actor itself during a run, when there may be no other.

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::cell::Core;
+use super::edge::How;
 use super::parcel::{Asked, put_off};
 use crate::actor::promise::{Failure, Owed};
 use crate::actor::{Context, Deferred, Exit, Handler, Message};
@@ -74,7 +75,11 @@ pub(super) fn handle_owing<A: Handler<M>, M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), Box<Exit>> {
-    let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+    let owed = owed.and_then(Deferred::into_owed);
+    if let Some(owed) = owed.as_ref().filter(|_| chain != 0) {
+        owed.harden();
+    }
+    let reply_to = owed.map_or(ReplyTo::Nobody, ReplyTo::Owed);
     ctx.inner.frame().set(reply_to, deadline_ns, chain);
     let result = handle(me, ctx, msg);
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
@@ -116,7 +121,7 @@ pub(crate) fn defer<R: Send + 'static>(core: &Core, frame: &Frame) -> Option<Def
     let ReplyTo::Owed(owed) = frame.reply_to.replace(ReplyTo::Nobody) else { return Some(Deferred::nobody()) };
     match deferred(owed) {
         Ok(deferred) => {
-            deferred.owed_by(None);
+            deferred.owed_by(None, How::PLAIN);
             Some(deferred)
         }
         Err(owed) => {

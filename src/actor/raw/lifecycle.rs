@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
+use super::edge::How;
 use super::mail::{Ended, GivenBack, Mail, Phase};
-use crate::actor::{Exit, Signal, watch};
+use super::walk::Waits;
+use crate::actor::{Exit, JoinError, Signal, watch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sched::{Shared, mailbox};
@@ -31,25 +33,36 @@ pub(crate) fn queued(core: &Core) -> usize {
     core.mail.lock().len()
 }
 
-pub(crate) fn join(core: &Core) -> Exit {
+/// As long as a cycle stands that another member was told of, a joiner looks again so often.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
+pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     checkpoint();
-    assert!(
-        !Core::current().is_some_and(|actor| std::ptr::eq(actor, core)),
-        "an actor cannot join itself: it would wait for ever"
-    );
     let shared = core.shared_or_end();
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
         if let Some(exit) = mail.ended() {
-            return exit;
+            return Ok(exit);
         }
         core.make_known(&mut mail, shared.as_deref());
         Arc::clone(mail.extras().ended.get_or_insert(fresh))
     };
     drop(shared);
-    let wait = Wait::new(Reason::Join).until(NEVER);
-    ended.wait_until(wait, |exit: &mut Option<Exit>| exit.clone()).expect("a wait without a deadline")
+    let waits = Waits::set(Core::current(), core, How::JOIN);
+    loop {
+        let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
+        let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
+        let wait = Wait::new(Reason::End).until(deadline_ns.min(look_ns));
+        let exit = |exit: &mut Option<Exit>| exit.clone().map(Some).or_else(|| waits.is_told().then_some(None));
+        match ended.wait_until(wait, exit) {
+            Some(Some(exit)) => return Ok(exit),
+            Some(None) => waits.untell(),
+            None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
+            None => {}
+        }
+    }
 }
 
 /// The payload that ends a handler because one that ran inside it has ended.

@@ -205,17 +205,19 @@ impl Mail {
     }
 
     /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
-    /// that were let in and not handled queue in front.
+    /// that were let in and not handled are for the next `reenter` of the same handler, or else come after it.
     pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Nudge>>) -> (u64, Option<Arc<dyn Nudge>>) {
-        let extras = self.extras();
-        let before = (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested));
-        while chain == 0
-            && let Some(parcel) = self.extras().admitted.pop_back()
-        {
+        let extras = self.extras.get_or_insert_default();
+        self.urgent |= chain == 0 && !extras.admitted.is_empty();
+        (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested))
+    }
+
+    /// No handler is on that could let them in: they queue in front.
+    fn queue_admitted(&mut self) {
+        while let Some(parcel) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
             self.len += u32::from(parcel.is_counted());
             self.queue.push_front(parcel);
         }
-        before
     }
 
     pub(crate) fn has_admitted(&self) -> bool {
@@ -326,6 +328,7 @@ impl Mail {
     /// What the actor does next.
     #[cold]
     pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Arc<Room>>) {
+        self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
         }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::cell::Core;
+use super::edge::How;
 use super::envelope::{Beat, Call, Port, Route, Tell};
 use super::parcel::Letter;
 use super::room::{NoRoom, wait_for_room};
-use super::send::{NotIn, inherited, put_letter};
+use super::send::{NotIn, Sent, inherited, put_letter};
 use super::walk::Waits;
 use crate::actor::promise::Promise;
 use crate::actor::{Deferred, Message, Overflow, SendError};
@@ -34,9 +35,16 @@ pub(crate) fn call_in_chain<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
+    let promise = Promise::new(target.weak(), msg, deadline_ns, How::message(chain));
     let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let Err((why, letter)) = put_letter(target, Letter::new(route.call, call), chain) else { return Ok(promise) };
+    let (why, letter) = match put_letter(target, Letter::new(route.call, call), chain) {
+        Ok(Sent::Admitted) => return Ok(promise),
+        Ok(_) => {
+            promise.is_queued();
+            return Ok(promise);
+        }
+        Err(not_in) => not_in,
+    };
     drop(letter);
     let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
     match why {
@@ -58,19 +66,20 @@ fn call_waiting<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let waits = match Waits::begin(actor, target, chain, 0) {
+    let waits = match Waits::begin(actor, target, How::PLAIN) {
         Ok(waits) => waits,
         Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
     };
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
+    let promise = Promise::new(target.weak(), msg, deadline_ns, How::PLAIN);
     let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let room = wait_for_room(target, Letter::new(route.call, call), chain, deadline_ns);
+    let room = wait_for_room(target, Letter::new(route.call, call), chain, deadline_ns, &waits);
     drop(waits);
     let Err((why, letter)) = room else { return Ok(promise) };
     drop(letter);
     match (why, promise.take_message()) {
         (NoRoom::Refused(why), Some(msg)) => Err(why.into_error(msg)),
         (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
+        (NoRoom::Deadlock(cycle), msg) => Err(SendError::Deadlock { msg, cycle }),
         (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
     }
 }
@@ -88,12 +97,14 @@ pub(crate) fn pass<M: Message>(
     chain: u64,
 ) -> Result<(), NotPassed<M>> {
     if let Some(reply) = &reply {
-        reply.owed_by(Some(target));
+        reply.owed_by(Some(target), How::message(chain));
     }
     let call = Call { port: Port::Passed(msg, reply), deadline_ns, chain };
-    put_letter(target, Letter::new(route.passed, call), chain).map_err(|(_, letter)| match letter.open().port {
-        Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
-        Port::Promise(_) => unreachable!("it was passed"),
+    put_letter(target, Letter::new(route.passed, call), chain).map(drop).map_err(|(_, letter)| {
+        match letter.open().port {
+            Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
+            Port::Promise(_) => unreachable!("it was passed"),
+        }
     })
 }
 
@@ -126,7 +137,7 @@ pub(crate) fn stash<M: Message>(
     chain: u64,
 ) {
     if let Some(reply) = &reply {
-        reply.owed_by(Some(core));
+        reply.owed_by(Some(core), How::PLAIN);
     }
     let letter = Letter::new(route.passed, Call { port: Port::Passed(msg, reply), deadline_ns, chain });
     let put_aside = core.mail.lock().stash(letter.into());

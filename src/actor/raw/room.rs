@@ -6,7 +6,7 @@
 //! parcel that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
 //! sender's [`Room`]. An ask needs none: its asker waits for the answer.
 //!
-//! A sender whose wait ends otherwise (its deadline, a cancel) takes the lock and looks for its parcel. If it is there, the
+//! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for its parcel. If it is there, the
 //! sender takes it back. If not, somebody has taken it out and owes the verdict, for which the sender waits.
 
 #![forbid(unsafe_code)]
@@ -17,10 +17,11 @@ use super::Refusal;
 use super::cell::{Core, Weak};
 use super::parcel::{Letter, Parcel};
 use super::send::{NotIn, Rest, Sent, put};
+use super::walk::Waits;
+use crate::actor::ActorId;
 use crate::park::Wait;
 use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
-use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
 /// What became of a parcel that waited for room.
@@ -51,9 +52,10 @@ impl Room {
         self.settle(Verdict::Closed(parcel));
     }
 
-    /// `None`: the deadline has passed.
-    fn wait(&self, wait: Wait) -> Option<Verdict> {
-        self.0.wait_until(wait, Option::take)
+    /// `None`: the deadline has passed, or the sender is to look for a cycle again.
+    fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict> {
+        let verdict = |state: &mut Option<Verdict>| state.take().map(Some).or_else(|| is_told().then_some(None));
+        self.0.wait_until(wait, verdict).flatten()
     }
 }
 
@@ -85,6 +87,7 @@ impl Sender {
 pub(super) enum NoRoom {
     Refused(Refusal),
     TimedOut,
+    Deadlock(Vec<ActorId>),
 }
 
 /// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
@@ -102,7 +105,8 @@ impl Visit<'_> {
         let waiting = self.target.mail.lock().leave_room(|waiting| is_ours(waiting.sender.as_ref()));
         match waiting {
             Some(waiting) => Some(waiting.parcel),
-            None => match self.room.wait(Wait::new(Reason::Room).until(NEVER).uninterruptible()) {
+            // Not for room any more: nothing interrupts this.
+            None => match self.room.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
                 Some(Verdict::Closed(parcel)) => Some(parcel),
                 Some(Verdict::In) | None => None,
             },
@@ -125,6 +129,7 @@ pub(super) fn wait_for_room<E: Send + 'static>(
     letter: Letter<E>,
     chain: u64,
     deadline_ns: u64,
+    waits: &Waits<'_>,
 ) -> Result<(), (NoRoom, Letter<E>)> {
     // Before anything is queued: a sender cannot leave without its parcel or the verdict.
     assert_may_park("a send to a full mailbox");
@@ -134,20 +139,24 @@ pub(super) fn wait_for_room<E: Send + 'static>(
     let sent = put(&mut target.mail.lock(), target, letter, chain, Some(&sender), &mut rest);
     rest.finish(target);
     match sent {
-        Ok(Sent::In) => return Ok(()),
+        Ok(Sent::In | Sent::Admitted) => return Ok(()),
         Ok(Sent::Waits) => {}
         Err((NotIn::Refused(why), letter)) => return Err((NoRoom::Refused(why), letter)),
         Err((NotIn::Dropped, letter)) => return Err((NoRoom::Refused(Refusal::Full), letter)),
     }
     let mut visit = Visit { target, room, over: false };
-    match visit.room.wait(Wait::new(Reason::Room).until(deadline_ns)) {
-        Some(verdict) => {
-            visit.over = true;
-            match verdict {
-                Verdict::In => Ok(()),
-                Verdict::Closed(parcel) => Err((NoRoom::Refused(Refusal::Closed), Letter::of(parcel))),
-            }
+    let why = loop {
+        let verdict = visit.room.wait(Wait::new(Reason::Room).until(deadline_ns), || waits.is_told());
+        visit.over = verdict.is_some();
+        match verdict {
+            Some(Verdict::In) => return Ok(()),
+            Some(Verdict::Closed(parcel)) => return Err((NoRoom::Refused(Refusal::Closed), Letter::of(parcel))),
+            None if waits.is_told() => match waits.look_again() {
+                Ok(()) => {}
+                Err(cycle) => break NoRoom::Deadlock(cycle),
+            },
+            None => break NoRoom::TimedOut,
         }
-        None => visit.leave().map_or(Ok(()), |parcel| Err((NoRoom::TimedOut, Letter::of(parcel)))),
-    }
+    };
+    visit.leave().map_or(Ok(()), |parcel| Err((why, Letter::of(parcel))))
 }

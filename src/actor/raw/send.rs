@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::busy::Launch;
 use super::cell::Core;
+use super::edge::How;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
@@ -37,6 +38,8 @@ pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
 pub(super) enum Sent {
     /// The message is in.
     In,
+    /// A `reenter` has let it in.
+    Admitted,
     /// It waits for room in the mailbox.
     Waits,
 }
@@ -91,7 +94,7 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
         match mail.admit(parcel, chain) {
             Ok(nudge) => {
                 rest.nudge = nudge;
-                return Ok(Sent::In);
+                return Ok(Sent::Admitted);
             }
             Err(parcel) => parcel,
         }
@@ -138,39 +141,48 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
             target.launch(launch);
             Ok(())
         }
-        Err((_, letter)) => tell_again(target, letter, wait),
+        Err((_, letter)) => tell_again(target, route, letter, wait),
     }
 }
 
 /// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<(), (NotIn, Letter<E>)> {
+pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<Sent, (NotIn, Letter<E>)> {
     let mut rest = Rest::default();
     let sent = put(&mut target.mail.lock(), target, letter, chain, None, &mut rest);
     rest.finish(target);
-    sent.map(drop)
+    sent
 }
 
 #[cold]
 #[inline(never)]
-fn tell_again<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
+fn tell_again<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    letter: Letter<Tell<M>>,
+    wait: bool,
+) -> Result<(), SendError<M>> {
     match put_letter(target, letter, 0) {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err((NotIn::Dropped, letter)) => {
             letters::lost(target.id(), type_name::<M>());
             drop(letter);
             Ok(())
         }
         Err((NotIn::Refused(Refusal::Full), letter)) if wait && target.mail.lock().overflow == Overflow::Block => {
-            let (actor, deadline_ns, chain) = inherited();
-            let waits = match Waits::begin(actor, target, chain, 0) {
+            let (actor, limit_ns, _) = inherited();
+            // An actor has something to answer for, and waits no longer than for a reply; others as long as it takes.
+            let own_ns = if actor.is_some() { coarse_after_ns(route.ask_timeout) } else { NEVER };
+            let waits = match Waits::begin(actor, target, How::PLAIN) {
                 Ok(waits) => waits,
                 Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().0), cycle }),
             };
-            let room = wait_for_room(target, letter, chain, deadline_ns);
-            drop(waits);
-            room.map_err(|(why, letter)| match why {
-                NoRoom::Refused(why) => why.into_error(letter.open().0),
-                NoRoom::TimedOut => SendError::Timeout(Some(letter.open().0)),
+            wait_for_room(target, letter, 0, own_ns.min(limit_ns), &waits).map_err(|(why, letter)| {
+                let msg = letter.open().0;
+                match why {
+                    NoRoom::Refused(why) => why.into_error(msg),
+                    NoRoom::TimedOut => SendError::Timeout(Some(msg)),
+                    NoRoom::Deadlock(cycle) => SendError::Deadlock { msg: Some(msg), cycle },
+                }
             })
         }
         Err((NotIn::Refused(why), letter)) => Err(why.into_error(letter.open().0)),
@@ -193,7 +205,7 @@ pub(crate) fn ask<M: Message>(
     };
     let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
     let ask = ask.as_ref();
-    let waits = Waits::set(asker, target, chain);
+    let waits = Waits::set(asker, target, How::message(chain));
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
@@ -274,11 +286,11 @@ fn wait_on<M: Message>(
 ) -> Result<M::Reply, SendError<M>> {
     let mut woken = match step {
         Step::NotSent => {
-            if let Err(cycle) = waits.check(target, ask.chain(), 0) {
+            if let Err(cycle) = waits.check(target) {
                 return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
             }
             assert_may_park("an ask");
-            post_first(target, ask)?;
+            post_first(target, ask, &waits)?;
             None
         }
         Step::Sent | Step::Answered(_) => None,
@@ -291,24 +303,41 @@ fn wait_on<M: Message>(
             Err(Woken::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
                 interrupt::raise();
-                wait = wait.uninterruptible();
+                if !waits.is_told() {
+                    wait = wait.uninterruptible();
+                } else if let Err(cycle) = waits.look_again() {
+                    return give_up(ask, |msg| SendError::Deadlock { msg, cycle });
+                }
             }
-            Err(_) => {
-                return match ask.leave() {
-                    Left::Answered(done) => ask.take_answer(done),
-                    Left::Unhandled => Err(SendError::Timeout(ask.take_message())),
-                    Left::Handled => Err(SendError::Timeout(None)),
-                };
-            }
+            Err(_) => return give_up(ask, SendError::Timeout),
         }
     }
 }
 
+/// The answer, if it has come by now; else the error, with the message if its handler has not started.
+#[cold]
+fn give_up<M: Message>(
+    ask: Pin<&Ask<'_, M>>,
+    error: impl FnOnce(Option<M>) -> SendError<M>,
+) -> Result<M::Reply, SendError<M>> {
+    match ask.leave() {
+        Left::Answered(done) => ask.take_answer(done),
+        Left::Unhandled => Err(error(ask.take_message())),
+        Left::Handled => Err(error(None)),
+    }
+}
+
 /// Puts the ask into the mail before its asker waits. `Err`: it is not in.
-fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Result<(), SendError<M>> {
+fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Result<(), SendError<M>> {
     let mut rest = Rest::default();
-    let posted =
-        ask.post(None, |parcel| put(&mut target.mail.lock(), target, parcel, ask.chain(), Some(&|| None), &mut rest));
+    let posted = ask.post(None, |parcel| {
+        let mut mail = target.mail.lock();
+        let sent = put(&mut mail, target, parcel, ask.chain(), Some(&|| None), &mut rest);
+        if let Ok(Sent::In | Sent::Waits) = sent {
+            waits.harden();
+        }
+        sent
+    });
     rest.finish(target);
     posted.map(drop).map_err(|not_in| not_sent(not_in, ask))
 }
