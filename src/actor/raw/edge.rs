@@ -144,13 +144,13 @@ impl<T> Edge<T> {
     pub(crate) fn harden(&self) {
         // ORDERING: Relaxed twice: who has taken the message sets an edge of its own later, and that publishes this.
         let how = How(self.how.load(Ordering::Relaxed)).hardened();
-        self.how.store(how.0, Ordering::Relaxed);
+        self.how.store(how.0, Ordering::Relaxed); // KEY: harden
     }
 
     /// Has the owner look for a cycle again, if it is still in the wait that `mark` was read of.
     pub(crate) fn tell(&self, mark: Mark) {
         // ORDERING: Relaxed: the interruption of the wait, which follows, publishes it.
-        self.told.store(mark.times, Ordering::Relaxed);
+        self.told.store(mark.times, Ordering::Relaxed); // KEY: tell
     }
 
     /// For the owner: has somebody told it to look again?
