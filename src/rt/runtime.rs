@@ -266,6 +266,7 @@ impl Drop for Runtime {
         let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
         self.shared.pool.stop();
         self.join_workers();
+        self.shared.end();
     }
 }
 

@@ -10,6 +10,7 @@ mod help;
 mod joins;
 mod reentrant;
 mod reply;
+mod shutdown;
 mod turns;
 mod watching;
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::Refusal;
 use super::cell::Core;
 use super::edge::How;
-use super::mail::{Ended, GivenBack, Mail, Phase};
+use super::mail::{Ended, GivenBack, Phase};
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal, watch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sched::{Shared, mailbox};
+use crate::sched::mailbox;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 
@@ -39,17 +39,14 @@ const LOOKS: Duration = Duration::from_millis(10);
 /// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
 pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     checkpoint();
-    let shared = core.shared_or_end();
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
         if let Some(exit) = mail.ended() {
             return Ok(exit);
         }
-        core.make_known(&mut mail, shared.as_deref());
         Arc::clone(mail.extras().ended.get_or_insert(fresh))
     };
-    drop(shared);
     let waits = Waits::set(Core::current(), core, How::JOIN);
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
@@ -113,32 +110,13 @@ impl Core {
         true
     }
 
-    /// The runtime, which does not end as long as the caller has it. `None`: it has ended, and an actor that rested has, too.
-    fn shared_or_end(&self) -> Option<Arc<Shared>> {
-        let shared = self.shared();
-        if shared.is_none() {
-            self.end_orphan();
-        }
-        shared
-    }
-
-    /// Ends an actor that rests although its runtime has ended: nobody else will.
-    fn end_orphan(&self) {
+    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    pub(super) fn end_orphan(&self) {
         let launch = {
             let mut mail = self.mail.lock();
             if mail.phase == Phase::Dead { None } else { mail.rouse() }
         };
         self.launch(launch);
-    }
-
-    /// Somebody waits for the actor's end: also if it rests when its runtime ends, it ends then.
-    fn make_known(&self, mail: &mut Mail, shared: Option<&Shared>) {
-        if let Some(shared) = shared
-            && !std::mem::replace(&mut mail.extras().is_known, true)
-        {
-            let actor = self.weak();
-            shared.call_last(self.id().0, move || actor.core().end_orphan());
-        }
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -206,12 +184,10 @@ impl Core {
 
     /// Registers a watcher. `Err`: the actor has ended already, so.
     pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
-        let shared = self.shared_or_end();
         let mut mail = self.mail.lock();
         match mail.ended() {
             Some(exit) => Err(exit),
             None => {
-                self.make_known(&mut mail, shared.as_deref());
                 mail.extras().watchers.push(watcher);
                 Ok(())
             }
@@ -272,6 +248,6 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         drop(runtime);
-        assert_eq!(actor.core().header.state.refs(), 2, "the actor's life, and its addresses");
+        assert_eq!(actor.core().header.state.refs(), 1, "it has ended with its runtime, and has its addresses");
     }
 }

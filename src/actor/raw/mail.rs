@@ -72,6 +72,8 @@ pub(crate) struct Mail {
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
     busy: Busy,
+    /// The list of residents that the actor is in.
+    pub(super) list: u16,
     /// A run has begun, and is not over.
     pub(super) runs: bool,
     /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
@@ -105,8 +107,6 @@ pub(crate) struct Extras {
     pub(crate) drain_until_ns: Option<u64>,
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) ended: Option<Ended>,
-    /// Its runtime knows of the actor, and ends it when it ends, even if it rests.
-    pub(super) is_known: bool,
     pub(crate) helpers: Vec<JoinHandle<()>>,
     pub(crate) timers: Vec<Timer>,
 }
@@ -127,7 +127,7 @@ pub(crate) enum Take {
 }
 
 impl Mail {
-    pub(crate) fn new(mailbox: Mailbox) -> Self {
+    pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
             len: 0,
@@ -135,6 +135,7 @@ impl Mail {
             overflow: mailbox.overflow,
             phase: Phase::Open,
             busy: Busy::new(),
+            list,
             runs: false,
             urgent: true,
             fresh: true,
@@ -397,16 +398,16 @@ impl Mail {
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     }
 
-    /// The actor has ended. Who is to be told, without the lock: watchers, those who join, the runtime.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>, bool) {
+    /// The actor has ended. Who is to be told, without the lock: watchers, those who join.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Vec::new(), None, false);
+            return (Vec::new(), None);
         }
         let extras = self.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take(), extras.is_known)
+        (std::mem::take(&mut extras.watchers), extras.ended.take())
     }
 
     /// How it has ended, if it has.

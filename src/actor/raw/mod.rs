@@ -6,6 +6,7 @@
 //! * [`parcel`]: boxes, and asks on their askers' stacks. [`envelope`]: what is in the boxes. [`frame`]: the message that is being
 //!   handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
+//! * [`residents`]: the actors of a runtime, for its end.
 //! * [`lifecycle`]: stop, kill, join: what addresses can do besides.
 
 // Not `forbid`, which would hold for the files below, too.
@@ -22,6 +23,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod parcel;
 pub(crate) mod post;
+pub(crate) mod residents;
 pub(crate) mod room;
 pub(crate) mod run;
 pub(crate) mod send;
