@@ -97,12 +97,17 @@ impl Shared {
     pub(crate) fn end(&self) {
         // ORDERING: Relaxed: as in `is_over`.
         self.stop.store(OVER, Ordering::Relaxed);
-        while let Some(task) = self.take_injected() {
-            discard(task);
-        }
+        let discard_injected = || {
+            while let Some(task) = self.take_injected() {
+                discard(task);
+            }
+        };
+        discard_injected();
         if let Some(call) = self.last_call.get() {
             call(self);
         }
+        // What was queued by those that ended.
+        discard_injected();
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.

@@ -136,7 +136,6 @@ fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
                             let sent = other.send_timeout(Do::new(|_, _| ()), LONG);
                             let told = other.tell(Do::new(|_, _| ()));
                             sender.send((sent.is_err(), told.is_err())).unwrap();
-                            other.stop();
                             assert_eq!(other.join(), Exit::Shutdown);
                         }
                     })
@@ -149,6 +148,57 @@ fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
             let answers: Vec<_> = answers.try_iter().collect();
             assert_eq!(answers.len(), 64);
             assert!(answers.iter().all(|refused| *refused == (true, true)));
+        }
+    });
+}
+
+#[test]
+fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let mut last = start(&runtime).0;
+        last.send(Do::new(|_, _| ())).unwrap();
+        let (sender, exits) = mpsc::channel();
+        // Each has the one before as its child.
+        let child = last.clone();
+        let also = sender.clone();
+        let mut parent = Last::start_in(&runtime, move || also.send(child.join()).unwrap());
+        for _ in 0..20 {
+            let (child, sender) = (parent, sender.clone());
+            parent = Last::start_in(&runtime, move || sender.send(child.join()).unwrap());
+        }
+        last = last.clone();
+        let begun = Instant::now();
+        drop(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(exits.try_iter().collect::<Vec<_>>(), vec![Exit::Shutdown; 21]);
+        assert!(last.is_ended() && parent.is_ended());
+    });
+}
+
+#[test]
+fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_stack() {
+    bounded(|| {
+        for youngest_first in [false, true] {
+            let runtime = runtime(2);
+            let slots: Vec<_> = (0..scaled(5000)).map(|_| std::sync::Arc::new(std::sync::OnceLock::new())).collect();
+            let all: Vec<_> = (0..slots.len())
+                .map(|at| {
+                    let to =
+                        if youngest_first { at.checked_sub(1) } else { Some(at + 1).filter(|at| *at < slots.len()) };
+                    let to = to.map(|to| std::sync::Arc::clone(&slots[to]));
+                    let actor = Last::start_in(&runtime, move || {
+                        if let Some(to) = &to {
+                            let to: &Addr<Last> = to.get().unwrap();
+                            to.stop();
+                        }
+                    });
+                    slots[at].set(actor.clone()).unwrap();
+                    actor
+                })
+                .collect();
+            drop(runtime);
+            assert!(all.iter().all(Addr::is_ended));
         }
     });
 }

@@ -117,6 +117,9 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     Ok(strong)
 }
 
+/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
+const DEEPEST: u32 = 32;
+
 const fn vtable<A: Actor>() -> VTable {
     VTable {
         run: run::<A>,
@@ -284,12 +287,21 @@ impl Core {
 
     #[cold]
     fn inject(&self, task: Task) {
-        match self.shared().filter(|shared| !shared.is_over()) {
-            Some(shared) => {
+        thread_local! {
+            /// How many actors end on this stack, each in the one before.
+            static DEPTH: cell::Cell<u32> = const { cell::Cell::new(0) };
+        }
+        match self.shared() {
+            // Beyond, whoever ends the runtime takes what is queued.
+            Some(shared) if !shared.is_over() || DEPTH.get() == DEEPEST => {
                 self.header.state.leave_home();
                 shared.inject(task);
             }
-            None => discard(task),
+            _ => {
+                DEPTH.set(DEPTH.get() + 1);
+                discard(task);
+                DEPTH.set(DEPTH.get() - 1);
+            }
         }
     }
 

@@ -39,6 +39,9 @@ const LOOKS: Duration = Duration::from_millis(10);
 /// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
 pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     checkpoint();
+    if core.shared().is_none_or(|shared| shared.is_over()) {
+        core.end_orphan();
+    }
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();

@@ -38,9 +38,10 @@ pub(crate) fn call_in_chain<M: Message>(
     let promise = Promise::new(target.weak(), msg, deadline_ns, How::message(chain));
     let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
     let (why, letter) = match put_letter(target, Letter::new(route.call, call), chain) {
-        Ok(Sent::Admitted) => return Ok(promise),
-        Ok(_) => {
-            promise.is_queued();
+        Ok(sent) => {
+            if chain != 0 && !matches!(sent, Sent::Admitted) {
+                promise.is_queued();
+            }
             return Ok(promise);
         }
         Err(not_in) => not_in,
