@@ -12,11 +12,11 @@ use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
 use crate::actor::raw::envelope::{Route, route};
 use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::ties::Tie;
 use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
-use crate::actor::watch::{How, Watcher};
 use crate::actor::{
-    Actor, ActorId, Addr, Deferred, Down, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal,
+    Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal, watch,
 };
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
@@ -73,38 +73,31 @@ impl<A: Actor> Context<A> {
         (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
     }
 
-    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already.
+    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already: once for each
+    /// call, each with a number of its own. A monitor ends with either of the two, and leaves nothing behind. Does not wait.
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
-        let monitor = MonitorRef(crate::park::os::fresh_ids(1));
-        let watcher = Watcher { who: self.core().weak(), how: How::Monitor(monitor) };
-        if let Err(reason) = other.core().watch(watcher) {
-            self.core().signal(Signal::Down(Down { monitor, actor: other.id(), reason }));
-        }
-        monitor
+        watch::monitor(self.core(), other.core())
     }
 
-    /// Takes a [`monitor`](Self::monitor) back. A `Down` that is queued already is still delivered.
-    pub fn demonitor<B: Actor>(&mut self, other: &Addr<B>, monitor: MonitorRef) {
-        other.core().unwatch(|watcher| watcher.how == How::Monitor(monitor));
+    /// Takes a [`monitor`](Self::monitor) of this actor back: its [`Down`](crate::actor::Down) is not handled any more, not even
+    /// if it is queued already. Of a monitor that is over, or another actor's, nothing happens. Does not wait.
+    pub fn demonitor(&mut self, monitor: MonitorRef) {
+        watch::untie(self.core(), Tie::Watches(monitor.0));
     }
 
     /// Links this actor and `other`: when one ends, the other gets a [`Signal::LinkExit`], which by default ends it for the
     /// same reason, unless that was normal. If `other` has ended already, the signal comes at once.
+    ///
+    /// There is one link between two actors, however often and from whichever side it is made: one `LinkExit`, and one
+    /// [`unlink`](Self::unlink) takes it away. Does not wait.
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
-        if other.id() == self.id() {
-            return;
-        }
-        let _ = self.core().watch(Watcher { who: other.core().weak(), how: How::Link });
-        if let Err(reason) = other.core().watch(Watcher { who: self.core().weak(), how: How::Link }) {
-            self.core().signal(Signal::LinkExit { actor: other.id(), reason });
-        }
+        watch::link(self.core(), other.core());
     }
 
-    /// Takes a [`link`](Self::link) back, in both directions.
+    /// Takes the [`link`](Self::link) with `other` back, in both directions. A `LinkExit` that is queued here already is not
+    /// handled any more. Does not wait.
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        let (me, you) = (self.id(), other.id());
-        self.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == you);
-        other.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == me);
+        watch::untie(self.core(), Tie::Linked(other.id().0));
     }
 
     /// What [`Actor::signal`] does by default: the abnormal end of a linked actor ends this one for the same reason, and the

@@ -45,7 +45,7 @@ use crate::task::{Header, Task};
 /// An actor without its type.
 #[repr(C)]
 pub(crate) struct Core {
-    pub(super) header: Header,
+    pub(crate) header: Header,
     pub(crate) mail: SpinLock<Mail>,
     pub(super) addrs: AtomicUsize,
     pub(crate) edge: Edge<Core>,
@@ -235,7 +235,7 @@ impl Core {
 
     /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
     #[inline]
-    pub(super) fn launch(&self, duty: Option<Launch>) {
+    pub(crate) fn launch(&self, duty: Option<Launch>) {
         if let Some(duty) = duty {
             self.queue(duty);
         }

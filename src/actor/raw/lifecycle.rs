@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::cell::Core;
 use super::mail::{Ended, GivenBack, Mail, Phase};
-use crate::actor::{Exit, Signal, watch};
+use crate::actor::{Exit, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sched::{Shared, mailbox};
@@ -128,6 +128,17 @@ impl Core {
         }
     }
 
+    /// The same for one that is to be tied. While the caller has the runtime, it does not end.
+    pub(crate) fn make_ending_known(&self) -> Option<Arc<Shared>> {
+        let shared = self.shared_or_end();
+        let mut mail = self.mail.lock();
+        if !mail.is_dead() {
+            self.make_known(&mut mail, shared.as_deref());
+        }
+        drop(mail);
+        shared
+    }
+
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
     pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
         let mut mail = self.mail.lock();
@@ -171,38 +182,10 @@ impl Core {
         pushed.map(|launch| self.launch(launch)).is_some()
     }
 
-    /// Takes watchers back.
-    pub(crate) fn unwatch(&self, which: impl Fn(&watch::Watcher) -> bool) {
-        let gone: Vec<_> = {
-            let mut mail = self.mail.lock();
-            let watchers = mail.has_extras().map(|extras| std::mem::take(&mut extras.watchers));
-            let (gone, kept) = watchers.unwrap_or_default().into_iter().partition(which);
-            if let Some(extras) = mail.has_extras() {
-                extras.watchers = kept;
-            }
-            gone
-        };
-        drop(gone);
-    }
-
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
         let mut mail = self.mail.lock();
         mail.ended().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
-    }
-
-    /// Registers a watcher. `Err`: the actor has ended already, so.
-    pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
-        let shared = self.shared_or_end();
-        let mut mail = self.mail.lock();
-        match mail.ended() {
-            Some(exit) => Err(exit),
-            None => {
-                self.make_known(&mut mail, shared.as_deref());
-                mail.extras().watchers.push(watcher);
-                Ok(())
-            }
-        }
     }
 }
 

@@ -32,12 +32,12 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::busy::{Busy, Launch};
-use super::cell::Core;
+use super::cell::{Core, Weak};
 use super::parcel::Parcel;
 use super::room::{Room, Waiting};
+use super::ties::Ties;
 use crate::actor::timer::Timer;
-use crate::actor::watch::Watcher;
-use crate::actor::{Exit, Mailbox, Overflow, Signal};
+use crate::actor::{Exit, Mailbox, Overflow, Signal, watch};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
@@ -92,12 +92,25 @@ pub(crate) struct Extras {
     pub(crate) end: Option<Exit>,
     /// A stopped actor drains no longer than this.
     pub(crate) drain_until_ns: Option<u64>,
-    pub(crate) watchers: Vec<Watcher>,
+    /// Monitors and links.
+    pub(crate) ties: Ties<Weak>,
     pub(crate) ended: Option<Ended>,
     /// Its runtime knows of the actor, and ends it when it ends, even if it rests.
     pub(super) is_known: bool,
     pub(crate) helpers: Vec<JoinHandle<()>>,
     pub(crate) timers: Vec<Timer>,
+}
+
+impl Extras {
+    /// The next system message: a signal of a tie that was taken back is left out.
+    fn next_system(&mut self) -> Option<System> {
+        loop {
+            match self.system.pop_front()? {
+                System::Signal(signal) if watch::half_of(&signal).is_some_and(|half| !self.ties.is_told(half)) => {}
+                next => return Some(next),
+            }
+        }
+    }
 }
 
 /// Tells the thread that waits in a `reenter` to look for admitted messages.
@@ -143,6 +156,10 @@ impl Mail {
     /// The extras, if there are any.
     pub(crate) fn has_extras(&mut self) -> Option<&mut Extras> {
         self.extras.as_deref_mut()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.phase == Phase::Dead
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -236,7 +253,7 @@ impl Mail {
     }
 
     /// `None`: the actor ends.
-    pub(super) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
+    pub(crate) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
         if self.phase >= Phase::Ends {
             return None;
         }
@@ -338,7 +355,7 @@ impl Mail {
         if self.fresh {
             return Some(Take::Start);
         }
-        match self.extras.as_deref_mut().and_then(|extras| extras.system.pop_front()) {
+        match self.extras.as_deref_mut().and_then(Extras::next_system) {
             Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
             Some(System::Parcel(parcel)) => return Some(Take::Message(parcel)),
             None => {
@@ -376,16 +393,16 @@ impl Mail {
         (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
     }
 
-    /// The actor has ended. Who is to be told, without the lock: watchers, those who join, the runtime.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>, bool) {
+    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join, the runtime.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<Ended>, bool) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Vec::new(), None, false);
+            return (Ties::default(), None, false);
         }
         let extras = self.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take(), extras.is_known)
+        (std::mem::take(&mut extras.ties), extras.ended.take(), extras.is_known)
     }
 
     /// How it has ended, if it has.

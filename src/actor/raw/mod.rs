@@ -6,7 +6,7 @@
 //! * [`parcel`]: boxes, and asks on their askers' stacks. [`envelope`]: what is in the boxes. [`frame`]: the message that is being
 //!   handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
-//! * [`lifecycle`]: stop, kill, join: what addresses can do besides.
+//! * [`lifecycle`]: stop, kill, join: what addresses can do besides. [`ties`]: monitors and links.
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -25,6 +25,7 @@ pub(crate) mod post;
 pub(crate) mod room;
 pub(crate) mod run;
 pub(crate) mod send;
+pub(crate) mod ties;
 pub(crate) mod walk;
 
 /// Why a message is given back unhandled.

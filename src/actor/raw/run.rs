@@ -4,7 +4,7 @@
 
 use super::cell::Core;
 use super::mail::{Phase, Take};
-use crate::actor::{Actor, Context, Exit};
+use crate::actor::{Actor, Context, Exit, watch};
 use crate::rt::join::JoinHandle;
 
 /// Messages of one run; then others have their turn.
@@ -84,13 +84,11 @@ pub(super) fn end(core: &Core, exit: Exit) {
     timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
     helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (watchers, ended, is_known) = core.mail.lock().set_dead(&exit);
+    let (ties, ended, is_known) = core.mail.lock().set_dead(&exit);
     if is_known && let Some(shared) = core.shared() {
         shared.do_not_call(core.id().0);
     }
-    for watcher in watchers {
-        watcher.tell(core.id(), &exit);
-    }
+    watch::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
         ended.notify(|end| {
             *end = Some(exit);
