@@ -100,13 +100,13 @@ impl<A: Actor> Context<A> {
         watch::untie(self.core(), Tie::Linked(other.id().0));
     }
 
-    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor ends this one for the same reason, and the
-    /// rest is ignored.
+    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor, or a panic of a helper thread, ends this one
+    /// for the same reason, and the rest is ignored.
     pub fn default_signal(&mut self, signal: Signal) {
-        if let Signal::LinkExit { reason, .. } = signal
-            && !reason.is_normal()
-        {
-            self.fail(reason);
+        match signal {
+            Signal::LinkExit { reason, .. } if !reason.is_normal() => self.fail(reason),
+            Signal::HelperPanicked { reason } => self.fail(reason),
+            _ => {}
         }
     }
 
@@ -218,47 +218,70 @@ impl<A: Actor> Context<A> {
 
     /// Has the timer end with the actor.
     fn own_timer(&mut self, timer: Timer) -> Timer {
-        let mut mail = self.core().mail.lock();
-        let timers = &mut mail.extras().timers;
-        if timers.len() == timers.capacity() {
-            timers.retain(|timer| !timer.is_over());
-        }
-        timers.push(timer.clone());
+        // Without the lock: senders do not wait while a long list is looked through, or what is over is dropped.
+        let mut timers = std::mem::take(&mut self.core().mail.lock().extras().timers);
+        drop(timers.add(timer.clone(), |timer| timer.is_over()));
+        self.core().mail.lock().extras().timers = timers;
         timer
     }
 
-    /// Spawns a green thread that is cancelled when the actor ends.
+    /// Spawns a green thread that is cancelled when the actor ends. Does not wait; costs the same however many there are.
+    ///
+    /// The two are as linked actors: if the helper panics, the actor gets a [`Signal::HelperPanicked`], which by default ends it
+    /// with that panic. (What should go on without its helper says so in [`Actor::signal`]; what should go on without
+    /// being told is a [`spawn`](crate::spawn) of its own.)
+    ///
+    /// ```
+    /// use green::actor::{Actor, Context, Exit, Signal};
+    ///
+    /// struct Feeds { lost: u32 }
+    /// impl Actor for Feeds {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+    ///         ctx.spawn(|| panic!("the feed is broken"));
+    ///         Ok(())
+    ///     }
+    ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+    ///         match signal {
+    ///             Signal::HelperPanicked { .. } if self.lost < 3 => self.lost += 1, // It goes on.
+    ///             other => ctx.default_signal(other),
+    ///         }
+    ///     }
+    /// }
+    /// # let feeds = Feeds { lost: 3 }.start();
+    /// # assert_eq!(feeds.join(), Exit::Panic("the feed is broken".into()));
+    /// ```
     ///
     /// # Panics
     ///
     /// If there is no memory for it.
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
-        let handle = crate::rt::thread::spawn(f);
-        let mut mail = self.core().mail.lock();
-        let helpers = &mut mail.extras().helpers;
-        // Those that have ended are dropped without the lock: their results may have destructors.
-        let (ended, running) = std::mem::take(helpers).into_iter().partition(|helper| helper.is_finished());
-        *helpers = running;
-        helpers.push(handle);
-        drop(mail);
-        let _: Vec<crate::rt::join::JoinHandle<()>> = ended;
+        let me = self.core().weak();
+        let handle = crate::rt::thread::spawn(move || me.core().help(f));
+        let mut helpers = std::mem::take(&mut self.core().mail.lock().extras().helpers);
+        drop(helpers.add(handle, |helper| helper.is_finished()));
+        self.core().mail.lock().extras().helpers = helpers;
     }
 
-    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a green thread of its own that waits for
-    /// room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a helper thread ([`spawn`](Self::spawn))
+    /// that waits for room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    ///
+    /// After the last message comes a [`Signal::StreamEnded`]. A mailbox that refuses ([`Overflow::Reject`](crate::actor::Overflow::Reject)) ends the
+    /// stream so at the first message that finds it full. If the source panics, a [`Signal::HelperPanicked`] comes instead, ahead of the messages.
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,
         A: Handler<M>,
     {
         let me = self.addr().downgrade();
+        let core = self.core().weak();
         self.spawn(move || {
             for msg in source {
                 let Some(me) = me.upgrade() else { return };
                 if me.tell(msg).is_err() {
-                    return;
+                    break;
                 }
             }
+            post::stream_ended::<A, M>(core.core());
         });
     }
 }

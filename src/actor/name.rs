@@ -20,7 +20,10 @@ fn names() -> MutexGuard<'static, Option<Names>> {
 
 /// The name of an actor of type `A` in this process. Two types may use the same text; they do not meet.
 ///
-/// The registry holds actors weakly: a name is free again when its actor has ended or has no address.
+/// The registry holds actors weakly: a name is free again when its actor has ended or has no address. One actor has a name at a
+/// time, and nobody but that actor's address takes it away; an actor may have several. An actor that stops keeps its name
+/// until it has ended. Registering what has ended already gives it nothing: [`lookup`](Self::lookup) never finds it, and the
+/// next one may have the name. ([`Builder::name`](crate::actor::Builder::name) is for reports, and registers nothing.)
 ///
 /// ```
 /// use green::actor::{Actor, Name};
@@ -84,10 +87,32 @@ impl<A: Actor> Name<A> {
         if taken { Err(NameTaken { name: self.text }) } else { Ok(()) }
     }
 
-    /// Takes the name from whoever has it.
-    pub fn unregister(&self) {
-        let old = names().as_mut().and_then(|names| names.remove(&self.key()));
-        drop(old);
+    /// Takes the name from `actor`. False: it does not have it (any more), and whoever has it now keeps it. Does not wait.
+    ///
+    /// So a clean-up that comes late, after the name has gone to a successor, changes nothing. An actor that has ended need not
+    /// give its name back.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// # static MAIN: Name<Db> = Name::new("main db");
+    /// let (old, new) = (Db.start(), Db.start());
+    /// MAIN.register(&old).unwrap();
+    /// assert!(MAIN.unregister(&old));
+    /// MAIN.register(&new).unwrap();
+    /// assert!(!MAIN.unregister(&old));
+    /// assert_eq!(MAIN.lookup(), Some(new));
+    /// ```
+    pub fn unregister(&self, actor: &Addr<A>) -> bool {
+        let old = {
+            let mut names = names();
+            let names = names.get_or_insert_default();
+            let holder = names.get(&self.key()).and_then(|old| old.downcast_ref::<WeakAddr<A>>());
+            if holder.is_some_and(|holder| holder.id() == actor.id()) { names.remove(&self.key()) } else { None }
+        };
+        // Dropped without the lock: it may free the actor's block.
+        old.is_some()
     }
 
     /// Who has the name now: an actor that has not ended. Does not wait.

@@ -42,6 +42,7 @@ pub(crate) fn half_of(signal: &Signal) -> Option<Tie> {
     match signal {
         Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
         Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
+        Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
     }
 }
 

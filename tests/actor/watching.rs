@@ -45,7 +45,23 @@ fn a_name_belongs_to_one_actor_until_that_ends() {
     second.kill();
     second.join();
     assert!(NAME.lookup().is_none());
-    NAME.unregister();
+}
+
+#[test]
+fn a_late_unregister_does_not_take_the_successors_name() {
+    static NAME: Name<Counter> = Name::new("the one and its successor");
+    let (one, two) = (Counter(1).start(), Counter(2).start());
+    assert!(!NAME.unregister(&one));
+    NAME.register(&one).unwrap();
+    assert!(!NAME.unregister(&two));
+    one.kill();
+    one.join();
+    NAME.register(&two).unwrap();
+    assert!(!NAME.unregister(&one));
+    assert_eq!(NAME.lookup().as_ref(), Some(&two));
+    assert!(NAME.unregister(&two));
+    assert!(NAME.lookup().is_none());
+    NAME.register(&Counter(3).start()).unwrap();
 }
 
 #[test]

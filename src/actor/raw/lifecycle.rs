@@ -62,6 +62,15 @@ impl Core {
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
     }
 
+    /// What a helper thread of the actor does: if it panics, the actor is told.
+    pub(crate) fn help(&self, f: impl FnOnce()) {
+        if let Err(reason) = self.guarded(f)
+            && let Exit::Panic(_) = *reason
+        {
+            self.signal(Signal::HelperPanicked { reason: *reason });
+        }
+    }
+
     #[cold]
     pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
         let exit = match payload.downcast_ref::<Inherited>() {

@@ -34,6 +34,7 @@ use super::Refusal;
 use super::busy::{Busy, Launch};
 use super::cell::{Core, Weak};
 use super::parcel::Parcel;
+use super::roll::Roll;
 use super::room::{Room, Waiting};
 use super::ties::Ties;
 use crate::actor::timer::Timer;
@@ -67,8 +68,8 @@ pub(crate) struct Mail {
     busy: Busy,
     /// A run has begun, and is not over.
     pub(super) runs: bool,
-    /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
-    /// that waits for room is in `extras`.
+    /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
+    /// sender that waits for room, a message that was passed is in `extras`.
     urgent: bool,
     /// `started` has not been called, or has failed.
     pub(crate) fresh: bool,
@@ -80,6 +81,8 @@ pub(crate) struct Mail {
 pub(crate) struct Extras {
     system: VecDeque<System>,
     waiting: VecDeque<Waiting>,
+    /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
+    passed: OwningList<Parcel>,
     stash: OwningList<Parcel>,
     /// Messages of the call chain that a `reenter` lets in.
     admitted: OwningList<Parcel>,
@@ -97,8 +100,10 @@ pub(crate) struct Extras {
     pub(crate) ended: Option<Ended>,
     /// Its runtime knows of the actor, and ends it when it ends, even if it rests.
     pub(super) is_known: bool,
-    pub(crate) helpers: Vec<JoinHandle<()>>,
-    pub(crate) timers: Vec<Timer>,
+    /// Touched by the actor's own thread only.
+    pub(crate) helpers: Roll<JoinHandle<()>>,
+    /// As well.
+    pub(crate) timers: Roll<Timer>,
 }
 
 impl Extras {
@@ -223,6 +228,10 @@ impl Mail {
         while chain == 0
             && let Some(parcel) = self.extras().admitted.pop_back()
         {
+            // They may count: so what was passed goes back to the others first.
+            while let Some(passed) = self.extras().passed.pop_back() {
+                self.queue.push_front(passed);
+            }
             self.len += u32::from(parcel.is_counted());
             self.queue.push_front(parcel);
         }
@@ -302,7 +311,8 @@ impl Mail {
     #[inline]
     #[must_use]
     fn pop(&mut self) -> Option<(Parcel, Option<Arc<Room>>)> {
-        let parcel = self.queue.pop_front()?;
+        let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
+        let parcel = passed.or_else(|| self.queue.pop_front())?;
         let room = if parcel.is_counted() { self.taken_out() } else { None };
         Some((parcel, room))
     }
@@ -310,17 +320,16 @@ impl Mail {
     /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
     #[cold]
     pub(super) fn evict(&mut self) -> Option<Parcel> {
-        let mut passed = OwningList::new();
-        let mut oldest = self.queue.pop_front();
-        while let Some(parcel) = oldest.take_if(|parcel| !parcel.is_counted()) {
-            passed.push_back(parcel);
-            oldest = self.queue.pop_front();
+        loop {
+            let parcel = self.queue.pop_front()?;
+            if parcel.is_counted() {
+                self.len -= 1;
+                return Some(parcel);
+            }
+            // The next eviction does not go past it again.
+            self.extras().passed.push_back(parcel);
+            self.urgent = true;
         }
-        while let Some(parcel) = passed.pop_back() {
-            self.queue.push_front(parcel);
-        }
-        self.len -= u32::from(oldest.is_some());
-        oldest
     }
 
     /// The next message, if there is one and nothing else to look at.
@@ -359,8 +368,8 @@ impl Mail {
             Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
             Some(System::Parcel(parcel)) => return Some(Take::Message(parcel)),
             None => {
-                let crowded = self.extras.as_ref().is_some_and(|extras| !extras.waiting.is_empty());
-                self.urgent = crowded || self.phase != Phase::Open;
+                let is_behind = |extras: &Extras| !extras.waiting.is_empty() || !extras.passed.is_empty();
+                self.urgent = self.extras.as_deref().is_some_and(is_behind) || self.phase != Phase::Open;
             }
         }
         let until = self.extras.as_ref().and_then(|extras| extras.drain_until_ns);
@@ -390,7 +399,7 @@ impl Mail {
     /// Timers and helper threads, which end with the actor.
     pub(super) fn take_companions(&mut self) -> (Vec<Timer>, Vec<JoinHandle<()>>) {
         let Some(extras) = self.has_extras() else { return (Vec::new(), Vec::new()) };
-        (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
+        (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
     /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join, the runtime.
@@ -437,8 +446,10 @@ impl Mail {
     /// What was put aside comes next, in its old order.
     pub(crate) fn unstash(&mut self) {
         let Some(extras) = self.extras.as_deref_mut() else { return };
+        // What was put aside does not count, either.
+        let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
         while let Some(parcel) = extras.stash.pop_back() {
-            self.queue.push_front(parcel);
+            front.push_front(parcel);
         }
     }
 
@@ -446,7 +457,8 @@ impl Mail {
     pub(super) fn give_back(&mut self, core: &Core) -> Option<GivenBack> {
         let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let parcel = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
+            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted];
+            let parcel = lists.into_iter().find_map(OwningList::pop_front);
             parcel.or_else(|| {
                 let at = extras.system.iter().position(|item| matches!(item, System::Parcel(_)))?;
                 match extras.system.remove(at) {

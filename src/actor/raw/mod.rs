@@ -7,6 +7,7 @@
 //!   handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
 //! * [`lifecycle`]: stop, kill, join: what addresses can do besides. [`ties`]: monitors and links.
+//!   [`roll`]: timers and helper threads.
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -22,6 +23,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod parcel;
 pub(crate) mod post;
+pub(crate) mod roll;
 pub(crate) mod room;
 pub(crate) mod run;
 pub(crate) mod send;
