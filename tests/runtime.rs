@@ -440,3 +440,58 @@ fn when_no_worker_can_be_started_build_says_which_and_leaves_nothing_behind() {
     });
     ended.assert_success();
 }
+
+#[test]
+fn runtimes_of_all_sizes_one_after_the_other_do_not_use_up_the_places() {
+    bounded(|| {
+        // All in all many more than there are places; at no time more than a few.
+        for workers in (1..=scaled(96)).chain((1..=scaled(96)).rev()) {
+            let runtime =
+                Runtime::builder().workers(workers).build().unwrap_or_else(|error| panic!("{workers}: {error}"));
+            assert_eq!(runtime.run(|| green::spawn(|| 1).join().unwrap()), 1);
+        }
+    });
+}
+
+#[test]
+fn runtimes_that_come_and_go_in_any_order_do_not_use_up_the_places() {
+    bounded(|| {
+        let mut alive = std::collections::VecDeque::new();
+        for round in 0..scaled(300) {
+            alive.push_back(runtime(1 + round * 7 % 31));
+            if alive.len() > 3 {
+                // The oldest, or one in the middle.
+                drop(alive.remove(round % 2));
+            }
+            let sum: usize = alive.iter().map(|runtime| runtime.run(|| green::spawn(|| 1).join().unwrap())).sum();
+            assert_eq!(sum, alive.len());
+        }
+    });
+}
+
+#[test]
+fn wakes_and_cancels_that_come_too_late_do_no_harm_to_the_next_runtime() {
+    bounded(|| {
+        for round in 0..scaled(400) {
+            let runtime = runtime(1 + round % 5);
+            let threads: Vec<_> = (0..4).map(|_| runtime.spawn(green::thread::park)).collect();
+            let handles: Vec<_> = threads.iter().map(|thread| thread.thread().clone()).collect();
+            let late = std::thread::spawn(move || {
+                for (thread, handle) in threads.iter().zip(&handles) {
+                    thread.cancel();
+                    handle.unpark();
+                    thread.cancel();
+                }
+            });
+            drop(runtime);
+            let next = self::runtime(1 + round * 3 % 7);
+            let parked = next.spawn(|| {
+                green::thread::park_timeout(Duration::from_micros(50));
+                green::sleep(Duration::from_micros(50));
+                5
+            });
+            assert_eq!(parked.join().unwrap(), 5, "it was cancelled by a cancel of another thread");
+            late.join().unwrap();
+        }
+    });
+}

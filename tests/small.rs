@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Context, Handler, Message};
+use green::actor::{Actor, Addr, Context, Exit, Handler, Message, Signal};
 use green::channel::{bounded, select, unbounded};
 use green::sync::{Barrier, Condvar, Mutex, Once, RwLock, Semaphore};
 use green::{Cancelled, Runtime};
@@ -177,4 +177,50 @@ fn an_actor_is_told_and_asked_and_stops() {
         sum.join();
         assert!(sum.tell(Add(1)).is_err());
     });
+}
+
+/// Ties itself to another, and counts what it is told.
+struct Tied(Addr<Sum>, usize);
+
+impl Actor for Tied {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        ctx.link(&self.0);
+        let taken_back = ctx.monitor(&self.0);
+        let _ = ctx.monitor(&self.0);
+        ctx.demonitor(taken_back);
+        ctx.spawn(green::thread::park);
+        Ok(())
+    }
+
+    fn signal(&mut self, _: Signal, ctx: &mut Context<Self>) {
+        self.1 += 1;
+        if self.1 == 2 {
+            ctx.stop();
+        }
+    }
+}
+
+#[test]
+fn actors_that_are_tied_are_told_and_end_in_either_order() {
+    run(|| {
+        let sum = Sum(Box::new(1)).start();
+        let (gone, told) = (Tied(sum.clone(), 0).start(), Tied(sum.clone(), 0).start());
+        gone.kill();
+        gone.join();
+        sum.kill();
+        assert_eq!(told.join(), Exit::Normal);
+    });
+}
+
+#[test]
+fn a_place_that_one_runtime_had_another_one_takes() {
+    for workers in [2, 1] {
+        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let parked = runtime.spawn(green::thread::park);
+        let late = parked.thread().clone();
+        drop(runtime);
+        late.unpark();
+        parked.cancel();
+        assert!(parked.join().is_err());
+    }
 }

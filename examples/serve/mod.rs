@@ -3,14 +3,17 @@
 //! One green thread accepts, one serves each connection. Ctrl-c stops the accepting; connections may then finish until a
 //! deadline; what is left is cancelled, and its destructors run.
 
+mod running;
+
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use green::net::{TcpListener, TcpStream};
 use green::thread::JoinHandle;
+use running::Running;
 
 /// How long connections may go on after ctrl-c.
 const GRACE: Duration = Duration::from_secs(3);
@@ -46,21 +49,18 @@ fn accept_until_ctrl_c<E: Display>(
     // Ctrl-c is ours before anybody knows where we are.
     let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
     println!("listening on {}", listener.local_addr()?);
-    let (connection, running) = (Arc::new(connection), Arc::new(Mutex::new(Vec::new())));
+    let (connection, running) = (Arc::new(connection), Running::default());
     let started = running.clone();
     let accepting = green::spawn(move || {
-        for stream in listener.incoming() {
+        for (number, stream) in (0..).zip(listener.incoming()) {
             match stream {
                 Ok(stream) => {
                     let connection = connection.clone();
-                    let thread = green::spawn(move || {
+                    started.start(number, move || {
                         if let Err(error) = connection(stream) {
                             eprintln!("a connection ended: {error}");
                         }
                     });
-                    let mut running = started.lock().unwrap();
-                    running.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-                    running.push(thread);
                 }
                 // A connection that was given up, or no more descriptors: then `accept` has rested.
                 Err(error) => eprintln!("accept: {error}"),
@@ -72,8 +72,7 @@ fn accept_until_ctrl_c<E: Display>(
     accepting.cancel();
     let _ = accepting.join();
     on_stop();
-    let running = std::mem::take(&mut *running.lock().unwrap());
-    finish(running);
+    finish(running.take());
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 #[path = "../../tests/help/mod.rs"]
 mod help;
+#[path = "../serve/running.rs"]
+mod running;
 
 use help::example;
 
@@ -297,4 +299,34 @@ fn http_answers_curl_and_survives_what_is_no_http() {
     let begin = Instant::now();
     assert!(server.stop().success());
     assert!(begin.elapsed() < Duration::from_secs(2), "it waited for an idle connection: {:?}", begin.elapsed());
+}
+
+#[test]
+fn nothing_is_kept_of_connections_that_are_over_however_they_ended() {
+    help::on_workers(|| {
+        let (running, lives) = (running::Running::default(), std::sync::Arc::new(()));
+        for number in 0..3000 {
+            let alive = lives.clone();
+            running.start(number, move || {
+                let _alive = alive;
+                match number % 3 {
+                    0 => {}
+                    1 => green::yield_now(),
+                    _ => std::panic::resume_unwind(Box::new("bang")),
+                }
+            });
+        }
+        let start = Instant::now();
+        while std::sync::Arc::strong_count(&lives) > 1 || running.len() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "{} are left", running.len());
+            green::yield_now();
+        }
+        running.start(3000, green::thread::park);
+        let open = running.take();
+        assert_eq!(open.len(), 1);
+        open.into_iter().for_each(|thread| {
+            thread.cancel();
+            assert!(thread.join().is_err());
+        });
+    });
 }

@@ -248,6 +248,10 @@ impl<A: Actor> WeakAddr<A> {
     pub fn id(&self) -> ActorId {
         self.weak.core().id()
     }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        lifecycle::is_ended(self.weak.core())
+    }
 }
 
 impl<A> Clone for WeakAddr<A> {

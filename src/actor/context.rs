@@ -12,11 +12,11 @@ use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
 use crate::actor::raw::envelope::{Route, route};
 use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::ties::Tie;
 use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
-use crate::actor::watch::{How, Watcher};
 use crate::actor::{
-    Actor, ActorId, Addr, Deferred, Down, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal,
+    Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal, watch,
 };
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
@@ -73,47 +73,40 @@ impl<A: Actor> Context<A> {
         (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
     }
 
-    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already.
+    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already: once for each
+    /// call, each with a number of its own. A monitor ends with either of the two, and leaves nothing behind. Does not wait.
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
-        let monitor = MonitorRef(crate::park::os::fresh_ids(1));
-        let watcher = Watcher { who: self.core().weak(), how: How::Monitor(monitor) };
-        if let Err(reason) = other.core().watch(watcher) {
-            self.core().signal(Signal::Down(Down { monitor, actor: other.id(), reason }));
-        }
-        monitor
+        watch::monitor(self.core(), other.core())
     }
 
-    /// Takes a [`monitor`](Self::monitor) back. A `Down` that is queued already is still delivered.
-    pub fn demonitor<B: Actor>(&mut self, other: &Addr<B>, monitor: MonitorRef) {
-        other.core().unwatch(|watcher| watcher.how == How::Monitor(monitor));
+    /// Takes a [`monitor`](Self::monitor) of this actor back: its [`Down`](crate::actor::Down) is not handled any more, not even
+    /// if it is queued already. Of a monitor that is over, or another actor's, nothing happens. Does not wait.
+    pub fn demonitor(&mut self, monitor: MonitorRef) {
+        watch::untie(self.core(), Tie::Watches(monitor.0));
     }
 
     /// Links this actor and `other`: when one ends, the other gets a [`Signal::LinkExit`], which by default ends it for the
     /// same reason, unless that was normal. If `other` has ended already, the signal comes at once.
+    ///
+    /// There is one link between two actors, however often and from whichever side it is made: one `LinkExit`, and one
+    /// [`unlink`](Self::unlink) takes it away. Does not wait.
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
-        if other.id() == self.id() {
-            return;
-        }
-        let _ = self.core().watch(Watcher { who: other.core().weak(), how: How::Link });
-        if let Err(reason) = other.core().watch(Watcher { who: self.core().weak(), how: How::Link }) {
-            self.core().signal(Signal::LinkExit { actor: other.id(), reason });
-        }
+        watch::link(self.core(), other.core());
     }
 
-    /// Takes a [`link`](Self::link) back, in both directions.
+    /// Takes the [`link`](Self::link) with `other` back, in both directions. A `LinkExit` that is queued here already is not
+    /// handled any more. Does not wait.
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        let (me, you) = (self.id(), other.id());
-        self.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == you);
-        other.core().unwatch(|watcher| watcher.how == How::Link && watcher.who.core().id() == me);
+        watch::untie(self.core(), Tie::Linked(other.id().0));
     }
 
-    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor ends this one for the same reason, and the
-    /// rest is ignored.
+    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor, or a panic of a helper thread, ends this one
+    /// for the same reason, and the rest is ignored.
     pub fn default_signal(&mut self, signal: Signal) {
-        if let Signal::LinkExit { reason, .. } = signal
-            && !reason.is_normal()
-        {
-            self.fail(reason);
+        match signal {
+            Signal::LinkExit { reason, .. } if !reason.is_normal() => self.fail(reason),
+            Signal::HelperPanicked { reason } => self.fail(reason),
+            _ => {}
         }
     }
 
@@ -232,47 +225,70 @@ impl<A: Actor> Context<A> {
 
     /// Has the timer end with the actor.
     fn own_timer(&mut self, timer: Timer) -> Timer {
-        let mut mail = self.core().mail.lock();
-        let timers = &mut mail.extras().timers;
-        if timers.len() == timers.capacity() {
-            timers.retain(|timer| !timer.is_over());
-        }
-        timers.push(timer.clone());
+        // Without the lock: senders do not wait while a long list is looked through, or what is over is dropped.
+        let mut timers = std::mem::take(&mut self.core().mail.lock().extras().timers);
+        drop(timers.add(timer.clone(), |timer| timer.is_over()));
+        self.core().mail.lock().extras().timers = timers;
         timer
     }
 
-    /// Spawns a green thread that is cancelled when the actor ends.
+    /// Spawns a green thread that is cancelled when the actor ends. Does not wait; costs the same however many there are.
+    ///
+    /// The two are as linked actors: if the helper panics, the actor gets a [`Signal::HelperPanicked`], which by default ends it
+    /// with that panic. (What should go on without its helper says so in [`Actor::signal`]; what should go on without
+    /// being told is a [`spawn`](crate::spawn) of its own.)
+    ///
+    /// ```
+    /// use green::actor::{Actor, Context, Exit, Signal};
+    ///
+    /// struct Feeds { lost: u32 }
+    /// impl Actor for Feeds {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+    ///         ctx.spawn(|| panic!("the feed is broken"));
+    ///         Ok(())
+    ///     }
+    ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+    ///         match signal {
+    ///             Signal::HelperPanicked { .. } if self.lost < 3 => self.lost += 1, // It goes on.
+    ///             other => ctx.default_signal(other),
+    ///         }
+    ///     }
+    /// }
+    /// # let feeds = Feeds { lost: 3 }.start();
+    /// # assert_eq!(feeds.join(), Exit::Panic("the feed is broken".into()));
+    /// ```
     ///
     /// # Panics
     ///
     /// If there is no memory for it.
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
-        let handle = crate::rt::thread::spawn(f);
-        let mut mail = self.core().mail.lock();
-        let helpers = &mut mail.extras().helpers;
-        // Those that have ended are dropped without the lock: their results may have destructors.
-        let (ended, running) = std::mem::take(helpers).into_iter().partition(|helper| helper.is_finished());
-        *helpers = running;
-        helpers.push(handle);
-        drop(mail);
-        let _: Vec<crate::rt::join::JoinHandle<()>> = ended;
+        let me = self.core().weak();
+        let handle = crate::rt::thread::spawn(move || me.core().help(f));
+        let mut helpers = std::mem::take(&mut self.core().mail.lock().extras().helpers);
+        drop(helpers.add(handle, |helper| helper.is_finished()));
+        self.core().mail.lock().extras().helpers = helpers;
     }
 
-    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a green thread of its own that waits for
-    /// room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a helper thread ([`spawn`](Self::spawn))
+    /// that waits for room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    ///
+    /// After the last message comes a [`Signal::StreamEnded`]. A mailbox that refuses ([`Overflow::Reject`](crate::actor::Overflow::Reject)) ends the
+    /// stream so at the first message that finds it full. If the source panics, a [`Signal::HelperPanicked`] comes instead, ahead of the messages.
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,
         A: Handler<M>,
     {
         let me = self.addr().downgrade();
+        let core = self.core().weak();
         self.spawn(move || {
             for msg in source {
                 let Some(me) = me.upgrade() else { return };
                 if me.tell(msg).is_err() {
-                    return;
+                    break;
                 }
             }
+            post::stream_ended::<A, M>(core.core());
         });
     }
 }

@@ -87,7 +87,7 @@ pub struct Down {
     pub reason: Exit,
 }
 
-/// What the system tells an actor, ahead of its messages.
+/// What the system tells an actor, ahead of its messages: [`Actor::signal`](crate::actor::Actor::signal).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Signal {
@@ -99,6 +99,18 @@ pub enum Signal {
         actor: ActorId,
         /// Why.
         reason: Exit,
+    },
+    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), or a stream that is attached
+    /// ([`Context::attach`](crate::actor::Context::attach)), has panicked.
+    HelperPanicked {
+        /// An [`Exit::Panic`] with the panic's message.
+        reason: Exit,
+    },
+    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
+    /// messages as the others do.
+    StreamEnded {
+        /// The name of the type of its messages.
+        message: &'static str,
     },
 }
 

@@ -70,7 +70,9 @@ pub trait Actor: Sized + Send + 'static {
         Ok(())
     }
 
-    /// Called for what the system tells, ahead of messages: the end of actors that are monitored or linked.
+    /// Called for what the system tells, ahead of messages: the end of actors that are monitored or linked, a panic of a
+    /// helper thread; and, among the messages, the end of a stream that is attached. If this is not overridden, the abnormal
+    /// end of a linked actor, or a panic of a helper, ends this one: [`Context::default_signal`].
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         ctx.default_signal(signal);
     }

@@ -10,7 +10,45 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::actor::{Actor, Addr, WeakAddr};
 
-type Names = HashMap<(TypeId, &'static str), Box<dyn Any + Send>>;
+type Key = (TypeId, &'static str);
+
+/// Who has a name: a `WeakAddr` of some type.
+trait Holder: Any + Send {
+    fn is_ended(&self) -> bool;
+}
+
+impl<A: Actor> Holder for WeakAddr<A> {
+    fn is_ended(&self) -> bool {
+        WeakAddr::is_ended(self)
+    }
+}
+
+#[derive(Default)]
+struct Names {
+    holders: HashMap<Key, Box<dyn Holder>>,
+    /// When there are so many, those that have ended are struck: twice as many as were left the last time.
+    look_at: usize,
+}
+
+impl Names {
+    fn holder<A: Actor>(&self, key: &Key) -> Option<&WeakAddr<A>> {
+        let holder: &dyn Any = &**self.holders.get(key)?;
+        holder.downcast_ref()
+    }
+
+    /// Those that have ended, if it is time to look: to add a name costs the same however many there are.
+    fn strike(&mut self) -> Vec<(Key, Box<dyn Holder>)> {
+        if self.holders.len() < self.look_at.max(SHORT) {
+            return Vec::new();
+        }
+        let struck = self.holders.extract_if(|_, holder| holder.is_ended()).collect();
+        self.look_at = 2 * self.holders.len();
+        struck
+    }
+}
+
+/// The shortest list of names that is looked through.
+const SHORT: usize = 64;
 
 static NAMES: Mutex<Option<Names>> = Mutex::new(None);
 
@@ -20,7 +58,10 @@ fn names() -> MutexGuard<'static, Option<Names>> {
 
 /// The name of an actor of type `A` in this process. Two types may use the same text; they do not meet.
 ///
-/// The registry holds actors weakly: a name is free again when its actor has ended or has no address.
+/// The registry holds actors weakly: a name is free again when its actor has ended or has no address. One actor has a name at a
+/// time, and nobody but that actor's address takes it away; an actor may have several. An actor that stops keeps its name
+/// until it has ended. Registering what has ended already gives it nothing: [`lookup`](Self::lookup) never finds it, and the
+/// next one may have the name. ([`Builder::name`](crate::actor::Builder::name) is for reports, and registers nothing.)
 ///
 /// ```
 /// use green::actor::{Actor, Name};
@@ -74,9 +115,9 @@ impl<A: Actor> Name<A> {
         let taken = {
             let mut names = names();
             let names = names.get_or_insert_default();
-            holder = names.get(&self.key()).and_then(|old| old.downcast_ref::<WeakAddr<A>>()?.upgrade());
+            holder = names.holder(&self.key()).and_then(WeakAddr::upgrade);
             let taken = holder.as_ref().is_some_and(|holder| holder != actor && !holder.is_ended());
-            old = if taken { None } else { names.insert(self.key(), fresh) };
+            old = if taken { (None, Vec::new()) } else { (names.holders.insert(self.key(), fresh), names.strike()) };
             taken
         };
         // Addresses are dropped without the lock: the last one may end its actor.
@@ -84,16 +125,42 @@ impl<A: Actor> Name<A> {
         if taken { Err(NameTaken { name: self.text }) } else { Ok(()) }
     }
 
-    /// Takes the name from whoever has it.
-    pub fn unregister(&self) {
-        let old = names().as_mut().and_then(|names| names.remove(&self.key()));
-        drop(old);
+    /// Takes the name from `actor`. False: it does not have it (any more), and whoever has it now keeps it. Does not wait.
+    ///
+    /// So a clean-up that comes late, after the name has gone to a successor, changes nothing. An actor that has ended need not
+    /// give its name back.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// # static MAIN: Name<Db> = Name::new("main db");
+    /// let (old, new) = (Db.start(), Db.start());
+    /// MAIN.register(&old).unwrap();
+    /// assert!(MAIN.unregister(&old));
+    /// MAIN.register(&new).unwrap();
+    /// assert!(!MAIN.unregister(&old));
+    /// assert_eq!(MAIN.lookup(), Some(new));
+    /// ```
+    pub fn unregister(&self, actor: &Addr<A>) -> bool {
+        let old = {
+            let mut names = names();
+            let names = names.get_or_insert_default();
+            let holder = names.holder::<A>(&self.key());
+            if holder.is_some_and(|holder| holder.id() == actor.id()) {
+                names.holders.remove(&self.key())
+            } else {
+                None
+            }
+        };
+        // Dropped without the lock: it may free the actor's block.
+        old.is_some()
     }
 
     /// Who has the name now: an actor that has not ended. Does not wait.
     #[must_use]
     pub fn lookup(&self) -> Option<Addr<A>> {
-        let weak = names().as_ref()?.get(&self.key())?.downcast_ref::<WeakAddr<A>>()?.clone();
+        let weak = names().as_ref()?.holder::<A>(&self.key())?.clone();
         weak.upgrade().filter(|actor| !actor.is_ended())
     }
 }
@@ -101,5 +168,30 @@ impl<A: Actor> Name<A> {
 impl<A> fmt::Debug for Name<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Name").field(&self.text).finish()
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    struct Short;
+    impl Actor for Short {}
+
+    #[test]
+    fn names_of_actors_that_have_ended_are_forgotten_after_a_while() {
+        static STAYS: Name<Short> = Name::new("stays");
+        let stays = Short.start();
+        STAYS.register(&stays).unwrap();
+        for number in 0..2000 {
+            let name = Name::<Short>::new(Box::leak(format!("short {number}").into_boxed_str()));
+            let actor = Short.start();
+            name.register(&actor).unwrap();
+            assert!(name.lookup().is_some());
+            actor.kill();
+            actor.join();
+        }
+        assert!(names().as_ref().unwrap().holders.len() <= 2 * SHORT);
+        assert_eq!(STAYS.lookup(), Some(stays));
     }
 }

@@ -93,8 +93,8 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it refuses
-    /// an OS thread; `Other` when there would be more than 4096 workers in the process. The places of a runtime that has
-    /// ended count, too, until one with as many workers takes them over.
+    /// an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime
+    /// that has ended do not count.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) => within("workers", n, WORKERS)?,

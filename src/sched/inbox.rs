@@ -106,8 +106,9 @@ impl<T: Letter> Inbox<T> {
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
             let new = with_flags(letters(old), (flags(old) & !ASLEEP) | LOOK);
-            // ORDERING: Release pairs with the Acquire in `take`: what there is to see is visible.
-            match self.word.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
+            // ORDERING: Release pairs with the Acquire in `take`: what there is to see is visible. Acquire pairs with `doze`: who
+            // takes a mark out sees in whose count it stands (`counted`).
+            match self.word.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return WasAsleep(flags(old) & ASLEEP != 0),
                 Err(now) => old = now,
             }

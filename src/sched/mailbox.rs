@@ -2,8 +2,9 @@
 //!
 //! A waker holds a ticket to a thread, and nothing that keeps the thread's runtime alive: as soon as it has handed the
 //! thread over, the thread may run, end, and its runtime be gone, while the waker still has to look whether the worker
-//! must be unparked. So a mailbox is never freed: a runtime that ends gives its mailboxes back, and the next one of the
-//! same size takes them. A late `unpark` then finds a mailbox, and is at worst one idle look round.
+//! must be unparked. So a mailbox is never freed: a runtime that ends gives its mailboxes back, and the next ones take them, each
+//! by itself. What that means to those who come too late is in [`counted`](super::counted); a late `unpark` is at worst one idle
+//! look round.
 
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::driver::poller::Home;
 use crate::park::current::Here;
 use crate::sched::arriving::Arriving;
+use crate::sched::counted::Counted;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
 use crate::sched::pace::Pace;
@@ -48,77 +50,83 @@ pub(crate) struct Mailbox {
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Mutex<Option<Arc<Home>>>,
-    /// Of the runtime that has this mailbox.
-    pub(crate) idle: &'static Idle,
+    /// Where the worker is counted when it sleeps.
+    counted: Counted,
     /// The number by which a thread's state word names this mailbox.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
     pub(crate) here: AtomicPtr<Here>,
 }
 
-/// The mailboxes of one runtime.
-pub(crate) type Group = &'static [CachePadded<Mailbox>];
-
-struct Pool {
-    used: usize,
-    free: Vec<Group>,
+/// The mailboxes of one runtime, and the word in which its sleepers are counted.
+pub(crate) struct Group {
+    pub(crate) mailboxes: Box<[&'static Mailbox]>,
+    pub(crate) idle: &'static Idle,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { used: 0, free: Vec::new() });
+/// What no runtime has now.
+struct Pool {
+    mailboxes: Vec<&'static Mailbox>,
+    idles: Vec<&'static Idle>,
+    /// How many mailboxes were ever made.
+    made: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { mailboxes: Vec::new(), idles: Vec::new(), made: 0 });
 static TABLE: [AtomicPtr<Mailbox>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
+
+impl Pool {
+    fn make(&mut self, idle: &'static Idle) -> &'static Mailbox {
+        let mailbox: &'static Mailbox = Box::leak(Box::new(CachePadded::new(Mailbox {
+            inbox: Inbox::new(),
+            parker: Parker::new(),
+            cancels: Mutex::new(Vec::new()),
+            live: AtomicU32::new(0),
+            pace: Pace::new(),
+            pulse: Pulse::new(),
+            arriving: Arriving::new(),
+            poller: Mutex::new(None),
+            counted: Counted::new(idle),
+            index: self.made as u16,
+            here: AtomicPtr::new(ptr::null_mut()),
+        })));
+        // ORDERING: Release pairs with the Acquire in `get`.
+        TABLE[self.made].store(ptr::from_ref(mailbox).cast_mut(), Ordering::Release);
+        self.made += 1;
+        mailbox
+    }
+}
 
 /// Mailboxes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(at) = pool.free.iter().position(|group| group.len() == workers) {
-        let group = pool.free.swap_remove(at);
-        group.iter().for_each(|mailbox| mailbox.arriving.reopen());
-        return Some(group);
-    }
-    if pool.used + workers > MAX_WORKERS {
+    if pool.mailboxes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
     }
-    let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
-    let group = (pool.used..pool.used + workers)
-        .map(|index| {
-            CachePadded::new(Mailbox {
-                inbox: Inbox::new(),
-                parker: Parker::new(),
-                cancels: Mutex::new(Vec::new()),
-                live: AtomicU32::new(0),
-                pace: Pace::new(),
-                pulse: Pulse::new(),
-                arriving: Arriving::new(),
-                poller: Mutex::new(None),
-                idle,
-                index: index as u16,
-                here: AtomicPtr::new(ptr::null_mut()),
-            })
-        })
-        .collect::<Vec<_>>()
-        .leak();
-    for mailbox in group.iter() {
-        let mailbox: &Mailbox = mailbox;
-        // ORDERING: Release pairs with the Acquire in `get`.
-        TABLE[usize::from(mailbox.index)].store(ptr::from_ref(mailbox).cast_mut(), Ordering::Release);
-    }
-    pool.used += workers;
-    Some(group)
+    let idle = pool.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())));
+    let take = |_| match pool.mailboxes.pop() {
+        Some(mailbox) => {
+            mailbox.arriving.reopen();
+            mailbox.counted.hand_over(idle);
+            mailbox
+        }
+        None => pool.make(idle),
+    };
+    Some(Group { mailboxes: (0..workers).map(take).collect(), idle })
 }
 
 /// Gives the mailboxes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: Group) {
-    // Whoever roused a worker last may not have counted it yet.
-    let backoff = crossbeam_utils::Backoff::new();
-    while !group[0].idle.nobody_asleep() {
-        backoff.snooze();
-    }
-    for mailbox in group {
+    for mailbox in &group.mailboxes {
+        mailbox.counted.wait_for_the_late();
         // A cancel that came too late.
         drop(mailbox.take_cancels());
         mailbox.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
-    POOL.lock().unwrap_or_else(PoisonError::into_inner).free.push(group);
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    // The one that was given back last is the warmest, and is taken first; of a group, the first.
+    pool.mailboxes.extend(group.mailboxes.iter().rev());
+    pool.idles.push(group.idle);
 }
 
 #[inline]
@@ -153,8 +161,7 @@ impl Mailbox {
 
     /// Does what the result of the inbox asks for.
     pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
-        if was_asleep.0 {
-            self.idle.roused();
+        if self.counted.rouse(was_asleep) {
             self.parker.unpark_or(|| self.fetch());
         }
     }

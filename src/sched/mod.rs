@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub(crate) mod arriving;
+pub(crate) mod counted;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;

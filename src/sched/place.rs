@@ -18,8 +18,7 @@ impl Worker {
     #[inline(never)]
     pub(crate) fn less_loaded(&self) -> Option<&'static Mailbox> {
         let own = (self.live_count() + self.unstarted.len()) as u32;
-        let boxes = self.shared.mailboxes.iter().map(|mailbox| -> &'static Mailbox { mailbox });
-        let others = boxes.filter(|mailbox| mailbox.index != self.mailbox.index);
+        let others = self.shared.mailboxes.iter().copied().filter(|mailbox| mailbox.index != self.mailbox.index);
         let (load, least) =
             others.filter_map(|mailbox| Some((mailbox.load()?, mailbox))).min_by_key(|(load, _)| *load)?;
         (load + 1 < own && least.arriving.expect()).then_some(least)

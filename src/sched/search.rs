@@ -45,7 +45,7 @@ impl Worker {
             }
         }
         let limit = self.shared.searchers;
-        let mut searching = limit > 0 && self.search_pays() && self.mailbox.idle.try_search(limit);
+        let mut searching = limit > 0 && self.search_pays() && self.shared.idle().try_search(limit);
         loop {
             if searching && self.search() {
                 return true;
@@ -120,10 +120,10 @@ impl Worker {
     /// lookout that is a single thread, too.
     pub(crate) fn stop_searching(&self) {
         let shared = &self.shared;
-        let idle = self.mailbox.idle;
+        let idle = self.shared.idle();
         let work = || if idle.has_lookout() { shared.has_work_to_share() } else { shared.has_unstarted() };
         if idle.found() && work() {
-            shared.wake_thief_for(Some(self.mailbox), work);
+            shared.wake_thief_for(Some(self.number), work);
         }
     }
 
@@ -164,7 +164,7 @@ impl Worker {
     /// and is counted as a searcher.
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
-        let idle = self.mailbox.idle;
+        let idle = self.shared.idle();
         let workers = self.shared.workers();
         // Step 1: counted as asleep.
         let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
@@ -254,13 +254,13 @@ impl Worker {
 
     /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
     fn get_up(&self, lookout: bool, counted: bool) -> bool {
-        let idle = self.mailbox.idle;
+        let idle = self.shared.idle();
         let mut mail = self.mailbox.inbox.take();
         if mail.asleep || counted {
             idle.roused();
         }
         if lookout && idle.resign() && self.shared.has_unstarted() {
-            self.shared.wake_thief_for(Some(self.mailbox), || self.shared.has_unstarted());
+            self.shared.wake_thief_for(Some(self.number), || self.shared.has_unstarted());
         }
         let search = std::mem::take(&mut mail.search);
         self.deliver(mail);

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::sched::idle::Idle;
 use crate::sched::mailbox::{self, Group, Mailbox};
 use crate::sched::pool::Pool;
 use crate::stack::{self, StackSize};
@@ -15,7 +16,8 @@ use crate::task::header::{Header, Next};
 /// One runtime, as its workers and its users see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) mailboxes: Group,
+    pub(crate) mailboxes: Box<[&'static Mailbox]>,
+    idle: &'static Idle,
     pub(crate) stealers: Box<[Stealer<Task>]>,
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
@@ -36,7 +38,7 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        mailboxes: Group,
+        Group { mailboxes, idle }: Group,
         stealers: Box<[Stealer<Task>]>,
         stack_size: StackSize,
         pool: Pool,
@@ -45,6 +47,7 @@ impl Shared {
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
         Arc::new(Self {
             mailboxes,
+            idle,
             stealers,
             injector: Injector::new(),
             stack_size,
@@ -59,8 +62,8 @@ impl Shared {
         self.mailboxes.len() as u32
     }
 
-    pub(crate) fn idle(&self) -> &'static crate::sched::idle::Idle {
-        self.mailboxes[0].idle
+    pub(crate) fn idle(&self) -> &'static Idle {
+        self.idle
     }
 
     /// Identifies the runtime in the headers of its threads.
@@ -77,7 +80,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the letters below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
-        for mailbox in self.mailboxes {
+        for mailbox in &self.mailboxes {
             mailbox.look();
         }
     }
@@ -132,7 +135,7 @@ impl Shared {
 
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
-        let all = || self.stealers.iter().zip(self.mailboxes);
+        let all = || self.stealers.iter().zip(&self.mailboxes);
         !self.injector.is_empty() || all().any(|(stealer, mailbox)| stealer.len() >= 2 && !mailbox.pace.is_quick())
     }
 
@@ -141,19 +144,19 @@ impl Shared {
         !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
     }
 
-    /// Wakes one sleeping worker, other than the caller, to search. Called after a `publish_…` that said so.
-    pub(crate) fn wake_thief(&self, caller: Option<&Mailbox>) {
+    /// Wakes one sleeping worker, other than the caller (by its number), to search. Called after a `publish_…` that said so.
+    pub(crate) fn wake_thief(&self, caller: Option<usize>) {
         self.wake_thief_for(caller, || self.has_work_to_share());
     }
 
     /// The same, as long as there is `work`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn wake_thief_for(&self, caller: Option<&Mailbox>, work: impl Fn() -> bool) {
+    pub(crate) fn wake_thief_for(&self, caller: Option<usize>, work: impl Fn() -> bool) {
         let (idle, count) = (self.idle(), self.mailboxes.len());
-        let start = caller.map_or(0, |mailbox| usize::from(mailbox.index - self.mailboxes[0].index) + 1);
+        let start = caller.map_or(0, |number| number + 1);
         let rouse_one = || {
-            (start..start + count).map(|at| &self.mailboxes[at % count]).any(|mailbox| {
+            (start..start + count).map(|at| self.mailboxes[at % count]).any(|mailbox| {
                 let woken = mailbox.inbox.wake_to_search();
                 mailbox.rouse(woken);
                 woken.0
@@ -168,7 +171,7 @@ impl Drop for Shared {
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        mailbox::release(self.mailboxes);
+        mailbox::release(Group { mailboxes: std::mem::take(&mut self.mailboxes), idle: self.idle });
     }
 }
 

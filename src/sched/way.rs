@@ -140,8 +140,8 @@ impl Worker {
     }
 
     fn watched(&self) -> (&'static Mailbox, u32) {
-        let mailboxes = self.shared.mailboxes;
-        let sibling = &mailboxes[(self.number + 1 + self.watch.at.get()) % mailboxes.len()];
+        let mailboxes = &self.shared.mailboxes;
+        let sibling = mailboxes[(self.number + 1 + self.watch.at.get()) % mailboxes.len()];
         (sibling, sibling.pulse.word())
     }
 

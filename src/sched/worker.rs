@@ -86,7 +86,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
-        let mailbox: &'static Mailbox = &shared.mailboxes[number];
+        let mailbox = shared.mailboxes[number];
         Self {
             here: Here::new(mailbox.index, now_ns()),
             shared,
@@ -200,11 +200,11 @@ impl Worker {
     fn offer(&self, task: Task, worth_it: bool) {
         self.unstarted.push(task);
         if self.shared.mailboxes.len() > 1 {
-            let idle = self.mailbox.idle;
+            let idle = self.shared.idle();
             let more = worth_it && self.unstarted.len() >= 2;
             let wake = if more { idle.publish_more() } else { idle.publish_one() };
             if wake {
-                self.shared.wake_thief(Some(self.mailbox));
+                self.shared.wake_thief(Some(self.number));
             }
         }
     }
@@ -391,7 +391,7 @@ impl Worker {
     pub(crate) fn read_mail(&self) {
         let mail = self.mailbox.inbox.take();
         if mail.asleep {
-            self.mailbox.idle.roused();
+            self.shared.idle().roused();
         }
         self.deliver(mail);
     }

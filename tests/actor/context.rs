@@ -1,11 +1,12 @@
 //! What a context offers besides: timers, stash, forward, helpers.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Mailbox, SendError};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Overflow, SendError, Signal};
 
-use crate::{Add, Counter, Do, Get, LONG, Puppet, everywhere, hold};
+use crate::help::scaled;
+use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
 fn note(line: &'static str) -> Do<()> {
     Do::new(move |me, _| me.write(line))
@@ -214,5 +215,164 @@ fn a_helper_thread_dies_with_its_actor() {
         puppet.stop();
         puppet.join();
         assert_eq!(crate::next(&receiver), "helper is gone");
+    });
+}
+
+/// The best of a few runs, on one worker.
+fn best(run: impl Fn() -> Duration + Sync) -> Duration {
+    (0..3).map(|_| crate::help::runtime(1).run(&run)).min().unwrap()
+}
+
+#[test]
+fn a_helper_costs_the_same_however_many_others_live() {
+    let spawning = |n: usize| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let spawn = Do::new(move |_, ctx: &mut Context<Puppet>| {
+            let start = Instant::now();
+            (0..n).for_each(|_| ctx.spawn(green::thread::park));
+            start.elapsed()
+        });
+        let took = puppet.send_timeout(spawn, LONG).unwrap();
+        puppet.kill();
+        puppet.join();
+        took
+    };
+    let n = scaled(1600);
+    let (few, many) = (best(|| spawning(n)), best(|| spawning(10 * n)));
+    // All of them in proportion: 10 times as long; each in proportion to those before: 100 times.
+    assert!(many < few * 40, "{n}: {few:?}, {}: {many:?}", 10 * n);
+}
+
+#[test]
+fn dropping_the_oldest_costs_the_same_however_many_that_do_not_count_are_before_it() {
+    let dropping = |uncounted: usize| {
+        let (puppet, _log) = Puppet::new();
+        let mailbox = Mailbox::bounded(2).overflow(Overflow::DropOldest);
+        let puppet = Builder::new().mailbox(mailbox).start(puppet).unwrap();
+        let (reached, gate) = (Gate::new(), Gate::new());
+        let (inside, until) = (reached.clone(), gate.clone());
+        let fill = Do::new(move |_, ctx: &mut Context<Puppet>| {
+            (0..uncounted).for_each(|_| ctx.notify(note("notified")).unwrap());
+            inside.open();
+            until.wait();
+        });
+        puppet.tell(fill).unwrap();
+        reached.wait();
+        let start = Instant::now();
+        (0..4000).for_each(|_| puppet.try_tell(note("told")).unwrap());
+        let took = start.elapsed();
+        puppet.kill();
+        gate.open();
+        puppet.join();
+        took
+    };
+    let (none, many) = (best(|| dropping(0)), best(|| dropping(scaled(20_000))));
+    assert!(many < none * 50 + Duration::from_millis(50), "behind none: {none:?}, behind many: {many:?}");
+}
+
+#[test]
+fn messages_that_do_not_count_keep_their_order_when_others_are_evicted_from_between_them() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let mailbox = Mailbox::bounded(2).overflow(Overflow::DropOldest);
+        let puppet = Builder::new().mailbox(mailbox).start(puppet).unwrap();
+        let fill = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let me = ctx.addr();
+            ctx.stash(note("stashed"));
+            ctx.notify(note("n1")).unwrap();
+            me.tell(note("t1")).unwrap();
+            ctx.notify(note("n2")).unwrap();
+            me.tell(note("t2")).unwrap();
+            me.tell(note("t3")).unwrap();
+            ctx.notify(note("n3")).unwrap();
+            me.tell(note("t4")).unwrap();
+            ctx.unstash();
+            me.tell(note("t5")).unwrap();
+        });
+        puppet.tell(fill).unwrap();
+        let lines: Vec<_> = (0..6).map(|_| crate::next(&log)).collect();
+        assert_eq!(lines, ["stashed", "n1", "n2", "n3", "t4", "t5"]);
+        puppet.stop();
+        puppet.join();
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+    });
+}
+
+#[test]
+fn a_panic_of_a_helper_or_of_an_attached_stream_is_told_and_ends_the_actor_by_default() {
+    fn bang<T>() -> T {
+        std::panic::resume_unwind(Box::new("bang"))
+    }
+    everywhere(|| {
+        for is_stream in [false, true] {
+            let (puppet, log) = Puppet::new();
+            let puppet = puppet.start();
+            let helper = Do::new(move |_, ctx: &mut Context<Puppet>| {
+                if is_stream { ctx.attach(std::iter::from_fn(bang::<Option<Do<()>>>)) } else { ctx.spawn(bang) }
+            });
+            puppet.send(helper).unwrap();
+            assert_eq!(puppet.join(), Exit::Panic("bang".into()));
+            let lines: Vec<_> = log.try_iter().collect();
+            assert_eq!(lines, ["HelperPanicked { reason: Panic(\"bang\") }", "stopping: panicked: bang", "dropped"]);
+        }
+    });
+}
+
+#[test]
+fn an_actor_that_is_told_of_its_helpers_panics_may_go_on() {
+    everywhere(|| {
+        #[derive(Default)]
+        struct Goes(usize);
+        impl Actor for Goes {
+            fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+                match signal {
+                    Signal::HelperPanicked { .. } => self.0 += 1,
+                    other => ctx.default_signal(other),
+                }
+            }
+        }
+        impl Handler<Do<()>> for Goes {
+            fn handle(&mut self, _: Do<()>, ctx: &mut Context<Self>) {
+                ctx.spawn(|| std::panic::resume_unwind(Box::new(5)));
+                ctx.spawn(|| ());
+                ctx.spawn(green::thread::park);
+            }
+        }
+        impl Handler<Get> for Goes {
+            fn handle(&mut self, _: Get, _: &mut Context<Self>) -> i64 {
+                self.0 as i64
+            }
+        }
+        let goes = Goes::default().start();
+        (0..10).for_each(|_| goes.send(Do::new(|_, _| ())).unwrap());
+        let start = Instant::now();
+        while goes.send(Get).unwrap() < 10 {
+            assert!(start.elapsed() < LONG);
+            green::thread::yield_now();
+        }
+        goes.stop();
+        assert_eq!(goes.join(), Exit::Shutdown, "a helper that is cancelled has not panicked");
+    });
+}
+
+#[test]
+fn the_end_of_an_attached_stream_is_told_after_its_last_message() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let attach = Do::new(|_, ctx: &mut Context<Puppet>| ctx.attach(["first", "second", "last"].map(note)));
+        puppet.send(attach).unwrap();
+        let lines: Vec<_> = (0..4).map(|_| crate::next(&log)).collect();
+        assert_eq!(lines[..3], ["first", "second", "last"]);
+        assert!(lines[3].starts_with("StreamEnded") && lines[3].contains("Do<()>"), "{lines:?}");
+        assert!(!puppet.is_ended());
+        // With the actor it just ends.
+        let (sender, receiver) = green::channel::bounded::<Do<()>>(1);
+        puppet.send(Do::new(move |_, ctx: &mut Context<Puppet>| ctx.attach(receiver))).unwrap();
+        puppet.stop();
+        puppet.join();
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+        drop(sender);
     });
 }

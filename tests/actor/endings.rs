@@ -337,9 +337,11 @@ fn what_timers_and_helpers_leave_behind_may_panic_when_it_is_dropped() {
             gate.wait();
         });
         puppet.send(leave).unwrap();
-        puppet.stop();
-        assert_eq!(puppet.join(), Exit::Shutdown);
-        assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+        // The helper's panic ends it, like one of a linked actor.
+        let text = "a panic without a text";
+        assert_eq!(puppet.join(), Exit::Panic(text.into()));
+        let told = format!("HelperPanicked {{ reason: Panic({text:?}) }}");
+        assert_eq!(lines(&log), [told, format!("stopping: panicked: {text}"), "dropped".to_owned()]);
     });
 }
 

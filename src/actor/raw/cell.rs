@@ -48,7 +48,7 @@ use crate::task::{Header, Task};
 /// An actor without its type.
 #[repr(C)]
 pub(crate) struct Core {
-    pub(super) header: Header,
+    pub(crate) header: Header,
     pub(crate) mail: SpinLock<Mail>,
     pub(super) addrs: AtomicU32,
     /// In the list of its worker's residents; changed under the lock of that.
@@ -250,7 +250,7 @@ impl Core {
 
     /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
     #[inline]
-    pub(super) fn launch(&self, duty: Option<Launch>) {
+    pub(crate) fn launch(&self, duty: Option<Launch>) {
         if let Some(duty) = duty {
             self.queue(duty);
         }

@@ -5,11 +5,13 @@
 //! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
 //! | [`Beat`]  | an interval                           | nowhere                         |
 //! | [`Call`]  | `call`, `forward`, `stash`            | to its promise                  |
+//! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
 
 #![forbid(unsafe_code)]
 
 use std::any::type_name;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::cell::Core;
 use super::frame::{handle, handle_owing};
 use super::parcel::{Ask, Envelope, Kind, asks, boxes};
 use crate::actor::promise::{Failure, Promise};
-use crate::actor::{Context, Deferred, Exit, Handler, Message, letters};
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
@@ -32,6 +34,11 @@ pub(crate) struct Route<M: Message> {
     pub(super) passed: &'static Kind<Call<M>>,
     pub(super) ask_timeout: Duration,
     _message: PhantomData<fn(M)>,
+}
+
+/// How an actor is told of the end of a stream.
+pub(super) const fn end_of_stream<A: Actor>() -> Kind<StreamEnded> {
+    boxes::<A, _>(false)
 }
 
 /// The route of `M` to `A`.
@@ -92,6 +99,22 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Beat<M> {
     fn refuse(self, core: &Core, _: Refusal) {
         let _ = drop_guarded(core, self.over());
     }
+}
+
+/// That an attached stream has given its last message.
+pub(super) struct StreamEnded {
+    pub(super) message: &'static str,
+}
+
+impl<A: Actor> Envelope<A> for StreamEnded {
+    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        ctx.inner.frame().clear();
+        let signal = Signal::StreamEnded { message: self.message };
+        let result = catch_unwind(AssertUnwindSafe(|| me.signal(signal, ctx)));
+        result.map_err(|payload| ctx.core().exit_of(payload))
+    }
+
+    fn refuse(self, _: &Core, _: Refusal) {}
 }
 
 pub(super) struct Call<M: Message> {

@@ -11,7 +11,7 @@ use super::cell::Core;
 use super::edge::How;
 use super::mail::{Ended, GivenBack, Phase};
 use super::walk::Waits;
-use crate::actor::{Exit, JoinError, Signal, watch};
+use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sched::mailbox;
@@ -73,6 +73,15 @@ impl Core {
     #[inline]
     pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
+    }
+
+    /// What a helper thread of the actor does: if it panics, the actor is told.
+    pub(crate) fn help(&self, f: impl FnOnce()) {
+        if let Err(reason) = self.guarded(f)
+            && let Exit::Panic(_) = *reason
+        {
+            self.signal(Signal::HelperPanicked { reason: *reason });
+        }
     }
 
     #[cold]
@@ -165,36 +174,10 @@ impl Core {
         pushed.map(|launch| self.launch(launch)).is_some()
     }
 
-    /// Takes watchers back.
-    pub(crate) fn unwatch(&self, which: impl Fn(&watch::Watcher) -> bool) {
-        let gone: Vec<_> = {
-            let mut mail = self.mail.lock();
-            let watchers = mail.has_extras().map(|extras| std::mem::take(&mut extras.watchers));
-            let (gone, kept) = watchers.unwrap_or_default().into_iter().partition(which);
-            if let Some(extras) = mail.has_extras() {
-                extras.watchers = kept;
-            }
-            gone
-        };
-        drop(gone);
-    }
-
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
         let mut mail = self.mail.lock();
         mail.ended().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
-    }
-
-    /// Registers a watcher. `Err`: the actor has ended already, so.
-    pub(crate) fn watch(&self, watcher: watch::Watcher) -> Result<(), Exit> {
-        let mut mail = self.mail.lock();
-        match mail.ended() {
-            Some(exit) => Err(exit),
-            None => {
-                mail.extras().watchers.push(watcher);
-                Ok(())
-            }
-        }
     }
 }
 

@@ -39,12 +39,13 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::busy::{Busy, Launch};
-use super::cell::Core;
+use super::cell::{Core, Weak};
 use super::parcel::Parcel;
+use super::roll::Roll;
 use super::room::{Room, Waiting};
+use super::ties::Ties;
 use crate::actor::timer::Timer;
-use crate::actor::watch::Watcher;
-use crate::actor::{Exit, Mailbox, Overflow, Signal};
+use crate::actor::{Exit, Mailbox, Overflow, Signal, watch};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
@@ -76,8 +77,8 @@ pub(crate) struct Mail {
     pub(super) list: u16,
     /// A run has begun, and is not over.
     pub(super) runs: bool,
-    /// Something has to be looked at that is not the next message: it is fresh, or closed; a system message, a kill, a sender
-    /// that waits for room is in `extras`.
+    /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
+    /// sender that waits for room, a message that was passed is in `extras`.
     urgent: bool,
     /// `started` has not been called, or has failed.
     pub(crate) fresh: bool,
@@ -93,6 +94,8 @@ pub(crate) struct Extras {
     /// A timer was the last to go ahead: a message has its turn.
     ceded: bool,
     waiting: VecDeque<Waiting>,
+    /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
+    passed: OwningList<Parcel>,
     stash: OwningList<Parcel>,
     /// Messages of the call chain that a `reenter` lets in.
     admitted: OwningList<Parcel>,
@@ -105,10 +108,25 @@ pub(crate) struct Extras {
     pub(crate) end: Option<Exit>,
     /// A stopped actor drains no longer than this.
     pub(crate) drain_until_ns: Option<u64>,
-    pub(crate) watchers: Vec<Watcher>,
+    /// Monitors and links.
+    pub(crate) ties: Ties<Weak>,
     pub(crate) ended: Option<Ended>,
-    pub(crate) helpers: Vec<JoinHandle<()>>,
-    pub(crate) timers: Vec<Timer>,
+    /// Touched by the actor's own thread only.
+    pub(crate) helpers: Roll<JoinHandle<()>>,
+    /// As well.
+    pub(crate) timers: Roll<Timer>,
+}
+
+impl Extras {
+    /// The next signal: one of a tie that was taken back is left out.
+    fn next_signal(&mut self) -> Option<Signal> {
+        loop {
+            let signal = self.signals.pop_front()?;
+            if watch::half_of(&signal).is_none_or(|half| self.ties.is_told(half)) {
+                return Some(signal);
+            }
+        }
+    }
 }
 
 /// Tells the thread that waits in a `reenter` to look for admitted messages.
@@ -150,6 +168,10 @@ impl Mail {
     /// The extras, if there are any.
     pub(crate) fn has_extras(&mut self) -> Option<&mut Extras> {
         self.extras.as_deref_mut()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.phase == Phase::Dead
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -216,6 +238,10 @@ impl Mail {
     /// No handler is on that could let them in: they queue in front.
     fn queue_admitted(&mut self) {
         while let Some(parcel) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
+            // They may count: so what was passed goes back to the others first.
+            while let Some(passed) = self.extras().passed.pop_back() {
+                self.queue.push_front(passed);
+            }
             self.len += u32::from(parcel.is_counted());
             self.queue.push_front(parcel);
         }
@@ -245,7 +271,7 @@ impl Mail {
     }
 
     /// `None`: the actor ends.
-    pub(super) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
+    pub(crate) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
         if self.phase >= Phase::Ends {
             return None;
         }
@@ -294,7 +320,8 @@ impl Mail {
     #[inline]
     #[must_use]
     fn pop(&mut self) -> Option<(Parcel, Option<Arc<Room>>)> {
-        let parcel = self.queue.pop_front()?;
+        let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
+        let parcel = passed.or_else(|| self.queue.pop_front())?;
         let room = if parcel.is_counted() { self.taken_out() } else { None };
         Some((parcel, room))
     }
@@ -302,17 +329,16 @@ impl Mail {
     /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
     #[cold]
     pub(super) fn evict(&mut self) -> Option<Parcel> {
-        let mut passed = OwningList::new();
-        let mut oldest = self.queue.pop_front();
-        while let Some(parcel) = oldest.take_if(|parcel| !parcel.is_counted()) {
-            passed.push_back(parcel);
-            oldest = self.queue.pop_front();
+        loop {
+            let parcel = self.queue.pop_front()?;
+            if parcel.is_counted() {
+                self.len -= 1;
+                return Some(parcel);
+            }
+            // The next eviction does not go past it again.
+            self.extras().passed.push_back(parcel);
+            self.urgent = true;
         }
-        while let Some(parcel) = passed.pop_back() {
-            self.queue.push_front(parcel);
-        }
-        self.len -= u32::from(oldest.is_some());
-        oldest
     }
 
     /// The next message, if there is one and nothing else to look at.
@@ -356,7 +382,7 @@ impl Mail {
         if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
             return Some(Take::End(self.end()));
         }
-        extras?.signals.pop_front().map(Take::Signal)
+        extras?.next_signal().map(Take::Signal)
     }
 
     /// What a timer has sent, unless it is a message's turn.
@@ -366,10 +392,11 @@ impl Mail {
             self.urgent = !is_open;
             return None;
         };
-        let cedes = std::mem::take(&mut extras.ceded) && !self.queue.is_empty();
+        let cedes = std::mem::take(&mut extras.ceded) && !(self.queue.is_empty() && extras.passed.is_empty());
         let due = if cedes { None } else { extras.due.pop_front() };
         extras.ceded = due.is_some();
-        self.urgent = extras.ceded || !extras.due.is_empty() || !extras.waiting.is_empty() || !is_open;
+        let is_behind = !extras.waiting.is_empty() || !extras.passed.is_empty();
+        self.urgent = extras.ceded || !extras.due.is_empty() || is_behind || !is_open;
         due
     }
 
@@ -395,19 +422,19 @@ impl Mail {
     /// Timers and helper threads, which end with the actor.
     pub(super) fn take_companions(&mut self) -> (Vec<Timer>, Vec<JoinHandle<()>>) {
         let Some(extras) = self.has_extras() else { return (Vec::new(), Vec::new()) };
-        (std::mem::take(&mut extras.timers), std::mem::take(&mut extras.helpers))
+        (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has ended. Who is to be told, without the lock: watchers, those who join.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Vec<Watcher>, Option<Ended>) {
+    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<Ended>) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Vec::new(), None);
+            return (Ties::default(), None);
         }
         let extras = self.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.watchers), extras.ended.take())
+        (std::mem::take(&mut extras.ties), extras.ended.take())
     }
 
     /// How it has ended, if it has.
@@ -442,8 +469,10 @@ impl Mail {
     /// What was put aside comes next, in its old order.
     pub(crate) fn unstash(&mut self) {
         let Some(extras) = self.extras.as_deref_mut() else { return };
+        // What was put aside does not count, either.
+        let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
         while let Some(parcel) = extras.stash.pop_back() {
-            self.queue.push_front(parcel);
+            front.push_front(parcel);
         }
     }
 
@@ -451,8 +480,8 @@ impl Mail {
     pub(super) fn give_back(&mut self, core: &Core) -> Option<GivenBack> {
         let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let parcel = extras.stash.pop_front().or_else(|| extras.admitted.pop_front());
-            parcel.or_else(|| extras.due.pop_front())
+            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
+            lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(parcel) = parcel {
             return Some(GivenBack::of(parcel, core));

@@ -7,7 +7,8 @@
 //!   handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
 //! * [`residents`]: the actors of a runtime, for its end.
-//! * [`lifecycle`]: stop, kill, join: what addresses can do besides.
+//! * [`lifecycle`]: stop, kill, join: what addresses can do besides. [`ties`]: monitors and links.
+//!   [`roll`]: timers and helper threads.
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -24,9 +25,11 @@ pub(crate) mod mail;
 pub(crate) mod parcel;
 pub(crate) mod post;
 pub(crate) mod residents;
+pub(crate) mod roll;
 pub(crate) mod room;
 pub(crate) mod run;
 pub(crate) mod send;
+pub(crate) mod ties;
 pub(crate) mod walk;
 
 /// Why a message is given back unhandled.

@@ -2,18 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::any::type_name;
 use std::sync::Arc;
 
 use super::Refusal;
 use super::cell::Core;
 use super::edge::How;
-use super::envelope::{Beat, Call, Port, Route, Tell};
+use super::envelope::{Beat, Call, Port, Route, StreamEnded, Tell, end_of_stream};
 use super::parcel::Letter;
 use super::room::{NoRoom, wait_for_room};
 use super::send::{NotIn, Sent, inherited, put_letter};
 use super::walk::Waits;
 use crate::actor::promise::Promise;
-use crate::actor::{Deferred, Message, Overflow, SendError};
+use crate::actor::{Actor, Deferred, Message, Overflow, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
 use crate::sys::clock::coarse_after_ns;
@@ -126,6 +127,16 @@ pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: 
     let letter = Letter::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
     let pushed = target.mail.lock().push_due(letter);
     pushed.map(|launch| target.launch(launch)).map_err(|letter| drop(letter.open().over())).is_ok()
+}
+
+/// Says that a stream of `M`s has ended, behind all of them. It does not count.
+pub(crate) fn stream_ended<A: Actor, M: Message>(target: &Core) {
+    let letter = Letter::new(const { &end_of_stream::<A>() }, StreamEnded { message: type_name::<M>() });
+    let pushed = target.mail.lock().push(letter);
+    match pushed {
+        Ok(launch) => target.launch(launch),
+        Err((_, letter)) => drop(letter),
+    }
 }
 
 /// Puts a message aside in the running actor's own mail: the actor owes the reply still.

@@ -61,7 +61,7 @@ pub(super) fn leave(actor: &Core, list: u16) {
 /// their time is unwound where it waits.
 pub(super) fn end_all(shared: &Shared) {
     let until_ns = after_ns(LAST_WORDS);
-    for mailbox in shared.mailboxes {
+    for mailbox in &shared.mailboxes {
         loop {
             let mut list = lock(mailbox.index);
             let Some(actor) = list.pop() else {

@@ -5,7 +5,7 @@
 use super::cell::Core;
 use super::mail::{Phase, Take};
 use super::residents::leave;
-use crate::actor::{Actor, Context, Exit};
+use crate::actor::{Actor, Context, Exit, watch};
 use crate::rt::join::JoinHandle;
 
 /// Messages of one run; then others have their turn.
@@ -89,10 +89,8 @@ pub(super) fn end(core: &Core, exit: Exit) {
     timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
     helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (watchers, ended) = core.mail.lock().set_dead(&exit);
-    for watcher in watchers {
-        watcher.tell(core.id(), &exit);
-    }
+    let (ties, ended) = core.mail.lock().set_dead(&exit);
+    watch::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
         ended.notify(|end| {
             *end = Some(exit);

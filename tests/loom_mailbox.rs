@@ -1,0 +1,150 @@
+//! Model of a mailbox that one runtime after another has, while somebody who is late still leaves something in it; the very
+//! source files are included here.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
+
+mod model;
+
+mod base {
+    pub(crate) mod atomic {
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+        /// The other threads go on.
+        pub(crate) fn spin_loop() {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+#[path = "../src/sched/counted.rs"]
+mod counted;
+#[path = "../src/sched/idle.rs"]
+mod idle;
+#[path = "../src/sched/inbox.rs"]
+mod inbox;
+
+mod sched {
+    pub(crate) use crate::{idle, inbox};
+}
+
+use std::ptr::{self, NonNull};
+
+use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use counted::Counted;
+use idle::Idle;
+use inbox::{Inbox, Letter, WasAsleep};
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+use model::check;
+
+struct Note(AtomicPtr<Note>);
+
+impl Letter for Note {
+    fn link(&self) -> &AtomicPtr<Self> {
+        &self.0
+    }
+}
+
+/// A mailbox, as `sched/mailbox.rs` has it.
+struct Mailbox {
+    inbox: Inbox<Note>,
+    counted: Counted,
+    /// The numbers of threads that were cancelled.
+    cancels: Mutex<Vec<u32>>,
+    unparks: AtomicUsize,
+}
+
+fn new_idle() -> &'static Idle {
+    Box::leak(Box::new(Idle::new()))
+}
+
+impl Mailbox {
+    fn new(idle: &'static Idle) -> Arc<Self> {
+        Arc::new(Self {
+            inbox: Inbox::new(),
+            counted: Counted::new(idle),
+            cancels: Mutex::new(Vec::new()),
+            unparks: AtomicUsize::new(0),
+        })
+    }
+
+    fn rouse(&self, was_asleep: WasAsleep) {
+        if self.counted.rouse(was_asleep) {
+            self.unparks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// `mailbox::interrupt`.
+    fn cancel(&self, thread: u32) {
+        self.cancels.lock().unwrap().push(thread);
+        self.rouse(self.inbox.look());
+    }
+
+    /// One sleep of a worker, which a timer ends if nothing else does. The cancels that it has seen.
+    fn sleeps(&self, idle: &'static Idle) -> Vec<u32> {
+        let _ = idle.announce(false, 1);
+        let marked = self.inbox.doze();
+        idle.before_last_look();
+        let mail = self.inbox.take();
+        if mail.asleep || !marked {
+            idle.roused();
+        }
+        if mail.look { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
+    }
+
+    /// `mailbox::release`, and `mailbox::acquire` by the next runtime.
+    fn changes_hands(&self, next: &'static Idle) {
+        self.counted.wait_for_the_late();
+        drop(std::mem::take(&mut *self.cancels.lock().unwrap()));
+        self.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        self.counted.hand_over(next);
+    }
+}
+
+/// A thread of the first runtime is cancelled; the thread has ended by the time that this reaches its mailbox, and so has its
+/// runtime, or the next one.
+#[test]
+fn a_late_cancel_takes_every_sleeper_out_of_its_own_count() {
+    check(3, || {
+        let idles = [new_idle(), new_idle(), new_idle()];
+        let mailbox = Mailbox::new(idles[0]);
+        let late = {
+            let mailbox = mailbox.clone();
+            thread::spawn(move || mailbox.cancel(1))
+        };
+        let _ = mailbox.sleeps(idles[0]);
+        mailbox.changes_hands(idles[1]);
+        let _ = mailbox.sleeps(idles[1]);
+        mailbox.changes_hands(idles[2]);
+        let _ = mailbox.sleeps(idles[2]);
+        late.join().unwrap();
+        assert!(idles.iter().all(|idle| idle.nobody_asleep()));
+    });
+}
+
+/// The next runtime's worker sleeps until it is woken, and a cancel of one of its own threads comes together with a late one of
+/// the last runtime.
+#[test]
+fn a_cancel_reaches_the_next_owner_beside_one_that_came_too_late() {
+    check(2, || {
+        let idles = [new_idle(), new_idle()];
+        let mailbox = Mailbox::new(idles[0]);
+        let late = {
+            let mailbox = mailbox.clone();
+            thread::spawn(move || mailbox.cancel(1))
+        };
+        let _ = mailbox.sleeps(idles[0]);
+        mailbox.changes_hands(idles[1]);
+        let own = {
+            let mailbox = mailbox.clone();
+            thread::spawn(move || mailbox.cancel(2))
+        };
+        let mut seen = mailbox.sleeps(idles[1]);
+        own.join().unwrap();
+        late.join().unwrap();
+        seen.extend(mailbox.sleeps(idles[1]));
+        assert!(seen.contains(&2), "{seen:?}");
+        assert!(mailbox.cancels.lock().unwrap().is_empty());
+        assert!(idles.iter().all(|idle| idle.nobody_asleep()));
+    });
+}
