@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use green::Runtime;
 use green::actor::{Actor, Addr, Builder, Context, Exit, SendError};
 
-use crate::help::{bounded, scaled};
+use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
 
 fn runtime(workers: usize) -> Runtime {
@@ -225,4 +225,16 @@ fn a_stopping_that_waits_for_ever_does_not_keep_the_end_of_the_runtime_waiting()
         assert_eq!(log.try_iter().count(), 3);
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
     });
+}
+
+#[test]
+fn actors_of_the_default_runtime_go_with_the_process_as_threads_do() {
+    let ended = in_a_child(&[], || {
+        let gate = Gate::new();
+        let last = Last(gate.clone(), Box::new(|| println!("stopping was called"))).start();
+        gate.wait();
+        assert!(!last.is_ended());
+    });
+    ended.assert_success();
+    assert!(!ended.output.contains("stopping was called"), "{}", ended.output);
 }
