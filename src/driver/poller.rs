@@ -123,12 +123,12 @@ impl Poller {
         let mut count = 0;
         for event in events.iter().filter(|event| event.token() != WAKER) {
             count += 1;
+            // An error is a message for whoever waits, and no end.
             let error = event.is_error();
             let ready = Ready {
                 read: event.is_readable() || error,
-                read_end: event.is_read_closed(),
-                write: event.is_writable() || error,
-                write_end: event.is_write_closed(),
+                write: event.is_writable() || event.is_write_closed() || error,
+                end: event.is_read_closed(),
                 urgent: event.is_priority(),
             };
             if let Some(wakes) = source::event(event.token(), ready) {

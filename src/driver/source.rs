@@ -243,7 +243,7 @@ impl Slot {
         let mut inner = self.lock();
         inner.leave_home();
         let token = token(self.index, self.readiness.renew());
-        let registered = here.registry.register(&mut SourceFd(&fd), token, interest(urgent));
+        let registered = here.registry.register(&mut SourceFd(&fd), token, interest(None, urgent));
         if registered.is_ok() {
             inner.home = Some((Arc::clone(here), fd));
             return Ok(());
@@ -269,14 +269,19 @@ impl Slot {
     }
 }
 
-fn interest(urgent: bool) -> Interest {
-    let both = Interest::READABLE | Interest::WRITABLE;
+/// In one direction, or both.
+pub(super) fn interest(direction: Option<Direction>, urgent: bool) -> Interest {
+    let interest = match direction {
+        Some(Direction::Read) => Interest::READABLE,
+        Some(Direction::Write) => Interest::WRITABLE,
+        None => Interest::READABLE | Interest::WRITABLE,
+    };
     #[cfg(target_os = "linux")]
     if urgent {
-        return both | Interest::PRIORITY;
+        return interest | Interest::PRIORITY;
     }
     let _ = urgent;
-    both
+    interest
 }
 
 impl Inner {

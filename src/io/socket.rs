@@ -18,6 +18,7 @@ use socket2::SockRef;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::driver::readiness::Direction;
 use crate::io::source::{Kind, Patience, Source};
+use crate::sys::poll;
 
 /// No time-out.
 const NONE: u64 = 0;
@@ -127,11 +128,29 @@ impl<S: AsFd> Socket<S> {
         place.store(nanos(d), Ordering::Relaxed);
     }
 
-    /// A call that reads (accepts, receives), and waits for that.
+    /// A call that reads (accepts, receives), and waits for that. `at_end`: what a blocking call gives where the reading side
+    /// is shut down and a non-blocking one says `WouldBlock` for ever.
     #[inline]
-    pub(crate) fn read<R>(&self, mut f: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn read<R>(
+        &self,
+        mut f: impl FnMut(&S) -> io::Result<R>,
+        at_end: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
         let patience = self.patience(Direction::Read);
-        self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false)
+        let result = self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false);
+        result.or_else(|error| self.unless_ended(error, patience, at_end))
+    }
+
+    /// A read has failed: because the reading side is shut down? Then `at_end` is the answer.
+    #[cold]
+    fn unless_ended<R>(
+        &self,
+        error: io::Error,
+        patience: Patience,
+        at_end: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let waited = error.kind() == io::ErrorKind::WouldBlock && patience != Patience::None;
+        if waited && poll::has_ended(self.inner.as_fd()) { at_end() } else { Err(error) }
     }
 
     /// A call that writes (sends, connects), and waits for that.
@@ -151,18 +170,26 @@ impl<S: AsFd> Socket<S> {
     ) -> io::Result<usize> {
         let patience = self.patience(direction);
         let is_short = |n: &usize| self.source.kind() == Kind::Tcp && *n > 0 && *n < wanted;
-        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short)
+        let result = self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short);
+        match direction {
+            // It may be a socket of another type than its name says.
+            Direction::Read => result.or_else(|error| self.unless_ended(error, patience, || Ok(0))),
+            Direction::Write => result,
+        }
     }
 
-    /// A call for async code, which is woken when it should be made again.
+    /// As [`stream`](Self::stream) for async code, which is woken when the call should be made again.
     #[cfg(any(feature = "hyper", feature = "futures-io"))]
-    pub(crate) fn poll<R>(
+    pub(crate) fn poll(
         &self,
         cx: &Context<'_>,
         direction: Direction,
-        mut f: impl FnMut(&S) -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner))
+        mut f: impl FnMut(&S) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        match self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner)) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Ready(Ok(0)),
+            result => result,
+        }
     }
 
     /// A call that waits as long as `patience` says, whatever is set on the socket.

@@ -3,7 +3,14 @@
 //! The protocol is that of [`driver::source`](crate::driver::source), whose steps have their names here.
 //!
 //! A plain OS thread has no poller. It waits with `poll(2)` on the descriptor itself and does not look at the slot: this
-//! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody.
+//! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody. If `poll(2)` and the call
+//! contradict each other it waits for a change instead, see [`driver::edge`](crate::driver::edge).
+//!
+//! # A call that finds nothing again
+//!
+//! A thread that was woken and finds nothing, in whichever way, spends from its budget and looks at its deadline, its cancel and
+//! its limits before it waits again. So a kernel that contradicts itself, or neighbours that always come first, may cost the
+//! thread's time, but neither its worker nor its time-outs.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +20,8 @@ use std::sync::OnceLock;
 #[cfg(any(feature = "hyper", feature = "futures-io"))]
 use std::task::{Context, Poll};
 
-use crate::driver::readiness::Direction;
+use crate::driver::edge::Edge;
+use crate::driver::readiness::{Direction, Seen};
 use crate::driver::source::{Enqueued, Slot, acquire};
 use crate::park::current::{Here, may_park, parked_in_no_park, with_header};
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
@@ -41,6 +49,15 @@ pub(crate) enum Patience {
     Forever,
 }
 
+/// What a call knows of its waits so far.
+#[derive(Default)]
+struct Waits {
+    /// There was one, and the call was made again after it.
+    any: bool,
+    /// How a plain OS thread waits from the second time on.
+    edge: Option<Edge>,
+}
+
 /// One descriptor's place among those that are waited for. Dropped before the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -58,8 +75,9 @@ impl Source {
         self.kind
     }
 
-    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over,
-    /// which is `WouldBlock` too. `is_short` says of a result that it shows the buffer to be drained, or full.
+    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over, or the
+    /// side that it reads from has ended, which both are `WouldBlock` too. `is_short` says of a result that it shows the
+    /// buffer to be drained, or full.
     ///
     /// A cancel or an enclosing `timeout` takes effect before a call or while the thread waits, never after a call that
     /// has done something.
@@ -74,6 +92,7 @@ impl Source {
     ) -> io::Result<R> {
         checkpoint();
         let mut deadline_ns = None;
+        let mut waits = Waits::default();
         loop {
             // Step R1.
             let slot = self.slot.get().filter(|_| Here::get().is_some());
@@ -82,10 +101,8 @@ impl Source {
                 // Steps R2 and R3.
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Some((slot, seen)) = seen {
-                            slot.clear(direction, seen);
-                        }
-                        if patience == Patience::None {
+                        let ended = found_nothing(fd, direction, seen, waits.any);
+                        if ended || patience == Patience::None {
                             return Err(error);
                         }
                     }
@@ -105,15 +122,41 @@ impl Source {
                 Patience::For(ns) => now_ns().saturating_add(ns),
                 _ => NEVER,
             });
-            if !self.wait(fd, direction, deadline_ns)? {
+            if !self.wait(fd, direction, deadline_ns, &mut waits)? {
                 return Err(would_block());
             }
         }
     }
 
     /// Waits until something has happened to the descriptor that concerns `direction`. False: the deadline came first.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
-        let Some(here) = Here::get() else { return wait_on_os_thread(fd, direction, deadline_ns) };
+    fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64, waits: &mut Waits) -> io::Result<bool> {
+        let again = std::mem::replace(&mut waits.any, true);
+        if again {
+            checkpoint();
+            if deadline_ns <= now_ns() {
+                return Ok(false);
+            }
+        }
+        match Here::get() {
+            Some(here) => self.wait_on_worker(here, fd, direction, deadline_ns),
+            None if !again => wait_on_os_thread(fd, direction, deadline_ns),
+            None => {
+                let edge = match &mut waits.edge {
+                    Some(edge) => edge,
+                    none => none.insert(Edge::new(fd, direction)?),
+                };
+                until_limit(deadline_ns, |deadline_ns| edge.wait(deadline_ns))
+            }
+        }
+    }
+
+    fn wait_on_worker(
+        &self,
+        here: &Here,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        deadline_ns: u64,
+    ) -> io::Result<bool> {
         let home = here.poller_or_new()?.home();
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
@@ -149,7 +192,8 @@ impl Source {
         }
     }
 
-    /// As [`call`](Self::call) for async code: instead of waiting it leaves the waker, until the next event.
+    /// As [`call`](Self::call) for async code: instead of waiting it leaves the waker, until the next event. `WouldBlock`: the
+    /// side that it reads from has ended.
     #[cfg(any(feature = "hyper", feature = "futures-io"))]
     pub(crate) fn poll<R>(
         &self,
@@ -158,13 +202,14 @@ impl Source {
         direction: Direction,
         mut call: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        loop {
+        // The second time round there was an event meanwhile. From then on others have their turn in between.
+        for _ in 0..2 {
             let seen = self.slot.get().map(|slot| (slot, slot.seen()));
             if seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Some((slot, seen)) = seen {
-                            slot.clear(direction, seen);
+                        if found_nothing(fd, direction, seen, false) {
+                            return Poll::Ready(Err(error));
                         }
                     }
                     result => return Poll::Ready(result),
@@ -185,6 +230,8 @@ impl Source {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The slot; a new one knows that a call in `direction` has just found nothing. (If that changes before the descriptor
@@ -210,13 +257,32 @@ impl Drop for Source {
     }
 }
 
+/// Step R3 of a call that said `WouldBlock`. True: it always will, because the reading side has ended; then the flag stays, see
+/// [`readiness`](crate::driver::readiness). `waited`: the call was made after a wait.
+fn found_nothing(fd: BorrowedFd<'_>, direction: Direction, seen: Option<(&&Slot, Seen)>, waited: bool) -> bool {
+    let may_have_ended = waited || seen.is_some_and(|(_, seen)| seen.has_ended());
+    if direction == Direction::Read && may_have_ended && poll::has_ended(fd) {
+        return true;
+    }
+    if let Some((slot, seen)) = seen {
+        slot.clear(direction, seen);
+    }
+    false
+}
+
+/// Waits until `poll(2)` says that `fd` is ready in `direction`. False: the deadline came first.
 pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
+    until_limit(deadline_ns, |deadline_ns| poll::wait_for(fd, direction == Direction::Write, deadline_ns))
+}
+
+/// On a plain OS thread: `wait`s until it says that it is ready, until `deadline_ns`, or until an enclosing `timeout` is over.
+fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) -> io::Result<bool> {
     if !may_park() {
         parked_in_no_park("a blocking call");
     }
     let mut limit_ns = if std::thread::panicking() { NEVER } else { with_header(interrupt::limit_ns) };
     loop {
-        let ready = poll::wait_for(fd, direction == Direction::Write, deadline_ns.min(limit_ns))?;
+        let ready = wait(deadline_ns.min(limit_ns))?;
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }

@@ -4,6 +4,7 @@
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod churn;
+mod ends;
 mod faults;
 #[path = "../help/mod.rs"]
 mod help;

@@ -12,10 +12,10 @@ use green::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use crate::{echo, everywhere, pattern};
 
 /// A path of its own, removed at the end.
-struct Place(PathBuf);
+pub struct Place(pub PathBuf);
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Place(std::env::temp_dir().join(format!("green-net-{}-{number}", std::process::id())))
