@@ -47,7 +47,8 @@ impl UnixStream {
     ///
     /// `InvalidInput` for a path that is too long or has a NUL; `NotFound`, `ConnectionRefused` and the like.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
-        connect(&socket2::SockAddr::unix(path)?)
+        // std's address: it refuses a NUL, which would lead to another socket.
+        Self::connect_addr(&SocketAddr::from_pathname(path)?)
     }
 
     /// Connects to the listener at `socket_addr`, as [`connect`](Self::connect).
