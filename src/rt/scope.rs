@@ -188,6 +188,10 @@ impl Builder {
     /// # Errors
     ///
     /// As [`spawn`](Builder::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Builder::spawn).
     pub fn spawn_scoped<'scope, F, T>(
         self,
         scope: &'scope Scope<'scope, '_>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ where
 
 /// A unique number of a thread, green or OS, in this process: [`std::thread::ThreadId`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ThreadId(u64);
+pub struct ThreadId(NonZeroU64);
 
 /// A handle to a thread, green or OS: [`std::thread::Thread`].
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl Thread {
     /// The thread's number.
     #[must_use]
     pub fn id(&self) -> ThreadId {
-        ThreadId(self.0.id)
+        ThreadId(NonZeroU64::new(self.0.id).expect("the numbers of threads begin with 1"))
     }
 
     /// The thread's name, if it was given one.
