@@ -312,9 +312,15 @@ macro_rules! suite {
                 let with_nul = [&*good.to_string_lossy(), "\0.bad"].concat();
                 let bad = std::path::Path::new(&with_nul);
                 assert!(refused(fs::File::open(bad)) && refused(fs::File::create(bad)) && refused(fs::read(bad)));
-                assert!(refused(fs::write(bad, "y")) && refused(fs::copy(&good, bad)) && refused(fs::rename(bad, &good)));
-                assert!(refused(fs::remove_file(bad)) && refused(fs::metadata(bad)) && refused(fs::hard_link(&good, bad)));
-                assert!(refused(fs::create_dir_all(bad)) && refused(fs::read_dir(bad)) && refused(fs::canonicalize(bad)));
+                assert!(
+                    refused(fs::write(bad, "y")) && refused(fs::copy(&good, bad)) && refused(fs::rename(bad, &good))
+                );
+                assert!(
+                    refused(fs::remove_file(bad)) && refused(fs::metadata(bad)) && refused(fs::hard_link(&good, bad))
+                );
+                assert!(
+                    refused(fs::create_dir_all(bad)) && refused(fs::read_dir(bad)) && refused(fs::canonicalize(bad))
+                );
                 assert_eq!(fs::read(&good).unwrap(), b"x");
                 assert!(refused(Command::new("true\0bad").status()));
                 assert!(refused(Command::new("true").arg("a\0b").output()));
