@@ -3,7 +3,8 @@
 mod block_on;
 mod blocking;
 mod recv;
-mod waker;
+#[cfg(test)]
+mod tests_waker;
 
 pub use block_on::block_on;
 pub use blocking::blocking;
