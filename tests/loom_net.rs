@@ -73,15 +73,20 @@ impl Socket {
 
     /// R1 to R5, until there are bytes: up to `wanted`; less is a short read. 0: the end.
     fn read(&self, wanted: usize) -> usize {
+        let mut ended = false;
         loop {
             let seen = self.word.load();
-            if seen.may_try(Direction::Read) {
+            if ended || seen.may_try(Direction::Read) {
                 let mut kernel = self.kernel.lock().unwrap();
                 let got = kernel.bytes.min(wanted);
                 kernel.bytes -= got;
                 drop(kernel);
-                if got == 0 && seen.has_ended() && self.kernel.lock().unwrap().ended {
+                if got == 0 && ended {
                     return 0;
+                }
+                ended = got == 0 && seen.has_ended() && self.kernel.lock().unwrap().ended;
+                if ended {
+                    continue;
                 }
                 if got == 0 || got < wanted && seen.short_means_drained() {
                     self.word.clear(Direction::Read, seen);
@@ -178,5 +183,23 @@ fn a_shutdown_ends_the_read_of_everybody_after_what_is_there() {
         assert_eq!(socket.read(1) + socket.read(1) + reader.join().unwrap(), 1);
         closes.join().unwrap();
         assert_eq!(socket.read(1), 0, "and it stays so");
+    });
+}
+
+#[test]
+fn a_byte_that_comes_just_before_the_end_is_read_before_it() {
+    check(3, || {
+        let socket = Socket::new();
+        // An end that was none is known.
+        socket.event(END);
+        let closes = {
+            let socket = socket.clone();
+            thread::spawn(move || {
+                socket.arrive();
+                socket.shut_down();
+            })
+        };
+        assert_eq!((socket.read(1), socket.read(1)), (1, 0));
+        closes.join().unwrap();
     });
 }

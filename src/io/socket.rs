@@ -18,7 +18,7 @@ use socket2::SockRef;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::driver::readiness::Direction;
 use crate::io::source::{Kind, Patience, Source};
-use crate::sys::poll;
+use crate::sys::net::would_block;
 
 /// No time-out.
 const NONE: u64 = 0;
@@ -137,27 +137,21 @@ impl<S: AsFd> Socket<S> {
         at_end: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
         let patience = self.patience(Direction::Read);
-        let result = self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false);
-        result.or_else(|error| self.unless_ended(error, patience, at_end))
-    }
-
-    /// A read has failed: because the reading side is shut down? Then `at_end` is the answer.
-    #[cold]
-    fn unless_ended<R>(
-        &self,
-        error: io::Error,
-        patience: Patience,
-        at_end: impl FnOnce() -> io::Result<R>,
-    ) -> io::Result<R> {
-        let waited = error.kind() == io::ErrorKind::WouldBlock && patience != Patience::None;
-        if waited && poll::has_ended(self.inner.as_fd()) { at_end() } else { Err(error) }
+        self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false, at_end)
     }
 
     /// A call that writes (sends, connects), and waits for that.
     #[inline]
     pub(crate) fn write<R>(&self, mut f: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
         let patience = self.patience(Direction::Write);
-        self.source.call(self.inner.as_fd(), Direction::Write, patience, || f(&self.inner), |_| false)
+        self.source.call(
+            self.inner.as_fd(),
+            Direction::Write,
+            patience,
+            || f(&self.inner),
+            |_| false,
+            || Err(would_block()),
+        )
     }
 
     /// A call that moves bytes of a stream, up to `wanted`.
@@ -170,12 +164,8 @@ impl<S: AsFd> Socket<S> {
     ) -> io::Result<usize> {
         let patience = self.patience(direction);
         let is_short = |n: &usize| self.source.kind() == Kind::Tcp && *n > 0 && *n < wanted;
-        let result = self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short);
-        match direction {
-            // It may be a socket of another type than its name says.
-            Direction::Read => result.or_else(|error| self.unless_ended(error, patience, || Ok(0))),
-            Direction::Write => result,
-        }
+        // At the end: it may be a socket of another type than its name says.
+        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short, || Ok(0))
     }
 
     /// As [`stream`](Self::stream) for async code, which is woken when the call should be made again.
@@ -186,10 +176,7 @@ impl<S: AsFd> Socket<S> {
         direction: Direction,
         mut f: impl FnMut(&S) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        match self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner)) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Ready(Ok(0)),
-            result => result,
-        }
+        self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner), || Ok(0))
     }
 
     /// A call that waits as long as `patience` says, whatever is set on the socket.
@@ -199,6 +186,6 @@ impl<S: AsFd> Socket<S> {
         patience: Patience,
         mut f: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), |_| false)
+        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), |_| false, || Err(would_block()))
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Patience {
 struct Waits {
     /// There was one, and the call was made again after it.
     any: bool,
+    /// The kernel says that the reading side has ended. If the call finds nothing after that, it is over.
+    ended: bool,
     /// How a plain OS thread waits from the second time on.
     edge: Option<Edge>,
 }
@@ -75,9 +77,9 @@ impl Source {
         self.kind
     }
 
-    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over, or the
-    /// side that it reads from has ended, which both are `WouldBlock` too. `is_short` says of a result that it shows the
-    /// buffer to be drained, or full.
+    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over, which is
+    /// `WouldBlock` too. `is_short` says of a result that it shows the buffer to be drained, or full. `at_end`: what a blocking
+    /// call gives where the reading side has ended and this one says `WouldBlock` for ever.
     ///
     /// A cancel or an enclosing `timeout` takes effect before a call or while the thread waits, never after a call that
     /// has done something.
@@ -89,6 +91,7 @@ impl Source {
         patience: Patience,
         mut call: impl FnMut() -> io::Result<R>,
         is_short: impl Fn(&R) -> bool,
+        at_end: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
         checkpoint();
         let mut deadline_ns = None;
@@ -97,13 +100,23 @@ impl Source {
             // Step R1.
             let slot = self.slot.get().filter(|_| Here::get().is_some());
             let seen = slot.map(|slot| (slot, slot.seen()));
-            if patience == Patience::None || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
+            if patience == Patience::None || waits.ended || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 // Steps R2 and R3.
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        let ended = found_nothing(fd, direction, seen, waits.any);
-                        if ended || patience == Patience::None {
+                        if waits.ended {
+                            return at_end();
+                        }
+                        let only_seen = seen.map(|(_, seen)| seen);
+                        waits.ended = has_ended(fd, direction, only_seen, waits.any);
+                        if let Some((slot, seen)) = seen.filter(|_| !waits.ended) {
+                            slot.clear(direction, seen);
+                        }
+                        if patience == Patience::None {
                             return Err(error);
+                        }
+                        if waits.ended {
+                            continue;
                         }
                     }
                     Ok(result) => {
@@ -192,8 +205,7 @@ impl Source {
         }
     }
 
-    /// As [`call`](Self::call) for async code: instead of waiting it leaves the waker, until the next event. `WouldBlock`: the
-    /// side that it reads from has ended.
+    /// As [`call`](Self::call) for async code: instead of waiting it leaves the waker, until the next event.
     #[cfg(any(feature = "hyper", feature = "futures-io"))]
     pub(crate) fn poll<R>(
         &self,
@@ -201,15 +213,24 @@ impl Source {
         fd: BorrowedFd<'_>,
         direction: Direction,
         mut call: impl FnMut() -> io::Result<R>,
+        at_end: impl FnOnce() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        let mut ended = false;
         // The second time round there was an event meanwhile. From then on others have their turn in between.
         for _ in 0..2 {
             let seen = self.slot.get().map(|slot| (slot, slot.seen()));
             if seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if found_nothing(fd, direction, seen, false) {
-                            return Poll::Ready(Err(error));
+                        if ended {
+                            return Poll::Ready(at_end());
+                        }
+                        ended = has_ended(fd, direction, seen.map(|(_, seen)| seen), false);
+                        if ended {
+                            continue;
+                        }
+                        if let Some((slot, seen)) = seen {
+                            slot.clear(direction, seen);
                         }
                     }
                     result => return Poll::Ready(result),
@@ -257,17 +278,9 @@ impl Drop for Source {
     }
 }
 
-/// Step R3 of a call that said `WouldBlock`. True: it always will, because the reading side has ended; then the flag stays, see
-/// [`readiness`](crate::driver::readiness). `waited`: the call was made after a wait.
-fn found_nothing(fd: BorrowedFd<'_>, direction: Direction, seen: Option<(&&Slot, Seen)>, waited: bool) -> bool {
-    let may_have_ended = waited || seen.is_some_and(|(_, seen)| seen.has_ended());
-    if direction == Direction::Read && may_have_ended && poll::has_ended(fd) {
-        return true;
-    }
-    if let Some((slot, seen)) = seen {
-        slot.clear(direction, seen);
-    }
-    false
+/// May the reading side have ended, so that a call which found nothing always will? Then the kernel is asked.
+fn has_ended(fd: BorrowedFd<'_>, direction: Direction, seen: Option<Seen>, waited: bool) -> bool {
+    direction == Direction::Read && (waited || seen.is_some_and(Seen::has_ended)) && poll::has_ended(fd)
 }
 
 /// Waits until `poll(2)` says that `fd` is ready in `direction`. False: the deadline came first.

@@ -50,7 +50,8 @@ fn calls(patience: Patience, direction: Direction, mut call: impl FnMut(&UnixStr
     };
     let source = Source::new(Kind::Other);
     let begin = Instant::now();
-    let result = timeout(SHORT, || source.call(ours.as_fd(), direction, patience, says_no, |()| false));
+    let result =
+        timeout(SHORT, || source.call(ours.as_fd(), direction, patience, says_no, |()| false, || panic!("no end")));
     match result {
         Ok(result) => assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock),
         Err(_) => assert_eq!(patience, Patience::Forever),
