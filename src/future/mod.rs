@@ -7,5 +7,5 @@ mod recv;
 mod tests_waker;
 
 pub use block_on::block_on;
-pub use blocking::blocking;
+pub use blocking::{Blocking, blocking};
 pub use recv::RecvFuture;

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
@@ -112,7 +112,7 @@ impl RuntimeBuilder {
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", mailbox::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
-        let pool = Pool::new(blocking_threads, blocking_queue, self.thread_name.clone());
+        let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let shared = Shared::new(group, stealers, stack_size, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         for (number, deque) in deques.into_iter().enumerate() {
@@ -258,8 +258,8 @@ impl fmt::Debug for Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.shared.stop();
-        let own = Worker::current().map(|worker| &worker.shared).or_else(lent);
-        if own.is_some_and(|own| Arc::ptr_eq(own, &self.shared)) {
+        let own = Worker::current().map(|worker| Arc::as_ptr(&worker.shared)).or_else(|| lent().map(Weak::as_ptr));
+        if own == Some(Arc::as_ptr(&self.shared)) {
             return;
         }
         let wait = Wait::new(Reason::Join).uninterruptible();
@@ -328,26 +328,30 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
     match (Worker::current(), lent()) {
         (Some(worker), _) => f(&worker.shared),
-        (None, Some(shared)) => f(shared),
+        (None, Some(runtime)) => match runtime.upgrade() {
+            Some(shared) => f(&shared),
+            None => Err(io::Error::other("the runtime that this closure was called from has ended")),
+        },
         (None, None) => f(&default_runtime()?.shared),
     }
 }
 
 thread_local! {
-    /// The runtime of the green thread for which this OS thread runs a `blocking` closure.
-    static LENT: Cell<*const Arc<Shared>> = const { Cell::new(ptr::null()) };
+    /// The runtime of the green thread for which this OS thread runs a `blocking` closure. That may be left behind, and the
+    /// runtime end before it.
+    static LENT: Cell<*const Weak<Shared>> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs `f`, which must not unwind, on this OS thread as if inside `shared`.
-pub(crate) fn inside<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
-    let before = LENT.replace(ptr::from_ref(shared));
+/// Runs `f`, which must not unwind, on this OS thread as if inside `runtime`.
+pub(crate) fn inside<R>(runtime: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
+    let before = LENT.replace(ptr::from_ref(runtime));
     let result = f();
     LENT.set(before);
     result
 }
 
 /// The runtime that this OS thread, which is no worker, acts for.
-pub(crate) fn lent<'a>() -> Option<&'a Arc<Shared>> {
+pub(crate) fn lent<'a>() -> Option<&'a Weak<Shared>> {
     // SAFETY: null, or the argument of an `inside` that has not returned; callers keep it for one call.
     unsafe { LENT.get().as_ref() }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
@@ -177,7 +178,7 @@ pub fn panicking() -> bool {
 ///
 /// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
-    let shared = Worker::current().map(|worker| &worker.shared).or_else(lent);
+    let shared = Worker::current().map(|worker| Arc::clone(&worker.shared)).or_else(|| lent()?.upgrade());
     if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
         return Ok(workers);
     }
