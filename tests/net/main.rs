@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 #[path = "../help/mod.rs"]
 mod help;
+mod names;
 mod poller;
 mod stream;
 mod udp;
