@@ -19,13 +19,15 @@ use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::driver::readiness::Ready;
 use crate::driver::source::{self, WAKER, Wakes};
-use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::sys::poll;
 
 /// Events that one look brings in at most.
 const EVENTS: usize = 1024;
 /// How long a worker that has threads to run may leave the poller alone.
 const INTERVAL_NS: u64 = 50_000;
+/// What Linux adds to a sleep of some milliseconds by default.
+const SLACK: Duration = Duration::from_micros(50);
 
 /// What the rest of the process may touch of a poller.
 #[derive(Debug)]
@@ -110,9 +112,10 @@ impl Poller {
         if cfg!(not(target_os = "linux")) {
             return left;
         }
-        let whole = Duration::from_millis(left.as_millis() as u64);
+        // Short by what the system may add to it.
+        let whole = Duration::from_millis(left.saturating_sub(SLACK).as_millis() as u64);
         if whole.is_zero() {
-            poll::sleep_on(self.fd, left);
+            precisely(|| poll::sleep_on(self.fd, left));
         }
         whole
     }

@@ -21,7 +21,6 @@ use crate::rt::join::JoinHandle;
 use crate::sched::pool::Pool;
 use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::{StackSize, overflow};
-use crate::sys;
 use crate::task::header::Reason;
 
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
@@ -121,7 +120,6 @@ impl RuntimeBuilder {
             running.with(|running| *running += 1);
             let started = thread.spawn(move || {
                 overflow::prepare_thread();
-                sys::clock::precise_sleep();
                 Worker::new(shared, number, deque).run();
                 running.notify(|running| {
                     *running -= 1;
