@@ -84,6 +84,8 @@ fn block_usr1() {
 #[test]
 fn what_a_green_thread_has_set_for_its_os_thread_is_there_in_a_child() {
     everywhere(|| {
+        // The pool has a thread, from before.
+        green::blocking(|| ());
         // SAFETY: the calls take numbers, or a set of our own.
         let cpu = unsafe {
             libc::setpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t, 7);
@@ -117,8 +119,7 @@ fn a_child_is_started_by_its_callers_os_thread() {
         // SAFETY: no requirements.
         let here = unsafe { libc::gettid() };
         let mut command = Command::new("true");
-        let parent = std::io::pipe().unwrap();
-        let (mut reader, writer) = parent;
+        let (mut reader, writer) = std::io::pipe().unwrap();
         // SAFETY: the closure makes system calls only.
         unsafe {
             command.as_std_mut().pre_exec(move || {
