@@ -142,7 +142,8 @@ fn a_child_is_started_by_its_callers_os_thread() {
 
 /// A file that both kinds of commands may write to.
 fn file() -> File {
-    let path = std::env::temp_dir().join(format!("green-process-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let path =
+        std::env::temp_dir().join(format!("green-process-{}-{:?}", std::process::id(), std::thread::current().id()));
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file

@@ -88,11 +88,7 @@ impl<S> WaitQueue<S> {
     /// # Errors
     ///
     /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call [`interrupt::raise`].
-    pub(crate) fn try_wait_until<R>(
-        &self,
-        wait: Wait,
-        mut ready: impl FnMut(&mut S) -> Option<R>,
-    ) -> Result<R, Woken> {
+    pub(crate) fn try_wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Result<R, Woken> {
         loop {
             let mut found = None;
             let node = Node { links: Links::new(), ticket: Cell::new(None) };

@@ -94,7 +94,7 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// ```
 #[track_caller]
 pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    if Worker::current().is_none() && !is_limited() {
+    if may_block() {
         return f();
     }
     let shared = runtime::with_shared(|shared| Ok(Arc::clone(shared)));
@@ -107,16 +107,16 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
 /// none of them away, nor the other way round. `f` calls nothing of this crate's.
 pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
-    if Worker::current().is_none() && !is_limited() {
+    if may_block() {
         return f();
     }
     // SAFETY: the closure and its value borrow nothing.
     unsafe { call(&POOL, Weak::new(), f, true) }
 }
 
-/// Is the calling thread inside a `timeout`?
-fn is_limited() -> bool {
-    with_header(|thread| !thread.limit.get().is_null())
+/// May the caller simply block? A plain OS thread may, outside a `timeout`.
+pub(crate) fn may_block() -> bool {
+    Worker::current().is_none() && with_header(|thread| thread.limit.get().is_null())
 }
 
 /// Runs `f` on a thread of `pool`, as if inside `runtime`, and waits for its value. `may_leave`: a caller that is interrupted

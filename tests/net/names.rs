@@ -20,11 +20,15 @@ fn silence() -> io::Result<std::net::UdpSocket> {
     done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     // SAFETY: strings that end in NUL, and null where nothing is needed.
     done(unsafe {
-        libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null())
+        libc::mount(
+            c"none".as_ptr(),
+            c"/".as_ptr(),
+            std::ptr::null(),
+            libc::MS_REC | libc::MS_PRIVATE,
+            std::ptr::null(),
+        )
     })?;
-    for (file, text) in
-        [("/etc/resolv.conf", "nameserver 127.9.9.9\n"), ("/etc/nsswitch.conf", "hosts: files dns\n")]
-    {
+    for (file, text) in [("/etc/resolv.conf", "nameserver 127.9.9.9\n"), ("/etc/nsswitch.conf", "hosts: files dns\n")] {
         let ours = std::env::temp_dir().join(format!("green-names-{}", std::process::id()));
         std::fs::write(&ours, text)?;
         let path = |path: &Path| CString::new(path.to_str().unwrap()).unwrap();
