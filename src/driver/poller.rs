@@ -20,7 +20,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::driver::readiness::Ready;
 use crate::driver::source::{self, WAKER, Wakes};
 use crate::sys::clock::{NEVER, now_ns, precisely};
-use crate::sys::poll;
+use crate::sys::{fork, poll};
 
 /// Events that one look brings in at most.
 const EVENTS: usize = 1024;
@@ -35,6 +35,8 @@ pub(crate) struct Home {
     pub(crate) registry: Registry,
     waker: Waker,
     closed: AtomicU32,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 impl Home {
@@ -55,8 +57,9 @@ impl Home {
         self.closed.store(1, Ordering::Relaxed);
     }
 
+    /// To a child of fork its parent's are closed: it shares them, and must take nothing out.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed) != 0
+        self.closed.load(Ordering::Relaxed) != 0 || self.made_in != fork::generation()
     }
 }
 
@@ -74,7 +77,7 @@ impl Poller {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0) });
+        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0), made_in: fork::generation() });
         let fd = poll.as_raw_fd();
         Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
     }

@@ -107,7 +107,7 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
 /// none of them away, nor the other way round. `f` calls nothing of this crate's.
 pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
-    if may_block() {
+    if may_block() || POOL.is_the_parents() {
         return f();
     }
     // SAFETY: the closure and its value borrow nothing.

@@ -10,6 +10,7 @@ use crate::rt::runtime::with_shared;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
+use crate::sys::fork;
 use crate::task::Task;
 use crate::task::block::{self, Owner};
 use crate::task::header::Spec;
@@ -53,7 +54,8 @@ impl Builder {
     /// # Errors
     ///
     /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable. `OutOfMemory`: no memory, address space or
-    /// mappings for another thread; the message names the limit. The closure is dropped.
+    /// mappings for another thread; the message names the limit. `Other`: this process is a child of fork, and the runtime its
+    /// parent's. The closure is dropped.
     ///
     /// # Panics
     ///
@@ -170,6 +172,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
             worker.stacks().reserve(size)?;
             worker.fresh_id()
         }
+        None if shared.is_the_parents() => return Err(fork::error()),
         None => {
             stack::reserve(size)?;
             os::fresh_ids(1)

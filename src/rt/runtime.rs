@@ -7,13 +7,13 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
 use crate::park::current::{self, assert_may_park, with_header};
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, interrupt};
+use crate::park::{Wait, fork, interrupt};
 use crate::rt::blocking::blocking;
 use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
@@ -106,6 +106,7 @@ impl RuntimeBuilder {
             return Err(invalid("thread_name must not contain a NUL byte".to_owned()));
         }
         hook::install();
+        fork::install();
         overflow::install(current::describe);
         let group = mailbox::acquire(workers)
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", mailbox::MAX_WORKERS)))?;
@@ -161,6 +162,15 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a
 /// [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under
 /// `panic = "abort"` nothing can be unwound: the drop waits until the threads end by themselves.
+///
+/// # fork
+///
+/// In a child of fork(2) that does not exec, the parent's runtimes do not run. Spawning, `run`, joining and dropping a runtime panic
+/// there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and a green thread that has called fork is a plain OS
+/// thread: sleeps, locks, channels, files, sockets and `blocking` work as they do there, a new `Runtime` does, and what
+/// [`local!`](crate::local) declares has its first value. What waits for a thread of the parent's (a lock that it holds, a channel, an
+/// answer of an actor) waits for ever, as it would with std's threads. Should the closure of that green thread
+/// return in the child, the process aborts: end it with `exit` or exec.
 ///
 /// ```
 /// let runtime = green::Runtime::builder().workers(2).stack_size(128 << 10).build().unwrap();
@@ -255,6 +265,12 @@ impl fmt::Debug for Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if self.shared.is_the_parents() {
+            // Those are no threads of this process.
+            std::mem::forget(std::mem::take(&mut self.threads));
+            assert!(std::thread::panicking(), "a runtime cannot be dropped: {}", crate::sys::fork::MESSAGE);
+            return;
+        }
         self.shared.stop();
         let own = Worker::current().map(|worker| Arc::as_ptr(&worker.shared)).or_else(|| lent().map(Weak::as_ptr));
         if own == Some(Arc::as_ptr(&self.shared)) {
@@ -267,16 +283,28 @@ impl Drop for Runtime {
     }
 }
 
-/// The default runtime; the settings come from the environment.
+/// The default runtime; the settings come from the environment. Bad ones are an error for good, which nothing can change; after
+/// any other the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     static DEFAULT: OnceLock<Result<Runtime, (io::ErrorKind, String)>> = OnceLock::new();
+    static STARTS: Mutex<()> = Mutex::new(());
     let start = || {
         let mut builder = Runtime::builder();
         builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
         builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
         builder.build()
     };
-    let runtime = DEFAULT.get_or_init(|| start().map_err(|error| (error.kind(), error.to_string())));
+    let begin = || {
+        let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+        match DEFAULT.get() {
+            Some(runtime) => Ok(runtime),
+            None => match start() {
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+                started => Ok(DEFAULT.get_or_init(|| started.map_err(|error| (error.kind(), error.to_string())))),
+            },
+        }
+    };
+    let runtime = DEFAULT.get().map_or_else(begin, Ok)?;
     runtime.as_ref().map_err(|(kind, message)| io::Error::new(*kind, message.clone()))
 }
 

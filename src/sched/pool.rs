@@ -35,6 +35,7 @@ use std::time::Duration;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sys::clock::after_ns;
+use crate::sys::fork;
 use crate::task::header::Reason;
 
 /// How long a thread of the pool waits for a job before it ends.
@@ -78,6 +79,8 @@ struct Inner {
     max_threads: usize,
     max_jobs: usize,
     name: String,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 /// See the module's text.
@@ -93,7 +96,19 @@ enum Next {
 impl Pool {
     pub(crate) fn new(max_threads: usize, max_jobs: usize, name: String) -> Self {
         let state = WaitQueue::new(State::default());
-        Self(Arc::new(Inner { state, idle: WaitQueue::new(()), max_threads, max_jobs, name }))
+        Self(Arc::new(Inner {
+            state,
+            idle: WaitQueue::new(()),
+            max_threads,
+            max_jobs,
+            name,
+            made_in: fork::generation(),
+        }))
+    }
+
+    /// Are its threads those of a parent of this process?
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.0.made_in != fork::generation()
     }
 
     /// Queues `job`, and sees to it that there is a thread for it; its number. Waits for a place in the queue, as `wait` says.

@@ -12,6 +12,7 @@ use crate::sched::idle::Idle;
 use crate::sched::mailbox::{self, Group, Mailbox};
 use crate::sched::pool::Pool;
 use crate::stack::{self, StackSize};
+use crate::sys::fork;
 use crate::task::Task;
 use crate::task::header::{Header, Next};
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) searchers: u32,
     last_calls: LastCalls,
     stop: AtomicU32,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 /// What is called when the runtime has ended, each under a number by which it is taken back.
@@ -60,6 +63,7 @@ impl Shared {
             searchers,
             last_calls: LastCalls::default(),
             stop: AtomicU32::new(0),
+            made_in: fork::generation(),
         })
     }
 
@@ -69,6 +73,11 @@ impl Shared {
 
     pub(crate) fn idle(&self) -> &'static Idle {
         self.idle
+    }
+
+    /// Are its workers those of a parent of this process?
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.made_in != fork::generation()
     }
 
     /// Identifies the runtime in the headers of its threads.
@@ -103,7 +112,12 @@ impl Shared {
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
+    ///
+    /// # Panics
+    ///
+    /// In a child of fork, if the runtime is the parent's.
     pub(crate) fn inject(&self, task: Task) {
+        assert!(!self.is_the_parents(), "{}", fork::MESSAGE);
         self.injector.push(task);
         if self.idle().publish_more() {
             self.wake_thief(None);
