@@ -174,7 +174,7 @@ impl<T> JoinHandle<T> {
 }
 
 /// In a child of fork, nobody runs a thread that had not ended before.
-#[inline]
+#[inline(never)]
 #[track_caller]
 fn check_not_the_parents(task: &Task) {
     assert!(!os::is_the_parents(task.id) || task.state.is_complete(), "a thread cannot be joined: {}", fork::MESSAGE);

@@ -352,13 +352,20 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// Calls `f` with the caller's runtime, or the default one.
 #[inline]
 pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
-    match (Worker::current(), lent()) {
-        (Some(worker), _) => f(&worker.shared),
-        (None, Some(runtime)) => match runtime.upgrade() {
-            Some(shared) => f(&shared),
-            None => Err(io::Error::other("the runtime that this closure was called from has ended")),
-        },
-        (None, None) => f(&default_runtime()?.shared),
+    match Worker::current() {
+        Some(worker) => f(&worker.shared),
+        None => f(&shared_elsewhere()?),
+    }
+}
+
+/// The runtime of an OS thread that is no worker.
+#[inline(never)]
+fn shared_elsewhere() -> io::Result<Arc<Shared>> {
+    match lent() {
+        Some(runtime) => {
+            runtime.upgrade().ok_or_else(|| io::Error::other("the runtime that this closure was called from has ended"))
+        }
+        None => Ok(Arc::clone(&default_runtime()?.shared)),
     }
 }
 

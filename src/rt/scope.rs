@@ -140,8 +140,7 @@ impl Data {
         // ORDERING: Acquire pairs with the Release in `done`.
         while self.running.load(Ordering::Acquire) & COUNT != 0 {
             if self.made_in != fork::generation() {
-                // It must not unwind: there may be threads in it that this process has spawned.
-                fatal(format_args!("a scope cannot wait for its threads: {}", fork::MESSAGE));
+                threads_of_a_parent();
             }
             let _ = park(Wait::new(Reason::Scope).uninterruptible(), |ticket| {
                 self.waiter.set(Some(ticket));
@@ -154,6 +153,13 @@ impl Data {
             });
         }
     }
+}
+
+/// It must not unwind: there may be threads in the scope that this process has spawned.
+#[cold]
+#[inline(never)]
+fn threads_of_a_parent() -> ! {
+    fatal(format_args!("a scope cannot wait for its threads: {}", fork::MESSAGE))
 }
 
 impl<'scope> Scope<'scope, '_> {

@@ -42,8 +42,10 @@ fn silence() -> io::Result<std::net::UdpSocket> {
 
 const SHORT: Duration = Duration::from_millis(100);
 
+type Call = fn() -> io::Result<()>;
+
 /// Every call that takes a name.
-fn calls() -> Vec<(&'static str, fn() -> io::Result<()>)> {
+fn calls() -> Vec<(&'static str, Call)> {
     fn udp() -> UdpSocket {
         UdpSocket::bind("127.0.0.1:0").unwrap()
     }
@@ -52,7 +54,7 @@ fn calls() -> Vec<(&'static str, fn() -> io::Result<()>)> {
         ("connect to a pair", || TcpStream::connect(("nobody.example", 80)).map(drop)),
         ("connect to a pair with a String", || TcpStream::connect((String::from("nobody.example"), 80)).map(drop)),
         ("bind", || TcpListener::bind("nobody.example:80").map(drop)),
-        ("bind UDP", || UdpSocket::bind(&String::from("nobody.example:80")).map(drop)),
+        ("bind UDP", || UdpSocket::bind(String::from("nobody.example:80")).map(drop)),
         ("send_to", || udp().send_to(b"x", "nobody.example:80").map(drop)),
         ("connect UDP", || udp().connect("nobody.example:80")),
         ("look-up", || "nobody.example:80".to_socket_addrs().map(drop)),
