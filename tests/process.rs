@@ -9,8 +9,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
+use green::Runtime;
 use green::process::{Command, Stdio};
-use help::{everywhere, on_workers};
+use help::{everywhere, in_a_child, on_workers, set_limit};
 
 fn slack() -> i64 {
     // SAFETY: PR_GET_TIMERSLACK has no further arguments.
@@ -211,4 +212,29 @@ fn a_stream_that_was_set_here_counts_and_one_that_output_has_reset_does_not() {
         command.as_std_mut().stdout(Stdio::null());
         assert_eq!(command.output().unwrap().stdout, b"");
     });
+}
+
+#[test]
+fn a_child_without_a_pidfd_is_waited_for_and_left_by_a_time_out() {
+    let ended = in_a_child(&[], || {
+        let runtime = Runtime::builder().workers(1).blocking_threads(1).build().unwrap();
+        runtime.run(|| {
+            let mut lasts: Vec<_> = (0..3).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
+            let mut ends = Command::new("sleep").arg("0.1").spawn().unwrap();
+            set_limit(libc::RLIMIT_NOFILE as i32, 0);
+            green::scope(|s| {
+                for child in &mut lasts {
+                    s.spawn(|| {
+                        assert!(green::timeout(Duration::from_millis(300), || child.wait()).is_err());
+                        child.kill().unwrap();
+                        assert!(!child.wait().unwrap().success());
+                    });
+                }
+                // The pool, of one thread, is not taken.
+                assert_eq!(green::blocking(|| 1), 1);
+                assert!(ends.wait().unwrap().success());
+            });
+        });
+    });
+    ended.assert_success();
 }

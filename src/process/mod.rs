@@ -292,9 +292,9 @@ impl Child {
             if let Some(status) = self.inner.try_wait()? {
                 return Ok(status);
             }
-            match pidfd(self.inner.id()) {
-                Ok(fd) => wait_readable(&fd)?,
-                Err(_) => pauses.next(),
+            // An error: the system has no such thing, or no descriptor for it.
+            if pidfd(self.inner.id()).and_then(wait_readable).is_err() {
+                pauses.next();
             }
         }
     }

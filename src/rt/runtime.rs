@@ -71,8 +71,10 @@ impl RuntimeBuilder {
         self
     }
 
-    /// OS threads that run [`blocking`](crate::blocking) closures, at most: 1 to 32 768. Default: 512. They start when
-    /// there is a closure for them, and end when they have had none for ten seconds.
+    /// OS threads that run [`blocking`](crate::blocking) closures and the calls of [`fs`](crate::fs), at most: 1 to 32 768.
+    /// Default: 512. They start when there is a closure for them, and end when they have had none for ten seconds. One that
+    /// runs a closure which its caller has left ([`unblock`](crate::unblock)) still counts. Look-ups of names have their own, at
+    /// most 64 in the process.
     #[must_use]
     pub fn blocking_threads(mut self, n: usize) -> Self {
         self.blocking_threads = n;
