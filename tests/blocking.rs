@@ -174,17 +174,26 @@ fn a_time_out_takes_a_closure_that_waits_out_of_the_queue_and_the_caller_drops_i
 #[test]
 fn a_closure_that_owns_what_it_uses_is_left_by_a_time_out_though_it_runs_and_its_value_is_dropped_there() {
     everywhere(|| {
-        let (sender, receiver) = mpsc::channel();
-        let (release, blocked) = mpsc::channel::<()>();
-        let mark = Dropped(sender);
-        let start = Instant::now();
-        let result = green::timeout(Duration::from_millis(20), || {
-            green::unblock(move || {
-                let _ = blocked.recv();
-                (mark, std::thread::current().id())
-            })
-        });
-        assert!(result.is_err() && start.elapsed() < Duration::from_secs(10));
+        let mut d = Duration::from_millis(10);
+        // Until a thread comes to the closure before the time is over.
+        let (release, receiver) = loop {
+            d *= 2;
+            let (sender, receiver) = mpsc::channel();
+            let (release, blocked) = mpsc::channel::<()>();
+            let (mark, started) = (Dropped(sender), Arc::new(Flag::new()));
+            let (start, flag) = (Instant::now(), started.clone());
+            let result = green::timeout(d, || {
+                green::unblock(move || {
+                    flag.set();
+                    let _ = blocked.recv();
+                    (mark, std::thread::current().id())
+                })
+            });
+            assert!(result.is_err() && start.elapsed() < d + Duration::from_secs(10));
+            if started.is_set() {
+                break (release, receiver);
+            }
+        };
         assert!(receiver.try_recv().is_err(), "it runs, and has all it owns");
         drop(release);
         let there = green::blocking(move || receiver.recv().unwrap());
