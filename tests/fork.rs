@@ -101,6 +101,36 @@ fn whatever_needs_the_parents_runtime_panics_in_a_child() {
     });
 }
 
+#[derive(Default)]
+struct Counter(u32);
+impl green::actor::Actor for Counter {}
+
+struct Add(u32);
+impl green::actor::Message for Add {
+    type Reply = u32;
+}
+impl green::actor::Handler<Add> for Counter {
+    fn handle(&mut self, add: Add, _: &mut green::actor::Context<Self>) -> u32 {
+        self.0 += add.0;
+        self.0
+    }
+}
+
+#[test]
+fn whoever_asks_a_resting_actor_of_the_parents_is_told_in_a_child() {
+    use green::actor::Actor;
+    wherever_one_forks(|| {
+        let counter = Counter::default().start();
+        // It rests when it has answered, or soon.
+        assert_eq!(counter.send(Add(1)).unwrap(), 1);
+        green::sleep(Duration::from_millis(20));
+        assert_told("send", PANICKED, || _ = counter.send(Add(1)));
+        assert_told("call", PANICKED, || _ = counter.call(Add(1)));
+        assert_told("tell", PANICKED, || _ = counter.tell(Add(1)));
+        assert_eq!(counter.send(Add(1)).unwrap(), 2);
+    });
+}
+
 #[test]
 fn a_scope_that_would_wait_for_the_parents_threads_ends_the_child_with_a_message() {
     wherever_one_forks(|| {

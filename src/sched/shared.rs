@@ -117,7 +117,9 @@ impl Shared {
     ///
     /// In a child of fork, if the runtime is the parent's.
     pub(crate) fn inject(&self, task: Task) {
-        assert!(!self.is_the_parents(), "{}", fork::MESSAGE);
+        if self.is_the_parents() {
+            refused(task);
+        }
         self.injector.push(task);
         if self.idle().publish_more() {
             self.wake_thief(None);
@@ -181,6 +183,14 @@ impl Drop for Shared {
         self.pool.close();
         mailbox::release(Group { mailboxes: std::mem::take(&mut self.mailboxes), idle: self.idle });
     }
+}
+
+/// There are no workers in this process. The thread's reference stays: an actor's mail counts on it.
+#[cold]
+#[inline(never)]
+fn refused(task: Task) -> ! {
+    let _ = task.into_raw();
+    panic!("nobody would run it: {}", fork::MESSAGE)
 }
 
 /// Drops a thread that nobody will start; its closure runs no more.
