@@ -26,7 +26,7 @@ pub mod time;
 pub use future::block_on;
 pub use park::current::no_park;
 pub use park::interrupt::{Elapsed, timeout};
-pub use rt::blocking::blocking;
+pub use rt::blocking::{blocking, unblock};
 pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
 pub use rt::thread::{spawn, spawn_local, yield_now};

@@ -4,13 +4,13 @@
 
 mod help;
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
 use green::{Cancelled, Runtime};
-use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime, spin_until};
+use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime, scaled, spin_until};
 
 #[test]
 fn a_closure_runs_on_another_os_thread_and_may_borrow() {
@@ -78,8 +78,44 @@ fn as_many_closures_run_at_one_time_as_there_are_threads_and_no_more() {
     });
 }
 
+/// Says when it is dropped, and where.
+struct Dropped(mpsc::Sender<std::thread::ThreadId>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::thread::current().id());
+    }
+}
+
+/// Runs `f` as a green thread of a runtime whose one pool thread is taken until `f` has returned.
+fn with_the_pool_taken(workers: usize, queue: usize, f: impl FnOnce() + Send + 'static) {
+    bounded(move || {
+        let builder = Runtime::builder().workers(workers).blocking_threads(1).blocking_queue(queue);
+        builder.build().unwrap().run(|| {
+            let (release, blocked) = mpsc::channel::<()>();
+            let started = Flag::new();
+            green::scope(|s| {
+                let started = &started;
+                s.spawn(move || {
+                    green::blocking(move || {
+                        started.set();
+                        let _ = blocked.recv();
+                    });
+                });
+                while !started.is_set() {
+                    green::sleep(Duration::from_millis(1));
+                }
+                let result = catch_unwind(AssertUnwindSafe(f));
+                drop(release);
+                result.unwrap_or_else(|panic| resume_unwind(panic));
+            });
+            assert_eq!(green::blocking(|| 1), 1, "the pool goes on");
+        });
+    });
+}
+
 #[test]
-fn a_caller_beyond_the_queue_can_be_cancelled_and_one_with_a_place_cannot() {
+fn a_caller_whose_closure_waits_can_be_cancelled_and_one_whose_closure_runs_cannot() {
     bounded(|| {
         let runtime = Runtime::builder().workers(1).blocking_threads(1).blocking_queue(1).build().unwrap();
         runtime.run(|| {
@@ -103,13 +139,163 @@ fn a_caller_beyond_the_queue_can_be_cancelled_and_one_with_a_place_cannot() {
                 thread.cancel();
             }
             assert!(beyond.join().unwrap_err().is::<Cancelled>());
-            assert!(!runs.is_finished() && !queued.is_finished());
+            assert!(queued.join().unwrap_err().is::<Cancelled>());
+            assert!(!runs.is_finished());
             release.send(()).unwrap();
-            // What they return is their result: there is no blocking call after it.
+            // What it returns is its result: there is no blocking call after it.
             assert_eq!(runs.join().unwrap(), "ran");
-            assert_eq!(queued.join().unwrap(), "ran");
-            assert_eq!(green::blocking(|| 1), 1, "the place of the cancelled caller is free again");
+            assert_eq!(green::blocking(|| 1), 1, "the places of the cancelled callers are free again");
         });
+    });
+}
+
+#[test]
+fn a_time_out_takes_a_closure_that_waits_out_of_the_queue_and_the_caller_drops_it() {
+    for (workers, queue) in [(1, 1), (2, 8), (1, 8)] {
+        with_the_pool_taken(workers, queue, || {
+            let (sender, receiver) = mpsc::channel();
+            // More than have a place in the queue, one after the other: each gives its place back.
+            for _ in 0..20 {
+                let (here, mark) = (std::thread::current().id(), Dropped(sender.clone()));
+                let start = Instant::now();
+                let result = green::timeout(Duration::from_millis(2), || {
+                    green::blocking(move || {
+                        let _mark = mark;
+                        panic!("it must not run");
+                    })
+                });
+                assert!(result.is_err() && start.elapsed() < Duration::from_secs(5));
+                assert_eq!(receiver.try_recv().unwrap(), here);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_closure_that_owns_what_it_uses_is_left_by_a_time_out_though_it_runs_and_its_value_is_dropped_there() {
+    everywhere(|| {
+        let mut d = Duration::from_millis(10);
+        // Until a thread comes to the closure before the time is over.
+        let (release, receiver) = loop {
+            d *= 2;
+            let (sender, receiver) = mpsc::channel();
+            let (release, blocked) = mpsc::channel::<()>();
+            let (mark, started) = (Dropped(sender), Arc::new(Flag::new()));
+            let (start, flag) = (Instant::now(), started.clone());
+            let result = green::timeout(d, || {
+                green::unblock(move || {
+                    flag.set();
+                    let _ = blocked.recv();
+                    (mark, std::thread::current().id())
+                })
+            });
+            assert!(result.is_err() && start.elapsed() < d + Duration::from_secs(10));
+            if started.is_set() {
+                break (release, receiver);
+            }
+        };
+        assert!(receiver.try_recv().is_err(), "it runs, and has all it owns");
+        drop(release);
+        let there = green::blocking(move || receiver.recv().unwrap());
+        assert_ne!(there, std::thread::current().id());
+        assert_eq!(green::unblock(|| 1), 1);
+        let payload = catch_unwind(|| green::unblock(|| resume_unwind(Box::new(17)))).unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&17));
+    });
+}
+
+#[test]
+fn a_closure_that_owns_what_it_uses_is_taken_back_from_the_queue() {
+    with_the_pool_taken(1, 4, || {
+        let (sender, receiver) = mpsc::channel();
+        let (here, mark) = (std::thread::current().id(), Dropped(sender));
+        let thread = green::spawn_local(move || green::unblock(move || drop(mark)));
+        green::sleep(Duration::from_millis(1));
+        thread.cancel();
+        assert!(thread.join().unwrap_err().is::<Cancelled>());
+        assert_eq!(receiver.try_recv().unwrap(), here);
+    });
+}
+
+#[test]
+fn a_future_of_a_blocking_closure_that_is_dropped_takes_it_out_of_the_queue() {
+    with_the_pool_taken(1, 4, || {
+        let (sender, receiver) = mpsc::channel();
+        let mark = Dropped(sender);
+        let mut future = green::future::blocking(move || drop(mark));
+        green::block_on(async { assert!(futures::poll!(&mut future).is_pending()) });
+        // The closure waits for the thread that is taken.
+        green::sleep(Duration::from_millis(1));
+        drop(future);
+        while receiver.try_recv().is_err() {
+            green::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
+fn a_runtime_that_is_dropped_does_not_wait_for_a_closure_that_was_left() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let (release, blocked) = mpsc::channel::<()>();
+        let (told, tells) = mpsc::channel();
+        let started = Arc::new(Flag::new());
+        let flag = started.clone();
+        let thread = runtime.spawn(move || {
+            green::unblock(move || {
+                flag.set();
+                let _ = blocked.recv();
+                told.send(catch_unwind(|| green::spawn(|| 1).join())).unwrap();
+            });
+        });
+        spin_until("the closure", || started.is_set());
+        drop(runtime);
+        assert!(thread.join().unwrap_err().is::<Cancelled>());
+        drop(release);
+        // Its runtime is gone: what it spawns there is an error, not a wait for ever.
+        assert!(tells.recv().unwrap().is_err());
+    });
+}
+
+#[test]
+fn stress_time_outs_race_with_a_pool_that_takes_the_closures() {
+    bounded(|| {
+        for workers in [1, 2, 4] {
+            let runtime = Runtime::builder().workers(workers).blocking_threads(2).blocking_queue(3).build().unwrap();
+            let (made, dropped) = (Arc::new(()), AtomicUsize::new(0));
+            runtime.run(|| {
+                green::scope(|s| {
+                    for n in 0..scaled(2000) {
+                        let (made, dropped) = (made.clone(), &dropped);
+                        s.spawn(move || {
+                            let d = Duration::from_micros((n % 7 * 50) as u64);
+                            let borrowed = [n; 4];
+                            let work = move || std::thread::sleep(Duration::from_micros(20));
+                            let ended = if n % 2 == 0 {
+                                green::timeout(d, || {
+                                    green::blocking(|| {
+                                        work();
+                                        borrowed.iter().sum::<usize>()
+                                    })
+                                })
+                            } else {
+                                green::timeout(d, || {
+                                    green::unblock(move || {
+                                        let _made = made;
+                                        work();
+                                        n * 4
+                                    })
+                                })
+                            };
+                            assert!(ended.is_err() || ended == Ok(n * 4));
+                            dropped.fetch_add(usize::from(ended.is_err()), Ordering::Relaxed);
+                        });
+                    }
+                });
+            });
+            assert_ne!(dropped.into_inner(), 0, "some time-outs came first");
+            spin_until("all that was left behind", || Arc::strong_count(&made) == 1);
+        }
     });
 }
 

@@ -124,3 +124,30 @@ fn a_spawn_that_fails_drops_the_closure_and_panics_where_std_would() {
     });
     ended.assert_success();
 }
+
+#[test]
+fn a_refusal_at_the_first_use_of_the_default_runtime_is_not_for_ever() {
+    let ended = in_a_child(&[], || {
+        for _ in 0..2 {
+            leave_address_space(256 << 10);
+            let error = Builder::new().spawn(|| 1).unwrap_err();
+            set_limit(libc::RLIMIT_AS as i32, libc::RLIM_INFINITY);
+            assert!(error.to_string().contains("could not be started"), "{error}");
+        }
+        assert_eq!(Builder::new().spawn(|| 1).unwrap().join().unwrap(), 1);
+        assert_eq!(green::run(|| green::spawn(|| 2).join().unwrap()), 2);
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn a_bad_variable_is_an_error_of_the_default_runtime_for_good() {
+    let ended = in_a_child(&[("GREEN_WORKERS", "none")], || {
+        for _ in 0..2 {
+            let error = Builder::new().spawn(|| 1).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("GREEN_WORKERS"), "{error}");
+        }
+    });
+    ended.assert_success();
+}

@@ -300,6 +300,35 @@ macro_rules! suite {
                 assert_eq!(second.stdout, b"hello\n");
                 assert!(first.wait().unwrap().success());
             }
+
+            #[test]
+            fn names_with_a_nul_lead_nowhere() {
+                fn refused<T>(result: std::io::Result<T>) -> bool {
+                    result.is_err_and(|error| error.kind() == ErrorKind::InvalidInput)
+                }
+                let dir = Dir::new();
+                let good = dir.file("good");
+                fs::write(&good, "x").unwrap();
+                let with_nul = [&*good.to_string_lossy(), "\0.bad"].concat();
+                let bad = std::path::Path::new(&with_nul);
+                assert!(refused(fs::File::open(bad)) && refused(fs::File::create(bad)) && refused(fs::read(bad)));
+                assert!(
+                    refused(fs::write(bad, "y")) && refused(fs::copy(&good, bad)) && refused(fs::rename(bad, &good))
+                );
+                assert!(
+                    refused(fs::remove_file(bad)) && refused(fs::metadata(bad)) && refused(fs::hard_link(&good, bad))
+                );
+                assert!(
+                    refused(fs::create_dir_all(bad)) && refused(fs::read_dir(bad)) && refused(fs::canonicalize(bad))
+                );
+                assert_eq!(fs::read(&good).unwrap(), b"x");
+                assert!(refused(Command::new("true\0bad").status()));
+                assert!(refused(Command::new("true").arg("a\0b").output()));
+                assert!(refused(Command::new("true").env("A", "a\0b").spawn()));
+                assert!(refused(Command::new("true").current_dir(bad).spawn()));
+                assert!(refused("localhost\0bad:80".to_socket_addrs()));
+                assert!(refused(UnixStream::connect(bad)) && refused(UnixListener::bind(bad)));
+            }
         }
     };
 }

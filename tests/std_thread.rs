@@ -21,6 +21,34 @@ macro_rules! suite {
             };
 
             #[test]
+            fn a_name_with_a_nul_is_a_panic_that_says_so_and_drops_the_closure() {
+                let says = |f: &dyn Fn()| {
+                    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_err();
+                    panic.downcast::<String>().map_or_else(|_| String::new(), |text| *text)
+                };
+                let held = std::sync::Arc::new(());
+                let bad = || Builder::new().name("a\0b".to_owned());
+                let expected = "thread name may not contain interior null bytes: NulError(1, [97, 0, 98])";
+                for stack_size in [64 << 10, usize::MAX] {
+                    let held = || held.clone();
+                    let spawn = || _ = bad().stack_size(stack_size).spawn({ let held = held(); move || held });
+                    assert_eq!(says(&spawn), expected);
+                    let spawn_scoped = || {
+                        thread::scope(|scope| _ = bad().stack_size(stack_size).spawn_scoped(scope, || held()));
+                    };
+                    assert_eq!(says(&spawn_scoped), expected);
+                }
+                assert_eq!(std::sync::Arc::strong_count(&held), 1);
+                let good = Builder::new().name("ab".to_owned()).spawn(|| current().name().map(str::to_owned)).unwrap();
+                assert_eq!(good.join().unwrap().as_deref(), Some("ab"));
+            }
+
+            #[test]
+            fn an_optional_thread_id_is_as_small_as_an_id() {
+                assert_eq!(size_of::<Option<ThreadId>>(), size_of::<ThreadId>());
+            }
+
+            #[test]
             fn signatures() {
                 let _: fn(fn() -> u8) -> JoinHandle<u8> = spawn::<fn() -> u8, u8>;
                 let _: fn() -> Thread = current;

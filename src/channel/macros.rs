@@ -4,6 +4,10 @@
 //! argument list; `@check` parses the arguments; `@bind` evaluates the channel expressions, in order, each in a scope
 //! around the next; `@complete` completes the case that was chosen and runs its body. A name that a step of the
 //! recursion introduces is a name of its own, so any number of cases can have one called `channel`.
+//!
+//! A body may assign to the handles of the cases, or give them away. So what borrows them is gone before a body begins: the
+//! operation that was chosen is passed on as a whole, to `recv`, `send` or `drop`. (A `match` that takes it out of a `Result`
+//! would leave a place behind that is dropped after the bodies.)
 
 #![forbid(unsafe_code)]
 
@@ -151,16 +155,22 @@ macro_rules! __select {
     }};
     (@bind $biased:tt $index:tt () (() $default:tt) ($($entries:tt)*) $bound:tt) => {{
         let chosen = $crate::channel::internal::try_select(&mut [$($entries)*], $biased);
-        match chosen {
-            ::core::result::Result::Err(_) => $default,
-            ::core::result::Result::Ok(chosen) => $crate::__select!(@complete chosen $bound),
+        if ::core::result::Result::is_err(&chosen) {
+            ::core::mem::drop(chosen);
+            $default
+        } else {
+            let chosen = ::core::result::Result::unwrap(chosen);
+            $crate::__select!(@complete chosen $bound)
         }
     }};
     (@bind $biased:tt $index:tt () (($timeout:expr) $default:tt) ($($entries:tt)*) $bound:tt) => {{
         let chosen = $crate::channel::internal::select_timeout(&mut [$($entries)*], $timeout, $biased);
-        match chosen {
-            ::core::result::Result::Err(_) => $default,
-            ::core::result::Result::Ok(chosen) => $crate::__select!(@complete chosen $bound),
+        if ::core::result::Result::is_err(&chosen) {
+            ::core::mem::drop(chosen);
+            $default
+        } else {
+            let chosen = ::core::result::Result::unwrap(chosen);
+            $crate::__select!(@complete chosen $bound)
         }
     }};
 
@@ -203,7 +213,7 @@ macro_rules! __select {
 /// `result` is a pattern for what [`recv`](crate::channel::Receiver::recv) or
 /// [`send`](crate::channel::Sender::send) returns. `channel` is any expression for a handle or a reference to one; all of
 /// them are evaluated first, in order. `message` is evaluated only when its case has been chosen. A body that is no
-/// block is followed by a comma. Of several operations that need not wait a random one is chosen;
+/// block is followed by a comma, and may assign to the handles or give them away. Of several operations that need not wait a random one is chosen;
 /// [`select_biased!`](crate::channel::select_biased) takes the first. `break`, `continue`, `return` and `?` in a body
 /// mean what they mean outside.
 ///

@@ -4,8 +4,9 @@
 //! with the time of its choice, and gets back whom to wake. So a test runs it on a clock of its own.
 //!
 //! [`wheel`] holds the timers. [`poller`] asks the system which descriptors are ready; [`source`] knows who waits for
-//! them, and [`readiness`] what is known about each.
+//! them, and [`readiness`] what is known about each. [`edge`] is for OS threads.
 
+pub(crate) mod edge;
 pub(crate) mod poller;
 pub(crate) mod readiness;
 pub(crate) mod source;

@@ -19,13 +19,15 @@ use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::driver::readiness::Ready;
 use crate::driver::source::{self, WAKER, Wakes};
-use crate::sys::clock::{NEVER, now_ns};
-use crate::sys::poll;
+use crate::sys::clock::{NEVER, now_ns, precisely};
+use crate::sys::{fork, poll};
 
 /// Events that one look brings in at most.
 const EVENTS: usize = 1024;
 /// How long a worker that has threads to run may leave the poller alone.
 const INTERVAL_NS: u64 = 50_000;
+/// What Linux adds to a sleep of some milliseconds by default.
+const SLACK: Duration = Duration::from_micros(50);
 
 /// What the rest of the process may touch of a poller.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Home {
     pub(crate) registry: Registry,
     waker: Waker,
     closed: AtomicU32,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 impl Home {
@@ -53,8 +57,9 @@ impl Home {
         self.closed.store(1, Ordering::Relaxed);
     }
 
+    /// To a child of fork its parent's are closed: it shares them, and must take nothing out.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed) != 0
+        self.closed.load(Ordering::Relaxed) != 0 || self.made_in != fork::generation()
     }
 }
 
@@ -72,7 +77,7 @@ impl Poller {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0) });
+        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0), made_in: fork::generation() });
         let fd = poll.as_raw_fd();
         Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
     }
@@ -110,9 +115,10 @@ impl Poller {
         if cfg!(not(target_os = "linux")) {
             return left;
         }
-        let whole = Duration::from_millis(left.as_millis() as u64);
+        // Short by what the system may add to it.
+        let whole = Duration::from_millis(left.saturating_sub(SLACK).as_millis() as u64);
         if whole.is_zero() {
-            poll::sleep_on(self.fd, left);
+            precisely(|| poll::sleep_on(self.fd, left));
         }
         whole
     }
@@ -123,12 +129,12 @@ impl Poller {
         let mut count = 0;
         for event in events.iter().filter(|event| event.token() != WAKER) {
             count += 1;
+            // An error is a message for whoever waits, and no end.
             let error = event.is_error();
             let ready = Ready {
                 read: event.is_readable() || error,
-                read_end: event.is_read_closed(),
-                write: event.is_writable() || error,
-                write_end: event.is_write_closed(),
+                write: event.is_writable() || event.is_write_closed() || error,
+                end: event.is_read_closed(),
                 urgent: event.is_priority(),
             };
             if let Some(wakes) = source::event(event.token(), ready) {

@@ -2,11 +2,11 @@
 //!
 //! `word = generation (24 bits) | tick (32 bits) | flags (8 bits)`
 //!
-//! | flag                    | set when                                        | cleared when                         |
-//! | ----------------------- | ----------------------------------------------- | ------------------------------------ |
-//! | `READ`, `WRITE`         | an event says so; a fresh source, to be tried   | a call has found or left nothing there: [`clear`](Readiness::clear) |
-//! | `READ_END`, `WRITE_END` | an event says that the peer, or we, closed that direction | never: from now on no call waits  |
-//! | `URGENT`                | an event tells of out-of-band data              | never: short reads prove nothing now |
+//! | flag            | set when                                             | cleared when                         |
+//! | --------------- | ---------------------------------------------------- | ------------------------------------ |
+//! | `READ`, `WRITE` | an event says anything about that direction, an end or an error too; a fresh source, to be tried | a call has found or left nothing there: [`clear`](Readiness::clear) |
+//! | `END`           | an event says that the peer, or we, closed the reading side | never: short reads prove nothing now |
+//! | `URGENT`        | an event tells of out-of-band data                   | never: short reads prove nothing now |
 //!
 //! The *tick* counts events; the *generation* counts the registrations of the slot that the word is in. An event carries
 //! the generation of its registration, and an old one changes nothing.
@@ -22,16 +22,33 @@
 //! the stream may have come with the same event as the bytes: it has a flag of its own, which stays. And a TCP read
 //! stops short at the mark of out-of-band data: `URGENT` ends the conclusion for that socket. A Unix stream socket
 //! also stops at passed descriptors, so there it is never drawn.
+//!
+//! # The kernel may contradict itself
+//!
+//! "There is an end", or an error, does not mean that a call gets anywhere. A datagram socket that was shut down says
+//! `EAGAIN` for ever; an error queue with something in it (time stamps, `MSG_ZEROCOPY`) keeps `EPOLLERR` up while the send
+//! buffer is full; an ICMP error is told once and gone; a FIFO has its end and gets a new writer. So an end and an error are
+//! reasons to *try*, like all others, and what the call itself says is believed: an `EAGAIN` clears `READ` or `WRITE`
+//! whatever stands beside it, by the rule of the tick, and the thread waits for the next event. A level that stays up is
+//! told once, so it cannot make a thread go round.
+//!
+//! That loses no event either. The argument above does not ask what an event means: whatever changes after the system
+//! call has looked makes an event, and that sets the flag again. What is left are states in which the call says `EAGAIN`
+//! and *no* event will come, although a blocking call would return. There is one: the reading side is shut down, and the
+//! socket deals in messages. So whoever has seen `END`, and reads `EAGAIN`, asks the kernel whether that is the end. If so
+//! it calls once more, for what has come before the end and after the first call; one more `EAGAIN`, and the call is over.
+//! `READ` *stays* then: for all who come later, and for who has made the call before the shutdown and has not come to wait
+//! yet (it finds the flag, and tries again). Whoever has not seen `END` gets it by the event of the shutdown, which sets
+//! `READ`, too.
 
 #![forbid(unsafe_code)]
 
 use crate::base::atomic::{AtomicU64, Ordering};
 
 const READ: u64 = 1;
-const READ_END: u64 = 2;
-const WRITE: u64 = 4;
-const WRITE_END: u64 = 8;
-const URGENT: u64 = 16;
+const WRITE: u64 = 2;
+const END: u64 = 4;
+const URGENT: u64 = 8;
 const FLAGS: u64 = 0xff;
 const TICK_ONE: u64 = 1 << 8;
 const TICK: u64 = 0xffff_ffff << 8;
@@ -47,13 +64,20 @@ pub(crate) enum Direction {
     Write,
 }
 
+fn flag(direction: Direction) -> u64 {
+    match direction {
+        Direction::Read => READ,
+        Direction::Write => WRITE,
+    }
+}
+
 /// What an event says.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Ready {
     pub(crate) read: bool,
-    pub(crate) read_end: bool,
     pub(crate) write: bool,
-    pub(crate) write_end: bool,
+    /// The reading side has ended. This concerns readers.
+    pub(crate) end: bool,
     pub(crate) urgent: bool,
 }
 
@@ -61,17 +85,16 @@ impl Ready {
     /// Does it concern those who wait in `direction`?
     pub(crate) fn concerns(self, direction: Direction) -> bool {
         match direction {
-            Direction::Read => self.read || self.read_end || self.urgent,
-            Direction::Write => self.write || self.write_end,
+            Direction::Read => self.read || self.end || self.urgent,
+            Direction::Write => self.write,
         }
     }
 
     fn bits(self) -> u64 {
         let bit = |on: bool, bit: u64| if on { bit } else { 0 };
-        bit(self.read || self.urgent, READ)
-            | bit(self.read_end, READ_END)
-            | bit(self.write, WRITE)
-            | bit(self.write_end, WRITE_END)
+        bit(self.concerns(Direction::Read), READ)
+            | bit(self.concerns(Direction::Write), WRITE)
+            | bit(self.end, END)
             | bit(self.urgent, URGENT)
     }
 }
@@ -84,17 +107,19 @@ impl Seen {
     /// May a system call in `direction` get anywhere?
     #[inline]
     pub(crate) fn may_try(self, direction: Direction) -> bool {
-        let flags = match direction {
-            Direction::Read => READ | READ_END,
-            Direction::Write => WRITE | WRITE_END,
-        };
-        self.0 & flags != 0
+        self.0 & flag(direction) != 0
+    }
+
+    /// Has there been an event that told of the end of the reading side?
+    #[inline]
+    pub(crate) fn has_ended(self) -> bool {
+        self.0 & END != 0
     }
 
     /// Does a short read of a byte stream say that nothing more is there?
     #[inline]
     pub(crate) fn short_means_drained(self) -> bool {
-        self.0 & (URGENT | READ_END) == 0
+        self.0 & (URGENT | END) == 0
     }
 }
 
@@ -131,10 +156,7 @@ impl Readiness {
     /// A call in `direction` that began at `seen` has found nothing, or left nothing.
     #[inline]
     pub(crate) fn clear(&self, direction: Direction, seen: Seen) {
-        let flag = match direction {
-            Direction::Read => READ,
-            Direction::Write => WRITE,
-        };
+        let flag = flag(direction);
         let mut word = seen.0;
         loop {
             let mut same = true;
@@ -181,7 +203,7 @@ impl Readiness {
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let word = self.0.load(Ordering::Relaxed);
-        let flags = [(READ, "read"), (READ_END, "read end"), (WRITE, "write"), (WRITE_END, "write end")];
+        let flags = [(READ, "read"), (WRITE, "write"), (END, "end"), (URGENT, "urgent")];
         let flags: Vec<&str> = flags.iter().filter(|(bit, _)| word & bit != 0).map(|(_, name)| *name).collect();
         write!(f, "Readiness({flags:?}, registration {}, tick {})", word >> GENERATION_SHIFT, (word & TICK) >> 8)
     }

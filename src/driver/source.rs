@@ -42,6 +42,7 @@ use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
+use crate::task::waker;
 
 /// Waits in a row of threads of other workers after which a registration moves.
 const PATIENCE: u8 = 4;
@@ -93,6 +94,9 @@ pub(crate) enum Enqueued {
 }
 
 /// Who has been taken out of a slot. Schedule them after the lock is gone.
+///
+/// A waker of a thread in `block_on` is green's own. All others are user code, which may wait, panic, or drop the last handle
+/// of something: they are for a thread's stack.
 #[derive(Default, Debug)]
 #[must_use]
 pub(crate) struct Wakes {
@@ -102,14 +106,18 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
-    /// Schedules the threads, and wakes the async code. A panic of a foreign `wake` would end the worker whose loop this
-    /// is; the panic hook has reported it.
-    pub(crate) fn schedule(self) {
+    /// Schedules the threads, and those in `block_on`; gives the wakers of other async code to `foreign`.
+    pub(crate) fn schedule(self, mut foreign: impl FnMut(Waker)) {
         self.first.into_iter().flatten().chain(self.more).for_each(Wake::schedule);
         for waker in self.wakers.into_iter().flatten() {
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
+            if waker::is_own(&waker) { waker.wake() } else { foreign(waker) }
         }
     }
+}
+
+/// Wakes foreign async code, on the stack of a thread. A panic of its `wake` has nowhere to go: the panic hook has reported it.
+pub(crate) fn call(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
 }
 
 /// A slot for a descriptor of which nothing is known.
@@ -147,7 +155,8 @@ pub(crate) fn event(token: Token, ready: Ready) -> Option<Wakes> {
     slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.lock().take(ready))
 }
 
-/// The worker of `home` ends: takes its registrations back, and wakes whoever waits there.
+/// The worker of `home` ends: takes its registrations back, and wakes whoever waits there. Called when its OS thread runs no
+/// loop any more, so foreign wakers may do what they like.
 pub(crate) fn abandon(home: &Arc<Home>) {
     home.close();
     let made = FREE.lock().unwrap_or_else(PoisonError::into_inner).made;
@@ -158,7 +167,7 @@ pub(crate) fn abandon(home: &Arc<Home>) {
             let _ = slot.readiness.renew();
             let wakes = inner.take_all();
             drop(inner);
-            wakes.schedule();
+            wakes.schedule(call);
         }
     }
 }
@@ -213,23 +222,34 @@ impl Slot {
         }
     }
 
-    /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event.
+    /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event. The waker's own code, `clone` and
+    /// `drop`, runs outside the lock: it may wait.
     #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
     pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
-        let mut inner = self.lock();
-        if !inner.lives_at(here) {
-            return Enqueued::Unregistered;
+        loop {
+            let mut clone = (!self.has_waker(direction, waker)).then(|| waker.clone());
+            let mut inner = self.lock();
+            if !inner.lives_at(here) {
+                return Enqueued::Unregistered;
+            }
+            if self.readiness.load().may_try(direction) {
+                return Enqueued::Ready;
+            }
+            let place = &mut inner.wakers[direction as usize];
+            if place.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                return Enqueued::Waits;
+            }
+            if clone.is_some() {
+                std::mem::swap(place, &mut clone);
+                return Enqueued::Waits;
+            }
+            // It has been taken out since the first look.
         }
-        if self.readiness.load().may_try(direction) {
-            return Enqueued::Ready;
-        }
-        let place = &mut inner.wakers[direction as usize];
-        if !place.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            let old = place.replace(waker.clone());
-            drop(inner);
-            drop(old);
-        }
-        Enqueued::Waits
+    }
+
+    #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
+    fn has_waker(&self, direction: Direction, waker: &Waker) -> bool {
+        self.lock().wakers[direction as usize].as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
     /// Registers the descriptor with the poller of `here`, which is the caller's worker; takes it away from another one.
@@ -243,7 +263,7 @@ impl Slot {
         let mut inner = self.lock();
         inner.leave_home();
         let token = token(self.index, self.readiness.renew());
-        let registered = here.registry.register(&mut SourceFd(&fd), token, interest(urgent));
+        let registered = here.registry.register(&mut SourceFd(&fd), token, interest(None, urgent));
         if registered.is_ok() {
             inner.home = Some((Arc::clone(here), fd));
             return Ok(());
@@ -251,7 +271,7 @@ impl Slot {
         // Whoever waits here waits for a registration that is gone: they shall see the error for themselves.
         let wakes = inner.take_all();
         drop(inner);
-        wakes.schedule();
+        wakes.schedule(call);
         registered
     }
 
@@ -269,14 +289,19 @@ impl Slot {
     }
 }
 
-fn interest(urgent: bool) -> Interest {
-    let both = Interest::READABLE | Interest::WRITABLE;
+/// In one direction, or both.
+pub(super) fn interest(direction: Option<Direction>, urgent: bool) -> Interest {
+    let interest = match direction {
+        Some(Direction::Read) => Interest::READABLE,
+        Some(Direction::Write) => Interest::WRITABLE,
+        None => Interest::READABLE | Interest::WRITABLE,
+    };
     #[cfg(target_os = "linux")]
     if urgent {
-        return both | Interest::PRIORITY;
+        return interest | Interest::PRIORITY;
     }
     let _ = urgent;
-    both
+    interest
 }
 
 impl Inner {

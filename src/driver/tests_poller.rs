@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::poller::Poller;
 use super::readiness::Direction;
-use super::source::{Enqueued, Slot, acquire};
+use super::source::{Enqueued, Slot, acquire, call};
 use crate::sys::clock::{NEVER, now_ns};
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Watched {
 
 fn turn(poller: &Poller) {
     if poller.wait(0) {
-        poller.deliver(0, super::source::Wakes::schedule);
+        poller.deliver(0, |wakes| wakes.schedule(call));
     }
 }
 
@@ -80,7 +80,7 @@ fn an_event_for_the_slots_earlier_descriptor_is_not_for_its_new_one() {
     let new = std::iter::repeat_with(|| Watched::new(&poller)).take(1000).find(|new| std::ptr::eq(new.slot, old.slot));
     let new = new.expect("slots are used again");
     new.slot.clear(Direction::Read, new.slot.seen());
-    poller.deliver(0, super::source::Wakes::schedule);
+    poller.deliver(0, |wakes| wakes.schedule(call));
     assert_eq!((old.woken(), new.woken()), (0, 0));
     assert!(!new.slot.seen().may_try(Direction::Read));
 }

@@ -2,7 +2,7 @@
 
 use super::readiness::{Direction, Generation, Readiness, Ready};
 
-const READABLE: Ready = Ready { read: true, read_end: false, write: false, write_end: false, urgent: false };
+const READABLE: Ready = Ready { read: true, write: false, end: false, urgent: false };
 
 #[test]
 fn an_event_between_the_look_and_the_clear_keeps_the_flag() {
@@ -39,13 +39,16 @@ fn an_event_of_an_earlier_registration_changes_nothing() {
 }
 
 #[test]
-fn the_end_of_the_stream_stays_and_ends_the_conclusion_from_short_reads() {
+fn the_end_of_the_stream_ends_the_conclusion_from_short_reads_and_not_that_from_a_call_that_found_nothing() {
     let word = Readiness::new();
     let of = word.renew();
     assert!(word.load().short_means_drained());
-    assert!(word.event(of, Ready { read_end: true, ..READABLE }));
+    assert!(word.event(of, Ready { end: true, ..READABLE }));
     word.clear(Direction::Read, word.load());
-    assert!(word.load().may_try(Direction::Read) && !word.load().short_means_drained());
+    assert!(!word.load().may_try(Direction::Read), "an `EAGAIN` is believed");
+    assert!(word.load().has_ended() && !word.load().short_means_drained());
+    assert!(word.event(of, Ready { end: true, ..Ready::default() }));
+    assert!(word.load().may_try(Direction::Read), "an end is a reason to try");
 }
 
 #[test]

@@ -6,13 +6,17 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use crate::rt::blocking::blocking;
+use super::waits::{self, Does, when_ready};
+use crate::rt::blocking::{blocking, may_block};
+use crate::sys::fifo::PIPE_BUF;
 
 /// An open file: [`std::fs::File`], whose calls wait for the [`blocking`](crate::blocking) pool.
 ///
-/// Dropped, it is closed where it is; closing a file of a network file system may take long.
+/// A FIFO or a terminal is waited for as a socket is, and holds no thread of the pool meanwhile; there a cancel or a
+/// [`timeout`](crate::timeout) ends the wait. Dropped, it is closed where it is; closing a file of a network file system may take long.
 ///
 /// ```
 /// use std::io::{Read, Seek, Write};
@@ -29,6 +33,8 @@ use crate::rt::blocking::blocking;
 /// ```
 pub struct File {
     inner: fs::File,
+    /// Do its reads and writes wait for somebody? Unknown until it is asked.
+    may_wait: OnceLock<bool>,
 }
 
 /// Methods of std's `File` that ask or change something.
@@ -94,12 +100,28 @@ impl File {
         fn set_times(times: fs::FileTimes) -> ();
         /// Changes the time of the last change.
         fn set_modified(time: SystemTime) -> ();
-        /// Waits until nobody else has the file locked, and locks it. Takes a thread of the pool for so long, and is not
-        /// ended by a cancel once it has one.
-        fn lock() -> ();
-        /// Waits until nobody has the file locked for himself alone, and locks it together with others. Otherwise as
-        /// [`lock`](Self::lock).
-        fn lock_shared() -> ();
+    }
+
+    /// Waits until nobody else has the file locked, and locks it. A cancellation point.
+    ///
+    /// On a green thread, and inside a [`timeout`](crate::timeout), it tries again and again, with pauses that grow up to 50 ms, since
+    /// no event tells that a lock is free. So it comes in no order, and a lock that is hardly ever free may be long in coming.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::lock`].
+    pub fn lock(&self) -> io::Result<()> {
+        waits::lock(&self.inner, fs::File::lock, fs::File::try_lock)
+    }
+
+    /// Waits until nobody has the file locked for himself alone, and locks it together with others. Otherwise as
+    /// [`lock`](Self::lock).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::lock_shared`].
+    pub fn lock_shared(&self) -> io::Result<()> {
+        waits::lock(&self.inner, fs::File::lock_shared, fs::File::try_lock_shared)
     }
 
     /// Locks the file if nobody else has. Never waits.
@@ -135,39 +157,76 @@ impl File {
     ///
     /// There are no more descriptors.
     pub fn try_clone(&self) -> io::Result<File> {
-        Ok(File { inner: self.inner.try_clone()? })
+        Ok(File { inner: self.inner.try_clone()?, may_wait: self.may_wait.clone() })
     }
+
+    /// Do its reads and writes wait for somebody?
+    fn may_wait(&self) -> io::Result<bool> {
+        if let Some(known) = self.may_wait.get() {
+            return Ok(*known);
+        }
+        let found = blocking(|| self.inner.metadata().map(|metadata| waits::may_wait(&metadata)))?;
+        Ok(*self.may_wait.get_or_init(|| found))
+    }
+}
+
+/// A file that keeps its users waiting, piece by piece: what std does for the whole in one call, which would wait in its middle.
+struct Pieces<'a>(&'a fs::File);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        when_ready(self.0, Does::Reads, |mut file| file.read(buf))
+    }
+}
+
+impl Write for Pieces<'_> {
+    /// Where there is room, there is for so many bytes.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let piece = &buf[..buf.len().min(PIPE_BUF)];
+        when_ready(self.0, Does::Writes, |mut file| file.write(piece))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a call in pieces if it may wait for somebody, else on the pool.
+macro_rules! each_way {
+    ($file:expr, $name:ident($arg:expr)) => {
+        if $file.may_wait()? { Pieces(&$file.inner).$name($arg) } else { blocking(|| (&$file.inner).$name($arg)) }
+    };
 }
 
 impl Read for &File {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        blocking(|| (&self.inner).read(buf))
+        each_way!(self, read(buf))
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        blocking(|| (&self.inner).read_vectored(bufs))
+        each_way!(self, read_vectored(bufs))
     }
 
     fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        blocking(|| (&self.inner).read_to_end(buf))
+        each_way!(self, read_to_end(buf))
     }
 
     fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
-        blocking(|| (&self.inner).read_to_string(buf))
+        each_way!(self, read_to_string(buf))
     }
 }
 
 impl Write for &File {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        blocking(|| (&self.inner).write(buf))
+        each_way!(self, write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        blocking(|| (&self.inner).write_vectored(bufs))
+        each_way!(self, write_vectored(bufs))
     }
 
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        blocking(|| (&self.inner).write_all(buf))
+        each_way!(self, write_all(buf))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -244,7 +303,7 @@ impl FileExt for File {
 
 impl From<fs::File> for File {
     fn from(inner: fs::File) -> File {
-        File { inner }
+        File { inner, may_wait: OnceLock::new() }
     }
 }
 
@@ -256,7 +315,7 @@ impl From<File> for fs::File {
 
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> File {
-        File { inner: fd.into() }
+        fs::File::from(fd).into()
     }
 }
 
@@ -294,6 +353,7 @@ impl fmt::Debug for File {
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     inner: fs::OpenOptions,
+    flags: i32,
 }
 
 macro_rules! options {
@@ -311,7 +371,7 @@ impl OpenOptions {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std has none either")]
     pub fn new() -> Self {
-        Self { inner: fs::OpenOptions::new() }
+        Self { inner: fs::OpenOptions::new(), flags: 0 }
     }
 
     options! {
@@ -338,16 +398,34 @@ impl OpenOptions {
     /// Flags of the system's own.
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.inner.custom_flags(flags);
+        self.flags = flags;
         self
     }
 
-    /// Opens `path`. Waits for the pool; a cancellation point.
+    /// Opens `path`. Waits for the pool, and for the other end if it is a FIFO; a cancellation point.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::OpenOptions::open`].
     pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let path = path.as_ref();
-        Ok(File { inner: blocking(|| self.inner.open(path))? })
+        if may_block() {
+            return self.inner.open(path).map(File::from);
+        }
+        let opened = blocking(|| {
+            if waits::opening_may_wait(path, self.flags) {
+                return Ok(None);
+            }
+            let file = self.inner.open(path)?;
+            let may_wait = file.metadata().map(|metadata| waits::may_wait(&metadata));
+            Ok::<_, io::Error>(Some(File {
+                inner: file,
+                may_wait: may_wait.map_or_else(|_| OnceLock::new(), OnceLock::from),
+            }))
+        })?;
+        match opened {
+            Some(file) => Ok(file),
+            None => waits::open_fifo(&self.inner, self.flags, path).map(File::from),
+        }
     }
 }

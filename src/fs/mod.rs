@@ -2,8 +2,9 @@
 //!
 //! The kernel has no readiness for files: each call is made by an OS thread of the pool while the caller parks. That
 //! costs some microseconds a call, so read and write in large pieces, by [`read`] and [`write`](fn@write), or with a
-//! [`std::io::BufReader`] around a [`File`]. A cancel takes effect before a call has its place in the pool, never in its
-//! middle. On a plain OS thread the calls are std's own.
+//! [`std::io::BufReader`] around a [`File`]. A cancel takes effect before a call has a thread of the pool, never in its
+//! middle. What waits for somebody else, for a lock or for the other end of a FIFO, takes no such thread for so long, and ends at
+//! a cancel. On a plain OS thread the calls are std's own.
 //!
 //! ```
 //! green::run(|| {
@@ -17,11 +18,12 @@
 // Floor 9: it needs `blocking`, which is on floor 8.
 mod dir;
 mod file;
+mod waits;
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::rt::blocking::blocking;
+use crate::rt::blocking::{blocking, may_block};
 
 pub use dir::{DirBuilder, ReadDir, read_dir};
 pub use file::{File, OpenOptions};
@@ -58,10 +60,6 @@ macro_rules! with_two_paths {
 }
 
 with_path! {
-    /// The whole file.
-    fn read() -> Vec<u8>;
-    /// The whole file, which has to be UTF-8.
-    fn read_to_string() -> String;
     /// The real path, without links and dots.
     fn canonicalize() -> PathBuf;
     /// Makes a directory.
@@ -87,12 +85,38 @@ with_path! {
 }
 
 with_two_paths! {
-    /// Copies a file's bytes and permissions; how many bytes.
-    fn copy -> u64;
     /// A second name for a file.
     fn hard_link -> ();
     /// Another name for a file or directory, in the place of what had it.
     fn rename -> ();
+}
+
+/// The whole file.
+///
+/// # Errors
+///
+/// Those of [`std::fs::read`].
+pub fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
+    unless_it_waits(path, || std::fs::read(path)).unwrap_or_else(|| {
+        let mut bytes = Vec::new();
+        File::open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// The whole file, which has to be UTF-8.
+///
+/// # Errors
+///
+/// Those of [`std::fs::read_to_string`].
+pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
+    let path = path.as_ref();
+    unless_it_waits(path, || std::fs::read_to_string(path)).unwrap_or_else(|| {
+        let mut text = String::new();
+        File::open(path)?.read_to_string(&mut text)?;
+        Ok(text)
+    })
 }
 
 /// Makes `contents` the whole file.
@@ -102,5 +126,31 @@ with_two_paths! {
 /// Those of [`std::fs::write`].
 pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
     let (path, contents) = (path.as_ref(), contents.as_ref());
-    blocking(|| std::fs::write(path, contents))
+    unless_it_waits(path, || std::fs::write(path, contents)).unwrap_or_else(|| File::create(path)?.write_all(contents))
+}
+
+/// Copies a file's bytes and permissions; how many bytes.
+///
+/// # Errors
+///
+/// Those of [`std::fs::copy`].
+pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    unless_it_waits(to, || match waits::path_may_wait(from) {
+        // std says so after it has opened it, which may wait.
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the source path is neither a regular file nor a symlink to a regular file",
+        )),
+        false => std::fs::copy(from, to),
+    })
+    .unwrap_or_else(|| io::copy(&mut File::open(from)?, &mut File::create(to)?))
+}
+
+/// Calls `f` on the pool, unless what `path` leads to may keep it waiting for somebody: then `None`.
+fn unless_it_waits<R: Send>(path: &Path, f: impl FnOnce() -> io::Result<R> + Send) -> Option<io::Result<R>> {
+    if may_block() {
+        return Some(f());
+    }
+    blocking(|| (!waits::path_may_wait(path)).then(f))
 }

@@ -4,12 +4,12 @@
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use crate::future::waker::with_waker;
 use crate::park::current::with_task;
 use crate::park::{Wait, Woken, checkpoint, give_way, interrupt, park};
 use crate::sched::Worker;
 use crate::task::header::{Extra, Reason};
 use crate::task::wait::Token;
+use crate::task::waker::with_waker;
 
 /// Runs a future to its end in the calling thread, and gives its value.
 ///

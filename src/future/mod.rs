@@ -3,8 +3,9 @@
 mod block_on;
 mod blocking;
 mod recv;
-mod waker;
+#[cfg(test)]
+mod tests_waker;
 
 pub use block_on::block_on;
-pub use blocking::blocking;
+pub use blocking::{Blocking, blocking};
 pub use recv::RecvFuture;

@@ -92,7 +92,7 @@ fn wait(fd: BorrowedFd<'_>, direction: Direction, patience: Patience) -> io::Res
                 // A poller knows a descriptor once; this one may be a socket of ours, or somebody else waits for it.
                 let own = fd.try_clone_to_owned()?;
                 let source = Source::new(Kind::Other);
-                source.call(own.as_fd(), direction, patience, look, |()| false)
+                source.call(own.as_fd(), direction, patience, look, |()| false, || Ok(()))
             } else {
                 let deadline_ns = match patience {
                     Patience::For(ns) => crate::sys::clock::now_ns().saturating_add(ns),

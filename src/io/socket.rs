@@ -18,6 +18,7 @@ use socket2::SockRef;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::driver::readiness::Direction;
 use crate::io::source::{Kind, Patience, Source};
+use crate::sys::net::would_block;
 
 /// No time-out.
 const NONE: u64 = 0;
@@ -127,18 +128,30 @@ impl<S: AsFd> Socket<S> {
         place.store(nanos(d), Ordering::Relaxed);
     }
 
-    /// A call that reads (accepts, receives), and waits for that.
+    /// A call that reads (accepts, receives), and waits for that. `at_end`: what a blocking call gives where the reading side
+    /// is shut down and a non-blocking one says `WouldBlock` for ever.
     #[inline]
-    pub(crate) fn read<R>(&self, mut f: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn read<R>(
+        &self,
+        mut f: impl FnMut(&S) -> io::Result<R>,
+        at_end: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
         let patience = self.patience(Direction::Read);
-        self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false)
+        self.source.call(self.inner.as_fd(), Direction::Read, patience, || f(&self.inner), |_| false, at_end)
     }
 
     /// A call that writes (sends, connects), and waits for that.
     #[inline]
     pub(crate) fn write<R>(&self, mut f: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
         let patience = self.patience(Direction::Write);
-        self.source.call(self.inner.as_fd(), Direction::Write, patience, || f(&self.inner), |_| false)
+        self.source.call(
+            self.inner.as_fd(),
+            Direction::Write,
+            patience,
+            || f(&self.inner),
+            |_| false,
+            || Err(would_block()),
+        )
     }
 
     /// A call that moves bytes of a stream, up to `wanted`.
@@ -151,18 +164,19 @@ impl<S: AsFd> Socket<S> {
     ) -> io::Result<usize> {
         let patience = self.patience(direction);
         let is_short = |n: &usize| self.source.kind() == Kind::Tcp && *n > 0 && *n < wanted;
-        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short)
+        // At the end: it may be a socket of another type than its name says.
+        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short, || Ok(0))
     }
 
-    /// A call for async code, which is woken when it should be made again.
+    /// As [`stream`](Self::stream) for async code, which is woken when the call should be made again.
     #[cfg(any(feature = "hyper", feature = "futures-io"))]
-    pub(crate) fn poll<R>(
+    pub(crate) fn poll(
         &self,
         cx: &Context<'_>,
         direction: Direction,
-        mut f: impl FnMut(&S) -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner))
+        mut f: impl FnMut(&S) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.source.poll(cx, self.inner.as_fd(), direction, || f(&self.inner), || Ok(0))
     }
 
     /// A call that waits as long as `patience` says, whatever is set on the socket.
@@ -172,6 +186,6 @@ impl<S: AsFd> Socket<S> {
         patience: Patience,
         mut f: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), |_| false)
+        self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), |_| false, || Err(would_block()))
     }
 }

@@ -3,7 +3,14 @@
 //! The protocol is that of [`driver::source`](crate::driver::source), whose steps have their names here.
 //!
 //! A plain OS thread has no poller. It waits with `poll(2)` on the descriptor itself and does not look at the slot: this
-//! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody.
+//! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody. If `poll(2)` and the call
+//! contradict each other it waits for a change instead, see [`driver::edge`](crate::driver::edge).
+//!
+//! # A call that finds nothing again
+//!
+//! A thread that was woken and finds nothing, in whichever way, spends from its budget and looks at its deadline, its cancel and
+//! its limits before it waits again. So a kernel that contradicts itself, or neighbours that always come first, may cost the
+//! thread's time, but neither its worker nor its time-outs.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +20,8 @@ use std::sync::OnceLock;
 #[cfg(any(feature = "hyper", feature = "futures-io"))]
 use std::task::{Context, Poll};
 
-use crate::driver::readiness::Direction;
+use crate::driver::edge::Edge;
+use crate::driver::readiness::{Direction, Seen};
 use crate::driver::source::{Enqueued, Slot, acquire};
 use crate::park::current::{Here, may_park, parked_in_no_park, with_header};
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
@@ -41,6 +49,17 @@ pub(crate) enum Patience {
     Forever,
 }
 
+/// What a call knows of its waits so far.
+#[derive(Default)]
+struct Waits {
+    /// There was one, and the call was made again after it.
+    any: bool,
+    /// The kernel says that the reading side has ended. If the call finds nothing after that, it is over.
+    ended: bool,
+    /// How a plain OS thread waits from the second time on.
+    edge: Option<Edge>,
+}
+
 /// One descriptor's place among those that are waited for. Dropped before the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -58,8 +77,9 @@ impl Source {
         self.kind
     }
 
-    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over,
-    /// which is `WouldBlock` too. `is_short` says of a result that it shows the buffer to be drained, or full.
+    /// Makes a system call that does not block, until it has a result other than `WouldBlock`, or `patience` is over, which is
+    /// `WouldBlock` too. `is_short` says of a result that it shows the buffer to be drained, or full. `at_end`: what a blocking
+    /// call gives where the reading side has ended and this one says `WouldBlock` for ever.
     ///
     /// A cancel or an enclosing `timeout` takes effect before a call or while the thread waits, never after a call that
     /// has done something.
@@ -71,22 +91,32 @@ impl Source {
         patience: Patience,
         mut call: impl FnMut() -> io::Result<R>,
         is_short: impl Fn(&R) -> bool,
+        at_end: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
         checkpoint();
         let mut deadline_ns = None;
+        let mut waits = Waits::default();
         loop {
             // Step R1.
             let slot = self.slot.get().filter(|_| Here::get().is_some());
             let seen = slot.map(|slot| (slot, slot.seen()));
-            if patience == Patience::None || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
+            if patience == Patience::None || waits.ended || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 // Steps R2 and R3.
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Some((slot, seen)) = seen {
+                        if waits.ended {
+                            return at_end();
+                        }
+                        let only_seen = seen.map(|(_, seen)| seen);
+                        waits.ended = has_ended(fd, direction, only_seen, waits.any);
+                        if let Some((slot, seen)) = seen.filter(|_| !waits.ended) {
                             slot.clear(direction, seen);
                         }
                         if patience == Patience::None {
                             return Err(error);
+                        }
+                        if waits.ended {
+                            continue;
                         }
                     }
                     Ok(result) => {
@@ -105,15 +135,41 @@ impl Source {
                 Patience::For(ns) => now_ns().saturating_add(ns),
                 _ => NEVER,
             });
-            if !self.wait(fd, direction, deadline_ns)? {
+            if !self.wait(fd, direction, deadline_ns, &mut waits)? {
                 return Err(would_block());
             }
         }
     }
 
     /// Waits until something has happened to the descriptor that concerns `direction`. False: the deadline came first.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
-        let Some(here) = Here::get() else { return wait_on_os_thread(fd, direction, deadline_ns) };
+    fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64, waits: &mut Waits) -> io::Result<bool> {
+        let again = std::mem::replace(&mut waits.any, true);
+        if again {
+            checkpoint();
+            if deadline_ns <= now_ns() {
+                return Ok(false);
+            }
+        }
+        match Here::get() {
+            Some(here) => self.wait_on_worker(here, fd, direction, deadline_ns),
+            None if !again => wait_on_os_thread(fd, direction, deadline_ns),
+            None => {
+                let edge = match &mut waits.edge {
+                    Some(edge) => edge,
+                    none => none.insert(Edge::new(fd, direction)?),
+                };
+                until_limit(deadline_ns, |deadline_ns| edge.wait(deadline_ns))
+            }
+        }
+    }
+
+    fn wait_on_worker(
+        &self,
+        here: &Here,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        deadline_ns: u64,
+    ) -> io::Result<bool> {
         let home = here.poller_or_new()?.home();
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
@@ -157,12 +213,22 @@ impl Source {
         fd: BorrowedFd<'_>,
         direction: Direction,
         mut call: impl FnMut() -> io::Result<R>,
+        at_end: impl FnOnce() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        loop {
+        let mut ended = false;
+        // The second time round there was an event meanwhile. From then on others have their turn in between.
+        for _ in 0..2 {
             let seen = self.slot.get().map(|slot| (slot, slot.seen()));
             if seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if ended {
+                            return Poll::Ready(at_end());
+                        }
+                        ended = has_ended(fd, direction, seen.map(|(_, seen)| seen), false);
+                        if ended {
+                            continue;
+                        }
                         if let Some((slot, seen)) = seen {
                             slot.clear(direction, seen);
                         }
@@ -185,6 +251,8 @@ impl Source {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The slot; a new one knows that a call in `direction` has just found nothing. (If that changes before the descriptor
@@ -210,13 +278,24 @@ impl Drop for Source {
     }
 }
 
+/// May the reading side have ended, so that a call which found nothing always will? Then the kernel is asked.
+fn has_ended(fd: BorrowedFd<'_>, direction: Direction, seen: Option<Seen>, waited: bool) -> bool {
+    direction == Direction::Read && (waited || seen.is_some_and(Seen::has_ended)) && poll::has_ended(fd)
+}
+
+/// Waits until `poll(2)` says that `fd` is ready in `direction`. False: the deadline came first.
 pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
+    until_limit(deadline_ns, |deadline_ns| poll::wait_for(fd, direction == Direction::Write, deadline_ns))
+}
+
+/// On a plain OS thread: `wait`s until it says that it is ready, until `deadline_ns`, or until an enclosing `timeout` is over.
+fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) -> io::Result<bool> {
     if !may_park() {
         parked_in_no_park("a blocking call");
     }
     let mut limit_ns = if std::thread::panicking() { NEVER } else { with_header(interrupt::limit_ns) };
     loop {
-        let ready = poll::wait_for(fd, direction == Direction::Write, deadline_ns.min(limit_ns))?;
+        let ready = wait(deadline_ns.min(limit_ns))?;
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }

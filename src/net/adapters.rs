@@ -19,6 +19,9 @@ use crate::net::unix::UnixStream;
 /// It is to be polled on a green thread, in [`block_on`](crate::block_on), say: the thread's worker looks for its events. On
 /// a plain OS thread a call that would have to wait is an error of the kind `Unsupported`. `set_nonblocking` and the
 /// stream's time-outs do not concern it.
+///
+/// The wakers that it is polled with may do what other code may: they are called in a green thread of the worker that looks
+/// for the stream's events, not in the worker's own loop.
 #[derive(Debug)]
 pub struct Async<S>(S);
 

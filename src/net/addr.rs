@@ -6,12 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::{iter, option, slice, vec};
 
-use crate::rt::blocking::blocking;
+use crate::rt::blocking::look_up;
 
 /// [`std::net::ToSocketAddrs`], with the same implementations, for look-ups that park.
 ///
-/// A text that is an address is parsed on the spot; a name is looked up by the system on the
-/// [`blocking`](crate::blocking) pool. For a type that implements only std's trait, pass a slice of what that gives.
+/// A text that is an address is parsed on the spot; a name is looked up by the system, on OS threads that are there for that
+/// alone. A cancel or a [`timeout`](crate::timeout) does not wait for the answer: it takes effect at once. For a type that
+/// implements only std's trait, pass a slice of what that gives.
 ///
 /// ```
 /// use green::net::ToSocketAddrs;
@@ -58,7 +59,10 @@ impl ToSocketAddrs for (&str, u16) {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         match self.0.parse::<IpAddr>() {
             Ok(ip) => Ok(vec![SocketAddr::new(ip, self.1)].into_iter()),
-            Err(_) => blocking(|| std::net::ToSocketAddrs::to_socket_addrs(self)),
+            Err(_) => {
+                let (host, port) = (self.0.to_owned(), self.1);
+                look_up(move || std::net::ToSocketAddrs::to_socket_addrs(&(&*host, port)))
+            }
         }
     }
 }
@@ -77,9 +81,18 @@ impl ToSocketAddrs for str {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         match self.parse() {
             Ok(addr) => Ok(vec![addr].into_iter()),
-            Err(_) => blocking(|| std::net::ToSocketAddrs::to_socket_addrs(self)),
+            // An error, without a look-up.
+            Err(_) if !has_port(self) => std::net::ToSocketAddrs::to_socket_addrs(self),
+            Err(_) => {
+                let text = self.to_owned();
+                look_up(move || std::net::ToSocketAddrs::to_socket_addrs(&*text))
+            }
         }
     }
+}
+
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 impl ToSocketAddrs for String {

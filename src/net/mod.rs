@@ -39,6 +39,8 @@ mod addr;
 mod convert;
 mod shared;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 pub(crate) mod unix;
 

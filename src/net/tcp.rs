@@ -14,7 +14,7 @@ use crate::net::addr::{self, ToSocketAddrs};
 use crate::net::shared::{
     accepted, common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods,
 };
-use crate::sys::net::is_in_progress;
+use crate::sys::net::{is_in_progress, not_listening};
 
 /// Connections that may wait for `accept`; the system cuts it down to its own limit. std's 128 is less than what comes while
 /// a busy worker runs its other threads once, and a connection beyond it is not refused: it tries again a second later.
@@ -113,7 +113,7 @@ impl TcpStream {
     ///
     /// As `read`.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(|inner| inner.peek(buf))
+        self.socket.read(|inner| inner.peek(buf), || Ok(0))
     }
 
     /// Small writes go out at once (`TCP_NODELAY`).
@@ -228,7 +228,7 @@ impl TcpListener {
     /// A connection that was given up before it was taken; no more descriptors or memory: then it has rested for ten
     /// milliseconds, and the connection still waits.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let result = self.socket.read(net::TcpListener::accept);
+        let result = self.socket.read(net::TcpListener::accept, || Err(not_listening()));
         result
             .and_then(|(stream, addr)| Ok((TcpStream { socket: Socket::fresh(stream, Kind::Tcp)? }, addr)))
             .inspect(|_| accepted())

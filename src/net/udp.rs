@@ -75,7 +75,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when the time-out is over; those of the system.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.read(|inner| inner.recv_from(buf))
+        self.socket.read(|inner| inner.recv_from(buf), nobody)
     }
 
     /// As [`recv_from`](Self::recv_from), but leaves the datagram to be received again.
@@ -84,7 +84,7 @@ impl UdpSocket {
     ///
     /// As [`recv_from`](Self::recv_from).
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.read(|inner| inner.peek_from(buf))
+        self.socket.read(|inner| inner.peek_from(buf), nobody)
     }
 
     /// Sends a datagram to the first address that `addr` gives. Waits when the buffer is full, or to look a name up; a
@@ -107,7 +107,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when the time-out is over; those of the system.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(|inner| inner.recv(buf))
+        self.socket.read(|inner| inner.recv(buf), || Ok(0))
     }
 
     /// As [`recv`](Self::recv), but leaves the datagram to be received again.
@@ -116,7 +116,7 @@ impl UdpSocket {
     ///
     /// As [`recv`](Self::recv).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(|inner| inner.peek(buf))
+        self.socket.read(|inner| inner.peek(buf), || Ok(0))
     }
 
     /// Sends a datagram to the address that the socket is connected to. Waits when the buffer is full; a cancellation point.
@@ -165,6 +165,11 @@ impl UdpSocket {
         /// Leaves an IPv6 multicast group.
         fn leave_multicast_v6(multiaddr: &Ipv6Addr, interface: u32) -> ();
     }
+}
+
+/// What std makes of the answer that the socket is shut down, which comes from nowhere.
+fn nobody() -> io::Result<(usize, SocketAddr)> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "invalid argument"))
 }
 
 debug_as_inner!(UdpSocket);

@@ -17,6 +17,7 @@ use crate::io::source::{Kind, Patience};
 use crate::net::shared::{
     accepted, common_methods, debug_as_inner, read_and_write, rest_if_exhausted, timeout_methods,
 };
+use crate::sys::net::not_listening;
 use crate::time::sleep;
 
 /// How long `connect` waits, at first and at most, before it asks a listener whose queue is full once more: there is no
@@ -46,7 +47,8 @@ impl UnixStream {
     ///
     /// `InvalidInput` for a path that is too long or has a NUL; `NotFound`, `ConnectionRefused` and the like.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
-        connect(&socket2::SockAddr::unix(path)?)
+        // std's address: it refuses a NUL, which would lead to another socket.
+        Self::connect_addr(&SocketAddr::from_pathname(path)?)
     }
 
     /// Connects to the listener at `socket_addr`, as [`connect`](Self::connect).
@@ -175,7 +177,7 @@ impl UnixListener {
     ///
     /// No more descriptors or memory: then it has rested for ten milliseconds, and the connection still waits.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let result = self.socket.read(net::UnixListener::accept);
+        let result = self.socket.read(net::UnixListener::accept, || Err(not_listening()));
         result
             .and_then(|(stream, addr)| Ok((UnixStream { socket: Socket::fresh(stream, Kind::Other)? }, addr)))
             .inspect(|_| accepted())
@@ -342,7 +344,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` when the time-out is over; those of the system.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.read(|inner| inner.recv_from(buf))
+        self.socket.read(|inner| inner.recv_from(buf), || Ok((0, SocketAddr::from_pathname("")?)))
     }
 
     /// The next datagram, cut off at `buf`'s length. Waits; a cancellation point.
@@ -351,7 +353,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` when the time-out is over; those of the system.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(|inner| inner.recv(buf))
+        self.socket.read(|inner| inner.recv(buf), || Ok(0))
     }
 
     /// Sends a datagram to the socket at `path`. Waits while that one's queue is full; a cancellation point.
@@ -400,7 +402,8 @@ impl UnixDatagram {
         }
     }
 
-    /// Closes the reading or the writing half or both, for all clones; whoever waits there is woken. Never waits.
+    /// Closes the reading or the writing half or both, for all clones; whoever waits there is woken. Once the datagrams that
+    /// were there have been received a receive gives 0 bytes. Never waits.
     ///
     /// # Errors
     ///

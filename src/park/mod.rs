@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub(crate) mod current;
+pub(crate) mod fork;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;

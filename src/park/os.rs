@@ -51,6 +51,19 @@ unsafe fn schedule(header: NonNull<Header>) {
 /// Numbers for threads: given out in blocks to workers, one by one to OS threads.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// The first id of this process: those before it are its parent's.
+static FIRST_ID: AtomicU64 = AtomicU64::new(0);
+
+/// The process is a child, and has no thread yet but the one that calls this.
+pub(super) fn note_fork() {
+    FIRST_ID.store(NEXT_ID.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// Was the thread with this id there before the process was forked?
+pub(crate) fn is_the_parents(id: u64) -> bool {
+    id < FIRST_ID.load(Ordering::Relaxed)
+}
+
 /// Takes `count` fresh thread ids; returns the first.
 pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)

@@ -71,6 +71,25 @@ impl<S> WaitQueue<S> {
     pub(crate) fn wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Option<R> {
         let mut wait = wait;
         loop {
+            match self.try_wait_until(wait, &mut ready) {
+                Ok(found) => return Some(found),
+                Err(Woken::Interrupted) => {
+                    interrupt::raise();
+                    wait = wait.uninterruptible();
+                }
+                Err(_) => return self.with(ready),
+            }
+        }
+    }
+
+    /// As [`wait_until`](Self::wait_until), but comes back from an interruption: then, or if there is nothing to raise, it is
+    /// the caller that goes on.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call [`interrupt::raise`].
+    pub(crate) fn try_wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Result<R, Woken> {
+        loop {
             let mut found = None;
             let node = Node { links: Links::new(), ticket: Cell::new(None) };
             let woken = park(wait, |ticket| {
@@ -83,28 +102,17 @@ impl<S> WaitQueue<S> {
                 }
                 found.is_none()
             });
-            if woken == Woken::Refused {
-                return found;
-            }
-            if woken != Woken::Notified {
+            if woken != Woken::Notified && woken != Woken::Refused {
                 let inner = self.lock();
                 if node.links.is_linked() {
                     // SAFETY: it was linked here, and still is.
                     unsafe { inner.waiting.remove(NonNull::from(&node)) };
                 }
+                return Err(woken);
             }
-            match woken {
-                Woken::TimedOut => return self.with(ready),
-                Woken::Interrupted => {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
-                }
-                // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
-                Woken::Notified | Woken::Refused => {
-                    if let Some(found) = self.with(&mut ready) {
-                        return Some(found);
-                    }
-                }
+            // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
+            if let Some(found) = found.or_else(|| self.with(&mut ready)) {
+                return Ok(found);
             }
         }
     }

@@ -1,7 +1,13 @@
 //! [`std::process`] whose waits park: the same names and meanings.
 //!
-//! A child's end is waited for through its pidfd (Linux 5.3 and later), else on the [`blocking`] pool;
-//! its pipes park as sockets do. As in std, a child that is dropped, or whose waiter is cancelled, goes on running.
+//! A child is started by the OS thread that the caller runs on, its worker: so whatever the system keeps by thread, and hands to a
+//! child, is as it is with std: the signal mask, the affinity and the niceness, namespaces, the timer slack, and who dies with
+//! whom (`PR_SET_PDEATHSIG`: with the worker, that is, with the runtime). It holds the worker up for half a millisecond or
+//! so, and longer where the program is on a slow disk, or where std has to `fork` (with `pre_exec`, a user, a group) a process that
+//! has gigabytes mapped.
+//!
+//! A child's end is waited for through its pidfd (Linux 5.3 and later), else by asking now and then; its pipes park as sockets do.
+//! As in std, a child that is dropped, or whose waiter is cancelled, goes on running.
 //!
 //! ```
 //! green::run(|| {
@@ -13,7 +19,7 @@
 
 #![forbid(unsafe_code)]
 
-// Floor 9: it needs `blocking`, which is on floor 8.
+// Floor 9: it needs `scope`, which is on floor 8.
 mod pipes;
 
 use std::ffi::OsStr;
@@ -23,9 +29,10 @@ use std::path::Path;
 use std::process as inner;
 
 use crate::io::wait_readable;
-use crate::rt::blocking::blocking;
+use crate::park::checkpoint;
 use crate::rt::scope::scope;
 use crate::sys::process::pidfd;
+use crate::time::Pauses;
 
 pub use pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use std::process::{CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id};
@@ -34,14 +41,18 @@ pub use std::process::{CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, S
 /// [`as_std_mut`](Self::as_std_mut).
 pub struct Command {
     inner: inner::Command,
-    /// Which of its streams have been set: `output` has defaults of its own.
+    /// Which of its streams have been set here: `output` has defaults of its own.
     set: [bool; 3],
+    /// Some may have been set behind our back, by `as_std_mut`.
+    lent: bool,
+    /// Which of its streams `output` has left to be inherited.
+    reset: [bool; 3],
 }
 
 impl Command {
     /// Runs `program`, found on the `PATH`, with this process's environment and directory.
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
-        Command { inner: inner::Command::new(program), set: [false; 3] }
+        Command { inner: inner::Command::new(program), set: [false; 3], lent: false, reset: [false; 3] }
     }
 
     /// One more argument.
@@ -131,16 +142,19 @@ impl Command {
 
     /// std's command, to ask and to set what is not here.
     pub fn as_std_mut(&mut self) -> &mut inner::Command {
+        self.lent = true;
         &mut self.inner
     }
 
-    /// Starts it. Waits for the [`blocking`] pool, because starting a process takes a while.
+    /// Starts it, on the caller's OS thread: see the module's text. Does not wait, but may take a millisecond. A cancellation
+    /// point, before it is started.
     ///
     /// # Errors
     ///
     /// Those of [`std::process::Command::spawn`].
     pub fn spawn(&mut self) -> io::Result<Child> {
-        let mut child = blocking(|| self.inner.spawn())?;
+        checkpoint();
+        let mut child = self.inner.spawn()?;
         Ok(Child {
             stdin: child.stdin.take().map(ChildStdin::new).transpose()?,
             stdout: child.stdout.take().map(ChildStdout::new).transpose()?,
@@ -155,22 +169,38 @@ impl Command {
     ///
     /// Those of [`std::process::Command::output`].
     pub fn output(&mut self) -> io::Result<Output> {
-        let [stdin, stdout, stderr] = self.set;
-        let defaults = |command: &mut inner::Command, input: fn() -> Stdio, output: fn() -> Stdio| {
-            if !stdin {
-                command.stdin(input());
-            }
-            if !stdout {
-                command.stdout(output());
-            }
-            if !stderr {
-                command.stderr(output());
-            }
-        };
-        defaults(&mut self.inner, Stdio::null, Stdio::piped);
+        let unset = self.unset();
+        self.set_streams(unset, Stdio::null, Stdio::piped);
         let child = self.spawn();
-        defaults(&mut self.inner, Stdio::inherit, Stdio::inherit);
+        self.set_streams(unset, Stdio::inherit, Stdio::inherit);
+        self.reset = unset;
         child?.wait_with_output()
+    }
+
+    /// Sets those of the streams that `which` says.
+    fn set_streams(&mut self, [stdin, stdout, stderr]: [bool; 3], input: fn() -> Stdio, output: fn() -> Stdio) {
+        if stdin {
+            self.inner.stdin(input());
+        }
+        if stdout {
+            self.inner.stdout(output());
+        }
+        if stderr {
+            self.inner.stderr(output());
+        }
+    }
+
+    /// Which of the streams nobody has set.
+    fn unset(&self) -> [bool; 3] {
+        let shown = if self.lent { shown_streams(&self.inner) } else { [Shown::Unset; 3] };
+        std::array::from_fn(|at| {
+            let by_std = match shown[at] {
+                Shown::Unset => false,
+                Shown::Inherited => !self.reset[at],
+                Shown::Set => true,
+            };
+            !(self.set[at] || by_std)
+        })
     }
 
     /// Runs it to its end. Waits; a cancellation point.
@@ -181,6 +211,29 @@ impl Command {
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         self.spawn()?.wait()
     }
+}
+
+/// What std's command shows of a stream.
+#[derive(Clone, Copy)]
+enum Shown {
+    Unset,
+    Inherited,
+    Set,
+}
+
+/// std's command tells whether a stream of it is set in its `{:#?}` only. (Would it no longer, they would all look unset, and what was
+/// set through std count for `spawn` and `status` alone; `tests/process.rs` would say so.)
+fn shown_streams(command: &inner::Command) -> [Shown; 3] {
+    let text = format!("{command:#?}");
+    // Whatever else has a line break is further to the right, or has it escaped.
+    ["    stdin: Some(", "    stdout: Some(", "    stderr: Some("].map(|field| {
+        let mut after = text.lines().skip_while(|line| *line != field).skip(1);
+        match after.next() {
+            None => Shown::Unset,
+            Some(value) if value.trim_start().starts_with("Inherit") => Shown::Inherited,
+            Some(_) => Shown::Set,
+        }
+    })
 }
 
 impl fmt::Debug for Command {
@@ -234,13 +287,14 @@ impl Child {
     /// Those of [`std::process::Child::wait`].
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
+        let mut pauses = Pauses::default();
         loop {
             if let Some(status) = self.inner.try_wait()? {
                 return Ok(status);
             }
-            match pidfd(self.inner.id()) {
-                Ok(fd) => wait_readable(&fd)?,
-                Err(_) => return blocking(|| self.inner.wait()),
+            // An error: the system has no such thing, or no descriptor for it.
+            if pidfd(self.inner.id()).and_then(wait_readable).is_err() {
+                pauses.next();
             }
         }
     }

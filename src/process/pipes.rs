@@ -59,11 +59,11 @@ macro_rules! reads {
     ($name:ident) => {
         impl Read for $name {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                self.pipe.read(|mut inner| inner.read(buf))
+                self.pipe.read(|mut inner| inner.read(buf), || Ok(0))
             }
 
             fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.pipe.read(|mut inner| inner.read_vectored(bufs))
+                self.pipe.read(|mut inner| inner.read_vectored(bufs), || Ok(0))
             }
         }
     };

@@ -1,5 +1,6 @@
 //! `thread::Builder`, and the one function by which every green thread is made.
 
+use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::rt::runtime::with_shared;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
+use crate::sys::fork;
 use crate::task::Task;
 use crate::task::block::{self, Owner};
 use crate::task::header::Spec;
@@ -51,8 +53,13 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, a bad `GREEN_…` variable. `OutOfMemory`:
-    /// no memory, address space or mappings for another thread; the message names the limit. The closure is dropped.
+    /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable. `OutOfMemory`: no memory, address space or
+    /// mappings for another thread; the message names the limit. `Other`: this process is a child of fork, and the runtime its
+    /// parent's. The closure is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the name has a NUL byte, as std's does.
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -70,7 +77,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Outside a green thread.
+    /// Outside a green thread; as [`spawn`](Self::spawn).
     pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
@@ -87,6 +94,10 @@ impl Builder {
     /// [`spawn_scoped`](Self::spawn_scoped).
     ///
     /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
     ///
     /// As [`spawn`](Self::spawn).
     ///
@@ -127,6 +138,13 @@ pub(crate) enum Kind {
     Local,
 }
 
+/// The name of a thread, if it is one that std would take. Panics as std does.
+#[cold]
+fn checked_name(name: String) -> Box<str> {
+    let name = CString::new(name).expect("thread name may not contain interior null bytes");
+    name.into_string().expect("it came from a string").into_boxed_str()
+}
+
 /// Makes a green thread of `f` in the runtime `shared`.
 ///
 /// The thread has two references: the handle, and the queue that it goes into, later the turn that runs it.
@@ -143,16 +161,10 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
+    let name = builder.name.map(checked_name);
     let size = match builder.stack_size {
         None => shared.stack_size,
         Some(bytes) => StackSize::new(bytes)?,
-    };
-    let name = match builder.name {
-        None => None,
-        Some(name) if name.contains('\0') => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a thread's name must not contain a NUL byte"));
-        }
-        Some(name) => Some(name.into_boxed_str()),
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
     let id = match worker {
@@ -160,6 +172,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
             worker.stacks().reserve(size)?;
             worker.fresh_id()
         }
+        None if shared.is_the_parents() => return Err(fork::error()),
         None => {
             stack::reserve(size)?;
             os::fresh_ids(1)

@@ -17,9 +17,11 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use crate::park::current::{Here, may_switch};
+use crate::park::os;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::rt::thread::Thread;
 use crate::sched::{Worker, mailbox};
+use crate::sys::fork;
 use crate::task::Task;
 use crate::task::block::Output;
 use crate::task::header::Reason;
@@ -97,7 +99,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// If a thread joins itself; if the result has been given by `await` already.
+    /// If a thread joins itself; if the result has been given by `await` already; in a child of fork, if the thread is one of the
+    /// parent's ([`Runtime`](crate::Runtime)).
     #[inline]
     #[track_caller]
     pub fn join(self) -> Result<T, Box<dyn Any + Send + 'static>> {
@@ -170,11 +173,22 @@ impl<T> JoinHandle<T> {
     }
 }
 
+/// In a child of fork, nobody runs a thread that had not ended before.
+#[inline(never)]
+#[track_caller]
+fn check_not_the_parents(task: &Task) {
+    assert!(!os::is_the_parents(task.id) || task.state.is_complete(), "a thread cannot be joined: {}", fork::MESSAGE);
+}
+
 /// Where the caller is a green thread that could wait for `task` now, and that has not started: runs it, until it waits or
 /// ends.
 #[inline(always)]
+#[track_caller]
 fn run_unstarted(task: &Task) -> bool {
-    let Some(worker) = Worker::current() else { return false };
+    let Some(worker) = Worker::current() else {
+        check_not_the_parents(task);
+        return false;
+    };
     match worker.here().current() {
         Some(joiner) if may_switch() => worker.run_joined(task, joiner),
         _ => false,
@@ -189,6 +203,7 @@ impl<T> Future for JoinHandle<T> {
         self.check_not_taken();
         self.check_not_self();
         let task = &self.thread.0;
+        check_not_the_parents(task);
         if !task.state.is_complete() && task.extra_or_new().awaiter.register(&task.state, context.waker()) {
             return Poll::Pending;
         }

@@ -7,13 +7,13 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
 use crate::park::current::{self, assert_may_park, with_header};
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, interrupt};
+use crate::park::{Wait, fork, interrupt};
 use crate::rt::blocking::blocking;
 use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
@@ -21,7 +21,6 @@ use crate::rt::join::JoinHandle;
 use crate::sched::pool::Pool;
 use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::{StackSize, overflow};
-use crate::sys;
 use crate::task::header::Reason;
 
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
@@ -72,8 +71,10 @@ impl RuntimeBuilder {
         self
     }
 
-    /// OS threads that run [`blocking`](crate::blocking) closures, at most: 1 to 32 768. Default: 512. They start when
-    /// there is a closure for them, and end when they have had none for ten seconds.
+    /// OS threads that run [`blocking`](crate::blocking) closures and the calls of [`fs`](crate::fs), at most: 1 to 32 768.
+    /// Default: 512. They start when there is a closure for them, and end when they have had none for ten seconds. One that
+    /// runs a closure which its caller has left ([`unblock`](crate::unblock)) still counts. Look-ups of names have their own, at
+    /// most 64 in the process.
     #[must_use]
     pub fn blocking_threads(mut self, n: usize) -> Self {
         self.blocking_threads = n;
@@ -107,12 +108,13 @@ impl RuntimeBuilder {
             return Err(invalid("thread_name must not contain a NUL byte".to_owned()));
         }
         hook::install();
+        fork::install();
         overflow::install(current::describe);
         let group = mailbox::acquire(workers)
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", mailbox::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
-        let pool = Pool::new(blocking_threads, blocking_queue, self.thread_name.clone());
+        let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let shared = Shared::new(group, stealers, stack_size, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         for (number, deque) in deques.into_iter().enumerate() {
@@ -121,7 +123,6 @@ impl RuntimeBuilder {
             running.with(|running| *running += 1);
             let started = thread.spawn(move || {
                 overflow::prepare_thread();
-                sys::clock::precise_sleep();
                 Worker::new(shared, number, deque).run();
                 running.notify(|running| {
                     *running -= 1;
@@ -164,6 +165,15 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a
 /// [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under
 /// `panic = "abort"` nothing can be unwound: the drop waits until the threads end by themselves.
+///
+/// # fork
+///
+/// In a child of fork(2) that does not exec, the parent's runtimes do not run. Spawning, `run`, joining and dropping a runtime panic
+/// there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and a green thread that has called fork is a plain OS
+/// thread: sleeps, locks, channels, files, sockets and `blocking` work as they do there, a new `Runtime` does, and what
+/// [`local!`](crate::local) declares has its first value. What waits for a thread of the parent's (a lock that it holds, a channel, an
+/// answer of an actor) waits for ever, as it would with std's threads. Should the closure of that green thread
+/// return in the child, the process aborts: end it with `exit` or exec.
 ///
 /// ```
 /// let runtime = green::Runtime::builder().workers(2).stack_size(128 << 10).build().unwrap();
@@ -258,9 +268,15 @@ impl fmt::Debug for Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if self.shared.is_the_parents() {
+            // Those are no threads of this process.
+            std::mem::forget(std::mem::take(&mut self.threads));
+            assert!(std::thread::panicking(), "a runtime cannot be dropped: {}", crate::sys::fork::MESSAGE);
+            return;
+        }
         self.shared.stop();
-        let own = Worker::current().map(|worker| &worker.shared).or_else(lent);
-        if own.is_some_and(|own| Arc::ptr_eq(own, &self.shared)) {
+        let own = Worker::current().map(|worker| Arc::as_ptr(&worker.shared)).or_else(|| lent().map(Weak::as_ptr));
+        if own == Some(Arc::as_ptr(&self.shared)) {
             return;
         }
         let wait = Wait::new(Reason::Join).uninterruptible();
@@ -271,16 +287,28 @@ impl Drop for Runtime {
     }
 }
 
-/// The default runtime; the settings come from the environment.
+/// The default runtime; the settings come from the environment. Bad ones are an error for good, which nothing can change; after
+/// any other the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     static DEFAULT: OnceLock<Result<Runtime, (io::ErrorKind, String)>> = OnceLock::new();
+    static STARTS: Mutex<()> = Mutex::new(());
     let start = || {
         let mut builder = Runtime::builder();
         builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
         builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
         builder.build()
     };
-    let runtime = DEFAULT.get_or_init(|| start().map_err(|error| (error.kind(), error.to_string())));
+    let begin = || {
+        let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+        match DEFAULT.get() {
+            Some(runtime) => Ok(runtime),
+            None => match start() {
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+                started => Ok(DEFAULT.get_or_init(|| started.map_err(|error| (error.kind(), error.to_string())))),
+            },
+        }
+    };
+    let runtime = DEFAULT.get().map_or_else(begin, Ok)?;
     runtime.as_ref().map_err(|(kind, message)| io::Error::new(*kind, message.clone()))
 }
 
@@ -328,28 +356,39 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// Calls `f` with the caller's runtime, or the default one.
 #[inline]
 pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
-    match (Worker::current(), lent()) {
-        (Some(worker), _) => f(&worker.shared),
-        (None, Some(shared)) => f(shared),
-        (None, None) => f(&default_runtime()?.shared),
+    match Worker::current() {
+        Some(worker) => f(&worker.shared),
+        None => f(&shared_elsewhere()?),
+    }
+}
+
+/// The runtime of an OS thread that is no worker.
+#[inline(never)]
+fn shared_elsewhere() -> io::Result<Arc<Shared>> {
+    match lent() {
+        Some(runtime) => {
+            runtime.upgrade().ok_or_else(|| io::Error::other("the runtime that this closure was called from has ended"))
+        }
+        None => Ok(Arc::clone(&default_runtime()?.shared)),
     }
 }
 
 thread_local! {
-    /// The runtime of the green thread for which this OS thread runs a `blocking` closure.
-    static LENT: Cell<*const Arc<Shared>> = const { Cell::new(ptr::null()) };
+    /// The runtime of the green thread for which this OS thread runs a `blocking` closure. That may be left behind, and the
+    /// runtime end before it.
+    static LENT: Cell<*const Weak<Shared>> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs `f`, which must not unwind, on this OS thread as if inside `shared`.
-pub(crate) fn inside<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
-    let before = LENT.replace(ptr::from_ref(shared));
+/// Runs `f`, which must not unwind, on this OS thread as if inside `runtime`.
+pub(crate) fn inside<R>(runtime: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
+    let before = LENT.replace(ptr::from_ref(runtime));
     let result = f();
     LENT.set(before);
     result
 }
 
 /// The runtime that this OS thread, which is no worker, acts for.
-pub(crate) fn lent<'a>() -> Option<&'a Arc<Shared>> {
+pub(crate) fn lent<'a>() -> Option<&'a Weak<Shared>> {
     // SAFETY: null, or the argument of an `inside` that has not returned; callers keep it for one call.
     unsafe { LENT.get().as_ref() }
 }

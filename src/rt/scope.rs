@@ -16,12 +16,14 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
+use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::park::current::assert_may_park;
 use crate::park::{Wait, interrupt, park};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::Thread;
+use crate::sys::fork;
 use crate::task::Ticket;
 use crate::task::block::Owner;
 use crate::task::header::Reason;
@@ -35,6 +37,8 @@ const COUNT: usize = PANICKED - 1;
 struct Data {
     running: AtomicUsize,
     waiter: Cell<Option<Ticket>>,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 /// What the threads of one [`scope`] call are spawned by: [`std::thread::Scope`].
@@ -115,7 +119,7 @@ where
 {
     assert_may_park("green::scope");
     let scope = Scope {
-        data: Data { running: AtomicUsize::new(0), waiter: Cell::new(None) },
+        data: Data { running: AtomicUsize::new(0), waiter: Cell::new(None), made_in: fork::generation() },
         scope: PhantomData,
         env: PhantomData,
     };
@@ -135,6 +139,9 @@ impl Data {
     fn wait(&self) {
         // ORDERING: Acquire pairs with the Release in `done`.
         while self.running.load(Ordering::Acquire) & COUNT != 0 {
+            if self.made_in != fork::generation() {
+                threads_of_a_parent();
+            }
             let _ = park(Wait::new(Reason::Scope).uninterruptible(), |ticket| {
                 self.waiter.set(Some(ticket));
                 // ORDERING: Release publishes the waiter to `done`; Acquire pairs with its Release.
@@ -146,6 +153,13 @@ impl Data {
             });
         }
     }
+}
+
+/// It must not unwind: there may be threads in the scope that this process has spawned.
+#[cold]
+#[inline(never)]
+fn threads_of_a_parent() -> ! {
+    fatal(format_args!("a scope cannot wait for its threads: {}", fork::MESSAGE))
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -186,6 +200,10 @@ impl Builder {
     /// Spawns the thread in a scope: [`std::thread::Builder::spawn_scoped`].
     ///
     /// # Errors
+    ///
+    /// As [`spawn`](Builder::spawn).
+    ///
+    /// # Panics
     ///
     /// As [`spawn`](Builder::spawn).
     pub fn spawn_scoped<'scope, F, T>(

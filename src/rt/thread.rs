@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
@@ -80,7 +81,7 @@ where
 
 /// A unique number of a thread, green or OS, in this process: [`std::thread::ThreadId`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ThreadId(u64);
+pub struct ThreadId(NonZeroU64);
 
 /// A handle to a thread, green or OS: [`std::thread::Thread`].
 #[derive(Clone)]
@@ -93,7 +94,7 @@ impl Thread {
     /// The thread's number.
     #[must_use]
     pub fn id(&self) -> ThreadId {
-        ThreadId(self.0.id)
+        ThreadId(NonZeroU64::new(self.0.id).expect("the numbers of threads begin with 1"))
     }
 
     /// The thread's name, if it was given one.
@@ -177,7 +178,7 @@ pub fn panicking() -> bool {
 ///
 /// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
-    let shared = Worker::current().map(|worker| &worker.shared).or_else(lent);
+    let shared = Worker::current().map(|worker| Arc::clone(&worker.shared)).or_else(|| lent()?.upgrade());
     if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
         return Ok(workers);
     }

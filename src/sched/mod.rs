@@ -2,6 +2,7 @@
 
 pub(crate) mod arriving;
 pub(crate) mod counted;
+pub(crate) mod errand;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;

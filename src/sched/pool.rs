@@ -1,167 +1,230 @@
 //! The pool of OS threads that run closures which block: bounded in threads and in jobs that wait.
 //!
-//! A job lies on the stack of the thread that waits for it, so the queue holds pointers only. The counts are under one
-//! lock: `pending` jobs are promised a place in the channel, `idle` threads wait for one, and a thread is added while
-//! `pending > idle` and the bound allows it: so no job waits behind a thread that blocks while another could be started.
+//! All is under one lock: the jobs that wait, each under a number that grows, the `threads`, and how many of those are
+//! `idle`. A thread counts as idle from the moment it is started until it has taken a job.
 //!
-//! # Invariants
+//! ```text
+//!  a caller (submit)                                  a thread (next_job)
+//!  waits until fewer than `max_jobs` wait             waits, under the lock of `idle`, until there is a job: takes the
+//!  under the lock: more jobs than idle threads?         oldest, idle - 1
+//!    then adds a thread; the job joins the queue      frees a place; runs the job
+//!  wakes one who waits in `idle`                      under the lock: idle + 1
+//!                                                     no job for ten seconds, a last look: idle - 1, threads - 1
+//! ```
 //!
-//! 1. `pending` never exceeds the channel's capacity, so a job with a place can always be sent.
-//! 2. While a job is pending there is a thread: one is added before the job gets its place, and a thread that ends leaves no
-//!    more jobs than idle threads.
-//! 3. A job's data stay where they are until its `run` has been called; whoever submitted it waits for that, whatever
-//!    happens.
+//! * No job waits behind a thread that blocks while another could be started: there are never more jobs than idle threads,
+//!   unless there are `max_threads`.
+//! * No job is forgotten: a thread ends under the lock and finds no job there; a job joins the queue under the same lock, so
+//!   it finds the thread gone and adds another.
+//! * No wake-up is lost: a thread looks for a job under the lock of `idle`, and stands in its queue before it lets go of that;
+//!   a caller takes that lock after its job has joined the queue. (The order of the two locks: `idle`, then the other.)
+//! * A job that still waits is its caller's to take back ([`Pool::withdraw`]): whoever takes its number out of the queue has it,
+//!   a thread or the caller, never both.
+//!
+//! A thread may run a job that nobody waits for any more ([`Pool::leave`]). Nobody waits for that thread either: [`Pool::stop`]
+//! returns without it. It is still one of the `max_threads`.
 
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::sys::clock::after_ns;
+use crate::sys::fork;
 use crate::task::header::Reason;
 
 /// How long a thread of the pool waits for a job before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A closure on a waiting thread's stack.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) run: unsafe fn(*mut ()),
-    pub(crate) data: *mut (),
+/// A closure, and the place for its value.
+pub(crate) trait Run: Send + Sync {
+    /// Runs the closure, if it is still there. Does not unwind. True: its caller has left ([`Pool::leave`]).
+    fn run(&self) -> bool;
 }
 
-// SAFETY: whoever makes a job sees to it that its closure may run on another thread.
-unsafe impl Send for Job {}
+/// What the pool and the caller share.
+pub(crate) type Job = Arc<dyn Run>;
 
-#[derive(Debug)]
-struct Counts {
+#[derive(Default)]
+struct State {
+    queue: BTreeMap<u64, Job>,
+    /// Jobs that ever were.
+    jobs: u64,
     threads: usize,
     idle: usize,
-    pending: usize,
+    /// Threads that ever were.
     named: usize,
-    sender: Option<Sender<Job>>,
+    /// Threads that run what nobody waits for.
+    left: usize,
+    closed: bool,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queue = self.queue.len();
+        f.debug_struct("State").field("queue", &queue).field("threads", &self.threads).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
 struct Inner {
-    counts: WaitQueue<Counts>,
-    receiver: Receiver<Job>,
+    state: WaitQueue<State>,
+    /// Where threads wait for jobs.
+    idle: WaitQueue<()>,
     max_threads: usize,
     max_jobs: usize,
     name: String,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Pool(Arc<Inner>);
 
-/// A job's place in the queue, and a thread that will come to it.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Place<'a>(&'a Pool);
+/// What a thread finds when it looks for a job.
+enum Next {
+    Job(Job),
+    Closed,
+}
 
 impl Pool {
     pub(crate) fn new(max_threads: usize, max_jobs: usize, name: String) -> Self {
-        let (sender, receiver) = bounded(max_jobs);
-        let counts = Counts { threads: 0, idle: 0, pending: 0, named: 0, sender: Some(sender) };
-        Self(Arc::new(Inner { counts: WaitQueue::new(counts), receiver, max_threads, max_jobs, name }))
+        let state = WaitQueue::new(State::default());
+        Self(Arc::new(Inner {
+            state,
+            idle: WaitQueue::new(()),
+            max_threads,
+            max_jobs,
+            name,
+            made_in: fork::generation(),
+        }))
     }
 
-    /// Waits for a place in the queue; sees to it that there is a thread. An error: there is none, and none can be made.
-    pub(crate) fn place(&self) -> io::Result<Place<'_>> {
-        checkpoint();
-        let inner = &self.0;
-        let admitted = inner.counts.wait_until(Wait::new(Reason::Blocking), |counts| {
-            (counts.pending < inner.max_jobs).then(|| inner.admit(counts))
-        });
-        match admitted {
-            Some(Err(error)) => Err(error),
-            _ => Ok(Place(self)),
+    /// Are its threads those of a parent of this process?
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.0.made_in != fork::generation()
+    }
+
+    /// Queues `job`, and sees to it that there is a thread for it; its number. Waits for a place in the queue, as `wait` says.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread, and none can be made.
+    pub(crate) fn submit(&self, wait: Wait, job: &Job) -> io::Result<u64> {
+        if wait.cancellable {
+            checkpoint();
         }
+        let inner = &self.0;
+        let admitted = inner.state.wait_until(wait, |state| {
+            (state.queue.len() < inner.max_jobs).then(|| inner.admit(state, Arc::clone(job)))
+        });
+        let number = admitted.expect("a wait without a deadline of its own")?;
+        inner.idle.notify(|()| 1);
+        Ok(number)
+    }
+
+    /// Takes a job back. False: a thread has it.
+    #[must_use]
+    pub(crate) fn withdraw(&self, number: u64) -> bool {
+        let mut job = None;
+        self.0.state.notify(|state| {
+            job = state.queue.remove(&number);
+            usize::from(job.is_some())
+        });
+        job.is_some()
+    }
+
+    /// The caller of a job that a thread runs goes its way: that job's [`Run::run`] will say so.
+    pub(crate) fn leave(&self) {
+        self.0.state.with(|state| state.left += 1);
     }
 
     /// No jobs come any more: the threads end when they have none.
     pub(crate) fn close(&self) {
-        self.0.counts.with(|counts| counts.sender = None);
+        self.0.state.with(|state| state.closed = true);
+        self.0.idle.notify(|()| usize::MAX);
     }
 
-    /// Ends the threads; returns when the last has. There are no jobs any more.
+    /// Ends the threads; returns when the last has whose job somebody waits for. There are no jobs any more.
     pub(crate) fn stop(&self) {
         self.close();
         let wait = Wait::new(Reason::Blocking).uninterruptible();
-        let _ = self.0.counts.wait_until(wait, |counts| (counts.threads == 0).then_some(()));
-    }
-}
-
-impl Place<'_> {
-    /// Queues `job`. Never waits.
-    ///
-    /// # Safety
-    ///
-    /// `job.run` may be called with `job.data` on another thread, once, until it has returned.
-    pub(crate) unsafe fn submit(self, job: Job) {
-        let sent = self.0.0.counts.with(|counts| counts.sender.as_ref().map(|sender| sender.try_send(job)));
-        assert!(matches!(sent, Some(Ok(()))), "a job with a place was refused");
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.0.counts.notify(|counts| {
-            counts.pending -= 1;
-            1
-        });
+        let _ = self.0.state.wait_until(wait, |state| (state.threads == state.left).then_some(()));
     }
 }
 
 impl Inner {
-    /// Gives a job its place, and adds a thread for it if need be.
+    /// Puts a job into the queue, and adds a thread for it if need be.
     ///
     /// The thread is started under the lock: nobody may rely on one that is then refused.
-    fn admit(self: &Arc<Self>, counts: &mut Counts) -> io::Result<()> {
-        if counts.pending >= counts.idle && counts.threads < self.max_threads {
+    fn admit(self: &Arc<Self>, state: &mut State, job: Job) -> io::Result<u64> {
+        if state.queue.len() >= state.idle && state.threads < self.max_threads {
             let shared = Arc::clone(self);
-            let name = format!("{}-blocking-{}", self.name, counts.named + 1);
+            let name = format!("{}-{}", self.name, state.named + 1);
             match std::thread::Builder::new().name(name).spawn(move || shared.run()) {
                 Ok(_) => {
-                    counts.threads += 1;
-                    counts.named += 1;
+                    state.threads += 1;
+                    state.idle += 1;
+                    state.named += 1;
                 }
                 // With fewer threads than allowed the job only waits longer; with none it would wait for ever.
-                Err(error) if counts.threads == 0 => return Err(error),
+                Err(error) if state.threads == 0 => return Err(error),
                 Err(_) => {}
             }
         }
-        counts.pending += 1;
-        Ok(())
+        state.jobs += 1;
+        state.queue.insert(state.jobs, job);
+        Ok(state.jobs)
     }
 
     fn run(&self) {
-        loop {
-            self.counts.with(|counts| counts.idle += 1);
-            let job = self.receiver.recv_timeout(IDLE);
-            let taken = job.is_ok();
-            let mut ends = false;
-            self.counts.notify(|counts| {
-                counts.idle -= 1;
-                if taken {
-                    counts.pending -= 1;
-                    return 1;
-                }
-                // A job may have been given a place on the strength of this thread being idle: then it stays.
-                ends = counts.sender.is_none() || counts.pending <= counts.idle;
-                counts.threads -= usize::from(ends);
-                if ends && counts.sender.is_none() && counts.threads == 0 { usize::MAX } else { 0 }
+        while let Some(job) = self.next_job() {
+            // A place is free.
+            self.state.notify(|_| 1);
+            let left = job.run();
+            // What the caller has left in it must not outlive the count.
+            drop(job);
+            self.state.with(|state| {
+                state.left -= usize::from(left);
+                state.idle += 1;
             });
-            match job {
-                // SAFETY: invariant 3, and `submit`'s caller vouched for the job; a closure's panic is caught in `run`.
-                Ok(job) => unsafe { (job.run)(job.data) },
-                Err(_) if ends => return,
-                Err(_) => {}
+        }
+    }
+
+    /// Waits for a job. `None`: this thread is counted no more, and ends.
+    fn next_job(&self) -> Option<Job> {
+        let wait = Wait::new(Reason::Blocking).until(after_ns(IDLE));
+        let mut next = self.idle.wait_until(wait, |()| self.state.with(State::next));
+        self.state.notify(|state| {
+            if next.is_none() {
+                next = state.next();
             }
+            let ends = !matches!(next, Some(Next::Job(_)));
+            state.idle -= usize::from(ends);
+            state.threads -= usize::from(ends);
+            if ends && state.closed { usize::MAX } else { 0 }
+        });
+        match next {
+            Some(Next::Job(job)) => Some(job),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<Next> {
+        match self.queue.pop_first() {
+            Some((_, job)) => {
+                self.idle -= 1;
+                Some(Next::Job(job))
+            }
+            None => self.closed.then_some(Next::Closed),
         }
     }
 }

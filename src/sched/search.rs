@@ -7,7 +7,7 @@ use crossbeam_deque::{Steal, Stealer};
 use crate::sched::idle::Sleep;
 use crate::sched::way::Doing;
 use crate::sched::worker::Worker;
-use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
 
 /// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
@@ -219,7 +219,10 @@ impl Worker {
 
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
     fn sleep_until(&self, deadline_ns: u64) -> bool {
-        let Some(poller) = self.here().poller() else { return self.mailbox.parker.park(deadline_ns) };
+        let Some(poller) = self.here().poller() else {
+            let park = || self.mailbox.parker.park(deadline_ns);
+            return if deadline_ns == NEVER { park() } else { precisely(park) };
+        };
         if !self.sleeps_in_poller.replace(true) {
             self.mailbox.set_poller(Some(Arc::clone(poller.home())));
             self.mailbox.pulse.begin();

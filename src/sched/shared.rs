@@ -10,6 +10,7 @@ use crate::sched::idle::Idle;
 use crate::sched::mailbox::{self, Group, Mailbox};
 use crate::sched::pool::Pool;
 use crate::stack::{self, StackSize};
+use crate::sys::fork;
 use crate::task::Task;
 use crate::task::header::{Header, Next};
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     last_call: OnceLock<fn(&Shared)>,
     /// 0; [`STOPS`]; [`OVER`].
     stop: AtomicU32,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
 }
 
 /// Every thread of the runtime is cancelled.
@@ -55,6 +58,7 @@ impl Shared {
             searchers,
             last_call: OnceLock::new(),
             stop: AtomicU32::new(0),
+            made_in: fork::generation(),
         })
     }
 
@@ -64,6 +68,11 @@ impl Shared {
 
     pub(crate) fn idle(&self) -> &'static Idle {
         self.idle
+    }
+
+    /// Are its workers those of a parent of this process?
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.made_in != fork::generation()
     }
 
     /// Identifies the runtime in the headers of its threads.
@@ -114,7 +123,14 @@ impl Shared {
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
+    ///
+    /// # Panics
+    ///
+    /// In a child of fork, if the runtime is the parent's.
     pub(crate) fn inject(&self, task: Task) {
+        if self.is_the_parents() {
+            refused(task);
+        }
         self.injector.push(task);
         if self.idle().publish_more() {
             self.wake_thief(None);
@@ -173,6 +189,14 @@ impl Drop for Shared {
         self.pool.close();
         mailbox::release(Group { mailboxes: std::mem::take(&mut self.mailboxes), idle: self.idle });
     }
+}
+
+/// There are no workers in this process. The thread's reference stays: an actor's mail counts on it.
+#[cold]
+#[inline(never)]
+fn refused(task: Task) -> ! {
+    let _ = task.into_raw();
+    panic!("nobody would run it: {}", fork::MESSAGE)
 }
 
 /// Drops a thread that nobody will start; its closure runs no more.

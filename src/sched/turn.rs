@@ -2,12 +2,14 @@
 
 use std::ptr::NonNull;
 
+use crate::base::abort::fatal;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
 use crate::park::{interrupt, leave};
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
+use crate::sys::fork;
 use crate::task::header::Next;
 use crate::task::{Header, Task, local};
 
@@ -115,7 +117,8 @@ impl Worker {
         let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
         self.here().set_current(before);
         match (status, self.here().take_yields()) {
-            (Status::Finished, _) => Left::Over,
+            (Status::Finished, false) => Left::Over,
+            (Status::Finished, true) => returned_in_a_child(),
             (Status::Suspended, true) => Left::Yields,
             (Status::Suspended, false) => Left::Waits,
         }
@@ -227,6 +230,13 @@ impl Worker {
         self.live_count.set(count);
         self.mailbox.live.store(count as u32, Ordering::Relaxed);
     }
+}
+
+/// See [`park::fork`](crate::park::fork).
+#[cold]
+#[inline(never)]
+fn returned_in_a_child() -> ! {
+    fatal(format_args!("a green thread that has called fork has come to its end in the child: {}", fork::MESSAGE))
 }
 
 /// The first function on every green thread's stack.

@@ -8,7 +8,8 @@
 //!    whole worker: so a `Here` that is entered on this OS thread is part of a `Worker`.
 //! 3. A thread stands in at most one of `ready`, `here.woken`, `next_start`, or runs. Each of them, and each entry of a deque,
 //!    has a counted reference.
-//! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks.
+//! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks, and so do the wakers of
+//!    foreign async code ([`errand`](super::errand)).
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
@@ -18,9 +19,9 @@ use crossbeam_deque::{Steal, Worker as Deque};
 
 use crate::base::atomic::Ordering;
 use crate::base::list::List;
-use crate::driver::source::Wakes;
 use crate::park::current::Here;
 use crate::park::{fire, os};
+use crate::sched::errand::Errands;
 use crate::sched::inbox::Mail;
 use crate::sched::mailbox::{self, Mailbox};
 use crate::sched::place::send_unstarted;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
     pub(crate) watch: Watch,
+    /// Foreign wakers that are to be called.
+    pub(super) errands: Errands,
 }
 
 impl Worker {
@@ -111,6 +114,7 @@ impl Worker {
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
             watch: Watch::default(),
+            errands: Errands::default(),
         }
     }
 
@@ -363,8 +367,9 @@ impl Worker {
     /// Queues the threads that the poller's last events wake, in the order of the events.
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
-            poller.deliver(now_ns(), Wakes::schedule);
+            poller.deliver(now_ns(), |wakes| self.errands.add(wakes));
             self.queue_woken();
+            self.queue_errands();
         }
     }
 

@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::sys::fork::generation;
 use crate::sys::interrupt::install;
 use crate::task::header::Reason;
 
 /// How many interrupts there have been.
 static COUNT: WaitQueue<u64> = WaitQueue::new(0);
-static INSTALLED: Mutex<bool> = Mutex::new(false);
+/// The [`generation`] in which the watching thread was started.
+static INSTALLED: Mutex<Option<u32>> = Mutex::new(None);
 
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
@@ -42,10 +44,10 @@ pub fn ctrl_c() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the thread that takes the interrupts out of the handler's pipe, once.
+/// Starts the thread that takes the interrupts out of the handler's pipe, once in a process.
 fn watch() -> io::Result<()> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-    if *installed {
+    if *installed == Some(generation()) {
         return Ok(());
     }
     let (start, begin) = std::sync::mpsc::channel::<io::PipeReader>();
@@ -61,6 +63,6 @@ fn watch() -> io::Result<()> {
     std::thread::Builder::new().name("green-signal".to_owned()).spawn(watches)?;
     // It waits for the pipe, or ends if there is none.
     let _ = start.send(install()?);
-    *installed = true;
+    *installed = Some(generation());
     Ok(())
 }

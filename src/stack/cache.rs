@@ -122,6 +122,9 @@ impl Cache {
     /// Called when the worker is idle.
     pub(crate) fn trim(&mut self) {
         for (class, shelf) in self.shelves.iter_mut().enumerate() {
+            if shelf.free.len() <= 2 {
+                continue; // Most of them, at every sleep.
+            }
             let size = StackSize::from_class(class);
             let keep = keep_hot(size);
             if shelf.free.len() > 2 * keep {

@@ -100,13 +100,47 @@ pub(crate) fn instant_at(ns: u64) -> Instant {
     zero().instant + Duration::from_nanos(ns)
 }
 
-/// Asks the system to end this OS thread's timed sleeps on time; Linux adds 50 µs by default.
-pub(crate) fn precise_sleep() {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    // SAFETY: PR_SET_TIMERSLACK takes a number and touches nothing but the calling thread's slack.
-    unsafe {
-        libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong)
-    };
+/// Runs `sleep`, a timed sleep of this OS thread that the system shall end on time; Linux adds 50 µs by default.
+///
+/// The slack belongs to the OS thread, and whoever it starts, a thread or a child, inherits what it is at that moment. So it is
+/// there only while the thread sleeps, and what was there before comes back, be it the program's own.
+pub(crate) fn precisely<R>(sleep: impl FnOnce() -> R) -> R {
+    let before = slack::get();
+    if before > slack::LEAST {
+        slack::set(slack::LEAST);
+    }
+    let result = sleep();
+    if before > slack::LEAST {
+        slack::set(before);
+    }
+    result
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+mod slack {
+    pub(super) const LEAST: libc::c_long = 1;
+
+    /// Zero or less: the system has none for this thread, or does not say.
+    pub(super) fn get() -> libc::c_long {
+        // SAFETY: PR_GET_TIMERSLACK has no further arguments. (libc's `prctl` would cut the answer to an `int`.)
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_TIMERSLACK, 0, 0, 0, 0) }
+    }
+
+    pub(super) fn set(ns: libc::c_long) {
+        // SAFETY: PR_SET_TIMERSLACK takes a number and touches nothing but the calling thread's slack.
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_TIMERSLACK, ns, 0, 0, 0) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+mod slack {
+    pub(super) const LEAST: i64 = 0;
+
+    pub(super) fn get() -> i64 {
+        LEAST
+    }
+
+    pub(super) fn set(_ns: i64) {}
 }
 
 #[cfg(test)]

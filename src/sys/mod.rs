@@ -2,6 +2,8 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
+pub(crate) mod fifo;
+pub(crate) mod fork;
 pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mem;

@@ -12,6 +12,11 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// What `accept` says on a socket that does not listen any more.
+pub(crate) fn not_listening() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
 /// The error of a socket's time-out, and of a call that would block: std gives the same for both.
 pub(crate) fn would_block() -> io::Error {
     io::Error::from_raw_os_error(libc::EAGAIN)

@@ -12,7 +12,7 @@ use crate::sys::clock::{NEVER, now_ns};
 /// # Errors
 ///
 /// `EBADF`: it is no descriptor.
-pub(crate) fn wait_for(fd: BorrowedFd<'_>, write: bool, deadline_ns: u64) -> io::Result<bool> {
+pub(crate) fn wait_for(fd: impl AsRawFd, write: bool, deadline_ns: u64) -> io::Result<bool> {
     let events = if write { libc::POLLOUT } else { libc::POLLIN };
     let mut one = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     loop {
@@ -29,6 +29,21 @@ pub(crate) fn wait_for(fd: BorrowedFd<'_>, write: bool, deadline_ns: u64) -> io:
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Has the reading side of `fd` ended: by its peer, or by a shutdown? Where a blocking read would return, and a non-blocking
+/// one says `EAGAIN`. (That is so on Linux only.)
+pub(crate) fn has_ended(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let mut one = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        poll(&mut one, Some(Duration::ZERO)).is_ok() && one.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = fd;
+        false
     }
 }
 

@@ -82,7 +82,7 @@ impl Awaiter {
     pub(crate) unsafe fn wake(&self) {
         // SAFETY: as the caller promises, the waker is the thread's.
         let waker = unsafe { self.take() };
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
     }
 
     fn put(&self, waker: Waker) {

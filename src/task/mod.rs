@@ -9,6 +9,7 @@ pub(crate) mod parcel;
 pub(crate) mod pool;
 pub(crate) mod state;
 pub(crate) mod wait;
+pub(crate) mod waker;
 
 pub(crate) use cancel::Cancelled;
 pub(crate) use header::{Header, Task, Ticket};

@@ -10,6 +10,7 @@ mod sleep;
 pub use std::time::{Duration, Instant};
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub(crate) use sleep::Pauses;
 pub use sleep::{sleep, sleep_until};
 
 /// [`green::Elapsed`](crate::Elapsed).

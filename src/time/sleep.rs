@@ -38,3 +38,28 @@ fn sleep_until_ns(deadline_ns: u64) {
         }
     }
 }
+
+/// Sleeps that grow, between one question and the next, where no event tells that the answer has changed.
+#[derive(Debug)]
+pub(crate) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(Duration::from_micros(50))
+    }
+}
+
+impl Pauses {
+    /// How long the next one is: twice as long as the last, up to 50 ms.
+    pub(crate) fn length(&mut self) -> Duration {
+        let length = self.0;
+        self.0 = (length * 2).min(Duration::from_millis(50));
+        length
+    }
+
+    /// Sleeps for as long. A cancellation point.
+    #[track_caller]
+    pub(crate) fn next(&mut self) {
+        sleep(self.length());
+    }
+}

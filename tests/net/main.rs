@@ -4,9 +4,11 @@
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod churn;
+mod ends;
 mod faults;
 #[path = "../help/mod.rs"]
 mod help;
+mod names;
 mod poller;
 mod stream;
 mod udp;

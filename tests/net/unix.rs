@@ -12,10 +12,10 @@ use green::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use crate::{echo, everywhere, pattern};
 
 /// A path of its own, removed at the end.
-struct Place(PathBuf);
+pub struct Place(pub PathBuf);
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Place(std::env::temp_dir().join(format!("green-net-{}-{number}", std::process::id())))
@@ -145,5 +145,77 @@ fn datagram_pairs_time_out_and_tell_where_things_come_from() {
         assert!(b.send(b"x").is_err());
         let missing = UnixDatagram::unbound().unwrap().send_to(b"x", "/nonexistent/socket").unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
+    });
+}
+
+/// What a call says of a name that the system cannot take.
+fn says<T>(result: std::io::Result<T>) -> Result<(), (ErrorKind, String)> {
+    result.map(|_| ()).map_err(|error| (error.kind(), error.to_string()))
+}
+
+/// All calls that take a path or an address, with the same names.
+macro_rules! answers {
+    ($($module:ident)::+, $paths:expr, $addrs:expr) => {{
+        use $($module)::+::{UnixDatagram, UnixListener, UnixStream};
+        let datagram = UnixDatagram::unbound().unwrap();
+        let mut answers = Vec::new();
+        for path in $paths {
+            answers.push(says(UnixStream::connect(path)));
+            answers.push(says(UnixListener::bind(path)));
+            answers.push(says(UnixDatagram::bind(path)));
+            answers.push(says(datagram.connect(path)));
+            answers.push(says(datagram.send_to(b"x", path)));
+        }
+        for addr in $addrs {
+            answers.push(says(UnixStream::connect_addr(addr)));
+            answers.push(says(datagram.connect_addr(addr)));
+            answers.push(says(datagram.send_to_addr(b"x", addr)));
+        }
+        answers
+    }};
+}
+
+#[test]
+fn a_path_with_a_nul_leads_to_no_other_socket() {
+    everywhere(|| {
+        let place = Place::new();
+        let listener = std::os::unix::net::UnixListener::bind(&place.0).unwrap();
+        let path = place.0.to_str().unwrap();
+        let name = format!("green-nul-{}", path.replace('/', "-"));
+        let long = |len: usize| format!("{path}{}", "x".repeat(len - path.len()));
+        let paths = [
+            format!("\0{name}"),
+            format!("{path}\0.allowed"),
+            format!("{path}\0"),
+            "\0".to_owned(),
+            String::new(),
+            long(107),
+            long(108),
+            long(109),
+            long(200),
+        ];
+        #[cfg(target_os = "linux")]
+        let (_abstract_listener, addrs) = {
+            use std::os::linux::net::SocketAddrExt;
+            let addr = |name: &[u8]| SocketAddr::from_abstract_name(name).unwrap();
+            let inner = format!("{name}\0inner");
+            let listeners = [name.as_bytes(), inner.as_bytes()]
+                .map(|name| std::os::unix::net::UnixListener::bind_addr(&addr(name)).unwrap());
+            let addrs = [name.as_bytes(), inner.as_bytes(), b"green-nobody", b"green\0nobody", &[7; 107]].map(addr);
+            (listeners, addrs.to_vec())
+        };
+        #[cfg(not(target_os = "linux"))]
+        let addrs = Vec::new();
+        let addrs = [addrs, vec![SocketAddr::from_pathname("").unwrap()]].concat();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let clean = || paths.iter().for_each(|path| _ = std::fs::remove_file(path));
+        let ours = answers!(green::os::unix::net, &paths, &addrs);
+        clean();
+        let stds = answers!(std::os::unix::net, &paths, &addrs);
+        clean();
+        assert_eq!(ours, stds);
+        assert!(ours[0].as_ref().is_err_and(|(kind, _)| *kind == ErrorKind::InvalidInput), "{:?}", ours[0]);
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has come");
     });
 }

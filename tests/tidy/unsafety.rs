@@ -16,7 +16,6 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/park/",
     "src/rt/",
     "src/sched/",
-    "src/future/waker.rs",
     "src/channel/buffer.rs",
     "src/channel/ops.rs",
     "src/channel/queue.rs",

@@ -1,0 +1,35 @@
+//! fork(2) without exec: what becomes of the crate in the child.
+//!
+//! Only the thread that has called fork runs in the child. If that is a worker, running a green thread, the others of that worker
+//! are there with their stacks, too, and the poller is the parent's own, by shared descriptors: none of this may ever run
+//! again. So the handler that the system calls in the child makes a plain OS thread of the green one: it takes the worker away from
+//! the OS thread. From then on sleeps, locks, channels, files and sockets work as they do on any plain OS thread, and nothing
+//! on the hot paths has to ask. What needs the parent's workers asks, each on a cold path, and panics:
+//!
+//! * spawning, `run`: what an OS thread spawns goes to a runtime that says in which process it was made;
+//! * joining: ids grow, so a thread with an id from before the fork is the parent's;
+//! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`Here`], which
+//!   is never set when a fiber finishes otherwise.
+
+use std::sync::Once;
+
+use crate::park::current::Here;
+use crate::park::os;
+use crate::sys::fork;
+
+/// Has the handler called in children from now on.
+pub(crate) fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| fork::in_each_child(child));
+}
+
+/// Makes stores only: other threads may have been in the middle of anything.
+unsafe extern "C" fn child() {
+    fork::begin_child();
+    os::note_fork();
+    if let Some(here) = Here::get() {
+        here.set_yields();
+        // SAFETY: no worker.
+        unsafe { Here::enter(std::ptr::null()) };
+    }
+}

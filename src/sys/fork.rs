@@ -1,0 +1,39 @@
+//! Children of fork(2): which process are we?
+
+use std::io;
+
+use crate::base::atomic::{AtomicU32, Ordering};
+
+/// How many forks lie between the first process of the program and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// What whoever uses what is its parent's is told.
+pub(crate) const MESSAGE: &str = "this process is a child of fork, and the threads of the green runtime are its parent's, \
+     they do not run here: exec, exit, or make a Runtime of its own";
+
+/// The number of this process among those that have forked one another. What was made under another number is a parent's.
+pub(crate) fn generation() -> u32 {
+    // ORDERING: Relaxed: the forking thread changes it before anything else runs in the child.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// The child begins.
+pub(crate) fn begin_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What a function that may fail says.
+pub(crate) fn error() -> io::Error {
+    io::Error::other(MESSAGE)
+}
+
+/// Has `f` called in each child, by the thread that has forked, before anything else.
+pub(crate) fn in_each_child(f: unsafe extern "C" fn()) {
+    #[cfg(not(miri))]
+    // SAFETY: a function that lives as long as the code. An error (no memory) leaves children without it.
+    unsafe {
+        libc::pthread_atfork(None, None, Some(f));
+    }
+    #[cfg(miri)]
+    let _ = f;
+}

@@ -1,0 +1,276 @@
+//! fork without exec: what the child may do, and what it is told where the parent's runtime would be needed.
+// An emulator has threads of its own, which a child lacks.
+#![cfg(all(target_os = "linux", not(miri), target_arch = "x86_64"))]
+#![allow(missing_docs)]
+
+mod help;
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use green::Runtime;
+use green::net::{TcpListener, TcpStream};
+use help::{bounded, in_a_child, runtime};
+
+/// Runs `f` in a child of fork, which must not hang. How it ended (of 256: a panic of `f`), and what it said.
+fn forked(f: impl FnOnce()) -> (i32, String) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: no requirements; the child has a copy of this thread alone.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // SAFETY: numbers. SIGALRM ends a child that hangs; what it says goes into the pipe.
+        unsafe {
+            libc::alarm(20);
+            libc::dup2(writer.as_raw_fd(), 2);
+        }
+        let result = catch_unwind(AssertUnwindSafe(f));
+        // SAFETY: no requirements.
+        unsafe { libc::_exit(i32::from(result.is_err())) };
+    }
+    drop(writer);
+    let (mut text, mut status) = (String::new(), 0);
+    reader.read_to_string(&mut text).unwrap();
+    // SAFETY: the call writes one number.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    (status, text)
+}
+
+#[track_caller]
+fn assert_works(what: &str, f: impl FnOnce()) {
+    let (status, text) = forked(f);
+    assert_eq!(status, 0, "{what}: {text}");
+}
+
+#[track_caller]
+fn assert_told(what: &str, status_wanted: i32, f: impl FnOnce()) {
+    let (status, text) = forked(f);
+    assert!(text.contains("child of fork") && text.contains("make a Runtime of its own"), "{what}: {status}: {text}");
+    assert_eq!(status, status_wanted, "{what}: {text}");
+}
+
+const PANICKED: i32 = 256;
+
+/// Runs `f` where a program may fork: on a plain OS thread, and in green threads of the default runtime and of others.
+fn wherever_one_forks(f: impl Fn() + Send + Sync + Copy + 'static) {
+    let ended = in_a_child(&[], || {
+        // The default runtime runs.
+        green::run(|| green::blocking(|| ()));
+        bounded(f);
+        bounded(move || green::run(f));
+        for workers in [1, 2] {
+            bounded(move || runtime(workers).run(f));
+        }
+        bounded(move || runtime(2).run(|| green::blocking(f)));
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn whatever_needs_the_parents_runtime_panics_in_a_child() {
+    wherever_one_forks(|| {
+        let own = runtime(2);
+        let parked = own.spawn(green::thread::park);
+        let on_default = green::spawn(|| green::sleep(Duration::from_secs(1000)));
+        assert_told("spawn", PANICKED, || drop(green::spawn(|| 1)));
+        assert_told("run", PANICKED, || green::run(|| ()));
+        assert_told("spawn in a scope", PANICKED, || green::scope(|s| drop(s.spawn(|| 1))));
+        assert_told("Runtime::run", PANICKED, || own.run(|| ()));
+        assert_told("Runtime::spawn", PANICKED, || drop(own.spawn(|| ())));
+        assert_works("Builder::spawn", || {
+            let error = green::thread::Builder::new().spawn(|| 1).unwrap_err();
+            assert!(error.to_string().contains("child of fork"), "{error}");
+        });
+        let on_default = std::cell::Cell::new(Some(on_default));
+        assert_told("join", PANICKED, || _ = on_default.take().unwrap().join());
+        assert_told("await", PANICKED, || _ = green::block_on(on_default.take().unwrap()));
+        let on_default = on_default.take().unwrap();
+        on_default.cancel();
+        assert!(on_default.join().is_err());
+        let done = green::spawn(|| 5);
+        while !done.is_finished() {
+            green::sleep(Duration::from_millis(1));
+        }
+        let done = std::cell::Cell::new(Some(done));
+        assert_works("join of one that has ended", || assert_eq!(done.take().unwrap().join().unwrap(), 5));
+        parked.thread().unpark();
+        parked.join().unwrap();
+        assert_told("drop", PANICKED, move || drop(own));
+    });
+}
+
+#[derive(Default)]
+struct Counter(u32);
+impl green::actor::Actor for Counter {}
+
+struct Add(u32);
+impl green::actor::Message for Add {
+    type Reply = u32;
+}
+impl green::actor::Handler<Add> for Counter {
+    fn handle(&mut self, add: Add, _: &mut green::actor::Context<Self>) -> u32 {
+        self.0 += add.0;
+        self.0
+    }
+}
+
+#[test]
+fn whoever_asks_a_resting_actor_of_the_parents_is_told_in_a_child() {
+    use green::actor::Actor;
+    wherever_one_forks(|| {
+        let counter = Counter::default().start();
+        // It rests when it has answered, or soon.
+        assert_eq!(counter.send(Add(1)).unwrap(), 1);
+        green::sleep(Duration::from_millis(20));
+        assert_told("send", PANICKED, || _ = counter.send(Add(1)));
+        assert_told("call", PANICKED, || _ = counter.call(Add(1)));
+        assert_told("tell", PANICKED, || _ = counter.tell(Add(1)));
+        assert_eq!(counter.send(Add(1)).unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_scope_that_would_wait_for_the_parents_threads_ends_the_child_with_a_message() {
+    wherever_one_forks(|| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        green::scope(|s| {
+            let thread = s.spawn(green::thread::park);
+            // SAFETY: no requirements, and numbers.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: numbers.
+                unsafe {
+                    libc::alarm(20);
+                    libc::dup2(writer.as_raw_fd(), 2);
+                }
+                return;
+            }
+            let mut status = 0;
+            // SAFETY: the call writes one number.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status & 0x7f, libc::SIGABRT, "{status}");
+            thread.thread().unpark();
+        });
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.contains("a scope cannot wait for its threads: this process is a child of fork"), "{text}");
+    });
+}
+
+#[test]
+fn what_needs_no_runtime_and_a_runtime_of_its_own_work_in_a_child() {
+    wherever_one_forks(|| {
+        let lock = green::sync::Mutex::new(0);
+        let (sender, receiver) = green::channel::unbounded();
+        assert_works("sleep, locks, channels, files, blocking", || {
+            let start = Instant::now();
+            green::sleep(Duration::from_millis(5));
+            assert!(start.elapsed() >= Duration::from_millis(5));
+            assert!(green::timeout(Duration::from_millis(5), green::thread::park).is_err());
+            green::yield_now();
+            *lock.lock().unwrap() += 1;
+            sender.send(1).unwrap();
+            assert_eq!(receiver.recv().unwrap(), 1);
+            assert_eq!(green::blocking(|| 3), 3);
+            assert!(green::fs::read_to_string("/proc/self/stat").unwrap().contains('('));
+            assert_eq!(green::block_on(async { 4 }), 4);
+            assert!(green::process::Command::new("true").status().unwrap().success());
+        });
+        assert_works("a look-up", || {
+            use green::net::ToSocketAddrs;
+            green::timeout(Duration::from_secs(10), || "localhost:1".to_socket_addrs()).unwrap().unwrap();
+        });
+        assert_works("a runtime of its own", || {
+            let runtime = Runtime::builder().workers(2).build().unwrap();
+            let sum: u64 = runtime.run(|| {
+                let threads: Vec<_> = (0..100)
+                    .map(|n| {
+                        green::spawn(move || {
+                            green::sleep(Duration::from_millis(1));
+                            green::blocking(|| n)
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert_eq!(sum, 4950);
+            // And a child of the child.
+            assert_told("spawn", PANICKED, || drop(runtime.spawn(|| 1)));
+            drop(runtime);
+        });
+        assert_eq!(*lock.lock().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_childs_copies_of_sockets_take_nothing_away_from_the_parents_poller() {
+    wherever_one_forks(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // Both wait, so both are registered.
+        green::scope(|s| {
+            s.spawn(|| {
+                let mut one = [0];
+                server.read_exact(&mut one).unwrap();
+                server.write_all(&one).unwrap();
+            });
+            green::sleep(Duration::from_millis(1));
+            client.write_all(b"1").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        });
+        let sockets = std::cell::Cell::new(Some((client, server)));
+        assert_works("sockets in the child", || {
+            let (client, mut server) = sockets.take().unwrap();
+            server.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+            server.read(&mut [0]).unwrap_err();
+            let own = Runtime::builder().workers(1).build().unwrap();
+            own.run(|| server.read(&mut [0]).unwrap_err());
+            server.set_read_timeout(None).unwrap();
+            drop((client, server));
+        });
+        let (mut client, mut server) = sockets.take().unwrap();
+        server.set_read_timeout(None).unwrap();
+        green::scope(|s| {
+            let reads = s.spawn(|| server.read(&mut [0]).unwrap());
+            green::sleep(Duration::from_millis(2));
+            client.write_all(b"2").unwrap();
+            assert_eq!(reads.join().unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_green_thread_that_returns_in_the_child_ends_that_with_a_message_and_its_neighbours_do_not_run_there() {
+    let ended = in_a_child(&[], || {
+        for workers in [1, 2] {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let status = bounded(move || {
+                runtime(workers).run(move || {
+                    let mut note = writer.try_clone().unwrap();
+                    let neighbour = green::spawn_local(move || {
+                        green::sleep(Duration::from_millis(30));
+                        note.write_all(b"n").unwrap();
+                    });
+                    green::yield_now();
+                    // SAFETY: no requirements.
+                    let child = green::spawn_local(|| unsafe { libc::fork() }).join().unwrap();
+                    let mut status = 0;
+                    // SAFETY: the call writes one number.
+                    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                    neighbour.join().unwrap();
+                    status
+                })
+            });
+            assert_eq!(status & 0x7f, libc::SIGABRT, "{status}");
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "n", "the parent's alone");
+        }
+    });
+    assert!(ended.output.contains("has come to its end in the child"), "{}", ended.output);
+    ended.assert_success();
+}
