@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub(crate) mod current;
+pub(crate) mod doubt;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
@@ -21,11 +22,13 @@ pub(crate) struct Wait {
     pub(crate) reason: Reason,
     pub(crate) deadline_ns: u64,
     pub(crate) cancellable: bool,
+    /// Not zero: it has been interrupted in doubt, and shall be for the next time at this moment.
+    ask_ns: u64,
 }
 
 impl Wait {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, cancellable: true }
+        Self { reason, deadline_ns: NEVER, cancellable: true, ask_ns: 0 }
     }
 
     pub(crate) fn until(self, deadline_ns: u64) -> Self {
@@ -35,6 +38,11 @@ impl Wait {
     /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
     pub(crate) fn uninterruptible(self) -> Self {
         Self { cancellable: false, ..self }
+    }
+
+    /// The wait goes on until `ask_ns`; then it is interrupted, if there is still a reason to.
+    pub(crate) fn asks_again(self, ask_ns: u64) -> Self {
+        Self { ask_ns, ..self }
     }
 }
 
@@ -46,7 +54,7 @@ pub(crate) enum Woken {
     Notified,
     /// Its own deadline has passed.
     TimedOut,
-    /// The caller has to undo its registration and call [`interrupt::raise`].
+    /// The caller has to undo its registration, call [`interrupt::raise`], and if that returns go on waiting as it says.
     Interrupted,
     /// `commit` said that there is nothing to wait for.
     Refused,
@@ -90,7 +98,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
-        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER, unwinds: false };
+        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER };
         return wait_green(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
@@ -100,14 +108,19 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
 fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
-    let unwinds = interrupt::unwinds(here, thread);
-    let interruptible = wait.cancellable && CAN_UNWIND && !unwinds && !thread.shielded.get();
-    let cancellable = interruptible && !thread.masked.get();
-    if cancellable && thread.state.is_cancelled() {
+    let panicking = std::thread::panicking();
+    // In doubt the question who unwinds is for the moment when there is a reason to ask.
+    let interruptible = wait.cancellable && CAN_UNWIND && (!panicking || here.doubt.is_in_doubt(panicking));
+    let cancellable = interruptible && !thread.shielded.get() && !thread.limits.is_masked();
+    let mut deadline_ns = wait.deadline_ns;
+    if wait.ask_ns != 0 {
+        deadline_ns = deadline_ns.min(wait.ask_ns);
+    } else if cancellable && thread.state.is_cancelled() {
         return Woken::Interrupted;
+    } else if interruptible {
+        deadline_ns = deadline_ns.min(thread.limits.earliest_ns());
     }
-    let limit_ns = if interruptible { interrupt::limit_ns(thread) } else { NEVER };
-    let how = How { cancellable, deadline_ns: wait.deadline_ns.min(limit_ns), unwinds };
+    let how = How { cancellable: cancellable && wait.ask_ns == 0, deadline_ns };
     wait_green(here, this, wait, how, commit)
 }
 
@@ -115,7 +128,6 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
 struct How {
     cancellable: bool,
     deadline_ns: u64,
-    unwinds: bool,
 }
 
 #[inline(always)]
@@ -129,10 +141,10 @@ fn wait_green(here: &Here, this: NonNull<Header>, wait: Wait, how: How, commit: 
     thread.cancellable.set(how.cancellable);
     thread.reason.set(wait.reason);
     if how.deadline_ns == NEVER {
-        suspend(here, thread, how.unwinds);
+        suspend(here, thread);
     } else {
         let timer = here.wheel.borrow_mut().insert(how.deadline_ns, this);
-        suspend(here, thread, how.unwinds);
+        suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
     thread.reason.set(Reason::Running);
@@ -154,7 +166,7 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
     let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
-    let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
+    let limit_ns = if cancellable { thread.limits.earliest_ns() } else { NEVER };
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
@@ -168,35 +180,19 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread. `unwinds`: [`interrupt::unwinds`].
+/// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
-fn suspend(here: &Here, thread: &Header, unwinds: bool) {
-    leave(here, thread, unwinds, || switch(thread));
+fn suspend(here: &Here, thread: &Header) {
+    leaves(here);
+    switch(thread);
 }
 
-/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs, whose
-/// answer `unwinds` is.
+/// The running thread is about to let others run on this worker. They have to know if it may be unwinding.
 #[inline(always)]
-pub(crate) fn leave<R>(here: &Here, thread: &Header, unwinds: bool, away: impl FnOnce() -> R) -> R {
-    if unwinds {
-        return leave_unwinding(here, thread, away);
+pub(crate) fn leaves(here: &Here) {
+    if std::thread::panicking() {
+        here.doubt.suspends_panicking();
     }
-    let result = away();
-    if here.neighbours_unwind() {
-        thread.unwinding.set(false);
-    }
-    result
-}
-
-/// As `leave`, for a thread that unwinds: its neighbours have to know.
-#[cold]
-#[inline(never)]
-fn leave_unwinding<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
-    here.add_unwinding(1);
-    let result = away();
-    here.add_unwinding(-1);
-    thread.unwinding.set(true);
-    result
 }
 
 #[inline(always)]
@@ -222,7 +218,7 @@ pub(crate) fn yield_now() {
                 && may_switch()
             {
                 here.set_yields();
-                suspend(here, thread, interrupt::unwinds(here, thread));
+                suspend(here, thread);
             }
         }
         None => std::thread::yield_now(),
@@ -236,7 +232,7 @@ pub(crate) fn checkpoint() {
     match Here::get() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
-            if thread.state.is_cancelled() || !thread.limit.get().is_null() {
+            if thread.state.is_cancelled() || !thread.limits.is_empty() {
                 interrupt::take(thread);
             }
             if !here.spend() {
@@ -244,7 +240,7 @@ pub(crate) fn checkpoint() {
             }
         }
         None => current::with_header(|thread| {
-            if !thread.limit.get().is_null() {
+            if !thread.limits.is_empty() {
                 interrupt::take(thread);
             }
         }),

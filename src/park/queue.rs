@@ -96,8 +96,7 @@ impl<S> WaitQueue<S> {
             match woken {
                 Woken::TimedOut => return self.with(ready),
                 Woken::Interrupted => {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
                 // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
                 Woken::Notified | Woken::Refused => {

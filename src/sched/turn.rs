@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
-use crate::park::{interrupt, leave};
+use crate::park::leaves;
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::task::header::Next;
@@ -51,12 +51,12 @@ impl Worker {
     /// of a fiber is who resumed it last. Turns within turns share the budget of the outermost: so the loop gets its
     /// turn in a tree of any size.
     #[inline]
-    pub(super) fn turn_on_top(&self, task: &Task, joiner: &Header) {
+    pub(super) fn turn_on_top(&self, task: &Task) {
         let thread = task.as_ptr();
         // It is not re-armable, so it has the promise of a stack.
         let started = self.start(thread);
         debug_assert!(started);
-        match self.resume_on_top(thread, joiner) {
+        match self.resume_on_top(thread) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
             Left::Yields => {
@@ -71,17 +71,17 @@ impl Worker {
         }
     }
 
-    /// A turn of `task` within the turn of `asker`, which waits for what it does: its first of a run. It is re-armable, has
+    /// A turn of `task` within the turn of the running thread, which waits for what it does: its first of a run. It is re-armable, has
     /// rested, and is the caller's to queue. `answered` is asked when control comes back, while the task cannot be on another
     /// worker. `None`: it says so, or the task is queued because it found no stack.
     #[inline]
-    pub(crate) fn run_asked<R>(&self, task: Task, asker: &Header, answered: impl FnOnce() -> Option<R>) -> Option<R> {
+    pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
         task.state.claim_rested(self.mailbox.index);
         let thread = task.into_raw();
         if !self.start(thread) {
             return None;
         }
-        match self.resume_on_top(thread, asker) {
+        match self.resume_on_top(thread) {
             Left::Waits => answered(),
             Left::Yields => {
                 self.make_ready(thread);
@@ -97,13 +97,13 @@ impl Worker {
         }
     }
 
-    /// As [`resume`](Self::resume), by the thread `below`, which runs.
+    /// As [`resume`](Self::resume), by the thread that runs.
     #[inline(always)]
-    fn resume_on_top(&self, thread: NonNull<Header>, below: &Header) -> Left {
-        let unwinds = interrupt::unwinds(self.here(), below);
+    fn resume_on_top(&self, thread: NonNull<Header>) -> Left {
+        leaves(self.here());
         // The pointer to the whole block, which a reference to the header is not.
         let before = self.here().current_ptr();
-        leave(self.here(), below, unwinds, || self.resume(thread, before))
+        self.resume(thread, before)
     }
 
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
@@ -230,7 +230,7 @@ impl Worker {
 }
 
 /// The first function on every green thread's stack.
-unsafe fn thread_main(thread: *mut ()) {
+pub(super) unsafe fn thread_main(thread: *mut ()) {
     let thread = thread.cast::<Header>();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
     let header = unsafe { NonNull::new_unchecked(thread) };
@@ -248,6 +248,7 @@ unsafe fn thread_main(thread: *mut ()) {
     // SAFETY: the thread was claimed once, and this is it.
     unsafe { (this.vtable.run)(header, start) };
     this.shielded.set(true);
+    this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { local::destroy(this) };
     if this.vtable.after_run.is_some() {
@@ -260,6 +261,7 @@ unsafe fn thread_main(thread: *mut ()) {
         }
         // The result's destructor, and a waker that was called, may have made new values.
         local::destroy(this);
+        this.limits.dissolve();
         (this.vtable.done)(header);
     }
 }

@@ -11,3 +11,4 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod sleep;
+pub(crate) mod unwinder;
