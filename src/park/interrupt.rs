@@ -7,7 +7,7 @@
 //!
 //! Nothing is raised while the thread unwinds already, or in a panic hook. Whether it unwinds, [`doubt`](super::doubt) says.
 //! A wait does not keep the answer: where there is a doubt it may be interrupted, and asks when it is; if the answer is not
-//! *no*, it asks again a little later ([`Wait::asks_again`]). So a cancel or a time-out that comes while a neighbour unwinds
+//! *no*, it asks again a little later ([`Wait::goes_on`]). So a cancel or a time-out that comes while a neighbour unwinds
 //! is raised at once, unless the stack leaves open who unwinds; then it is when the neighbour has come through.
 
 use std::any::Any;
@@ -45,9 +45,6 @@ impl From<Elapsed> for std::io::Error {
 
 /// The private payload: which limit it is for, by address.
 struct TimedOut(usize);
-
-/// How long a wait goes on, after it has been interrupted in doubt, before it asks again.
-const ASK_AGAIN_NS: u64 = 4_000_000;
 
 /// Raises what is pending: a cancel, or the outermost limit that has passed. Returns if there is nothing, or if the thread
 /// must not be unwound now.
@@ -111,11 +108,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 pub(crate) fn raise(wait: Wait) -> Wait {
     with_header(take);
     let panicking = std::thread::panicking();
-    if Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)) {
-        wait.asks_again(now_ns() + ASK_AGAIN_NS)
-    } else {
-        wait.uninterruptible()
-    }
+    wait.goes_on(Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)), now_ns())
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect

@@ -6,45 +6,19 @@ pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
+mod wait;
 
 use std::ptr::NonNull;
 
 use crate::park::current::{Here, may_park, may_switch, parked_in_no_park};
+use crate::park::wait::How;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
-/// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    pub(crate) reason: Reason,
-    pub(crate) deadline_ns: u64,
-    pub(crate) cancellable: bool,
-    /// Not zero: it has been interrupted in doubt, and shall be for the next time at this moment.
-    ask_ns: u64,
-}
-
-impl Wait {
-    pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, cancellable: true, ask_ns: 0 }
-    }
-
-    pub(crate) fn until(self, deadline_ns: u64) -> Self {
-        Self { deadline_ns, ..self }
-    }
-
-    /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
-    pub(crate) fn uninterruptible(self) -> Self {
-        Self { cancellable: false, ..self }
-    }
-
-    /// The wait goes on until `ask_ns`; then it is interrupted, if there is still a reason to.
-    pub(crate) fn asks_again(self, ask_ns: u64) -> Self {
-        Self { ask_ns, ..self }
-    }
-}
+pub(crate) use wait::Wait;
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,25 +83,17 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
-    // In doubt the question who unwinds is for the moment when there is a reason to ask.
-    let interruptible = wait.cancellable && CAN_UNWIND && (!panicking || here.doubt.is_in_doubt(panicking));
-    let cancellable = interruptible && !thread.shielded.get() && !thread.limits.is_masked();
-    let mut deadline_ns = wait.deadline_ns;
-    if wait.ask_ns != 0 {
-        deadline_ns = deadline_ns.min(wait.ask_ns);
-    } else if cancellable && thread.state.is_cancelled() {
-        return Woken::Interrupted;
-    } else if interruptible {
-        deadline_ns = deadline_ns.min(thread.limits.earliest_ns());
+    let state = wait::Thread {
+        unwinds: panicking && !here.doubt.is_in_doubt(panicking),
+        cancelled: thread.state.is_cancelled(),
+        masked: thread.shielded.get() || thread.limits.is_masked(),
+        limit_ns: thread.limits.earliest_ns(),
+    };
+    let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
+    match wait.how(state) {
+        Some(how) => wait_green(here, this, wait, how, commit),
+        None => Woken::Interrupted,
     }
-    let how = How { cancellable: cancellable && wait.ask_ns == 0, deadline_ns };
-    wait_green(here, this, wait, how, commit)
-}
-
-/// What follows for a wait from the state that its thread is in.
-struct How {
-    cancellable: bool,
-    deadline_ns: u64,
 }
 
 #[inline(always)]
