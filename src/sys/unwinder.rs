@@ -352,3 +352,175 @@ impl Reader {
         }
     }
 }
+
+#[cfg(all(test, panic = "unwind", not(miri), not(target_arch = "arm")))]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    /// On a test's own OS thread std's count is exact.
+    #[track_caller]
+    fn agrees_with_std() {
+        let expected = if std::thread::panicking() { Stack::Unwinds } else { Stack::Calm };
+        assert_eq!(look(), expected);
+    }
+
+    struct Looks<'a>(&'a Cell<u32>);
+
+    impl Drop for Looks<'_> {
+        fn drop(&mut self) {
+            agrees_with_std();
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    /// The same, where the optimiser likes it best.
+    struct Inlined<'a>(Looks<'a>);
+
+    impl Drop for Inlined<'_> {
+        #[inline(always)]
+        fn drop(&mut self) {
+            agrees_with_std();
+            self.0.0.set(self.0.0.get() + 1);
+        }
+    }
+
+    /// Catches a panic in its destructor, and drops something in good order.
+    struct Catches<'a>(Looks<'a>);
+
+    impl Drop for Catches<'_> {
+        #[inline(never)]
+        fn drop(&mut self) {
+            let count = self.0.0;
+            assert!(unwound(|| {
+                let _looks = Looks(count);
+                bang();
+            }));
+            for _ in 0..black_box(2) {
+                drop(black_box(vec![Looks(count)]));
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn bang() {
+        if black_box(true) {
+            resume_unwind(Box::new(()));
+        }
+    }
+
+    fn unwound(f: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(f)).is_err()
+    }
+
+    #[test]
+    fn a_look_tells_a_destructor_that_unwinding_runs_from_one_in_good_order() {
+        let count = Cell::new(0);
+        let count = &count;
+        for bangs in [true, false] {
+            let bang = || {
+                if bangs {
+                    bang()
+                }
+            };
+            let runs: [&dyn Fn(); 9] = [
+                &|| {
+                    let _looks = Looks(count);
+                    bang();
+                },
+                &|| {
+                    let _looks = Inlined(Looks(count));
+                    bang();
+                },
+                &|| {
+                    let _looks: Box<dyn std::ops::Deref<Target = u8> + '_> = Box::new(Derefs(Looks(count)));
+                    bang();
+                },
+                &|| {
+                    let _looks = vec![Looks(count), Looks(count)];
+                    bang();
+                },
+                &|| {
+                    let looks = Some(Looks(count));
+                    let f = move || {
+                        bang();
+                        black_box(&looks);
+                    };
+                    f();
+                },
+                &|| {
+                    let looks = (0..3).map(|_| Inlined(Looks(count))).inspect(|_| bang());
+                    drop(looks.collect::<Vec<_>>());
+                },
+                &|| {
+                    let _looks = std::rc::Rc::new((Looks(count), Inlined(Looks(count))));
+                    bang();
+                },
+                &|| {
+                    let _looks = Catches(Looks(count));
+                    bang();
+                },
+                &|| {
+                    let _first = Looks(count);
+                    let _second = Catches(Looks(count));
+                    bang();
+                },
+            ];
+            for run in runs {
+                count.set(0);
+                agrees_with_std();
+                assert_eq!(unwound(run), bangs);
+                assert!(count.get() > 0);
+                agrees_with_std();
+            }
+        }
+    }
+
+    struct Derefs<'a>(Looks<'a>);
+
+    impl std::ops::Deref for Derefs<'_> {
+        type Target = u8;
+
+        fn deref(&self) -> &u8 {
+            black_box(&self.0);
+            &0
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_raised_below_a_function_that_aborts() {
+        #[inline(never)]
+        extern "C" fn aborts(found: &Cell<Stack>) {
+            found.set(look());
+            // More than a jump.
+            black_box(found);
+        }
+        let found = Cell::new(Stack::Unknown);
+        aborts(&found);
+        assert!(matches!(found.get(), Stack::Barred | Stack::Unwinds), "{found:?}");
+        assert_eq!(look(), Stack::Calm);
+    }
+
+    /// A table with one call at 4..8 and the actions behind it.
+    fn site(encoding: u8, action: u8, actions: &[u8], at: usize) -> Option<Site> {
+        let calls = [4, 4, 16, action, 12, 4, 20, 0];
+        let table = [&[OMITTED, OMITTED, encoding, calls.len() as u8], &calls[..], actions].concat();
+        // SAFETY: it is a table; no chain of actions leads out of it.
+        unsafe { Site::find(table.as_ptr(), at) }
+    }
+
+    #[test]
+    fn tables_are_read_as_they_are_written() {
+        const ULEB: u8 = 1;
+        assert_eq!(site(ULEB, 0, &[], 4), Some(Site::Passes));
+        assert_eq!(site(ULEB, 0, &[], 8), Some(Site::Aborts), "no entry");
+        assert_eq!(site(ULEB, 1, &[0x7f, 0], 7), Some(Site::Cleanup), "a filter");
+        assert_eq!(site(ULEB, 1, &[1, 0], 5), Some(Site::Catches));
+        assert_eq!(site(ULEB, 1, &[0, 0], 5), Some(Site::Passes), "a cleanup");
+        assert_eq!(site(ULEB, 1, &[0, 1, 0x7f, 0], 5), Some(Site::Cleanup), "a cleanup, then a filter");
+        assert_eq!(site(ULEB, 1, &[0, 0x7f], 5), None, "a chain without an end");
+        assert_eq!(site(0x0f, 0, &[], 4), None, "an unknown encoding");
+        assert_eq!(site(2, 0, &[], 4), None, "too short");
+    }
+}
