@@ -108,7 +108,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 pub(crate) fn raise(wait: Wait) -> Wait {
     with_header(take);
     let panicking = std::thread::panicking();
-    wait.goes_on(Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)), now_ns())
+    wait.goes_on(Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect

@@ -90,7 +90,7 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
         limit_ns: thread.limits.earliest_ns(),
     };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
-    match wait.how(state) {
+    match wait.how(state, now_ns) {
         Some(how) => wait_green(here, this, wait, how, commit),
         None => Woken::Interrupted,
     }

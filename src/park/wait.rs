@@ -24,8 +24,8 @@ pub(crate) struct Wait {
     pub(crate) reason: Reason,
     pub(crate) deadline_ns: u64,
     pub(crate) cancellable: bool,
-    /// Not zero: it has been interrupted in doubt, and shall be for the next time at this moment.
-    ask_ns: u64,
+    /// It has been interrupted in doubt, and shall not be again before an interval is over.
+    patient: bool,
 }
 
 /// The state that a thread is in when it begins to wait.
@@ -49,7 +49,7 @@ pub(crate) struct How {
 
 impl Wait {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, cancellable: true, ask_ns: 0 }
+        Self { reason, deadline_ns: NEVER, cancellable: true, patient: false }
     }
 
     pub(crate) fn until(self, deadline_ns: u64) -> Self {
@@ -62,18 +62,18 @@ impl Wait {
     }
 
     /// How it goes on after it was interrupted and nothing was raised.
-    pub(crate) fn goes_on(self, in_doubt: bool, now_ns: u64) -> Self {
-        if in_doubt { Self { ask_ns: now_ns + ASK_AGAIN_NS, ..self } } else { self.uninterruptible() }
+    pub(crate) fn goes_on(self, in_doubt: bool) -> Self {
+        if in_doubt { Self { patient: true, ..self } } else { self.uninterruptible() }
     }
 
-    /// How it begins. `None`: it is interrupted already.
-    pub(crate) fn how(self, thread: Thread) -> Option<How> {
+    /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.
+    pub(crate) fn how(self, thread: Thread, now_ns: impl FnOnce() -> u64) -> Option<How> {
         let (own_ns, interruptible) = (self.deadline_ns, self.cancellable && !thread.unwinds);
         let cancellable = interruptible && !thread.masked;
         if !interruptible {
             Some(How { cancellable: false, deadline_ns: own_ns })
-        } else if self.ask_ns != 0 {
-            Some(How { cancellable: false, deadline_ns: own_ns.min(self.ask_ns) })
+        } else if self.patient {
+            Some(How { cancellable: false, deadline_ns: own_ns.min(now_ns() + ASK_AGAIN_NS) })
         } else if cancellable && thread.cancelled {
             None
         } else {
@@ -168,12 +168,13 @@ mod tests {
         fn waits(&mut self) {
             loop {
                 let in_doubt = self.doubt.is_in_doubt(self.panicking());
-                let how = self.wait.how(Thread {
+                let thread = Thread {
                     unwinds: self.panicking() && !in_doubt,
                     cancelled: self.cancelled,
                     masked: false,
                     limit_ns: self.limit_ns,
-                });
+                };
+                let how = self.wait.how(thread, || self.now_ns);
                 if how.is_some_and(|how| how.deadline_ns > self.now_ns) {
                     self.how = how;
                     return;
@@ -190,7 +191,7 @@ mod tests {
                 self.raised = true;
                 return true;
             }
-            self.wait = self.wait.goes_on(self.doubt.is_in_doubt(self.panicking()), self.now_ns);
+            self.wait = self.wait.goes_on(self.doubt.is_in_doubt(self.panicking()));
             false
         }
 
