@@ -205,6 +205,30 @@ fn a_hook_that_is_set_late_and_waits_ends_the_process_with_a_message() {
     assert!(ended.output.contains("a panic hook made a blocking call"), "{}", ended.output);
 }
 
+#[test]
+fn a_late_hook_that_waits_before_it_calls_the_one_before_ends_the_process_with_a_message() {
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| {
+            let before = panic::take_hook();
+            let panics = green::spawn_local(|| panic!("of the test"));
+            let neighbour = green::spawn_local(|| {
+                green::sleep(Duration::from_millis(1));
+                eprintln!("the neighbour runs");
+            });
+            panic::set_hook(Box::new(move |info| {
+                green::yield_now();
+                green::spawn(|| eprintln!("the neighbour runs")).join().unwrap();
+                before(info);
+            }));
+            assert!(panics.join().is_err());
+            neighbour.join().unwrap();
+        });
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(ended.output.contains("a panic hook made a blocking call"), "{}", ended.output);
+    assert!(!ended.output.contains("the neighbour runs"), "{}", ended.output);
+}
+
 fn panic_with_a_hook_that_is_set_now(in_hook: fn()) {
     panic::set_hook(Box::new(move |info| {
         eprintln!("hook: {info}");

@@ -135,7 +135,8 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 /// It takes effect at blocking calls only, those of [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel); code that
 /// computes is not stopped. Destructors run, nothing is printed, a lock that is let go by it is not poisoned. If `f`
 /// swallows it with `catch_unwind`, it comes again at the next blocking call. Time-outs nest: the earliest holds. Works
-/// the same on a plain OS thread. Under `panic = "abort"` nothing can be unwound: `f` runs to its end.
+/// the same on a plain OS thread, and in destructors of a thread that ends. In a destructor that runs because the thread
+/// unwinds, it does nothing: unwinding out of that would end the process. Under `panic = "abort"` nothing can be unwound: `f` runs to its end.
 ///
 /// # Errors
 ///

@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 use crate::park::current::{Here, may_park, may_switch, parked_in_no_park};
 use crate::park::wait::How;
 use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
 use crate::task::wait::End;
@@ -83,8 +84,12 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
+    let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
+    if unwinds && in_panic::is_reported() {
+        interrupt::parked_in_hook();
+    }
     let state = wait::Thread {
-        unwinds: panicking && !here.doubt.is_in_doubt(panicking),
+        unwinds,
         cancelled: thread.state.is_cancelled(),
         masked: thread.shielded.get() || thread.limits.is_masked(),
         limit_ns: thread.limits.earliest_ns(),
@@ -149,16 +154,11 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
 /// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
 fn suspend(here: &Here, thread: &Header) {
-    leaves(here);
-    switch(thread);
-}
-
-/// The running thread is about to let others run on this worker. They have to know if it may be unwinding.
-#[inline(always)]
-pub(crate) fn leaves(here: &Here) {
+    // Its neighbours have to know if it may be unwinding.
     if std::thread::panicking() {
         here.doubt.suspends_panicking();
     }
+    switch(thread);
 }
 
 #[inline(always)]
@@ -183,12 +183,31 @@ pub(crate) fn yield_now() {
             if let Some(thread) = here.current()
                 && may_switch()
             {
-                here.set_yields();
-                suspend(here, thread);
+                yield_green(here, thread);
             }
         }
         None => std::thread::yield_now(),
     }
+}
+
+#[inline(always)]
+fn yield_green(here: &Here, thread: &Header) {
+    if std::thread::panicking() && !may_let_others_run(here) {
+        return;
+    }
+    here.set_yields();
+    switch(thread);
+}
+
+/// As `leaves`, while std says that this OS thread panics. False: its hook runs, though it does not say so.
+#[cold]
+#[inline(never)]
+pub(crate) fn may_let_others_run(here: &Here) -> bool {
+    if !here.doubt.is_in_doubt(true) && in_panic::is_reported() {
+        return false;
+    }
+    here.doubt.suspends_panicking();
+    true
 }
 
 /// Every blocking call begins with this: it takes a pending cancel or time-out, and yields when the thread has made so

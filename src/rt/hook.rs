@@ -5,16 +5,18 @@
 //! The first runtime puts it there. A program that sets a hook later throws it away, and the hook in it; so with each
 //! wrapper goes a [`Keeper`], whose destructor, which std runs before `set_hook` returns, wraps what has been put in its
 //! place. Where the program keeps what `take_hook` gives it, nothing is thrown away and nothing is wrapped, until it is put
-//! back, is called by the hook that replaced it, or is dropped.
+//! back, is called by the hook that replaced it, or is dropped. A hook without a wrapper is known by its stack
+//! ([`in_panic`]), which a panic made for the purpose has shown; but not while a neighbour is suspended unwinding.
 //!
 //! There is never a wrapper round a wrapper: [`WRAPPERS`] knows them by their address.
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use crate::park::current::{note_panic, set_in_hook};
+use crate::sys::in_panic;
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
@@ -52,6 +54,28 @@ fn wrap() {
     let is_wrapper = lock(&WRAPPERS).contains(&address(&hook));
     panic::set_hook(if is_wrapper { hook } else { wrapper(hook) });
     WRAPS.set(false);
+    static LEARNS: Once = Once::new();
+    LEARNS.call_once(learn);
+}
+
+/// The payload of a panic that is made to see its hook run; the wrapper reports it to nobody.
+struct Specimen;
+
+/// Shows [`in_panic`] the stack of a panic hook.
+fn learn() {
+    if !cfg!(panic = "unwind") {
+        return;
+    }
+    let mut before = Vec::new();
+    in_panic::functions(&mut |function| before.push(function));
+    STACK.with(|stack| stack.borrow_mut().clear());
+    let _ = panic::catch_unwind(|| panic::panic_any(Specimen));
+    STACK.with(|stack| in_panic::learn(&before, &stack.borrow()));
+}
+
+thread_local! {
+    /// The stack in the hook of the specimen.
+    static STACK: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 fn wrapper(previous: Hook) -> Hook {
@@ -59,6 +83,9 @@ fn wrapper(previous: Hook) -> Hook {
     let place = Arc::clone(&keeper.0);
     let hook: Hook = Box::new(move |info| {
         let _keeper = &keeper;
+        if info.payload().is::<Specimen>() {
+            return STACK.with(|stack| in_panic::functions(&mut |function| stack.borrow_mut().push(function)));
+        }
         note_panic();
         let before = set_in_hook(true);
         previous(info);

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
-use crate::park::leaves;
+use crate::park::may_let_others_run;
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::task::header::Next;
@@ -76,6 +76,11 @@ impl Worker {
     /// worker. `None`: it says so, or the task is queued because it found no stack.
     #[inline]
     pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
+        if !self.may_resume_on_top() {
+            task.state.leave_home();
+            self.launch(task, false);
+            return None;
+        }
         task.state.claim_rested(self.mailbox.index);
         let thread = task.into_raw();
         if !self.start(thread) {
@@ -97,10 +102,15 @@ impl Worker {
         }
     }
 
+    /// May the running thread let another run on top of itself?
+    #[inline(always)]
+    pub(super) fn may_resume_on_top(&self) -> bool {
+        !std::thread::panicking() || may_let_others_run(self.here())
+    }
+
     /// As [`resume`](Self::resume), by the thread that runs.
     #[inline(always)]
     fn resume_on_top(&self, thread: NonNull<Header>) -> Left {
-        leaves(self.here());
         // The pointer to the whole block, which a reference to the header is not.
         let before = self.here().current_ptr();
         self.resume(thread, before)

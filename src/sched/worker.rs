@@ -220,7 +220,7 @@ impl Worker {
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
     pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started() || task.runtime != self.shared.identity() {
+        if task.state.is_started() || task.runtime != self.shared.identity() || !self.may_resume_on_top() {
             return false;
         }
         let entry = self.take_youngest(task);

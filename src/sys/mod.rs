@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
+pub(crate) mod in_panic;
 pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mem;

@@ -109,28 +109,28 @@ struct Walk {
 }
 
 #[cfg(not(target_arch = "arm"))]
-mod unwind {
+pub(super) mod unwind {
     use std::ffi::{c_int, c_void};
 
     /// A frame, to the unwinder.
     #[repr(C)]
-    pub(super) struct Context {
+    pub(in crate::sys) struct Context {
         _private: [u8; 0],
     }
 
-    pub(super) type Callback = unsafe extern "C-unwind" fn(*mut Context, *mut c_void) -> c_int;
+    pub(in crate::sys) type Callback = unsafe extern "C-unwind" fn(*mut Context, *mut c_void) -> c_int;
 
     unsafe extern "C-unwind" {
-        pub(super) fn _Unwind_Backtrace(callback: Callback, argument: *mut c_void) -> c_int;
-        pub(super) fn _Unwind_GetCFA(context: *mut Context) -> usize;
-        pub(super) fn _Unwind_GetIPInfo(context: *mut Context, before: *mut c_int) -> usize;
-        pub(super) fn _Unwind_GetLanguageSpecificData(context: *mut Context) -> *const u8;
-        pub(super) fn _Unwind_GetRegionStart(context: *mut Context) -> usize;
+        pub(in crate::sys) fn _Unwind_Backtrace(callback: Callback, argument: *mut c_void) -> c_int;
+        pub(in crate::sys) fn _Unwind_GetCFA(context: *mut Context) -> usize;
+        pub(in crate::sys) fn _Unwind_GetIPInfo(context: *mut Context, before: *mut c_int) -> usize;
+        pub(in crate::sys) fn _Unwind_GetLanguageSpecificData(context: *mut Context) -> *const u8;
+        pub(in crate::sys) fn _Unwind_GetRegionStart(context: *mut Context) -> usize;
     }
 
     /// `_URC_NO_REASON` goes on; any other code ends the walk.
-    pub(super) const GO_ON: c_int = 0;
-    pub(super) const END: c_int = 5;
+    pub(in crate::sys) const GO_ON: c_int = 0;
+    pub(in crate::sys) const END: c_int = 5;
 }
 
 #[cfg(target_arch = "arm")]
