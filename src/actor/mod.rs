@@ -78,7 +78,7 @@ pub trait Actor: Sized + Send + 'static {
     }
 
     /// Called last, however the actor ends, if `started` has succeeded. The mailbox is closed, and what was queued has gone
-    /// back. It is not interrupted by a kill. A panic in it changes nothing.
+    /// back. It is not interrupted by a kill; a [`timeout`](crate::timeout) in it works. A panic in it changes nothing.
     fn stopping(&mut self, why: &Exit, ctx: &mut Context<Self>) {
         let _ = (why, ctx);
     }

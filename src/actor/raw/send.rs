@@ -226,7 +226,9 @@ enum Step {
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
 fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
-    let Some(asker) = worker.here().current() else { return Step::NotSent };
+    if worker.here().current_ptr().is_none() {
+        return Step::NotSent;
+    }
     let posted = ask.post(None, |parcel| {
         let mut mail = target.mail.lock();
         if !mail.rests() {
@@ -236,7 +238,7 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
     });
     // An actor that rests is roused.
     let Ok(Some(launch)) = posted else { return Step::NotSent };
-    match target.launch_on_top(launch, worker, asker, || ask.done_awake()) {
+    match target.launch_on_top(launch, worker, || ask.done_awake()) {
         Some(done) => Step::Answered(done),
         None => Step::Sent,
     }
@@ -290,8 +292,7 @@ fn wait_on<M: Message>(
             Ok(done) => return ask.take_answer(done),
             Err(Woken::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
-                interrupt::raise();
-                wait = wait.uninterruptible();
+                wait = interrupt::raise(wait);
             }
             Err(_) => {
                 return match ask.leave() {
