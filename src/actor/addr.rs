@@ -21,7 +21,8 @@ use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, Se
 /// that waits is a cancellation point and inherits the deadline of the handler that it is called from.
 pub struct Addr<A> {
     strong: Strong,
-    _actor: PhantomData<fn(A)>,
+    /// Neither the address of a subtype nor that of a supertype: an actor's messages have the routes of its very own type.
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Addr<A> {
@@ -201,7 +202,7 @@ impl<A> fmt::Debug for Addr<A> {
 /// An address that does not keep the actor alive.
 pub struct WeakAddr<A> {
     weak: Weak,
-    _actor: PhantomData<fn(A)>,
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> WeakAddr<A> {

@@ -24,7 +24,7 @@ use crate::sys::clock::{NEVER, instant_at};
 /// The actor itself, as its handlers and hooks see it. It is there for the call only.
 pub struct Context<A: Actor> {
     pub(crate) inner: Inner,
-    _actor: PhantomData<fn(A)>,
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Context<A> {

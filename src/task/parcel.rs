@@ -34,7 +34,7 @@ struct VTable<V: 'static> {
 /// The vtable of blocks with an `E`.
 pub(crate) struct Kind<V: 'static, E> {
     vtable: VTable<V>,
-    _content: PhantomData<fn(E)>,
+    _content: PhantomData<fn(E) -> E>,
 }
 
 impl<V, E: 'static> Kind<V, E> {

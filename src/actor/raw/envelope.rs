@@ -33,7 +33,7 @@ pub(crate) struct Route<M: Message> {
     pub(super) call: &'static Kind<Call<M>>,
     pub(super) passed: &'static Kind<Call<M>>,
     pub(super) ask_timeout: Duration,
-    _message: PhantomData<fn(M)>,
+    _message: PhantomData<fn(M) -> M>,
 }
 
 /// How an actor is told of the end of a stream.

@@ -88,7 +88,10 @@ impl Parcel {
         ctx: &mut Context<A>,
     ) -> Result<(), Box<Exit>> {
         let ops = self.ops();
-        debug_assert_eq!((ops.actor)(), TypeId::of::<A>(), "invariant 4");
+        // What the types of addresses guarantee; were that wrong, another's state would be taken for an `A`.
+        if (ops.actor)() != TypeId::of::<A>() {
+            crate::base::abort::fatal(format_args!("a message came to an actor of another type"));
+        }
         // SAFETY: invariant 4.
         unsafe { (ops.run)(self, mail, room, ptr::from_mut(me).cast(), ptr::from_mut(ctx).cast()) }
     }
