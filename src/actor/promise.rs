@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::actor::raw::Refusal;
 use crate::actor::raw::cell::{Core, Weak};
+use crate::actor::raw::frame::abandon;
 use crate::actor::raw::mail::Nudge;
 use crate::actor::raw::send::inherited;
 use crate::actor::raw::walk::closes_cycle;
@@ -48,14 +49,17 @@ pub(crate) trait Owed: Send + Sync {
     /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
 
+    fn fail(&self, failure: Failure);
+
     /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor.
     fn owed_by(&self, actor: Option<&Core>);
 }
 
 /// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
 ///
-/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]. A reply that comes when nobody
-/// waits any more is dropped. Does not wait.
+/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]; [`SendError::Died`] with the cause
+/// if it is dropped because an actor ends: with its state, by the panic or kill that unwinds the handler, with a message that
+/// was queued there. A reply that comes when nobody waits any more is dropped. Does not wait.
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
@@ -99,7 +103,7 @@ impl<R: Send + 'static> Deferred<R> {
 impl<R> Drop for Deferred<R> {
     fn drop(&mut self) {
         if let Some(to) = self.0.take() {
-            to.answer(Err(Failure::NoReply));
+            abandon(to);
         }
     }
 }
@@ -287,6 +291,10 @@ impl<M: Message> Answer<M::Reply> for Promise<M> {
 }
 
 impl<M: Message> Owed for Promise<M> {
+    fn fail(&self, failure: Failure) {
+        self.answer(Err(failure));
+    }
+
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
         match to.downcast_mut::<Deferred<M::Reply>>() {
             Some(to) => {

@@ -194,7 +194,12 @@ impl Core {
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
         let mut mail = self.mail.lock();
-        mail.ended().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+        mail.ending().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(super) fn ending(&self) -> Option<Exit> {
+        self.mail.lock().ending()
     }
 }
 
