@@ -65,7 +65,8 @@ impl<A: Actor> Addr<A> {
         send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
 
-    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox.
+    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox: as every send, until the
+    /// deadline. That blocks the thread that calls, so on an async executor [`call_async`](Self::call_async) is the one to use.
     ///
     /// # Errors
     ///
@@ -74,7 +75,55 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call(self.core(), const { &route::<A, M>() }, msg).map(Pending)
+        post::call(self.core(), const { &route::<A, M>() }, msg, true).map(Pending)
+    }
+
+    /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` or `Full`, with the message.
+    pub fn try_call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        post::call(self.core(), const { &route::<A, M>() }, msg, false).map(Pending)
+    }
+
+    /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
+    /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
+    /// for room, as if a thread waited there. Dropped before it is ready, it has sent nothing. When it is ready, the message is
+    /// in the mailbox; the reply is awaited by the [`Pending`].
+    ///
+    /// It has no deadline: neither this future nor the `Pending` ends before there is room, or a reply, or the actor ends. A
+    /// future is not seen to wait (see [`SendError::Deadlock`]).
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Context, Handler, Message};
+    /// # struct Square(u32);
+    /// # impl Message for Square { type Reply = u32; }
+    /// # struct Worker;
+    /// # impl Actor for Worker {}
+    /// # impl Handler<Square> for Worker {
+    /// #     fn handle(&mut self, m: Square, _: &mut Context<Self>) -> u32 { m.0 * m.0 }
+    /// # }
+    /// let worker = Worker.start();
+    /// let nine = futures::executor::block_on(async { worker.call_async(Square(3)).await?.await });
+    /// assert_eq!(nine.unwrap(), 9);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full` (of a mailbox that rejects or drops): always with the message.
+    pub fn call_async<M: Message>(
+        &self,
+        msg: M,
+    ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<A, M>
+    where
+        A: Handler<M>,
+    {
+        let called = post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg);
+        async { called.await.map(Pending) }
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox.
@@ -103,6 +152,18 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         send::tell(self.core(), const { &route::<A, M>() }, msg, false)
+    }
+
+    /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full` (of a mailbox that rejects): always with the message.
+    pub fn tell_async<M: Message>(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<A, M>
+    where
+        A: Handler<M>,
+    {
+        post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// The address as one that takes messages of one type, whatever the actor is.
@@ -266,7 +327,35 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        post::call(self.strong.core(), self.route, msg).map(Pending)
+        post::call(self.strong.core(), self.route, msg, true).map(Pending)
+    }
+
+    /// As [`Addr::try_call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::try_call`].
+    pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
+        post::call(self.strong.core(), self.route, msg, false).map(Pending)
+    }
+
+    /// As [`Addr::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::call_async`].
+    pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
+        let called = post::call_async(self.strong.clone(), self.route, msg);
+        async { called.await.map(Pending) }
+    }
+
+    /// As [`Addr::tell_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::tell_async`].
+    pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
+        post::tell_async(self.strong.clone(), self.route, msg)
     }
 
     /// As [`Addr::tell`].

@@ -12,6 +12,7 @@ use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
 use crate::actor::raw::envelope::{Route, route};
 use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::post::Asking;
 use crate::actor::raw::ties::Tie;
 use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
@@ -348,13 +349,14 @@ impl<A: Actor> Reenter<'_, A> {
         }
         let chain = frame.chain.get();
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let promise = post::call(to, route, msg)?;
-        let_in.announce_to(promise.clone());
+        let asking = Asking::new(post::call(to, route, msg, true)?);
+        let posted = asking.posted();
+        let_in.announce_to(Arc::clone(posted) as _);
         loop {
             let core = self.ctx.core();
             let admitted = || core.mail.lock().has_admitted();
-            match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
-                Nested::Answer(answer) => return answer,
+            match posted.promise().wait_nested(posted.promise().deadline_ns(), chain, admitted) {
+                Nested::Answer(answer) => return answer.map_err(|why| posted.error(why)),
                 Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }
         }

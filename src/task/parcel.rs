@@ -44,6 +44,11 @@ impl<V, E: 'static> Kind<V, E> {
         Self { vtable, _content: PhantomData }
     }
 
+    /// Of blocks that others have a share of: `discard` gives the parcel's up.
+    pub(crate) const fn shared(ops: V, discard: unsafe fn(NonNull<Node<V>>)) -> Self {
+        Self { vtable: VTable { discard, content: TypeId::of::<E>, ops }, _content: PhantomData }
+    }
+
     /// Of blocks that are pinned elsewhere: dropping their parcel does nothing.
     pub(crate) const fn pinned(ops: V) -> Self {
         Self { vtable: VTable { discard: |_| {}, content: TypeId::of::<E>, ops }, _content: PhantomData }

@@ -4,8 +4,10 @@
 //! | --------- | ------------------------------------- | ------------------------------- |
 //! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
 //! | [`Beat`]  | an interval                           | nowhere                         |
-//! | [`Call`]  | `call`, `forward`, `stash`            | to its promise                  |
+//! | [`Passed`] | `forward`, `stash`                   | to the promise of who asked     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
+//!
+//! Calls are in [`posted`](super::posted).
 
 #![forbid(unsafe_code)]
 
@@ -17,9 +19,10 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
-use super::frame::{handle, handle_owing};
+use super::frame::{ReplyTo, handle, handle_owing};
 use super::parcel::{Ask, Envelope, Kind, asks, boxes};
-use crate::actor::promise::{Failure, Promise};
+use super::posted::{Posted, calls};
+use crate::actor::promise::Failure;
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 
@@ -30,8 +33,8 @@ pub(crate) struct Route<M: Message> {
     pub(super) notify: &'static Kind<Tell<M>>,
     pub(super) beat: &'static Kind<Beat<M>>,
     pub(super) ask: &'static Kind<Ask<'static, M>>,
-    pub(super) call: &'static Kind<Call<M>>,
-    pub(super) passed: &'static Kind<Call<M>>,
+    pub(super) call: &'static Kind<Posted<M>>,
+    pub(super) passed: &'static Kind<Passed<M>>,
     pub(super) ask_timeout: Duration,
     _message: PhantomData<fn(M) -> M>,
 }
@@ -48,7 +51,7 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
         notify: const { &boxes::<A, _>(false) },
         beat: const { &boxes::<A, _>(false) },
         ask: const { &asks::<A, M>() },
-        call: const { &boxes::<A, _>(true) },
+        call: const { &calls::<A, M>() },
         passed: const { &boxes::<A, _>(false) },
         ask_timeout: A::ASK_TIMEOUT,
         _message: PhantomData,
@@ -66,7 +69,7 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Tell<M> {
     #[inline]
     fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
         ctx.inner.frame().clear();
-        let reply = handle(me, ctx, self.0)?;
+        let reply = handle(me, ctx, || self.0)?;
         drop_guarded(ctx.core(), reply)
     }
 
@@ -117,42 +120,28 @@ impl<A: Actor> Envelope<A> for StreamEnded {
     fn refuse(self, _: &Core, _: Refusal) {}
 }
 
-pub(super) struct Call<M: Message> {
-    pub(super) port: Port<M>,
+/// What another handler has passed on, or this one put aside.
+pub(super) struct Passed<M: Message> {
+    pub(super) msg: M,
+    /// `None`: nobody waits for the reply.
+    pub(super) owed: Option<Deferred<M::Reply>>,
     pub(super) deadline_ns: u64,
     pub(super) chain: u64,
 }
 
-/// Who gets the answer of a [`Call`], and where the message is.
-pub(super) enum Port<M: Message> {
-    /// The promise has the message, so that whoever waits for it can take it back.
-    Promise(Arc<Promise<M>>),
-    /// Passed on by another handler, or put aside by this one. `None`: nobody.
-    Passed(M, Option<Deferred<M::Reply>>),
-}
-
-impl<A: Handler<M>, M: Message> Envelope<A> for Call<M> {
+impl<A: Handler<M>, M: Message> Envelope<A> for Passed<M> {
     fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let (msg, owed) = match self.port {
-            Port::Passed(msg, owed) => (msg, owed),
-            Port::Promise(promise) => match promise.take_message() {
-                Some(msg) => (msg, Some(Deferred::new(promise))),
-                None => return Ok(()), // It was taken back.
-            },
-        };
-        handle_owing(me, ctx, msg, owed, self.deadline_ns, self.chain)
+        let reply_to = self.owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        handle_owing(me, ctx, || self.msg, reply_to, self.deadline_ns, self.chain)
     }
 
-    fn refuse(self, core: &Core, why: Refusal) {
-        let _ = core.guarded(|| match self.port {
-            Port::Promise(promise) => promise.refuse(why),
-            Port::Passed(msg, owed) => {
-                match owed {
-                    Some(owed) => owed.fail(Failure::Died(core.why_closed())),
-                    None => letters::lost(core.id(), type_name::<M>()),
-                }
-                drop(msg);
+    fn refuse(self, core: &Core, _: Refusal) {
+        let _ = core.guarded(|| {
+            match self.owed {
+                Some(owed) => owed.fail(Failure::Died(core.why_closed())),
+                None => letters::lost(core.id(), type_name::<M>()),
             }
+            drop(self.msg);
         });
     }
 }

@@ -96,14 +96,14 @@ impl Frame {
     }
 }
 
-/// Calls the handler.
+/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there: a large one is moved once.
 #[inline]
 pub(super) fn handle<A: Handler<M>, M: Message>(
     me: &mut A,
     ctx: &mut Context<A>,
-    msg: M,
+    msg: impl FnOnce() -> M,
 ) -> Result<M::Reply, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg, ctx)));
+    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg(), ctx)));
     result.map_err(|payload| died(ctx, payload))
 }
 
@@ -117,16 +117,15 @@ fn died<A: Actor>(ctx: &Context<A>, payload: Box<dyn Any + Send>) -> Box<Exit> {
     exit
 }
 
-/// Has a message handled whose reply is `owed`.
+/// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
 pub(super) fn handle_owing<A: Handler<M>, M: Message>(
     me: &mut A,
     ctx: &mut Context<A>,
-    msg: M,
-    owed: Option<Deferred<M::Reply>>,
+    msg: impl FnOnce() -> M,
+    reply_to: ReplyTo,
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), Box<Exit>> {
-    let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
     ctx.inner.frame().set(reply_to, deadline_ns, chain);
     let result = handle(me, ctx, msg);
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);

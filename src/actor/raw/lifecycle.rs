@@ -104,7 +104,8 @@ impl Core {
             Some(GivenBack::Ask(None)) => {}
             Some(GivenBack::Ask(Some(wake))) => wake.schedule(),
             Some(GivenBack::Box(parcel)) => parcel.refuse_box(self, Refusal::Closed),
-            Some(GivenBack::Sender(room, parcel)) => room.close(parcel),
+            // A future that has gone leaves its box to the room.
+            Some(GivenBack::Sender(room, parcel)) => _ = self.guarded(move || room.close(parcel)),
         }
         true
     }

@@ -6,73 +6,133 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use super::Refusal;
-use super::cell::Core;
-use super::envelope::{Beat, Call, Port, Route, StreamEnded, Tell, end_of_stream};
-use super::parcel::Letter;
-use super::room::{NoRoom, wait_for_room};
+use super::cell::{Core, Strong};
+use super::envelope::{Beat, Passed, Route, StreamEnded, Tell, end_of_stream};
+use super::parcel::{Letter, Parcel};
+use super::posted::Posted;
+use super::room::{Entering, NoRoom, wait_for_room};
 use super::send::{NotIn, inherited, put_letter};
 use super::walk::Waits;
-use crate::actor::promise::Promise;
-use crate::actor::{Actor, Deferred, Message, Overflow, SendError};
+use crate::actor::promise::Unanswered;
+use crate::actor::{Actor, Deferred, Message, Overflow, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
 use crate::sys::clock::coarse_after_ns;
 
-/// Sends, and gives the promise of a reply.
-pub(crate) fn call<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Result<Arc<Promise<M>>, SendError<M>> {
-    checkpoint();
-    let (actor, limit_ns, chain) = inherited();
-    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
-    call_in_chain(target, route, msg, actor, deadline_ns, chain)
-}
-
-/// As [`call`], for the chain and deadline that are given. Waits for room in a full mailbox.
-pub(crate) fn call_in_chain<M: Message>(
+/// Sends, and gives the promise of a reply. `wait`: for room, if the mailbox is full and blocks.
+pub(crate) fn call<M: Message>(
     target: &Core,
     route: &Route<M>,
     msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let Err((why, letter)) = put_letter(target, Letter::new(route.call, call), chain) else { return Ok(promise) };
-    drop(letter);
-    let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
-    match why {
-        NotIn::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
-            call_waiting(target, route, msg, actor, deadline_ns, chain)
-        }
-        NotIn::Refused(why) => Err(why.into_error(msg)),
-        NotIn::Dropped => Err(SendError::Full(msg)),
+    wait: bool,
+) -> Result<Arc<Posted<M>>, SendError<M>> {
+    if wait {
+        checkpoint();
+    }
+    let (actor, limit_ns, chain) = inherited();
+    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
+    let (posted, parcel) = Posted::new(route.call, target, msg, deadline_ns, chain);
+    finish(posted, enter(target, parcel, (actor, deadline_ns, chain), wait))
+}
+
+#[inline]
+fn finish<M: Message>(posted: Arc<Posted<M>>, entered: Result<(), Unanswered>) -> Result<Arc<Posted<M>>, SendError<M>> {
+    match entered {
+        Ok(()) => Ok(posted),
+        Err(why) => Err(posted.error(why)),
     }
 }
 
-/// A call that finds no room waits for it as a `tell` does, in a box that is a `tell` to the sender only.
-#[cold]
-fn call_waiting<M: Message>(
+/// Puts a call into the mail. `sender`: the actor, its deadline and chain. `Err`: it is in no mail.
+fn enter(target: &Core, parcel: Parcel, sender: (Option<&Core>, u64, u64), wait: bool) -> Result<(), Unanswered> {
+    let (actor, deadline_ns, chain) = sender;
+    let parcel = match put_letter(target, parcel, chain) {
+        Ok(()) => return Ok(()),
+        Err((NotIn::Refused(Refusal::Full), parcel)) if wait && target.mail.lock().overflow == Overflow::Block => {
+            parcel
+        }
+        Err((NotIn::Refused(why), _)) => return Err(Unanswered::Refused(why)),
+        Err((NotIn::Dropped, _)) => return Err(Unanswered::Refused(Refusal::Full)),
+    };
+    let waits = Waits::begin(actor, target, chain, 0).map_err(Unanswered::Deadlock)?;
+    let room = wait_for_room(target, parcel, chain, deadline_ns);
+    drop(waits);
+    room.map_err(|(why, _)| match why {
+        NoRoom::Refused(why) => Unanswered::Refused(why),
+        NoRoom::TimedOut => Unanswered::TimedOut,
+    })
+}
+
+/// As [`call`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
+pub(crate) async fn call_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<Arc<Posted<M>>, SendError<M>> {
+    let (_, deadline_ns, chain) = inherited();
+    let (posted, parcel) = Posted::new(route.call, target.core(), msg, deadline_ns, chain);
+    // Whoever drops this future before it is ready has sent nothing.
+    let asking = Asking::new(posted);
+    match Entering::begin(target.core(), parcel, chain).await {
+        Ok(()) => Ok(asking.keep()),
+        Err((NotIn::Refused(why), _)) => Err(asking.posted().error(Unanswered::Refused(why))),
+        Err((NotIn::Dropped, _)) => Err(asking.posted().error(Unanswered::Refused(Refusal::Full))),
+    }
+}
+
+/// As `tell`, for a future.
+pub(crate) async fn tell_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<(), SendError<M>> {
+    let letter = Letter::new(route.tell, Tell(msg));
+    match Entering::begin(target.core(), letter.into(), 0).await {
+        Ok(()) => Ok(()),
+        Err((NotIn::Refused(why), parcel)) => Err(why.into_error(Letter::<Tell<M>>::of(parcel).open().0)),
+        Err((NotIn::Dropped, _)) => {
+            letters::lost(target.core().id(), type_name::<M>());
+            Ok(())
+        }
+    }
+}
+
+/// Sends, and waits for the reply as an ask does. Messages too large for an asker's stack go this way.
+pub(super) fn ask_by_call<M: Message>(
     target: &Core,
     route: &Route<M>,
     msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let waits = match Waits::begin(actor, target, chain, 0) {
-        Ok(waits) => waits,
-        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
-    };
-    let promise = Promise::new(target.weak(), msg, deadline_ns);
-    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let room = wait_for_room(target, Letter::new(route.call, call), chain, deadline_ns);
-    drop(waits);
-    let Err((why, letter)) = room else { return Ok(promise) };
-    drop(letter);
-    match (why, promise.take_message()) {
-        (NoRoom::Refused(why), Some(msg)) => Err(why.into_error(msg)),
-        (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
-        (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
+    sender: (Option<&Core>, u64, u64),
+) -> Result<M::Reply, SendError<M>> {
+    let (posted, parcel) = Posted::new(route.call, target, msg, sender.1, sender.2);
+    let asking = Asking::new(posted);
+    let answer = enter(target, parcel, sender, true).and_then(|()| asking.posted().promise().wait(sender.1));
+    answer.map_err(|why| asking.posted().error(why))
+}
+
+/// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
+pub(crate) struct Asking<M: Message>(Option<Arc<Posted<M>>>);
+
+impl<M: Message> Asking<M> {
+    pub(crate) fn new(posted: Arc<Posted<M>>) -> Self {
+        Self(Some(posted))
+    }
+
+    pub(crate) fn posted(&self) -> &Arc<Posted<M>> {
+        self.0.as_ref().expect("it was not kept")
+    }
+
+    /// The message stays where it is.
+    fn keep(mut self) -> Arc<Posted<M>> {
+        self.0.take().expect("it is kept once")
+    }
+}
+
+impl<M: Message> Drop for Asking<M> {
+    fn drop(&mut self) {
+        if let Some(posted) = &self.0 {
+            posted.take_back();
+        }
     }
 }
 
@@ -91,10 +151,10 @@ pub(crate) fn pass<M: Message>(
     if let Some(reply) = &reply {
         reply.owed_by(Some(target));
     }
-    let call = Call { port: Port::Passed(msg, reply), deadline_ns, chain };
-    put_letter(target, Letter::new(route.passed, call), chain).map_err(|(_, letter)| match letter.open().port {
-        Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
-        Port::Promise(_) => unreachable!("it was passed"),
+    let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
+    put_letter(target, letter, chain).map_err(|(_, letter)| {
+        let Passed { msg, owed, .. } = letter.open();
+        (SendError::Closed(msg), owed)
     })
 }
 
@@ -139,7 +199,7 @@ pub(crate) fn stash<M: Message>(
     if let Some(reply) = &reply {
         reply.owed_by(Some(core));
     }
-    let letter = Letter::new(route.passed, Call { port: Port::Passed(msg, reply), deadline_ns, chain });
+    let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
     let put_aside = core.mail.lock().stash(letter.into());
     if let Err(parcel) = put_aside {
         parcel.refuse_box(core, Refusal::Closed);

@@ -14,6 +14,7 @@ use super::cell::Core;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
+use super::post::ask_by_call;
 use super::room::{NoRoom, Sender, Waiting, wait_for_room};
 use super::walk::Waits;
 use crate::actor::{Message, Overflow, SendError, letters};
@@ -143,9 +144,13 @@ pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bo
 }
 
 /// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<(), (NotIn, Letter<E>)> {
+pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
+    target: &Core,
+    parcel: P,
+    chain: u64,
+) -> Result<(), (NotIn, P)> {
     let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, letter, chain, None, &mut rest);
+    let sent = put(&mut target.mail.lock(), target, parcel, chain, None, &mut rest);
     rest.finish(target);
     sent.map(drop)
 }
@@ -166,16 +171,20 @@ fn tell_again<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) ->
                 Ok(waits) => waits,
                 Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().0), cycle }),
             };
-            let room = wait_for_room(target, letter, chain, deadline_ns);
+            let room = wait_for_room(target, letter.into(), chain, deadline_ns);
             drop(waits);
-            room.map_err(|(why, letter)| match why {
-                NoRoom::Refused(why) => why.into_error(letter.open().0),
-                NoRoom::TimedOut => SendError::Timeout(Some(letter.open().0)),
+            let back = |parcel| Letter::<Tell<M>>::of(parcel).open().0;
+            room.map_err(|(why, parcel)| match why {
+                NoRoom::Refused(why) => why.into_error(back(parcel)),
+                NoRoom::TimedOut => SendError::Timeout(Some(back(parcel))),
             })
         }
         Err((NotIn::Refused(why), letter)) => Err(why.into_error(letter.open().0)),
     }
 }
+
+/// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
+const ON_STACK: usize = 1024;
 
 /// Sends and waits for the reply.
 #[inline]
@@ -191,7 +200,11 @@ pub(crate) fn ask<M: Message>(
         None => coarse_after_ns(route.ask_timeout),
         Some(timeout) => after_ns(timeout),
     };
-    let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
+    let deadline_ns = own_ns.min(limit_ns);
+    if const { size_of::<M>() + size_of::<M::Reply>() > ON_STACK } {
+        return ask_by_call(target, route, msg, (asker, deadline_ns, chain));
+    }
+    let ask = pin!(Ask::new(route.ask, target, msg, asker, deadline_ns, chain));
     let ask = ask.as_ref();
     let waits = Waits::set(asker, target, chain);
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
