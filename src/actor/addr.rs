@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use crate::actor::promise::Failure;
 use crate::actor::raw::cell::{Core, Strong, Weak};
-use crate::actor::raw::envelope::{Route, route};
+use crate::actor::raw::envelope::{Route, Tell, route};
+use crate::actor::raw::parcel::Letter;
+use crate::actor::raw::post::Origin;
+use crate::actor::raw::posted::Posted;
 use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, SendError};
 
@@ -50,7 +53,12 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::ask(self.core(), const { &route::<A, M>() }, msg, None)
+        let route = const { &route::<A, M>() };
+        if const { send::is_large::<M>() } {
+            let origin = Origin::here(route.ask_timeout);
+            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+        }
+        send::ask(self.core(), route, msg, None)
     }
 
     /// As [`send`](Self::send), for at most `timeout`.
@@ -62,7 +70,12 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
+        let route = const { &route::<A, M>() };
+        if const { send::is_large::<M>() } {
+            let origin = Origin::within(timeout);
+            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+        }
+        send::ask(self.core(), route, msg, Some(timeout))
     }
 
     /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox: as every send, until the
@@ -75,7 +88,9 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call(self.core(), const { &route::<A, M>() }, msg, true).map(Pending)
+        let route = const { &route::<A, M>() };
+        let origin = Origin::here(route.ask_timeout);
+        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
     }
 
     /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
@@ -87,7 +102,9 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call(self.core(), const { &route::<A, M>() }, msg, false).map(Pending)
+        let route = const { &route::<A, M>() };
+        let origin = Origin::here(route.ask_timeout);
+        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
     }
 
     /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
@@ -122,8 +139,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let called = post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg);
-        async { called.await.map(Pending) }
+        post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox.
@@ -138,7 +154,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), const { &route::<A, M>() }, msg, true)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), true)
     }
 
     /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
@@ -151,7 +167,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), const { &route::<A, M>() }, msg, false)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), false)
     }
 
     /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async).
@@ -309,6 +325,14 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        if const { send::is_large::<M>() } {
+            let origin = Origin::here(self.route.ask_timeout);
+            return post::ask_by_call(
+                self.strong.core(),
+                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
         send::ask(self.strong.core(), self.route, msg, None)
     }
 
@@ -318,6 +342,14 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        if const { send::is_large::<M>() } {
+            let origin = Origin::within(timeout);
+            return post::ask_by_call(
+                self.strong.core(),
+                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
         send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
@@ -327,7 +359,8 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        post::call(self.strong.core(), self.route, msg, true).map(Pending)
+        let origin = Origin::here(self.route.ask_timeout);
+        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
     }
 
     /// As [`Addr::try_call`].
@@ -336,7 +369,8 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_call`].
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        post::call(self.strong.core(), self.route, msg, false).map(Pending)
+        let origin = Origin::here(self.route.ask_timeout);
+        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
     }
 
     /// As [`Addr::call_async`].
@@ -345,8 +379,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call_async`].
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        let called = post::call_async(self.strong.clone(), self.route, msg);
-        async { called.await.map(Pending) }
+        post::call_async(self.strong.clone(), self.route, msg)
     }
 
     /// As [`Addr::tell_async`].
@@ -364,7 +397,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::tell`].
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), self.route, msg, true)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), true)
     }
 
     /// As [`Addr::try_tell`].
@@ -373,7 +406,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_tell`].
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), self.route, msg, false)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), false)
     }
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {

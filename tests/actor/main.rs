@@ -9,6 +9,7 @@ mod delivery;
 mod endings;
 #[path = "../help/mod.rs"]
 mod help;
+mod large;
 mod reply;
 mod taken_back;
 mod watching;

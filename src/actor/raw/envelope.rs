@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::cell::Core;
 use super::frame::{ReplyTo, handle, handle_owing};
-use super::parcel::{Ask, Envelope, Kind, asks, boxes};
+use super::parcel::{Ask, Envelope, Kind, Letter, asks, boxes};
 use super::posted::{Posted, calls};
 use crate::actor::promise::Failure;
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal, letters};
@@ -28,14 +28,14 @@ use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
-    pub(super) tell: &'static Kind<Tell<M>>,
+    pub(crate) tell: &'static Kind<Tell<M>>,
     /// A `tell` that does not count.
     pub(super) notify: &'static Kind<Tell<M>>,
     pub(super) beat: &'static Kind<Beat<M>>,
     pub(super) ask: &'static Kind<Ask<'static, M>>,
-    pub(super) call: &'static Kind<Posted<M>>,
+    pub(crate) call: &'static Kind<Posted<M>>,
     pub(super) passed: &'static Kind<Passed<M>>,
-    pub(super) ask_timeout: Duration,
+    pub(crate) ask_timeout: Duration,
     _message: PhantomData<fn(M) -> M>,
 }
 
@@ -63,14 +63,24 @@ fn drop_guarded<T>(core: &Core, value: T) -> Result<(), Box<Exit>> {
     if std::mem::needs_drop::<T>() { core.guarded(|| drop(value)) } else { Ok(()) }
 }
 
-pub(super) struct Tell<M>(pub(super) M);
+/// Has a message handled that nobody waits for.
+#[inline]
+fn run_told<A: Handler<M>, M: Message>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: impl FnOnce() -> M,
+) -> Result<(), Box<Exit>> {
+    ctx.inner.frame().clear();
+    let reply = handle(me, ctx, msg)?;
+    drop_guarded(ctx.core(), reply)
+}
+
+pub(crate) struct Tell<M>(pub(crate) M);
 
 impl<A: Handler<M>, M: Message> Envelope<A> for Tell<M> {
     #[inline]
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        ctx.inner.frame().clear();
-        let reply = handle(me, ctx, || self.0)?;
-        drop_guarded(ctx.core(), reply)
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        run_told(me, ctx, || letter.open().0)
     }
 
     fn refuse(self, core: &Core, _: Refusal) {
@@ -95,8 +105,8 @@ impl<M> Beat<M> {
 }
 
 impl<A: Handler<M>, M: Message> Envelope<A> for Beat<M> {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        Tell(self.over()).run(me, ctx)
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        run_told(me, ctx, || letter.open().over())
     }
 
     fn refuse(self, core: &Core, _: Refusal) {
@@ -110,9 +120,9 @@ pub(super) struct StreamEnded {
 }
 
 impl<A: Actor> Envelope<A> for StreamEnded {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
         ctx.inner.frame().clear();
-        let signal = Signal::StreamEnded { message: self.message };
+        let signal = Signal::StreamEnded { message: letter.open().message };
         let result = catch_unwind(AssertUnwindSafe(|| me.signal(signal, ctx)));
         result.map_err(|payload| ctx.core().exit_of(payload))
     }
@@ -130,9 +140,10 @@ pub(super) struct Passed<M: Message> {
 }
 
 impl<A: Handler<M>, M: Message> Envelope<A> for Passed<M> {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let reply_to = self.owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
-        handle_owing(me, ctx, || self.msg, reply_to, self.deadline_ns, self.chain)
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let Self { msg, owed, deadline_ns, chain } = letter.open();
+        let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        handle_owing(me, ctx, || msg, reply_to, deadline_ns, chain)
     }
 
     fn refuse(self, core: &Core, _: Refusal) {

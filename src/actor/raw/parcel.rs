@@ -62,8 +62,8 @@ pub(crate) struct Ops {
 
 pub(super) type Node = parcel::Node<Ops>;
 pub(crate) type Parcel = parcel::Parcel<Ops>;
-pub(super) type Letter<E> = parcel::Letter<Ops, E>;
-pub(super) type Kind<E> = parcel::Kind<Ops, E>;
+pub(crate) type Letter<E> = parcel::Letter<Ops, E>;
+pub(crate) type Kind<E> = parcel::Kind<Ops, E>;
 
 impl Parcel {
     #[inline]
@@ -115,8 +115,9 @@ impl Parcel {
 
 /// What a box carries to actors of type `A`.
 pub(super) trait Envelope<A: Actor>: Send + Sized + 'static {
-    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind.
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
+    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
+    /// is needed: a large one is moved once.
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
 
     /// Gives the message back, or counts it as a dead letter. Does not unwind.
     fn refuse(self, core: &Core, why: Refusal);
@@ -140,7 +141,7 @@ unsafe fn run_box<A: Actor, E: Envelope<A>>(
 ) -> Result<(), Box<Exit>> {
     unlock(mail, room);
     // SAFETY: as the caller promises.
-    unsafe { parcel.open::<E>().run(&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
+    unsafe { E::run(parcel.letter(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
 }
 
 /// # Safety

@@ -4,6 +4,7 @@
 
 use std::any::type_name;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Refusal;
 use super::cell::{Core, Strong};
@@ -14,53 +15,119 @@ use super::room::{Entering, NoRoom, wait_for_room};
 use super::send::{NotIn, inherited, put_letter};
 use super::walk::Waits;
 use crate::actor::promise::Unanswered;
-use crate::actor::{Actor, Deferred, Message, Overflow, SendError, letters};
+use crate::actor::{Actor, ActorId, Deferred, Message, Overflow, Pending, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
-use crate::sys::clock::coarse_after_ns;
+use crate::sys::clock::{after_ns, coarse_after_ns};
 
-/// Sends, and gives the promise of a reply. `wait`: for room, if the mailbox is full and blocks.
+/// Where a send comes from: the actor that sends, if it is one, and what the message inherits.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    actor: Option<&'static Core>,
+    pub(super) deadline_ns: u64,
+    pub(super) chain: u64,
+}
+
+impl Origin {
+    /// Of a call or ask from here that has so much time.
+    pub(crate) fn here(timeout: Duration) -> Self {
+        let (actor, limit_ns, chain) = inherited();
+        Self { actor, deadline_ns: coarse_after_ns(timeout).min(limit_ns), chain }
+    }
+
+    /// The same, with a time-out of the caller's own.
+    pub(crate) fn within(timeout: Duration) -> Self {
+        let (actor, limit_ns, chain) = inherited();
+        Self { actor, deadline_ns: after_ns(timeout).min(limit_ns), chain }
+    }
+
+    /// Of a message that waits for no reply.
+    pub(super) fn of_tell() -> Self {
+        let (actor, deadline_ns, _) = inherited();
+        Self { actor, deadline_ns, chain: 0 }
+    }
+}
+
+/// Sends what [`Posted::new`] has made. `wait`: for room, if the mailbox is full and blocks.
 pub(crate) fn call<M: Message>(
     target: &Core,
-    route: &Route<M>,
-    msg: M,
+    (posted, parcel): (Arc<Posted<M>>, Parcel),
+    origin: Origin,
     wait: bool,
-) -> Result<Arc<Posted<M>>, SendError<M>> {
+) -> Result<Pending<M>, SendError<M>> {
     if wait {
         checkpoint();
     }
-    let (actor, limit_ns, chain) = inherited();
-    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
-    let (posted, parcel) = Posted::new(route.call, target, msg, deadline_ns, chain);
-    finish(posted, enter(target, parcel, (actor, deadline_ns, chain), wait))
-}
-
-#[inline]
-fn finish<M: Message>(posted: Arc<Posted<M>>, entered: Result<(), Unanswered>) -> Result<Arc<Posted<M>>, SendError<M>> {
-    match entered {
-        Ok(()) => Ok(posted),
-        Err(why) => Err(posted.error(why)),
+    match enter(target, parcel, origin, wait) {
+        Ok(()) => Ok(Pending(posted)),
+        Err((why, _)) => Err(posted.error(why.into())),
     }
 }
 
-/// Puts a call into the mail. `sender`: the actor, its deadline and chain. `Err`: it is in no mail.
-fn enter(target: &Core, parcel: Parcel, sender: (Option<&Core>, u64, u64), wait: bool) -> Result<(), Unanswered> {
-    let (actor, deadline_ns, chain) = sender;
-    let parcel = match put_letter(target, parcel, chain) {
+/// Why a box is in no mail.
+pub(super) enum Unsent {
+    Refused(Refusal),
+    /// The mailbox drops it.
+    Dropped,
+    TimedOut,
+    Deadlock(Vec<ActorId>),
+}
+
+impl From<Unsent> for Unanswered {
+    fn from(why: Unsent) -> Self {
+        match why {
+            Unsent::Refused(why) => Unanswered::Refused(why),
+            Unsent::Dropped => Unanswered::Refused(Refusal::Full),
+            Unsent::TimedOut => Unanswered::TimedOut,
+            Unsent::Deadlock(cycle) => Unanswered::Deadlock(cycle),
+        }
+    }
+}
+
+/// Puts a box into the mail; waits for room, if `wait` says so and the mailbox blocks.
+pub(super) fn enter(target: &Core, parcel: Parcel, origin: Origin, wait: bool) -> Result<(), (Unsent, Parcel)> {
+    let parcel = match put_letter(target, parcel, origin.chain) {
         Ok(()) => return Ok(()),
         Err((NotIn::Refused(Refusal::Full), parcel)) if wait && target.mail.lock().overflow == Overflow::Block => {
             parcel
         }
-        Err((NotIn::Refused(why), _)) => return Err(Unanswered::Refused(why)),
-        Err((NotIn::Dropped, _)) => return Err(Unanswered::Refused(Refusal::Full)),
+        Err((NotIn::Refused(why), parcel)) => return Err((Unsent::Refused(why), parcel)),
+        Err((NotIn::Dropped, parcel)) => return Err((Unsent::Dropped, parcel)),
     };
-    let waits = Waits::begin(actor, target, chain, 0).map_err(Unanswered::Deadlock)?;
-    let room = wait_for_room(target, parcel, chain, deadline_ns);
+    // The edge says to which chain the wait belongs, also of a message that belongs to none.
+    let chain = inherited().2;
+    let waits = match Waits::begin(origin.actor, target, chain, 0) {
+        Ok(waits) => waits,
+        Err(cycle) => return Err((Unsent::Deadlock(cycle), parcel)),
+    };
+    let room = wait_for_room(target, parcel, chain, origin.deadline_ns);
     drop(waits);
-    room.map_err(|(why, _)| match why {
-        NoRoom::Refused(why) => Unanswered::Refused(why),
-        NoRoom::TimedOut => Unanswered::TimedOut,
+    room.map_err(|(why, parcel)| match why {
+        NoRoom::Refused(why) => (Unsent::Refused(why), parcel),
+        NoRoom::TimedOut => (Unsent::TimedOut, parcel),
     })
+}
+
+/// The message of a told box in an error. Apart, so that there is one place for a large one, and not one for each error.
+#[inline(never)]
+fn open_as<M: Message>(parcel: Parcel, error: impl FnOnce(M) -> SendError<M>) -> Result<(), SendError<M>> {
+    Err(error(Letter::<Tell<M>>::of(parcel).open().0))
+}
+
+/// Gives a message back that could not be told.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, parcel: Parcel) -> Result<(), SendError<M>> {
+    match why {
+        Unsent::Refused(Refusal::Closed) => open_as(parcel, SendError::Closed),
+        Unsent::Refused(Refusal::Full) => open_as(parcel, SendError::Full),
+        Unsent::TimedOut => open_as(parcel, |msg| SendError::Timeout(Some(msg))),
+        Unsent::Deadlock(cycle) => open_as(parcel, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+        Unsent::Dropped => {
+            letters::lost(target.id(), type_name::<M>());
+            Ok(())
+        }
+    }
 }
 
 /// As [`call`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
@@ -68,15 +135,14 @@ pub(crate) async fn call_async<M: Message>(
     target: Strong,
     route: &'static Route<M>,
     msg: M,
-) -> Result<Arc<Posted<M>>, SendError<M>> {
-    let (_, deadline_ns, chain) = inherited();
-    let (posted, parcel) = Posted::new(route.call, target.core(), msg, deadline_ns, chain);
+) -> Result<Pending<M>, SendError<M>> {
+    let origin = Origin::here(Duration::MAX);
+    let (posted, parcel) = Posted::new(route.call, target.core(), msg, origin);
     // Whoever drops this future before it is ready has sent nothing.
     let asking = Asking::new(posted);
-    match Entering::begin(target.core(), parcel, chain).await {
-        Ok(()) => Ok(asking.keep()),
-        Err((NotIn::Refused(why), _)) => Err(asking.posted().error(Unanswered::Refused(why))),
-        Err((NotIn::Dropped, _)) => Err(asking.posted().error(Unanswered::Refused(Refusal::Full))),
+    match Entering::begin(target.core(), parcel, origin.chain).await {
+        Ok(()) => Ok(Pending(asking.keep())),
+        Err((why, _)) => Err(asking.posted().error(Unsent::from(why).into())),
     }
 }
 
@@ -89,25 +155,35 @@ pub(crate) async fn tell_async<M: Message>(
     let letter = Letter::new(route.tell, Tell(msg));
     match Entering::begin(target.core(), letter.into(), 0).await {
         Ok(()) => Ok(()),
-        Err((NotIn::Refused(why), parcel)) => Err(why.into_error(Letter::<Tell<M>>::of(parcel).open().0)),
-        Err((NotIn::Dropped, _)) => {
-            letters::lost(target.core().id(), type_name::<M>());
-            Ok(())
+        Err((why, parcel)) => give_back(target.core(), why.into(), parcel),
+    }
+}
+
+impl From<NotIn> for Unsent {
+    fn from(why: NotIn) -> Self {
+        match why {
+            NotIn::Refused(why) => Unsent::Refused(why),
+            NotIn::Dropped => Unsent::Dropped,
         }
     }
 }
 
-/// Sends, and waits for the reply as an ask does. Messages too large for an asker's stack go this way.
-pub(super) fn ask_by_call<M: Message>(
+/// Sends what [`Posted::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
+/// this way.
+pub(crate) fn ask_by_call<M: Message>(
     target: &Core,
-    route: &Route<M>,
-    msg: M,
-    sender: (Option<&Core>, u64, u64),
+    (posted, parcel): (Arc<Posted<M>>, Parcel),
+    origin: Origin,
 ) -> Result<M::Reply, SendError<M>> {
-    let (posted, parcel) = Posted::new(route.call, target, msg, sender.1, sender.2);
+    checkpoint();
     let asking = Asking::new(posted);
-    let answer = enter(target, parcel, sender, true).and_then(|()| asking.posted().promise().wait(sender.1));
-    answer.map_err(|why| asking.posted().error(why))
+    if let Err((why, _)) = enter(target, parcel, origin, true) {
+        return Err(asking.posted().error(why.into()));
+    }
+    match asking.posted().promise().wait(origin.deadline_ns) {
+        Ok(reply) => Ok(reply),
+        Err(why) => Err(asking.posted().error(why)),
+    }
 }
 
 /// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
@@ -166,7 +242,13 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
         let mut mail = target.mail.lock();
         if system { mail.push_system(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
-    pushed.map(|launch| target.launch(launch)).map_err(|letter| SendError::Closed(letter.open().0))
+    match pushed {
+        Ok(launch) => {
+            target.launch(launch);
+            Ok(())
+        }
+        Err(letter) => give_back(target, Unsent::Refused(Refusal::Closed), letter.into()),
+    }
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.

@@ -34,6 +34,7 @@ use super::cell::Core;
 use super::frame::{ReplyTo, handle_owing};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Kind, Node, Ops, Parcel, unlink, unlock};
+use super::post::Origin;
 use super::room::Room;
 use crate::actor::promise::{Answer, Failure, Owed, Promise, Unanswered, give};
 use crate::actor::{Context, Exit, Handler, Message, SendError};
@@ -104,13 +105,7 @@ impl<M: Message> Posted<M> {
     /// A call that is nowhere yet, and its parcel.
     // Not inlined: where it would be, there would be a copy of a large message.
     #[inline(never)]
-    pub(super) fn new(
-        kind: &'static Kind<Posted<M>>,
-        target: &Core,
-        msg: M,
-        deadline_ns: u64,
-        chain: u64,
-    ) -> (Arc<Self>, Parcel) {
+    pub(crate) fn new(kind: &'static Kind<Posted<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Parcel) {
         let mut block = Arc::<Self>::new_uninit();
         let place = Arc::get_mut(&mut block).expect("nobody else has it").as_mut_ptr();
         // SAFETY: fresh memory for this type, of which every field is written. The message is moved without a stop.
@@ -118,8 +113,8 @@ impl<M: Message> Posted<M> {
             (&raw mut (*place).slot.msg).cast::<M>().write(msg);
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
             (&raw mut (*place).node).write(Node::new(kind));
-            (&raw mut (*place).chain).write(chain);
-            (&raw mut (*place).promise).write(Promise::new(target.weak(), deadline_ns));
+            (&raw mut (*place).chain).write(origin.chain);
+            (&raw mut (*place).promise).write(Promise::new(target.weak(), origin.deadline_ns));
             block.assume_init()
         };
         let node = node_of(&block);
@@ -136,19 +131,21 @@ impl<M: Message> Posted<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn error(self: &Arc<Self>, why: Unanswered) -> SendError<M> {
-        let claim = self.withdraw();
-        // SAFETY: the slot is here.
-        let take = |claim: Claim<M>| unsafe { claim.take() };
-        match (why, claim) {
-            (Unanswered::Refused(Refusal::Closed), Some(claim)) => SendError::Closed(take(claim)),
-            (Unanswered::Refused(Refusal::Full), Some(claim)) => SendError::Full(take(claim)),
-            (Unanswered::Refused(_), None) => unreachable!("a message that was refused is its sender's"),
-            (Unanswered::TimedOut, Some(claim)) => SendError::Timeout(Some(take(claim))),
-            (Unanswered::TimedOut, None) => SendError::Timeout(None),
-            (Unanswered::Deadlock(cycle), claim) => SendError::Deadlock { msg: claim.map(take), cycle },
-            (Unanswered::Failed(failure), None) => failure.into_error(),
-            (Unanswered::Failed(_), Some(_)) => unreachable!("nobody can fail to answer what he has not got"),
+        let Some(claim) = self.withdraw() else { return why.without_message() };
+        match why {
+            Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
+            Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
+            Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
+            Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+            Unanswered::Failed(_) => unreachable!("nobody can fail to answer what he has not got"),
         }
+    }
+
+    /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
+    #[inline(never)]
+    fn taken(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> SendError<M> {
+        // SAFETY: the slot is here.
+        error(unsafe { claim.take() })
     }
 
     /// Takes the message back and drops it, if it was not claimed.

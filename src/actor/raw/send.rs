@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::any::type_name;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +13,10 @@ use super::cell::Core;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
-use super::post::ask_by_call;
-use super::room::{NoRoom, Sender, Waiting, wait_for_room};
+use super::post::{Origin, enter, give_back};
+use super::room::{Sender, Waiting};
 use super::walk::Waits;
-use crate::actor::{Message, Overflow, SendError, letters};
+use crate::actor::{Message, Overflow, SendError};
 use crate::park::current::{assert_may_park, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -126,20 +125,19 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
 }
 
 /// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks.
+// The box is made by the caller: a large message is moved once more for each call that it is handed on by.
 #[inline]
-pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bool) -> Result<(), SendError<M>> {
+pub(crate) fn tell<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
     if wait {
         checkpoint();
     }
-    // Not in the next line: the box would be allocated under the lock.
-    let letter = Letter::new(route.tell, Tell(msg));
     let pushed = target.mail.lock().push(letter);
     match pushed {
         Ok(launch) => {
             target.launch(launch);
             Ok(())
         }
-        Err((_, letter)) => tell_again(target, letter, wait),
+        Err((_, letter)) => tell_again(target, letter.into(), wait),
     }
 }
 
@@ -157,34 +155,20 @@ pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
 
 #[cold]
 #[inline(never)]
-fn tell_again<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
-    match put_letter(target, letter, 0) {
+fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: bool) -> Result<(), SendError<M>> {
+    match enter(target, parcel, Origin::of_tell(), wait) {
         Ok(()) => Ok(()),
-        Err((NotIn::Dropped, letter)) => {
-            letters::lost(target.id(), type_name::<M>());
-            drop(letter);
-            Ok(())
-        }
-        Err((NotIn::Refused(Refusal::Full), letter)) if wait && target.mail.lock().overflow == Overflow::Block => {
-            let (actor, deadline_ns, chain) = inherited();
-            let waits = match Waits::begin(actor, target, chain, 0) {
-                Ok(waits) => waits,
-                Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().0), cycle }),
-            };
-            let room = wait_for_room(target, letter.into(), chain, deadline_ns);
-            drop(waits);
-            let back = |parcel| Letter::<Tell<M>>::of(parcel).open().0;
-            room.map_err(|(why, parcel)| match why {
-                NoRoom::Refused(why) => why.into_error(back(parcel)),
-                NoRoom::TimedOut => SendError::Timeout(Some(back(parcel))),
-            })
-        }
-        Err((NotIn::Refused(why), letter)) => Err(why.into_error(letter.open().0)),
+        Err((why, parcel)) => give_back(target, why, parcel),
     }
 }
 
 /// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
 const ON_STACK: usize = 1024;
+
+/// Are asks with an `M` too large for a stack?
+pub(crate) const fn is_large<M: Message>() -> bool {
+    size_of::<M>() + size_of::<M::Reply>() > ON_STACK
+}
 
 /// Sends and waits for the reply.
 #[inline]
@@ -200,11 +184,7 @@ pub(crate) fn ask<M: Message>(
         None => coarse_after_ns(route.ask_timeout),
         Some(timeout) => after_ns(timeout),
     };
-    let deadline_ns = own_ns.min(limit_ns);
-    if const { size_of::<M>() + size_of::<M::Reply>() > ON_STACK } {
-        return ask_by_call(target, route, msg, (asker, deadline_ns, chain));
-    }
-    let ask = pin!(Ask::new(route.ask, target, msg, asker, deadline_ns, chain));
+    let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
     let ask = ask.as_ref();
     let waits = Waits::set(asker, target, chain);
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
