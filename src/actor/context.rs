@@ -374,7 +374,7 @@ impl<A: Actor> Reenter<'_, A> {
             let core = self.ctx.core();
             let admitted = || core.mail.lock().has_admitted();
             match posted.promise().wait_nested(posted.promise().deadline_ns(), chain, admitted) {
-                Nested::Answer(answer) => return answer.map_err(|why| posted.error(why)),
+                Nested::Answer(answer) => return posted.unpack(answer),
                 Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }
         }

@@ -81,7 +81,7 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 
 /// Where a reply of type `R` goes, whatever the message was.
 pub(crate) trait Answer<R>: Owed {
-    fn answer(&self, answer: Result<R, Failure>);
+    fn answer(&self, answer: Result<Box<R>, Failure>);
 }
 
 /// The same, without its type.
@@ -129,6 +129,12 @@ impl<R: Send + 'static> Deferred<R> {
     /// Answers.
     pub fn reply(mut self, reply: R) {
         if let Some(to) = self.0.take() {
+            to.answer(Ok(Box::new(reply)));
+        }
+    }
+
+    pub(crate) fn reply_boxed(mut self, reply: Box<R>) {
+        if let Some(to) = self.0.take() {
             to.answer(Ok(reply));
         }
     }
@@ -155,7 +161,8 @@ impl<R> fmt::Debug for Deferred<R> {
 }
 
 struct State<R> {
-    result: Option<Result<R, Unanswered>>,
+    /// Boxed: a large reply would be moved through every frame between its handler and its asker.
+    result: Option<Result<Box<R>, Unanswered>>,
     waker: Option<Waker>,
     /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
     owed_by: Option<Weak>,
@@ -206,7 +213,7 @@ impl<R> Promise<R> {
     }
 
     /// The answer, if it is there.
-    fn try_take(&self) -> Option<Result<R, Unanswered>> {
+    fn try_take(&self) -> Option<Result<Box<R>, Unanswered>> {
         self.state.with(|state| state.result.take())
     }
 
@@ -219,7 +226,7 @@ impl<R> Promise<R> {
     }
 
     /// The first result is the one that holds.
-    fn settle(&self, result: impl FnOnce(&mut State<R>) -> Option<Result<R, Unanswered>>) {
+    fn settle(&self, result: impl FnOnce(&mut State<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
         self.state.notify(|state| {
             if state.result.is_none()
@@ -286,14 +293,14 @@ impl<R> Drop for Watched<'_, R> {
 
 /// What ended one wait of a `reenter`.
 pub(crate) enum Nested<R> {
-    Answer(Result<R, Unanswered>),
+    Answer(Result<Box<R>, Unanswered>),
     /// A message of the chain was let in.
     Admitted,
 }
 
 impl<R> Promise<R> {
     /// Waits for the answer.
-    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<R, Unanswered> {
+    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<Box<R>, Unanswered> {
         match self.wait_nested(deadline_ns, 0, || false) {
             Nested::Answer(answer) => answer,
             Nested::Admitted => unreachable!("nothing is admitted here"),
@@ -323,7 +330,7 @@ impl<R> Promise<R> {
 }
 
 impl<R: Send + 'static> Answer<R> for Promise<R> {
-    fn answer(&self, answer: Result<R, Failure>) {
+    fn answer(&self, answer: Result<Box<R>, Failure>) {
         self.settle(|_| Some(answer.map_err(Unanswered::Failed)));
     }
 }
@@ -417,7 +424,7 @@ impl<M: Message> Pending<M> {
     /// `Err(self)`: not yet.
     pub fn try_take(self) -> Result<Result<M::Reply, SendError<M>>, Self> {
         match self.0.promise().try_take() {
-            Some(answer) => Ok(answer.map_err(|why| self.0.error(why))),
+            Some(answer) => Ok(self.0.unpack(answer)),
             None => Err(self),
         }
     }
@@ -425,7 +432,7 @@ impl<M: Message> Pending<M> {
     fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
         checkpoint();
         let promise = self.0.promise();
-        promise.try_take().unwrap_or_else(|| promise.wait(deadline_ns)).map_err(|why| self.0.error(why))
+        self.0.unpack(promise.try_take().unwrap_or_else(|| promise.wait(deadline_ns)))
     }
 }
 
@@ -442,7 +449,7 @@ impl<M: Message> Future for Pending<M> {
             answer
         });
         match answer {
-            Some(answer) => Poll::Ready(answer.map_err(|why| self.0.error(why))),
+            Some(answer) => Poll::Ready(self.0.unpack(answer)),
             None => Poll::Pending,
         }
     }

@@ -103,6 +103,35 @@ fn a_large_ask_that_is_cancelled_or_times_out_takes_its_message_back() {
     });
 }
 
+struct Fill;
+impl Message for Fill {
+    type Reply = [u8; SIZE];
+}
+impl Handler<Fill> for Sum {
+    fn handle(&mut self, _: Fill, _: &mut Context<Self>) -> [u8; SIZE] {
+        black_box([9; SIZE])
+    }
+}
+
+#[inline(never)]
+fn filled_by_send(sum: &Addr<Sum>) -> Option<u8> {
+    sum.send(Fill).ok().map(|reply| black_box(&reply)[SIZE - 1])
+}
+
+#[inline(never)]
+fn filled_by_call(sum: &Addr<Sum>) -> Option<u8> {
+    sum.call(Fill).ok()?.wait().ok().map(|reply| black_box(&reply)[SIZE - 1])
+}
+
+#[test]
+fn a_large_reply_does_not_overflow_a_default_stack() {
+    on_workers(|| {
+        let sum = Sum.start();
+        assert_eq!(filled_by_send(&sum), Some(9));
+        assert_eq!(filled_by_call(&sum), Some(9));
+    });
+}
+
 /// Asks itself back through its peer.
 struct Mirror {
     peer: Option<Addr<Mirror>>,

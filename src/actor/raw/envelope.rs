@@ -71,8 +71,7 @@ fn run_told<A: Handler<M>, M: Message>(
     msg: impl FnOnce() -> M,
 ) -> Result<(), Box<Exit>> {
     ctx.inner.frame().clear();
-    let reply = handle(me, ctx, msg)?;
-    drop_guarded(ctx.core(), reply)
+    handle(me, ctx, msg, drop)
 }
 
 pub(crate) struct Tell<M>(pub(crate) M);

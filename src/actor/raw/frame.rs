@@ -96,14 +96,16 @@ impl Frame {
     }
 }
 
-/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there: a large one is moved once.
+/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
+/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler.
 #[inline]
-pub(super) fn handle<A: Handler<M>, M: Message>(
+pub(super) fn handle<A: Handler<M>, M: Message, T>(
     me: &mut A,
     ctx: &mut Context<A>,
     msg: impl FnOnce() -> M,
-) -> Result<M::Reply, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg(), ctx)));
+    reply: impl FnOnce(M::Reply) -> T,
+) -> Result<T, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| reply(me.handle(msg(), ctx))));
     result.map_err(|payload| died(ctx, payload))
 }
 
@@ -127,7 +129,7 @@ pub(super) fn handle_owing<A: Handler<M>, M: Message>(
     chain: u64,
 ) -> Result<(), Box<Exit>> {
     ctx.inner.frame().set(reply_to, deadline_ns, chain);
-    let result = handle(me, ctx, msg);
+    let result = handle(me, ctx, msg, Box::new);
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
     settle::<M>(ctx.core(), reply_to, result)
 }
@@ -136,14 +138,14 @@ pub(super) fn handle_owing<A: Handler<M>, M: Message>(
 pub(super) fn settle<M: Message>(
     core: &Core,
     reply_to: ReplyTo,
-    result: Result<M::Reply, Box<Exit>>,
+    result: Result<Box<M::Reply>, Box<Exit>>,
 ) -> Result<(), Box<Exit>> {
     let owed = match reply_to {
         ReplyTo::Owed(owed) => deferred(owed).ok(),
         ReplyTo::Nobody | ReplyTo::Asked(_) => None,
     };
     match (owed, result) {
-        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply(reply)),
+        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply_boxed(reply)),
         (None, Ok(reply)) => core.guarded(|| drop(reply)),
         (owed, Err(exit)) => {
             let died = Failure::Died((*exit).clone());

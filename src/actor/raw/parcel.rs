@@ -31,7 +31,7 @@ use super::cell::Core;
 use super::frame::{Frame, ReplyTo, handle, settle};
 use super::mail::Mail;
 use super::room::Room;
-use crate::actor::promise::{Owed, Promise, Unanswered};
+use crate::actor::promise::{Owed, Promise};
 use crate::actor::{Actor, Context, Exit, Handler, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
@@ -353,7 +353,10 @@ impl<'t, M: Message> Ask<'t, M> {
             Answered::Later => {
                 // SAFETY: as above.
                 let later = unsafe { (*self.later.get()).assume_init_read() };
-                later.wait(self.deadline_ns).map_err(Unanswered::without_message)
+                match later.wait(self.deadline_ns) {
+                    Ok(reply) => Ok(*reply),
+                    Err(why) => Err(why.without_message()),
+                }
             }
             Answered::Nothing => unreachable!("an ask that is done has its answer"),
         }
@@ -487,7 +490,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     let msg = unsafe { (*ask.msg.get()).take() };
     unlock(mail, room);
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
-    let result = handle::<A, M>(me, ctx, || msg);
+    let result = handle(me, ctx, || msg, |reply| reply);
     answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour)
 }
 
@@ -505,7 +508,7 @@ fn answer<M: Message>(
         ReplyTo::Asked(Asked(node)) => node,
         reply_to => {
             drop(mail);
-            return settle::<M>(core, reply_to, result);
+            return settle::<M>(core, reply_to, result.map(Box::new));
         }
     };
     let (answer, end) = match result {

@@ -180,10 +180,7 @@ pub(crate) fn ask_by_call<M: Message>(
     if let Err((why, _)) = enter(target, parcel, origin, true) {
         return Err(asking.posted().error(why.into()));
     }
-    match asking.posted().promise().wait(origin.deadline_ns) {
-        Ok(reply) => Ok(reply),
-        Err(why) => Err(asking.posted().error(why)),
-    }
+    asking.posted().unpack(asking.posted().promise().wait(origin.deadline_ns))
 }
 
 /// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.

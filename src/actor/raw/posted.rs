@@ -103,12 +103,13 @@ pub(super) const fn calls<A: Handler<M>, M: Message>() -> Kind<Posted<M>> {
 
 impl<M: Message> Posted<M> {
     /// A call that is nowhere yet, and its parcel.
-    // Not inlined: where it would be, there would be a copy of a large message.
-    #[inline(never)]
+    // Inlined: an argument that is passed by reference would be a copy.
+    #[inline(always)]
     pub(crate) fn new(kind: &'static Kind<Posted<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Parcel) {
-        let mut block = Arc::<Self>::new_uninit();
-        let place = Arc::get_mut(&mut block).expect("nobody else has it").as_mut_ptr();
-        // SAFETY: fresh memory for this type, of which every field is written. The message is moved without a stop.
+        let block = Arc::<Self>::new_uninit();
+        let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
+        // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
+        // operation in between, as of `Arc::get_mut`, and the compiler moves it in two steps.
         let block = unsafe {
             (&raw mut (*place).slot.msg).cast::<M>().write(msg);
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
@@ -125,6 +126,17 @@ impl<M: Message> Posted<M> {
 
     pub(crate) fn promise(&self) -> &Promise<M::Reply> {
         &self.promise
+    }
+
+    /// The answer, for the asker.
+    pub(crate) fn unpack(
+        self: &Arc<Self>,
+        answer: Result<Box<M::Reply>, Unanswered>,
+    ) -> Result<M::Reply, SendError<M>> {
+        match answer {
+            Ok(reply) => Ok(*reply),
+            Err(why) => Err(self.error(why)),
+        }
     }
 
     /// The answer that there will not be. Takes the message back, out of the mailbox, if it was not claimed.
@@ -234,7 +246,7 @@ impl<M: Message> Nudge for Posted<M> {
 }
 
 impl<M: Message> Answer<M::Reply> for Posted<M> {
-    fn answer(&self, answer: Result<M::Reply, Failure>) {
+    fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
         self.promise.answer(answer);
     }
 }
