@@ -9,7 +9,7 @@ use crate::help::on_workers;
 use crate::{Gate, LONG};
 
 /// What a caller's own frames need of it is not the crate's: without optimisation that is four times the message and more.
-const SIZE: usize = if cfg!(debug_assertions) { 20 << 10 } else { 64 << 10 };
+const SIZE: usize = if cfg!(debug_assertions) { 20 << 10 } else { 48 << 10 };
 
 struct Large([u8; SIZE]);
 impl Message for Large {
