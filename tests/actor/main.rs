@@ -1,13 +1,17 @@
 //! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, and on one worker and more.
 #![allow(missing_docs)]
 
+mod async_side;
+mod causes;
 mod context;
 mod deadlock;
 mod delivery;
 mod endings;
 #[path = "../help/mod.rs"]
 mod help;
+mod large;
 mod reply;
+mod taken_back;
 mod watching;
 
 use std::sync::mpsc;

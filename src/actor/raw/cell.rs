@@ -222,6 +222,11 @@ impl Core {
         ActorId(self.header.id)
     }
 
+    /// The size of the stack that its handlers run on.
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.header.size.bytes()
+    }
+
     pub(crate) fn name(&self) -> Option<&str> {
         self.header.name()
     }

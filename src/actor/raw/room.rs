@@ -11,12 +11,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::Refusal;
 use super::cell::{Core, Weak};
-use super::parcel::{Letter, Parcel};
+use super::parcel::Parcel;
 use super::send::{NotIn, Rest, Sent, put};
+use crate::actor::promise::wake_guarded;
 use crate::park::Wait;
 use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
@@ -30,15 +33,28 @@ enum Verdict {
     Closed(Parcel),
 }
 
-/// Where a sender waits for the verdict.
-pub(crate) struct Room(WaitQueue<Option<Verdict>>);
+/// Where a sender waits for the verdict: its thread, or its future.
+pub(crate) struct Room(WaitQueue<Door>);
+
+#[derive(Default)]
+struct Door {
+    verdict: Option<Verdict>,
+    waker: Option<Waker>,
+}
 
 impl Room {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(WaitQueue::new(Door::default())))
+    }
+
     fn settle(&self, verdict: Verdict) {
-        self.0.notify(|state| {
-            *state = Some(verdict);
+        let mut waker = None;
+        self.0.notify(|door| {
+            door.verdict = Some(verdict);
+            waker = door.waker.take();
             usize::MAX
         });
+        waker.into_iter().for_each(wake_guarded);
     }
 
     /// The parcel is in. Without the lock of the mail.
@@ -51,9 +67,15 @@ impl Room {
         self.settle(Verdict::Closed(parcel));
     }
 
+    /// Takes the entry of this room out of those that wait.
+    fn leave(self: &Arc<Self>, target: &Core) -> Option<Waiting> {
+        let is_ours = |sender: &Sender| Arc::ptr_eq(&sender.room, self);
+        target.mail.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
+    }
+
     /// `None`: the deadline has passed.
     fn wait(&self, wait: Wait) -> Option<Verdict> {
-        self.0.wait_until(wait, Option::take)
+        self.0.wait_until(wait, |door| door.verdict.take())
     }
 }
 
@@ -98,9 +120,7 @@ impl Visit<'_> {
     /// Ends the wait. `None`: the box is in.
     fn leave(&mut self) -> Option<Parcel> {
         self.over = true;
-        let is_ours = |sender: Option<&Sender>| sender.is_some_and(|sender| Arc::ptr_eq(&sender.room, &self.room));
-        let waiting = self.target.mail.lock().leave_room(|waiting| is_ours(waiting.sender.as_ref()));
-        match waiting {
+        match self.room.leave(self.target) {
             Some(waiting) => Some(waiting.parcel),
             None => match self.room.wait(Wait::new(Reason::Room).until(NEVER).uninterruptible()) {
                 Some(Verdict::Closed(parcel)) => Some(parcel),
@@ -118,26 +138,37 @@ impl Drop for Visit<'_> {
     }
 }
 
+/// Puts the box into the mail, or behind those that wait for room there. `actor`: the sender, if it is one.
+fn ask_for_room(
+    target: &Core,
+    parcel: Parcel,
+    chain: u64,
+    room: &Arc<Room>,
+    actor: Option<&Core>,
+) -> Result<Sent, (NotIn, Parcel)> {
+    let sender = || Some(Sender { room: Arc::clone(room), actor: actor.map(Core::weak) });
+    let mut rest = Rest::default();
+    let asked = put(&mut target.mail.lock(), target, parcel, chain, Some(&sender), &mut rest);
+    rest.finish(target);
+    asked
+}
+
 /// Waits until the box is in the mail.
 #[cold]
-pub(super) fn wait_for_room<E: Send + 'static>(
+pub(super) fn wait_for_room(
     target: &Core,
-    letter: Letter<E>,
+    parcel: Parcel,
     chain: u64,
     deadline_ns: u64,
-) -> Result<(), (NoRoom, Letter<E>)> {
+) -> Result<(), (NoRoom, Parcel)> {
     // Before anything is queued: a sender cannot leave without its parcel or the verdict.
     assert_may_park("a send to a full mailbox");
-    let room = Arc::new(Room(WaitQueue::new(None)));
-    let sender = || Some(Sender { room: Arc::clone(&room), actor: Core::current().map(Core::weak) });
-    let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, letter, chain, Some(&sender), &mut rest);
-    rest.finish(target);
-    match sent {
+    let room = Room::new();
+    match ask_for_room(target, parcel, chain, &room, Core::current()) {
         Ok(Sent::In) => return Ok(()),
         Ok(Sent::Waits) => {}
-        Err((NotIn::Refused(why), letter)) => return Err((NoRoom::Refused(why), letter)),
-        Err((NotIn::Dropped, letter)) => return Err((NoRoom::Refused(Refusal::Full), letter)),
+        Err((NotIn::Refused(why), parcel)) => return Err((NoRoom::Refused(why), parcel)),
+        Err((NotIn::Dropped, parcel)) => return Err((NoRoom::Refused(Refusal::Full), parcel)),
     }
     let mut visit = Visit { target, room, over: false };
     match visit.room.wait(Wait::new(Reason::Room).until(deadline_ns)) {
@@ -145,9 +176,65 @@ pub(super) fn wait_for_room<E: Send + 'static>(
             visit.over = true;
             match verdict {
                 Verdict::In => Ok(()),
-                Verdict::Closed(parcel) => Err((NoRoom::Refused(Refusal::Closed), Letter::of(parcel))),
+                Verdict::Closed(parcel) => Err((NoRoom::Refused(Refusal::Closed), parcel)),
             }
         }
-        None => visit.leave().map_or(Ok(()), |parcel| Err((NoRoom::TimedOut, Letter::of(parcel)))),
+        None => visit.leave().map_or(Ok(()), |parcel| Err((NoRoom::TimedOut, parcel))),
+    }
+}
+
+/// A box that goes into the mail when there is room, for a future. Its sender is no part of the wait-for graph: a future can
+/// wait for much at once. Dropped before it is ready, it drops its box, unless that got in.
+pub(super) struct Entering<'a> {
+    target: &'a Core,
+    room: Arc<Room>,
+    state: Entry,
+}
+
+enum Entry {
+    /// Not asked for room yet, with the chain.
+    Fresh(Parcel, u64),
+    Waits,
+    Over,
+}
+
+impl<'a> Entering<'a> {
+    /// Asks for room when it is first polled.
+    pub(super) fn begin(target: &'a Core, parcel: Parcel, chain: u64) -> Self {
+        Self { target, room: Room::new(), state: Entry::Fresh(parcel, chain) }
+    }
+}
+
+impl Future for Entering<'_> {
+    type Output = Result<(), (NotIn, Parcel)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Entry::Fresh(parcel, chain) = std::mem::replace(&mut self.state, Entry::Waits) {
+            let asked = ask_for_room(self.target, parcel, chain, &self.room, None);
+            if !matches!(asked, Ok(Sent::Waits)) {
+                self.state = Entry::Over;
+                return Poll::Ready(asked.map(drop));
+            }
+        }
+        let mut waker = Some(cx.waker().clone());
+        let verdict = self.room.0.with(|door| {
+            std::mem::swap(&mut door.waker, &mut waker); // The old one is dropped outside.
+            door.verdict.take()
+        });
+        let Some(verdict) = verdict else { return Poll::Pending };
+        self.state = Entry::Over;
+        Poll::Ready(match verdict {
+            Verdict::In => Ok(()),
+            Verdict::Closed(parcel) => Err((NotIn::Refused(Refusal::Closed), parcel)),
+        })
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if let Entry::Waits = self.state {
+            // If it is not there, it is in, or the verdict brings it back, and is dropped with the room.
+            drop(self.room.leave(self.target));
+        }
     }
 }

@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::any::type_name;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +13,10 @@ use super::cell::Core;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
-use super::room::{NoRoom, Sender, Waiting, wait_for_room};
+use super::post::{Origin, enter, give_back};
+use super::room::{Sender, Waiting};
 use super::walk::Waits;
-use crate::actor::{Message, Overflow, SendError, letters};
+use crate::actor::{Message, Overflow, SendError};
 use crate::park::current::{assert_may_park, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -125,56 +125,49 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
 }
 
 /// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks.
+// The box is made by the caller: a large message is moved once more for each call that it is handed on by.
 #[inline]
-pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bool) -> Result<(), SendError<M>> {
+pub(crate) fn tell<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
     if wait {
         checkpoint();
     }
-    // Not in the next line: the box would be allocated under the lock.
-    let letter = Letter::new(route.tell, Tell(msg));
     let pushed = target.mail.lock().push(letter);
     match pushed {
         Ok(launch) => {
             target.launch(launch);
             Ok(())
         }
-        Err((_, letter)) => tell_again(target, letter, wait),
+        Err((_, letter)) => tell_again(target, letter.into(), wait),
     }
 }
 
 /// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<(), (NotIn, Letter<E>)> {
+pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
+    target: &Core,
+    parcel: P,
+    chain: u64,
+) -> Result<(), (NotIn, P)> {
     let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, letter, chain, None, &mut rest);
+    let sent = put(&mut target.mail.lock(), target, parcel, chain, None, &mut rest);
     rest.finish(target);
     sent.map(drop)
 }
 
 #[cold]
 #[inline(never)]
-fn tell_again<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
-    match put_letter(target, letter, 0) {
+fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: bool) -> Result<(), SendError<M>> {
+    match enter(target, parcel, Origin::of_tell(), wait) {
         Ok(()) => Ok(()),
-        Err((NotIn::Dropped, letter)) => {
-            letters::lost(target.id(), type_name::<M>());
-            drop(letter);
-            Ok(())
-        }
-        Err((NotIn::Refused(Refusal::Full), letter)) if wait && target.mail.lock().overflow == Overflow::Block => {
-            let (actor, deadline_ns, chain) = inherited();
-            let waits = match Waits::begin(actor, target, chain, 0) {
-                Ok(waits) => waits,
-                Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().0), cycle }),
-            };
-            let room = wait_for_room(target, letter, chain, deadline_ns);
-            drop(waits);
-            room.map_err(|(why, letter)| match why {
-                NoRoom::Refused(why) => why.into_error(letter.open().0),
-                NoRoom::TimedOut => SendError::Timeout(Some(letter.open().0)),
-            })
-        }
-        Err((NotIn::Refused(why), letter)) => Err(why.into_error(letter.open().0)),
+        Err((why, parcel)) => give_back(target, why, parcel),
     }
+}
+
+/// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
+const ON_STACK: usize = 1024;
+
+/// Are asks with an `M` too large for a stack?
+pub(crate) const fn is_large<M: Message>() -> bool {
+    size_of::<M>() + size_of::<M::Reply>() > ON_STACK
 }
 
 /// Sends and waits for the reply.
