@@ -22,6 +22,8 @@ mod stack;
 mod sys;
 mod task;
 pub mod time;
+#[cfg(doctest)]
+mod variance;
 
 pub use future::block_on;
 pub use park::current::no_park;

@@ -97,3 +97,190 @@ fn the_hook_that_was_there_is_called_once_for_a_panic_and_not_for_a_cancel() {
     ended.assert_success();
     assert_eq!(ended.output.matches("hook:").count(), 1, "{}", ended.output);
 }
+
+/// Runs `f` on one worker, after the program has set a hook, inside `run` or before it; a neighbour is parked in a destructor
+/// that its panic runs.
+fn with_a_hook_set(late: bool, f: fn()) {
+    let quiet = || panic::set_hook(Box::new(|_| ()));
+    if !late {
+        quiet();
+    }
+    help::bounded(move || {
+        runtime(1).run(move || {
+            if late {
+                quiet();
+            }
+            struct Parks;
+            impl Drop for Parks {
+                fn drop(&mut self) {
+                    green::thread::park();
+                }
+            }
+            let neighbour = green::spawn_local(|| {
+                let _parks = Parks;
+                panic!("of the neighbour");
+            });
+            green::yield_now();
+            f();
+            neighbour.thread().unpark();
+            assert!(neighbour.join().is_err());
+        });
+    });
+}
+
+fn panic_is_seen() {
+    let mutex = green::sync::Mutex::new(());
+    struct Sees;
+    impl Drop for Sees {
+        fn drop(&mut self) {
+            assert!(green::thread::panicking());
+        }
+    }
+    green::scope(|s| {
+        let panics = s.spawn(|| {
+            let _sees = Sees;
+            let _guard = mutex.lock();
+            panic!("of the test")
+        });
+        assert!(panics.join().is_err());
+    });
+    assert!(mutex.is_poisoned());
+}
+
+struct Sleeps;
+impl Drop for Sleeps {
+    fn drop(&mut self) {
+        green::sleep(Duration::from_millis(4));
+    }
+}
+
+fn destructor_outlasts_time_out() {
+    let panics = green::spawn_local(|| {
+        green::timeout(Duration::from_millis(2), || {
+            let _sleeps = Sleeps;
+            panic!("of the test");
+        })
+    });
+    assert!(panics.join().unwrap_err().is::<&str>());
+}
+
+fn cancelled_in_a_destructor() {
+    let panics = green::spawn_local(|| {
+        let _sleeps = Sleeps;
+        panic!("of the test");
+    });
+    green::yield_now();
+    panics.cancel();
+    assert!(panics.join().unwrap_err().is::<&str>());
+}
+
+#[test]
+fn a_hook_that_is_set_late_hides_no_panic() {
+    in_a_child(&[], || [true, false].map(|late| with_a_hook_set(late, panic_is_seen)).into_iter().collect())
+        .assert_success();
+}
+
+#[test]
+fn a_hook_that_is_set_late_lets_no_time_out_into_a_cleanup() {
+    in_a_child(&[], || {
+        [true, false].map(|late| with_a_hook_set(late, destructor_outlasts_time_out)).into_iter().collect()
+    })
+    .assert_success();
+}
+
+#[test]
+fn a_hook_that_is_set_late_lets_no_cancel_into_a_cleanup() {
+    in_a_child(&[], || {
+        [true, false].map(|late| with_a_hook_set(late, cancelled_in_a_destructor)).into_iter().collect()
+    })
+    .assert_success();
+}
+
+#[test]
+fn a_hook_that_is_set_late_and_waits_ends_the_process_with_a_message() {
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| panic_with_a_hook_that_is_set_now(|| green::sleep(Duration::from_millis(1))));
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(ended.output.contains("a panic hook made a blocking call"), "{}", ended.output);
+}
+
+#[test]
+fn a_late_hook_that_waits_before_it_calls_the_one_before_ends_the_process_with_a_message() {
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| {
+            let before = panic::take_hook();
+            let panics = green::spawn_local(|| panic!("of the test"));
+            let neighbour = green::spawn_local(|| {
+                green::sleep(Duration::from_millis(1));
+                eprintln!("the neighbour runs");
+            });
+            panic::set_hook(Box::new(move |info| {
+                green::yield_now();
+                green::spawn(|| eprintln!("the neighbour runs")).join().unwrap();
+                before(info);
+            }));
+            assert!(panics.join().is_err());
+            neighbour.join().unwrap();
+        });
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(ended.output.contains("a panic hook made a blocking call"), "{}", ended.output);
+    assert!(!ended.output.contains("the neighbour runs"), "{}", ended.output);
+}
+
+fn panic_with_a_hook_that_is_set_now(in_hook: fn()) {
+    panic::set_hook(Box::new(move |info| {
+        eprintln!("hook: {info}");
+        in_hook();
+    }));
+    let panics = green::spawn_local(|| panic!("of the test"));
+    let neighbour = green::spawn_local(|| green::sleep(Duration::from_millis(1)));
+    assert!(panics.join().is_err());
+    neighbour.join().unwrap();
+}
+
+#[test]
+fn a_hook_that_is_taken_and_put_back_is_called_once() {
+    let ended = in_a_child(&[], || {
+        panic::set_hook(Box::new(|info| eprintln!("hook: {info}")));
+        green::run(|| {
+            for _ in 0..10 {
+                let hook = panic::take_hook();
+                panic::set_hook(Box::new(|_| eprintln!("silent")));
+                assert!(green::spawn(|| panic!("of the test")).join().is_err());
+                panic::set_hook(hook);
+            }
+            // One that calls the one before.
+            for _ in 0..3 {
+                let hook = panic::take_hook();
+                panic::set_hook(Box::new(move |info| {
+                    eprintln!("outer");
+                    hook(info);
+                }));
+            }
+            assert!(green::spawn(|| panic!("of the test")).join().is_err());
+            drop(panic::take_hook());
+            panic::set_hook(Box::new(|_| eprintln!("last")));
+            assert!(green::spawn(|| panic!("of the test")).join().is_err());
+        });
+    });
+    ended.assert_success();
+    let count = |what| ended.output.matches(what).count();
+    assert_eq!([count("hook:"), count("silent"), count("outer"), count("last")], [1, 10, 3, 1], "{}", ended.output);
+}
+
+#[test]
+fn a_hook_that_was_taken_may_be_dropped_by_a_thread_that_unwinds() {
+    let ended = in_a_child(&[], || {
+        green::run(|| {
+            let hook = panic::take_hook();
+            let dropped = panic::catch_unwind(panic::AssertUnwindSafe(move || {
+                let _hook = hook;
+                panic!("of the test");
+            }));
+            assert!(dropped.is_err());
+        });
+    });
+    ended.assert_success();
+}

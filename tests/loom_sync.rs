@@ -215,7 +215,9 @@ mod park {
 
     pub(crate) mod interrupt {
         /// As where the thread cannot be unwound: the wait is entered again.
-        pub(crate) fn raise() {}
+        pub(crate) fn raise(wait: super::Wait) -> super::Wait {
+            wait.uninterruptible()
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use crate::actor::promise::Failure;
 use crate::actor::raw::cell::{Core, Strong, Weak};
-use crate::actor::raw::envelope::{Route, route};
+use crate::actor::raw::envelope::{Route, Tell, route};
+use crate::actor::raw::parcel::Letter;
+use crate::actor::raw::post::Origin;
+use crate::actor::raw::posted::Posted;
 use crate::actor::raw::send::inherited;
 use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, JoinError, Message, Pending, SendError};
@@ -23,7 +26,8 @@ use crate::sys::clock::{NEVER, after_ns};
 /// that waits is a cancellation point and inherits the deadline of the handler that it is called from.
 pub struct Addr<A> {
     strong: Strong,
-    _actor: PhantomData<fn(A)>,
+    /// Neither the address of a subtype nor that of a supertype: an actor's messages have the routes of its very own type.
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Addr<A> {
@@ -51,7 +55,12 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::ask(self.core(), const { &route::<A, M>() }, msg, None)
+        let route = const { &route::<A, M>() };
+        if const { send::is_large::<M>() } {
+            let origin = Origin::here(route.ask_timeout);
+            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+        }
+        send::ask(self.core(), route, msg, None)
     }
 
     /// As [`send`](Self::send), for at most `timeout`.
@@ -63,10 +72,16 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
+        let route = const { &route::<A, M>() };
+        if const { send::is_large::<M>() } {
+            let origin = Origin::within(timeout);
+            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+        }
+        send::ask(self.core(), route, msg, Some(timeout))
     }
 
-    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox.
+    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox: as every send, until the
+    /// deadline. That blocks the thread that calls, so on an async executor [`call_async`](Self::call_async) is the one to use.
     ///
     /// # Errors
     ///
@@ -75,7 +90,58 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call(self.core(), const { &route::<A, M>() }, msg).map(Pending)
+        let route = const { &route::<A, M>() };
+        let origin = Origin::here(route.ask_timeout);
+        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+    }
+
+    /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` or `Full`, with the message.
+    pub fn try_call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
+    where
+        A: Handler<M>,
+    {
+        let route = const { &route::<A, M>() };
+        let origin = Origin::here(route.ask_timeout);
+        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+    }
+
+    /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
+    /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
+    /// for room, as if a thread waited there. Dropped before it is ready, it has sent nothing. When it is ready, the message is
+    /// in the mailbox; the reply is awaited by the [`Pending`].
+    ///
+    /// It has no deadline: neither this future nor the `Pending` ends before there is room, or a reply, or the actor ends. A
+    /// future is not seen to wait (see [`SendError::Deadlock`]).
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Context, Handler, Message};
+    /// # struct Square(u32);
+    /// # impl Message for Square { type Reply = u32; }
+    /// # struct Worker;
+    /// # impl Actor for Worker {}
+    /// # impl Handler<Square> for Worker {
+    /// #     fn handle(&mut self, m: Square, _: &mut Context<Self>) -> u32 { m.0 * m.0 }
+    /// # }
+    /// let worker = Worker.start();
+    /// let nine = futures::executor::block_on(async { worker.call_async(Square(3)).await?.await });
+    /// assert_eq!(nine.unwrap(), 9);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full` (of a mailbox that rejects or drops): always with the message.
+    pub fn call_async<M: Message>(
+        &self,
+        msg: M,
+    ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<A, M>
+    where
+        A: Handler<M>,
+    {
+        post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox: in an
@@ -91,7 +157,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), const { &route::<A, M>() }, msg, true)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
@@ -104,7 +170,19 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), const { &route::<A, M>() }, msg, false)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+    }
+
+    /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full` (of a mailbox that rejects): always with the message.
+    pub fn tell_async<M: Message>(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<A, M>
+    where
+        A: Handler<M>,
+    {
+        post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// The address as one that takes messages of one type, whatever the actor is.
@@ -233,7 +311,7 @@ impl<A> fmt::Debug for Addr<A> {
 /// An address that does not keep the actor alive.
 pub struct WeakAddr<A> {
     weak: Weak,
-    _actor: PhantomData<fn(A)>,
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> WeakAddr<A> {
@@ -279,6 +357,14 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        if const { send::is_large::<M>() } {
+            let origin = Origin::here(self.route.ask_timeout);
+            return post::ask_by_call(
+                self.strong.core(),
+                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
         send::ask(self.strong.core(), self.route, msg, None)
     }
 
@@ -288,6 +374,14 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        if const { send::is_large::<M>() } {
+            let origin = Origin::within(timeout);
+            return post::ask_by_call(
+                self.strong.core(),
+                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
         send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
@@ -297,7 +391,36 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        post::call(self.strong.core(), self.route, msg).map(Pending)
+        let origin = Origin::here(self.route.ask_timeout);
+        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+    }
+
+    /// As [`Addr::try_call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::try_call`].
+    pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
+        let origin = Origin::here(self.route.ask_timeout);
+        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+    }
+
+    /// As [`Addr::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::call_async`].
+    pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
+        post::call_async(self.strong.clone(), self.route, msg)
+    }
+
+    /// As [`Addr::tell_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Addr::tell_async`].
+    pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
+        post::tell_async(self.strong.clone(), self.route, msg)
     }
 
     /// As [`Addr::tell`].
@@ -306,7 +429,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::tell`].
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), self.route, msg, true)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
     /// As [`Addr::try_tell`].
@@ -315,7 +438,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_tell`].
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), self.route, msg, false)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
     }
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {

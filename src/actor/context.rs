@@ -12,6 +12,8 @@ use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
 use crate::actor::raw::envelope::{Route, route};
 use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::post::{Asking, Origin};
+use crate::actor::raw::posted::Posted;
 use crate::actor::raw::ties::Tie;
 use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
@@ -24,7 +26,7 @@ use crate::sys::clock::{NEVER, instant_at};
 /// The actor itself, as its handlers and hooks see it. It is there for the call only.
 pub struct Context<A: Actor> {
     pub(crate) inner: Inner,
-    _actor: PhantomData<fn(A)>,
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Context<A> {
@@ -302,6 +304,10 @@ impl<A: Actor> Context<A> {
     /// of a handler that was let in ends this one, too. A [`timeout`](crate::timeout) around the call does not: it waits for
     /// that handler.
     ///
+    /// Each message that is let in is handled on top of the handler that waits. A chain that comes back again and again ends when
+    /// half of the actor's stack is used: the next `reenter` of a handler that was let in is a [`SendError::Deadlock`], with its
+    /// message, of this actor and the one that it would have asked.
+    ///
     /// ```compile_fail
     /// use green::actor::{Actor, Addr, Context, Handler, Message};
     /// struct Go;
@@ -348,20 +354,34 @@ impl<A: Actor> Reenter<'_, A> {
         self.ask(core, route, msg)
     }
 
+    /// Half of the stack: what runs on top of this handler needs some, and nobody knows how much. Where the run began, there the
+    /// context is.
+    fn has_stack_left(&self) -> bool {
+        let here = 0_u8;
+        let used = std::ptr::from_ref(&*self.ctx).addr().abs_diff(std::ptr::from_ref(&here).addr());
+        cfg!(green_backend = "threads") || used < self.ctx.core().stack_bytes() / 2
+    }
+
     fn ask<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let frame = self.ctx.inner.frame();
+        // This handler was let in itself: the chain has come back here before.
+        if !self.has_stack_left() && self.ctx.core().mail.lock().admits(frame.chain.get()) {
+            return Err(SendError::Deadlock { msg: Some(msg), cycle: vec![self.ctx.id(), to.id()] });
+        }
         if frame.chain.get() == 0 {
             frame.chain.set(crate::park::os::fresh_ids(1));
         }
         let chain = frame.chain.get();
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let promise = post::call(to, route, msg)?;
-        let_in.announce_to(promise.clone());
+        let origin = Origin::here(route.ask_timeout);
+        let asking = Asking::new(post::call(to, Posted::new(route.call, to, msg, origin), origin, true)?.0);
+        let posted = asking.posted();
+        let_in.announce_to(Arc::clone(posted) as _);
         loop {
             let core = self.ctx.core();
             let admitted = || core.mail.lock().has_admitted();
-            match promise.wait_nested(promise.deadline_ns(), chain, admitted) {
-                Nested::Answer(answer) => return answer,
+            match posted.promise().wait_nested(posted.promise().deadline_ns(), chain, admitted) {
+                Nested::Answer(answer) => return posted.unpack(answer),
                 Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }
         }

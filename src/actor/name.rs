@@ -75,7 +75,7 @@ fn names() -> MutexGuard<'static, Option<Names>> {
 /// ```
 pub struct Name<A> {
     text: &'static str,
-    _actor: PhantomData<fn(A)>,
+    _actor: PhantomData<fn(A) -> A>,
 }
 
 /// [`Name::register`]: another actor has the name.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use crate::actor::raw::Refusal;
 use crate::actor::raw::cell::{Core, Weak};
 use crate::actor::raw::edge::How;
-use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::frame::abandon;
+use crate::actor::raw::posted::Posted;
 use crate::actor::raw::walk::{closes_cycle, look_again};
 use crate::actor::{ActorId, Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
@@ -38,9 +39,49 @@ impl Failure {
     }
 }
 
+/// Why there is no answer. The message is told apart: who reads this has it, if nobody else does.
+pub(crate) enum Unanswered {
+    Refused(Refusal),
+    TimedOut,
+    Deadlock(Vec<ActorId>),
+    Failed(Failure),
+}
+
+impl Unanswered {
+    /// Of a message whose handler has started.
+    #[cold]
+    pub(crate) fn without_message<M>(self) -> SendError<M> {
+        match self {
+            Unanswered::TimedOut => SendError::Timeout(None),
+            Unanswered::Deadlock(cycle) => SendError::Deadlock { msg: None, cycle },
+            Unanswered::Failed(failure) => failure.into_error(),
+            Unanswered::Refused(_) => unreachable!("a message that is handled was not refused"),
+        }
+    }
+}
+
+/// Wakes a foreign future. A panic of foreign code is not that of whoever answers; the panic hook has reported it.
+pub(crate) fn wake_guarded(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
+}
+
+/// Makes a [`Deferred`] of a promise in `to`. `Err`: that is one of another type.
+pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
+    from: Arc<P>,
+    to: &mut dyn Any,
+) -> Result<(), Arc<dyn Owed>> {
+    match to.downcast_mut::<Deferred<R>>() {
+        Some(to) => {
+            *to = Deferred::new(from);
+            Ok(())
+        }
+        None => Err(from),
+    }
+}
+
 /// Where a reply of type `R` goes, whatever the message was.
 pub(crate) trait Answer<R>: Owed {
-    fn answer(&self, answer: Result<R, Failure>);
+    fn answer(&self, answer: Result<Box<R>, Failure>);
 }
 
 /// The same, without its type.
@@ -48,8 +89,14 @@ pub(crate) trait Owed: Send + Sync {
     /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
 
-    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so.
-    fn owed_by(&self, actor: Option<&Core>, how: How);
+    fn fail(&self, failure: Failure);
+
+    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
+    /// often it has changed hands.
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32;
+
+    /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
+    fn is_queued(&self, hands: u32);
 
     /// The message is handled now: nobody will let it in any more.
     fn harden(&self);
@@ -57,8 +104,9 @@ pub(crate) trait Owed: Send + Sync {
 
 /// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
 ///
-/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]. A reply that comes when nobody
-/// waits any more is dropped. Does not wait.
+/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]; [`SendError::Died`] with the cause
+/// if it is dropped because an actor ends: with its state, by the panic or kill that unwinds the handler, with a message that
+/// was queued there. A reply that comes when nobody waits any more is dropped. Does not wait.
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
@@ -75,10 +123,9 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.is_some()
     }
 
-    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) {
-        if let Some(to) = &self.0 {
-            to.owed_by(actor, how);
-        }
+    /// See [`Owed::owed_by`]. Says to whom it was said, too.
+    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
+        self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
     pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
@@ -87,6 +134,12 @@ impl<R: Send + 'static> Deferred<R> {
 
     /// Answers.
     pub fn reply(mut self, reply: R) {
+        if let Some(to) = self.0.take() {
+            to.answer(Ok(Box::new(reply)));
+        }
+    }
+
+    pub(crate) fn reply_boxed(mut self, reply: Box<R>) {
         if let Some(to) = self.0.take() {
             to.answer(Ok(reply));
         }
@@ -102,7 +155,7 @@ impl<R: Send + 'static> Deferred<R> {
 impl<R> Drop for Deferred<R> {
     fn drop(&mut self) {
         if let Some(to) = self.0.take() {
-            to.answer(Err(Failure::NoReply));
+            abandon(to);
         }
     }
 }
@@ -113,13 +166,14 @@ impl<R> fmt::Debug for Deferred<R> {
     }
 }
 
-struct State<M: Message> {
-    /// Until the handler has it, or the asker has taken it back.
-    msg: Option<M>,
-    result: Option<Result<M::Reply, SendError<M>>>,
+struct State<R> {
+    /// Boxed: a large reply would be moved through every frame between its handler and its asker.
+    result: Option<Result<Box<R>, Unanswered>>,
     waker: Option<Waker>,
     /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
     owed_by: Option<Weak>,
+    /// How often that has changed.
+    hands: u32,
     /// The edge of who waits for it, as far as the message makes it.
     how: How,
     /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
@@ -139,39 +193,37 @@ struct Waiter {
 /// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
 /// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
 /// the last edge finds it (see `raw/edge.rs`).
-pub(crate) struct Promise<M: Message> {
-    state: WaitQueue<State<M>>,
+pub(crate) struct Promise<R> {
+    state: WaitQueue<State<R>>,
     deadline_ns: u64,
 }
 
-impl<M: Message> Promise<M> {
+impl<R> Promise<R> {
     /// Of a message that is sent to `target`.
-    pub(crate) fn new(target: Weak, msg: M, deadline_ns: u64, how: How) -> Arc<Self> {
-        Self::of(Some(msg), Some(target), deadline_ns, how)
+    #[inline(always)]
+    pub(crate) fn new(target: Weak, deadline_ns: u64, how: How) -> Self {
+        Self::of(Some(target), deadline_ns, how)
     }
 
     /// Of a reply that is put off.
     pub(crate) fn put_off() -> Arc<Self> {
-        Self::of(None, None, NEVER, How::PLAIN)
+        Arc::new(Self::of(None, NEVER, How::PLAIN))
     }
 
-    fn of(msg: Option<M>, owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Arc<Self> {
-        let state = WaitQueue::new(State { msg, result: None, waker: None, owed_by, how, waiter: None });
-        Arc::new(Self { state, deadline_ns })
+    #[inline(always)]
+    fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+        let state = WaitQueue::new(State { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
+        Self { state, deadline_ns }
     }
 
-    /// The message, for whoever is first: its handler, or the asker that takes it back.
-    pub(crate) fn take_message(&self) -> Option<M> {
-        self.state.with(|state| state.msg.take())
+    /// Who is known to owe the answer.
+    pub(crate) fn debtor(&self) -> Option<Weak> {
+        self.state.with(|state| state.owed_by.clone())
     }
 
-    /// The message was not let in; unless it is handled by now, it waits behind others.
-    pub(crate) fn is_queued(&self) {
-        self.state.with(|state| {
-            if state.msg.is_some() {
-                state.harden();
-            }
-        });
+    /// The answer, if it is there.
+    fn try_take(&self) -> Option<Result<Box<R>, Unanswered>> {
+        self.state.with(|state| state.result.take())
     }
 
     pub(crate) fn deadline_ns(&self) -> u64 {
@@ -179,11 +231,11 @@ impl<M: Message> Promise<M> {
     }
 
     pub(crate) fn refuse(&self, why: Refusal) {
-        self.settle(|state| state.msg.take().map(|msg| Err(why.into_error(msg))));
+        self.settle(|_| Some(Err(Unanswered::Refused(why))));
     }
 
     /// The first result is the one that holds.
-    fn settle(&self, result: impl FnOnce(&mut State<M>) -> Option<Result<M::Reply, SendError<M>>>) {
+    fn settle(&self, result: impl FnOnce(&mut State<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
         self.state.notify(|state| {
             if state.result.is_none()
@@ -197,22 +249,19 @@ impl<M: Message> Promise<M> {
             }
             usize::MAX
         });
-        if let Some(waker) = waker {
-            // A panic of foreign code is not that of whoever answers; the panic hook has reported it.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
-        }
+        waker.into_iter().for_each(wake_guarded);
     }
 }
 
 /// An actor that waits for the promise. Its edge goes when this does.
-struct Watched<'a, M: Message> {
-    promise: &'a Promise<M>,
+struct Watched<'a, R> {
+    promise: &'a Promise<R>,
     waiter: Option<Waiter>,
 }
 
-impl<'a, M: Message> Watched<'a, M> {
+impl<'a, R> Watched<'a, R> {
     /// `Err`: to wait would close a cycle.
-    fn begin(promise: &'a Promise<M>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
+    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let watched = Self { promise, waiter };
         if let Some(waiter) = &watched.waiter {
@@ -238,7 +287,7 @@ impl Waiter {
     }
 }
 
-impl<M: Message> State<M> {
+impl<R> State<R> {
     /// Nobody lets the message in any more.
     fn harden(&mut self) {
         self.how = How::PLAIN;
@@ -248,7 +297,7 @@ impl<M: Message> State<M> {
     }
 }
 
-impl<M: Message> Watched<'_, M> {
+impl<R> Watched<'_, R> {
     fn is_told(&self) -> bool {
         self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
     }
@@ -259,7 +308,7 @@ impl<M: Message> Watched<'_, M> {
     }
 }
 
-impl<M: Message> Drop for Watched<'_, M> {
+impl<R> Drop for Watched<'_, R> {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
             let registered = self.promise.state.with(|state| {
@@ -272,15 +321,15 @@ impl<M: Message> Drop for Watched<'_, M> {
 }
 
 /// What ended one wait of a `reenter`.
-pub(crate) enum Nested<M: Message> {
-    Answer(Result<M::Reply, SendError<M>>),
+pub(crate) enum Nested<R> {
+    Answer(Result<Box<R>, Unanswered>),
     /// A message of the chain was let in.
     Admitted,
 }
 
-impl<M: Message> Promise<M> {
+impl<R> Promise<R> {
     /// Waits for the answer.
-    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
+    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<Box<R>, Unanswered> {
         match self.wait_nested(deadline_ns, 0, || false) {
             Nested::Answer(answer) => answer,
             Nested::Admitted => unreachable!("nothing is admitted here"),
@@ -288,13 +337,13 @@ impl<M: Message> Promise<M> {
     }
 
     /// Waits for the answer, or for a message that `admitted` finds.
-    pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<M> {
+    pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<R> {
         let watched = match Watched::begin(self, lets_in) {
             Ok(watched) => watched,
-            Err(cycle) => return Nested::Answer(Err(SendError::Deadlock { msg: self.take_message(), cycle })),
+            Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
-        let ready = |state: &mut State<M>| match state.result.take() {
+        let ready = |state: &mut State<R>| match state.result.take() {
             Some(result) => Some(Some(Nested::Answer(result))),
             None if admitted() => Some(Some(Nested::Admitted)),
             None => watched.is_told().then_some(None),
@@ -309,63 +358,65 @@ impl<M: Message> Promise<M> {
             }
         };
         drop(watched);
-        // A reply that came with the deadline, or the message, if its handler has not started.
-        let given_up = |msg| match cycle {
-            Some(cycle) => SendError::Deadlock { msg, cycle },
-            None => SendError::Timeout(msg),
-        };
-        let late = |state: &mut State<M>| state.result.take().unwrap_or_else(|| Err(given_up(state.msg.take())));
-        nested.unwrap_or_else(|| Nested::Answer(self.state.with(late)))
+        // Or a reply that came with the deadline.
+        let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
+        nested.unwrap_or_else(|| Nested::Answer(late()))
     }
-}
 
-impl<M: Message> Nudge for Promise<M> {
-    fn nudge(&self) {
+    /// Has a waiting thread look again for what else it waits for.
+    pub(crate) fn nudge(&self) {
         self.state.notify(|_| usize::MAX);
     }
 }
 
-impl<M: Message> Answer<M::Reply> for Promise<M> {
-    fn answer(&self, answer: Result<M::Reply, Failure>) {
-        let mut answer = Some(answer);
-        self.settle(|_| answer.take().map(|answer| answer.map_err(Failure::into_error)));
+impl<R: Send + 'static> Answer<R> for Promise<R> {
+    fn answer(&self, answer: Result<Box<R>, Failure>) {
+        self.settle(|_| Some(answer.map_err(Unanswered::Failed)));
     }
 }
 
-impl<M: Message> Owed for Promise<M> {
+impl<R: Send + 'static> Owed for Promise<R> {
+    fn fail(&self, failure: Failure) {
+        self.answer(Err(failure));
+    }
+
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
-        match to.downcast_mut::<Deferred<M::Reply>>() {
-            Some(to) => {
-                *to = Deferred::new(self);
-                Ok(())
-            }
-            None => Err(self),
-        }
+        give(self, to)
     }
 
     fn harden(&self) {
         self.state.with(State::harden);
     }
 
-    fn owed_by(&self, actor: Option<&Core>, how: How) {
+    fn is_queued(&self, hands: u32) {
+        self.state.with(|state| {
+            if state.hands == hands {
+                state.harden();
+            }
+        });
+    }
+
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
         let mut owed_by = actor.map(Core::weak);
-        let waiter = self.state.with(|state| {
+        let (hands, waiter) = self.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut owed_by);
-            state.how = how;
-            let waiter = state.waiter.clone().filter(|_| state.result.is_none())?;
-            match actor {
-                Some(actor) => waiter.actor.core().edge.set(actor, how.letting_in(waiter.lets_in)),
-                None => waiter.actor.core().edge.clear(),
+            (state.hands, state.how) = (state.hands.wrapping_add(1), how);
+            let waiter = state.waiter.clone().filter(|_| state.result.is_none());
+            match (&waiter, actor) {
+                (Some(waiter), Some(actor)) => waiter.actor.core().edge.set(actor, how.letting_in(waiter.lets_in)),
+                (Some(waiter), None) => waiter.actor.core().edge.clear(),
+                (None, _) => {}
             }
-            Some(waiter)
+            (state.hands, waiter)
         });
         if let (Some(waiter), Some(actor)) = (waiter, actor)
             && let Some(cycle) = waiter.closes_cycle(actor)
         {
             // Unless it has left meanwhile: then the cycle was one of another wait.
-            self.settle(|state| state.waiter.is_some().then_some(Err(SendError::Deadlock { msg: None, cycle })));
+            self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
+        hands
     }
 }
 
@@ -389,7 +440,7 @@ impl<M: Message> Owed for Promise<M> {
 /// assert_eq!(sum, 9 + 16);
 /// ```
 #[must_use = "a reply that nobody waits for is dropped; `tell` asks for none"]
-pub struct Pending<M: Message>(pub(crate) Arc<Promise<M>>);
+pub struct Pending<M: Message>(pub(crate) Arc<Posted<M>>);
 
 impl<M: Message> Pending<M> {
     /// Waits for the reply, until the deadline that held for the call: the actor's own time-out for asks, or an earlier
@@ -399,7 +450,7 @@ impl<M: Message> Pending<M> {
     ///
     /// As [`Addr::send`](crate::actor::Addr::send).
     pub fn wait(self) -> Result<M::Reply, SendError<M>> {
-        let deadline_ns = self.0.deadline_ns;
+        let deadline_ns = self.0.promise().deadline_ns();
         self.wait_until(deadline_ns)
     }
 
@@ -427,18 +478,16 @@ impl<M: Message> Pending<M> {
     ///
     /// `Err(self)`: not yet.
     pub fn try_take(self) -> Result<Result<M::Reply, SendError<M>>, Self> {
-        match self.0.state.with(|state| state.result.take()) {
-            Some(result) => Ok(result),
+        match self.0.promise().try_take() {
+            Some(answer) => Ok(self.0.unpack(answer)),
             None => Err(self),
         }
     }
 
     fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
         checkpoint();
-        match self.0.state.with(|state| state.result.take()) {
-            Some(result) => result,
-            None => self.0.wait(deadline_ns),
-        }
+        let promise = self.0.promise();
+        self.0.unpack(promise.try_take().unwrap_or_else(|| promise.wait(deadline_ns)))
     }
 }
 
@@ -447,19 +496,23 @@ impl<M: Message> Future for Pending<M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let mut waker = Some(cx.waker().clone());
-        self.0.state.with(|state| match state.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
+        let answer = self.0.promise().state.with(|state| {
+            let answer = state.result.take();
+            if answer.is_none() {
                 std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
-                Poll::Pending
             }
-        })
+            answer
+        });
+        match answer {
+            Some(answer) => Poll::Ready(self.0.unpack(answer)),
+            None => Poll::Pending,
+        }
     }
 }
 
 impl<M: Message> fmt::Debug for Pending<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owed_by = self.0.state.with(|state| state.owed_by.clone());
+        let owed_by = self.0.promise().debtor();
         f.debug_struct("Pending").field("owed_by", &owed_by.map(|actor| actor.core().id())).finish_non_exhaustive()
     }
 }

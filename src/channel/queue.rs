@@ -238,8 +238,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
                 return Err(SendTimeoutError::Disconnected(message));
             }
             if woken == Woken::Interrupted {
-                interrupt::raise();
-                wait = wait.uninterruptible();
+                wait = interrupt::raise(wait);
             }
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -297,8 +296,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if woken != Woken::Interrupted {
             return Err(wait);
         }
-        interrupt::raise();
-        Err(wait.uninterruptible())
+        Err(interrupt::raise(wait))
     }
 
     /// Without the lock: is there, most likely, nothing to receive and nothing else to learn?

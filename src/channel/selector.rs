@@ -155,8 +155,7 @@ fn wait_once<'e, 'a>(
             (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
         }
         Woken::Interrupted => {
-            interrupt::raise();
-            *wait = wait.uninterruptible();
+            *wait = interrupt::raise(*wait);
             None
         }
         Woken::Refused | Woken::TimedOut => None,
@@ -477,7 +476,7 @@ impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
         let token = mem::replace(&mut *self.token, Token::Empty);
         self.operation.abandon(token);
-        if !std::thread::panicking() {
+        if !interrupt::unwinding() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }

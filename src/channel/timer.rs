@@ -82,8 +82,7 @@ impl<T> Timer<T> {
                 return Err(RecvTimeoutError::Timeout);
             }
             if park(wait.until(deadline_ns.min(self.deadline_ns())), |_| true) == Woken::Interrupted {
-                interrupt::raise();
-                wait = wait.uninterruptible();
+                wait = interrupt::raise(wait);
             }
             awaited = true;
         }
@@ -102,8 +101,7 @@ pub(crate) fn wait_in_vain<T>(deadline_ns: u64) -> Result<T, RecvTimeoutError> {
     let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
     while !has_passed(deadline_ns) {
         if park(wait, |_| true) == Woken::Interrupted {
-            interrupt::raise();
-            wait = wait.uninterruptible();
+            wait = interrupt::raise(wait);
         }
     }
     Err(RecvTimeoutError::Timeout)

@@ -140,8 +140,7 @@ impl<T> Zero<T> {
             // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
             message = ManuallyDrop::into_inner(kept);
             if woken == Woken::Interrupted {
-                interrupt::raise();
-                wait = wait.uninterruptible();
+                wait = interrupt::raise(wait);
             }
         }
     }
@@ -167,8 +166,7 @@ impl<T> Zero<T> {
                 // SAFETY: it was linked there, if at all.
                 unsafe { self.unregister_receiver(&node) };
                 if woken == Woken::Interrupted {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
             }
             if node.outcome() == Outcome::Done {

@@ -80,12 +80,11 @@ fn wait(woken: &Token) {
         if ended != Woken::Interrupted {
             return;
         }
-        interrupt::raise();
+        wait = interrupt::raise(wait);
         // This thread must not be unwound now.
         if taken {
             return;
         }
-        wait = wait.uninterruptible();
     }
 }
 

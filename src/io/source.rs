@@ -198,8 +198,7 @@ impl Source {
                 Woken::Refused | Woken::Notified => return Ok(true),
                 Woken::TimedOut => return Ok(false),
                 Woken::Interrupted => {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
             }
         }
@@ -293,13 +292,14 @@ fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) 
     if !may_park() {
         parked_in_no_park("a blocking call");
     }
-    let mut limit_ns = if std::thread::panicking() { NEVER } else { with_header(interrupt::limit_ns) };
+    let limited = !std::thread::panicking();
+    let mut limit_ns = if limited { with_header(|thread| thread.limits.earliest_ns()) } else { NEVER };
     loop {
         let ready = wait(deadline_ns.min(limit_ns))?;
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        interrupt::raise();
+        with_header(interrupt::take);
         limit_ns = NEVER;
     }
 }

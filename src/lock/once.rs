@@ -216,8 +216,7 @@ impl Once {
             }
             // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
             unsafe { self.queue.lock().leave(&node) };
-            interrupt::raise();
-            wait = wait.uninterruptible();
+            wait = interrupt::raise(wait);
         }
     }
 }

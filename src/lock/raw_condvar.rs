@@ -96,12 +96,24 @@ impl RawCondvar {
             if woken != Woken::Interrupted {
                 return false;
             }
-            if std::mem::take(&mut held) {
-                // Interrupted before it could wait.
-                mutex.unlock();
+            if !held {
+                // What was meant for this thread since may be lost: it has to look.
+                let _ = interrupt::raise(wait);
+                return true;
             }
-            interrupt::raise();
-            wait = wait.uninterruptible();
+            // Interrupted before it could wait, but it must not be unwound now.
+            let unlock = Unlock(mutex);
+            wait = interrupt::raise(wait);
+            std::mem::forget(unlock);
         }
+    }
+}
+
+/// Lets the mutex go when a wait is left by unwinding.
+struct Unlock<'a>(&'a RawMutex);
+
+impl Drop for Unlock<'_> {
+    fn drop(&mut self) {
+        self.0.unlock();
     }
 }

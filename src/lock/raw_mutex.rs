@@ -179,8 +179,7 @@ impl RawMutex {
                 }
                 Woken::Interrupted => {
                     self.leave(&node, woken.take());
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
             }
         }

@@ -240,8 +240,7 @@ impl RawRwLock {
                 }
                 Woken::Interrupted => {
                     self.leave(&node, woken.take());
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
             }
         }

@@ -176,8 +176,7 @@ impl Semaphore {
                 }
                 Woken::Interrupted => {
                     self.leave(&node);
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
             }
         }

@@ -15,6 +15,7 @@ use std::ptr::{self, NonNull};
 
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
+use crate::park::doubt::Doubt;
 use crate::park::unwind;
 use crate::task::{Header, Task};
 
@@ -32,8 +33,8 @@ pub(crate) struct Here {
     pub(crate) woken: Cell<*mut Header>,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
-    /// How many threads are suspended here in the middle of unwinding.
-    unwinding: Cell<i32>,
+    /// May threads be suspended here in the middle of unwinding?
+    pub(crate) doubt: Doubt,
     budget: Cell<u32>,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
     pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
@@ -62,7 +63,7 @@ impl Here {
             home,
             woken: Cell::new(ptr::null_mut()),
             yields: Cell::new(false),
-            unwinding: Cell::new(0),
+            doubt: Doubt::new(),
             budget: Cell::new(0),
             wheel: RefCell::new(Wheel::new(now_ns)),
             accepted: Cell::new(false),
@@ -189,16 +190,6 @@ impl Here {
         left != 0
     }
 
-    /// Are threads suspended here that unwind?
-    #[inline(always)]
-    pub(crate) fn neighbours_unwind(&self) -> bool {
-        self.unwinding.get() != 0
-    }
-
-    pub(crate) fn add_unwinding(&self, count: i32) {
-        self.unwinding.set(self.unwinding.get() + count);
-    }
-
     #[inline(always)]
     pub(crate) fn set_yields(&self) {
         self.yields.set(true);
@@ -304,11 +295,9 @@ pub(crate) fn note_panic() {
     unwind::begins(true);
 }
 
-/// The calling thread begins to unwind, see `interrupt::unwinds`.
-pub(super) fn note_unwinding() {
-    if let Some(thread) = Here::get().and_then(Here::current) {
-        thread.unwinding.set(true);
-    }
+/// Does this OS thread run a panic hook?
+pub(crate) fn in_hook() -> bool {
+    BARRED.get() & IN_HOOK != 0
 }
 
 /// Marks the calling OS thread as running a panic hook; gives the mark back that was there.

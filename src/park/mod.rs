@@ -1,43 +1,26 @@
 #![doc = include_str!("README.md")]
 
 pub(crate) mod current;
+pub(crate) mod doubt;
 pub(crate) mod fork;
 pub(crate) mod interrupt;
 pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
+mod wait;
 
 use std::ptr::NonNull;
 
 use crate::park::current::{Here, may_park, may_switch, parked_in_no_park};
+use crate::park::wait::How;
 use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
-/// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    pub(crate) reason: Reason,
-    pub(crate) deadline_ns: u64,
-    pub(crate) cancellable: bool,
-}
-
-impl Wait {
-    pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, cancellable: true }
-    }
-
-    pub(crate) fn until(self, deadline_ns: u64) -> Self {
-        Self { deadline_ns, ..self }
-    }
-
-    /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
-    pub(crate) fn uninterruptible(self) -> Self {
-        Self { cancellable: false, ..self }
-    }
-}
+pub(crate) use wait::Wait;
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +30,7 @@ pub(crate) enum Woken {
     Notified,
     /// Its own deadline has passed.
     TimedOut,
-    /// The caller has to undo its registration and call [`interrupt::raise`].
+    /// The caller has to undo its registration, call [`interrupt::raise`], and if that returns go on waiting as it says.
     Interrupted,
     /// `commit` said that there is nothing to wait for.
     Refused,
@@ -91,7 +74,7 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
-        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER, unwinds: false };
+        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER };
         return wait_green(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
@@ -101,22 +84,22 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
 fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
-    let unwinds = interrupt::unwinds(here, thread);
-    let interruptible = wait.cancellable && CAN_UNWIND && !unwinds && !thread.shielded.get();
-    let cancellable = interruptible && !thread.masked.get();
-    if cancellable && thread.state.is_cancelled() {
-        return Woken::Interrupted;
+    let panicking = std::thread::panicking();
+    let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
+    if unwinds && in_panic::is_reported() {
+        interrupt::parked_in_hook();
     }
-    let limit_ns = if interruptible { interrupt::limit_ns(thread) } else { NEVER };
-    let how = How { cancellable, deadline_ns: wait.deadline_ns.min(limit_ns), unwinds };
-    wait_green(here, this, wait, how, commit)
-}
-
-/// What follows for a wait from the state that its thread is in.
-struct How {
-    cancellable: bool,
-    deadline_ns: u64,
-    unwinds: bool,
+    let state = wait::Thread {
+        unwinds,
+        cancelled: thread.state.is_cancelled(),
+        masked: thread.shielded.get() || thread.limits.is_masked(),
+        limit_ns: thread.limits.earliest_ns(),
+    };
+    let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
+    match wait.how(state, now_ns) {
+        Some(how) => wait_green(here, this, wait, how, commit),
+        None => Woken::Interrupted,
+    }
 }
 
 #[inline(always)]
@@ -130,10 +113,10 @@ fn wait_green(here: &Here, this: NonNull<Header>, wait: Wait, how: How, commit: 
     thread.cancellable.set(how.cancellable);
     thread.reason.set(wait.reason);
     if how.deadline_ns == NEVER {
-        suspend(here, thread, how.unwinds);
+        suspend(here, thread);
     } else {
         let timer = here.wheel.borrow_mut().insert(how.deadline_ns, this);
-        suspend(here, thread, how.unwinds);
+        suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
     thread.reason.set(Reason::Running);
@@ -155,7 +138,7 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
     let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
-    let limit_ns = if cancellable { interrupt::limit_ns(thread) } else { NEVER };
+    let limit_ns = if cancellable { thread.limits.earliest_ns() } else { NEVER };
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
@@ -169,35 +152,14 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     }
 }
 
-/// Leaves for the worker's loop; comes back when the loop resumes this thread. `unwinds`: [`interrupt::unwinds`].
+/// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
-fn suspend(here: &Here, thread: &Header, unwinds: bool) {
-    leave(here, thread, unwinds, || switch(thread));
-}
-
-/// `thread`, which runs, calls `away`, in which others run on this worker. Keeps what [`interrupt::unwinds`] needs, whose
-/// answer `unwinds` is.
-#[inline(always)]
-pub(crate) fn leave<R>(here: &Here, thread: &Header, unwinds: bool, away: impl FnOnce() -> R) -> R {
-    if unwinds {
-        return leave_unwinding(here, thread, away);
+fn suspend(here: &Here, thread: &Header) {
+    // Its neighbours have to know if it may be unwinding.
+    if std::thread::panicking() {
+        here.doubt.suspends_panicking();
     }
-    let result = away();
-    if here.neighbours_unwind() {
-        thread.unwinding.set(false);
-    }
-    result
-}
-
-/// As `leave`, for a thread that unwinds: its neighbours have to know.
-#[cold]
-#[inline(never)]
-fn leave_unwinding<R>(here: &Here, thread: &Header, away: impl FnOnce() -> R) -> R {
-    here.add_unwinding(1);
-    let result = away();
-    here.add_unwinding(-1);
-    thread.unwinding.set(true);
-    result
+    switch(thread);
 }
 
 #[inline(always)]
@@ -222,12 +184,31 @@ pub(crate) fn yield_now() {
             if let Some(thread) = here.current()
                 && may_switch()
             {
-                here.set_yields();
-                suspend(here, thread, interrupt::unwinds(here, thread));
+                yield_green(here, thread);
             }
         }
         None => std::thread::yield_now(),
     }
+}
+
+#[inline(always)]
+fn yield_green(here: &Here, thread: &Header) {
+    if std::thread::panicking() && !may_let_others_run(here) {
+        return;
+    }
+    here.set_yields();
+    switch(thread);
+}
+
+/// As `leaves`, while std says that this OS thread panics. False: its hook runs, though it does not say so.
+#[cold]
+#[inline(never)]
+pub(crate) fn may_let_others_run(here: &Here) -> bool {
+    if !here.doubt.is_in_doubt(true) && in_panic::is_reported() {
+        return false;
+    }
+    here.doubt.suspends_panicking();
+    true
 }
 
 /// Every blocking call begins with this: it takes a pending cancel or time-out, and yields when the thread has made so
@@ -237,7 +218,7 @@ pub(crate) fn checkpoint() {
     match Here::get() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
-            if thread.state.is_cancelled() || !thread.limit.get().is_null() {
+            if thread.state.is_cancelled() || !thread.limits.is_empty() {
                 interrupt::take(thread);
             }
             if !here.spend() {
@@ -245,7 +226,7 @@ pub(crate) fn checkpoint() {
             }
         }
         None => current::with_header(|thread| {
-            if !thread.limit.get().is_null() {
+            if !thread.limits.is_empty() {
                 interrupt::take(thread);
             }
         }),

@@ -117,7 +117,9 @@ impl Drop for AtEnd {
         // SAFETY: the reference of `MINE`. The header stands there until its values are gone, so that their destructors
         // find themselves in this same thread.
         unsafe {
+            header.as_ref().limits.dissolve();
             local::destroy(header.as_ref());
+            header.as_ref().limits.dissolve();
             MINE.with(|mine| mine.header.set(ptr::null()));
             drop(Task::from_raw(header));
         }

@@ -74,8 +74,7 @@ impl<S> WaitQueue<S> {
             match self.try_wait_until(wait, &mut ready) {
                 Ok(found) => return Some(found),
                 Err(Woken::Interrupted) => {
-                    interrupt::raise();
-                    wait = wait.uninterruptible();
+                    wait = interrupt::raise(wait);
                 }
                 Err(_) => return self.with(ready),
             }

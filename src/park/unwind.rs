@@ -1,10 +1,9 @@
 //! Is a thread left by a panic, or by a cancel? What poisoning has to know.
 //!
-//! [`interrupt::unwinds`](super::interrupt) says whether a thread unwinds, although std counts panics by OS thread. But a
-//! cancel unwinds too. So it is noted when an unwinding begins, and what begins it: a panic by the panic hook, a cancel or
-//! time-out by whoever raises it. Both take the next number of their OS thread ([`EVENTS`]) and leave it with the thread
-//! that unwinds (`Header::unwound`). A lock's guard keeps the number of the moment when it was made ([`Entry`]). When the
-//! guard is dropped:
+//! [`doubt`](super::doubt) says whether a thread unwinds. But a cancel unwinds too. So it is noted when an unwinding begins, and
+//! what begins it: a panic by the panic hook, a cancel or time-out by whoever raises it. Both take the next number of
+//! their OS thread ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
+//! of the moment when it was made ([`Entry`]). When the guard is dropped:
 //!
 //! | the thread unwinds | noted since the guard was made | and then                                                |
 //! | ------------------ | ------------------------------ | ------------------------------------------------------- |
@@ -14,15 +13,16 @@
 //! | yes                | nothing                        | `resume_unwind` of the user's: poisoned, as by std      |
 //! | yes, since before the guard was made | any          | not poisoned, as by std                                 |
 //!
-//! What is not noted is where user code catches an unwinding (a `timeout` or a scope puts back what it found). So, while a
-//! neighbour is parked in the middle of its unwinding, a guard that is held over a `catch_unwind` that caught a panic
-//! poisons. And where there is no hook (no runtime has been started, or the program has taken the hook out), a panic right
-//! after a cancel that was swallowed, under one guard, does not poison.
+//! What is not noted is where user code catches an unwinding (a `timeout` or a scope puts back what it found). So under one
+//! guard, after a cancel that was swallowed there, a `resume_unwind` of the user's does not poison; nor does a panic where
+//! there is no hook (no runtime has been started, or the program keeps the hook that it has taken out). Where a stack says
+//! nothing ([`Unwinds::Unknown`]), what std says is believed, as on an OS thread.
 
 use std::cell::Cell;
 
-use crate::park::current::{Here, note_unwinding};
-use crate::park::interrupt::unwinding;
+use crate::park::current::Here;
+use crate::park::doubt::Unwinds;
+use crate::park::interrupt::unwinds;
 use crate::task::header::Unwound;
 
 thread_local! {
@@ -34,7 +34,7 @@ thread_local! {
 
 /// The thread unwound when the guard was made.
 const UNWOUND: u64 = 1;
-/// That is certain: no neighbour did.
+/// That is certain.
 const CERTAIN: u64 = 2;
 const SHIFT: u32 = 2;
 
@@ -53,11 +53,10 @@ impl Entry {
     #[cold]
     #[inline(never)]
     fn while_panicking() -> u64 {
-        let certain = Here::get().is_none_or(|here| !here.neighbours_unwind());
-        match (unwinding(), certain) {
-            (false, _) => 0,
-            (true, false) => UNWOUND,
-            (true, true) => UNWOUND | CERTAIN,
+        match unwinds() {
+            Unwinds::No | Unwinds::Barred => 0,
+            Unwinds::Unknown => UNWOUND,
+            Unwinds::Yes => UNWOUND | CERTAIN,
         }
     }
 
@@ -70,7 +69,7 @@ impl Entry {
     #[cold]
     #[inline(never)]
     fn is_left_by_own_panic(self) -> bool {
-        if self.0 & CERTAIN != 0 || !unwinding() {
+        if self.0 & CERTAIN != 0 || matches!(unwinds(), Unwinds::No | Unwinds::Barred) {
             return false;
         }
         self.last().map_or(self.0 & UNWOUND == 0, |last| last.by_panic)
@@ -108,5 +107,4 @@ pub(super) fn begins(by_panic: bool) {
     let number = EVENTS.get() + 1;
     EVENTS.set(number);
     set_unwound(Unwound { number, by_panic });
-    note_unwinding();
 }

@@ -116,7 +116,7 @@ pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
 
 /// May the caller simply block? A plain OS thread may, outside a `timeout`.
 pub(crate) fn may_block() -> bool {
-    Worker::current().is_none() && with_header(|thread| thread.limit.get().is_null())
+    Worker::current().is_none() && with_header(|thread| thread.limits.is_empty())
 }
 
 /// Runs `f` on a thread of `pool`, as if inside `runtime`, and waits for its value. `may_leave`: a caller that is interrupted
@@ -136,24 +136,25 @@ unsafe fn call<F: FnOnce() -> T + Send, T: Send>(pool: &Pool, runtime: Weak<Shar
     let mut wait = Wait::new(Reason::Blocking);
     loop {
         let Ok(number) = pool.submit(wait, &job) else { return call.run_here() };
-        if wait.cancellable {
+        let mut queued = true;
+        while wait.cancellable && queued {
             if let Ok(output) = call.state.try_wait_until(wait, State::take) {
                 return output.unwrap_or_else(|payload| interrupt::resume(payload));
             }
-            wait = wait.uninterruptible();
-            let withdrawn = pool.withdraw(number);
-            if withdrawn || may_leave {
+            queued = !pool.withdraw(number);
+            if queued && !may_leave {
+                wait = wait.uninterruptible();
+            } else {
                 let leaves = Leaves { call: &call, pool };
-                interrupt::raise();
-                // There was nothing to raise, so the caller goes on.
+                wait = interrupt::raise(wait);
+                // Nothing was raised, so the caller goes on.
                 mem::forget(leaves);
             }
-            if withdrawn {
-                continue;
-            }
         }
-        let output = call.state.wait_until(wait, State::take).expect("a wait without a deadline");
-        return output.unwrap_or_else(|payload| interrupt::resume(payload));
+        if queued {
+            let output = call.state.wait_until(wait, State::take).expect("a wait without a deadline");
+            return output.unwrap_or_else(|payload| interrupt::resume(payload));
+        }
     }
 }
 

@@ -1,31 +1,117 @@
-//! A wrapper round the process's panic hook, put there once, by the first runtime. It marks the OS thread while the hook
-//! runs: nothing may switch there, because a panic of another green thread inside this one's hook makes std abort with a
-//! message that helps nobody.
+//! A wrapper round the process's panic hook. It marks the OS thread while the hook runs: nothing may switch there, because a
+//! panic of another green thread inside this one's hook makes std abort with a message that helps nobody. And it notes
+//! that a panic begins.
+//!
+//! The first runtime puts it there. A program that sets a hook later throws it away, and the hook in it; so with each
+//! wrapper goes a [`Keeper`], whose destructor, which std runs before `set_hook` returns, wraps what has been put in its
+//! place. Where the program keeps what `take_hook` gives it, nothing is thrown away and nothing is wrapped, until it is put
+//! back, is called by the hook that replaced it, or is dropped. A hook without a wrapper is known by its stack
+//! ([`in_panic`]), which a panic made for the purpose has shown; but not while a neighbour is suspended unwinding.
+//!
+//! There is never a wrapper round a wrapper: [`WRAPPERS`] knows them by their address.
+#![forbid(unsafe_code)]
 
-use std::panic;
-use std::sync::Once;
+use std::cell::{Cell, RefCell};
+use std::panic::{self, PanicHookInfo};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use crate::park::current::{note_panic, set_in_hook};
+use crate::sys::in_panic;
+
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
+
+/// The addresses of all wrappers that there are.
+static WRAPPERS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// Held by who looks at the process's hook and changes it.
+static TURN: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// This OS thread has the turn: a wrapper that it throws away has nothing to see to.
+    static WRAPS: Cell<bool> = const { Cell::new(false) };
+}
 
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if std::thread::panicking() {
-            // The first runtime starts in a destructor, or even in a hook: there std refuses. Not waited for, because
-            // std does not let a hook be replaced while one runs. Without a thread for it, the mark is missing.
-            let _ = std::thread::Builder::new().spawn(wrap);
-        } else {
-            wrap();
-        }
-    });
+    ONCE.call_once(wrap_soon);
 }
 
+/// Wraps the process's hook, at once if std allows it.
+fn wrap_soon() {
+    if std::thread::panicking() {
+        // In a destructor, or even in a hook: there std refuses. Not waited for, because std does not let a hook be
+        // replaced while one runs. Without a thread for it, the mark is missing.
+        let _ = std::thread::Builder::new().spawn(wrap);
+    } else {
+        wrap();
+    }
+}
+
+/// Wraps the process's hook, unless it is a wrapper.
 fn wrap() {
-    let previous = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
+    let _turn = lock(&TURN);
+    WRAPS.set(true);
+    let hook = panic::take_hook();
+    let is_wrapper = lock(&WRAPPERS).contains(&address(&hook));
+    panic::set_hook(if is_wrapper { hook } else { wrapper(hook) });
+    WRAPS.set(false);
+    static LEARNS: Once = Once::new();
+    LEARNS.call_once(learn);
+}
+
+/// The payload of a panic that is made to see its hook run; the wrapper reports it to nobody.
+struct Specimen;
+
+/// Shows [`in_panic`] the stack of a panic hook.
+fn learn() {
+    if !cfg!(panic = "unwind") {
+        return;
+    }
+    let mut before = Vec::new();
+    in_panic::functions(&mut |function| before.push(function));
+    STACK.with(|stack| stack.borrow_mut().clear());
+    let _ = panic::catch_unwind(|| panic::panic_any(Specimen));
+    STACK.with(|stack| in_panic::learn(&before, &stack.borrow()));
+}
+
+thread_local! {
+    /// The stack in the hook of the specimen.
+    static STACK: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+fn wrapper(previous: Hook) -> Hook {
+    let keeper = Keeper(Arc::default());
+    let place = Arc::clone(&keeper.0);
+    let hook: Hook = Box::new(move |info| {
+        let _keeper = &keeper;
+        if info.payload().is::<Specimen>() {
+            return STACK.with(|stack| in_panic::functions(&mut |function| stack.borrow_mut().push(function)));
+        }
         note_panic();
         let before = set_in_hook(true);
         previous(info);
         set_in_hook(before);
-    }));
+    });
+    lock(&WRAPPERS).push(*place.get_or_init(|| address(&hook)));
+    hook
+}
+
+fn address(hook: &Hook) -> usize {
+    (&raw const **hook).addr()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Goes with the wrapper at this address; see the module's text.
+struct Keeper(Arc<OnceLock<usize>>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        lock(&WRAPPERS).retain(|wrapper| Some(wrapper) != self.0.get());
+        // An error: the OS thread has come to its very end.
+        if !WRAPS.try_with(Cell::get).unwrap_or(true) {
+            wrap_soon();
+        }
+    }
 }

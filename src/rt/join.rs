@@ -129,8 +129,7 @@ impl<T> JoinHandle<T> {
             // ticket ends it.
             let woken = park(wait, |ticket| unsafe { task.join_enter(NonNull::from(slot.write(ticket))) });
             if woken == Woken::Interrupted && task.join_leave() {
-                interrupt::raise();
-                wait = wait.uninterruptible();
+                wait = interrupt::raise(wait);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::base::atomic::AtomicU32;
@@ -47,6 +48,8 @@ macro_rules! local {
 /// ```
 pub struct LocalKey<T: 'static> {
     init: fn() -> T,
+    /// Invariant, as std's.
+    _value: PhantomData<fn(T) -> T>,
     /// Takes no room, and keeps a constant from becoming a `&'static` by itself.
     _place: [AtomicU32; 0],
 }
@@ -69,7 +72,7 @@ impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     #[must_use]
     pub const fn __new(init: fn() -> T) -> Self {
-        Self { init, _place: [] }
+        Self { init, _value: PhantomData, _place: [] }
     }
 
     /// Calls `f` with the thread's value, which is made if there is none yet.

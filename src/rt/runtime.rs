@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::park::current::{self, assert_may_park, with_header};
+use crate::park::current::{self, assert_may_park};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
 use crate::rt::blocking::blocking;
@@ -254,9 +254,7 @@ impl Runtime {
             return join();
         }
         // A thread of another runtime does not block its worker; no cancel gets in here.
-        let before = with_header(|thread| thread.shielded.replace(true));
-        blocking(join);
-        with_header(|thread| thread.shielded.set(before));
+        interrupt::shielded(|| blocking(join));
     }
 }
 

@@ -150,8 +150,7 @@ fn park_until(deadline_ns: u64) {
         if token || woken != Woken::Interrupted {
             return;
         }
-        interrupt::raise();
-        wait = wait.uninterruptible();
+        wait = interrupt::raise(wait);
     }
 }
 

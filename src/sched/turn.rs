@@ -6,7 +6,7 @@ use crate::base::abort::fatal;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
 use crate::park::current::Here;
-use crate::park::{interrupt, leave};
+use crate::park::may_let_others_run;
 use crate::sched::mailbox;
 use crate::sched::worker::Worker;
 use crate::sys::fork;
@@ -53,12 +53,12 @@ impl Worker {
     /// of a fiber is who resumed it last. Turns within turns share the budget of the outermost: so the loop gets its
     /// turn in a tree of any size.
     #[inline]
-    pub(super) fn turn_on_top(&self, task: &Task, joiner: &Header) {
+    pub(super) fn turn_on_top(&self, task: &Task) {
         let thread = task.as_ptr();
         // It is not re-armable, so it has the promise of a stack.
         let started = self.start(thread);
         debug_assert!(started);
-        match self.resume_on_top(thread, joiner) {
+        match self.resume_on_top(thread) {
             // From now on it runs in turns of its own, with a reference of its own.
             Left::Waits => task.state.add_ref(),
             Left::Yields => {
@@ -73,17 +73,22 @@ impl Worker {
         }
     }
 
-    /// A turn of `task` within the turn of `asker`, which waits for what it does: its first of a run. It is re-armable, has
+    /// A turn of `task` within the turn of the running thread, which waits for what it does: its first of a run. It is re-armable, has
     /// rested, and is the caller's to queue. `answered` is asked when control comes back, while the task cannot be on another
     /// worker. `None`: it says so, or the task is queued because it found no stack.
     #[inline]
-    pub(crate) fn run_asked<R>(&self, task: Task, asker: &Header, answered: impl FnOnce() -> Option<R>) -> Option<R> {
+    pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
+        if !self.may_resume_on_top() {
+            task.state.leave_home();
+            self.launch(task, false);
+            return None;
+        }
         task.state.claim_rested(self.mailbox.index);
         let thread = task.into_raw();
         if !self.start(thread) {
             return None;
         }
-        match self.resume_on_top(thread, asker) {
+        match self.resume_on_top(thread) {
             Left::Waits => answered(),
             Left::Yields => {
                 self.make_ready(thread);
@@ -99,13 +104,18 @@ impl Worker {
         }
     }
 
-    /// As [`resume`](Self::resume), by the thread `below`, which runs.
+    /// May the running thread let another run on top of itself?
     #[inline(always)]
-    fn resume_on_top(&self, thread: NonNull<Header>, below: &Header) -> Left {
-        let unwinds = interrupt::unwinds(self.here(), below);
+    pub(super) fn may_resume_on_top(&self) -> bool {
+        !std::thread::panicking() || may_let_others_run(self.here())
+    }
+
+    /// As [`resume`](Self::resume), by the thread that runs.
+    #[inline(always)]
+    fn resume_on_top(&self, thread: NonNull<Header>) -> Left {
         // The pointer to the whole block, which a reference to the header is not.
         let before = self.here().current_ptr();
-        leave(self.here(), below, unwinds, || self.resume(thread, before))
+        self.resume(thread, before)
     }
 
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
@@ -240,7 +250,7 @@ fn returned_in_a_child() -> ! {
 }
 
 /// The first function on every green thread's stack.
-unsafe fn thread_main(thread: *mut ()) {
+pub(super) unsafe fn thread_main(thread: *mut ()) {
     let thread = thread.cast::<Header>();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
     let header = unsafe { NonNull::new_unchecked(thread) };
@@ -258,6 +268,7 @@ unsafe fn thread_main(thread: *mut ()) {
     // SAFETY: the thread was claimed once, and this is it.
     unsafe { (this.vtable.run)(header, start) };
     this.shielded.set(true);
+    this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { local::destroy(this) };
     if this.vtable.after_run.is_some() {
@@ -270,6 +281,7 @@ unsafe fn thread_main(thread: *mut ()) {
         }
         // The result's destructor, and a waker that was called, may have made new values.
         local::destroy(this);
+        this.limits.dissolve();
         (this.vtable.done)(header);
     }
 }

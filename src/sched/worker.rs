@@ -28,9 +28,11 @@ use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
+use crate::sched::turn::thread_main;
 use crate::sched::way::Watch;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
+use crate::sys::unwinder;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -143,6 +145,7 @@ impl Worker {
         self.mailbox.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { Here::enter(here) };
+        unwinder::set_root(thread_main);
         loop {
             while let Some(thread) = self.next() {
                 self.turn(thread);
@@ -217,7 +220,7 @@ impl Worker {
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
     pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started() || task.runtime != self.shared.identity() {
+        if task.state.is_started() || task.runtime != self.shared.identity() || !self.may_resume_on_top() {
             return false;
         }
         let entry = self.take_youngest(task);
@@ -228,7 +231,7 @@ impl Worker {
             Some(entry) => _ = entry.into_raw(),
             None => joiner.claimed.set(joiner.claimed.get() + 1),
         }
-        self.turn_on_top(task, joiner);
+        self.turn_on_top(task);
         true
     }
 

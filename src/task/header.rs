@@ -21,6 +21,7 @@ use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
+use crate::task::limit::Chain;
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
@@ -87,13 +88,6 @@ impl Extra {
     }
 }
 
-/// An earliest moment at which a blocking call has to give up, and the chain of `timeout` calls that set it.
-#[derive(Debug)]
-pub(crate) struct Limit {
-    pub(crate) deadline_ns: u64,
-    pub(crate) outer: *const Limit,
-}
-
 /// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unwound {
@@ -116,21 +110,17 @@ pub(crate) struct Header {
     pub(crate) vtable: &'static VTable,
     // Home worker only (invariant 3), down to `size`.
     pub(crate) fiber: UnsafeCell<Option<Fiber>>,
-    /// Where the earliest deadline of the `timeout` calls that the thread is in stands; null: in none.
-    pub(crate) limit: Cell<*const Limit>,
+    /// The `timeout` calls that the thread is in.
+    pub(crate) limits: Chain,
     pub(crate) live: Links<Header>,
     /// Unstarted children that this thread has started by joining them: their queue entries are stale.
     pub(crate) claimed: Cell<u32>,
     /// May the wait that is on be ended by a cancel?
     pub(crate) cancellable: Cell<bool>,
-    /// The thread's closure is over: what still runs (destructors) is not interrupted.
+    /// The thread's closure is over: what still runs (destructors) is not cancelled.
     pub(crate) shielded: Cell<bool>,
-    /// The thread does something that could not be done again: a cancel has to wait.
-    pub(crate) masked: Cell<bool>,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
-    /// Does the thread unwind? Right only while a neighbour is suspended that does, see `park::interrupt`.
-    pub(crate) unwinding: Cell<bool>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
     // Anybody, from here on.
@@ -206,14 +196,12 @@ impl Header {
             schedule: spec.schedule,
             vtable,
             fiber: UnsafeCell::new(None),
-            limit: Cell::new(ptr::null()),
+            limits: Chain::new(),
             live: Links::new(),
             claimed: Cell::new(0),
             cancellable: Cell::new(false),
             shielded: Cell::new(false),
-            masked: Cell::new(false),
             unwound: Cell::new(Unwound::NEVER),
-            unwinding: Cell::new(false),
             size: spec.size,
             reason: Cell::new(Reason::Running),
             token: Token::new(),
@@ -227,7 +215,7 @@ impl Header {
     /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        !self.state.is_cancelled() && !self.shielded.get() && !self.masked.get() && self.limit.get().is_null()
+        !self.state.is_cancelled() && !self.shielded.get() && self.limits.is_empty()
     }
 
     /// The link of the queue that the task is in (invariant 4).
@@ -268,11 +256,10 @@ impl Header {
     /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
     /// that it may be started again.
     pub(crate) unsafe fn reset(&self) {
-        self.limit.set(ptr::null());
+        self.limits.dissolve();
         self.claimed.set(0);
         self.cancellable.set(false);
         self.shielded.set(false);
-        self.masked.set(false);
         self.unwound.set(Unwound::NEVER);
         let _ = self.token.take();
         if let Some(extra) = self.extra() {

@@ -11,6 +11,7 @@
 //! 2. There is one parcel of a block at a time, and who has it owns the block, or may use it as its owner has promised. An
 //!    [`OwningList`](crate::base::list::OwningList) has those that are linked in it.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -34,7 +35,7 @@ struct VTable<V: 'static> {
 /// The vtable of blocks with an `E`.
 pub(crate) struct Kind<V: 'static, E> {
     vtable: VTable<V>,
-    _content: PhantomData<fn(E)>,
+    _content: PhantomData<fn(E) -> E>,
 }
 
 impl<V, E: 'static> Kind<V, E> {
@@ -42,6 +43,11 @@ impl<V, E: 'static> Kind<V, E> {
     pub(crate) const fn boxed(ops: V) -> Self {
         let vtable = VTable { discard: discard::<V, E>, content: TypeId::of::<E>, ops };
         Self { vtable, _content: PhantomData }
+    }
+
+    /// Of blocks that others have a share of: `discard` gives the parcel's up.
+    pub(crate) const fn shared(ops: V, discard: unsafe fn(NonNull<Node<V>>)) -> Self {
+        Self { vtable: VTable { discard, content: TypeId::of::<E>, ops }, _content: PhantomData }
     }
 
     /// Of blocks that are pinned elsewhere: dropping their parcel does nothing.
@@ -125,9 +131,22 @@ impl<V> Parcel<V> {
     ///
     /// It is a box with an `E`.
     #[inline]
+    pub(crate) unsafe fn letter<E>(self) -> Letter<V, E> {
+        Letter { parcel: self, _content: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// It is a box with an `E`.
+    #[inline]
     pub(crate) unsafe fn open<E>(self) -> E {
         // SAFETY: as the caller promises; invariant 1.
-        unsafe { pool::take(self.into_node().cast::<Boxed<V, E>>()) }.content
+        unsafe {
+            let block = self.into_node().cast::<Boxed<V, E>>();
+            let content = (&raw const (*block.as_ptr()).content).read();
+            pool::free(block);
+            content
+        }
     }
 }
 
@@ -168,10 +187,17 @@ pub(crate) struct Letter<V: 'static, E> {
 impl<V, E: Send + 'static> Letter<V, E> {
     #[inline]
     pub(crate) fn new(kind: &'static Kind<V, E>, content: E) -> Self {
-        let block = pool::put(Boxed { node: Node::new(kind), content });
+        let block = pool::allocate::<Boxed<V, E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<Boxed<V, E>>()));
+        let place = block.as_ptr();
+        // SAFETY: fresh memory for this type. Field by field: a large content is moved straight into it.
+        unsafe {
+            (&raw mut (*place).content).write(content);
+            (&raw mut (*place).node).write(Node::new(kind));
+        }
         Self { parcel: Parcel(block.cast()), _content: PhantomData }
     }
 
+    #[inline]
     pub(crate) fn open(self) -> E {
         // SAFETY: `new` and `of` have made it of such a box.
         unsafe { self.parcel.open() }

@@ -11,7 +11,9 @@
 //! 1. A block on a shelf or in the store was allocated with the layout of its size class, and nobody else has it.
 //! 2. The first word of such a block links to the next one of its batch.
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::Layout;
+#[cfg(test)]
+use std::alloc::handle_alloc_error;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -113,7 +115,7 @@ pub(crate) unsafe fn free<T>(block: NonNull<T>) {
 }
 
 /// Moves `value` into a block of its own.
-#[inline]
+#[cfg(test)]
 pub(crate) fn put<T>(value: T) -> NonNull<T> {
     let block = allocate::<T>().unwrap_or_else(|| handle_alloc_error(Layout::new::<T>()));
     // SAFETY: the block is fresh, and large and aligned enough for a `T`.
@@ -126,7 +128,7 @@ pub(crate) fn put<T>(value: T) -> NonNull<T> {
 /// # Safety
 ///
 /// The block came from [`put`] for this `T`, and is the caller's.
-#[inline]
+#[cfg(test)]
 pub(crate) unsafe fn take<T>(block: NonNull<T>) -> T {
     // SAFETY: as the caller promises.
     unsafe {

@@ -33,8 +33,7 @@ fn sleep_until_ns(deadline_ns: u64) {
     let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
     while now_ns() < deadline_ns {
         if park(wait, |_| true) == Woken::Interrupted {
-            interrupt::raise();
-            wait = wait.uninterruptible();
+            wait = interrupt::raise(wait);
         }
     }
 }

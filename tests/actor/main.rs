@@ -1,6 +1,8 @@
 //! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, and on one worker and more.
 #![allow(missing_docs)]
 
+mod async_side;
+mod causes;
 mod context;
 mod deadlock;
 mod delivery;
@@ -8,9 +10,11 @@ mod endings;
 #[path = "../help/mod.rs"]
 mod help;
 mod joins;
+mod large;
 mod reentrant;
 mod reply;
 mod shutdown;
+mod taken_back;
 mod turns;
 mod watching;
 

@@ -234,6 +234,8 @@ fn actors_of_the_default_runtime_go_with_the_process_as_threads_do() {
         let last = Last(gate.clone(), Box::new(|| println!("stopping was called"))).start();
         gate.wait();
         assert!(!last.is_ended());
+        // Else it would end because its last address goes.
+        std::mem::forget(last);
     });
     ended.assert_success();
     assert!(!ended.output.contains("stopping was called"), "{}", ended.output);

@@ -64,7 +64,9 @@ pub(crate) fn schedule(wake: Wake) {
 }
 
 pub(crate) mod interrupt {
-    pub(crate) fn raise() {}
+    pub(crate) fn raise(wait: super::Wait) -> super::Wait {
+        wait
+    }
 
     pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))

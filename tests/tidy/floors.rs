@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["sched", "lock", "channel", "time", "io", "signal"],
     &["rt"],
     // Name resolution and files need `blocking`, which is on floor 8.
-    &["future", "actor", "net", "fs", "process"],
+    &["future", "actor", "net", "fs", "process", "variance"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

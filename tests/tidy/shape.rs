@@ -113,6 +113,28 @@ fn dependencies_without_reason(manifest: &Source) -> Vec<Finding> {
     findings
 }
 
+/// Public types with parameters that have fewer rows in `src/variance.rs` than there are types of that name.
+fn types_without_variance(sources: &[Source]) -> Vec<Finding> {
+    let rows = sources.iter().find(|source| source.path == "src/variance.rs").map_or("", |source| &source.text);
+    let mut findings = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for source in sources {
+        let tokens = source.tokens();
+        for window in tokens.windows(4) {
+            let [first, kind, name, open] = window else { continue };
+            if first.text != "pub" || !matches!(kind.text, "struct" | "enum" | "union") || open.text != "<" {
+                continue;
+            }
+            seen.push(name.text);
+            let so_far = seen.iter().filter(|other| **other == name.text).count();
+            if rows.matches(&format!("::{}<", name.text)).count() < so_far {
+                findings.push(source.finding(name.line, format!("{} has no row in src/variance.rs", name.text)));
+            }
+        }
+    }
+    findings
+}
+
 fn missing_from(dir: &Path) -> Vec<&'static str> {
     TOP_LEVEL.iter().copied().filter(|name| !dir.join(name).exists()).collect()
 }
@@ -135,6 +157,21 @@ fn nothing_is_left_to_do_in_the_source() {
 #[test]
 fn no_file_knows_the_machine_that_it_was_written_on() {
     assert_clean(&lines_with(&text_files(), MACHINE_PATHS));
+}
+
+#[test]
+fn the_variance_of_every_public_type_is_decided() {
+    assert_clean(&types_without_variance(&crate_files()));
+}
+
+#[test]
+fn a_public_type_without_its_variance_is_found() {
+    let rows = Source::new("src/variance.rs", "a: \"green::x::Has<F>\"");
+    let types = Source::new(
+        "src/x.rs",
+        "pub struct Has<T>(T);\npub(crate) struct Own<T>(T);\npub enum Not<'a> {}\npub struct Has<T>;\n",
+    );
+    assert_eq!(lines(&types_without_variance(&[rows, types])), [3, 4]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/net/convert.rs",
     "src/actor/raw/cell.rs",
     "src/actor/raw/parcel.rs",
+    "src/actor/raw/posted.rs",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

@@ -237,6 +237,11 @@ impl Core {
         ActorId(self.header.id)
     }
 
+    /// The size of the stack that its handlers run on.
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.header.size.bytes()
+    }
+
     pub(crate) fn name(&self) -> Option<&str> {
         self.header.name()
     }
@@ -270,19 +275,18 @@ impl Core {
         }
     }
 
-    /// The same, for the thread `asker` of this very `worker`, which waits for what the actor does: it does so at once, on top
-    /// of the asker. `answered` says whether it has.
+    /// The same, for the thread that runs on this very `worker` and waits for what the actor does: it does so at once, on top of
+    /// that one. `answered` says whether it has.
     #[inline]
     pub(super) fn launch_on_top<R>(
         &self,
         _: Launch,
         worker: &Worker,
-        asker: &Header,
         answered: impl FnOnce() -> Option<R>,
     ) -> Option<R> {
         // SAFETY: as in `queue`.
         let task = unsafe { Task::from_raw(self.whole().cast()) };
-        worker.run_asked(task, asker, answered)
+        worker.run_asked(task, answered)
     }
 
     #[cold]

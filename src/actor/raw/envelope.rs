@@ -4,8 +4,10 @@
 //! | --------- | ------------------------------------- | ------------------------------- |
 //! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
 //! | [`Beat`]  | an interval                           | nowhere                         |
-//! | [`Call`]  | `call`, `forward`, `stash`            | to its promise                  |
+//! | [`Passed`] | `forward`, `stash`                   | to the promise of who asked     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
+//!
+//! Calls are in [`posted`](super::posted).
 
 #![forbid(unsafe_code)]
 
@@ -17,23 +19,24 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
-use super::frame::{handle, handle_owing};
-use super::parcel::{Ask, Envelope, Kind, asks, boxes};
-use crate::actor::promise::{Failure, Promise};
+use super::frame::{ReplyTo, handle, handle_owing};
+use super::parcel::{Ask, Envelope, Kind, Letter, asks, boxes};
+use super::posted::{Posted, calls};
+use crate::actor::promise::Failure;
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
-    pub(super) tell: &'static Kind<Tell<M>>,
+    pub(crate) tell: &'static Kind<Tell<M>>,
     /// A `tell` that does not count.
     pub(super) notify: &'static Kind<Tell<M>>,
     pub(super) beat: &'static Kind<Beat<M>>,
     pub(super) ask: &'static Kind<Ask<'static, M>>,
-    pub(super) call: &'static Kind<Call<M>>,
-    pub(super) passed: &'static Kind<Call<M>>,
-    pub(super) ask_timeout: Duration,
-    _message: PhantomData<fn(M)>,
+    pub(crate) call: &'static Kind<Posted<M>>,
+    pub(super) passed: &'static Kind<Passed<M>>,
+    pub(crate) ask_timeout: Duration,
+    _message: PhantomData<fn(M) -> M>,
 }
 
 /// How an actor is told of the end of a stream.
@@ -48,7 +51,7 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
         notify: const { &boxes::<A, _>(false) },
         beat: const { &boxes::<A, _>(false) },
         ask: const { &asks::<A, M>() },
-        call: const { &boxes::<A, _>(true) },
+        call: const { &calls::<A, M>() },
         passed: const { &boxes::<A, _>(false) },
         ask_timeout: A::ASK_TIMEOUT,
         _message: PhantomData,
@@ -60,14 +63,23 @@ fn drop_guarded<T>(core: &Core, value: T) -> Result<(), Box<Exit>> {
     if std::mem::needs_drop::<T>() { core.guarded(|| drop(value)) } else { Ok(()) }
 }
 
-pub(super) struct Tell<M>(pub(super) M);
+/// Has a message handled that nobody waits for.
+#[inline]
+fn run_told<A: Handler<M>, M: Message>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: impl FnOnce() -> M,
+) -> Result<(), Box<Exit>> {
+    ctx.inner.frame().clear();
+    handle(me, ctx, msg, drop)
+}
+
+pub(crate) struct Tell<M>(pub(crate) M);
 
 impl<A: Handler<M>, M: Message> Envelope<A> for Tell<M> {
     #[inline]
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        ctx.inner.frame().clear();
-        let reply = handle(me, ctx, self.0)?;
-        drop_guarded(ctx.core(), reply)
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        run_told(me, ctx, || letter.open().0)
     }
 
     fn refuse(self, core: &Core, _: Refusal) {
@@ -92,8 +104,8 @@ impl<M> Beat<M> {
 }
 
 impl<A: Handler<M>, M: Message> Envelope<A> for Beat<M> {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        Tell(self.over()).run(me, ctx)
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        run_told(me, ctx, || letter.open().over())
     }
 
     fn refuse(self, core: &Core, _: Refusal) {
@@ -107,9 +119,9 @@ pub(super) struct StreamEnded {
 }
 
 impl<A: Actor> Envelope<A> for StreamEnded {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
         ctx.inner.frame().clear();
-        let signal = Signal::StreamEnded { message: self.message };
+        let signal = Signal::StreamEnded { message: letter.open().message };
         let result = catch_unwind(AssertUnwindSafe(|| me.signal(signal, ctx)));
         result.map_err(|payload| ctx.core().exit_of(payload))
     }
@@ -117,42 +129,29 @@ impl<A: Actor> Envelope<A> for StreamEnded {
     fn refuse(self, _: &Core, _: Refusal) {}
 }
 
-pub(super) struct Call<M: Message> {
-    pub(super) port: Port<M>,
+/// What another handler has passed on, or this one put aside.
+pub(super) struct Passed<M: Message> {
+    pub(super) msg: M,
+    /// `None`: nobody waits for the reply.
+    pub(super) owed: Option<Deferred<M::Reply>>,
     pub(super) deadline_ns: u64,
     pub(super) chain: u64,
 }
 
-/// Who gets the answer of a [`Call`], and where the message is.
-pub(super) enum Port<M: Message> {
-    /// The promise has the message, so that whoever waits for it can take it back.
-    Promise(Arc<Promise<M>>),
-    /// Passed on by another handler, or put aside by this one. `None`: nobody.
-    Passed(M, Option<Deferred<M::Reply>>),
-}
-
-impl<A: Handler<M>, M: Message> Envelope<A> for Call<M> {
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let (msg, owed) = match self.port {
-            Port::Passed(msg, owed) => (msg, owed),
-            Port::Promise(promise) => match promise.take_message() {
-                Some(msg) => (msg, Some(Deferred::new(promise))),
-                None => return Ok(()), // It was taken back.
-            },
-        };
-        handle_owing(me, ctx, msg, owed, self.deadline_ns, self.chain)
+impl<A: Handler<M>, M: Message> Envelope<A> for Passed<M> {
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let Self { msg, owed, deadline_ns, chain } = letter.open();
+        let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        handle_owing(me, ctx, || msg, reply_to, deadline_ns, chain)
     }
 
-    fn refuse(self, core: &Core, why: Refusal) {
-        let _ = core.guarded(|| match self.port {
-            Port::Promise(promise) => promise.refuse(why),
-            Port::Passed(msg, owed) => {
-                match owed {
-                    Some(owed) => owed.fail(Failure::Died(core.why_closed())),
-                    None => letters::lost(core.id(), type_name::<M>()),
-                }
-                drop(msg);
+    fn refuse(self, core: &Core, _: Refusal) {
+        let _ = core.guarded(|| {
+            match self.owed {
+                Some(owed) => owed.fail(Failure::Died(core.why_closed())),
+                None => letters::lost(core.id(), type_name::<M>()),
             }
+            drop(self.msg);
         });
     }
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use super::cell::Core;
 use super::edge::How;
 use super::parcel::{Asked, put_off};
 use crate::actor::promise::{Failure, Owed};
-use crate::actor::{Context, Deferred, Exit, Handler, Message};
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message};
+use crate::park::interrupt;
 use crate::sys::clock::NEVER;
 
 /// What `Context` and nested sends need to know of the message that is being handled. On the stack of the run; touched by the
@@ -22,6 +24,41 @@ pub(crate) struct Frame {
     pub(crate) chain: Cell<u64>,
     /// Who waits for what the handler returns.
     pub(super) reply_to: Cell<ReplyTo>,
+    orphans: Cell<Option<Box<Orphans>>>,
+}
+
+/// Replies that were put off and that a handler has dropped while it unwinds: why is known when it has. Those of one that
+/// catches its own panic are answered at the end of the run.
+#[derive(Default)]
+struct Orphans(Vec<Arc<dyn Owed>>);
+
+impl Orphans {
+    fn fail(mut self, failure: &Failure) {
+        self.0.drain(..).for_each(|owed| owed.fail(failure.clone()));
+    }
+}
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|owed| owed.fail(Failure::NoReply));
+    }
+}
+
+/// A reply that was put off is dropped unanswered: says why, as far as that is known.
+#[cold]
+pub(crate) fn abandon(owed: Arc<dyn Owed>) {
+    let Some(core) = Core::current() else { return owed.fail(Failure::NoReply) };
+    if let Some(exit) = core.ending() {
+        return owed.fail(Failure::Died(exit));
+    }
+    match core.frame() {
+        Some(frame) if interrupt::unwinding() => {
+            let mut orphans = frame.orphans.take().unwrap_or_default();
+            orphans.0.push(owed);
+            frame.orphans.set(Some(orphans));
+        }
+        _ => owed.fail(Failure::NoReply),
+    }
 }
 
 pub(super) enum ReplyTo {
@@ -34,7 +71,12 @@ pub(super) enum ReplyTo {
 
 impl Frame {
     pub(super) fn new() -> Self {
-        Self { deadline_ns: Cell::new(NEVER), chain: Cell::new(0), reply_to: Cell::new(ReplyTo::Nobody) }
+        Self {
+            deadline_ns: Cell::new(NEVER),
+            chain: Cell::new(0),
+            reply_to: Cell::new(ReplyTo::Nobody),
+            orphans: Cell::new(None),
+        }
     }
 
     /// What is handled next. Between messages, nobody waits for a reply.
@@ -55,33 +97,45 @@ impl Frame {
     }
 }
 
-/// Calls the handler.
+/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
+/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler.
 #[inline]
-pub(super) fn handle<A: Handler<M>, M: Message>(
+pub(super) fn handle<A: Handler<M>, M: Message, T>(
     me: &mut A,
     ctx: &mut Context<A>,
-    msg: M,
-) -> Result<M::Reply, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| me.handle(msg, ctx)));
-    result.map_err(|payload| ctx.core().exit_of(payload))
+    msg: impl FnOnce() -> M,
+    reply: impl FnOnce(M::Reply) -> T,
+) -> Result<T, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| reply(me.handle(msg(), ctx))));
+    result.map_err(|payload| died(ctx, payload))
 }
 
-/// Has a message handled whose reply is `owed`.
+#[cold]
+fn died<A: Actor>(ctx: &Context<A>, payload: Box<dyn Any + Send>) -> Box<Exit> {
+    let exit = ctx.core().exit_of(payload);
+    if let Some(orphans) = ctx.inner.frame().orphans.take() {
+        let died = Failure::Died((*exit).clone());
+        let _ = ctx.core().guarded(|| orphans.fail(&died));
+    }
+    exit
+}
+
+/// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
 pub(super) fn handle_owing<A: Handler<M>, M: Message>(
     me: &mut A,
     ctx: &mut Context<A>,
-    msg: M,
-    owed: Option<Deferred<M::Reply>>,
+    msg: impl FnOnce() -> M,
+    reply_to: ReplyTo,
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), Box<Exit>> {
-    let owed = owed.and_then(Deferred::into_owed);
-    if let Some(owed) = owed.as_ref().filter(|_| chain != 0) {
+    if let ReplyTo::Owed(owed) = &reply_to
+        && chain != 0
+    {
         owed.harden();
     }
-    let reply_to = owed.map_or(ReplyTo::Nobody, ReplyTo::Owed);
     ctx.inner.frame().set(reply_to, deadline_ns, chain);
-    let result = handle(me, ctx, msg);
+    let result = handle(me, ctx, msg, Box::new);
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
     settle::<M>(ctx.core(), reply_to, result)
 }
@@ -90,14 +144,14 @@ pub(super) fn handle_owing<A: Handler<M>, M: Message>(
 pub(super) fn settle<M: Message>(
     core: &Core,
     reply_to: ReplyTo,
-    result: Result<M::Reply, Box<Exit>>,
+    result: Result<Box<M::Reply>, Box<Exit>>,
 ) -> Result<(), Box<Exit>> {
     let owed = match reply_to {
         ReplyTo::Owed(owed) => deferred(owed).ok(),
         ReplyTo::Nobody | ReplyTo::Asked(_) => None,
     };
     match (owed, result) {
-        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply(reply)),
+        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply_boxed(reply)),
         (None, Ok(reply)) => core.guarded(|| drop(reply)),
         (owed, Err(exit)) => {
             let died = Failure::Died((*exit).clone());

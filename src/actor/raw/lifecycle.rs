@@ -117,7 +117,8 @@ impl Core {
             Some(GivenBack::Ask(None)) => {}
             Some(GivenBack::Ask(Some(wake))) => wake.schedule(),
             Some(GivenBack::Box(parcel)) => parcel.refuse_box(self, Refusal::Closed),
-            Some(GivenBack::Sender(room, parcel)) => room.close(parcel),
+            // A future that has gone leaves its box to the room.
+            Some(GivenBack::Sender(room, parcel)) => _ = self.guarded(move || room.close(parcel)),
         }
         true
     }
@@ -177,7 +178,12 @@ impl Core {
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
         let mut mail = self.mail.lock();
-        mail.ended().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+        mail.ending().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(super) fn ending(&self) -> Option<Exit> {
+        self.mail.lock().ending()
     }
 }
 

@@ -442,6 +442,20 @@ impl Mail {
         (self.phase == Phase::Dead).then(|| self.end())
     }
 
+    /// The actor has a reason to end. Whoever loses it by that is told so, before what is queued goes back.
+    pub(super) fn ends(&mut self, exit: &Exit) {
+        self.close(Phase::Ends);
+        // Most end normally: their extras would be made for this alone.
+        if self.extras.is_some() || !matches!(exit, Exit::Normal) {
+            self.extras().end = Some(exit.clone());
+        }
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(super) fn ending(&self) -> Option<Exit> {
+        (self.phase >= Phase::Ends).then(|| self.end())
+    }
+
     /// From now on nothing gets in. What goes before messages is looked at again.
     pub(crate) fn close(&mut self, phase: Phase) {
         self.phase = phase;

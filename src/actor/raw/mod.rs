@@ -1,10 +1,11 @@
-//! The engine of the actor layer. `unsafe` is in two files: [`cell`], the block of one actor, and [`parcel`], what travels to it.
+//! The engine of the actor layer. `unsafe` is in three files: [`cell`], the block of one actor, and [`parcel`] and [`posted`], what
+//! travels to it.
 //!
 //! * [`edge`]: who waits for whom. [`walk`]: before an actor waits.
 //! * [`mail`]: what waits for one actor, and whether it rests, runs or has ended: one structure under one lock.
 //! * [`cell`]: the heap block of one actor and its counted pointers. [`run`]: its runs, and its end.
-//! * [`parcel`]: boxes, and asks on their askers' stacks. [`envelope`]: what is in the boxes. [`frame`]: the message that is being
-//!   handled.
+//! * [`parcel`]: boxes, and asks on their askers' stacks. [`envelope`]: what is in the boxes. [`posted`]: calls. [`frame`]: the
+//!   message that is being handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
 //! * [`residents`]: the actors of a runtime, for its end.
 //! * [`lifecycle`]: stop, kill, join: what addresses can do besides. [`ties`]: monitors and links.
@@ -24,6 +25,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod mail;
 pub(crate) mod parcel;
 pub(crate) mod post;
+pub(crate) mod posted;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod room;

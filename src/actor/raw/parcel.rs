@@ -49,21 +49,21 @@ type PutOff = unsafe fn(NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>);
 pub(crate) struct Ops {
     /// Lets go of the lock, has the message handled, and answers. The last two are the actor and its context. `Err`: the
     /// actor has to end. Does not unwind.
-    run: Run,
+    pub(super) run: Run,
     /// Gives the message back, or counts it as a dead letter. Of an ask under the lock; of a box without it.
-    refuse: unsafe fn(Parcel, &Core, Refusal) -> Option<Wake>,
+    pub(super) refuse: unsafe fn(Parcel, &Core, Refusal) -> Option<Wake>,
     /// Of an ask, whose handler runs, under the lock: has the asker wait for a promise from now on.
-    put_off: Option<PutOff>,
+    pub(super) put_off: Option<PutOff>,
     /// Which actors it is for.
-    actor: fn() -> TypeId,
+    pub(super) actor: fn() -> TypeId,
     /// It counts against the mailbox's capacity.
-    is_counted: bool,
+    pub(super) is_counted: bool,
 }
 
 pub(super) type Node = parcel::Node<Ops>;
 pub(crate) type Parcel = parcel::Parcel<Ops>;
-pub(super) type Letter<E> = parcel::Letter<Ops, E>;
-pub(super) type Kind<E> = parcel::Kind<Ops, E>;
+pub(crate) type Letter<E> = parcel::Letter<Ops, E>;
+pub(crate) type Kind<E> = parcel::Kind<Ops, E>;
 
 impl Parcel {
     #[inline]
@@ -88,7 +88,10 @@ impl Parcel {
         ctx: &mut Context<A>,
     ) -> Result<(), Box<Exit>> {
         let ops = self.ops();
-        debug_assert_eq!((ops.actor)(), TypeId::of::<A>(), "invariant 4");
+        // What the types of addresses guarantee; were that wrong, another's state would be taken for an `A`.
+        if (ops.actor)() != TypeId::of::<A>() {
+            crate::base::abort::fatal(format_args!("a message came to an actor of another type"));
+        }
         // SAFETY: invariant 4.
         unsafe { (ops.run)(self, mail, room, ptr::from_mut(me).cast(), ptr::from_mut(ctx).cast()) }
     }
@@ -112,8 +115,9 @@ impl Parcel {
 
 /// What a box carries to actors of type `A`.
 pub(super) trait Envelope<A: Actor>: Send + Sized + 'static {
-    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind.
-    fn run(self, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
+    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
+    /// is needed: a large one is moved once.
+    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
 
     /// Gives the message back, or counts it as a dead letter. Does not unwind.
     fn refuse(self, core: &Core, why: Refusal);
@@ -137,7 +141,7 @@ unsafe fn run_box<A: Actor, E: Envelope<A>>(
 ) -> Result<(), Box<Exit>> {
     unlock(mail, room);
     // SAFETY: as the caller promises.
-    unsafe { parcel.open::<E>().run(&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
+    unsafe { E::run(parcel.letter(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
 }
 
 /// # Safety
@@ -149,8 +153,25 @@ unsafe fn refuse_box<A: Actor, E: Envelope<A>>(parcel: Parcel, core: &Core, why:
     None
 }
 
+/// Takes a parcel out of one of the lists of its mail that senders put parcels in. Another sender may have room now.
+///
+/// # Safety
+///
+/// The node is linked, in a list of this mail; `chain` is the one that it was sent with.
+#[cold]
+pub(super) unsafe fn unlink(mail: &mut Mail, node: NonNull<Node>, chain: u64) -> (Parcel, Option<Arc<Room>>) {
+    let is_admitted = chain != 0 && mail.admitted().is_some_and(|admitted| admitted.contains(node));
+    if let Some(admitted) = mail.admitted().filter(|_| is_admitted) {
+        // SAFETY: it was just found there.
+        return (unsafe { admitted.remove(node) }, None);
+    }
+    // SAFETY: as the caller promises: there is no other list.
+    let parcel = unsafe { mail.queue.remove(node) };
+    (parcel, mail.taken_out())
+}
+
 #[inline]
-fn unlock(mail: Locked<'_, Mail>, room: Option<Arc<Room>>) {
+pub(super) fn unlock(mail: Locked<'_, Mail>, room: Option<Arc<Room>>) {
     drop(mail);
     if let Some(room) = room {
         room.open();
@@ -196,7 +217,7 @@ pub(super) struct Ask<'t, M: Message> {
     answered: Cell<Answered>,
     reply: UnsafeCell<MaybeUninit<M::Reply>>,
     error: UnsafeCell<MaybeUninit<SendError<M>>>,
-    later: UnsafeCell<MaybeUninit<Arc<Promise<M>>>>,
+    later: UnsafeCell<MaybeUninit<Arc<Promise<M::Reply>>>>,
     /// The asker's own: nobody was given a ticket.
     awake: Cell<bool>,
     _pinned: PhantomPinned,
@@ -329,8 +350,14 @@ impl<'t, M: Message> Ask<'t, M> {
             Answered::Reply => Ok(unsafe { (*self.reply.get()).assume_init_read() }),
             // SAFETY: as above.
             Answered::Error => Err(unsafe { (*self.error.get()).assume_init_read() }),
-            // SAFETY: as above.
-            Answered::Later => unsafe { (*self.later.get()).assume_init_read() }.wait(self.deadline_ns),
+            Answered::Later => {
+                // SAFETY: as above.
+                let later = unsafe { (*self.later.get()).assume_init_read() };
+                match later.wait(self.deadline_ns) {
+                    Ok(reply) => Ok(*reply),
+                    Err(why) => Err(why.without_message()),
+                }
+            }
             Answered::Nothing => unreachable!("an ask that is done has its answer"),
         }
     }
@@ -362,12 +389,10 @@ impl<'t, M: Message> Ask<'t, M> {
         if !self.node.is_linked() {
             crate::base::abort::fatal(format_args!("an ask left its stack while its message was in nobody's mail"));
         }
-        let is_admitted = self.chain != 0 && mail.admitted().is_some_and(|admitted| admitted.contains(self.node()));
-        let list = if is_admitted { mail.admitted() } else { Some(&mut mail.queue) };
-        // SAFETY: invariant 1: it is in one of the lists of this mail, and asks are in these two only.
-        let parcel = list.map(|list| unsafe { list.remove(self.node()) });
-        let _ = parcel.map(Owner::into_node);
-        if is_admitted { None } else { mail.taken_out() }
+        // SAFETY: invariant 1: it is in one of the lists of this mail.
+        let (parcel, room) = unsafe { unlink(mail, self.node(), self.chain) };
+        let _ = parcel.into_node();
+        room
     }
 
     /// Says that the answer is there, and ends the asker's wait. `neighbour`: the asker lives on the caller's worker.
@@ -470,7 +495,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     let msg = unsafe { (*ask.msg.get()).take() };
     unlock(mail, room);
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
-    let result = handle::<A, M>(me, ctx, msg);
+    let result = handle(me, ctx, || msg, |reply| reply);
     answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour)
 }
 
@@ -488,7 +513,7 @@ fn answer<M: Message>(
         ReplyTo::Asked(Asked(node)) => node,
         reply_to => {
             drop(mail);
-            return settle::<M>(core, reply_to, result);
+            return settle::<M>(core, reply_to, result.map(Box::new));
         }
     };
     let (answer, end) = match result {
@@ -520,7 +545,7 @@ unsafe fn refuse_ask<M: Message>(parcel: Parcel, _: &Core, why: Refusal) -> Opti
 ///
 /// It is an `Ask<M>` that is handled, under the lock.
 unsafe fn put_off_ask<M: Message>(node: NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>) {
-    let promise = Promise::<M>::put_off();
+    let promise = Promise::<M::Reply>::put_off();
     // SAFETY: as the caller promises.
     let wake = unsafe {
         let ask = node.cast::<Ask<'_, M>>().as_ref();

@@ -4,85 +4,215 @@
 
 use std::any::type_name;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Refusal;
-use super::cell::Core;
+use super::cell::{Core, Strong};
 use super::edge::How;
-use super::envelope::{Beat, Call, Port, Route, StreamEnded, Tell, end_of_stream};
-use super::parcel::Letter;
-use super::room::{NoRoom, wait_for_room};
+use super::envelope::{Beat, Passed, Route, StreamEnded, Tell, end_of_stream};
+use super::parcel::{Letter, Parcel};
+use super::posted::Posted;
+use super::room::{Entering, NoRoom, wait_for_room};
 use super::send::{NotIn, Sent, inherited, put_letter};
 use super::walk::Waits;
-use crate::actor::promise::Promise;
-use crate::actor::{Actor, Deferred, Message, Overflow, SendError};
+use crate::actor::promise::Unanswered;
+use crate::actor::{Actor, ActorId, Deferred, Message, Overflow, Pending, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
-use crate::sys::clock::coarse_after_ns;
+use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
 
-/// Sends, and gives the promise of a reply.
-pub(crate) fn call<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Result<Arc<Promise<M>>, SendError<M>> {
-    checkpoint();
-    let (actor, limit_ns, chain) = inherited();
-    let deadline_ns = coarse_after_ns(route.ask_timeout).min(limit_ns);
-    call_in_chain(target, route, msg, actor, deadline_ns, chain)
+/// Where a send comes from: the actor that sends, if it is one, and what the message inherits.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    actor: Option<&'static Core>,
+    pub(super) deadline_ns: u64,
+    pub(super) chain: u64,
 }
 
-/// As [`call`], for the chain and deadline that are given. Waits for room in a full mailbox.
-pub(crate) fn call_in_chain<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let promise = Promise::new(target.weak(), msg, deadline_ns, How::message(chain));
-    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let (why, letter) = match put_letter(target, Letter::new(route.call, call), chain) {
-        Ok(sent) => {
-            if chain != 0 && !matches!(sent, Sent::Admitted) {
-                promise.is_queued();
-            }
-            return Ok(promise);
-        }
-        Err(not_in) => not_in,
-    };
-    drop(letter);
-    let Some(msg) = promise.take_message() else { unreachable!("nobody else has the promise") };
-    match why {
-        NotIn::Refused(Refusal::Full) if target.mail.lock().overflow == Overflow::Block => {
-            call_waiting(target, route, msg, actor, deadline_ns, chain)
-        }
-        NotIn::Refused(why) => Err(why.into_error(msg)),
-        NotIn::Dropped => Err(SendError::Full(msg)),
+impl Origin {
+    /// Of a call or ask from here that has so much time.
+    pub(crate) fn here(timeout: Duration) -> Self {
+        let (actor, limit_ns, chain) = inherited();
+        Self { actor, deadline_ns: coarse_after_ns(timeout).min(limit_ns), chain }
+    }
+
+    /// The same, with a time-out of the caller's own.
+    pub(crate) fn within(timeout: Duration) -> Self {
+        let (actor, limit_ns, chain) = inherited();
+        Self { actor, deadline_ns: after_ns(timeout).min(limit_ns), chain }
+    }
+
+    /// Of a message that waits for no reply.
+    pub(super) fn of_tell(timeout: Duration) -> Self {
+        let (actor, limit_ns, _) = inherited();
+        // An actor has something to answer for, and waits no longer than for a reply; others as long as it takes.
+        let own_ns = if actor.is_some() { coarse_after_ns(timeout) } else { NEVER };
+        Self { actor, deadline_ns: own_ns.min(limit_ns), chain: 0 }
     }
 }
 
-/// A call that finds no room waits for it as a `tell` does, in a box that is a `tell` to the sender only.
-#[cold]
-fn call_waiting<M: Message>(
+/// Sends what [`Posted::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+pub(crate) fn call<M: Message>(
     target: &Core,
-    route: &Route<M>,
-    msg: M,
-    actor: Option<&Core>,
-    deadline_ns: u64,
-    chain: u64,
-) -> Result<Arc<Promise<M>>, SendError<M>> {
-    let waits = match Waits::begin(actor, target, How::PLAIN) {
-        Ok(waits) => waits,
-        Err(cycle) => return Err(SendError::Deadlock { msg: Some(msg), cycle }),
+    (posted, parcel): (Arc<Posted<M>>, Parcel),
+    origin: Origin,
+    wait: bool,
+) -> Result<Pending<M>, SendError<M>> {
+    if wait {
+        checkpoint();
+    }
+    match enter(target, parcel, origin, wait) {
+        Ok(sent) => {
+            posted.is_in(&sent);
+            Ok(Pending(posted))
+        }
+        Err((why, _)) => Err(posted.error(why.into())),
+    }
+}
+
+/// Why a box is in no mail.
+pub(super) enum Unsent {
+    Refused(Refusal),
+    /// The mailbox drops it.
+    Dropped,
+    TimedOut,
+    Deadlock(Vec<ActorId>),
+}
+
+impl From<Unsent> for Unanswered {
+    fn from(why: Unsent) -> Self {
+        match why {
+            Unsent::Refused(why) => Unanswered::Refused(why),
+            Unsent::Dropped => Unanswered::Refused(Refusal::Full),
+            Unsent::TimedOut => Unanswered::TimedOut,
+            Unsent::Deadlock(cycle) => Unanswered::Deadlock(cycle),
+        }
+    }
+}
+
+/// Puts a box into the mail; waits for room, if `wait` says so and the mailbox blocks.
+pub(super) fn enter(target: &Core, parcel: Parcel, origin: Origin, wait: bool) -> Result<Sent, (Unsent, Parcel)> {
+    let parcel = match put_letter(target, parcel, origin.chain) {
+        Ok(sent) => return Ok(sent),
+        Err((NotIn::Refused(Refusal::Full), parcel)) if wait && target.mail.lock().overflow == Overflow::Block => {
+            parcel
+        }
+        Err((NotIn::Refused(why), parcel)) => return Err((Unsent::Refused(why), parcel)),
+        Err((NotIn::Dropped, parcel)) => return Err((Unsent::Dropped, parcel)),
     };
-    let promise = Promise::new(target.weak(), msg, deadline_ns, How::PLAIN);
-    let call = Call { port: Port::Promise(Arc::clone(&promise)), deadline_ns, chain };
-    let room = wait_for_room(target, Letter::new(route.call, call), chain, deadline_ns, &waits);
-    drop(waits);
-    let Err((why, letter)) = room else { return Ok(promise) };
-    drop(letter);
-    match (why, promise.take_message()) {
-        (NoRoom::Refused(why), Some(msg)) => Err(why.into_error(msg)),
-        (NoRoom::TimedOut, msg) => Err(SendError::Timeout(msg)),
-        (NoRoom::Deadlock(cycle), msg) => Err(SendError::Deadlock { msg, cycle }),
-        (NoRoom::Refused(_), None) => unreachable!("nobody else has the promise"),
+    let waits = match Waits::begin(origin.actor, target, How::message(origin.chain)) {
+        Ok(waits) => waits,
+        Err(cycle) => return Err((Unsent::Deadlock(cycle), parcel)),
+    };
+    wait_for_room(target, parcel, origin.chain, origin.deadline_ns, &waits).map_err(|(why, parcel)| match why {
+        NoRoom::Refused(why) => (Unsent::Refused(why), parcel),
+        NoRoom::TimedOut => (Unsent::TimedOut, parcel),
+        NoRoom::Deadlock(cycle) => (Unsent::Deadlock(cycle), parcel),
+    })
+}
+
+/// The message of a told box in an error. Apart, so that there is one place for a large one, and not one for each error.
+#[inline(never)]
+fn open_as<M: Message>(parcel: Parcel, error: impl FnOnce(M) -> SendError<M>) -> Result<(), SendError<M>> {
+    Err(error(Letter::<Tell<M>>::of(parcel).open().0))
+}
+
+/// Gives a message back that could not be told.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, parcel: Parcel) -> Result<(), SendError<M>> {
+    match why {
+        Unsent::Refused(Refusal::Closed) => open_as(parcel, SendError::Closed),
+        Unsent::Refused(Refusal::Full) => open_as(parcel, SendError::Full),
+        Unsent::TimedOut => open_as(parcel, |msg| SendError::Timeout(Some(msg))),
+        Unsent::Deadlock(cycle) => open_as(parcel, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+        Unsent::Dropped => {
+            letters::lost(target.id(), type_name::<M>());
+            Ok(())
+        }
+    }
+}
+
+/// As [`call`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
+pub(crate) async fn call_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<Pending<M>, SendError<M>> {
+    let origin = Origin::here(Duration::MAX);
+    let (posted, parcel) = Posted::new(route.call, target.core(), msg, origin);
+    // Whoever drops this future before it is ready has sent nothing.
+    let asking = Asking::new(posted);
+    match Entering::begin(target.core(), parcel, origin.chain).await {
+        Ok(sent) => {
+            asking.posted().is_in(&sent);
+            Ok(Pending(asking.keep()))
+        }
+        Err((why, _)) => Err(asking.posted().error(Unsent::from(why).into())),
+    }
+}
+
+/// As `tell`, for a future.
+pub(crate) async fn tell_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<(), SendError<M>> {
+    let letter = Letter::new(route.tell, Tell(msg));
+    match Entering::begin(target.core(), letter.into(), 0).await {
+        Ok(_) => Ok(()),
+        Err((why, parcel)) => give_back(target.core(), why.into(), parcel),
+    }
+}
+
+impl From<NotIn> for Unsent {
+    fn from(why: NotIn) -> Self {
+        match why {
+            NotIn::Refused(why) => Unsent::Refused(why),
+            NotIn::Dropped => Unsent::Dropped,
+        }
+    }
+}
+
+/// Sends what [`Posted::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
+/// this way.
+pub(crate) fn ask_by_call<M: Message>(
+    target: &Core,
+    (posted, parcel): (Arc<Posted<M>>, Parcel),
+    origin: Origin,
+) -> Result<M::Reply, SendError<M>> {
+    checkpoint();
+    let asking = Asking::new(posted);
+    match enter(target, parcel, origin, true) {
+        Ok(sent) => asking.posted().is_in(&sent),
+        Err((why, _)) => return Err(asking.posted().error(why.into())),
+    }
+    asking.posted().unpack(asking.posted().promise().wait(origin.deadline_ns))
+}
+
+/// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
+pub(crate) struct Asking<M: Message>(Option<Arc<Posted<M>>>);
+
+impl<M: Message> Asking<M> {
+    pub(crate) fn new(posted: Arc<Posted<M>>) -> Self {
+        Self(Some(posted))
+    }
+
+    pub(crate) fn posted(&self) -> &Arc<Posted<M>> {
+        self.0.as_ref().expect("it was not kept")
+    }
+
+    /// The message stays where it is.
+    fn keep(mut self) -> Arc<Posted<M>> {
+        self.0.take().expect("it is kept once")
+    }
+}
+
+impl<M: Message> Drop for Asking<M> {
+    fn drop(&mut self) {
+        if let Some(posted) = &self.0 {
+            posted.take_back();
+        }
     }
 }
 
@@ -98,16 +228,21 @@ pub(crate) fn pass<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), NotPassed<M>> {
-    if let Some(reply) = &reply {
-        reply.owed_by(Some(target), How::message(chain));
-    }
-    let call = Call { port: Port::Passed(msg, reply), deadline_ns, chain };
-    put_letter(target, Letter::new(route.passed, call), chain).map(drop).map_err(|(_, letter)| {
-        match letter.open().port {
-            Port::Passed(msg, reply) => (SendError::Closed(msg), reply),
-            Port::Promise(_) => unreachable!("it was passed"),
+    let passed = reply.as_ref().and_then(|reply| reply.owed_by(Some(target), How::message(chain)));
+    // The promise may be gone as soon as the message is in.
+    let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
+    let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
+    match put_letter(target, letter, chain) {
+        Ok(Sent::Admitted) => Ok(()),
+        Ok(_) => {
+            passed.inspect(|(promise, hands)| promise.is_queued(*hands));
+            Ok(())
         }
-    })
+        Err((_, letter)) => {
+            let Passed { msg, owed, .. } = letter.open();
+            Err((SendError::Closed(msg), owed))
+        }
+    }
 }
 
 /// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
@@ -118,7 +253,13 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer:
         let mut mail = target.mail.lock();
         if timer { mail.push_due(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
-    pushed.map(|launch| target.launch(launch)).map_err(|letter| SendError::Closed(letter.open().0))
+    match pushed {
+        Ok(launch) => {
+            target.launch(launch);
+            Ok(())
+        }
+        Err(letter) => give_back(target, Unsent::Refused(Refusal::Closed), letter.into()),
+    }
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
@@ -151,7 +292,7 @@ pub(crate) fn stash<M: Message>(
     if let Some(reply) = &reply {
         reply.owed_by(Some(core), How::PLAIN);
     }
-    let letter = Letter::new(route.passed, Call { port: Port::Passed(msg, reply), deadline_ns, chain });
+    let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
     let put_aside = core.mail.lock().stash(letter.into());
     if let Err(parcel) = put_aside {
         parcel.refuse_box(core, Refusal::Closed);

@@ -6,19 +6,23 @@
 //! parcel that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
 //! sender's [`Room`]. An ask needs none: its asker waits for the answer.
 //!
-//! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for its parcel. If it is there, the
-//! sender takes it back. If not, somebody has taken it out and owes the verdict, for which the sender waits.
+//! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for
+//! its parcel. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
+//! sender waits.
 
 #![forbid(unsafe_code)]
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::Refusal;
 use super::cell::{Core, Weak};
-use super::parcel::{Letter, Parcel};
+use super::parcel::Parcel;
 use super::send::{NotIn, Rest, Sent, put};
 use super::walk::Waits;
 use crate::actor::ActorId;
+use crate::actor::promise::wake_guarded;
 use crate::park::Wait;
 use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
@@ -31,15 +35,28 @@ enum Verdict {
     Closed(Parcel),
 }
 
-/// Where a sender waits for the verdict.
-pub(crate) struct Room(WaitQueue<Option<Verdict>>);
+/// Where a sender waits for the verdict: its thread, or its future.
+pub(crate) struct Room(WaitQueue<Door>);
+
+#[derive(Default)]
+struct Door {
+    verdict: Option<Verdict>,
+    waker: Option<Waker>,
+}
 
 impl Room {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(WaitQueue::new(Door::default())))
+    }
+
     fn settle(&self, verdict: Verdict) {
-        self.0.notify(|state| {
-            *state = Some(verdict);
+        let mut waker = None;
+        self.0.notify(|door| {
+            door.verdict = Some(verdict);
+            waker = door.waker.take();
             usize::MAX
         });
+        waker.into_iter().for_each(wake_guarded);
     }
 
     /// The parcel is in. Without the lock of the mail.
@@ -52,9 +69,15 @@ impl Room {
         self.settle(Verdict::Closed(parcel));
     }
 
+    /// Takes the entry of this room out of those that wait.
+    fn leave(self: &Arc<Self>, target: &Core) -> Option<Waiting> {
+        let is_ours = |sender: &Sender| Arc::ptr_eq(&sender.room, self);
+        target.mail.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
+    }
+
     /// `None`: the deadline has passed, or the sender is to look for a cycle again.
     fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict> {
-        let verdict = |state: &mut Option<Verdict>| state.take().map(Some).or_else(|| is_told().then_some(None));
+        let verdict = |door: &mut Door| door.verdict.take().map(Some).or_else(|| is_told().then_some(None));
         self.0.wait_until(wait, verdict).flatten()
     }
 }
@@ -101,9 +124,7 @@ impl Visit<'_> {
     /// Ends the wait. `None`: the box is in.
     fn leave(&mut self) -> Option<Parcel> {
         self.over = true;
-        let is_ours = |sender: Option<&Sender>| sender.is_some_and(|sender| Arc::ptr_eq(&sender.room, &self.room));
-        let waiting = self.target.mail.lock().leave_room(|waiting| is_ours(waiting.sender.as_ref()));
-        match waiting {
+        match self.room.leave(self.target) {
             Some(waiting) => Some(waiting.parcel),
             // Not for room any more: nothing interrupts this.
             None => match self.room.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
@@ -122,35 +143,53 @@ impl Drop for Visit<'_> {
     }
 }
 
+/// Puts the box into the mail, or behind those that wait for room there. `waits`: the edge of a sender that is an actor.
+fn ask_for_room(
+    target: &Core,
+    parcel: Parcel,
+    chain: u64,
+    room: &Arc<Room>,
+    waits: Option<&Waits<'_>>,
+) -> Result<Sent, (NotIn, Parcel)> {
+    let sender = || Some(Sender { room: Arc::clone(room), actor: waits.and_then(Waits::actor).map(Core::weak) });
+    let mut rest = Rest::default();
+    let asked = {
+        let mut mail = target.mail.lock();
+        let asked = put(&mut mail, target, parcel, chain, Some(&sender), &mut rest);
+        if let (Ok(Sent::In | Sent::Waits), Some(waits)) = (&asked, waits) {
+            waits.harden();
+        }
+        asked
+    };
+    rest.finish(target);
+    asked
+}
+
 /// Waits until the box is in the mail.
 #[cold]
-pub(super) fn wait_for_room<E: Send + 'static>(
+pub(super) fn wait_for_room(
     target: &Core,
-    letter: Letter<E>,
+    parcel: Parcel,
     chain: u64,
     deadline_ns: u64,
     waits: &Waits<'_>,
-) -> Result<(), (NoRoom, Letter<E>)> {
+) -> Result<Sent, (NoRoom, Parcel)> {
     // Before anything is queued: a sender cannot leave without its parcel or the verdict.
     assert_may_park("a send to a full mailbox");
-    let room = Arc::new(Room(WaitQueue::new(None)));
-    let sender = || Some(Sender { room: Arc::clone(&room), actor: Core::current().map(Core::weak) });
-    let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, letter, chain, Some(&sender), &mut rest);
-    rest.finish(target);
-    match sent {
-        Ok(Sent::In | Sent::Admitted) => return Ok(()),
+    let room = Room::new();
+    match ask_for_room(target, parcel, chain, &room, Some(waits)) {
+        Ok(sent @ (Sent::In | Sent::Admitted)) => return Ok(sent),
         Ok(Sent::Waits) => {}
-        Err((NotIn::Refused(why), letter)) => return Err((NoRoom::Refused(why), letter)),
-        Err((NotIn::Dropped, letter)) => return Err((NoRoom::Refused(Refusal::Full), letter)),
+        Err((NotIn::Refused(why), parcel)) => return Err((NoRoom::Refused(why), parcel)),
+        Err((NotIn::Dropped, parcel)) => return Err((NoRoom::Refused(Refusal::Full), parcel)),
     }
     let mut visit = Visit { target, room, over: false };
     let why = loop {
         let verdict = visit.room.wait(Wait::new(Reason::Room).until(deadline_ns), || waits.is_told());
         visit.over = verdict.is_some();
         match verdict {
-            Some(Verdict::In) => return Ok(()),
-            Some(Verdict::Closed(parcel)) => return Err((NoRoom::Refused(Refusal::Closed), Letter::of(parcel))),
+            Some(Verdict::In) => return Ok(Sent::In),
+            Some(Verdict::Closed(parcel)) => return Err((NoRoom::Refused(Refusal::Closed), parcel)),
             None if waits.is_told() => match waits.look_again() {
                 Ok(()) => {}
                 Err(cycle) => break NoRoom::Deadlock(cycle),
@@ -158,5 +197,61 @@ pub(super) fn wait_for_room<E: Send + 'static>(
             None => break NoRoom::TimedOut,
         }
     };
-    visit.leave().map_or(Ok(()), |parcel| Err((why, Letter::of(parcel))))
+    visit.leave().map_or(Ok(Sent::In), |parcel| Err((why, parcel)))
+}
+
+/// A box that goes into the mail when there is room, for a future. Its sender is no part of the wait-for graph: a future can
+/// wait for much at once. Dropped before it is ready, it drops its box, unless that got in.
+pub(super) struct Entering<'a> {
+    target: &'a Core,
+    room: Arc<Room>,
+    state: Entry,
+}
+
+enum Entry {
+    /// Not asked for room yet, with the chain.
+    Fresh(Parcel, u64),
+    Waits,
+    Over,
+}
+
+impl<'a> Entering<'a> {
+    /// Asks for room when it is first polled.
+    pub(super) fn begin(target: &'a Core, parcel: Parcel, chain: u64) -> Self {
+        Self { target, room: Room::new(), state: Entry::Fresh(parcel, chain) }
+    }
+}
+
+impl Future for Entering<'_> {
+    type Output = Result<Sent, (NotIn, Parcel)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Entry::Fresh(parcel, chain) = std::mem::replace(&mut self.state, Entry::Waits) {
+            let asked = ask_for_room(self.target, parcel, chain, &self.room, None);
+            if !matches!(asked, Ok(Sent::Waits)) {
+                self.state = Entry::Over;
+                return Poll::Ready(asked);
+            }
+        }
+        let mut waker = Some(cx.waker().clone());
+        let verdict = self.room.0.with(|door| {
+            std::mem::swap(&mut door.waker, &mut waker); // The old one is dropped outside.
+            door.verdict.take()
+        });
+        let Some(verdict) = verdict else { return Poll::Pending };
+        self.state = Entry::Over;
+        Poll::Ready(match verdict {
+            Verdict::In => Ok(Sent::In),
+            Verdict::Closed(parcel) => Err((NotIn::Refused(Refusal::Closed), parcel)),
+        })
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if let Entry::Waits = self.state {
+            // If it is not there, it is in, or the verdict brings it back, and is dropped with the room.
+            drop(self.room.leave(self.target));
+        }
+    }
 }

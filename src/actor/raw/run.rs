@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::cell::Core;
-use super::mail::{Phase, Take};
+use super::mail::Take;
 use super::residents::leave;
 use crate::actor::{Actor, Context, Exit, watch};
 use crate::rt::join::JoinHandle;
@@ -66,7 +66,7 @@ pub(super) fn say_stopping<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<
     core.header.shielded.set(true);
     let started = {
         let mut mail = core.mail.lock();
-        mail.close(Phase::Ends);
+        mail.ends(exit);
         !mail.fresh
     };
     core.give_back_all();

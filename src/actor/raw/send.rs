@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::any::type_name;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +14,10 @@ use super::edge::How;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
-use super::room::{NoRoom, Sender, Waiting, wait_for_room};
+use super::post::{Origin, enter, give_back};
+use super::room::{Sender, Waiting};
 use super::walk::Waits;
-use crate::actor::{Message, Overflow, SendError, letters};
+use crate::actor::{Message, Overflow, SendError};
 use crate::park::current::{assert_may_park, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -127,66 +127,54 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
     }
 }
 
-/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks.
+/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
+// The box is made by the caller: a large message is moved once more for each call that it is handed on by.
 #[inline]
-pub(crate) fn tell<M: Message>(target: &Core, route: &Route<M>, msg: M, wait: bool) -> Result<(), SendError<M>> {
-    if wait {
+pub(crate) fn tell<M: Message>(
+    target: &Core,
+    letter: Letter<Tell<M>>,
+    wait: Option<Duration>,
+) -> Result<(), SendError<M>> {
+    if wait.is_some() {
         checkpoint();
     }
-    // Not in the next line: the box would be allocated under the lock.
-    let letter = Letter::new(route.tell, Tell(msg));
     let pushed = target.mail.lock().push(letter);
     match pushed {
         Ok(launch) => {
             target.launch(launch);
             Ok(())
         }
-        Err((_, letter)) => tell_again(target, route, letter, wait),
+        Err((_, letter)) => tell_again(target, letter.into(), wait),
     }
 }
 
 /// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<E>(target: &Core, letter: Letter<E>, chain: u64) -> Result<Sent, (NotIn, Letter<E>)> {
+pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
+    target: &Core,
+    parcel: P,
+    chain: u64,
+) -> Result<Sent, (NotIn, P)> {
     let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, letter, chain, None, &mut rest);
+    let sent = put(&mut target.mail.lock(), target, parcel, chain, None, &mut rest);
     rest.finish(target);
     sent
 }
 
 #[cold]
 #[inline(never)]
-fn tell_again<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    letter: Letter<Tell<M>>,
-    wait: bool,
-) -> Result<(), SendError<M>> {
-    match put_letter(target, letter, 0) {
+fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: Option<Duration>) -> Result<(), SendError<M>> {
+    match enter(target, parcel, Origin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
         Ok(_) => Ok(()),
-        Err((NotIn::Dropped, letter)) => {
-            letters::lost(target.id(), type_name::<M>());
-            drop(letter);
-            Ok(())
-        }
-        Err((NotIn::Refused(Refusal::Full), letter)) if wait && target.mail.lock().overflow == Overflow::Block => {
-            let (actor, limit_ns, _) = inherited();
-            // An actor has something to answer for, and waits no longer than for a reply; others as long as it takes.
-            let own_ns = if actor.is_some() { coarse_after_ns(route.ask_timeout) } else { NEVER };
-            let waits = match Waits::begin(actor, target, How::PLAIN) {
-                Ok(waits) => waits,
-                Err(cycle) => return Err(SendError::Deadlock { msg: Some(letter.open().0), cycle }),
-            };
-            wait_for_room(target, letter, 0, own_ns.min(limit_ns), &waits).map_err(|(why, letter)| {
-                let msg = letter.open().0;
-                match why {
-                    NoRoom::Refused(why) => why.into_error(msg),
-                    NoRoom::TimedOut => SendError::Timeout(Some(msg)),
-                    NoRoom::Deadlock(cycle) => SendError::Deadlock { msg: Some(msg), cycle },
-                }
-            })
-        }
-        Err((NotIn::Refused(why), letter)) => Err(why.into_error(letter.open().0)),
+        Err((why, parcel)) => give_back(target, why, parcel),
     }
+}
+
+/// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
+const ON_STACK: usize = 1024;
+
+/// Are asks with an `M` too large for a stack?
+pub(crate) const fn is_large<M: Message>() -> bool {
+    size_of::<M>() + size_of::<M::Reply>() > ON_STACK
 }
 
 /// Sends and waits for the reply.
@@ -238,7 +226,9 @@ enum Step {
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
 fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
-    let Some(asker) = worker.here().current() else { return Step::NotSent };
+    if worker.here().current_ptr().is_none() {
+        return Step::NotSent;
+    }
     let posted = ask.post(None, |parcel| {
         let mut mail = target.mail.lock();
         if !mail.rests() {
@@ -248,7 +238,7 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
     });
     // An actor that rests is roused.
     let Ok(Some(launch)) = posted else { return Step::NotSent };
-    match target.launch_on_top(launch, worker, asker, || ask.done_awake()) {
+    match target.launch_on_top(launch, worker, || ask.done_awake()) {
         Some(done) => Step::Answered(done),
         None => Step::Sent,
     }
@@ -302,9 +292,9 @@ fn wait_on<M: Message>(
             Ok(done) => return ask.take_answer(done),
             Err(Woken::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
-                interrupt::raise();
+                let goes_on = interrupt::raise(wait);
                 if !waits.is_told() {
-                    wait = wait.uninterruptible();
+                    wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
                     return give_up(ask, |msg| SendError::Deadlock { msg, cycle });
                 }

@@ -45,6 +45,11 @@ impl<'a> Waits<'a> {
         waits.check(target).map(|()| waits)
     }
 
+    /// The one that waits.
+    pub(super) fn actor(&self) -> Option<&'a Core> {
+        self.0
+    }
+
     /// The message is in, and was not let in: it waits behind others.
     pub(super) fn harden(&self) {
         if let Some(asker) = self.0 {

@@ -1,0 +1,287 @@
+//! A call: the message, and the promise of its reply, in one counted block. The parcel in the target's mail has a share of it,
+//! and so has whoever waits for the reply. The message is moved once on its way in, from its sender's argument to its
+//! [`Slot`], and once on its way out, to the argument of its handler or back.
+//!
+//! # Protocol: who has the message
+//!
+//! ```text
+//!  the handler                                       the asker that takes its message back
+//!  H1  takes the parcel out, under the mail's lock   W1  claims the message
+//!  H2  claims the message                            W2  under the mail's lock: takes the parcel out, if it is in
+//! ```
+//!
+//! The first claim has the message, and there is no other. If it is the asker's, no handler will see the message; if its W2
+//! finds the parcel, that is gone with its place in the mailbox, and who waits for room gets it. If not, H1 came before,
+//! and H2 finds nothing. If it is the handler's, the asker is told that the handler has started.
+//!
+//! # Invariants
+//!
+//! 1. A slot is initialised until it is claimed, and who has claimed it moves the message out.
+//! 2. A `Posted` begins with its node (it is `repr(C)`). Its one parcel is made with it, and is a share of its `Arc`.
+//! 3. While the message is not claimed, its parcel is in no other mail than that of the promise's debtor: only a
+//!    handler passes the debt on.
+
+#![allow(unsafe_code)]
+
+use std::any::{Any, TypeId};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::Refusal;
+use super::cell::Core;
+use super::edge::How;
+use super::frame::{ReplyTo, handle_owing};
+use super::mail::{Mail, Nudge};
+use super::parcel::{Kind, Node, Ops, Parcel, unlink, unlock};
+use super::post::Origin;
+use super::room::Room;
+use super::send::Sent;
+use crate::actor::promise::{Answer, Failure, Owed, Promise, Unanswered, give};
+use crate::actor::{Context, Exit, Handler, Message, SendError};
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::list::Owner;
+use crate::base::spin::Locked;
+use crate::task::header::Wake;
+
+/// Where a message is until somebody claims it.
+struct Slot<M> {
+    claimed: AtomicU32,
+    msg: UnsafeCell<MaybeUninit<M>>,
+}
+
+/// The message of a slot that this was claimed from; the slot outlives it.
+struct Claim<M>(NonNull<M>);
+
+impl<M> Slot<M> {
+    fn claim(&self) -> Option<Claim<M>> {
+        // ORDERING: Relaxed: it decides between two who have the block already, and with it the message as it was put in.
+        let first = self.claimed.swap(1, Ordering::Relaxed) == 0;
+        first.then(|| Claim(NonNull::from(&self.msg).cast()))
+    }
+}
+
+impl<M> Claim<M> {
+    /// # Safety
+    ///
+    /// The slot is still there.
+    #[inline(always)]
+    unsafe fn take(self) -> M {
+        // SAFETY: invariant 1: there is one claim, and it is used once; the slot is there.
+        unsafe { self.0.read() }
+    }
+}
+
+impl<M> Drop for Slot<M> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim() {
+            // SAFETY: the slot is being dropped.
+            drop(unsafe { claim.take() });
+        }
+    }
+}
+
+/// See the module's text.
+#[repr(C)]
+pub(crate) struct Posted<M: Message> {
+    node: Node,
+    chain: u64,
+    promise: Promise<M::Reply>,
+    slot: Slot<M>,
+}
+
+// SAFETY: the message and the reply are `Send`, and each is reached by one at a time: by claim, and under the promise's lock.
+// The node is the mail's, under its lock.
+unsafe impl<M: Message> Send for Posted<M> {}
+// SAFETY: as above.
+unsafe impl<M: Message> Sync for Posted<M> {}
+
+/// Calls with an `M` to actors of type `A`.
+pub(super) const fn calls<A: Handler<M>, M: Message>() -> Kind<Posted<M>> {
+    let (run, refuse) = (run_posted::<A, M>, refuse_posted::<M>);
+    Kind::shared(Ops { run, refuse, put_off: None, actor: TypeId::of::<A>, is_counted: true }, discard::<M>)
+}
+
+impl<M: Message> Posted<M> {
+    /// A call that is nowhere yet, and its parcel.
+    // Inlined: an argument that is passed by reference would be a copy.
+    #[inline(always)]
+    pub(crate) fn new(kind: &'static Kind<Posted<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Parcel) {
+        let block = Arc::<Self>::new_uninit();
+        let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
+        // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
+        // operation in between, as of `Arc::get_mut`, and the compiler moves it in two steps.
+        let block = unsafe {
+            (&raw mut (*place).slot.msg).cast::<M>().write(msg);
+            (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
+            (&raw mut (*place).node).write(Node::new(kind));
+            (&raw mut (*place).chain).write(origin.chain);
+            (&raw mut (*place).promise).write(Promise::new(
+                target.weak(),
+                origin.deadline_ns,
+                How::message(origin.chain),
+            ));
+            block.assume_init()
+        };
+        let node = node_of(&block);
+        std::mem::forget(Arc::clone(&block));
+        // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
+        (block, unsafe { Parcel::pinned(node) })
+    }
+
+    pub(crate) fn promise(&self) -> &Promise<M::Reply> {
+        &self.promise
+    }
+
+    /// It is in the mail: unless it was let in, it waits behind others.
+    pub(super) fn is_in(&self, sent: &Sent) {
+        if self.chain != 0 && !matches!(sent, Sent::Admitted) {
+            self.promise.is_queued(0);
+        }
+    }
+
+    /// The answer, for the asker.
+    pub(crate) fn unpack(
+        self: &Arc<Self>,
+        answer: Result<Box<M::Reply>, Unanswered>,
+    ) -> Result<M::Reply, SendError<M>> {
+        match answer {
+            Ok(reply) => Ok(*reply),
+            Err(why) => Err(self.error(why)),
+        }
+    }
+
+    /// The answer that there will not be. Takes the message back, out of the mailbox, if it was not claimed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn error(self: &Arc<Self>, why: Unanswered) -> SendError<M> {
+        let Some(claim) = self.withdraw() else { return why.without_message() };
+        match why {
+            Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
+            Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
+            Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
+            Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+            Unanswered::Failed(_) => unreachable!("nobody can fail to answer what he has not got"),
+        }
+    }
+
+    /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
+    #[inline(never)]
+    fn taken(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> SendError<M> {
+        // SAFETY: the slot is here.
+        error(unsafe { claim.take() })
+    }
+
+    /// Takes the message back and drops it, if it was not claimed.
+    pub(crate) fn take_back(self: &Arc<Self>) {
+        if let Some(claim) = self.withdraw() {
+            // SAFETY: the slot is here.
+            drop(unsafe { claim.take() });
+        }
+    }
+
+    /// Steps W1 and W2.
+    fn withdraw(self: &Arc<Self>) -> Option<Claim<M>> {
+        let claim = self.slot.claim()?;
+        if let Some(target) = self.promise.debtor() {
+            let mut mail = target.core().mail.lock();
+            // SAFETY: invariant 3: if it is linked, then there; that mail's lock guards the node.
+            let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mail, node_of(self), self.chain) });
+            let (parcel, room) = taken.unzip();
+            unlock(mail, room.flatten());
+            drop(parcel);
+        }
+        Some(claim)
+    }
+}
+
+/// The pointer to the whole block, of which the node is the first part.
+fn node_of<M: Message>(posted: &Arc<Posted<M>>) -> NonNull<Node> {
+    NonNull::new(Arc::as_ptr(posted).cast_mut()).expect("an `Arc` is not null").cast()
+}
+
+/// # Safety
+///
+/// It is the parcel of a `Posted<M>`.
+unsafe fn share_of<M: Message>(parcel: NonNull<Node>) -> Arc<Posted<M>> {
+    // SAFETY: as the caller promises; invariant 2.
+    unsafe { Arc::from_raw(parcel.cast::<Posted<M>>().as_ptr()) }
+}
+
+/// # Safety
+///
+/// As [`share_of`].
+unsafe fn discard<M: Message>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { share_of::<M>(node) });
+}
+
+/// # Safety
+///
+/// As [`share_of`]; the rest is an `A` and its context, which nobody else uses meanwhile.
+unsafe fn run_posted<A: Handler<M>, M: Message>(
+    parcel: Parcel,
+    mail: Locked<'_, Mail>,
+    room: Option<Arc<Room>>,
+    me: *mut (),
+    ctx: *mut (),
+) -> Result<(), Box<Exit>> {
+    unlock(mail, room);
+    // SAFETY: as the caller promises.
+    let (posted, me, ctx) =
+        unsafe { (share_of::<M>(parcel.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
+    let Some(claim) = posted.slot.claim() else { return Ok(()) };
+    let (deadline_ns, chain) = (posted.promise.deadline_ns(), posted.chain);
+    // SAFETY: the frame has a share of the block until the handler begins.
+    let msg = || unsafe { claim.take() };
+    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(posted), deadline_ns, chain)
+}
+
+/// # Safety
+///
+/// As [`share_of`].
+unsafe fn refuse_posted<M: Message>(parcel: Parcel, core: &Core, why: Refusal) -> Option<Wake> {
+    // SAFETY: as the caller promises.
+    let posted = unsafe { share_of::<M>(parcel.into_node()) };
+    // The message stays: it is the asker's, if there is one.
+    let _ = core.guarded(|| {
+        posted.promise.refuse(why);
+        drop(posted);
+    });
+    None
+}
+
+impl<M: Message> Nudge for Posted<M> {
+    fn nudge(&self) {
+        self.promise.nudge();
+    }
+}
+
+impl<M: Message> Answer<M::Reply> for Posted<M> {
+    fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
+        self.promise.answer(answer);
+    }
+}
+
+impl<M: Message> Owed for Posted<M> {
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
+        give(self, to)
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.promise.fail(failure);
+    }
+
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
+        self.promise.owed_by(actor, how)
+    }
+
+    fn is_queued(&self, hands: u32) {
+        self.promise.is_queued(hands);
+    }
+
+    fn harden(&self) {
+        self.promise.harden();
+    }
+}

@@ -1,0 +1,295 @@
+//! One wait, and what may end it: decided when it begins, and again when it goes on.
+//!
+//! No wait keeps a guess about who unwinds. Of a thread with a cancel or a limit, [`Wait::how`] says:
+//!
+//! | what is known of the thread | the wait                                                                                |
+//! | --------------------------- | --------------------------------------------------------------------------------------- |
+//! | it does not unwind          | may be interrupted, or is at once                                                       |
+//! | it unwinds                  | may not: that does not change as long as the thread stands where it waits               |
+//! | nothing (a doubt)           | may be interrupted, and is asked then: the answer may raise, or have it asked again later |
+//!
+//! So what is pending is raised as soon as the answer is *no*: at once, or one interval after the doubt is over. The model at
+//! the end of this file drives all of it.
+#![forbid(unsafe_code)]
+
+use crate::sys::clock::NEVER;
+use crate::task::header::Reason;
+
+/// How long a wait goes on, after it has been interrupted in doubt, before it asks again.
+const ASK_AGAIN_NS: u64 = 4_000_000;
+
+/// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) reason: Reason,
+    pub(crate) deadline_ns: u64,
+    pub(crate) cancellable: bool,
+    /// It has been interrupted in doubt, and shall not be again before an interval is over.
+    patient: bool,
+}
+
+/// The state that a thread is in when it begins to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Thread {
+    /// It unwinds, for certain.
+    pub(crate) unwinds: bool,
+    pub(crate) cancelled: bool,
+    /// A cancel has to wait.
+    pub(crate) masked: bool,
+    /// Its earliest limit.
+    pub(crate) limit_ns: u64,
+}
+
+/// What follows for a wait from the state that its thread is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct How {
+    pub(crate) cancellable: bool,
+    pub(crate) deadline_ns: u64,
+}
+
+impl Wait {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, deadline_ns: NEVER, cancellable: true, patient: false }
+    }
+
+    pub(crate) fn until(self, deadline_ns: u64) -> Self {
+        Self { deadline_ns, ..self }
+    }
+
+    /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
+    pub(crate) fn uninterruptible(self) -> Self {
+        Self { cancellable: false, ..self }
+    }
+
+    /// How it goes on after it was interrupted and nothing was raised.
+    pub(crate) fn goes_on(self, in_doubt: bool) -> Self {
+        if in_doubt { Self { patient: true, ..self } } else { self.uninterruptible() }
+    }
+
+    /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.
+    pub(crate) fn how(self, thread: Thread, now_ns: impl FnOnce() -> u64) -> Option<How> {
+        let (own_ns, interruptible) = (self.deadline_ns, self.cancellable && !thread.unwinds);
+        let cancellable = interruptible && !thread.masked;
+        if !interruptible {
+            Some(How { cancellable: false, deadline_ns: own_ns })
+        } else if self.patient {
+            Some(How { cancellable: false, deadline_ns: own_ns.min(now_ns() + ASK_AGAIN_NS) })
+        } else if cancellable && thread.cancelled {
+            None
+        } else {
+            Some(How { cancellable, deadline_ns: own_ns.min(thread.limit_ns) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Every course of events on one OS thread with two green threads: T, which waits, and N, its neighbour. Each may begin
+    //! to unwind and be through with it, T is cancelled or its limit passes at some moment, and they take turns.
+
+    use super::*;
+    use crate::park::doubt::{Doubt, Unwinds};
+    use crate::sys::unwinder::Stack;
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Step {
+        /// The running thread begins to unwind, into a destructor.
+        Begins,
+        /// It has caught an unwinding.
+        Catches,
+        /// The other one has its turn. T waits, if it is T that goes.
+        Switches,
+        Cancel,
+        /// T's limit, and all others, are past.
+        TimePasses,
+    }
+
+    const STEPS: [Step; 5] = [Step::Begins, Step::Catches, Step::Switches, Step::Cancel, Step::TimePasses];
+
+    struct Model {
+        doubt: Doubt,
+        /// Unwindings under way, of T and of N.
+        unwinding: [u32; 2],
+        runs: usize,
+        cancelled: bool,
+        limit_ns: u64,
+        now_ns: u64,
+        /// T's wait, and how it stands, if it waits.
+        wait: Wait,
+        how: Option<How>,
+        raised: bool,
+        /// Can stacks be looked at?
+        stacks: bool,
+    }
+
+    impl Model {
+        fn new(limit_ns: u64, stacks: bool) -> Self {
+            Self {
+                doubt: Doubt::new(),
+                unwinding: [0; 2],
+                runs: 0,
+                cancelled: false,
+                limit_ns,
+                now_ns: 1,
+                wait: Wait::new(Reason::Park),
+                how: None,
+                raised: false,
+                stacks,
+            }
+        }
+
+        fn panicking(&self) -> bool {
+            self.unwinding != [0; 2]
+        }
+
+        /// Asks the running thread; checks the answer.
+        fn ask(&self) -> Unwinds {
+            let really = self.unwinding[self.runs] != 0;
+            let stack = match (self.stacks, really) {
+                (false, _) => Stack::Unknown,
+                (true, false) => Stack::Calm,
+                (true, true) => Stack::Unwinds,
+            };
+            let answer = self.doubt.ask(self.panicking(), || stack);
+            match answer {
+                Unwinds::Yes => assert!(really),
+                Unwinds::No => assert!(!really, "what is raised now ends the process"),
+                Unwinds::Unknown => assert!(!self.stacks && self.panicking()),
+                Unwinds::Barred => unreachable!(),
+            }
+            answer
+        }
+
+        fn is_pending(&self) -> bool {
+            self.cancelled || self.limit_ns <= self.now_ns
+        }
+
+        /// T begins to wait, or goes on to.
+        fn waits(&mut self) {
+            loop {
+                let in_doubt = self.doubt.is_in_doubt(self.panicking());
+                let thread = Thread {
+                    unwinds: self.panicking() && !in_doubt,
+                    cancelled: self.cancelled,
+                    masked: false,
+                    limit_ns: self.limit_ns,
+                };
+                let how = self.wait.how(thread, || self.now_ns);
+                if how.is_some_and(|how| how.deadline_ns > self.now_ns) {
+                    self.how = how;
+                    return;
+                }
+                if self.interrupted() {
+                    return;
+                }
+            }
+        }
+
+        /// The caller of the wait asks what to do. True: raised.
+        fn interrupted(&mut self) -> bool {
+            if self.is_pending() && self.ask() == Unwinds::No {
+                self.raised = true;
+                return true;
+            }
+            self.wait = self.wait.goes_on(self.doubt.is_in_doubt(self.panicking()));
+            false
+        }
+
+        fn leaves(&self) {
+            if self.panicking() {
+                self.doubt.suspends_panicking();
+            }
+        }
+
+        /// T, which waits, is resumed: by its cancel or its deadline.
+        fn wakes(&mut self) {
+            self.how = None;
+            if !self.interrupted() {
+                self.waits();
+            }
+        }
+
+        /// What ends T's wait now, does.
+        fn end_wait(&mut self) {
+            let due = |how: How, model: &Self| how.cancellable && model.cancelled || how.deadline_ns <= model.now_ns;
+            if self.runs == 1 && self.how.is_some_and(|how| due(how, self)) {
+                self.leaves();
+                self.runs = 0;
+                self.wakes();
+                if !self.raised {
+                    self.leaves();
+                    self.runs = 1;
+                }
+            }
+        }
+
+        fn step(&mut self, step: Step) {
+            match step {
+                Step::Begins if self.unwinding[self.runs] < 2 => self.unwinding[self.runs] += 1,
+                Step::Catches if self.unwinding[self.runs] > 0 => self.unwinding[self.runs] -= 1,
+                Step::Switches if self.runs == 0 => {
+                    self.wait = Wait::new(Reason::Park);
+                    self.waits();
+                    if !self.raised {
+                        self.leaves();
+                        self.runs = 1;
+                    }
+                }
+                // T's wait has an end of its own.
+                Step::Switches => {
+                    self.leaves();
+                    (self.runs, self.how) = (0, None);
+                }
+                Step::Cancel => self.cancelled = true,
+                Step::TimePasses => self.now_ns += ASK_AGAIN_NS,
+                Step::Begins | Step::Catches => {}
+            }
+            if !self.raised {
+                self.ask();
+                self.end_wait();
+            }
+        }
+
+        /// From here on nothing unwinds but T where it stands: what is pending is raised, unless it does.
+        fn come_to_rest(mut self, course: &[Step]) {
+            if self.raised || self.how.is_none() {
+                return;
+            }
+            self.unwinding[1] = 0;
+            for _ in 0..3 {
+                self.step(Step::TimePasses);
+            }
+            let owed = self.is_pending() && self.unwinding[0] == 0;
+            assert!(self.raised || !owed, "lost after {course:?}");
+        }
+    }
+
+    #[test]
+    fn no_course_of_events_loses_a_cancel_or_raises_one_in_a_cleanup() {
+        const LENGTH: u32 = 7;
+        for (limit_ns, stacks) in [(NEVER, true), (NEVER, false), (2, true), (2, false)] {
+            for number in 0..STEPS.len().pow(LENGTH) {
+                let course: [Step; LENGTH as usize] =
+                    std::array::from_fn(|at| STEPS[number / STEPS.len().pow(at as u32) % STEPS.len()]);
+                let mut model = Model::new(limit_ns, stacks);
+                for step in course {
+                    if !model.raised {
+                        model.step(step);
+                    }
+                }
+                model.come_to_rest(&course);
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_look_at_the_stack_a_cancel_is_raised_at_once_though_a_neighbour_unwinds() {
+        let mut model = Model::new(NEVER, true);
+        for step in [Step::Begins, Step::Catches, Step::Switches, Step::Begins, Step::Switches, Step::Switches] {
+            model.step(step);
+        }
+        assert_eq!(model.unwinding, [0, 1]);
+        model.step(Step::Cancel);
+        assert!(model.raised);
+    }
+}

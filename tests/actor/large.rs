@@ -1,0 +1,178 @@
+//! Messages and call chains that are large for a stack of 256 KiB.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, SendError};
+
+use crate::help::on_workers;
+use crate::{Gate, LONG};
+
+/// What a caller's own frames need of it is not the crate's: without optimisation that is four times the message and more.
+const SIZE: usize = if cfg!(debug_assertions) { 20 << 10 } else { 48 << 10 };
+
+struct Large([u8; SIZE]);
+impl Message for Large {
+    type Reply = u8;
+}
+
+struct Block(Gate);
+impl Message for Block {
+    type Reply = ();
+}
+
+struct Sum;
+impl Actor for Sum {
+    const MAILBOX: Mailbox = Mailbox::bounded(2);
+}
+impl Handler<Large> for Sum {
+    fn handle(&mut self, m: Large, _: &mut Context<Self>) -> u8 {
+        black_box(&m.0).iter().fold(0, |sum, byte| sum ^ byte)
+    }
+}
+impl Handler<Block> for Sum {
+    fn handle(&mut self, m: Block, _: &mut Context<Self>) {
+        m.0.wait();
+    }
+}
+
+/// The largest of a default stack: nobody's frame holds it for longer than it takes to send it.
+#[inline(never)]
+fn large() -> Large {
+    let mut large = Large([0; SIZE]);
+    large.0[SIZE - 1] = 9;
+    black_box(large)
+}
+
+#[inline(never)]
+fn by_call(sum: &Addr<Sum>) -> Option<u8> {
+    sum.call(large()).ok()?.wait_timeout(LONG).ok()
+}
+
+#[inline(never)]
+fn by_send(sum: &Addr<Sum>) -> Option<u8> {
+    sum.send(large()).ok()
+}
+
+#[inline(never)]
+fn by_tell(sum: &Addr<Sum>) -> bool {
+    sum.tell(large()).is_ok()
+}
+
+#[inline(never)]
+fn by_try_tell(sum: &Addr<Sum>) -> bool {
+    sum.try_tell(large()).is_ok()
+}
+
+#[test]
+fn a_large_message_by_value_does_not_overflow_a_default_stack() {
+    on_workers(|| {
+        let sum = Sum.start();
+        assert_eq!(by_call(&sum), Some(9));
+        assert_eq!(by_send(&sum), Some(9));
+        assert!(by_tell(&sum));
+        assert_eq!(by_send(&sum), Some(9));
+        assert!(by_try_tell(&sum));
+        assert_eq!(by_call(&sum), Some(9));
+    });
+}
+
+#[test]
+fn a_large_ask_that_is_cancelled_or_times_out_takes_its_message_back() {
+    on_workers(|| {
+        let sum = Sum.start();
+        let gate = Gate::new();
+        sum.tell(Block(gate.clone())).unwrap();
+        let timed_out = sum.send_timeout(large(), Duration::from_millis(1));
+        assert!(matches!(timed_out, Err(SendError::Timeout(Some(_)))));
+        let also = sum.clone();
+        let asker = green::spawn(move || by_send(&also));
+        let start = std::time::Instant::now();
+        // The first may not have been taken up yet.
+        while sum.queued() != 1 || asker.is_finished() {
+            assert!(start.elapsed() < LONG);
+            green::sleep(Duration::from_micros(100));
+        }
+        green::sleep(Duration::from_millis(2));
+        asker.cancel();
+        assert!(asker.join().is_err());
+        assert!(sum.queued() <= 1);
+        gate.open();
+        assert_eq!(by_send(&sum), Some(9));
+        assert_eq!(sum.queued(), 0);
+    });
+}
+
+struct Fill;
+impl Message for Fill {
+    type Reply = [u8; SIZE];
+}
+impl Handler<Fill> for Sum {
+    fn handle(&mut self, _: Fill, _: &mut Context<Self>) -> [u8; SIZE] {
+        black_box([9; SIZE])
+    }
+}
+
+#[inline(never)]
+fn filled_by_send(sum: &Addr<Sum>) -> Option<u8> {
+    sum.send(Fill).ok().map(|reply| black_box(&reply)[SIZE - 1])
+}
+
+#[inline(never)]
+fn filled_by_call(sum: &Addr<Sum>) -> Option<u8> {
+    sum.call(Fill).ok()?.wait().ok().map(|reply| black_box(&reply)[SIZE - 1])
+}
+
+#[test]
+fn a_large_reply_does_not_overflow_a_default_stack() {
+    on_workers(|| {
+        let sum = Sum.start();
+        assert_eq!(filled_by_send(&sum), Some(9));
+        assert_eq!(filled_by_call(&sum), Some(9));
+    });
+}
+
+/// Asks itself back through its peer.
+struct Mirror {
+    peer: Option<Addr<Mirror>>,
+}
+impl Actor for Mirror {}
+
+struct Deeper(u32);
+impl Message for Deeper {
+    type Reply = Result<u32, u32>;
+}
+impl Handler<Deeper> for Mirror {
+    fn handle(&mut self, m: Deeper, ctx: &mut Context<Self>) -> Result<u32, u32> {
+        let peer = self.peer.clone().expect("it was introduced");
+        match ctx.reenter(self).send(&peer, Deeper(m.0 + 1)) {
+            Ok(depth) => depth,
+            Err(SendError::Deadlock { .. }) => Err(m.0),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+struct Meet(Addr<Mirror>);
+impl Message for Meet {
+    type Reply = ();
+}
+impl Handler<Meet> for Mirror {
+    fn handle(&mut self, m: Meet, _: &mut Context<Self>) {
+        self.peer = Some(m.0);
+    }
+}
+
+#[test]
+fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
+    on_workers(|| {
+        let start = || Builder::new().start(Mirror { peer: None }).unwrap();
+        let (one, other) = (start(), start());
+        one.send(Meet(other.clone())).unwrap();
+        other.send(Meet(one.clone())).unwrap();
+        let Err(depth) = one.send_timeout(Deeper(0), LONG).unwrap() else { panic!("it has no end") };
+        assert!(depth > 8, "{depth}");
+        one.kill();
+        other.kill();
+    });
+}
