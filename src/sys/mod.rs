@@ -6,6 +6,7 @@ pub(crate) mod fifo;
 pub(crate) mod fork;
 pub(crate) mod in_panic;
 pub(crate) mod interrupt;
+pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod mem;
 pub(crate) mod net;
