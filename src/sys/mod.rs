@@ -13,6 +13,8 @@ pub(crate) mod net;
 pub(crate) mod parker;
 pub(crate) mod poll;
 pub(crate) mod process;
+#[cfg(not(miri))]
+pub(crate) mod sanitizer;
 pub(crate) mod signal;
 pub(crate) mod sleep;
 pub(crate) mod unwinder;
