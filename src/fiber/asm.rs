@@ -25,6 +25,7 @@ use std::ptr::{self, NonNull};
 use super::{Code, Entry, Status};
 use crate::arch::{self, Context};
 use crate::stack::Stack;
+use crate::stack::unused::Unused;
 use crate::sys::sanitizer::{Bounds, Left};
 
 /// A closure on a stack. See the contract in the parent module.
@@ -114,6 +115,17 @@ impl Fiber {
         for lines_below in 0..4 {
             arch::prefetch(block.wrapping_sub(lines_below * 64));
         }
+    }
+
+    /// The part of the stack that the fiber, which is suspended, does not use, if that is known and worth a look.
+    ///
+    /// # Safety
+    ///
+    /// The fiber is suspended, or was never resumed.
+    pub(crate) unsafe fn unused(&self) -> Option<Unused> {
+        // SAFETY: the block is live (invariant 1), and `fiber` is a suspended context (2; the caller): its frames end at its
+        // stack pointer, below which a function that switches keeps nothing.
+        unsafe { (*self.0.as_ptr()).stack.unused((*self.0.as_ptr()).fiber.sp()) }
     }
 
     /// The stack, to be used again.

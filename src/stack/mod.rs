@@ -4,6 +4,7 @@
 //! * `arena`: address space in chunks, shared by all workers: promises, and stacks that are in nobody's cache;
 //! * `guard`: what makes an overflow fault instead of running into the neighbour;
 //! * `cache`: a worker's own stacks and promises, without atomics;
+//! * `unused`: pages below the stack pointers of threads that wait for long;
 //! * `overflow`: says which green thread it was before the process aborts.
 //!
 //! A stack costs address space when it is promised, memory when it is touched. A thread that was spawned and has not
@@ -30,6 +31,8 @@ mod cache;
 mod guard;
 #[cfg(not(miri))]
 pub(crate) mod overflow;
+#[cfg(not(miri))]
+pub(crate) mod unused;
 
 #[cfg(miri)]
 mod miri;
@@ -44,7 +47,7 @@ pub(crate) use self::arena::{reserve, unreserve};
 #[cfg(not(miri))]
 pub(crate) use self::cache::Cache;
 #[cfg(miri)]
-pub(crate) use self::miri::{Cache, guard, overflow, reserve, unreserve};
+pub(crate) use self::miri::{Cache, guard, overflow, reserve, unreserve, unused};
 pub(crate) use self::size::StackSize;
 #[cfg(not(miri))]
 use crate::sys::sanitizer::Bounds;
