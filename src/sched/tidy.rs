@@ -25,9 +25,11 @@ use crate::task::Header;
 const PAUSE_NS: u64 = 1_000_000_000;
 /// From one step of a pass to the next one.
 const STEP_NS: u64 = 10_000_000;
-/// Threads that one step looks at, and stacks among them.
+/// Threads that one step meets, and stacks that are looked at together.
 const THREADS: usize = 256;
 const STACKS: usize = 32;
+/// So many deep stacks end a step: to free the pages of one takes some 10 µs.
+const DEEP: usize = 16;
 
 /// Where a worker's passes stand.
 #[derive(Debug)]
@@ -117,16 +119,26 @@ impl Worker {
             tidy.left.set(self.live_count());
             tidy.news.set(false);
         }
+        let until = tidy.left.get().saturating_sub(THREADS);
+        let mut deep = 0;
+        while tidy.left.get() > until && deep < DEEP {
+            deep += self.tidy_some(until);
+        }
+        tidy.due_ns.set(now_ns + if tidy.left.get() == 0 { PAUSE_NS } else { STEP_NS });
+    }
+
+    /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
+    fn tidy_some(&self, until: usize) -> usize {
+        let tidy = &self.tidy;
         let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
-        let mut left = tidy.left.get();
         let (mut last, mut next) = (None, self.live.front());
-        let until = left.saturating_sub(THREADS);
-        while left > until && count < STACKS {
+        while tidy.left.get() > until && count < STACKS {
             let Some(thread) = next else {
-                left = 0;
+                // Some that the pass counted have ended.
+                tidy.left.set(0);
                 break;
             };
-            left -= 1;
+            tidy.left.set(tidy.left.get() - 1);
             (last, next) = (next, self.live.next_of(thread));
             // SAFETY: it is in the list of live threads, so it holds a reference.
             let thread = unsafe { thread.as_ref() };
@@ -144,12 +156,10 @@ impl Worker {
             }
         }
         if let Some(last) = last {
-            // SAFETY: it was just met there. So the next step begins with the one behind it.
+            // SAFETY: it was just met there. So the next one to be met is the one behind it.
             unsafe { self.live.rotate_past(last) };
         }
         // SAFETY: as above: the stacks' threads do not run before this returns.
-        unsafe { unused::give_back(&mut stacks[..count]) };
-        tidy.left.set(left);
-        tidy.due_ns.set(now_ns + if left == 0 { PAUSE_NS } else { STEP_NS });
+        unsafe { unused::give_back(&mut stacks[..count]) }
     }
 }

@@ -80,5 +80,7 @@ pub(crate) mod unused {
     /// # Safety
     ///
     /// None.
-    pub(crate) unsafe fn give_back(_unused: &mut [Unused]) {}
+    pub(crate) unsafe fn give_back(_unused: &mut [Unused]) -> usize {
+        0
+    }
 }

@@ -40,12 +40,12 @@ impl Stack {
     }
 }
 
-/// Gives the pages back that are in memory, of [`mem::MAX_RANGES`] stacks at most.
+/// Gives the pages back that are in memory, of [`mem::MAX_RANGES`] stacks at most. How many stacks had such?
 ///
 /// # Safety
 ///
 /// The stacks' owner does not run meanwhile, and was suspended with the stack pointers that they were asked about with.
-pub(crate) unsafe fn give_back(unused: &mut [Unused]) {
+pub(crate) unsafe fn give_back(unused: &mut [Unused]) -> usize {
     unused.sort_unstable_by_key(|part| part.0.base);
     let mut deep = [Unused::NONE.0; mem::MAX_RANGES];
     let mut count = 0;
@@ -66,6 +66,7 @@ pub(crate) unsafe fn give_back(unused: &mut [Unused]) {
     }
     // SAFETY: the ranges are the unused parts of stacks, or lie in them, and nobody needs their content (the caller).
     unsafe { mem::discard(&deep[..count]) };
+    count
 }
 
 /// Hands those on of which pages are in memory. The parts are in the order of their addresses; of one that is longer than a

@@ -3,7 +3,12 @@
 /// Keeps the library that this code is in mapped from now on, should it be one that can be unloaded: what the process keeps
 /// the address of (a signal handler, say) has to stay where it is. A refusal is of no matter: the program itself, whose
 /// name `dlopen` does not take, stays anyway.
-#[cfg(not(any(target_env = "musl", target_feature = "crt-static")))]
+#[cfg(any(
+    all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")),
+    target_os = "android",
+    target_os = "freebsd",
+    target_vendor = "apple"
+))]
 pub(crate) fn pin() {
     let mut place = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: `dladdr` takes any address, and fills `place` in if it knows it; zeros are a valid `Dl_info`. The name is one
@@ -18,6 +23,11 @@ pub(crate) fn pin() {
     }
 }
 
-/// Nothing to do: musl's libraries stay, and what is linked statically is the program itself.
-#[cfg(any(target_env = "musl", target_feature = "crt-static"))]
+/// Nothing to do where libraries stay (musl) or are linked statically; nothing known to do elsewhere.
+#[cfg(not(any(
+    all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")),
+    target_os = "android",
+    target_os = "freebsd",
+    target_vendor = "apple"
+)))]
 pub(crate) fn pin() {}

@@ -114,6 +114,15 @@ impl Flag {
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    /// As [`set`](Self::set), but orders nothing.
+    pub(crate) fn set_relaxed(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set_relaxed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// How a child ended.
