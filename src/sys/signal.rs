@@ -41,6 +41,7 @@ pub(crate) enum Fault {
     Access(usize),
     /// The interrupted code was about to be interrupted by another signal, whose handler was to run on the same stack, and
     /// there the kernel could not write the `frame` bytes that a handler returns by.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux tells"))]
     NoFrame { sp: usize, frame: usize },
     /// Any other: the kernel tells no address.
     Other,
