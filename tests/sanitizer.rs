@@ -159,7 +159,7 @@ mod thread {
         let ended = in_a_child(&[], || on_two_workers(Shared::add));
         let report = ended.output.split("WARNING: ThreadSanitizer: data race").nth(1);
         let report = report.unwrap_or_else(|| panic!("{}", ended.output));
-        assert!(report.contains("Shared::add") && report.contains("thread_main"), "{report}");
+        assert!(report.contains("Shared>::add") && report.contains("thread_main"), "{report}");
         assert_eq!(ended.code, Some(66));
     }
 
