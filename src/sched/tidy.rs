@@ -41,13 +41,21 @@ pub(crate) struct Tidy {
     left: Cell<usize>,
     /// A pass may find something: threads have run since the last one began, or it has met threads in a new wait.
     news: Cell<bool>,
+    /// Tells a pass from the one before: 0 or [`ODD`].
+    pass: Cell<u32>,
     /// Ticks of a worker that has no reason to look at the clock.
     timeless: Cell<u8>,
 }
 
 impl Tidy {
     pub(crate) fn new(now_ns: u64) -> Self {
-        Self { due_ns: Cell::new(now_ns + PAUSE_NS), left: Cell::new(0), news: Cell::new(true), timeless: Cell::new(0) }
+        Self {
+            due_ns: Cell::new(now_ns + PAUSE_NS),
+            left: Cell::new(0),
+            news: Cell::new(true),
+            pass: Cell::new(0),
+            timeless: Cell::new(0),
+        }
     }
 
     #[inline]
@@ -56,31 +64,33 @@ impl Tidy {
     }
 }
 
+/// The number of a wait is a multiple of eight. What is remembered of it has these bits in addition: it was met in an odd
+/// pass; its stack has been looked at.
+const ODD: u32 = 1;
+const DONE: u32 = 2;
+
 /// How a pass meets a thread.
 enum Met {
-    /// It runs, or its stack has been looked at in this wait.
+    /// It runs, or has been met in this pass (others have ended, so the pass comes round again), or is done with in this wait.
     Before,
     InNewWait,
     /// For the second time in one wait.
     Again,
 }
 
-fn meet(thread: &Header) -> Met {
-    /// Set when the stack has been looked at. The number of a wait is a multiple of eight.
-    const DONE: u32 = 1;
+fn meet(thread: &Header, pass: u32) -> Met {
     let Some(wait) = thread.wait.waiting() else { return Met::Before };
     let wait = wait.bits() as u32;
-    match thread.seen.get() {
-        seen if seen == wait | DONE => Met::Before,
-        seen if seen == wait => {
-            thread.seen.set(wait | DONE);
-            Met::Again
-        }
-        _ => {
-            thread.seen.set(wait);
-            Met::InNewWait
-        }
+    let seen = thread.seen.get();
+    if seen & !(ODD | DONE) != wait {
+        thread.seen.set(wait | pass);
+        return Met::InNewWait;
     }
+    if seen & DONE != 0 || seen & ODD == pass {
+        return Met::Before;
+    }
+    thread.seen.set(wait | DONE);
+    Met::Again
 }
 
 impl Worker {
@@ -119,6 +129,7 @@ impl Worker {
         if tidy.left.get() == 0 {
             tidy.left.set(self.live_count());
             tidy.news.set(false);
+            tidy.pass.set(tidy.pass.get() ^ ODD);
         }
         let until = tidy.left.get().saturating_sub(THREADS);
         let mut deep = 0;
@@ -143,7 +154,7 @@ impl Worker {
             (last, next) = (next, self.live.next_of(thread));
             // SAFETY: it is in the list of live threads, so it holds a reference.
             let thread = unsafe { thread.as_ref() };
-            match meet(thread) {
+            match meet(thread, tidy.pass.get()) {
                 Met::Before => {}
                 Met::InNewWait => tidy.news.set(true),
                 Met::Again => {
