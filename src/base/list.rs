@@ -349,7 +349,7 @@ mod tests {
                 unsafe { list.rotate_past(NonNull::from(&nodes[last])) };
                 let (moved, rest): (Vec<u32>, Vec<u32>) = (0..count as u32).partition(|i| *i <= last as u32);
                 let mut expected = [rest, moved].concat();
-                assert_eq!(list.back().map(|node| unsafe { node.as_ref() }.0), expected.last().copied());
+                assert_eq!(list.back(), expected.last().map(|i| NonNull::from(&nodes[*i as usize])));
                 // The links backwards, too: one that is taken out of the middle closes the gap.
                 let gone = expected.remove(expected.len() / 2);
                 // SAFETY: it is linked here.
