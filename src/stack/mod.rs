@@ -97,7 +97,7 @@ impl Stack {
     }
 
     /// The lowest usable byte, just above the guard.
-    #[cfg(any(test, not(miri)))]
+    #[cfg(not(miri))]
     pub(crate) fn limit(&self) -> NonNull<u8> {
         // SAFETY: a slot is one allocation, and the guard is at its low end.
         unsafe { self.slot.0.add(guard::len(self.size)) }
