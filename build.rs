@@ -8,6 +8,10 @@
 //!
 //! `GREEN_BACKEND=threads` (or `asm`) overrides the choice, so that the suite can run over another backend; a name
 //! that this target cannot have is an error.
+//!
+//! Under a sanitizer (`-Zsanitizer=…`, which only a nightly compiler takes, and which it tells us) `cfg(green_sanitizer = "…")`
+//! names it, and `cfg(green_sanitized)` has the crate tell it of switches and let go of every block that is free.
+//! `GREEN_SANITIZER=ignore` leaves the latter out: by that the sanitizers' tests show that they would fail.
 
 use std::env;
 
@@ -17,6 +21,10 @@ fn main() {
     println!("cargo::rerun-if-env-changed=GREEN_BACKEND");
     println!("cargo::rustc-check-cfg=cfg(green_backend, values(\"asm\", \"corosensei\", \"threads\"))");
 
+    println!("cargo::rerun-if-env-changed=GREEN_SANITIZER");
+    println!("cargo::rustc-check-cfg=cfg(green_sanitized)");
+    println!("cargo::rustc-check-cfg=cfg(green_sanitizer, values(any()))");
+
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     let unix = env::var_os("CARGO_CFG_UNIX").is_some();
     let miri = env::var_os("CARGO_CFG_MIRI").is_some();
@@ -24,6 +32,21 @@ fn main() {
     if !unix {
         println!("cargo::error=green supports Unix targets only (Linux, macOS, the BSDs); {target} is not one");
         return;
+    }
+
+    let sanitizers = env::var("CARGO_CFG_SANITIZE").unwrap_or_default();
+    sanitizers
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .for_each(|name| println!("cargo::rustc-cfg=green_sanitizer=\"{name}\""));
+    match env::var("GREEN_SANITIZER").as_deref() {
+        Err(_) if sanitizers.is_empty() => {}
+        Err(_) => println!("cargo::rustc-cfg=green_sanitized"),
+        Ok("ignore") => {}
+        Ok(name) => {
+            println!("cargo::error=GREEN_SANITIZER={name:?}: the only value that it takes is \"ignore\"");
+            return;
+        }
     }
 
     let has_asm = matches!(arch.as_str(), "x86_64" | "aarch64");

@@ -92,6 +92,7 @@ covariant! {
     scoped_join_handle: "green::thread::ScopedJoinHandle<'l, F>"
     send_error: "green::actor::SendError<F>"
     async_stream: "green::net::Async<F>"
+    blocking: "green::future::Blocking<F>"
 }
 
 covariant_in_lifetime! {

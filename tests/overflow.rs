@@ -62,6 +62,131 @@ fn an_overflow_by_one_big_frame_does_not_step_over_the_guard() {
     assert!(ended.output.contains("green thread '<unnamed>'"), "{}", ended.output);
 }
 
+/// Calls `f` on a green thread's stack of 16 KiB of which less than `left` bytes are left.
+fn near_the_end_of_a_stack(left: usize, f: fn()) {
+    // The kernel does not read from a guard.
+    fn guarded(address: usize) -> bool {
+        // SAFETY: the kernel checks the address itself.
+        unsafe { libc::write(*PIPE, address as *const _, 1) == -1 }
+    }
+    fn dive(left: usize, f: fn()) {
+        let frame = std::hint::black_box([0_usize; 8]);
+        if guarded((&raw const frame).addr() - left) {
+            f()
+        } else {
+            dive(left, f)
+        }
+        std::hint::black_box(frame);
+    }
+    static PIPE: std::sync::LazyLock<i32> = std::sync::LazyLock::new(|| {
+        let mut ends = [0; 2];
+        // SAFETY: the call writes two descriptors.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        ends[1]
+    });
+    let _ = *PIPE;
+    let small = Builder::new().name("small".into()).stack_size(16 << 10);
+    small.spawn(move || dive(left, f)).unwrap().join().unwrap();
+}
+
+fn send(signal: i32) {
+    // SAFETY: the calls send a signal to this very OS thread, with little of its stack.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::syscall(libc::SYS_gettid), signal) };
+}
+
+fn overflow() {
+    std::hint::black_box(deep(1_000_000));
+}
+
+/// What a handler's frame takes on every processor is more than this.
+const NO_ROOM: usize = 600;
+
+#[test]
+fn a_ctrl_c_that_comes_near_the_end_of_a_stack_reaches_who_waits_for_it() {
+    let ended = in_a_child(&[], || {
+        let _ = green::timeout(std::time::Duration::ZERO, green::signal::ctrl_c);
+        runtime(1).run(|| {
+            let waiter = green::spawn(green::signal::ctrl_c);
+            green::yield_now();
+            near_the_end_of_a_stack(NO_ROOM, || send(libc::SIGINT));
+            waiter.join().unwrap().unwrap();
+        });
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn a_signal_whose_handler_finds_no_room_on_a_green_stack_is_reported_as_an_overflow() {
+    let ended = in_a_child(&[], || {
+        extern "C" fn handler(_: i32) {}
+        // SAFETY: the handler does nothing. `signal` does not set SA_ONSTACK.
+        unsafe { libc::signal(libc::SIGUSR1, handler as *const () as usize) };
+        runtime(1).run(|| near_the_end_of_a_stack(NO_ROOM, || send(libc::SIGUSR1)));
+    });
+    assert_eq!(ended.signal, Some(SIGABRT), "{}", ended.output);
+    assert!(ended.output.contains("green thread 'small' (id "), "{}", ended.output);
+    assert!(ended.output.contains("without SA_ONSTACK"), "{}", ended.output);
+}
+
+#[test]
+fn a_signal_whose_handler_asks_for_the_signal_stack_is_handled_near_the_end_of_a_green_stack() {
+    let ended = in_a_child(&[], || {
+        extern "C" fn handler(_: i32) {
+            HANDLED.set();
+        }
+        static HANDLED: help::Flag = help::Flag::new();
+        // SAFETY: zeros are a valid action, and the handler sets a flag.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK;
+            libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+        }
+        runtime(1).run(|| near_the_end_of_a_stack(NO_ROOM, || send(libc::SIGUSR1)));
+        assert!(HANDLED.is_set());
+    });
+    ended.assert_success();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_address_that_cannot_be_one_is_no_overflow_even_near_the_end_of_a_stack() {
+    let ended = in_a_child(&[], || {
+        // The processor tells no address of such a fault, so it looks like that of a signal without room.
+        // SAFETY: none: this is the fault that is tested.
+        let access = || unsafe { std::ptr::without_provenance_mut::<u8>(1 << 62).write_volatile(1) };
+        runtime(1).run(|| near_the_end_of_a_stack(NO_ROOM, access));
+    });
+    assert_eq!(ended.signal, Some(SIGSEGV), "{}", ended.output);
+    assert!(!ended.output.contains("overflowed"), "{}", ended.output);
+}
+
+#[test]
+fn a_fault_that_an_earlier_handler_has_let_pass_does_not_end_the_reports() {
+    // std's handler, which was there before, makes the default action that of the signal and returns.
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| {
+            send(SIGSEGV);
+            eprintln!("went on");
+            overflow();
+        });
+    });
+    assert!(ended.output.contains("went on"), "{}", ended.output);
+    assert_eq!(ended.signal, Some(SIGABRT), "{}", ended.output);
+    assert!(ended.output.contains("green thread '<unnamed>'"), "{}", ended.output);
+}
+
+#[test]
+fn a_second_fault_that_an_earlier_handler_lets_pass_finds_the_default_action_as_with_std() {
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| {
+            send(SIGSEGV);
+            send(SIGSEGV);
+        });
+    });
+    assert_eq!(ended.signal, Some(SIGSEGV), "{}", ended.output);
+}
+
 #[test]
 fn a_null_pointer_in_a_green_thread_ends_the_process_as_ever() {
     let ended = in_a_child(&[], || {

@@ -73,6 +73,11 @@ const _: () = assert!(offset_of!(EntryFrame, arg) == 8);
 const _: () = assert!(align_of::<EntryFrame>() == 16 && size_of::<EntryFrame>() == 16);
 
 impl Context {
+    /// Where the stack pointer of a suspended context is.
+    pub(crate) fn sp(&self) -> usize {
+        self.sp.addr()
+    }
+
     /// A context that, once continued, calls `function(arg)` on the stack that ends below `top`, and then switches for
     /// good to the side that continued it first.
     ///

@@ -140,6 +140,26 @@ impl<T: Linked<K>, K> List<T, K> {
         self.head.set(node);
     }
 
+    /// Makes `last` the last node: it and those before it, in their order, go behind the others.
+    ///
+    /// # Safety
+    ///
+    /// `last` is linked in this very list.
+    pub(crate) unsafe fn rotate_past(&self, last: NonNull<T>) {
+        let Some(first) = self.next_of(last) else { return };
+        let last = last.as_ptr().cast_const();
+        // SAFETY: all four are linked here (`first` has one before it, so there are a head and a tail), so they are valid by
+        // invariant 1. They may be the same in pairs: each link that changes is written once.
+        unsafe {
+            (*self.tail.get()).links().next.set(self.head.get());
+            (*self.head.get()).links().prev.set(self.tail.get());
+            first.as_ref().links().prev.set(ptr::null());
+            (*last).links().next.set(ptr::null());
+        }
+        self.head.set(first.as_ptr());
+        self.tail.set(last);
+    }
+
     /// Unlinks and returns the first node.
     #[inline]
     pub(crate) fn pop_front(&self) -> Option<NonNull<T>> {
@@ -312,6 +332,30 @@ mod tests {
             let expected: Vec<u32> = std::iter::once(gone as u32).chain(others).collect();
             assert_eq!(drain(&list), expected);
             assert!(list.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_list_rotates_past_any_of_its_nodes_and_is_whole_afterwards() {
+        let nodes: Vec<Node> = (0..5).map(|i| Node(i, Links::new())).collect();
+        for count in 1..=5 {
+            for last in 0..count {
+                let list = List::new();
+                for node in &nodes[..count] {
+                    // SAFETY: the nodes live in a vector that is not touched, and are unlinked each time round.
+                    unsafe { list.push_back(NonNull::from(node)) };
+                }
+                // SAFETY: it was just linked here.
+                unsafe { list.rotate_past(NonNull::from(&nodes[last])) };
+                let (moved, rest): (Vec<u32>, Vec<u32>) = (0..count as u32).partition(|i| *i <= last as u32);
+                let mut expected = [rest, moved].concat();
+                assert_eq!(list.back(), expected.last().map(|i| NonNull::from(&nodes[*i as usize])));
+                // The links backwards, too: one that is taken out of the middle closes the gap.
+                let gone = expected.remove(expected.len() / 2);
+                // SAFETY: it is linked here.
+                unsafe { list.remove(NonNull::from(&nodes[gone as usize])) };
+                assert_eq!(drain(&list), expected);
+            }
         }
     }
 

@@ -16,7 +16,8 @@
 //! 1. `Fiber` points to its [`Block`], which is initialised and stays where it is until [`Fiber::into_stack`].
 //! 2. While the fiber runs, `hub` is a suspended context and `fiber` is stale; while it does not run, the reverse (and
 //!    before it first runs, nothing has been written to `hub`). A fresh context counts as suspended. After the end, `fiber` leads to a trap.
-//! 3. The contexts are reached by raw pointers only, because the switch writes them behind the compiler's back.
+//! 3. While the fiber runs, `hub_stack` says where the hub's stack is, to a sanitizer that asks; else it is stale.
+//! 4. The contexts are reached by raw pointers only, because the switch writes them behind the compiler's back.
 
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
@@ -24,6 +25,8 @@ use std::ptr::{self, NonNull};
 use super::{Code, Entry, Status};
 use crate::arch::{self, Context};
 use crate::stack::Stack;
+use crate::stack::unused::Unused;
+use crate::sys::sanitizer::{Bounds, Left};
 
 /// A closure on a stack. See the contract in the parent module.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ struct Block {
     fiber: Context,
     stack: Stack,
     code: Code,
+    hub_stack: Bounds,
 }
 
 // A switch touches one line.
@@ -60,7 +64,8 @@ impl Fiber {
         unsafe {
             let block = stack.top().cast::<Block>().sub(1);
             let fiber = Context::fresh(block.cast(), main, block.as_ptr().cast());
-            block.write(Block { hub: MaybeUninit::uninit(), fiber, stack, code: Code { entry, arg } });
+            let code = Code { entry, arg };
+            block.write(Block { hub: MaybeUninit::uninit(), fiber, stack, code, hub_stack: Bounds::UNKNOWN });
             Fiber(block)
         }
     }
@@ -75,7 +80,12 @@ impl Fiber {
         let block = self.0.as_ptr();
         // SAFETY: the block is live (invariant 1), its `fiber` is suspended (2; the caller says that it is neither
         // running nor finished) and on its own thread (the caller); the stack is the fiber's alone.
-        let word = unsafe { arch::switch((&raw mut (*block).hub).cast(), &raw const (*block).fiber, word) };
+        let word = unsafe {
+            let left = Left::to((*block).stack.bounds());
+            let word = arch::switch((&raw mut (*block).hub).cast(), &raw const (*block).fiber, word);
+            let _from = left.back();
+            word
+        };
         if word == SUSPENDED { Status::Suspended } else { Status::Finished }
     }
 
@@ -89,7 +99,12 @@ impl Fiber {
         let block = self.0.as_ptr();
         // SAFETY: the block is live (invariant 1); the fiber runs (the caller), so `hub` is suspended (2), by the same
         // thread; the hub's stack is untouched since.
-        unsafe { arch::switch(&raw mut (*block).fiber, (&raw const (*block).hub).cast(), SUSPENDED) }
+        unsafe {
+            let left = Left::to((*block).hub_stack);
+            let word = arch::switch(&raw mut (*block).fiber, (&raw const (*block).hub).cast(), SUSPENDED);
+            (*block).hub_stack = left.back();
+            word
+        }
     }
 
     /// Asks for the lines that the next resume touches first: the contexts, and the youngest frames of a fiber that has
@@ -100,6 +115,17 @@ impl Fiber {
         for lines_below in 0..4 {
             arch::prefetch(block.wrapping_sub(lines_below * 64));
         }
+    }
+
+    /// The part of the stack that the fiber, which is suspended, does not use, if that is known and worth a look.
+    ///
+    /// # Safety
+    ///
+    /// The fiber is suspended, or was never resumed.
+    pub(crate) unsafe fn unused(&self) -> Option<Unused> {
+        // SAFETY: the block is live (invariant 1), and `fiber` is a suspended context (2; the caller): its frames end at its
+        // stack pointer, below which a function that switches keeps nothing.
+        unsafe { (*self.0.as_ptr()).stack.unused((*self.0.as_ptr()).fiber.sp()) }
     }
 
     /// The stack, to be used again.
@@ -124,9 +150,13 @@ impl Fiber {
 
 /// First on the fiber's stack.
 unsafe extern "C" fn main(block: *mut ()) -> usize {
-    let block = block.cast::<Block>().cast_const();
-    // SAFETY: `new` passed the block, initialised (invariant 1); `code` is never written again. The caller of `new` said
-    // that the entry may be called.
-    unsafe { (*block).code.run() };
+    let block = block.cast::<Block>();
+    // SAFETY: `new` passed the block, initialised (invariant 1); `code` is never written again, and `hub_stack` by the fiber
+    // alone. The caller of `new` said that the entry may be called.
+    unsafe {
+        (*block).hub_stack = Left::never();
+        (*block).code.run();
+        Left::for_good((*block).hub_stack);
+    }
     FINISHED
 }

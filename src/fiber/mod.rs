@@ -24,6 +24,16 @@
 //! | `corosensei.rs`  | the crate corosensei on our stacks                   | on other targets, and as oracle |
 //! | `threads.rs`     | one OS thread a fiber; its thread-locals are its own | under Miri                      |
 //!
+//! # Tools that follow the stack
+//!
+//! * *AddressSanitizer* has to be told of each switch, and is, by `asm.rs` in a build for it: [`crate::sys::sanitizer`].
+//! * *ThreadSanitizer* needs to be told nothing: a fiber stays on its OS thread. But it keeps one list of frames for each OS
+//!   thread, which holds 65 536: so some five thousand suspended fibers with their frames are its limit.
+//! * *Valgrind* guesses that a stack pointer that moves by more than 2 MB is on another stack. Stacks that are neighbours are
+//!   nearer than that; it then takes a switch for a call with a huge frame, and all that lies between for fresh or gone:
+//!   thousands of false reports. `valgrind --max-stackframe=65536`, less than a stack, has it see the switches (with stacks
+//!   of 64 KiB and less: half their size). A program whose frames are larger than that has no use of it.
+//!
 //! `build.rs` chooses. Code that runs in fibers of the last kind finds other thread-locals than its hub has: the floors
 //! above set theirs from the entry. And a hub that is such a fiber counts as the OS thread that runs it.
 

@@ -150,6 +150,16 @@ impl Fiber {
     #[cfg(green_backend = "threads")]
     pub(crate) fn prefetch(&self) {}
 
+    /// Nothing: where the frames end is not known here.
+    ///
+    /// # Safety
+    ///
+    /// None.
+    #[cfg(green_backend = "threads")]
+    pub(crate) unsafe fn unused(&self) -> Option<crate::stack::unused::Unused> {
+        None
+    }
+
     /// The stack, to be used again.
     ///
     /// # Safety

@@ -44,6 +44,11 @@ impl Builder {
     }
 
     /// The thread's stack in bytes of address space, guard page included; rounded up to a power of two, 16 KiB to 1 GiB.
+    ///
+    /// A signal that comes while the thread runs has its handler called on this stack, unless the handler was installed with
+    /// `SA_ONSTACK` (this crate's own are): each worker has a signal stack for that. What the kernel alone writes for a handler
+    /// is 1 to 11 KiB, by the processor. A stack that has no room for it counts as overflowed: the process aborts, and the
+    /// report says so. So with small stacks, install handlers with `SA_ONSTACK`, or block their signals on the workers.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self

@@ -57,7 +57,9 @@ impl RuntimeBuilder {
     }
 
     /// Stack of a green thread, in bytes of address space, guard page included; rounded up to a power of two.
-    /// 16 KiB to 1 GiB. Default: 256 KiB. Memory is taken page by page, as the stack is used.
+    /// 16 KiB to 1 GiB. Default: 256 KiB. Memory is taken page by page, as the stack is used; what a deep call of a thread
+    /// has taken goes back once the thread has waited for a second or two. What small stacks ask of signal handlers:
+    /// [`Builder::stack_size`](crate::thread::Builder::stack_size).
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);

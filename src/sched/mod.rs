@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod search;
 pub(crate) mod shared;
+pub(crate) mod tidy;
 pub(crate) mod turn;
 pub(crate) mod way;
 pub(crate) mod worker;

@@ -166,6 +166,7 @@ impl Worker {
     fn sleep(&self, searching: bool) -> bool {
         let idle = self.shared.idle();
         let workers = self.shared.workers();
+        self.tidy_later();
         // Step 1: counted as asleep.
         let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
         // Step 2: marked as asleep, unless there is mail.
@@ -185,13 +186,16 @@ impl Worker {
             let timer_ns = self.here().wheel.borrow().next_ns();
             let timers_ns = timer_ns.max(self.got_up_for_timers_ns.get() + TIMERS_NS);
             let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-            if self.sleep_until(timers_ns.min(nap_until_ns)) {
+            if self.sleep_until(timers_ns.min(nap_until_ns).min(self.tidy_ns())) {
                 break;
             }
             let now_ns = now_ns();
             if timer_ns <= now_ns {
                 self.got_up_for_timers_ns.set(now_ns);
                 break;
+            }
+            if self.tidy_ns() <= now_ns {
+                self.tidy(now_ns);
             }
             if lookout {
                 if idle.resign_if_all_asleep(workers) {

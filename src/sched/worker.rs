@@ -28,6 +28,7 @@ use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
 use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
+use crate::sched::tidy::Tidy;
 use crate::sched::turn::thread_main;
 use crate::sched::way::Watch;
 use crate::stack::Cache;
@@ -87,13 +88,15 @@ pub(crate) struct Worker {
     pub(crate) watch: Watch,
     /// Foreign wakers that are to be called.
     pub(super) errands: Errands,
+    pub(super) tidy: Tidy,
 }
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let mailbox = shared.mailboxes[number];
+        let now_ns = now_ns();
         Self {
-            here: Here::new(mailbox.index, now_ns()),
+            here: Here::new(mailbox.index, now_ns),
             shared,
             mailbox,
             number,
@@ -117,6 +120,7 @@ impl Worker {
             has_events: Cell::new(false),
             watch: Watch::default(),
             errands: Errands::default(),
+            tidy: Tidy::new(now_ns),
         }
     }
 
@@ -327,9 +331,14 @@ impl Worker {
         if !self.mailbox.inbox.is_empty() {
             self.read_mail();
         }
-        let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
-        if has_time && (now || self.turns.get() >= TURNS_PER_TICK) {
-            self.tick_time();
+        if now || self.turns.get() >= TURNS_PER_TICK {
+            let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
+            if has_time {
+                self.tick_time();
+            } else if !now {
+                self.turns.set(0);
+                self.tidy_without_time();
+            }
         }
     }
 
@@ -347,6 +356,9 @@ impl Worker {
         }
         if fired {
             self.queue_woken();
+        }
+        if self.tidy.is_due(now_ns) {
+            self.tidy(now_ns);
         }
         match self.here.poller() {
             Some(_) if !self.has_ready() && !self.has_unstarted() => return,

@@ -239,13 +239,14 @@ fn register(pages: mem::Pages, size: StackSize) -> io::Result<()> {
     };
     CHUNKS[index].len.store(pages.len, Ordering::Relaxed);
     CHUNKS[index].shift.store(size.shift() as usize, Ordering::Relaxed);
-    // ORDERING: Release pairs with the Acquire in `guard_at`: who sees the base sees length and shift.
+    // ORDERING: Release pairs with the Acquire in `guard_below`: who sees the base sees length and shift.
     CHUNKS[index].base.store(pages.base.addr().get(), Ordering::Release);
     Ok(())
 }
 
-/// The size of the stack whose guard `address` lies in. Safe in a signal handler: no lock, no allocation.
-pub(super) fn guard_at(address: usize) -> Option<StackSize> {
+/// The size of the stack whose guard `address` lies in, or less than `reach` bytes above. Safe in a signal handler: no lock,
+/// no allocation.
+pub(super) fn guard_below(address: usize, reach: usize) -> Option<StackSize> {
     // ORDERING: Relaxed: whoever runs on a stack of a chunk has seen it registered.
     for chunk in &CHUNKS[..CHUNK_COUNT.load(Ordering::Relaxed)] {
         // ORDERING: Acquire pairs with the Release in `register`.
@@ -253,7 +254,7 @@ pub(super) fn guard_at(address: usize) -> Option<StackSize> {
         let offset = address.wrapping_sub(base);
         if base != 0 && offset < chunk.len.load(Ordering::Relaxed) {
             let size = StackSize::from_shift(chunk.shift.load(Ordering::Relaxed) as u32);
-            return (offset % size.bytes() < guard::len(size)).then_some(size);
+            return (offset % size.bytes() < guard::len(size) + reach).then_some(size);
         }
     }
     None

@@ -87,7 +87,7 @@ impl Cache {
             }
             None => shelf.fetch_stacks(size),
         };
-        Stack { slot, size }
+        taken(slot, size)
     }
 
     /// As [`reserve`](Self::reserve) and [`acquire`](Self::acquire).
@@ -99,7 +99,7 @@ impl Cache {
     pub(crate) fn acquire_unpromised(&mut self, size: StackSize) -> io::Result<Stack> {
         // The credit that a promise takes is the one that the stack's own claim brings.
         if let Some(slot) = self.shelves[size.class()].take_hottest() {
-            return Ok(Stack { slot, size });
+            return Ok(taken(slot, size));
         }
         self.reserve(size)?;
         Ok(self.acquire(size))
@@ -108,6 +108,7 @@ impl Cache {
     /// Gives a stack back; the promise that it was acquired with is free again.
     #[inline]
     pub(crate) fn release(&mut self, stack: Stack) {
+        stack.bounds().forbid();
         let Stack { slot, size } = stack;
         let shelf = &mut self.shelves[size.class()];
         if shelf.free.len() == shelf.free.capacity() && !shelf.make_room(size) {
@@ -132,6 +133,13 @@ impl Cache {
             }
         }
     }
+}
+
+#[inline]
+fn taken(slot: Slot, size: StackSize) -> Stack {
+    let stack = Stack { slot, size };
+    stack.bounds().allow();
+    stack
 }
 
 impl Drop for Cache {

@@ -66,3 +66,21 @@ pub(crate) mod overflow {
 
     pub(crate) fn prepare_thread() {}
 }
+
+/// Nobody runs on these stacks.
+pub(crate) mod unused {
+    /// No part of a stack.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Unused;
+
+    impl Unused {
+        pub(crate) const NONE: Unused = Unused;
+    }
+
+    /// # Safety
+    ///
+    /// None.
+    pub(crate) unsafe fn give_back(_unused: &mut [Unused]) -> usize {
+        0
+    }
+}

@@ -4,6 +4,7 @@
 //! * `arena`: address space in chunks, shared by all workers: promises, and stacks that are in nobody's cache;
 //! * `guard`: what makes an overflow fault instead of running into the neighbour;
 //! * `cache`: a worker's own stacks and promises, without atomics;
+//! * `unused`: pages below the stack pointers of threads that wait for long;
 //! * `overflow`: says which green thread it was before the process aborts.
 //!
 //! A stack costs address space when it is promised, memory when it is touched. A thread that was spawned and has not
@@ -30,6 +31,8 @@ mod cache;
 mod guard;
 #[cfg(not(miri))]
 pub(crate) mod overflow;
+#[cfg(not(miri))]
+pub(crate) mod unused;
 
 #[cfg(miri)]
 mod miri;
@@ -44,8 +47,10 @@ pub(crate) use self::arena::{reserve, unreserve};
 #[cfg(not(miri))]
 pub(crate) use self::cache::Cache;
 #[cfg(miri)]
-pub(crate) use self::miri::{Cache, guard, overflow, reserve, unreserve};
+pub(crate) use self::miri::{Cache, guard, overflow, reserve, unreserve, unused};
 pub(crate) use self::size::StackSize;
+#[cfg(not(miri))]
+use crate::sys::sanitizer::Bounds;
 
 /// The lowest byte of a slot: a guard, and a stack above it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +78,7 @@ impl Stack {
     /// Neighbours differ by a cache line, 32 times: that is for the first level, and takes at most 2 KiB of the top page,
     /// so that one page is still enough for a thread that calls little. Every 32 the page differs, too, for the second
     /// level: that costs address space, at most an eighth of the stack, and no memory.
-    #[cfg(any(test, not(green_backend = "threads")))]
+    #[cfg(any(test, not(miri)))]
     #[inline]
     pub(crate) fn top(&self) -> NonNull<u8> {
         const LINES: usize = 31 << 6;
@@ -84,8 +89,15 @@ impl Stack {
         unsafe { self.slot.0.add(self.size.bytes() - colour) }
     }
 
+    /// Where it is.
+    #[cfg(not(miri))]
+    #[inline(always)]
+    pub(crate) fn bounds(&self) -> Bounds {
+        if cfg!(green_sanitized) { Bounds::new(self.limit(), self.top()) } else { Bounds::UNKNOWN }
+    }
+
     /// The lowest usable byte, just above the guard.
-    #[cfg(any(test, green_backend = "corosensei"))]
+    #[cfg(not(miri))]
     pub(crate) fn limit(&self) -> NonNull<u8> {
         // SAFETY: a slot is one allocation, and the guard is at its low end.
         unsafe { self.slot.0.add(guard::len(self.size)) }

@@ -5,6 +5,9 @@
 //! guard, so it is not asked). Every other fault goes on to the handler that was there before: std's still reports
 //! overflows of plain threads, and a null pointer still ends the process by SIGSEGV.
 //!
+//! A signal that comes near the end of a stack, and whose handler does not ask for the signal stack (SA_ONSTACK), is an
+//! overflow as well: the kernel itself finds no room for the handler's frame, and says so by a SIGSEGV without an address.
+//!
 //! It takes an address in a guard for an overflow. A wild pointer that happens to hit one is reported as such too.
 
 use std::cell::Cell;
@@ -13,7 +16,7 @@ use std::process::abort;
 use std::sync::OnceLock;
 
 use super::{StackSize, arena};
-use crate::sys::signal::{self, AltStack};
+use crate::sys::signal::{self, AltStack, Fault};
 
 /// Calls back with the id and the name of the green thread that runs on this OS thread, at most once; not at all if
 /// there is none. It runs in a signal handler: it takes no lock and allocates nothing.
@@ -41,14 +44,19 @@ pub(crate) fn prepare_thread() {
     }
 }
 
-fn on_fault(address: usize) {
-    if let Some(size) = arena::guard_at(address) {
-        report(size);
+fn on_fault(fault: Fault) {
+    let (size, by_signal) = match fault {
+        Fault::Access(address) => (arena::guard_below(address, 0), false),
+        Fault::NoFrame { sp, frame } => (arena::guard_below(sp, frame), true),
+        Fault::Other => return,
+    };
+    if let Some(size) = size {
+        report(size, by_signal);
         abort();
     }
 }
 
-fn report(size: StackSize) {
+fn report(size: StackSize, by_signal: bool) {
     let mut message = Message { bytes: [0; 1024], len: 0 };
     let mut known = false;
     if let Some(describe) = DESCRIBE.get() {
@@ -60,6 +68,9 @@ fn report(size: StackSize) {
     }
     if !known {
         let _ = message.write_str("\na green thread has overflowed its stack\n");
+    }
+    if by_signal {
+        let _ = message.write_str("(no room for a signal handler, which was installed without SA_ONSTACK)\n");
     }
     let bytes = size.bytes();
     let _ = writeln!(message, "(stack size {bytes} bytes; set it with Builder::stack_size or GREEN_STACK_SIZE)");

@@ -30,6 +30,8 @@ pub(crate) fn error() -> io::Error {
 /// Has `f` called in each child, by the thread that has forked, before anything else.
 pub(crate) fn in_each_child(f: unsafe extern "C" fn()) {
     #[cfg(not(miri))]
+    crate::sys::library::pin();
+    #[cfg(not(miri))]
     // SAFETY: a function that lives as long as the code. An error (no memory) leaves children without it.
     unsafe {
         libc::pthread_atfork(None, None, Some(f));

@@ -4,6 +4,7 @@ use std::io::{self, PipeReader};
 use std::os::fd::IntoRawFd;
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::sys::library;
 
 /// The writing end of the pipe, which is never closed.
 static PIPE: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -35,10 +36,14 @@ unsafe fn errno() -> *mut libc::c_int {
 
 /// Takes the interrupt over for the rest of the process. Each one is a byte in what this returns. Called once.
 ///
+/// The handler runs on the thread's signal stack, if it has one: which thread the kernel picks is not known, and a green
+/// stack may have no room for it.
+///
 /// # Errors
 ///
 /// There are no more descriptors; those of `sigaction`.
 pub(crate) fn install() -> io::Result<PipeReader> {
+    library::pin();
     let (reader, writer) = io::pipe()?;
     socket2::SockRef::from(&writer).set_nonblocking(true)?;
     // ORDERING: see `handle`.
@@ -47,7 +52,7 @@ pub(crate) fn install() -> io::Result<PipeReader> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     let handler: extern "C" fn(libc::c_int) = handle;
     action.sa_sigaction = handler as usize;
-    action.sa_flags = libc::SA_RESTART;
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: a valid mask and action, and a handler that does what a handler may.
     let result = unsafe {
         libc::sigemptyset(&raw mut action.sa_mask);

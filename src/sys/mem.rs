@@ -92,6 +92,13 @@ pub(crate) unsafe fn discard(ranges: &[Pages]) {
     unsafe { advise(ranges, os::DISCARD) };
 }
 
+/// Which of the pages are in memory: an odd byte in `states` for each that is. False: the system does not say.
+pub(crate) fn residency(pages: Pages, states: &mut [u8]) -> bool {
+    debug_assert!(states.len() >= pages.len / page_size());
+    // SAFETY: it accesses none of the pages, and writes a byte for each.
+    unsafe { libc::mincore(pages.base.as_ptr().cast(), pages.len, states.as_mut_ptr().cast()) == 0 }
+}
+
 /// Does the kernel really install guards on request?
 ///
 /// qemu-user answers success to any advice and does nothing. So an advice that does not exist must be refused, and a
@@ -236,8 +243,9 @@ mod os {
 #[cfg(test)]
 pub(crate) mod testing {
     use std::io;
+    use std::num::NonZeroUsize;
 
-    use super::{NonNull, Pages, page_size};
+    use super::{NonNull, Pages, page_size, residency};
 
     /// Locks `pages` in memory, which makes the kernel refuse guards by advice there.
     pub(crate) fn lock(pages: Pages) -> io::Result<()> {
@@ -250,10 +258,10 @@ pub(crate) mod testing {
 
     /// Is the page that holds `byte` in memory?
     pub(crate) fn is_resident(byte: NonNull<u8>) -> bool {
-        let mut state = 0_u8;
-        let page = byte.as_ptr().map_addr(|address| address & !(page_size() - 1));
-        // SAFETY: the call writes one byte for the one page.
-        let known = unsafe { libc::mincore(page.cast(), page_size(), (&raw mut state).cast()) } == 0;
-        known && state & 1 == 1
+        let mut state = [0];
+        let base = byte.map_addr(|address| {
+            NonZeroUsize::new(address.get() & !(page_size() - 1)).expect("nothing is mapped at address zero")
+        });
+        residency(Pages { base, len: page_size() }, &mut state) && state[0] & 1 == 1
     }
 }

@@ -6,12 +6,15 @@ pub(crate) mod fifo;
 pub(crate) mod fork;
 pub(crate) mod in_panic;
 pub(crate) mod interrupt;
+pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod mem;
 pub(crate) mod net;
 pub(crate) mod parker;
 pub(crate) mod poll;
 pub(crate) mod process;
+#[cfg(not(miri))]
+pub(crate) mod sanitizer;
 pub(crate) mod signal;
 pub(crate) mod sleep;
 pub(crate) mod unwinder;

@@ -4,15 +4,16 @@
 //!
 //! 1. `OLD` is written before our handler for that signal is installed, and never again.
 //! 2. What runs in the handler takes no lock and allocates nothing: it may have interrupted either.
-//! 3. An [`AltStack`] belongs to its thread, and is unmapped only when the kernel does not use it any more.
+//! 3. The handler stays installed: what a handler that was there before does to the action is put back, and remembered.
+//! 4. An [`AltStack`] belongs to its thread, and is unmapped only when the kernel does not use it any more.
 
 use std::cell::UnsafeCell;
 use std::mem::{MaybeUninit, transmute};
 use std::sync::Once;
 use std::{io, ptr};
 
-use crate::base::atomic::{AtomicPtr, Ordering};
-use crate::sys::mem;
+use crate::base::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sys::{library, mem};
 
 /// macOS reports some faults on protected pages as bus errors.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -25,18 +26,35 @@ unsafe impl Sync for OldActions {}
 
 static OLD: OldActions = OldActions(UnsafeCell::new([MaybeUninit::uninit(); SIGNALS.len()]));
 
+/// The old handlers that have made way for the default action: it stands behind ours from then on.
+static MADE_WAY: [AtomicBool; SIGNALS.len()] = [const { AtomicBool::new(false) }; SIGNALS.len()];
+
 /// What looks at a fault first; set before the handler is installed.
 static ON_FAULT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-type OnFault = fn(usize);
+type OnFault = fn(Fault);
 
-/// Has `on_fault` called with the address of every memory fault from now on. If it returns, the fault goes to the
+/// A SIGSEGV or SIGBUS that the kernel has a reason for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// The interrupted code accessed this address, and does so again when the handler returns.
+    Access(usize),
+    /// The interrupted code was about to be interrupted by another signal, whose handler was to run on the same stack, and
+    /// there the kernel could not write the `frame` bytes that a handler returns by.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux tells"))]
+    NoFrame { sp: usize, frame: usize },
+    /// Any other: the kernel tells no address.
+    Other,
+}
+
+/// Has `on_fault` called with every memory fault from now on. If it returns, the fault goes to the
 /// handler that was there before, as if ours were not. Only the first call does anything.
 ///
 /// `on_fault` runs in the signal handler: see invariant 2.
 pub(crate) fn install(on_fault: OnFault) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        library::pin();
         // ORDERING: Release pairs with the Acquire in `handle`, on whatever thread the fault is.
         ON_FAULT.store(on_fault as *mut (), Ordering::Release);
         for (index, signal) in SIGNALS.into_iter().enumerate() {
@@ -68,57 +86,80 @@ unsafe fn install_one(index: usize, signal: libc::c_int) {
 
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO.
-    let info_ref = unsafe { &*info };
+    let code = unsafe { (*info).si_code };
     // What a process sent has no address. Linux gives it a code of zero or less.
-    let sent = cfg!(target_os = "linux") && info_ref.si_code <= 0;
+    let sent = cfg!(target_os = "linux") && code <= 0;
+    let fault = match code {
+        // SAFETY: the context is the kernel's own.
+        os::SI_KERNEL => unsafe { os::without_address(context) },
+        // SAFETY: SIGSEGV and SIGBUS of the kernel's own carry an address, but for the case above.
+        _ => Fault::Access(unsafe { (*info).si_addr() }.addr()),
+    };
     if !sent {
         // ORDERING: Acquire pairs with the Release in `install`.
         let on_fault = ON_FAULT.load(Ordering::Acquire);
         // SAFETY: `install` stored an `OnFault` before it installed this handler.
         let on_fault = unsafe { transmute::<*mut (), OnFault>(on_fault) };
-        // SAFETY: SIGSEGV and SIGBUS of the kernel's own carry an address.
-        on_fault(unsafe { info_ref.si_addr() }.addr());
+        on_fault(fault);
     }
-    // SAFETY: the arguments are the kernel's own.
-    unsafe { chain(signal, sent, info, context) };
-}
-
-/// Does what the kernel would have done had the old action been there.
-///
-/// # Safety
-///
-/// In the handler of `signal`, with its arguments.
-unsafe fn chain(signal: libc::c_int, sent: bool, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(index) = SIGNALS.iter().position(|known| *known == signal) else { return };
     // SAFETY: invariant 1: written before this handler was installed.
     let old = unsafe { (*OLD.0.get())[index].assume_init_ref() };
+    // ORDERING: Relaxed: a flag and nothing else.
+    let made_way = MADE_WAY[index].load(Ordering::Relaxed);
     match old.sa_sigaction {
         // A fault that is ignored ends the process all the same.
         libc::SIG_IGN if sent => {}
-        // On return the instruction faults again, and finds the default action. What was sent does not come again:
-        // it waits, blocked, for the return.
-        libc::SIG_DFL | libc::SIG_IGN => {
+        handler if made_way || matches!(handler, libc::SIG_DFL | libc::SIG_IGN) => {
+            // On return the instruction faults again, and finds the default action. What does not come again is made to:
+            // it waits, blocked, for the return.
             reset(signal);
-            if sent {
+            if sent || !matches!(fault, Fault::Access(_)) {
                 // SAFETY: no requirements.
                 unsafe { libc::raise(signal) };
             }
         }
-        handler => {
-            if old.sa_flags & libc::SA_RESETHAND != 0 {
-                reset(signal);
-            }
-            // SAFETY: the old action's address is a handler of the form that its flags say, and the arguments are
-            // the kernel's own.
-            unsafe {
-                if old.sa_flags & libc::SA_SIGINFO != 0 {
-                    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                    transmute::<usize, Handler>(handler)(signal, info, context);
-                } else {
-                    transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal);
-                }
-            }
+        // SAFETY: it is the old action of this signal, with a handler, and the arguments are the kernel's own.
+        _ => unsafe { call_old(index, old, info, context) },
+    }
+}
+
+/// Calls the handler that was there before, and sees to it that ours is called again (invariant 3). std's, for one, makes
+/// the default action that of the signal and returns, whatever the fault was: the default action then stands behind ours. Ours
+/// so meets a fault that comes again once more, and one that does not has not ended the reports of overflows.
+///
+/// # Safety
+///
+/// In the handler of signal number `index` in `SIGNALS`, with its arguments; `old` is its old action, and has a handler.
+unsafe fn call_old(index: usize, old: &libc::sigaction, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let signal = SIGNALS[index];
+    let before = installed(signal);
+    // SAFETY: the old action's address is a handler of the form that its flags say, and the arguments are the kernel's own.
+    unsafe {
+        if old.sa_flags & libc::SA_SIGINFO != 0 {
+            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            transmute::<usize, Handler>(old.sa_sigaction)(signal, info, context);
+        } else {
+            transmute::<usize, extern "C" fn(libc::c_int)>(old.sa_sigaction)(signal);
         }
+    }
+    let reset = before.sa_sigaction != libc::SIG_DFL && installed(signal).sa_sigaction == libc::SIG_DFL;
+    if reset || old.sa_flags & libc::SA_RESETHAND != 0 {
+        MADE_WAY[index].store(true, Ordering::Relaxed);
+    }
+    if reset {
+        // SAFETY: the action was installed before.
+        unsafe { libc::sigaction(signal, &raw const before, ptr::null_mut()) };
+    }
+}
+
+/// The action that `signal` has now.
+fn installed(signal: libc::c_int) -> libc::sigaction {
+    // SAFETY: zeros are a valid `sigaction`, and a null new action only reads.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut action);
+        action
     }
 }
 
@@ -179,7 +220,7 @@ impl Drop for AltStack {
         if current().is_some_and(ours) && unsafe { set(ptr::null_mut(), self.0.len, libc::SS_DISABLE) }.is_err() {
             return;
         }
-        // SAFETY: ours, and the kernel has just let go of it, or never had it (invariant 3).
+        // SAFETY: ours, and the kernel has just let go of it, or never had it (invariant 4).
         unsafe { mem::unmap(self.0) };
     }
 }
@@ -204,7 +245,7 @@ unsafe fn set(base: *mut libc::c_void, len: usize, flags: libc::c_int) -> io::Re
     }
 }
 
-/// What the kernel itself writes there, which wide vector registers make large.
+/// What the kernel itself writes for a handler, which wide vector registers make large.
 fn least_len() -> usize {
     #[cfg(target_os = "linux")]
     // SAFETY: no requirements; zero if the kernel does not say.
@@ -212,6 +253,75 @@ fn least_len() -> usize {
     #[cfg(not(target_os = "linux"))]
     let told = 0;
     told.max(libc::MINSIGSTKSZ)
+}
+
+/// What only Linux tells: why there is no address.
+#[cfg(target_os = "linux")]
+mod os {
+    use super::{Fault, least_len};
+
+    /// The code of what the kernel does not tell the address of.
+    pub(super) const SI_KERNEL: libc::c_int = libc::SI_KERNEL;
+    /// The ABI's red zone, and what aligning the frame may take.
+    const BESIDES: usize = 256;
+
+    /// # Safety
+    ///
+    /// The context is that of a signal handler.
+    pub(super) unsafe fn without_address(context: *mut libc::c_void) -> Fault {
+        // SAFETY: the caller's.
+        match unsafe { interrupted_sp(context.cast()) } {
+            Some(sp) => Fault::NoFrame { sp, frame: least_len() + BESIDES },
+            None => Fault::Other,
+        }
+    }
+
+    /// Where the interrupted code had its stack pointer; `None` if it was a general protection fault: an address that no
+    /// address can be, which x86_64 does not tell.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn interrupted_sp(context: *const libc::ucontext_t) -> Option<usize> {
+        const GENERAL_PROTECTION: libc::greg_t = 13;
+        // SAFETY: the caller's.
+        let registers = unsafe { &(*context).uc_mcontext.gregs };
+        let sp = registers[libc::REG_RSP as usize] as usize;
+        (registers[libc::REG_TRAPNO as usize] != GENERAL_PROTECTION).then_some(sp)
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    unsafe fn interrupted_sp(context: *const libc::ucontext_t) -> Option<usize> {
+        // SAFETY: the caller's.
+        Some(unsafe { (*context).uc_mcontext.sp } as usize)
+    }
+
+    #[cfg(all(target_arch = "riscv64", target_env = "gnu"))]
+    unsafe fn interrupted_sp(context: *const libc::ucontext_t) -> Option<usize> {
+        // SAFETY: the caller's.
+        Some(unsafe { (*context).uc_mcontext.__gregs[libc::REG_SP] } as usize)
+    }
+
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        all(target_arch = "riscv64", target_env = "gnu")
+    )))]
+    unsafe fn interrupted_sp(_context: *const libc::ucontext_t) -> Option<usize> {
+        None
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod os {
+    use super::Fault;
+
+    /// No code that there is: every fault has an address.
+    pub(super) const SI_KERNEL: libc::c_int = libc::c_int::MIN;
+
+    /// # Safety
+    ///
+    /// None.
+    pub(super) unsafe fn without_address(_context: *mut libc::c_void) -> Fault {
+        Fault::Other
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ pub(crate) struct Header {
     pub(crate) unwound: Cell<Unwound>,
     pub(crate) size: StackSize,
     pub(crate) reason: Cell<Reason>,
+    /// The wait that the thread was in when the worker last looked for stacks that are hardly used, see `sched::tidy`.
+    pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
     pub(crate) token: Token,
     joiner: AtomicPtr<Ticket>,
@@ -204,6 +206,7 @@ impl Header {
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
             reason: Cell::new(Reason::Running),
+            seen: Cell::new(0),
             token: Token::new(),
             joiner: AtomicPtr::new(ptr::null_mut()),
             extra: AtomicPtr::new(extra),

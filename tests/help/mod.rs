@@ -5,7 +5,7 @@
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -114,6 +114,15 @@ impl Flag {
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    /// As [`set`](Self::set), but orders nothing.
+    pub(crate) fn set_relaxed(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set_relaxed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// How a child ended.
@@ -166,9 +175,17 @@ pub(crate) fn command(binary: &Path) -> Command {
 
 /// The example of that name: cargo builds those of the package before its tests, to `target/<profile>`.
 pub(crate) fn example(name: &str) -> Command {
+    command(&profile().join(name))
+}
+
+/// The same for one that is a library.
+pub(crate) fn library(name: &str) -> PathBuf {
+    profile().join("examples").join(format!("lib{name}.so"))
+}
+
+fn profile() -> PathBuf {
     let exe = env::current_exe().expect("the path of this binary");
-    let profile = exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
-    command(&profile.join(name))
+    exe.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps").to_owned()
 }
 
 /// This test binary, to be run again.

@@ -1,0 +1,177 @@
+//! Gives back what threads that wait for long do not use of their stacks.
+//!
+//! A thread that has called deep once keeps the pages, and may wait for hours then. So each worker looks through its live
+//! threads: a *pass* in steps, at most once a second. A thread that is met in the same wait as a pass before has waited for a
+//! second at least; then its stack is looked at, once in that wait, and what lies well below its stack pointer goes back
+//! to the system.
+//!
+//! * **Nothing is noted when a thread waits or is resumed**: the number of its wait, which the park word has anyway, tells
+//!   two waits apart.
+//! * **The owner does it**, in its loop: so all its threads are suspended, and nobody else touches their stacks.
+//! * A thread that calls deep more than once a second keeps its pages. One that wakes more seldom pays a fault for each page
+//!   that it needs again: some 0.3 µs.
+//! * A step is short, as it delays who wakes meanwhile. A pass over a million threads takes 40 s. To look at a stack costs 1 µs
+//!   with all that belongs to it, once in a wait; to give 160 KiB back 25 µs.
+//! * A worker that sleeps gets up for it while some thread may have waited for less than a pass tells; then no more.
+//! * A worker that never sleeps does it when it looks at the clock; if it has no other reason to, at every 1024th turn.
+
+use std::cell::Cell;
+
+use crate::sched::worker::Worker;
+use crate::stack::unused::{self, Unused};
+use crate::sys::clock::{NEVER, now_ns};
+use crate::task::Header;
+
+/// From the end of a pass to the next one.
+const PAUSE_NS: u64 = 1_000_000_000;
+/// From one step of a pass to the next one.
+const STEP_NS: u64 = 10_000_000;
+/// Threads that one step meets, and stacks that are looked at together.
+const THREADS: usize = 256;
+const STACKS: usize = 32;
+/// So many deep stacks end a step: to free the pages of one takes some 10 µs.
+const DEEP: usize = 16;
+
+/// Where a worker's passes stand.
+#[derive(Debug)]
+pub(crate) struct Tidy {
+    /// When the next step is due.
+    due_ns: Cell<u64>,
+    /// Threads that the present pass has still to look at; 0: there is none.
+    left: Cell<usize>,
+    /// A pass may find something: threads have run since the last one began, or it has met threads in a new wait.
+    news: Cell<bool>,
+    /// Tells a pass from the one before: 0 or [`ODD`].
+    pass: Cell<u32>,
+    /// Ticks of a worker that has no reason to look at the clock.
+    timeless: Cell<u8>,
+}
+
+impl Tidy {
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self {
+            due_ns: Cell::new(now_ns + PAUSE_NS),
+            left: Cell::new(0),
+            news: Cell::new(true),
+            pass: Cell::new(0),
+            timeless: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns.get()
+    }
+}
+
+/// The number of a wait is a multiple of eight. What is remembered of it has these bits in addition: it was met in an odd
+/// pass; its stack has been looked at.
+const ODD: u32 = 1;
+const DONE: u32 = 2;
+
+/// How a pass meets a thread.
+enum Met {
+    /// It runs, or has been met in this pass (others have ended, so the pass comes round again), or is done with in this wait.
+    Before,
+    InNewWait,
+    /// For the second time in one wait.
+    Again,
+}
+
+fn meet(thread: &Header, pass: u32) -> Met {
+    let Some(wait) = thread.wait.waiting() else { return Met::Before };
+    let wait = wait.bits() as u32;
+    let seen = thread.seen.get();
+    if seen & !(ODD | DONE) != wait {
+        thread.seen.set(wait | pass);
+        return Met::InNewWait;
+    }
+    if seen & DONE != 0 || seen & ODD == pass {
+        return Met::Before;
+    }
+    thread.seen.set(wait | DONE);
+    Met::Again
+}
+
+impl Worker {
+    /// The worker is about to sleep, and threads may have run since it last did.
+    pub(crate) fn tidy_later(&self) {
+        if !self.tidy.news.replace(true) && self.tidy.left.get() == 0 {
+            // It slept through the time that the next pass was due at.
+            self.tidy.due_ns.set(now_ns() + PAUSE_NS);
+        }
+    }
+
+    /// When a sleeping worker should get up for the next step.
+    pub(crate) fn tidy_ns(&self) -> u64 {
+        let pays = self.live_count() > 0 && (self.tidy.news.get() || self.tidy.left.get() > 0);
+        if pays { self.tidy.due_ns.get() } else { NEVER }
+    }
+
+    /// Eight turns are over, in a worker without timers and descriptors.
+    #[inline]
+    pub(crate) fn tidy_without_time(&self) {
+        let ticks = self.tidy.timeless.get().wrapping_add(2);
+        self.tidy.timeless.set(ticks);
+        if ticks == 0 {
+            let now_ns = now_ns();
+            if self.tidy.is_due(now_ns) {
+                self.tidy(now_ns);
+            }
+        }
+    }
+
+    /// One step, in the worker's loop.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tidy(&self, now_ns: u64) {
+        let tidy = &self.tidy;
+        if tidy.left.get() == 0 {
+            tidy.left.set(self.live_count());
+            tidy.news.set(false);
+            tidy.pass.set(tidy.pass.get() ^ ODD);
+        }
+        let until = tidy.left.get().saturating_sub(THREADS);
+        let mut deep = 0;
+        while tidy.left.get() > until && deep < DEEP {
+            deep += self.tidy_some(until);
+        }
+        tidy.due_ns.set(now_ns + if tidy.left.get() == 0 { PAUSE_NS } else { STEP_NS });
+    }
+
+    /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
+    fn tidy_some(&self, until: usize) -> usize {
+        let tidy = &self.tidy;
+        let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
+        let (mut last, mut next) = (None, self.live.front());
+        while tidy.left.get() > until && count < STACKS {
+            let Some(thread) = next else {
+                // Some that the pass counted have ended.
+                tidy.left.set(0);
+                break;
+            };
+            tidy.left.set(tidy.left.get() - 1);
+            (last, next) = (next, self.live.next_of(thread));
+            // SAFETY: it is in the list of live threads, so it holds a reference.
+            let thread = unsafe { thread.as_ref() };
+            match meet(thread, tidy.pass.get()) {
+                Met::Before => {}
+                Met::InNewWait => tidy.news.set(true),
+                Met::Again => {
+                    // SAFETY: invariant 3 of the header; in the loop all threads are suspended.
+                    let unused = unsafe { (*thread.fiber.get()).as_ref().and_then(|fiber| fiber.unused()) };
+                    if let Some(unused) = unused {
+                        stacks[count] = unused;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        if let Some(last) = last {
+            // SAFETY: it was just met there. So the next one to be met is the one behind it.
+            unsafe { self.live.rotate_past(last) };
+        }
+        // SAFETY: as above: the stacks' threads do not run before this returns.
+        unsafe { unused::give_back(&mut stacks[..count]) }
+    }
+}

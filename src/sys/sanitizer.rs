@@ -1,0 +1,148 @@
+//! What AddressSanitizer is told, in a build that has it: which stack code runs on, and which memory is free.
+//!
+//! It keeps a shadow of each stack: which bytes no frame owns, and, for locals whose address is taken, a heap of frames beside
+//! the stack (the *fake stack*), so that it sees who uses one after its function's return. So who leaves a stack says which
+//! one he goes to, and who arrives fetches his own fake stack. Untold, it takes the frames of all green threads for those of
+//! one stack: after an unwinding, which clears the shadow from here to the end of the stack, it reports what is right.
+//!
+//! ThreadSanitizer needs no telling, because a green thread never changes its OS thread. In other builds nothing of this is
+//! there: [`Bounds`] and [`Left`] are empty.
+
+pub(crate) use imp::Bounds;
+#[cfg(green_backend = "asm")]
+pub(crate) use imp::Left;
+
+#[cfg(all(green_sanitized, green_sanitizer = "address"))]
+mod imp {
+    use std::ffi::c_void;
+    use std::ptr::{self, NonNull};
+
+    unsafe extern "C" {
+        #[cfg(green_backend = "asm")]
+        fn __sanitizer_start_switch_fiber(save: *mut *mut c_void, bottom: *const c_void, len: usize);
+        #[cfg(green_backend = "asm")]
+        fn __sanitizer_finish_switch_fiber(save: *mut c_void, bottom: *mut *const c_void, len: *mut usize);
+        fn __asan_poison_memory_region(base: *const c_void, len: usize);
+        fn __asan_unpoison_memory_region(base: *const c_void, len: usize);
+    }
+
+    /// Where a stack is.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Bounds {
+        bottom: *const c_void,
+        len: usize,
+    }
+
+    /// A stack that was left, and its fake stack.
+    #[cfg(green_backend = "asm")]
+    #[derive(Debug)]
+    #[must_use]
+    pub(crate) struct Left(*mut c_void);
+
+    impl Bounds {
+        /// Of the stack that a fiber's hub is on, before it has a hub.
+        pub(crate) const UNKNOWN: Bounds = Bounds { bottom: ptr::null(), len: 0 };
+
+        #[inline(always)]
+        pub(crate) fn new(limit: NonNull<u8>, top: NonNull<u8>) -> Bounds {
+            Bounds { bottom: limit.as_ptr().cast(), len: top.addr().get() - limit.addr().get() }
+        }
+
+        /// From now on nobody may use the stack.
+        pub(crate) fn forbid(self) {
+            // SAFETY: it changes the shadow of memory that the caller owns, and has no content in.
+            unsafe { __asan_poison_memory_region(self.bottom, self.len) };
+        }
+
+        /// Somebody may use it.
+        pub(crate) fn allow(self) {
+            // SAFETY: as above.
+            unsafe { __asan_unpoison_memory_region(self.bottom, self.len) };
+        }
+    }
+
+    #[cfg(green_backend = "asm")]
+    impl Left {
+        /// Before a stack is left for another one.
+        #[inline(always)]
+        pub(crate) fn to(other: Bounds) -> Left {
+            let mut left = ptr::null_mut();
+            // SAFETY: the switch to that stack comes next.
+            unsafe { __sanitizer_start_switch_fiber(&raw mut left, other.bottom, other.len) };
+            Left(left)
+        }
+
+        /// Before a stack is left for good.
+        #[inline(always)]
+        pub(crate) fn for_good(other: Bounds) {
+            // SAFETY: as above; null gives the fake stack up, in which no frame is left.
+            unsafe { __sanitizer_start_switch_fiber(ptr::null_mut(), other.bottom, other.len) };
+        }
+
+        /// On a stack that nobody was on before. Says where control came from.
+        #[inline(always)]
+        pub(crate) fn never() -> Bounds {
+            Left(ptr::null_mut()).back()
+        }
+
+        /// Back on this stack. Says where control came from.
+        #[inline(always)]
+        pub(crate) fn back(self) -> Bounds {
+            let mut from = Bounds::UNKNOWN;
+            // SAFETY: the switch to this stack came last; both locations are written.
+            unsafe { __sanitizer_finish_switch_fiber(self.0, &raw mut from.bottom, &raw mut from.len) };
+            from
+        }
+    }
+}
+
+#[cfg(not(all(green_sanitized, green_sanitizer = "address")))]
+mod imp {
+    use std::ptr::NonNull;
+
+    /// Where a stack is: nobody asks.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Bounds;
+
+    /// A stack that was left: nothing to remember.
+    #[cfg(green_backend = "asm")]
+    #[derive(Debug)]
+    pub(crate) struct Left;
+
+    impl Bounds {
+        /// The one value.
+        pub(crate) const UNKNOWN: Bounds = Bounds;
+
+        #[inline(always)]
+        pub(crate) fn new(_limit: NonNull<u8>, _top: NonNull<u8>) -> Bounds {
+            Bounds
+        }
+
+        #[inline(always)]
+        pub(crate) fn forbid(self) {}
+
+        #[inline(always)]
+        pub(crate) fn allow(self) {}
+    }
+
+    #[cfg(green_backend = "asm")]
+    impl Left {
+        #[inline(always)]
+        pub(crate) fn to(_other: Bounds) -> Left {
+            Left
+        }
+
+        #[inline(always)]
+        pub(crate) fn for_good(_other: Bounds) {}
+
+        #[inline(always)]
+        pub(crate) fn never() -> Bounds {
+            Bounds
+        }
+
+        #[inline(always)]
+        pub(crate) fn back(self) -> Bounds {
+            Bounds
+        }
+    }
+}
