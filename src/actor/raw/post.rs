@@ -183,11 +183,15 @@ pub(crate) fn ask_by_call<M: Message>(
 ) -> Result<M::Reply, SendError<M>> {
     checkpoint();
     let asking = Asking::new(posted);
-    match enter(target, parcel, origin, true) {
-        Ok(sent) => asking.posted().is_in(&sent),
-        Err((why, _)) => return Err(asking.posted().error(why.into())),
-    }
-    asking.posted().unpack(asking.posted().promise().wait(origin.deadline_ns))
+    let posted = asking.posted();
+    let answer = match enter(target, parcel, origin, true) {
+        Ok(sent) => {
+            posted.is_in(&sent);
+            posted.promise().wait(origin.deadline_ns)
+        }
+        Err((why, _)) => Err(why.into()),
+    };
+    posted.unpack(answer)
 }
 
 /// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
