@@ -46,6 +46,37 @@ fn a_cycle_through_ones_own_caller_is_told_although_its_chain_is_let_in() {
     });
 }
 
+/// T handles a message of A's chain; A asks B, which forwards that to T, where it is queued; then T, which lets the chain in, asks A.
+#[test]
+fn a_cycle_through_an_ask_that_was_forwarded_behind_others_is_told_although_its_chain_is_let_in_later() {
+    everywhere(|| {
+        let [a, b, t] = puppets();
+        let nothing = || Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
+        let (forwarded, to_a) = (Gate::new(), a.clone());
+        let until = forwarded.clone();
+        let in_t = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            until.wait();
+            green::sleep(Duration::from_millis(2));
+            let answer = ctx.reenter(puppet).send(&to_a, nothing());
+            matches!(answer, Err(SendError::Deadlock { msg: Some(_), cycle }) if cycle.len() == 2)
+        });
+        let to_t = t.recipient();
+        let in_b = Do::new(move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+            ctx.forward(&to_t, nothing()).unwrap();
+            forwarded.open();
+        });
+        let in_a = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+            ctx.reenter(puppet).send(&b, nothing()).unwrap(); // From now on the messages are of one chain.
+            let pending = t.call(in_t).unwrap();
+            b.send(in_b).unwrap();
+            pending.wait().unwrap()
+        });
+        let start = Instant::now();
+        assert!(a.send_timeout(in_a, LONG).unwrap());
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    });
+}
+
 /// What the actors of a random run wait for, as they themselves say.
 #[derive(Default)]
 struct Model {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
-use green::actor::{Actor, Addr, Builder, Context, Exit, SendError};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Mailbox, SendError};
 
 use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
@@ -224,6 +224,38 @@ fn a_stopping_that_waits_for_ever_does_not_keep_the_end_of_the_runtime_waiting()
         assert!(all.iter().all(Addr::is_ended));
         assert_eq!(log.try_iter().count(), 3);
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+    });
+}
+
+/// Where a future waits: for room, and for a reply.
+#[test]
+fn futures_that_wait_for_an_actor_are_ready_when_its_runtime_has_ended() {
+    bounded(|| {
+        for workers in 1..3 {
+            let runtime = runtime(workers);
+            let puppet = Builder::new().runtime(&runtime).mailbox(Mailbox::bounded(1)).start(Puppet::new().0).unwrap();
+            let inside = Gate::new();
+            let reached = inside.clone();
+            let parks = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                reached.open();
+                green::thread::park();
+            });
+            let handled = puppet.call(parks).unwrap();
+            inside.wait();
+            let queued = puppet.call(Do::new(|_, _| ())).unwrap();
+            let ends = std::thread::spawn(move || drop(runtime));
+            futures::executor::block_on(async {
+                let called = puppet.call_async(Do::new(|_, _| ()));
+                let told = puppet.tell_async(Do::new(|_, _| ()));
+                let (called, told) = futures::join!(called, told);
+                assert!(matches!(called, Err(SendError::Closed(_))));
+                assert!(matches!(told, Err(SendError::Closed(_))));
+                assert!(matches!(handled.await, Err(SendError::Died(Exit::Shutdown))));
+                assert!(matches!(queued.await, Err(SendError::Closed(_))));
+            });
+            ends.join().unwrap();
+            assert!(puppet.is_ended());
+        }
     });
 }
 
