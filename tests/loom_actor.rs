@@ -12,18 +12,80 @@ mod base {
     }
 }
 
+mod actor {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct ActorId(pub(crate) u64);
+}
+
 #[path = "../src/actor/raw/busy.rs"]
 mod busy;
 #[path = "../src/actor/raw/edge.rs"]
 mod edge;
+#[path = "../src/actor/raw/walk.rs"]
+mod walk;
+
+/// What an actor is to the walk.
+mod cell {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+
+    use crate::actor::ActorId;
+    use crate::edge::{Edge, Mark};
+
+    pub(crate) struct Core {
+        pub(crate) edge: Edge<Core>,
+        /// Written when it is freed.
+        pub(crate) gone: UnsafeCell<bool>,
+        /// Its wait was interrupted. For the model itself: no step of the protocol looks here.
+        pub(crate) interrupted: AtomicBool,
+    }
+
+    // SAFETY: loom checks `gone`.
+    unsafe impl Sync for Core {}
+    // SAFETY: as above.
+    unsafe impl Send for Core {}
+
+    impl Core {
+        pub(crate) fn new() -> Arc<Self> {
+            let (gone, interrupted) = (UnsafeCell::new(false), AtomicBool::new(false));
+            Arc::new(Self { edge: Edge::new(), gone, interrupted })
+        }
+
+        pub(crate) fn id(&self) -> ActorId {
+            ActorId(std::ptr::from_ref(self).addr() as u64)
+        }
+
+        pub(crate) fn interrupt(&self) {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) struct Walk;
+
+    impl Walk {
+        pub(crate) fn begin() -> Self {
+            Walk
+        }
+
+        pub(crate) fn follow<'a>(&'a self, at: &'a Core) -> Option<(&'a Core, Mark)> {
+            let (to, mark) = at.edge.follow()?;
+            // SAFETY: the actors of these models outlive the threads.
+            Some((unsafe { &*to }, mark))
+        }
+    }
+}
 
 use base::atomic::AtomicU32;
 use busy::Busy;
-use edge::{Edge, Walkers};
+use cell::Core;
+use edge::{Edge, How, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use model::check;
+use walk::{Waits, closes_cycle};
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
 struct Header(UnsafeCell<u32>);
@@ -99,54 +161,23 @@ fn no_message_stays_behind_and_no_two_runs_meet() {
     });
 }
 
-struct Node {
-    edge: Edge<Node>,
-    /// Written when the node is freed.
-    gone: UnsafeCell<bool>,
-}
-
-// SAFETY: loom checks `gone`.
-unsafe impl Sync for Node {}
-// SAFETY: as above.
-unsafe impl Send for Node {}
-
-impl Node {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { edge: Edge::new(), gone: UnsafeCell::new(false) })
-    }
-
-    /// Is there a way from here back here?
-    fn sees_cycle(&self) -> bool {
-        let mut at: *const Node = self;
-        for _ in 0..4 {
-            // SAFETY: the nodes of these models outlive the threads.
-            let Some((next, _)) = unsafe { &*at }.edge.follow() else { return false };
-            if std::ptr::eq(next, self) {
-                return true;
-            }
-            at = next;
-        }
-        false
-    }
-}
-
 #[test]
 fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
     check(4, || {
-        let (a, b) = (Node::new(), Node::new());
+        let (a, b) = (Core::new(), Core::new());
         let thread = {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
-                b.edge.set(&*a, 0);
-                let told = a.edge.is_set_after_fence() && b.sees_cycle();
+                b.edge.set(&*a, How::PLAIN);
+                let told = closes_cycle(&b, &a).is_some();
                 if told {
                     b.edge.clear();
                 }
                 told
             })
         };
-        a.edge.set(&*b, 0);
-        let told = b.edge.is_set_after_fence() && a.sees_cycle();
+        a.edge.set(&*b, How::PLAIN);
+        let told = closes_cycle(&a, &b).is_some();
         if told {
             a.edge.clear();
         }
@@ -157,12 +188,12 @@ fn of_two_that_close_a_cycle_at_once_one_at_least_sees_it() {
 #[test]
 fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
     check(2, || {
-        let nodes = [Node::new(), Node::new(), Node::new()];
+        let nodes = [Core::new(), Core::new(), Core::new()];
         let wait = |at: usize| {
             let nodes = nodes.clone();
             move || {
-                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
-                nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], How::PLAIN);
+                closes_cycle(&nodes[at], &nodes[(at + 1) % 3]).is_some()
             }
         };
         let threads = [thread::spawn(wait(1)), thread::spawn(wait(2))];
@@ -178,20 +209,20 @@ fn of_three_that_close_a_cycle_at_once_one_at_least_sees_it() {
 #[test]
 fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
     check(4, || {
-        let nodes = [Node::new(), Node::new(), Node::new()];
+        let nodes = [Core::new(), Core::new(), Core::new()];
         let mail = Arc::new(Mutex::new(false));
         let wait = |at: usize| {
             let nodes = nodes.clone();
             move || {
-                nodes[at].edge.set(&*nodes[(at + 1) % 3], 0);
-                nodes[(at + 1) % 3].edge.is_set_after_fence() && nodes[at].sees_cycle()
+                nodes[at].edge.set(&*nodes[(at + 1) % 3], How::PLAIN);
+                closes_cycle(&nodes[at], &nodes[(at + 1) % 3]).is_some()
             }
         };
         let (second, third) = (wait(1), wait(2));
         let has_mail = mail.clone();
         let run = thread::spawn(move || *has_mail.lock().unwrap() && second());
         let other = thread::spawn(third);
-        nodes[0].edge.set(&*nodes[1], 0);
+        nodes[0].edge.set(&*nodes[1], How::PLAIN);
         *mail.lock().unwrap() = true;
         let mut told = other.join().unwrap();
         // If its run came too early, there is another one, on whatever thread.
@@ -208,12 +239,12 @@ fn an_edge_to_one_that_rested_is_seen_by_whoever_it_asks() {
 #[test]
 fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
     check(3, || {
-        let nodes = [Node::new(), Node::new(), Node::new()];
+        let nodes = [Core::new(), Core::new(), Core::new()];
         // Who owes the answer, and whether the first waits.
         let promise = Arc::new(Mutex::new((1, false)));
         let sees = |at: usize, to: usize| {
             let nodes = nodes.clone();
-            move || nodes[to].edge.is_set_after_fence() && nodes[at].sees_cycle()
+            move || closes_cycle(&nodes[at], &nodes[to]).is_some()
         };
         let passes_on = {
             let (nodes, promise, sees) = (nodes.clone(), promise.clone(), sees(0, 2));
@@ -222,7 +253,7 @@ fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
                     let mut promise = promise.lock().unwrap();
                     promise.0 = 2;
                     if promise.1 {
-                        nodes[0].edge.set(&*nodes[2], 0);
+                        nodes[0].edge.set(&*nodes[2], How::PLAIN);
                     }
                     promise.1
                 };
@@ -232,14 +263,14 @@ fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
         let third = {
             let (nodes, sees) = (nodes.clone(), sees(2, 0));
             thread::spawn(move || {
-                nodes[2].edge.set(&*nodes[0], 0);
+                nodes[2].edge.set(&*nodes[0], How::PLAIN);
                 sees()
             })
         };
         let owes = {
             let mut promise = promise.lock().unwrap();
             promise.1 = true;
-            nodes[0].edge.set(&*nodes[promise.0], 0);
+            nodes[0].edge.set(&*nodes[promise.0], How::PLAIN);
             promise.0
         };
         let mut told = sees(0, owes)();
@@ -249,12 +280,96 @@ fn a_cycle_that_a_promise_closes_when_it_is_passed_on_is_seen() {
     });
 }
 
+/// The first, which lets its chain in, waits for the second, which handles that message and waits, so too, for the third, which
+/// waits for the first: the edge of one's own caller is an edge.
+#[test]
+fn a_cycle_through_the_caller_of_one_that_lets_its_chain_in_is_seen() {
+    check(3, || {
+        let (a, b, c) = (Core::new(), Core::new(), Core::new());
+        let on_its_way = How::message(1).letting_in(1);
+        a.edge.set(&*b, on_its_way);
+        let third = {
+            let (a, c) = (a.clone(), c.clone());
+            thread::spawn(move || {
+                c.edge.set(&*a, How::PLAIN);
+                closes_cycle(&c, &a).is_some()
+            })
+        };
+        a.edge.harden();
+        b.edge.set(&*c, on_its_way);
+        let told = closes_cycle(&b, &c).is_some();
+        assert!(third.join().unwrap() || told, "three wait for each other, and nobody was told");
+    });
+}
+
+/// The first lets in what the second asks: whenever either looks, there is no cycle.
+#[test]
+fn a_message_that_is_let_in_closes_no_cycle() {
+    check(4, || {
+        let (a, b) = (Core::new(), Core::new());
+        let other = {
+            let (a, b) = (a.clone(), b.clone());
+            thread::spawn(move || {
+                b.edge.set(&*a, How::message(1));
+                closes_cycle(&b, &a).is_some()
+            })
+        };
+        // The message of the second is because of the first one's, so that is handled.
+        a.edge.set(&*b, How::PLAIN.letting_in(1));
+        let told = closes_cycle(&a, &b).is_some();
+        assert!(!other.join().unwrap() && !told, "told of a cycle that is none");
+    });
+}
+
+/// The first joins the second, which asks it: the second is told, by itself or by the first.
+#[test]
+fn who_asks_one_that_joins_it_is_told_by_one_of_the_two() {
+    check(4, || {
+        let (a, b) = (Core::new(), Core::new());
+        let asks = {
+            let (a, b) = (a.clone(), b.clone());
+            thread::spawn(move || {
+                b.edge.set(&*a, How::PLAIN);
+                closes_cycle(&b, &a).is_some()
+            })
+        };
+        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let in_cycle = joins.check_join(&b).expect("not everybody joins");
+        let told = asks.join().unwrap();
+        assert!(told || in_cycle && b.interrupted.load(std::sync::atomic::Ordering::Relaxed) && b.edge.is_told());
+        assert!(told || walk::look_again(&b).is_err(), "it looks, and finds nothing");
+        drop(joins);
+    });
+}
+
+/// They join each other: one at least has the error.
+#[test]
+fn of_two_that_join_each_other_one_at_least_is_told() {
+    check(4, || {
+        let (a, b) = (Core::new(), Core::new());
+        let other = {
+            let (a, b) = (a.clone(), b.clone());
+            thread::spawn(move || {
+                let joins = Waits::set(Some(&b), &a, How::JOIN);
+                let told = joins.check_join(&a).is_err();
+                if !told {
+                    std::mem::forget(joins);
+                }
+                told
+            })
+        };
+        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let told = joins.check_join(&b).is_err();
+        assert!(other.join().unwrap() || told, "both join each other, and nobody was told");
+    });
+}
+
 #[test]
 fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
     check(4, || {
-        let (a, b) = (Node::new(), Node::new());
+        let (a, b) = (Core::new(), Core::new());
         let walkers = Arc::new(Walkers(AtomicU32::new(0)));
-        a.edge.set(&*b, 0);
+        a.edge.set(&*b, How::PLAIN);
         let walker = {
             let (a, walkers) = (a.clone(), walkers.clone());
             thread::spawn(move || {
@@ -280,20 +395,21 @@ fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
 #[test]
 fn an_edge_that_is_set_again_while_it_is_read_is_none_or_one_of_the_two() {
     check(4, || {
-        let (a, b, c) = (Node::new(), Node::new(), Node::new());
-        a.edge.set(&*b, 1);
+        let (a, b, c) = (Core::new(), Core::new(), Core::new());
+        a.edge.set(&*b, How::message(1));
         let walker = {
             let (a, b, c) = (a.clone(), b.clone(), c.clone());
             thread::spawn(move || {
                 if let Some((to, mark)) = a.edge.follow() {
-                    let expected = if std::ptr::eq(to, &*b) { 1 } else { 2 };
-                    assert!(expected == 1 || std::ptr::eq(to, &*c));
-                    assert_eq!(mark.chain, expected, "half of one edge and half of another");
+                    let first = std::ptr::eq(to, &*b);
+                    assert!(first || std::ptr::eq(to, &*c));
+                    let expected = How::message(if first { 1 } else { 2 });
+                    assert_eq!(mark.how, expected, "half of one edge and half of another");
                 }
             })
         };
         a.edge.clear();
-        a.edge.set(&*c, 2);
+        a.edge.set(&*c, How::message(2));
         walker.join().unwrap();
     });
 }

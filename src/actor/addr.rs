@@ -13,8 +13,10 @@ use crate::actor::raw::envelope::{Route, Tell, route};
 use crate::actor::raw::parcel::Letter;
 use crate::actor::raw::post::Origin;
 use crate::actor::raw::posted::Posted;
+use crate::actor::raw::send::inherited;
 use crate::actor::raw::{lifecycle, post, send};
-use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, Message, Pending, SendError};
+use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, JoinError, Message, Pending, SendError};
+use crate::sys::clock::{NEVER, after_ns};
 
 /// The address of an actor. Cheap to clone, and may be used from anywhere: green threads, OS threads, handlers, destructors.
 ///
@@ -142,11 +144,12 @@ impl<A: Actor> Addr<A> {
         post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
-    /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox.
+    /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox: in an
+    /// actor for [`Actor::ASK_TIMEOUT`] at most, and not beyond the deadline of its handler, elsewhere for as long as it takes.
     ///
     /// # Errors
     ///
-    /// `Closed`, `Full` (of a mailbox that rejects), `Timeout` (of an inherited deadline), `Deadlock`: always with the message.
+    /// `Closed`, `Full` (of a mailbox that rejects), `Timeout` (in an actor), `Deadlock`: always with the message.
     #[doc(alias = "do_send")]
     #[doc(alias = "cast")]
     #[inline]
@@ -154,7 +157,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), true)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
@@ -167,7 +170,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), false)
+        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async).
@@ -217,11 +220,40 @@ impl<A: Actor> Addr<A> {
     /// Waits until the actor has ended, its state is dropped and all who watch it are told. Says why it ended. A cancellation
     /// point. Does not stop it: an actor that is waited for by the holder of its last address lives on.
     ///
+    /// As it has no error, it knows no deadline, not that of the handler either: that is
+    /// [`join_timeout`](Self::join_timeout)'s. If an actor closes a cycle by it in which another waits for a reply or for room,
+    /// that other one is told ([`SendError::Deadlock`]).
+    ///
     /// # Panics
     ///
-    /// If an actor waits for itself.
+    /// If an actor closes a cycle of actors that join each other by it, itself alone included: nobody else could be told.
+    #[track_caller]
     pub fn join(&self) -> Exit {
-        lifecycle::join(self.core())
+        match lifecycle::join(self.core(), NEVER) {
+            Ok(exit) => exit,
+            Err(error) => panic!("cannot join {}: {error}", self.id()),
+        }
+    }
+
+    /// As [`join`](Self::join), for at most `d`, and not beyond the deadline of the handler that this is called from.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout`: it has not ended by then. `Deadlock`: the caller is an actor and would close a cycle in which everybody joins.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Exit, JoinError};
+    /// use std::time::Duration;
+    /// struct Idle;
+    /// impl Actor for Idle {}
+    /// let idle = Idle.start();
+    /// assert_eq!(idle.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout));
+    /// idle.stop();
+    /// assert_eq!(idle.join_timeout(Duration::from_secs(5)), Ok(Exit::Shutdown));
+    /// ```
+    pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
+        let (_, limit_ns, _) = inherited();
+        lifecycle::join(self.core(), after_ns(d).min(limit_ns))
     }
 
     /// Has the actor ended?
@@ -397,7 +429,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::tell`].
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), true)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
     /// As [`Addr::try_tell`].
@@ -406,7 +438,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_tell`].
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), false)
+        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
     }
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {

@@ -185,8 +185,9 @@ impl<A: Actor> Context<A> {
         self.core().mail.lock().unstash();
     }
 
-    /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. It dies with the actor
-    /// and does not keep it alive.
+    /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. After each message of a
+    /// timer one of the others has its turn, so a handler that sets its timer again keeps nobody waiting. It dies with the actor,
+    /// and does not keep it alive; what becomes due when the actor was stopped is dropped.
     pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
         A: Handler<M>,
@@ -203,10 +204,16 @@ impl<A: Actor> Context<A> {
 
     /// Every `period` from now on, sends what `make` gives to this actor, as [`send_after`](Self::send_after). A beat is left out
     /// while the one before is still queued. `make` runs on a thread of the timers and must not wait.
+    ///
+    /// # Panics
+    ///
+    /// If `period` is zero.
+    #[track_caller]
     pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
         A: Handler<M>,
     {
+        assert!(!period.is_zero(), "the `period` of an interval must not be zero");
         let mut make = make;
         let weak = self.core().weak();
         let queued = Arc::new(AtomicU32::new(0));

@@ -168,11 +168,7 @@ impl<M> fmt::Display for SendError<M> {
             SendError::Full(_) => f.write_str("the actor's mailbox is full"),
             SendError::Timeout(Some(_)) => f.write_str("no reply in time: the message was not handled"),
             SendError::Timeout(None) => f.write_str("no reply in time: the handler has started"),
-            SendError::Deadlock { cycle, .. } => {
-                f.write_str("waiting would close a cycle:")?;
-                cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
-                cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
-            }
+            SendError::Deadlock { cycle, .. } => write_cycle(f, cycle),
             SendError::Died(exit) => write!(f, "the actor died while it handled the message: it {exit}"),
             SendError::NoReply => f.write_str("the actor dropped the reply that it owed"),
         }
@@ -180,6 +176,36 @@ impl<M> fmt::Display for SendError<M> {
 }
 
 impl<M> std::error::Error for SendError<M> {}
+
+/// Why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for an actor's end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The deadline has passed.
+    Timeout,
+    /// To wait would have closed a cycle of actors that join each other.
+    Deadlock {
+        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        cycle: Vec<ActorId>,
+    },
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Timeout => f.write_str("the actor has not ended in time"),
+            JoinError::Deadlock { cycle } => write_cycle(f, cycle),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
+    f.write_str("waiting would close a cycle:")?;
+    cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
+    cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
+}
 
 /// What becomes of a message that finds the mailbox full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use addr::{Addr, Recipient, WeakAddr, WeakRecipient};
 pub use builder::Builder;
 pub use context::{Context, Reenter};
-pub use exit::{ActorId, Down, Exit, Mailbox, MonitorRef, Overflow, SendError, Signal};
+pub use exit::{ActorId, Down, Exit, JoinError, Mailbox, MonitorRef, Overflow, SendError, Signal};
 pub use letters::{DeadLetter, DeadLetters, dead_letters};
 pub use name::{Name, NameTaken};
 pub use promise::{Deferred, Pending};
@@ -57,7 +57,7 @@ pub trait Actor: Sized + Send + 'static {
     /// How many messages may wait.
     const MAILBOX: Mailbox = Mailbox::bounded(256);
 
-    /// How long a `send` to this actor waits for the reply.
+    /// How long a `send` to this actor waits for the reply, and a `tell` of another actor for room.
     const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Called first, on the actor's own green thread. It may wait; messages queue meanwhile.

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::actor::raw::Refusal;
 use crate::actor::raw::cell::{Core, Weak};
+use crate::actor::raw::edge::How;
 use crate::actor::raw::frame::abandon;
 use crate::actor::raw::posted::Posted;
-use crate::actor::raw::send::inherited;
-use crate::actor::raw::walk::closes_cycle;
+use crate::actor::raw::walk::{closes_cycle, look_again};
 use crate::actor::{ActorId, Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -91,8 +91,15 @@ pub(crate) trait Owed: Send + Sync {
 
     fn fail(&self, failure: Failure);
 
-    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor.
-    fn owed_by(&self, actor: Option<&Core>);
+    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
+    /// often it has changed hands.
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32;
+
+    /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
+    fn is_queued(&self, hands: u32);
+
+    /// The message is handled now: nobody will let it in any more.
+    fn harden(&self);
 }
 
 /// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
@@ -116,10 +123,9 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.is_some()
     }
 
-    pub(crate) fn owed_by(&self, actor: Option<&Core>) {
-        if let Some(to) = &self.0 {
-            to.owed_by(actor);
-        }
+    /// See [`Owed::owed_by`]. Says to whom it was said, too.
+    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
+        self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
     pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
@@ -166,6 +172,10 @@ struct State<R> {
     waker: Option<Waker>,
     /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
     owed_by: Option<Weak>,
+    /// How often that has changed.
+    hands: u32,
+    /// The edge of who waits for it, as far as the message makes it.
+    how: How,
     /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
     waiter: Option<Waiter>,
 }
@@ -173,7 +183,6 @@ struct State<R> {
 #[derive(Clone)]
 struct Waiter {
     actor: Weak,
-    chain: u64,
     /// The chain whose messages it lets in meanwhile.
     lets_in: u64,
 }
@@ -192,18 +201,18 @@ pub(crate) struct Promise<R> {
 impl<R> Promise<R> {
     /// Of a message that is sent to `target`.
     #[inline(always)]
-    pub(crate) fn new(target: Weak, deadline_ns: u64) -> Self {
-        Self::of(Some(target), deadline_ns)
+    pub(crate) fn new(target: Weak, deadline_ns: u64, how: How) -> Self {
+        Self::of(Some(target), deadline_ns, how)
     }
 
     /// Of a reply that is put off.
     pub(crate) fn put_off() -> Arc<Self> {
-        Arc::new(Self::of(None, NEVER))
+        Arc::new(Self::of(None, NEVER, How::PLAIN))
     }
 
     #[inline(always)]
-    fn of(owed_by: Option<Weak>, deadline_ns: u64) -> Self {
-        let state = WaitQueue::new(State { result: None, waker: None, owed_by, waiter: None });
+    fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+        let state = WaitQueue::new(State { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
         Self { state, deadline_ns }
     }
 
@@ -253,15 +262,14 @@ struct Watched<'a, R> {
 impl<'a, R> Watched<'a, R> {
     /// `Err`: to wait would close a cycle.
     fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
-        let (actor, _, chain) = inherited();
-        let waiter = actor.map(|actor| Waiter { actor: actor.weak(), chain, lets_in });
+        let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let watched = Self { promise, waiter };
         if let Some(waiter) = &watched.waiter {
             let owed_by = promise.state.with(|state| {
                 state.waiter = Some(waiter.clone());
                 let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
                 if let Some(owed_by) = &owed_by {
-                    waiter.actor.core().edge.set(owed_by.core(), chain);
+                    waiter.actor.core().edge.set(owed_by.core(), state.how.letting_in(lets_in));
                 }
                 owed_by
             });
@@ -275,7 +283,28 @@ impl<'a, R> Watched<'a, R> {
 
 impl Waiter {
     fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
-        closes_cycle(self.actor.core(), owed_by, self.chain, self.lets_in)
+        closes_cycle(self.actor.core(), owed_by)
+    }
+}
+
+impl<R> State<R> {
+    /// Nobody lets the message in any more.
+    fn harden(&mut self) {
+        self.how = How::PLAIN;
+        if let Some(waiter) = &self.waiter {
+            waiter.actor.core().edge.harden();
+        }
+    }
+}
+
+impl<R> Watched<'_, R> {
+    fn is_told(&self) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
+    }
+
+    /// `Err`: the waiter is in a cycle.
+    fn look_again(&self) -> Result<(), Vec<ActorId>> {
+        self.waiter.as_ref().map_or(Ok(()), |waiter| look_again(waiter.actor.core()))
     }
 }
 
@@ -314,13 +343,24 @@ impl<R> Promise<R> {
             Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
-        let nested = self.state.wait_until(wait, |state| match state.result.take() {
-            Some(result) => Some(Nested::Answer(result)),
-            None => admitted().then_some(Nested::Admitted),
-        });
+        let ready = |state: &mut State<R>| match state.result.take() {
+            Some(result) => Some(Some(Nested::Answer(result))),
+            None if admitted() => Some(Some(Nested::Admitted)),
+            None => watched.is_told().then_some(None),
+        };
+        let (nested, cycle) = loop {
+            match self.state.wait_until(wait, ready) {
+                Some(None) => match watched.look_again() {
+                    Ok(()) => {}
+                    Err(cycle) => break (None, Some(cycle)),
+                },
+                nested => break (nested.flatten(), None),
+            }
+        };
         drop(watched);
         // Or a reply that came with the deadline.
-        nested.unwrap_or_else(|| Nested::Answer(self.try_take().unwrap_or(Err(Unanswered::TimedOut))))
+        let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
+        nested.unwrap_or_else(|| Nested::Answer(late()))
     }
 
     /// Has a waiting thread look again for what else it waits for.
@@ -344,17 +384,31 @@ impl<R: Send + 'static> Owed for Promise<R> {
         give(self, to)
     }
 
-    fn owed_by(&self, actor: Option<&Core>) {
+    fn harden(&self) {
+        self.state.with(State::harden);
+    }
+
+    fn is_queued(&self, hands: u32) {
+        self.state.with(|state| {
+            if state.hands == hands {
+                state.harden();
+            }
+        });
+    }
+
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
         let mut owed_by = actor.map(Core::weak);
-        let waiter = self.state.with(|state| {
+        let (hands, waiter) = self.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut owed_by);
-            let waiter = state.waiter.clone().filter(|_| state.result.is_none())?;
-            match actor {
-                Some(actor) => waiter.actor.core().edge.set(actor, waiter.chain),
-                None => waiter.actor.core().edge.clear(),
+            (state.hands, state.how) = (state.hands.wrapping_add(1), how);
+            let waiter = state.waiter.clone().filter(|_| state.result.is_none());
+            match (&waiter, actor) {
+                (Some(waiter), Some(actor)) => waiter.actor.core().edge.set(actor, how.letting_in(waiter.lets_in)),
+                (Some(waiter), None) => waiter.actor.core().edge.clear(),
+                (None, _) => {}
             }
-            Some(waiter)
+            (state.hands, waiter)
         });
         if let (Some(waiter), Some(actor)) = (waiter, actor)
             && let Some(cycle) = waiter.closes_cycle(actor)
@@ -362,6 +416,7 @@ impl<R: Send + 'static> Owed for Promise<R> {
             // Unless it has left meanwhile: then the cycle was one of another wait.
             self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
+        hands
     }
 }
 

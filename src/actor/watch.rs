@@ -55,9 +55,7 @@ pub(crate) fn monitor(me: &Core, other: &Core) -> MonitorRef {
 
 /// Links `me`, which runs, and `other`.
 pub(crate) fn link(me: &Core, other: &Core) {
-    let runtime = me.make_ending_known();
     tie(me, other, Tie::Linked(other.id().0));
-    drop(runtime);
 }
 
 fn tie(me: &Core, other: &Core, half: Tie) {
@@ -65,11 +63,9 @@ fn tie(me: &Core, other: &Core, half: Tie) {
     if me.id() == other.id() {
         return;
     }
-    let runtime = other.make_ending_known();
     if ties::tie(&me.weak(), &other.weak(), half) {
         me.signal(signal(half, other.id(), other.why_closed()));
     }
-    drop(runtime);
 }
 
 pub(crate) fn untie(me: &Core, half: Tie) {

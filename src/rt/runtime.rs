@@ -162,7 +162,8 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// stays there too. Wakes, locks and channels work across runtimes.
 ///
 /// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so the
-/// destructors have run, those of the workers' thread-locals too. A thread that computes without a blocking call, or
+/// destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then, those that
+/// rested, too. A thread that computes without a blocking call, or
 /// swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a
 /// [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under
 /// `panic = "abort"` nothing can be unwound: the drop waits until the threads end by themselves.
@@ -282,6 +283,7 @@ impl Drop for Runtime {
         let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
         self.shared.pool.stop();
         self.join_workers();
+        self.shared.end();
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the workers of one runtime share.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 
@@ -28,21 +26,18 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
-    last_calls: LastCalls,
+    /// Ends what rests when the runtime has ended.
+    last_call: OnceLock<fn(&Shared)>,
+    /// 0; [`STOPS`]; [`OVER`].
     stop: AtomicU32,
     /// [`fork::generation`] of the process that made it.
     made_in: u32,
 }
 
-/// What is called when the runtime has ended, each under a number by which it is taken back.
-#[derive(Default)]
-struct LastCalls(Mutex<BTreeMap<u64, Box<dyn FnOnce() + Send>>>);
-
-impl fmt::Debug for LastCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LastCalls")
-    }
-}
+/// Every thread of the runtime is cancelled.
+const STOPS: u32 = 1;
+/// And its workers are gone.
+const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
@@ -61,7 +56,7 @@ impl Shared {
             stack_size,
             pool,
             searchers,
-            last_calls: LastCalls::default(),
+            last_call: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
         })
@@ -93,22 +88,38 @@ impl Shared {
     /// From now on every thread of the runtime is cancelled, and its workers end when all are gone.
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the letters below bring every worker to look.
-        self.stop.store(1, Ordering::Release);
+        self.stop.store(STOPS, Ordering::Release);
         for mailbox in &self.mailboxes {
             mailbox.look();
         }
     }
 
-    /// Has `f` called when the runtime has ended: its workers are gone, and what was queued is discarded.
-    pub(crate) fn call_last(&self, number: u64, f: impl FnOnce() + Send + 'static) {
-        let before = self.last_calls.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Box::new(f));
-        debug_assert!(before.is_none(), "one call has one number");
+    /// Are the workers gone? Then nobody takes what is queued.
+    pub(crate) fn is_over(&self) -> bool {
+        // ORDERING: Relaxed: what is queued by one who does not know yet is discarded in the end.
+        self.stop.load(Ordering::Relaxed) == OVER
     }
 
-    /// Takes that back.
-    pub(crate) fn do_not_call(&self, number: u64) {
-        let call = self.last_calls.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        drop(call);
+    /// Has `f` called when the runtime has ended: its workers are gone, and what was queued is discarded. There is one such `f`.
+    pub(crate) fn call_last(&self, f: fn(&Shared)) {
+        self.last_call.get_or_init(|| f);
+    }
+
+    /// The workers have ended, or never began: discards what nobody will run, and ends what rests.
+    pub(crate) fn end(&self) {
+        // ORDERING: Relaxed: as in `is_over`.
+        self.stop.store(OVER, Ordering::Relaxed);
+        let discard_injected = || {
+            while let Some(task) = self.take_injected() {
+                discard(task);
+            }
+        };
+        discard_injected();
+        if let Some(call) = self.last_call.get() {
+            call(self);
+        }
+        // What was queued by those that ended.
+        discard_injected();
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
@@ -173,12 +184,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The workers have ended, or never began. What is left in the queues nobody will run.
-        while let Some(task) = self.take_injected() {
-            discard(task);
-        }
-        let last_calls = std::mem::take(self.last_calls.0.get_mut().unwrap_or_else(PoisonError::into_inner));
-        last_calls.into_values().for_each(|call| call());
+        self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
         mailbox::release(Group { mailboxes: std::mem::take(&mut self.mailboxes), idle: self.idle });

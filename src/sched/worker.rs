@@ -445,10 +445,13 @@ impl Worker {
         }
     }
 
-    /// Ends the wait of a thread of this worker that has been cancelled.
+    /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
     fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.lives_at(self.mailbox.index) || !task.cancellable.get() {
+        if !task.state.lives_at(self.mailbox.index) {
+            return;
+        }
+        if !task.cancellable.get() && !task.reason.get().is_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {

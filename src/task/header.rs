@@ -160,6 +160,15 @@ pub(crate) enum Reason {
     Ask,
     /// For room in an actor's mailbox.
     Room,
+    /// For the end of an actor.
+    End,
+}
+
+impl Reason {
+    /// A wait for an actor: who waits looks again whenever it is interrupted, also where a cancel may not end it.
+    pub(crate) fn is_for_actor(self) -> bool {
+        matches!(self, Reason::Ask | Reason::Room | Reason::End)
+    }
 }
 
 /// What a new header is made of.

@@ -81,6 +81,19 @@ fn a_cycle_of_asks_is_answered_at_once_with_its_members() {
 }
 
 #[test]
+fn a_cycle_of_thousands_is_told_as_well() {
+    let runtime = green::Runtime::builder().workers(2).build().unwrap();
+    runtime.run(|| {
+        let len = crate::help::scaled(6000);
+        let links = ring(len, false);
+        let start = std::time::Instant::now();
+        assert_eq!(links[0].send_timeout(Round(len as u32), LONG).unwrap(), (1, len));
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        end(links);
+    });
+}
+
+#[test]
 fn actors_that_close_a_cycle_at_once_do_not_hang() {
     everywhere(|| {
         let rounds = if cfg!(target_arch = "aarch64") { 10 } else { 100 };

@@ -376,7 +376,7 @@ fn an_actor_outlives_its_runtime_only_as_memory() {
     assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
     busy.tell(Do::new(|_, _| green::thread::park())).unwrap();
     drop(runtime);
-    // One that had work was ended with its runtime; one that rested is ended by whoever touches it.
+    // Both were ended with it, the one that had work and the one that rested.
     assert_eq!(busy.join(), Exit::Shutdown);
     assert_eq!(lines(&busy_log), ["stopping: was stopped", "dropped"]);
     assert!(matches!(puppet.send(Do::new(|_, _| 1)), Err(SendError::Closed(_))));
@@ -392,26 +392,18 @@ fn an_actor_outlives_its_runtime_only_as_memory() {
 }
 
 #[test]
-fn an_actor_that_rested_when_its_runtime_ended_ends_when_it_is_joined_or_watched() {
-    let rested = || {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
-        let (puppet, log) = Puppet::new();
-        let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
-        assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
-        (puppet, log)
-    };
-    let (puppet, log) = rested();
-    assert!(!puppet.is_ended());
-    assert_eq!(puppet.join(), Exit::Shutdown);
-    assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
-    let (puppet, log) = rested();
-    let (watcher, told) = Puppet::new();
-    let watcher = watcher.start();
-    let watched = puppet.clone();
-    watcher.send(Do::new(move |_, ctx| _ = ctx.monitor(&watched))).unwrap();
-    assert!(crate::next(&told).contains("Shutdown"));
+fn an_actor_that_ended_with_its_runtime_can_be_watched() {
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let (puppet, log) = Puppet::new();
+    let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
+    assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+    drop(runtime);
     assert!(puppet.is_ended());
     assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
+    let (watcher, told) = Puppet::new();
+    let watcher = watcher.start();
+    watcher.send(Do::new(move |_, ctx| _ = ctx.monitor(&puppet))).unwrap();
+    assert!(crate::next(&told).contains("Shutdown"));
 }
 
 #[test]

@@ -9,9 +9,13 @@ mod delivery;
 mod endings;
 #[path = "../help/mod.rs"]
 mod help;
+mod joins;
 mod large;
+mod reentrant;
 mod reply;
+mod shutdown;
 mod taken_back;
+mod turns;
 mod watching;
 
 use std::sync::mpsc;

@@ -5,7 +5,8 @@
 //! 1. `Core` is the first field of the `repr(C)` [`Cell`], and `Header` the first of `Core`: a pointer to the block is one to
 //!    each, and every such pointer was made from one to the whole block.
 //! 2. The header's references: one for the actor's life (it stands for the queue entry, the run, and the resting actor in
-//!    turn, see `task/README.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`].
+//!    turn, see `task/README.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`], of which
+//!    the residents have one.
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
@@ -27,19 +28,21 @@ use super::edge::{Edge, Mark, Walkers, Walking};
 use super::frame::Frame;
 use super::lifecycle::Inherited;
 use super::mail::{Mail, Phase};
+use super::residents::{NOWHERE, end_all, enter};
 use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
-use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::spin::SpinLock;
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker};
+use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::StackSize;
 use crate::task::header::{Next, Spec, VTable};
 use crate::task::pool;
+use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
 /// An actor without its type.
@@ -47,7 +50,9 @@ use crate::task::{Header, Task};
 pub(crate) struct Core {
     pub(crate) header: Header,
     pub(crate) mail: SpinLock<Mail>,
-    pub(super) addrs: AtomicUsize,
+    pub(super) addrs: AtomicU32,
+    /// In the list of its worker's residents; changed under the lock of that.
+    pub(super) place: AtomicU32,
     pub(crate) edge: Edge<Core>,
     frame: cell::Cell<*const Frame>,
 }
@@ -82,12 +87,17 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
+    // A worker's own list, or any.
+    let any = || shared.mailboxes[id as usize % shared.mailboxes.len()].index;
+    let list = worker.map_or_else(any, |worker| worker.mailbox.index);
+    shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
-    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 2, handle: false };
+    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
     let core = Core {
         header: Header::new(spec, const { &vtable::<A>() }),
-        mail: SpinLock::new(Mail::new(plan.mailbox)),
-        addrs: AtomicUsize::new(1),
+        mail: SpinLock::new(Mail::new(plan.mailbox, list)),
+        addrs: AtomicU32::new(1),
+        place: AtomicU32::new(NOWHERE),
         edge: Edge::new(),
         frame: cell::Cell::new(ptr::null()),
     };
@@ -96,6 +106,8 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // For `Core::whole`.
     let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
+    // SAFETY: invariant 2: the residents' reference.
+    enter(unsafe { Weak::new(Task::from_raw(block.cast())) }, list);
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
@@ -104,6 +116,9 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     }
     Ok(strong)
 }
+
+/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
+const DEEPEST: u32 = 32;
 
 const fn vtable<A: Actor>() -> VTable {
     VTable {
@@ -276,12 +291,21 @@ impl Core {
 
     #[cold]
     fn inject(&self, task: Task) {
+        thread_local! {
+            /// How many actors end on this stack, each in the one before.
+            static DEPTH: cell::Cell<u32> = const { cell::Cell::new(0) };
+        }
         match self.shared() {
-            Some(shared) => {
+            // Beyond, whoever ends the runtime takes what is queued.
+            Some(shared) if !shared.is_over() || DEPTH.get() == DEEPEST => {
                 self.header.state.leave_home();
                 shared.inject(task);
             }
-            None => discard(task),
+            _ => {
+                DEPTH.set(DEPTH.get() + 1);
+                discard(task);
+                DEPTH.set(DEPTH.get() - 1);
+            }
         }
     }
 
@@ -293,6 +317,12 @@ impl Core {
     /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.runtime().upgrade()
+    }
+
+    /// The actor waits for another, by its edge: has it look whether that still may be.
+    #[cold]
+    pub(super) fn interrupt(&self) {
+        mailbox::interrupt(self.weak().task(), CancelFound::Started { home: self.header.state.home() });
     }
 
     /// A strong address, for the actor itself during a run, when there may be no other.
@@ -383,8 +413,8 @@ impl Clone for Strong {
     #[inline]
     fn clone(&self) -> Self {
         // ORDERING: Relaxed: a new address is made from one that is held.
-        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
-            crate::base::abort::fatal(format_args!("more than 2^63 addresses of one actor"));
+        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
+            crate::base::abort::fatal(format_args!("more than 2^31 addresses of one actor"));
         }
         Self(self.0)
     }

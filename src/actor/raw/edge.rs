@@ -31,9 +31,18 @@
 //! itself or by whoever passes the debt on; each who sets it takes step E2 for it, and the promise keeps B alive up to E4. So
 //! the above holds of the edge, whoever set it.
 //!
-//! **A `reenter` is no cycle.** An actor that lets a chain in while it waits is not blocked for an ask of that chain, which may
-//! have set its edge and not be queued yet. So each edge says to which chain its wait belongs, and a round that comes back by
-//! such an edge does not count.
+//! **What is let in closes no cycle.** An actor that lets a chain in while it waits (`reenter`) is not blocked for a message of
+//! that chain that is on its way to it or among those that it has let in. So the edge of who waits for such a message says so
+//! ([`How::message`]), until the message is queued behind others, or handled: from then on ([`Edge::harden`]) it is an edge as
+//! every other. It leads into a cycle unless the next edge, of the one who lets in, says that it lets in that very chain
+//! ([`How::letting_in`]). An edge hardens by its owner, or, while that waits, under the lock by which its message is taken; and
+//! before the one who has taken it sets an edge of its own, whose step E2 then sees it. It is the same edge afterwards.
+//!
+//! **Who joins is not told, if another can be.** A join has no error, and the one who closes a cycle by it may be the parent whose
+//! child waits for it already. So a joiner (J) that walks round tells the one that it joins (C), which it keeps alive: it marks
+//! that edge ([`Edge::tell`]) and has C's wait interrupted. C walks itself, then, and leaves its wait with the error; if it joins,
+//! too, it passes that on to the one that it joins. Only a cycle of joins alone is J's own error. If C has set its edge and does
+//! not wait yet, the interruption may come too early: so J looks again after a while, as long as the cycle stands.
 
 #![forbid(unsafe_code)]
 
@@ -45,8 +54,50 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, spin
 pub(crate) struct Edge<T> {
     to: AtomicPtr<T>,
     times: AtomicU32,
-    /// The call chain that the wait belongs to.
-    chain: AtomicU64,
+    /// The count of the wait whose owner is to look for a cycle again; 0: none.
+    told: AtomicU32,
+    how: AtomicU64,
+}
+
+/// What an edge's wait is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct How(u64);
+
+impl How {
+    /// For the answer to a message that nobody lets in, or for room.
+    pub(crate) const PLAIN: How = How(0);
+    /// For the target's end.
+    pub(crate) const JOIN: How = How(1 << 61);
+    /// The message is on its way, or among those that were let in.
+    const ON_ITS_WAY: u64 = 1 << 63;
+    /// Messages of the chain are let in meanwhile.
+    const LETS_IN: u64 = 1 << 62;
+    const CHAIN: u64 = (1 << 61) - 1;
+
+    /// For the answer to a message of that chain, which may be let in. 0: of none.
+    #[inline(always)]
+    pub(crate) fn message(chain: u64) -> Self {
+        if chain == 0 { How::PLAIN } else { How(chain | How::ON_ITS_WAY) }
+    }
+
+    /// Lets messages of `chain` in meanwhile; 0: of none. It is the chain of the message itself, if that has one.
+    pub(crate) fn letting_in(self, chain: u64) -> Self {
+        if chain == 0 { self } else { How(self.0 & !How::CHAIN | chain | How::LETS_IN) }
+    }
+
+    fn hardened(self) -> Self {
+        How(self.0 & !How::ON_ITS_WAY)
+    }
+
+    /// Will the message, whose target waits so, be let in by it?
+    pub(crate) fn is_let_in_by(self, target: How) -> bool {
+        let both = self.0 & How::ON_ITS_WAY != 0 && target.0 & How::LETS_IN != 0;
+        both && self.0 & How::CHAIN == target.0 & How::CHAIN
+    }
+
+    pub(crate) fn is_join(self) -> bool {
+        self == How::JOIN
+    }
 }
 
 /// An edge, as a walker finds it.
@@ -54,21 +105,29 @@ pub(crate) struct Edge<T> {
 pub(crate) struct Mark {
     /// How often it was set.
     times: u32,
-    pub(crate) chain: u64,
+    pub(crate) how: How,
+}
+
+impl Mark {
+    /// Is it the same edge, whether or not it has hardened?
+    pub(crate) fn is(self, other: Mark) -> bool {
+        self.times == other.times
+    }
 }
 
 impl<T> Edge<T> {
     pub(crate) fn new() -> Self {
-        Self { to: AtomicPtr::new(ptr::null_mut()), times: AtomicU32::new(0), chain: AtomicU64::new(0) }
+        let (to, how) = (AtomicPtr::new(ptr::null_mut()), AtomicU64::new(0));
+        Self { to, times: AtomicU32::new(0), told: AtomicU32::new(0), how }
     }
 
     /// Step E1. The owner keeps `to` alive until `clear` has returned.
     #[inline]
-    pub(crate) fn set(&self, to: *const T, chain: u64) {
+    pub(crate) fn set(&self, to: *const T, how: How) {
         // ORDERING: each Release pairs with the Acquire of the same field in `follow`: who sees the new count sees that the old
-        // edge is gone, who sees the new edge or chain sees the new count.
+        // edge is gone, who sees the new edge or what it is for sees the new count.
         self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        self.chain.store(chain, Ordering::Release);
+        self.how.store(how.0, Ordering::Release);
         self.to.store(to.cast_mut(), Ordering::Release);
     }
 
@@ -78,6 +137,32 @@ impl<T> Edge<T> {
     pub(crate) fn clear(&self) {
         // ORDERING: Relaxed: what comes after it is ordered by what gives the owner, or the last reference, away.
         self.to.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// The message is queued behind others, or handled. See the module's text for who calls this.
+    #[cold]
+    pub(crate) fn harden(&self) {
+        // ORDERING: Relaxed twice: who has taken the message sets an edge of its own later, and that publishes this.
+        let how = How(self.how.load(Ordering::Relaxed)).hardened();
+        self.how.store(how.0, Ordering::Relaxed); // KEY: harden
+    }
+
+    /// Has the owner look for a cycle again, if it is still in the wait that `mark` was read of.
+    pub(crate) fn tell(&self, mark: Mark) {
+        // ORDERING: Relaxed: the interruption of the wait, which follows, publishes it.
+        self.told.store(mark.times, Ordering::Relaxed); // KEY: tell
+    }
+
+    /// For the owner: has somebody told it to look again?
+    pub(crate) fn is_told(&self) -> bool {
+        // ORDERING: Relaxed: as in `tell`; the count is the owner's own.
+        self.is_set() && self.told.load(Ordering::Relaxed) == self.times.load(Ordering::Relaxed)
+    }
+
+    /// The owner has looked.
+    pub(crate) fn untell(&self) {
+        // ORDERING: Relaxed: as in `tell`; one that is lost comes again.
+        self.told.store(0, Ordering::Relaxed);
     }
 
     /// Between E1 of the caller and its look whether anything stands here.
@@ -100,9 +185,9 @@ impl<T> Edge<T> {
         // ORDERING: as in `set`.
         let times = self.times.load(Ordering::Acquire);
         let to = self.to.load(Ordering::Acquire);
-        let chain = self.chain.load(Ordering::Acquire);
+        let how = How(self.how.load(Ordering::Acquire));
         let unchanged = self.times.load(Ordering::Relaxed) == times;
-        (unchanged && !to.is_null()).then_some((to.cast_const(), Mark { times, chain }))
+        (unchanged && !to.is_null()).then_some((to.cast_const(), Mark { times, how }))
     }
 }
 

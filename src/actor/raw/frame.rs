@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::cell::Core;
+use super::edge::How;
 use super::parcel::{Asked, put_off};
 use crate::actor::promise::{Failure, Owed};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message};
@@ -128,6 +129,11 @@ pub(super) fn handle_owing<A: Handler<M>, M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), Box<Exit>> {
+    if let ReplyTo::Owed(owed) = &reply_to
+        && chain != 0
+    {
+        owed.harden();
+    }
     ctx.inner.frame().set(reply_to, deadline_ns, chain);
     let result = handle(me, ctx, msg, Box::new);
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
@@ -169,7 +175,7 @@ pub(crate) fn defer<R: Send + 'static>(core: &Core, frame: &Frame) -> Option<Def
     let ReplyTo::Owed(owed) = frame.reply_to.replace(ReplyTo::Nobody) else { return Some(Deferred::nobody()) };
     match deferred(owed) {
         Ok(deferred) => {
-            deferred.owed_by(None);
+            deferred.owed_by(None, How::PLAIN);
             Some(deferred)
         }
         Err(owed) => {

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::Core;
-use super::mail::{Ended, GivenBack, Mail, Phase};
-use crate::actor::{Exit, Signal};
+use super::edge::How;
+use super::mail::{Ended, GivenBack, Phase};
+use super::walk::Waits;
+use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sched::{Shared, mailbox};
+use crate::sched::mailbox;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 
@@ -31,25 +33,36 @@ pub(crate) fn queued(core: &Core) -> usize {
     core.mail.lock().len()
 }
 
-pub(crate) fn join(core: &Core) -> Exit {
+/// As long as a cycle stands that another member was told of, a joiner looks again so often.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
+pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     checkpoint();
-    assert!(
-        !Core::current().is_some_and(|actor| std::ptr::eq(actor, core)),
-        "an actor cannot join itself: it would wait for ever"
-    );
-    let shared = core.shared_or_end();
+    if core.shared().is_none_or(|shared| shared.is_over()) {
+        core.end_orphan();
+    }
     let ended: Ended = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mail = core.mail.lock();
         if let Some(exit) = mail.ended() {
-            return exit;
+            return Ok(exit);
         }
-        core.make_known(&mut mail, shared.as_deref());
         Arc::clone(mail.extras().ended.get_or_insert(fresh))
     };
-    drop(shared);
-    let wait = Wait::new(Reason::Join).until(NEVER);
-    ended.wait_until(wait, |exit: &mut Option<Exit>| exit.clone()).expect("a wait without a deadline")
+    let waits = Waits::set(Core::current(), core, How::JOIN);
+    loop {
+        let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
+        let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
+        let wait = Wait::new(Reason::End).until(deadline_ns.min(look_ns));
+        let exit = |exit: &mut Option<Exit>| exit.clone().map(Some).or_else(|| waits.is_told().then_some(None));
+        match ended.wait_until(wait, exit) {
+            Some(Some(exit)) => return Ok(exit),
+            Some(None) => waits.untell(),
+            None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
+            None => {}
+        }
+    }
 }
 
 /// The payload that ends a handler because one that ran inside it has ended.
@@ -110,43 +123,13 @@ impl Core {
         true
     }
 
-    /// The runtime, which does not end as long as the caller has it. `None`: it has ended, and an actor that rested has, too.
-    fn shared_or_end(&self) -> Option<Arc<Shared>> {
-        let shared = self.shared();
-        if shared.is_none() {
-            self.end_orphan();
-        }
-        shared
-    }
-
-    /// Ends an actor that rests although its runtime has ended: nobody else will.
-    fn end_orphan(&self) {
+    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    pub(super) fn end_orphan(&self) {
         let launch = {
             let mut mail = self.mail.lock();
             if mail.phase == Phase::Dead { None } else { mail.rouse() }
         };
         self.launch(launch);
-    }
-
-    /// Somebody waits for the actor's end: also if it rests when its runtime ends, it ends then.
-    fn make_known(&self, mail: &mut Mail, shared: Option<&Shared>) {
-        if let Some(shared) = shared
-            && !std::mem::replace(&mut mail.extras().is_known, true)
-        {
-            let actor = self.weak();
-            shared.call_last(self.id().0, move || actor.core().end_orphan());
-        }
-    }
-
-    /// The same for one that is to be tied. While the caller has the runtime, it does not end.
-    pub(crate) fn make_ending_known(&self) -> Option<Arc<Shared>> {
-        let shared = self.shared_or_end();
-        let mut mail = self.mail.lock();
-        if !mail.is_dead() {
-            self.make_known(&mut mail, shared.as_deref());
-        }
-        drop(mail);
-        shared
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -257,6 +240,6 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         drop(runtime);
-        assert_eq!(actor.core().header.state.refs(), 2, "the actor's life, and its addresses");
+        assert_eq!(actor.core().header.state.refs(), 1, "it has ended with its runtime, and has its addresses");
     }
 }

@@ -24,6 +24,13 @@
 //! | `Dead`   | the state is dropped, all are told       | no             | `Closed`    |
 //!
 //! What is queued when it `Ends` goes back to its senders.
+//!
+//! # Turns
+//!
+//! A kill comes first, then the deadline of a drain, `started`, signals, and last timers and messages, which take turns: a timer
+//! that is due goes ahead of the messages, and after each timer one message has its turn, if there is one. So neither an interval
+//! that is slower than its period nor a flood of messages keeps the other waiting for more than one handler. A timer that becomes
+//! due while the actor `Drains` is not taken, as no message is.
 
 #![forbid(unsafe_code)]
 
@@ -66,6 +73,8 @@ pub(crate) struct Mail {
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
     busy: Busy,
+    /// The list of residents that the actor is in.
+    pub(super) list: u16,
     /// A run has begun, and is not over.
     pub(super) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
@@ -79,7 +88,11 @@ pub(crate) struct Mail {
 /// What most actors never need.
 #[derive(Default)]
 pub(crate) struct Extras {
-    system: VecDeque<System>,
+    signals: VecDeque<Signal>,
+    /// What timers have sent.
+    due: OwningList<Parcel>,
+    /// A timer was the last to go ahead: a message has its turn.
+    ceded: bool,
     waiting: VecDeque<Waiting>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Parcel>,
@@ -98,8 +111,6 @@ pub(crate) struct Extras {
     /// Monitors and links.
     pub(crate) ties: Ties<Weak>,
     pub(crate) ended: Option<Ended>,
-    /// Its runtime knows of the actor, and ends it when it ends, even if it rests.
-    pub(super) is_known: bool,
     /// Touched by the actor's own thread only.
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
@@ -107,12 +118,12 @@ pub(crate) struct Extras {
 }
 
 impl Extras {
-    /// The next system message: a signal of a tie that was taken back is left out.
-    fn next_system(&mut self) -> Option<System> {
+    /// The next signal: one of a tie that was taken back is left out.
+    fn next_signal(&mut self) -> Option<Signal> {
         loop {
-            match self.system.pop_front()? {
-                System::Signal(signal) if watch::half_of(&signal).is_some_and(|half| !self.ties.is_told(half)) => {}
-                next => return Some(next),
+            let signal = self.signals.pop_front()?;
+            if watch::half_of(&signal).is_none_or(|half| self.ties.is_told(half)) {
+                return Some(signal);
             }
         }
     }
@@ -121,11 +132,6 @@ impl Extras {
 /// Tells the thread that waits in a `reenter` to look for admitted messages.
 pub(crate) trait Nudge: Send + Sync {
     fn nudge(&self);
-}
-
-enum System {
-    Signal(Signal),
-    Parcel(Parcel),
 }
 
 /// What the actor does next.
@@ -139,7 +145,7 @@ pub(crate) enum Take {
 }
 
 impl Mail {
-    pub(crate) fn new(mailbox: Mailbox) -> Self {
+    pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
             len: 0,
@@ -147,6 +153,7 @@ impl Mail {
             overflow: mailbox.overflow,
             phase: Phase::Open,
             busy: Busy::new(),
+            list,
             runs: false,
             urgent: true,
             fresh: true,
@@ -221,13 +228,16 @@ impl Mail {
     }
 
     /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
-    /// that were let in and not handled queue in front.
+    /// that were let in and not handled are for the next `reenter` of the same handler, or else come after it.
     pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Nudge>>) -> (u64, Option<Arc<dyn Nudge>>) {
-        let extras = self.extras();
-        let before = (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested));
-        while chain == 0
-            && let Some(parcel) = self.extras().admitted.pop_back()
-        {
+        let extras = self.extras.get_or_insert_default();
+        self.urgent |= chain == 0 && !extras.admitted.is_empty();
+        (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested))
+    }
+
+    /// No handler is on that could let them in: they queue in front.
+    fn queue_admitted(&mut self) {
+        while let Some(parcel) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
             // They may count: so what was passed goes back to the others first.
             while let Some(passed) = self.extras().passed.pop_back() {
                 self.queue.push_front(passed);
@@ -235,7 +245,6 @@ impl Mail {
             self.len += u32::from(parcel.is_counted());
             self.queue.push_front(parcel);
         }
-        before
     }
 
     pub(crate) fn has_admitted(&self) -> bool {
@@ -252,12 +261,12 @@ impl Mail {
         chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
     }
 
-    /// Queues a message as a system message, which never counts and goes first.
-    pub(super) fn push_system<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
-        if self.phase >= Phase::Ends {
+    /// Queues what a timer sends: it never counts and goes ahead, see the module's text.
+    pub(super) fn push_due<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
+        if self.is_closed() {
             return Err(parcel);
         }
-        self.extras().system.push_back(System::Parcel(parcel.into()));
+        self.extras().due.push_back(parcel.into());
         Ok(self.rouse_urgently())
     }
 
@@ -266,7 +275,7 @@ impl Mail {
         if self.phase >= Phase::Ends {
             return None;
         }
-        self.extras().system.push_back(System::Signal(signal));
+        self.extras().signals.push_back(signal);
         Some(self.rouse_urgently())
     }
 
@@ -346,8 +355,12 @@ impl Mail {
     /// What the actor does next.
     #[cold]
     pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Arc<Room>>) {
+        self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
+        }
+        if let Some(parcel) = self.take_due() {
+            return (Take::Message(parcel), None);
         }
         match self.pop() {
             Some((parcel, room)) => (Take::Message(parcel), room),
@@ -358,23 +371,33 @@ impl Mail {
     }
 
     fn take_urgent(&mut self) -> Option<Take> {
-        if self.extras.as_ref().is_some_and(|extras| extras.killed) {
+        let extras = self.extras.as_deref_mut();
+        if extras.as_ref().is_some_and(|extras| extras.killed) {
             return Some(Take::End(Exit::Killed));
         }
+        let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
         if self.fresh {
             return Some(Take::Start);
         }
-        match self.extras.as_deref_mut().and_then(Extras::next_system) {
-            Some(System::Signal(signal)) => return Some(Take::Signal(signal)),
-            Some(System::Parcel(parcel)) => return Some(Take::Message(parcel)),
-            None => {
-                let is_behind = |extras: &Extras| !extras.waiting.is_empty() || !extras.passed.is_empty();
-                self.urgent = self.extras.as_deref().is_some_and(is_behind) || self.phase != Phase::Open;
-            }
+        if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
+            return Some(Take::End(self.end()));
         }
-        let until = self.extras.as_ref().and_then(|extras| extras.drain_until_ns);
-        let over = self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns());
-        over.then(|| Take::End(self.end()))
+        extras?.next_signal().map(Take::Signal)
+    }
+
+    /// What a timer has sent, unless it is a message's turn.
+    fn take_due(&mut self) -> Option<Parcel> {
+        let is_open = self.phase == Phase::Open;
+        let Some(extras) = self.extras.as_deref_mut() else {
+            self.urgent = !is_open;
+            return None;
+        };
+        let cedes = std::mem::take(&mut extras.ceded) && !(self.queue.is_empty() && extras.passed.is_empty());
+        let due = if cedes { None } else { extras.due.pop_front() };
+        extras.ceded = due.is_some();
+        let is_behind = !extras.waiting.is_empty() || !extras.passed.is_empty();
+        self.urgent = extras.ceded || !extras.due.is_empty() || is_behind || !is_open;
+        due
     }
 
     /// The actor has to look at `killed` before its next message.
@@ -402,16 +425,16 @@ impl Mail {
         (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join, the runtime.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<Ended>, bool) {
+    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<Ended>) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Ties::default(), None, false);
+            return (Ties::default(), None);
         }
         let extras = self.extras();
         extras.end = Some(exit.clone());
-        (std::mem::take(&mut extras.ties), extras.ended.take(), extras.is_known)
+        (std::mem::take(&mut extras.ties), extras.ended.take())
     }
 
     /// How it has ended, if it has.
@@ -471,15 +494,8 @@ impl Mail {
     pub(super) fn give_back(&mut self, core: &Core) -> Option<GivenBack> {
         let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted];
-            let parcel = lists.into_iter().find_map(OwningList::pop_front);
-            parcel.or_else(|| {
-                let at = extras.system.iter().position(|item| matches!(item, System::Parcel(_)))?;
-                match extras.system.remove(at) {
-                    Some(System::Parcel(parcel)) => Some(parcel),
-                    _ => None,
-                }
-            })
+            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
+            lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(parcel) = parcel {
             return Some(GivenBack::of(parcel, core));

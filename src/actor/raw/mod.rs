@@ -7,6 +7,7 @@
 //! * [`parcel`]: boxes, and asks on their askers' stacks. [`envelope`]: what is in the boxes. [`posted`]: calls. [`frame`]: the
 //!   message that is being handled.
 //! * [`send`], [`room`], [`post`]: the sending side: tell and ask; waiting for room; calls and what else travels in a box.
+//! * [`residents`]: the actors of a runtime, for its end.
 //! * [`lifecycle`]: stop, kill, join: what addresses can do besides. [`ties`]: monitors and links.
 //!   [`roll`]: timers and helper threads.
 
@@ -25,6 +26,7 @@ pub(crate) mod mail;
 pub(crate) mod parcel;
 pub(crate) mod post;
 pub(crate) mod posted;
+pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod room;
 pub(crate) mod run;

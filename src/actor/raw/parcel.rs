@@ -485,6 +485,11 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     let frame = ctx.inner.frame();
     ask.place.store(ptr::from_ref(frame).cast_mut(), Ordering::Relaxed);
     frame.set(ReplyTo::Asked(Asked(node)), ask.deadline_ns, ask.chain);
+    if ask.chain != 0
+        && let Some(asker) = ask.asker
+    {
+        asker.edge.harden();
+    }
     let neighbour = ask.home == u32::from(ctx.core().header.state.home());
     // SAFETY: as the caller promises, under the lock.
     let msg = unsafe { (*ask.msg.get()).take() };

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::cell::{Core, Strong};
+use super::edge::How;
 use super::envelope::{Beat, Passed, Route, StreamEnded, Tell, end_of_stream};
 use super::parcel::{Letter, Parcel};
 use super::posted::Posted;
 use super::room::{Entering, NoRoom, wait_for_room};
-use super::send::{NotIn, inherited, put_letter};
+use super::send::{NotIn, Sent, inherited, put_letter};
 use super::walk::Waits;
 use crate::actor::promise::Unanswered;
 use crate::actor::{Actor, ActorId, Deferred, Message, Overflow, Pending, SendError, letters};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
-use crate::sys::clock::{after_ns, coarse_after_ns};
+use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
 
 /// Where a send comes from: the actor that sends, if it is one, and what the message inherits.
 #[derive(Clone, Copy)]
@@ -42,9 +43,11 @@ impl Origin {
     }
 
     /// Of a message that waits for no reply.
-    pub(super) fn of_tell() -> Self {
-        let (actor, deadline_ns, _) = inherited();
-        Self { actor, deadline_ns, chain: 0 }
+    pub(super) fn of_tell(timeout: Duration) -> Self {
+        let (actor, limit_ns, _) = inherited();
+        // An actor has something to answer for, and waits no longer than for a reply; others as long as it takes.
+        let own_ns = if actor.is_some() { coarse_after_ns(timeout) } else { NEVER };
+        Self { actor, deadline_ns: own_ns.min(limit_ns), chain: 0 }
     }
 }
 
@@ -59,7 +62,10 @@ pub(crate) fn call<M: Message>(
         checkpoint();
     }
     match enter(target, parcel, origin, wait) {
-        Ok(()) => Ok(Pending(posted)),
+        Ok(sent) => {
+            posted.is_in(&sent);
+            Ok(Pending(posted))
+        }
         Err((why, _)) => Err(posted.error(why.into())),
     }
 }
@@ -85,26 +91,23 @@ impl From<Unsent> for Unanswered {
 }
 
 /// Puts a box into the mail; waits for room, if `wait` says so and the mailbox blocks.
-pub(super) fn enter(target: &Core, parcel: Parcel, origin: Origin, wait: bool) -> Result<(), (Unsent, Parcel)> {
+pub(super) fn enter(target: &Core, parcel: Parcel, origin: Origin, wait: bool) -> Result<Sent, (Unsent, Parcel)> {
     let parcel = match put_letter(target, parcel, origin.chain) {
-        Ok(()) => return Ok(()),
+        Ok(sent) => return Ok(sent),
         Err((NotIn::Refused(Refusal::Full), parcel)) if wait && target.mail.lock().overflow == Overflow::Block => {
             parcel
         }
         Err((NotIn::Refused(why), parcel)) => return Err((Unsent::Refused(why), parcel)),
         Err((NotIn::Dropped, parcel)) => return Err((Unsent::Dropped, parcel)),
     };
-    // The edge says to which chain the wait belongs, also of a message that belongs to none.
-    let chain = inherited().2;
-    let waits = match Waits::begin(origin.actor, target, chain, 0) {
+    let waits = match Waits::begin(origin.actor, target, How::message(origin.chain)) {
         Ok(waits) => waits,
         Err(cycle) => return Err((Unsent::Deadlock(cycle), parcel)),
     };
-    let room = wait_for_room(target, parcel, chain, origin.deadline_ns);
-    drop(waits);
-    room.map_err(|(why, parcel)| match why {
+    wait_for_room(target, parcel, origin.chain, origin.deadline_ns, &waits).map_err(|(why, parcel)| match why {
         NoRoom::Refused(why) => (Unsent::Refused(why), parcel),
         NoRoom::TimedOut => (Unsent::TimedOut, parcel),
+        NoRoom::Deadlock(cycle) => (Unsent::Deadlock(cycle), parcel),
     })
 }
 
@@ -141,7 +144,10 @@ pub(crate) async fn call_async<M: Message>(
     // Whoever drops this future before it is ready has sent nothing.
     let asking = Asking::new(posted);
     match Entering::begin(target.core(), parcel, origin.chain).await {
-        Ok(()) => Ok(Pending(asking.keep())),
+        Ok(sent) => {
+            asking.posted().is_in(&sent);
+            Ok(Pending(asking.keep()))
+        }
         Err((why, _)) => Err(asking.posted().error(Unsent::from(why).into())),
     }
 }
@@ -154,7 +160,7 @@ pub(crate) async fn tell_async<M: Message>(
 ) -> Result<(), SendError<M>> {
     let letter = Letter::new(route.tell, Tell(msg));
     match Entering::begin(target.core(), letter.into(), 0).await {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err((why, parcel)) => give_back(target.core(), why.into(), parcel),
     }
 }
@@ -177,8 +183,9 @@ pub(crate) fn ask_by_call<M: Message>(
 ) -> Result<M::Reply, SendError<M>> {
     checkpoint();
     let asking = Asking::new(posted);
-    if let Err((why, _)) = enter(target, parcel, origin, true) {
-        return Err(asking.posted().error(why.into()));
+    match enter(target, parcel, origin, true) {
+        Ok(sent) => asking.posted().is_in(&sent),
+        Err((why, _)) => return Err(asking.posted().error(why.into())),
     }
     asking.posted().unpack(asking.posted().promise().wait(origin.deadline_ns))
 }
@@ -221,23 +228,30 @@ pub(crate) fn pass<M: Message>(
     deadline_ns: u64,
     chain: u64,
 ) -> Result<(), NotPassed<M>> {
-    if let Some(reply) = &reply {
-        reply.owed_by(Some(target));
-    }
+    let passed = reply.as_ref().and_then(|reply| reply.owed_by(Some(target), How::message(chain)));
+    // The promise may be gone as soon as the message is in.
+    let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
     let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
-    put_letter(target, letter, chain).map_err(|(_, letter)| {
-        let Passed { msg, owed, .. } = letter.open();
-        (SendError::Closed(msg), owed)
-    })
+    match put_letter(target, letter, chain) {
+        Ok(Sent::Admitted) => Ok(()),
+        Ok(_) => {
+            passed.inspect(|(promise, hands)| promise.is_queued(*hands));
+            Ok(())
+        }
+        Err((_, letter)) => {
+            let Passed { msg, owed, .. } = letter.open();
+            Err((SendError::Closed(msg), owed))
+        }
+    }
 }
 
-/// Sends a message that does not count: from the actor to itself (`system: false`), or from a timer (`true`: ahead of all
+/// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
 /// messages).
-pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system: bool) -> Result<(), SendError<M>> {
+pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: bool) -> Result<(), SendError<M>> {
     let letter = Letter::new(route.notify, Tell(msg));
     let pushed = {
         let mut mail = target.mail.lock();
-        if system { mail.push_system(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
+        if timer { mail.push_due(letter) } else { mail.push(letter).map_err(|(_, letter)| letter) }
     };
     match pushed {
         Ok(launch) => {
@@ -252,7 +266,7 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, system
 pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
     queued.store(1, Ordering::Relaxed);
     let letter = Letter::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
-    let pushed = target.mail.lock().push_system(letter);
+    let pushed = target.mail.lock().push_due(letter);
     pushed.map(|launch| target.launch(launch)).map_err(|letter| drop(letter.open().over())).is_ok()
 }
 
@@ -276,7 +290,7 @@ pub(crate) fn stash<M: Message>(
     chain: u64,
 ) {
     if let Some(reply) = &reply {
-        reply.owed_by(Some(core));
+        reply.owed_by(Some(core), How::PLAIN);
     }
     let letter = Letter::new(route.passed, Passed { msg, owed: reply, deadline_ns, chain });
     let put_aside = core.mail.lock().stash(letter.into());

@@ -31,11 +31,13 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::cell::Core;
+use super::edge::How;
 use super::frame::{ReplyTo, handle_owing};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Kind, Node, Ops, Parcel, unlink, unlock};
 use super::post::Origin;
 use super::room::Room;
+use super::send::Sent;
 use crate::actor::promise::{Answer, Failure, Owed, Promise, Unanswered, give};
 use crate::actor::{Context, Exit, Handler, Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -115,7 +117,11 @@ impl<M: Message> Posted<M> {
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
             (&raw mut (*place).node).write(Node::new(kind));
             (&raw mut (*place).chain).write(origin.chain);
-            (&raw mut (*place).promise).write(Promise::new(target.weak(), origin.deadline_ns));
+            (&raw mut (*place).promise).write(Promise::new(
+                target.weak(),
+                origin.deadline_ns,
+                How::message(origin.chain),
+            ));
             block.assume_init()
         };
         let node = node_of(&block);
@@ -126,6 +132,13 @@ impl<M: Message> Posted<M> {
 
     pub(crate) fn promise(&self) -> &Promise<M::Reply> {
         &self.promise
+    }
+
+    /// It is in the mail: unless it was let in, it waits behind others.
+    pub(super) fn is_in(&self, sent: &Sent) {
+        if self.chain != 0 && !matches!(sent, Sent::Admitted) {
+            self.promise.is_queued(0);
+        }
     }
 
     /// The answer, for the asker.
@@ -260,7 +273,15 @@ impl<M: Message> Owed for Posted<M> {
         self.promise.fail(failure);
     }
 
-    fn owed_by(&self, actor: Option<&Core>) {
-        self.promise.owed_by(actor);
+    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
+        self.promise.owed_by(actor, how)
+    }
+
+    fn is_queued(&self, hands: u32) {
+        self.promise.is_queued(hands);
+    }
+
+    fn harden(&self) {
+        self.promise.harden();
     }
 }

@@ -6,8 +6,9 @@
 //! parcel that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
 //! sender's [`Room`]. An ask needs none: its asker waits for the answer.
 //!
-//! A sender whose wait ends otherwise (its deadline, a cancel) takes the lock and looks for its parcel. If it is there, the
-//! sender takes it back. If not, somebody has taken it out and owes the verdict, for which the sender waits.
+//! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for
+//! its parcel. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
+//! sender waits.
 
 #![forbid(unsafe_code)]
 
@@ -19,11 +20,12 @@ use super::Refusal;
 use super::cell::{Core, Weak};
 use super::parcel::Parcel;
 use super::send::{NotIn, Rest, Sent, put};
+use super::walk::Waits;
+use crate::actor::ActorId;
 use crate::actor::promise::wake_guarded;
 use crate::park::Wait;
 use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
-use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
 /// What became of a parcel that waited for room.
@@ -73,9 +75,10 @@ impl Room {
         target.mail.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
     }
 
-    /// `None`: the deadline has passed.
-    fn wait(&self, wait: Wait) -> Option<Verdict> {
-        self.0.wait_until(wait, |door| door.verdict.take())
+    /// `None`: the deadline has passed, or the sender is to look for a cycle again.
+    fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict> {
+        let verdict = |door: &mut Door| door.verdict.take().map(Some).or_else(|| is_told().then_some(None));
+        self.0.wait_until(wait, verdict).flatten()
     }
 }
 
@@ -107,6 +110,7 @@ impl Sender {
 pub(super) enum NoRoom {
     Refused(Refusal),
     TimedOut,
+    Deadlock(Vec<ActorId>),
 }
 
 /// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
@@ -122,7 +126,8 @@ impl Visit<'_> {
         self.over = true;
         match self.room.leave(self.target) {
             Some(waiting) => Some(waiting.parcel),
-            None => match self.room.wait(Wait::new(Reason::Room).until(NEVER).uninterruptible()) {
+            // Not for room any more: nothing interrupts this.
+            None => match self.room.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
                 Some(Verdict::Closed(parcel)) => Some(parcel),
                 Some(Verdict::In) | None => None,
             },
@@ -138,17 +143,24 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// Puts the box into the mail, or behind those that wait for room there. `actor`: the sender, if it is one.
+/// Puts the box into the mail, or behind those that wait for room there. `waits`: the edge of a sender that is an actor.
 fn ask_for_room(
     target: &Core,
     parcel: Parcel,
     chain: u64,
     room: &Arc<Room>,
-    actor: Option<&Core>,
+    waits: Option<&Waits<'_>>,
 ) -> Result<Sent, (NotIn, Parcel)> {
-    let sender = || Some(Sender { room: Arc::clone(room), actor: actor.map(Core::weak) });
+    let sender = || Some(Sender { room: Arc::clone(room), actor: waits.and_then(Waits::actor).map(Core::weak) });
     let mut rest = Rest::default();
-    let asked = put(&mut target.mail.lock(), target, parcel, chain, Some(&sender), &mut rest);
+    let asked = {
+        let mut mail = target.mail.lock();
+        let asked = put(&mut mail, target, parcel, chain, Some(&sender), &mut rest);
+        if let (Ok(Sent::In | Sent::Waits), Some(waits)) = (&asked, waits) {
+            waits.harden();
+        }
+        asked
+    };
     rest.finish(target);
     asked
 }
@@ -160,27 +172,32 @@ pub(super) fn wait_for_room(
     parcel: Parcel,
     chain: u64,
     deadline_ns: u64,
-) -> Result<(), (NoRoom, Parcel)> {
+    waits: &Waits<'_>,
+) -> Result<Sent, (NoRoom, Parcel)> {
     // Before anything is queued: a sender cannot leave without its parcel or the verdict.
     assert_may_park("a send to a full mailbox");
     let room = Room::new();
-    match ask_for_room(target, parcel, chain, &room, Core::current()) {
-        Ok(Sent::In) => return Ok(()),
+    match ask_for_room(target, parcel, chain, &room, Some(waits)) {
+        Ok(sent @ (Sent::In | Sent::Admitted)) => return Ok(sent),
         Ok(Sent::Waits) => {}
         Err((NotIn::Refused(why), parcel)) => return Err((NoRoom::Refused(why), parcel)),
         Err((NotIn::Dropped, parcel)) => return Err((NoRoom::Refused(Refusal::Full), parcel)),
     }
     let mut visit = Visit { target, room, over: false };
-    match visit.room.wait(Wait::new(Reason::Room).until(deadline_ns)) {
-        Some(verdict) => {
-            visit.over = true;
-            match verdict {
-                Verdict::In => Ok(()),
-                Verdict::Closed(parcel) => Err((NoRoom::Refused(Refusal::Closed), parcel)),
-            }
+    let why = loop {
+        let verdict = visit.room.wait(Wait::new(Reason::Room).until(deadline_ns), || waits.is_told());
+        visit.over = verdict.is_some();
+        match verdict {
+            Some(Verdict::In) => return Ok(Sent::In),
+            Some(Verdict::Closed(parcel)) => return Err((NoRoom::Refused(Refusal::Closed), parcel)),
+            None if waits.is_told() => match waits.look_again() {
+                Ok(()) => {}
+                Err(cycle) => break NoRoom::Deadlock(cycle),
+            },
+            None => break NoRoom::TimedOut,
         }
-        None => visit.leave().map_or(Ok(()), |parcel| Err((NoRoom::TimedOut, parcel))),
-    }
+    };
+    visit.leave().map_or(Ok(Sent::In), |parcel| Err((why, parcel)))
 }
 
 /// A box that goes into the mail when there is room, for a future. Its sender is no part of the wait-for graph: a future can
@@ -206,14 +223,14 @@ impl<'a> Entering<'a> {
 }
 
 impl Future for Entering<'_> {
-    type Output = Result<(), (NotIn, Parcel)>;
+    type Output = Result<Sent, (NotIn, Parcel)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Entry::Fresh(parcel, chain) = std::mem::replace(&mut self.state, Entry::Waits) {
             let asked = ask_for_room(self.target, parcel, chain, &self.room, None);
             if !matches!(asked, Ok(Sent::Waits)) {
                 self.state = Entry::Over;
-                return Poll::Ready(asked.map(drop));
+                return Poll::Ready(asked);
             }
         }
         let mut waker = Some(cx.waker().clone());
@@ -224,7 +241,7 @@ impl Future for Entering<'_> {
         let Some(verdict) = verdict else { return Poll::Pending };
         self.state = Entry::Over;
         Poll::Ready(match verdict {
-            Verdict::In => Ok(()),
+            Verdict::In => Ok(Sent::In),
             Verdict::Closed(parcel) => Err((NotIn::Refused(Refusal::Closed), parcel)),
         })
     }

@@ -4,6 +4,7 @@
 
 use super::cell::Core;
 use super::mail::Take;
+use super::residents::leave;
 use crate::actor::{Actor, Context, Exit, watch};
 use crate::rt::join::JoinHandle;
 
@@ -79,15 +80,16 @@ pub(super) fn say_stopping<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<
 #[cold]
 pub(super) fn end(core: &Core, exit: Exit) {
     // Timers end before the actor is dead: none of theirs is a dead letter.
-    let (timers, helpers) = core.mail.lock().take_companions();
+    let ((timers, helpers), list) = {
+        let mut mail = core.mail.lock();
+        (mail.take_companions(), mail.list)
+    };
+    leave(core, list);
     // What a timer would have sent, and what a helper has left, may have destructors that panic.
     timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
     helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (ties, ended, is_known) = core.mail.lock().set_dead(&exit);
-    if is_known && let Some(shared) = core.shared() {
-        shared.do_not_call(core.id().0);
-    }
+    let (ties, ended) = core.mail.lock().set_dead(&exit);
     watch::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
         ended.notify(|end| {

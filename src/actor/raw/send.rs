@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::busy::Launch;
 use super::cell::Core;
+use super::edge::How;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
@@ -37,6 +38,8 @@ pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
 pub(super) enum Sent {
     /// The message is in.
     In,
+    /// A `reenter` has let it in.
+    Admitted,
     /// It waits for room in the mailbox.
     Waits,
 }
@@ -91,7 +94,7 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
         match mail.admit(parcel, chain) {
             Ok(nudge) => {
                 rest.nudge = nudge;
-                return Ok(Sent::In);
+                return Ok(Sent::Admitted);
             }
             Err(parcel) => parcel,
         }
@@ -124,11 +127,15 @@ pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
     }
 }
 
-/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks.
+/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
 // The box is made by the caller: a large message is moved once more for each call that it is handed on by.
 #[inline]
-pub(crate) fn tell<M: Message>(target: &Core, letter: Letter<Tell<M>>, wait: bool) -> Result<(), SendError<M>> {
-    if wait {
+pub(crate) fn tell<M: Message>(
+    target: &Core,
+    letter: Letter<Tell<M>>,
+    wait: Option<Duration>,
+) -> Result<(), SendError<M>> {
+    if wait.is_some() {
         checkpoint();
     }
     let pushed = target.mail.lock().push(letter);
@@ -146,18 +153,18 @@ pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
     target: &Core,
     parcel: P,
     chain: u64,
-) -> Result<(), (NotIn, P)> {
+) -> Result<Sent, (NotIn, P)> {
     let mut rest = Rest::default();
     let sent = put(&mut target.mail.lock(), target, parcel, chain, None, &mut rest);
     rest.finish(target);
-    sent.map(drop)
+    sent
 }
 
 #[cold]
 #[inline(never)]
-fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: bool) -> Result<(), SendError<M>> {
-    match enter(target, parcel, Origin::of_tell(), wait) {
-        Ok(()) => Ok(()),
+fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: Option<Duration>) -> Result<(), SendError<M>> {
+    match enter(target, parcel, Origin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
+        Ok(_) => Ok(()),
         Err((why, parcel)) => give_back(target, why, parcel),
     }
 }
@@ -186,7 +193,7 @@ pub(crate) fn ask<M: Message>(
     };
     let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
     let ask = ask.as_ref();
-    let waits = Waits::set(asker, target, chain);
+    let waits = Waits::set(asker, target, How::message(chain));
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
@@ -269,11 +276,11 @@ fn wait_on<M: Message>(
 ) -> Result<M::Reply, SendError<M>> {
     let mut woken = match step {
         Step::NotSent => {
-            if let Err(cycle) = waits.check(target, ask.chain(), 0) {
+            if let Err(cycle) = waits.check(target) {
                 return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
             }
             assert_may_park("an ask");
-            post_first(target, ask)?;
+            post_first(target, ask, &waits)?;
             None
         }
         Step::Sent | Step::Answered(_) => None,
@@ -285,24 +292,42 @@ fn wait_on<M: Message>(
             Ok(done) => return ask.take_answer(done),
             Err(Woken::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
-                wait = interrupt::raise(wait);
+                let goes_on = interrupt::raise(wait);
+                if !waits.is_told() {
+                    wait = goes_on;
+                } else if let Err(cycle) = waits.look_again() {
+                    return give_up(ask, |msg| SendError::Deadlock { msg, cycle });
+                }
             }
-            Err(_) => {
-                return match ask.leave() {
-                    Left::Answered(done) => ask.take_answer(done),
-                    Left::Unhandled => Err(SendError::Timeout(ask.take_message())),
-                    Left::Handled => Err(SendError::Timeout(None)),
-                };
-            }
+            Err(_) => return give_up(ask, SendError::Timeout),
         }
     }
 }
 
+/// The answer, if it has come by now; else the error, with the message if its handler has not started.
+#[cold]
+fn give_up<M: Message>(
+    ask: Pin<&Ask<'_, M>>,
+    error: impl FnOnce(Option<M>) -> SendError<M>,
+) -> Result<M::Reply, SendError<M>> {
+    match ask.leave() {
+        Left::Answered(done) => ask.take_answer(done),
+        Left::Unhandled => Err(error(ask.take_message())),
+        Left::Handled => Err(error(None)),
+    }
+}
+
 /// Puts the ask into the mail before its asker waits. `Err`: it is not in.
-fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>) -> Result<(), SendError<M>> {
+fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Result<(), SendError<M>> {
     let mut rest = Rest::default();
-    let posted =
-        ask.post(None, |parcel| put(&mut target.mail.lock(), target, parcel, ask.chain(), Some(&|| None), &mut rest));
+    let posted = ask.post(None, |parcel| {
+        let mut mail = target.mail.lock();
+        let sent = put(&mut mail, target, parcel, ask.chain(), Some(&|| None), &mut rest);
+        if let Ok(Sent::In | Sent::Waits) = sent {
+            waits.harden();
+        }
+        sent
+    });
     rest.finish(target);
     posted.map(drop).map_err(|not_in| not_sent(not_in, ask))
 }

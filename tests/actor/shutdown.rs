@@ -1,0 +1,242 @@
+//! A runtime that ends ends all its actors, those that rest, too.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use green::Runtime;
+use green::actor::{Actor, Addr, Builder, Context, Exit, SendError};
+
+use crate::help::{bounded, in_a_child, scaled};
+use crate::{Do, Gate, LONG, Puppet};
+
+fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+fn start(runtime: &Runtime) -> (Addr<Puppet>, mpsc::Receiver<String>) {
+    let (puppet, log) = Puppet::new();
+    (Builder::new().runtime(runtime).start(puppet).unwrap(), log)
+}
+
+#[test]
+fn an_actor_that_rests_is_ended_before_the_drop_of_its_runtime_returns() {
+    bounded(|| {
+        for workers in 1..4 {
+            for fate in 0..5 {
+                let runtime = runtime(workers);
+                let outside: Vec<_> = (0..100).map(|_| start(&runtime)).collect();
+                let (puppet, log) = Puppet::new();
+                let inside = runtime.run(|| (puppet.start(), log));
+                let all: Vec<_> = outside.into_iter().chain([inside]).collect();
+                for (puppet, _) in &all {
+                    assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
+                }
+                match fate {
+                    0 => drop(runtime),
+                    1 => green::run(|| drop(runtime)),
+                    2 => std::thread::spawn(|| drop(runtime)).join().unwrap(),
+                    3 => green::blocking(|| drop(runtime)),
+                    _ => {
+                        // Those that have something to do end as they would.
+                        all.iter().step_by(3).for_each(|(puppet, _)| {
+                            puppet.tell(Do::new(|_, _| green::thread::park())).unwrap();
+                        });
+                        drop(runtime);
+                    }
+                }
+                for (puppet, log) in all {
+                    let lines: Vec<_> = log.try_iter().collect();
+                    assert_eq!(lines, ["stopping: was stopped", "dropped"], "{workers} workers, {fate}");
+                    assert!(puppet.is_ended());
+                    assert_eq!(puppet.join(), Exit::Shutdown);
+                    assert!(matches!(puppet.send(Do::new(|_, _| 1)), Err(SendError::Closed(_))));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn actors_end_with_a_runtime_that_is_dropped_by_one_of_its_own_threads() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let (puppet, log) = start(&runtime);
+        puppet.send(Do::new(|_, _| ())).unwrap();
+        let (sender, receiver) = mpsc::channel::<Runtime>();
+        let thread = runtime.spawn(move || drop(receiver.recv().unwrap()));
+        sender.send(runtime).unwrap();
+        drop(thread);
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+    });
+}
+
+#[test]
+fn actors_that_come_and_go_leave_those_alone_that_rest() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let rest: Vec<_> = (0..scaled(300))
+            .map(|n| {
+                let rests = start(&runtime);
+                (0..n % 7).for_each(|_| {
+                    let (passes, log) = start(&runtime);
+                    drop(passes);
+                    assert_eq!(crate::next(&log), "stopping: ended by itself");
+                });
+                rests
+            })
+            .collect();
+        for (puppet, _) in rest.iter().skip(1).step_by(2) {
+            puppet.stop();
+            puppet.join();
+        }
+        assert!(rest.iter().step_by(2).all(|(puppet, _)| puppet.send(Do::new(|_, _| true)).unwrap()));
+        drop(runtime);
+        for (puppet, log) in &rest {
+            assert!(puppet.is_ended());
+            assert_eq!(log.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+        }
+    });
+}
+
+/// Does something when it ends.
+struct Last(Gate, Box<dyn FnMut() + Send>);
+impl Last {
+    /// Returns when it rests, or is about to.
+    fn start_in(runtime: &Runtime, last: impl FnMut() + Send + 'static) -> Addr<Last> {
+        let gate = Gate::new();
+        let actor = Builder::new().runtime(runtime).start(Last(gate.clone(), Box::new(last))).unwrap();
+        gate.wait();
+        actor
+    }
+}
+impl Actor for Last {
+    fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+        self.0.open();
+        Ok(())
+    }
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        (self.1)();
+    }
+}
+
+#[test]
+fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
+    bounded(|| {
+        for workers in 1..3 {
+            let runtime = runtime(workers);
+            let others: Vec<_> = (0..8).map(|_| start(&runtime).0).collect();
+            others.iter().for_each(|other| other.send(Do::new(|_, _| ())).unwrap());
+            let (sender, answers) = mpsc::channel();
+            let lasts: Vec<_> = (0..8)
+                .map(|_| {
+                    let (others, sender) = (others.clone(), sender.clone());
+                    Last::start_in(&runtime, move || {
+                        for other in &others {
+                            let sent = other.send_timeout(Do::new(|_, _| ()), LONG);
+                            let told = other.tell(Do::new(|_, _| ()));
+                            sender.send((sent.is_err(), told.is_err())).unwrap();
+                            assert_eq!(other.join(), Exit::Shutdown);
+                        }
+                    })
+                })
+                .collect();
+            let start = Instant::now();
+            drop(runtime);
+            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+            assert!(lasts.iter().all(Addr::is_ended));
+            let answers: Vec<_> = answers.try_iter().collect();
+            assert_eq!(answers.len(), 64);
+            assert!(answers.iter().all(|refused| *refused == (true, true)));
+        }
+    });
+}
+
+#[test]
+fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let mut last = start(&runtime).0;
+        last.send(Do::new(|_, _| ())).unwrap();
+        let (sender, exits) = mpsc::channel();
+        // Each has the one before as its child.
+        let child = last.clone();
+        let also = sender.clone();
+        let mut parent = Last::start_in(&runtime, move || also.send(child.join()).unwrap());
+        for _ in 0..20 {
+            let (child, sender) = (parent, sender.clone());
+            parent = Last::start_in(&runtime, move || sender.send(child.join()).unwrap());
+        }
+        last = last.clone();
+        let begun = Instant::now();
+        drop(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(exits.try_iter().collect::<Vec<_>>(), vec![Exit::Shutdown; 21]);
+        assert!(last.is_ended() && parent.is_ended());
+    });
+}
+
+#[test]
+fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_stack() {
+    bounded(|| {
+        for youngest_first in [false, true] {
+            let runtime = runtime(2);
+            let slots: Vec<_> = (0..scaled(5000)).map(|_| std::sync::Arc::new(std::sync::OnceLock::new())).collect();
+            let all: Vec<_> = (0..slots.len())
+                .map(|at| {
+                    let to =
+                        if youngest_first { at.checked_sub(1) } else { Some(at + 1).filter(|at| *at < slots.len()) };
+                    let to = to.map(|to| std::sync::Arc::clone(&slots[to]));
+                    let actor = Last::start_in(&runtime, move || {
+                        if let Some(to) = &to {
+                            let to: &Addr<Last> = to.get().unwrap();
+                            to.stop();
+                        }
+                    });
+                    slots[at].set(actor.clone()).unwrap();
+                    actor
+                })
+                .collect();
+            drop(runtime);
+            assert!(all.iter().all(Addr::is_ended));
+        }
+    });
+}
+
+#[test]
+fn a_stopping_that_waits_for_ever_does_not_keep_the_end_of_the_runtime_waiting() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let (sender, log) = mpsc::channel();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            all.push(Last::start_in(&runtime, move || {
+                sender.send("waits").unwrap();
+                loop {
+                    green::thread::park();
+                }
+            }));
+        }
+        let (quick, lines) = start(&runtime);
+        quick.send(Do::new(|_, _| ())).unwrap();
+        drop(runtime);
+        assert!(all.iter().all(Addr::is_ended));
+        assert_eq!(log.try_iter().count(), 3);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["stopping: was stopped", "dropped"]);
+    });
+}
+
+#[test]
+fn actors_of_the_default_runtime_go_with_the_process_as_threads_do() {
+    let ended = in_a_child(&[], || {
+        let gate = Gate::new();
+        let last = Last(gate.clone(), Box::new(|| println!("stopping was called"))).start();
+        gate.wait();
+        assert!(!last.is_ended());
+        // Else it would end because its last address goes.
+        std::mem::forget(last);
+    });
+    ended.assert_success();
+    assert!(!ended.output.contains("stopping was called"), "{}", ended.output);
+}

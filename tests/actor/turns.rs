@@ -1,0 +1,186 @@
+//! Timers and messages take turns, and a stop ends an actor whatever its timers do.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message};
+
+use crate::{Do, LONG, Puppet, everywhere, hold};
+
+/// How a [`Poller`] comes by its next beat.
+#[derive(Clone, Copy, Debug)]
+enum Beats {
+    Interval(Duration),
+    SetAgain(Duration),
+}
+
+const BEATS: [Beats; 4] = [
+    Beats::Interval(Duration::from_micros(100)),
+    Beats::Interval(Duration::from_nanos(1)),
+    Beats::SetAgain(Duration::from_micros(100)),
+    Beats::SetAgain(Duration::ZERO),
+];
+
+/// Takes longer for a beat than until the next one is due.
+struct Poller(Beats, mpsc::Sender<&'static str>);
+
+impl Actor for Poller {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        match self.0 {
+            Beats::Interval(period) => _ = ctx.interval(period, || Beat),
+            Beats::SetAgain(after) => _ = ctx.send_after(after, Beat),
+        }
+        Ok(())
+    }
+}
+
+struct Beat;
+impl Message for Beat {
+    type Reply = ();
+}
+impl Handler<Beat> for Poller {
+    fn handle(&mut self, _: Beat, ctx: &mut Context<Self>) {
+        if let Beats::SetAgain(after) = self.0 {
+            ctx.send_after(after, Beat);
+        }
+        green::sleep(Duration::from_millis(10));
+        let _ = self.1.send("beat");
+    }
+}
+
+struct Note;
+impl Message for Note {
+    type Reply = ();
+}
+impl Handler<Note> for Poller {
+    fn handle(&mut self, _: Note, _: &mut Context<Self>) {
+        green::sleep(Duration::from_millis(1));
+        let _ = self.1.send("note");
+    }
+}
+
+#[test]
+fn an_actor_whose_timer_is_slower_than_its_period_still_handles_messages() {
+    for beats in BEATS {
+        everywhere(move || {
+            let (sender, log) = mpsc::channel();
+            let poller = Poller(beats, sender).start();
+            (0..3).for_each(|_| assert_eq!(crate::next(&log), "beat"));
+            (0..10).for_each(|_| poller.tell(Note).unwrap());
+            poller.send_timeout(Note, LONG).unwrap();
+            let lines: Vec<_> = log.try_iter().collect();
+            assert_eq!(lines.iter().filter(|line| **line == "note").count(), 11);
+            let first = lines.iter().position(|line| *line == "note").unwrap();
+            let starved = lines[first..].windows(2).any(|pair| pair == ["beat", "beat"]);
+            assert!(!starved, "two beats between two messages that were queued: {lines:?}");
+            poller.kill();
+        });
+    }
+}
+
+#[test]
+fn a_stop_ends_an_actor_whose_timer_is_slower_than_its_period() {
+    for beats in BEATS {
+        everywhere(move || {
+            for drain in [Duration::ZERO, Duration::from_millis(20), Duration::MAX] {
+                let (sender, log) = mpsc::channel();
+                let poller = Poller(beats, sender).start();
+                (0..2).for_each(|_| assert_eq!(crate::next(&log), "beat"));
+                poller.tell(Note).unwrap();
+                poller.stop_within(drain);
+                let start = Instant::now();
+                assert_eq!(poller.join(), Exit::Shutdown);
+                assert!(start.elapsed() < Duration::from_secs(4), "{beats:?} {drain:?}: {:?}", start.elapsed());
+                let notes = log.try_iter().filter(|line| *line == "note").count();
+                assert!(notes == 1 || drain != Duration::MAX, "what is queued is handled");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_context_that_stops_itself_in_a_slow_beat_is_the_last_that_is_heard_of_it() {
+    struct Once;
+    impl Actor for Once {
+        fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+            ctx.interval(Duration::from_micros(10), || Beat);
+            Ok(())
+        }
+    }
+    impl Handler<Beat> for Once {
+        fn handle(&mut self, _: Beat, ctx: &mut Context<Self>) {
+            ctx.stop();
+            green::sleep(Duration::from_millis(2));
+        }
+    }
+    everywhere(|| assert_eq!(Once.start().join(), Exit::Normal));
+}
+
+#[test]
+fn a_drain_has_its_deadline_although_there_is_always_another_message() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = Builder::new().mailbox(Mailbox::unbounded()).start(puppet).unwrap();
+        let gate = hold(&puppet);
+        let slow = || Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| green::sleep(Duration::from_millis(1)));
+        (0..100_000).for_each(|_| puppet.tell(slow()).unwrap());
+        puppet.stop_within(Duration::from_millis(10));
+        gate.open();
+        let start = Instant::now();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn what_becomes_due_while_an_actor_drains_is_dropped() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
+            ctx.send_after(
+                Duration::from_millis(5),
+                Do::new(|me: &mut Puppet, _: &mut Context<Puppet>| me.write("late")),
+            )
+        });
+        let timer = puppet.send(timers).unwrap();
+        let gate = hold(&puppet);
+        let due = timer.is_over();
+        puppet.stop();
+        while !timer.is_over() {
+            green::sleep(Duration::from_micros(100));
+        }
+        gate.open();
+        assert_eq!(puppet.join(), Exit::Shutdown);
+        let lines: Vec<_> = log.try_iter().collect();
+        assert!(due || lines == ["stopping: was stopped", "dropped"], "{lines:?}");
+    });
+}
+
+#[test]
+fn a_kill_comes_before_timers_and_messages() {
+    everywhere(|| {
+        let (sender, log) = mpsc::channel();
+        let poller = Poller(BEATS[0], sender).start();
+        assert_eq!(crate::next(&log), "beat");
+        poller.kill();
+        assert_eq!(poller.join(), Exit::Killed);
+    });
+}
+
+#[test]
+fn an_interval_of_zero_is_refused() {
+    everywhere(|| {
+        let (puppet, _log) = Puppet::new();
+        let puppet = puppet.start();
+        let zero = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let note = || Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.interval(Duration::ZERO, note)));
+            refused
+                .map(drop)
+                .map_err(|payload| payload.downcast::<&str>().map_or_else(|_| String::new(), |s| s.to_string()))
+        });
+        let text = puppet.send(zero).unwrap().unwrap_err();
+        assert!(text.contains("`period`") && text.contains("zero"), "{text}");
+    });
+}
