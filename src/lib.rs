@@ -36,6 +36,9 @@ pub use task::cancel::Cancelled;
 pub use time::sleep;
 
 /// [`std::thread`] for green threads: the same names, signatures and meanings.
+///
+/// One thing is different: green threads of one worker share an OS thread, so a lock or channel of std, a thread-local that is
+/// being initialised, and a few more things must not be held [across a park](crate#what-not-to-do-across-a-park).
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;

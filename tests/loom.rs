@@ -114,6 +114,23 @@ fn two_unparks_and_two_parks_end_with_nobody_asleep() {
     });
 }
 
+#[test]
+fn who_takes_a_wait_out_of_a_token_finds_it_begun() {
+    check(3, || {
+        let parked = Parked::new();
+        let other = parked.clone();
+        let waker = thread::spawn(move || {
+            if let Some(epoch) = other.token.put() {
+                assert_eq!(other.word.waiting(), Some(epoch), "an `end` would find nothing to end");
+                assert!(other.word.end(epoch, End::Notified));
+                other.schedule();
+            }
+        });
+        parked.park();
+        waker.join().unwrap();
+    });
+}
+
 /// A joiner with the handle's reference and the queue entry's, and somebody with a third, who cancels meanwhile: where the
 /// joiner finds itself alone it stores without an exchange.
 #[test]
@@ -380,8 +397,12 @@ impl Pair {
 
     /// S1 to S5, without a search before.
     fn sleep(&self) {
+        let _ = self.sleeper.idle.announce(false, 3);
+        self.doze();
+    }
+
+    fn doze(&self) {
         let idle = &self.sleeper.idle;
-        let _ = idle.announce(false, 3);
         if !self.sleeper.inbox.doze() {
             self.sleeper.inbox.take();
             idle.roused();
@@ -431,5 +452,142 @@ fn two_publishers_that_rely_on_each_other_do_not_leave_a_sleeper_behind() {
             publisher.join().unwrap();
         }
         assert!(pair.sleeper.idle.nobody_asleep());
+    });
+}
+
+#[test]
+fn a_publisher_that_finds_nobody_looks_again_for_one_that_relied_on_it() {
+    check(2, || {
+        let pair = Pair::new();
+        let _ = pair.sleeper.idle.announce(false, 3);
+        // Only together is it work to share.
+        let publishers: Vec<_> = (0..2)
+            .map(|_| {
+                let pair = pair.clone();
+                thread::spawn(move || pair.publish(1))
+            })
+            .collect();
+        pair.doze();
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        assert!(pair.sleeper.idle.nobody_asleep());
+    });
+}
+
+#[test]
+fn the_last_searcher_that_finds_something_sees_what_was_left_to_it() {
+    check(3, || {
+        let idle = Arc::new(Idle::new());
+        let work = Arc::new(AtomicUsize::new(0));
+        // A third worker sleeps all the time.
+        let _ = idle.announce(false, 3);
+        assert!(idle.try_search(1));
+        let searcher = {
+            let (idle, work) = (idle.clone(), work.clone());
+            thread::spawn(move || idle.found() && work.load(Ordering::Relaxed) == 2)
+        };
+        work.store(2, Ordering::Relaxed);
+        let wakes = idle.publish_more();
+        assert!(wakes | searcher.join().unwrap(), "nobody wakes the third worker");
+    });
+}
+
+/// `publish_one` has no fence, and a worker that gets up for a timer reads its mail before anybody has unparked it.
+#[test]
+fn a_worker_that_is_woken_to_search_sees_what_was_published() {
+    check(3, || {
+        let pair = Pair::new();
+        let publisher = {
+            let pair = pair.clone();
+            thread::spawn(move || {
+                pair.work.store(1, Ordering::Relaxed);
+                if pair.sleeper.idle.publish_one() {
+                    let rouse_one = || pair.sleeper.rouse(pair.sleeper.inbox.wake_to_search());
+                    pair.sleeper.idle.wake_thief(rouse_one, || true);
+                }
+            })
+        };
+        let idle = &pair.sleeper.idle;
+        // The only worker that could be the lookout.
+        assert_eq!(idle.announce(false, 1), idle::Sleep::Sound);
+        assert!(pair.sleeper.inbox.doze());
+        let mail = pair.sleeper.inbox.take();
+        if mail.asleep {
+            idle.roused();
+        }
+        if mail.search {
+            assert_eq!(pair.work.load(Ordering::Relaxed), 1);
+            let _ = idle.found();
+        }
+        publisher.join().unwrap();
+        assert!(idle.nobody_asleep());
+    });
+}
+
+/// Two workers sleep, one of them as the lookout; the other is roused, and publishes a single thread.
+#[test]
+fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_wakes_a_thief() {
+    check(3, || {
+        let idle = Arc::new(Idle::new());
+        assert_eq!(idle.announce(false, 2), idle::Sleep::Lookout);
+        assert_eq!(idle.announce(false, 2), idle::Sleep::Sound);
+        let gate = Arc::new(Gate::new());
+        let waker = {
+            let (idle, gate) = (idle.clone(), gate.clone());
+            thread::spawn(move || {
+                idle.roused();
+                gate.open();
+            })
+        };
+        let publisher = {
+            let idle = idle.clone();
+            thread::spawn(move || {
+                gate.wait();
+                idle.publish_one()
+            })
+        };
+        let resigned = idle.resign_if_all_asleep(2);
+        assert_eq!(publisher.join().unwrap(), resigned, "somebody else looks after it just when there is no lookout");
+        assert_eq!(idle.has_lookout(), !resigned);
+        waker.join().unwrap();
+    });
+}
+
+/// A re-armable task rests at worker 0, and is queued and claimed by worker 1, while somebody cancels it.
+#[test]
+fn a_task_that_leaves_its_home_is_found_by_a_cancel_where_it_is() {
+    check(3, || {
+        let state = Arc::new(State::new(2, false));
+        assert!(state.claim(0));
+        let canceller = {
+            let state = state.clone();
+            thread::spawn(move || state.cancel())
+        };
+        state.leave_home();
+        assert!(!state.is_started());
+        assert!(state.claim(1) && !state.claim(2));
+        assert!(state.lives_at(1) && state.home() == 1);
+        let found = canceller.join().unwrap();
+        let there = matches!(found, state::CancelFound::Unstarted | state::CancelFound::Started { home: 1 });
+        assert_eq!(state.is_cancelled(), there, "what it was told at home went with the run");
+        assert!(there || found == state::CancelFound::Started { home: 0 });
+    });
+}
+
+#[test]
+fn a_task_that_could_not_be_started_is_claimed_again_with_its_cancel() {
+    check(3, || {
+        let state = Arc::new(State::new(2, false));
+        assert!(state.claim(3));
+        let canceller = {
+            let state = state.clone();
+            thread::spawn(move || state.cancel())
+        };
+        state.unclaim();
+        state.claim_rested(5);
+        assert!(state.lives_at(5));
+        let found = canceller.join().unwrap();
+        assert!(state.is_cancelled(), "{found:?}: whoever starts it sees the cancel");
     });
 }

@@ -8,6 +8,7 @@ mod model;
 
 mod base {
     pub(crate) mod atomic {
+        pub(crate) use loom::cell::UnsafeCell;
         pub(crate) use loom::hint::spin_loop;
         pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
         pub(crate) use loom::thread::yield_now;
@@ -208,6 +209,33 @@ fn blocks_grow_are_reused_and_keep_the_order() {
         }
         sender.join().unwrap();
         queue.try_send(Message::new(3)).expect("it is unbounded");
+        queue.close_receivers();
+    });
+}
+
+#[test]
+fn a_block_that_is_used_again_is_handed_over_by_whoever_emptied_it() {
+    check(1, || {
+        let queue = Arc::new(Queue::new(Blocks::new(), u64::MAX));
+        for i in 0..4 {
+            queue.try_send(Message::new(i)).expect("it is unbounded");
+        }
+        let receiver = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                // The third is in another block than the first two.
+                for i in 0..3 {
+                    assert_eq!(queue.try_recv().ok().map(|message| message.number()), Some(i));
+                }
+            })
+        };
+        for i in 4..7 {
+            queue.try_send(Message::new(i)).expect("it is unbounded");
+        }
+        receiver.join().unwrap();
+        for i in 3..7 {
+            assert_eq!(number(queue.recv(NEVER)), Some(i));
+        }
         queue.close_receivers();
     });
 }

@@ -7,6 +7,8 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
+mod model;
+
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
@@ -57,6 +59,7 @@ use idle::{Idle, Sleep};
 use inbox::{Inbox, Letter, WasAsleep};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use model::check;
 use parker::Parker;
 
 #[repr(align(8))]
@@ -171,13 +174,6 @@ impl Worker {
             });
         }
     }
-}
-
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
 }
 
 /// One worker, `senders` others that have a thread for it, and the runtime's owner who stops it.

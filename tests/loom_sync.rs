@@ -87,139 +87,8 @@ mod task {
     }
 }
 
-mod park {
-    use crate::task::Ticket;
-    use crate::task::header::{Reason, Wake};
-    use crate::task::wait::{End, WaitWord};
-    use loom::sync::atomic::{AtomicUsize, Ordering};
-    use loom::sync::{Arc, Condvar, Mutex};
-
-    /// A thread with its park word, and the place where its worker would resume it.
-    pub(crate) struct Parked {
-        pub(crate) word: WaitWord,
-        pub(crate) turn: Mutex<Turn>,
-        pub(crate) changed: Condvar,
-        cancelled: AtomicUsize,
-    }
-
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Turn {
-        Runs,
-        Suspended(Wait),
-        Resumed,
-    }
-
-    impl Parked {
-        pub(crate) fn new() -> Arc<Self> {
-            Arc::new(Self {
-                word: WaitWord::new(),
-                turn: Mutex::new(Turn::Runs),
-                changed: Condvar::new(),
-                cancelled: AtomicUsize::new(0),
-            })
-        }
-
-        /// What the wheel or the worker's loop does: ends the wait of a thread that is suspended.
-        pub(crate) fn end(this: &Arc<Self>, how: End) {
-            if how == End::Cancelled {
-                this.cancelled.store(1, Ordering::Relaxed);
-            }
-            let may = match *this.turn.lock().unwrap() {
-                Turn::Suspended(wait) if how == End::TimedOut => wait.timed,
-                Turn::Suspended(wait) => wait.cancellable,
-                Turn::Runs | Turn::Resumed => false,
-            };
-            if may
-                // SAFETY: the model keeps the waiter alive until all its threads have been joined.
-                && let Some(epoch) = this.word.waiting()
-                && let Some(wake) = unsafe { Ticket(this.clone(), epoch).end(how) }
-            {
-                wake.schedule();
-            }
-        }
-    }
-
-    loom::thread_local! {
-        static ME: std::cell::RefCell<Option<Arc<Parked>>> = std::cell::RefCell::new(None);
-    }
-
-    /// Each thread of the model has an OS thread of its own.
-    pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
-        // SAFETY: as the caller promises.
-        unsafe { ticket.end(End::Notified) }
-    }
-
-    pub(crate) fn schedule(wake: Wake) {
-        wake.schedule();
-    }
-
-    /// Makes `parked` the calling thread's.
-    pub(crate) fn be(parked: &Arc<Parked>) {
-        ME.with(|me| *me.borrow_mut() = Some(parked.clone()));
-    }
-
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) struct Wait {
-        timed: bool,
-        cancellable: bool,
-    }
-
-    impl Wait {
-        pub(crate) fn new(_: Reason) -> Self {
-            Self { timed: false, cancellable: true }
-        }
-
-        pub(crate) fn until(self, deadline_ns: u64) -> Self {
-            Self { timed: deadline_ns != u64::MAX, ..self }
-        }
-
-        pub(crate) fn uninterruptible(self) -> Self {
-            Self { cancellable: false, ..self }
-        }
-    }
-
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) enum Woken {
-        Notified,
-        TimedOut,
-        Interrupted,
-        Refused,
-    }
-
-    pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
-        let me = ME.with(|me| me.borrow().clone().unwrap());
-        if wait.cancellable && me.cancelled.load(Ordering::Relaxed) != 0 {
-            return Woken::Interrupted;
-        }
-        let epoch = me.word.begin();
-        if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
-            return Woken::Refused;
-        }
-        let mut turn = me.turn.lock().unwrap();
-        while *turn != Turn::Resumed {
-            *turn = Turn::Suspended(wait);
-            turn = me.changed.wait(turn).unwrap();
-        }
-        *turn = Turn::Runs;
-        drop(turn);
-        match me.word.finish() {
-            End::Notified => Woken::Notified,
-            End::TimedOut => Woken::TimedOut,
-            End::Cancelled => Woken::Interrupted,
-        }
-    }
-
-    pub(crate) fn checkpoint() {}
-
-    pub(crate) fn quick_checkpoint() {}
-
-    pub(crate) mod interrupt {
-        /// As where the thread cannot be unwound: the wait is entered again.
-        pub(crate) fn raise(wait: super::Wait) -> super::Wait {
-            wait.uninterruptible()
-        }
-    }
-}
+#[path = "model/turns.rs"]
+mod park;
 
 mod lock {
     pub(crate) mod owner {
@@ -416,6 +285,79 @@ fn a_mutex_waiter_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
     });
 }
 
+/// A thread of the model waits until `parked` is suspended.
+fn until_suspended(parked: &Parked) {
+    while !matches!(*parked.turn.lock().unwrap(), park::Turn::Suspended(_)) {
+        thread::yield_now();
+    }
+}
+
+/// The first waiter was woken, lost, and is promised the lock. The holder lets it go, and before that has come to the queue a
+/// second waiter leaves, and hands the lock on: with what the holder wrote.
+#[test]
+fn a_mutex_that_somebody_else_hands_on_comes_with_what_its_holder_wrote() {
+    check(1, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.mutex.lock();
+        let (first, one) = spawn(&shared, lock_and_add);
+        until_suspended(&first);
+        let (second, two) = spawn(&shared, |shared| {
+            if shared.mutex.lock_until(1) {
+                shared.mutex.unlock();
+            }
+        });
+        until_suspended(&second);
+        shared.mutex.unlock();
+        if shared.mutex.try_lock() {
+            // It runs, and is suspended again.
+            thread::yield_now();
+            Parked::end(&second, End::TimedOut);
+            // After that, so that nothing but the lock's word brings it to whoever hands the lock on.
+            shared.add();
+            shared.mutex.unlock();
+        } else {
+            Parked::end(&second, End::TimedOut);
+        }
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
+#[test]
+fn a_lock_for_writing_that_somebody_else_hands_on_comes_with_what_its_holder_wrote() {
+    check(1, || {
+        be_somebody();
+        let shared = Shared::new();
+        shared.rwlock.write();
+        let (first, one) = spawn(&shared, |shared| {
+            shared.rwlock.write();
+            shared.add();
+            shared.rwlock.unlock_write();
+        });
+        until_suspended(&first);
+        let (second, two) = spawn(&shared, |shared| {
+            if shared.rwlock.write_until(1) {
+                shared.rwlock.unlock_write();
+            }
+        });
+        until_suspended(&second);
+        shared.rwlock.unlock_write();
+        if shared.rwlock.try_write() {
+            // It runs, and is suspended again.
+            thread::yield_now();
+            Parked::end(&second, End::TimedOut);
+            // After that, so that nothing but the lock's word brings it to whoever hands the lock on.
+            shared.add();
+            shared.rwlock.unlock_write();
+        } else {
+            Parked::end(&second, End::TimedOut);
+        }
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
 #[test]
 fn a_writer_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
     check(2, || {
@@ -505,9 +447,7 @@ fn a_reader_behind_a_writer_that_timed_out_reads_beside_the_first() {
             shared.rwlock.read();
             shared.rwlock.unlock_read();
         });
-        while !matches!(*first.turn.lock().unwrap(), park::Turn::Suspended(_)) {
-            thread::yield_now();
-        }
+        until_suspended(&first);
         Parked::end(&first, End::TimedOut);
         writer.join().unwrap();
         reader.join().unwrap();

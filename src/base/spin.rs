@@ -41,7 +41,7 @@ impl<T> SpinLock<T> {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         // ORDERING: Acquire pairs with the Release in `drop`.
-        if self.taken.swap(1, Ordering::Acquire) != 0 {
+        if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_taken();
         }
         Locked { lock: self }
@@ -57,7 +57,7 @@ impl<T> SpinLock<T> {
                 if looks % SPINS == 0 { yield_now() } else { spin_loop() }
             }
             // ORDERING: as in `lock`.
-            if self.taken.swap(1, Ordering::Acquire) == 0 {
+            if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return;
             }
         }

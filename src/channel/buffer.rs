@@ -9,11 +9,11 @@
 //! 3. The block that `pop` leaves is behind the one that `push` writes to, so nobody else touches it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::UnsafeCell;
+use std::cell;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use crate::base::atomic::{AtomicPtr, MODELLED, Ordering};
+use crate::base::atomic::{AtomicPtr, MODELLED, Ordering, UnsafeCell};
 
 /// Storage between the two sides of a channel.
 ///
@@ -46,7 +46,7 @@ pub(crate) unsafe trait Buffer<T> {
     unsafe fn free(&self, at: &mut Self::Read);
 }
 
-type Slot<T> = UnsafeCell<MaybeUninit<T>>;
+type Slot<T> = cell::UnsafeCell<MaybeUninit<T>>;
 
 /// A fixed number of slots.
 pub(crate) struct Ring<T>(Box<[Slot<T>]>);
@@ -126,29 +126,28 @@ impl<T> Blocks<T> {
     fn fresh(&self) -> *mut Block<T> {
         // ORDERING: Acquire pairs with the Release in `recycle`: whoever emptied the block is done with it.
         let spare = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
-        let block = if spare.is_null() {
+        if spare.is_null() {
             let layout = Layout::new::<Block<T>>();
             // SAFETY: a block is not of size zero: it has a link.
             let block = unsafe { alloc(layout) }.cast::<Block<T>>();
             if block.is_null() {
                 handle_alloc_error(layout);
             }
+            // SAFETY: fresh memory; the slots need no initialisation.
+            unsafe { (&raw mut (*block).next).write(UnsafeCell::new(ptr::null_mut())) };
             block
         } else {
             spare
-        };
-        // SAFETY: fresh memory, or a block that nobody uses; the slots need no initialisation.
-        unsafe { (&raw mut (*block).next).write(UnsafeCell::new(ptr::null_mut())) };
-        block
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn recycle(&self, block: *mut Block<T>) {
         // SAFETY: the block is behind both cursors, so it is the caller's (invariant 3).
-        unsafe { *(*block).next.get() = ptr::null_mut() };
-        // ORDERING: Release pairs with the Acquire in `fresh`; Acquire for the block that comes out.
-        let before = self.spare.swap(block, Ordering::AcqRel);
+        unsafe { (*block).next.with_mut(|next| *next = ptr::null_mut()) };
+        // ORDERING: Release pairs with the Acquire in `fresh`. What comes out was put there under the same side's lock.
+        let before = self.spare.swap(block, Ordering::Release);
         if !before.is_null() {
             // SAFETY: it came from `fresh`, and nobody else has it.
             unsafe { dealloc(before.cast(), Layout::new::<Block<T>>()) };
@@ -169,14 +168,10 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
     unsafe fn push(&self, at: &mut Cursor<T>, message: T) {
         if at.slot == BLOCK {
             let block = self.fresh();
-            let link = if at.block.is_null() {
-                self.first.get()
-            } else {
-                // SAFETY: the block is the one written to, so it is alive (invariant 3).
-                unsafe { (*at.block).next.get() }
-            };
+            // SAFETY: the block is the one written to, so it is alive (invariant 3).
+            let link = if at.block.is_null() { &self.first } else { unsafe { &(*at.block).next } };
             // SAFETY: the other side reads the link only when the message behind it has been published (invariant 1).
-            unsafe { link.write(block) };
+            link.with_mut(|link| unsafe { *link = block });
             *at = Cursor { block, slot: 0 };
         }
         // SAFETY: the block is alive, the slot within and not published yet.
@@ -188,14 +183,10 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
     unsafe fn pop(&self, at: &mut Cursor<T>) -> T {
         if at.slot == BLOCK {
             let old = at.block;
-            let link = if old.is_null() {
-                self.first.get()
-            } else {
-                // SAFETY: the block is the one read from, so it is alive.
-                unsafe { (*old).next.get() }
-            };
+            // SAFETY: the block is the one read from, so it is alive.
+            let link = if old.is_null() { &self.first } else { unsafe { &(*old).next } };
             // SAFETY: there is a message, and it lies behind this link, which was written before it (invariant 1).
-            *at = Cursor { block: unsafe { *link }, slot: 0 };
+            *at = Cursor { block: link.with(|link| unsafe { *link }), slot: 0 };
             if !old.is_null() {
                 self.recycle(old);
             }
@@ -210,14 +201,14 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
         let mut block = at.block;
         if block.is_null() {
             // SAFETY: nobody else is left.
-            block = unsafe { *self.first.get() };
+            block = self.first.with(|first| unsafe { *first });
         }
         // ORDERING: Relaxed: nobody else is left.
         for mut block in [block, self.spare.swap(ptr::null_mut(), Ordering::Relaxed)] {
             while !block.is_null() {
                 // SAFETY: the block came from `fresh`; its link is read before it is freed.
                 unsafe {
-                    let next = *(*block).next.get();
+                    let next = (*block).next.with(|next| *next);
                     dealloc(block.cast(), Layout::new::<Block<T>>());
                     block = next;
                 }

@@ -9,9 +9,9 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::list::{Linked, Links, List};
+use crate::base::lock::Lock;
 use crate::park::{Wait, Woken, interrupt, notify, park};
 use crate::task::Ticket;
 use crate::task::header::Wake;
@@ -30,7 +30,7 @@ unsafe impl Linked for Node {
 
 /// State of type `S` and the threads that wait for it to change.
 pub(crate) struct WaitQueue<S> {
-    inner: Mutex<Inner<S>>,
+    inner: Lock<Inner<S>>,
 }
 
 struct Inner<S> {
@@ -38,32 +38,28 @@ struct Inner<S> {
     waiting: List<Node>,
 }
 
-// SAFETY: the raw links are touched only under the mutex (invariant 2); a ticket may be used from any thread.
+// SAFETY: the raw links are touched only under the lock (invariant 2); a ticket may be used from any thread.
 unsafe impl<S: Send> Send for Inner<S> {}
 
 impl<S> WaitQueue<S> {
     pub(crate) const fn new(state: S) -> Self {
-        Self { inner: Mutex::new(Inner { state, waiting: List::new() }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { inner: Lock::new(Inner { state, waiting: List::new() }) }
     }
 
     /// Looks at the state, or changes it; wakes nobody.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
-        f(&mut self.lock().state)
+        f(&mut self.inner.lock().state)
     }
 
     /// Changes the state and wakes as many waiting threads, first come first, as `f` says.
     pub(crate) fn notify(&self, f: impl FnOnce(&mut S) -> usize) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let count = f(&mut inner.state);
         for _ in 0..count {
             let Some(wake) = inner.pop() else { return };
             drop(inner);
             wake.schedule();
-            inner = self.lock();
+            inner = self.inner.lock();
         }
     }
 
@@ -92,7 +88,7 @@ impl<S> WaitQueue<S> {
             let mut found = None;
             let node = Node { links: Links::new(), ticket: Cell::new(None) };
             let woken = park(wait, |ticket| {
-                let mut inner = self.lock();
+                let mut inner = self.inner.lock();
                 found = ready(&mut inner.state);
                 if found.is_none() {
                     node.ticket.set(Some(ticket));
@@ -102,7 +98,7 @@ impl<S> WaitQueue<S> {
                 found.is_none()
             });
             if woken != Woken::Notified && woken != Woken::Refused {
-                let inner = self.lock();
+                let inner = self.inner.lock();
                 if node.links.is_linked() {
                     // SAFETY: it was linked here, and still is.
                     unsafe { inner.waiting.remove(NonNull::from(&node)) };
@@ -134,6 +130,6 @@ impl<S> Inner<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for WaitQueue<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WaitQueue").field("state", &self.lock().state).finish_non_exhaustive()
+        f.debug_struct("WaitQueue").field("state", &self.inner.lock().state).finish_non_exhaustive()
     }
 }

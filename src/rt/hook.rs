@@ -66,11 +66,14 @@ fn learn() {
     if !cfg!(panic = "unwind") {
         return;
     }
-    let mut before = Vec::new();
-    in_panic::functions(&mut |function| before.push(function));
+    let before = RefCell::new(Vec::new());
     STACK.with(|stack| stack.borrow_mut().clear());
-    let _ = panic::catch_unwind(|| panic::panic_any(Specimen));
-    STACK.with(|stack| in_panic::learn(&before, &stack.borrow()));
+    let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        // Here, so that what catching leaves on a stack is known to be there at other times, too.
+        in_panic::functions(&mut |function| before.borrow_mut().push(function));
+        panic::panic_any(Specimen)
+    }));
+    STACK.with(|stack| in_panic::learn(&before.borrow(), &stack.borrow()));
 }
 
 thread_local! {

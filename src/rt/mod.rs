@@ -2,13 +2,14 @@
 //!
 //! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`join`]: handles.
-//! * [`scope`]: threads that borrow. [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
+//! * [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
 pub(crate) mod hook;
 pub(crate) mod join;
 pub(crate) mod local;
+pub(crate) mod members;
 pub(crate) mod runtime;
 pub(crate) mod scope;
 pub(crate) mod thread;

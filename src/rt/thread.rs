@@ -24,6 +24,9 @@ use crate::task::{Task, Ticket};
 /// first or somebody joins it: then it starts at once. Once started it stays on its worker. Outside a runtime it goes to
 /// the default one. Does not wait.
 ///
+/// Green threads of one worker share an OS thread: what code in `f` must not hold [across a park](crate#what-not-to-do-across-a-park) is a std lock, a
+/// guard that sets a thread-local, and some more.
+///
 /// # Panics
 ///
 /// If there is no memory for it, or the default runtime cannot start; [`Builder::spawn`] gives an error instead.
@@ -156,8 +159,8 @@ fn park_until(deadline_ns: u64) {
 
 /// Lets the other threads of this worker run. Not a cancellation point.
 ///
-/// Everything that was ready is run first, and then up to 16 threads that have not started. On a plain OS thread:
-/// [`std::thread::yield_now`].
+/// Everything that was ready is run first, and then up to 16 threads that have not started. Like every wait this is a park: some
+/// things must not be held [across a park](crate#what-not-to-do-across-a-park). On a plain OS thread: [`std::thread::yield_now`].
 #[inline(always)]
 pub fn yield_now() {
     park::yield_now();

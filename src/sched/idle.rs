@@ -2,6 +2,10 @@
 //!
 //! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
 //! `sched/README.md`; the steps there have the names of the methods here.
+//!
+//! The operations on the word are Relaxed: each is atomic, and they have one order. Where a worker goes on to look at the
+//! queues, a fence stands between, and the publisher's partner is the fence in [`publish_more`](Idle::publish_more): if that
+//! read the word as it was before the worker's operation, its fence comes first, and the look sees what it had published.
 
 use crate::base::atomic::{AtomicU32, Ordering, fence, spin_loop};
 
@@ -44,9 +48,9 @@ impl Idle {
             if (word & SEARCHING) >= limit * SEARCHING_ONE {
                 return false;
             }
-            // ORDERING: SeqCst: a publisher that sees this searcher leaves its work to it; the searcher's last look, after
-            // `announce`, is ordered after that publication.
-            match self.word.compare_exchange_weak(word, word + SEARCHING_ONE, Ordering::SeqCst, Ordering::Relaxed) {
+            // ORDERING: Relaxed: a publisher that sees this searcher leaves its work to it; the searcher's look after `found`
+            // or `announce` comes after that.
+            match self.word.compare_exchange_weak(word, word + SEARCHING_ONE, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -57,9 +61,13 @@ impl Idle {
     /// more, on behalf of the publishers that relied on it.
     #[must_use]
     pub(crate) fn found(&self) -> bool {
-        // ORDERING: SeqCst: comes before that look.
-        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::SeqCst);
-        (old & SEARCHING) == SEARCHING_ONE && Self::asleep(old) > 0
+        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::Relaxed);
+        let looks = (old & SEARCHING) == SEARCHING_ONE && Self::asleep(old) > 0;
+        if looks {
+            // ORDERING: comes before that look; the partner is the fence in `publish_more`.
+            fence(Ordering::SeqCst); // KEY: found-fence
+        }
+        looks
     }
 
     /// A worker counts itself as asleep, before it dozes and has its last look. `workers` is how many there are.
@@ -74,8 +82,9 @@ impl Idle {
             if lookout {
                 next |= LOOKOUT;
             }
-            // ORDERING: SeqCst: comes before the last look; a publisher whose work that look misses sees this count.
-            match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
+            // ORDERING: Relaxed: `before_last_look` comes before the last look; a publisher whose work that misses sees this
+            // count.
+            match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return if lookout { Sleep::Lookout } else { Sleep::Sound },
                 Err(now) => word = now,
             }
@@ -91,8 +100,11 @@ impl Idle {
     /// Somebody has cleared a worker's `ASLEEP` mark (the worker itself, or who left something for it): it is counted as
     /// awake from now on.
     pub(crate) fn roused(&self) {
-        // ORDERING: SeqCst: a worker that runs has left the count before it publishes anything, see `publish_one`.
-        let old = self.word.fetch_sub(ASLEEP_ONE, Ordering::SeqCst);
+        // A worker that runs has left the count before it publishes anything: it did so itself, or the unpark that followed brought
+        // it the new count.
+        // ORDERING(argued): Release pairs with the Acquire in `nobody_asleep`: what led here (`counted`, step L2) was read before the
+        // mailbox has changed hands. A model reads nothing from the future, so none can show that.
+        let old = self.word.fetch_sub(ASLEEP_ONE, Ordering::Release);
         debug_assert!(Self::asleep(old) > 0);
     }
 
@@ -102,9 +114,9 @@ impl Idle {
     pub(crate) fn resign_if_all_asleep(&self, workers: u32) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while Self::asleep(word) == workers {
-            // ORDERING: SeqCst: one word holds the count and the office, so a worker that has left the count since then
-            // makes this exchange fail.
-            match self.word.compare_exchange_weak(word, word & !LOOKOUT, Ordering::SeqCst, Ordering::Relaxed) {
+            // One word holds the count and the office, so a worker that has left the count since then makes this fail.
+            // ORDERING(argued): Acquire as in `resign`.
+            match self.word.compare_exchange_weak(word, word & !LOOKOUT, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -121,8 +133,9 @@ impl Idle {
     /// The lookout gets up. True: others still sleep, so it looks whether somebody relied on it.
     #[must_use]
     pub(crate) fn resign(&self) -> bool {
-        // ORDERING: SeqCst: comes before that look.
-        Self::asleep(self.word.fetch_and(!LOOKOUT, Ordering::SeqCst)) > 0
+        // ORDERING(argued): Acquire keeps the look behind the resignation. `publish_one` has no fence, so a thread that is pushed in
+        // these nanoseconds may be missed all the same (sched/README.md), and no model can demand that it is not.
+        Self::asleep(self.word.fetch_and(!LOOKOUT, Ordering::Acquire)) > 0
     }
 
     /// A worker has published its first stealable thread. True: nobody would find it, so wake a thief.
@@ -163,23 +176,23 @@ impl Idle {
     fn reserve_search(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         let wanted = Self::asleep(word) > 0 && word & SEARCHING == 0;
-        // ORDERING: SeqCst: as in `try_search`.
-        let swap = |next| self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed);
+        // ORDERING: Relaxed: publishers that see the reservation are looked after by `cancel_search`, or by the woken searcher.
+        let swap = |next| self.word.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed);
         wanted && swap(word + SEARCHING_ONE).is_ok()
     }
 
     /// The publisher found nobody to wake. True: somebody is counted as asleep, so if there is work it has to try again,
     /// on behalf of publishers that saw the reservation and left it at that.
     fn cancel_search(&self) -> bool {
-        // ORDERING: SeqCst, and the fence: come before that look at the work.
-        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        let old = self.word.fetch_sub(SEARCHING_ONE, Ordering::Relaxed);
+        // ORDERING: comes before that look at the work; the partner is the fence in `publish_more`.
+        fence(Ordering::SeqCst); // KEY: cancel-fence
         Self::asleep(old) > 0
     }
 
     /// Is everybody awake? A runtime that shuts down waits for the last `roused`.
     pub(crate) fn nobody_asleep(&self) -> bool {
-        // ORDERING: Acquire pairs with `roused`: whoever roused a worker is done with this word.
+        // ORDERING(argued): Acquire pairs with the Release in `roused`, see there.
         Self::asleep(self.word.load(Ordering::Acquire)) == 0
     }
 }

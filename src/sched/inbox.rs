@@ -119,9 +119,10 @@ impl<T: Letter> Inbox<T> {
     pub(crate) fn wake_to_search(&self) -> WasAsleep {
         let asleep = with_flags(ptr::null_mut(), ASLEEP);
         let search = with_flags(ptr::null_mut(), SEARCH);
-        // ORDERING: SeqCst: the scan of a publisher comes after its publication in the order of the two-sided argument
-        // (sched/README.md): a worker that is not yet asleep here will look after its `doze`, and see the work.
-        let woken = self.word.compare_exchange(asleep, search, Ordering::SeqCst, Ordering::SeqCst);
+        // ORDERING: Release pairs with the Acquire in `take`: the woken searcher sees what was published. Relaxed on failure: an
+        // owner that is not yet marked here marks itself later, so the fence before its last look comes after the
+        // publisher's (sched/README.md).
+        let woken = self.word.compare_exchange(asleep, search, Ordering::Release, Ordering::Relaxed);
         WasAsleep(woken.is_ok())
     }
 
@@ -129,8 +130,9 @@ impl<T: Letter> Inbox<T> {
     #[must_use]
     pub(crate) fn doze(&self) -> bool {
         let asleep = with_flags(ptr::null_mut(), ASLEEP);
-        // ORDERING: SeqCst: comes before the owner's last look for work, see `wake_to_search`.
-        self.word.compare_exchange(ptr::null_mut(), asleep, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        // ORDERING: Release pairs with the Acquire in `look`. For the last look for work, the fence of `Idle::before_last_look` comes
+        // after it, see `wake_to_search`.
+        self.word.compare_exchange(ptr::null_mut(), asleep, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Is there anything for the owner?
@@ -142,7 +144,7 @@ impl<T: Letter> Inbox<T> {
 
     /// The owner takes everything.
     pub(crate) fn take(&self) -> Mail<T> {
-        // ORDERING: Acquire pairs with the Releases of `push` and `look`.
+        // ORDERING: Acquire pairs with the Releases of `push`, `look` and `wake_to_search`.
         let word = self.word.swap(ptr::null_mut(), Ordering::Acquire);
         let flags = flags(word);
         Mail { first: letters(word), search: flags & SEARCH != 0, look: flags & LOOK != 0, asleep: flags & ASLEEP != 0 }

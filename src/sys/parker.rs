@@ -66,12 +66,13 @@ impl Parker {
     /// Unless there is a token, calls `sleep`, which comes back when it wants to or when it is fetched. Takes the token;
     /// says whether there was one.
     pub(crate) fn park_elsewhere(&self, sleep: impl FnOnce()) -> bool {
-        // ORDERING: Acquire as in `park`. Release: a waker that takes this out sees where the owner sleeps.
-        let token = self.word.swap(ELSEWHERE, Ordering::AcqRel) == TOKEN;
+        // ORDERING: Release: a waker that takes this out sees where the owner sleeps. The exchange below acquires, a token that
+        // is taken here, too: both exchanges continue its waker's release sequence.
+        let token = self.word.swap(ELSEWHERE, Ordering::Release) == TOKEN;
         if !token {
             sleep();
         }
-        // ORDERING: Acquire as above.
+        // ORDERING: Acquire as in `park`.
         self.word.swap(EMPTY, Ordering::Acquire) == TOKEN || token
     }
 

@@ -16,7 +16,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::base::atomic::{AtomicPtr, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
@@ -284,7 +284,8 @@ impl Header {
         unsafe { schedule(this) }
     }
 
-    /// Leaves the joiner's ticket. True: the thread is not complete, the joiner may wait; false: it is complete.
+    /// Leaves the joiner's ticket. True: the thread is not complete, the joiner may wait; false: it is, but the result becomes
+    /// visible only with [`State::is_complete`].
     ///
     /// # Safety
     ///
@@ -297,14 +298,14 @@ impl Header {
         self.state.join_begin()
     }
 
-    /// The joiner was woken by something else and takes its ticket back. False: the thread is complete.
+    /// The joiner was woken by something else and takes its ticket back. False: the thread is complete, its result visible.
     #[must_use]
     pub(crate) fn join_leave(&self) -> bool {
         if self.state.join_retract() {
             return true;
         }
         // The thread completed meanwhile, and may be reading the ticket: it says when it is done.
-        let backoff = crossbeam_utils::Backoff::new();
+        let backoff = Backoff::new();
         // ORDERING: Acquire pairs with the Release in `complete`.
         while !self.joiner.load(Ordering::Acquire).is_null() {
             backoff.snooze();
@@ -362,7 +363,8 @@ unsafe impl Sync for Header {}
 
 impl Drop for Header {
     fn drop(&mut self) {
-        let extra = *self.extra.get_mut();
+        // ORDERING: Relaxed: the last reference has been given up, so nobody else is left.
+        let extra = self.extra.load(Ordering::Relaxed);
         if !extra.is_null() {
             // SAFETY: it came from `Box::into_raw` in `new` or `extra_or_new`, and nobody refers to the header now.
             drop(unsafe { Box::from_raw(extra) });

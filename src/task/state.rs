@@ -19,6 +19,10 @@
 //! with the word, because a new reference is made from a held one. So a thread that is spawned and joined by the same
 //! thread, the most frequent life of all, costs no locked instruction here. While a thread runs on top of its joiner
 //! (`sched::turn`), the joiner's reference counts for both.
+//!
+//! What `STARTED`, home and `CANCEL` say is in the word itself, so the operations on them are Relaxed: a claimer has the thread,
+//! with what its spawner wrote, from the queue or by the handle, a re-armable one from whoever saw it come to rest (under
+//! the actor's lock); a cancel reaches the home worker by a letter.
 
 use std::fmt;
 
@@ -124,9 +128,8 @@ impl State {
             if word & STARTED != 0 {
                 return false;
             }
-            // ORDERING: Acquire: what the spawner and a canceller wrote is visible to the thread. Release: a canceller
-            // that sees STARTED also sees the home in the same word; nothing else travels.
-            match self.0.compare_exchange_weak(word, word | add, Ordering::AcqRel, Ordering::Relaxed) {
+            // ORDERING: Relaxed: see the module's text.
+            match self.0.compare_exchange_weak(word, word | add, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -153,7 +156,7 @@ impl State {
                 return false;
             }
             // ORDERING: as in `claim`.
-            match self.0.compare_exchange_weak(word, (word | add) - given_up, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(word, (word | add) - given_up, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -168,8 +171,8 @@ impl State {
 
     /// A claimed task could not be started.
     pub(crate) fn unclaim(&self) {
-        // ORDERING: Release, as in `rearm`.
-        self.0.fetch_and(!(STARTED | HOME), Ordering::Release);
+        // ORDERING: as in `rearm`.
+        self.0.fetch_and(!(STARTED | HOME), Ordering::Relaxed);
     }
 
     /// A re-armable task that has rested is going to be queued for any worker.
@@ -188,21 +191,20 @@ impl State {
             return;
         }
         let place = STARTED | u64::from(home) << HOME_SHIFT;
-        // ORDERING: Acquire and Release as in `claim`; from the run before, the step that gave it to the caller orders more.
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| Some(word & !HOME | place));
+        // ORDERING: as in `claim`.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(word & !HOME | place));
     }
 
     /// A run of a re-armable task is over: it counts as not started, and not cancelled.
     #[inline]
     pub(crate) fn rearm(&self) {
-        // ORDERING: Release pairs with the Acquire in `claim`: the next worker sees the header as this one leaves it.
-        self.0.fetch_and(!(STARTED | CANCEL | HOME), Ordering::Release);
+        // ORDERING: Relaxed: what gives the task to the next worker shows it the header as this one leaves it.
+        self.0.fetch_and(!(STARTED | CANCEL | HOME), Ordering::Relaxed);
     }
 
     pub(crate) fn cancel(&self) -> CancelFound {
-        // ORDERING: AcqRel: pairs with `claim` in both directions, in one word: either the claimer sees CANCEL, or this
-        // sees STARTED and the home.
-        let old = self.0.fetch_or(CANCEL, Ordering::AcqRel);
+        // ORDERING: Relaxed: it is one word with `claim`'s: either the claimer sees CANCEL, or this sees STARTED and the home.
+        let old = self.0.fetch_or(CANCEL, Ordering::Relaxed);
         match () {
             () if old & (COMPLETE | CANCEL) != 0 => CancelFound::Nothing,
             () if old & STARTED == 0 => CancelFound::Unstarted,
@@ -217,7 +219,7 @@ impl State {
         // pairs with the first two of their Releases: the joiner's ticket, the waker are visible.
         let mut old = self.load(Ordering::Acquire);
         if old >> REF_SHIFT == 1 {
-            self.0.store(old | COMPLETE, Ordering::Release); // A sole holder: see the module's text.
+            self.0.store(old | COMPLETE, Ordering::Relaxed); // A sole holder: see the module's text.
         } else {
             old = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
         }
@@ -229,15 +231,15 @@ impl State {
     #[inline]
     #[must_use]
     pub(crate) fn join_begin(&self) -> bool {
-        // ORDERING: Release publishes the ticket to `complete`; Acquire makes the result visible.
-        self.0.fetch_or(JOINING, Ordering::AcqRel) & COMPLETE == 0
+        // ORDERING: Release publishes the ticket to `complete`. The joiner that does not wait asks `is_complete` again.
+        self.0.fetch_or(JOINING, Ordering::Release) & COMPLETE == 0
     }
 
     /// The joiner gives up. False: the thread is complete, and may be about to use the ticket.
     #[must_use]
     pub(crate) fn join_retract(&self) -> bool {
-        // ORDERING: Acquire pairs with `complete`.
-        self.0.fetch_and(!JOINING, Ordering::AcqRel) & COMPLETE == 0
+        // ORDERING: Relaxed: if this comes first, the thread does not look at the ticket; if not, `join_leave` acquires.
+        self.0.fetch_and(!JOINING, Ordering::Relaxed) & COMPLETE == 0
     }
 
     /// Has the handle left a waker, and not taken it back? For the handle.
@@ -274,9 +276,9 @@ impl State {
 
     /// The handle goes away without a join.
     pub(crate) fn detach(&self) -> Detached {
-        // ORDERING: Acquire pairs with `complete`: the result is visible if COMPLETE is. Release: `complete` on the
-        // other side may drop the result after this.
-        let old = self.0.fetch_and(!(HANDLE | AWAITED), Ordering::AcqRel);
+        // ORDERING: Acquire pairs with `complete`: the result is visible if COMPLETE is. If not, the thread will touch nothing that
+        // the handle has.
+        let old = self.0.fetch_and(!(HANDLE | AWAITED), Ordering::Acquire);
         let complete = old & COMPLETE != 0;
         Detached { result: complete && old & HANDLE != 0, awaiter: !complete && old & AWAITED != 0 }
     }

@@ -14,6 +14,10 @@
 //! compare-and-exchange from `WAITING` of that epoch: so exactly one of wake, time-out and cancel wins, and a waker that
 //! comes late (for a wait that is over) changes nothing. Only the winner schedules the thread. The thread itself may
 //! use plain stores, because no one else changes a word that is not `WAITING`.
+//!
+//! The word decides who wins, and carries nothing else: what the thread wrote before it waited comes to the waker with the
+//! ticket (a lock, a release store), and what the waker wrote comes to the thread by the way on which it is scheduled (its
+//! worker's inbox, an OS thread's parker), which nothing that was ended goes past.
 
 use crate::base::atomic::{AtomicU64, Ordering};
 
@@ -78,9 +82,8 @@ impl WaitWord {
             End::TimedOut => TIMED_OUT,
             End::Cancelled => CANCELLED,
         };
-        // ORDERING: Release pairs with the Acquire in `finish`: what the waker wrote is visible to the woken thread.
-        // Acquire on success: the waker that wins also sees what the thread wrote before it waited.
-        self.0.compare_exchange(epoch.0 | WAITING, epoch.0 | to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // ORDERING: Relaxed: see the module's text.
+        self.0.compare_exchange(epoch.0 | WAITING, epoch.0 | to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// As [`end`](Self::end), where nobody else can end the wait meanwhile: a store does.
@@ -115,8 +118,8 @@ impl WaitWord {
     /// The owner runs again: how did the wait end?
     #[inline]
     pub(crate) fn finish(&self) -> End {
-        // ORDERING: Acquire pairs with the Release in `end`.
-        let word = self.0.load(Ordering::Acquire);
+        // ORDERING: Relaxed: the schedule that brought the thread here comes after the `end`, so this sees it.
+        let word = self.0.load(Ordering::Relaxed);
         self.0.store(word & !STATE, Ordering::Relaxed);
         match word & STATE {
             NOTIFIED => End::Notified,
@@ -162,9 +165,9 @@ impl Token {
     /// The owner is about to wait. False: a token has come, and is taken.
     #[must_use]
     pub(crate) fn wait(&self, epoch: Epoch) -> bool {
-        // ORDERING: Release publishes the wait to `put`; Acquire pairs with its Release.
+        // ORDERING: Release publishes the wait to `put`. Relaxed on failure: the exchange below acquires.
         let mut parked = true;
-        parked &= self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Acquire).is_ok(); // KEY: token
+        parked &= self.0.compare_exchange(EMPTY, epoch.bits(), Ordering::Release, Ordering::Relaxed).is_ok(); // KEY: token
         if !parked {
             // ORDERING: Acquire, and an exchange: a second `put` that came meanwhile is taken with the first, so what was
             // done before it has to be visible, too. A plain store would pass over it.

@@ -9,7 +9,8 @@ use crate::task::header::Reason;
 
 /// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
 ///
-/// An idle worker gets up for timers every 50 µs at most: sleepers whose deadlines lie closer wake together.
+/// An idle worker gets up for timers every 50 µs at most: sleepers whose deadlines lie closer wake together. The worker's other threads
+/// run meanwhile: some things must not be held [across a park](crate#what-not-to-do-across-a-park).
 ///
 /// # Panics
 ///

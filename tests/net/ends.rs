@@ -6,12 +6,16 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use green::net::{TcpStream, UdpSocket};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use green::net::TcpStream;
+use green::net::UdpSocket;
 use green::os::unix::net::{UnixDatagram, UnixListener};
 use socket2::SockRef;
 
 use crate::unix::Place;
-use crate::{LONG, connection, everywhere, pattern};
+use crate::{LONG, everywhere};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use crate::{connection, pattern};
 
 type Answer = Result<usize, ErrorKind>;
 

@@ -88,8 +88,7 @@ fn ordering_without_reason(sources: &[Source]) -> Vec<Finding> {
         for triple in words.windows(3).filter(|triple| triple[0].1 == "Ordering" && triple[1].1 == "::") {
             let (line, ordering) = triple[2];
             match ordering {
-                "Acquire" | "Release" | "AcqRel" | "SeqCst" if is_marked(source, line, ORDERING_REACH, "ORDERING:") => {
-                }
+                "Acquire" | "Release" | "AcqRel" | "SeqCst" if is_marked(source, line, ORDERING_REACH, "ORDERING") => {}
                 "Acquire" | "Release" | "AcqRel" | "SeqCst" => {
                     findings.push(source.finding(line, format!("no ORDERING comment above {ordering}")));
                 }

@@ -1,0 +1,272 @@
+//! Models of a thread's header (`task/header.rs`: the joiner's ticket, the part that is made late) and of a scope's end
+//! (`rt/members.rs`). Loom tries every interleaving, and every value that a weak memory may return, on the very source
+//! files; the threads of the models park as OS threads do, in the real parker.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
+
+mod model;
+
+mod base {
+    pub(crate) mod abort {
+        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
+            panic!("{message}")
+        }
+    }
+    pub(crate) mod atomic {
+        pub(crate) use loom::cell::UnsafeCell;
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+        pub(crate) struct Backoff;
+
+        impl Backoff {
+            pub(crate) fn new() -> Self {
+                Self
+            }
+            pub(crate) fn snooze(&self) {
+                loom::thread::yield_now();
+            }
+        }
+    }
+    pub(crate) use crate::list;
+}
+
+mod sys {
+    pub(crate) mod fork {
+        pub(crate) const MESSAGE: &str = "no model forks";
+
+        pub(crate) fn generation() -> u32 {
+            0
+        }
+    }
+
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+    }
+    pub(crate) use crate::{kernel as sleep, parker};
+}
+
+mod fiber {
+    #[derive(Debug)]
+    pub(crate) struct Fiber;
+}
+
+mod stack {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct StackSize;
+}
+
+mod task {
+    pub(crate) use crate::header::Ticket;
+    pub(crate) use crate::{awaiter, header, limit, state, wait};
+
+    pub(crate) mod local {
+        /// Stands for whatever lies in the part that is made late.
+        #[derive(Debug)]
+        pub(crate) struct Locals(pub(crate) loom::cell::UnsafeCell<u32>);
+
+        impl Default for Locals {
+            fn default() -> Self {
+                let cell = loom::cell::UnsafeCell::new(0);
+                // SAFETY: loom checks the access.
+                cell.with_mut(|value| unsafe { *value = 7 });
+                Self(cell)
+            }
+        }
+
+        impl Locals {
+            pub(crate) fn reset(&mut self) {}
+        }
+    }
+}
+
+#[path = "../src/task/awaiter.rs"]
+mod awaiter;
+#[path = "../src/task/header.rs"]
+mod header;
+#[path = "model/kernel.rs"]
+mod kernel;
+#[path = "../src/task/limit.rs"]
+mod limit;
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "../src/rt/members.rs"]
+mod members;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+#[path = "../src/task/state.rs"]
+mod state;
+#[path = "../src/task/wait.rs"]
+mod wait;
+
+#[path = "model/os.rs"]
+mod park;
+
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use members::Members;
+use model::check;
+use park::{Wait, Woken, park};
+use task::header::{Header, Reason, Task};
+
+/// A thread that ends, with a result.
+struct Joined {
+    task: Task,
+    result: UnsafeCell<u32>,
+}
+
+// SAFETY: loom checks that nobody touches the result at the same time as another.
+unsafe impl Sync for Joined {}
+// SAFETY: as above.
+unsafe impl Send for Joined {}
+
+impl Joined {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { task: park::task(3, true), result: UnsafeCell::new(0) })
+    }
+
+    fn end(&self) {
+        // SAFETY: loom checks the access.
+        self.result.with_mut(|result| unsafe { *result = 7 });
+        // SAFETY: it is called once.
+        assert!(!unsafe { Header::complete(self.task.as_ptr(), false) }, "there is a handle");
+    }
+
+    fn result(&self) -> u32 {
+        // SAFETY: loom checks the access.
+        self.result.with(|result| unsafe { *result })
+    }
+
+    /// As `JoinHandle::wait`.
+    fn join(&self, mut wait: Wait) {
+        while !self.task.state.is_complete() {
+            let mut slot = MaybeUninit::uninit();
+            // SAFETY: `slot` stays until the wait is over.
+            let woken = park(wait, |ticket| unsafe { self.task.join_enter(NonNull::from(slot.write(ticket))) });
+            if woken == Woken::Interrupted && self.task.join_leave() {
+                wait = wait.uninterruptible();
+            }
+        }
+    }
+}
+
+fn joined_by(join: impl Fn(&Joined) + Sync + Send + 'static) {
+    check(3, move || {
+        let joined = Joined::new();
+        let ending = {
+            let joined = joined.clone();
+            thread::spawn(move || joined.end())
+        };
+        join(&joined);
+        assert_eq!(joined.result(), 7, "the result is visible");
+        ending.join().unwrap();
+    });
+}
+
+#[test]
+fn a_joiner_is_woken_whenever_the_thread_ends() {
+    joined_by(|joined| joined.join(Wait::new(Reason::Join)));
+}
+
+#[test]
+fn a_joiner_that_was_interrupted_joins_again() {
+    joined_by(|joined| {
+        park::cancel_me();
+        joined.join(Wait::new(Reason::Join));
+    });
+}
+
+/// The ticket lies in the joiner's frame: who leaves that while the thread may still read the ticket has the thread end
+/// another wait, or read rubbish.
+#[test]
+fn a_joiner_that_leaves_is_not_found_by_the_thread_that_ends() {
+    joined_by(|joined| {
+        park::cancel_me();
+        let mut slot = MaybeUninit::uninit();
+        // SAFETY: `slot` stays until the wait is over.
+        let woken = park(Wait::new(Reason::Join), |ticket| unsafe {
+            joined.task.join_enter(NonNull::from(slot.write(ticket)))
+        });
+        let mut left = false;
+        if woken == Woken::Interrupted {
+            left = joined.task.join_leave();
+            if !left {
+                assert_eq!(joined.result(), 7, "the result is visible");
+            }
+            // The frame is another's now.
+            let other = park(Wait::new(Reason::Sleep), |ticket| {
+                slot.write(ticket);
+                true
+            });
+            assert_eq!(other, Woken::Interrupted, "nobody knows of this wait");
+        }
+        if left {
+            joined.join(Wait::new(Reason::Join).uninterruptible());
+        }
+        assert!(joined.task.state.is_complete());
+    });
+}
+
+#[test]
+fn the_part_of_a_header_that_is_made_late_is_whole_for_whoever_finds_it() {
+    check(3, || {
+        let task = park::task(2, true);
+        let look = |task: &Task| {
+            let extra = task.extra_or_new();
+            // SAFETY: nobody changes it; loom checks the access.
+            assert_eq!(unsafe { &*extra.locals.get() }.0.with(|value| unsafe { *value }), 7);
+            std::ptr::from_ref(extra).addr()
+        };
+        let other = {
+            let task = task.clone();
+            thread::spawn(move || look(&task))
+        };
+        assert_eq!(look(&task), other.join().unwrap(), "there is one of it");
+    });
+}
+
+/// What the threads of a scope borrow.
+struct Scope {
+    members: Members,
+    borrowed: [UnsafeCell<u32>; 2],
+}
+
+// SAFETY: loom checks that nobody touches what is borrowed at the same time as another.
+unsafe impl Sync for Scope {}
+// SAFETY: as above.
+unsafe impl Send for Scope {}
+
+#[test]
+fn a_scope_ends_after_its_threads_and_sees_what_they_did() {
+    check(3, || {
+        let borrowed = [UnsafeCell::new(0), UnsafeCell::new(0)];
+        let scope = Arc::new(Scope { members: Members::new(), borrowed });
+        let threads = [0, 1].map(|at| {
+            scope.members.add();
+            let scope = scope.clone();
+            thread::spawn(move || {
+                // SAFETY: loom checks the access.
+                scope.borrowed[at].with_mut(|value| unsafe { *value = 7 });
+                if at == 1 {
+                    scope.members.note_panic();
+                }
+                // SAFETY: it was counted.
+                unsafe { Members::done(&raw const scope.members) };
+            })
+        });
+        scope.members.wait();
+        assert_eq!(scope.members.count(), 0);
+        assert!(scope.members.has_panicked());
+        for value in &scope.borrowed {
+            // SAFETY: as above.
+            assert_eq!(value.with(|value| unsafe { *value }), 7);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}

@@ -1,0 +1,37 @@
+//! The stand-in for the futex: a word that a thread sleeps on. A deadline other than "never" has always passed.
+
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::{Condvar, Mutex};
+
+use crate::sys::clock::NEVER;
+
+#[derive(Debug)]
+pub(crate) struct Sleep {
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Sleep {
+    pub(crate) fn new() -> Self {
+        Self { lock: Mutex::new(()), changed: Condvar::new() }
+    }
+
+    /// As the kernel, compares the word when it has shut wakers out.
+    pub(crate) fn wait(&self, word: &AtomicU32, expected: u32, deadline_ns: u64) -> bool {
+        if deadline_ns != NEVER {
+            return false;
+        }
+        let guard = self.lock.lock().unwrap();
+        // Another exchange that changes nothing: it reads the newest value, as the kernel does.
+        if word.fetch_add(0, Ordering::Relaxed) == expected {
+            drop(self.changed.wait(guard).unwrap());
+        }
+        true
+    }
+
+    pub(crate) fn wake(&self, _word: &AtomicU32) {
+        // Let go before the sleeper is told: the kernel's own locks give it nothing that the waker wrote.
+        drop(self.lock.lock().unwrap());
+        self.changed.notify_one();
+    }
+}

@@ -1,0 +1,47 @@
+//! What `const fn`s can make, which loom's types are not: they are made when they are first touched. The model's first thread
+//! touches them before another sees them, because loom demands that a use comes after the making.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use loom::sync::{Mutex, MutexGuard, atomic};
+
+macro_rules! late {
+    ($($name:ident $value:ty),*) => {$(
+        #[derive(Debug)]
+        pub(crate) struct $name($value, OnceLock<atomic::$name>);
+
+        impl $name {
+            pub(crate) const fn new(value: $value) -> Self {
+                Self(value, OnceLock::new())
+            }
+        }
+
+        impl Deref for $name {
+            type Target = atomic::$name;
+
+            fn deref(&self) -> &atomic::$name {
+                self.1.get_or_init(|| atomic::$name::new(self.0))
+            }
+        }
+    )*};
+}
+
+late!(AtomicU32 u32, AtomicUsize usize);
+
+/// As `base::lock::Lock`.
+#[derive(Debug)]
+pub(crate) struct Lock<T> {
+    first: std::sync::Mutex<Option<T>>,
+    lock: OnceLock<Mutex<T>>,
+}
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { first: std::sync::Mutex::new(Some(value)), lock: OnceLock::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.lock.get_or_init(|| Mutex::new(self.first.lock().unwrap().take().unwrap())).lock().unwrap()
+    }
+}

@@ -1,0 +1,173 @@
+//! The stand-in for parking in the models of what threads wait for: each is an OS thread with the real header, park word and
+//! parker, and parks as `park_os` and `os::sleep` do. A deadline other than "never" has always passed.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use crate::stack::StackSize;
+use crate::sys::clock::NEVER;
+use crate::sys::parker::Parker;
+use crate::task::header::{Header, Reason, Spec, Task, Ticket, VTable, Wake};
+use crate::task::wait::End;
+
+/// As `os::OsThread`.
+#[repr(C)]
+struct OsThread {
+    header: Header,
+    parker: Parker,
+}
+
+static VTABLE: VTable = VTable {
+    run: |_, _| unreachable!("an OS thread is not run"),
+    take_output: |_, _| unreachable!("an OS thread has no result"),
+    drop_output: |_| unreachable!("an OS thread has no result"),
+    done: |_| unreachable!("an OS thread is not run"),
+    free,
+    after_run: None,
+};
+
+unsafe fn free(header: NonNull<Header>) {
+    // SAFETY: it came from a box in `task`; the last reference is gone.
+    drop(unsafe { Box::from_raw(header.cast::<OsThread>().as_ptr()) });
+}
+
+unsafe fn unpark(header: NonNull<Header>) {
+    // SAFETY: the thread waits for the token that is put below, so its header is alive here.
+    let keep = unsafe {
+        header.as_ref().state.add_ref();
+        Task::from_raw(header)
+    };
+    // SAFETY: the header is the first part of an `OsThread`.
+    unsafe { keep.as_ptr().cast::<OsThread>().as_ref() }.parker.unpark();
+}
+
+/// A thread with so many references, of which the caller gets one; `handle`: one of them is a handle.
+pub(crate) fn task(refs: u32, handle: bool) -> Task {
+    let spec = Spec { name: None, size: StackSize, id: 0, runtime: ptr::null(), schedule: unpark, refs, handle };
+    let thread = Box::new(OsThread { header: Header::new(spec, &VTABLE), parker: Parker::new() });
+    // SAFETY: one of the references is given to the caller.
+    unsafe { Task::from_raw(NonNull::from(Box::leak(thread)).cast()) }
+}
+
+loom::thread_local! {
+    static ME: Task = task(1, false);
+    static CANCELLED: Cell<bool> = Cell::new(false);
+    static TIMED_OUT: Cell<bool> = Cell::new(false);
+}
+
+/// Has a wait of the calling thread ended by its deadline?
+pub(crate) fn has_timed_out() -> bool {
+    TIMED_OUT.with(Cell::get)
+}
+
+/// Each wait of the calling thread that a cancel may end is ended by one, unless a waker comes first.
+pub(crate) fn cancel_me() {
+    CANCELLED.with(|cancelled| cancelled.set(true));
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Wait {
+    pub(crate) deadline_ns: u64,
+    cancellable: bool,
+}
+
+impl Wait {
+    pub(crate) fn new(_: Reason) -> Self {
+        Self { deadline_ns: NEVER, cancellable: true }
+    }
+
+    pub(crate) fn until(self, deadline_ns: u64) -> Self {
+        Self { deadline_ns, ..self }
+    }
+
+    pub(crate) fn uninterruptible(self) -> Self {
+        Self { cancellable: false, ..self }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Woken {
+    Notified,
+    TimedOut,
+    Interrupted,
+    Refused,
+}
+
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+    let me = ME.with(Task::clone);
+    // SAFETY: the header is the first part of an `OsThread`, which lives as long as `me`.
+    let parker = &unsafe { me.as_ptr().cast::<OsThread>().as_ref() }.parker;
+    let cancelled = wait.cancellable && CANCELLED.with(Cell::get);
+    let mut deadline_ns = if cancelled { 1 } else { wait.deadline_ns };
+    let epoch = me.wait.begin();
+    if !commit(Ticket::new(me.as_ptr(), epoch)) && me.wait.retract(epoch) {
+        return Woken::Refused;
+    }
+    while !parker.park(deadline_ns) {
+        if me.wait.end(epoch, End::TimedOut) {
+            break;
+        }
+        deadline_ns = NEVER;
+    }
+    match me.wait.finish() {
+        End::Notified => Woken::Notified,
+        _ if cancelled => Woken::Interrupted,
+        _ => {
+            TIMED_OUT.with(|timed_out| timed_out.set(true));
+            Woken::TimedOut
+        }
+    }
+}
+
+pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
+    // SAFETY: as the caller promises.
+    unsafe { ticket.notify(None) }
+}
+
+pub(crate) fn schedule(wake: Wake) {
+    wake.schedule();
+}
+
+pub(crate) fn checkpoint() {}
+
+pub(crate) fn quick_checkpoint() {}
+
+pub(crate) fn spend() {}
+
+pub(crate) mod interrupt {
+    use std::any::Any;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    /// As where the thread cannot be unwound: the wait is entered again.
+    pub(crate) fn raise(wait: super::Wait) -> super::Wait {
+        wait.uninterruptible()
+    }
+
+    pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+        catch_unwind(AssertUnwindSafe(f))
+    }
+
+    pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
+        resume_unwind(payload)
+    }
+
+    pub(crate) fn unwinding() -> bool {
+        std::thread::panicking()
+    }
+}
+
+pub(crate) mod unwind {
+    /// No closure of a model is left by unwinding.
+    pub(crate) struct Entry;
+
+    impl Entry {
+        pub(crate) fn now() -> Self {
+            Self
+        }
+
+        pub(crate) fn is_left_by_interrupt(&self) -> bool {
+            true
+        }
+    }
+}
