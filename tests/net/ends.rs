@@ -163,6 +163,8 @@ macro_rules! udp_answers {
     }};
 }
 
+// Under qemu, which leaves the length of an address alone that the kernel has set to zero, std's own call fails an assertion.
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_udp_receiver_gets_stds_answers_after_shutdown() {
     for how in [Shutdown::Read, Shutdown::Both] {
