@@ -206,6 +206,43 @@ fn what_needs_no_runtime_and_a_runtime_of_its_own_work_in_a_child() {
 }
 
 #[test]
+fn a_closure_that_owns_what_it_uses_runs_in_a_child_though_the_parents_pool_has_a_thread_to_spare() {
+    wherever_one_forks(|| {
+        green::blocking(|| ());
+        assert_works("unblock inside a time-out", || {
+            assert_eq!(green::timeout(Duration::from_secs(10), || green::unblock(|| 4)), Ok(4));
+        });
+    });
+}
+
+#[test]
+fn what_a_green_thread_that_has_forked_spawns_starts_no_default_runtime() {
+    // Nothing has started one before.
+    let ended = in_a_child(&[], || {
+        bounded(|| {
+            runtime(1).run(|| {
+                assert_told("spawn", PANICKED, || drop(green::spawn(|| 1)));
+                assert_told("run", PANICKED, || green::run(|| ()));
+                assert_works("unblock inside a time-out", || {
+                    assert_eq!(green::timeout(Duration::from_secs(10), || green::unblock(|| 4)), Ok(4));
+                });
+            });
+        });
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn the_output_of_a_command_is_collected_in_a_child() {
+    wherever_one_forks(|| {
+        assert_works("output", || {
+            let output = green::process::Command::new("sh").args(["-c", "echo a; echo b >&2"]).output().unwrap();
+            assert!(output.status.success() && output.stdout == b"a\n" && output.stderr == b"b\n", "{output:?}");
+        });
+    });
+}
+
+#[test]
 fn a_childs_copies_of_sockets_take_nothing_away_from_the_parents_poller() {
     wherever_one_forks(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -141,13 +141,16 @@ fn a_refusal_at_the_first_use_of_the_default_runtime_is_not_for_ever() {
 }
 
 #[test]
-fn a_bad_variable_is_an_error_of_the_default_runtime_for_good() {
+fn a_bad_variable_is_an_error_of_the_default_runtime_until_it_is_set_right() {
     let ended = in_a_child(&[("GREEN_WORKERS", "none")], || {
         for _ in 0..2 {
             let error = Builder::new().spawn(|| 1).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("GREEN_WORKERS"), "{error}");
         }
+        // SAFETY: nobody else looks at the environment.
+        unsafe { std::env::set_var("GREEN_WORKERS", "2") };
+        assert_eq!(Builder::new().spawn(|| 1).unwrap().join().unwrap(), 1);
     });
     ended.assert_success();
 }

@@ -34,8 +34,9 @@
 //!
 //! That loses no event either. The argument above does not ask what an event means: whatever changes after the system
 //! call has looked makes an event, and that sets the flag again. What is left are states in which the call says `EAGAIN`
-//! and *no* event will come, although a blocking call would return. There is one: the reading side is shut down, and the
-//! socket deals in messages. So whoever has seen `END`, and reads `EAGAIN`, asks the kernel whether that is the end. If so
+//! and *no* event will come, although a blocking call would return. There are two. One: a Unix socket's writing side has ended,
+//! and its buffer is full; who writes to one asks now and then ([`io::source`](crate::io::source)). The other: the reading
+//! side is shut down, and the socket deals in messages. So whoever has seen `END`, and reads `EAGAIN`, asks the kernel whether that is the end. If so
 //! it calls once more, for what has come before the end and after the first call; one more `EAGAIN`, and the call is over.
 //! `READ` *stays* then: for all who come later, and for who has made the call before the shutdown and has not come to wait
 //! yet (it finds the flag, and tries again). Whoever has not seen `END` gets it by the event of the shutdown, which sets

@@ -11,6 +11,12 @@
 //! A thread that was woken and finds nothing, in whichever way, spends from its budget and looks at its deadline, its cancel and
 //! its limits before it waits again. So a kernel that contradicts itself, or neighbours that always come first, may cost the
 //! thread's time, but neither its worker nor its time-outs.
+//!
+//! # Unix sockets that are written to
+//!
+//! Whoever waits to write to one, when its writing side is shut down or the reading side of its peer is, gets an error from a
+//! blocking call at once. But neither `poll` nor a poller tells of it as long as the buffer is full. So such a wait ends
+//! now and then, with pauses that grow, and the call is made again.
 
 #![forbid(unsafe_code)]
 
@@ -30,11 +36,17 @@ use crate::sys::net::would_block;
 use crate::sys::poll;
 use crate::task::header::Reason;
 
+/// See the module's text.
+const FIRST_PAUSE_NS: u64 = 1_000_000;
+const LAST_PAUSE_NS: u64 = 100_000_000;
+
 /// What is behind a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// A TCP stream: a short read or write has drained or filled it, and out-of-band data can come.
     Tcp,
+    /// A Unix socket: nothing tells a writer that waits that its side has ended.
+    Unix,
     /// Anything else: only `WouldBlock` says so.
     Other,
 }
@@ -56,6 +68,10 @@ struct Waits {
     any: bool,
     /// The kernel says that the reading side has ended. If the call finds nothing after that, it is over.
     ended: bool,
+    /// The wait was over without an event: the call is made again for all that.
+    untold: bool,
+    /// How often that was so.
+    pauses: u32,
     /// How a plain OS thread waits from the second time on.
     edge: Option<Edge>,
 }
@@ -100,7 +116,8 @@ impl Source {
             // Step R1.
             let slot = self.slot.get().filter(|_| Here::get().is_some());
             let seen = slot.map(|slot| (slot, slot.seen()));
-            if patience == Patience::None || waits.ended || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
+            let untold = waits.ended || waits.untold;
+            if patience == Patience::None || untold || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
                 // Steps R2 and R3.
                 match call() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -141,7 +158,8 @@ impl Source {
         }
     }
 
-    /// Waits until something has happened to the descriptor that concerns `direction`. False: the deadline came first.
+    /// Waits until something has happened to the descriptor that concerns `direction`, or may have. False: the deadline came
+    /// first.
     fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64, waits: &mut Waits) -> io::Result<bool> {
         let again = std::mem::replace(&mut waits.any, true);
         if again {
@@ -150,17 +168,30 @@ impl Source {
                 return Ok(false);
             }
         }
-        match Here::get() {
-            Some(here) => self.wait_on_worker(here, fd, direction, deadline_ns),
-            None if !again => wait_on_os_thread(fd, direction, deadline_ns),
+        let until_ns = deadline_ns.min(self.pause_ends_ns(direction, waits));
+        let happened = match Here::get() {
+            Some(here) => self.wait_on_worker(here, fd, direction, until_ns)?,
+            None if !again => wait_on_os_thread(fd, direction, until_ns)?,
             None => {
                 let edge = match &mut waits.edge {
                     Some(edge) => edge,
                     none => none.insert(Edge::new(fd, direction)?),
                 };
-                until_limit(deadline_ns, |deadline_ns| edge.wait(deadline_ns))
+                until_limit(until_ns, |until_ns| edge.wait(until_ns))?
             }
+        };
+        waits.untold = !happened && until_ns < deadline_ns;
+        Ok(happened || waits.untold)
+    }
+
+    /// When a thread that waits makes its call again though there is no event.
+    fn pause_ends_ns(&self, direction: Direction, waits: &mut Waits) -> u64 {
+        if self.kind != Kind::Unix || direction == Direction::Read {
+            return NEVER;
         }
+        let pause_ns = (FIRST_PAUSE_NS << waits.pauses).min(LAST_PAUSE_NS);
+        waits.pauses = (waits.pauses + 1).min(16);
+        now_ns().saturating_add(pause_ns)
     }
 
     fn wait_on_worker(

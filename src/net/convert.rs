@@ -73,7 +73,7 @@ conversions! {
     TcpStream, std::net::TcpStream, Tcp;
     TcpListener, std::net::TcpListener, Other;
     UdpSocket, std::net::UdpSocket, Other;
-    UnixStream, unix::UnixStream, Other;
+    UnixStream, unix::UnixStream, Unix;
     UnixListener, unix::UnixListener, Other;
-    UnixDatagram, unix::UnixDatagram, Other;
+    UnixDatagram, unix::UnixDatagram, Unix;
 }

@@ -67,7 +67,7 @@ impl UnixStream {
     /// There are no more descriptors.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (a, b) = net::UnixStream::pair()?;
-        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, Kind::Other)? });
+        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, Kind::Unix)? });
         stream(a).and_then(|a| Ok((a, stream(b)?)))
     }
 
@@ -119,7 +119,7 @@ fn connect(addr: &socket2::SockAddr) -> io::Result<UnixStream> {
         match socket.connect(addr) {
             Ok(()) => {
                 let inner = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-                return Ok(UnixStream { socket: Socket::nonblocking(inner, Kind::Other) });
+                return Ok(UnixStream { socket: Socket::nonblocking(inner, Kind::Unix) });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sleep(pause);
@@ -179,7 +179,7 @@ impl UnixListener {
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let result = self.socket.read(net::UnixListener::accept, || Err(not_listening()));
         result
-            .and_then(|(stream, addr)| Ok((UnixStream { socket: Socket::fresh(stream, Kind::Other)? }, addr)))
+            .and_then(|(stream, addr)| Ok((UnixStream { socket: Socket::fresh(stream, Kind::Unix)? }, addr)))
             .inspect(|_| accepted())
             .inspect_err(|error| rest_if_exhausted(error, self.socket.is_nonblocking()))
     }
@@ -253,7 +253,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     fn fresh(inner: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram { socket: Socket::fresh(inner, Kind::Other)? })
+        Ok(UnixDatagram { socket: Socket::fresh(inner, Kind::Unix)? })
     }
 
     /// A socket at `path`, where nothing may be yet.

@@ -6,16 +6,27 @@
 //! the OS thread. From then on sleeps, locks, channels, files and sockets work as they do on any plain OS thread, and nothing
 //! on the hot paths has to ask. What needs the parent's workers asks, each on a cold path, and panics:
 //!
-//! * spawning, `run`: what an OS thread spawns goes to a runtime that says in which process it was made;
+//! * spawning, `run`: what an OS thread spawns goes to a runtime that says in which process it was made; what the thread that
+//!   was green spawns would go to the parent's, so it is an orphan, for which no default runtime is started instead;
 //! * joining: ids grow, so a thread with an id from before the fork is the parent's;
 //! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`Here`], which
 //!   is never set when a fiber finishes otherwise.
 
+use std::cell::Cell;
 use std::sync::Once;
 
 use crate::park::current::Here;
 use crate::park::os;
 use crate::sys::fork;
+
+thread_local! {
+    static ORPHAN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Was the calling OS thread green when it forked, so that its runtime is the parent's?
+pub(crate) fn is_orphan() -> bool {
+    ORPHAN.get()
+}
 
 /// Has the handler called in children from now on.
 pub(crate) fn install() {
@@ -29,6 +40,7 @@ unsafe extern "C" fn child() {
     os::note_fork();
     if let Some(here) = Here::get() {
         here.set_yields();
+        ORPHAN.set(true);
         // SAFETY: no worker.
         unsafe { Here::enter(std::ptr::null()) };
     }

@@ -25,11 +25,14 @@ mod pipes;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process as inner;
 
 use crate::io::wait_readable;
 use crate::park::checkpoint;
+use crate::park::current::assert_may_park;
+use crate::rt::blocking::may_block;
 use crate::rt::scope::scope;
 use crate::sys::process::pidfd;
 use crate::time::Pauses;
@@ -308,6 +311,13 @@ impl Child {
         drop(self.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (out, err) = (self.stdout.take(), self.stderr.take());
+        if may_block() {
+            // std does without a second thread, and so without a runtime.
+            assert_may_park("Child::wait_with_output");
+            self.inner.stdout = out.map(|out| OwnedFd::from(out).into());
+            self.inner.stderr = err.map(|err| OwnedFd::from(err).into());
+            return self.inner.wait_with_output();
+        }
         // Both at once: a child that fills one pipe waits until somebody reads it.
         scope(|s| {
             let errors = err.map(|mut err| s.spawn(|| err.read_to_end(&mut stderr).map(|_| err)));

@@ -22,7 +22,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use crate::park::current::{assert_may_park, with_header};
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, interrupt};
+use crate::park::{Wait, fork, interrupt};
 use crate::rt::runtime;
 use crate::sched::pool::{Job, Pool, Run};
 use crate::sched::{Shared, Worker};
@@ -94,11 +94,14 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// ```
 #[track_caller]
 pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    if may_block() {
+    if may_block() || fork::is_orphan() {
         return f();
     }
     let shared = runtime::with_shared(|shared| Ok(Arc::clone(shared)));
     let shared = shared.unwrap_or_else(|error| panic!("there is no pool for a blocking closure: {error}"));
+    if shared.pool.is_the_parents() {
+        return f();
+    }
     // SAFETY: the closure and its value borrow nothing.
     unsafe { call(&shared.pool, Arc::downgrade(&shared), f, true) }
 }

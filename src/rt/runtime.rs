@@ -287,29 +287,22 @@ impl Drop for Runtime {
     }
 }
 
-/// The default runtime; the settings come from the environment. Bad ones are an error for good, which nothing can change; after
-/// any other the next caller tries again.
+/// The default runtime; the settings come from the environment. After an error the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
-    static DEFAULT: OnceLock<Result<Runtime, (io::ErrorKind, String)>> = OnceLock::new();
+    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
     static STARTS: Mutex<()> = Mutex::new(());
-    let start = || {
-        let mut builder = Runtime::builder();
-        builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
-        builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
-        builder.build()
-    };
-    let begin = || {
-        let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
-        match DEFAULT.get() {
-            Some(runtime) => Ok(runtime),
-            None => match start() {
-                Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
-                started => Ok(DEFAULT.get_or_init(|| started.map_err(|error| (error.kind(), error.to_string())))),
-            },
-        }
-    };
-    let runtime = DEFAULT.get().map_or_else(begin, Ok)?;
-    runtime.as_ref().map_err(|(kind, message)| io::Error::new(*kind, message.clone()))
+    if let Some(runtime) = DEFAULT.get() {
+        return Ok(runtime);
+    }
+    let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = DEFAULT.get() {
+        return Ok(runtime);
+    }
+    let mut builder = Runtime::builder();
+    builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
+    builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
+    let started = builder.build()?;
+    Ok(DEFAULT.get_or_init(|| started))
 }
 
 /// A number from the environment; unset: `None`.
@@ -365,6 +358,9 @@ pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> i
 /// The runtime of an OS thread that is no worker.
 #[inline(never)]
 fn shared_elsewhere() -> io::Result<Arc<Shared>> {
+    if fork::is_orphan() {
+        return Err(crate::sys::fork::error());
+    }
     match lent() {
         Some(runtime) => {
             runtime.upgrade().ok_or_else(|| io::Error::other("the runtime that this closure was called from has ended"))

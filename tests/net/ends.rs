@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use green::net::TcpStream;
 use green::net::UdpSocket;
-use green::os::unix::net::{UnixDatagram, UnixListener};
+use green::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use socket2::SockRef;
 
 use crate::unix::Place;
@@ -112,6 +112,62 @@ fn a_unix_datagram_receiver_that_waits_is_woken_by_shutdown() {
             a.shutdown(Shutdown::Read).unwrap();
             assert_eq!(in_time(|| waits.join().unwrap()), Ok(0));
         }
+    });
+}
+
+/// Writes, to a socket whose peer does not read, until there is an error: `$ends` is done to it while the writer waits.
+macro_rules! write_that_waits {
+    ($pair:expr, $ends:expr) => {{
+        let (a, b) = $pair;
+        let (a, b) = (Arc::new(a), Arc::new(b));
+        let ends = {
+            let (a, b) = (a.clone(), b.clone());
+            green::spawn(move || {
+                for _ in 0..20 {
+                    green::sleep(Duration::from_millis(1));
+                }
+                $ends(&a, &b);
+            })
+        };
+        let answer = in_time(|| {
+            loop {
+                if let Err(error) = a.write_some() {
+                    break error.kind();
+                }
+            }
+        });
+        ends.join().unwrap();
+        drop(b);
+        answer
+    }};
+}
+
+trait WriteSome {
+    fn write_some(&self) -> std::io::Result<usize>;
+}
+impl WriteSome for UnixStream {
+    fn write_some(&self) -> std::io::Result<usize> {
+        (&*self).write(&[7; 2000])
+    }
+}
+impl WriteSome for UnixDatagram {
+    fn write_some(&self) -> std::io::Result<usize> {
+        self.send(&[7; 2000])
+    }
+}
+
+#[test]
+fn a_unix_writer_that_waits_is_woken_when_the_writing_side_ends() {
+    everywhere(|| {
+        // No event tells of it, and std returns at once.
+        let own = |a: &UnixStream, _: &UnixStream| a.shutdown(Shutdown::Write).unwrap();
+        let clones = |a: &UnixStream, _: &UnixStream| a.try_clone().unwrap().shutdown(Shutdown::Write).unwrap();
+        let peers = |_: &UnixStream, b: &UnixStream| b.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(write_that_waits!(UnixStream::pair().unwrap(), own), ErrorKind::BrokenPipe);
+        assert_eq!(write_that_waits!(UnixStream::pair().unwrap(), clones), ErrorKind::BrokenPipe);
+        assert_eq!(write_that_waits!(UnixStream::pair().unwrap(), peers), ErrorKind::BrokenPipe);
+        let own = |a: &UnixDatagram, _: &UnixDatagram| a.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(write_that_waits!(UnixDatagram::pair().unwrap(), own), ErrorKind::BrokenPipe);
     });
 }
 
