@@ -86,7 +86,7 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
     let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
-    if unwinds && in_panic::is_reported() {
+    if panicking && in_panic::is_reported() {
         interrupt::parked_in_hook();
     }
     let state = wait::Thread {
@@ -206,7 +206,7 @@ fn yield_green(here: &Here, thread: &Header) {
 #[cold]
 #[inline(never)]
 pub(crate) fn may_let_others_run(here: &Here) -> bool {
-    if !here.doubt.is_in_doubt(true) && in_panic::is_reported() {
+    if in_panic::is_reported() {
         return false;
     }
     here.doubt.suspends_panicking();
