@@ -18,7 +18,7 @@ use crate::park::current::{Here, in_hook, with_header};
 use crate::park::doubt::Unwinds;
 use crate::park::{Wait, unwind};
 use crate::sys::clock::{after_ns, now_ns};
-use crate::sys::{frames, unwinder};
+use crate::sys::{frames, in_panic, unwinder};
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Kind, Limit};
 use crate::task::{Cancelled, Header};
@@ -57,7 +57,7 @@ pub(crate) fn take(thread: &Header) -> bool {
     let cancelled = thread.state.is_cancelled() && !thread.shielded.get() && !thread.limits.is_masked();
     let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
     let passed = |is_ours: fn(usize) -> bool| thread.limits.passed(now_ns, is_ours);
-    if !(cancelled || passed(|_| true).is_some()) || in_hook() || unwinds() != Unwinds::No {
+    if !(cancelled || passed(|_| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
         return false;
     }
     if cancelled {
@@ -67,6 +67,11 @@ pub(crate) fn take(thread: &Header) -> bool {
         resume(Box::new(TimedOut(limit)));
     }
     true
+}
+
+/// Does the calling thread run a panic hook, marked by a wrapper or not?
+fn in_some_hook() -> bool {
+    in_hook() || std::thread::panicking() && in_panic::is_reported()
 }
 
 /// Does the calling thread unwind?
