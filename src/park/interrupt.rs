@@ -177,5 +177,7 @@ pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
 #[cold]
 #[inline(never)]
 pub(crate) fn parked_in_hook() -> ! {
-    crate::base::abort::fatal(format_args!("a panic hook made a blocking call that has to wait; it must not"))
+    crate::base::abort::fatal(format_args!(
+        "a panic hook made a blocking call that has to wait; it must not, nor must what formats a panic's message"
+    ))
 }

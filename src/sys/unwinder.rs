@@ -455,7 +455,7 @@ mod tests {
                     bang();
                 },
                 &|| {
-                    let _looks = vec![Looks(count), Looks(count)];
+                    let _looks = Vec::from([Looks(count), Looks(count)]);
                     bang();
                 },
                 &|| {
