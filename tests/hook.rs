@@ -197,6 +197,40 @@ fn a_hook_that_is_set_late_lets_no_cancel_into_a_cleanup() {
 }
 
 #[test]
+fn a_hook_that_calls_the_one_it_has_taken_is_not_interrupted_while_a_neighbour_unwinds() {
+    in_a_child(&[], || {
+        runtime(1).run(|| {
+            let (sender, receiver) = green::channel::unbounded();
+            let previous = panic::take_hook();
+            // So many that the turn's budget is used up.
+            panic::set_hook(Box::new(move |info| {
+                (0..300).for_each(|number| sender.send(number).unwrap());
+                previous(info);
+            }));
+            struct Parks;
+            impl Drop for Parks {
+                fn drop(&mut self) {
+                    green::thread::park();
+                }
+            }
+            let neighbour = green::spawn_local(|| {
+                let _parks = Parks;
+                panic!("of the neighbour");
+            });
+            green::yield_now();
+            // Its time-out has passed when the hook sends, and takes effect neither there nor later.
+            let panic = |_| green::spawn_local(|| green::timeout(Duration::ZERO, || panic!("of the test")));
+            let threads: Vec<_> = (0..4).map(panic).collect();
+            threads.into_iter().for_each(|thread| assert!(thread.join().unwrap_err().is::<&str>()));
+            assert_eq!(receiver.try_iter().count(), 5 * 300);
+            neighbour.thread().unpark();
+            assert!(neighbour.join().is_err());
+        });
+    })
+    .assert_success();
+}
+
+#[test]
 fn a_hook_that_is_set_late_and_waits_ends_the_process_with_a_message() {
     let ended = in_a_child(&[], || {
         runtime(1).run(|| panic_with_a_hook_that_is_set_now(|| green::sleep(Duration::from_millis(1))));

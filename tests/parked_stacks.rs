@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
 use green::sync::Semaphore;
 use help::{Flag, in_a_child, runtime, scaled, spin_until};
 
@@ -128,6 +130,30 @@ fn a_thread_that_waits_for_long_deep_in_its_stack_keeps_all_of_it() {
                 })
                 .collect();
             assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn a_thread_that_waits_for_long_on_a_stack_of_another_library_keeps_its_own() {
+    let ended = in_a_child(&[], || {
+        // Made before the runtime's, so that they lie above those.
+        let theirs: Vec<_> = (0..8).map(|_| DefaultStack::new(64 * KIB * KIB).expect("a stack")).collect();
+        runtime(2).run(|| {
+            let waits = |(number, stack)| {
+                green::spawn(move || {
+                    let ours = black_box([number; 2000]);
+                    let mut coroutine = Coroutine::with_stack(stack, |_: &Yielder<(), ()>, ()| {
+                        assert!(deep(160 * KIB, &mut || ()));
+                        green::sleep(Duration::from_millis(3500));
+                    });
+                    assert!(matches!(coroutine.resume(()), CoroutineResult::Return(())));
+                    assert!(black_box(ours).iter().all(|value| *value == number));
+                })
+            };
+            let threads: Vec<_> = theirs.into_iter().enumerate().map(waits).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     });
     ended.assert_success();

@@ -66,6 +66,46 @@ fn a_time_out_that_is_left_first_bounds_those_inside_no_more() {
 }
 
 #[test]
+fn a_time_out_that_passes_while_its_coroutine_is_suspended_ends_nothing_but_that() {
+    everywhere(|| {
+        let mut coroutine = Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+            let result = green::timeout(SHORT, || {
+                yielder.suspend(());
+                green::sleep(LONG);
+            });
+            assert!(result.is_err());
+        });
+        assert!(matches!(coroutine.resume(()), CoroutineResult::Yield(())));
+        green::sleep(2 * SHORT);
+        green::thread::park_timeout(2 * SHORT);
+        let socket = green::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(2 * SHORT)).unwrap();
+        assert!(socket.recv(&mut [0]).is_err());
+        socket.set_read_timeout(None).unwrap();
+        assert!(green::timeout(2 * SHORT, || socket.recv(&mut [0])).is_err());
+        let (_sender, receiver) = unbounded::<()>();
+        assert!(receiver.recv_timeout(2 * SHORT).is_err());
+        must_time_out();
+        finish(coroutine);
+        must_time_out();
+    });
+}
+
+#[test]
+fn a_time_out_that_passes_in_a_suspended_coroutine_keeps_no_cancel_away() {
+    on_workers(|| {
+        let thread = green::spawn_local(|| {
+            let _suspended = suspended_in_a_time_out(SHORT);
+            green::thread::park();
+        });
+        green::sleep(2 * SHORT);
+        assert!(!thread.is_finished());
+        thread.cancel();
+        assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+    });
+}
+
+#[test]
 fn a_coroutine_suspended_in_a_time_out_may_be_finished_by_another_thread_of_the_worker() {
     on_workers(|| {
         let shared = Rc::new(RefCell::new(None));

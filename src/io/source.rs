@@ -30,7 +30,7 @@ use crate::driver::edge::Edge;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::source::{Enqueued, Slot, acquire};
 use crate::park::current::{Here, may_park, parked_in_no_park, with_header};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{ASK_AGAIN_NS, Wait, Woken, checkpoint, interrupt, park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -330,7 +330,7 @@ fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) 
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        with_header(interrupt::take);
-        limit_ns = NEVER;
+        let asks_again = with_header(interrupt::take);
+        limit_ns = if asks_again { now_ns() + ASK_AGAIN_NS } else { NEVER };
     }
 }

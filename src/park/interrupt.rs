@@ -18,7 +18,7 @@ use crate::park::current::{Here, in_hook, with_header};
 use crate::park::doubt::Unwinds;
 use crate::park::{Wait, unwind};
 use crate::sys::clock::{after_ns, now_ns};
-use crate::sys::unwinder;
+use crate::sys::{frames, in_panic, unwinder};
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Kind, Limit};
 use crate::task::{Cancelled, Header};
@@ -47,22 +47,31 @@ impl From<Elapsed> for std::io::Error {
 struct TimedOut(usize);
 
 /// Raises what is pending: a cancel, or the outermost limit that has passed. Returns if there is nothing, or if the thread
-/// must not be unwound now.
+/// must not be unwound now. True: a limit has passed that the calling code is not inside, as its coroutine is suspended.
 #[cold]
 #[inline(never)]
-pub(crate) fn take(thread: &Header) {
+pub(crate) fn take(thread: &Header) -> bool {
     if !CAN_UNWIND {
-        return;
+        return false;
     }
     let cancelled = thread.state.is_cancelled() && !thread.shielded.get() && !thread.limits.is_masked();
-    let passed = if cancelled || thread.limits.is_empty() { None } else { thread.limits.passed(now_ns()) };
-    if !(cancelled || passed.is_some()) || in_hook() || unwinds() != Unwinds::No {
-        return;
+    let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
+    let passed = |is_ours: fn(usize) -> bool| thread.limits.passed(now_ns, is_ours);
+    if !(cancelled || passed(|_| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
+        return false;
     }
-    match passed {
-        Some(limit) => resume(Box::new(TimedOut(limit))),
-        None => resume(Cancelled::payload()),
+    if cancelled {
+        resume(Cancelled::payload());
     }
+    if let Some(limit) = passed(frames::is_in_caller) {
+        resume(Box::new(TimedOut(limit)));
+    }
+    true
+}
+
+/// Does the calling thread run a panic hook, marked by a wrapper or not?
+fn in_some_hook() -> bool {
+    in_hook() || std::thread::panicking() && in_panic::is_reported()
 }
 
 /// Does the calling thread unwind?
@@ -106,9 +115,9 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 #[cold]
 #[inline(never)]
 pub(crate) fn raise(wait: Wait) -> Wait {
-    with_header(take);
+    let of_another = with_header(take);
     let panicking = std::thread::panicking();
-    wait.goes_on(Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
+    wait.goes_on(of_another || Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
@@ -168,5 +177,7 @@ pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
 #[cold]
 #[inline(never)]
 pub(crate) fn parked_in_hook() -> ! {
-    crate::base::abort::fatal(format_args!("a panic hook made a blocking call that has to wait; it must not"))
+    crate::base::abort::fatal(format_args!(
+        "a panic hook made a blocking call that has to wait; it must not, nor must what formats a panic's message"
+    ))
 }

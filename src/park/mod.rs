@@ -20,7 +20,7 @@ use crate::task::header::{Reason, Wake};
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
-pub(crate) use wait::Wait;
+pub(crate) use wait::{ASK_AGAIN_NS, Wait};
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +86,7 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
     let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
-    if unwinds && in_panic::is_reported() {
+    if panicking && in_panic::is_reported() {
         interrupt::parked_in_hook();
     }
     let state = wait::Thread {
@@ -137,14 +137,16 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     let this = os::header();
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
-    let cancellable = wait.cancellable && CAN_UNWIND && !std::thread::panicking();
-    let limit_ns = if cancellable { thread.limits.earliest_ns() } else { NEVER };
+    let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
+    let unwinds = std::thread::panicking();
+    let state = wait::Thread { unwinds, cancelled: false, masked: false, limit_ns: thread.limits.earliest_ns() };
+    let deadline_ns = wait.how(state, now_ns).map_or(wait.deadline_ns, |how| how.deadline_ns);
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
     // SAFETY: it is this OS thread's own header, and the wait has begun.
-    unsafe { os::sleep(this, epoch, wait.deadline_ns.min(limit_ns)) };
+    unsafe { os::sleep(this, epoch, deadline_ns) };
     match thread.wait.finish() {
         End::Notified => Woken::Notified,
         End::Cancelled => Woken::Interrupted,
@@ -204,7 +206,7 @@ fn yield_green(here: &Here, thread: &Header) {
 #[cold]
 #[inline(never)]
 pub(crate) fn may_let_others_run(here: &Here) -> bool {
-    if !here.doubt.is_in_doubt(true) && in_panic::is_reported() {
+    if in_panic::is_reported() {
         return false;
     }
     here.doubt.suspends_panicking();
@@ -219,7 +221,7 @@ pub(crate) fn checkpoint() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
             if thread.state.is_cancelled() || !thread.limits.is_empty() {
-                interrupt::take(thread);
+                let _ = interrupt::take(thread);
             }
             if !here.spend() {
                 give_way();
@@ -227,7 +229,7 @@ pub(crate) fn checkpoint() {
         }
         None => current::with_header(|thread| {
             if !thread.limits.is_empty() {
-                interrupt::take(thread);
+                let _ = interrupt::take(thread);
             }
         }),
     }

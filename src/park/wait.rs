@@ -15,8 +15,8 @@
 use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
-/// How long a wait goes on, after it has been interrupted in doubt, before it asks again.
-const ASK_AGAIN_NS: u64 = 4_000_000;
+/// How long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
+pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 
 /// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Wait {
     pub(crate) reason: Reason,
     pub(crate) deadline_ns: u64,
     pub(crate) cancellable: bool,
-    /// It has been interrupted in doubt, and shall not be again before an interval is over.
+    /// It has been interrupted, nothing could be raised yet, and it shall not be again before an interval is over.
     patient: bool,
 }
 
@@ -62,8 +62,8 @@ impl Wait {
     }
 
     /// How it goes on after it was interrupted and nothing was raised.
-    pub(crate) fn goes_on(self, in_doubt: bool) -> Self {
-        if in_doubt { Self { patient: true, ..self } } else { self.uninterruptible() }
+    pub(crate) fn goes_on(self, asks_again: bool) -> Self {
+        if asks_again { Self { patient: true, ..self } } else { self.uninterruptible() }
     }
 
     /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.

@@ -6,7 +6,7 @@
 //! wrapper goes a [`Keeper`], whose destructor, which std runs before `set_hook` returns, wraps what has been put in its
 //! place. Where the program keeps what `take_hook` gives it, nothing is thrown away and nothing is wrapped, until it is put
 //! back, is called by the hook that replaced it, or is dropped. A hook without a wrapper is known by its stack
-//! ([`in_panic`]), which a panic made for the purpose has shown; but not while a neighbour is suspended unwinding.
+//! ([`in_panic`]), which a panic made for the purpose has shown; so each wait looks while std says that the OS thread panics.
 //!
 //! There is never a wrapper round a wrapper: [`WRAPPERS`] knows them by their address.
 #![forbid(unsafe_code)]

@@ -31,9 +31,14 @@ impl Unused {
 }
 
 impl Stack {
-    /// What is unused while the stack pointer is at `sp`, if it is worth a look.
+    /// What is unused while the stack pointer is at `sp`, if it is worth a look. Nothing if that is on another stack: the
+    /// thread has called on to one of another library's (a coroutine's, one that grows), and where it left this one is not
+    /// known.
     pub(crate) fn unused(&self, sp: usize) -> Option<Unused> {
         let base = self.limit();
+        if sp > self.top().addr().get() {
+            return None;
+        }
         let end = sp.checked_sub(SLACK)? & !(mem::page_size() - 1);
         let len = end.checked_sub(base.addr().get())?;
         (len >= LEAST * mem::page_size()).then_some(Unused(Pages { base, len }))

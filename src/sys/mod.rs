@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod cpu_clock;
 pub(crate) mod fifo;
 pub(crate) mod fork;
+pub(crate) mod frames;
 pub(crate) mod in_panic;
 pub(crate) mod interrupt;
 pub(crate) mod library;

@@ -19,7 +19,8 @@
 //!
 //! This was checked with rustc 1.89 and 1.95, all optimisation levels and link-time optimisation; and because no language
 //! rule promises it, [`look`] tries itself out before it first answers, on a destructor in either case. Where that fails, or
-//! a table is in an unknown form, the answer is [`Stack::Unknown`].
+//! a table is in an unknown form, the answer is [`Stack::Unknown`]. So it is where the walk ends too early, at a function
+//! without tables: of what lies beyond nothing is known.
 //!
 //! # Invariants
 //!
@@ -106,6 +107,8 @@ struct Walk {
     caught: bool,
     /// Frames that begin beyond this address are not looked at.
     end: usize,
+    /// It has come to its end.
+    whole: bool,
 }
 
 #[cfg(not(target_arch = "arm"))]
@@ -143,10 +146,10 @@ fn walk(_end: usize) -> Stack {
 #[cfg(not(target_arch = "arm"))]
 #[inline(never)]
 fn walk(end: usize) -> Stack {
-    let mut walk = Walk { found: Stack::Calm, caught: false, end };
+    let mut walk = Walk { found: Stack::Calm, caught: false, end, whole: false };
     // SAFETY: `frame` gets what it expects, for as long as the call lasts.
     unsafe { unwind::_Unwind_Backtrace(frame, (&raw mut walk).cast()) };
-    walk.found
+    if walk.found == Stack::Calm && !walk.whole { Stack::Unknown } else { walk.found }
 }
 
 /// # Safety
@@ -164,6 +167,7 @@ unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std:
         (ip, unwind::_Unwind_GetRegionStart(context), table, unwind::_Unwind_GetCFA(context))
     };
     if cfa > walk.end {
+        walk.whole = true;
         return unwind::END;
     }
     if !table.is_null() {
@@ -172,7 +176,8 @@ unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std:
         // SAFETY: invariant 1.
         walk.meets(unsafe { Site::find(table, ip.wrapping_sub(start)) });
     }
-    if start == ROOT.load(Ordering::Relaxed) || walk.found == Stack::Unwinds { unwind::END } else { unwind::GO_ON }
+    walk.whole = start == ROOT.load(Ordering::Relaxed);
+    if walk.whole || walk.found == Stack::Unwinds { unwind::END } else { unwind::GO_ON }
 }
 
 impl Walk {
@@ -363,7 +368,17 @@ mod tests {
     #[track_caller]
     fn agrees_with_std() {
         let expected = if std::thread::panicking() { Stack::Unwinds } else { Stack::Calm };
-        assert_eq!(look(), expected);
+        assert_eq!(look_up_to_here(), expected);
+    }
+
+    thread_local! {
+        /// In the frame of the test, where its looks end: an OS thread's stack has no root.
+        static HERE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    #[inline(never)]
+    fn look_up_to_here() -> Stack {
+        walk(HERE.get())
     }
 
     struct Looks<'a>(&'a Cell<u32>);
@@ -419,6 +434,7 @@ mod tests {
     fn a_look_tells_a_destructor_that_unwinding_runs_from_one_in_good_order() {
         let count = Cell::new(0);
         let count = &count;
+        HERE.set((&raw const *count).addr());
         for bangs in [true, false] {
             let bang = || {
                 if bangs {
@@ -439,7 +455,7 @@ mod tests {
                     bang();
                 },
                 &|| {
-                    let _looks = vec![Looks(count), Looks(count)];
+                    let _looks = Vec::from([Looks(count), Looks(count)]);
                     bang();
                 },
                 &|| {
@@ -493,14 +509,20 @@ mod tests {
     fn nothing_may_be_raised_below_a_function_that_aborts() {
         #[inline(never)]
         extern "C" fn aborts(found: &Cell<Stack>) {
-            found.set(look());
+            found.set(look_up_to_here());
             // More than a jump.
             black_box(found);
         }
         let found = Cell::new(Stack::Unknown);
+        HERE.set((&raw const found).addr());
         aborts(&found);
         assert!(matches!(found.get(), Stack::Barred | Stack::Unwinds), "{found:?}");
-        assert_eq!(look(), Stack::Calm);
+        assert_eq!(look_up_to_here(), Stack::Calm);
+    }
+
+    #[test]
+    fn of_a_stack_that_cannot_be_walked_to_its_root_nothing_is_known() {
+        assert_eq!(look(), Stack::Unknown);
     }
 
     /// A table with one call at 4..8 and the actions behind it.

@@ -117,11 +117,12 @@ impl Chain {
         unsafe { self.innermost.get().as_ref() }.map_or(NEVER, |limit| limit.earliest_ns.get())
     }
 
-    /// The outermost limit that has passed, by its address: the calls inside it are over as well.
-    pub(crate) fn passed(&self, now_ns: u64) -> Option<usize> {
+    /// The outermost limit that has passed and `is_ours`, by its address: the calls inside it are over as well.
+    pub(crate) fn passed(&self, now_ns: u64, is_ours: impl Fn(usize) -> bool) -> Option<usize> {
         let counts = |limit: &&Limit| matches!(limit.kind, Kind::Until(_));
-        let passed = |limit: &Limit| matches!(limit.kind, Kind::Until(deadline_ns) if deadline_ns <= now_ns);
-        self.iter().take_while(counts).filter(|limit| passed(limit)).last().map(|limit| ptr::from_ref(limit).addr())
+        let passed = |limit: &&Limit| matches!(limit.kind, Kind::Until(deadline_ns) if deadline_ns <= now_ns);
+        let address = |limit: &Limit| ptr::from_ref(limit).addr();
+        self.iter().take_while(counts).filter(passed).map(address).filter(|address| is_ours(*address)).last()
     }
 
     /// Has a cancel to wait?
@@ -203,7 +204,7 @@ mod tests {
             assert_eq!(chain.earliest_ns(), within.clone().min().unwrap_or(NEVER));
             assert_eq!(chain.is_masked(), left.contains(&Kind::Mask));
             for now_ns in [0, 30, 45, 50] {
-                assert_eq!(chain.passed(now_ns).is_some(), within.clone().any(|ns| ns <= now_ns));
+                assert_eq!(chain.passed(now_ns, |_| true).is_some(), within.clone().any(|ns| ns <= now_ns));
             }
         });
     }
