@@ -111,8 +111,9 @@ impl<A: Actor> Addr<A> {
 
     /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
     /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
-    /// for room, as if a thread waited there. Dropped before it is ready, it has sent nothing. When it is ready, the message is
-    /// in the mailbox; the reply is awaited by the [`Pending`].
+    /// for room, as if a thread waited there. Dropped before it is ready, it takes its message back, unless that has got its
+    /// room meanwhile and its handler has started. When it is ready, the message is in the mailbox; the reply is awaited by the
+    /// [`Pending`].
     ///
     /// It has no deadline: neither this future nor the `Pending` ends before there is room, or a reply, or the actor ends. A
     /// future is not seen to wait (see [`SendError::Deadlock`]).
@@ -173,7 +174,8 @@ impl<A: Actor> Addr<A> {
         send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
-    /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async).
+    /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async). Dropped before it is ready, it takes
+    /// its message back, unless that has got its room meanwhile.
     ///
     /// # Errors
     ///

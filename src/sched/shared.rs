@@ -109,17 +109,19 @@ impl Shared {
     pub(crate) fn end(&self) {
         // ORDERING: Relaxed: as in `is_over`.
         self.stop.store(OVER, Ordering::Relaxed);
-        let discard_injected = || {
-            while let Some(task) = self.take_injected() {
-                discard(task);
-            }
-        };
-        discard_injected();
+        self.discard_injected();
         if let Some(call) = self.last_call.get() {
             call(self);
         }
         // What was queued by those that ended.
-        discard_injected();
+        self.discard_injected();
+    }
+
+    /// Discards what was queued and nobody will run.
+    pub(crate) fn discard_injected(&self) {
+        while let Some(task) = self.take_injected() {
+            discard(task);
+        }
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
-use green::actor::{Actor, Addr, Builder, Context, Exit, Mailbox, SendError};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError};
 
 use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
@@ -120,6 +120,14 @@ impl Actor for Last {
     }
 }
 
+struct Ping;
+impl Message for Ping {
+    type Reply = ();
+}
+impl Handler<Ping> for Last {
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
 #[test]
 fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
     bounded(|| {
@@ -179,7 +187,7 @@ fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
 #[test]
 fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_stack() {
     bounded(|| {
-        for youngest_first in [false, true] {
+        for (youngest_first, by_its_own) in [(false, false), (true, false), (false, true), (true, true)] {
             let runtime = runtime(2);
             let slots: Vec<_> = (0..scaled(5000)).map(|_| std::sync::Arc::new(std::sync::OnceLock::new())).collect();
             let all: Vec<_> = (0..slots.len())
@@ -197,8 +205,69 @@ fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_
                     actor
                 })
                 .collect();
-            drop(runtime);
+            if by_its_own {
+                let (sender, own) = mpsc::channel::<Runtime>();
+                runtime.spawn(move || drop(own.recv().unwrap()));
+                sender.send(runtime).unwrap();
+                all.iter().for_each(|actor| assert_eq!(actor.join(), Exit::Shutdown));
+            } else {
+                drop(runtime);
+            }
             assert!(all.iter().all(Addr::is_ended));
+        }
+    });
+}
+
+#[test]
+fn in_a_long_row_of_actors_that_ask_each_other_when_they_end_nobody_waits() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let (sender, answers) = mpsc::channel();
+        let mut next: Option<Addr<Last>> = None;
+        for _ in 0..scaled(500) {
+            let (to, sender) = (next.take(), sender.clone());
+            next = Some(Last::start_in(&runtime, move || {
+                if let Some(to) = &to {
+                    sender.send(matches!(to.send(Ping), Err(SendError::Closed(Ping)))).unwrap();
+                }
+            }));
+        }
+        let begun = Instant::now();
+        drop(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        let answers: Vec<_> = answers.try_iter().collect();
+        assert_eq!(answers, vec![true; scaled(500) - 1]);
+    });
+}
+
+#[test]
+fn an_actor_that_another_thread_ends_has_ended_before_the_drop_of_its_runtime_returns() {
+    bounded(|| {
+        for _ in 0..20 {
+            let runtime = runtime(1);
+            let (goes_on, ends) = (Gate::new(), Gate::new());
+            // The youngest comes first.
+            let oldest = Last::start_in(&runtime, {
+                let goes_on = goes_on.clone();
+                move || goes_on.open()
+            });
+            let middle = Last::start_in(&runtime, {
+                let ends = ends.clone();
+                move || {
+                    ends.open();
+                    goes_on.wait();
+                    (0..1000).for_each(|_| std::thread::yield_now());
+                }
+            });
+            let to = middle.clone();
+            let youngest = Last::start_in(&runtime, move || {
+                let to = to.clone();
+                std::thread::spawn(move || assert!(to.send(Ping).is_err()));
+                ends.wait();
+            });
+            drop(runtime);
+            assert!(middle.is_ended());
+            assert!(oldest.is_ended() && youngest.is_ended());
         }
     });
 }

@@ -28,7 +28,7 @@ use super::edge::{Edge, Mark, Walkers, Walking};
 use super::frame::Frame;
 use super::lifecycle::Inherited;
 use super::mail::{Mail, Phase};
-use super::residents::{NOWHERE, end_all, enter};
+use super::residents::{NOWHERE, end_all, end_here, enter};
 use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -36,7 +36,6 @@ use crate::base::spin::SpinLock;
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
-use crate::sched::shared::discard;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker, mailbox};
 use crate::stack::StackSize;
@@ -116,9 +115,6 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     }
     Ok(strong)
 }
-
-/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
-const DEEPEST: u32 = 32;
 
 const fn vtable<A: Actor>() -> VTable {
     VTable {
@@ -291,21 +287,12 @@ impl Core {
 
     #[cold]
     fn inject(&self, task: Task) {
-        thread_local! {
-            /// How many actors end on this stack, each in the one before.
-            static DEPTH: cell::Cell<u32> = const { cell::Cell::new(0) };
-        }
         match self.shared() {
-            // Beyond, whoever ends the runtime takes what is queued.
-            Some(shared) if !shared.is_over() || DEPTH.get() == DEEPEST => {
+            Some(shared) if !shared.is_over() => {
                 self.header.state.leave_home();
                 shared.inject(task);
             }
-            _ => {
-                DEPTH.set(DEPTH.get() + 1);
-                discard(task);
-                DEPTH.set(DEPTH.get() - 1);
-            }
+            _ => end_here(self, task),
         }
     }
 

@@ -123,6 +123,14 @@ impl Core {
         true
     }
 
+    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.
+    #[cold]
+    pub(super) fn refuse_all(&self) {
+        let exit = self.not_started();
+        self.mail.lock().ends(&exit);
+        self.give_back_all();
+    }
+
     /// Ends an actor that rests when its runtime has ended: nobody else will.
     pub(super) fn end_orphan(&self) {
         let launch = {

@@ -141,7 +141,7 @@ pub(crate) async fn call_async<M: Message>(
 ) -> Result<Pending<M>, SendError<M>> {
     let origin = Origin::here(Duration::MAX);
     let (posted, parcel) = Posted::new(route.call, target.core(), msg, origin);
-    // Whoever drops this future before it is ready has sent nothing.
+    // Whoever drops this future before it is ready takes the message back.
     let asking = Asking::new(posted);
     match Entering::begin(target.core(), parcel, origin.chain).await {
         Ok(sent) => {
