@@ -31,7 +31,7 @@ use super::mail::{Mail, Phase};
 use super::residents::{NOWHERE, end_all, enter};
 use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
 use crate::base::spin::SpinLock;
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
@@ -63,7 +63,7 @@ unsafe impl Send for Core {}
 unsafe impl Sync for Core {}
 
 // What an idle actor takes beside its state; with a small state, an allocator's block of 256.
-const _: () = assert!(size_of::<Core>() <= 240);
+const _: () = assert!(MODELLED || size_of::<Core>() <= 240);
 
 #[repr(C)]
 struct Cell<A> {
@@ -423,7 +423,8 @@ impl Clone for Strong {
 impl Drop for Strong {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
+        // ORDERING(argued): Release pairs with the Acquire in `is_addressed`, and with the one here: what all holders did with the
+        // block comes before the last gives up their common reference. Loom does not see memory that is freed.
         if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.drop_last();
         }
