@@ -126,6 +126,10 @@ mod rt {
         impl<T> JoinHandle<T> {
             pub(crate) fn cancel(&self) {}
         }
+
+        impl<T> Drop for JoinHandle<T> {
+            fn drop(&mut self) {}
+        }
     }
 }
 
@@ -446,7 +450,7 @@ fn with_actor(preemptions: usize, capacity: usize, senders: &'static [fn(&World)
 }
 
 /// The message was handled, and the reply is there; or it is the caller's again, or the handler has it.
-fn checked(world: &World, answer: Result<usize, SendError<Add>>) {
+fn checked(answer: Result<usize, SendError<Add>>) {
     match answer {
         Ok(sum) => assert!(sum > 0),
         Err(error) => {
@@ -464,24 +468,24 @@ fn a_call_is_answered() {
 
 #[test]
 fn a_call_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world, world.call(Duration::ZERO)));
+    with_actor(2, 8, &[], |world| checked(world.call(Duration::ZERO)));
 }
 
 #[test]
 fn a_call_to_an_actor_that_is_stopped_is_answered_or_refused() {
-    with_actor(1, 8, &[|world| checked(world, world.call(LONG))], World::stop);
+    with_actor(1, 8, &[|world| checked(world.call(LONG))], World::stop);
 }
 
 #[test]
 fn a_call_that_is_taken_back_from_an_actor_that_is_stopped_is_dropped_once() {
-    with_actor(1, 8, &[|world| checked(world, world.call(Duration::ZERO))], World::stop);
+    with_actor(1, 8, &[|world| checked(world.call(Duration::ZERO))], World::stop);
 }
 
 #[test]
 fn a_caller_that_is_cancelled_leaves_nothing_behind() {
     with_actor(2, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.call(LONG)) {
-            checked(world, answer);
+            checked(answer);
         }
     });
 }
@@ -493,19 +497,19 @@ fn an_ask_is_answered() {
 
 #[test]
 fn an_ask_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world, world.ask(Duration::ZERO)));
+    with_actor(2, 8, &[], |world| checked(world.ask(Duration::ZERO)));
 }
 
 #[test]
 fn an_ask_of_an_actor_that_is_stopped_is_answered_or_refused() {
-    with_actor(1, 8, &[|world| checked(world, world.ask(LONG))], World::stop);
+    with_actor(1, 8, &[|world| checked(world.ask(LONG))], World::stop);
 }
 
 #[test]
 fn an_asker_that_is_cancelled_leaves_nothing_behind() {
     with_actor(2, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.ask(LONG)) {
-            checked(world, answer);
+            checked(answer);
         }
     });
 }
@@ -528,7 +532,7 @@ fn a_sender_that_leaves_while_it_is_let_in_loses_no_place() {
 
 #[test]
 fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
-    with_actor(1, 1, &[|world| checked(world, world.call(Duration::ZERO))], |world| {
+    with_actor(1, 1, &[|world| checked(world.call(Duration::ZERO))], |world| {
         world.tell().unwrap();
         world.tell().unwrap();
     });

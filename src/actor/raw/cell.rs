@@ -249,8 +249,8 @@ impl Core {
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `Strong::drop`: what the last holder sent is queued.
-        self.addrs.load(Ordering::Acquire) != 0
+        // ORDERING: Relaxed: asked under the lock of the mail, through which the last holder's messages came before its count went.
+        self.addrs.load(Ordering::Relaxed) != 0
     }
 
     /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
@@ -423,8 +423,8 @@ impl Clone for Strong {
 impl Drop for Strong {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING(argued): Release pairs with the Acquire in `is_addressed`, and with the one here: what all holders did with the
-        // block comes before the last gives up their common reference. Loom does not see memory that is freed.
+        // ORDERING(argued): Release pairs with the Acquire here: what all holders did with the block comes before the last gives
+        // up their common reference. Loom does not see memory that is freed.
         if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.drop_last();
         }
