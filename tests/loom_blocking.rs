@@ -90,6 +90,12 @@ mod park {
     pub(crate) use crate::os::*;
     pub(crate) use crate::wait_queue as queue;
 
+    pub(crate) mod fork {
+        pub(crate) fn is_orphan() -> bool {
+            false
+        }
+    }
+
     pub(crate) mod current {
         pub(crate) fn assert_may_park(_: &str) {}
 
