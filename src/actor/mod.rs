@@ -9,6 +9,8 @@ mod letters;
 mod name;
 mod promise;
 mod raw;
+#[cfg(all(test, not(miri)))]
+mod tests;
 mod timer;
 mod watch;
 

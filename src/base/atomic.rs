@@ -1,4 +1,4 @@
-//! The atomics of the crate, and the cells that they guard, by one name.
+//! The atomics of the crate, the cells that they guard, and OS threads, by one name.
 //!
 //! The protocol files (`task/wait.rs`, `sched/idle.rs`, `lock/raw_mutex.rs` and the like) take their atomics from here; the
 //! models, `tests/loom*.rs`, include the same files and put loom's atomics in this module's place.
@@ -8,7 +8,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, 
 pub(crate) use crossbeam_utils::Backoff;
 
 pub(crate) use std::hint::spin_loop;
-pub(crate) use std::thread::yield_now;
+pub(crate) use std::thread::{Builder as OsThread, yield_now};
 
 /// The models put `true` here: small blocks and no spinning, so that they reach the rare cases.
 pub(crate) const MODELLED: bool = false;

@@ -146,7 +146,7 @@ unsafe fn call<F: FnOnce() -> T + Send, T: Send>(pool: &Pool, runtime: Weak<Shar
             }
             queued = !pool.withdraw(number);
             if queued && !may_leave {
-                wait = wait.uninterruptible();
+                wait = wait.uninterruptible(); // KEY: call-lends
             } else {
                 let leaves = Leaves { call: &call, pool };
                 wait = interrupt::raise(wait);
@@ -223,7 +223,7 @@ impl<F, T> Drop for Leaves<'_, F, T> {
         let before = self.call.state.with(|state| {
             let before = mem::replace(state, State::Over);
             if matches!(before, State::Runs) {
-                self.pool.leave();
+                self.pool.leave(); // KEY: call-leaves
             }
             before
         });

@@ -32,6 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::atomic::OsThread;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sys::clock::after_ns;
@@ -125,7 +126,7 @@ impl Pool {
             (state.queue.len() < inner.max_jobs).then(|| inner.admit(state, Arc::clone(job)))
         });
         let number = admitted.expect("a wait without a deadline of its own")?;
-        inner.idle.notify(|()| 1);
+        inner.idle.notify(|()| 1); // KEY: pool-notify
         Ok(number)
     }
 
@@ -167,7 +168,7 @@ impl Inner {
         if state.queue.len() >= state.idle && state.threads < self.max_threads {
             let shared = Arc::clone(self);
             let name = format!("{}-{}", self.name, state.named + 1);
-            match std::thread::Builder::new().name(name).spawn(move || shared.run()) {
+            match OsThread::new().name(name).spawn(move || shared.run()) {
                 Ok(_) => {
                     state.threads += 1;
                     state.idle += 1;
@@ -186,7 +187,7 @@ impl Inner {
     fn run(&self) {
         while let Some(job) = self.next_job() {
             // A place is free.
-            self.state.notify(|_| 1);
+            self.state.notify(|_| 1); // KEY: pool-place
             let left = job.run();
             // What the caller has left in it must not outlive the count.
             drop(job);
@@ -203,10 +204,10 @@ impl Inner {
         let mut next = self.idle.wait_until(wait, |()| self.state.with(State::next));
         self.state.notify(|state| {
             if next.is_none() {
-                next = state.next();
+                next = state.next(); // KEY: pool-last-look
             }
             let ends = !matches!(next, Some(Next::Job(_)));
-            state.idle -= usize::from(ends);
+            state.idle -= usize::from(ends); // KEY: pool-ends
             state.threads -= usize::from(ends);
             if ends && state.closed { usize::MAX } else { 0 }
         });

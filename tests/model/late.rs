@@ -2,7 +2,7 @@
 //! touches them before another sees them, because loom demands that a use comes after the making.
 
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 
 use loom::sync::{Mutex, MutexGuard, atomic};
 
@@ -42,6 +42,8 @@ impl<T> Lock<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.lock.get_or_init(|| Mutex::new(self.first.lock().unwrap().take().unwrap())).lock().unwrap()
+        let lock = self.lock.get_or_init(|| Mutex::new(self.first.lock().unwrap().take().unwrap()));
+        // All threads of a model are one thread to std: where one is unwound, the others are.
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -53,6 +53,7 @@ loom::thread_local! {
     static ME: Task = task(1, false);
     static CANCELLED: Cell<bool> = Cell::new(false);
     static TIMED_OUT: Cell<bool> = Cell::new(false);
+    static UNWINDS: Cell<bool> = Cell::new(false);
 }
 
 /// Has a wait of the calling thread ended by its deadline?
@@ -65,10 +66,22 @@ pub(crate) fn cancel_me() {
     CANCELLED.with(|cancelled| cancelled.set(true));
 }
 
+/// Runs `f`, in which such a wait is unwound. `None`: it was.
+pub(crate) fn unwind_me<R>(f: impl FnOnce() -> R) -> Option<R> {
+    cancel_me();
+    UNWINDS.with(|unwinds| unwinds.set(true));
+    let result = interrupt::catch(f);
+    UNWINDS.with(|unwinds| unwinds.set(false));
+    CANCELLED.with(|cancelled| cancelled.set(false));
+    result.map_err(|payload| assert!(payload.is::<Cancelled>(), "a panic")).ok()
+}
+
+struct Cancelled;
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) deadline_ns: u64,
-    cancellable: bool,
+    pub(crate) cancellable: bool,
 }
 
 impl Wait {
@@ -139,8 +152,11 @@ pub(crate) mod interrupt {
     use std::any::Any;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    /// As where the thread cannot be unwound: the wait is entered again.
+    /// Mostly as where the thread cannot be unwound: the wait is entered again.
     pub(crate) fn raise(wait: super::Wait) -> super::Wait {
+        if super::UNWINDS.with(std::cell::Cell::get) {
+            resume_unwind(Box::new(super::Cancelled));
+        }
         wait.uninterruptible()
     }
 

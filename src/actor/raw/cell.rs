@@ -31,7 +31,7 @@ use super::mail::{Mail, Phase};
 use super::residents::{NOWHERE, end_all, end_here, enter};
 use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
 use crate::base::spin::SpinLock;
 use crate::park::current::Here;
 use crate::park::interrupt::unlimited;
@@ -62,7 +62,7 @@ unsafe impl Send for Core {}
 unsafe impl Sync for Core {}
 
 // What an idle actor takes beside its state; with a small state, an allocator's block of 256.
-const _: () = assert!(size_of::<Core>() <= 240);
+const _: () = assert!(MODELLED || size_of::<Core>() <= 240);
 
 #[repr(C)]
 struct Cell<A> {
@@ -245,8 +245,8 @@ impl Core {
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `Strong::drop`: what the last holder sent is queued.
-        self.addrs.load(Ordering::Acquire) != 0
+        // ORDERING: Relaxed: asked under the lock of the mail, through which the last holder's messages came before its count went.
+        self.addrs.load(Ordering::Relaxed) != 0
     }
 
     /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
@@ -410,7 +410,8 @@ impl Clone for Strong {
 impl Drop for Strong {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire in `is_addressed`, and in `drop_last`.
+        // ORDERING(argued): Release pairs with the Acquire here: what all holders did with the block comes before the last gives
+        // up their common reference. Loom does not see memory that is freed.
         if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.drop_last();
         }

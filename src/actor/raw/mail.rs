@@ -312,7 +312,7 @@ impl Mail {
         }
         let Waiting { parcel, sender } = self.extras().waiting.pop_front()?;
         self.queue.push_back(parcel);
-        self.len += 1;
+        self.len += 1; // KEY: room-place
         sender.map(|sender| sender.let_go())
     }
 

@@ -284,7 +284,8 @@ impl<'t, M: Message> Ask<'t, M> {
 
     #[inline]
     fn is_at(&self, place: *mut Frame) -> bool {
-        // ORDERING: Acquire pairs with the Release in `conclude`, for an asker that looks without the lock.
+        // ORDERING(argued): Acquire pairs with the Release in `conclude`, for an asker that looks without the lock (`done_awake`): what
+        // it asked on top of itself may have been answered by another thread, which has evicted it. The models have no workers.
         ptr::eq(self.place.load(Ordering::Acquire), place)
     }
 
@@ -324,7 +325,7 @@ impl<'t, M: Message> Ask<'t, M> {
         let _mail = self.target.mail.lock();
         let waits = !self.is_at(DONE);
         self.awake.set(false);
-        self.ticket.set(waits.then_some(ticket));
+        self.ticket.set(waits.then_some(ticket)); // KEY: ask-again
         waits
     }
 
@@ -411,7 +412,7 @@ impl<'t, M: Message> Ask<'t, M> {
         }
         // None: the asker is below the run on this worker, or has not come to wait yet; it looks when it does.
         let (ticket, home) = (self.ticket.take(), self.home);
-        // ORDERING: Release pairs with the Acquire in `done_awake`.
+        // ORDERING(argued): Release pairs with the Acquire in `is_at`, see there.
         self.place.store(DONE, Ordering::Release);
         // SAFETY: an asker that has waited takes the lock before it leaves, unless the wait that is ended here tells it, or it
         // does not run now. Who else could end the wait of a neighbour, its worker's wheel and loop, does not run now either.

@@ -10,12 +10,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::DerefMut;
 use std::time::Duration;
 
 use super::cell::{Core, Weak};
 use super::lifecycle::{is_ended, join};
 use crate::base::atomic::Ordering;
+use crate::base::lock::Lock;
 use crate::park::interrupt::{shielded, timeout};
 use crate::sched::Shared;
 use crate::sched::mailbox::MAX_WORKERS;
@@ -23,9 +24,9 @@ use crate::sched::shared::discard;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::task::Task;
 
-type List = Mutex<Vec<Weak>>;
+type List = Lock<Vec<Weak>>;
 
-static LISTS: [List; MAX_WORKERS] = [const { Mutex::new(Vec::new()) }; MAX_WORKERS];
+static LISTS: [List; MAX_WORKERS] = [const { Lock::new(Vec::new()) }; MAX_WORKERS];
 
 /// In no list.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -33,8 +34,8 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 /// The actors that rest when their runtime ends have so long for their `stopping`, all together.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-fn lock(list: u16) -> MutexGuard<'static, Vec<Weak>> {
-    LISTS[usize::from(list)].lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(list: u16) -> impl DerefMut<Target = Vec<Weak>> {
+    LISTS[usize::from(list)].lock()
 }
 
 /// `actor` is started.
@@ -111,7 +112,7 @@ pub(super) fn end_all(shared: &Shared) {
                 *list = Vec::new();
                 break;
             };
-            actor.core().place.store(NOWHERE, Ordering::Relaxed);
+            actor.core().place.store(NOWHERE, Ordering::Relaxed); // KEY: resident-out
             drop(list);
             let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
             let _ = shielded(|| timeout(left, || actor.core().end_orphan()));

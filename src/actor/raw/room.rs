@@ -52,7 +52,7 @@ impl Room {
     fn settle(&self, verdict: Verdict) {
         let mut waker = None;
         self.0.notify(|door| {
-            door.verdict = Some(verdict);
+            door.verdict = Some(verdict); // KEY: room-verdict
             waker = door.waker.take();
             usize::MAX
         });

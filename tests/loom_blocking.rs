@@ -1,0 +1,375 @@
+//! Models of the blocking pool and of those who call closures on it: `sched/pool.rs` and `rt/blocking.rs`, the very files. Loom
+//! tries every interleaving; the threads of the models park as OS threads do, in the real parker.
+//!
+//! A closure or a value that nobody drops, a job that no thread takes, or a `stop` that waits for ever shows as a deadlock;
+//! one that is touched by two, as a race on a loom cell.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
+#![allow(unfulfilled_lint_expectations, reason = "what the library exports is not exported here")]
+
+mod model;
+
+mod base {
+    pub(crate) mod abort {
+        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
+            panic!("{message}")
+        }
+    }
+    pub(crate) mod atomic {
+        pub(crate) use loom::cell::UnsafeCell;
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+        pub(crate) use loom::thread::Builder as OsThread;
+
+        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
+
+        pub(crate) struct Backoff;
+
+        impl Backoff {
+            pub(crate) fn new() -> Self {
+                Self
+            }
+            pub(crate) fn snooze(&self) {
+                loom::thread::yield_now();
+            }
+        }
+    }
+    pub(crate) use crate::list;
+
+    pub(crate) mod lock {
+        pub(crate) use crate::late::Lock;
+    }
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+
+        /// How long a thread of the pool waits for a job.
+        pub(crate) fn after_ns(_: std::time::Duration) -> u64 {
+            crate::PATIENCE_NS.get()
+        }
+    }
+    pub(crate) mod fork {
+        pub(crate) fn generation() -> u32 {
+            0
+        }
+    }
+    pub(crate) use crate::{kernel as sleep, parker};
+}
+
+mod fiber {
+    #[derive(Debug)]
+    pub(crate) struct Fiber;
+}
+
+mod stack {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct StackSize;
+}
+
+mod task {
+    pub(crate) use crate::header::Ticket;
+    pub(crate) use crate::{awaiter, header, limit, state, wait};
+
+    pub(crate) mod block {
+        pub(crate) type Output<T> = std::thread::Result<T>;
+    }
+
+    pub(crate) mod local {
+        #[derive(Default, Debug)]
+        pub(crate) struct Locals;
+
+        impl Locals {
+            pub(crate) fn reset(&mut self) {}
+        }
+    }
+}
+
+mod park {
+    pub(crate) use crate::os::*;
+    pub(crate) use crate::wait_queue as queue;
+
+    pub(crate) mod fork {
+        pub(crate) fn is_orphan() -> bool {
+            false
+        }
+    }
+
+    pub(crate) mod current {
+        pub(crate) fn assert_may_park(_: &str) {}
+
+        pub(crate) struct Thread {
+            pub(crate) limits: Vec<()>,
+        }
+
+        pub(crate) fn with_header<R>(f: impl FnOnce(&Thread) -> R) -> R {
+            f(&Thread { limits: Vec::new() })
+        }
+    }
+}
+
+mod sched {
+    use std::sync::Arc;
+
+    pub(crate) use crate::pool;
+
+    pub(crate) struct Shared {
+        pub(crate) pool: pool::Pool,
+    }
+
+    pub(crate) struct Worker {
+        pub(crate) shared: Arc<Shared>,
+    }
+
+    impl Worker {
+        pub(crate) fn current() -> Option<Worker> {
+            Some(Worker { shared: crate::shared() })
+        }
+    }
+}
+
+mod rt {
+    pub(crate) mod runtime {
+        use std::io;
+        use std::sync::{Arc, Weak};
+
+        use crate::sched::Shared;
+
+        pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
+            f(&crate::shared())
+        }
+
+        pub(crate) fn inside<R>(_: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
+            f()
+        }
+    }
+}
+
+#[path = "../src/task/awaiter.rs"]
+mod awaiter;
+#[path = "../src/rt/blocking.rs"]
+mod calls;
+#[path = "../src/task/header.rs"]
+mod header;
+#[path = "model/kernel.rs"]
+mod kernel;
+#[path = "model/late.rs"]
+mod late;
+#[path = "../src/task/limit.rs"]
+mod limit;
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "model/os.rs"]
+mod os;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+#[path = "../src/sched/pool.rs"]
+mod pool;
+#[path = "../src/task/state.rs"]
+mod state;
+#[path = "../src/task/wait.rs"]
+mod wait;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use calls::{blocking, unblock};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use model::{Gate, check};
+use os::unwind_me;
+use pool::Pool;
+use sched::Shared;
+use sys::clock::NEVER;
+
+// Of one model: loom runs all its threads on one OS thread.
+thread_local! {
+    static PATIENCE_NS: Cell<u64> = const { Cell::new(NEVER) };
+    static SHARED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+fn shared() -> Arc<Shared> {
+    SHARED.with_borrow(|shared| Arc::clone(shared.as_ref().expect("a model has its pool")))
+}
+
+/// A thread of the pool that finds no job ends there and then.
+const AT_ONCE: u64 = 1;
+
+/// Runs `model` with a pool of so many threads and jobs that wait, and stops that afterwards.
+fn with_pool(preemptions: usize, threads: usize, jobs: usize, patience_ns: u64, model: fn()) {
+    check(preemptions, move || {
+        PATIENCE_NS.set(patience_ns);
+        let pool = Pool::new(threads, jobs, "pool".to_owned());
+        SHARED.set(Some(Arc::new(Shared { pool })));
+        model();
+        shared().pool.stop();
+        SHARED.take();
+    });
+}
+
+/// What a closure borrows: loom watches it.
+struct Watched(UnsafeCell<u32>);
+
+// SAFETY: loom checks that nobody touches it at the same time as another.
+unsafe impl Sync for Watched {}
+
+impl Watched {
+    fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+
+    fn add(&self) {
+        // SAFETY: loom checks the access.
+        self.0.with_mut(|value| unsafe { *value += 1 });
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: loom checks the access.
+        self.0.with(|value| unsafe { *value })
+    }
+}
+
+fn call() {
+    let ran = Watched::new();
+    let value = blocking(|| {
+        ran.add();
+        7
+    });
+    assert_eq!((value, ran.get()), (7, 1));
+}
+
+/// What it lends is its own again, whether it is unwound or not.
+fn call_cancelled() {
+    let ran = Watched::new();
+    let value = unwind_me(|| {
+        blocking(|| {
+            ran.add();
+            7
+        })
+    });
+    assert_eq!(ran.get(), u32::from(value.is_some()));
+}
+
+/// What is dropped once, and says so.
+#[derive(Clone)]
+struct Traced(Arc<(AtomicUsize, Gate)>);
+
+struct Thing(Traced);
+
+impl Traced {
+    fn new() -> (Self, Thing) {
+        let traced = Self(Arc::new((AtomicUsize::new(0), Gate::new())));
+        (traced.clone(), Thing(traced))
+    }
+
+    fn drops(&self) -> usize {
+        self.0.0.load(Relaxed)
+    }
+
+    fn wait(&self) {
+        self.0.1.wait();
+        assert_eq!(self.drops(), 1);
+    }
+}
+
+impl Drop for Thing {
+    fn drop(&mut self) {
+        assert_eq!(self.0.0.0.fetch_add(1, Relaxed), 0, "dropped twice");
+        self.0.0.1.open();
+    }
+}
+
+/// What it gives away is dropped once, by itself, the thread, or with the value that nobody wants.
+fn call_and_leave() {
+    let (given, thing) = Traced::new();
+    let (made, value) = Traced::new();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let closure = {
+        let runs = Arc::clone(&runs);
+        move || {
+            assert_eq!(runs.fetch_add(1, Relaxed), 0, "run twice");
+            drop(thing);
+            value
+        }
+    };
+    let value = unwind_me(|| unblock(closure));
+    let taken_back = value.is_none() && runs.load(Relaxed) == 0 && given.drops() == 1;
+    given.wait();
+    drop(value);
+    made.wait();
+    assert_eq!(runs.load(Relaxed), usize::from(!taken_back), "a closure that was taken back is not run");
+}
+
+fn beside(other: fn(), own: fn()) {
+    let other = thread::spawn(other);
+    own();
+    other.join().unwrap();
+}
+
+#[test]
+fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
+    with_pool(2, 1, 8, AT_ONCE, || {
+        call();
+        call();
+    });
+}
+
+#[test]
+fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
+    with_pool(2, 1, 8, NEVER, || {
+        call();
+        call();
+    });
+}
+
+#[test]
+fn two_callers_of_one_thread_that_ends_whenever_it_can_have_their_turns() {
+    with_pool(1, 1, 8, AT_ONCE, || beside(call, call));
+}
+
+#[test]
+fn two_callers_of_two_threads_have_one_each() {
+    with_pool(1, 2, 8, NEVER, || beside(call, call));
+}
+
+#[test]
+fn who_waits_for_the_only_place_of_the_queue_gets_it() {
+    with_pool(1, 1, 1, NEVER, || beside(call, call));
+}
+
+#[test]
+fn a_caller_that_is_cancelled_has_what_it_lent() {
+    with_pool(2, 1, 8, AT_ONCE, call_cancelled);
+}
+
+#[test]
+fn a_caller_that_is_cancelled_behind_another_has_what_it_lent() {
+    with_pool(1, 1, 8, NEVER, || beside(call, call_cancelled));
+}
+
+#[test]
+fn a_closure_that_is_left_is_dropped_once_and_so_is_its_value() {
+    with_pool(2, 1, 8, AT_ONCE, call_and_leave);
+}
+
+#[test]
+fn a_closure_that_is_left_behind_another_is_dropped_once() {
+    with_pool(1, 1, 8, NEVER, || beside(call, call_and_leave));
+}
+
+#[test]
+fn the_place_of_one_that_was_taken_back_is_the_next_callers() {
+    with_pool(1, 1, 1, AT_ONCE, || beside(call_cancelled, call));
+}
+
+#[test]
+fn a_thread_with_a_closure_that_was_left_takes_the_next_job() {
+    with_pool(2, 1, 8, NEVER, || {
+        call_and_leave();
+        call();
+    });
+}

@@ -1,0 +1,557 @@
+//! Models of what travels to an actor, and of its end: `actor/raw/` and `actor/promise.rs`, the very files. Asks, calls that are
+//! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
+//! interleaving.
+//!
+//! An actor runs on a thread of the model that stands for its worker. A message that is lost, or an asker that is not woken,
+//! shows as a deadlock; what two have at once, as a race on a loom cell.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![allow(missing_docs, dead_code, unreachable_pub, unused_imports, missing_debug_implementations)]
+#![allow(unfulfilled_lint_expectations, reason = "what the library exports is not exported here")]
+
+mod model;
+
+mod base {
+    pub(crate) mod abort {
+        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
+            panic!("{message}")
+        }
+    }
+    pub(crate) mod atomic {
+        pub(crate) use loom::cell::UnsafeCell;
+        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+        pub(crate) use loom::thread::yield_now;
+
+        pub(crate) use crate::fresh::AtomicU32;
+
+        pub(crate) const MODELLED: bool = true;
+
+        pub(crate) struct Backoff;
+
+        impl Backoff {
+            pub(crate) fn new() -> Self {
+                Self
+            }
+            pub(crate) fn snooze(&self) {
+                loom::thread::yield_now();
+            }
+        }
+    }
+    pub(crate) use crate::{list, spin};
+
+    pub(crate) mod lock {
+        pub(crate) use crate::fresh::Lock;
+    }
+}
+
+mod sys {
+    pub(crate) mod clock {
+        pub(crate) const NEVER: u64 = u64::MAX;
+
+        /// No time-out but that of zero passes, and that has.
+        pub(crate) fn after_ns(d: std::time::Duration) -> u64 {
+            if d.is_zero() { 1 } else { NEVER }
+        }
+
+        pub(crate) fn coarse_after_ns(d: std::time::Duration) -> u64 {
+            after_ns(d)
+        }
+
+        pub(crate) fn at_ns(_: std::time::Instant) -> u64 {
+            1
+        }
+
+        pub(crate) fn now_ns() -> u64 {
+            2
+        }
+    }
+    pub(crate) use crate::{kernel as sleep, parker};
+}
+
+mod fiber {
+    #[derive(Debug)]
+    pub(crate) struct Fiber;
+}
+
+mod stack {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct StackSize;
+
+    impl StackSize {
+        pub(crate) fn bytes(self) -> usize {
+            1
+        }
+    }
+}
+
+mod task {
+    pub(crate) use crate::header::{Header, Task, Ticket};
+    pub(crate) use crate::{awaiter, header, limit, state, task_parcel as parcel, wait};
+
+    pub(crate) struct Cancelled;
+
+    pub(crate) mod pool {
+        use std::mem::MaybeUninit;
+        use std::ptr::NonNull;
+
+        pub(crate) fn allocate<T>() -> Option<NonNull<T>> {
+            Some(NonNull::from(Box::leak(Box::<MaybeUninit<T>>::new(MaybeUninit::uninit()))).cast())
+        }
+
+        pub(crate) unsafe fn free<T>(block: NonNull<T>) {
+            // SAFETY: it came from `allocate`.
+            drop(unsafe { Box::from_raw(block.cast::<MaybeUninit<T>>().as_ptr()) });
+        }
+    }
+
+    pub(crate) mod local {
+        #[derive(Default, Debug)]
+        pub(crate) struct Locals;
+
+        impl Locals {
+            pub(crate) fn reset(&mut self) {}
+        }
+    }
+}
+
+#[path = "model/actors.rs"]
+mod park;
+#[path = "model/worker.rs"]
+mod sched;
+
+mod rt {
+    pub(crate) mod join {
+        pub(crate) struct JoinHandle<T>(T);
+
+        impl<T> JoinHandle<T> {
+            pub(crate) fn cancel(&self) {}
+        }
+
+        impl<T> Drop for JoinHandle<T> {
+            fn drop(&mut self) {}
+        }
+    }
+}
+
+/// The parts of `actor/` that are its users' side.
+mod actor {
+    use std::marker::PhantomData;
+    use std::time::Duration;
+
+    use crate::cell::{Core, Inner};
+    pub(crate) use crate::exit::{ActorId, Down, Exit, JoinError, Mailbox, MonitorRef, Overflow, SendError, Signal};
+    pub(crate) use crate::promise::{Deferred, Pending};
+    pub(crate) use crate::{promise, watch};
+
+    pub(crate) mod raw {
+        pub(crate) use crate::Refusal;
+        pub(crate) use crate::{cell, edge, frame, mail, posted, ties, walk};
+    }
+
+    pub(crate) mod timer {
+        pub(crate) struct Timer;
+
+        impl Timer {
+            pub(crate) fn cancel(&self) {}
+        }
+    }
+
+    pub(crate) mod letters {
+        pub(crate) fn lost(_: super::ActorId, _: &'static str) {
+            crate::LOST.set(crate::LOST.get() + 1);
+        }
+    }
+
+    pub trait Actor: Sized + Send + 'static {
+        const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+        fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+            Ok(())
+        }
+        fn signal(&mut self, _: Signal, _: &mut Context<Self>) {}
+        fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {}
+    }
+
+    pub trait Message: Send + 'static {
+        type Reply: Send + 'static;
+    }
+
+    pub trait Handler<M: Message>: Actor {
+        fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
+    }
+
+    pub struct Context<A: Actor> {
+        pub(crate) inner: Inner,
+        _actor: PhantomData<fn(A) -> A>,
+    }
+
+    impl<A: Actor> Context<A> {
+        pub(crate) fn new(inner: Inner) -> Self {
+            Self { inner, _actor: PhantomData }
+        }
+        pub(crate) fn core(&self) -> &Core {
+            self.inner.core()
+        }
+        pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
+            self.inner.end.take()
+        }
+    }
+}
+
+/// As in `actor/raw/mod.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    Closed,
+    Full,
+}
+
+impl Refusal {
+    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
+        match self {
+            Refusal::Closed => SendError::Closed(msg),
+            Refusal::Full => SendError::Full(msg),
+        }
+    }
+}
+
+#[path = "../src/task/awaiter.rs"]
+mod awaiter;
+#[path = "../src/actor/raw/busy.rs"]
+mod busy;
+#[path = "../src/actor/raw/cell.rs"]
+mod cell;
+#[path = "../src/actor/raw/edge.rs"]
+mod edge;
+#[path = "../src/actor/raw/envelope.rs"]
+mod envelope;
+#[path = "../src/actor/exit.rs"]
+mod exit;
+#[path = "../src/actor/raw/frame.rs"]
+mod frame;
+#[path = "model/fresh.rs"]
+mod fresh;
+#[path = "../src/task/header.rs"]
+mod header;
+#[path = "model/kernel.rs"]
+mod kernel;
+#[path = "../src/actor/raw/lifecycle.rs"]
+mod lifecycle;
+#[path = "../src/task/limit.rs"]
+mod limit;
+#[path = "../src/base/list.rs"]
+mod list;
+#[path = "../src/actor/raw/mail.rs"]
+mod mail;
+#[path = "model/os.rs"]
+mod os_threads;
+#[path = "../src/actor/raw/parcel.rs"]
+mod parcel;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+#[path = "../src/actor/raw/post.rs"]
+mod post;
+#[path = "../src/actor/raw/posted.rs"]
+mod posted;
+#[path = "../src/actor/promise.rs"]
+mod promise;
+#[path = "../src/actor/raw/residents.rs"]
+mod residents;
+#[path = "../src/actor/raw/roll.rs"]
+mod roll;
+#[path = "../src/actor/raw/room.rs"]
+mod room;
+#[path = "../src/actor/raw/run.rs"]
+mod run;
+#[path = "../src/actor/raw/send.rs"]
+mod send;
+#[path = "../src/base/spin.rs"]
+mod spin;
+#[path = "../src/task/state.rs"]
+mod state;
+use task::pool;
+#[path = "../src/task/parcel.rs"]
+mod task_parcel;
+#[path = "../src/actor/raw/ties.rs"]
+mod ties;
+#[path = "../src/task/wait.rs"]
+mod wait;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
+#[path = "../src/actor/raw/walk.rs"]
+mod walk;
+#[path = "../src/actor/watch.rs"]
+mod watch;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
+use cell::{Plan, Strong, start};
+use envelope::{Tell, route};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use os_threads::unwind_me;
+use parcel::Letter;
+use post::{Asking, Origin, ask_by_call, call};
+use posted::Posted;
+use sched::Shared;
+use stack::StackSize;
+
+// Of one model: loom runs all its threads on one OS thread.
+thread_local! {
+    static IDS: Cell<u64> = const { Cell::new(0) };
+    static LOST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Its state: loom watches it.
+struct Sums {
+    sum: UnsafeCell<usize>,
+    log: Arc<Log>,
+}
+
+/// What happened. For the model itself: no step of the protocol looks here.
+#[derive(Default)]
+struct Log {
+    handled: AtomicUsize,
+    made: AtomicUsize,
+    dropped: AtomicUsize,
+    stopped: AtomicUsize,
+    states_dropped: AtomicUsize,
+}
+
+// SAFETY: loom checks `sum`.
+unsafe impl Send for Sums {}
+
+impl Actor for Sums {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        self.log.stopped.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Sums {
+    fn drop(&mut self) {
+        self.log.states_dropped.fetch_add(1, Relaxed);
+    }
+}
+
+/// Dropped once, wherever it ends.
+struct Add {
+    amount: UnsafeCell<usize>,
+    log: Arc<Log>,
+}
+
+// SAFETY: loom checks `amount`.
+unsafe impl Send for Add {}
+
+impl Add {
+    fn amount(&self) -> usize {
+        // SAFETY: loom checks the access.
+        self.amount.with(|amount| unsafe { *amount })
+    }
+}
+
+impl Drop for Add {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        self.amount.with_mut(|amount| unsafe { *amount = 0 });
+        self.log.dropped.fetch_add(1, Relaxed);
+    }
+}
+
+impl Message for Add {
+    type Reply = usize;
+}
+
+impl Handler<Add> for Sums {
+    fn handle(&mut self, msg: Add, _: &mut Context<Self>) -> usize {
+        self.log.handled.fetch_add(1, Relaxed);
+        // SAFETY: loom checks the access.
+        self.sum.with_mut(|sum| unsafe {
+            *sum += msg.amount();
+            *sum
+        })
+    }
+}
+
+struct World {
+    shared: Arc<Shared>,
+    actor: Strong,
+    log: Arc<Log>,
+    is_over: loom::sync::Arc<model::Gate>,
+}
+
+impl World {
+    fn new(capacity: usize) -> Self {
+        let (shared, log) = (Shared::new(), Arc::new(Log::default()));
+        let plan = Plan { name: None, size: StackSize, mailbox: Mailbox::bounded(capacity) };
+        let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
+        let actor = start(&shared, plan, sums).unwrap();
+        Self { shared, actor, log, is_over: loom::sync::Arc::new(model::Gate::new()) }
+    }
+
+    fn add(&self, amount: usize) -> Add {
+        self.log.made.fetch_add(1, Relaxed);
+        Add { amount: UnsafeCell::new(amount), log: Arc::clone(&self.log) }
+    }
+
+    /// A call in a block of its own.
+    fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
+        let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
+        let posted = Posted::new(route.call, self.actor.core(), self.add(1), origin);
+        ask_by_call(self.actor.core(), posted, origin)
+    }
+
+    /// An ask on the stack.
+    fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
+        send::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+    }
+
+    fn tell(&self) -> Result<(), SendError<Add>> {
+        let route = const { &route::<Sums, Add>() };
+        send::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
+    }
+
+    fn stop(&self) {
+        lifecycle::stop(self.actor.core(), Exit::Shutdown, Duration::from_secs(1));
+    }
+}
+
+const LONG: Duration = Duration::from_secs(1);
+
+/// Runs `senders` and `last` beside the actor's worker, in a mailbox of `capacity`; at the end every message that was made is
+/// gone, once, and so is the actor.
+fn with_actor(preemptions: usize, capacity: usize, senders: &'static [fn(&World)], last: fn(&World)) {
+    fresh::check(preemptions, move || {
+        IDS.set(0);
+        let world = loom::sync::Arc::new(World::new(capacity));
+        let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
+        let worker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.work()
+        });
+        let senders: Vec<_> = senders
+            .iter()
+            .map(|sender| {
+                let world = world.clone();
+                thread::spawn(move || sender(&world))
+            })
+            .collect();
+        last(&world);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        shared.end();
+        worker.join().unwrap();
+        drop(world);
+        assert_eq!(log.dropped.load(Relaxed), log.made.load(Relaxed), "a message was lost, or came twice");
+        assert_eq!(log.states_dropped.load(Relaxed), 1, "the actor has ended once");
+        assert!(log.stopped.load(Relaxed) <= 1);
+    });
+}
+
+/// The message was handled, and the reply is there; or it is the caller's again, or the handler has it.
+fn checked(answer: Result<usize, SendError<Add>>) {
+    match answer {
+        Ok(sum) => assert!(sum > 0),
+        Err(error) => {
+            if let Some(msg) = error.into_message() {
+                assert_eq!(msg.amount(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_is_answered() {
+    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+}
+
+#[test]
+fn a_call_that_times_out_has_its_message_back_or_the_handler_has_it() {
+    with_actor(2, 8, &[], |world| checked(world.call(Duration::ZERO)));
+}
+
+#[test]
+fn a_call_to_an_actor_that_is_stopped_is_answered_or_refused() {
+    with_actor(1, 8, &[|world| checked(world.call(LONG))], World::stop);
+}
+
+#[test]
+fn a_call_that_is_taken_back_from_an_actor_that_is_stopped_is_dropped_once() {
+    with_actor(1, 8, &[|world| checked(world.call(Duration::ZERO))], World::stop);
+}
+
+#[test]
+fn a_caller_that_is_cancelled_leaves_nothing_behind() {
+    with_actor(2, 8, &[], |world| {
+        if let Some(answer) = unwind_me(|| world.call(LONG)) {
+            checked(answer);
+        }
+    });
+}
+
+#[test]
+fn an_ask_is_answered() {
+    with_actor(2, 8, &[], |world| assert_eq!(world.ask(LONG).unwrap(), 1));
+}
+
+#[test]
+fn an_ask_that_times_out_has_its_message_back_or_the_handler_has_it() {
+    with_actor(2, 8, &[], |world| checked(world.ask(Duration::ZERO)));
+}
+
+#[test]
+fn an_ask_of_an_actor_that_is_stopped_is_answered_or_refused() {
+    with_actor(1, 8, &[|world| checked(world.ask(LONG))], World::stop);
+}
+
+#[test]
+fn an_asker_that_is_cancelled_leaves_nothing_behind() {
+    with_actor(2, 8, &[], |world| {
+        if let Some(answer) = unwind_me(|| world.ask(LONG)) {
+            checked(answer);
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_room_is_let_in() {
+    with_actor(1, 1, &[|world| world.tell().unwrap()], |world| {
+        world.tell().unwrap();
+        assert!(world.ask(LONG).is_ok());
+    });
+}
+
+#[test]
+fn a_sender_that_leaves_while_it_is_let_in_loses_no_place() {
+    with_actor(1, 1, &[|world| _ = unwind_me(|| world.tell())], |world| {
+        world.tell().unwrap();
+        assert!(world.call(LONG).is_ok());
+    });
+}
+
+#[test]
+fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
+    with_actor(1, 1, &[|world| checked(world.call(Duration::ZERO))], |world| {
+        world.tell().unwrap();
+        world.tell().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_room_when_the_actor_is_stopped_gets_its_message_back() {
+    with_actor(1, 1, &[|world| drop(world.tell())], |world| {
+        let _ = world.tell();
+        world.stop();
+    });
+}
+
+#[test]
+fn an_actor_ends_once_by_itself_or_with_its_runtime() {
+    with_actor(1, 8, &[World::stop], |world| world.shared.end());
+}
+
+#[test]
+fn an_actor_that_rests_is_ended_with_its_runtime() {
+    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+}

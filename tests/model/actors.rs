@@ -1,0 +1,62 @@
+//! What parking is in the models of the actors, beside `os.rs`: whoever sends is an OS thread, and no handler waits.
+
+pub(crate) use crate::os_threads::*;
+pub(crate) use crate::wait_queue as queue;
+
+pub(crate) mod current {
+    use std::ptr::NonNull;
+
+    use crate::task::Header;
+
+    loom::thread_local! {
+        static HERE: std::cell::Cell<Option<NonNull<Header>>> = std::cell::Cell::new(None);
+    }
+
+    pub(crate) fn assert_may_park(_: &str) {}
+
+    pub(crate) fn may_switch() -> bool {
+        true
+    }
+
+    /// The worker whose thread calls.
+    pub(crate) struct Here;
+
+    impl Here {
+        pub(crate) fn get() -> Option<Self> {
+            Some(Self)
+        }
+
+        pub(crate) fn current_ptr(&self) -> Option<NonNull<Header>> {
+            HERE.with(std::cell::Cell::get)
+        }
+
+        pub(crate) fn set(header: Option<NonNull<Header>>) {
+            HERE.with(|here| here.set(header));
+        }
+    }
+}
+
+pub(crate) mod os {
+    pub(crate) fn fresh_ids(_: u64) -> u64 {
+        crate::IDS.set(crate::IDS.get() + 1);
+        crate::IDS.get()
+    }
+}
+
+pub(crate) mod interrupt {
+    use std::time::Duration;
+
+    pub(crate) use crate::os_threads::interrupt::*;
+
+    pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    pub(crate) fn unlimited<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    pub(crate) fn timeout<R>(_: Duration, f: impl FnOnce() -> R) -> Result<R, ()> {
+        Ok(f())
+    }
+}
