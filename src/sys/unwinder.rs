@@ -430,7 +430,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::useless_vec, reason = "the drop glue of a vector is one of the cases")]
     fn a_look_tells_a_destructor_that_unwinding_runs_from_one_in_good_order() {
         let count = Cell::new(0);
         let count = &count;
