@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::actor::promise::Nested;
 use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
-use crate::actor::raw::envelope::{Route, route};
+use crate::actor::raw::envelope::route;
 use crate::actor::raw::frame::defer;
 use crate::actor::raw::mail::Nudge;
+use crate::actor::raw::parcel::Parcel;
 use crate::actor::raw::post::{Asking, Origin};
 use crate::actor::raw::posted::Posted;
 use crate::actor::raw::ties::Tie;
@@ -341,7 +342,11 @@ impl<A: Actor> Reenter<'_, A> {
     ///
     /// As [`Addr::send`].
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
-        self.ask(to.core(), const { &route::<B, M>() }, msg)
+        let (core, route) = (to.core(), const { &route::<B, M>() });
+        match self.origin(core, route.ask_timeout) {
+            Ok(origin) => self.ask(core, Posted::new(route.call, core, msg, origin), origin),
+            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
+        }
     }
 
     /// As [`send`](Self::send).
@@ -351,7 +356,10 @@ impl<A: Actor> Reenter<'_, A> {
     /// As [`Addr::send`].
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
-        self.ask(core, route, msg)
+        match self.origin(core, route.ask_timeout) {
+            Ok(origin) => self.ask(core, Posted::new(route.call, core, msg, origin), origin),
+            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
+        }
     }
 
     /// Half of the stack: what runs on top of this handler needs some, and nobody knows how much. Where the run began, there the
@@ -362,20 +370,34 @@ impl<A: Actor> Reenter<'_, A> {
         cfg!(green_backend = "threads") || used < self.ctx.core().stack_bytes() / 2
     }
 
-    fn ask<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+    /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.
+    #[inline(never)]
+    fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<Origin, Vec<ActorId>> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
         if !self.has_stack_left() && self.ctx.core().mail.lock().admits(frame.chain.get()) {
-            return Err(SendError::Deadlock { msg: Some(msg), cycle: vec![self.ctx.id(), to.id()] });
+            return Err(vec![self.ctx.id(), to.id()]);
         }
         if frame.chain.get() == 0 {
             frame.chain.set(crate::park::os::fresh_ids(1));
         }
-        let chain = frame.chain.get();
+        Ok(Origin::here(ask_timeout))
+    }
+
+    #[inline(never)]
+    fn ask<M: Message>(
+        &mut self,
+        to: &Core,
+        (posted, parcel): (Arc<Posted<M>>, Parcel),
+        origin: Origin,
+    ) -> Result<M::Reply, SendError<M>> {
+        let chain = self.ctx.inner.frame().chain.get();
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let origin = Origin::here(route.ask_timeout);
-        let asking = Asking::new(post::call(to, Posted::new(route.call, to, msg, origin), origin, true)?.0);
+        let asking = Asking::new(posted);
         let posted = asking.posted();
+        if let Err(why) = post::begin(to, posted, parcel, origin) {
+            return posted.unpack(Err(why));
+        }
         let_in.announce_to(Arc::clone(posted) as _);
         loop {
             let core = self.ctx.core();

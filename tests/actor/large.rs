@@ -77,6 +77,35 @@ fn a_large_message_by_value_does_not_overflow_a_default_stack() {
     });
 }
 
+/// Passes on what it makes itself, in a chain that may come back.
+struct PassOn(Addr<Sum>);
+impl Message for PassOn {
+    type Reply = Option<u8>;
+}
+struct Passes;
+impl Actor for Passes {}
+impl Handler<PassOn> for Passes {
+    fn handle(&mut self, m: PassOn, ctx: &mut Context<Self>) -> Option<u8> {
+        #[inline(never)]
+        fn to_address(me: &mut Passes, sum: &Addr<Sum>, ctx: &mut Context<Passes>) -> Option<u8> {
+            ctx.reenter(me).send(sum, large()).ok()
+        }
+        #[inline(never)]
+        fn to_recipient(me: &mut Passes, sum: &Addr<Sum>, ctx: &mut Context<Passes>) -> Option<u8> {
+            ctx.reenter(me).send_to(&sum.recipient(), large()).ok()
+        }
+        to_address(self, &m.0, ctx).and(to_recipient(self, &m.0, ctx))
+    }
+}
+
+#[test]
+fn a_large_message_in_a_chain_that_reenters_does_not_overflow_a_default_stack() {
+    on_workers(|| {
+        let sum = Sum.start();
+        assert_eq!(Passes.start().send(PassOn(sum)).unwrap(), Some(9));
+    });
+}
+
 #[test]
 fn a_large_ask_that_is_cancelled_or_times_out_takes_its_message_back() {
     on_workers(|| {

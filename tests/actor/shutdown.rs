@@ -243,7 +243,7 @@ fn in_a_long_row_of_actors_that_ask_each_other_when_they_end_nobody_waits() {
 #[test]
 fn an_actor_that_another_thread_ends_has_ended_before_the_drop_of_its_runtime_returns() {
     bounded(|| {
-        for _ in 0..20 {
+        for _ in 0..5 {
             let runtime = runtime(1);
             let (goes_on, ends) = (Gate::new(), Gate::new());
             // The youngest comes first.

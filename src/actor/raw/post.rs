@@ -181,17 +181,27 @@ pub(crate) fn ask_by_call<M: Message>(
     (posted, parcel): (Arc<Posted<M>>, Parcel),
     origin: Origin,
 ) -> Result<M::Reply, SendError<M>> {
-    checkpoint();
     let asking = Asking::new(posted);
     let posted = asking.posted();
-    let answer = match enter(target, parcel, origin, true) {
+    let begun = begin(target, posted, parcel, origin);
+    posted.unpack(begun.and_then(|()| posted.promise().wait(origin.deadline_ns)))
+}
+
+/// The first half of that: the parcel is sent. An error leaves the message where it is.
+pub(crate) fn begin<M: Message>(
+    target: &Core,
+    posted: &Arc<Posted<M>>,
+    parcel: Parcel,
+    origin: Origin,
+) -> Result<(), Unanswered> {
+    checkpoint();
+    match enter(target, parcel, origin, true) {
         Ok(sent) => {
             posted.is_in(&sent);
-            posted.promise().wait(origin.deadline_ns)
+            Ok(())
         }
         Err((why, _)) => Err(why.into()),
-    };
-    posted.unpack(answer)
+    }
 }
 
 /// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
