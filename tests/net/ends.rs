@@ -194,7 +194,8 @@ fn udp_pair() -> (std::net::UdpSocket, std::net::UdpSocket) {
     (a, b)
 }
 
-/// What four ways to receive give after a shutdown, and what the first of them gives when a datagram comes later.
+/// What receiving gives after a shutdown, and when a datagram comes later. Not those that tell the sender: the system gives no
+/// address then, std looks all the same, and what it finds there is chance.
 macro_rules! udp_answers {
     ($socket:expr, $how:expr, $queued:expr) => {{
         let (a, b) = udp_pair();
@@ -204,14 +205,7 @@ macro_rules! udp_answers {
         }
         let _ = SockRef::from(&a).shutdown($how);
         let first = in_time(|| answer(a.recv(&mut [0; 8])));
-        let from = |result: std::io::Result<(usize, _)>| answer(result.map(|(n, _)| n));
-        let mut all = vec![
-            first,
-            in_time(|| answer(a.recv(&mut [0; 8]))),
-            in_time(|| from(a.recv_from(&mut [0; 8]))),
-            in_time(|| answer(a.peek(&mut [0; 8]))),
-            in_time(|| from(a.peek_from(&mut [0; 8]))),
-        ];
+        let mut all = vec![first, in_time(|| answer(a.recv(&mut [0; 8]))), in_time(|| answer(a.peek(&mut [0; 8])))];
         let _ = b.send(b"later");
         all.push(in_time(|| answer(a.recv(&mut [0; 8]))));
         all.push(in_time(|| answer(a.recv(&mut [0; 8]))));
@@ -219,8 +213,6 @@ macro_rules! udp_answers {
     }};
 }
 
-// Under qemu, which leaves the length of an address alone that the kernel has set to zero, std's own call fails an assertion.
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_udp_receiver_gets_stds_answers_after_shutdown() {
     for how in [Shutdown::Read, Shutdown::Both] {
