@@ -30,15 +30,6 @@ pub(crate) enum Failure {
     NoReply,
 }
 
-impl Failure {
-    pub(crate) fn into_error<M>(self) -> SendError<M> {
-        match self {
-            Failure::Died(exit) => SendError::Died(exit),
-            Failure::NoReply => SendError::NoReply,
-        }
-    }
-}
-
 /// Why there is no answer. The message is told apart: who reads this has it, if nobody else does.
 pub(crate) enum Unanswered {
     Refused(Refusal),
@@ -48,13 +39,14 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
-    /// Of a message whose handler has started.
+    /// Of a message whose handler has started. Each error is made where the caller wants it (it has room for a message).
     #[cold]
-    pub(crate) fn without_message<M>(self) -> SendError<M> {
+    pub(crate) fn without_message<T, M>(self) -> Result<T, SendError<M>> {
         match self {
-            Unanswered::TimedOut => SendError::Timeout(None),
-            Unanswered::Deadlock(cycle) => SendError::Deadlock { msg: None, cycle },
-            Unanswered::Failed(failure) => failure.into_error(),
+            Unanswered::TimedOut => Err(SendError::Timeout(None)),
+            Unanswered::Deadlock(cycle) => Err(SendError::Deadlock { msg: None, cycle }),
+            Unanswered::Failed(Failure::Died(exit)) => Err(SendError::Died(exit)),
+            Unanswered::Failed(Failure::NoReply) => Err(SendError::NoReply),
             Unanswered::Refused(_) => unreachable!("a message that is handled was not refused"),
         }
     }

@@ -85,8 +85,8 @@ struct Model {
     started: HashSet<u64>,
     /// Plans of which an ask was told of a cycle when its handler had started: there one does not follow the other any more.
     split: HashSet<u64>,
-    /// Who was told of a cycle last, in a wait for whom.
-    told: HashMap<ActorId, ActorId>,
+    /// For each wait that was told of a cycle: from whom to whom, and when (by the numbers of asks).
+    told: HashMap<(ActorId, ActorId), u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +98,13 @@ struct Waits {
 }
 
 impl Model {
-    /// Does everybody of `cycle` wait for the next, for an ask that nobody will let in? Those who were told at the same moment
-    /// are taken at their word.
-    fn is_real(&self, cycle: &[ActorId]) -> bool {
+    /// Does everybody of `cycle` wait for the next, for an ask that nobody will let in? The first of `cycle` has waited since
+    /// `since`: those who were told of a cycle in that time are taken at their word, whatever they have asked after it.
+    fn is_real(&self, cycle: &[ActorId], since: u64) -> bool {
+        let was_told = |at, next| self.told.get(&(at, next)).is_some_and(|&when| when > since);
         cycle.iter().zip(cycle.iter().cycle().skip(1)).all(|(at, next)| {
             let last = |actor: &ActorId| self.waits.get(actor).and_then(|waits| waits.last());
-            if self.told.get(at) == Some(next) || self.told.contains_key(next) {
+            if was_told(*at, *next) || self.told.keys().any(|&(told, of)| told == *next && was_told(told, of)) {
                 return true;
             }
             let Some(waits) = last(at).filter(|waits| waits.to == *next) else { return false };
@@ -165,7 +166,6 @@ impl Handler<Go> for Node {
             {
                 let mut model = self.model.lock().unwrap();
                 model.waits.entry(me).or_default().push(waits);
-                model.told.remove(&me);
             }
             let go = Go { ask, plan: m.plan, depth: m.depth - 1, random: next(&mut random) | 1 };
             let answer = match how {
@@ -180,8 +180,8 @@ impl Handler<Go> for Node {
                     if msg.is_none() {
                         model.split.insert(m.plan);
                     }
-                    let real = cycle.first() == Some(&me) && model.is_real(&cycle);
-                    model.told.insert(me, to.id());
+                    let real = cycle.first() == Some(&me) && model.is_real(&cycle, ask);
+                    model.told.insert((me, to.id()), fresh());
                     if real {
                         Ok(1)
                     } else {

@@ -356,7 +356,7 @@ impl<'t, M: Message> Ask<'t, M> {
                 let later = unsafe { (*self.later.get()).assume_init_read() };
                 match later.wait(self.deadline_ns) {
                     Ok(reply) => Ok(*reply),
-                    Err(why) => Err(why.without_message()),
+                    Err(why) => why.without_message(),
                 }
             }
             Answered::Nothing => unreachable!("an ask that is done has its answer"),

@@ -66,7 +66,7 @@ pub(crate) fn call<M: Message>(
             posted.is_in(&sent);
             Ok(Pending(posted))
         }
-        Err((why, _)) => Err(posted.error(why.into())),
+        Err((why, _)) => posted.error(why.into()),
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn call_async<M: Message>(
             asking.posted().is_in(&sent);
             Ok(Pending(asking.keep()))
         }
-        Err((why, _)) => Err(asking.posted().error(Unsent::from(why).into())),
+        Err((why, _)) => asking.posted().error(Unsent::from(why).into()),
     }
 }
 

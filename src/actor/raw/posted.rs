@@ -148,14 +148,15 @@ impl<M: Message> Posted<M> {
     ) -> Result<M::Reply, SendError<M>> {
         match answer {
             Ok(reply) => Ok(*reply),
-            Err(why) => Err(self.error(why)),
+            Err(why) => self.error(why),
         }
     }
 
-    /// The answer that there will not be. Takes the message back, out of the mailbox, if it was not claimed.
+    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox. The whole
+    /// `Result` is made where the caller wants it: an error alone would be one more copy of the message on the stack.
     #[cold]
     #[inline(never)]
-    pub(crate) fn error(self: &Arc<Self>, why: Unanswered) -> SendError<M> {
+    pub(crate) fn error<T>(self: &Arc<Self>, why: Unanswered) -> Result<T, SendError<M>> {
         let Some(claim) = self.withdraw() else { return why.without_message() };
         match why {
             Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
@@ -168,9 +169,9 @@ impl<M: Message> Posted<M> {
 
     /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
     #[inline(never)]
-    fn taken(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> SendError<M> {
+    fn taken<T>(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> Result<T, SendError<M>> {
         // SAFETY: the slot is here.
-        error(unsafe { claim.take() })
+        Err(error(unsafe { claim.take() }))
     }
 
     /// Takes the message back and drops it, if it was not claimed.
