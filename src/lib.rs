@@ -11,7 +11,6 @@ mod fiber;
 pub mod fs;
 pub mod future;
 pub mod io;
-mod lock;
 pub mod net;
 mod park;
 pub mod process;
@@ -19,6 +18,7 @@ mod rt;
 mod sched;
 pub mod signal;
 mod stack;
+pub mod sync;
 mod sys;
 mod task;
 pub mod time;
@@ -50,23 +50,6 @@ pub mod thread {
     };
     pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
-}
-
-#[doc = include_str!("lock/README.md")]
-pub mod sync {
-    #[expect(deprecated, reason = "std has it")]
-    pub use crate::lock::ONCE_INIT;
-    pub use crate::lock::{
-        Barrier, BarrierWaitResult, Condvar, LazyLock, Mutex, MutexGuard, Once, OnceLock, OnceState, RwLock,
-        RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, WaitGroup,
-    };
-    pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, WaitTimeoutResult, Weak, atomic};
-
-    /// [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
-    pub mod mpsc {
-        pub use crate::channel::mpsc::{IntoIter, Iter, Receiver, Sender, SyncSender, TryIter, channel, sync_channel};
-        pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
-    }
 }
 
 /// What [`std::os`] has for sockets.

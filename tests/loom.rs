@@ -205,7 +205,7 @@ struct OnTop {
     state: State,
     parked: Parked,
     ticket: Mutex<Option<Epoch>>,
-    /// The mailboxes of worker 0, which is not its own, and of worker 1, which is.
+    /// The remotes of worker 0, which is not its own, and of worker 1, which is.
     cancels: [Gate; 2],
     over: AtomicUsize,
 }
@@ -224,7 +224,7 @@ impl OnTop {
         }
     }
 
-    /// `mailbox::cancel`.
+    /// `remote::cancel`.
     fn cancel(&self) {
         match self.state.cancel() {
             state::CancelFound::Started { home } => self.cancels[usize::from(home)].open(),
@@ -299,7 +299,7 @@ fn note(value: usize) -> NonNull<Note> {
     NonNull::from(Box::leak(Box::new(Note { link: AtomicPtr::new(ptr::null_mut()), value })))
 }
 
-/// A worker's mailbox, with the count of those who owe it an unpark.
+/// A worker's remote, with the count of those who owe it an unpark.
 struct Box1 {
     inbox: Inbox<Note>,
     parker: Gate,
@@ -325,16 +325,16 @@ impl Box1 {
 #[test]
 fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
     check(2, || {
-        let mailbox = Arc::new(Box1::new());
+        let remote = Arc::new(Box1::new());
         let senders: Vec<_> = [1, 2]
             .into_iter()
             .map(|sender| {
-                let mailbox = mailbox.clone();
+                let remote = remote.clone();
                 thread::spawn(move || {
                     for letter in 0..if sender == 1 { 2 } else { 1 } {
                         // SAFETY: the note is leaked until the owner has taken it.
-                        let was_asleep = unsafe { mailbox.inbox.push(note(sender * 10 + letter)) };
-                        mailbox.rouse(was_asleep);
+                        let was_asleep = unsafe { remote.inbox.push(note(sender * 10 + letter)) };
+                        remote.rouse(was_asleep);
                     }
                 })
             })
@@ -342,16 +342,16 @@ fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
         let mut got: Vec<usize> = Vec::new();
         let mut dozed = 0;
         while got.len() < 3 {
-            let _ = mailbox.idle.announce(false, 3);
-            let marked = mailbox.inbox.doze();
+            let _ = remote.idle.announce(false, 3);
+            let marked = remote.inbox.doze();
             if marked {
                 dozed += 1;
-                mailbox.parker.wait();
+                remote.parker.wait();
             }
-            let mail = mailbox.inbox.take();
+            let mail = remote.inbox.take();
             assert!(!mail.asleep || !marked, "nobody unparked the owner, and yet it woke");
             if !marked {
-                mailbox.idle.roused();
+                remote.idle.roused();
             }
             mail.deliver(|letter| {
                 // SAFETY: it came from `note`, and is handed out once.
@@ -362,8 +362,8 @@ fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
         for sender in senders {
             sender.join().unwrap();
         }
-        assert_eq!(mailbox.roused.load(Ordering::Relaxed), dozed, "one unpark for each sleep");
-        assert!(mailbox.idle.nobody_asleep());
+        assert_eq!(remote.roused.load(Ordering::Relaxed), dozed, "one unpark for each sleep");
+        assert!(remote.idle.nobody_asleep());
         assert!(
             got.iter().position(|v| *v == 10) < got.iter().position(|v| *v == 11),
             "a sender's letters keep their order"

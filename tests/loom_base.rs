@@ -18,7 +18,7 @@ mod sys {
         pub(crate) const NEVER: u64 = u64::MAX;
     }
 
-    pub(crate) use crate::kernel as sleep;
+    pub(crate) use crate::kernel as futex;
 }
 
 #[path = "model/kernel.rs"]

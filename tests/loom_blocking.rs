@@ -55,7 +55,7 @@ mod sys {
             0
         }
     }
-    pub(crate) use crate::{kernel as sleep, parker};
+    pub(crate) use crate::{kernel as futex, parker};
 }
 
 mod fiber {

@@ -43,7 +43,7 @@ mod sys {
     pub(crate) mod clock {
         pub(crate) const NEVER: u64 = u64::MAX;
     }
-    pub(crate) use crate::{kernel as sleep, parker};
+    pub(crate) use crate::{kernel as futex, parker};
 }
 
 mod fiber {

@@ -1,7 +1,7 @@
 //! Models of the readiness of a descriptor (`driver/readiness.rs`): loom tries every interleaving of threads that read and
 //! of events that come, on the very source file, with its own atomics in the place of std's.
 //!
-//! The kernel is a counter of bytes under a lock; the slot, a flag under a lock, as in `driver/source.rs`. The kernel may
+//! The kernel is a counter of bytes under a lock; the slot, a flag under a lock, as in `driver/slot.rs`. The kernel may
 //! contradict itself: it tells of ends and errors, and the call after it finds nothing, and of nothing at all.
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]

@@ -65,7 +65,7 @@ mod sys {
             2
         }
     }
-    pub(crate) use crate::{kernel as sleep, parker};
+    pub(crate) use crate::{kernel as futex, parker};
 }
 
 mod fiber {

@@ -11,13 +11,13 @@ mod model;
 
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/lock/queue.rs"]
+#[path = "../src/sync/queue.rs"]
 mod queue;
-#[path = "../src/lock/raw_condvar.rs"]
+#[path = "../src/sync/raw_condvar.rs"]
 mod raw_condvar;
-#[path = "../src/lock/raw_mutex.rs"]
+#[path = "../src/sync/raw_mutex.rs"]
 mod raw_mutex;
-#[path = "../src/lock/raw_rwlock.rs"]
+#[path = "../src/sync/raw_rwlock.rs"]
 mod raw_rwlock;
 #[path = "../src/task/wait.rs"]
 mod wait;
@@ -90,7 +90,7 @@ mod task {
 #[path = "model/turns.rs"]
 mod park;
 
-mod lock {
+mod sync {
     pub(crate) mod owner {
         #[derive(Debug)]
         pub(crate) struct Owner;
@@ -142,14 +142,14 @@ mod sys {
     }
 }
 
-use lock::raw_condvar::RawCondvar;
-use lock::raw_mutex::RawMutex;
-use lock::raw_rwlock::RawRwLock;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use model::check;
 use park::{Parked, be};
+use sync::raw_condvar::RawCondvar;
+use sync::raw_mutex::RawMutex;
+use sync::raw_rwlock::RawRwLock;
 use task::wait::End;
 
 /// Raw locks around a value that loom watches.
@@ -167,7 +167,7 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let (mutex, rwlock, condvar) = (lock::mutex(), lock::rwlock(), lock::condvar());
+        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
         Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
     }
 

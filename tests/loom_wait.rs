@@ -47,10 +47,10 @@ mod sys {
             1
         }
     }
-    pub(crate) use crate::{kernel as sleep, parker};
+    pub(crate) use crate::{kernel as futex, parker};
 }
 
-mod lock {
+mod sync {
     pub(crate) mod owner {
         #[derive(Debug)]
         pub(crate) struct Owner;
@@ -104,13 +104,13 @@ mod late;
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/lock/once.rs"]
+#[path = "../src/sync/once.rs"]
 mod once;
 #[path = "../src/sys/parker.rs"]
 mod parker;
-#[path = "../src/lock/queue.rs"]
+#[path = "../src/sync/queue.rs"]
 mod queue;
-#[path = "../src/lock/semaphore.rs"]
+#[path = "../src/sync/semaphore.rs"]
 mod semaphore;
 #[path = "../src/task/state.rs"]
 mod state;

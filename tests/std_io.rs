@@ -58,9 +58,6 @@ macro_rules! suite {
                 let addr = listener.local_addr().unwrap();
                 listener.set_ttl(9).unwrap();
                 assert_eq!(listener.ttl().unwrap(), 9);
-                #[expect(deprecated, reason = "std has them")]
-                let v6 = (listener.only_v6().is_ok(), listener.set_only_v6(true).is_ok());
-                assert_eq!(v6, (false, false), "this is no IPv6 socket");
                 let mut client = descriptor(TcpStream::connect(addr).unwrap());
                 let (mut server, from) = listener.accept().unwrap();
                 assert_eq!((client.local_addr().unwrap(), client.peer_addr().unwrap()), (from, addr));

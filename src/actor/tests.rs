@@ -74,7 +74,7 @@ mod lifecycle {
     use std::sync::{Arc, Barrier};
 
     use crate::actor::{Actor, Builder, Context, Handler, Message};
-    use crate::park::current::Here;
+    use crate::park::current::WorkerContext;
     use crate::rt::runtime::Runtime;
 
     struct Counts(Arc<AtomicU64>);
@@ -110,7 +110,7 @@ mod lifecycle {
                 let idle: Vec<_> = (0..4).map(|_| crate::rt::thread::spawn_local(crate::rt::thread::park)).collect();
                 crate::rt::thread::yield_now();
                 for round in 1..=rounds {
-                    Here::get().unwrap().set_accepted();
+                    WorkerContext::get().unwrap().set_accepted();
                     actor.tell(One).unwrap();
                     while handled.load(Ordering::Relaxed) < round {
                         crate::rt::thread::yield_now();

@@ -5,7 +5,6 @@ mod buffer;
 mod iter;
 #[macro_use]
 mod macros;
-pub(crate) mod mpsc;
 mod ops;
 mod queue;
 mod receiver;

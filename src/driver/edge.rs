@@ -16,7 +16,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 
 use crate::driver::readiness::Direction;
-use crate::driver::source::interest;
+use crate::driver::slot::interest;
 use crate::sys::poll;
 
 /// See the module's text. Lives as long as one call.

@@ -1,7 +1,7 @@
 //! One worker's poller: mio's, made at the first wait of one of the worker's threads for a descriptor.
 //!
 //! Only the worker polls, and only its own threads register (which makes the poller before the worker can sleep in it).
-//! What others may touch is in [`Home`]: they take registrations back, and wake the worker.
+//! What others may touch is in [`PollerHandle`]: they take registrations back, and wake the worker.
 //!
 //! mio waits in whole milliseconds on Linux. A shorter wait is one of `ppoll` on epoll's own descriptor.
 
@@ -18,7 +18,7 @@ use mio::{Events, Poll, Registry, Waker};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::driver::readiness::Ready;
-use crate::driver::source::{self, WAKER, Wakes};
+use crate::driver::slot::{self, WAKER, Wakes};
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::sys::{fork, poll};
 
@@ -31,7 +31,7 @@ const SLACK: Duration = Duration::from_micros(50);
 
 /// What the rest of the process may touch of a poller.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct PollerHandle {
     pub(crate) registry: Registry,
     waker: Waker,
     closed: AtomicU32,
@@ -39,7 +39,7 @@ pub(crate) struct Home {
     made_in: u32,
 }
 
-impl Home {
+impl PollerHandle {
     /// Ends the worker's sleep in its poller, or the next one.
     pub(crate) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
@@ -65,7 +65,7 @@ impl Home {
 
 /// See the module's text.
 pub(crate) struct Poller {
-    home: Arc<Home>,
+    home: Arc<PollerHandle>,
     fd: RawFd,
     polling: RefCell<(Poll, Events)>,
     /// When the worker has to look again, whatever else it has to do.
@@ -77,12 +77,12 @@ impl Poller {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let home = Arc::new(Home { registry, waker, closed: AtomicU32::new(0), made_in: fork::generation() });
+        let home = Arc::new(PollerHandle { registry, waker, closed: AtomicU32::new(0), made_in: fork::generation() });
         let fd = poll.as_raw_fd();
         Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
     }
 
-    pub(crate) fn home(&self) -> &Arc<Home> {
+    pub(crate) fn home(&self) -> &Arc<PollerHandle> {
         &self.home
     }
 
@@ -137,7 +137,7 @@ impl Poller {
                 end: event.is_read_closed(),
                 urgent: event.is_priority(),
             };
-            if let Some(wakes) = source::event(event.token(), ready) {
+            if let Some(wakes) = slot::event(event.token(), ready) {
                 each(wakes);
             }
         }
@@ -155,7 +155,7 @@ impl Poller {
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        source::abandon(&self.home);
+        slot::abandon(&self.home);
     }
 }
 

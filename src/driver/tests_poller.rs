@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::poller::Poller;
 use super::readiness::Direction;
-use super::source::{Enqueued, Slot, acquire, call};
+use super::slot::{Enqueued, Slot, acquire, call};
 use crate::sys::clock::{NEVER, now_ns};
 
 #[derive(Default)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::driver::readiness::Direction;
 use crate::io::source::{Kind, Patience, Source, wait_on_os_thread};
 use crate::park::checkpoint;
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::sys::clock::NEVER;
 use crate::sys::poll;
 
@@ -88,7 +88,7 @@ fn wait(fd: BorrowedFd<'_>, direction: Direction, patience: Patience) -> io::Res
     };
     let result = match look() {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience != Patience::None => {
-            if Here::get().is_some() {
+            if WorkerContext::get().is_some() {
                 // A poller knows a descriptor once; this one may be a socket of ours, or somebody else waits for it.
                 let own = fd.try_clone_to_owned()?;
                 let source = Source::new(Kind::Other);

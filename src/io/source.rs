@@ -1,6 +1,6 @@
 //! A descriptor that threads read from and write to: the system call first, and only when that would block, the wait.
 //!
-//! The protocol is that of [`driver::source`](crate::driver::source), whose steps have their names here.
+//! The protocol is that of [`driver::slot`](crate::driver::slot), whose steps have their names here.
 //!
 //! A plain OS thread has no poller. It waits with `poll(2)` on the descriptor itself and does not look at the slot: this
 //! needs no runtime, the kernel wakes it directly, and it cannot take an event away from anybody. If `poll(2)` and the call
@@ -28,8 +28,8 @@ use std::task::{Context, Poll};
 
 use crate::driver::edge::Edge;
 use crate::driver::readiness::{Direction, Seen};
-use crate::driver::source::{Enqueued, Slot, acquire};
-use crate::park::current::{Here, may_park, parked_in_no_park, with_header};
+use crate::driver::slot::{Enqueued, Slot, acquire};
+use crate::park::current::{WorkerContext, may_park, parked_in_no_park, with_header};
 use crate::park::{ASK_AGAIN_NS, Wait, Woken, checkpoint, interrupt, park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
@@ -114,7 +114,7 @@ impl Source {
         let mut waits = Waits::default();
         loop {
             // Step R1.
-            let slot = self.slot.get().filter(|_| Here::get().is_some());
+            let slot = self.slot.get().filter(|_| WorkerContext::get().is_some());
             let seen = slot.map(|slot| (slot, slot.seen()));
             let untold = waits.ended || waits.untold;
             if patience == Patience::None || untold || seen.is_none_or(|(_, seen)| seen.may_try(direction)) {
@@ -169,7 +169,7 @@ impl Source {
             }
         }
         let until_ns = deadline_ns.min(self.pause_ends_ns(direction, waits));
-        let happened = match Here::get() {
+        let happened = match WorkerContext::get() {
             Some(here) => self.wait_on_worker(here, fd, direction, until_ns)?,
             None if !again => wait_on_os_thread(fd, direction, until_ns)?,
             None => {
@@ -196,7 +196,7 @@ impl Source {
 
     fn wait_on_worker(
         &self,
-        here: &Here,
+        here: &WorkerContext,
         fd: BorrowedFd<'_>,
         direction: Direction,
         deadline_ns: u64,
@@ -266,7 +266,7 @@ impl Source {
                     result => return Poll::Ready(result),
                 }
             }
-            let Some(here) = Here::get() else {
+            let Some(here) = WorkerContext::get() else {
                 let message = "async calls on a green socket that have to wait need a green thread";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
             };

@@ -263,26 +263,6 @@ impl TcpListener {
         self.socket.inner().ttl()
     }
 
-    /// Is an IPv6 socket for IPv6 alone?
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    #[deprecated(note = "as in std: it cannot be set before the socket is bound, and has no effect afterwards")]
-    pub fn only_v6(&self) -> io::Result<bool> {
-        socket2::SockRef::from(self.socket.inner()).only_v6()
-    }
-
-    /// Makes an IPv6 socket one for IPv6 alone.
-    ///
-    /// # Errors
-    ///
-    /// On Linux always, because the socket is bound.
-    #[deprecated(note = "as in std: it cannot be set before the socket is bound, and has no effect afterwards")]
-    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
-        socket2::SockRef::from(self.socket.inner()).set_only_v6(only_v6)
-    }
-
     common_methods!();
 }
 

@@ -1,6 +1,6 @@
 //! Who am I? The one file that answers.
 //!
-//! Every worker has a [`Here`]: what runs on it now, its timer wheel, what is left of the running thread's budget. A
+//! Every worker has a [`WorkerContext`]: what runs on it now, its timer wheel, what is left of the running thread's budget. A
 //! thread-local of the worker's OS thread points to it; on any other OS thread that pointer is null, and the thread has
 //! a header of its own ([`os`](super::os)).
 //!
@@ -24,10 +24,10 @@ pub(crate) const BUDGET: u32 = 128;
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it.
 #[derive(Debug)]
-pub(crate) struct Here {
+pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
     current: Cell<*const Header>,
-    /// The number of the worker's mailbox.
+    /// The number of the worker's remote.
     home: u16,
     /// The thread that was woken last, by one that runs here or by the loop: it is next.
     pub(crate) woken: Cell<*mut Header>,
@@ -45,7 +45,7 @@ pub(crate) struct Here {
 }
 
 thread_local! {
-    static HERE: Cell<*const Here> = const { Cell::new(ptr::null()) };
+    static HERE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
     /// Twice the depth of `no_park` on this OS thread, and [`IN_HOOK`]. Nothing switches inside either, so it need not be kept
     /// by green thread.
     static BARRED: Cell<u32> = const { Cell::new(0) };
@@ -56,7 +56,7 @@ const IN_HOOK: u32 = 1;
 /// One call of `no_park`.
 const NO_PARK: u32 = 2;
 
-impl Here {
+impl WorkerContext {
     pub(crate) fn new(home: u16, now_ns: u64) -> Self {
         Self {
             current: Cell::new(ptr::null()),
@@ -95,19 +95,19 @@ impl Here {
     /// # Safety
     ///
     /// `here` stays valid until it is replaced.
-    pub(crate) unsafe fn enter(here: *const Here) {
+    pub(crate) unsafe fn enter(here: *const WorkerContext) {
         HERE.set(here);
     }
 
     /// The same as [`get`](Self::get), as the pointer that was given to [`enter`](Self::enter): it may reach further.
     #[inline(always)]
-    pub(crate) fn entered() -> Option<NonNull<Here>> {
+    pub(crate) fn entered() -> Option<NonNull<WorkerContext>> {
         NonNull::new(HERE.get().cast_mut())
     }
 
     /// The worker that this code runs on.
     #[inline(always)]
-    pub(crate) fn get<'a>() -> Option<&'a Here> {
+    pub(crate) fn get<'a>() -> Option<&'a WorkerContext> {
         let here = HERE.get();
         // SAFETY: null, or valid by the contract of `enter`; whoever runs on a worker ends before the worker does, so
         // the reference does not outlive it in practice, and no caller keeps it longer than its own call.
@@ -145,7 +145,7 @@ impl Here {
         NonNull::new(self.current.get().cast_mut())
     }
 
-    /// The number of the worker's mailbox, by which the threads that live here name it.
+    /// The number of the worker's remote, by which the threads that live here name it.
     #[inline(always)]
     pub(crate) fn home(&self) -> u16 {
         self.home
@@ -165,7 +165,7 @@ impl Here {
     /// Is `thread` the green thread that runs here?
     #[inline]
     pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
-        Here::get().is_some_and(|here| here.current.get() == thread.as_ptr())
+        WorkerContext::get().is_some_and(|here| here.current.get() == thread.as_ptr())
     }
 
     /// The running thread has accepted a connection.
@@ -199,7 +199,7 @@ impl Here {
 /// Calls `f` with the calling thread's header: a green thread's, or an OS thread's.
 #[inline(always)]
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
-    match Here::get().and_then(Here::current) {
+    match WorkerContext::get().and_then(WorkerContext::current) {
         Some(header) => f(header),
         // SAFETY: the header of the calling thread, which does not end while it is in this call.
         None => f(unsafe { super::os::header().as_ref() }),
@@ -209,7 +209,7 @@ pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
 /// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
 #[inline(always)]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
-    let thread = Here::get().and_then(Here::current_ptr).unwrap_or_else(super::os::header);
+    let thread = WorkerContext::get().and_then(WorkerContext::current_ptr).unwrap_or_else(super::os::header);
     // SAFETY: the header of the calling thread, which does not end while it is in this call; the `Task` is never dropped,
     // so it gives no reference away.
     f(&ManuallyDrop::new(unsafe { Task::from_raw(thread) }))
@@ -217,7 +217,7 @@ pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
 
 /// A counted reference to the calling thread.
 pub(crate) fn current_task() -> Task {
-    match Here::get().and_then(Here::current_ptr) {
+    match WorkerContext::get().and_then(WorkerContext::current_ptr) {
         Some(thread) => {
             // SAFETY: a thread that runs holds a reference; this adds the one that the `Task` takes over.
             unsafe {
@@ -231,7 +231,7 @@ pub(crate) fn current_task() -> Task {
 
 /// The id of the green thread that runs here, and its name: for the overflow report. Reads nothing but cells.
 pub(crate) fn describe(report: &mut dyn FnMut(u64, Option<&str>)) {
-    if let Some(header) = Here::get().and_then(Here::current) {
+    if let Some(header) = WorkerContext::get().and_then(WorkerContext::current) {
         report(header.id, header.name());
     }
 }

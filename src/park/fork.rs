@@ -9,13 +9,13 @@
 //! * spawning, `run`: what an OS thread spawns goes to a runtime that says in which process it was made; what the thread that
 //!   was green spawns would go to the parent's, so it is an orphan, for which no default runtime is started instead;
 //! * joining: ids grow, so a thread with an id from before the fork is the parent's;
-//! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`Here`], which
+//! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`WorkerContext`], which
 //!   is never set when a fiber finishes otherwise.
 
 use std::cell::Cell;
 use std::sync::Once;
 
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::park::os;
 use crate::sys::fork;
 
@@ -38,10 +38,10 @@ pub(crate) fn install() {
 unsafe extern "C" fn child() {
     fork::begin_child();
     os::note_fork();
-    if let Some(here) = Here::get() {
+    if let Some(here) = WorkerContext::get() {
         here.set_yields();
         ORPHAN.set(true);
         // SAFETY: no worker.
-        unsafe { Here::enter(std::ptr::null()) };
+        unsafe { WorkerContext::enter(std::ptr::null()) };
     }
 }

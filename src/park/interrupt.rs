@@ -14,7 +14,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::park::current::{Here, in_hook, with_header};
+use crate::park::current::{WorkerContext, in_hook, with_header};
 use crate::park::doubt::Unwinds;
 use crate::park::{Wait, unwind};
 use crate::sys::clock::{after_ns, now_ns};
@@ -77,7 +77,7 @@ fn in_some_hook() -> bool {
 /// Does the calling thread unwind?
 pub(crate) fn unwinds() -> Unwinds {
     let panicking = std::thread::panicking();
-    match Here::get() {
+    match WorkerContext::get() {
         Some(here) if here.current_ptr().is_some() => here.doubt.ask(panicking, unwinder::look),
         _ if panicking => Unwinds::Yes,
         _ => Unwinds::No,
@@ -117,7 +117,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 pub(crate) fn raise(wait: Wait) -> Wait {
     let of_another = with_header(take);
     let panicking = std::thread::panicking();
-    wait.goes_on(of_another || Here::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
+    wait.goes_on(of_another || WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect

@@ -11,7 +11,7 @@ mod wait;
 
 use std::ptr::NonNull;
 
-use crate::park::current::{Here, may_park, may_switch, parked_in_no_park};
+use crate::park::current::{WorkerContext, may_park, may_switch, parked_in_no_park};
 use crate::park::wait::How;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::in_panic;
@@ -46,7 +46,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     if !may_switch() {
         barred();
     }
-    match Here::get() {
+    match WorkerContext::get() {
         Some(here) => match here.current_ptr() {
             Some(thread) => park_green(here, thread, wait, commit),
             None => crate::base::abort::fatal(format_args!("a worker's own loop tried to park")),
@@ -63,13 +63,13 @@ fn barred() {
     if !may_park() {
         parked_in_no_park("a blocking call");
     }
-    if Here::get().is_some() {
+    if WorkerContext::get().is_some() {
         interrupt::parked_in_hook();
     }
 }
 
 #[inline(always)]
-fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_green(here: &WorkerContext, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
@@ -81,7 +81,12 @@ fn park_green(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnc
 }
 
 #[inline(never)]
-fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_with_care(
+    here: &WorkerContext,
+    this: NonNull<Header>,
+    wait: Wait,
+    commit: impl FnOnce(Ticket) -> bool,
+) -> Woken {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
@@ -103,7 +108,13 @@ fn park_with_care(here: &Here, this: NonNull<Header>, wait: Wait, commit: impl F
 }
 
 #[inline(always)]
-fn wait_green(here: &Here, this: NonNull<Header>, wait: Wait, how: How, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn wait_green(
+    here: &WorkerContext,
+    this: NonNull<Header>,
+    wait: Wait,
+    how: How,
+    commit: impl FnOnce(Ticket) -> bool,
+) -> Woken {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let epoch = thread.wait.begin();
@@ -156,7 +167,7 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
 
 /// Leaves for the worker's loop; comes back when the loop resumes this thread.
 #[inline(always)]
-fn suspend(here: &Here, thread: &Header) {
+fn suspend(here: &WorkerContext, thread: &Header) {
     // Its neighbours have to know if it may be unwinding.
     if std::thread::panicking() {
         here.doubt.suspends_panicking();
@@ -181,7 +192,7 @@ pub(crate) fn yield_now() {
     if !may_park() {
         parked_in_no_park("yield_now");
     }
-    match Here::get() {
+    match WorkerContext::get() {
         Some(here) => {
             if let Some(thread) = here.current()
                 && may_switch()
@@ -194,7 +205,7 @@ pub(crate) fn yield_now() {
 }
 
 #[inline(always)]
-fn yield_green(here: &Here, thread: &Header) {
+fn yield_green(here: &WorkerContext, thread: &Header) {
     if std::thread::panicking() && !may_let_others_run(here) {
         return;
     }
@@ -205,7 +216,7 @@ fn yield_green(here: &Here, thread: &Header) {
 /// As `leaves`, while std says that this OS thread panics. False: its hook runs, though it does not say so.
 #[cold]
 #[inline(never)]
-pub(crate) fn may_let_others_run(here: &Here) -> bool {
+pub(crate) fn may_let_others_run(here: &WorkerContext) -> bool {
     if in_panic::is_reported() {
         return false;
     }
@@ -217,7 +228,7 @@ pub(crate) fn may_let_others_run(here: &Here) -> bool {
 /// many calls in one turn that its neighbours should run.
 #[inline(always)]
 pub(crate) fn checkpoint() {
-    match Here::get() {
+    match WorkerContext::get() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
             if thread.state.is_cancelled() || !thread.limits.is_empty() {
@@ -239,7 +250,7 @@ pub(crate) fn checkpoint() {
 /// cancels it, nor waits for its turn.
 #[inline(always)]
 pub(crate) fn quick_checkpoint() {
-    if Here::get().is_some() {
+    if WorkerContext::get().is_some() {
         checkpoint();
     }
 }
@@ -249,7 +260,7 @@ pub(crate) fn quick_checkpoint() {
 #[cold]
 #[inline(never)]
 pub(crate) fn spend() {
-    if let Some(here) = Here::get()
+    if let Some(here) = WorkerContext::get()
         && here.current().is_some()
         && !here.spend()
     {
@@ -277,13 +288,13 @@ pub(crate) fn give_way() {
 #[inline(always)]
 pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
     // SAFETY: as the caller promises; `home` is the number of the worker that this runs on.
-    unsafe { ticket.notify(Here::get().map(Here::home)) }
+    unsafe { ticket.notify(WorkerContext::get().map(WorkerContext::home)) }
 }
 
 /// Hands a thread whose wait the caller has ended to its worker, as [`Wake::schedule`] does; at once if it is next here.
 #[inline(always)]
 pub(crate) fn schedule(wake: Wake) {
-    if !Here::get().is_some_and(|here| here.run_next(wake.thread())) {
+    if !WorkerContext::get().is_some_and(|here| here.run_next(wake.thread())) {
         wake.schedule();
     }
 }

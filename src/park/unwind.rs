@@ -20,7 +20,7 @@
 
 use std::cell::Cell;
 
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::park::doubt::Unwinds;
 use crate::park::interrupt::unwinds;
 use crate::task::header::Unwound;
@@ -88,7 +88,7 @@ impl Entry {
 
 /// The last unwinding of the calling thread that was noted.
 pub(super) fn unwound() -> Unwound {
-    match Here::get().and_then(Here::current) {
+    match WorkerContext::get().and_then(WorkerContext::current) {
         Some(thread) => thread.unwound.get(),
         None => OS_UNWOUND.get(),
     }
@@ -96,7 +96,7 @@ pub(super) fn unwound() -> Unwound {
 
 /// Puts back what [`unwound`] said before an unwinding that has been caught.
 pub(super) fn set_unwound(unwound: Unwound) {
-    match Here::get().and_then(Here::current) {
+    match WorkerContext::get().and_then(WorkerContext::current) {
         Some(thread) => thread.unwound.set(unwound),
         None => OS_UNWOUND.set(unwound),
     }

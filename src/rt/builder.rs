@@ -193,7 +193,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
     match (worker, kind) {
         (Some(worker), Kind::Spawned) => worker.spawn(task),
         (Some(worker), Kind::Local) => {
-            task.state.claim_unshared(worker.mailbox.index);
+            task.state.claim_unshared(worker.remote.index);
             worker.make_ready(task.into_raw());
         }
         (None, _) => shared.inject(task),

@@ -16,11 +16,11 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use crate::park::current::{Here, may_switch};
+use crate::park::current::{WorkerContext, may_switch};
 use crate::park::os;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::rt::thread::Thread;
-use crate::sched::{Worker, mailbox};
+use crate::sched::{Worker, remote};
 use crate::sys::fork;
 use crate::task::Task;
 use crate::task::block::Output;
@@ -85,7 +85,7 @@ impl<T> JoinHandle<T> {
     ///
     /// Under `panic = "abort"` only threads that have not started are cancelled.
     pub fn cancel(&self) {
-        mailbox::cancel(&self.thread.0);
+        remote::cancel(&self.thread.0);
     }
 
     /// Waits for the thread to end and gives its value, or the payload of its panic.
@@ -138,7 +138,7 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn check_not_self(&self) {
         let task = &self.thread.0;
-        if !task.state.is_complete() && Here::is_current(task.as_ptr()) {
+        if !task.state.is_complete() && WorkerContext::is_current(task.as_ptr()) {
             panic!("a thread cannot join itself: it would wait for ever");
         }
     }

@@ -19,7 +19,7 @@ use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::sched::pool::Pool;
-use crate::sched::{Shared, Worker, mailbox};
+use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
 
@@ -112,8 +112,8 @@ impl RuntimeBuilder {
         hook::install();
         fork::install();
         overflow::install(current::describe);
-        let group = mailbox::acquire(workers)
-            .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", mailbox::MAX_WORKERS)))?;
+        let group = remote::acquire(workers)
+            .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
@@ -238,7 +238,7 @@ impl Runtime {
     /// How many workers the runtime has.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.shared.mailboxes.len()
+        self.shared.remotes.len()
     }
 }
 

@@ -181,7 +181,7 @@ pub fn panicking() -> bool {
 /// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
     let shared = Worker::current().map(|worker| Arc::clone(&worker.shared)).or_else(|| lent()?.upgrade());
-    if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.mailboxes.len())) {
+    if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.remotes.len())) {
         return Ok(workers);
     }
     match from_env("GREEN_WORKERS", WORKERS)?.and_then(NonZeroUsize::new) {

@@ -28,7 +28,7 @@ impl Arriving {
         Self(AtomicU32::new(0))
     }
 
-    /// The next worker has the mailbox. (The pool's lock, and the start of the worker's OS thread, order this.)
+    /// The next worker has the remote. (The pool's lock, and the start of the worker's OS thread, order this.)
     pub(crate) fn reopen(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

@@ -1,15 +1,15 @@
-//! In whose count the sleeper of a mailbox stands: in that of the runtime which has the mailbox.
+//! In whose count the sleeper of a remote stands: in that of the runtime which has the remote.
 //!
-//! A mailbox serves one runtime after another ([`mailbox`](super::mailbox)), and who wakes or cancels a thread may still be at
+//! A remote serves one runtime after another ([`remote`](super::remote)), and who wakes or cancels a thread may still be at
 //! work on it when the thread, and its runtime, are gone. The letters themselves cannot come too late: the thread that is
 //! sent waits until it is taken out, and it keeps its runtime alive; a cancel that comes too late names a thread that has ended, and
 //! is dropped by whoever reads it. What must not happen is that a sleeper of the next runtime is taken out of the last one's
 //! count, or the other way round.
 //!
 //! ```text
-//!  somebody late                                     the mailbox changes hands
+//!  somebody late                                     the remote changes hands
 //!  L1  inbox: ASLEEP -> what it leaves   [RMW]       R1  the old workers have ended; waits until none is counted as asleep
-//!  L2  reads which count                             R2  empties the inbox; gives the mailbox back       (the pool's lock)
+//!  L2  reads which count                             R2  empties the inbox; gives the remote back       (the pool's lock)
 //!  L3  asleep - 1 there                  [RMW]       N1  takes it; stores which count                    (the pool's lock)
 //!  L4  unparks                                       N2  the new worker: asleep + 1 there, then empty -> ASLEEP      [RMW]
 //! ```
@@ -18,7 +18,7 @@
 //! If it takes the mark of the new worker out, it reads from N2, so L2 comes after N1, and reads the new one. If it takes no mark
 //! out, it touches no count. L4 may come as late as it likes: a token in the parker is one look round.
 //!
-//! `tests/loom_mailbox.rs` checks it on this file.
+//! `tests/loom_remote.rs` checks it on this file.
 
 use std::ptr;
 

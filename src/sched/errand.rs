@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
 
-use crate::driver::source::{Wakes, call};
+use crate::driver::slot::{Wakes, call};
 use crate::park::current::no_park;
 use crate::park::interrupt;
 use crate::sched::worker::Worker;
@@ -108,7 +108,7 @@ impl Worker {
         self.errands.fresh.set(true);
         // SAFETY: the one reference is the queue's.
         let task = unsafe { Task::from_raw(header) };
-        task.state.claim_unshared(self.mailbox.index);
+        task.state.claim_unshared(self.remote.index);
         self.make_ready(task.into_raw());
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Idle {
         // A worker that runs has left the count before it publishes anything: it did so itself, or the unpark that followed brought
         // it the new count.
         // ORDERING(argued): Release pairs with the Acquire in `nobody_asleep`: what led here (`counted`, step L2) was read before the
-        // mailbox has changed hands. A model reads nothing from the future, so none can show that.
+        // remote has changed hands. A model reads nothing from the future, so none can show that.
         let old = self.word.fetch_sub(ASLEEP_ONE, Ordering::Release);
         debug_assert!(Self::asleep(old) > 0);
     }

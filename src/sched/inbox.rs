@@ -1,4 +1,4 @@
-//! A worker's mailbox: what others leave for it, and whether it sleeps, in one word.
+//! A worker's remote: what others leave for it, and whether it sleeps, in one word.
 //!
 //! `word = pointer to the newest task | flags`. The tasks are linked through their own `link`, newest first; the owner
 //! takes them all at once and turns them round.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
+use crate::sched::cpu_yield::Doing;
 use crate::sched::idle::Sleep;
-use crate::sched::way::Doing;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
@@ -35,7 +35,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 && self.mailbox.arriving.close() {
+            if self.live_count() == 0 && self.remote.arriving.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
@@ -51,7 +51,7 @@ impl Worker {
                 return true;
             }
             self.stacks().trim();
-            self.mailbox.pace.rests();
+            self.remote.pace.rests();
             searching = self.sleep(searching);
             if !searching {
                 return true;
@@ -140,7 +140,7 @@ impl Worker {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             left |= len >= 1;
-            let worth_it = len >= 1 && shared.mailboxes[at % count].pace.is_worth_helping(now_ns);
+            let worth_it = len >= 1 && shared.remotes[at % count].pace.is_worth_helping(now_ns);
             if worth_it
                 && (len >= 2 || singles)
                 && let Some(task) = steal_unstarted(stealer)
@@ -170,7 +170,7 @@ impl Worker {
         // Step 1: counted as asleep.
         let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
         // Step 2: marked as asleep, unless there is mail.
-        if !self.mailbox.inbox.doze() {
+        if !self.remote.inbox.doze() {
             return self.get_up(lookout, true);
         }
         let mut nap_ns = LOOKOUT_MIN_NS;
@@ -224,20 +224,20 @@ impl Worker {
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
     fn sleep_until(&self, deadline_ns: u64) -> bool {
         let Some(poller) = self.here().poller() else {
-            let park = || self.mailbox.parker.park(deadline_ns);
+            let park = || self.remote.parker.park(deadline_ns);
             return if deadline_ns == NEVER { park() } else { precisely(park) };
         };
         if !self.sleeps_in_poller.replace(true) {
-            self.mailbox.set_poller(Some(Arc::clone(poller.home())));
-            self.mailbox.pulse.begin();
+            self.remote.set_poller(Some(Arc::clone(poller.home())));
+            self.remote.pulse.begin();
         }
         self.turns.set(0);
         if self.give_way(deadline_ns) {
             return true;
         }
-        self.mailbox.pulse.beat(Doing::Polls);
-        let woken = self.mailbox.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
-        self.mailbox.pulse.beat(Doing::Runs);
+        self.remote.pulse.beat(Doing::Polls);
+        let woken = self.remote.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
+        self.remote.pulse.beat(Doing::Runs);
         woken || self.has_events.get()
     }
 
@@ -262,7 +262,7 @@ impl Worker {
     /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
     fn get_up(&self, lookout: bool, counted: bool) -> bool {
         let idle = self.shared.idle();
-        let mut mail = self.mailbox.inbox.take();
+        let mut mail = self.remote.inbox.take();
         if mail.asleep || counted {
             idle.roused();
         }

@@ -7,8 +7,8 @@ use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sched::idle::Idle;
-use crate::sched::mailbox::{self, Group, Mailbox};
 use crate::sched::pool::Pool;
+use crate::sched::remote::{self, Group, Remote};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -17,7 +17,7 @@ use crate::task::header::{Header, Next};
 /// One runtime, as its workers and its users see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) mailboxes: Box<[&'static Mailbox]>,
+    pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,
     pub(crate) stealers: Box<[Stealer<Task>]>,
     /// Threads that OS threads have spawned, oldest first.
@@ -41,7 +41,7 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        Group { mailboxes, idle }: Group,
+        Group { remotes, idle }: Group,
         stealers: Box<[Stealer<Task>]>,
         stack_size: StackSize,
         pool: Pool,
@@ -49,7 +49,7 @@ impl Shared {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
         Arc::new(Self {
-            mailboxes,
+            remotes,
             idle,
             stealers,
             injector: Injector::new(),
@@ -63,7 +63,7 @@ impl Shared {
     }
 
     pub(crate) fn workers(&self) -> u32 {
-        self.mailboxes.len() as u32
+        self.remotes.len() as u32
     }
 
     pub(crate) fn idle(&self) -> &'static Idle {
@@ -89,8 +89,8 @@ impl Shared {
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the letters below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
-        for mailbox in &self.mailboxes {
-            mailbox.look();
+        for remote in &self.remotes {
+            remote.look();
         }
     }
 
@@ -153,8 +153,8 @@ impl Shared {
 
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
-        let all = || self.stealers.iter().zip(&self.mailboxes);
-        !self.injector.is_empty() || all().any(|(stealer, mailbox)| stealer.len() >= 2 && !mailbox.pace.is_quick())
+        let all = || self.stealers.iter().zip(&self.remotes);
+        !self.injector.is_empty() || all().any(|(stealer, remote)| stealer.len() >= 2 && !remote.pace.is_quick())
     }
 
     /// Is there an unstarted thread anywhere? The lookout's question.
@@ -171,12 +171,12 @@ impl Shared {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_thief_for(&self, caller: Option<usize>, work: impl Fn() -> bool) {
-        let (idle, count) = (self.idle(), self.mailboxes.len());
+        let (idle, count) = (self.idle(), self.remotes.len());
         let start = caller.map_or(0, |number| number + 1);
         let rouse_one = || {
-            (start..start + count).map(|at| self.mailboxes[at % count]).any(|mailbox| {
-                let woken = mailbox.inbox.wake_to_search();
-                mailbox.rouse(woken);
+            (start..start + count).map(|at| self.remotes[at % count]).any(|remote| {
+                let woken = remote.inbox.wake_to_search();
+                remote.rouse(woken);
                 woken.0
             })
         };
@@ -189,7 +189,7 @@ impl Drop for Shared {
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        mailbox::release(Group { mailboxes: std::mem::take(&mut self.mailboxes), idle: self.idle });
+        remote::release(Group { remotes: std::mem::take(&mut self.remotes), idle: self.idle });
     }
 }
 

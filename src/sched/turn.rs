@@ -5,9 +5,9 @@ use std::ptr::NonNull;
 use crate::base::abort::fatal;
 use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::park::may_let_others_run;
-use crate::sched::mailbox;
+use crate::sched::remote;
 use crate::sched::worker::Worker;
 use crate::sys::fork;
 use crate::task::header::Next;
@@ -83,7 +83,7 @@ impl Worker {
             self.launch(task, false);
             return None;
         }
-        task.state.claim_rested(self.mailbox.index);
+        task.state.claim_rested(self.remote.index);
         let thread = task.into_raw();
         if !self.start(thread) {
             return None;
@@ -146,7 +146,7 @@ impl Worker {
             self.stacks().acquire(header.size)
         } else {
             // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
-            self.mailbox.pace.starts();
+            self.remote.pace.starts();
             match self.stacks().acquire_unpromised(header.size) {
                 Ok(stack) => stack,
                 Err(_) => {
@@ -238,7 +238,7 @@ impl Worker {
     #[inline]
     fn set_live_count(&self, count: usize) {
         self.live_count.set(count);
-        self.mailbox.live.store(count as u32, Ordering::Relaxed);
+        self.remote.live.store(count as u32, Ordering::Relaxed);
     }
 }
 
@@ -259,9 +259,9 @@ pub(super) unsafe fn thread_main(thread: *mut ()) {
     if cfg!(green_backend = "threads") {
         // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
         // ORDERING: Acquire pairs with the store in `Worker::run`.
-        let here = mailbox::get(this.state.home()).here.load(Ordering::Acquire);
+        let here = remote::get(this.state.home()).here.load(Ordering::Acquire);
         // SAFETY: the worker lives until all its threads have ended.
-        unsafe { Here::enter(here) };
+        unsafe { WorkerContext::enter(here) };
     }
     let start = !this.state.is_cancelled();
     this.shielded.set(!start);

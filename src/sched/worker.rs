@@ -4,8 +4,8 @@
 //!
 //! 1. A `Worker` is touched by its own OS thread only: by its loop, and by the threads that run on it. It is shared among
 //!    those by `&`, so all its parts are cells.
-//! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `Here::enter` was made from one to the
-//!    whole worker: so a `Here` that is entered on this OS thread is part of a `Worker`.
+//! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `WorkerContext::enter` was made from one to the
+//!    whole worker: so a `WorkerContext` that is entered on this OS thread is part of a `Worker`.
 //! 3. A thread stands in at most one of `ready`, `here.woken`, `next_start`, or runs. Each of them, and each entry of a deque,
 //!    has a counted reference.
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks, and so do the wakers of
@@ -19,18 +19,18 @@ use crossbeam_deque::{Steal, Worker as Deque};
 
 use crate::base::atomic::Ordering;
 use crate::base::list::List;
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
+use crate::sched::balance::send_unstarted;
+use crate::sched::cpu_yield::SiblingProbe;
 use crate::sched::errand::Errands;
 use crate::sched::inbox::Mail;
-use crate::sched::mailbox::{self, Mailbox};
-use crate::sched::place::send_unstarted;
 use crate::sched::ready::Ready;
+use crate::sched::remote::{self, Remote};
 use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::sched::tidy::Tidy;
 use crate::sched::turn::thread_main;
-use crate::sched::way::Watch;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
@@ -55,9 +55,9 @@ const IDS: u64 = 1024;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Worker {
-    here: Here,
+    here: WorkerContext,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) mailbox: &'static Mailbox,
+    pub(crate) remote: &'static Remote,
     /// Position among the runtime's workers.
     pub(crate) number: usize,
     ready: Ready,
@@ -81,11 +81,11 @@ pub(crate) struct Worker {
     pub(crate) searches: Cell<u32>,
     /// When a timer last ended a sleep.
     pub(crate) got_up_for_timers_ns: Cell<u64>,
-    /// The mailbox knows the poller.
+    /// The remote knows the poller.
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: SiblingProbe,
     /// Foreign wakers that are to be called.
     pub(super) errands: Errands,
     pub(super) tidy: Tidy,
@@ -93,12 +93,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
-        let mailbox = shared.mailboxes[number];
+        let remote = shared.remotes[number];
         let now_ns = now_ns();
         Self {
-            here: Here::new(mailbox.index, now_ns),
+            here: WorkerContext::new(remote.index, now_ns),
             shared,
-            mailbox,
+            remote,
             number,
             ready: Ready::new(),
             streak: Cell::new(0),
@@ -118,7 +118,7 @@ impl Worker {
             got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
-            watch: Watch::default(),
+            watch: SiblingProbe::default(),
             errands: Errands::default(),
             tidy: Tidy::new(now_ns),
         }
@@ -127,11 +127,11 @@ impl Worker {
     /// The worker that this code runs on.
     #[inline(always)]
     pub(crate) fn current<'a>() -> Option<&'a Worker> {
-        // SAFETY: invariant 2. (A reference to a `Here` would reach no further than that: Miri says so.)
-        Here::entered().map(|here| unsafe { here.cast::<Worker>().as_ref() })
+        // SAFETY: invariant 2. (A reference to a `WorkerContext` would reach no further than that: Miri says so.)
+        WorkerContext::entered().map(|here| unsafe { here.cast::<Worker>().as_ref() })
     }
 
-    pub(crate) fn here(&self) -> &Here {
+    pub(crate) fn here(&self) -> &WorkerContext {
         &self.here
     }
 
@@ -145,10 +145,10 @@ impl Worker {
 
     /// The worker's whole life on its OS thread: runs threads until the runtime stops and all of its own are gone.
     pub(crate) fn run(&self) {
-        let here = ptr::from_ref(self).cast::<Here>();
-        self.mailbox.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
+        let here = ptr::from_ref(self).cast::<WorkerContext>();
+        self.remote.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
         // SAFETY: `self` outlives this call, which takes the pointer out again.
-        unsafe { Here::enter(here) };
+        unsafe { WorkerContext::enter(here) };
         unwinder::set_root(thread_main);
         loop {
             while let Some(thread) = self.next() {
@@ -158,11 +158,11 @@ impl Worker {
                 break;
             }
         }
-        self.mailbox.set_poller(None);
+        self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.unstarted.pop().is_some() {}
         // SAFETY: no worker.
-        unsafe { Here::enter(ptr::null()) };
+        unsafe { WorkerContext::enter(ptr::null()) };
     }
 
     /// Puts a thread that the worker's own threads or loop have woken into the slot; who stood there goes to the queue.
@@ -183,8 +183,8 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
-        if let Some(mailbox) = self.place_elsewhere() {
-            return send_unstarted(mailbox, task);
+        if let Some(remote) = self.place_elsewhere() {
+            return send_unstarted(remote, task);
         }
         self.youngest.set(task.as_ptr().as_ptr());
         self.offer(task, true);
@@ -194,15 +194,15 @@ impl Worker {
     /// guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
     #[inline]
     pub(crate) fn launch(&self, task: Task, fresh: bool) {
-        if fresh && let Some(mailbox) = self.place_elsewhere() {
-            return send_unstarted(mailbox, task);
+        if fresh && let Some(remote) = self.place_elsewhere() {
+            return send_unstarted(remote, task);
         }
-        self.offer(task, !self.mailbox.pace.is_quick());
+        self.offer(task, !self.remote.pace.is_quick());
     }
 
     /// The worker that should start what is made to serve a connection that was just accepted, if that is another one.
     #[inline]
-    fn place_elsewhere(&self) -> Option<&'static Mailbox> {
+    fn place_elsewhere(&self) -> Option<&'static Remote> {
         if self.here.take_accepted() { self.less_loaded() } else { None }
     }
 
@@ -210,7 +210,7 @@ impl Worker {
     #[inline]
     fn offer(&self, task: Task, worth_it: bool) {
         self.unstarted.push(task);
-        if self.shared.mailboxes.len() > 1 {
+        if self.shared.remotes.len() > 1 {
             let idle = self.shared.idle();
             let more = worth_it && self.unstarted.len() >= 2;
             let wake = if more { idle.publish_more() } else { idle.publish_one() };
@@ -228,7 +228,7 @@ impl Worker {
             return false;
         }
         let entry = self.take_youngest(task);
-        if !task.state.claim_joined(self.mailbox.index, entry.is_some()) {
+        if !task.state.claim_joined(self.remote.index, entry.is_some()) {
             return false;
         }
         match entry {
@@ -328,7 +328,7 @@ impl Worker {
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
-        if !self.mailbox.inbox.is_empty() {
+        if !self.remote.inbox.is_empty() {
             self.read_mail();
         }
         if now || self.turns.get() >= TURNS_PER_TICK {
@@ -409,7 +409,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn read_mail(&self) {
-        let mail = self.mailbox.inbox.take();
+        let mail = self.remote.inbox.take();
         if mail.asleep {
             self.shared.idle().roused();
         }
@@ -421,7 +421,7 @@ impl Worker {
         mail.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
-                self.mailbox.arriving.arrived();
+                self.remote.arriving.arrived();
             }
             self.make_ready(thread);
         });
@@ -436,7 +436,7 @@ impl Worker {
 
     /// Somebody was cancelled, or the runtime stops.
     fn look(&self) {
-        for task in self.mailbox.take_cancels() {
+        for task in self.remote.take_cancels() {
             self.interrupt(&task);
         }
         if self.shared.is_stopping() {
@@ -448,7 +448,7 @@ impl Worker {
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
     fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.lives_at(self.mailbox.index) {
+        if !task.state.lives_at(self.remote.index) {
             return;
         }
         if !task.cancellable.get() && !task.reason.get().is_for_actor() {
@@ -510,12 +510,12 @@ impl Worker {
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
     #[inline]
     pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
-        task.state.claim(self.mailbox.index).then(|| task.into_raw())
+        task.state.claim(self.remote.index).then(|| task.into_raw())
     }
 
     /// Has the worker something to run, or mail?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.mailbox.inbox.is_empty()
+        !self.remote.inbox.is_empty()
             || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
@@ -533,6 +533,6 @@ pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
     match Worker::current() {
         Some(worker) if worker.here.home() == home => worker.woken_here(thread),
         // SAFETY: as the caller promises.
-        _ => unsafe { mailbox::get(home).send(thread) },
+        _ => unsafe { remote::get(home).send(thread) },
     }
 }

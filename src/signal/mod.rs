@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::sys::ctrl_c::install;
 use crate::sys::fork::generation;
-use crate::sys::interrupt::install;
 use crate::task::header::Reason;
 
 /// How many interrupts there have been.

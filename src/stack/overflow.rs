@@ -16,7 +16,7 @@ use std::process::abort;
 use std::sync::OnceLock;
 
 use super::{StackSize, arena};
-use crate::sys::signal::{self, AltStack, Fault};
+use crate::sys::fault::{self, AltStack, Fault};
 
 /// Calls back with the id and the name of the green thread that runs on this OS thread, at most once; not at all if
 /// there is none. It runs in a signal handler: it takes no lock and allocates nothing.
@@ -29,7 +29,7 @@ pub(crate) fn install(describe: Describe) {
     let _ = DESCRIBE.set(describe);
     // So that the handler finds it known.
     crate::sys::mem::page_size();
-    signal::install(on_fault);
+    fault::install(on_fault);
 }
 
 /// Gives this OS thread a signal stack if it has none: without one no overflow could be reported. To be called on each
@@ -75,7 +75,7 @@ fn report(size: StackSize, by_signal: bool) {
     let bytes = size.bytes();
     let _ = writeln!(message, "(stack size {bytes} bytes; set it with Builder::stack_size or GREEN_STACK_SIZE)");
     let _ = message.write_str("fatal runtime error: stack overflow, aborting\n");
-    signal::write_stderr(&message.bytes[..message.len]);
+    fault::write_stderr(&message.bytes[..message.len]);
 }
 
 /// Text in a fixed space; what does not fit is cut off.

@@ -2,11 +2,13 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
+pub(crate) mod ctrl_c;
+pub(crate) mod fault;
 pub(crate) mod fifo;
 pub(crate) mod fork;
 pub(crate) mod frames;
+pub(crate) mod futex;
 pub(crate) mod in_panic;
-pub(crate) mod interrupt;
 pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod mem;
@@ -16,6 +18,4 @@ pub(crate) mod poll;
 pub(crate) mod process;
 #[cfg(not(miri))]
 pub(crate) mod sanitizer;
-pub(crate) mod signal;
-pub(crate) mod sleep;
 pub(crate) mod unwinder;

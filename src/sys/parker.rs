@@ -17,7 +17,7 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::NEVER;
-use crate::sys::sleep::Sleep;
+use crate::sys::futex::Sleep;
 
 const EMPTY: u32 = 0;
 const ASLEEP: u32 = EMPTY.wrapping_sub(1);

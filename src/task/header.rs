@@ -158,7 +158,7 @@ pub(crate) enum Reason {
     Writable,
     /// For the reply of an actor.
     Ask,
-    /// For room in an actor's mailbox.
+    /// For room in an actor's remote.
     Room,
     /// For the end of an actor.
     End,

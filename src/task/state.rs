@@ -8,7 +8,7 @@
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
 //! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
 //! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back |
-//! | 8..24  | home       | with `STARTED`: the mailbox of the claiming worker | `rearm`, of a re-armable task; else never |
+//! | 8..24  | home       | with `STARTED`: the remote of the claiming worker | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
 //! Who may touch the result: before `COMPLETE` the thread itself; after it the handle while `HANDLE` is set, otherwise
@@ -103,13 +103,13 @@ impl State {
         self.load(Ordering::Relaxed) & CANCEL != 0
     }
 
-    /// The mailbox of the thread's worker. Only of a thread that has started.
+    /// The remote of the thread's worker. Only of a thread that has started.
     #[inline]
     pub(crate) fn home(&self) -> u16 {
         ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
     }
 
-    /// Has the worker with this mailbox claimed the thread? If the caller is that worker, the answer stays right while its
+    /// Has the worker with this remote claimed the thread? If the caller is that worker, the answer stays right while its
     /// loop runs.
     #[inline]
     pub(crate) fn lives_at(&self, home: u16) -> bool {

@@ -19,9 +19,9 @@ pub(crate) mod current {
     }
 
     /// The worker whose thread calls.
-    pub(crate) struct Here;
+    pub(crate) struct WorkerContext;
 
-    impl Here {
+    impl WorkerContext {
         pub(crate) fn get() -> Option<Self> {
             Some(Self)
         }

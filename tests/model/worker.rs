@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex};
 
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::stack::StackSize;
 use crate::task::Task;
 use crate::task::header::Next;
 
-pub(crate) mod mailbox {
+pub(crate) mod remote {
     use crate::task::Task;
     use crate::task::state::CancelFound;
 
@@ -19,7 +19,7 @@ pub(crate) mod mailbox {
 
     pub(crate) fn interrupt(_: &Task, _: CancelFound) {}
 
-    pub(crate) struct Mailbox {
+    pub(crate) struct Remote {
         pub(crate) index: u16,
     }
 }
@@ -43,11 +43,11 @@ pub(crate) mod shared {
 
 /// A run, as a worker's turn is one.
 fn turn(task: &Task, start: bool) -> Next {
-    let before = Here::get().and_then(|here| here.current_ptr());
-    Here::set(Some(task.as_ptr()));
+    let before = WorkerContext::get().and_then(|here| here.current_ptr());
+    WorkerContext::set(Some(task.as_ptr()));
     // SAFETY: the caller has the task's entry.
     unsafe { (task.vtable.run)(task.as_ptr(), start) };
-    Here::set(before);
+    WorkerContext::set(before);
     // SAFETY: as above; the run is over.
     unsafe { (task.vtable.after_run.expect("an actor"))(task.as_ptr()) }
 }
@@ -60,7 +60,7 @@ struct Queue {
 
 /// A runtime with one worker.
 pub(crate) struct Shared {
-    pub(crate) mailboxes: Vec<mailbox::Mailbox>,
+    pub(crate) remotes: Vec<remote::Remote>,
     pub(crate) stack_size: StackSize,
     last: Cell<Option<fn(&Shared)>>,
     queue: Mutex<Queue>,
@@ -73,7 +73,7 @@ unsafe impl Sync for Shared {}
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            mailboxes: vec![mailbox::Mailbox { index: 0 }],
+            remotes: vec![remote::Remote { index: 0 }],
             stack_size: StackSize,
             last: Cell::new(None),
             queue: Mutex::default(),
@@ -147,7 +147,7 @@ impl Shared {
 /// No sender of these models is a thread of a worker.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) mailbox: mailbox::Mailbox,
+    pub(crate) remote: remote::Remote,
 }
 
 impl Worker {
@@ -163,7 +163,7 @@ impl Worker {
     pub(crate) fn run_asked<R>(&self, _: Task, _: impl FnOnce() -> Option<R>) -> Option<R> {
         unreachable!()
     }
-    pub(crate) fn here(&self) -> &Here {
+    pub(crate) fn here(&self) -> &WorkerContext {
         unreachable!()
     }
 }

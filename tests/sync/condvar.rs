@@ -237,11 +237,3 @@ fn a_wait_in_no_park_panics_and_lets_the_mutex_go() {
     assert!(waited.unwrap_err().downcast::<String>().unwrap().contains("no_park"));
     assert!(mutex.try_lock().is_err_and(|error| matches!(error, green::sync::TryLockError::Poisoned(_))));
 }
-
-#[test]
-#[allow(deprecated)]
-fn the_old_time_out_says_whether_it_was_notified() {
-    let (mutex, condvar) = (Mutex::new(()), Condvar::new());
-    let (_guard, notified) = condvar.wait_timeout_ms(mutex.lock().unwrap(), 1).unwrap();
-    assert!(!notified);
-}

@@ -33,11 +33,11 @@ use super::run::{batch, end, say_stopping};
 use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
 use crate::base::spin::SpinLock;
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker, mailbox};
+use crate::sched::{Shared, Worker, remote};
 use crate::stack::StackSize;
 use crate::task::header::{Next, Spec, VTable};
 use crate::task::pool;
@@ -87,8 +87,8 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
     // A worker's own list, or any.
-    let any = || shared.mailboxes[id as usize % shared.mailboxes.len()].index;
-    let list = worker.map_or_else(any, |worker| worker.mailbox.index);
+    let any = || shared.remotes[id as usize % shared.remotes.len()].index;
+    let list = worker.map_or_else(any, |worker| worker.remote.index);
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
@@ -207,7 +207,7 @@ impl Core {
     /// The actor whose handler runs here, if the caller is one.
     #[inline]
     pub(crate) fn current<'a>() -> Option<&'a Core> {
-        let header = Here::get()?.current_ptr()?;
+        let header = WorkerContext::get()?.current_ptr()?;
         // SAFETY: the running thread's header is alive; invariant 7. The caller is that thread.
         unsafe {
             header.as_ref().vtable.after_run?;
@@ -309,7 +309,7 @@ impl Core {
     /// The actor waits for another, by its edge: has it look whether that still may be.
     #[cold]
     pub(super) fn interrupt(&self) {
-        mailbox::interrupt(self.weak().task(), CancelFound::Started { home: self.header.state.home() });
+        remote::interrupt(self.weak().task(), CancelFound::Started { home: self.header.state.home() });
     }
 
     /// A strong address, for the actor itself during a run, when there may be no other.

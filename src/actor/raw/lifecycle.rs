@@ -14,7 +14,7 @@ use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sched::mailbox;
+use crate::sched::remote;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 
@@ -172,7 +172,7 @@ impl Core {
             (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
         };
         if let (None, Some(found)) = (&launch, cancelled) {
-            mailbox::interrupt(self.weak().task(), found);
+            remote::interrupt(self.weak().task(), found);
         }
         self.launch(launch);
     }

@@ -256,7 +256,7 @@ impl<'t, M: Message> Ask<'t, M> {
             place: AtomicPtr::new(DONE),
             ticket: Cell::new(None),
             deadline_ns,
-            home: Worker::current().map_or(NO_WORKER, |worker| u32::from(worker.mailbox.index)),
+            home: Worker::current().map_or(NO_WORKER, |worker| u32::from(worker.remote.index)),
             asker,
             chain,
             target,

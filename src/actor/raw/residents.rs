@@ -19,7 +19,7 @@ use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
 use crate::park::interrupt::{shielded, timeout};
 use crate::sched::Shared;
-use crate::sched::mailbox::MAX_WORKERS;
+use crate::sched::remote::MAX_WORKERS;
 use crate::sched::shared::discard;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::task::Task;
@@ -105,7 +105,7 @@ const SLICE: Duration = Duration::from_millis(1);
 pub(super) fn end_all(shared: &Shared) {
     let until_ns = after_ns(LAST_WORDS);
     let mut elsewhere = Vec::new();
-    for mailbox in &shared.mailboxes {
+    for mailbox in &shared.remotes {
         loop {
             let mut list = lock(mailbox.index);
             let Some(actor) = list.pop() else {

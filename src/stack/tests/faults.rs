@@ -5,7 +5,7 @@ use std::thread;
 
 use super::{child, role};
 use crate::stack::overflow;
-use crate::sys::signal::testing::{self, Action, SIGABRT, SIGSEGV};
+use crate::sys::fault::testing::{self, Action, SIGABRT, SIGSEGV};
 
 fn install() {
     overflow::install(|tell| tell(1, Some("nobody")));

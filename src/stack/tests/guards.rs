@@ -4,8 +4,8 @@ use std::thread;
 use super::{Cache, Ended, KIB, Stack, StackSize, child, role, size, stack, top_byte, write};
 use crate::stack::guard::{self, Kind};
 use crate::stack::{Slot, overflow};
+use crate::sys::fault::testing;
 use crate::sys::mem::{self, Pages};
-use crate::sys::signal::testing;
 
 /// The highest byte of a stack's guard.
 fn guard_byte(stack: &Stack) -> NonNull<u8> {

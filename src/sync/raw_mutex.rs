@@ -18,10 +18,10 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::lock::owner::Owner;
-use crate::lock::queue::{Node, Waiters};
-use crate::lock::spin::Spin;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint, schedule};
+use crate::sync::owner::Owner;
+use crate::sync::queue::{Node, Waiters};
+use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::{Reason, Wake};
 

@@ -1,14 +1,15 @@
-//! `std::sync::mpsc` on the channels of this module: std's names, its error types and its meanings.
+//! [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
 
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 use std::time::Duration;
 
 use crate::channel::{self, Receiver as Inner, bounded, unbounded};
+
+pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
 /// A channel that grows as it must: [`std::sync::mpsc::channel`].
 ///

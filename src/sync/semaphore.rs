@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
-use crate::lock::queue::{self, Node, Waiters};
 use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::sync::queue::{self, Node, Waiters};
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
 

@@ -19,10 +19,10 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::lock::owner::Owner;
-use crate::lock::queue::{self, Node, Waiters};
-use crate::lock::spin::Spin;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::sync::owner::Owner;
+use crate::sync::queue::{self, Node, Waiters};
+use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::Reason;
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
-use crate::lock::mutex::MutexGuard;
-use crate::lock::queue::Waiters;
-use crate::lock::raw_condvar::RawCondvar;
 use crate::park::checkpoint;
 use crate::park::current::assert_may_park;
+use crate::sync::mutex::MutexGuard;
+use crate::sync::queue::Waiters;
+use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns};
 
 /// A place to wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies: [`std::sync::Condvar`].
@@ -83,23 +83,6 @@ impl Condvar {
             guard = self.wait(guard)?;
         }
         Ok(guard)
-    }
-
-    /// As [`wait_timeout`](Self::wait_timeout), in milliseconds; true: notified.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    #[deprecated(since = "0.1.0", note = "replaced by `green::sync::Condvar::wait_timeout`, as in std")]
-    #[track_caller]
-    pub fn wait_timeout_ms<'a, T>(&self, guard: MutexGuard<'a, T>, ms: u32) -> LockResult<(MutexGuard<'a, T>, bool)> {
-        match self.wait_timeout(guard, Duration::from_millis(u64::from(ms))) {
-            Ok((guard, result)) => Ok((guard, !result.timed_out())),
-            Err(error) => {
-                let (guard, result) = error.into_inner();
-                Err(PoisonError::new((guard, !result.timed_out())))
-            }
-        }
     }
 
     /// As [`wait`](Self::wait), for at most `dur`.

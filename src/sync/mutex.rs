@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
-use crate::lock::owner::Owner;
-use crate::lock::poison;
-use crate::lock::queue::Waiters;
-use crate::lock::raw_mutex::RawMutex;
 use crate::park::unwind::Entry;
+use crate::sync::owner::Owner;
+use crate::sync::poison;
+use crate::sync::queue::Waiters;
+use crate::sync::raw_mutex::RawMutex;
 use crate::sys::clock::after_ns;
 
 /// A lock around a value, for green threads and OS threads alike: [`std::sync::Mutex`].

@@ -37,7 +37,7 @@ use std::{fmt, io};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use crate::driver::poller::Home;
+use crate::driver::poller::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
 use crate::task::Ticket;
 use crate::task::header::Wake;
@@ -71,7 +71,7 @@ pub(crate) struct Slot {
 
 #[derive(Default)]
 struct Inner {
-    home: Option<(Arc<Home>, RawFd)>,
+    home: Option<(Arc<PollerHandle>, RawFd)>,
     /// Waits in a row of threads of other workers than home's.
     strangers: u8,
     /// The first that waits in each direction, and the others.
@@ -157,7 +157,7 @@ pub(crate) fn event(token: Token, ready: Ready) -> Option<Wakes> {
 
 /// The worker of `home` ends: takes its registrations back, and wakes whoever waits there. Called when its OS thread runs no
 /// loop any more, so foreign wakers may do what they like.
-pub(crate) fn abandon(home: &Arc<Home>) {
+pub(crate) fn abandon(home: &Arc<PollerHandle>) {
     home.close();
     let made = FREE.lock().unwrap_or_else(PoisonError::into_inner).made;
     for slot in TABLE.iter().take(made).filter_map(OnceLock::get).flatten() {
@@ -194,7 +194,7 @@ impl Slot {
     }
 
     /// Steps R4 and R5, for a thread of the worker of `here`.
-    pub(crate) fn enqueue(&self, here: &Arc<Home>, direction: Direction, ticket: Ticket) -> Enqueued {
+    pub(crate) fn enqueue(&self, here: &Arc<PollerHandle>, direction: Direction, ticket: Ticket) -> Enqueued {
         let mut inner = self.lock();
         if !inner.lives_at(here) {
             return Enqueued::Unregistered;
@@ -225,7 +225,7 @@ impl Slot {
     /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event. The waker's own code, `clone` and
     /// `drop`, runs outside the lock: it may wait.
     #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
-    pub(crate) fn enqueue_waker(&self, here: &Arc<Home>, direction: Direction, waker: &Waker) -> Enqueued {
+    pub(crate) fn enqueue_waker(&self, here: &Arc<PollerHandle>, direction: Direction, waker: &Waker) -> Enqueued {
         loop {
             let mut clone = (!self.has_waker(direction, waker)).then(|| waker.clone());
             let mut inner = self.lock();
@@ -259,7 +259,7 @@ impl Slot {
     /// # Errors
     ///
     /// Those of `epoll_ctl` (or `kevent`): the descriptor is none, or one that cannot be waited for; a limit.
-    pub(crate) fn register(&self, here: &Arc<Home>, fd: RawFd, urgent: bool) -> io::Result<()> {
+    pub(crate) fn register(&self, here: &Arc<PollerHandle>, fd: RawFd, urgent: bool) -> io::Result<()> {
         let mut inner = self.lock();
         inner.leave_home();
         let token = token(self.index, self.readiness.renew());
@@ -306,7 +306,7 @@ pub(super) fn interest(direction: Option<Direction>, urgent: bool) -> Interest {
 
 impl Inner {
     /// May a thread of the worker of `here` wait for events of the present registration?
-    fn lives_at(&mut self, here: &Arc<Home>) -> bool {
+    fn lives_at(&mut self, here: &Arc<PollerHandle>) -> bool {
         match &self.home {
             None => false,
             Some((home, _)) if Arc::ptr_eq(home, here) => {

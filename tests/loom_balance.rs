@@ -21,7 +21,7 @@ mod sys {
         pub(crate) const NEVER: u64 = u64::MAX;
     }
 
-    pub(crate) mod sleep {
+    pub(crate) mod futex {
         /// Not used: the worker sleeps in its poller.
         #[derive(Debug)]
         pub(crate) struct Sleep;
@@ -121,7 +121,7 @@ impl Worker {
         })
     }
 
-    /// `Mailbox::rouse`.
+    /// `Remote::rouse`.
     fn rouse(&self, was_asleep: WasAsleep) {
         if was_asleep.0 {
             self.idle.roused();

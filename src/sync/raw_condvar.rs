@@ -6,9 +6,9 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::lock::queue::{self, Node, Waiters};
-use crate::lock::raw_mutex::RawMutex;
 use crate::park::{Wait, Woken, interrupt, park, schedule};
+use crate::sync::queue::{self, Node, Waiters};
+use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
 
 /// See the module's text. `new` is with the public type: loom's atomics are not `const`.

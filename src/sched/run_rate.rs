@@ -26,7 +26,7 @@ const UNKNOWN: u32 = 2;
 
 /// How quick one worker is. All of it is a hint: nothing is ordered by it, and thieves may overwrite each other.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RunRate {
     /// Runs of re-armable tasks that the worker has started. Stored by the worker only.
     starts: AtomicU32,
     /// The last thief's.
@@ -36,7 +36,7 @@ pub(crate) struct Pace {
     since_ns: AtomicU64,
 }
 
-impl Pace {
+impl RunRate {
     pub(crate) fn new() -> Self {
         Self {
             starts: AtomicU32::new(0),
@@ -88,20 +88,20 @@ mod tests {
     use super::*;
 
     /// So many runs, then a look at that time.
-    fn look(pace: &Pace, runs: u32, now_ns: u64) -> bool {
+    fn look(pace: &RunRate, runs: u32, now_ns: u64) -> bool {
         (0..runs).for_each(|_| pace.starts());
         pace.is_worth_helping(now_ns)
     }
 
     #[test]
     fn a_worker_without_actors_is_worth_helping_at_every_look() {
-        let pace = Pace::new();
+        let pace = RunRate::new();
         assert!((0..100).all(|n| look(&pace, 0, 1_000_000 + n * 300)));
     }
 
     #[test]
     fn quick_runs_are_left_alone_and_slow_ones_are_not() {
-        let pace = Pace::new();
+        let pace = RunRate::new();
         assert!(!look(&pace, 5, 1_000_000), "what was before is not known");
         assert!(!look(&pace, 9, 1_003_000), "nor is it yet");
         assert!(!pace.is_quick());
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_slept_is_not_quick_any_more() {
-        let pace = Pace::new();
+        let pace = RunRate::new();
         let _ = look(&pace, 9, 1_000_000);
         assert!(!look(&pace, 9, 1_005_000) && pace.is_quick());
         pace.rests();

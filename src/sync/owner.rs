@@ -12,7 +12,7 @@ use crate::base::atomic::AtomicU64;
 use crate::base::atomic::{AtomicPtr, Ordering};
 #[cfg(debug_assertions)]
 use crate::base::lock::Lock;
-use crate::park::current::Here;
+use crate::park::current::WorkerContext;
 #[cfg(debug_assertions)]
 use crate::park::current::with_header;
 
@@ -20,7 +20,7 @@ use crate::park::current::with_header;
 /// its own entry before it lets the lock go, and sees its own stores in order.
 pub(crate) struct Owner {
     /// The holder's worker; null: an OS thread, or not known. Old when nobody holds the lock.
-    worker: AtomicPtr<Here>,
+    worker: AtomicPtr<WorkerContext>,
     /// The holder's id; 0: none.
     #[cfg(debug_assertions)]
     thread: AtomicU64,
@@ -43,7 +43,7 @@ impl Owner {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn set(&self) {
-        let worker = Here::get().map_or(ptr::null(), ptr::from_ref);
+        let worker = WorkerContext::get().map_or(ptr::null(), ptr::from_ref);
         self.worker.store(worker.cast_mut(), Ordering::Relaxed);
         #[cfg(debug_assertions)]
         {
@@ -62,7 +62,7 @@ impl Owner {
     /// Is the holder a green thread of the caller's worker?
     #[inline]
     pub(crate) fn is_on_this_worker(&self) -> bool {
-        Here::get().is_some_and(|here| ptr::eq(here, self.worker.load(Ordering::Relaxed)))
+        WorkerContext::get().is_some_and(|here| ptr::eq(here, self.worker.load(Ordering::Relaxed)))
     }
 
     /// Panics if the calling thread itself is the holder, which `holds` says in words. In debug builds.

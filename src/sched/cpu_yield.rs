@@ -8,7 +8,7 @@
 use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
-use crate::sched::mailbox::Mailbox;
+use crate::sched::remote::Remote;
 use crate::sched::worker::Worker;
 use crate::sys::clock::now_ns;
 use crate::sys::cpu_clock::CpuClock;
@@ -40,13 +40,13 @@ const GIVES_WAY: u32 = Doing::GivesWay as u32;
 
 /// How a worker that has a poller shows that it goes on: a count that moves when it does something else.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeat {
     /// `count << 2 | doing`. Stored by the worker alone.
     word: AtomicU32,
     clock: CpuClock,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(crate) fn new() -> Self {
         Self { word: AtomicU32::new(Doing::Runs as u32), clock: CpuClock::new() }
     }
@@ -70,7 +70,7 @@ impl Pulse {
 
 /// What a worker knows of the sibling that it watches: one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct SiblingProbe {
     /// Which one: so many after the worker itself, and one more.
     at: Cell<usize>,
     seen: Cell<u32>,
@@ -83,7 +83,7 @@ pub(crate) struct Watch {
     rest_until_ns: Cell<u64>,
 }
 
-impl Watch {
+impl SiblingProbe {
     /// The worker comes by. Was its last round a short one?
     fn comes_by(&self, now_ns: u64) -> bool {
         now_ns <= self.before_ns.replace(now_ns) + ROUND_NS
@@ -126,7 +126,7 @@ impl Worker {
     /// In step S4, before the worker waits for events: gives way if a sibling needs it. True: it was unparked meanwhile.
     #[inline]
     pub(super) fn give_way(&self, deadline_ns: u64) -> bool {
-        if self.shared.mailboxes.len() == 1 || !CpuClock::IS_KNOWN {
+        if self.shared.remotes.len() == 1 || !CpuClock::IS_KNOWN {
             return false;
         }
         let (watch, now) = (&self.watch, now_ns());
@@ -139,30 +139,30 @@ impl Worker {
         short && watch.stands_still(word, now) && self.look_after(sibling, word, deadline_ns)
     }
 
-    fn watched(&self) -> (&'static Mailbox, u32) {
-        let mailboxes = &self.shared.mailboxes;
-        let sibling = mailboxes[(self.number + 1 + self.watch.at.get()) % mailboxes.len()];
+    fn watched(&self) -> (&'static Remote, u32) {
+        let remotes = &self.shared.remotes;
+        let sibling = remotes[(self.number + 1 + self.watch.at.get()) % remotes.len()];
         (sibling, sibling.pulse.word())
     }
 
     /// The sibling stands still: gives way if it has work and no processor, and turns to the next one.
     #[cold]
-    fn look_after(&self, sibling: &Mailbox, word: u32, deadline_ns: u64) -> bool {
+    fn look_after(&self, sibling: &Remote, word: u32, deadline_ns: u64) -> bool {
         let watch = &self.watch;
         let starves = watch.has_work(word, || sibling.has_events());
         let used_ns = if starves { sibling.pulse.clock.stands_at_ns() } else { None };
         let unparked = used_ns.is_some_and(|used_ns| {
-            self.mailbox.pulse.beat(Doing::GivesWay);
+            self.remote.pulse.beat(Doing::GivesWay);
             let before = now_ns();
-            let unparked = self.mailbox.parker.park(deadline_ns.min(before + GIVES_NS));
-            self.mailbox.pulse.beat(Doing::Runs);
+            let unparked = self.remote.parker.park(deadline_ns.min(before + GIVES_NS));
+            self.remote.pulse.beat(Doing::Runs);
             let now = now_ns();
             let ran_ns = sibling.pulse.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
             watch.gave_way(now - before, ran_ns, now);
             watch.before_ns.set(now);
             unparked
         });
-        watch.at.set((watch.at.get() + 1) % (self.shared.mailboxes.len() - 1));
+        watch.at.set((watch.at.get() + 1) % (self.shared.remotes.len() - 1));
         watch.begin(self.watched().1, watch.before_ns.get());
         unparked
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_sibling_is_left_alone_for_a_while_and_for_longer_if_giving_way_was_for_nothing() {
-        let (watch, pulse) = (Watch::default(), Pulse::new());
+        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
         watch.begin(pulse.word(), 1000);
         assert!(!watch.stands_still(pulse.word(), 1000 + STILL_NS - 1));
         assert!(watch.stands_still(pulse.word(), 1000 + STILL_NS));
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_sibling_has_work_if_it_runs_or_has_events_and_an_empty_poller_is_looked_at_more_and_more_seldom() {
-        let (watch, pulse) = (Watch::default(), Pulse::new());
+        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
         assert!(watch.has_work(pulse.word(), || unreachable!("it runs")));
         let before = pulse.word();
         pulse.beat(Doing::Polls);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_sibling_that_gives_way_is_left_alone_until_it_should_have_got_up() {
-        let (watch, pulse) = (Watch::default(), Pulse::new());
+        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
         pulse.beat(Doing::GivesWay);
         watch.begin(pulse.word(), 0);
         assert!(!watch.stands_still(pulse.word(), GIVES_NS + STILL_NS - 1));
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_worker_with_long_rounds_does_not_give_way() {
-        let watch = Watch::default();
+        let watch = SiblingProbe::default();
         watch.comes_by(1_000_000);
         assert!(watch.comes_by(1_000_000 + ROUND_NS));
         assert!(!watch.comes_by(1_000_001 + 2 * ROUND_NS));

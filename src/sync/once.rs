@@ -18,10 +18,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::lock::owner::Owner;
-use crate::lock::queue::{self, Node, Waiters};
 use crate::park::unwind::Entry;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::sync::owner::Owner;
+use crate::sync::queue::{self, Node, Waiters};
 use crate::task::header::Reason;
 
 const INCOMPLETE: u32 = 0;
@@ -60,11 +60,6 @@ pub struct OnceState {
     poisoned: bool,
     _not_sync: PhantomData<Cell<()>>,
 }
-
-/// A [`Once`] that has not run.
-#[deprecated(since = "0.1.0", note = "replaced by `Once::new()`, as in std")]
-#[expect(clippy::declare_interior_mutable_const, reason = "std has it so")]
-pub const ONCE_INIT: Once = Once::new();
 
 impl Once {
     /// Nothing has been run.

@@ -1,8 +1,8 @@
-//! The mailboxes of all workers of the process, and how a thread that is woken gets home.
+//! The remotes of all workers of the process, and how a thread that is woken gets home.
 //!
 //! A waker holds a ticket to a thread, and nothing that keeps the thread's runtime alive: as soon as it has handed the
 //! thread over, the thread may run, end, and its runtime be gone, while the waker still has to look whether the worker
-//! must be unparked. So a mailbox is never freed: a runtime that ends gives its mailboxes back, and the next ones take them, each
+//! must be unparked. So a remote is never freed: a runtime that ends gives its remotes back, and the next ones take them, each
 //! by itself. What that means to those who come too late is in [`counted`](super::counted); a late `unpark` is at worst one idle
 //! look round.
 
@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::driver::poller::Home;
-use crate::park::current::Here;
+use crate::driver::poller::PollerHandle;
+use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
 use crate::sched::counted::Counted;
+use crate::sched::cpu_yield::Heartbeat;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::{Inbox, Letter, WasAsleep};
-use crate::sched::pace::Pace;
-use crate::sched::way::Pulse;
+use crate::sched::run_rate::RunRate;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -36,54 +36,54 @@ impl Letter for Header {
 
 /// What one worker shows to the rest of the process.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub(crate) struct Remote {
     pub(crate) inbox: Inbox<Header>,
     pub(crate) parker: Parker,
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
-    pub(crate) pace: Pace,
+    pub(crate) pace: RunRate,
     /// That the worker goes on.
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
-    poller: Mutex<Option<Arc<Home>>>,
+    poller: Mutex<Option<Arc<PollerHandle>>>,
     /// Where the worker is counted when it sleeps.
     counted: Counted,
-    /// The number by which a thread's state word names this mailbox.
+    /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
-    pub(crate) here: AtomicPtr<Here>,
+    pub(crate) here: AtomicPtr<WorkerContext>,
 }
 
-/// The mailboxes of one runtime, and the word in which its sleepers are counted.
+/// The remotes of one runtime, and the word in which its sleepers are counted.
 pub(crate) struct Group {
-    pub(crate) mailboxes: Box<[&'static Mailbox]>,
+    pub(crate) remotes: Box<[&'static Remote]>,
     pub(crate) idle: &'static Idle,
 }
 
 /// What no runtime has now.
 struct Pool {
-    mailboxes: Vec<&'static Mailbox>,
+    remotes: Vec<&'static Remote>,
     idles: Vec<&'static Idle>,
-    /// How many mailboxes were ever made.
+    /// How many remotes were ever made.
     made: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { mailboxes: Vec::new(), idles: Vec::new(), made: 0 });
-static TABLE: [AtomicPtr<Mailbox>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
+static POOL: Mutex<Pool> = Mutex::new(Pool { remotes: Vec::new(), idles: Vec::new(), made: 0 });
+static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Pool {
-    fn make(&mut self, idle: &'static Idle) -> &'static Mailbox {
-        let mailbox: &'static Mailbox = Box::leak(Box::new(CachePadded::new(Mailbox {
+    fn make(&mut self, idle: &'static Idle) -> &'static Remote {
+        let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
             inbox: Inbox::new(),
             parker: Parker::new(),
             cancels: Mutex::new(Vec::new()),
             live: AtomicU32::new(0),
-            pace: Pace::new(),
-            pulse: Pulse::new(),
+            pace: RunRate::new(),
+            pulse: Heartbeat::new(),
             arriving: Arriving::new(),
             poller: Mutex::new(None),
             counted: Counted::new(idle),
@@ -91,58 +91,58 @@ impl Pool {
             here: AtomicPtr::new(ptr::null_mut()),
         })));
         // ORDERING: Release pairs with the Acquire in `get`.
-        TABLE[self.made].store(ptr::from_ref(mailbox).cast_mut(), Ordering::Release);
+        TABLE[self.made].store(ptr::from_ref(remote).cast_mut(), Ordering::Release);
         self.made += 1;
-        mailbox
+        remote
     }
 }
 
 /// Mailboxes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if pool.mailboxes.len() + (MAX_WORKERS - pool.made) < workers {
+    if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
     }
     let idle = pool.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())));
-    let take = |_| match pool.mailboxes.pop() {
-        Some(mailbox) => {
-            mailbox.arriving.reopen();
-            mailbox.counted.hand_over(idle);
-            mailbox
+    let take = |_| match pool.remotes.pop() {
+        Some(remote) => {
+            remote.arriving.reopen();
+            remote.counted.hand_over(idle);
+            remote
         }
         None => pool.make(idle),
     };
-    Some(Group { mailboxes: (0..workers).map(take).collect(), idle })
+    Some(Group { remotes: (0..workers).map(take).collect(), idle })
 }
 
-/// Gives the mailboxes of a runtime back, all of whose workers have ended.
+/// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: Group) {
-    for mailbox in &group.mailboxes {
-        mailbox.counted.wait_for_the_late();
+    for remote in &group.remotes {
+        remote.counted.wait_for_the_late();
         // A cancel that came too late.
-        drop(mailbox.take_cancels());
-        mailbox.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        drop(remote.take_cancels());
+        remote.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
-    pool.mailboxes.extend(group.mailboxes.iter().rev());
+    pool.remotes.extend(group.remotes.iter().rev());
     pool.idles.push(group.idle);
 }
 
 #[inline]
-pub(crate) fn get(index: u16) -> &'static Mailbox {
+pub(crate) fn get(index: u16) -> &'static Remote {
     // ORDERING: Acquire pairs with the Release in `acquire`.
-    let mailbox = TABLE[usize::from(index)].load(Ordering::Acquire);
-    // SAFETY: an index comes from a mailbox that was made, and those are never freed.
-    unsafe { &*mailbox }
+    let remote = TABLE[usize::from(index)].load(Ordering::Acquire);
+    // SAFETY: an index comes from a remote that was made, and those are never freed.
+    unsafe { &*remote }
 }
 
-impl Mailbox {
+impl Remote {
     /// Leaves a thread that may run again.
     ///
     /// # Safety
     ///
-    /// The caller has won the thread's wait; this is the mailbox of the thread's home.
+    /// The caller has won the thread's wait; this is the remote of the thread's home.
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
         let was_asleep = unsafe { self.inbox.push(thread) };
@@ -183,7 +183,7 @@ impl Mailbox {
     }
 
     /// From now on the worker sleeps in this poller; `None`: it ends.
-    pub(crate) fn set_poller(&self, poller: Option<Arc<Home>>) {
+    pub(crate) fn set_poller(&self, poller: Option<Arc<PollerHandle>>) {
         *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = poller;
     }
 
@@ -202,8 +202,8 @@ pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
     // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
     if let CancelFound::Started { home } = found {
-        let mailbox = get(home);
-        mailbox.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
-        mailbox.look();
+        let remote = get(home);
+        remote.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
+        remote.look();
     }
 }

@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::lock::once::Once;
+use crate::sync::once::Once;
 
 /// A value that is set once, by whoever comes first: [`std::sync::OnceLock`].
 ///

@@ -1,4 +1,4 @@
-//! Model of a mailbox that one runtime after another has, while somebody who is late still leaves something in it; the very
+//! Model of a remote that one runtime after another has, while somebody who is late still leaves something in it; the very
 //! source files are included here.
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
@@ -45,8 +45,8 @@ impl Letter for Note {
     }
 }
 
-/// A mailbox, as `sched/mailbox.rs` has it.
-struct Mailbox {
+/// A remote, as `sched/remote.rs` has it.
+struct Remote {
     inbox: Inbox<Note>,
     counted: Counted,
     /// The numbers of threads that were cancelled.
@@ -58,7 +58,7 @@ fn new_idle() -> &'static Idle {
     Box::leak(Box::new(Idle::new()))
 }
 
-impl Mailbox {
+impl Remote {
     fn new(idle: &'static Idle) -> Arc<Self> {
         Arc::new(Self {
             inbox: Inbox::new(),
@@ -74,7 +74,7 @@ impl Mailbox {
         }
     }
 
-    /// `mailbox::interrupt`.
+    /// `remote::interrupt`.
     fn cancel(&self, thread: u32) {
         self.cancels.lock().unwrap().push(thread);
         self.rouse(self.inbox.look());
@@ -92,7 +92,7 @@ impl Mailbox {
         if mail.look { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
     }
 
-    /// `mailbox::release`, and `mailbox::acquire` by the next runtime.
+    /// `remote::release`, and `remote::acquire` by the next runtime.
     fn changes_hands(&self, next: &'static Idle) {
         self.counted.wait_for_the_late();
         drop(std::mem::take(&mut *self.cancels.lock().unwrap()));
@@ -101,22 +101,22 @@ impl Mailbox {
     }
 }
 
-/// A thread of the first runtime is cancelled; the thread has ended by the time that this reaches its mailbox, and so has its
+/// A thread of the first runtime is cancelled; the thread has ended by the time that this reaches its remote, and so has its
 /// runtime, or the next one.
 #[test]
 fn a_late_cancel_takes_every_sleeper_out_of_its_own_count() {
     check(3, || {
         let idles = [new_idle(), new_idle(), new_idle()];
-        let mailbox = Mailbox::new(idles[0]);
+        let remote = Remote::new(idles[0]);
         let late = {
-            let mailbox = mailbox.clone();
-            thread::spawn(move || mailbox.cancel(1))
+            let remote = remote.clone();
+            thread::spawn(move || remote.cancel(1))
         };
-        let _ = mailbox.sleeps(idles[0]);
-        mailbox.changes_hands(idles[1]);
-        let _ = mailbox.sleeps(idles[1]);
-        mailbox.changes_hands(idles[2]);
-        let _ = mailbox.sleeps(idles[2]);
+        let _ = remote.sleeps(idles[0]);
+        remote.changes_hands(idles[1]);
+        let _ = remote.sleeps(idles[1]);
+        remote.changes_hands(idles[2]);
+        let _ = remote.sleeps(idles[2]);
         late.join().unwrap();
         assert!(idles.iter().all(|idle| idle.nobody_asleep()));
     });
@@ -128,23 +128,23 @@ fn a_late_cancel_takes_every_sleeper_out_of_its_own_count() {
 fn a_cancel_reaches_the_next_owner_beside_one_that_came_too_late() {
     check(2, || {
         let idles = [new_idle(), new_idle()];
-        let mailbox = Mailbox::new(idles[0]);
+        let remote = Remote::new(idles[0]);
         let late = {
-            let mailbox = mailbox.clone();
-            thread::spawn(move || mailbox.cancel(1))
+            let remote = remote.clone();
+            thread::spawn(move || remote.cancel(1))
         };
-        let _ = mailbox.sleeps(idles[0]);
-        mailbox.changes_hands(idles[1]);
+        let _ = remote.sleeps(idles[0]);
+        remote.changes_hands(idles[1]);
         let own = {
-            let mailbox = mailbox.clone();
-            thread::spawn(move || mailbox.cancel(2))
+            let remote = remote.clone();
+            thread::spawn(move || remote.cancel(2))
         };
-        let mut seen = mailbox.sleeps(idles[1]);
+        let mut seen = remote.sleeps(idles[1]);
         own.join().unwrap();
         late.join().unwrap();
-        seen.extend(mailbox.sleeps(idles[1]));
+        seen.extend(remote.sleeps(idles[1]));
         assert!(seen.contains(&2), "{seen:?}");
-        assert!(mailbox.cancels.lock().unwrap().is_empty());
+        assert!(remote.cancels.lock().unwrap().is_empty());
         assert!(idles.iter().all(|idle| idle.nobody_asleep()));
     });
 }

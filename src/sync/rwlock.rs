@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
-use crate::lock::owner::Owner;
-use crate::lock::poison;
-use crate::lock::queue::Waiters;
-use crate::lock::raw_rwlock::RawRwLock;
 use crate::park::unwind::Entry;
+use crate::sync::owner::Owner;
+use crate::sync::poison;
+use crate::sync::queue::Waiters;
+use crate::sync::raw_rwlock::RawRwLock;
 use crate::sys::clock::after_ns;
 
 /// A lock that many readers may have at once, or one writer: [`std::sync::RwLock`].

@@ -8,7 +8,7 @@
 //!
 //! Such a thread is claimed when it is sent, so nobody steals it if its worker computes without a pause.
 
-use crate::sched::mailbox::Mailbox;
+use crate::sched::remote::Remote;
 use crate::sched::worker::Worker;
 use crate::task::Task;
 
@@ -16,20 +16,19 @@ impl Worker {
     /// The worker that should have the next connection, if it is another one; it expects the thread.
     #[cold]
     #[inline(never)]
-    pub(crate) fn less_loaded(&self) -> Option<&'static Mailbox> {
+    pub(crate) fn less_loaded(&self) -> Option<&'static Remote> {
         let own = (self.live_count() + self.unstarted.len()) as u32;
-        let others = self.shared.mailboxes.iter().copied().filter(|mailbox| mailbox.index != self.mailbox.index);
-        let (load, least) =
-            others.filter_map(|mailbox| Some((mailbox.load()?, mailbox))).min_by_key(|(load, _)| *load)?;
+        let others = self.shared.remotes.iter().copied().filter(|remote| remote.index != self.remote.index);
+        let (load, least) = others.filter_map(|remote| Some((remote.load()?, remote))).min_by_key(|(load, _)| *load)?;
         (load + 1 < own && least.arriving.expect()).then_some(least)
     }
 }
 
 /// Sends an unstarted thread, which is in no queue, to a worker that expects it.
-pub(crate) fn send_unstarted(mailbox: &Mailbox, task: Task) {
+pub(crate) fn send_unstarted(remote: &Remote, task: Task) {
     // By an exchange, although nobody else claims it: if it is an actor, others count references to it meanwhile.
-    let claimed = task.state.claim(mailbox.index);
+    let claimed = task.state.claim(remote.index);
     debug_assert!(claimed, "it stands in no queue and nobody joins it");
     // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.
-    unsafe { mailbox.send(task.into_raw()) };
+    unsafe { remote.send(task.into_raw()) };
 }

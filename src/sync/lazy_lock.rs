@@ -10,8 +10,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::lock::once::Once;
 use crate::park::interrupt::shielded;
+use crate::sync::once::Once;
 
 /// A value that its closure makes at the first use: [`std::sync::LazyLock`].
 ///
