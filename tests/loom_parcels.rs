@@ -1,4 +1,4 @@
-//! Models of what travels to an actor, and of its end: `actor/raw/` and `actor/promise.rs`, the very files. Asks, calls that are
+//! Models of what travels to an actor, and of its end: `actor/engine/` and `actor/promise.rs`, the very files. Asks, calls that are
 //! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
 //! interleaving.
 //!
@@ -143,7 +143,7 @@ mod actor {
     pub(crate) use crate::promise::{Deferred, Pending};
     pub(crate) use crate::{promise, watch};
 
-    pub(crate) mod raw {
+    pub(crate) mod engine {
         pub(crate) use crate::Refusal;
         pub(crate) use crate::{cell, edge, frame, mail, posted, ties, walk};
     }
@@ -198,7 +198,7 @@ mod actor {
     }
 }
 
-/// As in `actor/raw/mod.rs`.
+/// As in `actor/engine/mod.rs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
     Closed,
@@ -216,17 +216,17 @@ impl Refusal {
 
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/actor/raw/busy.rs"]
+#[path = "../src/actor/engine/busy.rs"]
 mod busy;
-#[path = "../src/actor/raw/cell.rs"]
+#[path = "../src/actor/engine/cell.rs"]
 mod cell;
-#[path = "../src/actor/raw/edge.rs"]
+#[path = "../src/actor/engine/edge.rs"]
 mod edge;
-#[path = "../src/actor/raw/envelope.rs"]
+#[path = "../src/actor/engine/envelope.rs"]
 mod envelope;
 #[path = "../src/actor/exit.rs"]
 mod exit;
-#[path = "../src/actor/raw/frame.rs"]
+#[path = "../src/actor/engine/frame.rs"]
 mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
@@ -234,35 +234,35 @@ mod fresh;
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
-#[path = "../src/actor/raw/lifecycle.rs"]
+#[path = "../src/actor/engine/lifecycle.rs"]
 mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/actor/raw/mail.rs"]
+#[path = "../src/actor/engine/mail.rs"]
 mod mail;
 #[path = "model/os.rs"]
 mod os_threads;
-#[path = "../src/actor/raw/parcel.rs"]
+#[path = "../src/actor/engine/parcel.rs"]
 mod parcel;
 #[path = "../src/sys/parker.rs"]
 mod parker;
-#[path = "../src/actor/raw/post.rs"]
+#[path = "../src/actor/engine/post.rs"]
 mod post;
-#[path = "../src/actor/raw/posted.rs"]
+#[path = "../src/actor/engine/posted.rs"]
 mod posted;
 #[path = "../src/actor/promise.rs"]
 mod promise;
-#[path = "../src/actor/raw/residents.rs"]
+#[path = "../src/actor/engine/residents.rs"]
 mod residents;
-#[path = "../src/actor/raw/roll.rs"]
+#[path = "../src/actor/engine/roll.rs"]
 mod roll;
-#[path = "../src/actor/raw/room.rs"]
+#[path = "../src/actor/engine/room.rs"]
 mod room;
-#[path = "../src/actor/raw/run.rs"]
+#[path = "../src/actor/engine/run.rs"]
 mod run;
-#[path = "../src/actor/raw/send.rs"]
+#[path = "../src/actor/engine/send.rs"]
 mod send;
 #[path = "../src/base/spin.rs"]
 mod spin;
@@ -271,13 +271,13 @@ mod state;
 use task::pool;
 #[path = "../src/task/parcel.rs"]
 mod task_parcel;
-#[path = "../src/actor/raw/ties.rs"]
+#[path = "../src/actor/engine/ties.rs"]
 mod ties;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
 mod wait_queue;
-#[path = "../src/actor/raw/walk.rs"]
+#[path = "../src/actor/engine/walk.rs"]
 mod walk;
 #[path = "../src/actor/watch.rs"]
 mod watch;

@@ -7,14 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::actor::engine::cell::{Core, Strong, Weak};
+use crate::actor::engine::envelope::{Route, Tell, route};
+use crate::actor::engine::parcel::Letter;
+use crate::actor::engine::post::Origin;
+use crate::actor::engine::posted::Posted;
+use crate::actor::engine::send::inherited;
+use crate::actor::engine::{lifecycle, post, send};
 use crate::actor::promise::Failure;
-use crate::actor::raw::cell::{Core, Strong, Weak};
-use crate::actor::raw::envelope::{Route, Tell, route};
-use crate::actor::raw::parcel::Letter;
-use crate::actor::raw::post::Origin;
-use crate::actor::raw::posted::Posted;
-use crate::actor::raw::send::inherited;
-use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, JoinError, Message, Pending, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 

@@ -7,16 +7,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::actor::engine::cell::{Core, Inner, Weak, run_admitted};
+use crate::actor::engine::envelope::route;
+use crate::actor::engine::frame::defer;
+use crate::actor::engine::mail::Nudge;
+use crate::actor::engine::parcel::Parcel;
+use crate::actor::engine::post::{Asking, Origin};
+use crate::actor::engine::posted::Posted;
+use crate::actor::engine::ties::Tie;
+use crate::actor::engine::{lifecycle, post};
 use crate::actor::promise::Nested;
-use crate::actor::raw::cell::{Core, Inner, Weak, run_admitted};
-use crate::actor::raw::envelope::route;
-use crate::actor::raw::frame::defer;
-use crate::actor::raw::mail::Nudge;
-use crate::actor::raw::parcel::Parcel;
-use crate::actor::raw::post::{Asking, Origin};
-use crate::actor::raw::posted::Posted;
-use crate::actor::raw::ties::Tie;
-use crate::actor::raw::{lifecycle, post};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{
     Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal, watch,

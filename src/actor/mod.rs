@@ -4,11 +4,11 @@
 mod addr;
 mod builder;
 mod context;
+mod engine;
 mod exit;
 mod letters;
 mod name;
 mod promise;
-mod raw;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::actor::raw::Refusal;
-use crate::actor::raw::cell::{Core, Weak};
-use crate::actor::raw::edge::How;
-use crate::actor::raw::frame::abandon;
-use crate::actor::raw::posted::Posted;
-use crate::actor::raw::walk::{closes_cycle, look_again};
+use crate::actor::engine::Refusal;
+use crate::actor::engine::cell::{Core, Weak};
+use crate::actor::engine::edge::How;
+use crate::actor::engine::frame::abandon;
+use crate::actor::engine::posted::Posted;
+use crate::actor::engine::walk::{closes_cycle, look_again};
 use crate::actor::{ActorId, Exit, Message, SendError};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -184,7 +184,7 @@ struct Waiter {
 /// While an actor waits for it, its edge of the wait-for graph leads to the one who owes the answer. That may change
 /// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
 /// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
-/// the last edge finds it (see `raw/edge.rs`).
+/// the last edge finds it (see `engine/edge.rs`).
 pub(crate) struct Promise<R> {
     state: WaitQueue<State<R>>,
     deadline_ns: u64,

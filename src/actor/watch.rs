@@ -4,9 +4,9 @@
 
 use std::ops::DerefMut;
 
-use crate::actor::raw::cell::{Core, Weak};
-use crate::actor::raw::mail::Mail;
-use crate::actor::raw::ties::{self, Party, Tie, Tied, Ties};
+use crate::actor::engine::cell::{Core, Weak};
+use crate::actor::engine::mail::Mail;
+use crate::actor::engine::ties::{self, Party, Tie, Tied, Ties};
 use crate::actor::{ActorId, Down, Exit, MonitorRef, Signal};
 
 impl Party for Weak {
