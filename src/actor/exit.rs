@@ -72,48 +72,6 @@ impl fmt::Display for ActorId {
     }
 }
 
-/// Names one [`monitor`](crate::actor::Context::monitor) call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct MonitorRef(pub(crate) u64);
-
-/// A monitored actor has ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Down {
-    /// What `monitor` gave.
-    pub monitor: MonitorRef,
-    /// Who ended.
-    pub actor: ActorId,
-    /// Why.
-    pub reason: Exit,
-}
-
-/// What the system tells an actor, ahead of its messages: [`Actor::signal`](crate::actor::Actor::signal).
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Signal {
-    /// A monitored actor has ended.
-    Down(Down),
-    /// A linked actor has ended.
-    LinkExit {
-        /// Who ended.
-        actor: ActorId,
-        /// Why.
-        reason: Exit,
-    },
-    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), or a stream that is attached
-    /// ([`Context::attach`](crate::actor::Context::attach)), has panicked.
-    HelperPanicked {
-        /// An [`Exit::Panic`] with the panic's message.
-        reason: Exit,
-    },
-    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
-    /// messages as the others do.
-    StreamEnded {
-        /// The name of the type of its messages.
-        message: &'static str,
-    },
-}
-
 /// Why a message was not handled, or its reply did not come. `M` comes back whenever its handler has not started.
 #[non_exhaustive]
 pub enum SendError<M> {
@@ -205,58 +163,4 @@ fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
     f.write_str("waiting would close a cycle:")?;
     cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
     cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
-}
-
-/// What becomes of a message that finds the mailbox full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Overflow {
-    /// The sender waits for room.
-    #[default]
-    Block,
-    /// The sender gets it back: [`SendError::Full`].
-    Reject,
-    /// The message that has waited longest makes room. A `tell` that is dropped so is a dead letter, an ask gets
-    /// [`SendError::Full`].
-    DropOldest,
-    /// The new one is dropped: a dead letter, if it was a `tell`; an ask gets [`SendError::Full`].
-    DropNewest,
-}
-
-/// How many messages may wait for an actor, and what happens beyond.
-///
-/// A bound of zero does not compile: a mailbox that holds nothing would make every `tell` an ask.
-///
-/// ```compile_fail
-/// const RENDEZVOUS: green::actor::Mailbox = green::actor::Mailbox::bounded(0);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mailbox {
-    pub(crate) capacity: u32,
-    pub(crate) overflow: Overflow,
-}
-
-impl Mailbox {
-    /// Exactly `n` messages may wait. What the system itself sends does not count.
-    ///
-    /// # Panics
-    ///
-    /// If `n` is zero; in a `const` that is an error of the compiler. If it is 2³² or more.
-    #[must_use]
-    pub const fn bounded(n: usize) -> Self {
-        assert!(n > 0, "a mailbox has to hold one message at least");
-        assert!(n < u32::MAX as usize, "a mailbox holds less than 2^32 messages");
-        Self { capacity: n as u32, overflow: Overflow::Block }
-    }
-
-    /// As many messages may wait as there is memory for.
-    #[must_use]
-    pub const fn unbounded() -> Self {
-        Self { capacity: u32::MAX, overflow: Overflow::Block }
-    }
-
-    /// What happens to a message that finds the mailbox full. [`Overflow::Block`] if this is not called.
-    #[must_use]
-    pub const fn overflow(self, overflow: Overflow) -> Self {
-        Self { overflow, ..self }
-    }
 }

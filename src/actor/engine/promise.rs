@@ -1,162 +1,22 @@
-//! Replies that come later: [`Pending`] on the asking side, [`Deferred`] on the answering side.
+//! The promise of a reply that comes later, and the edge of the actor that waits for it.
 
 #![forbid(unsafe_code)]
 
 use std::any::Any;
-use std::fmt;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Waker;
 
-use crate::actor::engine::Refusal;
-use crate::actor::engine::cell::{Core, Weak};
-use crate::actor::engine::edge::How;
-use crate::actor::engine::frame::abandon;
-use crate::actor::engine::posted::Posted;
-use crate::actor::engine::walk::{closes_cycle, look_again};
-use crate::actor::{ActorId, Exit, Message, SendError};
+use super::cell::{Core, Weak};
+use super::edge::How;
+use super::owed::Refusal;
+use super::owed::{Answer, Failure, Owed, Unanswered, wake_guarded};
+use super::walk::{closes_cycle, look_again};
+use crate::actor::ActorId;
+use crate::actor::deferred::give;
+use crate::park::Wait;
 use crate::park::queue::WaitQueue;
-use crate::park::{Wait, checkpoint};
-use crate::sys::clock::{NEVER, after_ns, at_ns};
+use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
-
-/// Why there is no reply.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    Died(Exit),
-    NoReply,
-}
-
-/// Why there is no answer. The message is told apart: who reads this has it, if nobody else does.
-pub(crate) enum Unanswered {
-    Refused(Refusal),
-    TimedOut,
-    Deadlock(Vec<ActorId>),
-    Failed(Failure),
-}
-
-impl Unanswered {
-    /// Of a message whose handler has started. Each error is made where the caller wants it (it has room for a message).
-    #[cold]
-    pub(crate) fn without_message<T, M>(self) -> Result<T, SendError<M>> {
-        match self {
-            Unanswered::TimedOut => Err(SendError::Timeout(None)),
-            Unanswered::Deadlock(cycle) => Err(SendError::Deadlock { msg: None, cycle }),
-            Unanswered::Failed(Failure::Died(exit)) => Err(SendError::Died(exit)),
-            Unanswered::Failed(Failure::NoReply) => Err(SendError::NoReply),
-            Unanswered::Refused(_) => unreachable!("a message that is handled was not refused"),
-        }
-    }
-}
-
-/// Wakes a foreign future. A panic of foreign code is not that of whoever answers; the panic hook has reported it.
-pub(crate) fn wake_guarded(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
-}
-
-/// Makes a [`Deferred`] of a promise in `to`. `Err`: that is one of another type.
-pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
-    from: Arc<P>,
-    to: &mut dyn Any,
-) -> Result<(), Arc<dyn Owed>> {
-    match to.downcast_mut::<Deferred<R>>() {
-        Some(to) => {
-            *to = Deferred::new(from);
-            Ok(())
-        }
-        None => Err(from),
-    }
-}
-
-/// Where a reply of type `R` goes, whatever the message was.
-pub(crate) trait Answer<R>: Owed {
-    fn answer(&self, answer: Result<Box<R>, Failure>);
-}
-
-/// The same, without its type.
-pub(crate) trait Owed: Send + Sync {
-    /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
-    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
-
-    fn fail(&self, failure: Failure);
-
-    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
-    /// often it has changed hands.
-    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32;
-
-    /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
-    fn is_queued(&self, hands: u32);
-
-    /// The message is handled now: nobody will let it in any more.
-    fn harden(&self);
-}
-
-/// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
-///
-/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]; [`SendError::Died`] with the cause
-/// if it is dropped because an actor ends: with its state, by the panic or kill that unwinds the handler, with a message that
-/// was queued there. A reply that comes when nobody waits any more is dropped. Does not wait.
-pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
-
-impl<R: Send + 'static> Deferred<R> {
-    pub(crate) fn new(to: Arc<dyn Answer<R>>) -> Self {
-        Self(Some(to))
-    }
-
-    /// For a message that nobody waits for.
-    pub(crate) fn nobody() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// See [`Owed::owed_by`]. Says to whom it was said, too.
-    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
-        self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
-    }
-
-    pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
-        self.0.take().map(|to| to as _)
-    }
-
-    /// Answers.
-    pub fn reply(mut self, reply: R) {
-        if let Some(to) = self.0.take() {
-            to.answer(Ok(Box::new(reply)));
-        }
-    }
-
-    pub(crate) fn reply_boxed(mut self, reply: Box<R>) {
-        if let Some(to) = self.0.take() {
-            to.answer(Ok(reply));
-        }
-    }
-
-    pub(crate) fn fail(mut self, failure: Failure) {
-        if let Some(to) = self.0.take() {
-            to.answer(Err(failure));
-        }
-    }
-}
-
-impl<R> Drop for Deferred<R> {
-    fn drop(&mut self) {
-        if let Some(to) = self.0.take() {
-            abandon(to);
-        }
-    }
-}
-
-impl<R> fmt::Debug for Deferred<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deferred").field("awaited", &self.0.is_some()).finish_non_exhaustive()
-    }
-}
 
 struct State<R> {
     /// Boxed: a large reply would be moved through every frame between its handler and its asker.
@@ -184,7 +44,7 @@ struct Waiter {
 /// While an actor waits for it, its edge of the wait-for graph leads to the one who owes the answer. That may change
 /// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
 /// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
-/// the last edge finds it (see `engine/edge.rs`).
+/// the last edge finds it (see `edge.rs`).
 pub(crate) struct Promise<R> {
     state: WaitQueue<State<R>>,
     deadline_ns: u64,
@@ -214,8 +74,20 @@ impl<R> Promise<R> {
     }
 
     /// The answer, if it is there.
-    fn try_take(&self) -> Option<Result<Box<R>, Unanswered>> {
+    pub(crate) fn try_take(&self) -> Option<Result<Box<R>, Unanswered>> {
         self.state.with(|state| state.result.take())
+    }
+
+    /// The answer; if it is not there, `waker` is woken when it is.
+    pub(crate) fn poll(&self, waker: &Waker) -> Option<Result<Box<R>, Unanswered>> {
+        let mut waker = Some(waker.clone());
+        self.state.with(|state| {
+            let answer = state.result.take();
+            if answer.is_none() {
+                std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
+            }
+            answer
+        })
     }
 
     pub(crate) fn deadline_ns(&self) -> u64 {
@@ -409,102 +281,5 @@ impl<R: Send + 'static> Owed for Promise<R> {
             self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
         hands
-    }
-}
-
-/// A reply that is on its way: [`Addr::call`](crate::actor::Addr::call).
-///
-/// Dropped, it leaves the message where it is: it is handled, and the reply is dropped. It is a [`Future`], too; that
-/// knows no deadline of its own.
-///
-/// ```
-/// use green::actor::{Actor, Context, Handler, Message};
-/// struct Square(u32);
-/// impl Message for Square { type Reply = u32; }
-/// struct Worker;
-/// impl Actor for Worker {}
-/// impl Handler<Square> for Worker {
-///     fn handle(&mut self, m: Square, _: &mut Context<Self>) -> u32 { m.0 * m.0 }
-/// }
-/// let workers = [Worker.start(), Worker.start()];
-/// let pending: Vec<_> = workers.iter().zip(3..).map(|(w, n)| w.call(Square(n)).unwrap()).collect();
-/// let sum: u32 = pending.into_iter().map(|reply| reply.wait().unwrap()).sum();
-/// assert_eq!(sum, 9 + 16);
-/// ```
-#[must_use = "a reply that nobody waits for is dropped; `tell` asks for none"]
-pub struct Pending<M: Message>(pub(crate) Arc<Posted<M>>);
-
-impl<M: Message> Pending<M> {
-    /// Waits for the reply, until the deadline that held for the call: the actor's own time-out for asks, or an earlier
-    /// inherited one. A cancellation point; a cancelled caller drops the reply.
-    ///
-    /// # Errors
-    ///
-    /// As [`Addr::send`](crate::actor::Addr::send).
-    pub fn wait(self) -> Result<M::Reply, SendError<M>> {
-        let deadline_ns = self.0.promise().deadline_ns();
-        self.wait_until(deadline_ns)
-    }
-
-    /// As [`wait`](Self::wait), for at most `d` from now, which may be longer than the call's own time-out.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    pub fn wait_timeout(self, d: Duration) -> Result<M::Reply, SendError<M>> {
-        self.wait_until(after_ns(d))
-    }
-
-    /// As [`wait`](Self::wait), until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    pub fn wait_deadline(self, deadline: Instant) -> Result<M::Reply, SendError<M>> {
-        self.wait_until(at_ns(deadline))
-    }
-
-    /// The reply, if it is there. Does not wait.
-    ///
-    /// # Errors
-    ///
-    /// `Err(self)`: not yet.
-    pub fn try_take(self) -> Result<Result<M::Reply, SendError<M>>, Self> {
-        match self.0.promise().try_take() {
-            Some(answer) => Ok(self.0.unpack(answer)),
-            None => Err(self),
-        }
-    }
-
-    fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
-        checkpoint();
-        let promise = self.0.promise();
-        self.0.unpack(promise.try_take().unwrap_or_else(|| promise.wait(deadline_ns)))
-    }
-}
-
-impl<M: Message> Future for Pending<M> {
-    type Output = Result<M::Reply, SendError<M>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut waker = Some(cx.waker().clone());
-        let answer = self.0.promise().state.with(|state| {
-            let answer = state.result.take();
-            if answer.is_none() {
-                std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
-            }
-            answer
-        });
-        match answer {
-            Some(answer) => Poll::Ready(self.0.unpack(answer)),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<M: Message> fmt::Debug for Pending<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owed_by = self.0.promise().debtor();
-        f.debug_struct("Pending").field("owed_by", &owed_by.map(|actor| actor.core().id())).finish_non_exhaustive()
     }
 }

@@ -4,12 +4,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::actor::engine::lost;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
-use crate::base::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-static COUNT: AtomicU64 = AtomicU64::new(0);
 static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new());
-static SUBSCRIBED: AtomicUsize = AtomicUsize::new(0);
 
 /// A message that was dropped: it was told to an actor that ended before it got to it, or its mailbox threw it away.
 ///
@@ -42,7 +40,7 @@ impl DeadLetters {
     /// How many there have been.
     #[must_use]
     pub fn count(&self) -> u64 {
-        COUNT.load(Ordering::Relaxed)
+        lost::count()
     }
 
     /// From now on `to` is told of each, as long as it lives (this holds it weakly) and has room for it.
@@ -51,15 +49,14 @@ impl DeadLetters {
         // Held until the lock is free: the last address of an actor may end it.
         let alive: Vec<_> = subscribers.iter().filter_map(WeakRecipient::upgrade).collect();
         *subscribers = alive.iter().chain([to]).map(Recipient::downgrade).collect();
-        SUBSCRIBED.store(subscribers.len(), Ordering::Relaxed);
         drop(subscribers);
+        lost::report_to(report);
     }
 }
 
-/// A message of type `message` to `actor` is dropped.
-pub(crate) fn lost(actor: ActorId, message: &'static str) {
-    COUNT.fetch_add(1, Ordering::Relaxed);
-    if SUBSCRIBED.load(Ordering::Relaxed) == 0 || message == std::any::type_name::<DeadLetter>() {
+/// Tells the subscribers.
+fn report(actor: ActorId, message: &'static str) {
+    if message == std::any::type_name::<DeadLetter>() {
         return; // A dead letter about a dead letter would go on for ever.
     }
     let subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner).clone();

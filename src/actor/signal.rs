@@ -1,0 +1,59 @@
+//! What the system tells an actor, ahead of its messages.
+
+#![forbid(unsafe_code)]
+
+use crate::actor::engine::ties::Tie;
+use crate::actor::{ActorId, Exit};
+
+/// Names one [`monitor`](crate::actor::Context::monitor) call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MonitorRef(pub(crate) u64);
+
+/// A monitored actor has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Down {
+    /// What `monitor` gave.
+    pub monitor: MonitorRef,
+    /// Who ended.
+    pub actor: ActorId,
+    /// Why.
+    pub reason: Exit,
+}
+
+/// What the system tells an actor, ahead of its messages: [`Actor::signal`](crate::actor::Actor::signal).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A monitored actor has ended.
+    Down(Down),
+    /// A linked actor has ended.
+    LinkExit {
+        /// Who ended.
+        actor: ActorId,
+        /// Why.
+        reason: Exit,
+    },
+    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), or a stream that is attached
+    /// ([`Context::attach`](crate::actor::Context::attach)), has panicked.
+    HelperPanicked {
+        /// An [`Exit::Panic`] with the panic's message.
+        reason: Exit,
+    },
+    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
+    /// messages as the others do.
+    StreamEnded {
+        /// The name of the type of its messages.
+        message: &'static str,
+    },
+}
+
+impl Signal {
+    /// The half of a tie that the signal is about.
+    pub(crate) fn tie(&self) -> Option<Tie> {
+        match self {
+            Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
+            Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
+            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
+        }
+    }
+}
