@@ -7,13 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::cell::{Core, Strong, Weak};
-use crate::actor::engine::envelope::{Tell, route};
+use crate::actor::engine::cell::{Core, Strong};
+use crate::actor::engine::envelope::Tell;
+use crate::actor::engine::origin::Origin;
 use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::post::Origin;
 use crate::actor::engine::posted::Posted;
-use crate::actor::engine::send::inherited;
-use crate::actor::engine::{lifecycle, post, send};
+use crate::actor::engine::weak::Weak;
+use crate::actor::engine::{call, lifecycle, send, tell};
+use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
@@ -57,7 +58,7 @@ impl<A: Actor> Addr<A> {
         let route = const { &route::<A, M>() };
         if const { send::is_large::<M>() } {
             let origin = Origin::here(route.ask_timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
         }
         send::ask(self.core(), route, msg, None)
     }
@@ -74,7 +75,7 @@ impl<A: Actor> Addr<A> {
         let route = const { &route::<A, M>() };
         if const { send::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
         }
         send::ask(self.core(), route, msg, Some(timeout))
     }
@@ -91,7 +92,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
     }
 
     /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
@@ -105,7 +106,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
     }
 
     /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
@@ -141,7 +142,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox: in an
@@ -157,7 +158,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
@@ -170,7 +171,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async). Dropped before it is ready, it takes
@@ -183,7 +184,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        tell::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// The address as one that takes messages of one type, whatever the actor is.
@@ -253,8 +254,7 @@ impl<A: Actor> Addr<A> {
     /// assert_eq!(idle.join_timeout(Duration::from_secs(5)), Ok(Exit::Shutdown));
     /// ```
     pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        let (_, limit_ns, _) = inherited();
-        lifecycle::join(self.core(), after_ns(d).min(limit_ns))
+        lifecycle::join(self.core(), after_ns(d).min(Origin::limit_ns()))
     }
 
     /// Has the actor ended?

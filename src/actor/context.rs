@@ -7,11 +7,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::actor::engine::ask::defer;
 use crate::actor::engine::cell::{Core, Inner};
-use crate::actor::engine::envelope::route;
-use crate::actor::engine::frame::defer;
 use crate::actor::engine::ties::Tie;
-use crate::actor::engine::{lifecycle, post, watch};
+use crate::actor::engine::{lifecycle, tell, watch};
+use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -31,11 +31,6 @@ impl<A: Actor> Context<A> {
     #[inline]
     pub(crate) fn core(&self) -> &Core {
         self.inner.core()
-    }
-
-    #[inline]
-    pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
-        self.inner.end.take()
     }
 
     /// The actor's own address. Kept, it keeps the actor alive.
@@ -65,7 +60,7 @@ impl<A: Actor> Context<A> {
     /// When the reply to this message is due, if anybody waits for one. Everything that is sent from here inherits it.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ns = self.inner.frame().deadline_ns.get();
+        let deadline_ns = self.inner.frame().terms().deadline_ns;
         (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
     }
 
@@ -115,7 +110,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        post::notify(self.core(), const { &route::<A, M>() }, msg, false)
+        tell::notify(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Puts the reply to the message that is being handled off: it is given later, from anywhere, by [`Deferred::reply`]. What
@@ -150,10 +145,9 @@ impl<A: Actor> Context<A> {
     /// If the message that is being handled has a reply of another type.
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
-        let frame = self.inner.frame();
-        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
-        to.pass(msg, reply, deadline_ns, chain)
+        to.pass(msg, reply, terms)
     }
 
     /// Puts the message that is being handled aside until [`unstash`](Self::unstash), its asker with it. What the handler
@@ -167,11 +161,10 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        let frame = self.inner.frame();
-        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
         let reply = reply.is_awaited().then_some(reply);
-        post::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
+        tell::stash(self.core(), const { &route::<A, M>() }, msg, reply, terms);
     }
 
     /// What was put aside comes next, in its old order, before what is queued.
@@ -190,7 +183,7 @@ impl<A: Actor> Context<A> {
         let weak = self.core().weak();
         let timer = timer::start(d, None, move || {
             let Some(msg) = msg.take() else { return false };
-            let _ = post::notify(weak.core(), const { &route::<A, M>() }, msg, true);
+            let _ = tell::notify(weak.core(), const { &route::<A, M>() }, msg, true);
             false
         });
         self.own_timer(timer)
@@ -214,7 +207,7 @@ impl<A: Actor> Context<A> {
         let timer = timer::start(period, Some(period), move || {
             // ORDERING: Acquire pairs with the Release of the handling run.
             let queues = queued.load(Ordering::Acquire) != 0;
-            queues || post::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
+            queues || tell::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
         });
         self.own_timer(timer)
     }
@@ -284,7 +277,7 @@ impl<A: Actor> Context<A> {
                     break;
                 }
             }
-            post::stream_ended::<A, M>(core.core());
+            tell::stream_ended::<M>(core.core(), const { &end_of_stream::<A>() });
         });
     }
 }

@@ -6,13 +6,15 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::actor::engine::cell::{Core, Strong, Weak};
+use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::{Route, Tell};
+use crate::actor::engine::frame::Terms;
+use crate::actor::engine::origin::Origin;
 use crate::actor::engine::owed::Failure;
 use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::post::{self, Origin};
 use crate::actor::engine::posted::Posted;
-use crate::actor::engine::send;
+use crate::actor::engine::weak::Weak;
+use crate::actor::engine::{call, send, tell};
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
 /// The address of an actor that takes messages of type `M`, whatever it is: [`Addr::recipient`].
@@ -34,7 +36,7 @@ impl<M: Message> Recipient<M> {
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
         if const { send::is_large::<M>() } {
             let origin = Origin::here(self.route.ask_timeout);
-            return post::ask_by_call(
+            return call::ask_by_call(
                 self.strong.core(),
                 Posted::new(self.route.call, self.strong.core(), msg, origin),
                 origin,
@@ -51,7 +53,7 @@ impl<M: Message> Recipient<M> {
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
         if const { send::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return post::ask_by_call(
+            return call::ask_by_call(
                 self.strong.core(),
                 Posted::new(self.route.call, self.strong.core(), msg, origin),
                 origin,
@@ -67,7 +69,7 @@ impl<M: Message> Recipient<M> {
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
-        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+        call::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
     }
 
     /// As [`Addr::try_call`].
@@ -77,7 +79,7 @@ impl<M: Message> Recipient<M> {
     /// As [`Addr::try_call`].
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
-        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+        call::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
     }
 
     /// As [`Addr::call_async`].
@@ -86,7 +88,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call_async`].
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        post::call_async(self.strong.clone(), self.route, msg)
+        call::call_async(self.strong.clone(), self.route, msg)
     }
 
     /// As [`Addr::tell_async`].
@@ -95,7 +97,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::tell_async`].
     pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
-        post::tell_async(self.strong.clone(), self.route, msg)
+        tell::tell_async(self.strong.clone(), self.route, msg)
     }
 
     /// As [`Addr::tell`].
@@ -104,7 +106,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::tell`].
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
+        tell::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
     /// As [`Addr::try_tell`].
@@ -113,7 +115,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_tell`].
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
+        tell::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
     }
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
@@ -121,16 +123,10 @@ impl<M: Message> Recipient<M> {
     }
 
     /// Passes a message on with the reply that somebody waits for.
-    pub(crate) fn pass(
-        &self,
-        msg: M,
-        reply: Deferred<M::Reply>,
-        deadline_ns: u64,
-        chain: u64,
-    ) -> Result<(), SendError<M>> {
+    pub(crate) fn pass(&self, msg: M, reply: Deferred<M::Reply>, terms: Terms) -> Result<(), SendError<M>> {
         let core = self.strong.core();
         let reply = reply.is_awaited().then_some(reply);
-        post::pass(core, self.route, msg, reply, deadline_ns, chain).map_err(|(error, reply)| {
+        tell::pass(core, self.route, msg, reply, terms).map_err(|(error, reply)| {
             if let Some(reply) = reply {
                 reply.fail(Failure::Died(core.why_closed()));
             }
