@@ -121,7 +121,7 @@ fn waits_for_an_actor_have_names() {
         let mailbox = green::actor::Mailbox::bounded(1);
         let actor = green::actor::Builder::new().mailbox(mailbox).start(Holds(open.clone())).unwrap();
         actor.tell(Hold).unwrap();
-        until("the handler", || actor.queued() == 0);
+        until(|| actor.queued() == 0);
         let asked = actor.clone();
         waits_for("reply", move || drop(asked.send(Hold)));
         let full = actor.clone();

@@ -101,10 +101,10 @@ pub(crate) fn spin_until(what: &str, done: impl Fn() -> bool) {
 
 /// The same where the threads of the caller's own worker have to run meanwhile.
 #[track_caller]
-pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < BOUND, "{what} does not come");
+        assert!(start.elapsed() < BOUND, "what this waits for does not come");
         green::sleep(Duration::from_micros(50));
     }
 }
@@ -112,7 +112,11 @@ pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
 /// Waits until `thread` waits for what `reason` names, as [`Thread::waits_for`] has it.
 #[track_caller]
 pub(crate) fn until_parked(thread: &Thread, reason: &str) {
-    until(&format!("{thread:?} in a wait for {reason:?}"), || thread.waits_for() == Some(reason));
+    let start = Instant::now();
+    while thread.waits_for() != Some(reason) {
+        assert!(start.elapsed() < BOUND, "{thread:?} waits for {:?}, not {reason:?}", thread.waits_for());
+        green::sleep(Duration::from_micros(50));
+    }
 }
 
 /// A flag that is set once: between all kinds of threads.
@@ -135,7 +139,7 @@ impl Flag {
     /// Waits, at cancellation points, until it is set.
     #[track_caller]
     pub(crate) fn wait(&self) {
-        until("the flag", || self.is_set());
+        until(|| self.is_set());
     }
 
     /// As [`set`](Self::set), but orders nothing.
