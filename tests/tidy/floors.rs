@@ -1,6 +1,7 @@
 //! The floors: which module may import from which.
 
-use crate::source::{Finding, Source, Token, crate_files};
+use crate::paths::{mentions, module_of};
+use crate::source::{Finding, Source, crate_files};
 use crate::{assert_clean, lines};
 
 /// From the ground up. A module imports from lower floors only, not from its neighbours.
@@ -20,125 +21,6 @@ const FLOORS: &[&[&str]] = &[
 
 fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
-}
-
-/// A path in the code, or one leaf of a `use`, seen from the crate's root.
-#[derive(Debug, PartialEq)]
-struct Mention {
-    line: usize,
-    path: Vec<String>,
-    /// It stands behind `pub … use`.
-    reexport: bool,
-    /// It begins with `$crate`, so it is resolved where a macro is used.
-    from_macro: bool,
-}
-
-/// The path of the module that a file holds: `src/a/mod.rs` is `a`, `src/a/b.rs` is `a::b`.
-fn module_of(path: &str) -> Vec<String> {
-    let inner = path.strip_prefix("src/").unwrap_or(path).trim_end_matches(".rs");
-    let mut module: Vec<String> = inner.split('/').map(str::to_owned).collect();
-    if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
-        module.pop();
-    }
-    module
-}
-
-/// What a file mentions of this crate, by `crate::` and `super::`, and by `self::` in a `use`.
-fn mentions(source: &Source) -> Vec<Mention> {
-    let tokens = source.tokens();
-    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
-    let mut module = module_of(&source.path);
-    let mut inline_modules = Vec::new(); // the brace depth at which each one opened
-    let (mut depth, mut at, mut found) = (0, 0, Vec::new());
-    while at < tokens.len() {
-        let keyword = text(at);
-        let is_path = matches!(keyword, "crate" | "super") && text(at + 1) == "::";
-        if keyword == "use" || is_path {
-            let before = at.wrapping_sub(1);
-            let reexport = keyword == "use" && matches!(text(before), "pub" | ")");
-            let from_macro = is_path && text(before) == "$";
-            let line = tokens[at].line;
-            let mut parser =
-                Parser { tokens: &tokens, at: at + usize::from(keyword == "use"), module: &module, leaves: vec![] };
-            parser.tree(None);
-            at = parser.at;
-            let paths = parser.leaves.into_iter().filter(|path| path.first().is_none_or(|first| first != OUTSIDE));
-            found.extend(paths.map(|path| Mention { line, path, reexport, from_macro }));
-            continue;
-        }
-        match keyword {
-            "mod" if text(at + 2) == "{" => {
-                inline_modules.push(depth);
-                module.push(text(at + 1).to_owned());
-            }
-            "{" => depth += 1,
-            "}" => {
-                depth -= 1;
-                if inline_modules.last() == Some(&depth) {
-                    inline_modules.pop();
-                    module.pop();
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    found
-}
-
-/// Stands for the first part of a path that `crate`, `self` or `super` does not begin. No module has a keyword's name.
-const OUTSIDE: &str = "extern";
-
-/// Reads a path or the tree of a `use`.
-struct Parser<'a> {
-    tokens: &'a [Token<'a>],
-    at: usize,
-    module: &'a [String],
-    leaves: Vec<Vec<String>>,
-}
-
-impl Parser<'_> {
-    fn text(&self) -> &str {
-        self.tokens.get(self.at).map_or("", |token| token.text)
-    }
-
-    fn skip(&mut self, text: &str) -> bool {
-        let found = self.text() == text;
-        self.at += usize::from(found);
-        found
-    }
-
-    /// One path with what branches off its end. `prefix` is the part before it, none at the start.
-    fn tree(&mut self, prefix: Option<Vec<String>>) {
-        self.skip("::");
-        if self.skip("{") {
-            while !self.skip("}") && self.at < self.tokens.len() {
-                self.tree(prefix.clone());
-                self.skip(",");
-            }
-            return;
-        }
-        let segment = self.text().to_owned();
-        let is_segment = segment == "*" || segment.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-        self.at += 1;
-        let path = match (segment.as_str(), prefix) {
-            ("crate", _) => vec![],
-            ("self", None) => self.module.to_vec(),
-            ("super", None) => self.module[..self.module.len().saturating_sub(1)].to_vec(),
-            ("super", Some(path)) => path[..path.len().saturating_sub(1)].to_vec(),
-            ("self", Some(path)) => path,
-            (_, Some(path)) if !is_segment => path,
-            (name, Some(path)) => [path, vec![name.to_owned()]].concat(),
-            (_, None) => vec![OUTSIDE.to_owned()],
-        };
-        if is_segment && self.text() == "::" {
-            return self.tree(Some(path));
-        }
-        if self.skip("as") {
-            self.at += 1;
-        }
-        self.leaves.push(path);
-    }
 }
 
 fn wrong_imports(sources: &[Source]) -> Vec<Finding> {

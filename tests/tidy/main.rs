@@ -12,8 +12,10 @@
 
 #![cfg(not(miri))]
 
+mod circles;
 mod floors;
 mod pages;
+mod paths;
 mod shape;
 mod source;
 mod unsafety;
