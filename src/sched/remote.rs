@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::driver::poller::PollerHandle;
+use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
 use crate::sched::counted::Counted;
