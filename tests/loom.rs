@@ -32,7 +32,7 @@ use std::ptr::{self, NonNull};
 
 use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use idle::Idle;
-use inbox::{Inbox, Letter, WasAsleep};
+use inbox::{Inbox, Queued, WasAsleep};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
@@ -289,7 +289,7 @@ struct Note {
     value: usize,
 }
 
-impl Letter for Note {
+impl Queued for Note {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.link
     }
@@ -312,10 +312,10 @@ impl Box1 {
         Self { inbox: Inbox::new(), parker: Gate::new(), idle: Idle::new(), roused: AtomicUsize::new(0) }
     }
 
-    fn rouse(&self, was_asleep: WasAsleep) -> bool {
+    fn notify(&self, was_asleep: WasAsleep) -> bool {
         if was_asleep.0 {
             self.roused.fetch_add(1, Ordering::Relaxed);
-            self.idle.roused();
+            self.idle.count_awake();
             self.parker.open();
         }
         was_asleep.0
@@ -334,7 +334,7 @@ fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
                     for letter in 0..if sender == 1 { 2 } else { 1 } {
                         // SAFETY: the note is leaked until the owner has taken it.
                         let was_asleep = unsafe { remote.inbox.push(note(sender * 10 + letter)) };
-                        remote.rouse(was_asleep);
+                        remote.notify(was_asleep);
                     }
                 })
             })
@@ -348,12 +348,12 @@ fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
                 dozed += 1;
                 remote.parker.wait();
             }
-            let mail = remote.inbox.take();
-            assert!(!mail.asleep || !marked, "nobody unparked the owner, and yet it woke");
+            let batch = remote.inbox.take();
+            assert!(!batch.asleep || !marked, "nobody unparked the owner, and yet it woke");
             if !marked {
-                remote.idle.roused();
+                remote.idle.count_awake();
             }
-            mail.deliver(|letter| {
+            batch.deliver(|letter| {
                 // SAFETY: it came from `note`, and is handed out once.
                 let letter = unsafe { Box::from_raw(letter.as_ptr()) };
                 got.push(letter.value);
@@ -390,8 +390,8 @@ impl Pair {
     fn publish(&self, threads: usize) {
         self.work.fetch_add(threads, Ordering::Relaxed);
         if self.sleeper.idle.publish_more() {
-            let rouse_one = || self.sleeper.rouse(self.sleeper.inbox.wake_to_search());
-            self.sleeper.idle.wake_thief(rouse_one, || self.has_work());
+            let notify_one = || self.sleeper.notify(self.sleeper.inbox.notify_search());
+            self.sleeper.idle.notify_thief(notify_one, || self.has_work());
         }
     }
 
@@ -405,18 +405,18 @@ impl Pair {
         let idle = &self.sleeper.idle;
         if !self.sleeper.inbox.doze() {
             self.sleeper.inbox.take();
-            idle.roused();
+            idle.count_awake();
             return;
         }
         idle.before_last_look();
         if !self.has_work() {
             self.sleeper.parker.wait();
         }
-        let mail = self.sleeper.inbox.take();
-        if mail.asleep {
-            idle.roused();
+        let batch = self.sleeper.inbox.take();
+        if batch.asleep {
+            idle.count_awake();
         }
-        if mail.search {
+        if batch.search {
             let _ = idle.found();
         }
     }
@@ -503,20 +503,20 @@ fn a_worker_that_is_woken_to_search_sees_what_was_published() {
             thread::spawn(move || {
                 pair.work.store(1, Ordering::Relaxed);
                 if pair.sleeper.idle.publish_one() {
-                    let rouse_one = || pair.sleeper.rouse(pair.sleeper.inbox.wake_to_search());
-                    pair.sleeper.idle.wake_thief(rouse_one, || true);
+                    let notify_one = || pair.sleeper.notify(pair.sleeper.inbox.notify_search());
+                    pair.sleeper.idle.notify_thief(notify_one, || true);
                 }
             })
         };
         let idle = &pair.sleeper.idle;
         // The only worker that could be the lookout.
-        assert_eq!(idle.announce(false, 1), idle::Sleep::Sound);
+        assert_eq!(idle.announce(false, 1), idle::Duty::None);
         assert!(pair.sleeper.inbox.doze());
-        let mail = pair.sleeper.inbox.take();
-        if mail.asleep {
-            idle.roused();
+        let batch = pair.sleeper.inbox.take();
+        if batch.asleep {
+            idle.count_awake();
         }
-        if mail.search {
+        if batch.search {
             assert_eq!(pair.work.load(Ordering::Relaxed), 1);
             let _ = idle.found();
         }
@@ -530,13 +530,13 @@ fn a_worker_that_is_woken_to_search_sees_what_was_published() {
 fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_wakes_a_thief() {
     check(3, || {
         let idle = Arc::new(Idle::new());
-        assert_eq!(idle.announce(false, 2), idle::Sleep::Lookout);
-        assert_eq!(idle.announce(false, 2), idle::Sleep::Sound);
+        assert_eq!(idle.announce(false, 2), idle::Duty::Lookout);
+        assert_eq!(idle.announce(false, 2), idle::Duty::None);
         let gate = Arc::new(Gate::new());
         let waker = {
             let (idle, gate) = (idle.clone(), gate.clone());
             thread::spawn(move || {
-                idle.roused();
+                idle.count_awake();
                 gate.open();
             })
         };

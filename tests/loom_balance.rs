@@ -55,8 +55,8 @@ use std::ptr::{self, NonNull};
 
 use arriving::Arriving;
 use base::atomic::{AtomicPtr, AtomicU32, Ordering};
-use idle::{Idle, Sleep};
-use inbox::{Inbox, Letter, WasAsleep};
+use idle::{Duty, Idle};
+use inbox::{Inbox, Queued, WasAsleep};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::check;
@@ -67,7 +67,7 @@ struct Thread {
     link: AtomicPtr<Thread>,
 }
 
-impl Letter for Thread {
+impl Queued for Thread {
     fn link(&self) -> &AtomicPtr<Thread> {
         &self.link
     }
@@ -122,9 +122,9 @@ impl Worker {
     }
 
     /// `Remote::rouse`.
-    fn rouse(&self, was_asleep: WasAsleep) {
+    fn notify(&self, was_asleep: WasAsleep) {
         if was_asleep.0 {
-            self.idle.roused();
+            self.idle.count_awake();
             self.parker.unpark_or(|| self.eventfd.write());
         }
     }
@@ -134,7 +134,7 @@ impl Worker {
         let sends = self.arriving.expect();
         if sends {
             // SAFETY: the thread is nobody else's, and freed by the worker.
-            self.rouse(unsafe { self.inbox.push(fresh_thread()) });
+            self.notify(unsafe { self.inbox.push(fresh_thread()) });
         }
         sends
     }
@@ -142,7 +142,7 @@ impl Worker {
     /// `Shared::stop`.
     fn stop(&self) {
         self.stop.store(1, Ordering::Release);
-        self.rouse(self.inbox.look());
+        self.notify(self.inbox.notify_control());
     }
 
     /// `Worker::run`: until the runtime stops. How many threads have run.
@@ -152,21 +152,21 @@ impl Worker {
             if stopping && self.arriving.close() {
                 return ran;
             }
-            let lookout = self.idle.announce(false, WORKERS) == Sleep::Lookout;
+            let lookout = self.idle.announce(false, WORKERS) == Duty::Lookout;
             let dozes = self.inbox.doze();
             if dozes {
                 self.idle.before_last_look();
                 self.parker.park_elsewhere(|| self.eventfd.wait());
             }
-            let mail = self.inbox.take();
-            if mail.asleep || !dozes {
-                self.idle.roused();
+            let batch = self.inbox.take();
+            if batch.asleep || !dozes {
+                self.idle.count_awake();
             }
             if lookout {
                 let _ = self.idle.resign();
             }
-            stopping |= mail.look && self.stop.load(Ordering::Acquire) != 0;
-            mail.deliver(|thread| {
+            stopping |= batch.control && self.stop.load(Ordering::Acquire) != 0;
+            batch.deliver(|thread| {
                 // SAFETY: it was taken out, and is the worker's alone.
                 drop(unsafe { Box::from_raw(thread.as_ptr()) });
                 self.arriving.arrived();

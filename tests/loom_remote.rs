@@ -32,14 +32,14 @@ use std::ptr::{self, NonNull};
 use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use counted::Counted;
 use idle::Idle;
-use inbox::{Inbox, Letter, WasAsleep};
+use inbox::{Inbox, Queued, WasAsleep};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use model::check;
 
 struct Note(AtomicPtr<Note>);
 
-impl Letter for Note {
+impl Queued for Note {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.0
     }
@@ -68,8 +68,8 @@ impl Remote {
         })
     }
 
-    fn rouse(&self, was_asleep: WasAsleep) {
-        if self.counted.rouse(was_asleep) {
+    fn notify(&self, was_asleep: WasAsleep) {
+        if self.counted.count_awake(was_asleep) {
             self.unparks.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -77,7 +77,7 @@ impl Remote {
     /// `remote::interrupt`.
     fn cancel(&self, thread: u32) {
         self.cancels.lock().unwrap().push(thread);
-        self.rouse(self.inbox.look());
+        self.notify(self.inbox.notify_control());
     }
 
     /// One sleep of a worker, which a timer ends if nothing else does. The cancels that it has seen.
@@ -85,11 +85,11 @@ impl Remote {
         let _ = idle.announce(false, 1);
         let marked = self.inbox.doze();
         idle.before_last_look();
-        let mail = self.inbox.take();
-        if mail.asleep || !marked {
-            idle.roused();
+        let batch = self.inbox.take();
+        if batch.asleep || !marked {
+            idle.count_awake();
         }
-        if mail.look { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
+        if batch.control { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
     }
 
     /// `remote::release`, and `remote::acquire` by the next runtime.

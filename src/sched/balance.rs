@@ -3,7 +3,7 @@
 //! A started thread stays where it is, and a connection's thread lives as long as the connection. Started by the worker that
 //! accepts, one after the other as connections come, all of them would stay there: none is ever stolen, because each
 //! starts as soon as the accepting thread waits again. So the first thread that is spawned after an `accept` goes to the
-//! worker with the fewest threads, if that has fewer than this one. The accepting worker then has a letter to send (and a
+//! worker with the fewest threads, if that has fewer than this one. The accepting worker then has a message to send (and a
 //! sleeper to wake) for every second connection, and the load of all workers is the same from then on.
 //!
 //! Such a thread is claimed when it is sent, so nobody steals it if its worker computes without a pause.

@@ -27,16 +27,16 @@ const RESTS_MAX_NS: u64 = 256 * RESTS_NS;
 
 /// What a worker does, as far as others can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Doing {
+pub(crate) enum Activity {
     /// It runs threads, or looks for some.
     Runs = 0,
     /// It waits for events.
     Polls = 1,
-    GivesWay = 2,
+    YieldsCpu = 2,
 }
 
-const POLLS: u32 = Doing::Polls as u32;
-const GIVES_WAY: u32 = Doing::GivesWay as u32;
+const POLLS: u32 = Activity::Polls as u32;
+const YIELDS_CPU: u32 = Activity::YieldsCpu as u32;
 
 /// How a worker that has a poller shows that it goes on: a count that moves when it does something else.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(Doing::Runs as u32), clock: CpuClock::new() }
+        Self { word: AtomicU32::new(Activity::Runs as u32), clock: CpuClock::new() }
     }
 
     /// Called on the worker's own thread, before all else.
@@ -57,7 +57,7 @@ impl Heartbeat {
     }
 
     #[inline]
-    pub(crate) fn beat(&self, doing: Doing) {
+    pub(crate) fn beat(&self, doing: Activity) {
         let count = (self.word.load(Ordering::Relaxed) & !3).wrapping_add(4);
         self.word.store(count | doing as u32, Ordering::Relaxed);
     }
@@ -94,11 +94,11 @@ impl SiblingProbe {
         self.since_ns.set(now_ns);
     }
 
-    /// Has the sibling stood still for long, as far as its pulse says?
+    /// Has the sibling stood still for long, as far as its heartbeat says?
     fn stands_still(&self, word: u32, now_ns: u64) -> bool {
         let long_ns = match word & 3 {
             POLLS => self.look_ns.get().max(STILL_NS),
-            GIVES_WAY => GIVES_NS + STILL_NS,
+            YIELDS_CPU => GIVES_NS + STILL_NS,
             _ => STILL_NS,
         };
         now_ns >= self.rest_until_ns.get().max(self.since_ns.get() + long_ns)
@@ -125,45 +125,45 @@ impl SiblingProbe {
 impl Worker {
     /// In step S4, before the worker waits for events: gives way if a sibling needs it. True: it was unparked meanwhile.
     #[inline]
-    pub(super) fn give_way(&self, deadline_ns: u64) -> bool {
+    pub(super) fn yield_cpu(&self, deadline_ns: u64) -> bool {
         if self.shared.remotes.len() == 1 || !CpuClock::IS_KNOWN {
             return false;
         }
-        let (watch, now) = (&self.watch, now_ns());
-        let short = watch.comes_by(now);
+        let (probe, now) = (&self.probe, now_ns());
+        let short = probe.comes_by(now);
         let (sibling, word) = self.watched();
-        if word != watch.seen.get() {
-            watch.begin(word, now);
+        if word != probe.seen.get() {
+            probe.begin(word, now);
             return false;
         }
-        short && watch.stands_still(word, now) && self.look_after(sibling, word, deadline_ns)
+        short && probe.stands_still(word, now) && self.look_after(sibling, word, deadline_ns)
     }
 
     fn watched(&self) -> (&'static Remote, u32) {
         let remotes = &self.shared.remotes;
-        let sibling = remotes[(self.number + 1 + self.watch.at.get()) % remotes.len()];
-        (sibling, sibling.pulse.word())
+        let sibling = remotes[(self.number + 1 + self.probe.at.get()) % remotes.len()];
+        (sibling, sibling.heartbeat.word())
     }
 
     /// The sibling stands still: gives way if it has work and no processor, and turns to the next one.
     #[cold]
     fn look_after(&self, sibling: &Remote, word: u32, deadline_ns: u64) -> bool {
-        let watch = &self.watch;
-        let starves = watch.has_work(word, || sibling.has_events());
-        let used_ns = if starves { sibling.pulse.clock.stands_at_ns() } else { None };
+        let probe = &self.probe;
+        let starves = probe.has_work(word, || sibling.has_events());
+        let used_ns = if starves { sibling.heartbeat.clock.stands_at_ns() } else { None };
         let unparked = used_ns.is_some_and(|used_ns| {
-            self.remote.pulse.beat(Doing::GivesWay);
+            self.remote.heartbeat.beat(Activity::YieldsCpu);
             let before = now_ns();
             let unparked = self.remote.parker.park(deadline_ns.min(before + GIVES_NS));
-            self.remote.pulse.beat(Doing::Runs);
+            self.remote.heartbeat.beat(Activity::Runs);
             let now = now_ns();
-            let ran_ns = sibling.pulse.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
-            watch.gave_way(now - before, ran_ns, now);
-            watch.before_ns.set(now);
+            let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
+            probe.gave_way(now - before, ran_ns, now);
+            probe.before_ns.set(now);
             unparked
         });
-        watch.at.set((watch.at.get() + 1) % (self.shared.remotes.len() - 1));
-        watch.begin(self.watched().1, watch.before_ns.get());
+        probe.at.set((probe.at.get() + 1) % (self.shared.remotes.len() - 1));
+        probe.begin(self.watched().1, probe.before_ns.get());
         unparked
     }
 }
@@ -174,52 +174,52 @@ mod tests {
 
     #[test]
     fn a_sibling_is_left_alone_for_a_while_and_for_longer_if_giving_way_was_for_nothing() {
-        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
-        watch.begin(pulse.word(), 1000);
-        assert!(!watch.stands_still(pulse.word(), 1000 + STILL_NS - 1));
-        assert!(watch.stands_still(pulse.word(), 1000 + STILL_NS));
+        let (probe, heartbeat) = (SiblingProbe::default(), Heartbeat::new());
+        probe.begin(heartbeat.word(), 1000);
+        assert!(!probe.stands_still(heartbeat.word(), 1000 + STILL_NS - 1));
+        assert!(probe.stands_still(heartbeat.word(), 1000 + STILL_NS));
         let mut now = 1_000_000;
         for rest in [1, 2, 4, 8] {
-            watch.gave_way(GIVES_NS, GIVES_NS / 5, now);
-            assert!(!watch.stands_still(pulse.word(), now + rest * RESTS_NS - 1));
+            probe.gave_way(GIVES_NS, GIVES_NS / 5, now);
+            assert!(!probe.stands_still(heartbeat.word(), now + rest * RESTS_NS - 1));
             now += rest * RESTS_NS;
-            assert!(watch.stands_still(pulse.word(), now));
+            assert!(probe.stands_still(heartbeat.word(), now));
         }
-        watch.gave_way(GIVES_NS, GIVES_NS / 3, now);
-        assert!(watch.stands_still(pulse.word(), now), "it ran meanwhile");
+        probe.gave_way(GIVES_NS, GIVES_NS / 3, now);
+        assert!(probe.stands_still(heartbeat.word(), now), "it ran meanwhile");
     }
 
     #[test]
     fn a_sibling_has_work_if_it_runs_or_has_events_and_an_empty_poller_is_looked_at_more_and_more_seldom() {
-        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
-        assert!(watch.has_work(pulse.word(), || unreachable!("it runs")));
-        let before = pulse.word();
-        pulse.beat(Doing::Polls);
-        assert_ne!(pulse.word(), before);
-        watch.begin(pulse.word(), 0);
-        assert!(watch.has_work(pulse.word(), || true));
+        let (probe, heartbeat) = (SiblingProbe::default(), Heartbeat::new());
+        assert!(probe.has_work(heartbeat.word(), || unreachable!("it runs")));
+        let before = heartbeat.word();
+        heartbeat.beat(Activity::Polls);
+        assert_ne!(heartbeat.word(), before);
+        probe.begin(heartbeat.word(), 0);
+        assert!(probe.has_work(heartbeat.word(), || true));
         for times in [1, 2, 4, 8, 16, 16] {
-            assert!(!watch.has_work(pulse.word(), || false));
-            assert!(!watch.stands_still(pulse.word(), times * STILL_NS - 1));
-            assert!(watch.stands_still(pulse.word(), times * STILL_NS));
+            assert!(!probe.has_work(heartbeat.word(), || false));
+            assert!(!probe.stands_still(heartbeat.word(), times * STILL_NS - 1));
+            assert!(probe.stands_still(heartbeat.word(), times * STILL_NS));
         }
     }
 
     #[test]
     fn a_sibling_that_gives_way_is_left_alone_until_it_should_have_got_up() {
-        let (watch, pulse) = (SiblingProbe::default(), Heartbeat::new());
-        pulse.beat(Doing::GivesWay);
-        watch.begin(pulse.word(), 0);
-        assert!(!watch.stands_still(pulse.word(), GIVES_NS + STILL_NS - 1));
-        assert!(watch.stands_still(pulse.word(), GIVES_NS + STILL_NS));
-        assert!(watch.has_work(pulse.word(), || unreachable!("it does not poll")));
+        let (probe, heartbeat) = (SiblingProbe::default(), Heartbeat::new());
+        heartbeat.beat(Activity::YieldsCpu);
+        probe.begin(heartbeat.word(), 0);
+        assert!(!probe.stands_still(heartbeat.word(), GIVES_NS + STILL_NS - 1));
+        assert!(probe.stands_still(heartbeat.word(), GIVES_NS + STILL_NS));
+        assert!(probe.has_work(heartbeat.word(), || unreachable!("it does not poll")));
     }
 
     #[test]
     fn a_worker_with_long_rounds_does_not_give_way() {
-        let watch = SiblingProbe::default();
-        watch.comes_by(1_000_000);
-        assert!(watch.comes_by(1_000_000 + ROUND_NS));
-        assert!(!watch.comes_by(1_000_001 + 2 * ROUND_NS));
+        let probe = SiblingProbe::default();
+        probe.comes_by(1_000_000);
+        assert!(probe.comes_by(1_000_000 + ROUND_NS));
+        assert!(!probe.comes_by(1_000_001 + 2 * ROUND_NS));
     }
 }

@@ -18,7 +18,7 @@ use crate::sched::arriving::Arriving;
 use crate::sched::counted::Counted;
 use crate::sched::cpu_yield::Heartbeat;
 use crate::sched::idle::Idle;
-use crate::sched::inbox::{Inbox, Letter, WasAsleep};
+use crate::sched::inbox::{Inbox, Queued, WasAsleep};
 use crate::sched::run_rate::RunRate;
 use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
@@ -27,7 +27,7 @@ use crate::task::{Header, Task};
 /// Workers in the process at one time, all runtimes together.
 pub(crate) const MAX_WORKERS: usize = 4096;
 
-impl Letter for Header {
+impl Queued for Header {
     #[inline]
     fn link(&self) -> &AtomicPtr<Header> {
         self.link()
@@ -43,9 +43,9 @@ pub(crate) struct Remote {
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
-    pub(crate) pace: RunRate,
+    pub(crate) run_rate: RunRate,
     /// That the worker goes on.
-    pub(crate) pulse: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
@@ -65,25 +65,25 @@ pub(crate) struct Group {
 }
 
 /// What no runtime has now.
-struct Pool {
+struct Spares {
     remotes: Vec<&'static Remote>,
     idles: Vec<&'static Idle>,
     /// How many remotes were ever made.
     made: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { remotes: Vec::new(), idles: Vec::new(), made: 0 });
+static SPARES: Mutex<Spares> = Mutex::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
 static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
-impl Pool {
+impl Spares {
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
             inbox: Inbox::new(),
             parker: Parker::new(),
             cancels: Mutex::new(Vec::new()),
             live: AtomicU32::new(0),
-            pace: RunRate::new(),
-            pulse: Heartbeat::new(),
+            run_rate: RunRate::new(),
+            heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
             poller: Mutex::new(None),
             counted: Counted::new(idle),
@@ -97,9 +97,9 @@ impl Pool {
     }
 }
 
-/// Mailboxes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
+/// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
     }
@@ -123,7 +123,7 @@ pub(crate) fn release(group: Group) {
         drop(remote.take_cancels());
         remote.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
     pool.remotes.extend(group.remotes.iter().rev());
     pool.idles.push(group.idle);
@@ -146,7 +146,7 @@ impl Remote {
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
         let was_asleep = unsafe { self.inbox.push(thread) };
-        self.rouse(was_asleep);
+        self.notify(was_asleep);
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.
@@ -155,14 +155,14 @@ impl Remote {
     }
 
     /// Has the worker look at its cancels and its runtime's shutdown.
-    pub(crate) fn look(&self) {
-        self.rouse(self.inbox.look());
+    pub(crate) fn notify_control(&self) {
+        self.notify(self.inbox.notify_control());
     }
 
     /// Does what the result of the inbox asks for.
-    pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
-        if self.counted.rouse(was_asleep) {
-            self.parker.unpark_or(|| self.fetch());
+    pub(crate) fn notify(&self, was_asleep: WasAsleep) {
+        if self.counted.count_awake(was_asleep) {
+            self.parker.unpark_or(|| self.wake_poller());
         }
     }
 
@@ -174,7 +174,7 @@ impl Remote {
 
     /// The worker sleeps in its poller: ends that.
     #[cold]
-    fn fetch(&self) {
+    fn wake_poller(&self) {
         let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // None: the worker has got up for another reason, and ended.
         if let Some(poller) = poller {
@@ -200,10 +200,10 @@ pub(crate) fn cancel(thread: &Task) {
 /// The second half: `thread` was marked as cancelled.
 pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
-    // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
+    // wait needs no fence to see the flag: the notice reaches its worker after it has suspended.
     if let CancelFound::Started { home } = found {
         let remote = get(home);
         remote.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
-        remote.look();
+        remote.notify_control();
     }
 }

@@ -88,37 +88,37 @@ mod tests {
     use super::*;
 
     /// So many runs, then a look at that time.
-    fn look(pace: &RunRate, runs: u32, now_ns: u64) -> bool {
-        (0..runs).for_each(|_| pace.starts());
-        pace.is_worth_helping(now_ns)
+    fn look(run_rate: &RunRate, runs: u32, now_ns: u64) -> bool {
+        (0..runs).for_each(|_| run_rate.starts());
+        run_rate.is_worth_helping(now_ns)
     }
 
     #[test]
     fn a_worker_without_actors_is_worth_helping_at_every_look() {
-        let pace = RunRate::new();
-        assert!((0..100).all(|n| look(&pace, 0, 1_000_000 + n * 300)));
+        let run_rate = RunRate::new();
+        assert!((0..100).all(|n| look(&run_rate, 0, 1_000_000 + n * 300)));
     }
 
     #[test]
     fn quick_runs_are_left_alone_and_slow_ones_are_not() {
-        let pace = RunRate::new();
-        assert!(!look(&pace, 5, 1_000_000), "what was before is not known");
-        assert!(!look(&pace, 9, 1_003_000), "nor is it yet");
-        assert!(!pace.is_quick());
-        assert!(!look(&pace, 9, 1_005_000), "18 runs in 5 us");
-        assert!(pace.is_quick());
-        assert!(!look(&pace, 0, 1_006_000), "the verdict stands");
-        assert!(look(&pace, 1, 1_010_000), "a run of 5 us");
-        assert!(!pace.is_quick());
-        assert!(look(&pace, 2, 1_011_000), "the verdict stands");
+        let run_rate = RunRate::new();
+        assert!(!look(&run_rate, 5, 1_000_000), "what was before is not known");
+        assert!(!look(&run_rate, 9, 1_003_000), "nor is it yet");
+        assert!(!run_rate.is_quick());
+        assert!(!look(&run_rate, 9, 1_005_000), "18 runs in 5 us");
+        assert!(run_rate.is_quick());
+        assert!(!look(&run_rate, 0, 1_006_000), "the verdict stands");
+        assert!(look(&run_rate, 1, 1_010_000), "a run of 5 us");
+        assert!(!run_rate.is_quick());
+        assert!(look(&run_rate, 2, 1_011_000), "the verdict stands");
     }
 
     #[test]
     fn a_worker_that_slept_is_not_quick_any_more() {
-        let pace = RunRate::new();
-        let _ = look(&pace, 9, 1_000_000);
-        assert!(!look(&pace, 9, 1_005_000) && pace.is_quick());
-        pace.rests();
-        assert!(!pace.is_quick());
+        let run_rate = RunRate::new();
+        let _ = look(&run_rate, 9, 1_000_000);
+        assert!(!look(&run_rate, 9, 1_005_000) && run_rate.is_quick());
+        run_rate.rests();
+        assert!(!run_rate.is_quick());
     }
 }

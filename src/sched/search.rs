@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
-use crate::sched::cpu_yield::Doing;
-use crate::sched::idle::Sleep;
+use crate::sched::cpu_yield::Activity;
+use crate::sched::idle::Duty;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
@@ -51,7 +51,7 @@ impl Worker {
                 return true;
             }
             self.stacks().trim();
-            self.remote.pace.rests();
+            self.remote.run_rate.rests();
             searching = self.sleep(searching);
             if !searching {
                 return true;
@@ -123,7 +123,7 @@ impl Worker {
         let idle = self.shared.idle();
         let work = || if idle.has_lookout() { shared.has_work_to_share() } else { shared.has_unstarted() };
         if idle.found() && work() {
-            shared.wake_thief_for(Some(self.number), work);
+            shared.notify_thief_for(Some(self.number), work);
         }
     }
 
@@ -140,7 +140,7 @@ impl Worker {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             left |= len >= 1;
-            let worth_it = len >= 1 && shared.remotes[at % count].pace.is_worth_helping(now_ns);
+            let worth_it = len >= 1 && shared.remotes[at % count].run_rate.is_worth_helping(now_ns);
             if worth_it
                 && (len >= 2 || singles)
                 && let Some(task) = steal_unstarted(stealer)
@@ -160,7 +160,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is mail, a timer is due, or, for the lookout, something to steal. True: it was woken to search,
+    /// Sleeps until something is left for it, a timer is due, or, for the lookout, something to steal. True: it was woken to search,
     /// and is counted as a searcher.
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
@@ -168,8 +168,8 @@ impl Worker {
         let workers = self.shared.workers();
         self.tidy_later();
         // Step 1: counted as asleep.
-        let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
-        // Step 2: marked as asleep, unless there is mail.
+        let mut lookout = idle.announce(searching, workers) == Duty::Lookout;
+        // Step 2: marked as asleep, unless there is something in the inbox.
         if !self.remote.inbox.doze() {
             return self.get_up(lookout, true);
         }
@@ -229,15 +229,15 @@ impl Worker {
         };
         if !self.sleeps_in_poller.replace(true) {
             self.remote.set_poller(Some(Arc::clone(poller.home())));
-            self.remote.pulse.begin();
+            self.remote.heartbeat.begin();
         }
         self.turns.set(0);
-        if self.give_way(deadline_ns) {
+        if self.yield_cpu(deadline_ns) {
             return true;
         }
-        self.remote.pulse.beat(Doing::Polls);
+        self.remote.heartbeat.beat(Activity::Polls);
         let woken = self.remote.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
-        self.remote.pulse.beat(Doing::Runs);
+        self.remote.heartbeat.beat(Activity::Runs);
         woken || self.has_events.get()
     }
 
@@ -262,15 +262,15 @@ impl Worker {
     /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
     fn get_up(&self, lookout: bool, counted: bool) -> bool {
         let idle = self.shared.idle();
-        let mut mail = self.remote.inbox.take();
-        if mail.asleep || counted {
-            idle.roused();
+        let mut batch = self.remote.inbox.take();
+        if batch.asleep || counted {
+            idle.count_awake();
         }
         if lookout && idle.resign() && self.shared.has_unstarted() {
-            self.shared.wake_thief_for(Some(self.number), || self.shared.has_unstarted());
+            self.shared.notify_thief_for(Some(self.number), || self.shared.has_unstarted());
         }
-        let search = std::mem::take(&mut mail.search);
-        self.deliver(mail);
+        let search = std::mem::take(&mut batch.search);
+        self.deliver(batch);
         if self.has_events.take() {
             self.deliver_events();
         }

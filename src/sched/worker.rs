@@ -24,7 +24,7 @@ use crate::park::{fire, os};
 use crate::sched::balance::send_unstarted;
 use crate::sched::cpu_yield::SiblingProbe;
 use crate::sched::errand::Errands;
-use crate::sched::inbox::Mail;
+use crate::sched::inbox::Batch;
 use crate::sched::ready::Ready;
 use crate::sched::remote::{self, Remote};
 use crate::sched::search::SEARCH_NS;
@@ -85,7 +85,7 @@ pub(crate) struct Worker {
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
-    pub(crate) watch: SiblingProbe,
+    pub(crate) probe: SiblingProbe,
     /// Foreign wakers that are to be called.
     pub(super) errands: Errands,
     pub(super) tidy: Tidy,
@@ -118,7 +118,7 @@ impl Worker {
             got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
-            watch: SiblingProbe::default(),
+            probe: SiblingProbe::default(),
             errands: Errands::default(),
             tidy: Tidy::new(now_ns),
         }
@@ -197,7 +197,7 @@ impl Worker {
         if fresh && let Some(remote) = self.place_elsewhere() {
             return send_unstarted(remote, task);
         }
-        self.offer(task, !self.remote.pace.is_quick());
+        self.offer(task, !self.remote.run_rate.is_quick());
     }
 
     /// The worker that should start what is made to serve a connection that was just accepted, if that is another one.
@@ -215,7 +215,7 @@ impl Worker {
             let more = worth_it && self.unstarted.len() >= 2;
             let wake = if more { idle.publish_more() } else { idle.publish_one() };
             if wake {
-                self.shared.wake_thief(Some(self.number));
+                self.shared.notify_thief(Some(self.number));
             }
         }
     }
@@ -324,12 +324,12 @@ impl Worker {
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With
-    /// nothing to run it does not look for events: the worker is about to wait for them. Should mail keep it from that
+    /// nothing to run it does not look for events: the worker is about to wait for them. Should its inbox keep it from that
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
         if !self.remote.inbox.is_empty() {
-            self.read_mail();
+            self.empty_inbox();
         }
         if now || self.turns.get() >= TURNS_PER_TICK {
             let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
@@ -408,25 +408,25 @@ impl Worker {
     /// Takes what others have left in the inbox.
     #[cold]
     #[inline(never)]
-    pub(crate) fn read_mail(&self) {
-        let mail = self.remote.inbox.take();
-        if mail.asleep {
-            self.shared.idle().roused();
+    pub(crate) fn empty_inbox(&self) {
+        let batch = self.remote.inbox.take();
+        if batch.asleep {
+            self.shared.idle().count_awake();
         }
-        self.deliver(mail);
+        self.deliver(batch);
     }
 
-    pub(crate) fn deliver(&self, mail: Mail<Header>) {
-        let (search, look) = (mail.search, mail.look);
-        mail.deliver(|thread| {
+    pub(crate) fn deliver(&self, batch: Batch<Header>) {
+        let (search, control) = (batch.search, batch.control);
+        batch.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
                 self.remote.arriving.arrived();
             }
             self.make_ready(thread);
         });
-        if look {
-            self.look();
+        if control {
+            self.obey();
         }
         if search {
             // It was woken to search, but has work of its own now: another one shall search.
@@ -435,7 +435,7 @@ impl Worker {
     }
 
     /// Somebody was cancelled, or the runtime stops.
-    fn look(&self) {
+    fn obey(&self) {
         for task in self.remote.take_cancels() {
             self.interrupt(&task);
         }
@@ -513,7 +513,7 @@ impl Worker {
         task.state.claim(self.remote.index).then(|| task.into_raw())
     }
 
-    /// Has the worker something to run, or mail?
+    /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
         !self.remote.inbox.is_empty()
             || self.has_ready()
