@@ -154,7 +154,7 @@ impl Worker {
         let unparked = used_ns.is_some_and(|used_ns| {
             self.remote.heartbeat.beat(Activity::YieldsCpu);
             let before = now_ns();
-            let unparked = self.remote.parker.park(deadline_ns.min(before + GIVES_NS));
+            let unparked = self.remote.doorbell().parker().park(deadline_ns.min(before + GIVES_NS));
             self.remote.heartbeat.beat(Activity::Runs);
             let now = now_ns();
             let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);

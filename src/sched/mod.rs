@@ -4,6 +4,7 @@ pub(crate) mod arriving;
 pub(crate) mod balance;
 pub(crate) mod counted;
 pub(crate) mod cpu_yield;
+pub(crate) mod doorbell;
 pub(crate) mod errand;
 pub(crate) mod idle;
 pub(crate) mod inbox;

@@ -15,12 +15,11 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
-use crate::sched::counted::Counted;
 use crate::sched::cpu_yield::Heartbeat;
+use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
-use crate::sched::inbox::{Inbox, Queued, WasAsleep};
+use crate::sched::inbox::Queued;
 use crate::sched::run_rate::RunRate;
-use crate::sys::parker::Parker;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
@@ -37,8 +36,7 @@ impl Queued for Header {
 /// What one worker shows to the rest of the process.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    pub(crate) inbox: Inbox<Header>,
-    pub(crate) parker: Parker,
+    doorbell: Doorbell<Header>,
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
@@ -50,8 +48,6 @@ pub(crate) struct Remote {
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Mutex<Option<Arc<PollerHandle>>>,
-    /// Where the worker is counted when it sleeps.
-    counted: Counted,
     /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
@@ -78,15 +74,13 @@ static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::nu
 impl Spares {
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
-            inbox: Inbox::new(),
-            parker: Parker::new(),
+            doorbell: Doorbell::new(idle),
             cancels: Mutex::new(Vec::new()),
             live: AtomicU32::new(0),
             run_rate: RunRate::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
             poller: Mutex::new(None),
-            counted: Counted::new(idle),
             index: self.made as u16,
             here: AtomicPtr::new(ptr::null_mut()),
         })));
@@ -107,7 +101,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let take = |_| match pool.remotes.pop() {
         Some(remote) => {
             remote.arriving.reopen();
-            remote.counted.hand_over(idle);
+            remote.doorbell.hand_over(idle);
             remote
         }
         None => pool.make(idle),
@@ -118,10 +112,10 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
 /// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: Group) {
     for remote in &group.remotes {
-        remote.counted.wait_for_the_late();
+        remote.doorbell.wait_for_the_late();
         // A cancel that came too late.
         drop(remote.take_cancels());
-        remote.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        remote.doorbell.answer(group.idle).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
     let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
@@ -145,8 +139,7 @@ impl Remote {
     /// The caller has won the thread's wait; this is the remote of the thread's home.
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
-        let was_asleep = unsafe { self.inbox.push(thread) };
-        self.notify(was_asleep);
+        unsafe { self.doorbell.send(thread, || self.wake_poller()) };
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.
@@ -156,14 +149,18 @@ impl Remote {
 
     /// Has the worker look at its cancels and its runtime's shutdown.
     pub(crate) fn notify_control(&self) {
-        self.notify(self.inbox.notify_control());
+        self.doorbell.notify_control(|| self.wake_poller());
     }
 
-    /// Does what the result of the inbox asks for.
-    pub(crate) fn notify(&self, was_asleep: WasAsleep) {
-        if self.counted.count_awake(was_asleep) {
-            self.parker.unpark_or(|| self.wake_poller());
-        }
+    /// Makes a searcher of the worker if it sleeps. False: it does not.
+    pub(crate) fn notify_search(&self) -> bool {
+        self.doorbell.notify_search(|| self.wake_poller())
+    }
+
+    /// For the worker itself.
+    #[inline]
+    pub(crate) fn doorbell(&self) -> &Doorbell<Header> {
+        &self.doorbell
     }
 
     /// Are there events in the poller that the worker sleeps in?

@@ -1,11 +1,12 @@
 //! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::cpu_yield::Activity;
-use crate::sched::idle::Duty;
+use crate::sched::doorbell::Sleeper;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
@@ -160,59 +161,21 @@ impl Worker {
         }
     }
 
-    /// Sleeps until something is left for it, a timer is due, or, for the lookout, something to steal. True: it was woken to search,
-    /// and is counted as a searcher.
+    /// Sleeps until something is left for it, a timer is due, or, for the lookout, there is something to steal. True: it was
+    /// woken to search, and is counted as a searcher.
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
-        let idle = self.shared.idle();
-        let workers = self.shared.workers();
         self.tidy_later();
-        // Step 1: counted as asleep.
-        let mut lookout = idle.announce(searching, workers) == Duty::Lookout;
-        // Step 2: marked as asleep, unless there is something in the inbox.
-        if !self.remote.inbox.doze() {
-            return self.get_up(lookout, true);
+        let idle = self.shared.idle();
+        let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
+        let mut batch = self.remote.doorbell().go_to_sleep(idle, self.shared.workers(), searching, &night);
+        let search = std::mem::take(&mut batch.search);
+        self.deliver(batch);
+        if self.has_events.take() {
+            self.deliver_events();
         }
-        let mut nap_ns = LOOKOUT_MIN_NS;
-        let mut work;
-        loop {
-            // Step 3: the last look.
-            idle.before_last_look();
-            work = self.shared.has_work_to_share();
-            if work {
-                break;
-            }
-            // Step 4.
-            let timer_ns = self.here().wheel.borrow().next_ns();
-            let timers_ns = timer_ns.max(self.got_up_for_timers_ns.get() + TIMERS_NS);
-            let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-            if self.sleep_until(timers_ns.min(nap_until_ns).min(self.tidy_ns())) {
-                break;
-            }
-            let now_ns = now_ns();
-            if timer_ns <= now_ns {
-                self.got_up_for_timers_ns.set(now_ns);
-                break;
-            }
-            if self.tidy_ns() <= now_ns {
-                self.tidy(now_ns);
-            }
-            if lookout {
-                if idle.resign_if_all_asleep(workers) {
-                    lookout = false;
-                    // Somebody may be up and not yet counted so, and have relied on the lookout.
-                    if self.shared.has_unstarted() {
-                        break;
-                    }
-                } else if self.look_round() {
-                    break;
-                }
-                nap_ns = (nap_ns * 2).min(LOOKOUT_MAX_NS);
-            }
-        }
-        let search = self.get_up(lookout, false);
         // Where no worker may search, this look is all there is.
-        if work
+        if night.saw_work.get()
             && !search
             && let Some(task) = self.steal(false, &mut 0, now_ns())
         {
@@ -224,7 +187,7 @@ impl Worker {
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
     fn sleep_until(&self, deadline_ns: u64) -> bool {
         let Some(poller) = self.here().poller() else {
-            let park = || self.remote.parker.park(deadline_ns);
+            let park = || self.remote.doorbell().parker().park(deadline_ns);
             return if deadline_ns == NEVER { park() } else { precisely(park) };
         };
         if !self.sleeps_in_poller.replace(true) {
@@ -236,7 +199,8 @@ impl Worker {
             return true;
         }
         self.remote.heartbeat.beat(Activity::Polls);
-        let woken = self.remote.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
+        let woken =
+            self.remote.doorbell().parker().park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
         self.remote.heartbeat.beat(Activity::Runs);
         woken || self.has_events.get()
     }
@@ -258,23 +222,54 @@ impl Worker {
         }
         false
     }
+}
 
-    /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
-    fn get_up(&self, lookout: bool, counted: bool) -> bool {
-        let idle = self.shared.idle();
-        let mut batch = self.remote.inbox.take();
-        if batch.asleep || counted {
-            idle.count_awake();
+/// One sleep of a worker.
+struct Night<'a> {
+    worker: &'a Worker,
+    /// How long the lookout sleeps next.
+    nap_ns: Cell<u64>,
+    /// The last look has found something.
+    saw_work: Cell<bool>,
+}
+
+impl Sleeper for Night<'_> {
+    fn has_work_to_share(&self) -> bool {
+        self.saw_work.set(self.worker.shared.has_work_to_share());
+        self.saw_work.get()
+    }
+
+    fn has_unstarted(&self) -> bool {
+        self.worker.shared.has_unstarted()
+    }
+
+    fn sleep(&self, lookout: bool) -> bool {
+        let worker = self.worker;
+        let timer_ns = worker.here().wheel.borrow().next_ns();
+        let timers_ns = timer_ns.max(worker.got_up_for_timers_ns.get() + TIMERS_NS);
+        let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(LOOKOUT_MAX_NS));
+        let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
+        if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.tidy_ns())) {
+            return true;
         }
-        if lookout && idle.resign() && self.shared.has_unstarted() {
-            self.shared.notify_thief_for(Some(self.number), || self.shared.has_unstarted());
+        let now_ns = now_ns();
+        if timer_ns <= now_ns {
+            worker.got_up_for_timers_ns.set(now_ns);
+            return true;
         }
-        let search = std::mem::take(&mut batch.search);
-        self.deliver(batch);
-        if self.has_events.take() {
-            self.deliver_events();
+        if worker.tidy_ns() <= now_ns {
+            worker.tidy(now_ns);
         }
-        search
+        false
+    }
+
+    fn look_round(&self) -> bool {
+        self.worker.look_round()
+    }
+
+    fn notify_thief(&self) {
+        let shared = &self.worker.shared;
+        shared.notify_thief_for(Some(self.worker.number), || shared.has_unstarted());
     }
 }
 

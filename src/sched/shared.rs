@@ -173,13 +173,7 @@ impl Shared {
     pub(crate) fn notify_thief_for(&self, caller: Option<usize>, work: impl Fn() -> bool) {
         let (idle, count) = (self.idle(), self.remotes.len());
         let start = caller.map_or(0, |number| number + 1);
-        let notify_one = || {
-            (start..start + count).map(|at| self.remotes[at % count]).any(|remote| {
-                let woken = remote.inbox.notify_search();
-                remote.notify(woken);
-                woken.0
-            })
-        };
+        let notify_one = || (start..start + count).map(|at| self.remotes[at % count]).any(Remote::notify_search);
         idle.notify_thief(notify_one, work);
     }
 }

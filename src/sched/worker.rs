@@ -328,7 +328,7 @@ impl Worker {
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
-        if !self.remote.inbox.is_empty() {
+        if !self.remote.doorbell().is_silent() {
             self.empty_inbox();
         }
         if now || self.turns.get() >= TURNS_PER_TICK {
@@ -409,11 +409,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn empty_inbox(&self) {
-        let batch = self.remote.inbox.take();
-        if batch.asleep {
-            self.shared.idle().count_awake();
-        }
-        self.deliver(batch);
+        self.deliver(self.remote.doorbell().answer(self.shared.idle()));
     }
 
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
@@ -515,7 +511,7 @@ impl Worker {
 
     /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.inbox.is_empty()
+        !self.remote.doorbell().is_silent()
             || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()
