@@ -2,8 +2,8 @@
 //!
 //! A started thread stays where it is, and a connection's thread lives as long as the connection. Started by the worker that
 //! accepts, one after the other as connections come, all of them would stay there: none is ever stolen, because each
-//! starts as soon as the accepting thread waits again. So the first thread that is spawned after an `accept` goes to the
-//! worker with the fewest threads, if that has fewer than this one. The accepting worker then has a message to send (and a
+//! starts as soon as the accepting thread waits again. So the first thread that the accepting thread spawns before it waits again
+//! goes to the worker with the fewest threads, if that has fewer than this one. The accepting worker then has a message to send (and a
 //! sleeper to wake) for every second connection, and the load of all workers is the same from then on.
 //!
 //! Such a thread is claimed when it is sent, so nobody steals it if its worker computes without a pause.
@@ -13,10 +13,17 @@ use crate::sched::worker::Worker;
 use crate::task::Task;
 
 impl Worker {
-    /// The worker that should have the next connection, if it is another one; it expects the thread.
+    /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
     #[cold]
-    #[inline(never)]
-    pub(crate) fn less_loaded(&self) -> Option<&'static Remote> {
+    pub(crate) fn spawn_balanced(&self, task: Task) {
+        match self.less_loaded() {
+            Some(remote) => send_unstarted(remote, task),
+            None => self.spawn(task),
+        }
+    }
+
+    /// The worker that should have the next connection, if it is another one; it expects the thread.
+    fn less_loaded(&self) -> Option<&'static Remote> {
         let own = (self.live_count() + self.unstarted.len()) as u32;
         let others = self.shared.remotes.iter().copied().filter(|remote| remote.index != self.remote.index);
         let (load, least) = others.filter_map(|remote| Some((remote.load()?, remote))).min_by_key(|(load, _)| *load)?;
@@ -25,8 +32,7 @@ impl Worker {
 }
 
 /// Sends an unstarted thread, which is in no queue, to a worker that expects it.
-pub(crate) fn send_unstarted(remote: &Remote, task: Task) {
-    // By an exchange, although nobody else claims it: if it is an actor, others count references to it meanwhile.
+fn send_unstarted(remote: &Remote, task: Task) {
     let claimed = task.state.claim(remote.index);
     debug_assert!(claimed, "it stands in no queue and nobody joins it");
     // SAFETY: it waits for nothing and is in no queue; claimed, it is that worker's alone.

@@ -80,7 +80,7 @@ impl Worker {
     pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
         if !self.may_resume_on_top() {
             task.state.leave_home();
-            self.launch(task, false);
+            self.launch(task);
             return None;
         }
         task.state.claim_rested(self.remote.index);
@@ -193,7 +193,7 @@ impl Worker {
             Some(after_run) => match unsafe { after_run(task.as_ptr()) } {
                 Next::Over => drop(task),
                 Next::Rests => _ = task.into_raw(),
-                Next::Again => self.launch(task, false),
+                Next::Again => self.launch(task),
             },
         }
         self.drop_stale(claimed);
@@ -213,7 +213,7 @@ impl Worker {
             Task::from_raw(thread)
         };
         std::thread::yield_now();
-        self.launch(task, false);
+        self.launch(task);
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.

@@ -21,7 +21,6 @@ use crate::base::atomic::Ordering;
 use crate::base::list::List;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
-use crate::sched::balance::send_unstarted;
 use crate::sched::cpu_yield::SiblingProbe;
 use crate::sched::errand::Errands;
 use crate::sched::inbox::Batch;
@@ -183,27 +182,15 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
-        if let Some(remote) = self.place_elsewhere() {
-            return send_unstarted(remote, task);
-        }
         self.youngest.set(task.as_ptr().as_ptr());
         self.offer(task, true);
     }
 
     /// The same for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
-    /// guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
+    /// guard.
     #[inline]
-    pub(crate) fn launch(&self, task: Task, fresh: bool) {
-        if fresh && let Some(remote) = self.place_elsewhere() {
-            return send_unstarted(remote, task);
-        }
+    pub(crate) fn launch(&self, task: Task) {
         self.offer(task, !self.remote.run_rate.is_quick());
-    }
-
-    /// The worker that should start what is made to serve a connection that was just accepted, if that is another one.
-    #[inline]
-    fn place_elsewhere(&self) -> Option<&'static Remote> {
-        if self.here.take_accepted() { self.less_loaded() } else { None }
     }
 
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
