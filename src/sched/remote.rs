@@ -15,11 +15,11 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
-use crate::sched::cpu_yield::Heartbeat;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
-use crate::sched::run_rate::RunRate;
+use crate::sched::policy::cpu_yield::Heartbeat;
+use crate::sched::policy::run_rate::RunRate;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 

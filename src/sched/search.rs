@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
-use crate::sched::cpu_yield::Activity;
 use crate::sched::doorbell::Sleeper;
+use crate::sched::policy::cpu_yield::Activity;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;

@@ -125,7 +125,7 @@ impl SiblingProbe {
 impl Worker {
     /// In step S4, before the worker waits for events: gives way if a sibling needs it. True: it was unparked meanwhile.
     #[inline]
-    pub(super) fn yield_cpu(&self, deadline_ns: u64) -> bool {
+    pub(crate) fn yield_cpu(&self, deadline_ns: u64) -> bool {
         if self.shared.remotes.len() == 1 || !CpuClock::IS_KNOWN {
             return false;
         }
