@@ -18,7 +18,7 @@ use crate::sched::arriving::Arriving;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
-use crate::sched::policy::cpu_yield::Heartbeat;
+use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -140,6 +140,14 @@ impl Remote {
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
         unsafe { self.doorbell.send(thread, || self.wake_poller()) };
+    }
+
+    /// Leaves an unstarted thread, which is in no queue, for the worker, which expects it.
+    pub(crate) fn send_unstarted(&self, task: Task) {
+        let claimed = task.state.claim(self.index);
+        debug_assert!(claimed, "it stands in no queue and nobody joins it");
+        // SAFETY: it waits for nothing and is in no queue; claimed, it is this worker's alone.
+        unsafe { self.send(task.into_raw()) };
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.

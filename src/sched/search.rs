@@ -6,19 +6,11 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::doorbell::Sleeper;
-use crate::sched::policy::cpu_yield::Activity;
+use crate::sched::policy::heartbeat::Activity;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
 
-/// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
-pub(crate) const SEARCH_NS: u64 = 30_000;
-/// What is left of that after searches for nothing; every [`FULL_SEARCH`]th of them is a full one all the same. What comes
-/// from the poller does not count: the poller wakes its worker without anybody's search. So a worker that has one then goes
-/// to sleep without a search, but for a full one after 16, 32, 64, … times, and at least every [`RARE_SEARCH`]th time.
-const LEAST_SEARCH_NS: u64 = 1_000;
-const FULL_SEARCH: u32 = 16;
-const RARE_SEARCH: u32 = 256;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
@@ -46,7 +38,7 @@ impl Worker {
             }
         }
         let limit = self.shared.searchers;
-        let mut searching = limit > 0 && self.search_pays() && self.shared.idle().try_search(limit);
+        let mut searching = limit > 0 && self.policy.search.pays() && self.shared.idle().try_search(limit);
         loop {
             if searching && self.search() {
                 return true;
@@ -67,7 +59,7 @@ impl Worker {
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
         let mut now = now_ns();
-        let until = now + self.search_length();
+        let until = now + self.policy.search.spend_ns(self.here().poller().is_some());
         let (mut patience, mut looks) = (0, 0);
         loop {
             let stolen = self.steal(patience >= PATIENCE, &mut patience, now);
@@ -75,8 +67,7 @@ impl Worker {
             now = now_ns();
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
-                self.search_ns.set((self.search_ns.get() * 4).clamp(LEAST_SEARCH_NS, SEARCH_NS));
-                self.searches.set(0);
+                self.policy.search.was_worth_it();
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 1 && self.look_for_events();
             let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
@@ -94,27 +85,6 @@ impl Worker {
                 std::hint::spin_loop();
             }
         }
-    }
-
-    /// False: the worker has a poller, and has searched for nothing so often that it does without for now.
-    fn search_pays(&self) -> bool {
-        self.search_ns.get() > 0 || {
-            let idle = self.searches.get().wrapping_add(1);
-            self.searches.set(idle);
-            idle.is_multiple_of(if idle.is_power_of_two() { FULL_SEARCH } else { RARE_SEARCH })
-        }
-    }
-
-    /// How long the next search may last: half of the last one, unless that one was worth it.
-    fn search_length(&self) -> u64 {
-        let (length, searches) = (self.search_ns.get(), self.searches.get().wrapping_add(1));
-        if length == 0 {
-            return SEARCH_NS;
-        }
-        self.searches.set(searches);
-        let gives_up = length <= LEAST_SEARCH_NS && self.here().poller().is_some();
-        self.search_ns.set(if gives_up { 0 } else { (length / 2).max(LEAST_SEARCH_NS) });
-        if searches.is_multiple_of(FULL_SEARCH) { SEARCH_NS } else { length }
     }
 
     /// This worker has found something: if it was the last searcher, it sees to what publishers left to it. Without a
@@ -195,7 +165,7 @@ impl Worker {
             self.remote.heartbeat.begin();
         }
         self.turns.set(0);
-        if self.yield_cpu(deadline_ns) {
+        if self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
             return true;
         }
         self.remote.heartbeat.beat(Activity::Polls);

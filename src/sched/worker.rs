@@ -23,10 +23,9 @@ use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
 use crate::sched::errand::Errands;
 use crate::sched::inbox::Batch;
-use crate::sched::policy::cpu_yield::SiblingProbe;
+use crate::sched::policy::Policy;
 use crate::sched::ready::Ready;
 use crate::sched::remote::{self, Remote};
-use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::sched::tidy::Tidy;
 use crate::sched::turn::thread_main;
@@ -75,16 +74,13 @@ pub(crate) struct Worker {
     pub(super) live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
-    /// How long the next search may last, and how many there were: `search_length`.
-    pub(crate) search_ns: Cell<u64>,
-    pub(crate) searches: Cell<u32>,
     /// When a timer last ended a sleep.
     pub(crate) got_up_for_timers_ns: Cell<u64>,
     /// The remote knows the poller.
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
-    pub(crate) probe: SiblingProbe,
+    pub(crate) policy: Policy,
     /// Foreign wakers that are to be called.
     pub(super) errands: Errands,
     pub(super) tidy: Tidy,
@@ -112,12 +108,10 @@ impl Worker {
             live_count: Cell::new(0),
             stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
-            search_ns: Cell::new(SEARCH_NS),
-            searches: Cell::new(0),
             got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
-            probe: SiblingProbe::default(),
+            policy: Policy::new(),
             errands: Errands::default(),
             tidy: Tidy::new(now_ns),
         }
@@ -186,7 +180,17 @@ impl Worker {
         self.offer(task, true);
     }
 
-    /// The same for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
+    /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
+    #[cold]
+    pub(crate) fn spawn_balanced(&self, task: Task) {
+        let load = self.live_count() + self.unstarted.len();
+        match Policy::server(&self.shared.remotes, self.remote, load) {
+            Some(remote) => remote.send_unstarted(task),
+            None => self.spawn(task),
+        }
+    }
+
+    /// As [`spawn`](Self::spawn), for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
     /// guard.
     #[inline]
     pub(crate) fn launch(&self, task: Task) {

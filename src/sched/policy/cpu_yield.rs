@@ -1,15 +1,35 @@
-//! Giving way: a worker lets a sibling that gets no processor have its own for a moment. The rule is in `sched/README.md`.
+//! Should a worker let a sibling that gets no CPU have its own for a moment?
 //!
-//! All of it is a hint, by relaxed loads. Who gives way sleeps in its parker, which ends with what ends every sleep of step
-//! S4, or by itself; only its events wait meanwhile, and not longer than [`GIVES_NS`].
+//! Threads that have started stay on their worker, so nobody takes them over when their worker gets no CPU: on a machine where
+//! something else computes, too (the load generator of `benches/echo`, on two CPUs), the kernel has one worker wait for a tick of
+//! 4 ms, or for two, while the other goes on. A `sched_yield` of the other one does not help: the two stand in the queues of
+//! different CPUs. A CPU that falls idle does: it takes over a thread that waits for one.
+//!
+//! So a worker that is about to wait for events (step S4), and whose last round was short, probes a sibling. It *yields its CPU* when
+//! the sibling (1) has made no progress for 100 µs, (2) has work: it runs threads, or has events in its poller, or is overdue from
+//! yielding its own CPU, and (3) gets no CPU: its thread clock does not advance. The worker then sleeps in its parker for 600 µs,
+//! though there may be events. What wakes a sleeper of step S4 wakes this one; events wait for so long. If the sibling has hardly
+//! run meanwhile (it is blocked in a system call, or others have taken the CPU), the worker does not do it again for 1 ms, then
+//! for 2, up to 256.
+//!
+//! # What it buys
+//!
+//! Without it: `green_without = "cpu_yield"`. It stays on by default only if it wins on more than one load that was not made for it;
+//! the first was.
+//!
+//! | load | command |
+//! | --- | --- |
+//! | connections, the load on the same two CPUs | `benches/without cpu_yield echo -- --connections 64,1000 --servers green` |
+//! | programs of others, beside something that computes | `BESIDE=1 benches/without cpu_yield savina -- --workers 2` |
+//! | messages between two workers, beside something that computes | `BESIDE=1 benches/without cpu_yield channel` |
+//! | connections, beside something that computes | `BESIDE=1 benches/without cpu_yield echo -- --connections 64 --servers green` |
 
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
 
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::sched::policy::heartbeat::Activity;
 use crate::sched::remote::Remote;
-use crate::sched::worker::Worker;
 use crate::sys::clock::now_ns;
 use crate::sys::cpu_clock::CpuClock;
 
@@ -17,7 +37,7 @@ use crate::sys::cpu_clock::CpuClock;
 const STILL_NS: u64 = 100_000;
 /// How seldom a sibling's poller is looked at when there is never anything in it.
 const SELDOM_NS: u64 = 16 * STILL_NS;
-/// How long a worker gives way.
+/// How long a worker yields.
 const GIVES_NS: u64 = 600_000;
 /// A worker whose rounds last longer does not: its threads wait as long for their turn as for the system's.
 const ROUND_NS: u64 = 1_000_000;
@@ -25,48 +45,10 @@ const ROUND_NS: u64 = 1_000_000;
 const RESTS_NS: u64 = 1_000_000;
 const RESTS_MAX_NS: u64 = 256 * RESTS_NS;
 
-/// What a worker does, as far as others can tell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Activity {
-    /// It runs threads, or looks for some.
-    Runs = 0,
-    /// It waits for events.
-    Polls = 1,
-    YieldsCpu = 2,
-}
-
 const POLLS: u32 = Activity::Polls as u32;
 const YIELDS_CPU: u32 = Activity::YieldsCpu as u32;
 
-/// How a worker that has a poller shows that it goes on: a count that moves when it does something else.
-#[derive(Debug)]
-pub(crate) struct Heartbeat {
-    /// `count << 2 | doing`. Stored by the worker alone.
-    word: AtomicU32,
-    clock: CpuClock,
-}
-
-impl Heartbeat {
-    pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(Activity::Runs as u32), clock: CpuClock::new() }
-    }
-
-    /// Called on the worker's own thread, before all else.
-    pub(crate) fn begin(&self) {
-        self.clock.take();
-    }
-
-    #[inline]
-    pub(crate) fn beat(&self, doing: Activity) {
-        let count = (self.word.load(Ordering::Relaxed) & !3).wrapping_add(4);
-        self.word.store(count | doing as u32, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn word(&self) -> u32 {
-        self.word.load(Ordering::Relaxed)
-    }
-}
+const ON: bool = cfg!(not(green_without = "cpu_yield"));
 
 /// What a worker knows of the sibling that it watches: one after the other.
 #[derive(Debug, Default)]
@@ -104,7 +86,7 @@ impl SiblingProbe {
         now_ns >= self.rest_until_ns.get().max(self.since_ns.get() + long_ns)
     }
 
-    /// Has it something to do? One that runs may have, and one that has given way for too long.
+    /// Has it something to do? One that runs may have, and one that yields for too long.
     fn has_work(&self, word: u32, has_events: impl FnOnce() -> bool) -> bool {
         if word & 3 != POLLS {
             return true;
@@ -114,78 +96,77 @@ impl SiblingProbe {
         work
     }
 
-    /// The worker has given way for `took_ns`, and the sibling has run for `ran_ns` of it.
-    fn gave_way(&self, took_ns: u64, ran_ns: u64, now_ns: u64) {
+    /// Before the worker, which is that `number` of `remotes`, waits for events until `deadline_ns`: yields its CPU if a sibling needs
+    /// it. True: it was unparked meanwhile.
+    #[inline]
+    pub(crate) fn yield_cpu(&self, remotes: &[&'static Remote], number: usize, deadline_ns: u64) -> bool {
+        if remotes.len() == 1 || !CpuClock::IS_KNOWN || !ON {
+            return false;
+        }
+        let now = now_ns();
+        let short = self.comes_by(now);
+        let sibling = self.sibling(remotes, number);
+        let word = sibling.heartbeat.word();
+        if word != self.seen.get() {
+            self.begin(word, now);
+            return false;
+        }
+        short && self.stands_still(word, now) && self.look_after(remotes, number, word, deadline_ns)
+    }
+
+    fn sibling(&self, remotes: &[&'static Remote], number: usize) -> &'static Remote {
+        remotes[(number + 1 + self.at.get()) % remotes.len()]
+    }
+
+    /// The sibling stands still: yields if it has work and no CPU, and turns to the next one.
+    #[cold]
+    fn look_after(&self, remotes: &[&'static Remote], number: usize, word: u32, deadline_ns: u64) -> bool {
+        let (own, sibling) = (remotes[number], self.sibling(remotes, number));
+        let starves = self.has_work(word, || sibling.has_events());
+        let used_ns = if starves { sibling.heartbeat.clock.stands_at_ns() } else { None };
+        let unparked = used_ns.is_some_and(|used_ns| {
+            own.heartbeat.beat(Activity::YieldsCpu);
+            let before = now_ns();
+            let unparked = own.doorbell().parker().park(deadline_ns.min(before + GIVES_NS));
+            own.heartbeat.beat(Activity::Runs);
+            let now = now_ns();
+            let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
+            self.has_yielded(now - before, ran_ns, now);
+            self.before_ns.set(now);
+            unparked
+        });
+        self.at.set((self.at.get() + 1) % (remotes.len() - 1));
+        self.begin(self.sibling(remotes, number).heartbeat.word(), self.before_ns.get());
+        unparked
+    }
+
+    /// The worker has yielded for `took_ns`, and the sibling has run for `ran_ns` of it.
+    fn has_yielded(&self, took_ns: u64, ran_ns: u64, now_ns: u64) {
         let worth_it = ran_ns >= took_ns / 4;
         self.rest_ns.set(if worth_it { 0 } else { (self.rest_ns.get() * 2).clamp(RESTS_NS, RESTS_MAX_NS) });
         self.rest_until_ns.set(now_ns + self.rest_ns.get());
     }
 }
 
-impl Worker {
-    /// In step S4, before the worker waits for events: gives way if a sibling needs it. True: it was unparked meanwhile.
-    #[inline]
-    pub(crate) fn yield_cpu(&self, deadline_ns: u64) -> bool {
-        if self.shared.remotes.len() == 1 || !CpuClock::IS_KNOWN {
-            return false;
-        }
-        let (probe, now) = (&self.probe, now_ns());
-        let short = probe.comes_by(now);
-        let (sibling, word) = self.watched();
-        if word != probe.seen.get() {
-            probe.begin(word, now);
-            return false;
-        }
-        short && probe.stands_still(word, now) && self.look_after(sibling, word, deadline_ns)
-    }
-
-    fn watched(&self) -> (&'static Remote, u32) {
-        let remotes = &self.shared.remotes;
-        let sibling = remotes[(self.number + 1 + self.probe.at.get()) % remotes.len()];
-        (sibling, sibling.heartbeat.word())
-    }
-
-    /// The sibling stands still: gives way if it has work and no processor, and turns to the next one.
-    #[cold]
-    fn look_after(&self, sibling: &Remote, word: u32, deadline_ns: u64) -> bool {
-        let probe = &self.probe;
-        let starves = probe.has_work(word, || sibling.has_events());
-        let used_ns = if starves { sibling.heartbeat.clock.stands_at_ns() } else { None };
-        let unparked = used_ns.is_some_and(|used_ns| {
-            self.remote.heartbeat.beat(Activity::YieldsCpu);
-            let before = now_ns();
-            let unparked = self.remote.doorbell().parker().park(deadline_ns.min(before + GIVES_NS));
-            self.remote.heartbeat.beat(Activity::Runs);
-            let now = now_ns();
-            let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
-            probe.gave_way(now - before, ran_ns, now);
-            probe.before_ns.set(now);
-            unparked
-        });
-        probe.at.set((probe.at.get() + 1) % (self.shared.remotes.len() - 1));
-        probe.begin(self.watched().1, probe.before_ns.get());
-        unparked
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sched::policy::heartbeat::Heartbeat;
 
     #[test]
-    fn a_sibling_is_left_alone_for_a_while_and_for_longer_if_giving_way_was_for_nothing() {
+    fn a_sibling_is_left_alone_for_a_while_and_for_longer_if_yielding_was_for_nothing() {
         let (probe, heartbeat) = (SiblingProbe::default(), Heartbeat::new());
         probe.begin(heartbeat.word(), 1000);
         assert!(!probe.stands_still(heartbeat.word(), 1000 + STILL_NS - 1));
         assert!(probe.stands_still(heartbeat.word(), 1000 + STILL_NS));
         let mut now = 1_000_000;
         for rest in [1, 2, 4, 8] {
-            probe.gave_way(GIVES_NS, GIVES_NS / 5, now);
+            probe.has_yielded(GIVES_NS, GIVES_NS / 5, now);
             assert!(!probe.stands_still(heartbeat.word(), now + rest * RESTS_NS - 1));
             now += rest * RESTS_NS;
             assert!(probe.stands_still(heartbeat.word(), now));
         }
-        probe.gave_way(GIVES_NS, GIVES_NS / 3, now);
+        probe.has_yielded(GIVES_NS, GIVES_NS / 3, now);
         assert!(probe.stands_still(heartbeat.word(), now), "it ran meanwhile");
     }
 
@@ -206,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_that_gives_way_is_left_alone_until_it_should_have_got_up() {
+    fn a_sibling_that_yields_its_cpu_is_left_alone_until_it_should_have_got_up() {
         let (probe, heartbeat) = (SiblingProbe::default(), Heartbeat::new());
         heartbeat.beat(Activity::YieldsCpu);
         probe.begin(heartbeat.word(), 0);
@@ -216,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_with_long_rounds_does_not_give_way() {
+    fn a_worker_with_long_rounds_does_not_yield() {
         let probe = SiblingProbe::default();
         probe.comes_by(1_000_000);
         assert!(probe.comes_by(1_000_000 + ROUND_NS));
