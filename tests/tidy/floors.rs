@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["sched", "channel", "time", "io", "signal"],
     &["rt", "sync"],
     // Name resolution and files need `blocking`, which is on floor 8.
-    &["future", "actor", "net", "fs", "process", "variance"],
+    &["future", "actor", "net", "fs", "process", "variance", "guide"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {
