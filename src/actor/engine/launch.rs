@@ -28,7 +28,7 @@ impl Core {
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
-                worker.launch(task, false);
+                worker.launch(task);
             }
             _ => self.inject(task),
         }

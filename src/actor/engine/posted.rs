@@ -199,7 +199,7 @@ impl<M: Message> Posted<M> {
             // SAFETY: invariant 3: if it is linked, then there; that mail's lock guards the node.
             let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mail, node_of(self), self.chain) });
             let (parcel, sender) = taken.unzip();
-            hold(mail, sender.flatten()).release();
+            hold(mail, sender.flatten()).release(); // KEY: room-of-a-call
             drop(parcel);
         }
         Some(claim)
