@@ -138,22 +138,30 @@ mod actor {
     use std::marker::PhantomData;
     use std::time::Duration;
 
-    use crate::cell::{Core, Inner};
-    pub(crate) use crate::deferred::Deferred;
-    pub(crate) use crate::exit::{ActorId, Exit, JoinError, SendError};
-    pub(crate) use crate::mailbox::{Mailbox, Overflow};
-    pub(crate) use crate::message::Message;
-    pub(crate) use crate::pending::Pending;
-    pub(crate) use crate::signal::{Down, MonitorRef, Signal};
-    pub(crate) use crate::{deferred, glue};
+    pub(crate) use self::deferred::Deferred;
+    use self::engine::cell::{Core, Inner};
+    pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use self::mailbox::{Mailbox, Overflow};
+    pub(crate) use self::message::Message;
+    pub(crate) use self::pending::Pending;
+    pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
-    pub(crate) mod engine {
-        pub(crate) use crate::{
-            ask, busy, call, cell, edge, enqueue, envelope, frame, give_back, guard, launch, lifecycle, mail, origin,
-            owed, parcel, posted, promise, reply, residents, roll, room, run, send, tell, ties, waiting, walk, watch,
-            weak,
-        };
-    }
+    #[path = "../../src/actor/deferred.rs"]
+    pub(crate) mod deferred;
+    #[path = "../../src/actor/engine/mod.rs"]
+    pub(crate) mod engine;
+    #[path = "../../src/actor/exit.rs"]
+    pub(crate) mod exit;
+    #[path = "../../src/actor/glue.rs"]
+    pub(crate) mod glue;
+    #[path = "../../src/actor/mailbox.rs"]
+    pub(crate) mod mailbox;
+    #[path = "../../src/actor/message.rs"]
+    pub(crate) mod message;
+    #[path = "../../src/actor/pending.rs"]
+    pub(crate) mod pending;
+    #[path = "../../src/actor/signal.rs"]
+    pub(crate) mod signal;
 
     pub(crate) mod timer {
         pub(crate) struct Timer;
@@ -192,97 +200,18 @@ mod actor {
     }
 }
 
-#[path = "../src/actor/engine/ask.rs"]
-mod ask;
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/actor/engine/busy.rs"]
-mod busy;
-#[path = "../src/actor/engine/call.rs"]
-mod call;
-#[path = "../src/actor/engine/cell.rs"]
-mod cell;
-#[path = "../src/actor/deferred.rs"]
-mod deferred;
-#[path = "../src/actor/engine/edge.rs"]
-mod edge;
-#[path = "../src/actor/engine/enqueue.rs"]
-mod enqueue;
-#[path = "../src/actor/engine/envelope.rs"]
-mod envelope;
-#[path = "../src/actor/exit.rs"]
-mod exit;
-#[path = "../src/actor/engine/frame.rs"]
-mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
-#[path = "../src/actor/engine/give_back.rs"]
-mod give_back;
-#[path = "../src/actor/glue.rs"]
-mod glue;
-#[path = "../src/actor/engine/guard.rs"]
-mod guard;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
-#[path = "../src/actor/engine/launch.rs"]
-mod launch;
-#[path = "../src/actor/engine/lifecycle.rs"]
-mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/actor/engine/mail.rs"]
-mod mail;
-#[path = "../src/actor/mailbox.rs"]
-mod mailbox;
-#[path = "../src/actor/message.rs"]
-mod message;
-#[path = "../src/actor/engine/origin.rs"]
-mod origin;
-#[path = "../src/actor/engine/owed.rs"]
-mod owed;
-#[path = "../src/actor/engine/parcel.rs"]
-mod parcel;
-#[path = "../src/actor/pending.rs"]
-mod pending;
-#[path = "../src/actor/engine/posted.rs"]
-mod posted;
-#[path = "../src/actor/engine/promise.rs"]
-mod promise;
-#[path = "../src/actor/engine/reply.rs"]
-mod reply;
-#[path = "../src/actor/engine/residents.rs"]
-mod residents;
-#[path = "../src/actor/engine/roll.rs"]
-mod roll;
-#[path = "../src/actor/engine/room.rs"]
-mod room;
-#[path = "../src/actor/engine/run.rs"]
-mod run;
-#[path = "../src/actor/engine/send.rs"]
-mod send;
-#[path = "../src/actor/signal.rs"]
-mod signal;
-#[path = "../src/actor/engine/tell.rs"]
-mod tell;
-#[path = "../src/actor/engine/ties.rs"]
-mod ties;
-#[path = "../src/actor/engine/waiting.rs"]
-mod waiting;
-#[path = "../src/actor/engine/walk.rs"]
-mod walk;
-#[path = "../src/actor/engine/watch.rs"]
-mod watch;
-#[path = "../src/actor/engine/weak.rs"]
-mod weak;
-mod lost {
-    pub(crate) fn lost(_: crate::actor::ActorId, _: &'static str) {
-        crate::LOST.set(crate::LOST.get() + 1);
-    }
-}
 #[path = "model/os.rs"]
 mod os_threads;
 #[path = "../src/sys/parker.rs"]
@@ -304,24 +233,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use actor::engine::call::{Asking, ask_by_call, call};
+use actor::engine::cell::{Plan, Strong};
+use actor::engine::envelope::Tell;
+use actor::engine::origin::Origin;
+use actor::engine::parcel::Letter;
+use actor::engine::posted::Posted;
+use actor::engine::{lifecycle, send, tell};
+use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
-use call::{Asking, ask_by_call, call};
-use cell::{Plan, Strong};
-use envelope::Tell;
-use glue::{route, start};
 use loom::cell::UnsafeCell;
 use loom::thread;
-use origin::Origin;
 use os_threads::unwind_me;
-use parcel::Letter;
-use posted::Posted;
 use sched::Shared;
 use stack::StackSize;
 
 // Of one model: loom runs all its threads on one OS thread.
 thread_local! {
     static IDS: Cell<u64> = const { Cell::new(0) };
-    static LOST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Its state: loom watches it.
