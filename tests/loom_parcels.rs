@@ -86,7 +86,7 @@ mod stack {
 
 mod task {
     pub(crate) use crate::header::{Header, Task, Ticket};
-    pub(crate) use crate::{awaiter, header, limit, state, task_parcel as parcel, wait};
+    pub(crate) use crate::{awaiter, header, limit, state, wait};
 
     pub(crate) struct Cancelled;
 
@@ -139,7 +139,7 @@ mod actor {
     use std::time::Duration;
 
     pub(crate) use self::deferred::Deferred;
-    use self::engine::cell::{Core, Inner};
+    use self::engine::cell::{Core, RunState};
     pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
     pub(crate) use self::mailbox::{Mailbox, Overflow};
     pub(crate) use self::message::Message;
@@ -186,12 +186,12 @@ mod actor {
     }
 
     pub struct Context<A: Actor> {
-        pub(crate) inner: Inner,
+        pub(crate) inner: RunState,
         _actor: PhantomData<fn(A) -> A>,
     }
 
     impl<A: Actor> Context<A> {
-        pub(crate) fn new(inner: Inner) -> Self {
+        pub(crate) fn new(inner: RunState) -> Self {
             Self { inner, _actor: PhantomData }
         }
         pub(crate) fn core(&self) -> &Core {
@@ -221,8 +221,6 @@ mod spin;
 #[path = "../src/task/state.rs"]
 mod state;
 use task::pool;
-#[path = "../src/task/parcel.rs"]
-mod task_parcel;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
@@ -233,13 +231,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use actor::engine::call::{Asking, ask_by_call, call};
+use actor::engine::call::Call;
 use actor::engine::cell::{Plan, Strong};
-use actor::engine::envelope::Tell;
+use actor::engine::envelope::Boxed;
 use actor::engine::origin::Origin;
-use actor::engine::parcel::Letter;
-use actor::engine::posted::Posted;
-use actor::engine::{lifecycle, send, tell};
+use actor::engine::payload::Tell;
+use actor::engine::send_call::{Asking, ask_by_call, send};
+use actor::engine::{lifecycle, send_ask, tell};
 use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
@@ -347,18 +345,18 @@ impl World {
     /// A call in a block of its own.
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
-        let posted = Posted::new(route.call, self.actor.core(), self.add(1), origin);
-        ask_by_call(self.actor.core(), posted, origin)
+        let call = Call::new(route.call, self.actor.core(), self.add(1), origin);
+        ask_by_call(self.actor.core(), call, origin)
     }
 
     /// An ask on the stack.
     fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        send::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+        send_ask::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
     }
 
     fn tell(&self) -> Result<(), SendError<Add>> {
         let route = const { &route::<Sums, Add>() };
-        tell::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
+        tell::tell(self.actor.core(), Boxed::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
     }
 
     fn stop(&self) {
@@ -494,9 +492,9 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
-        let (posted, parcel) = Posted::new(route.call, world.actor.core(), world.add(1), origin);
-        let asking = Asking::new(Arc::clone(&posted));
-        assert!(call(world.actor.core(), (posted, parcel), origin, false).is_ok(), "there was room for one");
+        let (call, envelope) = Call::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&call));
+        assert!(send(world.actor.core(), (call, envelope), origin, false).is_ok(), "there was room for one");
         let sender = thread::spawn({
             let world = world.clone();
             move || world.tell().unwrap()

@@ -7,13 +7,13 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::actor::engine::call::Call;
 use crate::actor::engine::cell::{Core, Strong};
-use crate::actor::engine::envelope::Tell;
+use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::Origin;
-use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::posted::Posted;
+use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{call, lifecycle, send, tell};
+use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
 use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
@@ -56,28 +56,28 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::here(route.ask_timeout);
-            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, None)
+        send_ask::ask(self.core(), route, msg, None)
     }
 
-    /// As [`send`](Self::send), for at most `timeout`.
+    /// As [`send_ask`](Self::send), for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`send_ask`](Self::send).
     pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
     where
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, Some(timeout))
+        send_ask::ask(self.core(), route, msg, Some(timeout))
     }
 
     /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox: as every send, until the
@@ -85,17 +85,17 @@ impl<A: Actor> Addr<A> {
     ///
     /// # Errors
     ///
-    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send`](Self::send), always with the message.
+    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send_ask`](Self::send), always with the message.
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, true)
     }
 
-    /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
+    /// As [`send_call`](Self::call), but does not wait: a full mailbox is `Full`.
     ///
     /// # Errors
     ///
@@ -106,10 +106,10 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, false)
     }
 
-    /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
+    /// [`send_call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
     /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
     /// for room, as if a thread waited there. Dropped before it is ready, it takes its message back, unless that has got its
     /// room meanwhile and its handler has started. When it is ready, the message is in the mailbox; the reply is awaited by the
@@ -142,7 +142,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox: in an
@@ -158,7 +158,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
@@ -171,7 +171,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async). Dropped before it is ready, it takes

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
-use crate::actor::engine::cell::{Core, Inner};
+use crate::actor::engine::cell::{Core, RunState};
 use crate::actor::engine::ties::Tie;
-use crate::actor::engine::{lifecycle, tell, watch};
+use crate::actor::engine::{lifecycle, monitor, tell};
 use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
@@ -19,12 +19,12 @@ use crate::sys::clock::{NEVER, instant_at};
 
 /// The actor itself, as its handlers and hooks see it. It is there for the call only.
 pub struct Context<A: Actor> {
-    pub(crate) inner: Inner,
+    pub(crate) inner: RunState,
     _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(inner: RunState) -> Self {
         Self { inner, _actor: PhantomData }
     }
 
@@ -67,13 +67,13 @@ impl<A: Actor> Context<A> {
     /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already: once for each
     /// call, each with a number of its own. A monitor ends with either of the two, and leaves nothing behind. Does not wait.
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
-        watch::monitor(self.core(), other.core())
+        monitor::monitor(self.core(), other.core())
     }
 
     /// Takes a [`monitor`](Self::monitor) of this actor back: its [`Down`](crate::actor::Down) is not handled any more, not even
     /// if it is queued already. Of a monitor that is over, or another actor's, nothing happens. Does not wait.
     pub fn demonitor(&mut self, monitor: MonitorRef) {
-        watch::untie(self.core(), Tie::Watches(monitor.0));
+        monitor::untie(self.core(), Tie::Watches(monitor.0));
     }
 
     /// Links this actor and `other`: when one ends, the other gets a [`Signal::LinkExit`], which by default ends it for the
@@ -82,13 +82,13 @@ impl<A: Actor> Context<A> {
     /// There is one link between two actors, however often and from whichever side it is made: one `LinkExit`, and one
     /// [`unlink`](Self::unlink) takes it away. Does not wait.
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
-        watch::link(self.core(), other.core());
+        monitor::link(self.core(), other.core());
     }
 
     /// Takes the [`link`](Self::link) with `other` back, in both directions. A `LinkExit` that is queued here already is not
     /// handled any more. Does not wait.
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        watch::untie(self.core(), Tie::Linked(other.id().0));
+        monitor::untie(self.core(), Tie::Linked(other.id().0));
     }
 
     /// What [`Actor::signal`] does by default: the abnormal end of a linked actor, or a panic of a helper thread, ends this one
@@ -147,7 +147,7 @@ impl<A: Actor> Context<A> {
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
         let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
-        to.pass(msg, reply, terms)
+        to.forward(msg, reply, terms)
     }
 
     /// Puts the message that is being handled aside until [`unstash`](Self::unstash), its asker with it. What the handler
@@ -169,7 +169,7 @@ impl<A: Actor> Context<A> {
 
     /// What was put aside comes next, in its old order, before what is queued.
     pub fn unstash(&mut self) {
-        self.core().mail.lock().unstash();
+        self.core().mailbox.lock().unstash();
     }
 
     /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. After each message of a
@@ -215,9 +215,9 @@ impl<A: Actor> Context<A> {
     /// Has the timer end with the actor.
     fn own_timer(&mut self, timer: Timer) -> Timer {
         // Without the lock: senders do not wait while a long list is looked through, or what is over is dropped.
-        let mut timers = std::mem::take(&mut self.core().mail.lock().extras().timers);
+        let mut timers = std::mem::take(&mut self.core().mailbox.lock().extras().timers);
         drop(timers.add(timer.clone(), |timer| timer.is_over()));
-        self.core().mail.lock().extras().timers = timers;
+        self.core().mailbox.lock().extras().timers = timers;
         timer
     }
 
@@ -253,9 +253,9 @@ impl<A: Actor> Context<A> {
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
         let handle = crate::rt::thread::spawn(move || me.core().help(f));
-        let mut helpers = std::mem::take(&mut self.core().mail.lock().extras().helpers);
+        let mut helpers = std::mem::take(&mut self.core().mailbox.lock().extras().helpers);
         drop(helpers.add(handle, |helper| helper.is_finished()));
-        self.core().mail.lock().extras().helpers = helpers;
+        self.core().mailbox.lock().extras().helpers = helpers;
     }
 
     /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a helper thread ([`spawn`](Self::spawn))

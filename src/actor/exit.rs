@@ -37,7 +37,7 @@ impl Exit {
         Some(Exit::Panic(text.unwrap_or_else(|| "a panic without a text".to_owned())))
     }
 
-    /// Ended as it was meant to?
+    /// EndQueue as it was meant to?
     #[must_use]
     pub fn is_normal(&self) -> bool {
         matches!(self, Exit::Normal | Exit::Shutdown)
