@@ -1,15 +1,19 @@
-//! The engine of the actor layer: it knows messages by what can be done with them, and not the types of actors. What calls an actor's
-//! code is in `glue.rs`, above. Each file imports from those before it only:
+#![doc = include_str!("PROTOCOL.md")]
 //!
-//! * Leaves: [`busy`] (who queues an actor), [`edge`] (who waits for whom), [`ties`] (monitors and links), [`roll`] (timers and helper
-//!   threads), [`guard`], [`lost`] (dead letters), [`weak`] (a counted pointer).
-//! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`] (what waits for room), [`envelope`], [`frame`] (the message
-//!   that is being handled).
-//! * The actor: [`mailbox_state`] (what is under its lock), [`cell`] (its block), [`walk`] (before it waits).
+//! # Files
+//!
+//! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs`,
+//! above. Each file imports from the lines before its own only, or from files of its own line:
+//!
+//! * Leaves: [`busy`], [`edge`], [`erased`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
+//!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
+//! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
+//! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
 //! * Its life: [`give_back`], [`launch`], [`lifecycle`] (stop, kill, join), [`monitor`], [`residents`] (the actors of a runtime),
 //!   [`run`].
-//! * Replies: [`promise`], [`reply`], [`ask`] (a question on its asker's stack), [`call`] (a call).
-//! * Sends: [`origin`], [`enqueue`], [`capacity`] (waiting for it), [`payload`] (what is in boxes), [`tell`], [`send_ask`] (an ask), [`send_call`].
+//! * Sends: [`origin`], [`enqueue`], [`capacity`].
+//! * Messages and replies: [`promise`], [`reply`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
+//! * Ways to send: [`tell`], [`send_ask`], [`send_call`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
