@@ -346,7 +346,7 @@ impl World {
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
         let call = Call::new(route.call, self.actor.core(), self.add(1), origin);
-        ask_by_call(self.actor.core(), call, origin)
+        ask_by_call(self.actor.core(), call)
     }
 
     /// An ask on the stack.
@@ -492,9 +492,9 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
-        let (call, envelope) = Call::new(route.call, world.actor.core(), world.add(1), origin);
-        let asking = Asking::new(Arc::clone(&call));
-        assert!(send(world.actor.core(), (call, envelope), origin, false).is_ok(), "there was room for one");
+        let new = Call::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&new.call));
+        assert!(send(world.actor.core(), new, false).is_ok(), "there was room for one");
         let sender = thread::spawn({
             let world = world.clone();
             move || world.tell().unwrap()

@@ -12,8 +12,9 @@ use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::Origin;
 use crate::actor::engine::payload::Tell;
+use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
+use crate::actor::engine::{lifecycle, send_ask, tell};
 use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
@@ -57,25 +58,23 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::here(route.ask_timeout);
-            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
+            return ask_by_call(self.core(), Call::new(route.call, self.core(), msg, Origin::here(route.ask_timeout)));
         }
         send_ask::ask(self.core(), route, msg, None)
     }
 
-    /// As [`send_ask`](Self::send), for at most `timeout`.
+    /// As [`send`](Self::send), for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`send_ask`](Self::send).
+    /// As [`send`](Self::send).
     pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
     where
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::within(timeout);
-            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
+            return ask_by_call(self.core(), Call::new(route.call, self.core(), msg, Origin::within(timeout)));
         }
         send_ask::ask(self.core(), route, msg, Some(timeout))
     }
@@ -85,17 +84,17 @@ impl<A: Actor> Addr<A> {
     ///
     /// # Errors
     ///
-    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send_ask`](Self::send), always with the message.
+    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send`](Self::send), always with the message.
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let origin = Origin::here(route.ask_timeout);
-        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, true)
+        let call = Call::new(route.call, self.core(), msg, Origin::here(route.ask_timeout));
+        send_call::send(self.core(), call, true)
     }
 
-    /// As [`send_call`](Self::call), but does not wait: a full mailbox is `Full`.
+    /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
     ///
     /// # Errors
     ///
@@ -105,11 +104,11 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let origin = Origin::here(route.ask_timeout);
-        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, false)
+        let call = Call::new(route.call, self.core(), msg, Origin::here(route.ask_timeout));
+        send_call::send(self.core(), call, false)
     }
 
-    /// [`send_call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
+    /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
     /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
     /// for room, as if a thread waited there. Dropped before it is ready, it takes its message back, unless that has got its
     /// room meanwhile and its handler has started. When it is ready, the message is in the mailbox; the reply is awaited by the

@@ -13,8 +13,9 @@ use crate::actor::engine::frame::Terms;
 use crate::actor::engine::origin::Origin;
 use crate::actor::engine::owed::Failure;
 use crate::actor::engine::payload::{Route, Tell};
+use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{send_ask, send_call, tell};
+use crate::actor::engine::{send_ask, tell};
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
 /// The address of an actor that takes messages of type `M`, whatever it is: [`Addr::recipient`].
@@ -34,15 +35,11 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::here(self.route.ask_timeout);
-            return send_call::ask_by_call(
-                self.strong.core(),
-                Call::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
-            );
+            return ask_by_call(target, Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout)));
         }
-        send_ask::ask(self.strong.core(), self.route, msg, None)
+        send_ask::ask(target, self.route, msg, None)
     }
 
     /// As [`Addr::send_timeout`].
@@ -51,15 +48,11 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::send`].
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::within(timeout);
-            return send_call::ask_by_call(
-                self.strong.core(),
-                Call::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
-            );
+            return ask_by_call(target, Call::new(self.route.call, target, msg, Origin::within(timeout)));
         }
-        send_ask::ask(self.strong.core(), self.route, msg, Some(timeout))
+        send_ask::ask(target, self.route, msg, Some(timeout))
     }
 
     /// As [`Addr::call`].
@@ -68,8 +61,9 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::call`].
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+        let target = self.strong.core();
+        let call = Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout));
+        send_call::send(target, call, true)
     }
 
     /// As [`Addr::try_call`].
@@ -78,8 +72,9 @@ impl<M: Message> Recipient<M> {
     ///
     /// As [`Addr::try_call`].
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+        let target = self.strong.core();
+        let call = Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout));
+        send_call::send(target, call, false)
     }
 
     /// As [`Addr::call_async`].

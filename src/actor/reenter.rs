@@ -6,9 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::{Call, NewCall};
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::envelope::Envelope;
 use crate::actor::engine::mailbox_state::Nudge;
 use crate::actor::engine::origin::Origin;
 use crate::actor::engine::promise::Nested;
@@ -65,12 +64,12 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
 
-    /// As [`send_ask`](Self::send).
+    /// As [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -78,7 +77,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -106,17 +105,12 @@ impl<A: Actor> Reenter<'_, A> {
     }
 
     #[inline(never)]
-    fn ask<M: Message>(
-        &mut self,
-        to: &Core,
-        (call, envelope): (Arc<Call<M>>, Envelope),
-        origin: Origin,
-    ) -> Result<M::Reply, SendError<M>> {
+    fn ask<M: Message>(&mut self, to: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
         let chain = self.ctx.inner.frame().terms().chain;
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let asking = Asking::new(call);
+        let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send_call::begin(to, call, envelope, origin) {
+        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);

@@ -103,11 +103,17 @@ pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind
     Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
 }
 
+/// A call that is nowhere yet, and its envelope.
+pub(crate) struct NewCall<M: Message> {
+    pub(crate) call: Arc<Call<M>>,
+    pub(crate) envelope: Envelope,
+    pub(crate) origin: Origin,
+}
+
 impl<M: Message> Call<M> {
-    /// A call that is nowhere yet, and its envelope.
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
-    pub(crate) fn new(kind: &'static Kind<Call<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Envelope) {
+    pub(crate) fn new(kind: &'static Kind<Call<M>>, target: &Core, msg: M, origin: Origin) -> NewCall<M> {
         let block = Arc::<Self>::new_uninit();
         let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
@@ -127,7 +133,8 @@ impl<M: Message> Call<M> {
         let node = node_of(&block);
         std::mem::forget(Arc::clone(&block));
         // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
-        (block, unsafe { Envelope::pinned(node) })
+        let envelope = unsafe { Envelope::pinned(node) };
+        NewCall { call: block, envelope, origin }
     }
 
     /// Step H2.

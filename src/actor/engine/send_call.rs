@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Call;
+use super::call::{Call, NewCall};
 use super::capacity::{Entering, Unsent, enqueue_or_wait};
 use super::cell::{Core, Strong};
 use super::envelope::Envelope;
@@ -16,10 +16,10 @@ use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
 /// Sends what [`Call::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+// The call is made by the caller: a large message is moved once more for each function that it is handed on by.
 pub(crate) fn send<M: Message>(
     target: &Core,
-    (call, envelope): (Arc<Call<M>>, Envelope),
-    origin: Origin,
+    NewCall { call, envelope, origin }: NewCall<M>,
     wait: bool,
 ) -> Result<Pending<M>, SendError<M>> {
     if wait {
@@ -41,7 +41,7 @@ pub(crate) async fn call_async<M: Message>(
     msg: M,
 ) -> Result<Pending<M>, SendError<M>> {
     let origin = Origin::here(Duration::MAX);
-    let (call, envelope) = Call::new(route.call, target.core(), msg, origin);
+    let NewCall { call, envelope, .. } = Call::new(route.call, target.core(), msg, origin);
     // Whoever drops this future before it is ready takes the message back.
     let asking = Asking::new(call);
     match Entering::begin(target.core(), envelope, origin.terms.chain).await {
@@ -55,15 +55,11 @@ pub(crate) async fn call_async<M: Message>(
 
 /// Sends what [`Call::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
 /// this way.
-pub(crate) fn ask_by_call<M: Message>(
-    target: &Core,
-    (call, envelope): (Arc<Call<M>>, Envelope),
-    origin: Origin,
-) -> Result<M::Reply, SendError<M>> {
-    let asking = Asking::new(call);
+pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
+    let asking = Asking::new(new.call);
     let call = asking.call();
-    let begun = begin(target, call, envelope, origin);
-    call.unpack(begun.and_then(|()| call.promise().wait(origin.terms.deadline_ns)))
+    let begun = begin(target, call, new.envelope, new.origin);
+    call.unpack(begun.and_then(|()| call.promise().wait(call.promise().deadline_ns())))
 }
 
 /// The first half of that: the envelope is sent. An error leaves the message where it is.
