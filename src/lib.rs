@@ -57,7 +57,22 @@ pub mod thread {
 pub mod os {
     /// As [`std::os::unix`].
     pub mod unix {
-        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        /// Unix sockets that park: [`std::os::unix::net`], with the same names and meanings.
+        ///
+        /// They connect processes of one machine; their addresses are paths. How they block, what a cancel does and what
+        /// differs from std is as with [`green::net`](crate::net).
+        ///
+        /// ```
+        /// use std::io::{Read, Write};
+        /// let (mut a, mut b) = green::os::unix::net::UnixStream::pair().unwrap();
+        /// let reads = green::spawn(move || {
+        ///     let mut text = String::new();
+        ///     b.read_to_string(&mut text).map(|_| text)
+        /// });
+        /// a.write_all(b"hello").unwrap();
+        /// drop(a);
+        /// assert_eq!(reads.join().unwrap().unwrap(), "hello");
+        /// ```
         pub mod net {
             pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
             pub use std::os::unix::net::SocketAddr;
