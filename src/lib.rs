@@ -1,3 +1,16 @@
+//! [guide]: guide
+//! [thread]: thread
+//! [sync]: sync
+//! [channel]: channel
+//! [net]: net
+//! [unix]: os::unix::net
+//! [io]: io
+//! [fs]: fs
+//! [process]: process
+//! [signal]: signal
+//! [time]: time
+//! [future]: future
+//! [actor]: actor
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

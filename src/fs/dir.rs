@@ -33,7 +33,13 @@ pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 /// An iterator over what is in a directory, made by [`read_dir`]: [`std::fs::ReadDir`].
 ///
 /// A step waits now and then; a cancellation point. Calls of an entry that ask the system more, as
-/// [`metadata`](DirEntry::metadata), are std's, and hold the worker up for a moment.
+/// [`metadata`](fs::DirEntry::metadata), are std's, and hold the worker up for a moment.
+///
+/// ```
+/// let entries = green::fs::read_dir("src/fs")?.collect::<Result<Vec<_>, _>>()?;
+/// assert!(entries.iter().any(|entry| entry.path().ends_with("dir.rs")));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ReadDir {
     inner: Option<fs::ReadDir>,

@@ -37,6 +37,11 @@ pub struct GreenExecutor(());
 
 impl GreenExecutor {
     /// Makes an executor. It has no state: all of them are alike.
+    ///
+    /// ```
+    /// use hyper::rt::Executor;
+    /// green::future::GreenExecutor::new().execute(async { println!("in a green thread") });
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(())
@@ -73,6 +78,11 @@ pub struct GreenTimer(());
 
 impl GreenTimer {
     /// Makes a timer. It has no state: all of them are alike.
+    ///
+    /// ```
+    /// use hyper::rt::Timer;
+    /// green::block_on(green::future::GreenTimer::new().sleep_until(std::time::Instant::now()));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(())

@@ -492,6 +492,14 @@ impl TcpListener {
 debug_as_inner!(TcpListener);
 
 /// An iterator over the connections that come to a [`TcpListener`], made by [`incoming`](TcpListener::incoming). Never ends.
+///
+/// ```
+/// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let clients = [0; 2].map(|_| green::net::TcpStream::connect(listener.local_addr().unwrap()));
+/// let two: Vec<_> = listener.incoming().take(2).collect::<Result<_, _>>()?;
+/// assert_eq!(two.len(), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
@@ -509,6 +517,13 @@ impl std::iter::FusedIterator for Incoming<'_> {}
 
 /// An iterator over the connections that come to a listener of its own, made by [`into_incoming`](TcpListener::into_incoming).
 /// Never ends.
+///
+/// ```
+/// fn connections() -> std::io::Result<green::net::IntoIncoming> {
+///     Ok(green::net::TcpListener::bind("127.0.0.1:0")?.into_incoming())
+/// }
+/// # connections().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct IntoIncoming {
     listener: TcpListener,

@@ -162,6 +162,17 @@ impl UnixListener {
 debug_as_inner!(UnixListener);
 
 /// An iterator over the connections that come to a [`UnixListener`], made by [`incoming`](UnixListener::incoming). Never ends.
+///
+/// ```
+/// use green::os::unix::net::{UnixListener, UnixStream};
+/// # let path = std::env::temp_dir().join(format!("green-doc-incoming-type-{}", std::process::id()));
+/// let listener = UnixListener::bind(&path)?;
+/// # let clients = [0; 2].map(|_| UnixStream::connect(&path));
+/// let two: Vec<_> = listener.incoming().take(2).collect::<Result<_, _>>()?;
+/// assert_eq!(two.len(), 2);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a UnixListener,
