@@ -227,7 +227,7 @@ impl File {
         fn set_modified(time: SystemTime) -> ();
     }
 
-    /// Locks the file, and waits until nobody else has it locked. A cancellation point.
+    /// Locks the file, and waits until no other handle has it locked. A cancellation point.
     ///
     /// It is a lock of the open file, against others that ask for it (`flock`): reading and writing are not kept from anybody. It is
     /// given back by [`unlock`](Self::unlock), or when the last handle is dropped. A thread that asks again by the same handle
@@ -256,7 +256,7 @@ impl File {
         waits::lock(&self.inner, fs::File::lock, fs::File::try_lock)
     }
 
-    /// Locks the file together with others, and waits until nobody has it exclusively locked. Otherwise as [`lock`](Self::lock).
+    /// Locks the file together with others, and waits until no handle has it locked exclusively. Otherwise as [`lock`](Self::lock).
     ///
     /// # Errors
     ///
@@ -275,11 +275,11 @@ impl File {
         waits::lock(&self.inner, fs::File::lock_shared, fs::File::try_lock_shared)
     }
 
-    /// Locks the file if nobody else has it locked. Never waits.
+    /// Locks the file if no other handle has it locked. Never waits.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if somebody has; those of [`std::fs::File::try_lock`].
+    /// `WouldBlock` if another has; those of [`std::fs::File::try_lock`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("green-doc-try-lock-{}", std::process::id()));
@@ -294,11 +294,11 @@ impl File {
         self.inner.try_lock()
     }
 
-    /// Locks the file together with others if nobody has it exclusively locked. Never waits.
+    /// Locks the file together with others if no handle has it locked exclusively. Never waits.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if somebody has; those of [`std::fs::File::try_lock_shared`].
+    /// `WouldBlock` if another has; those of [`std::fs::File::try_lock_shared`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("green-doc-try-lock-shared-{}", std::process::id()));

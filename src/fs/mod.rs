@@ -15,7 +15,7 @@
 //! The kernel has no readiness for files: each call is made by an OS thread of the [`blocking`] pool while
 //! the caller parks. That costs some microseconds a call, so read and write in large pieces, by [`read`] and
 //! [`write`](fn@write), or with a [`BufReader`](std::io::BufReader) or a [`BufWriter`](std::io::BufWriter) around a [`File`]. What
-//! waits for somebody else, for a lock or for the other end of a FIFO, takes no such thread for so long. On a plain
+//! waits for another program or thread, for a lock or for the other end of a FIFO, takes no such thread for so long. On a plain
 //! OS thread the calls are std's own.
 //!
 //! # What a cancel does

@@ -15,8 +15,8 @@ use crate::time::Pauses;
 
 /// A child: [`std::process::Child`] whose waits park. Made by [`Command::spawn`](super::Command::spawn).
 ///
-/// Dropped, the child goes on running; nobody waits for it, so that from its end until the end of this process it takes a number
-/// of the system's. [`kill`](Self::kill) and [`wait`](Self::wait) end it in good order:
+/// A child whose handle is dropped goes on running. Its pid stays taken from its end until it has been waited for, or until this
+/// process ends. [`kill`](Self::kill) and [`wait`](Self::wait) end it in good order:
 ///
 /// ```
 /// struct Killed(green::process::Child);

@@ -40,14 +40,14 @@ macro_rules! pipe {
         }
 
         impl From<$name> for OwnedFd {
-            /// As it would be in std: blocking.
+            /// Gives the descriptor, blocking as it would be in std.
             fn from(ours: $name) -> OwnedFd {
                 ours.pipe.into_inner().into()
             }
         }
 
         impl From<$name> for inner::Stdio {
-            /// For another child's standard input or output.
+            /// Makes the pipe another child's standard input or output.
             fn from(ours: $name) -> inner::Stdio {
                 ours.pipe.into_inner().into()
             }

@@ -23,8 +23,8 @@ static INSTALLED: Mutex<Option<u32>> = Mutex::new(None);
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
 ///
-/// From the first call on, ctrl-c no longer ends the process, not even when nobody waits. A first call that ends at once,
-/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. Interrupts that come while nobody waits are not kept. How
+/// From the first call on, ctrl-c no longer ends the process, not even when no thread waits. A first call that ends at once,
+/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. Interrupts that come while no thread waits are not kept. How
 /// a server uses it to stop in good order is a page of the [guide](crate::guide::stopping).
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Ticks: moments a fixed time apart, and what happens to those that nobody was there for.
+//! Ticks: moments a fixed time apart, and what happens to those that were missed.
 
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,8 @@ fn far_away(now: Instant) -> Instant {
 
 /// Ticks at a fixed distance in time, made by [`interval`] and [`interval_at`].
 ///
-/// Needs no thread and no timer between two calls of [`tick`](Interval::tick). It stands still while nobody calls that; what becomes
-/// of ticks that were missed [can be chosen](Interval::set_missed_tick_behavior).
+/// Needs no thread and no timer between two calls of [`tick`](Interval::tick). What becomes of ticks for which it was
+/// called too late [can be chosen](Interval::set_missed_tick_behavior).
 ///
 /// ```
 /// use std::time::Duration;
