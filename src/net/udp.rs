@@ -38,7 +38,7 @@ macro_rules! settings {
         ///
         /// When the system refuses.
         ///
-        #[doc = concat!("```\n# use std::net::{Ipv4Addr, Ipv6Addr};\nlet socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n",
+        #[doc = concat!("```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n",
             $example, end_of_example!())]
         pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
             self.socket.inner().$name($($arg),*)
