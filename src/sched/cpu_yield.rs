@@ -1,4 +1,4 @@
-//! Giving way: a worker lets a sibling that gets no processor have its own for a moment. The rule is in `sched/README.md`.
+//! Giving way: a worker lets a sibling that gets no processor have its own for a moment. The rule is in `sched/PROTOCOL.md`.
 //!
 //! All of it is a hint, by relaxed loads. Who gives way sleeps in its parker, which ends with what ends every sleep of step
 //! S4, or by itself; only its events wait meanwhile, and not longer than [`GIVES_NS`].
