@@ -1,4 +1,4 @@
-#![doc = include_str!("PROTOCOL.md")]
+#![doc = include_str!("README.md")]
 
 // Floor 9.
 mod addr;

@@ -1,4 +1,4 @@
-#![doc = include_str!("PROTOCOL.md")]
+#![doc = include_str!("README.md")]
 
 // Floor 7.
 mod buffer;
@@ -15,6 +15,9 @@ mod token;
 mod waiter;
 mod word;
 mod zero;
+
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -65,8 +65,8 @@ impl Condvar {
     /// Lets the mutex go, waits for a notification, takes the mutex again, and returns its guard.
     ///
     /// Letting go and beginning to wait are one step: a notification of a thread that takes the mutex after that is not
-    /// missed. Unlike std's, one condition variable may be used with several mutexes. What was waited for may be gone
-    /// again by the time the mutex is taken, so check it in a loop, or use [`wait_while`](Self::wait_while).
+    /// missed. What was waited for may be gone again by the time the mutex is taken, so check it in a loop, or use
+    /// [`wait_while`](Self::wait_while).
     ///
     /// A cancellation point; a thread that is cancelled while it waits unwinds without the mutex.
     ///

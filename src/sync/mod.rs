@@ -1,4 +1,4 @@
-#![doc = include_str!("PROTOCOL.md")]
+#![doc = include_str!("README.md")]
 
 // Floor 8.
 mod barrier;
@@ -18,6 +18,9 @@ mod rwlock;
 mod semaphore;
 mod spin;
 mod wait_group;
+
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::Condvar;
