@@ -1,4 +1,4 @@
-//! Time: [`sleep`], [`timeout`](crate::timeout), and [`interval`] for what is to happen again and again.
+//! Time: [`sleep`], [`timeout`], and [`interval`] for what is to happen again and again.
 //!
 //! ```
 //! use green::time::{Duration, Instant, interval};
@@ -24,34 +24,8 @@ mod sleep;
 
 pub use std::time::{Duration, Instant};
 
+pub use crate::park::interrupt::{Elapsed, timeout};
+
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub(crate) use sleep::Pauses;
 pub use sleep::{sleep, sleep_until};
-
-/// The error of a [`timeout`] that has ended its closure; the same type as [`green::Elapsed`](crate::Elapsed).
-///
-/// ```
-/// use std::time::Duration;
-/// let late: Result<(), green::time::Elapsed> =
-///     green::time::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(60)));
-/// assert_eq!(std::io::Error::from(late.unwrap_err()).kind(), std::io::ErrorKind::TimedOut);
-/// ```
-pub type Elapsed = crate::park::interrupt::Elapsed;
-
-/// Runs `f`, but not beyond `d`; the same function as [`green::timeout`](crate::timeout), which says more.
-///
-/// # Errors
-///
-/// [`Elapsed`] when `f` was ended by the deadline.
-///
-/// # Panics
-///
-/// With whatever `f` panics with.
-///
-/// ```
-/// use std::time::Duration;
-/// assert_eq!(green::time::timeout(Duration::from_secs(60), || 7), Ok(7));
-/// ```
-pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    crate::park::interrupt::timeout(d, f)
-}
