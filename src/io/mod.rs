@@ -3,7 +3,7 @@
 //! Sockets are in [`green::net`](crate::net), files in [`green::fs`](crate::fs); these functions are for what other code
 //! has made.
 
-// Floor 7. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
+// Floor 8. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
 pub(crate) mod socket;
 pub(crate) mod source;
 

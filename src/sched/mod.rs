@@ -7,7 +7,6 @@ pub(crate) mod errand;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod policy;
-pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod remote;
 pub(crate) mod search;
