@@ -1,4 +1,4 @@
-//! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
+//! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/PROTOCOL.md`.
 
 use std::cell::Cell;
 use std::sync::Arc;

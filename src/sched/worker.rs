@@ -371,7 +371,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if !task.cancellable.get() && !task.reason.get().is_for_actor() {
+        if !task.cancellable.get() && !task.waits_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
