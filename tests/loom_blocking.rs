@@ -10,31 +10,13 @@
 mod model;
 
 mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
-        pub(crate) use loom::thread::Builder as OsThread;
-
-        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
     pub(crate) use crate::list;
+    pub(crate) use crate::model::prelude::abort;
+
+    pub(crate) mod atomic {
+        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
+        pub(crate) use crate::model::prelude::atomic::*;
+    }
 
     pub(crate) mod lock {
         pub(crate) use crate::late::Lock;
@@ -43,29 +25,15 @@ mod base {
 
 mod sys {
     pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
+        pub(crate) use crate::model::prelude::clock::*;
 
         /// How long a thread of the pool waits for a job.
         pub(crate) fn after_ns(_: std::time::Duration) -> u64 {
             crate::PATIENCE_NS.get()
         }
     }
-    pub(crate) mod fork {
-        pub(crate) fn generation() -> u32 {
-            0
-        }
-    }
+    pub(crate) use crate::model::prelude::fork;
     pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
 }
 
 mod task {
@@ -147,6 +115,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use calls::Surroundings;
 use loom::cell::UnsafeCell;
 use loom::thread;
+use model::prelude::{fiber, stack};
 use model::{Gate, check};
 use os::unwind_me;
 use pool::Pool;
