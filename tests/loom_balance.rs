@@ -21,9 +21,9 @@ mod sys {
     pub(crate) mod futex {
         /// Not used: the worker sleeps in its poller.
         #[derive(Debug)]
-        pub(crate) struct Sleep;
+        pub(crate) struct Futex;
 
-        impl Sleep {
+        impl Futex {
             pub(crate) const fn new() -> Self {
                 Self
             }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::with_shared;
-use crate::rt::spawn::{Kind, Settings, spawn_in};
+use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::Worker;
 use crate::task::block::Owner;
 
@@ -100,7 +100,7 @@ impl Builder {
         T: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Kind::Spawned, (), f) })
+        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, (), f) })
     }
 
     /// Spawns the thread on the calling worker, where it stays, so that `f` need not be `Send`:
@@ -132,7 +132,7 @@ impl Builder {
             panic!("spawn_local outside a green thread: there is no worker here that could run it");
         };
         // SAFETY: nothing is borrowed, and the thread starts and stays on this worker.
-        unsafe { spawn_in(&worker.shared, self.settings, Kind::Local, (), f) }
+        unsafe { spawn_in(&worker.shared, self.settings, Placement::Here, (), f) }
     }
 
     /// Spawns a thread that may borrow, without a scope that would wait for it:
@@ -178,6 +178,6 @@ impl Builder {
         f: F,
     ) -> io::Result<JoinHandle<T>> {
         // SAFETY: as the caller promises.
-        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Kind::Spawned, owner, f) })
+        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, owner, f) })
     }
 }

@@ -17,7 +17,7 @@ use crate::park::{Wait, fork, interrupt};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
-use crate::rt::spawn::{Kind, spawn_in};
+use crate::rt::spawn::{Placement, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -281,7 +281,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         match handle {
             Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
             Err(error) => panic!("failed to spawn a green thread: {error}"),
@@ -304,7 +304,7 @@ impl Runtime {
     /// If there is no memory for the thread.
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         // SAFETY: nothing is borrowed.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
@@ -412,7 +412,7 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
+        unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
     });
     match handle {
         Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),

@@ -23,11 +23,11 @@ pub(crate) struct Settings {
 
 /// Where a thread may start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum Placement {
     /// On any worker of the runtime.
-    Spawned,
+    Anywhere,
     /// On the calling worker, which is of that runtime.
-    Local,
+    Here,
 }
 
 /// The name of a thread, if it is one that std would take. Panics as std does.
@@ -43,13 +43,13 @@ fn checked_name(name: String) -> Box<str> {
 ///
 /// # Safety
 ///
-/// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Kind::Spawned`, `f` may
+/// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Placement::Anywhere`, `f` may
 /// move to another OS thread (is `Send`).
 #[inline]
 pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
     shared: &Arc<Shared>,
     settings: Settings,
-    kind: Kind,
+    placement: Placement,
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
@@ -77,11 +77,11 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
     })?;
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
-    match (worker, kind) {
+    match (worker, placement) {
         // Directly after an `accept` it serves the connection.
-        (Some(worker), Kind::Spawned) if worker.here().take_accepted() => worker.spawn_balanced(task),
-        (Some(worker), Kind::Spawned) => worker.spawn(task),
-        (Some(worker), Kind::Local) => {
+        (Some(worker), Placement::Anywhere) if worker.here().take_accepted() => worker.spawn_balanced(task),
+        (Some(worker), Placement::Anywhere) => worker.spawn(task),
+        (Some(worker), Placement::Here) => {
             task.state.claim_unshared(worker.remote.index);
             worker.make_ready(task.into_raw());
         }

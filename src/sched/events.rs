@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use crate::driver::slot::Wakes;
+use crate::driver::slot::EventWakes;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// Schedules the threads that an event wakes, and keeps the foreign wakers: step E1 of the errands.
-    pub(crate) fn add(&self, wakes: Wakes) {
+    pub(crate) fn add(&self, wakes: EventWakes) {
         wakes.schedule(|waker| self.wakers.borrow_mut().push_back(waker));
     }
 

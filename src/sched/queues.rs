@@ -6,7 +6,7 @@ use std::ptr::{self, NonNull};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::sched::ready::Ready;
+use crate::sched::ready::ReadyQueue;
 use crate::task::{Header, Task};
 
 /// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
@@ -20,7 +20,7 @@ pub(super) const THREAD_COSTS: u32 = 16;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    pub(super) ready: Ready,
+    pub(super) ready: ReadyQueue,
     /// A thread that was stolen: it starts next.
     next_start: Cell<*mut Header>,
     /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
@@ -35,7 +35,7 @@ pub(crate) struct Queues {
 impl Queues {
     pub(crate) fn new(unstarted: Deque<Task>) -> Self {
         Self {
-            ready: Ready::new(),
+            ready: ReadyQueue::new(),
             next_start: Cell::new(ptr::null_mut()),
             unstarted,
             youngest: Cell::new(ptr::null_mut()),

@@ -7,6 +7,8 @@
 //! }
 //! ```
 
+#![allow(unused_imports, reason = "each model uses a part of it")]
+
 pub(crate) mod abort {
     pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
         panic!("{message}")
