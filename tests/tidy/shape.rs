@@ -17,12 +17,15 @@ const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "clippy.toml",
+    "deny.toml",
     "asm",
     "src",
     "tests",
     "benches",
     "examples",
     ".ci/run",
+    ".ci/deny",
 ];
 
 /// What must not be left behind, cut in two so that this file does not find itself.
