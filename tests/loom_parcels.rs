@@ -1,4 +1,4 @@
-//! Models of what travels to an actor, and of its end: `actor/raw/` and `actor/promise.rs`, the very files. Asks, calls that are
+//! Models of what travels to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
 //! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
 //! interleaving.
 //!
@@ -139,13 +139,16 @@ mod actor {
     use std::time::Duration;
 
     use crate::cell::{Core, Inner};
-    pub(crate) use crate::exit::{ActorId, Down, Exit, JoinError, Mailbox, MonitorRef, Overflow, SendError, Signal};
-    pub(crate) use crate::promise::{Deferred, Pending};
-    pub(crate) use crate::{promise, watch};
+    pub(crate) use crate::deferred;
+    pub(crate) use crate::deferred::Deferred;
+    pub(crate) use crate::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use crate::mailbox::{Mailbox, Overflow};
+    pub(crate) use crate::message::Message;
+    pub(crate) use crate::pending::Pending;
+    pub(crate) use crate::signal::{Down, MonitorRef, Signal};
 
-    pub(crate) mod raw {
-        pub(crate) use crate::Refusal;
-        pub(crate) use crate::{cell, edge, frame, mail, posted, ties, walk};
+    pub(crate) mod engine {
+        pub(crate) use crate::{cell, edge, frame, mail, owed, posted, ties, walk};
     }
 
     pub(crate) mod timer {
@@ -153,12 +156,6 @@ mod actor {
 
         impl Timer {
             pub(crate) fn cancel(&self) {}
-        }
-    }
-
-    pub(crate) mod letters {
-        pub(crate) fn lost(_: super::ActorId, _: &'static str) {
-            crate::LOST.set(crate::LOST.get() + 1);
         }
     }
 
@@ -170,10 +167,6 @@ mod actor {
         }
         fn signal(&mut self, _: Signal, _: &mut Context<Self>) {}
         fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {}
-    }
-
-    pub trait Message: Send + 'static {
-        type Reply: Send + 'static;
     }
 
     pub trait Handler<M: Message>: Actor {
@@ -198,35 +191,21 @@ mod actor {
     }
 }
 
-/// As in `actor/raw/mod.rs`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    Closed,
-    Full,
-}
-
-impl Refusal {
-    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
-        match self {
-            Refusal::Closed => SendError::Closed(msg),
-            Refusal::Full => SendError::Full(msg),
-        }
-    }
-}
-
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/actor/raw/busy.rs"]
+#[path = "../src/actor/engine/busy.rs"]
 mod busy;
-#[path = "../src/actor/raw/cell.rs"]
+#[path = "../src/actor/engine/cell.rs"]
 mod cell;
-#[path = "../src/actor/raw/edge.rs"]
+#[path = "../src/actor/deferred.rs"]
+mod deferred;
+#[path = "../src/actor/engine/edge.rs"]
 mod edge;
-#[path = "../src/actor/raw/envelope.rs"]
+#[path = "../src/actor/engine/envelope.rs"]
 mod envelope;
 #[path = "../src/actor/exit.rs"]
 mod exit;
-#[path = "../src/actor/raw/frame.rs"]
+#[path = "../src/actor/engine/frame.rs"]
 mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
@@ -234,36 +213,51 @@ mod fresh;
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
-#[path = "../src/actor/raw/lifecycle.rs"]
+#[path = "../src/actor/engine/lifecycle.rs"]
 mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/actor/raw/mail.rs"]
+mod lost {
+    pub(crate) fn lost(_: crate::actor::ActorId, _: &'static str) {
+        crate::LOST.set(crate::LOST.get() + 1);
+    }
+}
+#[path = "../src/actor/engine/mail.rs"]
 mod mail;
+#[path = "../src/actor/mailbox.rs"]
+mod mailbox;
+#[path = "../src/actor/message.rs"]
+mod message;
 #[path = "model/os.rs"]
 mod os_threads;
-#[path = "../src/actor/raw/parcel.rs"]
+#[path = "../src/actor/engine/owed.rs"]
+mod owed;
+#[path = "../src/actor/engine/parcel.rs"]
 mod parcel;
 #[path = "../src/sys/parker.rs"]
 mod parker;
-#[path = "../src/actor/raw/post.rs"]
+#[path = "../src/actor/pending.rs"]
+mod pending;
+#[path = "../src/actor/engine/post.rs"]
 mod post;
-#[path = "../src/actor/raw/posted.rs"]
+#[path = "../src/actor/engine/posted.rs"]
 mod posted;
-#[path = "../src/actor/promise.rs"]
+#[path = "../src/actor/engine/promise.rs"]
 mod promise;
-#[path = "../src/actor/raw/residents.rs"]
+#[path = "../src/actor/engine/residents.rs"]
 mod residents;
-#[path = "../src/actor/raw/roll.rs"]
+#[path = "../src/actor/engine/roll.rs"]
 mod roll;
-#[path = "../src/actor/raw/room.rs"]
+#[path = "../src/actor/engine/room.rs"]
 mod room;
-#[path = "../src/actor/raw/run.rs"]
+#[path = "../src/actor/engine/run.rs"]
 mod run;
-#[path = "../src/actor/raw/send.rs"]
+#[path = "../src/actor/engine/send.rs"]
 mod send;
+#[path = "../src/actor/signal.rs"]
+mod signal;
 #[path = "../src/base/spin.rs"]
 mod spin;
 #[path = "../src/task/state.rs"]
@@ -271,15 +265,15 @@ mod state;
 use task::pool;
 #[path = "../src/task/parcel.rs"]
 mod task_parcel;
-#[path = "../src/actor/raw/ties.rs"]
+#[path = "../src/actor/engine/ties.rs"]
 mod ties;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
 mod wait_queue;
-#[path = "../src/actor/raw/walk.rs"]
+#[path = "../src/actor/engine/walk.rs"]
 mod walk;
-#[path = "../src/actor/watch.rs"]
+#[path = "../src/actor/engine/watch.rs"]
 mod watch;
 
 use std::cell::Cell;

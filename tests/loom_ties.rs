@@ -5,7 +5,7 @@
 
 mod model;
 
-#[path = "../src/actor/raw/ties.rs"]
+#[path = "../src/actor/engine/ties.rs"]
 mod ties;
 
 use std::ops::DerefMut;

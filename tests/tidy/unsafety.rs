@@ -26,9 +26,9 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/channel/zero.rs",
     "src/sync/",
     "src/net/convert.rs",
-    "src/actor/raw/cell.rs",
-    "src/actor/raw/parcel.rs",
-    "src/actor/raw/posted.rs",
+    "src/actor/engine/cell.rs",
+    "src/actor/engine/parcel.rs",
+    "src/actor/engine/posted.rs",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

@@ -4,12 +4,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::actor::engine::lost;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
-use crate::base::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-static COUNT: AtomicU64 = AtomicU64::new(0);
 static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new());
-static SUBSCRIBED: AtomicUsize = AtomicUsize::new(0);
 
 /// Tells of a message that was dropped: its actor ended before it was handled, or a mailbox threw it away.
 ///
@@ -67,7 +65,7 @@ impl DeadLetters {
     /// Returns how many dead letters there have been since the process began. An example is at [`dead_letters`].
     #[must_use]
     pub fn count(&self) -> u64 {
-        COUNT.load(Ordering::Relaxed)
+        lost::count()
     }
 
     /// Has `to` told of each dead letter from now on, for as long as it lives and has room in its mailbox.
@@ -92,15 +90,14 @@ impl DeadLetters {
         // Held until the lock is free: the last address of an actor may end it.
         let alive: Vec<_> = subscribers.iter().filter_map(WeakRecipient::upgrade).collect();
         *subscribers = alive.iter().chain([to]).map(Recipient::downgrade).collect();
-        SUBSCRIBED.store(subscribers.len(), Ordering::Relaxed);
         drop(subscribers);
+        lost::report_to(report);
     }
 }
 
-/// A message of type `message` to `actor` is dropped.
-pub(crate) fn lost(actor: ActorId, message: &'static str) {
-    COUNT.fetch_add(1, Ordering::Relaxed);
-    if SUBSCRIBED.load(Ordering::Relaxed) == 0 || message == std::any::type_name::<DeadLetter>() {
+/// Tells the subscribers.
+fn report(actor: ActorId, message: &'static str) {
+    if message == std::any::type_name::<DeadLetter>() {
         return; // A dead letter about a dead letter would go on for ever.
     }
     let subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner).clone();

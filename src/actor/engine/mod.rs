@@ -14,18 +14,19 @@
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
 
-use crate::actor::SendError;
-
 pub(crate) mod busy;
 pub(crate) mod cell;
 pub(crate) mod edge;
 pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod lifecycle;
+pub(crate) mod lost;
 pub(crate) mod mail;
+pub(crate) mod owed;
 pub(crate) mod parcel;
 pub(crate) mod post;
 pub(crate) mod posted;
+pub(crate) mod promise;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod room;
@@ -33,19 +34,4 @@ pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod ties;
 pub(crate) mod walk;
-
-/// Why a message is given back unhandled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    Closed,
-    Full,
-}
-
-impl Refusal {
-    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
-        match self {
-            Refusal::Closed => SendError::Closed(msg),
-            Refusal::Full => SendError::Full(msg),
-        }
-    }
-}
+pub(crate) mod watch;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::cell::Core;
 use super::edge::How;
+use super::owed::{Failure, Owed};
 use super::parcel::{Asked, put_off};
-use crate::actor::promise::{Failure, Owed};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message};
 use crate::park::interrupt;
 use crate::sys::clock::NEVER;

@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Refusal;
 use super::cell::Core;
 use super::edge::How;
 use super::mail::{Ended, GivenBack, Phase};
+use super::owed::Refusal;
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;

@@ -37,15 +37,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Refusal;
 use super::busy::{Busy, Launch};
 use super::cell::{Core, Weak};
+use super::owed::Refusal;
 use super::parcel::Parcel;
 use super::roll::Roll;
 use super::room::{Room, Waiting};
 use super::ties::Ties;
 use crate::actor::timer::Timer;
-use crate::actor::{Exit, Mailbox, Overflow, Signal, watch};
+use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
@@ -122,7 +122,7 @@ impl Extras {
     fn next_signal(&mut self) -> Option<Signal> {
         loop {
             let signal = self.signals.pop_front()?;
-            if watch::half_of(&signal).is_none_or(|half| self.ties.is_told(half)) {
+            if signal.tie().is_none_or(|half| self.ties.is_told(half)) {
                 return Some(signal);
             }
         }

@@ -4,9 +4,9 @@
 
 use std::ops::DerefMut;
 
-use crate::actor::raw::cell::{Core, Weak};
-use crate::actor::raw::mail::Mail;
-use crate::actor::raw::ties::{self, Party, Tie, Tied, Ties};
+use super::cell::{Core, Weak};
+use super::mail::Mail;
+use super::ties::{self, Party, Tie, Tied, Ties};
 use crate::actor::{ActorId, Down, Exit, MonitorRef, Signal};
 
 impl Party for Weak {
@@ -34,15 +34,6 @@ fn signal(half: Tie, actor: ActorId, reason: Exit) -> Signal {
             Signal::Down(Down { monitor: MonitorRef(monitor), actor, reason })
         }
         Tie::Linked(_) => Signal::LinkExit { actor, reason },
-    }
-}
-
-/// The half that a signal is about.
-pub(crate) fn half_of(signal: &Signal) -> Option<Tie> {
-    match signal {
-        Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
-        Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
-        Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
     }
 }
 

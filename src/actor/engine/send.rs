@@ -7,12 +7,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Refusal;
 use super::busy::Launch;
 use super::cell::Core;
 use super::edge::How;
 use super::envelope::{Route, Tell};
 use super::mail::{Mail, Nudge};
+use super::owed::Refusal;
 use super::parcel::{Ask, Done, Left, Letter, Parcel};
 use super::post::{Origin, enter, give_back};
 use super::room::{Sender, Waiting};

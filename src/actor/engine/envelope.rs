@@ -17,13 +17,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Refusal;
 use super::cell::Core;
 use super::frame::{ReplyTo, handle, handle_owing};
+use super::lost::lost;
+use super::owed::{Failure, Refusal};
 use super::parcel::{Ask, Envelope, Kind, Letter, asks, boxes};
 use super::posted::{Posted, calls};
-use crate::actor::promise::Failure;
-use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal, letters};
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal};
 use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
@@ -83,7 +83,7 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Tell<M> {
     }
 
     fn refuse(self, core: &Core, _: Refusal) {
-        letters::lost(core.id(), type_name::<M>());
+        lost(core.id(), type_name::<M>());
         let _ = drop_guarded(core, self);
     }
 }
@@ -149,7 +149,7 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Passed<M> {
         let _ = core.guarded(|| {
             match self.owed {
                 Some(owed) => owed.fail(Failure::Died(core.why_closed())),
-                None => letters::lost(core.id(), type_name::<M>()),
+                None => lost(core.id(), type_name::<M>()),
             }
             drop(self.msg);
         });

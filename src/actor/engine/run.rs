@@ -5,7 +5,8 @@
 use super::cell::Core;
 use super::mail::Take;
 use super::residents::leave;
-use crate::actor::{Actor, Context, Exit, watch};
+use super::watch;
+use crate::actor::{Actor, Context, Exit};
 use crate::rt::join::JoinHandle;
 
 /// Messages of one run; then others have their turn.

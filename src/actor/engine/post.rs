@@ -6,17 +6,17 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Refusal;
 use super::cell::{Core, Strong};
 use super::edge::How;
 use super::envelope::{Beat, Passed, Route, StreamEnded, Tell, end_of_stream};
+use super::lost::lost;
+use super::owed::{Refusal, Unanswered};
 use super::parcel::{Letter, Parcel};
 use super::posted::Posted;
 use super::room::{Entering, NoRoom, wait_for_room};
 use super::send::{NotIn, Sent, inherited, put_letter};
 use super::walk::Waits;
-use crate::actor::promise::Unanswered;
-use crate::actor::{Actor, ActorId, Deferred, Message, Overflow, Pending, SendError, letters};
+use crate::actor::{Actor, ActorId, Deferred, Message, Overflow, Pending, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
 use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
@@ -127,7 +127,7 @@ pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, parcel: Parcel) 
         Unsent::TimedOut => open_as(parcel, |msg| SendError::Timeout(Some(msg))),
         Unsent::Deadlock(cycle) => open_as(parcel, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
         Unsent::Dropped => {
-            letters::lost(target.id(), type_name::<M>());
+            lost(target.id(), type_name::<M>());
             Ok(())
         }
     }

@@ -26,12 +26,12 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::Refusal;
 use super::cell::Core;
 use super::frame::{Frame, ReplyTo, handle, settle};
 use super::mail::Mail;
+use super::owed::{Owed, Refusal};
+use super::promise::Promise;
 use super::room::Room;
-use crate::actor::promise::{Owed, Promise};
 use crate::actor::{Actor, Context, Exit, Handler, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;

@@ -16,13 +16,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::Refusal;
 use super::cell::{Core, Weak};
+use super::owed::{Refusal, wake_guarded};
 use super::parcel::Parcel;
 use super::send::{NotIn, Rest, Sent, put};
 use super::walk::Waits;
 use crate::actor::ActorId;
-use crate::actor::promise::wake_guarded;
 use crate::park::Wait;
 use crate::park::current::assert_may_park;
 use crate::park::queue::WaitQueue;
