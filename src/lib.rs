@@ -35,10 +35,7 @@ pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
 pub use time::sleep;
 
-/// [`std::thread`] for green threads: the same names, signatures and meanings.
-///
-/// One thing is different: green threads of one worker share an OS thread, so a lock or channel of std, a thread-local that is
-/// being initialised, and a few more things must not be held [across a park](crate#what-not-to-do-across-a-park).
+#[doc = include_str!("rt/README.md")]
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
@@ -52,11 +49,28 @@ pub mod thread {
     pub use std::thread::Result;
 }
 
-/// What [`std::os`] has for sockets.
+/// Holds what belongs to one operating system: sockets of Unix, as [`std::os`] does.
 pub mod os {
-    /// As [`std::os::unix`].
+    /// Holds what only Unix has: [`std::os::unix`].
     pub mod unix {
-        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        /// Connects processes of one machine by sockets that have paths: [`std::os::unix::net`].
+        ///
+        /// A call that has to wait parks its green thread: how, and what a cancel does, is said at [`green::net`](crate::net).
+        ///
+        /// ```
+        /// use green::os::unix::net::UnixStream;
+        /// use std::io::{Read, Write};
+        ///
+        /// let (mut here, mut there) = UnixStream::pair()?;
+        /// let reader = green::spawn(move || {
+        ///     let mut text = String::new();
+        ///     there.read_to_string(&mut text).map(|_| text)
+        /// });
+        /// here.write_all(b"hello")?;
+        /// drop(here);
+        /// assert_eq!(reader.join().unwrap()?, "hello");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
         pub mod net {
             pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
             pub use std::os::unix::net::SocketAddr;
