@@ -29,7 +29,7 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 /// is.
 ///
 /// A `Deferred` may go to any thread. Dropped without an answer, it fails the ask: the sender gets
-/// [`SendError::NoReply`], or [`SendError::Died`] with the cause if it is dropped because an actor ends (with its
+/// [`SendError::NoReply`](crate::actor::SendError::NoReply), or [`SendError::Died`](crate::actor::SendError::Died) with the cause if it is dropped because an actor ends (with its
 /// state, by the panic or kill that unwinds the handler, or with a message that was queued there). A reply that comes
 /// when no sender waits any more is dropped.
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);

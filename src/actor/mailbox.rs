@@ -8,13 +8,13 @@ pub enum Overflow {
     /// The sender waits for room, first come, first served.
     #[default]
     Block,
-    /// The sender gets the message back: [`SendError::Full`].
+    /// The sender gets the message back: [`SendError::Full`](crate::actor::SendError::Full).
     Reject,
     /// The message that has waited longest is dropped to make room. If it was told, it is a [dead
-    /// letter](crate::actor::dead_letters); the sender of an ask gets [`SendError::Full`].
+    /// letter](crate::actor::dead_letters); the sender of an ask gets [`SendError::Full`](crate::actor::SendError::Full).
     DropOldest,
     /// The new message is dropped. If it was told, it is a dead letter, and its sender is not told; the sender of an
-    /// ask gets [`SendError::Full`].
+    /// ask gets [`SendError::Full`](crate::actor::SendError::Full).
     DropNewest,
 }
 

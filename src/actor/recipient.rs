@@ -15,9 +15,9 @@ use crate::actor::engine::posted::Posted;
 use crate::actor::engine::send;
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
-/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`] returns.
+/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
 ///
-/// It keeps the actor alive, and has the sending methods of [`Addr`]. Use it where only the message matters: for
+/// It keeps the actor alive, and has the sending methods of [`Addr`](crate::actor::Addr). Use it where only the message matters: for
 /// subscribers, or for a callee that tests replace.
 ///
 #[doc = include_str!("docs/recipient.md")]
@@ -31,7 +31,7 @@ impl<M: Message> Recipient<M> {
         Self { strong, route }
     }
 
-    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`], where deadline, order
+    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`](crate::actor::Addr::send), where deadline, order
     /// and cancellation are described.
     ///
     /// ```
@@ -42,7 +42,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// # Errors
     ///
-    /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`].
+    /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
         if const { send::is_large::<M>() } {
             let origin = Origin::here(self.route.ask_timeout);
@@ -55,7 +55,7 @@ impl<M: Message> Recipient<M> {
         send::ask(self.strong.core(), self.route, msg, None)
     }
 
-    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`].
+    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -78,7 +78,7 @@ impl<M: Message> Recipient<M> {
         send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
-    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`]. Waits only for room.
+    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -110,7 +110,7 @@ impl<M: Message> Recipient<M> {
         post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
     }
 
-    /// Sends a message from async code, on any executor: [`Addr::call_async`].
+    /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -126,14 +126,14 @@ impl<M: Message> Recipient<M> {
         post::call_async(self.strong.clone(), self.route, msg)
     }
 
-    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`].
+    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
     ///
     #[doc = include_str!("docs/recipient_tell_async.md")]
     pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
         post::tell_async(self.strong.clone(), self.route, msg)
     }
 
-    /// Sends a message and returns without waiting for its handler: [`Addr::tell`]. Waits only for room.
+    /// Sends a message and returns without waiting for its handler: [`Addr::tell`](crate::actor::Addr::tell). Waits only for room.
     ///
     #[doc = include_str!("docs/recipient_tell.md")]
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {

@@ -139,7 +139,7 @@ pub trait Handler<M: Message>: Actor {
     ///
     /// # Panics
     ///
-    /// A panic ends the actor: the asker gets [`SendError::Died`], queued messages go back, links and monitors are
+    /// A panic ends the actor: the asker gets [`SendError::Died`](crate::actor::SendError::Died), queued messages go back, links and monitors are
     /// told.
     fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
 }

@@ -19,7 +19,7 @@
 //! that may wait is a cancellation point: a thread that is cancelled in it has received nothing, or sent nothing.
 //!
 //! What differs from std: senders that wait are served in the order in which they came. For many receivers, time-outs of sends, and
-//! `select!`, use [`channel`](crate::channel), on which these are built.
+//! `select!`, use [`green::channel`](crate::channel), on which these are built.
 
 #![forbid(unsafe_code)]
 
