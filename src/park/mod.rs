@@ -122,7 +122,7 @@ fn wait_green(
         return Woken::Refused;
     }
     thread.cancellable.set(how.cancellable);
-    thread.reason.set(wait.reason);
+    thread.set_reason(wait.reason);
     if how.deadline_ns == NEVER {
         suspend(here, thread);
     } else {
@@ -130,7 +130,7 @@ fn wait_green(
         suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
-    thread.reason.set(Reason::Running);
+    thread.set_reason(Reason::Running);
     match thread.wait.finish() {
         End::Notified => Woken::Notified,
         End::Cancelled => Woken::Interrupted,
@@ -156,8 +156,10 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return Woken::Refused;
     }
+    thread.set_reason(wait.reason);
     // SAFETY: it is this OS thread's own header, and the wait has begun.
     unsafe { os::sleep(this, epoch, deadline_ns) };
+    thread.set_reason(Reason::Running);
     match thread.wait.finish() {
         End::Notified => Woken::Notified,
         End::Cancelled => Woken::Interrupted,

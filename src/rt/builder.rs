@@ -247,6 +247,8 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, kind) {
+        // Directly after an `accept` it serves the connection.
+        (Some(worker), Kind::Spawned) if worker.here().take_accepted() => worker.spawn_balanced(task),
         (Some(worker), Kind::Spawned) => worker.spawn(task),
         (Some(worker), Kind::Local) => {
             task.state.claim_unshared(worker.remote.index);
@@ -255,4 +257,35 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
         (None, _) => shared.inject(task),
     }
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::park::current::WorkerContext;
+    use crate::rt::runtime::Runtime;
+    use crate::rt::thread::{park_timeout, spawn, spawn_local};
+
+    #[test]
+    fn only_what_an_accepting_thread_spawns_before_it_waits_serves_the_connection() {
+        let here = || WorkerContext::get().expect("on a worker");
+        Runtime::builder().workers(1).build().unwrap().run(move || {
+            let accepts = || here().set_accepted();
+            accepts();
+            assert!(here().take_accepted() && !here().take_accepted(), "one thread for one connection");
+
+            accepts();
+            let other = spawn_local(move || here().take_accepted());
+            assert!(!other.join().unwrap(), "another thread has accepted it");
+
+            accepts();
+            park_timeout(Duration::from_millis(1));
+            assert!(!here().take_accepted(), "it has waited since");
+
+            accepts();
+            spawn(|| ()).join().unwrap();
+            assert!(!here().take_accepted(), "this is what `spawn` asks");
+        });
+    }
 }

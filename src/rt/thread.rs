@@ -145,6 +145,33 @@ impl Thread {
         self.0.name()
     }
 
+    /// Returns what the thread waits for: `"mutex"`, `"channel receive"`, `"sleep"`, `"join"` and so on. `None` when it waits for
+    /// nothing: it runs, is ready to run, has not started, or has ended. Never waits.
+    ///
+    /// This is a snapshot, for a look at a program that does not go on and for tests: the thread may have gone on by the
+    /// time that the caller has the answer. A thread that has an answer is registered where it waits, so that what it waits
+    /// for finds it. Of an OS thread it tells only the waits in this crate's calls. The names may change with any version.
+    ///
+    /// ```
+    /// let lock = std::sync::Arc::new(green::sync::Mutex::new(()));
+    /// let guard = lock.lock().unwrap();
+    /// let waiter = green::spawn({
+    ///     let lock = lock.clone();
+    ///     move || drop(lock.lock())
+    /// });
+    /// while waiter.thread().waits_for() != Some("mutex") {
+    ///     green::yield_now();
+    /// }
+    /// drop(guard);
+    /// let thread = waiter.thread().clone();
+    /// waiter.join().unwrap();
+    /// assert_eq!(thread.waits_for(), None);
+    /// ```
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.0.waits_for()
+    }
+
     /// Ends the thread's [`park`], or else the next one that it begins. Never waits.
     ///
     /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns. The

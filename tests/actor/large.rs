@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, SendError};
 
-use crate::help::on_workers;
+use crate::help::{on_workers, until_parked};
 use crate::{Gate, LONG};
 
 /// What a caller's own frames need of it is not the crate's: without optimisation that is four times the message and more.
@@ -132,7 +132,7 @@ fn a_large_ask_that_is_cancelled_or_times_out_takes_its_message_back() {
             assert!(start.elapsed() < LONG);
             green::sleep(Duration::from_micros(100));
         }
-        green::sleep(Duration::from_millis(2));
+        until_parked(asker.thread(), "reply");
         asker.cancel();
         assert!(asker.join().is_err());
         assert!(sum.queued() <= 1);

@@ -110,7 +110,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
-        Some(worker) => worker.launch(task, true),
+        Some(worker) => worker.launch(task),
         None => shared.inject(task),
     }
     Ok(strong)
@@ -265,7 +265,7 @@ impl Core {
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
-                worker.launch(task, false);
+                worker.launch(task);
             }
             _ => self.inject(task),
         }
