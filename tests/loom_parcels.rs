@@ -139,16 +139,20 @@ mod actor {
     use std::time::Duration;
 
     use crate::cell::{Core, Inner};
-    pub(crate) use crate::deferred;
     pub(crate) use crate::deferred::Deferred;
     pub(crate) use crate::exit::{ActorId, Exit, JoinError, SendError};
     pub(crate) use crate::mailbox::{Mailbox, Overflow};
     pub(crate) use crate::message::Message;
     pub(crate) use crate::pending::Pending;
     pub(crate) use crate::signal::{Down, MonitorRef, Signal};
+    pub(crate) use crate::{deferred, glue};
 
     pub(crate) mod engine {
-        pub(crate) use crate::{cell, edge, frame, mail, owed, posted, ties, walk};
+        pub(crate) use crate::{
+            ask, busy, call, cell, edge, enqueue, envelope, frame, give_back, guard, launch, lifecycle, mail, origin,
+            owed, parcel, posted, promise, reply, residents, roll, room, run, send, tell, ties, waiting, walk, watch,
+            weak,
+        };
     }
 
     pub(crate) mod timer {
@@ -185,22 +189,25 @@ mod actor {
         pub(crate) fn core(&self) -> &Core {
             self.inner.core()
         }
-        pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
-            self.inner.end.take()
-        }
     }
 }
 
+#[path = "../src/actor/engine/ask.rs"]
+mod ask;
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
 #[path = "../src/actor/engine/busy.rs"]
 mod busy;
+#[path = "../src/actor/engine/call.rs"]
+mod call;
 #[path = "../src/actor/engine/cell.rs"]
 mod cell;
 #[path = "../src/actor/deferred.rs"]
 mod deferred;
 #[path = "../src/actor/engine/edge.rs"]
 mod edge;
+#[path = "../src/actor/engine/enqueue.rs"]
+mod enqueue;
 #[path = "../src/actor/engine/envelope.rs"]
 mod envelope;
 #[path = "../src/actor/exit.rs"]
@@ -209,43 +216,44 @@ mod exit;
 mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
+#[path = "../src/actor/engine/give_back.rs"]
+mod give_back;
+#[path = "../src/actor/glue.rs"]
+mod glue;
+#[path = "../src/actor/engine/guard.rs"]
+mod guard;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
+#[path = "../src/actor/engine/launch.rs"]
+mod launch;
 #[path = "../src/actor/engine/lifecycle.rs"]
 mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-mod lost {
-    pub(crate) fn lost(_: crate::actor::ActorId, _: &'static str) {
-        crate::LOST.set(crate::LOST.get() + 1);
-    }
-}
 #[path = "../src/actor/engine/mail.rs"]
 mod mail;
 #[path = "../src/actor/mailbox.rs"]
 mod mailbox;
 #[path = "../src/actor/message.rs"]
 mod message;
-#[path = "model/os.rs"]
-mod os_threads;
+#[path = "../src/actor/engine/origin.rs"]
+mod origin;
 #[path = "../src/actor/engine/owed.rs"]
 mod owed;
 #[path = "../src/actor/engine/parcel.rs"]
 mod parcel;
-#[path = "../src/sys/parker.rs"]
-mod parker;
 #[path = "../src/actor/pending.rs"]
 mod pending;
-#[path = "../src/actor/engine/post.rs"]
-mod post;
 #[path = "../src/actor/engine/posted.rs"]
 mod posted;
 #[path = "../src/actor/engine/promise.rs"]
 mod promise;
+#[path = "../src/actor/engine/reply.rs"]
+mod reply;
 #[path = "../src/actor/engine/residents.rs"]
 mod residents;
 #[path = "../src/actor/engine/roll.rs"]
@@ -258,6 +266,27 @@ mod run;
 mod send;
 #[path = "../src/actor/signal.rs"]
 mod signal;
+#[path = "../src/actor/engine/tell.rs"]
+mod tell;
+#[path = "../src/actor/engine/ties.rs"]
+mod ties;
+#[path = "../src/actor/engine/waiting.rs"]
+mod waiting;
+#[path = "../src/actor/engine/walk.rs"]
+mod walk;
+#[path = "../src/actor/engine/watch.rs"]
+mod watch;
+#[path = "../src/actor/engine/weak.rs"]
+mod weak;
+mod lost {
+    pub(crate) fn lost(_: crate::actor::ActorId, _: &'static str) {
+        crate::LOST.set(crate::LOST.get() + 1);
+    }
+}
+#[path = "model/os.rs"]
+mod os_threads;
+#[path = "../src/sys/parker.rs"]
+mod parker;
 #[path = "../src/base/spin.rs"]
 mod spin;
 #[path = "../src/task/state.rs"]
@@ -265,16 +294,10 @@ mod state;
 use task::pool;
 #[path = "../src/task/parcel.rs"]
 mod task_parcel;
-#[path = "../src/actor/engine/ties.rs"]
-mod ties;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
 mod wait_queue;
-#[path = "../src/actor/engine/walk.rs"]
-mod walk;
-#[path = "../src/actor/engine/watch.rs"]
-mod watch;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -282,13 +305,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
-use cell::{Plan, Strong, start};
-use envelope::{Tell, route};
+use call::{Asking, ask_by_call, call};
+use cell::{Plan, Strong};
+use envelope::Tell;
+use glue::{route, start};
 use loom::cell::UnsafeCell;
 use loom::thread;
+use origin::Origin;
 use os_threads::unwind_me;
 use parcel::Letter;
-use post::{Asking, Origin, ask_by_call, call};
 use posted::Posted;
 use sched::Shared;
 use stack::StackSize;
@@ -404,7 +429,7 @@ impl World {
 
     fn tell(&self) -> Result<(), SendError<Add>> {
         let route = const { &route::<Sums, Add>() };
-        send::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
+        tell::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
     }
 
     fn stop(&self) {

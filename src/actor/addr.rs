@@ -7,13 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::cell::{Core, Strong, Weak};
-use crate::actor::engine::envelope::{Tell, route};
+use crate::actor::engine::cell::{Core, Strong};
+use crate::actor::engine::envelope::Tell;
+use crate::actor::engine::origin::Origin;
 use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::post::Origin;
 use crate::actor::engine::posted::Posted;
-use crate::actor::engine::send::inherited;
-use crate::actor::engine::{lifecycle, post, send};
+use crate::actor::engine::weak::Weak;
+use crate::actor::engine::{call, lifecycle, send, tell};
+use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
@@ -48,7 +49,7 @@ impl<A: Actor> Addr<A> {
         let route = const { &route::<A, M>() };
         if const { send::is_large::<M>() } {
             let origin = Origin::here(route.ask_timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
         }
         send::ask(self.core(), route, msg, None)
     }
@@ -70,7 +71,7 @@ impl<A: Actor> Addr<A> {
         let route = const { &route::<A, M>() };
         if const { send::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
         }
         send::ask(self.core(), route, msg, Some(timeout))
     }
@@ -84,7 +85,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -96,7 +97,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -109,7 +110,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -122,7 +123,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// Sends a message if there is room for it; asks for no reply. Never waits.
@@ -137,7 +138,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// Sends a message from async code, on any executor: a [`tell`](Self::tell) that waits for room as a future.
@@ -147,7 +148,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        tell::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Returns an address for messages of one type, which does not name the actor's type.
@@ -228,8 +229,7 @@ impl<A: Actor> Addr<A> {
     ///
     #[doc = include_str!("docs/addr_join_timeout.md")]
     pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        let (_, limit_ns, _) = inherited();
-        lifecycle::join(self.core(), after_ns(d).min(limit_ns))
+        lifecycle::join(self.core(), after_ns(d).min(Origin::limit_ns()))
     }
 
     /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.

@@ -7,11 +7,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::actor::engine::ask::defer;
 use crate::actor::engine::cell::{Core, Inner};
-use crate::actor::engine::envelope::route;
-use crate::actor::engine::frame::defer;
 use crate::actor::engine::ties::Tie;
-use crate::actor::engine::{lifecycle, post, watch};
+use crate::actor::engine::{lifecycle, tell, watch};
+use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -34,11 +34,6 @@ impl<A: Actor> Context<A> {
     #[inline]
     pub(crate) fn core(&self) -> &Core {
         self.inner.core()
-    }
-
-    #[inline]
-    pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
-        self.inner.end.take()
     }
 
     /// Returns the actor's own address.
@@ -78,7 +73,7 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/deadline.md")]
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ns = self.inner.frame().deadline_ns.get();
+        let deadline_ns = self.inner.frame().terms().deadline_ns;
         (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
     }
 
@@ -135,7 +130,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        post::notify(self.core(), const { &route::<A, M>() }, msg, false)
+        tell::notify(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Puts off the reply to the message that is being handled; it is given later, from any thread, by
@@ -155,10 +150,9 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
-        let frame = self.inner.frame();
-        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
-        to.pass(msg, reply, deadline_ns, chain)
+        to.pass(msg, reply, terms)
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -169,11 +163,10 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        let frame = self.inner.frame();
-        let (deadline_ns, chain) = (frame.deadline_ns.get(), frame.chain.get());
+        let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
         let reply = reply.is_awaited().then_some(reply);
-        post::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
+        tell::stash(self.core(), const { &route::<A, M>() }, msg, reply, terms);
     }
 
     /// Has all stashed messages handled next, in their old order, before what is queued.
@@ -194,7 +187,7 @@ impl<A: Actor> Context<A> {
         let weak = self.core().weak();
         let timer = timer::start(d, None, move || {
             let Some(msg) = msg.take() else { return false };
-            let _ = post::notify(weak.core(), const { &route::<A, M>() }, msg, true);
+            let _ = tell::notify(weak.core(), const { &route::<A, M>() }, msg, true);
             false
         });
         self.own_timer(timer)
@@ -215,7 +208,7 @@ impl<A: Actor> Context<A> {
         let timer = timer::start(period, Some(period), move || {
             // ORDERING: Acquire pairs with the Release of the handling run.
             let queues = queued.load(Ordering::Acquire) != 0;
-            queues || post::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
+            queues || tell::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
         });
         self.own_timer(timer)
     }
@@ -257,7 +250,7 @@ impl<A: Actor> Context<A> {
                     break;
                 }
             }
-            post::stream_ended::<A, M>(core.core());
+            tell::stream_ended::<M>(core.core(), const { &end_of_stream::<A>() });
         });
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::edge::How;
-use crate::actor::engine::frame::abandon;
 use crate::actor::engine::owed::{Answer, Failure, Owed};
+use crate::actor::engine::weak::Weak;
+use crate::park::interrupt;
 
 /// Makes a [`Deferred`] of a promise in `to`. `Err`: that is one of another type.
 pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
@@ -49,7 +50,7 @@ impl<R: Send + 'static> Deferred<R> {
     }
 
     /// See [`Owed::owed_by`]. Says to whom it was said, too.
-    pub(crate) fn owed_by(&self, actor: Option<&Core>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
+    pub(crate) fn owed_by(&self, actor: Option<Weak>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
         self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
@@ -90,5 +91,18 @@ impl<R> Drop for Deferred<R> {
 impl<R> fmt::Debug for Deferred<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred").field("awaited", &self.0.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A reply that was put off is dropped unanswered: says why, as far as that is known.
+#[cold]
+fn abandon(owed: Arc<dyn Owed>) {
+    let Some(core) = Core::current() else { return owed.fail(Failure::NoReply) };
+    if let Some(exit) = core.ending() {
+        return owed.fail(Failure::Died(exit));
+    }
+    match core.frame() {
+        Some(frame) if interrupt::unwinding() => frame.keep_orphan(owed),
+        _ => owed.fail(Failure::NoReply),
     }
 }

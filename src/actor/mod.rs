@@ -8,6 +8,7 @@ mod dead_letters;
 mod deferred;
 mod engine;
 mod exit;
+mod glue;
 mod mailbox;
 mod message;
 mod name;

@@ -6,13 +6,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::cell::{Core, Weak, run_admitted};
-use crate::actor::engine::envelope::route;
+use crate::actor::engine::call::{self, Asking};
+use crate::actor::engine::cell::Core;
 use crate::actor::engine::mail::Nudge;
+use crate::actor::engine::origin::Origin;
 use crate::actor::engine::parcel::Parcel;
-use crate::actor::engine::post::{self, Asking, Origin};
 use crate::actor::engine::posted::Posted;
 use crate::actor::engine::promise::Nested;
+use crate::actor::engine::weak::Weak;
+use crate::actor::glue::{route, run_admitted};
 use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
 
 impl<A: Actor> Context<A> {
@@ -74,11 +76,11 @@ impl<A: Actor> Reenter<'_, A> {
     fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<Origin, Vec<ActorId>> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
-        if !self.has_stack_left() && self.ctx.core().mail.lock().admits(frame.chain.get()) {
+        if !self.has_stack_left() && self.ctx.core().mail.lock().admits(frame.terms().chain) {
             return Err(vec![self.ctx.id(), to.id()]);
         }
-        if frame.chain.get() == 0 {
-            frame.chain.set(crate::park::os::fresh_ids(1));
+        if frame.terms().chain == 0 {
+            frame.begin_chain(crate::park::os::fresh_ids(1));
         }
         Ok(Origin::here(ask_timeout))
     }
@@ -90,11 +92,11 @@ impl<A: Actor> Reenter<'_, A> {
         (posted, parcel): (Arc<Posted<M>>, Parcel),
         origin: Origin,
     ) -> Result<M::Reply, SendError<M>> {
-        let chain = self.ctx.inner.frame().chain.get();
+        let chain = self.ctx.inner.frame().terms().chain;
         let let_in = LetIn::new(self.ctx.core(), chain);
         let asking = Asking::new(posted);
         let posted = asking.posted();
-        if let Err(why) = post::begin(to, posted, parcel, origin) {
+        if let Err(why) = call::begin(to, posted, parcel, origin) {
             return posted.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(posted) as _);

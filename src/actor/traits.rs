@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use crate::actor::{Addr, Builder, Context, Exit, Mailbox, Message, Signal};
+use crate::actor::engine::cell::Plan;
+use crate::actor::glue::start;
+use crate::actor::{Addr, Context, Exit, Mailbox, Message, Signal};
+use crate::rt::runtime::with_shared;
+use crate::sched::Shared;
 
 /// Holds state and handles messages, one at a time.
 ///
@@ -100,9 +104,13 @@ pub trait Actor: Sized + Send + 'static {
     ///
     /// # Panics
     ///
-    /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`] gives an error instead.
+    /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`](crate::actor::Builder::start) gives an error instead.
     fn start(self) -> Addr<Self> {
-        Builder::new().start(self).unwrap_or_else(|error| panic!("failed to start an actor: {error}"))
+        let plan = |shared: &Shared| Plan { name: None, size: shared.stack_size, mailbox: Self::MAILBOX };
+        match with_shared(|shared| start(shared, plan(shared), self)) {
+            Ok(strong) => Addr::new(strong),
+            Err(error) => panic!("failed to start an actor: {error}"),
+        }
     }
 }
 

@@ -26,9 +26,12 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/channel/zero.rs",
     "src/sync/",
     "src/net/convert.rs",
+    "src/actor/engine/ask.rs",
     "src/actor/engine/cell.rs",
     "src/actor/engine/parcel.rs",
     "src/actor/engine/posted.rs",
+    "src/actor/engine/weak.rs",
+    "src/actor/glue.rs",
 ];
 
 /// `// SAFETY:` stands at most this many lines above the `unsafe` that it is for, `// ORDERING:` above the ordering.

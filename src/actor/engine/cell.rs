@@ -1,4 +1,4 @@
-//! The heap block of one actor: its task header, its mail, its state. One allocation.
+//! The heap block of one actor, without the type of its state: its task header and its mail; and the counted pointers to it.
 //!
 //! # Invariants
 //!
@@ -16,33 +16,34 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::{self, UnsafeCell};
+use std::any::Any;
+use std::cell;
 use std::fmt;
-use std::io;
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
 use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
 use super::frame::Frame;
-use super::lifecycle::Inherited;
 use super::mail::{Mail, Phase};
-use super::residents::{NOWHERE, end_all, end_here, enter};
-use super::run::{batch, end, say_stopping};
-use crate::actor::{Actor, ActorId, Context, Exit, Mailbox};
+use super::owed::Refusal;
+use super::parcel::{Held, Node, Parcel, Refused, Sender};
+use super::waiting;
+use super::weak::Weak;
+use crate::actor::{ActorId, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
-use crate::base::spin::SpinLock;
+use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::WorkerContext;
-use crate::park::interrupt::unlimited;
-use crate::park::os;
-use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker, remote};
+use crate::sched::{Shared, remote};
 use crate::stack::StackSize;
-use crate::task::header::{Next, Spec, VTable};
-use crate::task::pool;
+use crate::task::header::Next;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
+
+/// The place of an actor that is in no list of residents.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// An actor without its type.
 #[repr(C)]
@@ -64,12 +65,6 @@ unsafe impl Sync for Core {}
 // What an idle actor takes beside its state; with a small state, an allocator's block of 256.
 const _: () = assert!(MODELLED || size_of::<Core>() <= 240);
 
-#[repr(C)]
-struct Cell<A> {
-    core: Core,
-    state: UnsafeCell<ManuallyDrop<A>>,
-}
-
 /// How an actor is made.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -78,114 +73,8 @@ pub(crate) struct Plan {
     pub(crate) mailbox: Mailbox,
 }
 
-/// Makes an actor in `shared` and queues its first run.
-pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
-    let Some(block) = pool::allocate::<Cell<A>>() else {
-        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A>>());
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
-    };
-    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
-    let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
-    // A worker's own list, or any.
-    let any = || shared.remotes[id as usize % shared.remotes.len()].index;
-    let list = worker.map_or_else(any, |worker| worker.remote.index);
-    shared.call_last(end_all);
-    let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
-    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
-    let core = Core {
-        header: Header::new(spec, const { &vtable::<A>() }),
-        mail: SpinLock::new(Mail::new(plan.mailbox, list)),
-        addrs: AtomicU32::new(1),
-        place: AtomicU32::new(NOWHERE),
-        edge: Edge::new(),
-        frame: cell::Cell::new(ptr::null()),
-    };
-    // SAFETY: fresh memory for this very type.
-    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
-    // For `Core::whole`.
-    let _ = block.as_ptr().expose_provenance();
-    let strong = Strong::from_raw(block.cast());
-    // SAFETY: invariant 2: the residents' reference.
-    enter(unsafe { Weak::new(Task::from_raw(block.cast())) }, list);
-    // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
-    let task = unsafe { Task::from_raw(block.cast()) };
-    match worker {
-        Some(worker) => worker.launch(task),
-        None => shared.inject(task),
-    }
-    Ok(strong)
-}
-
-const fn vtable<A: Actor>() -> VTable {
-    VTable {
-        run: run::<A>,
-        take_output: |_, _| unreachable!("an actor has no result"),
-        drop_output: |_| unreachable!("an actor has no result"),
-        done: |_| unreachable!("an actor is in no scope"),
-        free: free::<A>,
-        after_run: Some(after_run),
-    }
-}
-
-unsafe fn free<A>(header: NonNull<Header>) {
-    let block = header.cast::<Cell<A>>();
-    WALKERS.wait();
-    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
-    // block came from the pool, for this type.
-    unsafe {
-        drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
-        ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
-        pool::free(block);
-    }
-}
-
-/// One run: a batch of messages, and the end if there is a reason for it.
-unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
-    // SAFETY: invariant 1: it is this actor type's vtable that calls.
-    let cell = unsafe { header.cast::<Cell<A>>().as_ref() };
-    let core = &cell.core;
-    let frame = Frame::new();
-    core.frame.set(&raw const frame);
-    // SAFETY: the frame outlives the context, and `core` is alive during a run (invariant 2).
-    let mut ctx = Context::new(unsafe { Inner::new(core, &frame) });
-    // SAFETY: invariant 3.
-    let state = unsafe { &mut *cell.state.get() };
-    let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
-    if let Some(exit) = exit {
-        say_stopping(core, &mut **state, &mut ctx, &exit);
-        // SAFETY: invariant 3: once, here; nobody touches it afterwards.
-        let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
-        end(core, exit);
-    }
-    core.frame.set(ptr::null());
-}
-
-/// Handles one message that a `reenter` of `me` lets in. False: there is none.
-///
-/// # Panics
-///
-/// If its handler does, so that the outer one ends, too.
-pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
-    let core: *const Core = ctx.inner.core();
-    // SAFETY: the core outlives the run that this is part of.
-    let core = unsafe { &*core };
-    let mut mail = core.mail.lock();
-    let Some(parcel) = mail.take_admitted() else { return false };
-    let frame = Frame::new();
-    let outer = core.frame.replace(&raw const frame);
-    let outer_inner = ctx.inner.nest(&frame);
-    // A time-out around the `reenter` is not this handler's.
-    let result = unlimited(|| parcel.run(mail, None, me, ctx));
-    core.frame.set(outer);
-    ctx.inner.unnest(outer_inner);
-    if let Err(exit) = result {
-        std::panic::resume_unwind(Box::new(Inherited(*exit)));
-    }
-    true
-}
-
 /// The end of the protocol in `mail`: steps R1 to R5.
-unsafe fn after_run(header: NonNull<Header>) -> Next {
+pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
@@ -204,6 +93,24 @@ unsafe fn after_run(header: NonNull<Header>) -> Next {
 }
 
 impl Core {
+    /// Of a new actor.
+    pub(crate) fn new(header: Header, mail: Mail) -> Self {
+        Self {
+            header,
+            mail: SpinLock::new(mail),
+            addrs: AtomicU32::new(1),
+            place: AtomicU32::new(NOWHERE),
+            edge: Edge::new(),
+            frame: cell::Cell::new(ptr::null()),
+        }
+    }
+
+    /// The run that begins has this frame; null: none. Gives the one before. `frame` stays until another is set (invariant 4).
+    #[inline]
+    pub(crate) fn set_frame(&self, frame: *const Frame) -> *const Frame {
+        self.frame.replace(frame)
+    }
+
     /// The actor whose handler runs here, if the caller is one.
     #[inline]
     pub(crate) fn current<'a>() -> Option<&'a Core> {
@@ -249,53 +156,6 @@ impl Core {
         self.addrs.load(Ordering::Relaxed) != 0
     }
 
-    /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
-    #[inline]
-    pub(crate) fn launch(&self, duty: Option<Launch>) {
-        if let Some(duty) = duty {
-            self.queue(duty);
-        }
-    }
-
-    // Apart: a message for an actor that is busy, the most frequent one, is not burdened with its registers.
-    #[inline(never)]
-    fn queue(&self, _: Launch) {
-        // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
-        let task = unsafe { Task::from_raw(self.whole().cast()) };
-        match Worker::current() {
-            Some(worker) if worker.shared.identity() == self.header.runtime => {
-                self.header.state.leave_home();
-                worker.launch(task);
-            }
-            _ => self.inject(task),
-        }
-    }
-
-    /// The same, for the thread that runs on this very `worker` and waits for what the actor does: it does so at once, on top of
-    /// that one. `answered` says whether it has.
-    #[inline]
-    pub(super) fn launch_on_top<R>(
-        &self,
-        _: Launch,
-        worker: &Worker,
-        answered: impl FnOnce() -> Option<R>,
-    ) -> Option<R> {
-        // SAFETY: as in `queue`.
-        let task = unsafe { Task::from_raw(self.whole().cast()) };
-        worker.run_asked(task, answered)
-    }
-
-    #[cold]
-    fn inject(&self, task: Task) {
-        match self.shared() {
-            Some(shared) if !shared.is_over() => {
-                self.header.state.leave_home();
-                shared.inject(task);
-            }
-            _ => end_here(self, task),
-        }
-    }
-
     fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
         // SAFETY: invariant 5; it is not given up here, and by the callers neither.
         ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
@@ -321,6 +181,51 @@ impl Core {
         Strong::from_raw(self.whole())
     }
 
+    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
+    #[inline]
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
+    }
+
+    #[cold]
+    pub(crate) fn exit_of(&self, payload: Box<dyn Any + Send>) -> Box<Exit> {
+        let exit = match payload.downcast_ref::<InnerExit>() {
+            Some(InnerExit(exit)) => exit.clone(),
+            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
+        };
+        // A payload whose destructor panics would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        Box::new(exit)
+    }
+
+    /// Cancelled: by a kill, or because the runtime ends.
+    pub(crate) fn not_started(&self) -> Exit {
+        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
+    }
+
+    /// Why a message was refused: the actor's end, or that it was told to end.
+    pub(crate) fn why_closed(&self) -> Exit {
+        let mut mail = self.mail.lock();
+        mail.ending().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(crate) fn ending(&self) -> Option<Exit> {
+        self.mail.lock().ending()
+    }
+
+    /// Refuses a box. Without the lock of the mail.
+    pub(super) fn refuse_box(&self, parcel: Parcel, why: Refusal) {
+        parcel.refuse_box(&Refused { actor: self.id(), why, exit: &|| self.why_closed() });
+    }
+
+    /// The task for the actor's entry in a queue.
+    #[inline]
+    pub(super) fn entry(&self, _: Launch) -> Task {
+        // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
+        unsafe { Task::from_raw(self.whole().cast()) }
+    }
+
     pub(crate) fn weak(&self) -> Weak {
         self.header.state.add_ref();
         // SAFETY: the reference was just counted.
@@ -328,7 +233,45 @@ impl Core {
     }
 }
 
-/// What a `Context` is made of.
+/// The payload that ends a handler because one that ran inside it has ended.
+pub(crate) struct InnerExit(pub(crate) Exit);
+
+impl<P> waiting::Sender<P> {
+    /// Its parcel has left the line. Under the lock of the mail: an edge must not stand for longer than its wait. The sender is told
+    /// when the lock is free.
+    pub(super) fn let_go(self) -> Arc<waiting::Room<P>> {
+        if let Some(actor) = &self.actor {
+            actor.core().edge.clear();
+        }
+        self.room
+    }
+}
+
+/// A parcel was taken out of this mail, and `sender` has got the place. What is left of the lock.
+#[inline]
+pub(super) fn hold(mail: Locked<'_, Mail>, sender: Option<Sender>) -> Held<'_> {
+    let room = sender.map(Sender::let_go);
+    Held::new(mail.done(), room)
+}
+
+/// Takes a parcel out of one of the lists of its mail that senders put parcels in. Another sender may have room now.
+///
+/// # Safety
+///
+/// The node is linked, in a list of this mail; `chain` is the one that it was sent with.
+#[cold]
+pub(super) unsafe fn unlink(mail: &mut Mail, node: NonNull<Node>, chain: u64) -> (Parcel, Option<Sender>) {
+    let is_admitted = chain != 0 && mail.admitted().is_some_and(|admitted| admitted.contains(node));
+    if let Some(admitted) = mail.admitted().filter(|_| is_admitted) {
+        // SAFETY: it was just found there.
+        return (unsafe { admitted.remove(node) }, None);
+    }
+    // SAFETY: as the caller promises: there is no other list.
+    let parcel = unsafe { mail.queue.remove(node) };
+    (parcel, mail.taken_out())
+}
+
+/// What a handler has of its run.
 pub(crate) struct Inner {
     core: NonNull<Core>,
     frame: NonNull<Frame>,
@@ -340,17 +283,17 @@ impl Inner {
     /// # Safety
     ///
     /// Both outlive the result. The caller is the actor's run.
-    unsafe fn new(core: &Core, frame: &Frame) -> Self {
+    pub(crate) unsafe fn new(core: &Core, frame: &Frame) -> Self {
         Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
     }
 
     /// Another frame for a nested handler. Gives the outer one back.
-    fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
+    pub(crate) fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
         std::mem::replace(&mut self.frame, NonNull::from(frame))
     }
 
     /// The nested handler is over.
-    fn unnest(&mut self, outer: NonNull<Frame>) {
+    pub(crate) fn unnest(&mut self, outer: NonNull<Frame>) {
         self.frame = outer;
     }
 
@@ -375,13 +318,9 @@ unsafe impl Send for Strong {}
 // SAFETY: as above.
 unsafe impl Sync for Strong {}
 
-/// A reference that keeps the block, not the actor.
-#[derive(Clone, Debug)]
-pub(crate) struct Weak(Task);
-
 impl Strong {
     /// Takes over one count of `addrs`.
-    fn from_raw(core: NonNull<Core>) -> Self {
+    pub(crate) fn from_raw(core: NonNull<Core>) -> Self {
         Self(core)
     }
 
@@ -435,22 +374,9 @@ impl Strong {
 }
 
 impl Weak {
-    /// Takes over a reference to a task that is an actor.
-    ///
-    /// # Safety
-    ///
-    /// It is one.
-    pub(super) unsafe fn new(task: Task) -> Self {
-        Self(task)
-    }
-
-    pub(super) fn task(&self) -> &Task {
-        &self.0
-    }
-
     pub(crate) fn core(&self) -> &Core {
         // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
-        unsafe { self.0.as_ptr().cast::<Core>().as_ref() }
+        unsafe { self.task().as_ptr().cast::<Core>().as_ref() }
     }
 
     /// `None`: all strong addresses are gone.
@@ -459,7 +385,7 @@ impl Weak {
         let more = |count| (count != 0).then_some(count + 1);
         // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
         core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Strong(self.0.as_ptr().cast()))
+        Some(Strong(self.task().as_ptr().cast()))
     }
 }
 
@@ -470,7 +396,7 @@ impl fmt::Debug for Strong {
 }
 
 /// Who walks now: nobody frees an actor meanwhile.
-static WALKERS: Walkers = Walkers(AtomicU32::new(0));
+pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).
 pub(super) struct Walk {

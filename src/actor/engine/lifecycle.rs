@@ -2,14 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::mail::{Ended, GivenBack, Phase};
-use super::owed::Refusal;
+use super::mail::{Ended, Phase};
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
@@ -65,16 +63,7 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     }
 }
 
-/// The payload that ends a handler because one that ran inside it has ended.
-pub(crate) struct Inherited(pub(crate) Exit);
-
 impl Core {
-    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
-    #[inline]
-    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
-        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
-    }
-
     /// What a helper thread of the actor does: if it panics, the actor is told.
     pub(crate) fn help(&self, f: impl FnOnce()) {
         if let Err(reason) = self.guarded(f)
@@ -82,53 +71,6 @@ impl Core {
         {
             self.signal(Signal::HelperPanicked { reason: *reason });
         }
-    }
-
-    #[cold]
-    pub(super) fn exit_of(&self, payload: Box<dyn std::any::Any + Send>) -> Box<Exit> {
-        let exit = match payload.downcast_ref::<Inherited>() {
-            Some(Inherited(exit)) => exit.clone(),
-            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
-        };
-        // A payload whose destructor panics would end the process.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        Box::new(exit)
-    }
-
-    /// Cancelled: by a kill, or because the runtime ends.
-    pub(super) fn not_started(&self) -> Exit {
-        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
-    }
-
-    /// Refuses everything that is queued.
-    pub(super) fn give_back_all(&self) {
-        loop {
-            let given = self.mail.lock().give_back(self);
-            if !self.pay(given) {
-                return;
-            }
-        }
-    }
-
-    /// Does what is left to be done without the lock. False: there was nothing.
-    fn pay(&self, given: Option<GivenBack>) -> bool {
-        match given {
-            None => return false,
-            Some(GivenBack::Ask(None)) => {}
-            Some(GivenBack::Ask(Some(wake))) => wake.schedule(),
-            Some(GivenBack::Box(parcel)) => parcel.refuse_box(self, Refusal::Closed),
-            // A future that has gone leaves its box to the room.
-            Some(GivenBack::Sender(room, parcel)) => _ = self.guarded(move || room.close(parcel)),
-        }
-        true
-    }
-
-    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.
-    #[cold]
-    pub(super) fn refuse_all(&self) {
-        let exit = self.not_started();
-        self.mail.lock().ends(&exit);
-        self.give_back_all();
     }
 
     /// Ends an actor that rests when its runtime has ended: nobody else will.
@@ -152,12 +94,7 @@ impl Core {
         mail.close(Phase::Drains);
         let launch = mail.rouse();
         drop(mail);
-        loop {
-            let given = self.mail.lock().give_back_waiting(self);
-            if !self.pay(given) {
-                break;
-            }
-        }
+        self.give_back_waiting();
         self.launch(launch);
     }
 
@@ -181,16 +118,5 @@ impl Core {
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let pushed = self.mail.lock().push_signal(signal);
         pushed.map(|launch| self.launch(launch)).is_some()
-    }
-
-    /// Why a message was refused: the actor's end, or that it was told to end.
-    pub(crate) fn why_closed(&self) -> Exit {
-        let mut mail = self.mail.lock();
-        mail.ending().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
-    }
-
-    /// Why it ends, if it has a reason to.
-    pub(super) fn ending(&self) -> Option<Exit> {
-        self.mail.lock().ending()
     }
 }

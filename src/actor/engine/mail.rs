@@ -38,19 +38,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
-use super::cell::{Core, Weak};
 use super::owed::Refusal;
-use super::parcel::Parcel;
+use super::parcel::{Parcel, Sender, Waiting};
 use super::roll::Roll;
-use super::room::{Room, Waiting};
 use super::ties::Ties;
+use super::weak::Weak;
 use crate::actor::timer::Timer;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
 use crate::sys::clock::now_ns;
-use crate::task::header::Wake;
 
 /// See the module's text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -297,15 +295,15 @@ impl Mail {
     }
 
     /// A message that counts was taken out of the queue.
-    pub(super) fn taken_out(&mut self) -> Option<Arc<Room>> {
+    pub(super) fn taken_out(&mut self) -> Option<Sender> {
         self.len -= 1;
         self.refill()
     }
 
-    /// Lets the message that has waited longest in, if there is room. Its sender may have to be told, without the lock.
+    /// Lets the message that has waited longest in, if there is room. Its sender may have to be let go.
     #[inline]
     #[must_use]
-    fn refill(&mut self) -> Option<Arc<Room>> {
+    fn refill(&mut self) -> Option<Sender> {
         match self.extras.as_deref_mut() {
             Some(extras) if !extras.waiting.is_empty() && self.len < self.capacity => {}
             _ => return None,
@@ -313,17 +311,17 @@ impl Mail {
         let Waiting { parcel, sender } = self.extras().waiting.pop_front()?;
         self.queue.push_back(parcel);
         self.len += 1; // KEY: room-place
-        sender.map(|sender| sender.let_go())
+        sender
     }
 
     /// The oldest message.
     #[inline]
     #[must_use]
-    fn pop(&mut self) -> Option<(Parcel, Option<Arc<Room>>)> {
+    fn pop(&mut self) -> Option<(Parcel, Option<Sender>)> {
         let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
         let parcel = passed.or_else(|| self.queue.pop_front())?;
-        let room = if parcel.is_counted() { self.taken_out() } else { None };
-        Some((parcel, room))
+        let sender = if parcel.is_counted() { self.taken_out() } else { None };
+        Some((parcel, sender))
     }
 
     /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
@@ -354,7 +352,7 @@ impl Mail {
 
     /// What the actor does next.
     #[cold]
-    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Arc<Room>>) {
+    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Sender>) {
         self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
@@ -363,7 +361,7 @@ impl Mail {
             return (Take::Message(parcel), None);
         }
         match self.pop() {
-            Some((parcel, room)) => (Take::Message(parcel), room),
+            Some((parcel, sender)) => (Take::Message(parcel), sender),
             None if self.phase == Phase::Drains => (Take::End(self.end()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
@@ -491,42 +489,21 @@ impl Mail {
     }
 
     /// Takes one message out that will not be handled, in no order that matters.
-    pub(super) fn give_back(&mut self, core: &Core) -> Option<GivenBack> {
+    pub(super) fn give_back(&mut self) -> Option<Waiting> {
         let parcel = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
             lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(parcel) = parcel {
-            return Some(GivenBack::of(parcel, core));
+            return Some(Waiting { parcel, sender: None });
         }
         self.len = 0;
-        self.give_back_waiting(core)
+        self.give_back_waiting()
     }
 
     /// The same for a message that waits for room.
-    pub(super) fn give_back_waiting(&mut self, core: &Core) -> Option<GivenBack> {
-        let Waiting { parcel, sender } = self.extras.as_deref_mut()?.waiting.pop_front()?;
-        Some(match sender {
-            Some(sender) => GivenBack::Sender(sender.let_go(), parcel),
-            None => GivenBack::of(parcel, core),
-        })
-    }
-}
-
-/// A message that will not be handled, and what is left to be done about it when the lock is free.
-#[must_use]
-pub(super) enum GivenBack {
-    /// An ask, which was refused; its asker may have to be woken.
-    Ask(Option<Wake>),
-    /// A box, to be refused.
-    Box(Parcel),
-    /// A box whose sender waits.
-    Sender(Arc<Room>, Parcel),
-}
-
-impl GivenBack {
-    fn of(parcel: Parcel, core: &Core) -> Self {
-        parcel.refuse_ask(core, Refusal::Closed).map_or_else(Self::Box, Self::Ask)
+    pub(super) fn give_back_waiting(&mut self) -> Option<Waiting> {
+        self.extras.as_deref_mut()?.waiting.pop_front()
     }
 }

@@ -3,12 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 
-use super::cell::Core;
 use super::edge::How;
+use super::weak::Weak;
 use crate::actor::{ActorId, Exit, SendError};
 
 /// Why a message is given back unhandled.
@@ -56,11 +54,6 @@ impl Unanswered {
     }
 }
 
-/// Wakes a foreign future. A panic of foreign code is not that of whoever answers; the panic hook has reported it.
-pub(crate) fn wake_guarded(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
-}
-
 /// Where a reply of type `R` goes, whatever the message was.
 pub(crate) trait Answer<R>: Owed {
     fn answer(&self, answer: Result<Box<R>, Failure>);
@@ -75,7 +68,7 @@ pub(crate) trait Owed: Send + Sync {
 
     /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
     /// often it has changed hands.
-    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32;
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32;
 
     /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
     fn is_queued(&self, hands: u32);

@@ -29,22 +29,21 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::cell::Core;
+use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::frame::{ReplyTo, handle_owing};
-use super::mail::{Mail, Nudge};
+use super::enqueue::Sent;
+use super::frame::Terms;
+use super::guard::contained;
+use super::mail::Nudge;
+use super::origin::Origin;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
-use super::parcel::{Kind, Node, Ops, Parcel, unlink, unlock};
-use super::post::Origin;
+use super::parcel::{Form, Kind, Node, Ops, Parcel, Refused, Run};
 use super::promise::Promise;
-use super::room::Room;
-use super::send::Sent;
+use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{Context, Exit, Handler, Message, SendError};
+use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::Owner;
-use crate::base::spin::Locked;
-use crate::task::header::Wake;
 
 /// Where a message is until somebody claims it.
 struct Slot<M> {
@@ -53,7 +52,7 @@ struct Slot<M> {
 }
 
 /// The message of a slot that this was claimed from; the slot outlives it.
-struct Claim<M>(NonNull<M>);
+pub(crate) struct Claim<M>(NonNull<M>);
 
 impl<M> Slot<M> {
     fn claim(&self) -> Option<Claim<M>> {
@@ -68,7 +67,7 @@ impl<M> Claim<M> {
     ///
     /// The slot is still there.
     #[inline(always)]
-    unsafe fn take(self) -> M {
+    pub(crate) unsafe fn take(self) -> M {
         // SAFETY: invariant 1: there is one claim, and it is used once; the slot is there.
         unsafe { self.0.read() }
     }
@@ -98,10 +97,10 @@ unsafe impl<M: Message> Send for Posted<M> {}
 // SAFETY: as above.
 unsafe impl<M: Message> Sync for Posted<M> {}
 
-/// Calls with an `M` to actors of type `A`.
-pub(super) const fn calls<A: Handler<M>, M: Message>() -> Kind<Posted<M>> {
-    let (run, refuse) = (run_posted::<A, M>, refuse_posted::<M>);
-    Kind::shared(Ops { run, refuse, put_off: None, actor: TypeId::of::<A>, is_counted: true }, discard::<M>)
+/// Calls with an `M`, which `run` has handled by actors of one type.
+pub(crate) const fn calls<M: Message>(run: Run, actor: fn() -> TypeId) -> Kind<Posted<M>> {
+    let form = Form::Box { refuse: refuse_posted::<M> };
+    Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
 }
 
 impl<M: Message> Posted<M> {
@@ -117,11 +116,11 @@ impl<M: Message> Posted<M> {
             (&raw mut (*place).slot.msg).cast::<M>().write(msg);
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
             (&raw mut (*place).node).write(Node::new(kind));
-            (&raw mut (*place).chain).write(origin.chain);
+            (&raw mut (*place).chain).write(origin.terms.chain);
             (&raw mut (*place).promise).write(Promise::new(
                 target.weak(),
-                origin.deadline_ns,
-                How::message(origin.chain),
+                origin.terms.deadline_ns,
+                How::message(origin.terms.chain),
             ));
             block.assume_init()
         };
@@ -129,6 +128,15 @@ impl<M: Message> Posted<M> {
         std::mem::forget(Arc::clone(&block));
         // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
         (block, unsafe { Parcel::pinned(node) })
+    }
+
+    /// Step H2.
+    pub(crate) fn claim(&self) -> Option<Claim<M>> {
+        self.slot.claim()
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain }
     }
 
     pub(crate) fn promise(&self) -> &Promise<M::Reply> {
@@ -190,11 +198,8 @@ impl<M: Message> Posted<M> {
             let mut mail = target.core().mail.lock();
             // SAFETY: invariant 3: if it is linked, then there; that mail's lock guards the node.
             let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mail, node_of(self), self.chain) });
-            let (parcel, room) = taken.unzip();
-            drop(mail);
-            if let Some(room) = room.flatten() {
-                room.open(); // KEY: room-of-a-call
-            }
+            let (parcel, sender) = taken.unzip();
+            hold(mail, sender.flatten()).release(); // KEY: room-of-a-call
             drop(parcel);
         }
         Some(claim)
@@ -209,7 +214,7 @@ fn node_of<M: Message>(posted: &Arc<Posted<M>>) -> NonNull<Node> {
 /// # Safety
 ///
 /// It is the parcel of a `Posted<M>`.
-unsafe fn share_of<M: Message>(parcel: NonNull<Node>) -> Arc<Posted<M>> {
+pub(crate) unsafe fn share_of<M: Message>(parcel: NonNull<Node>) -> Arc<Posted<M>> {
     // SAFETY: as the caller promises; invariant 2.
     unsafe { Arc::from_raw(parcel.cast::<Posted<M>>().as_ptr()) }
 }
@@ -224,37 +229,15 @@ unsafe fn discard<M: Message>(node: NonNull<Node>) {
 
 /// # Safety
 ///
-/// As [`share_of`]; the rest is an `A` and its context, which nobody else uses meanwhile.
-unsafe fn run_posted<A: Handler<M>, M: Message>(
-    parcel: Parcel,
-    mail: Locked<'_, Mail>,
-    room: Option<Arc<Room>>,
-    me: *mut (),
-    ctx: *mut (),
-) -> Result<(), Box<Exit>> {
-    unlock(mail, room);
-    // SAFETY: as the caller promises.
-    let (posted, me, ctx) =
-        unsafe { (share_of::<M>(parcel.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
-    let Some(claim) = posted.slot.claim() else { return Ok(()) };
-    let (deadline_ns, chain) = (posted.promise.deadline_ns(), posted.chain);
-    // SAFETY: the frame has a share of the block until the handler begins.
-    let msg = || unsafe { claim.take() };
-    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(posted), deadline_ns, chain)
-}
-
-/// # Safety
-///
 /// As [`share_of`].
-unsafe fn refuse_posted<M: Message>(parcel: Parcel, core: &Core, why: Refusal) -> Option<Wake> {
+unsafe fn refuse_posted<M: Message>(parcel: Parcel, refused: &Refused<'_>) {
     // SAFETY: as the caller promises.
     let posted = unsafe { share_of::<M>(parcel.into_node()) };
     // The message stays: it is the asker's, if there is one.
-    let _ = core.guarded(|| {
-        posted.promise.refuse(why);
+    contained(|| {
+        posted.promise.refuse(refused.why);
         drop(posted);
     });
-    None
 }
 
 impl<M: Message> Nudge for Posted<M> {
@@ -278,7 +261,7 @@ impl<M: Message> Owed for Posted<M> {
         self.promise.fail(failure);
     }
 
-    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
         self.promise.owed_by(actor, how)
     }
 

@@ -6,11 +6,12 @@ use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::cell::{Core, Weak};
+use super::cell::Core;
 use super::edge::How;
-use super::owed::Refusal;
-use super::owed::{Answer, Failure, Owed, Unanswered, wake_guarded};
+use super::guard::contained;
+use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again};
+use super::weak::Weak;
 use crate::actor::ActorId;
 use crate::actor::deferred::give;
 use crate::park::Wait;
@@ -113,7 +114,7 @@ impl<R> Promise<R> {
             }
             usize::MAX
         });
-        waker.into_iter().for_each(wake_guarded);
+        contained(|| waker.into_iter().for_each(Waker::wake));
     }
 }
 
@@ -260,22 +261,24 @@ impl<R: Send + 'static> Owed for Promise<R> {
         });
     }
 
-    fn owed_by(&self, actor: Option<&Core>, how: How) -> u32 {
-        let mut owed_by = actor.map(Core::weak);
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
+        let mut owed_by = actor.clone();
         let (hands, waiter) = self.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut owed_by);
             (state.hands, state.how) = (state.hands.wrapping_add(1), how);
             let waiter = state.waiter.clone().filter(|_| state.result.is_none());
-            match (&waiter, actor) {
-                (Some(waiter), Some(actor)) => waiter.actor.core().edge.set(actor, how.letting_in(waiter.lets_in)),
+            match (&waiter, &actor) {
+                (Some(waiter), Some(actor)) => {
+                    waiter.actor.core().edge.set(actor.core(), how.letting_in(waiter.lets_in))
+                }
                 (Some(waiter), None) => waiter.actor.core().edge.clear(),
                 (None, _) => {}
             }
             (state.hands, waiter)
         });
         if let (Some(waiter), Some(actor)) = (waiter, actor)
-            && let Some(cycle) = waiter.closes_cycle(actor)
+            && let Some(cycle) = waiter.closes_cycle(actor.core())
         {
             // Unless it has left meanwhile: then the cycle was one of another wait.
             self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));

@@ -8,28 +8,23 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
 use std::ops::DerefMut;
 use std::time::Duration;
 
-use super::cell::{Core, Weak};
+use super::cell::{Core, NOWHERE};
+use super::launch::end_left;
 use super::lifecycle::{is_ended, join};
+use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
 use crate::park::interrupt::{shielded, timeout};
 use crate::sched::Shared;
 use crate::sched::remote::MAX_WORKERS;
-use crate::sched::shared::discard;
 use crate::sys::clock::{after_ns, now_ns};
-use crate::task::Task;
 
 type List = Lock<Vec<Weak>>;
 
 static LISTS: [List; MAX_WORKERS] = [const { Lock::new(Vec::new()) }; MAX_WORKERS];
-
-/// In no list.
-pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// The actors that rest when their runtime ends have so long for their `stopping`, all together.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -39,7 +34,7 @@ fn lock(list: u16) -> impl DerefMut<Target = Vec<Weak>> {
 }
 
 /// `actor` is started.
-pub(super) fn enter(actor: Weak, list: u16) {
+pub(crate) fn enter(actor: Weak, list: u16) {
     let mut list = lock(list);
     // Beyond 2^32 actors of one worker the last ones are not known.
     if list.len() < NOWHERE as usize {
@@ -63,46 +58,12 @@ pub(super) fn leave(actor: &Core, list: u16) {
     drop(left);
 }
 
-/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
-const DEEPEST: u32 = 32;
-
-thread_local! {
-    /// How many actors end on this stack, each in the one before.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// Those that end when the others have. It is empty at last, and needs no destructor, after which nothing could be sent.
-    static LEFT: ManuallyDrop<RefCell<Vec<Task>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
-}
-
-/// Ends an actor whose runtime is over, on the caller's stack; `task` is its entry. In a row too deep for that, its mailbox closes
-/// now, and it ends when the first of the row has.
-pub(super) fn end_here(actor: &Core, task: Task) {
-    let depth = DEPTH.get();
-    if depth == DEEPEST {
-        actor.refuse_all();
-        LEFT.with(|left| left.borrow_mut().push(task));
-        return;
-    }
-    DEPTH.set(depth + 1);
-    discard(task);
-    if depth == 0 {
-        end_left();
-    }
-    DEPTH.set(depth);
-}
-
-fn end_left() {
-    while let Some(task) = LEFT.with(|left| left.borrow_mut().pop()) {
-        discard(task);
-    }
-    drop(LEFT.with(|left| left.take()));
-}
-
 /// How often is looked whether somebody has queued an actor after all.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Ends all actors of a runtime whose workers are gone, the youngest of each worker first, and waits for those that other threads
 /// end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's is.
-pub(super) fn end_all(shared: &Shared) {
+pub(crate) fn end_all(shared: &Shared) {
     let until_ns = after_ns(LAST_WORDS);
     let mut elsewhere = Vec::new();
     for mailbox in &shared.remotes {

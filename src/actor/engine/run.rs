@@ -2,19 +2,41 @@
 
 #![forbid(unsafe_code)]
 
-use super::cell::Core;
+use super::cell::{Core, hold};
 use super::mail::Take;
+use super::parcel::{Held, Parcel};
 use super::residents::leave;
 use super::watch;
-use crate::actor::{Actor, Context, Exit};
+use crate::actor::{Exit, Signal};
 use crate::rt::join::JoinHandle;
 
 /// Messages of one run; then others have their turn.
 const BATCH: u32 = 64;
 
+/// What a run has of its actor: the context, which calls the actor's own code. `Err`: the actor has to end. Nothing of it unwinds.
+pub(crate) trait Hooks {
+    type Actor;
+
+    fn handle<'a>(
+        &mut self,
+        me: &mut Self::Actor,
+        parcel: Parcel,
+        held: impl FnOnce() -> Held<'a>,
+    ) -> Result<(), Box<Exit>>;
+
+    fn started(&mut self, me: &mut Self::Actor) -> Result<(), Box<Exit>>;
+
+    fn signal(&mut self, me: &mut Self::Actor, signal: Signal) -> Result<(), Box<Exit>>;
+
+    fn stopping(&mut self, me: &mut Self::Actor, exit: &Exit);
+
+    /// Why the actor has said that it ends.
+    fn take_end(&mut self) -> Option<Box<Exit>>;
+}
+
 /// Handles what is in the mail, up to a batch. `Some`: the actor has to end.
 #[inline]
-pub(super) fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit> {
+pub(crate) fn batch<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C) -> Option<Exit> {
     for _ in 0..BATCH {
         let mut mail = core.mail.lock();
         mail.runs = true;
@@ -23,17 +45,22 @@ pub(super) fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> 
             Some(parcel) => {
                 // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
                 hands_back = mail.is_empty() && parcel.is_ask();
-                parcel.run(mail, None, me, ctx)
+                ctx.handle(me, parcel, || hold(mail, None))
             }
             None => {
-                let (take, room) = mail.take(core.is_addressed());
+                let (take, sender) = mail.take(core.is_addressed());
+                let held = hold(mail, sender);
                 match take {
                     Take::Nothing => return None,
                     Take::End(exit) => return Some(exit),
-                    Take::Message(parcel) => parcel.run(mail, room, me, ctx),
-                    Take::Start | Take::Signal(_) => {
-                        drop(mail);
-                        hook(core, take, me, ctx)
+                    Take::Message(parcel) => ctx.handle(me, parcel, || held),
+                    Take::Signal(signal) => {
+                        held.release();
+                        ctx.signal(me, signal)
+                    }
+                    Take::Start => {
+                        held.release();
+                        start(core, me, ctx)
                     }
                 }
             }
@@ -49,21 +76,22 @@ pub(super) fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> 
 }
 
 #[cold]
-fn hook<A: Actor>(core: &Core, take: Take, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-    ctx.inner.frame().clear();
-    match take {
-        Take::Signal(signal) => core.guarded(|| me.signal(signal, ctx)),
-        _ => {
-            core.guarded(|| me.started(ctx)).and_then(|result| result.map_err(Box::new))?;
-            core.mail.lock().fresh = false;
-            Ok(())
-        }
-    }
+fn start<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C) -> Result<(), Box<Exit>> {
+    ctx.started(me)?;
+    core.mail.lock().fresh = false;
+    Ok(())
+}
+
+/// Takes a message out that a `reenter` lets in.
+pub(crate) fn take_admitted(core: &Core) -> Option<(Parcel, Held<'_>)> {
+    let mut mail = core.mail.lock();
+    let parcel = mail.take_admitted()?;
+    Some((parcel, hold(mail, None)))
 }
 
 /// The first part of an actor's end, on whatever stack: gives back what is queued, calls `stopping`. The state is dropped next.
 #[cold]
-pub(super) fn say_stopping<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>, exit: &Exit) {
+pub(crate) fn say_stopping<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C, exit: &Exit) {
     core.header.shielded.set(true);
     let started = {
         let mut mail = core.mail.lock();
@@ -71,15 +99,14 @@ pub(super) fn say_stopping<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<
         !mail.fresh
     };
     core.give_back_all();
-    ctx.inner.frame().clear();
     if started {
-        let _ = core.guarded(|| me.stopping(exit, ctx));
+        ctx.stopping(me, exit);
     }
 }
 
 /// The last part: ends timers and helpers, tells those who watch.
 #[cold]
-pub(super) fn end(core: &Core, exit: Exit) {
+pub(crate) fn end(core: &Core, exit: Exit) {
     // Timers end before the actor is dead: none of theirs is a dead letter.
     let ((timers, helpers), list) = {
         let mut mail = core.mail.lock();

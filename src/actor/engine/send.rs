@@ -1,173 +1,22 @@
-//! The sending side: how a message gets into a mail, and how an asker waits for its reply. What is sent without waiting for a
-//! reply there and then is in [`post`](super::post).
+//! Sends and waits for the reply.
 
 #![forbid(unsafe_code)]
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::busy::Launch;
+use super::ask::{Ask, Done, Left};
 use super::cell::Core;
 use super::edge::How;
-use super::envelope::{Route, Tell};
-use super::mail::{Mail, Nudge};
-use super::owed::Refusal;
-use super::parcel::{Ask, Done, Left, Letter, Parcel};
-use super::post::{Origin, enter, give_back};
-use super::room::{Sender, Waiting};
+use super::enqueue::{NotIn, Rest, Sent, put};
+use super::envelope::Route;
+use super::origin::Origin;
 use super::walk::Waits;
-use crate::actor::{Message, Overflow, SendError};
+use crate::actor::{Message, SendError};
 use crate::park::current::{assert_may_park, may_switch};
 use crate::park::{Wait, Woken, checkpoint, interrupt};
 use crate::sched::Worker;
-use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
-use crate::task::header::{Reason, Wake};
-
-/// The deadline and the chain that a send from here inherits.
-#[inline]
-pub(crate) fn inherited() -> (Option<&'static Core>, u64, u64) {
-    let actor = Core::current();
-    match actor.and_then(Core::frame) {
-        Some(frame) => (actor, frame.deadline_ns.get(), frame.chain.get()),
-        None => (actor, NEVER, 0),
-    }
-}
-
-/// What the first step of a send came to.
-pub(super) enum Sent {
-    /// The message is in.
-    In,
-    /// A `reenter` has let it in.
-    Admitted,
-    /// It waits for room in the mailbox.
-    Waits,
-}
-
-/// Why a message is not in; it is the sender's.
-pub(super) enum NotIn {
-    Refused(Refusal),
-    /// The mailbox drops it.
-    Dropped,
-}
-
-/// Work that is left for when the lock is free.
-#[derive(Default)]
-pub(super) struct Rest {
-    launch: Option<Launch>,
-    wake: Option<Wake>,
-    nudge: Option<Arc<dyn Nudge>>,
-    evicted: Option<Parcel>,
-}
-
-impl Rest {
-    /// May run user code: so not where a wait has begun.
-    #[inline]
-    pub(super) fn finish(self, target: &Core) {
-        if let Some(wake) = self.wake {
-            wake.schedule();
-        }
-        if let Some(nudge) = self.nudge {
-            nudge.nudge();
-        }
-        target.launch(self.launch);
-        if let Some(evicted) = self.evicted {
-            evicted.refuse_box(target, Refusal::Full);
-        }
-    }
-}
-
-/// Puts a message into the mail, or finds out why not. `sender` makes the sender's entry among those that wait for room;
-/// without it nobody waits.
-#[inline]
-pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
-    mail: &mut Mail,
-    target: &Core,
-    parcel: P,
-    chain: u64,
-    sender: Option<&dyn Fn() -> Option<Sender>>,
-    rest: &mut Rest,
-) -> Result<Sent, (NotIn, P)> {
-    let parcel = if chain == 0 {
-        parcel
-    } else {
-        match mail.admit(parcel, chain) {
-            Ok(nudge) => {
-                rest.nudge = nudge;
-                return Ok(Sent::Admitted);
-            }
-            Err(parcel) => parcel,
-        }
-    };
-    let parcel = match mail.push(parcel) {
-        Ok(launch) => {
-            rest.launch = launch;
-            return Ok(Sent::In);
-        }
-        Err((Refusal::Full, parcel)) => parcel,
-        Err((why, parcel)) => return Err((NotIn::Refused(why), parcel)),
-    };
-    match (mail.overflow, sender) {
-        (Overflow::Block, Some(sender)) => {
-            mail.wait_for_room(Waiting { parcel: parcel.into(), sender: sender() });
-            Ok(Sent::Waits)
-        }
-        (Overflow::Block, None) | (Overflow::Reject, _) => Err((NotIn::Refused(Refusal::Full), parcel)),
-        (Overflow::DropNewest, _) => Err((NotIn::Dropped, parcel)),
-        (Overflow::DropOldest, _) => {
-            match mail.evict().map(|oldest| oldest.refuse_ask(target, Refusal::Full)) {
-                Some(Ok(wake)) => rest.wake = wake,
-                Some(Err(evicted)) => rest.evicted = Some(evicted),
-                None => {}
-            }
-            let launch = mail.push(parcel).map_err(|(why, parcel)| (NotIn::Refused(why), parcel))?;
-            rest.launch = launch;
-            Ok(Sent::In)
-        }
-    }
-}
-
-/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
-// The box is made by the caller: a large message is moved once more for each call that it is handed on by.
-#[inline]
-pub(crate) fn tell<M: Message>(
-    target: &Core,
-    letter: Letter<Tell<M>>,
-    wait: Option<Duration>,
-) -> Result<(), SendError<M>> {
-    if wait.is_some() {
-        checkpoint();
-    }
-    let pushed = target.mail.lock().push(letter);
-    match pushed {
-        Ok(launch) => {
-            target.launch(launch);
-            Ok(())
-        }
-        Err((_, letter)) => tell_again(target, letter.into(), wait),
-    }
-}
-
-/// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
-    target: &Core,
-    parcel: P,
-    chain: u64,
-) -> Result<Sent, (NotIn, P)> {
-    let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), target, parcel, chain, None, &mut rest);
-    rest.finish(target);
-    sent
-}
-
-#[cold]
-#[inline(never)]
-fn tell_again<M: Message>(target: &Core, parcel: Parcel, wait: Option<Duration>) -> Result<(), SendError<M>> {
-    match enter(target, parcel, Origin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
-        Ok(_) => Ok(()),
-        Err((why, parcel)) => give_back(target, why, parcel),
-    }
-}
+use crate::task::header::Reason;
 
 /// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
 const ON_STACK: usize = 1024;
@@ -186,14 +35,11 @@ pub(crate) fn ask<M: Message>(
     timeout: Option<Duration>,
 ) -> Result<M::Reply, SendError<M>> {
     checkpoint();
-    let (asker, limit_ns, chain) = inherited();
-    let own_ns = match timeout {
-        None => coarse_after_ns(route.ask_timeout),
-        Some(timeout) => after_ns(timeout),
-    };
-    let ask = pin!(Ask::new(route.ask, target, msg, asker, own_ns.min(limit_ns), chain));
+    let origin = timeout.map_or_else(|| Origin::here(route.ask_timeout), Origin::within);
+    let chain = origin.terms.chain;
+    let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
-    let waits = Waits::set(asker, target, How::message(chain));
+    let waits = Waits::set(origin.actor, target, How::message(chain));
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
@@ -322,7 +168,7 @@ fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
     let mut rest = Rest::default();
     let posted = ask.post(None, |parcel| {
         let mut mail = target.mail.lock();
-        let sent = put(&mut mail, target, parcel, ask.chain(), Some(&|| None), &mut rest);
+        let sent = put(&mut mail, parcel, ask.chain(), Some(&|| None), &mut rest);
         if let Ok(Sent::In | Sent::Waits) = sent {
             waits.harden();
         }

@@ -4,9 +4,10 @@
 
 use std::ops::DerefMut;
 
-use super::cell::{Core, Weak};
+use super::cell::Core;
 use super::mail::Mail;
 use super::ties::{self, Party, Tie, Tied, Ties};
+use super::weak::Weak;
 use crate::actor::{ActorId, Down, Exit, MonitorRef, Signal};
 
 impl Party for Weak {
