@@ -49,7 +49,7 @@ pub trait Actor: Sized + Send + 'static {
     /// Starts the actor in the caller's runtime, or the default one, and returns its address. Does not wait for
     /// `started`.
     ///
-    /// For a name, a mailbox, a stack size or another runtime: [`Builder`].
+    /// For a name, a mailbox, a stack size or another runtime: [`Builder`](crate::actor::Builder).
     ///
     /// ```
     /// # use green::actor::{Actor, Exit};
@@ -62,7 +62,7 @@ pub trait Actor: Sized + Send + 'static {
     ///
     /// # Panics
     ///
-    /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`] returns an error instead.
+    /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`](crate::actor::Builder::start) returns an error instead.
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
         let _ = ctx;
         Ok(())

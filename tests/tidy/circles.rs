@@ -23,7 +23,7 @@ const CIRCLES: &[Circle] = &[
         &["iter.rs", "mod.rs", "receiver.rs", "sender.rs"],
     ),
     ("channel", "a token may hold a waiter, a waiter is filled with a token", &["token.rs", "waiter.rs"]),
-    ("driver", "a slot holds the half of its poller that others may touch", &["poller.rs", "slot.rs"]),
+    ("fs", "a file is opened by options, as in std, and options open files", &["file.rs", "options.rs"]),
     (
         "park",
         "does the thread unwind, may it park: one subject in three files",
@@ -36,18 +36,8 @@ const CIRCLES: &[Circle] = &[
     ),
     (
         "sched",
-        "one worker, in parts",
-        &[
-            "balance.rs",
-            "cpu_yield.rs",
-            "errand.rs",
-            "remote.rs",
-            "search.rs",
-            "shared.rs",
-            "tidy.rs",
-            "turn.rs",
-            "worker.rs",
-        ],
+        "one worker, in parts: a turn, an errand and a look at stacks are methods of the worker that has their state",
+        &["errand.rs", "tidy.rs", "turn.rs", "worker.rs"],
     ),
     ("stack", "the front page has the words `Slot` and `Stack`; a stack knows its guard", &["guard.rs", "mod.rs"]),
     (
