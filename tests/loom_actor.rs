@@ -105,7 +105,7 @@ impl Actor {
         let launch = {
             let mut mail = self.mail.lock().unwrap();
             mail.0.push(message);
-            mail.1.rouse()
+            mail.1.mark_busy()
         };
         if launch.is_some() {
             self.run();

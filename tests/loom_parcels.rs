@@ -86,7 +86,7 @@ mod stack {
 
 mod task {
     pub(crate) use crate::header::{Header, Task, Ticket};
-    pub(crate) use crate::{awaiter, header, limit, state, task_parcel as parcel, wait};
+    pub(crate) use crate::{awaiter, header, limit, state, wait};
 
     pub(crate) struct Cancelled;
 
@@ -138,22 +138,30 @@ mod actor {
     use std::marker::PhantomData;
     use std::time::Duration;
 
-    use crate::cell::{Core, Inner};
-    pub(crate) use crate::deferred::Deferred;
-    pub(crate) use crate::exit::{ActorId, Exit, JoinError, SendError};
-    pub(crate) use crate::mailbox::{Mailbox, Overflow};
-    pub(crate) use crate::message::Message;
-    pub(crate) use crate::pending::Pending;
-    pub(crate) use crate::signal::{Down, MonitorRef, Signal};
-    pub(crate) use crate::{deferred, glue};
+    pub(crate) use self::deferred::Deferred;
+    use self::engine::cell::{Core, RunState};
+    pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use self::mailbox::{Mailbox, Overflow};
+    pub(crate) use self::message::Message;
+    pub(crate) use self::pending::Pending;
+    pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
-    pub(crate) mod engine {
-        pub(crate) use crate::{
-            ask, busy, call, cell, edge, enqueue, envelope, frame, give_back, guard, launch, lifecycle, mail, origin,
-            owed, parcel, posted, promise, reply, residents, roll, room, run, send, tell, ties, waiting, walk, watch,
-            weak,
-        };
-    }
+    #[path = "../../src/actor/deferred.rs"]
+    pub(crate) mod deferred;
+    #[path = "../../src/actor/engine/mod.rs"]
+    pub(crate) mod engine;
+    #[path = "../../src/actor/exit.rs"]
+    pub(crate) mod exit;
+    #[path = "../../src/actor/glue.rs"]
+    pub(crate) mod glue;
+    #[path = "../../src/actor/mailbox.rs"]
+    pub(crate) mod mailbox;
+    #[path = "../../src/actor/message.rs"]
+    pub(crate) mod message;
+    #[path = "../../src/actor/pending.rs"]
+    pub(crate) mod pending;
+    #[path = "../../src/actor/signal.rs"]
+    pub(crate) mod signal;
 
     pub(crate) mod timer {
         pub(crate) struct Timer;
@@ -178,12 +186,12 @@ mod actor {
     }
 
     pub struct Context<A: Actor> {
-        pub(crate) inner: Inner,
+        pub(crate) inner: RunState,
         _actor: PhantomData<fn(A) -> A>,
     }
 
     impl<A: Actor> Context<A> {
-        pub(crate) fn new(inner: Inner) -> Self {
+        pub(crate) fn new(inner: RunState) -> Self {
             Self { inner, _actor: PhantomData }
         }
         pub(crate) fn core(&self) -> &Core {
@@ -192,97 +200,18 @@ mod actor {
     }
 }
 
-#[path = "../src/actor/engine/ask.rs"]
-mod ask;
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/actor/engine/busy.rs"]
-mod busy;
-#[path = "../src/actor/engine/call.rs"]
-mod call;
-#[path = "../src/actor/engine/cell.rs"]
-mod cell;
-#[path = "../src/actor/deferred.rs"]
-mod deferred;
-#[path = "../src/actor/engine/edge.rs"]
-mod edge;
-#[path = "../src/actor/engine/enqueue.rs"]
-mod enqueue;
-#[path = "../src/actor/engine/envelope.rs"]
-mod envelope;
-#[path = "../src/actor/exit.rs"]
-mod exit;
-#[path = "../src/actor/engine/frame.rs"]
-mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
-#[path = "../src/actor/engine/give_back.rs"]
-mod give_back;
-#[path = "../src/actor/glue.rs"]
-mod glue;
-#[path = "../src/actor/engine/guard.rs"]
-mod guard;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
-#[path = "../src/actor/engine/launch.rs"]
-mod launch;
-#[path = "../src/actor/engine/lifecycle.rs"]
-mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/actor/engine/mail.rs"]
-mod mail;
-#[path = "../src/actor/mailbox.rs"]
-mod mailbox;
-#[path = "../src/actor/message.rs"]
-mod message;
-#[path = "../src/actor/engine/origin.rs"]
-mod origin;
-#[path = "../src/actor/engine/owed.rs"]
-mod owed;
-#[path = "../src/actor/engine/parcel.rs"]
-mod parcel;
-#[path = "../src/actor/pending.rs"]
-mod pending;
-#[path = "../src/actor/engine/posted.rs"]
-mod posted;
-#[path = "../src/actor/engine/promise.rs"]
-mod promise;
-#[path = "../src/actor/engine/reply.rs"]
-mod reply;
-#[path = "../src/actor/engine/residents.rs"]
-mod residents;
-#[path = "../src/actor/engine/roll.rs"]
-mod roll;
-#[path = "../src/actor/engine/room.rs"]
-mod room;
-#[path = "../src/actor/engine/run.rs"]
-mod run;
-#[path = "../src/actor/engine/send.rs"]
-mod send;
-#[path = "../src/actor/signal.rs"]
-mod signal;
-#[path = "../src/actor/engine/tell.rs"]
-mod tell;
-#[path = "../src/actor/engine/ties.rs"]
-mod ties;
-#[path = "../src/actor/engine/waiting.rs"]
-mod waiting;
-#[path = "../src/actor/engine/walk.rs"]
-mod walk;
-#[path = "../src/actor/engine/watch.rs"]
-mod watch;
-#[path = "../src/actor/engine/weak.rs"]
-mod weak;
-mod lost {
-    pub(crate) fn lost(_: crate::actor::ActorId, _: &'static str) {
-        crate::LOST.set(crate::LOST.get() + 1);
-    }
-}
 #[path = "model/os.rs"]
 mod os_threads;
 #[path = "../src/sys/parker.rs"]
@@ -292,8 +221,6 @@ mod spin;
 #[path = "../src/task/state.rs"]
 mod state;
 use task::pool;
-#[path = "../src/task/parcel.rs"]
-mod task_parcel;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
@@ -304,24 +231,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use actor::engine::call::Call;
+use actor::engine::cell::{Plan, Strong};
+use actor::engine::envelope::Boxed;
+use actor::engine::origin::Origin;
+use actor::engine::payload::Tell;
+use actor::engine::send_call::{Asking, ask_by_call, send};
+use actor::engine::{lifecycle, send_ask, tell};
+use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
-use call::{Asking, ask_by_call, call};
-use cell::{Plan, Strong};
-use envelope::Tell;
-use glue::{route, start};
 use loom::cell::UnsafeCell;
 use loom::thread;
-use origin::Origin;
 use os_threads::unwind_me;
-use parcel::Letter;
-use posted::Posted;
 use sched::Shared;
 use stack::StackSize;
 
 // Of one model: loom runs all its threads on one OS thread.
 thread_local! {
     static IDS: Cell<u64> = const { Cell::new(0) };
-    static LOST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Its state: loom watches it.
@@ -418,18 +345,18 @@ impl World {
     /// A call in a block of its own.
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
-        let posted = Posted::new(route.call, self.actor.core(), self.add(1), origin);
-        ask_by_call(self.actor.core(), posted, origin)
+        let call = Call::new(route.call, self.actor.core(), self.add(1), origin);
+        ask_by_call(self.actor.core(), call, origin)
     }
 
     /// An ask on the stack.
     fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        send::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+        send_ask::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
     }
 
     fn tell(&self) -> Result<(), SendError<Add>> {
         let route = const { &route::<Sums, Add>() };
-        tell::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
+        tell::tell(self.actor.core(), Boxed::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
     }
 
     fn stop(&self) {
@@ -565,9 +492,9 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
-        let (posted, parcel) = Posted::new(route.call, world.actor.core(), world.add(1), origin);
-        let asking = Asking::new(Arc::clone(&posted));
-        assert!(call(world.actor.core(), (posted, parcel), origin, false).is_ok(), "there was room for one");
+        let (call, envelope) = Call::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&call));
+        assert!(send(world.actor.core(), (call, envelope), origin, false).is_ok(), "there was room for one");
         let sender = thread::spawn({
             let world = world.clone();
             move || world.tell().unwrap()

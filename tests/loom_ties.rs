@@ -28,7 +28,7 @@ struct Mail {
 struct Actor(Arc<(u64, Mutex<Mail>)>);
 
 impl Party for Actor {
-    type Mail = Mail;
+    type Mailbox = Mail;
 
     fn number(&self) -> u64 {
         self.0.0

@@ -7,13 +7,13 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::actor::engine::call::Call;
 use crate::actor::engine::cell::{Core, Strong};
-use crate::actor::engine::envelope::Tell;
+use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::Origin;
-use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::posted::Posted;
+use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{call, lifecycle, send, tell};
+use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
 use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
@@ -47,11 +47,11 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::here(route.ask_timeout);
-            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, None)
+        send_ask::ask(self.core(), route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`.
@@ -69,11 +69,11 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return call::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, Some(timeout))
+        send_ask::ask(self.core(), route, msg, Some(timeout))
     }
 
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
@@ -85,7 +85,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -97,7 +97,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        call::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -110,7 +110,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -123,7 +123,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// Sends a message if there is room for it; asks for no reply. Never waits.
@@ -138,7 +138,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        tell::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// Sends a message from async code, on any executor: a [`tell`](Self::tell) that waits for room as a future.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
-use crate::actor::engine::cell::{Core, Inner};
+use crate::actor::engine::cell::{Core, RunState};
 use crate::actor::engine::ties::Tie;
-use crate::actor::engine::{lifecycle, tell, watch};
+use crate::actor::engine::{lifecycle, monitor, tell};
 use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
@@ -22,12 +22,12 @@ use crate::sys::clock::{NEVER, instant_at};
 ///
 #[doc = include_str!("docs/context.md")]
 pub struct Context<A: Actor> {
-    pub(crate) inner: Inner,
+    pub(crate) inner: RunState,
     _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(inner: RunState) -> Self {
         Self { inner, _actor: PhantomData }
     }
 
@@ -81,28 +81,28 @@ impl<A: Actor> Context<A> {
     ///
     #[doc = include_str!("docs/monitor.md")]
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
-        watch::monitor(self.core(), other.core())
+        monitor::monitor(self.core(), other.core())
     }
 
     /// Takes a monitor of this actor back.
     ///
     #[doc = include_str!("docs/demonitor.md")]
     pub fn demonitor(&mut self, monitor: MonitorRef) {
-        watch::untie(self.core(), Tie::Watches(monitor.0));
+        monitor::untie(self.core(), Tie::Watches(monitor.0));
     }
 
     /// Links this actor and `other`: when one of them ends abnormally, the other ends, too.
     ///
     #[doc = include_str!("docs/link.md")]
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
-        watch::link(self.core(), other.core());
+        monitor::link(self.core(), other.core());
     }
 
     /// Takes the [`link`](Self::link) with `other` back, in both directions.
     ///
     #[doc = include_str!("docs/unlink.md")]
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        watch::untie(self.core(), Tie::Linked(other.id().0));
+        monitor::untie(self.core(), Tie::Linked(other.id().0));
     }
 
     /// Treats a signal as an actor does that does not override [`Actor::signal`].
@@ -152,7 +152,7 @@ impl<A: Actor> Context<A> {
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
         let terms = self.inner.frame().terms();
         let reply = self.defer::<M>();
-        to.pass(msg, reply, terms)
+        to.forward(msg, reply, terms)
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -173,7 +173,7 @@ impl<A: Actor> Context<A> {
     ///
     /// An example is at [`stash`](Self::stash).
     pub fn unstash(&mut self) {
-        self.core().mail.lock().unstash();
+        self.core().mailbox.lock().unstash();
     }
 
     /// Sends `msg` to this actor when `d` has passed.
@@ -216,9 +216,9 @@ impl<A: Actor> Context<A> {
     /// Has the timer end with the actor.
     fn own_timer(&mut self, timer: Timer) -> Timer {
         // Without the lock: senders do not wait while a long list is looked through, or what is over is dropped.
-        let mut timers = std::mem::take(&mut self.core().mail.lock().extras().timers);
+        let mut timers = std::mem::take(&mut self.core().mailbox.lock().extras().timers);
         drop(timers.add(timer.clone(), |timer| timer.is_over()));
-        self.core().mail.lock().extras().timers = timers;
+        self.core().mailbox.lock().extras().timers = timers;
         timer
     }
 
@@ -228,9 +228,9 @@ impl<A: Actor> Context<A> {
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
         let handle = crate::rt::thread::spawn(move || me.core().help(f));
-        let mut helpers = std::mem::take(&mut self.core().mail.lock().extras().helpers);
+        let mut helpers = std::mem::take(&mut self.core().mailbox.lock().extras().helpers);
         drop(helpers.add(handle, |helper| helper.is_finished()));
-        self.core().mail.lock().extras().helpers = helpers;
+        self.core().mailbox.lock().extras().helpers = helpers;
     }
 
     /// Takes what `source` gives, a channel's receiver or any iterator, as messages of this actor.

@@ -1,5 +1,5 @@
 //! The glue between actors and the [`engine`](crate::actor::engine): all that is generic over the type of the actor and calls its
-//! code. The block with the state, its runs, and, for each kind of parcel, how the handler gets the message.
+//! code. The block with the state, its runs, and, for each kind of envelope, how the handler gets the message.
 //!
 //! # Invariants
 //!
@@ -20,12 +20,12 @@ use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
 use crate::actor::engine::ask::{Ask, answer, asks};
-use crate::actor::engine::cell::{Core, Inner, InnerExit, Plan, Strong, WALKERS, after_run};
-use crate::actor::engine::envelope::{Beat, Passed, Route, StreamEnded, Tell};
+use crate::actor::engine::call::{calls, share_of};
+use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run};
+use crate::actor::engine::envelope::{Boxed, Envelope, Held, Kind, Payload, boxes};
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
-use crate::actor::engine::mail::Mail;
-use crate::actor::engine::parcel::{Envelope, Held, Kind, Letter, Parcel, boxes};
-use crate::actor::engine::posted::{calls, share_of};
+use crate::actor::engine::mailbox_state::MailboxState;
+use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::reply::{died, settle};
 use crate::actor::engine::residents::{end_all, enter};
 use crate::actor::engine::run::{Hooks, batch, end, say_stopping, take_admitted};
@@ -60,7 +60,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
-    let core = Core::new(Header::new(spec, const { &vtable::<A>() }), Mail::new(plan.mailbox, list));
+    let core = Core::new(Header::new(spec, const { &vtable::<A>() }), MailboxState::new(plan.mailbox, list));
     // SAFETY: fresh memory for this very type.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
     // For `Core::whole`.
@@ -68,7 +68,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     let strong = Strong::from_raw(block.cast());
     // SAFETY: invariant 2: the residents' reference.
     enter(unsafe { Weak::new(Task::from_raw(block.cast())) }, list);
-    // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
+    // SAFETY: invariant 2: the life's reference; the mailbox was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
         Some(worker) => worker.launch(task),
@@ -108,7 +108,7 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
     let frame = Frame::new();
     core.set_frame(&raw const frame);
     // SAFETY: the frame outlives the context, and `core` is alive during a run.
-    let mut ctx = Context::new(unsafe { Inner::new(core, &frame) });
+    let mut ctx = Context::new(unsafe { RunState::new(core, &frame) });
     // SAFETY: invariant 2.
     let state = unsafe { &mut *cell.state.get() };
     let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
@@ -125,9 +125,9 @@ impl<A: Actor> Hooks for Context<A> {
     type Actor = A;
 
     #[inline(always)]
-    fn handle<'a>(&mut self, me: &mut A, parcel: Parcel, held: impl FnOnce() -> Held<'a>) -> Result<(), Box<Exit>> {
+    fn handle<'a>(&mut self, me: &mut A, envelope: Envelope, held: impl FnOnce() -> Held<'a>) -> Result<(), Box<Exit>> {
         // SAFETY: they are an `A` and its context, and borrowed.
-        unsafe { parcel.run(held, TypeId::of::<A>(), ptr::from_mut(me).cast(), ptr::from_mut(self).cast()) }
+        unsafe { envelope.run(held, TypeId::of::<A>(), ptr::from_mut(me).cast(), ptr::from_mut(self).cast()) }
     }
 
     #[cold]
@@ -166,12 +166,12 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let core: *const Core = ctx.inner.core();
     // SAFETY: the core outlives the run that this is part of.
     let core = unsafe { &*core };
-    let Some((parcel, held)) = take_admitted(core) else { return false };
+    let Some((envelope, held)) = take_admitted(core) else { return false };
     let frame = Frame::new();
     let outer = core.set_frame(&raw const frame);
     let outer_inner = ctx.inner.nest(&frame);
     // A time-out around the `reenter` is not this handler's.
-    let result = unlimited(|| ctx.handle(me, parcel, || held));
+    let result = unlimited(|| ctx.handle(me, envelope, || held));
     core.set_frame(outer);
     ctx.inner.unnest(outer_inner);
     if let Err(exit) = result {
@@ -181,37 +181,37 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
 }
 
 /// What a box holds for actors of type `A`.
-trait Handled<A: Actor>: Envelope {
+trait Handled<A: Actor>: Payload {
     /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
     /// is needed: a large one is moved once.
-    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Tell<M> {
     #[inline]
-    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
         ctx.inner.frame().clear();
-        handle(me, ctx, || letter.open().0, drop)
+        handle(me, ctx, || boxed.open().0, drop)
     }
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Beat<M> {
-    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
         ctx.inner.frame().clear();
-        handle(me, ctx, || letter.open().over(), drop)
+        handle(me, ctx, || boxed.open().over(), drop)
     }
 }
 
 impl<A: Actor> Handled<A> for StreamEnded {
-    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let signal = Signal::StreamEnded { message: letter.open().message };
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let signal = Signal::StreamEnded { message: boxed.open().message };
         hook(ctx, |ctx| me.signal(signal, ctx))
     }
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
-    fn run(letter: Letter<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let Self { msg, owed, terms } = letter.open();
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let Self { msg, owed, terms } = boxed.open();
         let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
         handle_owing(me, ctx, || msg, reply_to, terms)
     }
@@ -224,7 +224,7 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
         notify: const { &box_of::<A, _>(false) },
         beat: const { &box_of::<A, _>(false) },
         ask: const { &asks(run_ask::<A, M>, TypeId::of::<A>) },
-        call: const { &calls(run_posted::<A, M>, TypeId::of::<A>) },
+        call: const { &calls(run_call::<A, M>, TypeId::of::<A>) },
         passed: const { &box_of::<A, _>(false) },
         ask_timeout: A::ASK_TIMEOUT,
         _message: PhantomData,
@@ -244,21 +244,21 @@ const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> Kind<E> {
 ///
 /// It is a box with an `E`; the rest is an `A` and its context, which nobody else uses meanwhile.
 unsafe fn run_box<A: Actor, E: Handled<A>>(
-    parcel: Parcel,
+    envelope: Envelope,
     held: Held<'_>,
     me: *mut (),
     ctx: *mut (),
 ) -> Result<(), Box<Exit>> {
     held.release();
     // SAFETY: as the caller promises.
-    unsafe { E::run(parcel.letter(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
+    unsafe { E::run(envelope.boxed(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
 }
 
 /// # Safety
 ///
-/// It is the parcel of an `Ask<M>`, under the lock; the rest as of [`run_box`].
+/// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
 unsafe fn run_ask<A: Handler<M>, M: Message>(
-    parcel: Parcel,
+    envelope: Envelope,
     held: Held<'_>,
     me: *mut (),
     ctx: *mut (),
@@ -266,7 +266,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
     // SAFETY: as the caller promises.
     let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
     // SAFETY: as the caller promises.
-    let (msg, neighbour) = unsafe { Ask::<M>::begin(parcel, ctx.core(), ctx.inner.frame()) };
+    let (msg, neighbour) = unsafe { Ask::<M>::begin(envelope, ctx.core(), ctx.inner.frame()) };
     held.release();
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
     let result = handle(me, ctx, || msg, |reply| reply);
@@ -275,22 +275,22 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
 
 /// # Safety
 ///
-/// It is the parcel of a `Posted<M>`; the rest as of [`run_box`].
-unsafe fn run_posted<A: Handler<M>, M: Message>(
-    parcel: Parcel,
+/// It is the envelope of a `Call<M>`; the rest as of [`run_box`].
+unsafe fn run_call<A: Handler<M>, M: Message>(
+    envelope: Envelope,
     held: Held<'_>,
     me: *mut (),
     ctx: *mut (),
 ) -> Result<(), Box<Exit>> {
     held.release();
     // SAFETY: as the caller promises.
-    let (posted, me, ctx) =
-        unsafe { (share_of::<M>(parcel.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
-    let Some(claim) = posted.claim() else { return Ok(()) };
-    let terms = posted.terms();
+    let (call, me, ctx) =
+        unsafe { (share_of::<M>(envelope.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
+    let Some(claim) = call.claim() else { return Ok(()) };
+    let terms = call.terms();
     // SAFETY: the frame has a share of the block until the handler begins.
     let msg = || unsafe { claim.take() };
-    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(posted), terms)
+    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(call), terms)
 }
 
 /// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`

@@ -37,9 +37,6 @@ pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
 pub use traits::{Actor, Handler};
 
-#[doc = include_str!("PROTOCOL.md")]
-mod protocol {}
-
 #[doc = include_str!("MIGRATING.md")]
 pub mod migrating {
     #[allow(unused_imports, reason = "for the links of the page")]

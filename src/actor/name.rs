@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::actor::{Actor, Addr, WeakAddr};
 
-type Key = (TypeId, &'static str);
+type NameKey = (TypeId, &'static str);
 
 /// Who has a name: a `WeakAddr` of some type.
 trait Holder: Any + Send {
@@ -25,19 +25,19 @@ impl<A: Actor> Holder for WeakAddr<A> {
 
 #[derive(Default)]
 struct Names {
-    holders: HashMap<Key, Box<dyn Holder>>,
+    holders: HashMap<NameKey, Box<dyn Holder>>,
     /// When there are so many, those that have ended are struck: twice as many as were left the last time.
     look_at: usize,
 }
 
 impl Names {
-    fn holder<A: Actor>(&self, key: &Key) -> Option<&WeakAddr<A>> {
+    fn holder<A: Actor>(&self, key: &NameKey) -> Option<&WeakAddr<A>> {
         let holder: &dyn Any = &**self.holders.get(key)?;
         holder.downcast_ref()
     }
 
     /// Those that have ended, if it is time to look: to add a name costs the same however many there are.
-    fn strike(&mut self) -> Vec<(Key, Box<dyn Holder>)> {
+    fn strike(&mut self) -> Vec<(NameKey, Box<dyn Holder>)> {
         if self.holders.len() < self.look_at.max(SHORT) {
             return Vec::new();
         }

@@ -6,15 +6,15 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use crate::actor::engine::call::Call;
 use crate::actor::engine::cell::{Core, Strong};
-use crate::actor::engine::envelope::{Route, Tell};
+use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::frame::Terms;
 use crate::actor::engine::origin::Origin;
 use crate::actor::engine::owed::Failure;
-use crate::actor::engine::parcel::Letter;
-use crate::actor::engine::posted::Posted;
+use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{call, send, tell};
+use crate::actor::engine::{send_ask, send_call, tell};
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
 /// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
@@ -46,15 +46,15 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::here(self.route.ask_timeout);
-            return call::ask_by_call(
+            return send_call::ask_by_call(
                 self.strong.core(),
-                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                Call::new(self.route.call, self.strong.core(), msg, origin),
                 origin,
             );
         }
-        send::ask(self.strong.core(), self.route, msg, None)
+        send_ask::ask(self.strong.core(), self.route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
@@ -69,15 +69,15 @@ impl<M: Message> Recipient<M> {
     ///
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return call::ask_by_call(
+            return send_call::ask_by_call(
                 self.strong.core(),
-                Posted::new(self.route.call, self.strong.core(), msg, origin),
+                Call::new(self.route.call, self.strong.core(), msg, origin),
                 origin,
             );
         }
-        send::ask(self.strong.core(), self.route, msg, Some(timeout))
+        send_ask::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
     /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
@@ -93,7 +93,7 @@ impl<M: Message> Recipient<M> {
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
-        call::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -109,7 +109,7 @@ impl<M: Message> Recipient<M> {
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
-        call::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, false)
     }
 
     /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
@@ -125,7 +125,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        call::call_async(self.strong.clone(), self.route, msg)
+        send_call::call_async(self.strong.clone(), self.route, msg)
     }
 
     /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
@@ -139,7 +139,7 @@ impl<M: Message> Recipient<M> {
     ///
     #[doc = include_str!("docs/recipient_tell.md")]
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        tell::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
+        tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
     /// Sends a message if there is room for it; asks for no reply. Never waits.
@@ -154,7 +154,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        tell::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
+        tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), None)
     }
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
@@ -162,10 +162,10 @@ impl<M: Message> Recipient<M> {
     }
 
     /// Passes a message on with the reply that somebody waits for.
-    pub(crate) fn pass(&self, msg: M, reply: Deferred<M::Reply>, terms: Terms) -> Result<(), SendError<M>> {
+    pub(crate) fn forward(&self, msg: M, reply: Deferred<M::Reply>, terms: Terms) -> Result<(), SendError<M>> {
         let core = self.strong.core();
         let reply = reply.is_awaited().then_some(reply);
-        tell::pass(core, self.route, msg, reply, terms).map_err(|(error, reply)| {
+        tell::forward(core, self.route, msg, reply, terms).map_err(|(error, reply)| {
             if let Some(reply) = reply {
                 reply.fail(Failure::Died(core.why_closed()));
             }

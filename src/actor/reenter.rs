@@ -6,13 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::call::{self, Asking};
+use crate::actor::engine::call::Call;
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::mail::Nudge;
+use crate::actor::engine::envelope::Envelope;
+use crate::actor::engine::mailbox_state::Nudge;
 use crate::actor::engine::origin::Origin;
-use crate::actor::engine::parcel::Parcel;
-use crate::actor::engine::posted::Posted;
 use crate::actor::engine::promise::Nested;
+use crate::actor::engine::send_call::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
 use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
@@ -44,7 +44,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Posted::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -58,7 +58,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Posted::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -76,7 +76,7 @@ impl<A: Actor> Reenter<'_, A> {
     fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<Origin, Vec<ActorId>> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
-        if !self.has_stack_left() && self.ctx.core().mail.lock().admits(frame.terms().chain) {
+        if !self.has_stack_left() && self.ctx.core().mailbox.lock().admits(frame.terms().chain) {
             return Err(vec![self.ctx.id(), to.id()]);
         }
         if frame.terms().chain == 0 {
@@ -89,22 +89,22 @@ impl<A: Actor> Reenter<'_, A> {
     fn ask<M: Message>(
         &mut self,
         to: &Core,
-        (posted, parcel): (Arc<Posted<M>>, Parcel),
+        (call, envelope): (Arc<Call<M>>, Envelope),
         origin: Origin,
     ) -> Result<M::Reply, SendError<M>> {
         let chain = self.ctx.inner.frame().terms().chain;
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let asking = Asking::new(posted);
-        let posted = asking.posted();
-        if let Err(why) = call::begin(to, posted, parcel, origin) {
-            return posted.unpack(Err(why));
+        let asking = Asking::new(call);
+        let call = asking.call();
+        if let Err(why) = send_call::begin(to, call, envelope, origin) {
+            return call.unpack(Err(why));
         }
-        let_in.announce_to(Arc::clone(posted) as _);
+        let_in.announce_to(Arc::clone(call) as _);
         loop {
             let core = self.ctx.core();
-            let admitted = || core.mail.lock().has_admitted();
-            match posted.promise().wait_nested(posted.promise().deadline_ns(), chain, admitted) {
-                Nested::Answer(answer) => return posted.unpack(answer),
+            let admitted = || core.mailbox.lock().has_admitted();
+            match call.promise().wait_nested(call.promise().deadline_ns(), chain, admitted) {
+                Nested::Answer(answer) => return call.unpack(answer),
                 Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }
         }
@@ -120,19 +120,19 @@ struct LetIn {
 
 impl LetIn {
     fn new(core: &Core, chain: u64) -> Self {
-        let before = core.mail.lock().let_in(chain, None);
+        let before = core.mailbox.lock().let_in(chain, None);
         Self { core: core.weak(), chain, before }
     }
 
     fn announce_to(&self, nested: Arc<dyn Nudge>) {
-        let _ = self.core.core().mail.lock().let_in(self.chain, Some(nested));
+        let _ = self.core.core().mailbox.lock().let_in(self.chain, Some(nested));
     }
 }
 
 impl Drop for LetIn {
     fn drop(&mut self) {
         let (chain, nested) = std::mem::take(&mut self.before);
-        let over = self.core.core().mail.lock().let_in(chain, nested);
+        let over = self.core.core().mailbox.lock().let_in(chain, nested);
         // Without the lock: a reply that came too late may be in it.
         drop(over);
     }

@@ -3,11 +3,11 @@
 //!
 //! # Invariants
 //!
-//! Those of [`parcel`](super::parcel), and:
+//! Those of [`envelope`](super::envelope), and:
 //!
-//! 1. There is a parcel of an ask while that is `QUEUED`: in a list of its target's mail, among those that wait for room there,
+//! 1. There is an envelope of an ask while that is `QUEUED`: in a list of its target's mailbox, among those that wait for room there,
 //!    or in the hands of whoever holds that lock, or of the asker itself.
-//! 2. An [`Ask`] is pinned, and whoever drops it takes the lock of its target's mail first, unless it is `DONE`; what makes it
+//! 2. An [`Ask`] is pinned, and whoever drops it takes the lock of its target's mailbox first, unless it is `DONE`; what makes it
 //!    `DONE` happens under that lock, or on the asker's own worker while that does not run. So who finds an ask that is not
 //!    `DONE` under that lock may use it. While it is handled, nobody but that handler's thread and its own touches it: if
 //!    both live on one worker, they do so in turn, without the lock.
@@ -25,11 +25,11 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
+use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn, WaitingSender};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
-use super::mail::Mail;
+use super::mailbox_state::MailboxState;
 use super::origin::Origin;
 use super::owed::{Owed, Refusal};
-use super::parcel::{Form, Kind, Node, Ops, Parcel, Run, Sender};
 use super::promise::Promise;
 use super::reply::{deferred, settle};
 use crate::actor::{Deferred, Exit, Message, SendError};
@@ -40,8 +40,8 @@ use crate::sched::Worker;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
-/// Where an ask is: `DONE` (it has its answer or was never sent, and nobody else will touch it), `QUEUED` (its parcel is on
-/// its way, or in the mail of its target), or else it is handled, in the frame that this points to.
+/// Where an ask is: `DONE` (it has its answer or was never sent, and nobody else will touch it), `QUEUED` (its envelope is on
+/// its way, or in the mailbox of its target), or else it is handled, in the frame that this points to.
 const DONE: *mut Frame = ptr::null_mut();
 const QUEUED: *mut Frame = ptr::without_provenance_mut(1);
 
@@ -64,7 +64,7 @@ const NO_WORKER: u32 = u32::MAX;
 #[repr(C)]
 pub(crate) struct Ask<'t, M: Message> {
     node: Node,
-    /// See [`DONE`]. Changed under the lock of the target's mail, or by a neighbour.
+    /// See [`DONE`]. Changed under the lock of the target's mailbox, or by a neighbour.
     place: AtomicPtr<Frame>,
     ticket: Cell<Option<Ticket>>,
     deadline_ns: u64,
@@ -90,7 +90,7 @@ pub(crate) struct Ask<'t, M: Message> {
 pub(super) struct Done(());
 
 /// How an ask ended for an asker that gave up.
-pub(super) enum Left {
+pub(super) enum AskLeft {
     Answered(Done),
     /// The handler has not started, and will not.
     Unhandled,
@@ -138,26 +138,26 @@ impl<'t, M: Message> Ask<'t, M> {
         ptr::eq(self.place.load(Ordering::Acquire), place)
     }
 
-    /// Hands the ask's parcel to `put`. `Err` gives it back: the ask is in no mail. The ask is `DONE`, and has no answer.
+    /// Hands the ask's envelope to `enqueue`. `Err` gives it back: the ask is in no mailbox. The ask is `DONE`, and has no answer.
     #[inline(always)]
-    pub(super) fn post<T, E>(
+    pub(super) fn enqueue<T, E>(
         self: Pin<&Self>,
         ticket: Option<Ticket>,
-        put: impl FnOnce(Parcel) -> Result<T, (E, Parcel)>,
+        enqueue: impl FnOnce(Envelope) -> Result<T, (E, Envelope)>,
     ) -> Result<T, E> {
-        debug_assert!(self.is_at(DONE), "an ask is posted once");
+        debug_assert!(self.is_at(DONE), "an ask is enqueued once");
         self.awake.set(ticket.is_none());
         self.ticket.set(ticket);
         self.place.store(QUEUED, Ordering::Relaxed);
-        // SAFETY: invariants 1 and 2: it is pinned, and `leave` finds the parcel.
-        put(unsafe { Parcel::pinned(self.node()) }).map_err(|(error, parcel)| {
-            let _ = parcel.into_node();
+        // SAFETY: invariants 1 and 2: it is pinned, and `leave` finds the envelope.
+        enqueue(unsafe { Envelope::pinned(self.node()) }).map_err(|(error, envelope)| {
+            let _ = envelope.into_node();
             self.place.store(DONE, Ordering::Relaxed);
             error
         })
     }
 
-    /// Waits; the answer ends it. `commit` is the one of [`park`], and owes the ticket to [`post`](Self::post) or
+    /// Waits; the answer ends it. `commit` is the one of [`park`], and owes the ticket to [`enqueue`](Self::enqueue) or
     /// [`renew`](Self::renew).
     #[inline(always)]
     pub(super) fn wait(self: Pin<&Self>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Result<Done, Woken> {
@@ -171,7 +171,7 @@ impl<'t, M: Message> Ask<'t, M> {
     /// For another wait of the same ask. False: the answer is there.
     #[cold]
     pub(super) fn renew(self: Pin<&Self>, ticket: Ticket) -> bool {
-        let _mail = self.target.mail.lock();
+        let _mailbox = self.target.mailbox.lock();
         let waits = !self.is_at(DONE);
         self.awake.set(false);
         self.ticket.set(waits.then_some(ticket)); // KEY: ask-again
@@ -184,10 +184,10 @@ impl<'t, M: Message> Ask<'t, M> {
         (self.awake.get() && self.is_at(DONE)).then_some(Done(()))
     }
 
-    /// The message, if it is in no mail and was not handled.
+    /// The message, if it is in no mailbox and was not handled.
     #[cold]
     pub(super) fn take_message(self: Pin<&Self>) -> Option<M> {
-        let _mail = self.target.mail.lock();
+        let _mailbox = self.target.mailbox.lock();
         // SAFETY: the lock is held, and nobody else has an ask that is done.
         if self.is_at(DONE) { unsafe { (*self.msg.get()).take() } } else { None }
     }
@@ -214,34 +214,34 @@ impl<'t, M: Message> Ask<'t, M> {
 
     /// The asker gives up: nobody touches the ask afterwards.
     #[cold]
-    pub(super) fn leave(self: Pin<&Self>) -> Left {
-        let mut mail = self.target.mail.lock();
+    pub(super) fn leave(self: Pin<&Self>) -> AskLeft {
+        let mut mailbox = self.target.mailbox.lock();
         let place = self.place.swap(DONE, Ordering::Relaxed);
         let (left, sender) = if ptr::eq(place, DONE) {
-            (Left::Answered(Done(())), None)
+            (AskLeft::Answered(Done(())), None)
         } else if ptr::eq(place, QUEUED) {
-            (Left::Unhandled, self.withdraw(&mut mail))
+            (AskLeft::Unhandled, self.withdraw(&mut mailbox))
         } else {
             // SAFETY: invariant 2: the run has not answered, so it has not left this frame.
             unsafe { &*place }.reply_to.set(ReplyTo::Nobody);
-            (Left::Handled, None)
+            (AskLeft::Handled, None)
         };
-        hold(mail, sender).release();
+        hold(mailbox, sender).release();
         left
     }
 
-    /// Takes the parcel of a `QUEUED` ask out of its mail. Another sender may have room now.
-    fn withdraw(&self, mail: &mut Mail) -> Option<Sender> {
-        if let Some(waiting) = mail.leave_room(|waiting| waiting.parcel.is(self.node())) {
-            let _ = waiting.parcel.into_node();
+    /// Takes the envelope of a `QUEUED` ask out of its mailbox. Another sender may have room now.
+    fn withdraw(&self, mailbox: &mut MailboxState) -> Option<WaitingSender> {
+        if let Some(waiting) = mailbox.leave_room(|waiting| waiting.envelope.is(self.node())) {
+            let _ = waiting.envelope.into_node();
             return None;
         }
         if !self.node.is_linked() {
-            crate::base::abort::fatal(format_args!("an ask left its stack while its message was in nobody's mail"));
+            crate::base::abort::fatal(format_args!("an ask left its stack while its message was in nobody's mailbox"));
         }
-        // SAFETY: invariant 1: it is in one of the lists of this mail.
-        let (parcel, sender) = unsafe { unlink(mail, self.node(), self.chain) };
-        let _ = parcel.into_node();
+        // SAFETY: invariant 1: it is in one of the lists of this mailbox.
+        let (envelope, sender) = unsafe { unlink(mailbox, self.node(), self.chain) };
+        let _ = envelope.into_node();
         sender
     }
 
@@ -319,7 +319,7 @@ impl<M: Message> Ask<'_, M> {
 }
 
 /// Asks with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn asks<M: Message>(run: Run, actor: fn() -> TypeId) -> Kind<Ask<'static, M>> {
+pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
     Kind::pinned(Ops { run, form, actor, is_counted: true })
 }
@@ -329,10 +329,10 @@ impl<M: Message> Ask<'_, M> {
     ///
     /// # Safety
     ///
-    /// It is the parcel of an `Ask<M>`, under the lock.
+    /// It is the envelope of an `Ask<M>`, under the lock.
     #[inline(always)]
-    pub(crate) unsafe fn begin(parcel: Parcel, core: &Core, frame: &Frame) -> (Option<M>, bool) {
-        let node = parcel.into_node();
+    pub(crate) unsafe fn begin(envelope: Envelope, core: &Core, frame: &Frame) -> (Option<M>, bool) {
+        let node = envelope.into_node();
         // SAFETY: as the caller promises.
         let ask = unsafe { node.cast::<Ask<'_, M>>().as_ref() };
         ask.place.store(ptr::from_ref(frame).cast_mut(), Ordering::Relaxed);
@@ -357,11 +357,11 @@ pub(crate) fn answer<M: Message>(
     result: Result<M::Reply, Box<Exit>>,
     neighbour: bool,
 ) -> Result<(), Box<Exit>> {
-    let mail = if neighbour { None } else { Some(core.mail.lock()) };
+    let mailbox = if neighbour { None } else { Some(core.mailbox.lock()) };
     let node = match frame.reply_to.replace(ReplyTo::Nobody) {
         ReplyTo::Asked(Asked(node)) => node,
         reply_to => {
-            drop(mail);
+            drop(mailbox);
             return settle::<M>(core, reply_to, result.map(Box::new));
         }
     };
@@ -371,7 +371,7 @@ pub(crate) fn answer<M: Message>(
     };
     // SAFETY: it is handled in this frame (it would have said so if it had left); the lock is held, or it is a neighbour's.
     let wake = unsafe { node.cast::<Ask<'_, M>>().as_ref().put(answer, neighbour) };
-    drop(mail);
+    drop(mailbox);
     if let Some(wake) = wake {
         wake.schedule();
     }
@@ -381,10 +381,10 @@ pub(crate) fn answer<M: Message>(
 /// # Safety
 ///
 /// It is an `Ask<M>`, under the lock.
-unsafe fn refuse_ask<M: Message>(parcel: Parcel, why: Refusal) -> Option<Wake> {
+unsafe fn refuse_ask<M: Message>(envelope: Envelope, why: Refusal) -> Option<Wake> {
     // SAFETY: as the caller promises.
     unsafe {
-        let ask = parcel.into_node().cast::<Ask<'_, M>>().as_ref();
+        let ask = envelope.into_node().cast::<Ask<'_, M>>().as_ref();
         let msg = (*ask.msg.get()).take()?;
         ask.put(Err(why.into_error(msg)), false)
     }
@@ -406,7 +406,7 @@ unsafe fn put_off_ask<M: Message>(node: NonNull<Node>) -> (Arc<dyn Owed>, Option
 
 /// If an ask waits for what the running handler returns, it waits for a promise from now on.
 fn put_off(core: &Core, frame: &Frame) {
-    let mail = core.mail.lock();
+    let mailbox = core.mailbox.lock();
     let node = match frame.reply_to.replace(ReplyTo::Nobody) {
         ReplyTo::Asked(Asked(node)) => node,
         reply_to => return frame.reply_to.set(reply_to),
@@ -418,7 +418,7 @@ fn put_off(core: &Core, frame: &Frame) {
         Form::Box { .. } => unreachable!("only asks wait in a frame"),
     };
     frame.reply_to.set(ReplyTo::Owed(promise));
-    drop(mail);
+    drop(mailbox);
     if let Some(wake) = wake {
         wake.schedule();
     }

@@ -1,4 +1,4 @@
-//! Who queues an actor: one bit, under the lock of its mail. The protocol is in [`mail`](super::mail); `tests/loom_actor.rs`
+//! Who queues an actor: one bit, under the lock of its mailbox. The protocol is in [`mailbox_state`](super::mailbox_state); `tests/loom_actor.rs`
 //! checks it on this file.
 
 #![forbid(unsafe_code)]
@@ -20,7 +20,7 @@ impl Busy {
 
     /// Step S3. `None`: another has the duty.
     #[inline]
-    pub(crate) fn rouse(&mut self) -> Option<Launch> {
+    pub(crate) fn mark_busy(&mut self) -> Option<Launch> {
         (!std::mem::replace(&mut self.0, true)).then_some(Launch(()))
     }
 

@@ -1,4 +1,4 @@
-//! The heap block of one actor, without the type of its state: its task header and its mail; and the counted pointers to it.
+//! The heap block of one actor, without the type of its state: its task header and its mailbox; and the counted pointers to it.
 //!
 //! # Invariants
 //!
@@ -26,10 +26,10 @@ use std::sync::{self, Arc};
 
 use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
+use super::envelope::{Envelope, Held, Node, Refused, WaitingSender};
 use super::frame::Frame;
-use super::mail::{Mail, Phase};
+use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
-use super::parcel::{Held, Node, Parcel, Refused, Sender};
 use super::waiting;
 use super::weak::Weak;
 use crate::actor::{ActorId, Exit, Mailbox};
@@ -49,7 +49,7 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 #[repr(C)]
 pub(crate) struct Core {
     pub(crate) header: Header,
-    pub(crate) mail: SpinLock<Mail>,
+    pub(crate) mailbox: SpinLock<MailboxState>,
     pub(super) addrs: AtomicU32,
     /// In the list of its worker's residents; changed under the lock of that.
     pub(super) place: AtomicU32,
@@ -57,7 +57,7 @@ pub(crate) struct Core {
     frame: cell::Cell<*const Frame>,
 }
 
-// SAFETY: the header is; the mail is under its lock; the counts and the edge are atomic; `frame` is the run's own (4).
+// SAFETY: the header is; the mailbox is under its lock; the counts and the edge are atomic; `frame` is the run's own (4).
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
@@ -73,19 +73,19 @@ pub(crate) struct Plan {
     pub(crate) mailbox: Mailbox,
 }
 
-/// The end of the protocol in `mail`: steps R1 to R5.
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.
 pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
     unsafe { core.header.reset() };
-    let mut mail = core.mail.lock();
-    if mail.phase == Phase::Dead {
+    let mut mailbox = core.mailbox.lock();
+    if mailbox.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
         let _ = unsafe { Header::complete(header, false) };
         return Next::Over;
     }
-    let more = mail.rest(core.is_addressed());
+    let more = mailbox.rest(core.is_addressed());
     if more || core.header.state.is_cancelled() {
         core.header.state.rearm();
     }
@@ -94,10 +94,10 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
 
 impl Core {
     /// Of a new actor.
-    pub(crate) fn new(header: Header, mail: Mail) -> Self {
+    pub(crate) fn new(header: Header, mailbox: MailboxState) -> Self {
         Self {
             header,
-            mail: SpinLock::new(mail),
+            mailbox: SpinLock::new(mailbox),
             addrs: AtomicU32::new(1),
             place: AtomicU32::new(NOWHERE),
             edge: Edge::new(),
@@ -152,7 +152,7 @@ impl Core {
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
-        // ORDERING: Relaxed: asked under the lock of the mail, through which the last holder's messages came before its count went.
+        // ORDERING: Relaxed: asked under the lock of the mailbox, through which the last holder's messages came before its count went.
         self.addrs.load(Ordering::Relaxed) != 0
     }
 
@@ -161,7 +161,7 @@ impl Core {
         ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
     }
 
-    /// The runtime. Not to be dropped under the lock of the mail: the last to hold it ends what it has left.
+    /// The runtime. Not to be dropped under the lock of the mailbox: the last to hold it ends what it has left.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.runtime().upgrade()
     }
@@ -200,29 +200,29 @@ impl Core {
 
     /// Cancelled: by a kill, or because the runtime ends.
     pub(crate) fn not_started(&self) -> Exit {
-        if self.mail.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
+        if self.mailbox.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
     }
 
     /// Why a message was refused: the actor's end, or that it was told to end.
     pub(crate) fn why_closed(&self) -> Exit {
-        let mut mail = self.mail.lock();
-        mail.ending().or_else(|| mail.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+        let mut mailbox = self.mailbox.lock();
+        mailbox.ending().or_else(|| mailbox.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
     }
 
     /// Why it ends, if it has a reason to.
     pub(crate) fn ending(&self) -> Option<Exit> {
-        self.mail.lock().ending()
+        self.mailbox.lock().ending()
     }
 
-    /// Refuses a box. Without the lock of the mail.
-    pub(super) fn refuse_box(&self, parcel: Parcel, why: Refusal) {
-        parcel.refuse_box(&Refused { actor: self.id(), why, exit: &|| self.why_closed() });
+    /// Refuses a box. Without the lock of the mailbox.
+    pub(super) fn refuse_box(&self, envelope: Envelope, why: Refusal) {
+        envelope.refuse_box(&Refused { actor: self.id(), why, exit: &|| self.why_closed() });
     }
 
     /// The task for the actor's entry in a queue.
     #[inline]
     pub(super) fn entry(&self, _: Launch) -> Task {
-        // SAFETY: invariant 2: whoever has made the mail busy has the life's reference.
+        // SAFETY: invariant 2: whoever has made the mailbox busy has the life's reference.
         unsafe { Task::from_raw(self.whole().cast()) }
     }
 
@@ -236,10 +236,10 @@ impl Core {
 /// The payload that ends a handler because one that ran inside it has ended.
 pub(crate) struct InnerExit(pub(crate) Exit);
 
-impl<P> waiting::Sender<P> {
-    /// Its parcel has left the line. Under the lock of the mail: an edge must not stand for longer than its wait. The sender is told
+impl<P> waiting::WaitingSender<P> {
+    /// Its envelope has left the line. Under the lock of the mailbox: an edge must not stand for longer than its wait. The sender is told
     /// when the lock is free.
-    pub(super) fn let_go(self) -> Arc<waiting::Room<P>> {
+    pub(super) fn let_go(self) -> Arc<waiting::CapacityWaiter<P>> {
         if let Some(actor) = &self.actor {
             actor.core().edge.clear();
         }
@@ -247,39 +247,43 @@ impl<P> waiting::Sender<P> {
     }
 }
 
-/// A parcel was taken out of this mail, and `sender` has got the place. What is left of the lock.
+/// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
 #[inline]
-pub(super) fn hold(mail: Locked<'_, Mail>, sender: Option<Sender>) -> Held<'_> {
-    let room = sender.map(Sender::let_go);
-    Held::new(mail.done(), room)
+pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender>) -> Held<'_> {
+    let room = sender.map(WaitingSender::let_go);
+    Held::new(mailbox.done(), room)
 }
 
-/// Takes a parcel out of one of the lists of its mail that senders put parcels in. Another sender may have room now.
+/// Takes an envelope out of one of the lists of its mailbox that senders put envelopes in. Another sender may have room now.
 ///
 /// # Safety
 ///
-/// The node is linked, in a list of this mail; `chain` is the one that it was sent with.
+/// The node is linked, in a list of this mailbox; `chain` is the one that it was sent with.
 #[cold]
-pub(super) unsafe fn unlink(mail: &mut Mail, node: NonNull<Node>, chain: u64) -> (Parcel, Option<Sender>) {
-    let is_admitted = chain != 0 && mail.admitted().is_some_and(|admitted| admitted.contains(node));
-    if let Some(admitted) = mail.admitted().filter(|_| is_admitted) {
+pub(super) unsafe fn unlink(
+    mailbox: &mut MailboxState,
+    node: NonNull<Node>,
+    chain: u64,
+) -> (Envelope, Option<WaitingSender>) {
+    let is_admitted = chain != 0 && mailbox.admitted().is_some_and(|admitted| admitted.contains(node));
+    if let Some(admitted) = mailbox.admitted().filter(|_| is_admitted) {
         // SAFETY: it was just found there.
         return (unsafe { admitted.remove(node) }, None);
     }
     // SAFETY: as the caller promises: there is no other list.
-    let parcel = unsafe { mail.queue.remove(node) };
-    (parcel, mail.taken_out())
+    let envelope = unsafe { mailbox.queue.remove(node) };
+    (envelope, mailbox.taken_out())
 }
 
 /// What a handler has of its run.
-pub(crate) struct Inner {
+pub(crate) struct RunState {
     core: NonNull<Core>,
     frame: NonNull<Frame>,
     /// Why the actor has to end after the handler that runs.
     pub(crate) end: Option<Box<Exit>>,
 }
 
-impl Inner {
+impl RunState {
     /// # Safety
     ///
     /// Both outlive the result. The caller is the actor's run.
@@ -365,8 +369,8 @@ impl Strong {
         let task = unsafe { Task::from_raw(self.0.cast()) };
         let core = self.core();
         let launch = {
-            let mut mail = core.mail.lock();
-            if mail.phase != Phase::Dead && !core.is_addressed() { mail.rouse() } else { None }
+            let mut mailbox = core.mailbox.lock();
+            if mailbox.phase != Phase::Dead && !core.is_addressed() { mailbox.mark_busy() } else { None }
         };
         core.launch(launch);
         drop(task);

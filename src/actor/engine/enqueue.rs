@@ -1,4 +1,4 @@
-//! How a message gets into a mail.
+//! How a message gets into a mailbox.
 
 #![forbid(unsafe_code)]
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::busy::Launch;
 use super::cell::Core;
-use super::mail::{Mail, Nudge};
+use super::envelope::{Envelope, WaitingEnvelope, WaitingSender};
+use super::mailbox_state::{MailboxState, Nudge};
 use super::owed::Refusal;
-use super::parcel::{Parcel, Sender, Waiting};
 use crate::actor::Overflow;
 use crate::task::header::Wake;
 
@@ -31,14 +31,14 @@ pub(super) enum NotIn {
 
 /// Work that is left for when the lock is free.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct AfterUnlock {
     launch: Option<Launch>,
     wake: Option<Wake>,
     nudge: Option<Arc<dyn Nudge>>,
-    evicted: Option<Parcel>,
+    evicted: Option<Envelope>,
 }
 
-impl Rest {
+impl AfterUnlock {
     /// May run user code: so not where a wait has begun.
     #[inline]
     pub(super) fn finish(self, target: &Core) {
@@ -55,63 +55,63 @@ impl Rest {
     }
 }
 
-/// Puts a message into the mail, or finds out why not. `sender` makes the sender's entry among those that wait for room;
+/// Puts a message into the mailbox, or finds out why not. `sender` makes the sender's entry among those that wait for room;
 /// without it nobody waits.
 #[inline]
-pub(super) fn put<P: Into<Parcel> + AsRef<Parcel>>(
-    mail: &mut Mail,
-    parcel: P,
+pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
+    mailbox: &mut MailboxState,
+    envelope: P,
     chain: u64,
-    sender: Option<&dyn Fn() -> Option<Sender>>,
-    rest: &mut Rest,
+    sender: Option<&dyn Fn() -> Option<WaitingSender>>,
+    after: &mut AfterUnlock,
 ) -> Result<Sent, (NotIn, P)> {
-    let parcel = if chain == 0 {
-        parcel
+    let envelope = if chain == 0 {
+        envelope
     } else {
-        match mail.admit(parcel, chain) {
+        match mailbox.admit(envelope, chain) {
             Ok(nudge) => {
-                rest.nudge = nudge;
+                after.nudge = nudge;
                 return Ok(Sent::Admitted);
             }
-            Err(parcel) => parcel,
+            Err(envelope) => envelope,
         }
     };
-    let parcel = match mail.push(parcel) {
+    let envelope = match mailbox.push(envelope) {
         Ok(launch) => {
-            rest.launch = launch;
+            after.launch = launch;
             return Ok(Sent::In);
         }
-        Err((Refusal::Full, parcel)) => parcel,
-        Err((why, parcel)) => return Err((NotIn::Refused(why), parcel)),
+        Err((Refusal::Full, envelope)) => envelope,
+        Err((why, envelope)) => return Err((NotIn::Refused(why), envelope)),
     };
-    match (mail.overflow, sender) {
+    match (mailbox.overflow, sender) {
         (Overflow::Block, Some(sender)) => {
-            mail.wait_for_room(Waiting { parcel: parcel.into(), sender: sender() });
+            mailbox.wait_for_capacity(WaitingEnvelope { envelope: envelope.into(), sender: sender() });
             Ok(Sent::Waits)
         }
-        (Overflow::Block, None) | (Overflow::Reject, _) => Err((NotIn::Refused(Refusal::Full), parcel)),
-        (Overflow::DropNewest, _) => Err((NotIn::Dropped, parcel)),
+        (Overflow::Block, None) | (Overflow::Reject, _) => Err((NotIn::Refused(Refusal::Full), envelope)),
+        (Overflow::DropNewest, _) => Err((NotIn::Dropped, envelope)),
         (Overflow::DropOldest, _) => {
-            match mail.evict().map(|oldest| oldest.refuse_ask(Refusal::Full)) {
-                Some(Ok(wake)) => rest.wake = wake,
-                Some(Err(evicted)) => rest.evicted = Some(evicted),
+            match mailbox.evict().map(|oldest| oldest.refuse_ask(Refusal::Full)) {
+                Some(Ok(wake)) => after.wake = wake,
+                Some(Err(evicted)) => after.evicted = Some(evicted),
                 None => {}
             }
-            let launch = mail.push(parcel).map_err(|(why, parcel)| (NotIn::Refused(why), parcel))?;
-            rest.launch = launch;
+            let launch = mailbox.push(envelope).map_err(|(why, envelope)| (NotIn::Refused(why), envelope))?;
+            after.launch = launch;
             Ok(Sent::In)
         }
     }
 }
 
-/// Puts a box into the mail. `Err`: it is not in, and still the caller's.
-pub(super) fn put_letter<P: Into<Parcel> + AsRef<Parcel>>(
+/// Puts a box into the mailbox. `Err`: it is not in, and still the caller's.
+pub(super) fn try_enqueue<P: Into<Envelope> + AsRef<Envelope>>(
     target: &Core,
-    parcel: P,
+    envelope: P,
     chain: u64,
 ) -> Result<Sent, (NotIn, P)> {
-    let mut rest = Rest::default();
-    let sent = put(&mut target.mail.lock(), parcel, chain, None, &mut rest);
-    rest.finish(target);
+    let mut after = AfterUnlock::default();
+    let sent = enqueue(&mut target.mailbox.lock(), envelope, chain, None, &mut after);
+    after.finish(target);
     sent
 }

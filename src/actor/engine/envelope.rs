@@ -1,99 +1,164 @@
-//! What boxes carry, and what becomes of it if it is not handled.
+//! What travels to an actor: boxes ([`Boxed`]), questions on their askers' stacks ([`ask`](super::ask)), and calls
+//! ([`call`](super::call)). An [`Envelope`] is each. Who has it has the right, and the duty, to have it handled or refused.
 //!
-//! | envelope  | is made by                            | its answer goes                 |
-//! | --------- | ------------------------------------- | ------------------------------- |
-//! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
-//! | [`Beat`]  | an interval                           | nowhere                         |
-//! | [`Passed`] | `forward`, `stash`                   | to the promise of who asked     |
-//! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
+//! # Invariants
 //!
-//! Calls are in [`posted`](super::posted).
+//! Those of [`erased`](super::erased), and:
+//!
+//! 1. An envelope is run by an actor of the type that its route was made for: an address has both.
+//! 2. No user code runs under the lock of a mailbox: messages are moved there, not dropped.
 
-#![forbid(unsafe_code)]
+#![allow(unsafe_code)]
 
-use std::any::type_name;
-use std::marker::PhantomData;
+use std::any::TypeId;
+use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::ask::Ask;
-use super::frame::Terms;
-use super::guard::contained;
-use super::lost::lost;
-use super::owed::Failure;
-use super::parcel::{Envelope, Kind, Refused};
-use super::posted::Posted;
-use crate::actor::{Deferred, Message};
-use crate::base::atomic::{AtomicU32, Ordering};
+use super::erased;
+use super::owed::{Owed, Refusal};
+use super::waiting;
+use crate::actor::{ActorId, Exit};
+use crate::base::spin::Unlock;
+use crate::task::header::Wake;
 
-/// How messages of one type get to actors of one type, which is forgotten here.
-pub(crate) struct Route<M: Message> {
-    pub(crate) tell: &'static Kind<Tell<M>>,
-    /// A `tell` that does not count.
-    pub(crate) notify: &'static Kind<Tell<M>>,
-    pub(crate) beat: &'static Kind<Beat<M>>,
-    pub(crate) ask: &'static Kind<Ask<'static, M>>,
-    pub(crate) call: &'static Kind<Posted<M>>,
-    pub(crate) passed: &'static Kind<Passed<M>>,
-    pub(crate) ask_timeout: Duration,
-    pub(crate) _message: PhantomData<fn(M) -> M>,
+pub(crate) type Node = erased::Node<Ops>;
+pub(crate) type Envelope = erased::Envelope<Ops>;
+pub(crate) type Boxed<E> = erased::Boxed<Ops, E>;
+pub(crate) type Kind<E> = erased::Kind<Ops, E>;
+
+pub(super) type CapacityWaiter = waiting::CapacityWaiter<Envelope>;
+pub(super) type WaitingSender = waiting::WaitingSender<Envelope>;
+pub(super) type WaitingEnvelope = waiting::WaitingEnvelope<Envelope>;
+
+/// Takes the envelope, the lock, and the actor and its context.
+pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> Result<(), Box<Exit>>;
+
+/// What one kind of envelope can do.
+pub(crate) struct Ops {
+    /// Lets go of the lock, has the message handled, and answers. The last two are the actor and its context. `Err`: the
+    /// actor has to end. Does not unwind.
+    pub(crate) run: RunFn,
+    pub(crate) form: Form,
+    /// Which actors it is for.
+    pub(crate) actor: fn() -> TypeId,
+    /// It counts against the mailbox's capacity.
+    pub(crate) is_counted: bool,
 }
 
-pub(crate) struct Tell<M>(pub(crate) M);
+/// What can be done with a message that is not handled.
+pub(crate) enum Form {
+    /// Not an ask.
+    Box {
+        /// Gives the message back, or counts it as a dead letter. Without the lock. Does not unwind.
+        refuse: unsafe fn(Envelope, &Refused<'_>),
+    },
+    Ask {
+        /// Gives the message back, under the lock.
+        refuse: unsafe fn(Envelope, Refusal) -> Option<Wake>,
+        /// The handler runs, under the lock: has the asker wait for a promise from now on.
+        put_off: unsafe fn(NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>),
+    },
+}
 
-impl<M: Message> Envelope for Tell<M> {
-    fn refuse(self, refused: &Refused<'_>) {
-        lost(refused.actor, type_name::<M>());
-        contained(|| drop(self));
+/// Why a message is refused, and by which actor.
+pub(crate) struct Refused<'a> {
+    pub(crate) actor: ActorId,
+    pub(crate) why: Refusal,
+    /// Why that actor takes no more messages.
+    pub(crate) exit: &'a dyn Fn() -> Exit,
+}
+
+/// The lock of the mailbox that an envelope was just taken out of; and the sender that has got the place, and is told so when the lock is
+/// free.
+pub(crate) struct Held<'a> {
+    lock: Unlock<'a>,
+    room: Option<Arc<CapacityWaiter>>,
+}
+
+impl<'a> Held<'a> {
+    #[inline]
+    pub(super) fn new(lock: Unlock<'a>, room: Option<Arc<CapacityWaiter>>) -> Self {
+        Self { lock, room }
+    }
+
+    #[inline]
+    pub(crate) fn release(self) {
+        drop(self.lock);
+        if let Some(room) = self.room {
+            room.open();
+        }
     }
 }
 
-/// A `tell` of an interval: the next beat is left out as long as this one is queued. Not a dead letter.
-pub(crate) struct Beat<M> {
-    pub(super) msg: M,
-    pub(super) queued: Arc<AtomicU32>,
-}
+impl Envelope {
+    #[inline]
+    pub(super) fn is_ask(&self) -> bool {
+        matches!(self.ops().form, Form::Ask { .. })
+    }
 
-impl<M> Beat<M> {
-    /// Another beat may be queued.
-    pub(crate) fn over(self) -> M {
-        // ORDERING: Release pairs with the Acquire in `interval`.
-        self.queued.store(0, Ordering::Release);
-        self.msg
+    /// Does it count against the mailbox's capacity?
+    #[inline]
+    pub(super) fn is_counted(&self) -> bool {
+        self.ops().is_counted
+    }
+
+    /// Has the message handled, and answered. It was just taken out of the mailbox whose lock is held. `Err`: the actor has to end.
+    /// Does not unwind.
+    ///
+    /// # Safety
+    ///
+    /// `me` is an actor of type `actor`, `ctx` its context, and nobody else uses them meanwhile.
+    #[inline(always)]
+    pub(crate) unsafe fn run<'a>(
+        self,
+        held: impl FnOnce() -> Held<'a>,
+        actor: TypeId,
+        me: *mut (),
+        ctx: *mut (),
+    ) -> Result<(), Box<Exit>> {
+        let ops = self.ops();
+        // What the types of addresses guarantee; were that wrong, another's state would be taken for this type.
+        if (ops.actor)() != actor {
+            crate::base::abort::fatal(format_args!("a message came to an actor of another type"));
+        }
+        // SAFETY: as the caller promises; invariant 1.
+        unsafe { (ops.run)(self, held(), me, ctx) }
+    }
+
+    /// Refuses an ask. `Err`: it is a box, to be refused when the lock is free. Under the lock of the mailbox that it was in.
+    pub(super) fn refuse_ask(self, why: Refusal) -> Result<Option<Wake>, Self> {
+        match self.ops().form {
+            // SAFETY: it is its own operation, and the lock is held.
+            Form::Ask { refuse, .. } => Ok(unsafe { refuse(self, why) }),
+            Form::Box { .. } => Err(self),
+        }
+    }
+
+    /// Refuses a box. Without the lock.
+    pub(super) fn refuse_box(self, refused: &Refused<'_>) {
+        match self.ops().form {
+            // SAFETY: it is its own operation.
+            Form::Box { refuse } => unsafe { refuse(self, refused) },
+            Form::Ask { .. } => unreachable!("an ask is refused under the lock"),
+        }
     }
 }
 
-impl<M: Message> Envelope for Beat<M> {
-    fn refuse(self, _: &Refused<'_>) {
-        contained(|| drop(self.over()));
-    }
+/// What a box carries.
+pub(crate) trait Payload: Send + Sized + 'static {
+    /// Gives the message back, or counts it as a dead letter. Does not unwind.
+    fn refuse(self, refused: &Refused<'_>);
 }
 
-/// That an attached stream has given its last message.
-pub(crate) struct StreamEnded {
-    pub(crate) message: &'static str,
+/// Boxes with an `E`, which `run` has handled by actors of one type. `is_counted`: against the mailbox's capacity.
+pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> Kind<E> {
+    Kind::boxed(Ops { run, form: Form::Box { refuse: refuse_box::<E> }, actor, is_counted })
 }
 
-impl Envelope for StreamEnded {
-    fn refuse(self, _: &Refused<'_>) {}
-}
-
-/// What another handler has passed on, or this one put aside.
-pub(crate) struct Passed<M: Message> {
-    pub(crate) msg: M,
-    /// `None`: nobody waits for the reply.
-    pub(crate) owed: Option<Deferred<M::Reply>>,
-    pub(crate) terms: Terms,
-}
-
-impl<M: Message> Envelope for Passed<M> {
-    fn refuse(self, refused: &Refused<'_>) {
-        contained(|| {
-            match self.owed {
-                Some(owed) => owed.fail(Failure::Died((refused.exit)())),
-                None => lost(refused.actor, type_name::<M>()),
-            }
-            drop(self.msg);
-        });
-    }
+/// # Safety
+///
+/// It is a box with an `E`.
+unsafe fn refuse_box<E: Payload>(envelope: Envelope, refused: &Refused<'_>) {
+    // SAFETY: as the caller promises.
+    unsafe { envelope.open::<E>() }.refuse(refused);
 }

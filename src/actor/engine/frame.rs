@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::envelope::Node;
 use super::owed::{Failure, Owed};
-use super::parcel::Node;
 use crate::sys::clock::NEVER;
 
 /// What a message hands on to those that are sent because of it.
@@ -24,7 +24,7 @@ impl Terms {
 }
 
 /// What handlers and nested sends need to know of the message that is being handled. On the stack of the run; touched by the
-/// actor's own thread, and `reply_to` under the lock of its mail while that is `Asked`.
+/// actor's own thread, and `reply_to` under the lock of its mailbox while that is `Asked`.
 pub(crate) struct Frame {
     deadline_ns: Cell<u64>,
     chain: Cell<u64>,

@@ -3,38 +3,38 @@
 #![forbid(unsafe_code)]
 
 use super::cell::Core;
-use super::mail::Mail;
+use super::envelope::WaitingEnvelope;
+use super::mailbox_state::MailboxState;
 use super::owed::Refusal;
-use super::parcel::Waiting;
 
 impl Core {
     /// Refuses everything that is queued.
     pub(super) fn give_back_all(&self) {
-        while self.give_back_one(Mail::give_back) {}
+        while self.give_back_one(MailboxState::give_back) {}
     }
 
     /// Refuses everything that waits for room.
     pub(super) fn give_back_waiting(&self) {
-        while self.give_back_one(Mail::give_back_waiting) {}
+        while self.give_back_one(MailboxState::give_back_waiting) {}
     }
 
     /// Refuses one message. False: there was none.
-    fn give_back_one(&self, take: fn(&mut Mail) -> Option<Waiting>) -> bool {
-        let mut mail = self.mail.lock();
-        let Some(Waiting { parcel, sender }) = take(&mut mail) else { return false };
+    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope>) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
         if let Some(sender) = sender {
             let room = sender.let_go();
-            drop(mail);
+            drop(mailbox);
             // A future that has gone leaves its box to the room.
-            let _ = self.guarded(move || room.close(parcel));
+            let _ = self.guarded(move || room.close(envelope));
             return true;
         }
-        let refused = parcel.refuse_ask(Refusal::Closed);
-        drop(mail);
+        let refused = envelope.refuse_ask(Refusal::Closed);
+        drop(mailbox);
         match refused {
             Ok(None) => {}
             Ok(Some(wake)) => wake.schedule(),
-            Err(parcel) => self.refuse_box(parcel, Refusal::Closed),
+            Err(envelope) => self.refuse_box(envelope, Refusal::Closed),
         }
         true
     }
@@ -43,7 +43,7 @@ impl Core {
     #[cold]
     pub(super) fn refuse_all(&self) {
         let exit = self.not_started();
-        self.mail.lock().ends(&exit);
+        self.mailbox.lock().ends(&exit);
         self.give_back_all();
     }
 }

@@ -1,4 +1,4 @@
-//! The life of an actor: how it ends, and what addresses and other actors can do about that. It all happens under the lock of the mail.
+//! The life of an actor: how it ends, and what addresses and other actors can do about that. It all happens under the lock of the mailbox.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::mail::{Ended, Phase};
+use super::mailbox_state::{EndQueue, Phase};
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
@@ -24,11 +24,11 @@ pub(crate) fn stop(core: &Core, why: Exit, drain: Duration) {
 }
 
 pub(crate) fn is_ended(core: &Core) -> bool {
-    core.mail.lock().phase == Phase::Dead
+    core.mailbox.lock().phase == Phase::Dead
 }
 
 pub(crate) fn queued(core: &Core) -> usize {
-    core.mail.lock().len()
+    core.mailbox.lock().len()
 }
 
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
@@ -40,13 +40,13 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     if core.shared().is_none_or(|shared| shared.is_over()) {
         core.end_orphan();
     }
-    let ended: Ended = {
+    let ended: EndQueue = {
         let fresh = Arc::new(WaitQueue::new(None));
-        let mut mail = core.mail.lock();
-        if let Some(exit) = mail.ended() {
+        let mut mailbox = core.mailbox.lock();
+        if let Some(exit) = mailbox.ended() {
             return Ok(exit);
         }
-        Arc::clone(mail.extras().ended.get_or_insert(fresh))
+        Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
     let waits = Waits::set(Core::current(), core, How::JOIN);
     loop {
@@ -76,24 +76,24 @@ impl Core {
     /// Ends an actor that rests when its runtime has ended: nobody else will.
     pub(super) fn end_orphan(&self) {
         let launch = {
-            let mut mail = self.mail.lock();
-            if mail.phase == Phase::Dead { None } else { mail.rouse() }
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.phase == Phase::Dead { None } else { mailbox.mark_busy() }
         };
         self.launch(launch);
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
     pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
-        let mut mail = self.mail.lock();
-        if mail.is_closed() {
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.is_closed() {
             return;
         }
-        let extras = mail.extras();
+        let extras = mailbox.extras();
         extras.end = Some(why);
         extras.drain_until_ns = Some(drain_until_ns);
-        mail.close(Phase::Drains);
-        let launch = mail.rouse();
-        drop(mail);
+        mailbox.close(Phase::Drains);
+        let launch = mailbox.mark_busy();
+        drop(mailbox);
         self.give_back_waiting();
         self.launch(launch);
     }
@@ -101,12 +101,12 @@ impl Core {
     /// Ends the actor as soon as it can be: a parked handler is unwound.
     pub(crate) fn kill(&self) {
         let (launch, cancelled) = {
-            let mut mail = self.mail.lock();
-            if mail.phase >= Phase::Ends || mail.is_killed() {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
                 return;
             }
-            mail.kill();
-            (mail.rouse(), mail.runs.then(|| self.header.state.cancel()))
+            mailbox.kill();
+            (mailbox.mark_busy(), mailbox.runs.then(|| self.header.state.cancel()))
         };
         if let (None, Some(found)) = (&launch, cancelled) {
             remote::interrupt(self.weak().task(), found);
@@ -116,7 +116,7 @@ impl Core {
 
     /// Tells the actor something. False: it has ended.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
-        let pushed = self.mail.lock().push_signal(signal);
+        let pushed = self.mailbox.lock().push_signal(signal);
         pushed.map(|launch| self.launch(launch)).is_some()
     }
 }

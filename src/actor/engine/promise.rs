@@ -19,7 +19,7 @@ use crate::park::queue::WaitQueue;
 use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
-struct State<R> {
+struct PromiseState<R> {
     /// Boxed: a large reply would be moved through every frame between its handler and its asker.
     result: Option<Result<Box<R>, Unanswered>>,
     waker: Option<Waker>,
@@ -47,7 +47,7 @@ struct Waiter {
 /// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
 /// the last edge finds it (see `edge.rs`).
 pub(crate) struct Promise<R> {
-    state: WaitQueue<State<R>>,
+    state: WaitQueue<PromiseState<R>>,
     deadline_ns: u64,
 }
 
@@ -65,7 +65,7 @@ impl<R> Promise<R> {
 
     #[inline(always)]
     fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
-        let state = WaitQueue::new(State { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
+        let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
         Self { state, deadline_ns }
     }
 
@@ -100,7 +100,7 @@ impl<R> Promise<R> {
     }
 
     /// The first result is the one that holds.
-    fn settle(&self, result: impl FnOnce(&mut State<R>) -> Option<Result<Box<R>, Unanswered>>) {
+    fn settle(&self, result: impl FnOnce(&mut PromiseState<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
         self.state.notify(|state| {
             if state.result.is_none()
@@ -119,12 +119,12 @@ impl<R> Promise<R> {
 }
 
 /// An actor that waits for the promise. Its edge goes when this does.
-struct Watched<'a, R> {
+struct PromiseWait<'a, R> {
     promise: &'a Promise<R>,
     waiter: Option<Waiter>,
 }
 
-impl<'a, R> Watched<'a, R> {
+impl<'a, R> PromiseWait<'a, R> {
     /// `Err`: to wait would close a cycle.
     fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
@@ -152,7 +152,7 @@ impl Waiter {
     }
 }
 
-impl<R> State<R> {
+impl<R> PromiseState<R> {
     /// Nobody lets the message in any more.
     fn harden(&mut self) {
         self.how = How::PLAIN;
@@ -162,7 +162,7 @@ impl<R> State<R> {
     }
 }
 
-impl<R> Watched<'_, R> {
+impl<R> PromiseWait<'_, R> {
     fn is_told(&self) -> bool {
         self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
     }
@@ -173,7 +173,7 @@ impl<R> Watched<'_, R> {
     }
 }
 
-impl<R> Drop for Watched<'_, R> {
+impl<R> Drop for PromiseWait<'_, R> {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
             let registered = self.promise.state.with(|state| {
@@ -203,12 +203,12 @@ impl<R> Promise<R> {
 
     /// Waits for the answer, or for a message that `admitted` finds.
     pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<R> {
-        let watched = match Watched::begin(self, lets_in) {
+        let watched = match PromiseWait::begin(self, lets_in) {
             Ok(watched) => watched,
             Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
-        let ready = |state: &mut State<R>| match state.result.take() {
+        let ready = |state: &mut PromiseState<R>| match state.result.take() {
             Some(result) => Some(Some(Nested::Answer(result))),
             None if admitted() => Some(Some(Nested::Admitted)),
             None => watched.is_told().then_some(None),
@@ -250,7 +250,7 @@ impl<R: Send + 'static> Owed for Promise<R> {
     }
 
     fn harden(&self) {
-        self.state.with(State::harden);
+        self.state.with(PromiseState::harden);
     }
 
     fn is_queued(&self, hands: u32) {

@@ -5,14 +5,14 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::cell::{Core, Inner};
+use super::cell::{Core, RunState};
 use super::frame::ReplyTo;
 use super::owed::{Failure, Owed};
 use crate::actor::{Deferred, Exit, Message};
 
 /// The handler has panicked, or was unwound. Why the actor ends.
 #[cold]
-pub(crate) fn died(run: &Inner, payload: Box<dyn Any + Send>) -> Box<Exit> {
+pub(crate) fn died(run: &RunState, payload: Box<dyn Any + Send>) -> Box<Exit> {
     let exit = run.core().exit_of(payload);
     if let Some(orphans) = run.frame().take_orphans() {
         let died = Failure::Died((*exit).clone());

@@ -22,9 +22,9 @@ use crate::sched::Shared;
 use crate::sched::remote::MAX_WORKERS;
 use crate::sys::clock::{after_ns, now_ns};
 
-type List = Lock<Vec<Weak>>;
+type Residents = Lock<Vec<Weak>>;
 
-static LISTS: [List; MAX_WORKERS] = [const { Lock::new(Vec::new()) }; MAX_WORKERS];
+static LISTS: [Residents; MAX_WORKERS] = [const { Lock::new(Vec::new()) }; MAX_WORKERS];
 
 /// The actors that rest when their runtime ends have so long for their `stopping`, all together.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::cell::{Core, hold};
-use super::mail::Take;
-use super::parcel::{Held, Parcel};
+use super::envelope::{Envelope, Held};
+use super::mailbox_state::Take;
+use super::monitor;
 use super::residents::leave;
-use super::watch;
 use crate::actor::{Exit, Signal};
 use crate::rt::join::JoinHandle;
 
@@ -20,7 +20,7 @@ pub(crate) trait Hooks {
     fn handle<'a>(
         &mut self,
         me: &mut Self::Actor,
-        parcel: Parcel,
+        envelope: Envelope,
         held: impl FnOnce() -> Held<'a>,
     ) -> Result<(), Box<Exit>>;
 
@@ -34,26 +34,26 @@ pub(crate) trait Hooks {
     fn take_end(&mut self) -> Option<Box<Exit>>;
 }
 
-/// Handles what is in the mail, up to a batch. `Some`: the actor has to end.
+/// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.
 #[inline]
 pub(crate) fn batch<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C) -> Option<Exit> {
     for _ in 0..BATCH {
-        let mut mail = core.mail.lock();
-        mail.runs = true;
+        let mut mailbox = core.mailbox.lock();
+        mailbox.runs = true;
         let mut hands_back = false;
-        let result = match mail.pop_plain() {
-            Some(parcel) => {
+        let result = match mailbox.pop_plain() {
+            Some(envelope) => {
                 // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
-                hands_back = mail.is_empty() && parcel.is_ask();
-                ctx.handle(me, parcel, || hold(mail, None))
+                hands_back = mailbox.is_empty() && envelope.is_ask();
+                ctx.handle(me, envelope, || hold(mailbox, None))
             }
             None => {
-                let (take, sender) = mail.take(core.is_addressed());
-                let held = hold(mail, sender);
+                let (take, sender) = mailbox.take(core.is_addressed());
+                let held = hold(mailbox, sender);
                 match take {
                     Take::Nothing => return None,
                     Take::End(exit) => return Some(exit),
-                    Take::Message(parcel) => ctx.handle(me, parcel, || held),
+                    Take::Message(envelope) => ctx.handle(me, envelope, || held),
                     Take::Signal(signal) => {
                         held.release();
                         ctx.signal(me, signal)
@@ -78,15 +78,15 @@ pub(crate) fn batch<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C) -> Op
 #[cold]
 fn start<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C) -> Result<(), Box<Exit>> {
     ctx.started(me)?;
-    core.mail.lock().fresh = false;
+    core.mailbox.lock().fresh = false;
     Ok(())
 }
 
 /// Takes a message out that a `reenter` lets in.
-pub(crate) fn take_admitted(core: &Core) -> Option<(Parcel, Held<'_>)> {
-    let mut mail = core.mail.lock();
-    let parcel = mail.take_admitted()?;
-    Some((parcel, hold(mail, None)))
+pub(crate) fn take_admitted(core: &Core) -> Option<(Envelope, Held<'_>)> {
+    let mut mailbox = core.mailbox.lock();
+    let envelope = mailbox.take_admitted()?;
+    Some((envelope, hold(mailbox, None)))
 }
 
 /// The first part of an actor's end, on whatever stack: gives back what is queued, calls `stopping`. The state is dropped next.
@@ -94,9 +94,9 @@ pub(crate) fn take_admitted(core: &Core) -> Option<(Parcel, Held<'_>)> {
 pub(crate) fn say_stopping<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C, exit: &Exit) {
     core.header.shielded.set(true);
     let started = {
-        let mut mail = core.mail.lock();
-        mail.ends(exit);
-        !mail.fresh
+        let mut mailbox = core.mailbox.lock();
+        mailbox.ends(exit);
+        !mailbox.fresh
     };
     core.give_back_all();
     if started {
@@ -109,16 +109,16 @@ pub(crate) fn say_stopping<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C
 pub(crate) fn end(core: &Core, exit: Exit) {
     // Timers end before the actor is dead: none of theirs is a dead letter.
     let ((timers, helpers), list) = {
-        let mut mail = core.mail.lock();
-        (mail.take_companions(), mail.list)
+        let mut mailbox = core.mailbox.lock();
+        (mailbox.take_companions(), mailbox.list)
     };
     leave(core, list);
     // What a timer would have sent, and what a helper has left, may have destructors that panic.
     timers.iter().for_each(|timer| _ = core.guarded(|| timer.cancel()));
     helpers.iter().for_each(JoinHandle::cancel);
     helpers.into_iter().for_each(|helper| _ = core.guarded(|| drop(helper)));
-    let (ties, ended) = core.mail.lock().set_dead(&exit);
-    watch::tell(core.id(), ties, &exit);
+    let (ties, ended) = core.mailbox.lock().set_dead(&exit);
+    monitor::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
         ended.notify(|end| {
             *end = Some(exit);

@@ -1,6 +1,6 @@
 //! Monitors and links: ties between two actors, by which one is told when the other ends.
 //!
-//! A tie has two halves, one in the mail of each of the two, under a key of its own. So nobody searches: who ends, and who
+//! A tie has two halves, one in the mailbox of each of the two, under a key of its own. So nobody searches: who ends, and who
 //! takes a tie back, finds the half that belongs to the other by the key.
 //!
 //! | half          | is with                     | its other half         | when the actor that has it ends      |
@@ -36,7 +36,7 @@
 //! between its E1 and its E2, which ends that; or it is over, holds nothing, and goes when its signal is handled, or with its
 //! actor. Both ends at once: each finds the other's halves taken out already.
 //!
-//! *No deadlock.* Two locks are held by T and U only, in one order; E has one at a time. Nothing else takes the lock of a mail
+//! *No deadlock.* Two locks are held by T and U only, in one order; E has one at a time. Nothing else takes the lock of a mailbox
 //! while it has one.
 //!
 //! `tests/loom_ties.rs` checks it on this file.
@@ -71,11 +71,11 @@ pub(crate) struct Ties<P>(BTreeMap<Tie, Option<P>>);
 
 /// One of the two, by a counted pointer.
 pub(crate) trait Party: Clone {
-    type Mail: Tied<Self>;
+    type Mailbox: Tied<Self>;
 
     fn number(&self) -> u64;
 
-    fn lock(&self) -> impl DerefMut<Target = Self::Mail>;
+    fn lock(&self) -> impl DerefMut<Target = Self::Mailbox>;
 }
 
 /// Where an actor has its halves.
@@ -121,7 +121,7 @@ impl<P> Ties<P> {
 fn lock_both<'a, P: Party>(
     me: &'a P,
     other: &'a P,
-) -> (impl DerefMut<Target = P::Mail> + use<'a, P>, impl DerefMut<Target = P::Mail> + use<'a, P>) {
+) -> (impl DerefMut<Target = P::Mailbox> + use<'a, P>, impl DerefMut<Target = P::Mailbox> + use<'a, P>) {
     let mut mine = None;
     mine = mine.or_else(|| (me.number() < other.number()).then(|| me.lock())); // KEY: tie-order
     let theirs = other.lock();
@@ -133,12 +133,12 @@ fn lock_both<'a, P: Party>(
 pub(crate) fn tie<P: Party>(me: &P, other: &P, tie: Tie) -> bool {
     // What is not needed is dropped without the locks.
     let (mut mine, mut theirs) = (Some(other.clone()), Some(me.clone()));
-    let (mut my_mail, mut other_mail) = lock_both(me, other);
-    let Some(my_ties) = my_mail.ties() else { return false };
+    let (mut my_mailbox, mut other_mailbox) = lock_both(me, other);
+    let Some(my_ties) = my_mailbox.ties() else { return false };
     if my_ties.0.contains_key(&tie) {
         return false;
     }
-    match other_mail.ties() {
+    match other_mailbox.ties() {
         Some(ties) => {
             my_ties.0.insert(tie, mine.take());
             ties.0.insert(tie.other_half(me.number()), theirs.take());
@@ -156,10 +156,10 @@ pub(crate) fn untie<P: Party>(me: &P, tie: Tie) {
     let held = me.lock().ties().and_then(|ties| ties.0.get(&tie).cloned());
     match held {
         Some(Some(other)) => {
-            let (mut my_mail, mut other_mail) = lock_both(me, &other);
-            let mine = my_mail.ties().and_then(|ties| ties.0.remove(&tie));
-            let theirs = other_mail.ties().and_then(|ties| ties.0.remove(&tie.other_half(me.number())));
-            drop((my_mail, other_mail));
+            let (mut my_mailbox, mut other_mailbox) = lock_both(me, &other);
+            let mine = my_mailbox.ties().and_then(|ties| ties.0.remove(&tie));
+            let theirs = other_mailbox.ties().and_then(|ties| ties.0.remove(&tie.other_half(me.number())));
+            drop((my_mailbox, other_mailbox));
             drop((mine, theirs));
         }
         Some(None) => _ = me.lock().ties().map(|ties| ties.0.remove(&tie)),
@@ -167,12 +167,12 @@ pub(crate) fn untie<P: Party>(me: &P, tie: Tie) {
     }
 }
 
-/// Steps E2 and E3 for one half of `me`, which is dead: `tell` queues the signal, under the lock of the other's mail.
-pub(crate) fn end<P: Party, R>(me: u64, tie: Tie, other: &P, tell: impl FnOnce(&mut P::Mail) -> R) -> Option<R> {
-    let mut mail = other.lock();
-    let (held, is_told) = mail.ties()?.end(tie.other_half(me))?;
-    let told = is_told.then(|| tell(&mut mail));
-    drop(mail);
+/// Steps E2 and E3 for one half of `me`, which is dead: `tell` queues the signal, under the lock of the other's mailbox.
+pub(crate) fn end<P: Party, R>(me: u64, tie: Tie, other: &P, tell: impl FnOnce(&mut P::Mailbox) -> R) -> Option<R> {
+    let mut mailbox = other.lock();
+    let (held, is_told) = mailbox.ties()?.end(tie.other_half(me))?;
+    let told = is_told.then(|| tell(&mut mailbox));
+    drop(mailbox);
     drop(held);
     told
 }

@@ -2,12 +2,12 @@
 //!
 //! # Protocol
 //!
-//! Under the lock of the mail, who finds no room puts its parcel behind those that wait; whoever takes a message out puts the
-//! parcel that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
-//! sender's [`Room`]. An ask needs none: its asker waits for the answer.
+//! Under the lock of the mailbox, who finds no room puts its envelope behind those that wait; whoever takes a message out puts the
+//! envelope that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
+//! sender's [`CapacityWaiter`]. An ask needs none: its asker waits for the answer.
 //!
 //! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for
-//! its parcel. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
+//! its envelope. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
 //! sender waits.
 
 #![forbid(unsafe_code)]
@@ -20,22 +20,22 @@ use super::weak::Weak;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 
-/// What became of a parcel that waited for room.
+/// What became of an envelope that waited for room.
 pub(super) enum Verdict<P> {
     In,
-    /// The mailbox has closed: the parcel is the sender's again.
+    /// The mailbox has closed: the envelope is the sender's again.
     Closed(P),
 }
 
 /// Where a sender waits for the verdict: its thread, or its future.
-pub(crate) struct Room<P>(WaitQueue<Door<P>>);
+pub(crate) struct CapacityWaiter<P>(WaitQueue<Door<P>>);
 
 struct Door<P> {
     verdict: Option<Verdict<P>>,
     waker: Option<Waker>,
 }
 
-impl<P> Room<P> {
+impl<P> CapacityWaiter<P> {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(WaitQueue::new(Door { verdict: None, waker: None })))
     }
@@ -50,14 +50,14 @@ impl<P> Room<P> {
         contained(|| waker.into_iter().for_each(Waker::wake));
     }
 
-    /// The parcel is in. Without the lock of the mail.
+    /// The envelope is in. Without the lock of the mailbox.
     pub(super) fn open(&self) {
         self.settle(Verdict::In);
     }
 
-    /// The mailbox has closed. Without the lock of the mail.
-    pub(super) fn close(&self, parcel: P) {
-        self.settle(Verdict::Closed(parcel));
+    /// The mailbox has closed. Without the lock of the mailbox.
+    pub(super) fn close(&self, envelope: P) {
+        self.settle(Verdict::Closed(envelope));
     }
 
     /// `None`: the deadline has passed, or the sender is to look for a cycle again.
@@ -76,16 +76,16 @@ impl<P> Room<P> {
     }
 }
 
-/// A parcel that waits for room.
-pub(super) struct Waiting<P> {
-    pub(super) parcel: P,
+/// An envelope that waits for room.
+pub(super) struct WaitingEnvelope<P> {
+    pub(super) envelope: P,
     /// `None`: it is an ask.
-    pub(super) sender: Option<Sender<P>>,
+    pub(super) sender: Option<WaitingSender<P>>,
 }
 
 /// Whose box it is.
-pub(super) struct Sender<P> {
-    pub(super) room: Arc<Room<P>>,
+pub(super) struct WaitingSender<P> {
+    pub(super) room: Arc<CapacityWaiter<P>>,
     /// The actor that sends, if it is one: its edge goes when it has its room.
     pub(super) actor: Option<Weak>,
 }

@@ -5,12 +5,12 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use super::ask::{Ask, Done, Left};
+use super::ask::{Ask, AskLeft, Done};
 use super::cell::Core;
 use super::edge::How;
-use super::enqueue::{NotIn, Rest, Sent, put};
-use super::envelope::Route;
+use super::enqueue::{AfterUnlock, NotIn, Sent, enqueue};
 use super::origin::Origin;
+use super::payload::Route;
 use super::walk::Waits;
 use crate::actor::{Message, SendError};
 use crate::park::current::{assert_may_park, may_switch};
@@ -43,14 +43,14 @@ pub(crate) fn ask<M: Message>(
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
-            Step::NotSent => short_wait(target, ask, &waits),
+            AskStep::NotSent => short_wait(target, ask, &waits),
             step => step,
         },
         // Messages of a chain may be let in by one that waits.
-        _ => Step::NotSent,
+        _ => AskStep::NotSent,
     };
     match step {
-        Step::Answered(done) => {
+        AskStep::Answered(done) => {
             drop(waits);
             ask.take_answer(done)
         }
@@ -59,11 +59,11 @@ pub(crate) fn ask<M: Message>(
 }
 
 /// How far an ask has come.
-enum Step {
+enum AskStep {
     Answered(Done),
-    /// It is in no mail.
+    /// It is in no mailbox.
     NotSent,
-    /// It is in the mail, or is being handled, and its asker has not waited yet.
+    /// It is in the mailbox, or is being handled, and its asker has not waited yet.
     Sent,
     /// It is there, and a first wait has ended so.
     Waited(Woken),
@@ -71,43 +71,43 @@ enum Step {
 
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
-fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> Step {
+fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> AskStep {
     if worker.here().current_ptr().is_none() {
-        return Step::NotSent;
+        return AskStep::NotSent;
     }
-    let posted = ask.post(None, |parcel| {
-        let mut mail = target.mail.lock();
-        if !mail.rests() {
-            return Err(((), parcel));
+    let enqueued = ask.enqueue(None, |envelope| {
+        let mut mailbox = target.mailbox.lock();
+        if !mailbox.rests() {
+            return Err(((), envelope));
         }
-        mail.push(parcel).map_err(|(_, parcel)| ((), parcel))
+        mailbox.push(envelope).map_err(|(_, envelope)| ((), envelope))
     });
-    // An actor that rests is roused.
-    let Ok(Some(launch)) = posted else { return Step::NotSent };
+    // An actor that rests is marked busy.
+    let Ok(Some(launch)) = enqueued else { return AskStep::NotSent };
     match target.launch_on_top(launch, worker, || ask.done_awake()) {
-        Some(done) => Step::Answered(done),
-        None => Step::Sent,
+        Some(done) => AskStep::Answered(done),
+        None => AskStep::Sent,
     }
 }
 
 /// The way of most others on a worker of the actor's runtime: there is room, the target does not wait itself, and the answer
 /// comes. From elsewhere, what queues the actor may be the last that holds its runtime, and end that: not in a wait.
 #[inline(always)]
-fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Step {
+fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> AskStep {
     let woken = ask.wait(Wait::new(Reason::Ask).until(ask.deadline_ns()), |ticket| {
-        let posted = ask.post(Some(ticket), |parcel| {
-            let mut mail = target.mail.lock();
-            if !mail.rests() && waits.is_suspicious(target) {
-                return Err(((), parcel));
+        let enqueued = ask.enqueue(Some(ticket), |envelope| {
+            let mut mailbox = target.mailbox.lock();
+            if !mailbox.rests() && waits.is_suspicious(target) {
+                return Err(((), envelope));
             }
-            mail.push(parcel).map_err(|(_, parcel)| ((), parcel))
+            mailbox.push(envelope).map_err(|(_, envelope)| ((), envelope))
         });
-        posted.map(|launch| target.launch(launch)).is_ok()
+        enqueued.map(|launch| target.launch(launch)).is_ok()
     });
     match woken {
-        Ok(done) => Step::Answered(done),
-        Err(Woken::Refused) => Step::NotSent,
-        Err(woken) => Step::Waited(woken),
+        Ok(done) => AskStep::Answered(done),
+        Err(Woken::Refused) => AskStep::NotSent,
+        Err(woken) => AskStep::Waited(woken),
     }
 }
 
@@ -118,19 +118,19 @@ fn wait_on<M: Message>(
     target: &Core,
     ask: Pin<&Ask<'_, M>>,
     waits: Waits<'_>,
-    step: Step,
+    step: AskStep,
 ) -> Result<M::Reply, SendError<M>> {
     let mut woken = match step {
-        Step::NotSent => {
+        AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
                 return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
             }
             assert_may_park("an ask");
-            post_first(target, ask, &waits)?;
+            enqueue_first(target, ask, &waits)?;
             None
         }
-        Step::Sent | Step::Answered(_) => None,
-        Step::Waited(woken) => Some(Err(woken)),
+        AskStep::Sent | AskStep::Answered(_) => None,
+        AskStep::Waited(woken) => Some(Err(woken)),
     };
     let mut wait = Wait::new(Reason::Ask).until(ask.deadline_ns());
     loop {
@@ -157,31 +157,31 @@ fn give_up<M: Message>(
     error: impl FnOnce(Option<M>) -> SendError<M>,
 ) -> Result<M::Reply, SendError<M>> {
     match ask.leave() {
-        Left::Answered(done) => ask.take_answer(done),
-        Left::Unhandled => Err(error(ask.take_message())),
-        Left::Handled => Err(error(None)),
+        AskLeft::Answered(done) => ask.take_answer(done),
+        AskLeft::Unhandled => Err(error(ask.take_message())),
+        AskLeft::Handled => Err(error(None)),
     }
 }
 
-/// Puts the ask into the mail before its asker waits. `Err`: it is not in.
-fn post_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Result<(), SendError<M>> {
-    let mut rest = Rest::default();
-    let posted = ask.post(None, |parcel| {
-        let mut mail = target.mail.lock();
-        let sent = put(&mut mail, parcel, ask.chain(), Some(&|| None), &mut rest);
+/// Puts the ask into the mailbox before its asker waits. `Err`: it is not in.
+fn enqueue_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Result<(), SendError<M>> {
+    let mut after = AfterUnlock::default();
+    let enqueued = ask.enqueue(None, |envelope| {
+        let mut mailbox = target.mailbox.lock();
+        let sent = enqueue(&mut mailbox, envelope, ask.chain(), Some(&|| None), &mut after);
         if let Ok(Sent::In | Sent::Waits) = sent {
             waits.harden();
         }
         sent
     });
-    rest.finish(target);
-    posted.map(drop).map_err(|not_in| not_sent(not_in, ask))
+    after.finish(target);
+    enqueued.map(drop).map_err(|not_in| not_sent(not_in, ask))
 }
 
 fn not_sent<M: Message>(not_in: NotIn, ask: Pin<&Ask<'_, M>>) -> SendError<M> {
     match (not_in, ask.take_message()) {
         (NotIn::Refused(why), Some(msg)) => why.into_error(msg),
         (NotIn::Dropped, Some(msg)) => SendError::Full(msg),
-        (_, None) => unreachable!("an ask that is in no mail has its message"),
+        (_, None) => unreachable!("an ask that is in no mailbox has its message"),
     }
 }

@@ -1,4 +1,4 @@
-//! What waits for one actor, and whether it rests, runs or has ended. Everything here happens under the lock of the mail.
+//! What waits for one actor, and whether it rests, runs or has ended. Everything here happens under the lock of the mailbox.
 //!
 //! # Protocol: nothing waits for an actor that rests
 //!
@@ -38,8 +38,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
+use super::envelope::{Envelope, WaitingEnvelope, WaitingSender};
 use super::owed::Refusal;
-use super::parcel::{Parcel, Sender, Waiting};
 use super::roll::Roll;
 use super::ties::Ties;
 use super::weak::Weak;
@@ -60,11 +60,11 @@ pub(crate) enum Phase {
 }
 
 /// Set once the actor's end is known to those who asked for it.
-pub(crate) type Ended = Arc<WaitQueue<Option<Exit>>>;
+pub(crate) type EndQueue = Arc<WaitQueue<Option<Exit>>>;
 
 /// See the module's text.
-pub(crate) struct Mail {
-    pub(super) queue: OwningList<Parcel>,
+pub(crate) struct MailboxState {
+    pub(super) queue: OwningList<Envelope>,
     /// Those in `queue` that count.
     len: u32,
     capacity: u32,
@@ -88,15 +88,15 @@ pub(crate) struct Mail {
 pub(crate) struct Extras {
     signals: VecDeque<Signal>,
     /// What timers have sent.
-    due: OwningList<Parcel>,
+    due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
     ceded: bool,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingEnvelope>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
-    passed: OwningList<Parcel>,
-    stash: OwningList<Parcel>,
+    passed: OwningList<Envelope>,
+    stash: OwningList<Envelope>,
     /// Messages of the call chain that a `reenter` lets in.
-    admitted: OwningList<Parcel>,
+    admitted: OwningList<Envelope>,
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
     chain: u64,
     /// Tells the thread that waits there.
@@ -108,7 +108,7 @@ pub(crate) struct Extras {
     pub(crate) drain_until_ns: Option<u64>,
     /// Monitors and links.
     pub(crate) ties: Ties<Weak>,
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<EndQueue>,
     /// Touched by the actor's own thread only.
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
@@ -137,12 +137,12 @@ pub(crate) enum Take {
     /// Calls `started`.
     Start,
     Signal(Signal),
-    Message(Parcel),
+    Message(Envelope),
     End(Exit),
     Nothing,
 }
 
-impl Mail {
+impl MailboxState {
     pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
@@ -187,8 +187,8 @@ impl Mail {
 
     /// Step S3.
     #[inline]
-    pub(super) fn rouse(&mut self) -> Option<Launch> {
-        self.busy.rouse()
+    pub(super) fn mark_busy(&mut self) -> Option<Launch> {
+        self.busy.mark_busy()
     }
 
     /// It neither runs nor is queued.
@@ -199,29 +199,32 @@ impl Mail {
 
     /// Queues a message, if there is room.
     #[inline]
-    pub(super) fn push<P: Into<Parcel> + AsRef<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, (Refusal, P)> {
+    pub(super) fn push<P: Into<Envelope> + AsRef<Envelope>>(
+        &mut self,
+        envelope: P,
+    ) -> Result<Option<Launch>, (Refusal, P)> {
         if self.is_closed() {
-            return Err((Refusal::Closed, parcel));
+            return Err((Refusal::Closed, envelope));
         }
-        if parcel.as_ref().is_counted() {
+        if envelope.as_ref().is_counted() {
             if self.len >= self.capacity {
-                return Err((Refusal::Full, parcel));
+                return Err((Refusal::Full, envelope));
             }
             self.len += 1;
         }
-        self.queue.push_back(parcel.into());
-        Ok(self.rouse())
+        self.queue.push_back(envelope.into());
+        Ok(self.mark_busy())
     }
 
     /// Takes a message of the chain that a `reenter` of the actor lets in (else: `Err`). The caller nudges the actor when it
     /// has let go of the lock.
     #[cold]
-    pub(super) fn admit<P: Into<Parcel>>(&mut self, parcel: P, chain: u64) -> Result<Option<Arc<dyn Nudge>>, P> {
+    pub(super) fn admit<P: Into<Envelope>>(&mut self, envelope: P, chain: u64) -> Result<Option<Arc<dyn Nudge>>, P> {
         if !self.admits(chain) || self.phase > Phase::Drains {
-            return Err(parcel);
+            return Err(envelope);
         }
         let extras = self.extras();
-        extras.admitted.push_back(parcel.into());
+        extras.admitted.push_back(envelope.into());
         Ok(extras.nested.clone())
     }
 
@@ -235,13 +238,13 @@ impl Mail {
 
     /// No handler is on that could let them in: they queue in front.
     fn queue_admitted(&mut self) {
-        while let Some(parcel) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
+        while let Some(envelope) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
             // They may count: so what was passed goes back to the others first.
             while let Some(passed) = self.extras().passed.pop_back() {
                 self.queue.push_front(passed);
             }
-            self.len += u32::from(parcel.is_counted());
-            self.queue.push_front(parcel);
+            self.len += u32::from(envelope.is_counted());
+            self.queue.push_front(envelope);
         }
     }
 
@@ -250,7 +253,7 @@ impl Mail {
     }
 
     /// The list of those, if there is one.
-    pub(super) fn admitted(&mut self) -> Option<&mut OwningList<Parcel>> {
+    pub(super) fn admitted(&mut self) -> Option<&mut OwningList<Envelope>> {
         self.extras.as_deref_mut().map(|extras| &mut extras.admitted)
     }
 
@@ -260,12 +263,12 @@ impl Mail {
     }
 
     /// Queues what a timer sends: it never counts and goes ahead, see the module's text.
-    pub(super) fn push_due<P: Into<Parcel>>(&mut self, parcel: P) -> Result<Option<Launch>, P> {
+    pub(super) fn push_due<P: Into<Envelope>>(&mut self, envelope: P) -> Result<Option<Launch>, P> {
         if self.is_closed() {
-            return Err(parcel);
+            return Err(envelope);
         }
-        self.extras().due.push_back(parcel.into());
-        Ok(self.rouse_urgently())
+        self.extras().due.push_back(envelope.into());
+        Ok(self.mark_busy_urgently())
     }
 
     /// `None`: the actor ends.
@@ -274,28 +277,28 @@ impl Mail {
             return None;
         }
         self.extras().signals.push_back(signal);
-        Some(self.rouse_urgently())
+        Some(self.mark_busy_urgently())
     }
 
-    fn rouse_urgently(&mut self) -> Option<Launch> {
+    fn mark_busy_urgently(&mut self) -> Option<Launch> {
         self.urgent = true;
-        self.rouse()
+        self.mark_busy()
     }
 
     /// Puts a message that found no room behind the others that wait for it.
-    pub(super) fn wait_for_room(&mut self, waiting: Waiting) {
+    pub(super) fn wait_for_capacity(&mut self, waiting: WaitingEnvelope) {
         self.urgent = true;
         self.extras().waiting.push_back(waiting);
     }
 
     /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
-    pub(super) fn leave_room(&mut self, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    pub(super) fn leave_room(&mut self, is_it: impl Fn(&WaitingEnvelope) -> bool) -> Option<WaitingEnvelope> {
         let waiting = &mut self.extras.as_deref_mut()?.waiting;
         waiting.remove(waiting.iter().position(is_it)?)
     }
 
     /// A message that counts was taken out of the queue.
-    pub(super) fn taken_out(&mut self) -> Option<Sender> {
+    pub(super) fn taken_out(&mut self) -> Option<WaitingSender> {
         self.len -= 1;
         self.refill()
     }
@@ -303,13 +306,13 @@ impl Mail {
     /// Lets the message that has waited longest in, if there is room. Its sender may have to be let go.
     #[inline]
     #[must_use]
-    fn refill(&mut self) -> Option<Sender> {
+    fn refill(&mut self) -> Option<WaitingSender> {
         match self.extras.as_deref_mut() {
             Some(extras) if !extras.waiting.is_empty() && self.len < self.capacity => {}
             _ => return None,
         }
-        let Waiting { parcel, sender } = self.extras().waiting.pop_front()?;
-        self.queue.push_back(parcel);
+        let WaitingEnvelope { envelope, sender } = self.extras().waiting.pop_front()?;
+        self.queue.push_back(envelope);
         self.len += 1; // KEY: room-place
         sender
     }
@@ -317,51 +320,51 @@ impl Mail {
     /// The oldest message.
     #[inline]
     #[must_use]
-    fn pop(&mut self) -> Option<(Parcel, Option<Sender>)> {
+    fn pop(&mut self) -> Option<(Envelope, Option<WaitingSender>)> {
         let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
-        let parcel = passed.or_else(|| self.queue.pop_front())?;
-        let sender = if parcel.is_counted() { self.taken_out() } else { None };
-        Some((parcel, sender))
+        let envelope = passed.or_else(|| self.queue.pop_front())?;
+        let sender = if envelope.is_counted() { self.taken_out() } else { None };
+        Some((envelope, sender))
     }
 
     /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
     #[cold]
-    pub(super) fn evict(&mut self) -> Option<Parcel> {
+    pub(super) fn evict(&mut self) -> Option<Envelope> {
         loop {
-            let parcel = self.queue.pop_front()?;
-            if parcel.is_counted() {
+            let envelope = self.queue.pop_front()?;
+            if envelope.is_counted() {
                 self.len -= 1;
-                return Some(parcel);
+                return Some(envelope);
             }
             // The next eviction does not go past it again.
-            self.extras().passed.push_back(parcel);
+            self.extras().passed.push_back(envelope);
             self.urgent = true;
         }
     }
 
     /// The next message, if there is one and nothing else to look at.
     #[inline]
-    pub(super) fn pop_plain(&mut self) -> Option<Parcel> {
+    pub(super) fn pop_plain(&mut self) -> Option<Envelope> {
         if self.urgent {
             return None;
         }
-        let parcel = self.queue.pop_front()?;
-        self.len -= u32::from(parcel.is_counted());
-        Some(parcel)
+        let envelope = self.queue.pop_front()?;
+        self.len -= u32::from(envelope.is_counted());
+        Some(envelope)
     }
 
     /// What the actor does next.
     #[cold]
-    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<Sender>) {
+    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender>) {
         self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
         }
-        if let Some(parcel) = self.take_due() {
-            return (Take::Message(parcel), None);
+        if let Some(envelope) = self.take_due() {
+            return (Take::Message(envelope), None);
         }
         match self.pop() {
-            Some((parcel, sender)) => (Take::Message(parcel), sender),
+            Some((envelope, sender)) => (Take::Message(envelope), sender),
             None if self.phase == Phase::Drains => (Take::End(self.end()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
@@ -384,7 +387,7 @@ impl Mail {
     }
 
     /// What a timer has sent, unless it is a message's turn.
-    fn take_due(&mut self) -> Option<Parcel> {
+    fn take_due(&mut self) -> Option<Envelope> {
         let is_open = self.phase == Phase::Open;
         let Some(extras) = self.extras.as_deref_mut() else {
             self.urgent = !is_open;
@@ -409,7 +412,7 @@ impl Mail {
     }
 
     /// A message of the chain that a `reenter` waits for.
-    pub(super) fn take_admitted(&mut self) -> Option<Parcel> {
+    pub(super) fn take_admitted(&mut self) -> Option<Envelope> {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
@@ -424,7 +427,7 @@ impl Mail {
     }
 
     /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<Ended>) {
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<EndQueue>) {
         self.phase = Phase::Dead;
         // Most end normally, with nobody who watches: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
@@ -470,11 +473,11 @@ impl Mail {
     }
 
     /// Puts a message aside; it does not count there, and its kind does not either. `Err`: the actor ends.
-    pub(super) fn stash(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+    pub(super) fn stash(&mut self, envelope: Envelope) -> Result<(), Envelope> {
         if self.phase >= Phase::Ends {
-            return Err(parcel);
+            return Err(envelope);
         }
-        self.extras().stash.push_back(parcel);
+        self.extras().stash.push_back(envelope);
         Ok(())
     }
 
@@ -483,27 +486,27 @@ impl Mail {
         let Some(extras) = self.extras.as_deref_mut() else { return };
         // What was put aside does not count, either.
         let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
-        while let Some(parcel) = extras.stash.pop_back() {
-            front.push_front(parcel);
+        while let Some(envelope) = extras.stash.pop_back() {
+            front.push_front(envelope);
         }
     }
 
     /// Takes one message out that will not be handled, in no order that matters.
-    pub(super) fn give_back(&mut self) -> Option<Waiting> {
-        let parcel = self.queue.pop_front().or_else(|| {
+    pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope> {
+        let envelope = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
             lists.into_iter().find_map(OwningList::pop_front)
         });
-        if let Some(parcel) = parcel {
-            return Some(Waiting { parcel, sender: None });
+        if let Some(envelope) = envelope {
+            return Some(WaitingEnvelope { envelope, sender: None });
         }
         self.len = 0;
         self.give_back_waiting()
     }
 
     /// The same for a message that waits for room.
-    pub(super) fn give_back_waiting(&mut self) -> Option<Waiting> {
+    pub(super) fn give_back_waiting(&mut self) -> Option<WaitingEnvelope> {
         self.extras.as_deref_mut()?.waiting.pop_front()
     }
 }

@@ -1,15 +1,17 @@
-//! A parcel: what queues carry when they carry many types, as one thin pointer that owns what it leads to.
+//! An envelope: what queues carry when they carry many types, as one thin pointer that owns what it leads to.
 //!
 //! A block begins with a [`Node`], which links it into a list without another allocation, and says by its vtable what the rest
-//! is. Mostly the block is a box ([`Letter`], when its content is still known); it may also lie elsewhere, pinned, and the
-//! parcel is the right to it.
+//! is. Mostly the block is a box ([`Boxed`], when its content is still known); it may also lie elsewhere, pinned, and the
+//! envelope is the right to it.
 //!
 //! # Invariants
 //!
 //! 1. A node is the first field of a `repr(C)` block, whose type its vtable was made for, and every pointer to it was made from
 //!    one to the whole.
-//! 2. There is one parcel of a block at a time, and who has it owns the block, or may use it as its owner has promised. An
+//! 2. There is one envelope of a block at a time, and who has it owns the block, or may use it as its owner has promised. An
 //!    [`OwningList`](crate::base::list::OwningList) has those that are linked in it.
+
+#![allow(unsafe_code)]
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::any::TypeId;
@@ -17,10 +19,10 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use super::pool;
 use crate::base::list::{Linked, Links, Owner};
+use crate::task::pool;
 
-/// What every block begins with. `V`: what its users can do with a parcel whose type they do not know.
+/// What every block begins with. `V`: what its users can do with an envelope whose type they do not know.
 pub(crate) struct Node<V: 'static> {
     links: Links<Node<V>>,
     vtable: &'static VTable<V>,
@@ -45,12 +47,12 @@ impl<V, E: 'static> Kind<V, E> {
         Self { vtable, _content: PhantomData }
     }
 
-    /// Of blocks that others have a share of: `discard` gives the parcel's up.
+    /// Of blocks that others have a share of: `discard` gives the envelope's up.
     pub(crate) const fn shared(ops: V, discard: unsafe fn(NonNull<Node<V>>)) -> Self {
         Self { vtable: VTable { discard, content: TypeId::of::<E>, ops }, _content: PhantomData }
     }
 
-    /// Of blocks that are pinned elsewhere: dropping their parcel does nothing.
+    /// Of blocks that are pinned elsewhere: dropping their envelope does nothing.
     pub(crate) const fn pinned(ops: V) -> Self {
         Self { vtable: VTable { discard: |_| {}, content: TypeId::of::<E>, ops }, _content: PhantomData }
     }
@@ -80,13 +82,13 @@ unsafe impl<V> Linked for Node<V> {
 
 /// See the module's text. Dropped, it drops its box.
 #[must_use]
-pub(crate) struct Parcel<V: 'static>(NonNull<Node<V>>);
+pub(crate) struct Envelope<V: 'static>(NonNull<Node<V>>);
 
 // SAFETY: what is in a box is `Send`, and whoever makes one of a pinned block promises as much.
-unsafe impl<V> Send for Parcel<V> {}
+unsafe impl<V> Send for Envelope<V> {}
 
 // SAFETY: boxes stay where they are, and what is pinned does, too.
-unsafe impl<V> Owner for Parcel<V> {
+unsafe impl<V> Owner for Envelope<V> {
     type Node = Node<V>;
 
     #[inline]
@@ -100,12 +102,12 @@ unsafe impl<V> Owner for Parcel<V> {
     }
 }
 
-impl<V> Parcel<V> {
-    /// The parcel of a pinned block.
+impl<V> Envelope<V> {
+    /// The envelope of a pinned block.
     ///
     /// # Safety
     ///
-    /// Invariants 1 and 2; the block may be used from any thread, and stays where it is as long as there is the parcel.
+    /// Invariants 1 and 2; the block may be used from any thread, and stays where it is as long as there is the envelope.
     #[inline]
     pub(crate) unsafe fn pinned(node: NonNull<Node<V>>) -> Self {
         Self(node)
@@ -122,7 +124,7 @@ impl<V> Parcel<V> {
         &self.vtable().ops
     }
 
-    /// Is it the parcel of that block?
+    /// Is it the envelope of that block?
     pub(crate) fn is(&self, node: NonNull<Node<V>>) -> bool {
         self.0 == node
     }
@@ -131,8 +133,8 @@ impl<V> Parcel<V> {
     ///
     /// It is a box with an `E`.
     #[inline]
-    pub(crate) unsafe fn letter<E>(self) -> Letter<V, E> {
-        Letter { parcel: self, _content: PhantomData }
+    pub(crate) unsafe fn boxed<E>(self) -> Boxed<V, E> {
+        Boxed { envelope: self, _content: PhantomData }
     }
 
     /// # Safety
@@ -142,7 +144,7 @@ impl<V> Parcel<V> {
     pub(crate) unsafe fn open<E>(self) -> E {
         // SAFETY: as the caller promises; invariant 1.
         unsafe {
-            let block = self.into_node().cast::<Boxed<V, E>>();
+            let block = self.into_node().cast::<Block<V, E>>();
             let content = (&raw const (*block.as_ptr()).content).read();
             pool::free(block);
             content
@@ -150,78 +152,78 @@ impl<V> Parcel<V> {
     }
 }
 
-impl<V> Drop for Parcel<V> {
+impl<V> Drop for Envelope<V> {
     fn drop(&mut self) {
         // SAFETY: invariants 1 and 2.
         unsafe { (self.vtable().discard)(self.0) }
     }
 }
 
-impl<V> AsRef<Parcel<V>> for Parcel<V> {
+impl<V> AsRef<Envelope<V>> for Envelope<V> {
     fn as_ref(&self) -> &Self {
         self
     }
 }
 
 #[repr(C)]
-struct Boxed<V: 'static, E> {
+struct Block<V: 'static, E> {
     node: Node<V>,
     content: E,
 }
 
 /// # Safety
 ///
-/// As [`Parcel::open`].
+/// As [`Envelope::open`].
 unsafe fn discard<V, E>(node: NonNull<Node<V>>) {
     // SAFETY: as the caller promises.
-    drop(unsafe { Parcel(node).open::<E>() });
+    drop(unsafe { Envelope(node).open::<E>() });
 }
 
-/// The parcel of a box whose content is known.
+/// The envelope of a box whose content is known.
 #[must_use]
-pub(crate) struct Letter<V: 'static, E> {
-    parcel: Parcel<V>,
+pub(crate) struct Boxed<V: 'static, E> {
+    envelope: Envelope<V>,
     _content: PhantomData<E>,
 }
 
-impl<V, E: Send + 'static> Letter<V, E> {
+impl<V, E: Send + 'static> Boxed<V, E> {
     #[inline]
     pub(crate) fn new(kind: &'static Kind<V, E>, content: E) -> Self {
-        let block = pool::allocate::<Boxed<V, E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<Boxed<V, E>>()));
+        let block = pool::allocate::<Block<V, E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<Block<V, E>>()));
         let place = block.as_ptr();
         // SAFETY: fresh memory for this type. Field by field: a large content is moved straight into it.
         unsafe {
             (&raw mut (*place).content).write(content);
             (&raw mut (*place).node).write(Node::new(kind));
         }
-        Self { parcel: Parcel(block.cast()), _content: PhantomData }
+        Self { envelope: Envelope(block.cast()), _content: PhantomData }
     }
 
     #[inline]
     pub(crate) fn open(self) -> E {
         // SAFETY: `new` and `of` have made it of such a box.
-        unsafe { self.parcel.open() }
+        unsafe { self.envelope.open() }
     }
 
     /// # Panics
     ///
     /// If it is no box with an `E`.
-    pub(crate) fn of(parcel: Parcel<V>) -> Self {
-        assert_eq!((parcel.vtable().content)(), TypeId::of::<E>(), "a parcel with another content");
-        Self { parcel, _content: PhantomData }
+    pub(crate) fn of(envelope: Envelope<V>) -> Self {
+        assert_eq!((envelope.vtable().content)(), TypeId::of::<E>(), "an envelope with another content");
+        Self { envelope, _content: PhantomData }
     }
 }
 
-impl<V, E> AsRef<Parcel<V>> for Letter<V, E> {
-    fn as_ref(&self) -> &Parcel<V> {
-        &self.parcel
+impl<V, E> AsRef<Envelope<V>> for Boxed<V, E> {
+    fn as_ref(&self) -> &Envelope<V> {
+        &self.envelope
     }
 }
 
-impl<V, E> From<Letter<V, E>> for Parcel<V> {
+impl<V, E> From<Boxed<V, E>> for Envelope<V> {
     #[inline]
-    fn from(letter: Letter<V, E>) -> Self {
-        letter.parcel
+    fn from(boxed: Boxed<V, E>) -> Self {
+        boxed.envelope
     }
 }
 
@@ -238,14 +240,14 @@ mod tests {
     #[test]
     fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {
         let shared = Arc::new(7);
-        let mut queue = OwningList::<Parcel<u8>>::new();
-        queue.push_back(Letter::new(&ARC, Arc::clone(&shared)).into());
-        queue.push_back(Letter::new(&TEXT, "x".to_owned()).into());
-        queue.push_back(Letter::new(&ARC, Arc::clone(&shared)).into());
+        let mut queue = OwningList::<Envelope<u8>>::new();
+        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
+        queue.push_back(Boxed::new(&TEXT, "x".to_owned()).into());
+        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
         let first = queue.pop_front().expect("three are in");
-        assert_eq!((*first.ops(), *Letter::<_, Arc<u32>>::of(first).open()), (1, 7));
+        assert_eq!((*first.ops(), *Boxed::<_, Arc<u32>>::of(first).open()), (1, 7));
         let second = queue.pop_front().expect("two are in");
-        assert_eq!(Letter::<_, String>::of(second).open(), "x");
+        assert_eq!(Boxed::<_, String>::of(second).open(), "x");
         assert_eq!(Arc::strong_count(&shared), 2);
         drop(queue);
         assert_eq!(Arc::strong_count(&shared), 1);
@@ -254,6 +256,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "another content")]
     fn a_box_is_not_taken_for_another() {
-        let _ = Letter::<_, String>::of(Letter::new(&ARC, Arc::new(7)).into());
+        let _ = Boxed::<_, String>::of(Boxed::new(&ARC, Arc::new(7)).into());
     }
 }

@@ -5,24 +5,24 @@
 use std::ops::DerefMut;
 
 use super::cell::Core;
-use super::mail::Mail;
+use super::mailbox_state::MailboxState;
 use super::ties::{self, Party, Tie, Tied, Ties};
 use super::weak::Weak;
 use crate::actor::{ActorId, Down, Exit, MonitorRef, Signal};
 
 impl Party for Weak {
-    type Mail = Mail;
+    type Mailbox = MailboxState;
 
     fn number(&self) -> u64 {
         self.core().id().0
     }
 
-    fn lock(&self) -> impl DerefMut<Target = Mail> {
-        self.core().mail.lock()
+    fn lock(&self) -> impl DerefMut<Target = MailboxState> {
+        self.core().mailbox.lock()
     }
 }
 
-impl Tied<Weak> for Mail {
+impl Tied<Weak> for MailboxState {
     fn ties(&mut self) -> Option<&mut Ties<Weak>> {
         (!self.is_dead()).then(|| &mut self.extras().ties)
     }
@@ -68,7 +68,7 @@ pub(crate) fn untie(me: &Core, half: Tie) {
 pub(crate) fn tell(me: ActorId, ties: Ties<Weak>, reason: &Exit) {
     for (half, other) in ties.into_held() {
         let signal = signal(half, me, reason.clone());
-        let told = ties::end(me.0, half, &other, |mail| mail.push_signal(signal));
+        let told = ties::end(me.0, half, &other, |mailbox| mailbox.push_signal(signal));
         other.core().launch(told.flatten().flatten());
     }
 }
