@@ -345,6 +345,12 @@ impl<A: Actor> WeakAddr<A> {
     }
 
     /// Returns the actor's number, also when the actor has ended.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.downgrade().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()

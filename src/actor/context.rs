@@ -47,6 +47,8 @@ impl<A: Actor> Context<A> {
     }
 
     /// Returns the actor's number: the one that [`Addr::id`] returns, too.
+    ///
+    #[doc = include_str!("docs/context_id.md")]
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.core().id()
@@ -54,23 +56,21 @@ impl<A: Actor> Context<A> {
 
     /// Stops the actor in good order: closes the mailbox now, has what is queued handled, then ends the actor.
     ///
-    /// What has not been handled after five seconds goes back to its senders, as with [`Addr::stop`]; but the exit is
-    /// [`Exit::Normal`]. This handler goes on to its end, and its reply is sent. An example is on the page of
-    /// [`Context`].
+    #[doc = include_str!("docs/context_stop.md")]
     pub fn stop(&mut self) {
         lifecycle::stop(self.core(), Exit::Normal, lifecycle::DRAIN);
     }
 
     /// Ends the actor after this handler, for the reason `cause`.
     ///
-    #[doc = include_str!("docs/fail.md")]
+    #[doc = include_str!("docs/context_fail.md")]
     pub fn fail(&mut self, cause: impl Into<Exit>) {
         self.inner.end.get_or_insert(Box::new(cause.into()));
     }
 
     /// Returns when the reply to this message is due; `None` if no sender waits for one.
     ///
-    #[doc = include_str!("docs/deadline.md")]
+    #[doc = include_str!("docs/context_deadline.md")]
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let deadline_ns = self.inner.frame().terms().deadline_ns;
@@ -79,37 +79,35 @@ impl<A: Actor> Context<A> {
 
     /// Watches another actor: when `other` ends, this actor's [`Actor::signal`] is called with a [`Signal::Down`].
     ///
-    #[doc = include_str!("docs/monitor.md")]
+    #[doc = include_str!("docs/context_monitor.md")]
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
         monitor::monitor(self.core(), other.core())
     }
 
     /// Takes a monitor of this actor back.
     ///
-    #[doc = include_str!("docs/demonitor.md")]
+    #[doc = include_str!("docs/context_demonitor.md")]
     pub fn demonitor(&mut self, monitor: MonitorRef) {
         monitor::untie(self.core(), Tie::Watches(monitor.0));
     }
 
     /// Links this actor and `other`: when one of them ends abnormally, the other ends, too.
     ///
-    #[doc = include_str!("docs/link.md")]
+    #[doc = include_str!("docs/context_link.md")]
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
         monitor::link(self.core(), other.core());
     }
 
     /// Takes the [`link`](Self::link) with `other` back, in both directions.
     ///
-    #[doc = include_str!("docs/unlink.md")]
+    #[doc = include_str!("docs/context_unlink.md")]
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
         monitor::untie(self.core(), Tie::Linked(other.id().0));
     }
 
     /// Treats a signal as an actor does that does not override [`Actor::signal`].
     ///
-    /// The abnormal end of a linked actor ends this one for the same reason, and so does a panic of a helper thread;
-    /// the rest is ignored. An actor that treats some signals itself calls this for the others; an example is at
-    /// [`spawn`](Self::spawn).
+    #[doc = include_str!("docs/context_default_signal.md")]
     pub fn default_signal(&mut self, signal: Signal) {
         match signal {
             Signal::LinkExit { reason, .. } if !reason.is_normal() => self.fail(reason),
@@ -120,12 +118,7 @@ impl<A: Actor> Context<A> {
 
     /// Sends a message to this actor itself.
     ///
-    /// The message queues behind the others, but beyond the mailbox's capacity, so this never waits; a `tell` to
-    /// oneself would wait for room that nobody can make. An example is on the page of [`Context`].
-    ///
-    /// # Errors
-    ///
-    /// `Closed(M)`: the actor is stopping.
+    #[doc = include_str!("docs/context_notify.md")]
     pub fn notify<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
     where
         A: Handler<M>,
@@ -136,7 +129,7 @@ impl<A: Actor> Context<A> {
     /// Puts off the reply to the message that is being handled; it is given later, from any thread, by
     /// [`Deferred::reply`].
     ///
-    #[doc = include_str!("docs/defer.md")]
+    #[doc = include_str!("docs/context_defer.md")]
     #[track_caller]
     pub fn defer<M: Message>(&mut self) -> Deferred<M::Reply> {
         match defer(self.core(), self.inner.frame()) {
@@ -147,7 +140,7 @@ impl<A: Actor> Context<A> {
 
     /// Has another actor answer in this one's place: the sender of this message gets the reply to `msg`.
     ///
-    #[doc = include_str!("docs/forward.md")]
+    #[doc = include_str!("docs/context_forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
         let terms = self.inner.frame().terms();
@@ -157,7 +150,7 @@ impl<A: Actor> Context<A> {
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
     ///
-    #[doc = include_str!("docs/stash.md")]
+    #[doc = include_str!("docs/context_stash.md")]
     #[track_caller]
     pub fn stash<M: Message>(&mut self, msg: M)
     where
@@ -171,14 +164,14 @@ impl<A: Actor> Context<A> {
 
     /// Has all stashed messages handled next, in their old order, before what is queued.
     ///
-    /// An example is at [`stash`](Self::stash).
+    #[doc = include_str!("docs/context_unstash.md")]
     pub fn unstash(&mut self) {
         self.core().mailbox.lock().unstash();
     }
 
     /// Sends `msg` to this actor when `d` has passed.
     ///
-    #[doc = include_str!("docs/send_after.md")]
+    #[doc = include_str!("docs/context_send_after.md")]
     pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
         A: Handler<M>,
@@ -195,7 +188,7 @@ impl<A: Actor> Context<A> {
 
     /// Sends a message to this actor every `period`, for the first time when one has passed.
     ///
-    #[doc = include_str!("docs/interval.md")]
+    #[doc = include_str!("docs/context_interval.md")]
     #[track_caller]
     pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
@@ -224,7 +217,7 @@ impl<A: Actor> Context<A> {
 
     /// Spawns a helper: a green thread that is cancelled when the actor ends.
     ///
-    #[doc = include_str!("docs/spawn.md")]
+    #[doc = include_str!("docs/context_spawn.md")]
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
         let handle = crate::rt::thread::spawn(move || me.core().help(f));
@@ -235,7 +228,7 @@ impl<A: Actor> Context<A> {
 
     /// Takes what `source` gives, a channel's receiver or any iterator, as messages of this actor.
     ///
-    #[doc = include_str!("docs/attach.md")]
+    #[doc = include_str!("docs/context_attach.md")]
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,

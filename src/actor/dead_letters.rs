@@ -62,7 +62,12 @@ pub fn dead_letters() -> DeadLetters {
 }
 
 impl DeadLetters {
-    /// Returns how many dead letters there have been since the process began. An example is at [`dead_letters`].
+    /// Returns how many dead letters there have been since the process began.
+    ///
+    /// ```
+    /// let so_far = green::actor::dead_letters().count();
+    /// assert!(green::actor::dead_letters().count() >= so_far);
+    /// ```
     #[must_use]
     pub fn count(&self) -> u64 {
         lost::count()

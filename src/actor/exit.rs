@@ -192,6 +192,14 @@ impl<M> fmt::Display for SendError<M> {
 impl<M> std::error::Error for SendError<M> {}
 
 /// Says why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for the actor's end.
+///
+/// ```
+/// use green::actor::{Actor, JoinError};
+/// # struct Idle;
+/// # impl Actor for Idle {}
+/// let idle = Idle.start();
+/// assert_eq!(idle.join_timeout(std::time::Duration::ZERO), Err(JoinError::Timeout));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum JoinError {

@@ -3,6 +3,23 @@
 #![forbid(unsafe_code)]
 
 /// Chooses what becomes of a message that finds the mailbox full: see [`Mailbox::overflow`].
+///
+/// ```
+/// use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, SendError};
+///
+/// # struct Park;
+/// # impl Actor for Park {
+/// #     fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> { green::thread::park(); Ok(()) }
+/// # }
+/// # struct Ping;
+/// # impl Message for Ping { type Reply = (); }
+/// # impl Handler<Ping> for Park { fn handle(&mut self, _: Ping, _: &mut Context<Self>) {} }
+/// let mailbox = Mailbox::bounded(1).overflow(Overflow::Reject);
+/// let busy = Builder::new().mailbox(mailbox).start(Park).unwrap(); // handles nothing
+/// busy.tell(Ping).unwrap();
+/// assert!(matches!(busy.tell(Ping), Err(SendError::Full(Ping)))); // does not wait
+/// # busy.kill();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overflow {
     /// The sender waits for room, first come, first served.

@@ -82,6 +82,17 @@ pub struct Name<A> {
 }
 
 /// Says that another actor has the name: the error of [`Name::register`].
+///
+/// ```
+/// # use green::actor::{Actor, Name};
+/// # struct Db;
+/// # impl Actor for Db {}
+/// # static DB: Name<Db> = Name::new("taken");
+/// let (one, other) = (Db.start(), Db.start());
+/// DB.register(&one).unwrap();
+/// let error = DB.register(&other).unwrap_err();
+/// assert_eq!(error.to_string(), "the name \"taken\" is taken by another actor");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NameTaken {
     name: &'static str,
@@ -183,8 +194,21 @@ impl<A: Actor> Name<A> {
 
     /// Returns the address of the actor that has the name now, if that has not ended. Does not wait.
     ///
-    /// The address keeps the actor alive, so look up again rather than keep it, if the actor may be replaced. An
-    /// example is on the page of [`Name`].
+    /// The address keeps the actor alive, so look up again rather than keep it, if the actor may be replaced.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// # static DB: Name<Db> = Name::new("looked up");
+    /// assert_eq!(DB.lookup(), None);
+    /// let db = Db.start();
+    /// DB.register(&db).unwrap();
+    /// assert_eq!(DB.lookup(), Some(db.clone()));
+    /// db.kill();
+    /// db.join();
+    /// assert_eq!(DB.lookup(), None);
+    /// ```
     #[must_use]
     pub fn lookup(&self) -> Option<Addr<A>> {
         let weak = names().as_ref()?.holder::<A>(&self.key())?.clone();

@@ -65,6 +65,8 @@ impl<M: Message> Pending<M> {
 
     /// Waits for the reply until `deadline`, which may be later than the call's own.
     ///
+    #[doc = include_str!("docs/pending_wait_deadline.md")]
+    ///
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait).

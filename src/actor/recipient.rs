@@ -186,6 +186,12 @@ impl<M: Message> Recipient<M> {
     }
 
     /// Returns the actor's number.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.strong.core().id()
@@ -250,6 +256,12 @@ impl<M: Message> WeakRecipient<M> {
     }
 
     /// Returns the actor's number, also when the actor has ended.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().downgrade().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()

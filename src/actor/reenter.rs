@@ -49,12 +49,10 @@ impl<A: Actor> Reenter<'_, A> {
         }
     }
 
-    /// Sends a message to a [`Recipient`] and waits for the reply; messages of this call chain that come back here are
-    /// handled meanwhile.
+    /// Sends a message to a [`Recipient`](crate::actor::Recipient) and waits for the reply; messages of this call chain
+    /// that come back here are handled meanwhile.
     ///
-    /// # Errors
-    ///
-    /// Those of [`send`](Self::send).
+    #[doc = include_str!("docs/reenter_send_to.md")]
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {

@@ -148,8 +148,9 @@ impl Timer {
         drop(Service::get().remove(&self.0));
     }
 
-    /// Returns whether the timer has sent its last message, or was cancelled. An example is at
-    /// [`cancel`](Self::cancel).
+    /// Returns whether the timer has sent its last message, or was cancelled.
+    ///
+    #[doc = include_str!("docs/timer_is_over.md")]
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.is_over()

@@ -114,6 +114,12 @@ pub struct ThreadId(NonZeroU64);
 /// Refers to a thread, green or OS: [`std::thread::Thread`]. [`current`] and [`JoinHandle::thread`] return one.
 ///
 /// It neither keeps the thread running nor ends it, and stays valid when the thread has ended.
+///
+/// ```
+/// let spawner = green::thread::current();
+/// green::spawn(move || spawner.unpark());
+/// green::thread::park();
+/// ```
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
 
@@ -174,8 +180,13 @@ impl Thread {
 
     /// Ends the thread's [`park`], or else the next one that it begins. Never waits.
     ///
-    /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns. The
-    /// page of [`park`] has an example.
+    /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns.
+    ///
+    /// ```
+    /// let parked = green::spawn(|| green::thread::park());
+    /// parked.thread().unpark();
+    /// parked.join().unwrap();
+    /// ```
     pub fn unpark(&self) {
         if let Some(epoch) = self.0.token.put() {
             // SAFETY: `self` keeps the header alive.
