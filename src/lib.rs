@@ -1,3 +1,16 @@
+//! [guide]: guide
+//! [thread]: thread
+//! [sync]: sync
+//! [channel]: channel
+//! [net]: net
+//! [unix]: os::unix::net
+//! [io]: io
+//! [fs]: fs
+//! [process]: process
+//! [signal]: signal
+//! [time]: time
+//! [future]: future
+//! [actor]: actor
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -54,23 +67,21 @@ pub mod thread {
 pub mod os {
     /// Holds what only Unix has: [`std::os::unix`].
     pub mod unix {
-        /// Connects processes of one machine by sockets that have paths: [`std::os::unix::net`].
+        /// Unix sockets that park: [`std::os::unix::net`], with the same names and meanings.
         ///
-        /// A call that has to wait parks its green thread: how, and what a cancel does, is said at [`green::net`](crate::net).
+        /// They connect processes of one machine; their addresses are paths. How they block, what a cancel does and what
+        /// differs from std is as with [`green::net`](crate::net).
         ///
         /// ```
-        /// use green::os::unix::net::UnixStream;
         /// use std::io::{Read, Write};
-        ///
-        /// let (mut here, mut there) = UnixStream::pair()?;
-        /// let reader = green::spawn(move || {
+        /// let (mut a, mut b) = green::os::unix::net::UnixStream::pair().unwrap();
+        /// let reads = green::spawn(move || {
         ///     let mut text = String::new();
-        ///     there.read_to_string(&mut text).map(|_| text)
+        ///     b.read_to_string(&mut text).map(|_| text)
         /// });
-        /// here.write_all(b"hello")?;
-        /// drop(here);
-        /// assert_eq!(reader.join().unwrap()?, "hello");
-        /// # Ok::<(), std::io::Error>(())
+        /// a.write_all(b"hello").unwrap();
+        /// drop(a);
+        /// assert_eq!(reads.join().unwrap().unwrap(), "hello");
         /// ```
         pub mod net {
             pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
