@@ -50,10 +50,7 @@ pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
 pub use time::sleep;
 
-/// [`std::thread`] for green threads: the same names, signatures and meanings.
-///
-/// One thing is different: green threads of one worker share an OS thread, so a lock or channel of std, a thread-local that is
-/// being initialised, and a few more things must not be held [across a park](crate#what-not-to-do-across-a-park).
+#[doc = include_str!("rt/README.md")]
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
@@ -68,9 +65,9 @@ pub mod thread {
     pub use std::thread::Result;
 }
 
-/// What [`std::os`] has for sockets.
+/// Holds what belongs to one operating system: sockets of Unix, as [`std::os`] does.
 pub mod os {
-    /// As [`std::os::unix`].
+    /// Holds what only Unix has: [`std::os::unix`].
     pub mod unix {
         /// Unix sockets that park: [`std::os::unix::net`], with the same names and meanings.
         ///
