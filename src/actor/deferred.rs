@@ -26,11 +26,13 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
     }
 }
 
-/// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
+/// Gives the reply to a message later: what [`Context::defer`](crate::actor::Context::defer) returns, where the example
+/// is.
 ///
-/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]; [`SendError::Died`] with the cause
-/// if it is dropped because an actor ends: with its state, by the panic or kill that unwinds the handler, with a message that
-/// was queued there. A reply that comes when nobody waits any more is dropped. Does not wait.
+/// A `Deferred` may go to any thread. Dropped without an answer, it fails the ask: the sender gets
+/// [`SendError::NoReply`](crate::actor::SendError::NoReply), or [`SendError::Died`](crate::actor::SendError::Died) with the cause if it is dropped because an actor ends (with its
+/// state, by the panic or kill that unwinds the handler, or with a message that was queued there). A reply that comes
+/// when no sender waits any more is dropped.
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
@@ -56,7 +58,9 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.take().map(|to| to as _)
     }
 
-    /// Answers.
+    /// Answers. Does not wait.
+    ///
+    #[doc = include_str!("docs/deferred_reply.md")]
     pub fn reply(mut self, reply: R) {
         if let Some(to) = self.0.take() {
             to.answer(Ok(Box::new(reply)));

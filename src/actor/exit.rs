@@ -7,10 +7,25 @@ use std::fmt;
 
 use crate::task::Cancelled;
 
-/// Why an actor ended.
+/// Says why an actor ended.
 ///
-/// Any error turns into [`Exit::Error`] by `?`, so that [`Actor::started`](crate::actor::Actor::started) may just use it. (For that
-/// reason `Exit` is not an [`Error`](std::error::Error) itself.)
+/// Any error turns into [`Exit::Error`] by `?`, so [`Actor::started`](crate::actor::Actor::started) may simply use it.
+/// (For that reason `Exit` is not an [`Error`](std::error::Error) itself.)
+///
+/// ```
+/// use green::actor::{Actor, Context, Exit};
+///
+/// struct Config { text: &'static str }
+/// impl Actor for Config {
+///     fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+///         let port: u16 = self.text.parse()?;
+///         assert_ne!(port, 0);
+///         Ok(())
+///     }
+/// }
+/// let exit = Config { text: "http" }.start().join();
+/// assert!(matches!(&exit, Exit::Error(why) if why.contains("invalid digit")));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Exit {
@@ -37,7 +52,13 @@ impl Exit {
         Some(Exit::Panic(text.unwrap_or_else(|| "a panic without a text".to_owned())))
     }
 
-    /// EndQueue as it was meant to?
+    /// Returns whether the actor ended as it was meant to: by itself, or because it was stopped.
+    ///
+    /// ```
+    /// use green::actor::Exit;
+    /// assert!(Exit::Shutdown.is_normal());
+    /// assert!(!Exit::Killed.is_normal());
+    /// ```
     #[must_use]
     pub fn is_normal(&self) -> bool {
         matches!(self, Exit::Normal | Exit::Shutdown)
@@ -62,7 +83,15 @@ impl<E: std::error::Error> From<E> for Exit {
     }
 }
 
-/// The number of an actor in this process; never used twice.
+/// Identifies an actor in this process: a number that is never used twice.
+///
+/// ```
+/// use green::actor::Actor;
+/// struct Idle;
+/// impl Actor for Idle {}
+/// let idle = Idle.start();
+/// assert!(idle.id().to_string().starts_with("actor "));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ActorId(pub(crate) u64);
 
@@ -72,7 +101,28 @@ impl fmt::Display for ActorId {
     }
 }
 
-/// Why a message was not handled, or its reply did not come. `M` comes back whenever its handler has not started.
+/// Says why a message was not handled, or why its reply did not come.
+///
+/// The message comes back wherever its handler has not started.
+///
+/// ```
+/// use green::actor::{Actor, Context, Handler, Message, SendError};
+///
+/// struct Shop;
+/// impl Actor for Shop {}
+/// struct Order(u32);
+/// impl Message for Order { type Reply = (); }
+/// impl Handler<Order> for Shop {
+///     fn handle(&mut self, _: Order, _: &mut Context<Self>) {}
+/// }
+///
+/// let shop = Shop.start();
+/// shop.stop();
+/// match shop.send(Order(7)) {
+///     Err(SendError::Closed(order)) => assert_eq!(order.0, 7), // send it elsewhere
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[non_exhaustive]
 pub enum SendError<M> {
     /// The actor has ended or is stopping; the message was not handled.
@@ -81,21 +131,27 @@ pub enum SendError<M> {
     Full(M),
     /// The deadline has passed. `Some`: the handler has not started and never will, so trying again is safe.
     Timeout(Option<M>),
-    /// To wait would have closed a cycle of actors that wait for each other.
+    /// The caller would have waited in a cycle of actors that wait for each other.
     Deadlock {
         /// The message, if its handler has not started.
         msg: Option<M>,
-        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Vec<ActorId>,
     },
-    /// The handler started and the actor died: the cause.
+    /// The handler had started, and the actor died: the cause.
     Died(Exit),
-    /// The handler put its reply off and then dropped the [`Deferred`](crate::actor::Deferred) unanswered.
+    /// The handler put its reply off, and the [`Deferred`](crate::actor::Deferred) was dropped unanswered.
     NoReply,
 }
 
 impl<M> SendError<M> {
-    /// The message, if it came back.
+    /// Returns the message, if it came back.
+    ///
+    /// ```
+    /// use green::actor::SendError;
+    /// assert_eq!(SendError::Full("hello").into_message(), Some("hello"));
+    /// assert_eq!(SendError::<&str>::NoReply.into_message(), None);
+    /// ```
     pub fn into_message(self) -> Option<M> {
         match self {
             SendError::Closed(msg) | SendError::Full(msg) => Some(msg),
@@ -135,15 +191,23 @@ impl<M> fmt::Display for SendError<M> {
 
 impl<M> std::error::Error for SendError<M> {}
 
-/// Why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for an actor's end.
+/// Says why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for the actor's end.
+///
+/// ```
+/// use green::actor::{Actor, JoinError};
+/// # struct Idle;
+/// # impl Actor for Idle {}
+/// let idle = Idle.start();
+/// assert_eq!(idle.join_timeout(std::time::Duration::ZERO), Err(JoinError::Timeout));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The deadline has passed.
     Timeout,
-    /// To wait would have closed a cycle of actors that join each other.
+    /// The caller would have waited in a cycle of actors that all join each other.
     Deadlock {
-        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Vec<ActorId>,
     },
 }

@@ -6,11 +6,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::CallBlock;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::frame::Terms;
-use crate::actor::engine::origin::Origin;
+use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::owed::Failure;
 use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::send_call::{self, ask_by_call};
@@ -18,7 +18,12 @@ use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send_ask, tell};
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
-/// The address of an actor that takes messages of type `M`, whatever it is: [`Addr::recipient`].
+/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
+///
+/// It keeps the actor alive, and has the sending methods of [`Addr`](crate::actor::Addr). Use it where only the message matters: for
+/// subscribers, or for a callee that tests replace.
+///
+#[doc = include_str!("docs/recipient.md")]
 pub struct Recipient<M: Message> {
     strong: Strong,
     route: &'static Route<M>,
@@ -29,86 +34,123 @@ impl<M: Message> Recipient<M> {
         Self { strong, route }
     }
 
-    /// As [`Addr::send`].
+    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`](crate::actor::Addr::send), where deadline, order
+    /// and cancellation are described.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.send(Get).unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`].
+    /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
         let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            return ask_by_call(target, Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout)));
+            return ask_by_call(
+                target,
+                CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout)),
+            );
         }
         send_ask::ask(target, self.route, msg, None)
     }
 
-    /// As [`Addr::send_timeout`].
+    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.send_timeout(Get, Duration::from_secs(1)).unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`].
+    /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
         let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            return ask_by_call(target, Call::new(self.route.call, target, msg, Origin::within(timeout)));
+            return ask_by_call(target, CallBlock::new(self.route.call, target, msg, SendOrigin::within(timeout)));
         }
         send_ask::ask(target, self.route, msg, Some(timeout))
     }
 
-    /// As [`Addr::call`].
+    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.call(Get).unwrap().wait().unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::call`].
+    /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let target = self.strong.core();
-        let call = Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout));
+        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
         send_call::send(target, call, true)
     }
 
-    /// As [`Addr::try_call`].
+    /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.try_call(Get).unwrap().wait().unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::try_call`].
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let target = self.strong.core();
-        let call = Call::new(self.route.call, target, msg, Origin::here(self.route.ask_timeout));
+        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
         send_call::send(target, call, false)
     }
 
-    /// As [`Addr::call_async`].
+    /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// let reply = futures::executor::block_on(async { sum.call_async(Get).await?.await });
+    /// assert_eq!(reply.unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::call_async`].
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
         send_call::call_async(self.strong.clone(), self.route, msg)
     }
 
-    /// As [`Addr::tell_async`].
+    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::tell_async`].
+    #[doc = include_str!("docs/recipient_tell_async.md")]
     pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
         tell::tell_async(self.strong.clone(), self.route, msg)
     }
 
-    /// As [`Addr::tell`].
+    /// Sends a message and returns without waiting for its handler: [`Addr::tell`](crate::actor::Addr::tell). Waits only for room.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::tell`].
+    #[doc = include_str!("docs/recipient_tell.md")]
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
         tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
-    /// As [`Addr::try_tell`].
+    /// Sends a message if there is room for it; asks for no reply. Never waits.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let add: Recipient<Add> = Counter(0).start().recipient();
+    /// add.try_tell(Add(5)).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Addr::try_tell`].
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
         tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), None)
     }
@@ -129,13 +171,25 @@ impl<M: Message> Recipient<M> {
         })
     }
 
-    /// A recipient that does not keep the actor alive.
+    /// Returns a recipient that does not keep the actor alive.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.downgrade().upgrade(), Some(sum));
+    /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient { weak: self.strong.core().weak(), route: self.route }
     }
 
-    /// The actor's number.
+    /// Returns the actor's number.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.strong.core().id()
@@ -168,20 +222,44 @@ impl<M: Message> fmt::Debug for Recipient<M> {
     }
 }
 
-/// A [`Recipient`] that does not keep the actor alive.
+/// Refers to a recipient without keeping its actor alive: what [`Recipient::downgrade`] returns.
+///
+/// A list of subscribers holds these, so that being subscribed keeps no actor alive.
+///
+/// ```
+#[doc = include_str!("docs/counter.md")]
+/// let counter = Counter(4).start();
+/// let weak: WeakRecipient<Get> = counter.recipient().downgrade();
+/// assert_eq!(weak.upgrade().unwrap().send(Get).unwrap(), 4);
+/// drop(counter);
+/// assert!(weak.upgrade().is_none());
+/// ```
 pub struct WeakRecipient<M: Message> {
     weak: Weak,
     route: &'static Route<M>,
 }
 
 impl<M: Message> WeakRecipient<M> {
-    /// The recipient, unless all addresses are gone.
+    /// Returns the recipient, unless all addresses of the actor are gone.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(4).start();
+    /// let weak = counter.recipient::<Get>().downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// ```
     #[must_use]
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         Some(Recipient { strong: self.weak.upgrade()?, route: self.route })
     }
 
-    /// The actor's number.
+    /// Returns the actor's number, also when the actor has ended.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().downgrade().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()

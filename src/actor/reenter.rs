@@ -6,10 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::call::{Call, NewCall};
+use crate::actor::engine::call::{CallBlock, NewCall};
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::mailbox_state::Nudge;
-use crate::actor::engine::origin::Origin;
+use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::promise::Nested;
 use crate::actor::engine::send_call::{self, Asking};
 use crate::actor::engine::weak::Weak;
@@ -17,67 +17,45 @@ use crate::actor::glue::{route, run_admitted};
 use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
 
 impl<A: Actor> Context<A> {
-    /// Lends `&mut self` for one ask, so that messages that are sent because of it may be handled meanwhile.
+    /// Lends `&mut self` for one ask, so that messages that come back because of this ask are handled meanwhile.
     ///
-    /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
-    /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
-    /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
-    /// of a handler that was let in ends this one, too. A [`timeout`](crate::timeout) around the call does not: it waits for
-    /// that handler.
-    ///
-    /// Each message that is let in is handled on top of the handler that waits. A chain that comes back again and again ends when
-    /// half of the actor's stack is used: the next `reenter` of a handler that was let in is a [`SendError::Deadlock`], with its
-    /// message, of this actor and the one that it would have asked.
-    ///
-    /// ```compile_fail
-    /// use green::actor::{Actor, Addr, Context, Handler, Message};
-    /// struct Go;
-    /// impl Message for Go { type Reply = u32; }
-    /// struct A { peer: Addr<A>, n: u32 }
-    /// impl Actor for A {}
-    /// impl Handler<Go> for A {
-    ///     fn handle(&mut self, _: Go, ctx: &mut Context<Self>) -> u32 {
-    ///         let n = &self.n;
-    ///         let peer = self.peer.clone();
-    ///         let more = ctx.reenter(self).send(&peer, Go).unwrap();
-    ///         *n + more // `n` was lent
-    ///     }
-    /// }
-    /// ```
+    #[doc = include_str!("docs/reenter.md")]
     pub fn reenter<'a>(&'a mut self, me: &'a mut A) -> Reenter<'a, A> {
         Reenter { ctx: self, me }
     }
 }
 
-/// Made by [`Context::reenter`].
+/// Sends messages while the actor is lent: what [`Context::reenter`] returns, where the example is.
 pub struct Reenter<'a, A: Actor> {
     ctx: &'a mut Context<A>,
     me: &'a mut A,
 }
 
 impl<A: Actor> Reenter<'_, A> {
-    /// As [`Addr::send`]; messages of this call chain are handled meanwhile.
+    /// Sends a message to `to` and waits for the reply; messages of this call chain that come back here are handled
+    /// meanwhile.
+    ///
+    /// Deadline, order and cancellation are those of [`Addr::send`].
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`].
+    /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin)),
+            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
 
-    /// As [`send`](Self::send).
+    /// Sends a message to a [`Recipient`](crate::actor::Recipient) and waits for the reply; messages of this call chain
+    /// that come back here are handled meanwhile.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::send`].
+    #[doc = include_str!("docs/reenter_send_to.md")]
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin)),
+            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -92,7 +70,7 @@ impl<A: Actor> Reenter<'_, A> {
 
     /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.
     #[inline(never)]
-    fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<Origin, Vec<ActorId>> {
+    fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<SendOrigin, Vec<ActorId>> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
         if !self.has_stack_left() && self.ctx.core().mailbox.lock().admits(frame.terms().chain) {
@@ -101,7 +79,7 @@ impl<A: Actor> Reenter<'_, A> {
         if frame.terms().chain == 0 {
             frame.begin_chain(crate::park::os::fresh_ids(1));
         }
-        Ok(Origin::here(ask_timeout))
+        Ok(SendOrigin::here(ask_timeout))
     }
 
     #[inline(never)]

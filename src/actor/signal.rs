@@ -5,22 +5,24 @@
 use crate::actor::engine::ties::Tie;
 use crate::actor::{ActorId, Exit};
 
-/// Names one [`monitor`](crate::actor::Context::monitor) call.
+/// Identifies one [`monitor`](crate::actor::Context::monitor) call, for
+/// [`demonitor`](crate::actor::Context::demonitor).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MonitorRef(pub(crate) u64);
 
-/// A monitored actor has ended.
+/// Tells that a monitored actor has ended: see [`Context::monitor`](crate::actor::Context::monitor).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Down {
-    /// What `monitor` gave.
+    /// What [`monitor`](crate::actor::Context::monitor) returned.
     pub monitor: MonitorRef,
-    /// Who ended.
+    /// The actor that ended.
     pub actor: ActorId,
-    /// Why.
+    /// Why it ended.
     pub reason: Exit,
 }
 
-/// What the system tells an actor, ahead of its messages: [`Actor::signal`](crate::actor::Actor::signal).
+/// Tells an actor what has happened around it, ahead of its messages: the argument of
+/// [`Actor::signal`](crate::actor::Actor::signal).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Signal {
@@ -28,7 +30,7 @@ pub enum Signal {
     Down(Down),
     /// A linked actor has ended.
     LinkExit {
-        /// Who ended.
+        /// The actor that ended.
         actor: ActorId,
         /// Why.
         reason: Exit,

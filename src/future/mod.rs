@@ -8,6 +8,9 @@ mod recv;
 #[cfg(test)]
 mod tests_waker;
 
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
+
 #[cfg(feature = "hyper")]
 pub use adapters::{GreenExecutor, GreenTimer};
 pub use block_on::block_on;

@@ -1,7 +1,7 @@
 //! Who of a runtime's workers sleeps, who searches, who is the lookout: one word, and the idle protocol on it.
 //!
 //! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
-//! `sched/README.md`; the steps there have the names of the methods here.
+//! `sched/PROTOCOL.md`; the steps there have the names of the methods here.
 //!
 //! The operations on the word are Relaxed: each is atomic, and they have one order. Where a worker goes on to look at the
 //! queues, a fence stands between, and the publisher's partner is the fence in [`publish_more`](Idle::publish_more): if that
@@ -134,7 +134,7 @@ impl Idle {
     #[must_use]
     pub(crate) fn resign(&self) -> bool {
         // ORDERING(argued): Acquire keeps the look behind the resignation. `publish_one` has no fence, so a thread that is pushed in
-        // these nanoseconds may be missed all the same (sched/README.md), and no model can demand that it is not.
+        // these nanoseconds may be missed all the same (sched/PROTOCOL.md), and no model can demand that it is not.
         Self::asleep(self.word.fetch_and(!LOOKOUT, Ordering::Acquire)) > 0
     }
 

@@ -121,7 +121,7 @@ impl<T: Queued> Inbox<T> {
         let search = with_flags(ptr::null_mut(), SEARCH);
         // ORDERING: Release pairs with the Acquire in `take`: the woken searcher sees what was published. Relaxed on failure: an
         // owner that is not yet marked here marks itself later, so the fence before its last look comes after the
-        // publisher's (sched/README.md).
+        // publisher's (sched/PROTOCOL.md).
         let woken = self.word.compare_exchange(asleep, search, Ordering::Release, Ordering::Relaxed);
         WasAsleep(woken.is_ok())
     }

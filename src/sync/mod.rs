@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 8.
+// Floor 9.
 mod barrier;
 mod condvar;
 mod lazy_lock;
@@ -18,6 +18,9 @@ mod rwlock;
 mod semaphore;
 mod spin;
 mod wait_group;
+
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::Condvar;

@@ -41,7 +41,7 @@ pub(crate) struct VTable {
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
     /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
-    /// `task/README.md`.
+    /// `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
 }
 

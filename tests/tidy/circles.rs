@@ -23,31 +23,11 @@ const CIRCLES: &[Circle] = &[
         &["iter.rs", "mod.rs", "receiver.rs", "sender.rs"],
     ),
     ("channel", "a token may hold a waiter, a waiter is filled with a token", &["token.rs", "waiter.rs"]),
-    ("driver", "a slot holds the half of its poller that others may touch", &["poller.rs", "slot.rs"]),
+    ("fs", "a file is opened by options, as in std, and options open files", &["file.rs", "options.rs"]),
     (
         "park",
         "does the thread unwind, may it park: one subject in three files",
         &["current.rs", "interrupt.rs", "unwind.rs"],
-    ),
-    (
-        "rt",
-        "a runtime is made by a builder, lends itself to threads, and joins them",
-        &["blocking.rs", "builder.rs", "join.rs", "runtime.rs", "thread.rs"],
-    ),
-    (
-        "sched",
-        "one worker, in parts",
-        &[
-            "balance.rs",
-            "cpu_yield.rs",
-            "errand.rs",
-            "remote.rs",
-            "search.rs",
-            "shared.rs",
-            "tidy.rs",
-            "turn.rs",
-            "worker.rs",
-        ],
     ),
     ("stack", "the front page has the words `Slot` and `Stack`; a stack knows its guard", &["guard.rs", "mod.rs"]),
     (

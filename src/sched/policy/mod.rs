@@ -7,7 +7,7 @@
 //! | where does the thread that serves a new connection start? | [`balance`] |
 //! | should a worker let a sibling have its CPU? | [`cpu_yield`], by the sibling's [`heartbeat`] |
 //!
-//! All of it is a hint. The idle protocol (`sched/README.md`) is right whatever the answers are, and asks only through [`Policy`] and
+//! All of it is a hint. The idle protocol (`sched/PROTOCOL.md`) is right whatever the answers are, and asks only through [`Policy`] and
 //! a worker's [`RunRate`](run_rate::RunRate). Each file says what its answer buys, and how to measure that: a build with
 //! `--cfg green_without="NAME"` does without, and `benches/without` compares the two.
 

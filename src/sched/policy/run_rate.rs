@@ -6,7 +6,7 @@
 //!
 //! The worker counts the runs that it starts. Whoever looks for work reads that count twice, some microseconds apart, and
 //! leaves its verdict for all: while a worker is *quick* nobody steals from it, sleeps less because of it, or is woken by it
-//! for its actors. A verdict is about the past. So the lookout judges anew at each of its looks (`sched/README.md`), and what
+//! for its actors. A verdict is about the past. So the lookout judges anew at each of its looks (`sched/PROTOCOL.md`), and what
 //! stands behind a handler that is suddenly slow waits for that, 16 ms at most.
 //!
 //! A worker that starts no such runs is never quick: it is as if this file were not there.
