@@ -231,7 +231,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use actor::engine::call::CallBlock;
+use actor::engine::call::NewCall;
 use actor::engine::cell::{Plan, Strong};
 use actor::engine::envelope::Boxed;
 use actor::engine::origin::SendOrigin;
@@ -345,7 +345,7 @@ impl World {
     /// A call in a block of its own.
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
         let (route, origin) = (const { &route::<Sums, Add>() }, SendOrigin::within(timeout));
-        let call = CallBlock::new(route.call, self.actor.core(), self.add(1), origin);
+        let call = NewCall::new(route.call, self.actor.core(), self.add(1), origin);
         ask_by_call(self.actor.core(), call)
     }
 
@@ -492,7 +492,7 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
         let (route, origin) = (const { &route::<Sums, Add>() }, SendOrigin::within(LONG));
-        let new = CallBlock::new(route.call, world.actor.core(), world.add(1), origin);
+        let new = NewCall::new(route.call, world.actor.core(), world.add(1), origin);
         let asking = Asking::new(Arc::clone(&new.call));
         assert!(send(world.actor.core(), new, false).is_ok(), "there was room for one");
         let sender = thread::spawn({

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::call::CallBlock;
+use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::SendOrigin;
@@ -51,7 +51,7 @@ impl<A: Actor> Addr<A> {
         if const { send_ask::is_large::<M>() } {
             return ask_by_call(
                 self.core(),
-                CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout)),
+                NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout)),
             );
         }
         send_ask::ask(self.core(), route, msg, None)
@@ -73,7 +73,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         if const { send_ask::is_large::<M>() } {
-            return ask_by_call(self.core(), CallBlock::new(route.call, self.core(), msg, SendOrigin::within(timeout)));
+            return ask_by_call(self.core(), NewCall::new(route.call, self.core(), msg, SendOrigin::within(timeout)));
         }
         send_ask::ask(self.core(), route, msg, Some(timeout))
     }
@@ -86,7 +86,7 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let call = CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
+        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
         send_call::send(self.core(), call, true)
     }
 
@@ -98,7 +98,7 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let call = CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
+        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
         send_call::send(self.core(), call, false)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::actor::engine::call::CallBlock;
+use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::frame::Terms;
@@ -51,7 +51,7 @@ impl<M: Message> Recipient<M> {
         if const { send_ask::is_large::<M>() } {
             return ask_by_call(
                 target,
-                CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout)),
+                NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout)),
             );
         }
         send_ask::ask(target, self.route, msg, None)
@@ -71,7 +71,7 @@ impl<M: Message> Recipient<M> {
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
         let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            return ask_by_call(target, CallBlock::new(self.route.call, target, msg, SendOrigin::within(timeout)));
+            return ask_by_call(target, NewCall::new(self.route.call, target, msg, SendOrigin::within(timeout)));
         }
         send_ask::ask(target, self.route, msg, Some(timeout))
     }
@@ -89,7 +89,7 @@ impl<M: Message> Recipient<M> {
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let target = self.strong.core();
-        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
+        let call = NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
         send_call::send(target, call, true)
     }
 
@@ -106,7 +106,7 @@ impl<M: Message> Recipient<M> {
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let target = self.strong.core();
-        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
+        let call = NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
         send_call::send(target, call, false)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::call::{CallBlock, NewCall};
+use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::mailbox_state::Nudge;
 use crate::actor::engine::origin::SendOrigin;
@@ -43,7 +43,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
+            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -55,7 +55,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
+            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }

@@ -110,12 +110,12 @@ pub(crate) struct NewCall<M: Message> {
     pub(crate) origin: SendOrigin,
 }
 
-impl<M: Message> CallBlock<M> {
+impl<M: Message> NewCall<M> {
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
-    pub(crate) fn new(kind: &'static Kind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> NewCall<M> {
-        let block = Arc::<Self>::new_uninit();
-        let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
+    pub(crate) fn new(kind: &'static Kind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
+        let block = Arc::<CallBlock<M>>::new_uninit();
+        let place = Arc::as_ptr(&block).cast_mut().cast::<CallBlock<M>>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
         // operation in between, as of `Arc::get_mut`, and the compiler moves it in two steps.
         let block = unsafe {
@@ -134,9 +134,11 @@ impl<M: Message> CallBlock<M> {
         std::mem::forget(Arc::clone(&block));
         // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
         let envelope = unsafe { Envelope::pinned(node) };
-        NewCall { call: block, envelope, origin }
+        Self { call: block, envelope, origin }
     }
+}
 
+impl<M: Message> CallBlock<M> {
     /// Step H2.
     pub(crate) fn claim(&self) -> Option<Claim<M>> {
         self.slot.claim()

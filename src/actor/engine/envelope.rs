@@ -41,6 +41,9 @@ pub(crate) struct Ops {
     pub(crate) is_counted: bool,
 }
 
+/// Gives the promise that the asker of the node waits for from now on.
+type PutOff = unsafe fn(NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>);
+
 /// What can be done with a message that is not handled.
 pub(crate) enum Form {
     /// Not an ask.
@@ -52,7 +55,7 @@ pub(crate) enum Form {
         /// Gives the message back, under the lock.
         refuse: unsafe fn(Envelope, Refusal) -> Option<Wake>,
         /// The handler runs, under the lock: has the asker wait for a promise from now on.
-        put_off: unsafe fn(NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>),
+        put_off: PutOff,
     },
 }
 

@@ -15,7 +15,7 @@ use super::payload::Route;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
-/// Sends what [`CallBlock::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+/// Sends what [`NewCall::new`] has made. `wait`: for room, if the mailbox is full and blocks.
 // The call is made by the caller: a large message is moved once more for each function that it is handed on by.
 pub(crate) fn send<M: Message>(
     target: &Core,
@@ -41,7 +41,7 @@ pub(crate) async fn call_async<M: Message>(
     msg: M,
 ) -> Result<Pending<M>, SendError<M>> {
     let origin = SendOrigin::here(Duration::MAX);
-    let NewCall { call, envelope, .. } = CallBlock::new(route.call, target.core(), msg, origin);
+    let NewCall { call, envelope, .. } = NewCall::new(route.call, target.core(), msg, origin);
     // Whoever drops this future before it is ready takes the message back.
     let asking = Asking::new(call);
     match Entering::begin(target.core(), envelope, origin.terms.chain).await {
@@ -53,7 +53,7 @@ pub(crate) async fn call_async<M: Message>(
     }
 }
 
-/// Sends what [`CallBlock::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
+/// Sends what [`NewCall::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
 /// this way.
 pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
     let asking = Asking::new(new.call);
