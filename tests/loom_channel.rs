@@ -130,7 +130,7 @@ use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
 use model::{Gate, check};
-use park::{Wait, Woken, on_worker, park};
+use park::{Wait, WaitResult, on_worker, park};
 use sys::clock::NEVER;
 use task::header::Reason;
 
@@ -348,7 +348,7 @@ fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) ->
         unsafe { queue.unregister_receiver(node) };
     }
     let chosen = nodes.iter().position(|node| node.outcome() == Outcome::Done);
-    assert_eq!(woken == Woken::Notified, chosen.is_some());
+    assert_eq!(woken == WaitResult::Notified, chosen.is_some());
     chosen.map(|index| {
         // SAFETY: the token was filled by whoever woke this thread; the channel is one of messages.
         let token = unsafe { at.cast::<Token>().read() };
@@ -522,7 +522,7 @@ fn receive_from_select(completes: bool) {
             let node = Node::new(Role::Select, at);
             // SAFETY: the node stays where it is until it is claimed.
             let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
-            if woken == Woken::Notified {
+            if woken == WaitResult::Notified {
                 // SAFETY: whoever woke this thread has filled it.
                 break unsafe { at.cast::<Token>().read() };
             }

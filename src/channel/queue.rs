@@ -18,7 +18,7 @@ use crate::channel::buffer::Buffer;
 use crate::channel::token::Token;
 use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, place};
 use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
 use crate::sys::clock::{NEVER, has_passed};
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -225,7 +225,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
             let node = Node::new(Role::Direct, place(&mut kept));
             // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
             let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
                 // SAFETY: it was linked there, if at all.
                 unsafe { self.unregister_sender(&node) };
             }
@@ -237,7 +237,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
             if node.outcome() == Outcome::Closed {
                 return Err(SendTimeoutError::Disconnected(message));
             }
-            if woken == Woken::Interrupted {
+            if woken == WaitResult::Interrupted {
                 wait = interrupt::raise(wait);
             }
             match self.try_send(message) {
@@ -285,15 +285,15 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         let node = Node::new(Role::Direct, place(&mut message));
         // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
         let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-        if woken == Woken::Notified && node.outcome() == Outcome::Done {
+        if woken == WaitResult::Notified && node.outcome() == Outcome::Done {
             // SAFETY: `Done` says that a message was given.
             return Ok(unsafe { message.assume_init() });
         }
-        if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+        if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
             // SAFETY: it was linked there, if at all.
             unsafe { self.unregister_receiver(&node) };
         }
-        if woken != Woken::Interrupted {
+        if woken != WaitResult::Interrupted {
             return Err(wait);
         }
         Err(interrupt::raise(wait))

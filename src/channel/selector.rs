@@ -23,7 +23,7 @@ use crate::channel::receiver::Receiver;
 use crate::channel::sender::Sender;
 use crate::channel::token::Token;
 use crate::channel::waiter::{Node, Outcome, Role, place};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, spend};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, spend};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
@@ -147,18 +147,18 @@ fn wait_once<'e, 'a>(
         }
     }
     match woken {
-        Woken::Notified => {
+        WaitResult::Notified => {
             let registered = entries[..registered.get()].iter();
             let chosen = registered.into_iter().find(|entry| entry.node.outcome() != Outcome::None)?;
             // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
             let token = unsafe { token_place.cast::<Token>().read() };
             (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
         }
-        Woken::Interrupted => {
+        WaitResult::Interrupted => {
             *wait = interrupt::raise(*wait);
             None
         }
-        Woken::Refused | Woken::TimedOut => None,
+        WaitResult::Refused | WaitResult::TimedOut => None,
     }
 }
 

@@ -14,7 +14,7 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySen
 use crate::channel::token::Token;
 use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, place};
 use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
 use crate::sys::clock::has_passed;
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -130,7 +130,7 @@ impl<T> Zero<T> {
             let node = Node::new(Role::Direct, place(&mut kept));
             // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
             let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
                 // SAFETY: it was linked there, if at all.
                 unsafe { self.unregister_sender(&node) };
             }
@@ -139,7 +139,7 @@ impl<T> Zero<T> {
             }
             // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
             message = ManuallyDrop::into_inner(kept);
-            if woken == Woken::Interrupted {
+            if woken == WaitResult::Interrupted {
                 wait = interrupt::raise(wait);
             }
         }
@@ -162,10 +162,10 @@ impl<T> Zero<T> {
             let node = Node::new(Role::Direct, place(&mut message));
             // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
             let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
+            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
                 // SAFETY: it was linked there, if at all.
                 unsafe { self.unregister_receiver(&node) };
-                if woken == Woken::Interrupted {
+                if woken == WaitResult::Interrupted {
                     wait = interrupt::raise(wait);
                 }
             }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use crate::park::current::with_task;
-use crate::park::{Wait, Woken, checkpoint, give_way, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, give_way, interrupt, park};
 use crate::sched::Worker;
 use crate::task::header::{Extra, Reason};
 use crate::task::wait::Token;
@@ -76,8 +76,8 @@ fn wait(woken: &Token) {
     loop {
         let ended = park(wait, |ticket| woken.wait(ticket.epoch()));
         // `Refused`: the wake has come, and its token is taken. Otherwise this takes it.
-        let taken = ended == Woken::Refused || woken.take();
-        if ended != Woken::Interrupted {
+        let taken = ended == WaitResult::Refused || woken.take();
+        if ended != WaitResult::Interrupted {
             return;
         }
         wait = interrupt::raise(wait);

@@ -30,7 +30,7 @@ use crate::driver::edge::Edge;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, Slot, acquire};
 use crate::park::current::{WorkerContext, may_park, parked_in_no_park, with_header};
-use crate::park::{ASK_AGAIN_NS, Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, park};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -217,18 +217,18 @@ impl Source {
                 left = Some(ticket);
                 enqueued == Enqueued::Waits
             });
-            if !matches!(woken, Woken::Notified | Woken::Refused)
+            if !matches!(woken, WaitResult::Notified | WaitResult::Refused)
                 && let Some(ticket) = left
             {
                 slot.withdraw(direction, ticket);
             }
             match woken {
-                Woken::Refused if enqueued == Enqueued::Unregistered => {
+                WaitResult::Refused if enqueued == Enqueued::Unregistered => {
                     slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
                 }
-                Woken::Refused | Woken::Notified => return Ok(true),
-                Woken::TimedOut => return Ok(false),
-                Woken::Interrupted => {
+                WaitResult::Refused | WaitResult::Notified => return Ok(true),
+                WaitResult::TimedOut => return Ok(false),
+                WaitResult::Interrupted => {
                     wait = interrupt::raise(wait);
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) use wait::{ASK_AGAIN_NS, Wait};
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     /// Somebody ended it through its ticket.
     Notified,
     /// Its own deadline has passed.
@@ -42,7 +42,7 @@ pub(crate) enum Woken {
 /// not park. Nobody resumes the thread before it has suspended: see the module's text.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     if !may_switch() {
         barred();
     }
@@ -69,7 +69,12 @@ fn barred() {
 }
 
 #[inline(always)]
-fn park_green(here: &WorkerContext, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_green(
+    here: &WorkerContext,
+    this: NonNull<Header>,
+    wait: Wait,
+    commit: impl FnOnce(Ticket) -> bool,
+) -> WaitResult {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
@@ -86,7 +91,7 @@ fn park_with_care(
     this: NonNull<Header>,
     wait: Wait,
     commit: impl FnOnce(Ticket) -> bool,
-) -> Woken {
+) -> WaitResult {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
@@ -103,7 +108,7 @@ fn park_with_care(
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
     match wait.how(state, now_ns) {
         Some(how) => wait_green(here, this, wait, how, commit),
-        None => Woken::Interrupted,
+        None => WaitResult::Interrupted,
     }
 }
 
@@ -114,12 +119,12 @@ fn wait_green(
     wait: Wait,
     how: How,
     commit: impl FnOnce(Ticket) -> bool,
-) -> Woken {
+) -> WaitResult {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     thread.cancellable.set(how.cancellable);
     thread.reason.set(wait.reason);
@@ -132,19 +137,19 @@ fn wait_green(
     }
     thread.reason.set(Reason::Running);
     match thread.wait.finish() {
-        End::Notified => Woken::Notified,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::Cancelled => WaitResult::Interrupted,
         End::TimedOut => timed_out(wait.deadline_ns),
     }
 }
 
 /// The wheel ended the wait: for the wait's own deadline, or for an enclosing `timeout`?
 #[inline]
-fn timed_out(own_deadline_ns: u64) -> Woken {
-    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { Woken::TimedOut } else { Woken::Interrupted }
+fn timed_out(own_deadline_ns: u64) -> WaitResult {
+    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { WaitResult::TimedOut } else { WaitResult::Interrupted }
 }
 
-fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let this = os::header();
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
@@ -154,13 +159,13 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     let deadline_ns = wait.how(state, now_ns).map_or(wait.deadline_ns, |how| how.deadline_ns);
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     // SAFETY: it is this OS thread's own header, and the wait has begun.
     unsafe { os::sleep(this, epoch, deadline_ns) };
     match thread.wait.finish() {
-        End::Notified => Woken::Notified,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::Cancelled => WaitResult::Interrupted,
         End::TimedOut => timed_out(wait.deadline_ns),
     }
 }

@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 
 use crate::base::list::{Linked, Links, List};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, interrupt, notify, park};
+use crate::park::{Wait, WaitResult, interrupt, notify, park};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
@@ -69,7 +69,7 @@ impl<S> WaitQueue<S> {
         loop {
             match self.try_wait_until(wait, &mut ready) {
                 Ok(found) => return Some(found),
-                Err(Woken::Interrupted) => {
+                Err(WaitResult::Interrupted) => {
                     wait = interrupt::raise(wait);
                 }
                 Err(_) => return self.with(ready),
@@ -83,7 +83,11 @@ impl<S> WaitQueue<S> {
     /// # Errors
     ///
     /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call [`interrupt::raise`].
-    pub(crate) fn try_wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Result<R, Woken> {
+    pub(crate) fn try_wait_until<R>(
+        &self,
+        wait: Wait,
+        mut ready: impl FnMut(&mut S) -> Option<R>,
+    ) -> Result<R, WaitResult> {
         loop {
             let mut found = None;
             let node = Node { links: Links::new(), ticket: Cell::new(None) };
@@ -97,7 +101,7 @@ impl<S> WaitQueue<S> {
                 }
                 found.is_none()
             });
-            if woken != Woken::Notified && woken != Woken::Refused {
+            if woken != WaitResult::Notified && woken != WaitResult::Refused {
                 let inner = self.inner.lock();
                 if node.links.is_linked() {
                     // SAFETY: it was linked here, and still is.

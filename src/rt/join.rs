@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 
 use crate::park::current::{WorkerContext, may_switch};
 use crate::park::os;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
 use crate::rt::thread::Thread;
 use crate::sched::{Worker, remote};
 use crate::sys::fork;
@@ -128,7 +128,7 @@ impl<T> JoinHandle<T> {
             // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything but the
             // ticket ends it.
             let woken = park(wait, |ticket| unsafe { task.join_enter(NonNull::from(slot.write(ticket))) });
-            if woken == Woken::Interrupted && task.join_leave() {
+            if woken == WaitResult::Interrupted && task.join_leave() {
                 wait = interrupt::raise(wait);
             }
         }

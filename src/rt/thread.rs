@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
-use crate::park::{self, Wait, Woken, checkpoint, interrupt};
+use crate::park::{self, Wait, WaitResult, checkpoint, interrupt};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::{WORKERS, from_env, lent};
@@ -150,7 +150,7 @@ fn park_until(deadline_ns: u64) {
         }
         let woken = park::park(wait, |ticket| with_header(|thread| thread.token.wait(ticket.epoch())));
         let token = with_header(|thread| thread.token.take());
-        if token || woken != Woken::Interrupted {
+        if token || woken != WaitResult::Interrupted {
             return;
         }
         wait = interrupt::raise(wait);

@@ -19,7 +19,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::unwind::Entry;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
 use crate::sync::owner::Owner;
 use crate::sync::queue::{self, Node, Waiters};
 use crate::task::header::Reason;
@@ -206,7 +206,7 @@ impl Once {
                 unsafe { waiters.enter(&node, ticket, false) };
                 true
             });
-            if matches!(woken, Woken::Notified | Woken::Refused) {
+            if matches!(woken, WaitResult::Notified | WaitResult::Refused) {
                 return;
             }
             // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.

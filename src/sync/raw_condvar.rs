@@ -6,7 +6,7 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, interrupt, park, schedule};
+use crate::park::{Wait, WaitResult, interrupt, park, schedule};
 use crate::sync::queue::{self, Node, Waiters};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
@@ -84,7 +84,7 @@ impl RawCondvar {
                 }
                 true
             });
-            if woken == Woken::Notified {
+            if woken == WaitResult::Notified {
                 return true;
             }
             {
@@ -93,7 +93,7 @@ impl RawCondvar {
                 unsafe { waiters.leave(&node) };
                 self.count(&waiters);
             }
-            if woken != Woken::Interrupted {
+            if woken != WaitResult::Interrupted {
                 return false;
             }
             if !held {

@@ -18,7 +18,7 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint, schedule};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, quick_checkpoint, schedule};
 use crate::sync::owner::Owner;
 use crate::sync::queue::{Node, Waiters};
 use crate::sync::spin::Spin;
@@ -169,15 +169,15 @@ impl RawMutex {
                 return true;
             }
             match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
-                Woken::Refused => return true,
-                Woken::Notified if node.given.get() => return true,
-                Woken::Notified => woken.set(true),
-                Woken::TimedOut => {
+                WaitResult::Refused => return true,
+                WaitResult::Notified if node.given.get() => return true,
+                WaitResult::Notified => woken.set(true),
+                WaitResult::TimedOut => {
                     self.leave(&node, woken.take());
                     // It may have been let go at the last moment.
                     return self.try_take(false);
                 }
-                Woken::Interrupted => {
+                WaitResult::Interrupted => {
                     self.leave(&node, woken.take());
                     wait = interrupt::raise(wait);
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, quick_checkpoint};
 use crate::sync::queue::{self, Node, Waiters};
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
@@ -169,12 +169,12 @@ impl Semaphore {
                 true
             });
             match woken {
-                Woken::Notified | Woken::Refused => return true,
-                Woken::TimedOut => {
+                WaitResult::Notified | WaitResult::Refused => return true,
+                WaitResult::TimedOut => {
                     self.leave(&node);
                     return self.try_take(n);
                 }
-                Woken::Interrupted => {
+                WaitResult::Interrupted => {
                     self.leave(&node);
                     wait = interrupt::raise(wait);
                 }

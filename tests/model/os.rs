@@ -100,14 +100,14 @@ impl Wait {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
     Refused,
 }
 
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(Task::clone);
     // SAFETY: the header is the first part of an `OsThread`, which lives as long as `me`.
     let parker = &unsafe { me.as_ptr().cast::<OsThread>().as_ref() }.parker;
@@ -115,7 +115,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     let mut deadline_ns = if cancelled { 1 } else { wait.deadline_ns };
     let epoch = me.wait.begin();
     if !commit(Ticket::new(me.as_ptr(), epoch)) && me.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     while !parker.park(deadline_ns) {
         if me.wait.end(epoch, End::TimedOut) {
@@ -124,11 +124,11 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
         deadline_ns = NEVER;
     }
     match me.wait.finish() {
-        End::Notified => Woken::Notified,
-        _ if cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        _ if cancelled => WaitResult::Interrupted,
         _ => {
             TIMED_OUT.with(|timed_out| timed_out.set(true));
-            Woken::TimedOut
+            WaitResult::TimedOut
         }
     }
 }

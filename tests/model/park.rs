@@ -28,7 +28,7 @@ impl Wait {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
@@ -86,11 +86,11 @@ pub(crate) fn has_timed_out() -> bool {
 }
 
 /// As the real one; a deadline other than "never" passes at once when the thread has begun to wait.
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(std::sync::Arc::clone);
     let epoch = me.word.begin();
     if !commit(Ticket { thread: &*me, epoch }) && me.word.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     let home = me.home.get();
     if let Some(worker) = home {
@@ -119,8 +119,8 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
         worker.wait();
     }
     match me.word.finish() {
-        End::Notified => Woken::Notified,
-        End::TimedOut => Woken::TimedOut,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::TimedOut => WaitResult::TimedOut,
+        End::Cancelled => WaitResult::Interrupted,
     }
 }

@@ -92,21 +92,21 @@ impl Wait {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
     Refused,
 }
 
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(|me| me.borrow().clone().unwrap());
     if wait.cancellable && me.cancelled.load(Ordering::Relaxed) != 0 {
-        return Woken::Interrupted;
+        return WaitResult::Interrupted;
     }
     let epoch = me.word.begin();
     if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     let mut turn = me.turn.lock().unwrap();
     while *turn != Turn::Resumed {
@@ -116,9 +116,9 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     *turn = Turn::Runs;
     drop(turn);
     match me.word.finish() {
-        End::Notified => Woken::Notified,
-        End::TimedOut => Woken::TimedOut,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::TimedOut => WaitResult::TimedOut,
+        End::Cancelled => WaitResult::Interrupted,
     }
 }
 

@@ -36,7 +36,7 @@ use crate::actor::{Actor, Context, Exit, Handler, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
 use crate::base::spin::Locked;
-use crate::park::{Wait, Woken, park};
+use crate::park::{Wait, WaitResult, park};
 use crate::sched::Worker;
 use crate::task::header::Wake;
 use crate::task::{Ticket, parcel};
@@ -311,10 +311,10 @@ impl<'t, M: Message> Ask<'t, M> {
     /// Waits; the answer ends it. `commit` is the one of [`park`], and owes the ticket to [`post`](Self::post) or
     /// [`renew`](Self::renew).
     #[inline(always)]
-    pub(super) fn wait(self: Pin<&Self>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Result<Done, Woken> {
+    pub(super) fn wait(self: Pin<&Self>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Result<Done, WaitResult> {
         match park(wait, commit) {
             // Invariant 3: nobody else ends a wait so.
-            Woken::Notified => Ok(Done(())),
+            WaitResult::Notified => Ok(Done(())),
             woken => Err(woken),
         }
     }

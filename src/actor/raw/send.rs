@@ -19,7 +19,7 @@ use super::room::{Sender, Waiting};
 use super::walk::Waits;
 use crate::actor::{Message, Overflow, SendError};
 use crate::park::current::{assert_may_park, may_switch};
-use crate::park::{Wait, Woken, checkpoint, interrupt};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
 use crate::task::header::{Reason, Wake};
@@ -220,7 +220,7 @@ enum Step {
     /// It is in the mail, or is being handled, and its asker has not waited yet.
     Sent,
     /// It is there, and a first wait has ended so.
-    Waited(Woken),
+    Waited(WaitResult),
 }
 
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
@@ -260,7 +260,7 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
     });
     match woken {
         Ok(done) => Step::Answered(done),
-        Err(Woken::Refused) => Step::NotSent,
+        Err(WaitResult::Refused) => Step::NotSent,
         Err(woken) => Step::Waited(woken),
     }
 }
@@ -290,7 +290,7 @@ fn wait_on<M: Message>(
     loop {
         match woken.take().unwrap_or_else(|| ask.wait(wait, |ticket| ask.renew(ticket))) {
             Ok(done) => return ask.take_answer(done),
-            Err(Woken::Interrupted) => {
+            Err(WaitResult::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
                 let goes_on = interrupt::raise(wait);
                 if !waits.is_told() {
