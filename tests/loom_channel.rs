@@ -88,6 +88,10 @@ mod task {
     }
 
     impl Ticket {
+        pub(crate) fn epoch(&self) -> Epoch {
+            self.epoch
+        }
+
         pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
             // SAFETY: the caller promises that the thread is there.
             unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))

@@ -110,7 +110,7 @@ use loom::sync::Arc;
 use loom::thread;
 use members::Members;
 use model::check;
-use park::{Wait, WaitResult, park};
+use park::{Wait, WaitResult, park, wait_unless};
 use task::header::{Header, Reason, Task};
 
 /// A thread that ends, with a result.
@@ -146,10 +146,8 @@ impl Joined {
         while !self.task.state.is_complete() {
             let mut slot = MaybeUninit::uninit();
             // SAFETY: `slot` stays until the wait is over.
-            let woken = park(wait, |ticket| unsafe { self.task.join_enter(NonNull::from(slot.write(ticket))) });
-            if woken == WaitResult::Interrupted && self.task.join_leave() {
-                wait = wait.uninterruptible();
-            }
+            let enter = |ticket| unsafe { self.task.join_enter(NonNull::from(slot.write(ticket))) };
+            let _ = wait_unless(&mut wait, enter, || self.task.join_leave());
         }
     }
 }

@@ -73,6 +73,10 @@ mod task {
         pub(crate) struct Wake(Arc<Parked>);
 
         impl Ticket {
+            pub(crate) fn epoch(&self) -> Epoch {
+                self.1
+            }
+
             pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
                 self.0.word.end(self.1, how).then(|| Wake(self.0.clone()))
             }

@@ -8,17 +8,15 @@
 //!    waited longest ([`settle`](Queue::settle)), before it unlocks.
 //! 4. Locks are taken in the order head, tail.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
-
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::channel::buffer::Buffer;
 use crate::channel::token::Token;
-use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, place};
+use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, accept, offer};
 use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, interrupt};
 use crate::sys::clock::{NEVER, has_passed};
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -221,24 +219,15 @@ impl<T, B: Buffer<T>> Queue<T, B> {
             if has_passed(deadline_ns) {
                 return Err(SendTimeoutError::Timeout(message));
             }
-            let mut kept = ManuallyDrop::new(message);
-            let node = Node::new(Role::Direct, place(&mut kept));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_sender(&node) };
-            }
-            if node.outcome() == Outcome::Done {
-                return Ok(());
-            }
-            // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
-            message = ManuallyDrop::into_inner(kept);
-            if node.outcome() == Outcome::Closed {
-                return Err(SendTimeoutError::Disconnected(message));
-            }
-            if woken == WaitResult::Interrupted {
-                wait = interrupt::raise(wait);
+            // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
+            let sent = unsafe {
+                let register = |node: &Node, ticket| self.register_sender(node, ticket);
+                offer(&mut wait, message, register, |node| self.unregister_sender(node))
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err((Outcome::Closed, message)) => return Err(SendTimeoutError::Disconnected(message)),
+                Err((_, back)) => message = back,
             }
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -253,7 +242,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         if deadline_ns == NEVER && self.looks_empty() {
             // No checkpoint: `park` is one.
-            return self.wait_for_message(Wait::new(Reason::Receive)).or_else(|wait| self.recv_waiting(wait));
+            let mut wait = Wait::new(Reason::Receive);
+            return self.wait_for_message(&mut wait).map_or_else(|| self.recv_waiting(wait), Ok);
         }
         checkpoint();
         match self.try_recv() {
@@ -271,32 +261,20 @@ impl<T, B: Buffer<T>> Queue<T, B> {
                 Err(TryRecvError::Empty) if has_passed(wait.deadline_ns) => return Err(RecvTimeoutError::Timeout),
                 Err(TryRecvError::Empty) => {}
             }
-            match self.wait_for_message(wait) {
-                Ok(message) => return Ok(message),
-                Err(next) => wait = next,
+            if let Some(message) = self.wait_for_message(&mut wait) {
+                return Ok(message);
             }
         }
     }
 
-    /// Waits once. An error: look whether there is something to receive, or something else to learn; how to wait next.
+    /// Waits once. `None`: look whether there is something to receive, or something else to learn.
     #[inline(always)]
-    fn wait_for_message(&self, wait: Wait) -> Result<T, Wait> {
-        let mut message = MaybeUninit::<T>::uninit();
-        let node = Node::new(Role::Direct, place(&mut message));
-        // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-        let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-        if woken == WaitResult::Notified && node.outcome() == Outcome::Done {
-            // SAFETY: `Done` says that a message was given.
-            return Ok(unsafe { message.assume_init() });
+    fn wait_for_message(&self, wait: &mut Wait) -> Option<T> {
+        // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
+        unsafe {
+            let register = |node: &Node, ticket| self.register_receiver(node, ticket);
+            accept(wait, register, |node| self.unregister_receiver(node))
         }
-        if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
-            // SAFETY: it was linked there, if at all.
-            unsafe { self.unregister_receiver(&node) };
-        }
-        if woken != WaitResult::Interrupted {
-            return Err(wait);
-        }
-        Err(interrupt::raise(wait))
     }
 
     /// Without the lock: is there, most likely, nothing to receive and nothing else to learn?

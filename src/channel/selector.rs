@@ -23,7 +23,7 @@ use crate::channel::receiver::Receiver;
 use crate::channel::sender::Sender;
 use crate::channel::token::Token;
 use crate::channel::waiter::{Node, Outcome, Role, place};
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, spend};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt, spend, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
@@ -131,35 +131,34 @@ fn wait_once<'e, 'a>(
     let token_place = place(&mut token);
     let deadline_ns = entries.iter().map(|entry| entry.operation.deadline_ns()).fold(until_ns, u64::min);
     let registered = Cell::new(0);
-    let woken = park(wait.until(deadline_ns), |ticket| {
+    let register = |ticket| {
         entries.iter().all(|entry| {
             entry.node.reset(role, token_place);
             registered.set(registered.get() + 1);
             // SAFETY: invariant 1: all are unregistered below.
             unsafe { entry.operation.register(&entry.node, ticket) }
         })
-    });
-    for entry in &entries[..registered.get()] {
-        if entry.node.outcome() == Outcome::None {
-            // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
-            // gave it that; the outcome of one that still stands in a list cannot change any more.)
-            unsafe { entry.operation.unregister(&entry.node) };
+    };
+    let unregister = || {
+        for entry in &entries[..registered.take()] {
+            if entry.node.outcome() == Outcome::None {
+                // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
+                // gave it that; the outcome of one that still stands in a list cannot change any more.)
+                unsafe { entry.operation.unregister(&entry.node) };
+            }
         }
+    };
+    *wait = wait.until(deadline_ns);
+    let ended = wait_in(wait, register, unregister);
+    let count = registered.get();
+    unregister();
+    if ended != WaitResult::Notified {
+        return None;
     }
-    match woken {
-        WaitResult::Notified => {
-            let registered = entries[..registered.get()].iter();
-            let chosen = registered.into_iter().find(|entry| entry.node.outcome() != Outcome::None)?;
-            // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
-            let token = unsafe { token_place.cast::<Token>().read() };
-            (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
-        }
-        WaitResult::Interrupted => {
-            *wait = interrupt::raise(*wait);
-            None
-        }
-        WaitResult::Refused | WaitResult::TimedOut => None,
-    }
+    let chosen = entries[..count].iter().find(|entry| entry.node.outcome() != Outcome::None)?;
+    // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
+    let token = unsafe { token_place.cast::<Token>().read() };
+    (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
 }
 
 /// Chooses an operation.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
 use crate::base::atomic::{AtomicU64, Ordering};
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed, now_ns};
 use crate::task::header::Reason;
 
@@ -81,9 +81,8 @@ impl<T> Timer<T> {
             if has_passed(deadline_ns) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            if park(wait.until(deadline_ns.min(self.deadline_ns())), |_| true) == WaitResult::Interrupted {
-                wait = interrupt::raise(wait);
-            }
+            wait = wait.until(deadline_ns.min(self.deadline_ns()));
+            let _ = wait_in(&mut wait, |_| true, || {});
             awaited = true;
         }
     }
@@ -100,9 +99,7 @@ pub(crate) fn wait_in_vain<T>(deadline_ns: u64) -> Result<T, RecvTimeoutError> {
     checkpoint();
     let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
     while !has_passed(deadline_ns) {
-        if park(wait, |_| true) == WaitResult::Interrupted {
-            wait = interrupt::raise(wait);
-        }
+        let _ = wait_in(&mut wait, |_| true, || {});
     }
     Err(RecvTimeoutError::Timeout)
 }

@@ -12,12 +12,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 
 use crate::base::list::{Linked, Links, List};
 use crate::channel::token::Token;
-use crate::park::{notify, schedule};
+use crate::park::{Wait, WaitResult, notify, schedule, wait_in};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -381,6 +381,52 @@ impl Drop for Wakes {
             self.schedule();
         }
     }
+}
+
+/// One wait of a sender. An error: the message, which nobody has taken, and how the wait ended for it.
+///
+/// # Safety
+///
+/// `register` links the node among the senders of a channel of `T`, if at all; `unregister` unlinks it there if it is linked.
+#[inline]
+pub(crate) unsafe fn offer<T>(
+    wait: &mut Wait,
+    message: T,
+    register: impl FnOnce(&Node, Ticket) -> bool,
+    unregister: impl FnOnce(&Node),
+) -> Result<(), (Outcome, T)> {
+    let mut kept = ManuallyDrop::new(message);
+    let node = Node::new(Role::Direct, place(&mut kept));
+    // What is raised drops the message.
+    let mut back = None;
+    let leave = || {
+        unregister(&node);
+        // SAFETY: nobody has taken it (invariant 2), and now nobody can; it is taken once, as `kept` is not used any more.
+        back = Some(unsafe { node.place.get().cast::<T>().read() });
+    };
+    let _ = wait_in(wait, |ticket| register(&node, ticket), leave);
+    match node.outcome() {
+        Outcome::Done => Ok(()),
+        outcome => Err((outcome, back.unwrap_or_else(|| ManuallyDrop::into_inner(kept)))),
+    }
+}
+
+/// One wait of a receiver: the message that it was given.
+///
+/// # Safety
+///
+/// As [`offer`]; among the receivers.
+#[inline(always)]
+pub(crate) unsafe fn accept<T>(
+    wait: &mut Wait,
+    register: impl FnOnce(&Node, Ticket) -> bool,
+    unregister: impl FnOnce(&Node),
+) -> Option<T> {
+    let mut message = MaybeUninit::<T>::uninit();
+    let node = Node::new(Role::Direct, place(&mut message));
+    let ended = wait_in(wait, |ticket| register(&node, ticket), || unregister(&node));
+    // SAFETY: `Done` says that a message was given.
+    (ended == WaitResult::Notified && node.outcome() == Outcome::Done).then(|| unsafe { message.assume_init() })
 }
 
 /// The address of a place, for a node.

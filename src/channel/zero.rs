@@ -7,14 +7,14 @@
 //! 2. A select that sends has no message before it is completed. Whoever receives from it sleeps meanwhile, in its hands
 //!    ([`Token::Peer`]), and is let go with the message, or with the word that there is none.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::channel::token::Token;
-use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, place};
+use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, accept, offer, place};
 use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, park};
 use crate::sys::clock::has_passed;
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -126,21 +126,14 @@ impl<T> Zero<T> {
             if has_passed(deadline_ns) {
                 return Err(SendTimeoutError::Timeout(message));
             }
-            let mut kept = ManuallyDrop::new(message);
-            let node = Node::new(Role::Direct, place(&mut kept));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_sender(&node) };
-            }
-            if node.outcome() == Outcome::Done {
-                return Ok(());
-            }
-            // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
-            message = ManuallyDrop::into_inner(kept);
-            if woken == WaitResult::Interrupted {
-                wait = interrupt::raise(wait);
+            // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
+            let sent = unsafe {
+                let register = |node: &Node, ticket| self.register_sender(node, ticket);
+                offer(&mut wait, message, register, |node| self.unregister_sender(node))
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err((_, back)) => message = back,
             }
         }
     }
@@ -158,20 +151,13 @@ impl<T> Zero<T> {
             if has_passed(deadline_ns) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            let mut message = MaybeUninit::<T>::uninit();
-            let node = Node::new(Role::Direct, place(&mut message));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-            if matches!(woken, WaitResult::TimedOut | WaitResult::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_receiver(&node) };
-                if woken == WaitResult::Interrupted {
-                    wait = interrupt::raise(wait);
-                }
-            }
-            if node.outcome() == Outcome::Done {
-                // SAFETY: `Done` says that a message was given.
-                return Ok(unsafe { message.assume_init() });
+            // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
+            let received = unsafe {
+                let register = |node: &Node, ticket| self.register_receiver(node, ticket);
+                accept(&mut wait, register, |node| self.unregister_receiver(node))
+            };
+            if let Some(message) = received {
+                return Ok(message);
             }
         }
     }

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
@@ -30,7 +31,7 @@ use crate::driver::edge::Edge;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, Slot, acquire};
 use crate::park::current::{WorkerContext, may_park, parked_in_no_park, with_header};
-use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, wait_in};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -210,27 +211,22 @@ impl Source {
         let mut wait = Wait::new(reason).until(deadline_ns);
         loop {
             let mut enqueued = Enqueued::Ready;
-            let mut left = None;
-            let woken = park(wait, |ticket| {
+            let left = Cell::new(None);
+            let enter = |ticket| {
                 // Steps R4 and R5.
                 enqueued = slot.enqueue(home, direction, ticket);
-                left = Some(ticket);
+                left.set(Some(ticket));
                 enqueued == Enqueued::Waits
-            });
-            if !matches!(woken, WaitResult::Notified | WaitResult::Refused)
-                && let Some(ticket) = left
-            {
-                slot.withdraw(direction, ticket);
-            }
-            match woken {
+            };
+            match wait_in(&mut wait, enter, || {
+                left.take().into_iter().for_each(|ticket| slot.withdraw(direction, ticket))
+            }) {
                 WaitResult::Refused if enqueued == Enqueued::Unregistered => {
                     slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
                 }
                 WaitResult::Refused | WaitResult::Notified => return Ok(true),
                 WaitResult::TimedOut => return Ok(false),
-                WaitResult::Interrupted => {
-                    wait = interrupt::raise(wait);
-                }
+                WaitResult::Interrupted => {}
             }
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
 mod wait;
+mod wait_in;
 
 use std::ptr::NonNull;
 
@@ -21,6 +22,7 @@ use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
 pub(crate) use wait::{ASK_AGAIN_NS, Wait};
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +32,7 @@ pub(crate) enum WaitResult {
     Notified,
     /// Its own deadline has passed.
     TimedOut,
-    /// The caller has to undo its registration, call [`interrupt::raise`], and if that returns go on waiting as it says.
+    /// By a cancel or an enclosing `timeout`: see [`wait_in`], which undoes what `commit` has done, and raises it.
     Interrupted,
     /// `commit` said that there is nothing to wait for.
     Refused,
@@ -39,7 +41,8 @@ pub(crate) enum WaitResult {
 /// Waits until the ticket that `commit` gets is ended, the deadline passes, or the wait is interrupted.
 ///
 /// `commit` publishes the ticket (puts it into a queue, under the queue's lock) and says whether to wait at all. It must
-/// not park. Nobody resumes the thread before it has suspended: see the module's text.
+/// not park. Nobody resumes the thread before it has suspended: see the module's text. Whoever may be interrupted waits by
+/// [`wait_in`].
 #[inline(always)]
 #[track_caller]
 pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {

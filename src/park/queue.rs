@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 
 use crate::base::list::{Linked, Links, List};
 use crate::base::lock::Lock;
-use crate::park::{Wait, WaitResult, interrupt, notify, park};
+use crate::park::{Wait, WaitResult, notify, park, wait_in};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
@@ -25,6 +25,12 @@ struct Node {
 unsafe impl Linked for Node {
     fn links(&self) -> &Links<Self> {
         &self.links
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { links: Links::new(), ticket: Cell::new(None) }
     }
 }
 
@@ -67,12 +73,16 @@ impl<S> WaitQueue<S> {
     pub(crate) fn wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Option<R> {
         let mut wait = wait;
         loop {
-            match self.try_wait_until(wait, &mut ready) {
-                Ok(found) => return Some(found),
-                Err(WaitResult::Interrupted) => {
-                    wait = interrupt::raise(wait);
-                }
-                Err(_) => return self.with(ready),
+            let (mut found, node) = (None, Node::new());
+            let ended =
+                wait_in(&mut wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready), || self.leave(&node));
+            if ended == WaitResult::Interrupted {
+                continue;
+            }
+            // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
+            found = found.or_else(|| self.with(&mut ready));
+            if found.is_some() || ended == WaitResult::TimedOut {
+                return found;
             }
         }
     }
@@ -82,37 +92,51 @@ impl<S> WaitQueue<S> {
     ///
     /// # Errors
     ///
-    /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call [`interrupt::raise`].
+    /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call
+    /// [`interrupt::raise`](crate::park::interrupt::raise).
     pub(crate) fn try_wait_until<R>(
         &self,
         wait: Wait,
         mut ready: impl FnMut(&mut S) -> Option<R>,
     ) -> Result<R, WaitResult> {
         loop {
-            let mut found = None;
-            let node = Node { links: Links::new(), ticket: Cell::new(None) };
-            let woken = park(wait, |ticket| {
-                let mut inner = self.inner.lock();
-                found = ready(&mut inner.state);
-                if found.is_none() {
-                    node.ticket.set(Some(ticket));
-                    // SAFETY: the node is fresh and stays where it is until it is unlinked, below or by `pop`.
-                    unsafe { inner.waiting.push_back(NonNull::from(&node)) };
-                }
-                found.is_none()
-            });
-            if woken != WaitResult::Notified && woken != WaitResult::Refused {
-                let inner = self.inner.lock();
-                if node.links.is_linked() {
-                    // SAFETY: it was linked here, and still is.
-                    unsafe { inner.waiting.remove(NonNull::from(&node)) };
-                }
-                return Err(woken);
+            let (mut found, node) = (None, Node::new());
+            let ended = park(wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready));
+            if ended != WaitResult::Notified && ended != WaitResult::Refused {
+                self.leave(&node);
+                return Err(ended);
             }
             // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
             if let Some(found) = found.or_else(|| self.with(&mut ready)) {
                 return Ok(found);
             }
+        }
+    }
+
+    /// Looks, and enters the queue if what is looked for is not there. True: the thread has to wait.
+    fn enter<R>(
+        &self,
+        node: &Node,
+        ticket: Ticket,
+        found: &mut Option<R>,
+        ready: impl FnOnce(&mut S) -> Option<R>,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        *found = ready(&mut inner.state);
+        if found.is_none() {
+            node.ticket.set(Some(ticket));
+            // SAFETY: the callers' node is fresh, and stays in their frame until it is unlinked: by `leave` or by `pop`.
+            unsafe { inner.waiting.push_back(NonNull::from(node)) };
+        }
+        found.is_none()
+    }
+
+    /// Leaves the queue, after the wait has ended otherwise.
+    fn leave(&self, node: &Node) {
+        let inner = self.inner.lock();
+        if node.links.is_linked() {
+            // SAFETY: it was linked here, and still is.
+            unsafe { inner.waiting.remove(NonNull::from(node)) };
         }
     }
 }

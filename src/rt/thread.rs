@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
-use crate::park::{self, Wait, WaitResult, checkpoint, interrupt};
+use crate::park::{self, Wait, checkpoint, interrupt, wait_for_token};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::{WORKERS, from_env, lent};
@@ -143,18 +143,7 @@ pub fn park_timeout(dur: Duration) {
 
 fn park_until(deadline_ns: u64) {
     checkpoint();
-    let mut wait = Wait::new(Reason::Park).until(deadline_ns);
-    loop {
-        if with_header(|thread| thread.token.take()) {
-            return;
-        }
-        let woken = park::park(wait, |ticket| with_header(|thread| thread.token.wait(ticket.epoch())));
-        let token = with_header(|thread| thread.token.take());
-        if token || woken != WaitResult::Interrupted {
-            return;
-        }
-        wait = interrupt::raise(wait);
-    }
+    with_header(|thread| wait_for_token(&thread.token, Wait::new(Reason::Park).until(deadline_ns)));
 }
 
 /// Lets the other threads of this worker run. Not a cancellation point.

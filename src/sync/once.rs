@@ -19,7 +19,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::unwind::Entry;
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{Wait, WaitResult, checkpoint, wait_in};
 use crate::sync::owner::Owner;
 use crate::sync::queue::{self, Node, Waiters};
 use crate::task::header::Reason;
@@ -187,7 +187,7 @@ impl Once {
         let mut wait = Wait::new(Reason::Once);
         loop {
             let node = Node::new(0);
-            let woken = park(wait, |ticket| {
+            let enter = |ticket| {
                 let mut waiters = self.queue.lock();
                 let mut word = self.word.load(Ordering::Relaxed);
                 loop {
@@ -205,13 +205,14 @@ impl Once {
                 // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
                 unsafe { waiters.enter(&node, ticket, false) };
                 true
-            });
-            if matches!(woken, WaitResult::Notified | WaitResult::Refused) {
+            };
+            let leave = || {
+                // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
+                unsafe { self.queue.lock().leave(&node) };
+            };
+            if wait_in(&mut wait, enter, leave) != WaitResult::Interrupted {
                 return;
             }
-            // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
-            unsafe { self.queue.lock().leave(&node) };
-            wait = interrupt::raise(wait);
         }
     }
 }

@@ -4,9 +4,11 @@
 //! mutex since finds it there. `waiting` says without the lock that the queue is empty: a waiter stores to it while it
 //! has the mutex, so whoever has had the mutex since sees it, and others have no claim.
 
+use std::cell::Cell;
+
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, WaitResult, interrupt, park, schedule};
+use crate::park::{Wait, WaitResult, schedule, wait_in};
 use crate::sync::queue::{self, Node, Waiters};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
@@ -69,51 +71,49 @@ impl RawCondvar {
     /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
     pub(crate) fn wait(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
         let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
-        let mut held = true;
+        let held = Held(mutex, Cell::new(true));
         loop {
             let node = Node::new(0);
-            let woken = park(wait, |ticket| {
+            let enter = |ticket| {
                 {
                     let mut waiters = self.queue.lock();
                     // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
                     unsafe { waiters.enter(&node, ticket, false) };
                     self.count(&waiters);
                 }
-                if std::mem::take(&mut held) {
-                    mutex.unlock();
-                }
+                held.let_go();
                 true
-            });
-            if woken == WaitResult::Notified {
-                return true;
-            }
-            {
+            };
+            let leave = || {
                 let mut waiters = self.queue.lock();
                 // SAFETY: it is in this queue or in none.
                 unsafe { waiters.leave(&node) };
                 self.count(&waiters);
+            };
+            match wait_in(&mut wait, enter, leave) {
+                WaitResult::TimedOut => return false,
+                // Interrupted before it could wait, but it must not be unwound now.
+                WaitResult::Interrupted if held.1.get() => {}
+                // Interrupted later: what was meant for this thread since may be lost, so it has to look.
+                _ => return true,
             }
-            if woken != WaitResult::Interrupted {
-                return false;
-            }
-            if !held {
-                // What was meant for this thread since may be lost: it has to look.
-                let _ = interrupt::raise(wait);
-                return true;
-            }
-            // Interrupted before it could wait, but it must not be unwound now.
-            let unlock = Unlock(mutex);
-            wait = interrupt::raise(wait);
-            std::mem::forget(unlock);
         }
     }
 }
 
-/// Lets the mutex go when a wait is left by unwinding.
-struct Unlock<'a>(&'a RawMutex);
+/// A mutex that the thread has until it waits, or is unwound.
+struct Held<'a>(&'a RawMutex, Cell<bool>);
 
-impl Drop for Unlock<'_> {
+impl Held<'_> {
+    fn let_go(&self) {
+        if self.1.take() {
+            self.0.unlock();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.unlock();
+        self.let_go();
     }
 }

@@ -18,7 +18,7 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, quick_checkpoint, schedule};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, schedule, wait_in};
 use crate::sync::owner::Owner;
 use crate::sync::queue::{Node, Waiters};
 use crate::sync::spin::Spin;
@@ -168,19 +168,14 @@ impl RawMutex {
             if self.try_for_a_while(woken.get()) {
                 return true;
             }
-            match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
+            let leave = || self.leave(&node, woken.take());
+            match wait_in(&mut wait, |ticket| self.enter(&node, ticket, &woken), leave) {
                 WaitResult::Refused => return true,
                 WaitResult::Notified if node.given.get() => return true,
                 WaitResult::Notified => woken.set(true),
-                WaitResult::TimedOut => {
-                    self.leave(&node, woken.take());
-                    // It may have been let go at the last moment.
-                    return self.try_take(false);
-                }
-                WaitResult::Interrupted => {
-                    self.leave(&node, woken.take());
-                    wait = interrupt::raise(wait);
-                }
+                // It may have been let go at the last moment.
+                WaitResult::TimedOut => return self.try_take(false),
+                WaitResult::Interrupted => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park, quick_checkpoint};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
 use crate::sync::queue::{self, Node, Waiters};
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
@@ -148,7 +148,7 @@ impl Semaphore {
     fn wait(&self, n: u32, mut wait: Wait) -> bool {
         let node = Node::new(n);
         loop {
-            let woken = park(wait, |ticket| {
+            let enter = |ticket| {
                 let mut waiters = self.queue.lock();
                 loop {
                     if self.try_take(n) {
@@ -167,17 +167,11 @@ impl Semaphore {
                 // SAFETY: the node is in no queue; `leave` is called below if anything but a waker ends the wait.
                 unsafe { waiters.enter(&node, ticket, false) };
                 true
-            });
-            match woken {
+            };
+            match wait_in(&mut wait, enter, || self.leave(&node)) {
                 WaitResult::Notified | WaitResult::Refused => return true,
-                WaitResult::TimedOut => {
-                    self.leave(&node);
-                    return self.try_take(n);
-                }
-                WaitResult::Interrupted => {
-                    self.leave(&node);
-                    wait = interrupt::raise(wait);
-                }
+                WaitResult::TimedOut => return self.try_take(n),
+                WaitResult::Interrupted => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::park::current::assert_may_park;
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, wait_in};
 use crate::sys::clock::{after_ns, at_ns, now_ns};
 use crate::task::header::Reason;
 
@@ -33,9 +33,7 @@ fn sleep_until_ns(deadline_ns: u64) {
     checkpoint();
     let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
     while now_ns() < deadline_ns {
-        if park(wait, |_| true) == WaitResult::Interrupted {
-            wait = interrupt::raise(wait);
-        }
+        let _ = wait_in(&mut wait, |_| true, || {});
     }
 }
 

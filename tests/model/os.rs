@@ -78,6 +78,11 @@ pub(crate) fn unwind_me<R>(f: impl FnOnce() -> R) -> Option<R> {
 
 struct Cancelled;
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) deadline_ns: u64,

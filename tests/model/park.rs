@@ -8,6 +8,11 @@ use crate::task::Ticket;
 use crate::task::header::{Reason, Thread, Wake};
 use crate::wait::End;
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) deadline_ns: u64,

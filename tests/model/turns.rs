@@ -71,6 +71,11 @@ pub(crate) fn be(parked: &Arc<Parked>) {
     ME.with(|me| *me.borrow_mut() = Some(parked.clone()));
 }
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wait {
     timed: bool,
