@@ -103,7 +103,7 @@ mod task {
 mod park;
 
 mod channel {
-    pub(crate) use crate::{buffer, queue, token, waiter, word, zero};
+    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
 }
 
 #[path = "../src/channel/buffer.rs"]
@@ -112,8 +112,8 @@ mod buffer;
 mod list;
 #[path = "../src/channel/queue.rs"]
 mod queue;
-#[path = "../src/channel/token.rs"]
-mod token;
+#[path = "../src/channel/selected.rs"]
+mod selected;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/channel/waiter.rs"]
@@ -127,7 +127,7 @@ use std::mem::ManuallyDrop;
 
 use channel::buffer::{Blocks, Buffer, Ring};
 use channel::queue::Queue;
-use channel::token::Token;
+use channel::selected::Selected;
 use channel::waiter::{Node, Outcome, Role, place};
 use channel::zero::Zero;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
@@ -340,8 +340,8 @@ fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
 
 /// One wait of a select over two channels with a buffer, to receive: what it got, and from which.
 fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
-    let mut token = ManuallyDrop::new(Token::Empty);
-    let at = place(&mut token);
+    let mut selected = ManuallyDrop::new(Selected::Empty);
+    let at = place(&mut selected);
     let nodes = [Node::new(Role::Select, at), Node::new(Role::Select, at)];
     let woken = park(Wait::new(Reason::Select).until(deadline_ns), |ticket| {
         // SAFETY: both nodes are unregistered below.
@@ -354,10 +354,10 @@ fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) ->
     let chosen = nodes.iter().position(|node| node.outcome() == Outcome::Done);
     assert_eq!(woken == WaitResult::Notified, chosen.is_some());
     chosen.map(|index| {
-        // SAFETY: the token was filled by whoever woke this thread; the channel is one of messages.
-        let token = unsafe { at.cast::<Token>().read() };
+        // SAFETY: it was filled by whoever woke this thread; the channel is one of messages.
+        let selected = unsafe { at.cast::<Selected>().read() };
         // SAFETY: as above.
-        (index, unsafe { token.into_message::<Message>() }.expect("a message was handed over").number())
+        (index, unsafe { selected.into_message::<Message>() }.expect("a message was handed over").number())
     })
 }
 
@@ -483,7 +483,7 @@ fn a_select_that_times_out_leaves_the_message_where_it_is() {
 fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
-        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
@@ -498,7 +498,7 @@ fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
 fn a_permit_that_is_given_up_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
-        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
@@ -518,20 +518,20 @@ fn receive_from_select(completes: bool) {
             thread::spawn(move || number(zero.recv(NEVER)))
         };
         let chosen = loop {
-            if let Some(token) = zero.try_select_send() {
-                break token;
+            if let Some(selected) = zero.try_select_send() {
+                break selected;
             }
-            let mut token = ManuallyDrop::new(Token::Empty);
-            let at = place(&mut token);
+            let mut selected = ManuallyDrop::new(Selected::Empty);
+            let at = place(&mut selected);
             let node = Node::new(Role::Select, at);
             // SAFETY: the node stays where it is until it is claimed.
             let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
             if woken == WaitResult::Notified {
                 // SAFETY: whoever woke this thread has filled it.
-                break unsafe { at.cast::<Token>().read() };
+                break unsafe { at.cast::<Selected>().read() };
             }
         };
-        let Token::Peer(peer) = chosen else { panic!("a receiver was there") };
+        let Selected::Peer(peer) = chosen else { panic!("a receiver was there") };
         if completes {
             // SAFETY: it is a receiver of messages.
             unsafe { peer.give(Message::new(3)) };

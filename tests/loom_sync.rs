@@ -58,7 +58,6 @@ mod task {
     pub(crate) mod header {
         use crate::park::{Parked, Turn};
         use crate::task::wait::{End, Epoch};
-        use loom::sync::Arc;
 
         #[derive(Clone, Copy, Debug)]
         pub(crate) enum Reason {
@@ -67,10 +66,11 @@ mod task {
             Condvar,
         }
 
-        #[derive(Clone)]
-        pub(crate) struct Ticket(pub(crate) Arc<Parked>, pub(crate) Epoch);
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) struct Ticket(pub(crate) *const Parked, pub(crate) Epoch);
 
-        pub(crate) struct Wake(Arc<Parked>);
+        #[must_use]
+        pub(crate) struct Wake(*const Parked);
 
         impl Ticket {
             pub(crate) fn epoch(&self) -> Epoch {
@@ -78,14 +78,18 @@ mod task {
             }
 
             pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
-                self.0.word.end(self.1, how).then(|| Wake(self.0.clone()))
+                // SAFETY: the caller promises that the thread is there.
+                unsafe { &*self.0 }.word.end(self.1, how).then_some(Wake(self.0))
             }
         }
 
         impl Wake {
             pub(crate) fn schedule(self) {
-                *self.0.turn.lock().unwrap() = Turn::Resumed;
-                self.0.changed.notify_one();
+                // SAFETY: the thread leaves its wait when it has seen this, under the lock: so it is there until then.
+                let thread = unsafe { &*self.0 };
+                let mut turn = thread.turn.lock().unwrap();
+                *turn = Turn::Resumed;
+                thread.changed.notify_one();
             }
         }
     }
@@ -126,17 +130,22 @@ mod sync {
 
     use crate::base::atomic::AtomicU32;
     use crate::base::lock::Lock;
+    use crate::park::waiters::Waiters;
 
     pub(crate) fn mutex() -> raw_mutex::RawMutex {
-        raw_mutex::RawMutex { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
+        raw_mutex::RawMutex { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::LockQueue::new()) }
     }
 
     pub(crate) fn rwlock() -> raw_rwlock::RawRwLock {
-        raw_rwlock::RawRwLock { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
+        raw_rwlock::RawRwLock {
+            word: AtomicU32::new(0),
+            owner: owner::Owner,
+            queue: Lock::new(queue::LockQueue::new()),
+        }
     }
 
     pub(crate) fn condvar() -> raw_condvar::RawCondvar {
-        raw_condvar::RawCondvar { waiting: AtomicU32::new(0), queue: Lock::new(queue::Waiters::new()) }
+        raw_condvar::RawCondvar { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
     }
 }
 

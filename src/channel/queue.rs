@@ -13,8 +13,8 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::channel::buffer::Buffer;
-use crate::channel::token::Token;
-use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, accept, offer};
+use crate::channel::selected::Selected;
+use crate::channel::waiter::{Node, Outcome, Role, Waiters, WakeList, accept, offer};
 use crate::channel::word::{Guard, Side};
 use crate::park::{Wait, checkpoint, interrupt};
 use crate::sys::clock::{NEVER, has_passed};
@@ -120,7 +120,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if tail.bits().is_closed() {
             return Err(TrySendError::Disconnected(message));
         }
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let receiver = tail.receivers.claim(&mut wakes);
         let more = !tail.receivers.is_empty();
         tail.set_waiting(more);
@@ -164,7 +164,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     #[inline(never)]
     fn settle_after_pop(&self, mut head: HeadGuard<'_, T, B>) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut tail = self.tail.lock();
         self.settle(&mut head, &mut tail, &mut wakes);
         drop(tail);
@@ -172,12 +172,12 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives room in the buffer to those who wait to send, first come first served.
-    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut Wakes) {
+    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut WakeList) {
         while tail.bits().position() + tail.permits - head.bits().position() < self.cap {
             let Some(sender) = head.senders.claim(wakes) else { break };
             if sender.role() == Role::Select {
                 tail.permits += 1;
-                sender.set_token(Token::Permit);
+                sender.select(Selected::Permit);
             } else {
                 // SAFETY: it waited in this channel's list of senders, and is direct.
                 let message = unsafe { sender.take() };
@@ -190,7 +190,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives a message to the first receiver that waits; else to the buffer, which has room.
-    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut Wakes) {
+    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut WakeList) {
         if let Some(receiver) = tail.receivers.claim(wakes) {
             // SAFETY: it waited in this channel's list of receivers.
             unsafe { receiver.give(message) };
@@ -302,9 +302,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if !waits {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { tail.receivers.push(node) };
+        unsafe { tail.receivers.push_back(node, ticket) };
         tail.set_waiting(true); // KEY: queue-receiver-waits
         true
     }
@@ -334,9 +333,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if tail.bits().is_closed() || has_room || has_receiver {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { head.senders.push(node) };
+        unsafe { head.senders.push_back(node, ticket) };
         head.set_waiting(true); // KEY: queue-sender-waits
         true
     }
@@ -353,19 +351,19 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// A select tries to send: a place is kept for its message.
-    pub(crate) fn try_select_send(&self) -> Option<Token> {
+    pub(crate) fn try_select_send(&self) -> Option<Selected> {
         let mut tail = self.tail.lock();
         if tail.bits().is_closed() {
-            return Some(Token::Closed);
+            return Some(Selected::Closed);
         }
         let has_room = self.has_room(&mut tail);
         tail.permits += u64::from(has_room);
-        has_room.then_some(Token::Permit)
+        has_room.then_some(Selected::Permit)
     }
 
     /// Sends the message that the permit was for. The receivers may be gone meanwhile.
     pub(crate) fn use_permit(&self, message: T) -> Result<(), T> {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
@@ -383,7 +381,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// Gives the permit to whoever else waits to send.
     pub(crate) fn drop_permit(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
@@ -420,7 +418,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// The last sender is gone: whoever waits to receive is told.
     pub(crate) fn close_senders(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut tail = self.tail.lock();
         tail.close();
         tail.receivers.close(&mut wakes); // KEY: queue-close
@@ -430,7 +428,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// The last receiver is gone: whoever waits to send is told, and what lies in the buffer is dropped.
     pub(crate) fn close_receivers(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.close();

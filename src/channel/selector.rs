@@ -1,12 +1,12 @@
 //! Waiting for one of several operations.
 //!
-//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket fills the token and
+//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket says what it has got, and
 //! so decides which operation is chosen; all others find the ticket spent and go on to the next waiter. Whichever way
 //! the wait ended, the select then takes its other nodes out again, each under its channel's lock.
 //!
 //! # Invariants
 //!
-//! 1. The nodes lie in the entries, the token in the frame of [`run`]; both stay where they are until all nodes are
+//! 1. The nodes lie in the entries, and what was selected in the frame of [`run`]; both stay where they are until all nodes are
 //!    unregistered.
 
 use std::cell::Cell;
@@ -20,8 +20,8 @@ use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendEr
 
 use crate::channel::ops::Operation;
 use crate::channel::receiver::Receiver;
+use crate::channel::selected::Selected;
 use crate::channel::sender::Sender;
-use crate::channel::token::Token;
 use crate::channel::waiter::{Node, Outcome, Role, place};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt, spend, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
@@ -50,8 +50,8 @@ impl<'a> Entry<'a> {
         Self { node: Node::new(Role::Watch, ptr::null_mut()), ..*self }
     }
 
-    fn chosen(&self, token: Token) -> SelectedOperation<'a> {
-        SelectedOperation { token: ManuallyDrop::new(token), operation: self.operation, index: self.index }
+    fn chosen(&self, selected: Selected) -> SelectedOperation<'a> {
+        SelectedOperation { selected: ManuallyDrop::new(selected), operation: self.operation, index: self.index }
     }
 }
 
@@ -125,15 +125,15 @@ fn wait_once<'e, 'a>(
     wait: &mut Wait,
     until_ns: u64,
     role: Role,
-) -> Option<(&'e Entry<'a>, Token)> {
+) -> Option<(&'e Entry<'a>, Selected)> {
     // Taken out once, below; never dropped in place.
-    let mut token = ManuallyDrop::new(Token::Empty);
-    let token_place = place(&mut token);
+    let mut selected = ManuallyDrop::new(Selected::Empty);
+    let selected_at = place(&mut selected);
     let deadline_ns = entries.iter().map(|entry| entry.operation.deadline_ns()).fold(until_ns, u64::min);
     let registered = Cell::new(0);
     let register = |ticket| {
         entries.iter().all(|entry| {
-            entry.node.reset(role, token_place);
+            entry.node.reset(role, selected_at);
             registered.set(registered.get() + 1);
             // SAFETY: invariant 1: all are unregistered below.
             unsafe { entry.operation.register(&entry.node, ticket) }
@@ -156,15 +156,15 @@ fn wait_once<'e, 'a>(
         return None;
     }
     let chosen = entries[..count].iter().find(|entry| entry.node.outcome() != Outcome::None)?;
-    // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
-    let token = unsafe { token_place.cast::<Token>().read() };
-    (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
+    // SAFETY: whoever woke this thread has written what was selected before; nobody else has its address any more.
+    let selected = unsafe { selected_at.cast::<Selected>().read() };
+    (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, selected))
 }
 
 /// Chooses an operation.
 fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<SelectedOperation<'a>> {
     let try_all = |entries: &mut [Entry<'a>]| {
-        first(entries, biased, |entry| entry.operation.try_select().map(|token| entry.chosen(token)))
+        first(entries, biased, |entry| entry.operation.try_select().map(|selected| entry.chosen(selected)))
     };
     let Limit::Until(until_ns) = limit else {
         let chosen = try_all(entries);
@@ -182,8 +182,8 @@ fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<Sele
         if has_passed(until_ns) {
             return None;
         }
-        if let Some((entry, token)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
-            return Some(entry.chosen(token));
+        if let Some((entry, selected)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
+            return Some(entry.chosen(selected));
         }
     }
 }
@@ -422,7 +422,7 @@ impl fmt::Debug for Select<'_> {
 /// When it is dropped instead of completed, unless the thread panics already. A message that was received is lost then.
 #[must_use]
 pub struct SelectedOperation<'a> {
-    token: ManuallyDrop<Token>,
+    selected: ManuallyDrop<Selected>,
     operation: &'a dyn Operation,
     index: usize,
 }
@@ -447,7 +447,7 @@ impl SelectedOperation<'_> {
     /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
         assert!(s.side() == self.operation.side(), "passed a sender that wasn't selected");
-        s.complete(self.into_token(), msg)
+        s.complete(self.into_selected(), msg)
     }
 
     /// Completes a receive. It does not wait.
@@ -461,20 +461,20 @@ impl SelectedOperation<'_> {
     /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
         assert!(r.side() == self.operation.side(), "passed a receiver that wasn't selected");
-        r.complete(self.into_token())
+        r.complete(self.into_selected())
     }
 
-    fn into_token(self) -> Token {
+    fn into_selected(self) -> Selected {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `self` is consumed without its drop, so the token is taken once.
-        unsafe { ManuallyDrop::take(&mut this.token) }
+        // SAFETY: `self` is consumed without its drop, so what was selected is taken once.
+        unsafe { ManuallyDrop::take(&mut this.selected) }
     }
 }
 
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
-        let token = mem::replace(&mut *self.token, Token::Empty);
-        self.operation.abandon(token);
+        let selected = mem::replace(&mut *self.selected, Selected::Empty);
+        self.operation.abandon(selected);
         if !interrupt::unwinding() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }

@@ -5,14 +5,14 @@
 //! 1. Nobody waits to send while somebody else waits to receive: whoever comes second serves the one that came first.
 //!    (Two selects that stand on both sides of the channel may; each has seen nobody but itself.)
 //! 2. A select that sends has no message before it is completed. Whoever receives from it sleeps meanwhile, in its hands
-//!    ([`Token::Peer`]), and is let go with the message, or with the word that there is none.
+//!    ([`Selected::Peer`]), and is let go with the message, or with the word that there is none.
 
 use std::mem::MaybeUninit;
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
-use crate::channel::token::Token;
-use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, accept, offer, place};
+use crate::channel::selected::Selected;
+use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, WakeList, accept, offer, place};
 use crate::channel::word::{Guard, Side};
 use crate::park::{Wait, checkpoint, park};
 use crate::sys::clock::has_passed;
@@ -44,7 +44,7 @@ impl<T> Zero<T> {
     /// The first receiver that waits.
     #[inline]
     fn claim_receiver(&self) -> Result<Option<Claimed>, Closed> {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let lists: Guard<'_, Lists> = self.side.lock();
         if lists.bits().is_closed() { Err(Closed) } else { Ok(lists.receivers.claim(&mut wakes)) }
     }
@@ -72,7 +72,7 @@ impl<T> Zero<T> {
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             let sender = {
-                let mut wakes = Wakes::new();
+                let mut wakes = WakeList::new();
                 let lists = self.side.lock();
                 match lists.senders.claim(&mut wakes) {
                     Some(sender) => sender,
@@ -100,11 +100,10 @@ impl<T> Zero<T> {
         // Not interruptible: the select holds a pointer to this frame.
         let wait = Wait::new(Reason::Receive).uninterruptible();
         let _ = park(wait, |ticket| {
-            node.set_ticket(ticket);
             // SAFETY: this is the commit, and nobody else can end this wait.
-            let own = unsafe { Claimed::own(&node) };
+            let own = unsafe { Claimed::own(&node, ticket) };
             if let (Some(own), Some(sender)) = (own, sender.take()) {
-                sender.set_token(Token::Peer(own));
+                sender.select(Selected::Peer(own));
                 sender.schedule();
             }
             true
@@ -169,7 +168,7 @@ impl<T> Zero<T> {
     /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
     #[inline]
     pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
         unsafe { Self::register(&mut lists, Whose::Receivers, node, ticket, &mut wakes) }
@@ -182,7 +181,7 @@ impl<T> Zero<T> {
     /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
     #[inline]
     pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
         unsafe { Self::register(&mut lists, Whose::Senders, node, ticket, &mut wakes) }
@@ -197,7 +196,7 @@ impl<T> Zero<T> {
         side: Whose,
         node: &Node,
         ticket: Ticket,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) -> bool {
         let (own, others) = match side {
             Whose::Senders => (&lists.senders, &lists.receivers),
@@ -208,9 +207,8 @@ impl<T> Zero<T> {
         if !waits {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { own.push(node) };
+        unsafe { own.push_back(node, ticket) };
         if node.role() != Role::Watch {
             // Who only watches the other side has something to see now.
             others.wake_watchers(ticket, wakes);
@@ -236,10 +234,10 @@ impl<T> Zero<T> {
     }
 
     /// A select tries to send: the receiver that it will serve.
-    pub(crate) fn try_select_send(&self) -> Option<Token> {
+    pub(crate) fn try_select_send(&self) -> Option<Selected> {
         match self.claim_receiver() {
-            Err(Closed) => Some(Token::Closed),
-            Ok(receiver) => receiver.map(Token::Peer),
+            Err(Closed) => Some(Selected::Closed),
+            Ok(receiver) => receiver.map(Selected::Peer),
         }
     }
 
@@ -260,7 +258,7 @@ impl<T> Zero<T> {
 
     /// The handles of one side are all gone.
     pub(crate) fn close(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         lists.close();
         lists.senders.close(&mut wakes);

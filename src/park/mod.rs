@@ -9,6 +9,7 @@ pub(crate) mod queue;
 pub(crate) mod unwind;
 mod wait;
 mod wait_in;
+pub(crate) mod waiters;
 
 use std::ptr::NonNull;
 

@@ -9,8 +9,8 @@ use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
 use crate::park::checkpoint;
 use crate::park::current::assert_may_park;
+use crate::park::waiters::Waiters;
 use crate::sync::mutex::MutexGuard;
-use crate::sync::queue::Waiters;
 use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns};
 

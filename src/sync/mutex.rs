@@ -19,7 +19,7 @@ use crate::base::lock::Lock;
 use crate::park::unwind::Entry;
 use crate::sync::owner::Owner;
 use crate::sync::poison;
-use crate::sync::queue::Waiters;
+use crate::sync::queue::LockQueue;
 use crate::sync::raw_mutex::RawMutex;
 use crate::sys::clock::after_ns;
 
@@ -82,7 +82,7 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl RawMutex {
     pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(LockQueue::new()) }
     }
 }
 

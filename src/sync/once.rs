@@ -19,9 +19,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::unwind::Entry;
+use crate::park::waiters::{Waiter, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, wait_in};
 use crate::sync::owner::Owner;
-use crate::sync::queue::{self, Node, Waiters};
 use crate::task::header::Reason;
 
 const INCOMPLETE: u32 = 0;
@@ -49,7 +49,7 @@ const QUEUED: u32 = 1 << 2;
 pub struct Once {
     word: AtomicU32,
     owner: Owner,
-    queue: Lock<Waiters>,
+    queue: Lock<Waiters<()>>,
 }
 
 impl UnwindSafe for Once {}
@@ -186,9 +186,9 @@ impl Once {
     fn wait_while(&self, waits: impl Fn(u32) -> bool) {
         let mut wait = Wait::new(Reason::Once);
         loop {
-            let node = Node::new(0);
+            let node = Waiter::with(());
             let enter = |ticket| {
-                let mut waiters = self.queue.lock();
+                let waiters = self.queue.lock();
                 let mut word = self.word.load(Ordering::Relaxed);
                 loop {
                     if !waits(word & STATE) {
@@ -203,12 +203,12 @@ impl Once {
                     }
                 }
                 // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
-                unsafe { waiters.enter(&node, ticket, false) };
+                unsafe { waiters.push_back(&node, ticket) };
                 true
             };
             let leave = || {
                 // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
-                unsafe { self.queue.lock().leave(&node) };
+                unsafe { self.queue.lock().remove(&node) };
             };
             if wait_in(&mut wait, enter, leave) != WaitResult::Interrupted {
                 return;
@@ -234,14 +234,8 @@ impl Drop for Running<'_> {
         };
         // ORDERING: Release pairs with the Acquires of those who see the state.
         if self.once.word.swap(state, Ordering::Release) & QUEUED != 0 {
-            let woken = queue::Woken::new();
-            {
-                let mut waiters = self.once.queue.lock();
-                while !waiters.is_empty() {
-                    waiters.wake_first_into(&woken, false);
-                }
-            }
-            woken.schedule();
+            let mut wakes = WakeList::new();
+            self.once.queue.lock().claim_all(&mut wakes);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, WaitResult, schedule, wait_in};
-use crate::sync::queue::{self, Node, Waiters};
+use crate::park::waiters::{Claimed, Waiter, Waiters, WakeList};
+use crate::park::{Wait, WaitResult, wait_in};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
 
@@ -17,7 +17,7 @@ use crate::task::header::Reason;
 #[derive(Debug)]
 pub(crate) struct RawCondvar {
     pub(crate) waiting: AtomicU32,
-    pub(crate) queue: Lock<Waiters>,
+    pub(crate) queue: Lock<Waiters<()>>,
 }
 
 impl RawCondvar {
@@ -39,32 +39,25 @@ impl RawCondvar {
 
     #[cold]
     fn notify_first(&self) {
-        let wake = {
-            let mut waiters = self.queue.lock();
-            let wake = waiters.wake_first(false);
+        let first = {
+            let waiters = self.queue.lock();
+            let first = waiters.claim_first();
             self.count(&waiters);
-            wake
+            first
         };
-        if let Some(wake) = wake {
-            schedule(wake);
-        }
+        first.map(Claimed::schedule);
     }
 
     #[cold]
     fn notify_everybody(&self) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            while !waiters.is_empty() {
-                waiters.wake_first_into(&woken, false);
-            }
-            self.count(&waiters);
-        }
-        woken.schedule();
+        let mut wakes = WakeList::new();
+        let waiters = self.queue.lock();
+        waiters.claim_all(&mut wakes);
+        self.count(&waiters);
     }
 
     /// Under the queue's lock, which has just been changed.
-    fn count(&self, waiters: &Waiters) {
+    fn count(&self, waiters: &Waiters<()>) {
         self.waiting.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
     }
 
@@ -73,21 +66,21 @@ impl RawCondvar {
         let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
         let held = Held(mutex, Cell::new(true));
         loop {
-            let node = Node::new(0);
+            let node = Waiter::with(());
             let enter = |ticket| {
                 {
-                    let mut waiters = self.queue.lock();
-                    // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
-                    unsafe { waiters.enter(&node, ticket, false) };
+                    let waiters = self.queue.lock();
+                    // SAFETY: the node is fresh, and `leave` is called if anything but a waker ends the wait.
+                    unsafe { waiters.push_back(&node, ticket) };
                     self.count(&waiters);
                 }
                 held.let_go();
                 true
             };
             let leave = || {
-                let mut waiters = self.queue.lock();
+                let waiters = self.queue.lock();
                 // SAFETY: it is in this queue or in none.
-                unsafe { waiters.leave(&node) };
+                unsafe { waiters.remove(&node) };
                 self.count(&waiters);
             };
             match wait_in(&mut wait, enter, leave) {

@@ -19,9 +19,10 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
+use crate::park::waiters::{Waiter, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
 use crate::sync::owner::Owner;
-use crate::sync::queue::{self, Node, Waiters};
+use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -53,7 +54,7 @@ fn bars(kind: u32) -> (u32, u32) {
 pub(crate) struct RawRwLock {
     pub(crate) word: AtomicU32,
     pub(crate) owner: Owner,
-    pub(crate) queue: Lock<Waiters>,
+    pub(crate) queue: Lock<LockQueue>,
 }
 
 impl RawRwLock {
@@ -156,14 +157,13 @@ impl RawRwLock {
     #[cold]
     #[inline(never)]
     fn unlock_contended(&self) {
-        let woken = queue::Woken::new();
-        self.pass_on(&mut self.queue.lock(), &woken);
-        woken.schedule();
+        let mut wakes = WakeList::new();
+        self.pass_on(&mut self.queue.lock(), &mut wakes);
     }
 
     /// If the lock is free for the first in the queue: lets readers in, or wakes a writer, or hands it the lock. Under the
     /// queue's lock.
-    fn pass_on(&self, waiters: &mut Waiters, woken: &queue::Woken) {
+    fn pass_on(&self, waiters: &mut LockQueue, wakes: &mut WakeList<Contender>) {
         while let Some(kind) = waiters.first_kind() {
             // ORDERING: Acquire pairs with the Releases of the unlocks: what the last holders wrote goes to the threads
             // that are handed the lock, by way of their tickets.
@@ -180,15 +180,15 @@ impl RawRwLock {
                     return;
                 }
             } else if kind == READ {
-                self.let_readers_in(word, waiters, woken);
+                self.let_readers_in(word, waiters, wakes);
             } else if word & HANDOFF != 0 {
                 // Nobody else takes the lock now.
-                if waiters.wake_first_into(woken, true) {
+                if waiters.wake_next(true, wakes) {
                     self.word.fetch_xor(HANDOFF | WRITER, Ordering::Relaxed);
                     self.tidy(waiters);
                     return;
                 }
-            } else if waiters.wake_first_into(woken, false) {
+            } else if waiters.wake_next(false, wakes) {
                 self.word.fetch_or(WAKING, Ordering::Relaxed);
                 self.tidy(waiters);
                 return;
@@ -198,7 +198,7 @@ impl RawRwLock {
     }
 
     /// The queue begins with a reader, and no writer has the lock.
-    fn let_readers_in(&self, word: u32, waiters: &mut Waiters, woken: &queue::Woken) {
+    fn let_readers_in(&self, word: u32, waiters: &LockQueue, wakes: &mut WakeList<Contender>) {
         // One reader's place keeps writers out meanwhile.
         let next = (word & !HANDOFF).wrapping_add(READER);
         // ORDERING: Acquire as in `pass_on`: a writer may have come and gone since.
@@ -206,7 +206,7 @@ impl RawRwLock {
             return;
         }
         while waiters.first_kind() == Some(READ) {
-            if waiters.wake_first_into(woken, true) {
+            if waiters.wake_next(true, wakes) {
                 self.word.fetch_add(READER, Ordering::Relaxed);
             }
         }
@@ -214,7 +214,7 @@ impl RawRwLock {
     }
 
     /// The last waiter has been taken out of the queue, perhaps.
-    fn tidy(&self, waiters: &Waiters) {
+    fn tidy(&self, waiters: &LockQueue) {
         if waiters.is_empty() {
             self.word.fetch_and(!(QUEUED | HANDOFF), Ordering::Relaxed);
         }
@@ -222,7 +222,7 @@ impl RawRwLock {
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, kind: u32, mut wait: Wait) -> bool {
-        let node = Node::new(kind);
+        let node = Contender::of(kind);
         // `WAKING` is this thread's.
         let woken = Cell::new(false);
         loop {
@@ -232,7 +232,7 @@ impl RawRwLock {
             let leave = || self.leave(&node, woken.take());
             match wait_in(&mut wait, |ticket| self.enter(&node, ticket, &woken), leave) {
                 WaitResult::Refused => return true,
-                WaitResult::Notified if node.given.get() => return true,
+                WaitResult::Notified if node.payload.given.take() => return true,
                 WaitResult::Notified => woken.set(true),
                 // It may have been let go at the last moment.
                 WaitResult::TimedOut => return self.try_take(kind, false),
@@ -274,14 +274,14 @@ impl RawRwLock {
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Node, ticket: Ticket, woken: &Cell<bool>) -> bool {
-        let mut waiters = self.queue.lock();
+    fn enter(&self, node: &Waiter<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
+        let (waiters, kind) = (self.queue.lock(), node.payload.kind);
         loop {
-            if self.try_take(node.kind, woken.get()) {
+            if self.try_take(kind, woken.get()) {
                 return false;
             }
             let word = self.word.load(Ordering::Relaxed);
-            if word & bars(node.kind).0 == 0 {
+            if word & bars(kind).0 == 0 {
                 continue;
             }
             let next = if woken.get() { (word | QUEUED | HANDOFF) & !WAKING } else { word | QUEUED };
@@ -293,24 +293,21 @@ impl RawRwLock {
         }
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
         // whenever anything but a waker ends the wait.
-        unsafe { waiters.enter(node, ticket, woken.take()) };
+        unsafe { if woken.take() { waiters.push_front(node, ticket) } else { waiters.push_back(node, ticket) } };
         true
     }
 
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have, and lets in those who waited behind it alone.
     #[cold]
-    fn leave(&self, node: &Node, was_woken: bool) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            // SAFETY: it is in this queue or in none.
-            unsafe { waiters.leave(node) };
-            if was_woken {
-                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: rwlock-waking
-            }
-            self.pass_on(&mut waiters, &woken); // KEY: rwlock-leave
+    fn leave(&self, node: &Waiter<Contender>, woken: bool) {
+        let mut wakes = WakeList::new();
+        let mut waiters = self.queue.lock();
+        // SAFETY: it is in this queue or in none.
+        unsafe { waiters.remove(node) };
+        if woken {
+            self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: rwlock-waking
         }
-        woken.schedule();
+        self.pass_on(&mut waiters, &mut wakes); // KEY: rwlock-leave
     }
 }

@@ -80,6 +80,8 @@ struct Cancelled;
 
 #[path = "../../src/park/wait_in.rs"]
 mod wait_in;
+#[path = "../../src/park/waiters.rs"]
+pub(crate) mod waiters;
 
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 

@@ -45,7 +45,7 @@ impl Parked {
         if may
             // SAFETY: the model keeps the waiter alive until all its threads have been joined.
             && let Some(epoch) = this.word.waiting()
-            && let Some(wake) = unsafe { Ticket(this.clone(), epoch).end(how) }
+            && let Some(wake) = unsafe { Ticket(&raw const **this, epoch).end(how) }
         {
             wake.schedule();
         }
@@ -73,6 +73,8 @@ pub(crate) fn be(parked: &Arc<Parked>) {
 
 #[path = "../../src/park/wait_in.rs"]
 mod wait_in;
+#[path = "../../src/park/waiters.rs"]
+pub(crate) mod waiters;
 
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
@@ -110,7 +112,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResul
         return WaitResult::Interrupted;
     }
     let epoch = me.word.begin();
-    if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
+    if !commit(Ticket(&raw const *me, epoch)) && me.word.retract(epoch) {
         return WaitResult::Refused;
     }
     let mut turn = me.turn.lock().unwrap();

@@ -4,14 +4,14 @@ use std::mem::{MaybeUninit, align_of, size_of};
 
 use crate::channel::waiter::Claimed;
 
-/// Messages up to this many words lie in the token itself; bigger ones in a box that whoever hands over makes.
+/// Messages up to this many words lie in the value itself; bigger ones in a box that whoever hands over makes.
 const WORDS: usize = 4;
 
 type Room = MaybeUninit<[usize; WORDS]>;
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) enum Token {
+pub(crate) enum Selected {
     /// Nothing yet.
     Empty,
     /// The other side is gone: the operation will fail.
@@ -28,8 +28,8 @@ fn fits<T>() -> bool {
     size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>()
 }
 
-impl Token {
-    /// A token that holds `message`.
+impl Selected {
+    /// What holds `message`.
     pub(crate) fn message<T>(message: T) -> Self {
         let mut room = Room::uninit();
         if fits::<T>() {
@@ -39,17 +39,17 @@ impl Token {
             // SAFETY: a thin pointer fits.
             unsafe { room.as_mut_ptr().cast::<*mut T>().write(Box::into_raw(Box::new(message))) };
         }
-        Token::Message(room)
+        Selected::Message(room)
     }
 
     /// The message, if there is one.
     ///
     /// # Safety
     ///
-    /// A message in this token was put there by [`message`](Self::message) of the same `T`.
+    /// A message in it was put there by [`message`](Self::message) of the same `T`.
     pub(crate) unsafe fn into_message<T>(self) -> Option<T> {
-        let Token::Message(room) = self else { return None };
-        // SAFETY: as the caller says; the token is consumed, so the message is moved out once.
+        let Selected::Message(room) = self else { return None };
+        // SAFETY: as the caller says; it is consumed, so the message is moved out once.
         unsafe {
             if fits::<T>() {
                 Some(room.as_ptr().cast::<T>().read())
