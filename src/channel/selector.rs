@@ -23,7 +23,8 @@ use crate::channel::receiver::Receiver;
 use crate::channel::selected::Selected;
 use crate::channel::sender::Sender;
 use crate::channel::waiter::{Node, Outcome, Role, place};
-use crate::park::{Wait, WaitResult, checkpoint, interrupt, spend, wait_in};
+use crate::park::unwind::unwinding;
+use crate::park::{Wait, WaitResult, checkpoint, spend, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
@@ -475,7 +476,7 @@ impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
         let selected = mem::replace(&mut *self.selected, Selected::Empty);
         self.operation.abandon(selected);
-        if !interrupt::unwinding() {
+        if !unwinding() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }

@@ -14,11 +14,13 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::park::current::{WorkerContext, in_hook, with_header};
+use crate::park::current::{WorkerContext, with_header};
 use crate::park::doubt::Unwinds;
-use crate::park::{Wait, unwind};
+use crate::park::no_park::in_some_hook;
+use crate::park::unwind::{self, unwinds};
+use crate::park::wait::Wait;
 use crate::sys::clock::{after_ns, now_ns};
-use crate::sys::{frames, in_panic, unwinder};
+use crate::sys::frames;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Kind, Limit};
 use crate::task::{Cancelled, Header};
@@ -67,26 +69,6 @@ pub(crate) fn take(thread: &Header) -> bool {
         resume(Box::new(TimedOut(limit)));
     }
     true
-}
-
-/// Does the calling thread run a panic hook, marked by a wrapper or not?
-fn in_some_hook() -> bool {
-    in_hook() || std::thread::panicking() && in_panic::is_reported()
-}
-
-/// Does the calling thread unwind?
-pub(crate) fn unwinds() -> Unwinds {
-    let panicking = std::thread::panicking();
-    match WorkerContext::get() {
-        Some(here) if here.current_ptr().is_some() => here.doubt.ask(panicking, unwinder::look),
-        _ if panicking => Unwinds::Yes,
-        _ => Unwinds::No,
-    }
-}
-
-/// Does the calling thread unwind? What `std::thread::panicking` is on a plain OS thread.
-pub(crate) fn unwinding() -> bool {
-    std::thread::panicking() && matches!(unwinds(), Unwinds::Yes | Unwinds::Unknown)
 }
 
 /// Unwinds the calling thread with `payload`; no panic hook runs. All of this crate's unwinding begins here.
@@ -170,14 +152,4 @@ pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
             _ => resume(payload),
         },
     }
-}
-
-/// A panic hook blocks. Switching there would let another thread panic inside this one's hook, which std answers with
-/// an abort; so say it in a clear way.
-#[cold]
-#[inline(never)]
-pub(crate) fn parked_in_hook() -> ! {
-    crate::base::abort::fatal(format_args!(
-        "a panic hook made a blocking call that has to wait; it must not, nor must what formats a panic's message"
-    ))
 }

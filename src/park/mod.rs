@@ -4,6 +4,7 @@ pub(crate) mod current;
 pub(crate) mod doubt;
 pub(crate) mod fork;
 pub(crate) mod interrupt;
+pub(crate) mod no_park;
 pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
@@ -13,7 +14,8 @@ pub(crate) mod waiters;
 
 use std::ptr::NonNull;
 
-use crate::park::current::{WorkerContext, may_park, may_switch, parked_in_no_park};
+use crate::park::current::WorkerContext;
+use crate::park::no_park::{may_park, may_switch, parked_in_no_park};
 use crate::park::wait::How;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::in_panic;
@@ -68,7 +70,7 @@ fn barred() {
         parked_in_no_park("a blocking call");
     }
     if WorkerContext::get().is_some() {
-        interrupt::parked_in_hook();
+        no_park::parked_in_hook();
     }
 }
 
@@ -101,7 +103,7 @@ fn park_with_care(
     let panicking = std::thread::panicking();
     let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
     if panicking && in_panic::is_reported() {
-        interrupt::parked_in_hook();
+        no_park::parked_in_hook();
     }
     let state = wait::Thread {
         unwinds,

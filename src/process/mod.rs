@@ -31,7 +31,7 @@ use std::process as inner;
 
 use crate::io::wait_readable;
 use crate::park::checkpoint;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::rt::blocking::may_block;
 use crate::rt::scope::scope;
 use crate::sys::process::pidfd;

@@ -20,7 +20,8 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Weak};
 
-use crate::park::current::{assert_may_park, with_header};
+use crate::park::current::with_header;
+use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
 use crate::rt::runtime;

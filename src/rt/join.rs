@@ -16,7 +16,8 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use crate::park::current::{WorkerContext, may_switch};
+use crate::park::current::WorkerContext;
+use crate::park::no_park::may_switch;
 use crate::park::os;
 use crate::park::{Wait, checkpoint, wait_unless};
 use crate::rt::thread::Thread;

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::park::current::{self, assert_may_park};
+use crate::park::current;
+use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
 use crate::rt::blocking::blocking;

@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use crate::park::current::assert_may_park;
 use crate::park::interrupt;
+use crate::park::no_park::assert_may_park;
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::members::Members;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
-use crate::park::{self, Wait, checkpoint, interrupt, wait_for_token};
+use crate::park::{self, Wait, checkpoint, unwind, wait_for_token};
 use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::{WORKERS, from_env, lent};
@@ -159,7 +159,7 @@ pub fn yield_now() {
 /// says yes when a neighbour of the same worker is parked in a destructor while it unwinds.
 #[must_use]
 pub fn panicking() -> bool {
-    interrupt::unwinding()
+    unwind::unwinding()
 }
 
 /// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default

@@ -29,8 +29,8 @@ use std::io;
 use std::task::Waker;
 
 use crate::driver::slot::{Wakes, call};
-use crate::park::current::no_park;
 use crate::park::interrupt;
+use crate::park::no_park::no_park;
 use crate::sched::worker::Worker;
 use crate::task::Task;
 use crate::task::block;

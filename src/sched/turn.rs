@@ -11,7 +11,7 @@ use crate::sched::remote;
 use crate::sched::worker::Worker;
 use crate::sys::fork;
 use crate::task::header::Next;
-use crate::task::{Header, Task, local};
+use crate::task::{Header, Task, destroy_locals};
 
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
@@ -270,7 +270,7 @@ pub(super) unsafe fn thread_main(thread: *mut ()) {
     this.shielded.set(true);
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { local::destroy(this) };
+    unsafe { destroy_locals(this) };
     if this.vtable.after_run.is_some() {
         return; // `Worker::end` goes on.
     }
@@ -280,7 +280,7 @@ pub(super) unsafe fn thread_main(thread: *mut ()) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
         }
         // The result's destructor, and a waker that was called, may have made new values.
-        local::destroy(this);
+        destroy_locals(this);
         this.limits.dissolve();
         (this.vtable.done)(header);
     }

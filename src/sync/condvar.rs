@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
 use crate::park::checkpoint;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::park::waiters::Waiters;
 use crate::sync::mutex::MutexGuard;
 use crate::sync::raw_condvar::RawCondvar;

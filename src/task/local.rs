@@ -9,12 +9,11 @@
 //! 2. Only the thread that the values belong to calls anything here.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use crate::base::abort::fatal;
-use crate::task::Header;
-use crate::task::header::Extra;
 
 /// What stands under a key.
 #[derive(Clone, Copy, Debug)]
@@ -65,22 +64,11 @@ impl Locals {
 ///
 /// # Safety
 ///
-/// Called by the thread itself.
-#[inline]
-pub(crate) unsafe fn destroy(thread: &Header) {
-    if let Some(extra) = thread.extra() {
-        // SAFETY: as the caller promises.
-        unsafe { destroy_all(extra) };
-    }
-}
-
-/// # Safety
-///
-/// As [`destroy`].
+/// Called by the thread itself, to which `locals` belong.
 #[cold]
-unsafe fn destroy_all(extra: &Extra) {
+pub(super) unsafe fn destroy(locals: &UnsafeCell<Locals>) {
     // SAFETY: invariant 2; the borrow ends before the destructor runs.
-    while let Some(value) = unsafe { &mut *extra.locals.get() }.pop() {
+    while let Some(value) = unsafe { &mut *locals.get() }.pop() {
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
             fatal(format_args!("the destructor of a green-thread-local value panicked"));
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::park::{Wait, checkpoint, wait_in};
 use crate::sys::clock::{after_ns, at_ns, now_ns};
 use crate::task::header::Reason;

@@ -174,13 +174,13 @@ pub(crate) mod interrupt {
     pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
         resume_unwind(payload)
     }
-
-    pub(crate) fn unwinding() -> bool {
-        std::thread::panicking()
-    }
 }
 
 pub(crate) mod unwind {
+    pub(crate) fn unwinding() -> bool {
+        std::thread::panicking()
+    }
+
     /// No closure of a model is left by unwinding.
     pub(crate) struct Entry;
 

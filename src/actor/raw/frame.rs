@@ -12,7 +12,7 @@ use super::edge::How;
 use super::parcel::{Asked, put_off};
 use crate::actor::promise::{Failure, Owed};
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message};
-use crate::park::interrupt;
+use crate::park::unwind;
 use crate::sys::clock::NEVER;
 
 /// What `Context` and nested sends need to know of the message that is being handled. On the stack of the run; touched by the
@@ -52,7 +52,7 @@ pub(crate) fn abandon(owed: Arc<dyn Owed>) {
         return owed.fail(Failure::Died(exit));
     }
     match core.frame() {
-        Some(frame) if interrupt::unwinding() => {
+        Some(frame) if unwind::unwinding() => {
             let mut orphans = frame.orphans.take().unwrap_or_default();
             orphans.0.push(owed);
             frame.orphans.set(Some(orphans));

@@ -24,7 +24,7 @@ use super::walk::Waits;
 use crate::actor::ActorId;
 use crate::actor::promise::wake_guarded;
 use crate::park::Wait;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::task::header::Reason;
 

@@ -18,7 +18,7 @@ use super::post::{Origin, enter, give_back};
 use super::room::{Sender, Waiting};
 use super::walk::Waits;
 use crate::actor::{Message, Overflow, SendError};
-use crate::park::current::{assert_may_park, may_switch};
+use crate::park::no_park::{assert_may_park, may_switch};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
