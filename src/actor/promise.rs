@@ -229,7 +229,7 @@ impl<R> Promise<R> {
     /// The first result is the one that holds.
     fn settle(&self, result: impl FnOnce(&mut State<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
-        self.state.notify(|state| {
+        self.state.notify_all(|state| {
             if state.result.is_none()
                 && let Some(result) = result(state)
             {
@@ -239,7 +239,7 @@ impl<R> Promise<R> {
                 }
                 waker = state.waker.take();
             }
-            usize::MAX
+            true
         });
         waker.into_iter().for_each(wake_guarded);
     }
@@ -357,7 +357,7 @@ impl<R> Promise<R> {
 
     /// Has a waiting thread look again for what else it waits for.
     pub(crate) fn nudge(&self) {
-        self.state.notify(|_| usize::MAX);
+        self.state.notify_all(|_| true);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Its waiters keep the invariants of [`waiters`](super::waiters).
 
 use crate::base::lock::Lock;
-use crate::park::waiters::{Waiter, Waiters, WakeList};
+use crate::park::waiters::{Claimed, Waiter, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, park, wait_in};
 use crate::task::Ticket;
 
@@ -27,13 +27,20 @@ impl<S> WaitQueue<S> {
         f(&mut self.inner.lock().state)
     }
 
-    /// Changes the state and wakes as many waiting threads, first come first, as `f` says.
-    pub(crate) fn notify(&self, f: impl FnOnce(&mut S) -> usize) {
+    /// Changes the state; if `f` says so, wakes the thread that has waited longest.
+    pub(crate) fn notify_one(&self, f: impl FnOnce(&mut S) -> bool) {
+        let mut inner = self.inner.lock();
+        let first = if f(&mut inner.state) { inner.waiters.claim_first() } else { None };
+        drop(inner);
+        first.map(Claimed::schedule);
+    }
+
+    /// Changes the state; if `f` says so, wakes all that wait.
+    pub(crate) fn notify_all(&self, f: impl FnOnce(&mut S) -> bool) {
         let mut wakes = WakeList::new();
         let mut inner = self.inner.lock();
-        let count = f(&mut inner.state);
-        for claimed in std::iter::from_fn(|| inner.waiters.claim_first()).take(count) {
-            wakes.push(claimed);
+        if f(&mut inner.state) {
+            inner.waiters.claim_all(&mut wakes);
         }
     }
 

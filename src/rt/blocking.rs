@@ -198,12 +198,12 @@ impl<F: FnOnce() -> T + Send, T: Send> Run for Call<F, T> {
     fn run(&self) -> bool {
         let Some(f) = self.state.with(State::start) else { return false };
         let mut output = Some(runtime::inside(&self.runtime, || catch_unwind(AssertUnwindSafe(f))));
-        self.state.notify(|state| match state {
+        self.state.notify_one(|state| match state {
             State::Runs => {
                 *state = State::Done(output.take().expect("it is handed over once"));
-                1
+                true
             }
-            _ => 0,
+            _ => false,
         });
         let Some(late) = output else { return false };
         // Nobody wants it, nor to hear of its destructor's panic.

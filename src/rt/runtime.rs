@@ -127,9 +127,9 @@ impl RuntimeBuilder {
             let started = thread.spawn(move || {
                 overflow::prepare_thread();
                 Worker::new(shared, number, deque).run();
-                running.notify(|running| {
+                running.notify_all(|running| {
                     *running -= 1;
-                    usize::MAX
+                    true
                 });
             });
             match started {

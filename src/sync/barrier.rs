@@ -66,14 +66,15 @@ impl Barrier {
     pub fn wait(&self) -> BarrierWaitResult {
         checkpoint();
         let mut led = None;
-        self.state.notify(|state| {
+        self.state.notify_all(|state| {
             state.count += 1;
             if state.count < self.threads {
                 led = Some(state.generation);
-                return 0;
+                return false;
             }
             state.generation += 1;
-            std::mem::take(&mut state.count) - 1
+            state.count = 0;
+            true
         });
         let Some(generation) = led else { return BarrierWaitResult(true) };
         let place = Place { barrier: self, generation };

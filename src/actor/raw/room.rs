@@ -51,10 +51,10 @@ impl Room {
 
     fn settle(&self, verdict: Verdict) {
         let mut waker = None;
-        self.0.notify(|door| {
+        self.0.notify_all(|door| {
             door.verdict = Some(verdict); // KEY: room-verdict
             waker = door.waker.take();
-            usize::MAX
+            true
         });
         waker.into_iter().for_each(wake_guarded);
     }

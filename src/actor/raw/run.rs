@@ -92,9 +92,9 @@ pub(super) fn end(core: &Core, exit: Exit) {
     let (ties, ended) = core.mail.lock().set_dead(&exit);
     watch::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
-        ended.notify(|end| {
+        ended.notify_all(|end| {
             *end = Some(exit);
-            usize::MAX
+            true
         });
     }
 }
