@@ -22,7 +22,7 @@ use crate::park::wait::Wait;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::frames;
 use crate::task::cancel::CAN_UNWIND;
-use crate::task::limit::{Kind, Limit};
+use crate::task::limit::{Interrupts, Kind, Limit};
 use crate::task::{Cancelled, Header};
 
 /// [`timeout`] ended before its closure did.
@@ -56,7 +56,7 @@ pub(crate) fn take(thread: &Header) -> bool {
     if !CAN_UNWIND {
         return false;
     }
-    let cancelled = thread.state.is_cancelled() && !thread.shielded.get() && !thread.limits.is_masked();
+    let cancelled = thread.state.is_cancelled() && thread.interrupts() == Interrupts::All;
     let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
     let passed = |is_ours: fn(usize) -> bool| thread.limits.passed(now_ns, is_ours);
     if !(cancelled || passed(|_| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
@@ -105,7 +105,7 @@ pub(crate) fn raise(wait: Wait) -> Wait {
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
 /// afterwards. A `timeout` inside `f` works.
 pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(Kind::Mask), f)
+    inside(&Limit::new(Kind::Shield), f)
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by an enclosing [`timeout`]; that takes effect afterwards. A

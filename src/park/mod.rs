@@ -21,6 +21,7 @@ use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
+use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
@@ -85,7 +86,8 @@ fn park_green(
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
-        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER };
+        let interrupts = if CAN_UNWIND { wait.interrupts } else { Interrupts::None };
+        let how = How { interrupts, deadline_ns: NEVER };
         return wait_green(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
@@ -106,9 +108,8 @@ fn park_with_care(
         no_park::parked_in_hook();
     }
     let state = wait::Thread {
-        unwinds,
+        interrupts: if unwinds { Interrupts::None } else { thread.interrupts() },
         cancelled: thread.state.is_cancelled(),
-        masked: thread.shielded.get() || thread.limits.is_masked(),
         limit_ns: thread.limits.earliest_ns(),
     };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
@@ -132,7 +133,7 @@ fn wait_green(
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return WaitResult::Refused;
     }
-    thread.cancellable.set(how.cancellable);
+    thread.wait_interrupts.set(how.interrupts);
     thread.reason.set(wait.reason);
     if how.deadline_ns == NEVER {
         suspend(here, thread);
@@ -160,8 +161,8 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
-    let unwinds = std::thread::panicking();
-    let state = wait::Thread { unwinds, cancelled: false, masked: false, limit_ns: thread.limits.earliest_ns() };
+    let interrupts = if std::thread::panicking() { Interrupts::None } else { Interrupts::All };
+    let state = wait::Thread { interrupts, cancelled: false, limit_ns: thread.limits.earliest_ns() };
     let deadline_ns = wait.how(state, now_ns).map_or(wait.deadline_ns, |how| how.deadline_ns);
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {

@@ -141,7 +141,7 @@ unsafe fn call<F: FnOnce() -> T + Send, T: Send>(pool: &Pool, runtime: Weak<Shar
     loop {
         let Ok(number) = pool.submit(wait, &job) else { return call.run_here() };
         let mut queued = true;
-        while wait.cancellable && queued {
+        while wait.is_interruptible() && queued {
             if let Ok(output) = call.state.try_wait_until(wait, State::take) {
                 return output.unwrap_or_else(|payload| interrupt::resume(payload));
             }

@@ -118,7 +118,7 @@ impl Pool {
     ///
     /// There is no thread, and none can be made.
     pub(crate) fn submit(&self, wait: Wait, job: &Job) -> io::Result<u64> {
-        if wait.cancellable {
+        if wait.is_interruptible() {
             checkpoint();
         }
         let inner = &self.0;

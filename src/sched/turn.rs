@@ -264,10 +264,12 @@ pub(super) unsafe fn thread_main(thread: *mut ()) {
         unsafe { WorkerContext::enter(here) };
     }
     let start = !this.state.is_cancelled();
-    this.shielded.set(!start);
+    if !start {
+        this.refuse_cancels();
+    }
     // SAFETY: the thread was claimed once, and this is it.
     unsafe { (this.vtable.run)(header, start) };
-    this.shielded.set(true);
+    this.refuse_cancels();
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { destroy_locals(this) };

@@ -34,6 +34,7 @@ use crate::sched::turn::thread_main;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
+use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -451,7 +452,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if !task.cancellable.get() && !task.reason.get().is_for_actor() {
+        if task.wait_interrupts.get() != Interrupts::All && !task.reason.get().is_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {

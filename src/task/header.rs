@@ -21,7 +21,7 @@ use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
-use crate::task::limit::Chain;
+use crate::task::limit::{Chain, Interrupts};
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, Token, WaitWord};
@@ -115,10 +115,10 @@ pub(crate) struct Header {
     pub(crate) live: Links<Header>,
     /// Unstarted children that this thread has started by joining them: their queue entries are stale.
     pub(crate) claimed: Cell<u32>,
-    /// May the wait that is on be ended by a cancel?
-    pub(crate) cancellable: Cell<bool>,
-    /// The thread's closure is over: what still runs (destructors) is not cancelled.
-    pub(crate) shielded: Cell<bool>,
+    /// What may end the wait that is on.
+    pub(crate) wait_interrupts: Cell<Interrupts>,
+    /// What may end any wait of the thread, outside all limits.
+    interrupts: Cell<Interrupts>,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
     pub(crate) size: StackSize,
@@ -201,8 +201,8 @@ impl Header {
             limits: Chain::new(),
             live: Links::new(),
             claimed: Cell::new(0),
-            cancellable: Cell::new(false),
-            shielded: Cell::new(false),
+            wait_interrupts: Cell::new(Interrupts::None),
+            interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
             reason: Cell::new(Reason::Running),
@@ -218,7 +218,18 @@ impl Header {
     /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        !self.state.is_cancelled() && !self.shielded.get() && self.limits.is_empty()
+        !self.state.is_cancelled() && self.interrupts.get() == Interrupts::All && self.limits.is_empty()
+    }
+
+    /// What may end the waits of the thread where it stands, if it does not unwind. For the thread itself.
+    pub(crate) fn interrupts(&self) -> Interrupts {
+        if self.limits.is_shielded() { Interrupts::TimeoutsOnly } else { self.interrupts.get() }
+    }
+
+    /// The thread's closure is over: what still runs (destructors) is not cancelled.
+    #[inline(always)]
+    pub(crate) fn refuse_cancels(&self) {
+        self.interrupts.set(Interrupts::TimeoutsOnly);
     }
 
     /// The link of the queue that the task is in (invariant 4).
@@ -261,8 +272,8 @@ impl Header {
     pub(crate) unsafe fn reset(&self) {
         self.limits.dissolve();
         self.claimed.set(0);
-        self.cancellable.set(false);
-        self.shielded.set(false);
+        self.wait_interrupts.set(Interrupts::None);
+        self.interrupts.set(Interrupts::All);
         self.unwound.set(Unwound::NEVER);
         let _ = self.token.take();
         if let Some(extra) = self.extra() {

@@ -18,6 +18,16 @@ use std::ptr;
 
 use crate::sys::clock::NEVER;
 
+/// What may end a thread's waits besides what they wait for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Interrupts {
+    /// Nothing: the end of the wait is what makes borrowed data safe to leave, or the thread unwinds.
+    None,
+    /// Its `timeout` calls, but no cancel.
+    TimeoutsOnly,
+    All,
+}
+
 /// What a limit does to the waits inside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -26,7 +36,7 @@ pub(crate) enum Kind {
     /// Limits outside do not count.
     Wall,
     /// The same, and no cancel ends them.
-    Mask,
+    Shield,
 }
 
 /// See the module's text.
@@ -55,7 +65,7 @@ impl Limit {
         let outer_ns = unsafe { self.outer.get().as_ref() }.map_or(NEVER, |outer| outer.earliest_ns.get());
         self.earliest_ns.set(match self.kind {
             Kind::Until(deadline_ns) => deadline_ns.min(outer_ns),
-            Kind::Wall | Kind::Mask => NEVER,
+            Kind::Wall | Kind::Shield => NEVER,
         });
     }
 }
@@ -126,8 +136,8 @@ impl Chain {
     }
 
     /// Has a cancel to wait?
-    pub(crate) fn is_masked(&self) -> bool {
-        self.iter().any(|limit| limit.kind == Kind::Mask)
+    pub(crate) fn is_shielded(&self) -> bool {
+        self.iter().any(|limit| limit.kind == Kind::Shield)
     }
 
     /// Puts `limit` in, as the innermost.
@@ -195,14 +205,14 @@ mod tests {
 
     #[test]
     fn limits_may_be_left_in_any_order() {
-        let kinds = [Kind::Until(40), Kind::Mask, Kind::Until(20), Kind::Wall, Kind::Until(50), Kind::Until(30)];
+        let kinds = [Kind::Until(40), Kind::Shield, Kind::Until(20), Kind::Wall, Kind::Until(50), Kind::Until(30)];
         in_each_order(&kinds, |chain, left| {
             let within = left.iter().rev().map_while(|kind| match kind {
                 Kind::Until(ns) => Some(*ns),
-                Kind::Wall | Kind::Mask => None,
+                Kind::Wall | Kind::Shield => None,
             });
             assert_eq!(chain.earliest_ns(), within.clone().min().unwrap_or(NEVER));
-            assert_eq!(chain.is_masked(), left.contains(&Kind::Mask));
+            assert_eq!(chain.is_shielded(), left.contains(&Kind::Shield));
             for now_ns in [0, 30, 45, 50] {
                 assert_eq!(chain.passed(now_ns, |_| true).is_some(), within.clone().any(|ns| ns <= now_ns));
             }

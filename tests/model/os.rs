@@ -103,6 +103,10 @@ impl Wait {
     pub(crate) fn uninterruptible(self) -> Self {
         Self { cancellable: false, ..self }
     }
+
+    pub(crate) fn is_interruptible(self) -> bool {
+        self.cancellable
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -63,7 +63,7 @@ fn hook<A: Actor>(core: &Core, take: Take, me: &mut A, ctx: &mut Context<A>) -> 
 /// The first part of an actor's end, on whatever stack: gives back what is queued, calls `stopping`. The state is dropped next.
 #[cold]
 pub(super) fn say_stopping<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>, exit: &Exit) {
-    core.header.shielded.set(true);
+    core.header.refuse_cancels();
     let started = {
         let mut mail = core.mail.lock();
         mail.ends(exit);
