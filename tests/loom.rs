@@ -37,19 +37,19 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
 use state::State;
-use wait::{End, Epoch, Token, WaitWord};
+use wait::{End, Epoch, ParkToken, WaitWord};
 
 /// A thread with its park word, and the place where its worker would resume it.
 struct Parked {
     word: WaitWord,
-    token: Token,
+    token: ParkToken,
     scheduled: Gate,
     times: AtomicUsize,
 }
 
 impl Parked {
     fn new() -> Arc<Self> {
-        let (word, token) = (WaitWord::new(), Token::new());
+        let (word, token) = (WaitWord::new(), ParkToken::new());
         Arc::new(Self { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) })
     }
 
@@ -260,7 +260,7 @@ impl OnTop {
 #[test]
 fn a_thread_that_waits_on_top_of_its_joiner_is_woken_or_cancelled_once_and_never_forgotten() {
     check(3, || {
-        let (word, token) = (WaitWord::new(), Token::new());
+        let (word, token) = (WaitWord::new(), ParkToken::new());
         let parked = Parked { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) };
         let thread = Arc::new(OnTop {
             state: State::new(3, true),

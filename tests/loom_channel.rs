@@ -128,8 +128,8 @@ use std::mem::ManuallyDrop;
 use channel::buffer::{Blocks, Buffer, Ring};
 use channel::queue::Queue;
 use channel::selected::Selected;
-use channel::waiter::{Node, Outcome, Role, place};
-use channel::zero::Zero;
+use channel::waiter::{ChannelWaiter, Outcome, Role, place};
+use channel::zero::ZeroChannel;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
@@ -311,7 +311,7 @@ fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
 #[test]
 fn without_a_buffer_the_message_goes_from_hand_to_hand() {
     check(2, || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let sender = {
             let zero = zero.clone();
             thread::spawn(move || {
@@ -328,7 +328,7 @@ fn without_a_buffer_the_message_goes_from_hand_to_hand() {
 #[test]
 fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
     check(2, || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let sender = {
             let zero = zero.clone();
             thread::spawn(move || zero.send(Message::new(1), SOON).is_ok())
@@ -342,7 +342,7 @@ fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
 fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
     let mut selected = ManuallyDrop::new(Selected::Empty);
     let at = place(&mut selected);
-    let nodes = [Node::new(Role::Select, at), Node::new(Role::Select, at)];
+    let nodes = [ChannelWaiter::new(Role::Select, at), ChannelWaiter::new(Role::Select, at)];
     let woken = park(Wait::new(Reason::Select).until(deadline_ns), |ticket| {
         // SAFETY: both nodes are unregistered below.
         queues.iter().zip(&nodes).all(|(queue, node)| unsafe { queue.register_receiver(node, ticket) })
@@ -512,7 +512,7 @@ fn a_permit_that_is_given_up_lets_the_next_sender_in() {
 /// A select sends, and completes or gives up, while somebody receives.
 fn receive_from_select(completes: bool) {
     check(1, move || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let receiver = {
             let zero = zero.clone();
             thread::spawn(move || number(zero.recv(NEVER)))
@@ -523,7 +523,7 @@ fn receive_from_select(completes: bool) {
             }
             let mut selected = ManuallyDrop::new(Selected::Empty);
             let at = place(&mut selected);
-            let node = Node::new(Role::Select, at);
+            let node = ChannelWaiter::new(Role::Select, at);
             // SAFETY: the node stays where it is until it is claimed.
             let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
             if woken == WaitResult::Notified {

@@ -99,11 +99,11 @@ mod task {
 mod park;
 
 mod sync {
-    pub(crate) mod owner {
+    pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Owner;
+        pub(crate) struct Holder;
 
-        impl Owner {
+        impl Holder {
             pub(crate) fn set(&self) {}
             pub(crate) fn clear(&self) {}
             pub(crate) fn is_on_this_worker(&self) -> bool {
@@ -133,13 +133,17 @@ mod sync {
     use crate::park::waiters::Waiters;
 
     pub(crate) fn mutex() -> raw_mutex::RawMutex {
-        raw_mutex::RawMutex { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::LockQueue::new()) }
+        raw_mutex::RawMutex {
+            word: AtomicU32::new(0),
+            holder: holder::Holder,
+            queue: Lock::new(queue::LockQueue::new()),
+        }
     }
 
     pub(crate) fn rwlock() -> raw_rwlock::RawRwLock {
         raw_rwlock::RawRwLock {
             word: AtomicU32::new(0),
-            owner: owner::Owner,
+            holder: holder::Holder,
             queue: Lock::new(queue::LockQueue::new()),
         }
     }

@@ -51,11 +51,11 @@ mod sys {
 }
 
 mod sync {
-    pub(crate) mod owner {
+    pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Owner;
+        pub(crate) struct Holder;
 
-        impl Owner {
+        impl Holder {
             pub(crate) const fn new() -> Self {
                 Self
             }

@@ -36,17 +36,17 @@ pub use {select, select_biased};
 /// What the macros expand to. Not for use by name.
 #[doc(hidden)]
 pub mod internal {
-    pub use super::selector::{Entry, recv, select, select_timeout, send, try_select};
+    pub use super::selector::{SelectCase, recv, select, select_timeout, send, try_select};
 }
 
 /// A channel and how many handles of each kind there are.
-struct Shared<C> {
+struct SharedChannel<C> {
     senders: AtomicUsize,
     receivers: AtomicUsize,
     channel: C,
 }
 
-impl<C> Shared<C> {
+impl<C> SharedChannel<C> {
     fn new(channel: C) -> Arc<Self> {
         Arc::new(Self { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1), channel })
     }
@@ -95,10 +95,10 @@ impl<C> Shared<C> {
 /// ```
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     if cap == 0 {
-        let shared = Shared::new(zero::Zero::new());
+        let shared = SharedChannel::new(zero::ZeroChannel::new());
         return (Sender::zero(Arc::clone(&shared)), Receiver::zero(shared));
     }
-    let shared = Shared::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
+    let shared = SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
     (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
 }
 
@@ -112,7 +112,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// assert!(r.recv().is_err());
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Shared::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
+    let shared = SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
     (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
 }
 
@@ -144,7 +144,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// assert!(Instant::now() >= when);
 /// ```
 pub fn at(when: Instant) -> Receiver<Instant> {
-    Receiver::timer(timer::Timer::at(when))
+    Receiver::timer(timer::TimerChannel::at(when))
 }
 
 /// A receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
@@ -161,7 +161,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// ```
 pub fn tick(duration: Duration) -> Receiver<Instant> {
     let first = Instant::now().checked_add(duration);
-    first.map_or_else(never, |first| Receiver::timer(timer::Timer::tick(first, duration)))
+    first.map_or_else(never, |first| Receiver::timer(timer::TimerChannel::tick(first, duration)))
 }
 
 /// A receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::{RecvError, SendError};
 
-use crate::channel::receiver::{Flavor as Receiving, Receiver};
+use crate::channel::receiver::{Receiver, ReceiverFlavor as Receiving};
 use crate::channel::selected::Selected;
-use crate::channel::sender::{Flavor as Sending, Sender};
-use crate::channel::waiter::Node;
+use crate::channel::sender::{Sender, SenderFlavor as Sending};
+use crate::channel::waiter::ChannelWaiter;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 
@@ -40,12 +40,12 @@ pub(crate) trait Operation {
     /// # Safety
     ///
     /// Invariant 1 of `waiter`; the node names where the selection goes, or only watches.
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool;
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool;
 
     /// # Safety
     ///
     /// The node was registered with this operation, or nowhere.
-    unsafe fn unregister(&self, node: &Node);
+    unsafe fn unregister(&self, node: &ChannelWaiter);
 
     /// The operation was chosen and will not be completed.
     fn abandon(&self, selected: Selected);
@@ -88,7 +88,7 @@ impl<T> Operation for Sender<T> {
         NEVER
     }
 
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -99,7 +99,7 @@ impl<T> Operation for Sender<T> {
         }
     }
 
-    unsafe fn unregister(&self, node: &Node) {
+    unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -190,7 +190,7 @@ impl<T> Operation for Receiver<T> {
         }
     }
 
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -204,7 +204,7 @@ impl<T> Operation for Receiver<T> {
         }
     }
 
-    unsafe fn unregister(&self, node: &Node) {
+    unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {

@@ -14,8 +14,9 @@ use crossbeam_utils::CachePadded;
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::channel::buffer::Buffer;
 use crate::channel::selected::Selected;
-use crate::channel::waiter::{Node, Outcome, Role, Waiters, WakeList, accept, offer};
-use crate::channel::word::{Guard, Side};
+use crate::channel::waiter::{ChannelWaiter, Handover, Outcome, Role, accept, offer};
+use crate::channel::word::{EndLock, Guard};
+use crate::park::waiters::{Waiters, WakeList};
 use crate::park::{Wait, checkpoint, interrupt};
 use crate::sys::clock::{NEVER, has_passed};
 use crate::task::Ticket;
@@ -28,18 +29,18 @@ pub(crate) struct Tail<W> {
     head_seen: u64,
     /// Places kept for sends that a select has chosen and not completed.
     permits: u64,
-    receivers: Waiters,
+    receivers: Waiters<Handover>,
 }
 
 /// What the lock of the receiving side guards.
 pub(crate) struct Head<R> {
     at: R,
-    senders: Waiters,
+    senders: Waiters<Handover>,
 }
 
 /// See the module's text.
 pub(crate) struct Queue<T, B: Buffer<T>> {
-    tail: CachePadded<Side<Tail<B::Write>>>,
+    tail: CachePadded<EndLock<Tail<B::Write>>>,
     head: CachePadded<Receiving<B::Read>>,
     cap: u64,
     buffer: B,
@@ -47,7 +48,7 @@ pub(crate) struct Queue<T, B: Buffer<T>> {
 }
 
 struct Receiving<R> {
-    side: Side<Head<R>>,
+    side: EndLock<Head<R>>,
     /// The sending side's position when it was last looked at. Changed under the lock; a hint without it.
     tail_seen: AtomicU64,
 }
@@ -66,8 +67,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         let tail = Tail { at: write, head_seen: 0, permits: 0, receivers: Waiters::new() };
         let head = Head { at: read, senders: Waiters::new() };
         Self {
-            tail: CachePadded::new(Side::new(tail)),
-            head: CachePadded::new(Receiving { side: Side::new(head), tail_seen: AtomicU64::new(0) }),
+            tail: CachePadded::new(EndLock::new(tail)),
+            head: CachePadded::new(Receiving { side: EndLock::new(head), tail_seen: AtomicU64::new(0) }),
             cap,
             buffer,
             _message: std::marker::PhantomData,
@@ -172,7 +173,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives room in the buffer to those who wait to send, first come first served.
-    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut WakeList) {
+    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut WakeList<Handover>) {
         while tail.bits().position() + tail.permits - head.bits().position() < self.cap {
             let Some(sender) = head.senders.claim(wakes) else { break };
             if sender.role() == Role::Select {
@@ -190,7 +191,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives a message to the first receiver that waits; else to the buffer, which has room.
-    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut WakeList) {
+    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut WakeList<Handover>) {
         if let Some(receiver) = tail.receivers.claim(wakes) {
             // SAFETY: it waited in this channel's list of receivers.
             unsafe { receiver.give(message) };
@@ -221,7 +222,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
             }
             // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
             let sent = unsafe {
-                let register = |node: &Node, ticket| self.register_sender(node, ticket);
+                let register = |node: &ChannelWaiter, ticket| self.register_sender(node, ticket);
                 offer(&mut wait, message, register, |node| self.unregister_sender(node))
             };
             match sent {
@@ -272,7 +273,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     fn wait_for_message(&self, wait: &mut Wait) -> Option<T> {
         // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
         unsafe {
-            let register = |node: &Node, ticket| self.register_receiver(node, ticket);
+            let register = |node: &ChannelWaiter, ticket| self.register_receiver(node, ticket);
             accept(wait, register, |node| self.unregister_receiver(node))
         }
     }
@@ -295,7 +296,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
     #[inline(always)]
-    pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_receiver(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut tail = self.tail.lock();
         let mut waits = !tail.bits().is_closed();
         waits &= self.head.side.peek().position() == tail.bits().position(); // KEY: queue-look-again
@@ -311,7 +312,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_receiver(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_receiver(&self, node: &ChannelWaiter) {
         let mut tail = self.tail.lock();
         // SAFETY: as the caller promises.
         unsafe { tail.receivers.remove(node) };
@@ -324,7 +325,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
-    pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_sender(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut head = self.head.side.lock();
         let tail = self.tail.lock();
         let has_room = tail.bits().position() + tail.permits - head.bits().position() < self.cap;
@@ -342,7 +343,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_sender(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_sender(&self, node: &ChannelWaiter) {
         let mut head = self.head.side.lock();
         // SAFETY: as the caller promises.
         unsafe { head.senders.remove(node) };

@@ -2,12 +2,13 @@
 
 use std::mem::{MaybeUninit, align_of, size_of};
 
-use crate::channel::waiter::Claimed;
+use crate::channel::waiter::Handover;
+use crate::park::waiters::Claimed;
 
 /// Messages up to this many words lie in the value itself; bigger ones in a box that whoever hands over makes.
 const WORDS: usize = 4;
 
-type Room = MaybeUninit<[usize; WORDS]>;
+type Words = MaybeUninit<[usize; WORDS]>;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -19,19 +20,19 @@ pub(crate) enum Selected {
     /// A send: a place in the buffer is kept for it.
     Permit,
     /// A receive: the message. Only the channel knows its type.
-    Message(Room),
+    Message(Words),
     /// A send through a channel without a buffer: the receiver, which sleeps until it is served.
-    Peer(Claimed),
+    Peer(Claimed<Handover>),
 }
 
 fn fits<T>() -> bool {
-    size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>()
+    size_of::<T>() <= size_of::<Words>() && align_of::<T>() <= align_of::<Words>()
 }
 
 impl Selected {
     /// What holds `message`.
     pub(crate) fn message<T>(message: T) -> Self {
-        let mut room = Room::uninit();
+        let mut room = Words::uninit();
         if fits::<T>() {
             // SAFETY: `fits`: size and alignment suffice.
             unsafe { room.as_mut_ptr().cast::<T>().write(message) };

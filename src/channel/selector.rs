@@ -22,7 +22,7 @@ use crate::channel::ops::Operation;
 use crate::channel::receiver::Receiver;
 use crate::channel::selected::Selected;
 use crate::channel::sender::Sender;
-use crate::channel::waiter::{Node, Outcome, Role, place};
+use crate::channel::waiter::{ChannelWaiter, Outcome, Role, place};
 use crate::park::unwind::unwinding;
 use crate::park::{Wait, WaitResult, checkpoint, spend, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
@@ -30,10 +30,10 @@ use crate::task::header::Reason;
 
 /// One operation of a select.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct SelectCase<'a> {
     operation: &'a dyn Operation,
     index: usize,
-    node: Node,
+    node: ChannelWaiter,
 }
 
 impl fmt::Debug for dyn Operation + '_ {
@@ -42,13 +42,13 @@ impl fmt::Debug for dyn Operation + '_ {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> SelectCase<'a> {
     fn new<H: Operation>(handle: &'a H, index: usize) -> Self {
-        Self { operation: handle, index, node: Node::new(Role::Watch, ptr::null_mut()) }
+        Self { operation: handle, index, node: ChannelWaiter::new(Role::Watch, ptr::null_mut()) }
     }
 
     fn fresh(&self) -> Self {
-        Self { node: Node::new(Role::Watch, ptr::null_mut()), ..*self }
+        Self { node: ChannelWaiter::new(Role::Watch, ptr::null_mut()), ..*self }
     }
 
     fn chosen(&self, selected: Selected) -> SelectedOperation<'a> {
@@ -57,13 +57,13 @@ impl<'a> Entry<'a> {
 }
 
 /// For the macros: a receive.
-pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> Entry<'_> {
-    Entry::new(receiver, index)
+pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> SelectCase<'_> {
+    SelectCase::new(receiver, index)
 }
 
 /// For the macros: a send.
-pub fn send<T>(sender: &Sender<T>, index: usize) -> Entry<'_> {
-    Entry::new(sender, index)
+pub fn send<T>(sender: &Sender<T>, index: usize) -> SelectCase<'_> {
+    SelectCase::new(sender, index)
 }
 
 /// A number below `n`, by a generator of the OS thread's own (xorshift; Marsaglia 2003).
@@ -85,21 +85,23 @@ fn random(n: usize) -> usize {
 
 /// How long to wait.
 #[derive(Clone, Copy)]
-enum Limit {
+enum SelectLimit {
     Now,
     Until(u64),
 }
 
-impl Limit {
+impl SelectLimit {
     fn after(timeout: Duration) -> Self {
-        Instant::now().checked_add(timeout).map_or(Limit::Until(NEVER), |deadline| Limit::Until(at_ns(deadline)))
+        Instant::now()
+            .checked_add(timeout)
+            .map_or(SelectLimit::Until(NEVER), |deadline| SelectLimit::Until(at_ns(deadline)))
     }
 }
 
 /// The first entry for which `f` gives something, in an order of its own each time, unless `biased`. `None`: there was a
 /// moment at which none of them did, not just a moment for each.
-fn first<'a, R>(entries: &mut [Entry<'a>], biased: bool, f: impl Fn(&Entry<'a>) -> Option<R>) -> Option<R> {
-    let version = |entries: &[Entry<'a>]| match entries {
+fn first<'a, R>(entries: &mut [SelectCase<'a>], biased: bool, f: impl Fn(&SelectCase<'a>) -> Option<R>) -> Option<R> {
+    let version = |entries: &[SelectCase<'a>]| match entries {
         [_] => 0,
         _ => entries.iter().fold(0u64, |sum, entry| sum.wrapping_add(entry.operation.version())),
     };
@@ -122,11 +124,11 @@ fn first<'a, R>(entries: &mut [Entry<'a>], biased: bool, f: impl Fn(&Entry<'a>) 
 
 /// One wait, until an operation is chosen or could be. Its entry and what it has got; `None`: look again.
 fn wait_once<'e, 'a>(
-    entries: &'e [Entry<'a>],
+    entries: &'e [SelectCase<'a>],
     wait: &mut Wait,
     until_ns: u64,
     role: Role,
-) -> Option<(&'e Entry<'a>, Selected)> {
+) -> Option<(&'e SelectCase<'a>, Selected)> {
     // Taken out once, below; never dropped in place.
     let mut selected = ManuallyDrop::new(Selected::Empty);
     let selected_at = place(&mut selected);
@@ -163,11 +165,11 @@ fn wait_once<'e, 'a>(
 }
 
 /// Chooses an operation.
-fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<SelectedOperation<'a>> {
-    let try_all = |entries: &mut [Entry<'a>]| {
+fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
+    let try_all = |entries: &mut [SelectCase<'a>]| {
         first(entries, biased, |entry| entry.operation.try_select().map(|selected| entry.chosen(selected)))
     };
-    let Limit::Until(until_ns) = limit else {
+    let SelectLimit::Until(until_ns) = limit else {
         let chosen = try_all(entries);
         if chosen.is_none() {
             spend();
@@ -190,10 +192,11 @@ fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<Sele
 }
 
 /// Finds an operation that would not wait.
-fn run_ready(entries: &mut [Entry<'_>], limit: Limit, biased: bool) -> Option<usize> {
-    let find =
-        |entries: &mut [Entry<'_>]| first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index));
-    let Limit::Until(until_ns) = limit else {
+fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
+    let find = |entries: &mut [SelectCase<'_>]| {
+        first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index))
+    };
+    let SelectLimit::Until(until_ns) = limit else {
         let found = find(entries);
         if found.is_none() {
             spend();
@@ -218,14 +221,14 @@ fn run_ready(entries: &mut [Entry<'_>], limit: Limit, biased: bool) -> Option<us
 /// # Errors
 ///
 /// There is none.
-pub fn try_select<'a>(entries: &mut [Entry<'a>], biased: bool) -> Result<SelectedOperation<'a>, TrySelectError> {
-    run(entries, Limit::Now, biased).ok_or(TrySelectError)
+pub fn try_select<'a>(entries: &mut [SelectCase<'a>], biased: bool) -> Result<SelectedOperation<'a>, TrySelectError> {
+    run(entries, SelectLimit::Now, biased).ok_or(TrySelectError)
 }
 
 /// For the macros: waits until an operation can be chosen.
-pub fn select<'a>(entries: &mut [Entry<'a>], biased: bool) -> SelectedOperation<'a> {
+pub fn select<'a>(entries: &mut [SelectCase<'a>], biased: bool) -> SelectedOperation<'a> {
     assert!(!entries.is_empty(), "no operations have been added to `Select`");
-    run(entries, Limit::Until(NEVER), biased).expect("it has no deadline")
+    run(entries, SelectLimit::Until(NEVER), biased).expect("it has no deadline")
 }
 
 /// For the macros: the same, for at most `timeout`.
@@ -234,11 +237,11 @@ pub fn select<'a>(entries: &mut [Entry<'a>], biased: bool) -> SelectedOperation<
 ///
 /// The time is over.
 pub fn select_timeout<'a>(
-    entries: &mut [Entry<'a>],
+    entries: &mut [SelectCase<'a>],
     timeout: Duration,
     biased: bool,
 ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-    run(entries, Limit::after(timeout), biased).ok_or(SelectTimeoutError)
+    run(entries, SelectLimit::after(timeout), biased).ok_or(SelectTimeoutError)
 }
 
 /// Waits for one of a number of operations that is known only when the program runs; for a fixed number there is
@@ -264,7 +267,7 @@ pub fn select_timeout<'a>(
 /// assert_eq!(operation.recv(&channels[1].1), Ok("hello"));
 /// ```
 pub struct Select<'a> {
-    entries: Vec<Entry<'a>>,
+    entries: Vec<SelectCase<'a>>,
     next_index: usize,
     biased: bool,
 }
@@ -300,7 +303,7 @@ impl<'a> Select<'a> {
 
     fn add<H: Operation>(&mut self, handle: &'a H) -> usize {
         let index = self.next_index;
-        self.entries.push(Entry::new(handle, index));
+        self.entries.push(SelectCase::new(handle, index));
         self.next_index += 1;
         index
     }
@@ -354,7 +357,7 @@ impl<'a> Select<'a> {
     ///
     /// The deadline has passed.
     pub fn select_deadline(&mut self, deadline: Instant) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-        run(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
+        run(&mut self.entries, SelectLimit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
     }
 
     /// The index of an operation that would not wait now. Somebody else may be quicker than the caller. Not a
@@ -364,7 +367,7 @@ impl<'a> Select<'a> {
     ///
     /// There is none.
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
-        run_ready(&mut self.entries, Limit::Now, self.biased).ok_or(TryReadyError)
+        run_ready(&mut self.entries, SelectLimit::Now, self.biased).ok_or(TryReadyError)
     }
 
     /// Waits until an operation would not wait; returns its index. Somebody else may be quicker than the caller. A
@@ -375,7 +378,7 @@ impl<'a> Select<'a> {
     /// If no operation was added.
     pub fn ready(&mut self) -> usize {
         assert!(!self.entries.is_empty(), "no operations have been added to `Select`");
-        run_ready(&mut self.entries, Limit::Until(NEVER), self.biased).expect("it has no deadline")
+        run_ready(&mut self.entries, SelectLimit::Until(NEVER), self.biased).expect("it has no deadline")
     }
 
     /// As [`ready`](Self::ready), for at most `timeout`.
@@ -384,7 +387,7 @@ impl<'a> Select<'a> {
     ///
     /// The time is over.
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
-        run_ready(&mut self.entries, Limit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
+        run_ready(&mut self.entries, SelectLimit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
     }
 
     /// As [`ready`](Self::ready), until `deadline`.
@@ -393,13 +396,13 @@ impl<'a> Select<'a> {
     ///
     /// The deadline has passed.
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
-        run_ready(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(ReadyTimeoutError)
+        run_ready(&mut self.entries, SelectLimit::Until(at_ns(deadline)), self.biased).ok_or(ReadyTimeoutError)
     }
 }
 
 impl Clone for Select<'_> {
     fn clone(&self) -> Self {
-        let entries = self.entries.iter().map(Entry::fresh).collect();
+        let entries = self.entries.iter().map(SelectCase::fresh).collect();
         Self { entries, next_index: self.next_index, biased: self.biased }
     }
 }

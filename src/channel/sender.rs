@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
 
-use crate::channel::Shared;
+use crate::channel::SharedChannel;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::queue::Queue;
-use crate::channel::zero::Zero;
+use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
 /// Sends messages into a channel. Clones send into the same one; when the last is dropped, the channel is closed, and
@@ -35,29 +35,29 @@ use crate::sys::clock::{NEVER, after_ns, at_ns};
 /// green::spawn(move || drop(s));
 /// ```
 pub struct Sender<T> {
-    pub(super) flavor: Flavor<T>,
+    pub(super) flavor: SenderFlavor<T>,
 }
 
-pub(super) enum Flavor<T> {
-    Bounded(Arc<Shared<Queue<T, Ring<T>>>>),
-    Unbounded(Arc<Shared<Queue<T, Blocks<T>>>>),
-    Zero(Arc<Shared<Zero<T>>>),
+pub(super) enum SenderFlavor<T> {
+    Bounded(Arc<SharedChannel<Queue<T, Ring<T>>>>),
+    Unbounded(Arc<SharedChannel<Queue<T, Blocks<T>>>>),
+    Zero(Arc<SharedChannel<ZeroChannel<T>>>),
 }
 
 impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 
 impl<T> Sender<T> {
-    pub(super) fn bounded(channel: Arc<Shared<Queue<T, Ring<T>>>>) -> Self {
-        Self { flavor: Flavor::Bounded(channel) }
+    pub(super) fn bounded(channel: Arc<SharedChannel<Queue<T, Ring<T>>>>) -> Self {
+        Self { flavor: SenderFlavor::Bounded(channel) }
     }
 
-    pub(super) fn unbounded(channel: Arc<Shared<Queue<T, Blocks<T>>>>) -> Self {
-        Self { flavor: Flavor::Unbounded(channel) }
+    pub(super) fn unbounded(channel: Arc<SharedChannel<Queue<T, Blocks<T>>>>) -> Self {
+        Self { flavor: SenderFlavor::Unbounded(channel) }
     }
 
-    pub(super) fn zero(channel: Arc<Shared<Zero<T>>>) -> Self {
-        Self { flavor: Flavor::Zero(channel) }
+    pub(super) fn zero(channel: Arc<SharedChannel<ZeroChannel<T>>>) -> Self {
+        Self { flavor: SenderFlavor::Zero(channel) }
     }
 
     /// Sends a message if that needs no waiting: if there is room, or a receiver waits.
@@ -79,9 +79,9 @@ impl<T> Sender<T> {
     #[inline]
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.try_send(msg),
-            Flavor::Unbounded(shared) => shared.channel.try_send(msg),
-            Flavor::Zero(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Bounded(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Unbounded(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Zero(shared) => shared.channel.try_send(msg),
         };
         if matches!(result, Err(TrySendError::Full(_))) {
             crate::park::spend();
@@ -108,9 +108,9 @@ impl<T> Sender<T> {
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         // One call for each flavour: a small frame.
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.send(msg, NEVER),
-            Flavor::Unbounded(shared) => shared.channel.send(msg, NEVER),
-            Flavor::Zero(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Bounded(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Zero(shared) => shared.channel.send(msg, NEVER),
         };
         match result {
             Ok(()) => Ok(()),
@@ -145,9 +145,9 @@ impl<T> Sender<T> {
 
     fn send_until(&self, msg: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.send(msg, deadline_ns),
-            Flavor::Unbounded(shared) => shared.channel.send(msg, deadline_ns),
-            Flavor::Zero(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Bounded(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Zero(shared) => shared.channel.send(msg, deadline_ns),
         }
     }
 
@@ -170,18 +170,18 @@ impl<T> Sender<T> {
     /// ```
     pub fn len(&self) -> usize {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.len(),
-            Flavor::Unbounded(shared) => shared.channel.len(),
-            Flavor::Zero(_) => 0,
+            SenderFlavor::Bounded(shared) => shared.channel.len(),
+            SenderFlavor::Unbounded(shared) => shared.channel.len(),
+            SenderFlavor::Zero(_) => 0,
         }
     }
 
     /// How many messages the channel can hold; `None`: any number.
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
-            Flavor::Bounded(shared) => Some(shared.channel.capacity()),
-            Flavor::Unbounded(_) => None,
-            Flavor::Zero(_) => Some(0),
+            SenderFlavor::Bounded(shared) => Some(shared.channel.capacity()),
+            SenderFlavor::Unbounded(_) => None,
+            SenderFlavor::Zero(_) => Some(0),
         }
     }
 
@@ -195,9 +195,9 @@ impl<T> Sender<T> {
     /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         match (&self.flavor, &other.flavor) {
-            (Flavor::Bounded(one), Flavor::Bounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Unbounded(one), Flavor::Unbounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Zero(one), Flavor::Zero(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Bounded(one), SenderFlavor::Bounded(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Unbounded(one), SenderFlavor::Unbounded(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Zero(one), SenderFlavor::Zero(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -206,9 +206,9 @@ impl<T> Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         let flavor = match &self.flavor {
-            Flavor::Bounded(shared) => Flavor::Bounded(shared.add_sender()),
-            Flavor::Unbounded(shared) => Flavor::Unbounded(shared.add_sender()),
-            Flavor::Zero(shared) => Flavor::Zero(shared.add_sender()),
+            SenderFlavor::Bounded(shared) => SenderFlavor::Bounded(shared.add_sender()),
+            SenderFlavor::Unbounded(shared) => SenderFlavor::Unbounded(shared.add_sender()),
+            SenderFlavor::Zero(shared) => SenderFlavor::Zero(shared.add_sender()),
         };
         Self { flavor }
     }
@@ -217,9 +217,9 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         match &self.flavor {
-            Flavor::Bounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
-            Flavor::Unbounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
-            Flavor::Zero(shared) if shared.drop_sender() => shared.channel.close(),
+            SenderFlavor::Bounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
+            SenderFlavor::Unbounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
+            SenderFlavor::Zero(shared) if shared.drop_sender() => shared.channel.close(),
             _ => {}
         }
     }

@@ -12,13 +12,9 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use crate::channel::selected::Selected;
-use crate::park::waiters::{self, Payload, Waiter};
+use crate::park::waiters::{Claimed, Payload, Waiter, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, wait_in};
 use crate::task::Ticket;
-
-pub(crate) type Waiters = waiters::Waiters<Handover>;
-pub(crate) type Claimed = waiters::Claimed<Handover>;
-pub(crate) type WakeList = waiters::WakeList<Handover>;
 
 /// What a node waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +64,7 @@ impl Payload for Handover {
 }
 
 /// One thread that waits for one operation.
-pub(crate) type Node = Waiter<Handover>;
+pub(crate) type ChannelWaiter = Waiter<Handover>;
 
 impl Waiter<Handover> {
     #[inline(always)]
@@ -95,17 +91,17 @@ impl Waiter<Handover> {
     }
 }
 
-impl Waiters {
+impl Waiters<Handover> {
     /// Takes the first thread, if its node is direct and its wait still on; `None` says nothing about the others.
     #[inline(always)]
-    pub(crate) fn claim_direct(&self) -> Option<Claimed> {
+    pub(crate) fn claim_direct(&self) -> Option<Claimed<Handover>> {
         if self.first()?.role.get() == Role::Direct { self.claim_next() } else { None }
     }
 
     /// Ends the waits at the front of the list: those that only watch go to `wakes`; the first other one that could
     /// still be ended is the caller's. Nodes whose waits have ended already are dropped from the list.
     #[inline(always)]
-    pub(crate) fn claim(&self, wakes: &mut WakeList) -> Option<Claimed> {
+    pub(crate) fn claim(&self, wakes: &mut WakeList<Handover>) -> Option<Claimed<Handover>> {
         while let Some(claimed) = self.claim_first() {
             if claimed.role() != Role::Watch {
                 return Some(claimed);
@@ -117,7 +113,7 @@ impl Waiters {
     }
 
     /// Tells everybody that the other side is gone.
-    pub(crate) fn close(&self, wakes: &mut WakeList) {
+    pub(crate) fn close(&self, wakes: &mut WakeList<Handover>) {
         while let Some(claimed) = self.claim(wakes) {
             if claimed.role() == Role::Select {
                 claimed.select(Selected::Closed);
@@ -133,7 +129,7 @@ impl Waiters {
     }
 
     /// Ends the waits of those that only watch, other than the thread of `but`.
-    pub(crate) fn wake_watchers(&self, but: Ticket, wakes: &mut WakeList) {
+    pub(crate) fn wake_watchers(&self, but: Ticket, wakes: &mut WakeList<Handover>) {
         self.claim_those(
             |node| node.role() == Role::Watch && !node.is_of(but),
             |claimed| {
@@ -144,7 +140,7 @@ impl Waiters {
     }
 }
 
-impl Claimed {
+impl Claimed<Handover> {
     #[inline(always)]
     pub(crate) fn role(&self) -> Role {
         self.payload().role.get()
@@ -200,11 +196,11 @@ impl Claimed {
 pub(crate) unsafe fn offer<T>(
     wait: &mut Wait,
     message: T,
-    register: impl FnOnce(&Node, Ticket) -> bool,
-    unregister: impl FnOnce(&Node),
+    register: impl FnOnce(&ChannelWaiter, Ticket) -> bool,
+    unregister: impl FnOnce(&ChannelWaiter),
 ) -> Result<(), (Outcome, T)> {
     let mut kept = ManuallyDrop::new(message);
-    let node = Node::new(Role::Direct, place(&mut kept));
+    let node = ChannelWaiter::new(Role::Direct, place(&mut kept));
     // What is raised drops the message.
     let mut back = None;
     let leave = || {
@@ -227,11 +223,11 @@ pub(crate) unsafe fn offer<T>(
 #[inline(always)]
 pub(crate) unsafe fn accept<T>(
     wait: &mut Wait,
-    register: impl FnOnce(&Node, Ticket) -> bool,
-    unregister: impl FnOnce(&Node),
+    register: impl FnOnce(&ChannelWaiter, Ticket) -> bool,
+    unregister: impl FnOnce(&ChannelWaiter),
 ) -> Option<T> {
     let mut message = MaybeUninit::<T>::uninit();
-    let node = Node::new(Role::Direct, place(&mut message));
+    let node = ChannelWaiter::new(Role::Direct, place(&mut message));
     let ended = wait_in(wait, |ticket| register(&node, ticket), || unregister(&node));
     // SAFETY: `Done` says that a message was given.
     (ended == WaitResult::Notified && node.outcome() == Outcome::Done).then(|| unsafe { message.assume_init() })

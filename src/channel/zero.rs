@@ -12,38 +12,39 @@ use std::mem::MaybeUninit;
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::channel::selected::Selected;
-use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, WakeList, accept, offer, place};
-use crate::channel::word::{Guard, Side};
+use crate::channel::waiter::{ChannelWaiter, Handover, Outcome, Role, accept, offer, place};
+use crate::channel::word::{EndLock, Guard};
+use crate::park::waiters::{Claimed, Waiters, WakeList};
 use crate::park::{Wait, checkpoint, park};
 use crate::sys::clock::has_passed;
 use crate::task::Ticket;
 use crate::task::header::Reason;
 
 struct Lists {
-    senders: Waiters,
-    receivers: Waiters,
+    senders: Waiters<Handover>,
+    receivers: Waiters<Handover>,
 }
 
 /// See the module's text.
-pub(crate) struct Zero<T> {
-    side: Side<Lists>,
+pub(crate) struct ZeroChannel<T> {
+    side: EndLock<Lists>,
     _message: std::marker::PhantomData<T>,
 }
 
 // SAFETY: values of `T` go from thread to thread, never a reference; all else is guarded by the lock.
-unsafe impl<T: Send> Send for Zero<T> {}
+unsafe impl<T: Send> Send for ZeroChannel<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Zero<T> {}
+unsafe impl<T: Send> Sync for ZeroChannel<T> {}
 
-impl<T> Zero<T> {
+impl<T> ZeroChannel<T> {
     pub(crate) fn new() -> Self {
         let lists = Lists { senders: Waiters::new(), receivers: Waiters::new() };
-        Self { side: Side::new(lists), _message: std::marker::PhantomData }
+        Self { side: EndLock::new(lists), _message: std::marker::PhantomData }
     }
 
     /// The first receiver that waits.
     #[inline]
-    fn claim_receiver(&self) -> Result<Option<Claimed>, Closed> {
+    fn claim_receiver(&self) -> Result<Option<Claimed<Handover>>, Closed> {
         let mut wakes = WakeList::new();
         let lists: Guard<'_, Lists> = self.side.lock();
         if lists.bits().is_closed() { Err(Closed) } else { Ok(lists.receivers.claim(&mut wakes)) }
@@ -93,9 +94,9 @@ impl<T> Zero<T> {
     }
 
     /// Gives the caller into the hands of a select that sends; `None`: it had no message after all.
-    fn recv_from_select(sender: Claimed) -> Option<T> {
+    fn recv_from_select(sender: Claimed<Handover>) -> Option<T> {
         let mut message = MaybeUninit::<T>::uninit();
-        let node = Node::new(Role::Direct, place(&mut message));
+        let node = ChannelWaiter::new(Role::Direct, place(&mut message));
         let mut sender = Some(sender);
         // Not interruptible: the select holds a pointer to this frame.
         let wait = Wait::new(Reason::Receive).uninterruptible();
@@ -127,7 +128,7 @@ impl<T> Zero<T> {
             }
             // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
             let sent = unsafe {
-                let register = |node: &Node, ticket| self.register_sender(node, ticket);
+                let register = |node: &ChannelWaiter, ticket| self.register_sender(node, ticket);
                 offer(&mut wait, message, register, |node| self.unregister_sender(node))
             };
             match sent {
@@ -152,7 +153,7 @@ impl<T> Zero<T> {
             }
             // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
             let received = unsafe {
-                let register = |node: &Node, ticket| self.register_receiver(node, ticket);
+                let register = |node: &ChannelWaiter, ticket| self.register_receiver(node, ticket);
                 accept(&mut wait, register, |node| self.unregister_receiver(node))
             };
             if let Some(message) = received {
@@ -167,7 +168,7 @@ impl<T> Zero<T> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
     #[inline]
-    pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_receiver(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
@@ -180,7 +181,7 @@ impl<T> Zero<T> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
     #[inline]
-    pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_sender(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
@@ -194,9 +195,9 @@ impl<T> Zero<T> {
     unsafe fn register(
         lists: &mut Guard<'_, Lists>,
         side: Whose,
-        node: &Node,
+        node: &ChannelWaiter,
         ticket: Ticket,
-        wakes: &mut WakeList,
+        wakes: &mut WakeList<Handover>,
     ) -> bool {
         let (own, others) = match side {
             Whose::Senders => (&lists.senders, &lists.receivers),
@@ -220,7 +221,7 @@ impl<T> Zero<T> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_receiver(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_receiver(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe { self.side.lock().receivers.remove(node) };
     }
@@ -228,7 +229,7 @@ impl<T> Zero<T> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_sender(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_sender(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe { self.side.lock().senders.remove(node) };
     }

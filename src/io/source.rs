@@ -327,7 +327,7 @@ fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) 
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        let asks_again = with_header(interrupt::take);
+        let asks_again = with_header(interrupt::raise_pending);
         limit_ns = if asks_again { now_ns() + ASK_AGAIN_NS } else { NEVER };
     }
 }

@@ -22,7 +22,7 @@ use crate::park::wait::Wait;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::frames;
 use crate::task::cancel::CAN_UNWIND;
-use crate::task::limit::{Interrupts, Kind, Limit};
+use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
 
 /// [`timeout`] ended before its closure did.
@@ -52,7 +52,7 @@ struct TimedOut(usize);
 /// must not be unwound now. True: a limit has passed that the calling code is not inside, as its coroutine is suspended.
 #[cold]
 #[inline(never)]
-pub(crate) fn take(thread: &Header) -> bool {
+pub(crate) fn raise_pending(thread: &Header) -> bool {
     if !CAN_UNWIND {
         return false;
     }
@@ -92,12 +92,12 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
     result
 }
 
-/// As [`take`], for the calling thread: after `wait` has ended with `Interrupted`, when the registration is undone. If it
+/// As [`raise_pending`], for the calling thread: after `wait` has ended with `Interrupted`, when the registration is undone. If it
 /// returns, the wait goes on in the way that it says.
 #[cold]
 #[inline(never)]
 pub(crate) fn raise(wait: Wait) -> Wait {
-    let of_another = with_header(take);
+    let of_another = with_header(raise_pending);
     let panicking = std::thread::panicking();
     wait.goes_on(of_another || WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
@@ -105,13 +105,13 @@ pub(crate) fn raise(wait: Wait) -> Wait {
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
 /// afterwards. A `timeout` inside `f` works.
 pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(Kind::Shield), f)
+    inside(&Limit::new(LimitKind::Shield), f)
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by an enclosing [`timeout`]; that takes effect afterwards. A
 /// cancel, and a `timeout` inside `f`, work.
 pub(crate) fn unlimited<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(Kind::Wall), f)
+    inside(&Limit::new(LimitKind::Wall), f)
 }
 
 #[inline]
@@ -143,7 +143,7 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 /// assert!(green::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(60))).is_err());
 /// ```
 pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let limit = Limit::new(Kind::Until(after_ns(d)));
+    let limit = Limit::new(LimitKind::Until(after_ns(d)));
     let result = inside(&limit, || catch(f));
     match result {
         Ok(value) => Ok(value),

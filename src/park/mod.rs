@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 
 use crate::park::current::WorkerContext;
 use crate::park::no_park::{may_park, may_switch, parked_in_no_park};
-use crate::park::wait::How;
+use crate::park::wait::WaitTerms;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
@@ -28,7 +28,7 @@ use crate::task::{Header, Ticket};
 pub(crate) use wait::{ASK_AGAIN_NS, Wait};
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
-/// How a wait ended.
+/// WaitTerms a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum WaitResult {
@@ -87,7 +87,7 @@ fn park_green(
     // Nearly every wait; the rest would only burden it.
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
         let interrupts = if CAN_UNWIND { wait.interrupts } else { Interrupts::None };
-        let how = How { interrupts, deadline_ns: NEVER };
+        let how = WaitTerms { interrupts, deadline_ns: NEVER };
         return wait_green(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
@@ -107,7 +107,7 @@ fn park_with_care(
     if panicking && in_panic::is_reported() {
         no_park::parked_in_hook();
     }
-    let state = wait::Thread {
+    let state = wait::ThreadState {
         interrupts: if unwinds { Interrupts::None } else { thread.interrupts() },
         cancelled: thread.state.is_cancelled(),
         limit_ns: thread.limits.earliest_ns(),
@@ -124,7 +124,7 @@ fn wait_green(
     here: &WorkerContext,
     this: NonNull<Header>,
     wait: Wait,
-    how: How,
+    how: WaitTerms,
     commit: impl FnOnce(Ticket) -> bool,
 ) -> WaitResult {
     // SAFETY: as above.
@@ -162,7 +162,7 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let thread = unsafe { this.as_ref() };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
     let interrupts = if std::thread::panicking() { Interrupts::None } else { Interrupts::All };
-    let state = wait::Thread { interrupts, cancelled: false, limit_ns: thread.limits.earliest_ns() };
+    let state = wait::ThreadState { interrupts, cancelled: false, limit_ns: thread.limits.earliest_ns() };
     let deadline_ns = wait.how(state, now_ns).map_or(wait.deadline_ns, |how| how.deadline_ns);
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
@@ -244,7 +244,7 @@ pub(crate) fn checkpoint() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
             if thread.state.is_cancelled() || !thread.limits.is_empty() {
-                let _ = interrupt::take(thread);
+                let _ = interrupt::raise_pending(thread);
             }
             if !here.spend() {
                 give_way();
@@ -252,7 +252,7 @@ pub(crate) fn checkpoint() {
         }
         None => current::with_header(|thread| {
             if !thread.limits.is_empty() {
-                let _ = interrupt::take(thread);
+                let _ = interrupt::raise_pending(thread);
             }
         }),
     }

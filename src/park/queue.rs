@@ -9,17 +9,17 @@ use crate::task::Ticket;
 
 /// State of type `S` and the threads that wait for it to change.
 pub(crate) struct WaitQueue<S> {
-    inner: Lock<Inner<S>>,
+    inner: Lock<Guarded<S>>,
 }
 
-struct Inner<S> {
+struct Guarded<S> {
     state: S,
     waiters: Waiters<()>,
 }
 
 impl<S> WaitQueue<S> {
     pub(crate) const fn new(state: S) -> Self {
-        Self { inner: Lock::new(Inner { state, waiters: Waiters::new() }) }
+        Self { inner: Lock::new(Guarded { state, waiters: Waiters::new() }) }
     }
 
     /// Looks at the state, or changes it; wakes nobody.

@@ -3,7 +3,7 @@
 //! [`unwinds`] answers the first, by what std and [`doubt`](super::doubt) say. But a cancel unwinds too. So it is noted when an unwinding begins, and
 //! what begins it: a panic by the panic hook, a cancel or time-out by whoever raises it. Both take the next number of
 //! their OS thread ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
-//! of the moment when it was made ([`Entry`]). When the guard is dropped:
+//! of the moment when it was made ([`PanicMark`]). When the guard is dropped:
 //!
 //! | the thread unwinds | noted since the guard was made | and then                                                |
 //! | ------------------ | ------------------------------ | ------------------------------------------------------- |
@@ -55,9 +55,9 @@ const SHIFT: u32 = 2;
 
 /// The moment when a guard was made, in numbers of [`EVENTS`], and two bits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry(u64);
+pub(crate) struct PanicMark(u64);
 
-impl Entry {
+impl PanicMark {
     /// Now.
     #[inline(always)]
     pub(crate) fn now() -> Self {

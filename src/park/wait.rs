@@ -16,7 +16,7 @@ use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
 
-/// How long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
+/// WaitTerms long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
 pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 
 /// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
@@ -31,7 +31,7 @@ pub(crate) struct Wait {
 
 /// The state that a thread is in when it begins to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Thread {
+pub(crate) struct ThreadState {
     /// What may end its waits: nothing, if it unwinds for certain.
     pub(crate) interrupts: Interrupts,
     pub(crate) cancelled: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Thread {
 
 /// What follows for a wait from the state that its thread is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct How {
+pub(crate) struct WaitTerms {
     pub(crate) interrupts: Interrupts,
     pub(crate) deadline_ns: u64,
 }
@@ -64,22 +64,22 @@ impl Wait {
         self.interrupts != Interrupts::None
     }
 
-    /// How it goes on after it was interrupted and nothing was raised.
+    /// WaitTerms it goes on after it was interrupted and nothing was raised.
     pub(crate) fn goes_on(self, asks_again: bool) -> Self {
         if asks_again { Self { patient: true, ..self } } else { self.uninterruptible() }
     }
 
-    /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.
-    pub(crate) fn how(self, thread: Thread, now_ns: impl FnOnce() -> u64) -> Option<How> {
+    /// WaitTerms it begins; `now_ns` reads the clock. `None`: it is interrupted already.
+    pub(crate) fn how(self, thread: ThreadState, now_ns: impl FnOnce() -> u64) -> Option<WaitTerms> {
         let (own_ns, interrupts) = (self.deadline_ns, self.interrupts.min(thread.interrupts));
         match interrupts {
-            Interrupts::None => Some(How { interrupts, deadline_ns: own_ns }),
+            Interrupts::None => Some(WaitTerms { interrupts, deadline_ns: own_ns }),
             _ if self.patient => {
                 let deadline_ns = own_ns.min(now_ns() + ASK_AGAIN_NS);
-                Some(How { interrupts: Interrupts::TimeoutsOnly, deadline_ns })
+                Some(WaitTerms { interrupts: Interrupts::TimeoutsOnly, deadline_ns })
             }
             Interrupts::All if thread.cancelled => None,
-            _ => Some(How { interrupts, deadline_ns: own_ns.min(thread.limit_ns) }),
+            _ => Some(WaitTerms { interrupts, deadline_ns: own_ns.min(thread.limit_ns) }),
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         now_ns: u64,
         /// T's wait, and how it stands, if it waits.
         wait: Wait,
-        how: Option<How>,
+        how: Option<WaitTerms>,
         raised: bool,
         /// Can stacks be looked at?
         stacks: bool,
@@ -173,7 +173,7 @@ mod tests {
                 let in_doubt = self.doubt.is_in_doubt(self.panicking());
                 let unwinds = self.panicking() && !in_doubt;
                 let interrupts = if unwinds { Interrupts::None } else { Interrupts::All };
-                let thread = Thread { interrupts, cancelled: self.cancelled, limit_ns: self.limit_ns };
+                let thread = ThreadState { interrupts, cancelled: self.cancelled, limit_ns: self.limit_ns };
                 let how = self.wait.how(thread, || self.now_ns);
                 if how.is_some_and(|how| how.deadline_ns > self.now_ns) {
                     self.how = how;
@@ -211,7 +211,7 @@ mod tests {
 
         /// What ends T's wait now, does.
         fn end_wait(&mut self) {
-            let due = |how: How, model: &Self| {
+            let due = |how: WaitTerms, model: &Self| {
                 how.interrupts == Interrupts::All && model.cancelled || how.deadline_ns <= model.now_ns
             };
             if self.runs == 1 && self.how.is_some_and(|how| due(how, self)) {

@@ -4,7 +4,7 @@
 
 use crate::park::{Wait, WaitResult, interrupt, park};
 use crate::task::Ticket;
-use crate::task::wait::Token;
+use crate::task::wait::ParkToken;
 
 /// [`park`]s with `enter` as the commit. After a time-out or an interruption `leave` undoes what `enter` has done; what
 /// interrupted the wait is raised then.
@@ -45,7 +45,7 @@ pub(crate) fn wait_unless(
 }
 
 /// Takes the token, and waits for it: until the deadline of `wait` at the latest.
-pub(crate) fn wait_for_token(token: &Token, mut wait: Wait) {
+pub(crate) fn wait_for_token(token: &ParkToken, mut wait: Wait) {
     while !token.take() {
         let ended = wait_unless(&mut wait, |ticket| token.wait(ticket.epoch()), || !token.take());
         if ended == WaitResult::Notified {

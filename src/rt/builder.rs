@@ -12,7 +12,7 @@ use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
-use crate::task::block::{self, Owner};
+use crate::task::block::{self, TaskOwner};
 use crate::task::header::Spec;
 
 /// Makes a green thread with a name or a stack size of its own: [`std::thread::Builder`].
@@ -124,7 +124,7 @@ impl Builder {
     /// # Safety
     ///
     /// As [`spawn_in`].
-    pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: Owner>(
+    pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: TaskOwner>(
         self,
         owner: O,
         f: F,
@@ -159,7 +159,7 @@ fn checked_name(name: String) -> Box<str> {
 /// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Kind::Spawned`, `f` may
 /// move to another OS thread (is `Send`).
 #[inline]
-pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
+pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     builder: Builder,
     kind: Kind,

@@ -19,7 +19,7 @@ use crate::rt::builder::Builder;
 use crate::rt::join::JoinHandle;
 use crate::rt::members::Members;
 use crate::rt::thread::Thread;
-use crate::task::block::Owner;
+use crate::task::block::TaskOwner;
 
 /// What the threads of one [`scope`] call are spawned by: [`std::thread::Scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -40,7 +40,7 @@ struct Member(*const Members);
 // SAFETY: the scope outlives the thread's last call (invariant 1), and its count may be used from any thread.
 unsafe impl Send for Member {}
 
-impl Owner for Member {
+impl TaskOwner for Member {
     fn unhandled_panic(&self) {
         // SAFETY: the scope lives: a thread calls this before `done`, a handle while it is borrowed from the scope.
         unsafe { (*self.0).note_panic() };

@@ -26,10 +26,10 @@ use crate::task::header::Reason;
 /// ```
 pub struct Barrier {
     threads: usize,
-    state: WaitQueue<State>,
+    state: WaitQueue<BarrierState>,
 }
 
-struct State {
+struct BarrierState {
     /// Threads that wait for this generation to be complete.
     count: usize,
     generation: u64,
@@ -41,13 +41,13 @@ impl RefUnwindSafe for Barrier {}
 /// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`], which only std can make.
 pub struct BarrierWaitResult(bool);
 
-/// One thread's place among those who wait; given up if the wait is unwound.
-struct Place<'a> {
+/// A thread among those that wait; given up if the wait is unwound.
+struct Member<'a> {
     barrier: &'a Barrier,
     generation: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Member<'_> {
     fn drop(&mut self) {
         self.barrier.state.with(|state| state.count -= usize::from(state.generation == self.generation));
     }
@@ -58,7 +58,7 @@ impl Barrier {
     #[must_use]
     #[inline]
     pub const fn new(n: usize) -> Self {
-        Self { threads: n, state: WaitQueue::new(State { count: 0, generation: 0 }) }
+        Self { threads: n, state: WaitQueue::new(BarrierState { count: 0, generation: 0 }) }
     }
 
     /// Waits until `n` threads have called this. One of them, the last, is told that it is the leader. The barrier is
@@ -77,9 +77,9 @@ impl Barrier {
             true
         });
         let Some(generation) = led else { return BarrierWaitResult(true) };
-        let place = Place { barrier: self, generation };
+        let member = Member { barrier: self, generation };
         self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
-        drop(place);
+        drop(member);
         BarrierWaitResult(false)
     }
 }

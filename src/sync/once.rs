@@ -18,10 +18,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::unwind::Entry;
+use crate::park::unwind::PanicMark;
 use crate::park::waiters::{Waiter, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, wait_in};
-use crate::sync::owner::Owner;
+use crate::sync::holder::Holder;
 use crate::task::header::Reason;
 
 const INCOMPLETE: u32 = 0;
@@ -48,7 +48,7 @@ const QUEUED: u32 = 1 << 2;
 /// ```
 pub struct Once {
     word: AtomicU32,
-    owner: Owner,
+    holder: Holder,
     queue: Lock<Waiters<()>>,
 }
 
@@ -67,7 +67,7 @@ impl Once {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std's has none")]
     pub const fn new() -> Self {
-        Self { word: AtomicU32::new(INCOMPLETE), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+        Self { word: AtomicU32::new(INCOMPLETE), holder: Holder::new(), queue: Lock::new(Waiters::new()) }
     }
 
     /// Runs `f` if nothing has been run; returns when whatever was run has ended.
@@ -139,7 +139,7 @@ impl Once {
             match self.word.load(Ordering::Acquire) & STATE {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
-                RUNNING => self.owner.refuse_own("runs this initialiser"),
+                RUNNING => self.holder.refuse_own("runs this initialiser"),
                 _ => {}
             }
             self.wait_while(|state| state != COMPLETE && (force || state != POISONED));
@@ -157,7 +157,7 @@ impl Once {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
                 RUNNING => {
-                    self.owner.refuse_own("runs this initialiser");
+                    self.holder.refuse_own("runs this initialiser");
                     self.wait_while(|state| state == RUNNING);
                     // ORDERING: as above.
                     word = self.word.load(Ordering::Acquire);
@@ -176,8 +176,8 @@ impl Once {
 
     #[track_caller]
     fn run(&self, f: &mut dyn FnMut(&OnceState), poisoned: bool) {
-        self.owner.set();
-        let mut running = Running { once: self, entry: Entry::now(), done: false };
+        self.holder.set();
+        let mut running = Running { once: self, mark: PanicMark::now(), done: false };
         f(&OnceState { poisoned, _not_sync: PhantomData });
         running.done = true;
     }
@@ -220,16 +220,16 @@ impl Once {
 /// The state while a closure runs; says how it ended.
 struct Running<'a> {
     once: &'a Once,
-    entry: Entry,
+    mark: PanicMark,
     done: bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.once.owner.clear();
+        self.once.holder.clear();
         let state = match self.done {
             true => COMPLETE,
-            false if self.entry.is_left_by_interrupt() => INCOMPLETE,
+            false if self.mark.is_left_by_interrupt() => INCOMPLETE,
             false => POISONED,
         };
         // ORDERING: Release pairs with the Acquires of those who see the state.

@@ -20,7 +20,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::waiters::{Claimed, Waiter};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
-use crate::sync::owner::Owner;
+use crate::sync::holder::Holder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
@@ -35,7 +35,7 @@ const HANDOFF: u32 = 1 << 3;
 #[derive(Debug)]
 pub(crate) struct RawMutex {
     pub(crate) word: AtomicU32,
-    pub(crate) owner: Owner,
+    pub(crate) holder: Holder,
     pub(crate) queue: Lock<LockQueue>,
 }
 
@@ -49,7 +49,7 @@ impl RawMutex {
         if self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     #[cold]
@@ -57,7 +57,7 @@ impl RawMutex {
     #[cfg_attr(debug_assertions, track_caller)]
     fn lock_contended(&self) {
         if self.word.load(Ordering::Relaxed) & LOCKED != 0 {
-            self.owner.refuse_own("has this mutex locked");
+            self.holder.refuse_own("has this mutex locked");
         }
         checkpoint();
         let _ = self.wait(Wait::new(Reason::Mutex));
@@ -69,7 +69,7 @@ impl RawMutex {
         checkpoint();
         let taken = self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -80,7 +80,7 @@ impl RawMutex {
         if !self.try_take(false) {
             let _ = self.wait(Wait::new(Reason::Mutex).uninterruptible());
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     /// Takes the lock if nobody has it, nor is promised it.
@@ -89,7 +89,7 @@ impl RawMutex {
     pub(crate) fn try_lock(&self) -> bool {
         let taken = self.try_take(false);
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -97,7 +97,7 @@ impl RawMutex {
     /// Lets the lock go.
     #[inline(always)]
     pub(crate) fn unlock(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of those who take the lock.
         let before = self.word.fetch_sub(LOCKED, Ordering::Release);
         // Somebody waits, and nobody is on his way already.
@@ -202,7 +202,7 @@ impl RawMutex {
             if self.try_take(woken) {
                 return true;
             }
-            if self.owner.is_on_this_worker() || !spin.pause() {
+            if self.holder.is_on_this_worker() || !spin.pause() {
                 return false;
             }
         }

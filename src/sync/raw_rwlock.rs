@@ -21,7 +21,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::waiters::{Waiter, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
-use crate::sync::owner::Owner;
+use crate::sync::holder::Holder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
@@ -53,7 +53,7 @@ fn bars(kind: u32) -> (u32, u32) {
 #[derive(Debug)]
 pub(crate) struct RawRwLock {
     pub(crate) word: AtomicU32,
-    pub(crate) owner: Owner,
+    pub(crate) holder: Holder,
     pub(crate) queue: Lock<LockQueue>,
 }
 
@@ -77,7 +77,7 @@ impl RawRwLock {
         if self.word.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.contended(WRITE);
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     #[cold]
@@ -85,7 +85,7 @@ impl RawRwLock {
     #[cfg_attr(debug_assertions, track_caller)]
     fn contended(&self, kind: u32) {
         if self.word.load(Ordering::Relaxed) & WRITER != 0 {
-            self.owner.refuse_own("has this lock for writing");
+            self.holder.refuse_own("has this lock for writing");
         }
         checkpoint();
         let _ = self.wait(kind, Wait::new(Reason::RwLock));
@@ -103,7 +103,7 @@ impl RawRwLock {
         checkpoint();
         let taken = self.try_take(WRITE, false) || self.wait(WRITE, Wait::new(Reason::RwLock).until(deadline_ns));
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -118,7 +118,7 @@ impl RawRwLock {
     pub(crate) fn try_write(&self) -> bool {
         let taken = self.try_take(WRITE, false);
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -136,7 +136,7 @@ impl RawRwLock {
     /// The writer lets the lock go.
     #[inline(always)]
     pub(crate) fn unlock_write(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of those who take the lock.
         let before = self.word.fetch_sub(WRITER, Ordering::Release);
         if before & (QUEUED | WAKING) == QUEUED {
@@ -146,7 +146,7 @@ impl RawRwLock {
 
     /// The writer becomes a reader, with no other writer in between.
     pub(crate) fn downgrade(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of the readers that come in now.
         let before = self.word.fetch_add(READER - WRITER, Ordering::Release);
         if before & (QUEUED | WAKING) == QUEUED {
@@ -265,7 +265,7 @@ impl RawRwLock {
                 return true;
             }
             let word = self.word.load(Ordering::Relaxed);
-            let hopeless = word & WRITER != 0 && self.owner.is_on_this_worker();
+            let hopeless = word & WRITER != 0 && self.holder.is_on_this_worker();
             if hopeless || !spin.pause() {
                 assert!(kind != READ || word & FULL == 0, "too many active read locks on RwLock");
                 return false;

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use crate::base::atomic::AtomicU32;
 use crate::base::lock::Lock;
-use crate::park::unwind::Entry;
-use crate::sync::owner::Owner;
+use crate::park::unwind::PanicMark;
+use crate::sync::holder::Holder;
 use crate::sync::poison;
 use crate::sync::queue::LockQueue;
 use crate::sync::raw_rwlock::RawRwLock;
@@ -78,7 +78,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     lock: &'a RwLock<T>,
-    entry: Entry,
+    mark: PanicMark,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -89,7 +89,7 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl RawRwLock {
     const fn new() -> Self {
-        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(LockQueue::new()) }
+        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
     }
 }
 
@@ -202,7 +202,7 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline(always)]
     fn writing(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        self.poison.wrap(RwLockWriteGuard { lock: self, entry: Entry::now(), _not_send: PhantomData })
+        self.poison.wrap(RwLockWriteGuard { lock: self, mark: PanicMark::now(), _not_send: PhantomData })
     }
 
     /// Has a writer panicked? Another thread may change that at any time.
@@ -283,7 +283,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.poison.leave(self.entry);
+        self.lock.poison.leave(self.mark);
         self.lock.raw.unlock_write();
     }
 }

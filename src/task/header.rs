@@ -21,10 +21,10 @@ use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
-use crate::task::limit::{Chain, Interrupts};
+use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
-use crate::task::wait::{End, Epoch, Token, WaitWord};
+use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct Extra {
     /// Home worker only: the thread is inside `block_on`.
     pub(crate) polling: Cell<bool>,
     /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
-    pub(crate) woken: Token,
+    pub(crate) woken: ParkToken,
     /// The waker of async code that waits for the thread's end.
     pub(crate) awaiter: Awaiter,
 }
@@ -82,7 +82,7 @@ impl Extra {
             name,
             locals: UnsafeCell::default(),
             polling: Cell::new(false),
-            woken: Token::new(),
+            woken: ParkToken::new(),
             awaiter: Awaiter::new(),
         }))
     }
@@ -111,7 +111,7 @@ pub(crate) struct Header {
     // Home worker only (invariant 3), down to `size`.
     pub(crate) fiber: UnsafeCell<Option<Fiber>>,
     /// The `timeout` calls that the thread is in.
-    pub(crate) limits: Chain,
+    pub(crate) limits: Limits,
     pub(crate) live: Links<Header>,
     /// Unstarted children that this thread has started by joining them: their queue entries are stale.
     pub(crate) claimed: Cell<u32>,
@@ -126,7 +126,7 @@ pub(crate) struct Header {
     /// The wait that the thread was in when the worker last looked for stacks that are hardly used, see `sched::tidy`.
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
-    pub(crate) token: Token,
+    pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
     extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
@@ -198,7 +198,7 @@ impl Header {
             schedule: spec.schedule,
             vtable,
             fiber: UnsafeCell::new(None),
-            limits: Chain::new(),
+            limits: Limits::new(),
             live: Links::new(),
             claimed: Cell::new(0),
             wait_interrupts: Cell::new(Interrupts::None),
@@ -207,7 +207,7 @@ impl Header {
             size: spec.size,
             reason: Cell::new(Reason::Running),
             seen: Cell::new(0),
-            token: Token::new(),
+            token: ParkToken::new(),
             joiner: AtomicPtr::new(ptr::null_mut()),
             extra: AtomicPtr::new(extra),
             id: spec.id,

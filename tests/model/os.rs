@@ -186,9 +186,9 @@ pub(crate) mod unwind {
     }
 
     /// No closure of a model is left by unwinding.
-    pub(crate) struct Entry;
+    pub(crate) struct PanicMark;
 
-    impl Entry {
+    impl PanicMark {
         pub(crate) fn now() -> Self {
             Self
         }
