@@ -9,6 +9,8 @@
 
 mod model;
 
+#[path = "model/late.rs"]
+mod late;
 #[path = "../src/base/list.rs"]
 mod list;
 #[path = "../src/sync/queue.rs"]
@@ -25,27 +27,13 @@ mod wait;
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+
+        pub(crate) use crate::late::AtomicU32;
     }
 
     pub(crate) mod lock {
-        pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
-
-        impl<T> std::fmt::Debug for Lock<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("Lock")
-            }
-        }
-
-        impl<T> Lock<T> {
-            pub(crate) fn new(value: T) -> Self {
-                Self(loom::sync::Mutex::new(value))
-            }
-
-            pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-                self.0.lock().unwrap()
-            }
-        }
+        pub(crate) use crate::late::Lock;
     }
 
     pub(crate) use crate::list;
@@ -104,6 +92,9 @@ mod sync {
         pub(crate) struct Holder;
 
         impl Holder {
+            pub(crate) const fn new() -> Self {
+                Self
+            }
             pub(crate) fn set(&self) {}
             pub(crate) fn clear(&self) {}
             pub(crate) fn is_on_this_worker(&self) -> bool {
@@ -127,30 +118,6 @@ mod sync {
     }
 
     pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
-
-    use crate::base::atomic::AtomicU32;
-    use crate::base::lock::Lock;
-    use crate::park::waiters::Waiters;
-
-    pub(crate) fn mutex() -> raw_mutex::RawMutex {
-        raw_mutex::RawMutex {
-            word: AtomicU32::new(0),
-            holder: holder::Holder,
-            queue: Lock::new(queue::LockQueue::new()),
-        }
-    }
-
-    pub(crate) fn rwlock() -> raw_rwlock::RawRwLock {
-        raw_rwlock::RawRwLock {
-            word: AtomicU32::new(0),
-            holder: holder::Holder,
-            queue: Lock::new(queue::LockQueue::new()),
-        }
-    }
-
-    pub(crate) fn condvar() -> raw_condvar::RawCondvar {
-        raw_condvar::RawCondvar { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
-    }
 }
 
 mod sys {
@@ -184,7 +151,12 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
+        let (mutex, rwlock, condvar) = (RawMutex::new(), RawRwLock::new(), RawCondvar::new());
+        // What is made late is made before another thread sees it.
+        assert!(mutex.try_lock() && rwlock.try_write());
+        mutex.unlock();
+        rwlock.unlock_write();
+        condvar.notify_one();
         Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
     }
 

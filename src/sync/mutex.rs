@@ -14,12 +14,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use crate::base::atomic::AtomicU32;
-use crate::base::lock::Lock;
 use crate::park::unwind::PanicMark;
-use crate::sync::holder::Holder;
 use crate::sync::poison;
-use crate::sync::queue::LockQueue;
 use crate::sync::raw_mutex::RawMutex;
 use crate::sys::clock::after_ns;
 
@@ -79,12 +75,6 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
 
 // SAFETY: a shared guard gives a shared value.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
-
-impl RawMutex {
-    pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
-    }
-}
 
 impl<T> Mutex<T> {
     /// A mutex that nobody holds.

@@ -13,14 +13,18 @@ use crate::park::{Wait, WaitResult, wait_in};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
 
-/// See the module's text. `new` is with the public type: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawCondvar {
-    pub(crate) waiting: AtomicU32,
-    pub(crate) queue: Lock<Waiters<()>>,
+    waiting: AtomicU32,
+    queue: Lock<Waiters<()>>,
 }
 
 impl RawCondvar {
+    pub(crate) const fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
+    }
+
     /// Wakes the thread that has waited longest.
     #[inline]
     pub(crate) fn notify_one(&self) {

@@ -31,15 +31,19 @@ const QUEUED: u32 = 1 << 1;
 const WAKING: u32 = 1 << 2;
 const HANDOFF: u32 = 1 << 3;
 
-/// See the module's text. `new` is with the public types: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawMutex {
-    pub(crate) word: AtomicU32,
-    pub(crate) holder: Holder,
-    pub(crate) queue: Lock<LockQueue>,
+    word: AtomicU32,
+    holder: Holder,
+    queue: Lock<LockQueue>,
 }
 
 impl RawMutex {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
+    }
+
     /// Takes the lock; waits if it is taken.
     #[inline(always)]
     #[track_caller]

@@ -49,15 +49,19 @@ fn bars(kind: u32) -> (u32, u32) {
     }
 }
 
-/// See the module's text. `new` is with the public types: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawRwLock {
-    pub(crate) word: AtomicU32,
-    pub(crate) holder: Holder,
-    pub(crate) queue: Lock<LockQueue>,
+    word: AtomicU32,
+    holder: Holder,
+    queue: Lock<LockQueue>,
 }
 
 impl RawRwLock {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
+    }
+
     /// Takes the lock together with other readers; waits while a writer has it or waits.
     #[inline(always)]
     #[track_caller]

@@ -15,12 +15,8 @@ use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use crate::base::atomic::AtomicU32;
-use crate::base::lock::Lock;
 use crate::park::unwind::PanicMark;
-use crate::sync::holder::Holder;
 use crate::sync::poison;
-use crate::sync::queue::LockQueue;
 use crate::sync::raw_rwlock::RawRwLock;
 use crate::sys::clock::after_ns;
 
@@ -86,12 +82,6 @@ pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
-
-impl RawRwLock {
-    const fn new() -> Self {
-        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
-    }
-}
 
 impl<T> RwLock<T> {
     /// A lock that nobody has.
