@@ -8,7 +8,9 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::task::Poll;
+use std::time::Duration;
 
+use green::future::GreenTimer;
 use green::net::{Async, TcpStream};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -17,6 +19,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 
 mod serve;
+
+/// How long a client may take for the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
 
 async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let text = |status, text: String| {
@@ -41,8 +46,9 @@ fn main() -> ExitCode {
             let _ = stream.set_nodelay(true);
             let stopping = stopping.clone();
             green::block_on(async move {
-                let mut connection =
-                    pin!(http1::Builder::new().serve_connection(Async::new(stream), service_fn(respond)));
+                let mut builder = http1::Builder::new();
+                builder.timer(GreenTimer::new()).header_read_timeout(HEAD);
+                let mut connection = pin!(builder.serve_connection(Async::new(stream), service_fn(respond)));
                 let mut stopped = pin!(async move { while stopping.recv().await.is_ok() {} });
                 let mut told = false;
                 std::future::poll_fn(|cx| {

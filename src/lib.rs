@@ -10,6 +10,7 @@ mod driver;
 mod fiber;
 pub mod fs;
 pub mod future;
+pub mod guide;
 pub mod io;
 pub mod net;
 mod park;

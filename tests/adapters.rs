@@ -1,4 +1,4 @@
-//! `green::net::Async`: green's streams under the traits of async code. hyper's are tested by `examples/http`.
+//! `green::net::Async`: green's streams under the traits of async code. hyper's are tested by `tests/hyper.rs`.
 #![cfg(feature = "futures-io")]
 #![allow(missing_docs)]
 

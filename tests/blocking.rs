@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
 use green::{Cancelled, Runtime};
-use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime, scaled, spin_until};
+use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime, scaled, spin_until, until_parked};
 
 #[test]
 fn a_closure_runs_on_another_os_thread_and_may_borrow() {
@@ -134,7 +134,9 @@ fn a_caller_whose_closure_waits_can_be_cancelled_and_one_whose_closure_runs_cann
             }
             let queued = green::spawn(|| green::blocking(|| "ran"));
             let beyond = green::spawn(|| green::blocking(|| "ran"));
-            green::sleep(Duration::from_millis(1));
+            for thread in [&runs, &queued, &beyond] {
+                until_parked(thread.thread(), "blocking");
+            }
             for thread in [&runs, &queued, &beyond] {
                 thread.cancel();
             }
@@ -210,7 +212,7 @@ fn a_closure_that_owns_what_it_uses_is_taken_back_from_the_queue() {
         let (sender, receiver) = mpsc::channel();
         let (here, mark) = (std::thread::current().id(), Dropped(sender));
         let thread = green::spawn_local(move || green::unblock(move || drop(mark)));
-        green::sleep(Duration::from_millis(1));
+        until_parked(thread.thread(), "blocking");
         thread.cancel();
         assert!(thread.join().unwrap_err().is::<Cancelled>());
         assert_eq!(receiver.try_recv().unwrap(), here);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use green::thread::JoinHandle;
 use green::{Cancelled, Elapsed};
-use help::{Flag, bounded, everywhere, on_workers, runtime, scaled, spin_until};
+use help::{Flag, bounded, everywhere, on_workers, runtime, scaled, spin_until, until_parked};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -28,27 +28,27 @@ fn spawn_with_sign<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
         flag.set();
         f()
     });
-    while !sign.is_set() {
-        green::sleep(Duration::from_micros(20));
-    }
+    sign.wait();
     thread
 }
 
 #[test]
 fn a_cancel_ends_each_kind_of_blocking_call() {
     everywhere(|| {
-        let calls: [fn(); 6] = [
-            green::thread::park,
-            || green::thread::park_timeout(LONG),
-            || green::sleep(LONG),
-            || green::thread::sleep_until(Instant::now() + LONG),
-            || drop(green::spawn(green::thread::park).join()),
-            || assert!(green::timeout(LONG, green::thread::park).is_ok()),
+        let calls: [(&str, fn()); 6] = [
+            ("park", green::thread::park),
+            ("park", || green::thread::park_timeout(LONG)),
+            ("sleep", || green::sleep(LONG)),
+            ("sleep", || green::thread::sleep_until(Instant::now() + LONG)),
+            ("join", || drop(green::spawn(green::thread::park).join())),
+            ("park", || assert!(green::timeout(LONG, green::thread::park).is_ok())),
         ];
-        for call in calls {
-            for wait in [Duration::ZERO, Duration::from_micros(300)] {
+        for (reason, call) in calls {
+            for is_parked in [false, true] {
                 let thread = spawn_with_sign(call);
-                green::sleep(wait);
+                if is_parked {
+                    until_parked(thread.thread(), reason);
+                }
                 thread.cancel();
                 thread.cancel();
                 assert_cancelled(thread);
@@ -153,21 +153,17 @@ fn a_cancelled_joiner_leaves_the_thread_that_it_waited_for_running() {
         let (gate, flag) = (go_on.clone(), done.clone());
         let joiner = spawn_with_sign(move || {
             green::spawn(move || {
-                while !gate.is_set() {
-                    green::sleep(Duration::from_micros(200));
-                }
+                gate.wait();
                 flag.set();
             })
             .join()
         });
-        green::sleep(Duration::from_millis(1));
+        until_parked(joiner.thread(), "join");
         joiner.cancel();
         assert!(joiner.join().is_err());
         assert!(!done.is_set());
         go_on.set();
-        while !done.is_set() {
-            green::sleep(Duration::from_micros(200));
-        }
+        done.wait();
     });
 }
 
@@ -177,7 +173,7 @@ fn threads_of_another_runtime_and_from_os_threads_are_cancelled() {
         let (first, second) = (runtime(2), runtime(1));
         let thread = second.spawn(green::thread::park);
         first.run(|| {
-            green::sleep(Duration::from_millis(1));
+            until_parked(thread.thread(), "park");
             thread.cancel();
             assert_cancelled(thread);
         });

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use green::fs::File;
 use green::{Cancelled, Runtime};
-use help::{bounded, everywhere};
+use help::{bounded, everywhere, until_parked};
 
 /// A path in the temporary directory, removed in the end.
 struct Temporary(PathBuf);
@@ -106,7 +106,7 @@ fn a_wait_for_a_file_lock_ends_at_a_time_out_and_at_a_cancel() {
         }
         green::scope(|s| {
             let waits = s.spawn(|| other.lock());
-            green::sleep(Duration::from_millis(2));
+            until_parked(waits.thread(), "sleep");
             waits.cancel();
             assert!(waits.join().unwrap_err().is::<Cancelled>());
         });
@@ -122,7 +122,7 @@ fn more_threads_that_open_a_fifo_than_pool_threads_do_not_keep_its_other_end_fro
         let (fifo, file) = (Temporary::fifo(), Temporary::file());
         green::scope(|s| {
             let readers: Vec<_> = (0..5).map(|_| s.spawn(|| File::open(&fifo.0).map(drop))).collect();
-            green::sleep(Duration::from_millis(5));
+            readers.iter().for_each(|reader| until_parked(reader.thread(), "readable"));
             assert_eq!(green::fs::read_to_string(&file.0).unwrap(), "text");
             assert!(readers.iter().all(|reader| !reader.is_finished()));
             // Nothing is written: that it is open is enough.
@@ -187,7 +187,7 @@ fn a_fifo_whose_other_end_does_not_come_is_left_by_a_time_out_and_by_a_cancel_an
         }
         green::scope(|s| {
             let opens = s.spawn(|| File::open(path).map(drop));
-            green::sleep(Duration::from_millis(2));
+            until_parked(opens.thread(), "readable");
             opens.cancel();
             assert!(opens.join().unwrap_err().is::<Cancelled>());
         });
@@ -227,7 +227,7 @@ fn more_readers_of_a_fifo_than_pool_threads_do_not_keep_the_writer_from_the_pool
             }
             readers.into_iter().for_each(|reader| assert_eq!(&reader.join().unwrap(), b"four"));
             let waits = s.spawn(|| ends().read(&mut [0]));
-            green::sleep(Duration::from_millis(2));
+            until_parked(waits.thread(), "readable");
             waits.cancel();
             assert!(waits.join().unwrap_err().is::<Cancelled>());
         });

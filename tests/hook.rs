@@ -7,7 +7,7 @@ mod help;
 use std::panic;
 use std::time::Duration;
 
-use help::{in_a_child, runtime};
+use help::{in_a_child, runtime, until_parked};
 
 /// Two threads of one worker; the first panics, and its hook calls `in_hook`.
 fn panic_with_a_hook_that(in_hook: fn()) {
@@ -16,11 +16,14 @@ fn panic_with_a_hook_that(in_hook: fn()) {
         in_hook();
     }));
     runtime(1).run(|| {
-        let panics = green::spawn_local(|| panic!("of the test"));
         let neighbour = green::spawn_local(|| {
-            green::sleep(Duration::from_millis(1));
+            green::thread::park();
             panic!("of the neighbour")
         });
+        until_parked(neighbour.thread(), "park");
+        // It is ready, so a switch in the hook would run it.
+        let panics = green::spawn_local(|| panic!("of the test"));
+        neighbour.thread().unpark();
         assert!(panics.join().is_err());
         assert!(neighbour.join().is_err());
     });
@@ -87,7 +90,7 @@ fn the_hook_that_was_there_is_called_once_for_a_panic_and_not_for_a_cancel() {
         panic::set_hook(Box::new(|info| eprintln!("hook: {info}")));
         green::run(|| {
             let cancelled = green::spawn(green::thread::park);
-            green::sleep(Duration::from_millis(1));
+            until_parked(cancelled.thread(), "park");
             cancelled.cancel();
             assert!(cancelled.join().is_err());
             assert!(green::timeout(Duration::from_millis(1), green::thread::park).is_err());

@@ -6,11 +6,10 @@
 mod help;
 
 use std::io::ErrorKind;
-use std::time::Duration;
 
 use green::Runtime;
 use green::thread::{Builder, JoinHandle};
-use help::{in_a_child, leave_address_space, runtime, set_limit};
+use help::{in_a_child, leave_address_space, runtime, set_limit, until_parked};
 
 /// Spawns parked threads until it gets an error; checks that those which run keep running, and that there is room again
 /// when some have ended.
@@ -34,8 +33,7 @@ fn spawn_until_refused(stack_size: usize, at_most: usize) -> String {
     };
     assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
     assert!(threads.len() > 2, "{error}");
-    green::sleep(Duration::from_millis(1));
-    assert!(!threads.iter().any(JoinHandle::is_finished));
+    threads.iter().for_each(|thread| until_parked(thread.thread(), "park"));
     for (n, thread) in threads.into_iter().enumerate() {
         thread.thread().unpark();
         assert_eq!(thread.join().unwrap(), n);

@@ -19,6 +19,44 @@ mod base {
     }
 }
 
+/// A gate in the place of the parker, which has models of its own (`tests/loom_base.rs`).
+mod parker {
+    use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[derive(Debug)]
+    pub(crate) struct Parker {
+        gate: crate::model::Gate,
+        pub(crate) unparks: AtomicUsize,
+    }
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self { gate: crate::model::Gate::new(), unparks: AtomicUsize::new(0) }
+        }
+
+        pub(crate) fn park(&self) {
+            self.gate.wait();
+        }
+
+        pub(crate) fn unpark_or(&self, _: impl FnOnce()) {
+            self.unparks.fetch_add(1, Relaxed);
+            self.gate.open();
+        }
+    }
+}
+
+mod sched {
+    pub(crate) use crate::{counted, idle, inbox};
+}
+
+mod sys {
+    pub(crate) use crate::parker;
+}
+
+#[path = "../src/sched/counted.rs"]
+mod counted;
+#[path = "../src/sched/doorbell.rs"]
+mod doorbell;
 #[path = "../src/sched/idle.rs"]
 mod idle;
 #[path = "../src/sched/inbox.rs"]
@@ -31,8 +69,9 @@ mod wait;
 use std::ptr::{self, NonNull};
 
 use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use doorbell::{Doorbell, Sleeper};
 use idle::Idle;
-use inbox::{Inbox, Letter, WasAsleep};
+use inbox::Queued;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
@@ -289,7 +328,7 @@ struct Note {
     value: usize,
 }
 
-impl Letter for Note {
+impl Queued for Note {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.link
     }
@@ -299,180 +338,140 @@ fn note(value: usize) -> NonNull<Note> {
     NonNull::from(Box::leak(Box::new(Note { link: AtomicPtr::new(ptr::null_mut()), value })))
 }
 
-/// A worker's remote, with the count of those who owe it an unpark.
-struct Box1 {
-    inbox: Inbox<Note>,
-    parker: Gate,
-    idle: Idle,
-    roused: AtomicUsize,
+/// A worker that may sleep, and how much work others have published.
+struct Worker {
+    bell: Doorbell<Note>,
+    idle: &'static Idle,
+    work: AtomicUsize,
+    /// A timer is due: its sleep is over at once.
+    timer: bool,
+    slept: AtomicUsize,
 }
 
-impl Box1 {
-    fn new() -> Self {
-        Self { inbox: Inbox::new(), parker: Gate::new(), idle: Idle::new(), roused: AtomicUsize::new(0) }
+impl Sleeper for Worker {
+    fn has_work_to_share(&self) -> bool {
+        self.work.load(Ordering::Relaxed) >= 2
     }
 
-    fn rouse(&self, was_asleep: WasAsleep) -> bool {
-        if was_asleep.0 {
-            self.roused.fetch_add(1, Ordering::Relaxed);
-            self.idle.roused();
-            self.parker.open();
+    fn has_unstarted(&self) -> bool {
+        self.work.load(Ordering::Relaxed) >= 1
+    }
+
+    fn sleep(&self, _: bool) -> bool {
+        if !self.timer {
+            self.slept.fetch_add(1, Ordering::Relaxed);
+            self.bell.parker().park();
         }
-        was_asleep.0
+        true
+    }
+
+    fn look_round(&self) -> bool {
+        unreachable!("no sleep ends but by an unpark or a timer")
+    }
+
+    fn notify_thief(&self) {}
+}
+
+impl Worker {
+    fn new(timer: bool) -> Arc<Self> {
+        let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
+        let (work, slept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { bell: Doorbell::new(idle), idle, work, timer, slept })
+    }
+
+    /// P1 to P6', by somebody else.
+    fn publish(&self, threads: usize) {
+        self.work.fetch_add(threads, Ordering::Relaxed);
+        if self.idle.publish_more() {
+            self.idle.notify_thief(|| self.bell.notify_search(|| {}), || self.has_work_to_share());
+        }
+    }
+
+    /// One sleep, without a search before.
+    fn sleep(&self) {
+        if self.bell.go_to_sleep(self.idle, 3, false, self).search {
+            let _ = self.idle.found();
+        }
     }
 }
 
 #[test]
-fn letters_arrive_once_and_in_order_and_wake_a_sleeping_owner_once() {
+fn what_is_left_arrives_once_and_in_order_and_wakes_a_sleeping_owner_once() {
     check(2, || {
-        let remote = Arc::new(Box1::new());
+        let worker = Worker::new(false);
         let senders: Vec<_> = [1, 2]
             .into_iter()
             .map(|sender| {
-                let remote = remote.clone();
+                let worker = worker.clone();
                 thread::spawn(move || {
-                    for letter in 0..if sender == 1 { 2 } else { 1 } {
+                    for number in 0..if sender == 1 { 2 } else { 1 } {
                         // SAFETY: the note is leaked until the owner has taken it.
-                        let was_asleep = unsafe { remote.inbox.push(note(sender * 10 + letter)) };
-                        remote.rouse(was_asleep);
+                        unsafe { worker.bell.send(note(sender * 10 + number), || {}) };
                     }
                 })
             })
             .collect();
         let mut got: Vec<usize> = Vec::new();
-        let mut dozed = 0;
         while got.len() < 3 {
-            let _ = remote.idle.announce(false, 3);
-            let marked = remote.inbox.doze();
-            if marked {
-                dozed += 1;
-                remote.parker.wait();
-            }
-            let mail = remote.inbox.take();
-            assert!(!mail.asleep || !marked, "nobody unparked the owner, and yet it woke");
-            if !marked {
-                remote.idle.roused();
-            }
-            mail.deliver(|letter| {
+            worker.bell.go_to_sleep(worker.idle, 3, false, &*worker).deliver(|note| {
                 // SAFETY: it came from `note`, and is handed out once.
-                let letter = unsafe { Box::from_raw(letter.as_ptr()) };
-                got.push(letter.value);
+                got.push(unsafe { Box::from_raw(note.as_ptr()) }.value);
             });
         }
         for sender in senders {
             sender.join().unwrap();
         }
-        assert_eq!(remote.roused.load(Ordering::Relaxed), dozed, "one unpark for each sleep");
-        assert!(remote.idle.nobody_asleep());
+        let unparks = worker.bell.parker().unparks.load(Ordering::Relaxed);
+        assert_eq!(unparks, worker.slept.load(Ordering::Relaxed), "one unpark for each sleep");
+        assert!(worker.idle.nobody_asleep());
         assert!(
             got.iter().position(|v| *v == 10) < got.iter().position(|v| *v == 11),
-            "a sender's letters keep their order"
+            "what a sender leaves keeps its order"
         );
     });
-}
-
-/// Two workers' worth of the idle protocol: one sleeps, the others publish.
-struct Pair {
-    sleeper: Box1,
-    work: AtomicUsize,
-}
-
-impl Pair {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { sleeper: Box1::new(), work: AtomicUsize::new(0) })
-    }
-
-    fn has_work(&self) -> bool {
-        self.work.load(Ordering::Relaxed) >= 2
-    }
-
-    /// P1 to P6'.
-    fn publish(&self, threads: usize) {
-        self.work.fetch_add(threads, Ordering::Relaxed);
-        if self.sleeper.idle.publish_more() {
-            let rouse_one = || self.sleeper.rouse(self.sleeper.inbox.wake_to_search());
-            self.sleeper.idle.wake_thief(rouse_one, || self.has_work());
-        }
-    }
-
-    /// S1 to S5, without a search before.
-    fn sleep(&self) {
-        let _ = self.sleeper.idle.announce(false, 3);
-        self.doze();
-    }
-
-    fn doze(&self) {
-        let idle = &self.sleeper.idle;
-        if !self.sleeper.inbox.doze() {
-            self.sleeper.inbox.take();
-            idle.roused();
-            return;
-        }
-        idle.before_last_look();
-        if !self.has_work() {
-            self.sleeper.parker.wait();
-        }
-        let mail = self.sleeper.inbox.take();
-        if mail.asleep {
-            idle.roused();
-        }
-        if mail.search {
-            let _ = idle.found();
-        }
-    }
 }
 
 #[test]
 fn a_worker_does_not_sleep_over_published_work() {
     check(4, || {
-        let pair = Pair::new();
+        let worker = Worker::new(false);
         let publisher = {
-            let pair = pair.clone();
-            thread::spawn(move || pair.publish(2))
+            let worker = worker.clone();
+            thread::spawn(move || worker.publish(2))
         };
         // If the publication were missed by both sides, this would never return: loom reports a deadlock.
-        pair.sleep();
+        worker.sleep();
         publisher.join().unwrap();
-        assert!(pair.has_work() && pair.sleeper.idle.nobody_asleep());
+        assert!(worker.has_work_to_share() && worker.idle.nobody_asleep());
+    });
+}
+
+fn beside_two_publishers(preemptions: usize, threads: usize) {
+    check(preemptions, move || {
+        let worker = Worker::new(false);
+        let publishers: Vec<_> = (0..2)
+            .map(|_| {
+                let worker = worker.clone();
+                thread::spawn(move || worker.publish(threads))
+            })
+            .collect();
+        worker.sleep();
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        assert!(worker.idle.nobody_asleep());
     });
 }
 
 #[test]
 fn two_publishers_that_rely_on_each_other_do_not_leave_a_sleeper_behind() {
-    check(1, || {
-        let pair = Pair::new();
-        let publishers: Vec<_> = (0..2)
-            .map(|_| {
-                let pair = pair.clone();
-                thread::spawn(move || pair.publish(2))
-            })
-            .collect();
-        pair.sleep();
-        for publisher in publishers {
-            publisher.join().unwrap();
-        }
-        assert!(pair.sleeper.idle.nobody_asleep());
-    });
+    beside_two_publishers(1, 2);
 }
 
+/// Only together is it work to share.
 #[test]
 fn a_publisher_that_finds_nobody_looks_again_for_one_that_relied_on_it() {
-    check(2, || {
-        let pair = Pair::new();
-        let _ = pair.sleeper.idle.announce(false, 3);
-        // Only together is it work to share.
-        let publishers: Vec<_> = (0..2)
-            .map(|_| {
-                let pair = pair.clone();
-                thread::spawn(move || pair.publish(1))
-            })
-            .collect();
-        pair.doze();
-        for publisher in publishers {
-            publisher.join().unwrap();
-        }
-        assert!(pair.sleeper.idle.nobody_asleep());
-    });
+    beside_two_publishers(2, 1);
 }
 
 #[test]
@@ -493,35 +492,27 @@ fn the_last_searcher_that_finds_something_sees_what_was_left_to_it() {
     });
 }
 
-/// `publish_one` has no fence, and a worker that gets up for a timer reads its mail before anybody has unparked it.
+/// `publish_one` has no fence, and a worker that gets up for a timer takes what is in its inbox before anybody has unparked it.
 #[test]
 fn a_worker_that_is_woken_to_search_sees_what_was_published() {
     check(3, || {
-        let pair = Pair::new();
+        let worker = Worker::new(true);
         let publisher = {
-            let pair = pair.clone();
+            let worker = worker.clone();
             thread::spawn(move || {
-                pair.work.store(1, Ordering::Relaxed);
-                if pair.sleeper.idle.publish_one() {
-                    let rouse_one = || pair.sleeper.rouse(pair.sleeper.inbox.wake_to_search());
-                    pair.sleeper.idle.wake_thief(rouse_one, || true);
+                worker.work.store(1, Ordering::Relaxed);
+                if worker.idle.publish_one() {
+                    worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
                 }
             })
         };
-        let idle = &pair.sleeper.idle;
         // The only worker that could be the lookout.
-        assert_eq!(idle.announce(false, 1), idle::Sleep::Sound);
-        assert!(pair.sleeper.inbox.doze());
-        let mail = pair.sleeper.inbox.take();
-        if mail.asleep {
-            idle.roused();
-        }
-        if mail.search {
-            assert_eq!(pair.work.load(Ordering::Relaxed), 1);
-            let _ = idle.found();
+        if worker.bell.go_to_sleep(worker.idle, 1, false, &*worker).search {
+            assert_eq!(worker.work.load(Ordering::Relaxed), 1);
+            let _ = worker.idle.found();
         }
         publisher.join().unwrap();
-        assert!(idle.nobody_asleep());
+        assert!(worker.idle.nobody_asleep());
     });
 }
 
@@ -530,13 +521,13 @@ fn a_worker_that_is_woken_to_search_sees_what_was_published() {
 fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_wakes_a_thief() {
     check(3, || {
         let idle = Arc::new(Idle::new());
-        assert_eq!(idle.announce(false, 2), idle::Sleep::Lookout);
-        assert_eq!(idle.announce(false, 2), idle::Sleep::Sound);
+        assert_eq!(idle.announce(false, 2), idle::Duty::Lookout);
+        assert_eq!(idle.announce(false, 2), idle::Duty::None);
         let gate = Arc::new(Gate::new());
         let waker = {
             let (idle, gate) = (idle.clone(), gate.clone());
             thread::spawn(move || {
-                idle.roused();
+                idle.count_awake();
                 gate.open();
             })
         };

@@ -2,8 +2,8 @@
 //! interleaving, and every value that a weak memory may return. The very source files are included here, with loom's atomics
 //! in the place of std's.
 //!
-//! The worker sleeps in its poller: an eventfd, which is a flag under a lock here. Its loop is that of `sched/search.rs`
-//! and `sched/worker.rs`, without threads to run: a letter is a thread that ends at once.
+//! The worker sleeps in its poller: an eventfd, which is a flag under a lock here. It has no threads of its own: what is sent
+//! to it is a thread that ends at once.
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
@@ -20,6 +20,8 @@ mod sys {
     pub(crate) mod clock {
         pub(crate) const NEVER: u64 = u64::MAX;
     }
+
+    pub(crate) use crate::parker;
 
     pub(crate) mod futex {
         /// Not used: the worker sleeps in its poller.
@@ -42,8 +44,16 @@ mod sys {
     }
 }
 
+mod sched {
+    pub(crate) use crate::{counted, idle, inbox};
+}
+
 #[path = "../src/sched/arriving.rs"]
 mod arriving;
+#[path = "../src/sched/counted.rs"]
+mod counted;
+#[path = "../src/sched/doorbell.rs"]
+mod doorbell;
 #[path = "../src/sched/idle.rs"]
 mod idle;
 #[path = "../src/sched/inbox.rs"]
@@ -55,19 +65,19 @@ use std::ptr::{self, NonNull};
 
 use arriving::Arriving;
 use base::atomic::{AtomicPtr, AtomicU32, Ordering};
-use idle::{Idle, Sleep};
-use inbox::{Inbox, Letter, WasAsleep};
+use doorbell::{Doorbell, Sleeper};
+use idle::Idle;
+use inbox::Queued;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::check;
-use parker::Parker;
 
 #[repr(align(8))]
 struct Thread {
     link: AtomicPtr<Thread>,
 }
 
-impl Letter for Thread {
+impl Queued for Thread {
     fn link(&self) -> &AtomicPtr<Thread> {
         &self.link
     }
@@ -101,40 +111,54 @@ impl Eventfd {
 const WORKERS: u32 = 2;
 
 struct Worker {
-    inbox: Inbox<Thread>,
-    parker: Parker,
+    bell: Doorbell<Thread>,
     arriving: Arriving,
-    idle: Idle,
+    idle: &'static Idle,
     eventfd: Eventfd,
     stop: AtomicU32,
 }
 
+impl Sleeper for Worker {
+    fn has_work_to_share(&self) -> bool {
+        false
+    }
+
+    fn has_unstarted(&self) -> bool {
+        false
+    }
+
+    fn sleep(&self, _: bool) -> bool {
+        self.bell.parker().park_elsewhere(|| self.eventfd.wait());
+        true
+    }
+
+    fn look_round(&self) -> bool {
+        unreachable!("each sleep ends with something to do")
+    }
+
+    fn notify_thief(&self) {
+        unreachable!("nothing is unstarted")
+    }
+}
+
 impl Worker {
     fn new() -> Arc<Self> {
+        let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
         Arc::new(Self {
-            inbox: Inbox::new(),
-            parker: Parker::new(),
+            bell: Doorbell::new(idle),
             arriving: Arriving::new(),
-            idle: Idle::new(),
+            idle,
             eventfd: Eventfd { written: Mutex::new(false), changed: Condvar::new() },
             stop: AtomicU32::new(0),
         })
     }
 
-    /// `Remote::rouse`.
-    fn rouse(&self, was_asleep: WasAsleep) {
-        if was_asleep.0 {
-            self.idle.roused();
-            self.parker.unpark_or(|| self.eventfd.write());
-        }
-    }
-
-    /// `less_loaded` and `send_unstarted`. False: the sender keeps the thread.
+    /// As the policy of placement does. False: the sender keeps the thread.
     fn send(&self) -> bool {
         let sends = self.arriving.expect();
         if sends {
             // SAFETY: the thread is nobody else's, and freed by the worker.
-            self.rouse(unsafe { self.inbox.push(fresh_thread()) });
+            unsafe { self.bell.send(fresh_thread(), || self.eventfd.write()) };
         }
         sends
     }
@@ -142,37 +166,23 @@ impl Worker {
     /// `Shared::stop`.
     fn stop(&self) {
         self.stop.store(1, Ordering::Release);
-        self.rouse(self.inbox.look());
+        self.bell.notify_control(|| self.eventfd.write());
     }
 
-    /// `Worker::run`: until the runtime stops. How many threads have run.
+    /// Until the runtime stops. How many threads have run.
     fn run(&self) -> usize {
         let (mut stopping, mut ran) = (false, 0);
-        loop {
-            if stopping && self.arriving.close() {
-                return ran;
-            }
-            let lookout = self.idle.announce(false, WORKERS) == Sleep::Lookout;
-            let dozes = self.inbox.doze();
-            if dozes {
-                self.idle.before_last_look();
-                self.parker.park_elsewhere(|| self.eventfd.wait());
-            }
-            let mail = self.inbox.take();
-            if mail.asleep || !dozes {
-                self.idle.roused();
-            }
-            if lookout {
-                let _ = self.idle.resign();
-            }
-            stopping |= mail.look && self.stop.load(Ordering::Acquire) != 0;
-            mail.deliver(|thread| {
+        while !(stopping && self.arriving.close()) {
+            let batch = self.bell.go_to_sleep(self.idle, WORKERS, false, self);
+            stopping |= batch.control && self.stop.load(Ordering::Acquire) != 0;
+            batch.deliver(|thread| {
                 // SAFETY: it was taken out, and is the worker's alone.
                 drop(unsafe { Box::from_raw(thread.as_ptr()) });
                 self.arriving.arrived();
                 ran += 1;
             });
         }
+        ran
     }
 }
 
@@ -192,7 +202,7 @@ fn handed_out_while_stopping(senders: usize) {
     worker.stop();
     let sent: usize = sending.into_iter().map(|sender| sender.join().unwrap()).sum();
     assert_eq!(running.join().unwrap(), sent, "each thread that was sent has run");
-    assert!(worker.inbox.is_empty(), "nothing is left behind");
+    assert!(worker.bell.is_silent(), "nothing is left behind");
     assert!(worker.idle.nobody_asleep());
     assert_eq!(worker.arriving.count(), None, "the worker that has ended says so");
     assert!(!worker.send(), "nobody sends to it any more");

@@ -538,6 +538,34 @@ fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
     });
 }
 
+/// The worker is kept out until the sender has got in, so that nothing but the call makes room.
+#[test]
+fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
+    fresh::check(3, || {
+        IDS.set(0);
+        let world = loom::sync::Arc::new(World::new(1));
+        let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
+        let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
+        let (posted, parcel) = Posted::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&posted));
+        assert!(call(world.actor.core(), (posted, parcel), origin, false).is_ok(), "there was room for one");
+        let sender = thread::spawn({
+            let world = world.clone();
+            move || world.tell().unwrap()
+        });
+        drop(asking);
+        sender.join().unwrap();
+        let worker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.work()
+        });
+        shared.end();
+        worker.join().unwrap();
+        drop(world);
+        assert_eq!((log.dropped.load(Relaxed), log.handled.load(Relaxed) <= 1), (2, true));
+    });
+}
+
 #[test]
 fn who_waits_for_room_when_the_actor_is_stopped_gets_its_message_back() {
     with_actor(1, 1, &[|world| drop(world.tell())], |world| {

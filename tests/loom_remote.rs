@@ -16,88 +16,118 @@ mod base {
     }
 }
 
+/// Counts instead of unparking.
+mod parker {
+    use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[derive(Debug)]
+    pub(crate) struct Parker(AtomicUsize);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(AtomicUsize::new(0))
+        }
+
+        pub(crate) fn unpark_or(&self, _: impl FnOnce()) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 #[path = "../src/sched/counted.rs"]
 mod counted;
+#[path = "../src/sched/doorbell.rs"]
+mod doorbell;
 #[path = "../src/sched/idle.rs"]
 mod idle;
 #[path = "../src/sched/inbox.rs"]
 mod inbox;
 
 mod sched {
-    pub(crate) use crate::{idle, inbox};
+    pub(crate) use crate::{counted, idle, inbox};
+}
+
+mod sys {
+    pub(crate) use crate::parker;
 }
 
 use std::ptr::{self, NonNull};
 
-use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use counted::Counted;
+use base::atomic::AtomicPtr;
+use doorbell::{Doorbell, Sleeper};
 use idle::Idle;
-use inbox::{Inbox, Letter, WasAsleep};
+use inbox::Queued;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use model::check;
 
 struct Note(AtomicPtr<Note>);
 
-impl Letter for Note {
+impl Queued for Note {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.0
     }
 }
 
-/// A remote, as `sched/remote.rs` has it.
+/// As `sched/remote.rs` has it.
 struct Remote {
-    inbox: Inbox<Note>,
-    counted: Counted,
+    bell: Doorbell<Note>,
     /// The numbers of threads that were cancelled.
     cancels: Mutex<Vec<u32>>,
-    unparks: AtomicUsize,
 }
 
 fn new_idle() -> &'static Idle {
     Box::leak(Box::new(Idle::new()))
 }
 
-impl Remote {
-    fn new(idle: &'static Idle) -> Arc<Self> {
-        Arc::new(Self {
-            inbox: Inbox::new(),
-            counted: Counted::new(idle),
-            cancels: Mutex::new(Vec::new()),
-            unparks: AtomicUsize::new(0),
-        })
+/// Of a worker with a timer that is due at once.
+struct Short;
+
+impl Sleeper for Short {
+    fn has_work_to_share(&self) -> bool {
+        false
     }
 
-    fn rouse(&self, was_asleep: WasAsleep) {
-        if self.counted.rouse(was_asleep) {
-            self.unparks.fetch_add(1, Ordering::Relaxed);
-        }
+    fn has_unstarted(&self) -> bool {
+        false
+    }
+
+    fn sleep(&self, _: bool) -> bool {
+        true
+    }
+
+    fn look_round(&self) -> bool {
+        unreachable!()
+    }
+
+    fn notify_thief(&self) {
+        unreachable!()
+    }
+}
+
+impl Remote {
+    fn new(idle: &'static Idle) -> Arc<Self> {
+        Arc::new(Self { bell: Doorbell::new(idle), cancels: Mutex::new(Vec::new()) })
     }
 
     /// `remote::interrupt`.
     fn cancel(&self, thread: u32) {
         self.cancels.lock().unwrap().push(thread);
-        self.rouse(self.inbox.look());
+        self.bell.notify_control(|| {});
     }
 
-    /// One sleep of a worker, which a timer ends if nothing else does. The cancels that it has seen.
+    /// One sleep of a worker. The cancels that it has seen.
     fn sleeps(&self, idle: &'static Idle) -> Vec<u32> {
-        let _ = idle.announce(false, 1);
-        let marked = self.inbox.doze();
-        idle.before_last_look();
-        let mail = self.inbox.take();
-        if mail.asleep || !marked {
-            idle.roused();
-        }
-        if mail.look { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
+        let control = self.bell.go_to_sleep(idle, 1, false, &Short).control;
+        if control { std::mem::take(&mut *self.cancels.lock().unwrap()) } else { Vec::new() }
     }
 
     /// `remote::release`, and `remote::acquire` by the next runtime.
-    fn changes_hands(&self, next: &'static Idle) {
-        self.counted.wait_for_the_late();
+    fn changes_hands(&self, last: &'static Idle, next: &'static Idle) {
+        self.bell.wait_for_the_late();
         drop(std::mem::take(&mut *self.cancels.lock().unwrap()));
-        self.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
-        self.counted.hand_over(next);
+        self.bell.answer(last).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        self.bell.hand_over(next);
     }
 }
 
@@ -113,9 +143,9 @@ fn a_late_cancel_takes_every_sleeper_out_of_its_own_count() {
             thread::spawn(move || remote.cancel(1))
         };
         let _ = remote.sleeps(idles[0]);
-        remote.changes_hands(idles[1]);
+        remote.changes_hands(idles[0], idles[1]);
         let _ = remote.sleeps(idles[1]);
-        remote.changes_hands(idles[2]);
+        remote.changes_hands(idles[1], idles[2]);
         let _ = remote.sleeps(idles[2]);
         late.join().unwrap();
         assert!(idles.iter().all(|idle| idle.nobody_asleep()));
@@ -134,7 +164,7 @@ fn a_cancel_reaches_the_next_owner_beside_one_that_came_too_late() {
             thread::spawn(move || remote.cancel(1))
         };
         let _ = remote.sleeps(idles[0]);
-        remote.changes_hands(idles[1]);
+        remote.changes_hands(idles[0], idles[1]);
         let own = {
             let remote = remote.clone();
             thread::spawn(move || remote.cancel(2))

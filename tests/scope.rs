@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use green::Cancelled;
 use green::thread::{Builder, Scope, ScopedJoinHandle};
-use help::{everywhere, on_workers};
+use help::{everywhere, on_workers, until_parked};
 
 #[test]
 fn threads_of_a_scope_borrow_and_are_over_when_it_returns() {
@@ -143,15 +143,14 @@ fn a_cancelled_scope_waits_for_its_threads_and_then_the_cancel_goes_on() {
                             done.fetch_add(1, Ordering::Relaxed);
                         });
                     }
-                    green::sleep(Duration::from_secs(600));
+                    green::thread::park();
                 });
             });
-            green::sleep(Duration::from_millis(1));
+            until_parked(thread.thread(), "park");
             thread.cancel();
             let cancelled = thread.join().unwrap_err().is::<Cancelled>();
             assert!(cancelled);
-            let done = done.load(Ordering::Relaxed);
-            assert!(done == 3 || done == 0, "{done}: it did not wait");
+            assert_eq!(done.load(Ordering::Relaxed), 3, "it did not wait");
         });
     });
 }
@@ -161,7 +160,7 @@ fn a_cancelled_thread_of_a_scope_is_not_a_panic_of_it() {
     everywhere(|| {
         let value = green::scope(|s| {
             let parked = s.spawn(green::thread::park);
-            green::sleep(Duration::from_micros(300));
+            until_parked(parked.thread(), "park");
             parked.cancel();
             s.spawn(green::thread::park).cancel();
             5

@@ -12,7 +12,7 @@ use std::time::Duration;
 use green::Cancelled;
 use green::sync::Mutex;
 use green::thread::JoinHandle;
-use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime};
+use help::{Flag, bounded, everywhere, in_a_child, on_workers, runtime, until, until_parked};
 
 /// Cancels a thread when it is dropped, and waits for it.
 struct CancelOnDrop(Option<JoinHandle<()>>);
@@ -69,12 +69,11 @@ impl Neighbour {
                 body();
             }
         });
-        green::yield_now();
         if manner == "cancel" {
+            until_parked(thread.thread(), "sleep");
             thread.cancel();
         }
-        green::sleep(Duration::from_millis(1));
-        assert!(!thread.is_finished());
+        until_parked(thread.thread(), "park");
         Self { thread, over }
     }
 
@@ -99,10 +98,11 @@ fn a_thread_that_unwinds_can_cancel_another_and_join_it() {
     everywhere(|| {
         for parked_before in [true, false] {
             let result = catch_unwind(|| {
-                let _guard = CancelOnDrop(Some(green::spawn(green::thread::park)));
+                let parks = green::spawn(green::thread::park);
                 if parked_before {
-                    green::sleep(Duration::from_millis(1));
+                    until_parked(parks.thread(), "park");
                 }
+                let _guard = CancelOnDrop(Some(parks));
                 unwind();
             });
             assert!(result.is_err());
@@ -118,7 +118,7 @@ fn a_thread_that_first_parks_while_a_neighbour_unwinds_can_be_cancelled() {
             fn drop(&mut self) {
                 let parks = green::spawn_local(green::thread::park);
                 // It starts and parks while this thread is waiting here, unwinding.
-                green::sleep(Duration::from_millis(1));
+                until_parked(parks.thread(), "park");
                 drop(CancelOnDrop(Some(parks)));
             }
         }
@@ -135,40 +135,27 @@ fn a_thread_that_first_parks_while_a_neighbour_unwinds_can_be_cancelled() {
 #[test]
 fn a_thread_that_panics_while_a_neighbour_unwinds_is_not_cancelled_out_of_its_destructors() {
     on_workers(|| {
-        struct Wait<'a>(&'a Flag);
-        impl Drop for Wait<'_> {
-            fn drop(&mut self) {
-                while !self.0.is_set() {
-                    green::sleep(Duration::from_millis(1));
-                }
-            }
-        }
-        let (release, seen) = (Flag::new(), Flag::new());
-        green::scope(|s| {
-            let neighbour = s.spawn(|| {
-                let _wait = Wait(&release);
+        let parks_unwinding = |over: &Arc<Flag>| {
+            let over = Arc::clone(over);
+            let thread = green::spawn(move || {
+                let _park = ParkOnDrop(over);
                 unwind();
             });
-            let cancelled = s.spawn(|| {
-                struct Sleeps<'a>(&'a Flag);
-                impl Drop for Sleeps<'_> {
-                    fn drop(&mut self) {
-                        // A cancel raised here would end the process: the thread unwinds.
-                        green::sleep(Duration::from_millis(3));
-                        self.0.set();
-                    }
-                }
-                green::sleep(Duration::from_millis(1));
-                let _sleeps = Sleeps(&seen);
-                panic!("of the test");
-            });
-            green::sleep(Duration::from_millis(2));
-            cancelled.cancel();
-            let payload = cancelled.join().unwrap_err();
-            assert!(payload.is::<&str>() || payload.is::<Cancelled>());
-            release.set();
-            assert!(neighbour.join().is_err());
-        });
+            until_parked(thread.thread(), "park");
+            thread
+        };
+        let (release, go_on) = (Arc::new(Flag::new()), Arc::new(Flag::new()));
+        let neighbour = parks_unwinding(&release);
+        let cancelled = parks_unwinding(&go_on);
+        // Raised in the destructor, the cancel would end the process.
+        cancelled.cancel();
+        green::sleep(Duration::from_millis(1));
+        assert!(!cancelled.is_finished());
+        for (over, thread) in [(go_on, cancelled), (release, neighbour)] {
+            over.set();
+            thread.thread().unpark();
+            assert!(thread.join().unwrap_err().is::<&str>());
+        }
     });
 }
 
@@ -199,9 +186,8 @@ fn a_runtime_that_is_dropped_unwinds_neighbours_of_a_thread_that_waits_for_them_
         for workers in [1, 2] {
             let runtime = runtime(workers);
             let unwound = Arc::new(AtomicBool::new(false));
-            let parked = Arc::new(Flag::new());
-            let (flag, was_parked) = (unwound.clone(), parked.clone());
-            runtime.spawn(move || {
+            let flag = unwound.clone();
+            let unwinds = runtime.spawn(move || {
                 struct Join(Option<JoinHandle<()>>, Arc<AtomicBool>);
                 impl Drop for Join {
                     fn drop(&mut self) {
@@ -211,14 +197,11 @@ fn a_runtime_that_is_dropped_unwinds_neighbours_of_a_thread_that_waits_for_them_
                         }
                     }
                 }
-                let other = green::spawn_local(move || {
-                    was_parked.set();
-                    green::thread::park();
-                });
+                let other = green::spawn_local(green::thread::park);
                 let _join = Join(Some(other), flag);
                 unwind();
             });
-            help::spin_until("the thread", || parked.is_set());
+            until_parked(unwinds.thread(), "join");
             drop(runtime);
             assert!(unwound.load(Ordering::SeqCst));
         }
@@ -242,7 +225,7 @@ fn a_cancel_that_comes_while_the_thread_unwinds_comes_again_afterwards() {
             assert!(caught.is_err_and(|payload| payload.is::<&str>()));
             green::sleep(Duration::from_secs(600));
         });
-        green::sleep(Duration::from_millis(1));
+        until_parked(thread.thread(), "park");
         thread.cancel();
         thread.thread().unpark();
         assert!(thread.join().unwrap_err().is::<Cancelled>());
@@ -266,7 +249,8 @@ fn a_wait_that_began_while_a_neighbour_unwound_can_be_ended_by_a_cancel_and_a_ti
                         }
                     })
                 });
-                green::sleep(Duration::from_millis(1));
+                until_parked(cancelled.thread(), "park");
+                until(|| timed.is_finished() || timed.thread().waits_for() == Some("park"));
                 if during {
                     cancelled.cancel();
                     assert!(cancelled.join().unwrap_err().is::<Cancelled>());
@@ -290,11 +274,11 @@ fn a_runtime_ends_although_a_thread_began_to_wait_while_a_neighbour_unwound() {
             let runtime = runtime(1);
             runtime.run(move || {
                 let neighbour = Neighbour::new(manner);
-                drop(green::spawn_local(|| {
+                let waits = green::spawn_local(|| {
                     catch_a_panic();
                     green::thread::park();
-                }));
-                green::sleep(Duration::from_millis(1));
+                });
+                until_parked(waits.thread(), "park");
                 neighbour.end();
             });
             drop(runtime);
@@ -310,16 +294,15 @@ fn a_destructor_that_cancels_and_joins_a_thread_that_has_caught_a_panic_meanwhil
             fn drop(&mut self) {
                 // The other one catches its panic, and waits again, while this one unwinds.
                 self.1.set();
-                green::sleep(Duration::from_millis(2));
-                drop(CancelOnDrop(self.0.take()));
+                let works = self.0.take().unwrap();
+                until_parked(works.thread(), "park");
+                drop(CancelOnDrop(Some(works)));
             }
         }
         let go = Arc::new(Flag::new());
         let flag = Arc::clone(&go);
         let works = green::spawn_local(move || {
-            while !flag.is_set() {
-                green::sleep(Duration::from_millis(1));
-            }
+            flag.wait();
             catch_a_panic();
             green::thread::park();
         });
@@ -337,16 +320,14 @@ fn a_panic_that_is_handed_on_poisons_and_its_neighbours_mutex_is_not_poisoned() 
         for manner in MANNERS {
             let neighbour = Neighbour::new(manner);
             let (over, handed_on) = (Arc::new(Flag::new()), Arc::new(Mutex::new(())));
-            let (until, mutex) = (Arc::clone(&over), Arc::clone(&handed_on));
+            let (go_on, mutex) = (Arc::clone(&over), Arc::clone(&handed_on));
             let hands_on = green::spawn_local(move || {
                 let payload = green::spawn(|| unwind()).join().unwrap_err();
-                let _park = ParkOnDrop(until);
+                let _park = ParkOnDrop(go_on);
                 let _guard = mutex.lock();
                 resume_unwind(payload);
             });
-            while !handed_on.is_poisoned() {
-                green::sleep(Duration::from_millis(1));
-            }
+            until(|| handed_on.is_poisoned());
             let good = Arc::new(Mutex::new(()));
             let (mutex, before) = (Arc::clone(&good), good.lock().unwrap());
             neighbour.end();
@@ -355,11 +336,11 @@ fn a_panic_that_is_handed_on_poisons_and_its_neighbours_mutex_is_not_poisoned() 
                 let _guard = mutex.lock().unwrap();
                 must_time_out();
                 assert!(!green::thread::panicking());
-                green::thread::park();
+                green::sleep(Duration::from_secs(600));
             });
-            must_time_out();
+            until_parked(waits.thread(), "mutex");
             drop(before);
-            green::sleep(Duration::from_millis(4));
+            until_parked(waits.thread(), "sleep");
             waits.cancel();
             assert!(waits.join().unwrap_err().is::<Cancelled>());
             assert!(!good.is_poisoned());

@@ -3,8 +3,8 @@
 //   in   x0   the hub's save area
 //        x1   our own
 FUNCTION entry
-        // The oldest frame of this stack. An undefined return address is how DWARF says so; x29 is 0 for those who
-        // follow frame pointers.
+        // The oldest frame of this stack. An undefined return address is how DWARF says so; x29 is 0 for tools
+        // that follow frame pointers.
         .cfi_undefined x30
         hint    #36
 

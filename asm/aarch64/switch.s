@@ -1,8 +1,8 @@
 // The context switch for aarch64, AAPCS64 and Apple's variant. x86_64/switch.s mirrors this file line for line.
 //
-// This is no routine but a text: the shim (`switch` in src/arch/aarch64.rs) puts it, by `asm!`, into each place where a
-// thread is left. Each place so has a jump of its own, and the processor learns for each by itself where it leads: a
-// worker's loop goes to many fibers, but what leaves a fiber always goes back to that loop.
+// This file is not a routine. The shim (`switch` in src/arch/aarch64.rs) inlines its text, by `asm!`, at every suspension
+// point. Every point therefore has an indirect jump of its own, and the branch predictor learns one target for each: a
+// worker's loop jumps to many fibers, but a fiber always jumps back to that loop.
 //
 // WHAT IS SAVED, AND WHERE
 //
@@ -15,7 +15,7 @@
 //      +---------+---------+---------+---------+
 //
 // The two areas of a fiber share one cache line at the top of its own stack (src/fiber/asm.rs), so a switch touches
-// one line, and who debugs a suspended fiber finds its sp, pc and fp at a known place.
+// one line, and a debugger finds sp, pc and fp of a suspended fiber at a known place.
 //
 //      SUSPENDED                        RUNNING                          FRESH
 //

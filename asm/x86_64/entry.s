@@ -3,8 +3,8 @@
 //   in   rdi  the hub's save area
 //        rsi  our own
 FUNCTION entry
-        // The oldest frame of this stack. An undefined return address is how DWARF says so; rbp is 0 for those who
-        // follow frame pointers.
+        // The oldest frame of this stack. An undefined return address is how DWARF says so; rbp is 0 for tools
+        // that follow frame pointers.
         .cfi_undefined rip
         endbr64
 

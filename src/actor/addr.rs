@@ -18,12 +18,9 @@ use crate::actor::raw::{lifecycle, post, send};
 use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, JoinError, Message, Pending, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
-/// The address of an actor. Cheap to clone, and may be used from anywhere: green threads, OS threads, handlers, destructors.
+/// Sends messages to an actor: the actor's address.
 ///
-/// The actor lives as long as it has an address, and until what was sent is handled. Equal addresses are of one actor.
-///
-/// What holds for all sends: messages of one sender to one actor are handled in the order in which they were sent. A send
-/// that waits is a cancellation point and inherits the deadline of the handler that it is called from.
+#[doc = include_str!("docs/addr.md")]
 pub struct Addr<A> {
     strong: Strong,
     /// Neither the address of a subtype nor that of a supertype: an actor's messages have the routes of its very own type.
@@ -39,15 +36,9 @@ impl<A: Actor> Addr<A> {
         self.strong.core()
     }
 
-    /// Sends a message and waits for the reply: [`Actor::ASK_TIMEOUT`] at most, and not beyond the deadline of the handler
-    /// that this is called from.
+    /// Sends a message, waits until it has been handled, and returns the reply.
     ///
-    /// # Errors
-    ///
-    /// `Closed`: the actor has ended or is stopping. `Full`: the mailbox does not wait for room. `Timeout`: with the message if
-    /// its handler has not started (and then it never will); otherwise the handler goes on, and its late reply is dropped.
-    /// `Deadlock`: this actor would wait for one that, directly or not, waits for this one. `Died`: the handler panicked, or was
-    /// killed. `NoReply`: the [`Deferred`](crate::actor::Deferred) was dropped.
+    #[doc = include_str!("docs/addr_send.md")]
     #[doc(alias = "ask")]
     #[doc(alias = "request")]
     #[inline]
@@ -63,11 +54,16 @@ impl<A: Actor> Addr<A> {
         send::ask(self.core(), route, msg, None)
     }
 
-    /// As [`send`](Self::send), for at most `timeout`.
+    /// Sends a message and waits for the reply, for at most `timeout`.
+    ///
+    /// The time-out takes the place of [`Actor::ASK_TIMEOUT`], and may be longer; a deadline that the caller inherits
+    /// from its own handler still holds. Everything else is as for [`send`](Self::send).
+    ///
+    #[doc = include_str!("docs/addr_send_timeout.md")]
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
     where
         A: Handler<M>,
@@ -80,12 +76,9 @@ impl<A: Actor> Addr<A> {
         send::ask(self.core(), route, msg, Some(timeout))
     }
 
-    /// Sends a message whose reply is waited for later. Waits only for room in a full mailbox: as every send, until the
-    /// deadline. That blocks the thread that calls, so on an async executor [`call_async`](Self::call_async) is the one to use.
+    /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
     ///
-    /// # Errors
-    ///
-    /// `Closed`, `Full`, `Timeout` and `Deadlock` as [`send`](Self::send), always with the message.
+    #[doc = include_str!("docs/addr_call.md")]
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
         A: Handler<M>,
@@ -95,11 +88,9 @@ impl<A: Actor> Addr<A> {
         post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
     }
 
-    /// As [`call`](Self::call), but does not wait: a full mailbox is `Full`.
+    /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
     ///
-    /// # Errors
-    ///
-    /// `Closed` or `Full`, with the message.
+    #[doc = include_str!("docs/addr_try_call.md")]
     pub fn try_call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
         A: Handler<M>,
@@ -109,32 +100,9 @@ impl<A: Actor> Addr<A> {
         post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
     }
 
-    /// [`call`](Self::call) for async code, on any executor: the future waits for room in a full mailbox, and the thread that
-    /// polls it does not. It does nothing before it is polled; from then on its message has its place among those that wait
-    /// for room, as if a thread waited there. Dropped before it is ready, it takes its message back, unless that has got its
-    /// room meanwhile and its handler has started. When it is ready, the message is in the mailbox; the reply is awaited by the
-    /// [`Pending`].
+    /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
     ///
-    /// It has no deadline: neither this future nor the `Pending` ends before there is room, or a reply, or the actor ends. A
-    /// future is not seen to wait (see [`SendError::Deadlock`]).
-    ///
-    /// ```
-    /// # use green::actor::{Actor, Context, Handler, Message};
-    /// # struct Square(u32);
-    /// # impl Message for Square { type Reply = u32; }
-    /// # struct Worker;
-    /// # impl Actor for Worker {}
-    /// # impl Handler<Square> for Worker {
-    /// #     fn handle(&mut self, m: Square, _: &mut Context<Self>) -> u32 { m.0 * m.0 }
-    /// # }
-    /// let worker = Worker.start();
-    /// let nine = futures::executor::block_on(async { worker.call_async(Square(3)).await?.await });
-    /// assert_eq!(nine.unwrap(), 9);
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `Closed`, `Full` (of a mailbox that rejects or drops): always with the message.
+    #[doc = include_str!("docs/addr_call_async.md")]
     pub fn call_async<M: Message>(
         &self,
         msg: M,
@@ -145,12 +113,9 @@ impl<A: Actor> Addr<A> {
         post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
-    /// Sends a message and asks for no reply; what its handler returns is dropped. Waits only for room in a full mailbox: in an
-    /// actor for [`Actor::ASK_TIMEOUT`] at most, and not beyond the deadline of its handler, elsewhere for as long as it takes.
+    /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
     ///
-    /// # Errors
-    ///
-    /// `Closed`, `Full` (of a mailbox that rejects), `Timeout` (in an actor), `Deadlock`: always with the message.
+    #[doc = include_str!("docs/addr_tell.md")]
     #[doc(alias = "do_send")]
     #[doc(alias = "cast")]
     #[inline]
@@ -161,11 +126,13 @@ impl<A: Actor> Addr<A> {
         send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
-    /// As [`tell`](Self::tell), but does not wait: a full mailbox is `Full`.
+    /// Sends a message if there is room for it; asks for no reply. Never waits.
+    ///
+    #[doc = include_str!("docs/addr_try_tell.md")]
     ///
     /// # Errors
     ///
-    /// `Closed` or `Full`, with the message.
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     #[inline]
     pub fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
@@ -174,12 +141,9 @@ impl<A: Actor> Addr<A> {
         send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
-    /// [`tell`](Self::tell) for async code: waits for room as [`call_async`](Self::call_async). Dropped before it is ready, it takes
-    /// its message back, unless that has got its room meanwhile.
+    /// Sends a message from async code, on any executor: a [`tell`](Self::tell) that waits for room as a future.
     ///
-    /// # Errors
-    ///
-    /// `Closed`, `Full` (of a mailbox that rejects): always with the message.
+    #[doc = include_str!("docs/addr_tell_async.md")]
     pub fn tell_async<M: Message>(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<A, M>
     where
         A: Handler<M>,
@@ -187,7 +151,16 @@ impl<A: Actor> Addr<A> {
         post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
-    /// The address as one that takes messages of one type, whatever the actor is.
+    /// Returns an address for messages of one type, which does not name the actor's type.
+    ///
+    /// It keeps the actor alive, as this one does.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(3).start();
+    /// let readable: Vec<Recipient<Get>> = vec![counter.recipient()];
+    /// assert_eq!(readable[0].send(Get).unwrap(), 3);
+    /// ```
     #[must_use]
     pub fn recipient<M: Message>(&self) -> Recipient<M>
     where
@@ -196,39 +169,54 @@ impl<A: Actor> Addr<A> {
         Recipient { strong: self.strong.clone(), route: const { &route::<A, M>() } }
     }
 
-    /// An address that does not keep the actor alive.
+    /// Returns an address that does not keep the actor alive.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// let weak = counter.downgrade();
+    /// assert_eq!(weak.upgrade(), Some(counter));
+    /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakAddr<A> {
         WeakAddr { weak: self.core().weak(), _actor: PhantomData }
     }
 
-    /// Closes the mailbox now; what is queued is still handled, for five seconds at most; then the actor ends. What is left by
-    /// then goes back to its senders. Does not wait; [`join`](Self::join) does.
+    /// Stops the actor in good order: closes the mailbox now, has what is queued handled, then ends the actor.
+    ///
+    #[doc = include_str!("docs/addr_stop.md")]
     pub fn stop(&self) {
         lifecycle::stop(self.core(), Exit::Shutdown, lifecycle::DRAIN);
     }
 
-    /// As [`stop`](Self::stop), with `drain` in place of the five seconds.
+    /// Stops the actor as [`stop`](Self::stop) does, but gives it `drain`, not five seconds, for what is queued.
+    ///
+    /// With a `drain` of zero nothing that is queued is handled; the handler that runs returns.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// counter.stop_within(Duration::from_millis(10));
+    /// assert_eq!(counter.join(), Exit::Shutdown);
+    /// ```
     pub fn stop_within(&self, drain: Duration) {
         lifecycle::stop(self.core(), Exit::Shutdown, drain);
     }
 
-    /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it waits. One
-    /// that computes goes on until it waits or returns. Does not wait.
+    /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
+    /// waits.
+    ///
+    /// A handler that computes goes on until it waits or returns: nothing pre-empts it. [`Actor::stopping`] is called.
+    /// Does not wait.
+    ///
+    #[doc = include_str!("docs/addr_kill.md")]
     pub fn kill(&self) {
         self.core().kill();
     }
 
-    /// Waits until the actor has ended, its state is dropped and all who watch it are told. Says why it ended. A cancellation
-    /// point. Does not stop it: an actor that is waited for by the holder of its last address lives on.
+    /// Waits until the actor has ended, and returns why.
     ///
-    /// As it has no error, it knows no deadline, not that of the handler either: that is
-    /// [`join_timeout`](Self::join_timeout)'s. If an actor closes a cycle by it in which another waits for a reply or for room,
-    /// that other one is told ([`SendError::Deadlock`]).
-    ///
-    /// # Panics
-    ///
-    /// If an actor closes a cycle of actors that join each other by it, itself alone included: nobody else could be told.
+    #[doc = include_str!("docs/addr_join.md")]
     #[track_caller]
     pub fn join(&self) -> Exit {
         match lifecycle::join(self.core(), NEVER) {
@@ -237,46 +225,62 @@ impl<A: Actor> Addr<A> {
         }
     }
 
-    /// As [`join`](Self::join), for at most `d`, and not beyond the deadline of the handler that this is called from.
+    /// Waits until the actor has ended, for at most `d`, and not beyond the deadline of the handler that calls this.
     ///
-    /// # Errors
-    ///
-    /// `Timeout`: it has not ended by then. `Deadlock`: the caller is an actor and would close a cycle in which everybody joins.
-    ///
-    /// ```
-    /// use green::actor::{Actor, Exit, JoinError};
-    /// use std::time::Duration;
-    /// struct Idle;
-    /// impl Actor for Idle {}
-    /// let idle = Idle.start();
-    /// assert_eq!(idle.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout));
-    /// idle.stop();
-    /// assert_eq!(idle.join_timeout(Duration::from_secs(5)), Ok(Exit::Shutdown));
-    /// ```
+    #[doc = include_str!("docs/addr_join_timeout.md")]
     pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
         let (_, limit_ns, _) = inherited();
         lifecycle::join(self.core(), after_ns(d).min(limit_ns))
     }
 
-    /// Has the actor ended?
+    /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert!(!counter.is_ended());
+    /// counter.kill();
+    /// counter.join();
+    /// assert!(counter.is_ended());
+    /// ```
     #[must_use]
     pub fn is_ended(&self) -> bool {
         lifecycle::is_ended(self.core())
     }
 
-    /// The actor's number.
+    /// Returns the actor's number, which no other actor of this process has or will have.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// assert_ne!(Counter(0).start().id(), Counter(0).start().id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.core().id()
     }
 
-    /// The actor's name, if it was given one.
+    /// Returns the name that [`Builder::name`](crate::actor::Builder::name) gave to the actor.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// assert_eq!(Counter(0).start().name(), None);
+    /// assert_eq!(Builder::new().name("sums").start(Counter(0)).unwrap().name(), Some("sums"));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.core().name()
     }
 
-    /// How many messages wait in the mailbox: for diagnosis, as it may have changed already.
+    /// Returns how many messages wait in the mailbox.
+    ///
+    /// For diagnosis: the number may have changed already. The message that is being handled does not count.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// counter.send(Add(1)).unwrap();
+    /// assert_eq!(counter.queued(), 0);
+    /// ```
     #[must_use]
     pub fn queued(&self) -> usize {
         lifecycle::queued(self.core())
@@ -310,20 +314,38 @@ impl<A> fmt::Debug for Addr<A> {
     }
 }
 
-/// An address that does not keep the actor alive.
+/// Refers to an actor without keeping it alive: what [`Addr::downgrade`] returns.
+///
+/// Two actors that know each other by `Addr` keep each other alive for ever; one of them should have a `WeakAddr`.
+///
+/// ```
+#[doc = include_str!("docs/counter.md")]
+/// let weak = Counter(0).start().downgrade();
+/// // The only address is gone, so the actor ends.
+/// assert_eq!(weak.upgrade(), None);
+/// ```
 pub struct WeakAddr<A> {
     weak: Weak,
     _actor: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Actor> WeakAddr<A> {
-    /// The address, unless all are gone. An actor that was stopped or has died may still have one.
+    /// Returns an address, if one is left.
+    ///
+    /// `Some` does not mean that the actor runs: one that was stopped, or has died, may still have addresses.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(1).start();
+    /// let weak = counter.downgrade();
+    /// assert_eq!(weak.upgrade().unwrap().send(Get).unwrap(), 1);
+    /// ```
     #[must_use]
     pub fn upgrade(&self) -> Option<Addr<A>> {
         self.weak.upgrade().map(Addr::new)
     }
 
-    /// The actor's number.
+    /// Returns the actor's number, also when the actor has ended.
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()
@@ -346,18 +368,22 @@ impl<A> fmt::Debug for WeakAddr<A> {
     }
 }
 
-/// The address of an actor that takes messages of type `M`, whatever it is: [`Addr::recipient`].
+/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`] returns.
+///
+/// It keeps the actor alive, and has the sending methods of [`Addr`]. Use it where only the message matters: for
+/// subscribers, or for a callee that tests replace.
+///
+#[doc = include_str!("docs/recipient.md")]
 pub struct Recipient<M: Message> {
     strong: Strong,
     route: &'static Route<M>,
 }
 
 impl<M: Message> Recipient<M> {
-    /// As [`Addr::send`].
+    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`], where deadline, order
+    /// and cancellation are described.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::send`].
+    #[doc = include_str!("docs/recipient_send.md")]
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
         if const { send::is_large::<M>() } {
             let origin = Origin::here(self.route.ask_timeout);
@@ -370,11 +396,9 @@ impl<M: Message> Recipient<M> {
         send::ask(self.strong.core(), self.route, msg, None)
     }
 
-    /// As [`Addr::send_timeout`].
+    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`].
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::send`].
+    #[doc = include_str!("docs/recipient_send_timeout.md")]
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
         if const { send::is_large::<M>() } {
             let origin = Origin::within(timeout);
@@ -387,58 +411,46 @@ impl<M: Message> Recipient<M> {
         send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
-    /// As [`Addr::call`].
+    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`]. Waits only for room.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::call`].
+    #[doc = include_str!("docs/recipient_call.md")]
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
         post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
     }
 
-    /// As [`Addr::try_call`].
+    /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::try_call`].
+    #[doc = include_str!("docs/recipient_try_call.md")]
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         let origin = Origin::here(self.route.ask_timeout);
         post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
     }
 
-    /// As [`Addr::call_async`].
+    /// Sends a message from async code, on any executor: [`Addr::call_async`].
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::call_async`].
+    #[doc = include_str!("docs/recipient_call_async.md")]
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
         post::call_async(self.strong.clone(), self.route, msg)
     }
 
-    /// As [`Addr::tell_async`].
+    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`].
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::tell_async`].
+    #[doc = include_str!("docs/recipient_tell_async.md")]
     pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
         post::tell_async(self.strong.clone(), self.route, msg)
     }
 
-    /// As [`Addr::tell`].
+    /// Sends a message and returns without waiting for its handler: [`Addr::tell`]. Waits only for room.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::tell`].
+    #[doc = include_str!("docs/recipient_tell.md")]
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
         send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
-    /// As [`Addr::try_tell`].
+    /// Sends a message if there is room for it; asks for no reply. Never waits.
     ///
-    /// # Errors
-    ///
-    /// As [`Addr::try_tell`].
+    #[doc = include_str!("docs/recipient_try_tell.md")]
     pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
         send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
     }
@@ -465,13 +477,19 @@ impl<M: Message> Recipient<M> {
         })
     }
 
-    /// A recipient that does not keep the actor alive.
+    /// Returns a recipient that does not keep the actor alive.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.downgrade().upgrade(), Some(sum));
+    /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient { weak: self.strong.core().weak(), route: self.route }
     }
 
-    /// The actor's number.
+    /// Returns the actor's number.
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.strong.core().id()
@@ -504,20 +522,29 @@ impl<M: Message> fmt::Debug for Recipient<M> {
     }
 }
 
-/// A [`Recipient`] that does not keep the actor alive.
+/// Refers to a recipient without keeping its actor alive: what [`Recipient::downgrade`] returns.
+///
+#[doc = include_str!("docs/weakrecipient.md")]
 pub struct WeakRecipient<M: Message> {
     weak: Weak,
     route: &'static Route<M>,
 }
 
 impl<M: Message> WeakRecipient<M> {
-    /// The recipient, unless all addresses are gone.
+    /// Returns the recipient, unless all addresses of the actor are gone.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(4).start();
+    /// let weak = counter.recipient::<Get>().downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// ```
     #[must_use]
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         Some(Recipient { strong: self.weak.upgrade()?, route: self.route })
     }
 
-    /// The actor's number.
+    /// Returns the actor's number, also when the actor has ended.
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()

@@ -10,7 +10,7 @@ use crate::rt::runtime::{Runtime, with_shared};
 use crate::sched::Shared;
 use crate::stack::StackSize;
 
-/// Starts an actor with a name, a mailbox, a stack size or in a runtime of its own.
+/// Starts an actor with a name, a mailbox or a stack size of its own, or in a runtime of its own.
 ///
 /// ```
 /// use green::actor::{Actor, Builder, Mailbox};
@@ -30,42 +30,99 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A builder with the actor's own mailbox, the runtime's stack size and no name.
+    /// Makes a builder with the actor type's mailbox, the runtime's stack size and no name.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let idle = Builder::new().start(Idle)?; // what `Idle.start()` does
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names the actor: for [`Addr::name`] and for reports.
+    /// Names the actor, for [`Addr::name`] and for reports. Registers nothing: that does [`Name`](crate::actor::Name).
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let idle = Builder::new().name(format!("idle {}", 3)).start(Idle)?;
+    /// assert_eq!(idle.name(), Some("idle 3"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Another mailbox than [`Actor::MAILBOX`].
+    /// Gives the actor another mailbox than [`Actor::MAILBOX`].
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder, Mailbox};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let idle = Builder::new().mailbox(Mailbox::bounded(16)).start(Idle)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
         self.mailbox = Some(mailbox);
         self
     }
 
-    /// The stack that its handlers run on, in bytes of address space; as
-    /// [`thread::Builder::stack_size`](crate::thread::Builder::stack_size). The actor owns it only while a handler runs.
+    /// Sets the size of the stack that the handlers run on, in bytes of address space.
+    ///
+    /// Bounds and rounding are those of [`thread::Builder::stack_size`](crate::thread::Builder::stack_size). The actor
+    /// has the stack only while a handler runs. What a large message takes of it: see
+    /// [`Message`](crate::actor::Message).
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let deep = Builder::new().stack_size(8 << 20).start(Idle)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// The runtime to start it in. Default: the caller's, or the default one.
+    /// Starts the actor in `runtime`; without this call, in the caller's runtime, or the default one.
+    ///
+    /// The actor ends with its runtime.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Builder, Exit};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let runtime = green::Runtime::new()?;
+    /// let idle = Builder::new().runtime(&runtime).start(Idle)?;
+    /// drop(runtime);
+    /// assert_eq!(idle.join(), Exit::Shutdown);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn runtime(mut self, runtime: &'a Runtime) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Starts the actor. Does not wait for [`Actor::started`].
+    /// Starts the actor and returns its address. Does not wait for [`Actor::started`].
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let refused = Builder::new().stack_size(1).start(Idle);
+    /// assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    /// ```
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. Whatever the default runtime says
-    /// that cannot start.
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. Or the error for which
+    /// the default runtime cannot start.
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
         if self.name.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an actor's name must not contain a NUL byte"));

@@ -24,7 +24,10 @@ use crate::actor::{
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
 
-/// The actor itself, as its handlers and hooks see it. It is there for the call only.
+/// Gives a handler access to its own actor: address, end, timers, helper threads, and the message that is being
+/// handled.
+///
+#[doc = include_str!("docs/context.md")]
 pub struct Context<A: Actor> {
     pub(crate) inner: Inner,
     _actor: PhantomData<fn(A) -> A>,
@@ -45,66 +48,80 @@ impl<A: Actor> Context<A> {
         self.inner.end.take()
     }
 
-    /// The actor's own address. Kept, it keeps the actor alive.
+    /// Returns the actor's own address.
+    ///
+    /// An actor that keeps its own address keeps itself alive, until it is stopped; see [`Addr::downgrade`].
+    ///
+    #[doc = include_str!("docs/context_addr.md")]
     #[must_use]
     pub fn addr(&self) -> Addr<A> {
         Addr::new(self.core().strong())
     }
 
-    /// The actor's number.
+    /// Returns the actor's number: the one that [`Addr::id`] returns, too.
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.core().id()
     }
 
-    /// Closes the mailbox now. What is queued is still handled, as with [`Addr::stop`], then the actor ends with
-    /// [`Exit::Normal`].
+    /// Stops the actor in good order: closes the mailbox now, has what is queued handled, then ends the actor.
+    ///
+    /// What has not been handled after five seconds goes back to its senders, as with [`Addr::stop`]; but the exit is
+    /// [`Exit::Normal`]. This handler goes on to its end, and its reply is sent. An example is on the page of
+    /// [`Context`].
     pub fn stop(&mut self) {
         lifecycle::stop(self.core(), Exit::Normal, lifecycle::DRAIN);
     }
 
-    /// Ends the actor after this handler, with that cause. What is queued goes back to its senders. This handler's own reply
-    /// is still sent.
+    /// Ends the actor after this handler, for the reason `cause`.
+    ///
+    #[doc = include_str!("docs/fail.md")]
     pub fn fail(&mut self, cause: impl Into<Exit>) {
         self.inner.end.get_or_insert(Box::new(cause.into()));
     }
 
-    /// When the reply to this message is due, if anybody waits for one. Everything that is sent from here inherits it.
+    /// Returns when the reply to this message is due; `None` if no sender waits for one.
+    ///
+    #[doc = include_str!("docs/deadline.md")]
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let deadline_ns = self.inner.frame().deadline_ns.get();
         (deadline_ns != NEVER).then(|| instant_at(deadline_ns))
     }
 
-    /// Has [`Actor::signal`] called with a [`Signal::Down`] when `other` ends, also if it has ended already: once for each
-    /// call, each with a number of its own. A monitor ends with either of the two, and leaves nothing behind. Does not wait.
+    /// Watches another actor: when `other` ends, this actor's [`Actor::signal`] is called with a [`Signal::Down`].
+    ///
+    #[doc = include_str!("docs/monitor.md")]
     pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
         watch::monitor(self.core(), other.core())
     }
 
-    /// Takes a [`monitor`](Self::monitor) of this actor back: its [`Down`](crate::actor::Down) is not handled any more, not even
-    /// if it is queued already. Of a monitor that is over, or another actor's, nothing happens. Does not wait.
+    /// Takes a monitor of this actor back.
+    ///
+    #[doc = include_str!("docs/demonitor.md")]
     pub fn demonitor(&mut self, monitor: MonitorRef) {
         watch::untie(self.core(), Tie::Watches(monitor.0));
     }
 
-    /// Links this actor and `other`: when one ends, the other gets a [`Signal::LinkExit`], which by default ends it for the
-    /// same reason, unless that was normal. If `other` has ended already, the signal comes at once.
+    /// Links this actor and `other`: when one of them ends abnormally, the other ends, too.
     ///
-    /// There is one link between two actors, however often and from whichever side it is made: one `LinkExit`, and one
-    /// [`unlink`](Self::unlink) takes it away. Does not wait.
+    #[doc = include_str!("docs/link.md")]
     pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
         watch::link(self.core(), other.core());
     }
 
-    /// Takes the [`link`](Self::link) with `other` back, in both directions. A `LinkExit` that is queued here already is not
-    /// handled any more. Does not wait.
+    /// Takes the [`link`](Self::link) with `other` back, in both directions.
+    ///
+    #[doc = include_str!("docs/unlink.md")]
     pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
         watch::untie(self.core(), Tie::Linked(other.id().0));
     }
 
-    /// What [`Actor::signal`] does by default: the abnormal end of a linked actor, or a panic of a helper thread, ends this one
-    /// for the same reason, and the rest is ignored.
+    /// Treats a signal as an actor does that does not override [`Actor::signal`].
+    ///
+    /// The abnormal end of a linked actor ends this one for the same reason, and so does a panic of a helper thread;
+    /// the rest is ignored. An actor that treats some signals itself calls this for the others; an example is at
+    /// [`spawn`](Self::spawn).
     pub fn default_signal(&mut self, signal: Signal) {
         match signal {
             Signal::LinkExit { reason, .. } if !reason.is_normal() => self.fail(reason),
@@ -113,11 +130,14 @@ impl<A: Actor> Context<A> {
         }
     }
 
-    /// Sends a message to this actor itself. It queues as every other, but beyond the mailbox's capacity: it never waits.
+    /// Sends a message to this actor itself.
+    ///
+    /// The message queues behind the others, but beyond the mailbox's capacity, so this never waits; a `tell` to
+    /// oneself would wait for room that nobody can make. An example is on the page of [`Context`].
     ///
     /// # Errors
     ///
-    /// `Closed`: the actor is stopping.
+    /// `Closed(M)`: the actor is stopping.
     pub fn notify<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
     where
         A: Handler<M>,
@@ -125,15 +145,10 @@ impl<A: Actor> Context<A> {
         post::notify(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
-    /// Puts the reply to the message that is being handled off: it is given later, from anywhere, by [`Deferred::reply`]. What
-    /// the handler returns is dropped then. For a message that nobody waits for, the reply goes nowhere.
+    /// Puts off the reply to the message that is being handled; it is given later, from any thread, by
+    /// [`Deferred::reply`].
     ///
-    /// The asker's deadline goes on. While its reply is put off, an asker is not seen to wait for any actor (see
-    /// [`SendError::Deadlock`]).
-    ///
-    /// # Panics
-    ///
-    /// If `M` is not the message that is being handled, and its reply is of another type.
+    #[doc = include_str!("docs/defer.md")]
     #[track_caller]
     pub fn defer<M: Message>(&mut self) -> Deferred<M::Reply> {
         match defer(self.core(), self.inner.frame()) {
@@ -142,19 +157,9 @@ impl<A: Actor> Context<A> {
         }
     }
 
-    /// Has another actor answer in this one's place: the reply to `msg` goes to whoever asked for this one's. What the handler
-    /// returns is dropped then. Does not wait, and does not count against `to`'s capacity.
+    /// Has another actor answer in this one's place: the sender of this message gets the reply to `msg`.
     ///
-    /// If `to` ends before it has handled the message, the asker gets [`SendError::Died`] with the cause. It waits for `to` from
-    /// now on: if that closes a cycle, the asker gets [`SendError::Deadlock`].
-    ///
-    /// # Errors
-    ///
-    /// `Closed`: `to` has ended or is stopping; the asker gets `Died`.
-    ///
-    /// # Panics
-    ///
-    /// If the message that is being handled has a reply of another type.
+    #[doc = include_str!("docs/forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
         let frame = self.inner.frame();
@@ -163,12 +168,9 @@ impl<A: Actor> Context<A> {
         to.pass(msg, reply, deadline_ns, chain)
     }
 
-    /// Puts the message that is being handled aside until [`unstash`](Self::unstash), its asker with it. What the handler
-    /// returns is dropped. It does not count against the capacity meanwhile.
+    /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
     ///
-    /// # Panics
-    ///
-    /// If the message that is being handled has a reply of another type.
+    #[doc = include_str!("docs/stash.md")]
     #[track_caller]
     pub fn stash<M: Message>(&mut self, msg: M)
     where
@@ -181,14 +183,16 @@ impl<A: Actor> Context<A> {
         post::stash(self.core(), const { &route::<A, M>() }, msg, reply, deadline_ns, chain);
     }
 
-    /// What was put aside comes next, in its old order, before what is queued.
+    /// Has all stashed messages handled next, in their old order, before what is queued.
+    ///
+    /// An example is at [`stash`](Self::stash).
     pub fn unstash(&mut self) {
         self.core().mail.lock().unstash();
     }
 
-    /// When `d` has passed, sends `msg` to this actor, ahead of what is queued, and beyond the capacity. After each message of a
-    /// timer one of the others has its turn, so a handler that sets its timer again keeps nobody waiting. It dies with the actor,
-    /// and does not keep it alive; what becomes due when the actor was stopped is dropped.
+    /// Sends `msg` to this actor when `d` has passed.
+    ///
+    #[doc = include_str!("docs/send_after.md")]
     pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
         A: Handler<M>,
@@ -203,12 +207,9 @@ impl<A: Actor> Context<A> {
         self.own_timer(timer)
     }
 
-    /// Every `period` from now on, sends what `make` gives to this actor, as [`send_after`](Self::send_after). A beat is left out
-    /// while the one before is still queued. `make` runs on a thread of the timers and must not wait.
+    /// Sends a message to this actor every `period`, for the first time when one has passed.
     ///
-    /// # Panics
-    ///
-    /// If `period` is zero.
+    #[doc = include_str!("docs/interval.md")]
     #[track_caller]
     pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
@@ -235,35 +236,9 @@ impl<A: Actor> Context<A> {
         timer
     }
 
-    /// Spawns a green thread that is cancelled when the actor ends. Does not wait; costs the same however many there are.
+    /// Spawns a helper: a green thread that is cancelled when the actor ends.
     ///
-    /// The two are as linked actors: if the helper panics, the actor gets a [`Signal::HelperPanicked`], which by default ends it
-    /// with that panic. (What should go on without its helper says so in [`Actor::signal`]; what should go on without
-    /// being told is a [`spawn`](crate::spawn) of its own.)
-    ///
-    /// ```
-    /// use green::actor::{Actor, Context, Exit, Signal};
-    ///
-    /// struct Feeds { lost: u32 }
-    /// impl Actor for Feeds {
-    ///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
-    ///         ctx.spawn(|| panic!("the feed is broken"));
-    ///         Ok(())
-    ///     }
-    ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
-    ///         match signal {
-    ///             Signal::HelperPanicked { .. } if self.lost < 3 => self.lost += 1, // It goes on.
-    ///             other => ctx.default_signal(other),
-    ///         }
-    ///     }
-    /// }
-    /// # let feeds = Feeds { lost: 3 }.start();
-    /// # assert_eq!(feeds.join(), Exit::Panic("the feed is broken".into()));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If there is no memory for it.
+    #[doc = include_str!("docs/spawn.md")]
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
         let handle = crate::rt::thread::spawn(move || me.core().help(f));
@@ -272,11 +247,9 @@ impl<A: Actor> Context<A> {
         self.core().mail.lock().extras().helpers = helpers;
     }
 
-    /// Takes what `source` gives (a channel's receiver, an iterator) as messages, from a helper thread ([`spawn`](Self::spawn))
-    /// that waits for room in the mailbox, and ends when the source or the actor does. It does not keep the actor alive.
+    /// Takes what `source` gives, a channel's receiver or any iterator, as messages of this actor.
     ///
-    /// After the last message comes a [`Signal::StreamEnded`]. A mailbox that refuses ([`Overflow::Reject`](crate::actor::Overflow::Reject)) ends the
-    /// stream so at the first message that finds it full. If the source panics, a [`Signal::HelperPanicked`] comes instead, ahead of the messages.
+    #[doc = include_str!("docs/attach.md")]
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,
@@ -297,50 +270,29 @@ impl<A: Actor> Context<A> {
 }
 
 impl<A: Actor> Context<A> {
-    /// Lends `&mut self` for one ask, so that messages that are sent because of it may be handled meanwhile.
+    /// Lends `&mut self` for one ask, so that messages that come back because of this ask are handled meanwhile.
     ///
-    /// An actor that waits handles nothing, and an ask that comes back to it is a [`SendError::Deadlock`]. With
-    /// `ctx.reenter(self).send(&other, msg)` asks of this very call chain are let in, and run on this stack; all others stay
-    /// queued. What they may change is what the borrow checker says: nothing of `self` can be borrowed across the call. A panic
-    /// of a handler that was let in ends this one, too. A [`timeout`](crate::timeout) around the call does not: it waits for
-    /// that handler.
-    ///
-    /// Each message that is let in is handled on top of the handler that waits. A chain that comes back again and again ends when
-    /// half of the actor's stack is used: the next `reenter` of a handler that was let in is a [`SendError::Deadlock`], with its
-    /// message, of this actor and the one that it would have asked.
-    ///
-    /// ```compile_fail
-    /// use green::actor::{Actor, Addr, Context, Handler, Message};
-    /// struct Go;
-    /// impl Message for Go { type Reply = u32; }
-    /// struct A { peer: Addr<A>, n: u32 }
-    /// impl Actor for A {}
-    /// impl Handler<Go> for A {
-    ///     fn handle(&mut self, _: Go, ctx: &mut Context<Self>) -> u32 {
-    ///         let n = &self.n;
-    ///         let peer = self.peer.clone();
-    ///         let more = ctx.reenter(self).send(&peer, Go).unwrap();
-    ///         *n + more // `n` was lent
-    ///     }
-    /// }
-    /// ```
+    #[doc = include_str!("docs/reenter.md")]
     pub fn reenter<'a>(&'a mut self, me: &'a mut A) -> Reenter<'a, A> {
         Reenter { ctx: self, me }
     }
 }
 
-/// Made by [`Context::reenter`].
+/// Sends messages while the actor is lent: what [`Context::reenter`] returns, where the example is.
 pub struct Reenter<'a, A: Actor> {
     ctx: &'a mut Context<A>,
     me: &'a mut A,
 }
 
 impl<A: Actor> Reenter<'_, A> {
-    /// As [`Addr::send`]; messages of this call chain are handled meanwhile.
+    /// Sends a message to `to` and waits for the reply; messages of this call chain that come back here are handled
+    /// meanwhile.
+    ///
+    /// Deadline, order and cancellation are those of [`Addr::send`].
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`].
+    /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
@@ -349,11 +301,12 @@ impl<A: Actor> Reenter<'_, A> {
         }
     }
 
-    /// As [`send`](Self::send).
+    /// Sends a message to a [`Recipient`] and waits for the reply; messages of this call chain that come back here are
+    /// handled meanwhile.
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`].
+    /// Those of [`send`](Self::send).
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {

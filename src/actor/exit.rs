@@ -7,10 +7,25 @@ use std::fmt;
 
 use crate::task::Cancelled;
 
-/// Why an actor ended.
+/// Says why an actor ended.
 ///
-/// Any error turns into [`Exit::Error`] by `?`, so that [`Actor::started`](crate::actor::Actor::started) may just use it. (For that
-/// reason `Exit` is not an [`Error`](std::error::Error) itself.)
+/// Any error turns into [`Exit::Error`] by `?`, so [`Actor::started`](crate::actor::Actor::started) may simply use it.
+/// (For that reason `Exit` is not an [`Error`](std::error::Error) itself.)
+///
+/// ```
+/// use green::actor::{Actor, Context, Exit};
+///
+/// struct Config { text: &'static str }
+/// impl Actor for Config {
+///     fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+///         let port: u16 = self.text.parse()?;
+///         assert_ne!(port, 0);
+///         Ok(())
+///     }
+/// }
+/// let exit = Config { text: "http" }.start().join();
+/// assert!(matches!(&exit, Exit::Error(why) if why.contains("invalid digit")));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Exit {
@@ -37,7 +52,13 @@ impl Exit {
         Some(Exit::Panic(text.unwrap_or_else(|| "a panic without a text".to_owned())))
     }
 
-    /// Ended as it was meant to?
+    /// Returns whether the actor ended as it was meant to: by itself, or because it was stopped.
+    ///
+    /// ```
+    /// use green::actor::Exit;
+    /// assert!(Exit::Shutdown.is_normal());
+    /// assert!(!Exit::Killed.is_normal());
+    /// ```
     #[must_use]
     pub fn is_normal(&self) -> bool {
         matches!(self, Exit::Normal | Exit::Shutdown)
@@ -62,7 +83,15 @@ impl<E: std::error::Error> From<E> for Exit {
     }
 }
 
-/// The number of an actor in this process; never used twice.
+/// Identifies an actor in this process: a number that is never used twice.
+///
+/// ```
+/// use green::actor::Actor;
+/// struct Idle;
+/// impl Actor for Idle {}
+/// let idle = Idle.start();
+/// assert!(idle.id().to_string().starts_with("actor "));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ActorId(pub(crate) u64);
 
@@ -72,22 +101,24 @@ impl fmt::Display for ActorId {
     }
 }
 
-/// Names one [`monitor`](crate::actor::Context::monitor) call.
+/// Identifies one [`monitor`](crate::actor::Context::monitor) call, for
+/// [`demonitor`](crate::actor::Context::demonitor).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MonitorRef(pub(crate) u64);
 
-/// A monitored actor has ended.
+/// Tells that a monitored actor has ended: see [`Context::monitor`](crate::actor::Context::monitor).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Down {
-    /// What `monitor` gave.
+    /// What [`monitor`](crate::actor::Context::monitor) returned.
     pub monitor: MonitorRef,
-    /// Who ended.
+    /// The actor that ended.
     pub actor: ActorId,
-    /// Why.
+    /// Why it ended.
     pub reason: Exit,
 }
 
-/// What the system tells an actor, ahead of its messages: [`Actor::signal`](crate::actor::Actor::signal).
+/// Tells an actor what has happened around it, ahead of its messages: the argument of
+/// [`Actor::signal`](crate::actor::Actor::signal).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Signal {
@@ -95,7 +126,7 @@ pub enum Signal {
     Down(Down),
     /// A linked actor has ended.
     LinkExit {
-        /// Who ended.
+        /// The actor that ended.
         actor: ActorId,
         /// Why.
         reason: Exit,
@@ -114,7 +145,28 @@ pub enum Signal {
     },
 }
 
-/// Why a message was not handled, or its reply did not come. `M` comes back whenever its handler has not started.
+/// Says why a message was not handled, or why its reply did not come.
+///
+/// The message comes back wherever its handler has not started.
+///
+/// ```
+/// use green::actor::{Actor, Context, Handler, Message, SendError};
+///
+/// struct Shop;
+/// impl Actor for Shop {}
+/// struct Order(u32);
+/// impl Message for Order { type Reply = (); }
+/// impl Handler<Order> for Shop {
+///     fn handle(&mut self, _: Order, _: &mut Context<Self>) {}
+/// }
+///
+/// let shop = Shop.start();
+/// shop.stop();
+/// match shop.send(Order(7)) {
+///     Err(SendError::Closed(order)) => assert_eq!(order.0, 7), // send it elsewhere
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[non_exhaustive]
 pub enum SendError<M> {
     /// The actor has ended or is stopping; the message was not handled.
@@ -123,21 +175,27 @@ pub enum SendError<M> {
     Full(M),
     /// The deadline has passed. `Some`: the handler has not started and never will, so trying again is safe.
     Timeout(Option<M>),
-    /// To wait would have closed a cycle of actors that wait for each other.
+    /// The caller would have waited in a cycle of actors that wait for each other.
     Deadlock {
         /// The message, if its handler has not started.
         msg: Option<M>,
-        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Vec<ActorId>,
     },
-    /// The handler started and the actor died: the cause.
+    /// The handler had started, and the actor died: the cause.
     Died(Exit),
-    /// The handler put its reply off and then dropped the [`Deferred`](crate::actor::Deferred) unanswered.
+    /// The handler put its reply off, and the [`Deferred`](crate::actor::Deferred) was dropped unanswered.
     NoReply,
 }
 
 impl<M> SendError<M> {
-    /// The message, if it came back.
+    /// Returns the message, if it came back.
+    ///
+    /// ```
+    /// use green::actor::SendError;
+    /// assert_eq!(SendError::Full("hello").into_message(), Some("hello"));
+    /// assert_eq!(SendError::<&str>::NoReply.into_message(), None);
+    /// ```
     pub fn into_message(self) -> Option<M> {
         match self {
             SendError::Closed(msg) | SendError::Full(msg) => Some(msg),
@@ -177,15 +235,15 @@ impl<M> fmt::Display for SendError<M> {
 
 impl<M> std::error::Error for SendError<M> {}
 
-/// Why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for an actor's end.
+/// Says why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for the actor's end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The deadline has passed.
     Timeout,
-    /// To wait would have closed a cycle of actors that join each other.
+    /// The caller would have waited in a cycle of actors that all join each other.
     Deadlock {
-        /// Who would wait for whom: the first for the second, and so on, the last for the first.
+        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Vec<ActorId>,
     },
 }
@@ -207,22 +265,38 @@ fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
     cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
 }
 
-/// What becomes of a message that finds the mailbox full.
+/// Chooses what becomes of a message that finds the mailbox full: see [`Mailbox::overflow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overflow {
-    /// The sender waits for room.
+    /// The sender waits for room, first come, first served.
     #[default]
     Block,
-    /// The sender gets it back: [`SendError::Full`].
+    /// The sender gets the message back: [`SendError::Full`].
     Reject,
-    /// The message that has waited longest makes room. A `tell` that is dropped so is a dead letter, an ask gets
-    /// [`SendError::Full`].
+    /// The message that has waited longest is dropped to make room. If it was told, it is a [dead
+    /// letter](crate::actor::dead_letters); the sender of an ask gets [`SendError::Full`].
     DropOldest,
-    /// The new one is dropped: a dead letter, if it was a `tell`; an ask gets [`SendError::Full`].
+    /// The new message is dropped. If it was told, it is a dead letter, and its sender is not told; the sender of an
+    /// ask gets [`SendError::Full`].
     DropNewest,
 }
 
-/// How many messages may wait for an actor, and what happens beyond.
+/// Sets how many messages may wait for an actor, and what happens to one more.
+///
+/// It is the value of [`Actor::MAILBOX`](crate::actor::Actor::MAILBOX), or given to
+/// [`Builder::mailbox`](crate::actor::Builder::mailbox). What the system itself sends does not count against it: stop,
+/// kill, signals and timers; nor do `notify`, forwarded and unstashed messages.
+///
+/// ```
+/// use green::actor::{Actor, Mailbox, Overflow};
+///
+/// struct Telemetry;
+/// impl Actor for Telemetry {
+///     // The newest values matter.
+///     const MAILBOX: Mailbox = Mailbox::bounded(100).overflow(Overflow::DropOldest);
+/// }
+/// # let _ = Telemetry::MAILBOX;
+/// ```
 ///
 /// A bound of zero does not compile: a mailbox that holds nothing would make every `tell` an ask.
 ///
@@ -236,11 +310,30 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Exactly `n` messages may wait. What the system itself sends does not count.
+    /// Makes a mailbox for exactly `n` waiting messages. The message that is being handled does not count.
+    ///
+    /// A sender that finds it full waits, unless [`overflow`](Self::overflow) says otherwise.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message};
+    ///
+    /// # struct Park;
+    /// # impl Actor for Park {
+    /// #     fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> { green::thread::park(); Ok(()) }
+    /// # }
+    /// # struct Ping;
+    /// # impl Message for Ping { type Reply = (); }
+    /// # impl Handler<Ping> for Park { fn handle(&mut self, _: Ping, _: &mut Context<Self>) {} }
+    /// let busy = Builder::new().mailbox(Mailbox::bounded(2)).start(Park).unwrap(); // handles nothing
+    /// assert!(busy.try_tell(Ping).is_ok());
+    /// assert!(busy.try_tell(Ping).is_ok());
+    /// assert!(busy.try_tell(Ping).is_err());
+    /// # busy.kill();
+    /// ```
     ///
     /// # Panics
     ///
-    /// If `n` is zero; in a `const` that is an error of the compiler. If it is 2³² or more.
+    /// If `n` is zero or 2³² - 1 and more; in a `const` that is an error of the compiler.
     #[must_use]
     pub const fn bounded(n: usize) -> Self {
         assert!(n > 0, "a mailbox has to hold one message at least");
@@ -248,13 +341,28 @@ impl Mailbox {
         Self { capacity: n as u32, overflow: Overflow::Block }
     }
 
-    /// As many messages may wait as there is memory for.
+    /// Makes a mailbox for as many waiting messages as there is memory for. A send never waits for room.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Mailbox};
+    /// struct Log;
+    /// impl Actor for Log {
+    ///     const MAILBOX: Mailbox = Mailbox::unbounded();
+    /// }
+    /// # let _ = Log::MAILBOX;
+    /// ```
     #[must_use]
     pub const fn unbounded() -> Self {
         Self { capacity: u32::MAX, overflow: Overflow::Block }
     }
 
-    /// What happens to a message that finds the mailbox full. [`Overflow::Block`] if this is not called.
+    /// Chooses what happens to a message that finds the mailbox full; without this call, [`Overflow::Block`].
+    ///
+    /// ```
+    /// use green::actor::{Mailbox, Overflow};
+    /// const NEWEST: Mailbox = Mailbox::bounded(1).overflow(Overflow::DropOldest);
+    /// # let _ = NEWEST;
+    /// ```
     #[must_use]
     pub const fn overflow(self, overflow: Overflow) -> Self {
         Self { overflow, ..self }

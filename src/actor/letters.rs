@@ -11,12 +11,13 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new());
 static SUBSCRIBED: AtomicUsize = AtomicUsize::new(0);
 
-/// A message that was dropped: it was told to an actor that ended before it got to it, or its mailbox threw it away.
+/// Tells of a message that was dropped: its actor ended before it was handled, or a mailbox threw it away.
 ///
-/// Messages that come back to their sender in an error are none.
+/// Messages that come back to their sender in an error are none. This is itself a message, for those that
+/// [`subscribe`](DeadLetters::subscribe).
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Whom it was for.
+    /// The actor that the message was for.
     pub actor: ActorId,
     /// The name of the message's type.
     pub message: &'static str,
@@ -26,26 +27,66 @@ impl Message for DeadLetter {
     type Reply = ();
 }
 
-/// The dead letters of this process.
+/// Counts the dead letters of this process, and tells of them: what [`dead_letters`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetters {
     _private: (),
 }
 
-/// The dead letters of this process: how many there were, and who is told of them.
+/// Gives access to the dead letters of this process: their number, and a subscription.
+///
+/// ```
+/// use green::actor::{Actor, Context, Exit, Handler, Message, dead_letters};
+///
+/// struct Busy;
+/// impl Actor for Busy {
+///     fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+///         green::thread::park();
+///         Ok(())
+///     }
+/// }
+/// struct Note;
+/// impl Message for Note { type Reply = (); }
+/// impl Handler<Note> for Busy {
+///     fn handle(&mut self, _: Note, _: &mut Context<Self>) {}
+/// }
+///
+/// let before = dead_letters().count();
+/// let busy = Busy.start();
+/// busy.tell(Note).unwrap();
+/// busy.kill();
+/// busy.join();
+/// assert!(dead_letters().count() > before);
+/// ```
 #[must_use]
 pub fn dead_letters() -> DeadLetters {
     DeadLetters { _private: () }
 }
 
 impl DeadLetters {
-    /// How many there have been.
+    /// Returns how many dead letters there have been since the process began. An example is at [`dead_letters`].
     #[must_use]
     pub fn count(&self) -> u64 {
         COUNT.load(Ordering::Relaxed)
     }
 
-    /// From now on `to` is told of each, as long as it lives (this holds it weakly) and has room for it.
+    /// Has `to` told of each dead letter from now on, for as long as it lives and has room in its mailbox.
+    ///
+    /// The subscription does not keep `to` alive. Dead letters about dead letters are not told.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Context, DeadLetter, Handler, dead_letters};
+    ///
+    /// struct Log;
+    /// impl Actor for Log {}
+    /// impl Handler<DeadLetter> for Log {
+    ///     fn handle(&mut self, lost: DeadLetter, _: &mut Context<Self>) {
+    ///         eprintln!("{} was lost, for {}", lost.message, lost.actor);
+    ///     }
+    /// }
+    /// let log = Log.start();
+    /// dead_letters().subscribe(&log.recipient());
+    /// ```
     pub fn subscribe(&self, to: &Recipient<DeadLetter>) {
         let mut subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner);
         // Held until the lock is free: the last address of an actor may end it.

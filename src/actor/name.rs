@@ -56,12 +56,15 @@ fn names() -> MutexGuard<'static, Option<Names>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The name of an actor of type `A` in this process. Two types may use the same text; they do not meet.
+/// Finds an actor of type `A` by a name that is known in the whole process.
 ///
-/// The registry holds actors weakly: a name is free again when its actor has ended or has no address. One actor has a name at a
-/// time, and nobody but that actor's address takes it away; an actor may have several. An actor that stops keeps its name
-/// until it has ended. Registering what has ended already gives it nothing: [`lookup`](Self::lookup) never finds it, and the
-/// next one may have the name. ([`Builder::name`](crate::actor::Builder::name) is for reports, and registers nothing.)
+/// Two types may use the same text; they do not meet.
+///
+/// The registry holds actors weakly: a name is free again when its actor has ended or has no address left. One actor
+/// has a name at a time, and only a call with that actor's address takes the name away; an actor may have several
+/// names. An actor that is stopping keeps its name until it has ended. If an actor that has ended already is
+/// registered, [`lookup`](Self::lookup) never finds it, and the next one may have the name.
+/// ([`Builder::name`](crate::actor::Builder::name) is for reports, and registers nothing.)
 ///
 /// ```
 /// use green::actor::{Actor, Name};
@@ -78,7 +81,7 @@ pub struct Name<A> {
     _actor: PhantomData<fn(A) -> A>,
 }
 
-/// [`Name::register`]: another actor has the name.
+/// Says that another actor has the name: the error of [`Name::register`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NameTaken {
     name: &'static str,
@@ -93,7 +96,15 @@ impl fmt::Display for NameTaken {
 impl std::error::Error for NameTaken {}
 
 impl<A: Actor> Name<A> {
-    /// A name. Registers nothing.
+    /// Makes a name. Registers nothing.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// static DB: Name<Db> = Name::new("a db");
+    /// assert_eq!(DB.lookup(), None);
+    /// ```
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
         Self { text, _actor: PhantomData }
@@ -103,11 +114,24 @@ impl<A: Actor> Name<A> {
         (TypeId::of::<A>(), self.text)
     }
 
-    /// Gives the name to `actor`. Does not wait.
+    /// Gives the name to `actor`. Does not wait. An actor that has the name already keeps it.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// # static DB: Name<Db> = Name::new("the db");
+    /// let (one, other) = (Db.start(), Db.start());
+    /// DB.register(&one).unwrap();
+    /// assert!(DB.register(&other).is_err());
+    /// one.kill();
+    /// one.join();
+    /// DB.register(&other).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// Another actor, which has not ended, has it.
+    /// [`NameTaken`]: another actor, which has not ended, has the name.
     pub fn register(&self, actor: &Addr<A>) -> Result<(), NameTaken> {
         let fresh = Box::new(actor.downgrade());
         let holder;
@@ -125,10 +149,10 @@ impl<A: Actor> Name<A> {
         if taken { Err(NameTaken { name: self.text }) } else { Ok(()) }
     }
 
-    /// Takes the name from `actor`. False: it does not have it (any more), and whoever has it now keeps it. Does not wait.
+    /// Takes the name from `actor`, and returns whether it had the name. Does not wait.
     ///
-    /// So a clean-up that comes late, after the name has gone to a successor, changes nothing. An actor that has ended need not
-    /// give its name back.
+    /// If another actor has the name by now, that one keeps it: so a clean-up that comes late changes nothing. An actor
+    /// that has ended need not give its name back.
     ///
     /// ```
     /// # use green::actor::{Actor, Name};
@@ -157,7 +181,10 @@ impl<A: Actor> Name<A> {
         old.is_some()
     }
 
-    /// Who has the name now: an actor that has not ended. Does not wait.
+    /// Returns the address of the actor that has the name now, if that has not ended. Does not wait.
+    ///
+    /// The address keeps the actor alive, so look up again rather than keep it, if the actor may be replaced. An
+    /// example is on the page of [`Name`].
     #[must_use]
     pub fn lookup(&self) -> Option<Addr<A>> {
         let weak = names().as_ref()?.holder::<A>(&self.key())?.clone();

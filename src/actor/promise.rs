@@ -94,11 +94,13 @@ pub(crate) trait Owed: Send + Sync {
     fn harden(&self);
 }
 
-/// The right, and the duty, to answer a message later: [`Context::defer`](crate::actor::Context::defer).
+/// Gives the reply to a message later: what [`Context::defer`](crate::actor::Context::defer) returns, where the example
+/// is.
 ///
-/// It may go to any thread. Dropped without an answer, the asker gets [`SendError::NoReply`]; [`SendError::Died`] with the cause
-/// if it is dropped because an actor ends: with its state, by the panic or kill that unwinds the handler, with a message that
-/// was queued there. A reply that comes when nobody waits any more is dropped. Does not wait.
+/// A `Deferred` may go to any thread. Dropped without an answer, it fails the ask: the sender gets
+/// [`SendError::NoReply`], or [`SendError::Died`] with the cause if it is dropped because an actor ends (with its
+/// state, by the panic or kill that unwinds the handler, or with a message that was queued there). A reply that comes
+/// when no sender waits any more is dropped.
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
@@ -124,7 +126,9 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.take().map(|to| to as _)
     }
 
-    /// Answers.
+    /// Answers. Does not wait.
+    ///
+    #[doc = include_str!("docs/deferred_reply.md")]
     pub fn reply(mut self, reply: R) {
         if let Some(to) = self.0.take() {
             to.answer(Ok(Box::new(reply)));
@@ -412,10 +416,10 @@ impl<R: Send + 'static> Owed for Promise<R> {
     }
 }
 
-/// A reply that is on its way: [`Addr::call`](crate::actor::Addr::call).
+/// Waits for a reply that is on its way: what [`Addr::call`](crate::actor::Addr::call) returns.
 ///
-/// Dropped, it leaves the message where it is: it is handled, and the reply is dropped. It is a [`Future`], too; that
-/// knows no deadline of its own.
+/// It is a [`Future`], too, which any executor can await; as such it knows no deadline. Dropped, it leaves the message
+/// where it is: the message is handled, and the reply is dropped.
 ///
 /// ```
 /// use green::actor::{Actor, Context, Handler, Message};
@@ -435,40 +439,48 @@ impl<R: Send + 'static> Owed for Promise<R> {
 pub struct Pending<M: Message>(pub(crate) Arc<Posted<M>>);
 
 impl<M: Message> Pending<M> {
-    /// Waits for the reply, until the deadline that held for the call: the actor's own time-out for asks, or an earlier
-    /// inherited one. A cancellation point; a cancelled caller drops the reply.
+    /// Waits for the reply, until the deadline of the call.
+    ///
+    /// That is the target's [`Actor::ASK_TIMEOUT`](crate::actor::Actor::ASK_TIMEOUT), counted from the call, or an
+    /// earlier deadline that the caller inherited. A cancellation point; a caller that is cancelled drops the reply.
+    ///
+    #[doc = include_str!("docs/pending_wait.md")]
     ///
     /// # Errors
     ///
-    /// As [`Addr::send`](crate::actor::Addr::send).
+    /// Those of [`Addr::send`](crate::actor::Addr::send).
     pub fn wait(self) -> Result<M::Reply, SendError<M>> {
         let deadline_ns = self.0.promise().deadline_ns();
         self.wait_until(deadline_ns)
     }
 
-    /// As [`wait`](Self::wait), for at most `d` from now, which may be longer than the call's own time-out.
+    /// Waits for the reply for at most `d` from now, which may be longer than the call's own time-out.
+    ///
+    #[doc = include_str!("docs/pending_wait_timeout.md")]
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Those of [`wait`](Self::wait).
     pub fn wait_timeout(self, d: Duration) -> Result<M::Reply, SendError<M>> {
         self.wait_until(after_ns(d))
     }
 
-    /// As [`wait`](Self::wait), until `deadline`.
+    /// Waits for the reply until `deadline`, which may be later than the call's own.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Those of [`wait`](Self::wait).
     pub fn wait_deadline(self, deadline: Instant) -> Result<M::Reply, SendError<M>> {
         self.wait_until(at_ns(deadline))
     }
 
-    /// The reply, if it is there. Does not wait.
+    /// Returns the reply if it is there. Does not wait.
+    ///
+    #[doc = include_str!("docs/pending_try_take.md")]
     ///
     /// # Errors
     ///
-    /// `Err(self)`: not yet.
+    /// `Err(self)`: there is no reply yet. The inner result has the errors of [`wait`](Self::wait).
     pub fn try_take(self) -> Result<Result<M::Reply, SendError<M>>, Self> {
         match self.0.promise().try_take() {
             Some(answer) => Ok(self.0.unpack(answer)),

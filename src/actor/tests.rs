@@ -70,57 +70,27 @@ mod watch {
 }
 
 mod lifecycle {
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    use std::sync::{Arc, Barrier};
-
-    use crate::actor::{Actor, Builder, Context, Handler, Message};
+    use crate::actor::{Actor, Context, Handler, Message};
     use crate::park::current::WorkerContext;
     use crate::rt::runtime::Runtime;
 
-    struct Counts(Arc<AtomicU64>);
-    impl Actor for Counts {}
+    struct Deaf;
+    impl Actor for Deaf {}
     struct One;
     impl Message for One {
         type Reply = ();
     }
-    impl Handler<One> for Counts {
-        fn handle(&mut self, _: One, _: &mut Context<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
+    impl Handler<One> for Deaf {
+        fn handle(&mut self, _: One, _: &mut Context<Self>) {}
     }
 
-    /// An actor that is told of a connection may be sent to another worker while others count references to it.
     #[test]
-    fn no_reference_is_lost_when_an_actor_is_told_of_an_accepted_connection() {
-        let runtime = Runtime::builder().workers(2).build().unwrap();
-        let handled = Arc::new(AtomicU64::new(0));
-        let actor = Builder::new().runtime(&runtime).start(Counts(Arc::clone(&handled))).unwrap();
-        let (stop, begin) = (AtomicBool::new(false), Barrier::new(2));
-        let rounds = if cfg!(target_arch = "x86_64") { 20_000 } else { 1000 };
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                begin.wait();
-                while !stop.load(Ordering::Relaxed) {
-                    drop(actor.downgrade());
-                }
-            });
-            begin.wait();
-            runtime.run(|| {
-                // So that the other worker has fewer threads.
-                let idle: Vec<_> = (0..4).map(|_| crate::rt::thread::spawn_local(crate::rt::thread::park)).collect();
-                crate::rt::thread::yield_now();
-                for round in 1..=rounds {
-                    WorkerContext::get().unwrap().set_accepted();
-                    actor.tell(One).unwrap();
-                    while handled.load(Ordering::Relaxed) < round {
-                        crate::rt::thread::yield_now();
-                    }
-                }
-                idle.iter().for_each(|thread| thread.cancel());
-            });
-            stop.store(true, Ordering::Relaxed);
+    fn an_actor_that_is_started_or_told_is_not_taken_for_the_server_of_an_accepted_connection() {
+        Runtime::builder().workers(1).build().unwrap().run(|| {
+            let here = WorkerContext::get().expect("on a worker");
+            here.set_accepted();
+            Deaf.start().tell(One).unwrap();
+            assert!(here.take_accepted(), "the thread that is spawned next serves it");
         });
-        drop(runtime);
-        assert_eq!(actor.core().header.state.refs(), 1, "it has ended with its runtime, and has its addresses");
     }
 }

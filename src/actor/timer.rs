@@ -132,19 +132,24 @@ impl Shared {
     }
 }
 
-/// A message that is to come: [`Context::send_after`](crate::actor::Context::send_after),
-/// [`Context::interval`](crate::actor::Context::interval). Dropping it changes nothing.
+/// Takes a timer back: what [`Context::send_after`](crate::actor::Context::send_after) and
+/// [`Context::interval`](crate::actor::Context::interval) return. Dropping it changes nothing.
 #[derive(Clone)]
 pub struct Timer(Arc<Shared>);
 
 impl Timer {
-    /// Takes it back: what has not been sent by now will not be. Does not wait.
+    /// Cancels the timer: what it has not sent by now it never sends. Does not wait.
+    ///
+    /// A message that it has sent already, and that is queued, is still handled.
+    ///
+    #[doc = include_str!("docs/timer_cancel.md")]
     pub fn cancel(&self) {
         self.0.end();
         drop(Service::get().remove(&self.0));
     }
 
-    /// Has it sent its last message, or was it cancelled?
+    /// Returns whether the timer has sent its last message, or was cancelled. An example is at
+    /// [`cancel`](Self::cancel).
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.is_over()

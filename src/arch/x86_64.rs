@@ -4,7 +4,7 @@ use super::{Context, UNWINDS, assemble, symbol};
 
 assemble!("../../asm/x86_64/entry.s", "../../asm/x86_64/switch.s");
 
-/// Leaves the running side in `from`, continues `to`, and returns the word that whoever continues `from` brings.
+/// Leaves the running side in `from`, continues `to`, and returns the word that comes with the jump back to `from`.
 ///
 /// # Safety
 ///

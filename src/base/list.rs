@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! 1. A linked node is in exactly one list and its address does not change until it is unlinked.
-//! 2. Whoever calls a method of a list holds whatever guards that list (one owner thread, or a lock).
+//! 2. The caller of a list's method holds what guards that list (one owner thread, or a lock).
 //! 3. `Links` is reached only through the list that holds the node, or, while unlinked, by the node's owner.
 //!
 //! The list allocates nothing and runs no code of its users.
@@ -216,7 +216,7 @@ pub(crate) unsafe trait Owner: Sized {
 /// A [`List`] that owns its nodes: what is still in it when it is dropped is dropped.
 pub(crate) struct OwningList<P: Owner>(List<P::Node>);
 
-// SAFETY: who has the list has the pointers in it, and only through it.
+// SAFETY: the owner of the list has the pointers in it, and only through the list.
 unsafe impl<P: Owner + Send> Send for OwningList<P> {}
 
 impl<P: Owner> OwningList<P> {

@@ -1,4 +1,4 @@
-//! A lock for a few instructions: what guards the queues of the green locks. Whoever holds it neither parks nor runs
+//! A lock for a few instructions: what guards the queues of the green locks. Its holder neither parks nor runs
 //! code of the users; so an OS thread waits for it at most as long as another one is off its core.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,13 +1,13 @@
 //! A small lock for a few loads and stores: one exchange to take it, one store to let it go.
 //!
 //! It is for critical sections that are shorter than putting a thread to sleep: no user code, no allocation that matters,
-//! no parking inside. Who finds it taken spins for a moment and then lets other OS threads run, because the holder may
-//! have lost its CPU. (std's `Mutex` needs a second exchange to see whether somebody sleeps: measured at 6 ns of the 25 of
+//! no parking inside. A thread that finds the lock taken spins for a moment and then lets other OS threads run, because the
+//! holder may have lost its CPU. (std's `Mutex` needs a second exchange to see whether somebody sleeps: measured at 6 ns of the 25 of
 //! a message's way into a mailbox and out again.)
 //!
 //! # Invariants
 //!
-//! 1. `value` is touched only by whoever changed `taken` from 0 to 1, until it stores 0.
+//! 1. `value` is touched only by the thread that changed `taken` from 0 to 1, until that thread stores 0.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::base::atomic::{AtomicU32, Ordering, spin_loop, yield_now};
 
-/// Looks at a taken lock before the CPU is given to others.
+/// Polls of a locked word between two calls of `yield_now`.
 const SPINS: u32 = 64;
 
 pub(crate) struct SpinLock<T> {

@@ -7,7 +7,7 @@ use std::iter::FusedIterator;
 
 use crate::channel::receiver::Receiver;
 
-/// Waits for each message: [`Receiver::iter`].
+/// Waits for each message of a channel: what [`Receiver::iter`] returns, where the example is.
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
@@ -35,7 +35,8 @@ impl<T> fmt::Debug for Iter<'_, T> {
     }
 }
 
-/// Takes the messages that are there: [`Receiver::try_iter`].
+/// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns, where the example
+/// is.
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }
@@ -60,7 +61,17 @@ impl<T> fmt::Debug for TryIter<'_, T> {
     }
 }
 
-/// Waits for each message, and owns the receiver: its `into_iter`.
+/// Waits for each message of a channel, and owns the receiver.
+///
+/// ```
+/// let (s, r) = green::channel::unbounded();
+/// green::spawn(move || (1..=3).for_each(|i| s.send(i).unwrap()));
+/// let mut sum = 0;
+/// for message in r {
+///     sum += message;
+/// }
+/// assert_eq!(sum, 6);
+/// ```
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
 }

@@ -244,7 +244,11 @@ macro_rules! select {
     ($($cases:tt)*) => { $crate::__select!(@list false ($($cases)*) ()) };
 }
 
-/// As [`select!`](crate::channel::select), but of several operations that need not wait it takes the first.
+/// Waits for one of several channel operations like [`select!`](crate::channel::select), but prefers those that are
+/// written first.
+///
+/// Of several operations that need not wait it takes the first. So a case that is always ready keeps all later ones
+/// from ever being taken.
 ///
 /// ```
 /// use green::channel::{select_biased, unbounded};

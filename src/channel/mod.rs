@@ -16,6 +16,9 @@ mod waiter;
 mod word;
 mod zero;
 
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,13 +80,10 @@ impl<C> SharedChannel<C> {
     }
 }
 
-/// A channel with room for `cap` messages. A send waits while it is full.
+/// Makes a channel with room for `cap` messages, and returns its two ends.
 ///
-/// With a `cap` of 0 there is no room at all: a send and a receive meet, and each waits for the other.
-///
-/// # Panics
-///
-/// If `cap` messages are more than an address space holds.
+/// A [`send`](Sender::send) waits while the channel is full. With a `cap` of 0 there is no room at all: a send and a
+/// receive meet, and each waits for the other. Room for all `cap` messages is allocated at once.
 ///
 /// ```
 /// let (s, r) = green::channel::bounded(1);
@@ -93,6 +93,19 @@ impl<C> SharedChannel<C> {
 /// });
 /// assert_eq!(r.iter().collect::<Vec<_>>(), [1, 2]);
 /// ```
+///
+/// With no room, the sender knows that its message has been received:
+///
+/// ```
+/// let (s, r) = green::channel::bounded(0);
+/// let receiver = green::spawn(move || r.recv());
+/// s.send("hello").unwrap(); // waits for the receiver
+/// assert_eq!(receiver.join().unwrap(), Ok("hello"));
+/// ```
+///
+/// # Panics
+///
+/// If `cap` messages are more than an address space holds.
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     if cap == 0 {
         let shared = SharedChannel::new(zero::ZeroChannel::new());
@@ -102,7 +115,10 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
 }
 
-/// A channel that grows as it must. A send never waits.
+/// Makes a channel that grows as it must, and returns its two ends.
+///
+/// A send never waits, so nothing slows a sender down that is faster than the receivers: memory fills. Prefer
+/// [`bounded`] where that can be.
 ///
 /// ```
 /// let (s, r) = green::channel::unbounded();
@@ -116,9 +132,10 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
 }
 
-/// A receiver that gets one message, `duration` from now: the moment at which it was due. It never gets disconnected.
+/// Makes a receiver that gets one message, `duration` from now: the moment at which it was due.
 ///
-/// For a time-out among the cases of [`select!`]. A `duration` beyond what the clock can count makes it [`never()`].
+/// For a time-out among the cases of [`select!`]. The receiver never gets disconnected. A `duration` beyond what the
+/// clock can count makes it [`never()`]. No thread is behind it, so it costs nothing until something waits for it.
 ///
 /// ```
 /// use green::channel::{after, select, unbounded};
@@ -135,7 +152,10 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
     Instant::now().checked_add(duration).map_or_else(never, at)
 }
 
-/// A receiver that gets one message at the moment `when`: `when` itself. It never gets disconnected.
+/// Makes a receiver that gets one message at the moment `when`: `when` itself. It never gets disconnected.
+///
+/// The message is there at once if `when` has passed. One such receiver, made before a loop, is a deadline for all of
+/// its rounds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -147,10 +167,10 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     Receiver::timer(timer::TimerChannel::at(when))
 }
 
-/// A receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
+/// Makes a receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
 ///
 /// There is room for one message: while one waits to be received, no others come; the next is due `duration` after it
-/// was received.
+/// was received. So a slow receiver does not find a crowd of old messages.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -164,12 +184,19 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
     first.map_or_else(never, |first| Receiver::timer(timer::TimerChannel::tick(first, duration)))
 }
 
-/// A receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.
+/// Makes a receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.
 ///
 /// ```
-/// use green::channel::{RecvTimeoutError, never};
+/// use green::channel::{after, never, select, unbounded};
 /// use std::time::Duration;
-/// assert_eq!(never::<()>().recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+///
+/// let limit: Option<Duration> = None;
+/// let (s, r) = unbounded();
+/// s.send(1).unwrap();
+/// select! {
+///     recv(r) -> message => assert_eq!(message, Ok(1)),
+///     recv(limit.map_or(never(), after)) -> _ => unreachable!(),
+/// }
 /// ```
 pub const fn never<T>() -> Receiver<T> {
     Receiver::never()

@@ -1,4 +1,4 @@
-//! The channel with a buffer, bounded or not: two sides with a lock each. The protocol is in the module's README.
+//! The channel with a buffer, bounded or not: two sides with a lock each. The protocol is in the folder's PROTOCOL.md.
 //!
 //! # Invariants
 //!

@@ -17,13 +17,23 @@ use crate::channel::timer::TimerChannel;
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
-/// Receives messages from a channel. Clones receive from the same one, each message going to one of them; when the last
-/// is dropped, the channel is closed, what lies in it is dropped, and sends fail.
+/// Receives messages from a channel: what [`bounded`](crate::channel::bounded) and the like return.
+///
+/// Clones receive from the same channel, and each message goes to one of them. When the last one is dropped, the
+/// channel is closed: what lies in it is dropped, and sends fail. A `for` loop over a receiver waits for each message,
+/// and ends when all senders are gone.
 ///
 /// ```
 /// let (s, r) = green::channel::bounded(8);
-/// green::spawn(move || (0..100).for_each(|i| s.send(i).unwrap()));
-/// assert_eq!(r.iter().sum::<i32>(), 4950);
+/// let workers: Vec<_> = (0..3)
+///     .map(|_| {
+///         let r = r.clone();
+///         green::spawn(move || r.iter().sum::<i32>())
+///     })
+///     .collect();
+/// (0..100).for_each(|i| s.send(i).unwrap());
+/// drop(s);
+/// assert_eq!(workers.into_iter().map(|w| w.join().unwrap()).sum::<i32>(), 4950);
 /// ```
 pub struct Receiver<T> {
     pub(super) flavor: ReceiverFlavor<T>,
@@ -64,11 +74,8 @@ impl<T> Receiver<T> {
     /// Receives a message if that needs no waiting.
     ///
     /// With capacity 0, a sender must be waiting. If that sender is a `select`, this waits for the moment that the
-    /// selected thread needs to make its message. Not a cancellation point.
-    ///
-    /// # Errors
-    ///
-    /// `Empty`: there is none; `Disconnected`: there is none, and all senders are gone.
+    /// selected thread needs to make its message. Not a cancellation point; a call that fails spends from the thread's
+    /// budget, so a loop of them lets others run.
     ///
     /// ```
     /// use green::channel::{TryRecvError, unbounded};
@@ -79,6 +86,10 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.try_recv(), Ok(1));
     /// assert_eq!(r.try_recv(), Err(TryRecvError::Disconnected));
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Empty`: there is no message; `Disconnected`: there is none, and all senders are gone.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let result = match &self.flavor {
@@ -96,12 +107,8 @@ impl<T> Receiver<T> {
 
     /// Receives a message; waits while there is none.
     ///
-    /// Receivers that wait are served in the order in which they came. A cancellation point: a receiver that is
-    /// cancelled has taken nothing.
-    ///
-    /// # Errors
-    ///
-    /// There is no message, and all senders are gone.
+    /// Messages that were sent before the senders went are received first. Receivers that wait are served in the order
+    /// in which they came. A cancellation point: a receiver that is cancelled has taken nothing.
     ///
     /// ```
     /// let (s, r) = green::channel::bounded(1);
@@ -109,6 +116,10 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.recv(), Ok(7));
     /// assert!(r.recv().is_err());
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no message, and all senders are gone.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         // Inline down to the switch: a call that is left by a switch costs a mispredicted return.
@@ -123,11 +134,9 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Self::recv), for at most `timeout`.
+    /// Receives a message; waits for at most `timeout` while there is none.
     ///
-    /// # Errors
-    ///
-    /// `Timeout`: the time is over; `Disconnected`: there is no message, and all senders are gone.
+    /// Everything else is as for [`recv`](Self::recv).
     ///
     /// ```
     /// use green::channel::{RecvTimeoutError, unbounded};
@@ -136,15 +145,30 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.recv_timeout(timeout), Err(RecvTimeoutError::Timeout));
     /// # drop(s);
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Timeout`: the time is over; `Disconnected`: there is no message, and all senders are gone.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_until(after_ns(timeout))
     }
 
-    /// As [`recv`](Self::recv), until `deadline`. If that has passed, it still receives what needs no waiting.
+    /// Receives a message; waits until `deadline` at most while there is none.
+    ///
+    /// If the deadline has passed, a message that is there is still received. Several calls can share one deadline.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let (s, r) = green::channel::unbounded();
+    /// let deadline = Instant::now() + Duration::from_millis(5);
+    /// s.send(1).unwrap();
+    /// assert_eq!(r.recv_deadline(deadline), Ok(1));
+    /// assert!(r.recv_deadline(deadline).unwrap_err().is_timeout());
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`recv_timeout`](Self::recv_timeout).
+    /// `Timeout`: the deadline has passed; `Disconnected`: there is no message, and all senders are gone.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_until(at_ns(deadline))
     }
@@ -160,17 +184,37 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Is there no message in the channel? Always true with capacity 0.
+    /// Returns whether there is no message in the channel; with capacity 0, always true.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::unbounded();
+    /// assert!(r.is_empty());
+    /// s.send(0).unwrap();
+    /// assert!(!r.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Is the channel full? Always true with capacity 0.
+    /// Returns whether the channel is full; with capacity 0, always true.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::bounded(1);
+    /// s.send(0).unwrap();
+    /// assert!(r.is_full());
+    /// ```
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }
 
-    /// How many messages are in the channel.
+    /// Returns how many messages are in the channel.
+    ///
+    /// ```
+    /// let (s, r) = green::channel::unbounded();
+    /// s.send(1).unwrap();
+    /// s.send(2).unwrap();
+    /// assert_eq!(r.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         match &self.flavor {
             ReceiverFlavor::Bounded(shared) => shared.channel.len(),
@@ -180,7 +224,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many messages the channel can hold; `None`: any number.
+    /// Returns how many messages the channel can hold; `None`: any number.
+    ///
+    /// ```
+    /// use green::channel::{bounded, unbounded};
+    /// assert_eq!(bounded::<()>(0).1.capacity(), Some(0));
+    /// assert_eq!(unbounded::<()>().1.capacity(), None);
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
             ReceiverFlavor::Bounded(shared) => Some(shared.channel.capacity()),
@@ -190,7 +240,9 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// An iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    /// Returns an iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    ///
+    /// Each step is a [`recv`](Self::recv), and so a cancellation point.
     ///
     /// ```
     /// let (s, r) = green::channel::unbounded();
@@ -201,18 +253,24 @@ impl<T> Receiver<T> {
         Iter::new(self)
     }
 
-    /// An iterator over the messages that are there now; it does not wait.
+    /// Returns an iterator over the messages that are there now; it does not wait.
     ///
     /// ```
     /// let (s, r) = green::channel::unbounded();
     /// s.send(1).unwrap();
     /// assert_eq!(r.try_iter().collect::<Vec<_>>(), [1]);
+    /// assert_eq!(r.try_iter().next(), None); // though `s` is still there
     /// ```
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter::new(self)
     }
 
-    /// Do both receive from the same channel?
+    /// Returns whether both receive from the same channel.
+    ///
+    /// ```
+    /// let (_s, r) = green::channel::unbounded::<()>();
+    /// assert!(r.same_channel(&r.clone()));
+    /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.flavor, &other.flavor) {
             (ReceiverFlavor::Bounded(one), ReceiverFlavor::Bounded(other)) => Arc::ptr_eq(one, other),

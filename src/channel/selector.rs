@@ -248,9 +248,9 @@ pub fn select_timeout<'a>(
 /// [`select!`](crate::channel::select).
 ///
 /// Add the operations, then wait for one with [`select`](Self::select) or a method like it, and complete that one by
-/// [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv); or only find out which one could be tried now, with
-/// [`ready`](Self::ready) or a method like it. An operation that would fail because its channel is disconnected counts
-/// as one that need not wait. Of several, a random one is chosen; the one that was added first with
+/// [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv); or only find out which one could be tried now,
+/// with [`ready`](Self::ready) or a method like it. An operation that would fail because its channel is disconnected
+/// counts as one that need not wait. Of several, a random one is chosen; the one that was added first with
 /// [`new_biased`](Self::new_biased). A select may be used many times.
 ///
 /// ```
@@ -279,24 +279,35 @@ unsafe impl Send for Select<'_> {}
 unsafe impl Sync for Select<'_> {}
 
 impl<'a> Select<'a> {
-    /// A select without operations.
+    /// Makes a select without operations.
+    ///
+    /// Of several operations that need not wait, it chooses a random one, so that none is left waiting for ever.
     #[must_use]
     pub fn new() -> Self {
         Self { entries: Vec::new(), next_index: 0, biased: false }
     }
 
-    /// The same; but of several operations that need not wait it chooses the one that was added first.
+    /// Makes a select without operations, which prefers those that were added first.
+    ///
+    /// Of several operations that need not wait, it chooses the one that was added first.
+    ///
+    #[doc = include_str!("docs/select_new_biased.md")]
     #[must_use]
     pub fn new_biased() -> Self {
         Self { biased: true, ..Self::new() }
     }
 
-    /// Adds a send; returns its index: 0 for the first operation, then 1, and so on.
+    /// Adds a send and returns its index: 0 for the first operation, then 1, and so on.
+    ///
+    /// The message is made when the operation has been chosen: [`SelectedOperation::send`].
+    ///
+    #[doc = include_str!("docs/select_send.md")]
     pub fn send<T>(&mut self, s: &'a Sender<T>) -> usize {
         self.add(s)
     }
 
-    /// Adds a receive; returns its index.
+    /// Adds a receive and returns its index: 0 for the first operation, then 1, and so on. The page of [`Select`] has
+    /// an example.
     pub fn recv<T>(&mut self, r: &'a Receiver<T>) -> usize {
         self.add(r)
     }
@@ -310,6 +321,8 @@ impl<'a> Select<'a> {
 
     /// Removes an operation, for instance because its channel is disconnected. The other indices stay.
     ///
+    #[doc = include_str!("docs/select_remove.md")]
+    ///
     /// # Panics
     ///
     /// If there is no operation with this index.
@@ -321,28 +334,36 @@ impl<'a> Select<'a> {
 
     /// Chooses an operation that need not wait. Not a cancellation point.
     ///
+    #[doc = include_str!("docs/select_try_select.md")]
+    ///
     /// # Errors
     ///
-    /// There is none.
+    /// Every operation would have to wait.
     ///
     /// # Panics
     ///
-    /// As the others: if the [`SelectedOperation`] is dropped and not completed.
+    /// If the [`SelectedOperation`] is dropped and not completed.
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
         try_select(&mut self.entries, self.biased)
     }
 
-    /// Waits until an operation can be chosen. A cancellation point: a cancelled select has neither sent nor taken a
-    /// message.
+    /// Waits until an operation need not wait, and chooses it. It must then be completed.
+    ///
+    /// A cancellation point: a select that is cancelled has neither sent nor taken a message. The page of [`Select`]
+    /// has an example.
     ///
     /// # Panics
     ///
-    /// If no operation was added.
+    /// If no operation was added; if the [`SelectedOperation`] is dropped and not completed.
     pub fn select(&mut self) -> SelectedOperation<'a> {
         select(&mut self.entries, self.biased)
     }
 
-    /// As [`select`](Self::select), for at most `timeout`.
+    /// Waits for at most `timeout` until an operation need not wait, and chooses it.
+    ///
+    /// Everything else is as for [`select`](Self::select).
+    ///
+    #[doc = include_str!("docs/select_select_timeout.md")]
     ///
     /// # Errors
     ///
@@ -351,7 +372,10 @@ impl<'a> Select<'a> {
         select_timeout(&mut self.entries, timeout, self.biased)
     }
 
-    /// As [`select`](Self::select), until `deadline`.
+    /// Waits until `deadline` at most until an operation need not wait, and chooses it.
+    ///
+    /// Everything else is as for [`select`](Self::select). If the deadline has passed, an operation that need not wait
+    /// is still chosen.
     ///
     /// # Errors
     ///
@@ -360,18 +384,25 @@ impl<'a> Select<'a> {
         run(&mut self.entries, SelectLimit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
     }
 
-    /// The index of an operation that would not wait now. Somebody else may be quicker than the caller. Not a
-    /// cancellation point.
+    /// Returns the index of an operation that would not wait now.
+    ///
+    /// Nothing is reserved: another thread may be quicker than the caller. Not a cancellation point.
+    ///
+    #[doc = include_str!("docs/select_try_ready.md")]
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// Every operation would have to wait.
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
         run_ready(&mut self.entries, SelectLimit::Now, self.biased).ok_or(TryReadyError)
     }
 
-    /// Waits until an operation would not wait; returns its index. Somebody else may be quicker than the caller. A
+    /// Waits until an operation would not wait, and returns its index.
+    ///
+    /// Nothing is reserved: another thread may be quicker than the caller, so try the operation, and call this again. A
     /// cancellation point.
+    ///
+    #[doc = include_str!("docs/select_ready.md")]
     ///
     /// # Panics
     ///
@@ -381,7 +412,9 @@ impl<'a> Select<'a> {
         run_ready(&mut self.entries, SelectLimit::Until(NEVER), self.biased).expect("it has no deadline")
     }
 
-    /// As [`ready`](Self::ready), for at most `timeout`.
+    /// Waits for at most `timeout` until an operation would not wait, and returns its index.
+    ///
+    /// Everything else is as for [`ready`](Self::ready).
     ///
     /// # Errors
     ///
@@ -390,7 +423,9 @@ impl<'a> Select<'a> {
         run_ready(&mut self.entries, SelectLimit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
     }
 
-    /// As [`ready`](Self::ready), until `deadline`.
+    /// Waits until `deadline` at most until an operation would not wait, and returns its index.
+    ///
+    /// Everything else is as for [`ready`](Self::ready).
     ///
     /// # Errors
     ///
@@ -419,7 +454,7 @@ impl fmt::Debug for Select<'_> {
     }
 }
 
-/// An operation that a [`Select`] has chosen. Complete it at once: others may wait for it.
+/// Completes the operation that a [`Select`] has chosen. Do it at once: other threads may wait for it.
 ///
 /// # Panics
 ///
@@ -435,12 +470,12 @@ impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl SelectedOperation<'_> {
-    /// The index of the operation.
+    /// Returns the index of the operation.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Completes a send. It does not wait.
+    /// Completes a send with `msg`. Does not wait. An example is at [`Select::send`].
     ///
     /// # Errors
     ///
@@ -454,7 +489,7 @@ impl SelectedOperation<'_> {
         s.complete(self.into_selected(), msg)
     }
 
-    /// Completes a receive. It does not wait.
+    /// Completes a receive, and returns the message. Does not wait. An example is on the page of [`Select`].
     ///
     /// # Errors
     ///

@@ -15,8 +15,11 @@ use crate::channel::queue::Queue;
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
-/// Sends messages into a channel. Clones send into the same one; when the last is dropped, the channel is closed, and
-/// receivers get what is left in it and then an error.
+/// Sends messages into a channel: what [`bounded`](crate::channel::bounded) and
+/// [`unbounded`](crate::channel::unbounded) return.
+///
+/// Clones send into the same channel, from any number of threads. When the last one is dropped, the channel is closed:
+/// receivers get what is left in it, and then an error.
 ///
 /// ```
 /// let (s, r) = green::channel::unbounded();
@@ -60,13 +63,10 @@ impl<T> Sender<T> {
         Self { flavor: SenderFlavor::Zero(channel) }
     }
 
-    /// Sends a message if that needs no waiting: if there is room, or a receiver waits.
+    /// Sends a message if that needs no waiting.
     ///
-    /// Not a cancellation point.
-    ///
-    /// # Errors
-    ///
-    /// Each gives the message back. `Full`: it would have to wait; `Disconnected`: all receivers are gone.
+    /// With capacity 0, a receiver must be waiting. Not a cancellation point; a call that fails spends from the
+    /// thread's budget, so a loop of them lets others run.
     ///
     /// ```
     /// use green::channel::{TrySendError, bounded};
@@ -76,6 +76,11 @@ impl<T> Sender<T> {
     /// drop(r);
     /// assert_eq!(s.try_send(3), Err(TrySendError::Disconnected(3)));
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each gives the message back. `Full`: there is no room, or with capacity 0 no receiver; `Disconnected`: all
+    /// receivers are gone.
     #[inline]
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
         let result = match &self.flavor {
@@ -89,14 +94,13 @@ impl<T> Sender<T> {
         result
     }
 
-    /// Sends a message; waits while the channel is full. With capacity 0, waits until a receiver has it.
+    /// Sends a message; waits while the channel is full. With capacity 0, waits until a receiver has the message.
+    ///
+    /// `Ok` does not say that the message has been received (except with capacity 0), only that it is in the channel:
+    /// if all receivers are dropped later, it is dropped with the channel.
     ///
     /// Senders that wait are served in the order in which they came. A cancellation point: a sender that is cancelled
-    /// drops its message, which nobody has received.
-    ///
-    /// # Errors
-    ///
-    /// All receivers are gone; the error gives the message back.
+    /// drops its message, which no receiver has got.
     ///
     /// ```
     /// let (s, r) = green::channel::bounded(1);
@@ -104,6 +108,10 @@ impl<T> Sender<T> {
     /// drop(r);
     /// assert_eq!(s.send(2).unwrap_err().into_inner(), 2);
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// All receivers are gone; the error gives the message back.
     #[inline]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         // One call for each flavour: a small frame.
@@ -118,11 +126,9 @@ impl<T> Sender<T> {
         }
     }
 
-    /// As [`send`](Self::send), for at most `timeout`.
+    /// Sends a message; waits for at most `timeout` while the channel is full.
     ///
-    /// # Errors
-    ///
-    /// Each gives the message back. `Timeout`: the time is over; `Disconnected`: all receivers are gone.
+    /// Everything else is as for [`send`](Self::send).
     ///
     /// ```
     /// use green::channel::{SendTimeoutError, bounded};
@@ -130,15 +136,30 @@ impl<T> Sender<T> {
     /// let timeout = std::time::Duration::from_millis(1);
     /// assert_eq!(s.send_timeout(1, timeout), Err(SendTimeoutError::Timeout(1)));
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each gives the message back. `Timeout`: the time is over; `Disconnected`: all receivers are gone.
     pub fn send_timeout(&self, msg: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_until(msg, after_ns(timeout))
     }
 
-    /// As [`send`](Self::send), until `deadline`. If that has passed, it still sends what needs no waiting.
+    /// Sends a message; waits until `deadline` at most while the channel is full.
+    ///
+    /// If the deadline has passed, a message that needs no waiting is still sent. Several calls can share one deadline.
+    ///
+    /// ```
+    /// use green::channel::bounded;
+    /// use std::time::{Duration, Instant};
+    /// let (s, _r) = bounded(1);
+    /// let deadline = Instant::now() + Duration::from_millis(5);
+    /// assert!(s.send_deadline(1, deadline).is_ok());
+    /// assert!(s.send_deadline(2, deadline).unwrap_err().is_timeout());
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`send_timeout`](Self::send_timeout).
+    /// Each gives the message back. `Timeout`: the deadline has passed; `Disconnected`: all receivers are gone.
     pub fn send_deadline(&self, msg: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_until(msg, at_ns(deadline))
     }
@@ -151,22 +172,36 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Is there no message in the channel? Always true with capacity 0.
+    /// Returns whether there is no message in the channel; with capacity 0, always true.
+    ///
+    /// ```
+    /// let (s, _r) = green::channel::unbounded();
+    /// assert!(s.is_empty());
+    /// s.send(0).unwrap();
+    /// assert!(!s.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Is the channel full? Always true with capacity 0.
+    /// Returns whether the channel is full; with capacity 0, always true.
+    ///
+    /// ```
+    /// let (s, _r) = green::channel::bounded(1);
+    /// assert!(!s.is_full());
+    /// s.send(0).unwrap();
+    /// assert!(s.is_full());
+    /// ```
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }
 
-    /// How many messages are in the channel.
+    /// Returns how many messages are in the channel.
     ///
     /// ```
     /// let (s, r) = green::channel::bounded(2);
     /// s.send(1).unwrap();
-    /// assert_eq!((s.len(), r.len(), s.capacity(), s.is_full()), (1, 1, Some(2), false));
+    /// assert_eq!((s.len(), r.len()), (1, 1));
     /// ```
     pub fn len(&self) -> usize {
         match &self.flavor {
@@ -176,7 +211,13 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many messages the channel can hold; `None`: any number.
+    /// Returns how many messages the channel can hold; `None`: any number.
+    ///
+    /// ```
+    /// use green::channel::{bounded, unbounded};
+    /// assert_eq!(bounded::<()>(3).0.capacity(), Some(3));
+    /// assert_eq!(unbounded::<()>().0.capacity(), None);
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
             SenderFlavor::Bounded(shared) => Some(shared.channel.capacity()),
@@ -185,7 +226,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Do both send into the same channel?
+    /// Returns whether both send into the same channel.
     ///
     /// ```
     /// let (s, r) = green::channel::unbounded::<()>();

@@ -1,7 +1,7 @@
 //! One worker's poller: mio's, made at the first wait of one of the worker's threads for a descriptor.
 //!
 //! Only the worker polls, and only its own threads register (which makes the poller before the worker can sleep in it).
-//! What others may touch is in [`PollerHandle`]: they take registrations back, and wake the worker.
+//! What others may touch is in its [`PollerHandle`].
 //!
 //! mio waits in whole milliseconds on Linux. A shorter wait is one of `ppoll` on epoll's own descriptor.
 
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use mio::{Events, Poll, Registry, Waker};
+use mio::{Events, Poll, Waker};
 
 use crate::base::abort::fatal;
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::Ready;
 use crate::driver::slot::{self, WAKER, Wakes};
 use crate::sys::clock::{NEVER, now_ns, precisely};
-use crate::sys::{fork, poll};
+use crate::sys::poll;
 
 /// Events that one look brings in at most.
 const EVENTS: usize = 1024;
@@ -28,40 +28,6 @@ const EVENTS: usize = 1024;
 const INTERVAL_NS: u64 = 50_000;
 /// What Linux adds to a sleep of some milliseconds by default.
 const SLACK: Duration = Duration::from_micros(50);
-
-/// What the rest of the process may touch of a poller.
-#[derive(Debug)]
-pub(crate) struct PollerHandle {
-    pub(crate) registry: Registry,
-    waker: Waker,
-    closed: AtomicU32,
-    /// [`fork::generation`] of the process that made it.
-    made_in: u32,
-}
-
-impl PollerHandle {
-    /// Ends the worker's sleep in its poller, or the next one.
-    pub(crate) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            fatal(format_args!("a worker could not be woken: {error}"));
-        }
-    }
-
-    /// Are there events that the worker has not taken yet? Anybody may ask.
-    pub(crate) fn has_events(&self) -> bool {
-        poll::is_readable(self.registry.as_raw_fd())
-    }
-
-    pub(crate) fn close(&self) {
-        // ORDERING: Relaxed: `abandon` takes the lock of every slot after this; who registers or waits there has it, too.
-        self.closed.store(1, Ordering::Relaxed);
-    }
-
-    /// To a child of fork its parent's are closed: it shares them, and must take nothing out.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed) != 0 || self.made_in != fork::generation()
-    }
-}
 
 /// See the module's text.
 pub(crate) struct Poller {
@@ -77,7 +43,7 @@ impl Poller {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let home = Arc::new(PollerHandle { registry, waker, closed: AtomicU32::new(0), made_in: fork::generation() });
+        let home = Arc::new(PollerHandle::new(registry, waker));
         let fd = poll.as_raw_fd();
         Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
     }

@@ -37,7 +37,7 @@ use std::{fmt, io};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use crate::driver::poller::PollerHandle;
+use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
 use crate::task::Ticket;
 use crate::task::header::Wake;

@@ -7,10 +7,10 @@
 //!
 //! 1. `Fiber::new` runs nothing. The first `resume` calls the entry on the fiber's stack.
 //! 2. All resumes of a fiber come from one OS thread, one at a time. That thread may run other fibers in between, and a
-//!    fiber may be the hub of further fibers: `suspend` goes back to whoever resumed last.
+//!    fiber may be the hub of further fibers: `suspend` goes back to the side that resumed last.
 //! 3. A word travels with each resume and is what `suspend` returns. The word of the first resume is not delivered.
 //! 4. When the entry returns, that resume returns [`Status::Finished`], and the fiber is never resumed again. An entry
-//!    that unwinds ends the process: who wants to survive a panic catches it inside.
+//!    that unwinds ends the process: an entry that is to survive a panic catches it inside.
 //! 5. A fiber has no `Drop`. One that is dropped before its end leaks its stack and all that lives on it, because other
 //!    code may hold references into it. To end it early, resume it with a word that makes the code above `suspend`
 //!    unwind: forced unwinding is the business of higher floors.

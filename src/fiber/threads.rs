@@ -7,7 +7,7 @@
 //! # Invariants
 //!
 //! 1. `Fiber` points to its [`Inner`], which is initialised and stays where it is until [`Fiber::into_stack`].
-//! 2. Whoever holds the baton runs; the other side waits for it in `take`, or does not exist.
+//! 2. The side that holds the baton runs; the other side waits for the baton in `take`, or does not exist.
 //! 3. The fiber's thread has been joined when a resume returns `Finished`.
 
 use std::cell::Cell;
@@ -32,7 +32,7 @@ struct Inner {
     stack: Stack,
 }
 
-/// Whose turn it is, and what it was told with it.
+/// The side that may run, and the word that it was given.
 #[derive(Clone, Copy)]
 enum Baton {
     Hub(Status),

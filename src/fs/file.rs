@@ -4,13 +4,14 @@ use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use super::options::OpenOptions;
 use super::waits::{self, Does, when_ready};
-use crate::rt::blocking::{blocking, may_block};
+use crate::rt::blocking::blocking;
 use crate::sys::fifo::PIPE_BUF;
 
 /// An open file: [`std::fs::File`], whose calls wait for the [`blocking`](crate::blocking) pool.
@@ -32,9 +33,9 @@ use crate::sys::fifo::PIPE_BUF;
 /// });
 /// ```
 pub struct File {
-    inner: fs::File,
+    pub(super) inner: fs::File,
     /// Do its reads and writes wait for somebody? Unknown until it is asked.
-    may_wait: OnceLock<bool>,
+    pub(super) may_wait: OnceLock<bool>,
 }
 
 /// Methods of std's `File` that ask or change something.
@@ -346,86 +347,5 @@ impl IntoRawFd for File {
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
-    }
-}
-
-/// How a file is to be opened: [`std::fs::OpenOptions`].
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    inner: fs::OpenOptions,
-    flags: i32,
-}
-
-macro_rules! options {
-    ($($(#[$doc:meta])* $name:ident,)+) => {$(
-        $(#[$doc])*
-        pub fn $name(&mut self, $name: bool) -> &mut Self {
-            self.inner.$name($name);
-            self
-        }
-    )+};
-}
-
-impl OpenOptions {
-    /// Nothing is allowed yet.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "std has none either")]
-    pub fn new() -> Self {
-        Self { inner: fs::OpenOptions::new(), flags: 0 }
-    }
-
-    options! {
-        /// It may be read.
-        read,
-        /// It may be written.
-        write,
-        /// Each write goes to the end.
-        append,
-        /// It is emptied first.
-        truncate,
-        /// It is made if it is not there.
-        create,
-        /// It is made, and must not be there.
-        create_new,
-    }
-
-    /// The permissions of a file that is made.
-    pub fn mode(&mut self, mode: u32) -> &mut Self {
-        self.inner.mode(mode);
-        self
-    }
-
-    /// Flags of the system's own.
-    pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
-        self.inner.custom_flags(flags);
-        self.flags = flags;
-        self
-    }
-
-    /// Opens `path`. Waits for the pool, and for the other end if it is a FIFO; a cancellation point.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`std::fs::OpenOptions::open`].
-    pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
-        let path = path.as_ref();
-        if may_block() {
-            return self.inner.open(path).map(File::from);
-        }
-        let opened = blocking(|| {
-            if waits::opening_may_wait(path, self.flags) {
-                return Ok(None);
-            }
-            let file = self.inner.open(path)?;
-            let may_wait = file.metadata().map(|metadata| waits::may_wait(&metadata));
-            Ok::<_, io::Error>(Some(File {
-                inner: file,
-                may_wait: may_wait.map_or_else(|_| OnceLock::new(), OnceLock::from),
-            }))
-        })?;
-        match opened {
-            Some(file) => Ok(file),
-            None => waits::open_fifo(&self.inner, self.flags, path).map(File::from),
-        }
     }
 }

@@ -18,6 +18,7 @@
 // Floor 9: it needs `blocking`, which is on floor 8.
 mod dir;
 mod file;
+mod options;
 mod waits;
 
 use std::io::{self, Read, Write};
@@ -26,7 +27,8 @@ use std::path::{Path, PathBuf};
 use crate::rt::blocking::{blocking, may_block};
 
 pub use dir::{DirBuilder, ReadDir, read_dir};
-pub use file::{File, OpenOptions};
+pub use file::File;
+pub use options::OpenOptions;
 pub use std::fs::{DirEntry, FileTimes, FileType, Metadata, Permissions, TryLockError};
 
 /// Functions of std that take a path.

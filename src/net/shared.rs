@@ -139,7 +139,7 @@ macro_rules! debug_as_inner {
     };
 }
 
-/// After an `accept` that succeeded: the thread that is spawned next may start on another worker.
+/// After an `accept` that succeeded: what the running thread spawns next, before it waits, may start on another worker.
 pub(super) fn accepted() {
     if let Some(here) = crate::park::current::WorkerContext::get() {
         here.set_accepted();

@@ -25,7 +25,13 @@ use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
 
-/// [`timeout`] ended before its closure did.
+/// Says that a [`timeout`] ended before its closure did.
+///
+/// ```
+/// use std::time::Duration;
+/// let error = green::timeout(Duration::from_millis(1), || green::thread::park()).unwrap_err();
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed {
     _private: (),
@@ -123,11 +129,18 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 
 /// Runs `f`, but not beyond `d`: a blocking call that would last longer ends at the deadline by unwinding out of `f`.
 ///
-/// It takes effect at blocking calls only, those of [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel); code that
-/// computes is not stopped. Destructors run, nothing is printed, a lock that is let go by it is not poisoned. If `f`
-/// swallows it with `catch_unwind`, it comes again at the next blocking call. Time-outs nest: the earliest holds. Works
-/// the same on a plain OS thread, and in destructors of a thread that ends. In a destructor that runs because the thread
-/// unwinds, it does nothing: unwinding out of that would end the process. Under `panic = "abort"` nothing can be unwound: `f` runs to its end.
+/// It takes effect at blocking calls only, those of [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel); code
+/// that computes is not stopped. Destructors run, nothing is printed, a lock that is let go by it is not poisoned. If
+/// `f` swallows it with `catch_unwind`, it comes again at the next blocking call. Time-outs nest: the earliest holds.
+/// Works the same on a plain OS thread, and in destructors of a thread that ends. In a destructor that runs because the
+/// thread unwinds, it does nothing: unwinding out of that would end the process. Under `panic = "abort"` nothing can be
+/// unwound: `f` runs to its end.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(green::timeout(Duration::from_secs(60), || 7), Ok(7));
+/// assert!(green::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(60))).is_err());
+/// ```
 ///
 /// # Errors
 ///
@@ -136,12 +149,6 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 /// # Panics
 ///
 /// With whatever `f` panics with.
-///
-/// ```
-/// use std::time::Duration;
-/// assert_eq!(green::timeout(Duration::from_secs(60), || 7), Ok(7));
-/// assert!(green::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(60))).is_err());
-/// ```
 pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     let limit = Limit::new(LimitKind::Until(after_ns(d)));
     let result = inside(&limit, || catch(f));

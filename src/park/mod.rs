@@ -1,4 +1,4 @@
-#![doc = include_str!("README.md")]
+#![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod current;
 pub(crate) mod doubt;
@@ -134,7 +134,7 @@ fn wait_green(
         return WaitResult::Refused;
     }
     thread.wait_interrupts.set(how.interrupts);
-    thread.reason.set(wait.reason);
+    thread.set_reason(wait.reason);
     if how.deadline_ns == NEVER {
         suspend(here, thread);
     } else {
@@ -142,7 +142,7 @@ fn wait_green(
         suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
-    thread.reason.set(Reason::Running);
+    thread.set_reason(Reason::Running);
     match thread.wait.finish() {
         End::Notified => WaitResult::Notified,
         End::Cancelled => WaitResult::Interrupted,
@@ -168,8 +168,10 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return WaitResult::Refused;
     }
+    thread.set_reason(wait.reason);
     // SAFETY: it is this OS thread's own header, and the wait has begun.
     unsafe { os::sleep(this, epoch, deadline_ns) };
+    thread.set_reason(Reason::Running);
     match thread.wait.finish() {
         End::Notified => WaitResult::Notified,
         End::Cancelled => WaitResult::Interrupted,

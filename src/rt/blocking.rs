@@ -75,16 +75,13 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     unsafe { call(&worker.shared.pool, Arc::downgrade(&worker.shared), f, false) }
 }
 
-/// As [`blocking`], for a closure that owns what it uses: a cancel or a time-out takes effect at any time.
+/// Runs `f` on an OS thread that may block, and waits for its value, but can be interrupted: `f` owns what it uses.
 ///
-/// As long as `f` waits for an OS thread it is taken back, and dropped by the caller. Once it runs it is left behind: it runs to
-/// its end, on one of the pool's bounded OS threads, its value is dropped there, and a panic is lost with it. Dropping the
-/// runtime does not wait for it; what it spawns after that is an error. On a plain OS thread `f` runs where it is, but
-/// inside a [`timeout`](crate::timeout) on the default runtime's pool.
-///
-/// # Panics
-///
-/// As [`blocking`]; on a plain OS thread inside a `timeout`, if the default runtime cannot be started.
+/// This is [`blocking`] for closures that do not borrow, so a cancel or a [`timeout`](crate::timeout) takes effect at
+/// any time. As long as `f` waits for an OS thread it is taken back, and dropped by the caller. Once it runs it is left
+/// behind: it runs to its end, on one of the pool's bounded OS threads, its value is dropped there, and a panic is lost
+/// with it. Dropping the runtime does not wait for it; what it spawns after that is an error. On a plain OS thread `f`
+/// runs where it is, but inside a `timeout` on the default runtime's pool.
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,6 +90,11 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// let answer = green::run(|| green::timeout(Duration::from_millis(10), || green::unblock(move || ask.recv())));
 /// assert!(answer.is_err());
 /// ```
+///
+/// # Panics
+///
+/// With what `f` panics with; inside [`no_park`](crate::no_park) on a green thread; on a plain OS thread inside a
+/// `timeout`, if the default runtime cannot be started.
 #[track_caller]
 pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     if may_block() || fork::is_orphan() {

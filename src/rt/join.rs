@@ -27,12 +27,12 @@ use crate::task::Task;
 use crate::task::block::Output;
 use crate::task::header::Reason;
 
-/// The right to wait for a thread and have its value: [`std::thread::JoinHandle`]. Dropping it leaves the thread running.
+/// Waits for a thread and takes its value: [`std::thread::JoinHandle`]. Dropping it leaves the thread running.
 ///
-/// It is a future, too: `handle.await` gives what [`join`](JoinHandle::join) gives, in async code on any executor. So async
-/// code can wait for everything that a green thread can wait for. One waker waits at a time, that of the last `poll`;
-/// dropping the handle while it is pending leaves the thread running. A `poll` after the result has been given, or by the
-/// thread itself, panics.
+/// It is a future, too: `handle.await` gives what [`join`](JoinHandle::join) gives, in async code on any executor. So
+/// async code can wait for everything that a green thread can wait for. One waker waits at a time, that of the last
+/// `poll`; dropping the handle while it is pending leaves the thread running. A `poll` after the result has been given,
+/// or by the thread itself, panics.
 ///
 /// ```
 /// async fn lines(path: &'static str) -> usize {
@@ -64,13 +64,29 @@ impl<T> JoinHandle<T> {
         Self { thread: Thread(task), _result: PhantomData }
     }
 
-    /// The thread.
+    /// Returns a handle to the thread, for its name, its number and [`unpark`](crate::thread::Thread::unpark).
+    ///
+    /// ```
+    /// let thread = green::spawn(|| green::thread::park());
+    /// thread.thread().unpark();
+    /// thread.join().unwrap();
+    /// ```
     #[must_use]
     pub fn thread(&self) -> &Thread {
         &self.thread
     }
 
-    /// Has the thread ended? If so, `join` does not wait.
+    /// Returns whether the thread has ended; then [`join`](Self::join) does not wait.
+    ///
+    /// ```
+    /// let thread = green::spawn(|| green::thread::park());
+    /// assert!(!thread.is_finished());
+    /// thread.thread().unpark();
+    /// while !thread.is_finished() {
+    ///     green::yield_now();
+    /// }
+    /// thread.join().unwrap();
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.0.state.is_complete()
@@ -79,20 +95,38 @@ impl<T> JoinHandle<T> {
     /// Asks the thread to end: it unwinds out of the blocking call that it waits in, or out of its next one.
     ///
     /// Destructors run, no panic message is printed, and `join` gives an `Err` with the payload
-    /// [`Cancelled`](crate::Cancelled). Blocking calls are `sleep`, `park`, `join`, [`blocking`](crate::blocking) before it starts, and
-    /// everything else that may wait, but not `yield_now`. A thread that catches the unwinding is unwound again at its
-    /// next blocking call; if it returns a value instead, `join` gives that. A thread that has not started never will. A
-    /// thread that is unwinding from a panic is left alone. Does not wait.
+    /// [`Cancelled`](crate::Cancelled). Blocking calls are `sleep`, `park`, `join`, [`blocking`](crate::blocking)
+    /// before it starts, and everything else that may wait, but not `yield_now`. A thread that catches the unwinding is
+    /// unwound again at its next blocking call; if it returns a value instead, `join` gives that. A thread that has not
+    /// started never will. A thread that is unwinding from a panic is left alone. Does not wait.
     ///
     /// Under `panic = "abort"` only threads that have not started are cancelled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let thread = green::spawn(|| green::sleep(Duration::from_secs(3600)));
+    /// thread.cancel();
+    /// assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+    /// ```
     pub fn cancel(&self) {
         remote::cancel(&self.thread.0);
     }
 
-    /// Waits for the thread to end and gives its value, or the payload of its panic.
+    /// Waits for the thread to end, and returns its value, or the payload of its panic.
     ///
-    /// A thread that has not started yet is started on the caller's worker at once. Works from green threads and from
-    /// plain OS threads. A cancelled caller is unwound, and the thread goes on without a handle.
+    /// A thread that has not started yet is started on the caller's worker at once, on top of the caller. Everything
+    /// that the thread did is visible afterwards, and its [`local!`](crate::local) values are dropped. Works from green
+    /// threads and from plain OS threads. A cancellation point: a caller that is cancelled unwinds, and the thread goes
+    /// on without a handle.
+    ///
+    /// ```
+    /// let thread = green::spawn(|| (1..=10).product::<u32>());
+    /// assert_eq!(thread.join().unwrap(), 3_628_800);
+    ///
+    /// let broken = green::spawn(|| panic!("no luck"));
+    /// let payload = broken.join().unwrap_err();
+    /// assert_eq!(*payload.downcast::<&str>().unwrap(), "no luck");
+    /// ```
     ///
     /// # Errors
     ///
@@ -100,8 +134,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// If a thread joins itself; if the result has been given by `await` already; in a child of fork, if the thread is one of the
-    /// parent's ([`Runtime`](crate::Runtime)).
+    /// If a thread joins itself; if the result has been given by `await` already; in a child of fork, if the thread is
+    /// one of the parent's ([`Runtime`](crate::Runtime)).
     #[inline]
     #[track_caller]
     pub fn join(self) -> Result<T, Box<dyn Any + Send + 'static>> {

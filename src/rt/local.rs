@@ -37,10 +37,10 @@ macro_rules! local {
     };
 }
 
-/// A value that each green thread has for itself, made by [`local!`](crate::local!): [`std::thread::LocalKey`].
+/// Gives each green thread a value of its own: what [`local!`](crate::local!) declares, [`std::thread::LocalKey`].
 ///
-/// The macro makes a `static` of it, and so does whoever wants one: a key is known by its address, and two constants that
-/// look alike could have the same one.
+/// The macro makes a `static` of it, and so has any other code to do: a key is known by its address, and two constants
+/// that look alike could have the same one.
 ///
 /// ```compile_fail,E0716
 /// const KEY: green::thread::LocalKey<u8> = green::thread::LocalKey::__new(|| 1);
@@ -54,7 +54,8 @@ pub struct LocalKey<T: 'static> {
     _place: [AtomicU32; 0],
 }
 
-/// The value has been dropped already, because its thread is ending.
+/// Says that a thread's value has been dropped already, because the thread is ending: the error of
+/// [`LocalKey::try_with`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AccessError {
     _private: (),
@@ -75,7 +76,20 @@ impl<T: 'static> LocalKey<T> {
         Self { init, _value: PhantomData, _place: [] }
     }
 
-    /// Calls `f` with the thread's value, which is made if there is none yet.
+    /// Calls `f` with the thread's value, and returns what `f` returns. The value is made if there is none yet.
+    ///
+    /// The reference does not leave `f`. `f` may park; no other thread has this value. A destructor of such a value may
+    /// use others, which are then made, as long as they have not been dropped.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static SEEN: RefCell<Vec<u32>> = RefCell::new(Vec::new());
+    /// }
+    /// SEEN.with(|seen| seen.borrow_mut().push(1));
+    /// assert_eq!(SEEN.with(|seen| seen.borrow().len()), 1);
+    /// green::spawn(|| SEEN.with(|seen| assert!(seen.borrow().is_empty()))).join().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -88,7 +102,14 @@ impl<T: 'static> LocalKey<T> {
         self.try_with(f).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`with`](Self::with).
+    /// Calls `f` with the thread's value, unless the value has been dropped already because the thread is ending.
+    ///
+    /// ```
+    /// green::local! {
+    ///     static ID: u32 = 7;
+    /// }
+    /// assert_eq!(ID.try_with(|id| *id), Ok(7));
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,7 +147,16 @@ impl<T: 'static> LocalKey<T> {
 }
 
 impl<T: 'static> LocalKey<Cell<T>> {
-    /// Sets the value. The initialiser is not run.
+    /// Sets the thread's value. The initialiser is not run.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// green::local! {
+    ///     static LEVEL: Cell<u32> = panic!("set it first");
+    /// }
+    /// LEVEL.set(3);
+    /// assert_eq!(LEVEL.get(), 3);
+    /// ```
     ///
     /// # Panics
     ///
@@ -139,7 +169,19 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.try_with_or(init, set).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// A copy of the value.
+    /// Returns a copy of the thread's value.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// green::local! {
+    ///     static LEVEL: Cell<u32> = Cell::new(1);
+    /// }
+    /// assert_eq!(LEVEL.get(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the value has been dropped already.
     #[must_use]
     pub fn get(&'static self) -> T
     where
@@ -148,7 +190,19 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.with(Cell::get)
     }
 
-    /// The value, leaving the default.
+    /// Takes the thread's value out, and leaves the type's default.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// green::local! {
+    ///     static LEFT: Cell<Option<u32>> = Cell::new(Some(1));
+    /// }
+    /// assert_eq!((LEFT.take(), LEFT.take()), (Some(1), None));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the value has been dropped already.
     #[must_use]
     pub fn take(&'static self) -> T
     where
@@ -157,18 +211,39 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.with(Cell::take)
     }
 
-    /// The value, leaving another.
+    /// Replaces the thread's value, and returns the old one.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// green::local! {
+    ///     static LEVEL: Cell<u32> = Cell::new(1);
+    /// }
+    /// assert_eq!(LEVEL.replace(2), 1);
+    /// assert_eq!(LEVEL.get(), 2);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the value has been dropped already.
     pub fn replace(&'static self, value: T) -> T {
         self.with(|cell| cell.replace(value))
     }
 }
 
 impl<T: 'static> LocalKey<RefCell<T>> {
-    /// Calls `f` with the value borrowed.
+    /// Calls `f` with the thread's value borrowed.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static NAMES: RefCell<Vec<&'static str>> = RefCell::new(vec!["green"]);
+    /// }
+    /// assert_eq!(NAMES.with_borrow(|names| names.len()), 1);
+    /// ```
     ///
     /// # Panics
     ///
-    /// If it is mutably borrowed.
+    /// If the value is mutably borrowed, or has been dropped already.
     #[track_caller]
     pub fn with_borrow<F, R>(&'static self, f: F) -> R
     where
@@ -177,11 +252,20 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(|cell| f(&cell.borrow()))
     }
 
-    /// Calls `f` with the value mutably borrowed.
+    /// Calls `f` with the thread's value mutably borrowed.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static NAMES: RefCell<Vec<&'static str>> = RefCell::new(Vec::new());
+    /// }
+    /// NAMES.with_borrow_mut(|names| names.push("green"));
+    /// assert_eq!(NAMES.take(), ["green"]);
+    /// ```
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// If the value is borrowed, or has been dropped already.
     #[track_caller]
     pub fn with_borrow_mut<F, R>(&'static self, f: F) -> R
     where
@@ -190,11 +274,20 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(|cell| f(&mut cell.borrow_mut()))
     }
 
-    /// Sets the value. The initialiser is not run.
+    /// Sets the thread's value. The initialiser is not run.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static NAME: RefCell<String> = panic!("set it first");
+    /// }
+    /// NAME.set("green".to_owned());
+    /// assert_eq!(NAME.take(), "green");
+    /// ```
     ///
     /// # Panics
     ///
-    /// If it is borrowed; if it has been dropped already.
+    /// If the value is borrowed, or has been dropped already.
     #[track_caller]
     pub fn set(&'static self, value: T) {
         let value = Cell::new(Some(value));
@@ -203,11 +296,20 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         drop(self.try_with_or(init, set).unwrap_or_else(|error| panic!("{error}")));
     }
 
-    /// The value, leaving the default.
+    /// Takes the thread's value out, and leaves the type's default.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static NAMES: RefCell<Vec<u32>> = RefCell::new(vec![1, 2]);
+    /// }
+    /// assert_eq!(NAMES.take(), [1, 2]);
+    /// assert!(NAMES.take().is_empty());
+    /// ```
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// If the value is borrowed, or has been dropped already.
     #[must_use]
     #[track_caller]
     pub fn take(&'static self) -> T
@@ -217,11 +319,19 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(RefCell::take)
     }
 
-    /// The value, leaving another.
+    /// Replaces the thread's value, and returns the old one.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// green::local! {
+    ///     static NAMES: RefCell<Vec<u32>> = RefCell::new(vec![1]);
+    /// }
+    /// assert_eq!(NAMES.replace(vec![2]), [1]);
+    /// ```
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// If the value is borrowed, or has been dropped already.
     #[track_caller]
     pub fn replace(&'static self, value: T) -> T {
         self.with(|cell| cell.replace(value))

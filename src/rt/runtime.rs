@@ -28,8 +28,16 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 
-/// Makes a [`Runtime`]. Every setting has a default; a bad one is an error of [`build`](RuntimeBuilder::build) that names
-/// it.
+/// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
+///
+/// Every setting has a default; a bad one is an error of [`build`](RuntimeBuilder::build) that names it.
+///
+/// ```
+/// let runtime = green::Runtime::builder().workers(1).thread_name("io").build()?;
+/// let name = runtime.run(|| std::thread::current().name().map(str::to_owned));
+/// assert_eq!(name.as_deref(), Some("io-0"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
@@ -50,55 +58,94 @@ impl RuntimeBuilder {
         }
     }
 
-    /// Worker threads: 1 to 1024. Default: [`std::thread::available_parallelism`].
+    /// Sets the number of workers, which are OS threads: 1 to 1024. Default: [`std::thread::available_parallelism`].
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(2).build()?;
+    /// assert_eq!(runtime.workers(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
         self
     }
 
-    /// Stack of a green thread, in bytes of address space, guard page included; rounded up to a power of two.
-    /// 16 KiB to 1 GiB. Default: 256 KiB. Memory is taken page by page, as the stack is used; what a deep call of a thread
-    /// has taken goes back once the thread has waited for a second or two. What small stacks ask of signal handlers:
-    /// [`Builder::stack_size`](crate::thread::Builder::stack_size).
+    /// Sets the size of a green thread's stack, in bytes of address space, guard page included; rounded up to a power
+    /// of two.
+    ///
+    /// 16 KiB to 1 GiB. Default: 256 KiB. Memory is taken page by page, as the stack is used; what a deep call of a
+    /// thread has taken goes back once the thread has waited for a second or two. What small stacks ask of signal
+    /// handlers: [`Builder::stack_size`](crate::thread::Builder::stack_size).
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).stack_size(64 << 10).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// Prefix of the names of the runtime's OS threads. Default: `green`, which makes `green-0`, `green-1`, …
+    /// Sets the beginning of the names of the runtime's OS threads. Default: `green`, which makes `green-0`, `green-1`,
+    /// …
+    ///
+    /// The page of [`RuntimeBuilder`] has an example.
     #[must_use]
     pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name = prefix.into();
         self
     }
 
-    /// OS threads that run [`blocking`](crate::blocking) closures and the calls of [`fs`](crate::fs), at most: 1 to 32 768.
-    /// Default: 512. They start when there is a closure for them, and end when they have had none for ten seconds. One that
-    /// runs a closure which its caller has left ([`unblock`](crate::unblock)) still counts. Look-ups of names have their own, at
-    /// most 64 in the process.
+    /// Sets how many OS threads at most run [`blocking`](crate::blocking) closures and the calls of [`fs`](crate::fs):
+    /// 1 to 32 768. Default: 512.
+    ///
+    /// They start when there is a closure for them, and end when they have had none for ten seconds. One that runs a
+    /// closure which its caller has left ([`unblock`](crate::unblock)) still counts. Look-ups of names have their own,
+    /// at most 64 in the process.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).blocking_threads(4).build()?;
+    /// assert_eq!(runtime.run(|| green::blocking(|| 7)), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn blocking_threads(mut self, n: usize) -> Self {
         self.blocking_threads = n;
         self
     }
 
-    /// [`blocking`](crate::blocking) closures that may wait for one of those threads: 1 to 1 048 576. Default: 4096. A
-    /// caller beyond it waits for a place.
+    /// Sets how many [`blocking`](crate::blocking) closures may wait for one of those threads: 1 to 1 048 576. Default:
+    /// 4096.
+    ///
+    /// A caller beyond it waits for a place.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).blocking_threads(1).blocking_queue(16).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn blocking_queue(mut self, n: usize) -> Self {
         self.blocking_queue = n;
         self
     }
 
-    /// Starts the runtime.
+    /// Starts the runtime: its workers run when this returns.
+    ///
+    /// ```
+    /// let error = green::Runtime::builder().workers(0).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// assert!(error.to_string().contains("workers = 0"));
+    /// ```
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it refuses
-    /// an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime
-    /// that has ended do not count.
+    /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it
+    /// refuses an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime that
+    /// has ended do not count.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) => within("workers", n, WORKERS)?,
@@ -156,32 +203,34 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
     Err(invalid(format!("{what} = {n} is not within {} to {}", bounds.start(), bounds.end())))
 }
 
-/// A set of workers and the green threads on them, apart from every other.
+/// Owns a set of workers and the green threads on them, apart from every other.
 ///
 /// Most programs need none: [`spawn`](crate::spawn) and [`run`](crate::run) use the default runtime, which starts at
 /// first use and lasts until the process ends. A thread stays in the runtime that it was spawned in, and what it spawns
 /// stays there too. Wakes, locks and channels work across runtimes.
 ///
-/// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so the
-/// destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then, those that
-/// rested, too. A thread that computes without a blocking call, or
-/// swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a
-/// [`blocking`](crate::blocking) closure of one, it does not wait, since that thread has to end as well. Under
-/// `panic = "abort"` nothing can be unwound: the drop waits until the threads end by themselves.
-///
-/// # fork
-///
-/// In a child of fork(2) that does not exec, the parent's runtimes do not run. Spawning, `run`, joining and dropping a runtime panic
-/// there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and a green thread that has called fork is a plain OS
-/// thread: sleeps, locks, channels, files, sockets and `blocking` work as they do there, a new `Runtime` does, and what
-/// [`local!`](crate::local) declares has its first value. What waits for a thread of the parent's (a lock that it holds, a channel, an
-/// answer of an actor) waits for ever, as it would with std's threads. Should the closure of that green thread
-/// return in the child, the process aborts: end it with `exit` or exec.
-///
 /// ```
 /// let runtime = green::Runtime::builder().workers(2).stack_size(128 << 10).build().unwrap();
 /// assert_eq!(runtime.run(|| green::spawn(|| 6 * 7).join().unwrap()), 42);
 /// ```
+///
+/// # Drop
+///
+/// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so
+/// the destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then,
+/// also those that rested. A thread that computes without a blocking call, or swallows every cancel, keeps the drop
+/// waiting. Dropped by one of its own threads, or in a [`blocking`](crate::blocking) closure of one, the runtime does
+/// not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound: the drop waits until
+/// the threads end by themselves.
+///
+/// # fork
+///
+/// In a child of fork(2) that does not exec, the parent's runtimes do not run. Spawning, `run`, joining and dropping a
+/// runtime panic there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and a green thread that
+/// has called fork is a plain OS thread: sleeps, locks, channels, files, sockets and `blocking` work as they do there,
+/// a new `Runtime` does, and what [`local!`](crate::local) declares has its first value. What waits for a thread of the
+/// parent's (a lock that it holds, a channel, an answer of an actor) waits for ever, as it would with std's threads.
+/// Should the closure of that green thread return in the child, the process aborts: end it with `exit` or exec.
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
     /// Workers whose OS threads have not ended.
@@ -193,23 +242,39 @@ impl UnwindSafe for Runtime {}
 impl RefUnwindSafe for Runtime {}
 
 impl Runtime {
-    /// Settings for a new runtime.
+    /// Returns a builder with the default settings. The page of [`RuntimeBuilder`] has an example.
     #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
     }
 
-    /// A runtime with the default settings.
+    /// Starts a runtime with the default settings.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::new()?;
+    /// assert_eq!(runtime.run(|| 1 + 1), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`RuntimeBuilder::build`].
+    /// Those of [`RuntimeBuilder::build`].
     pub fn new() -> io::Result<Runtime> {
         Self::builder().build()
     }
 
-    /// Runs `f` as a green thread of this runtime, and returns its value. Waits as [`JoinHandle::join`] does, but is not
-    /// itself interrupted by a cancel, because `f` may borrow. Does not wait for threads that `f` leaves behind.
+    /// Runs `f` as a green thread of this runtime, waits for its end, and returns its value.
+    ///
+    /// `f` may borrow from the caller's stack. So a cancel does not interrupt the wait. Threads that `f` leaves behind
+    /// go on. The caller may be a plain OS thread, or a green thread of this or another runtime.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).build()?;
+    /// let names = ["a", "b"];
+    /// let joined = runtime.run(|| names.concat());
+    /// assert_eq!(joined, "ab");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
@@ -225,7 +290,16 @@ impl Runtime {
         }
     }
 
-    /// Spawns a green thread in this runtime.
+    /// Spawns a green thread in this runtime, and returns a handle to it. Does not wait.
+    ///
+    /// It is [`spawn`](crate::spawn) with a runtime that is named.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).build()?;
+    /// let thread = runtime.spawn(|| "there");
+    /// assert_eq!(thread.join().unwrap(), "there");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
@@ -236,7 +310,7 @@ impl Runtime {
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
-    /// How many workers the runtime has.
+    /// Returns how many workers the runtime has. [`RuntimeBuilder::workers`] has an example.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.remotes.len()
@@ -315,17 +389,14 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
     }
 }
 
-/// Runs `f` as a green thread of the default runtime (of the caller's, inside one) and returns its value.
+/// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
+/// value.
 ///
 /// This is how a program's `main` becomes a green thread. `run` does not wait for threads that `f` has spawned and left
-/// behind: join them, or use [`scope`](crate::scope).
+/// behind: join them, or use [`scope`](crate::scope). `f` may borrow from the caller's stack; so a cancel does not
+/// interrupt the wait.
 ///
-/// `GREEN_WORKERS` and `GREEN_STACK_SIZE` (bytes) set the default runtime's.
-///
-/// # Panics
-///
-/// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
-/// refuses a thread; inside [`no_park`](crate::no_park).
+/// The environment variables `GREEN_WORKERS` and `GREEN_STACK_SIZE` (bytes) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {
@@ -334,6 +405,11 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
 /// });
 /// assert_eq!(lines, [1, 4, 9]);
 /// ```
+///
+/// # Panics
+///
+/// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
+/// refuses a thread; inside [`no_park`](crate::no_park).
 #[track_caller]
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");

@@ -21,14 +21,17 @@ use crate::rt::members::Members;
 use crate::rt::thread::Thread;
 use crate::task::block::TaskOwner;
 
-/// What the threads of one [`scope`] call are spawned by: [`std::thread::Scope`].
+/// Spawns the threads of one [`scope`] call: [`std::thread::Scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     members: Members,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// The right to wait for a thread of a scope: [`std::thread::ScopedJoinHandle`]; a future, as [`JoinHandle`] is.
+/// Waits for a thread of a scope and takes its value: [`std::thread::ScopedJoinHandle`]; a future, as [`JoinHandle`]
+/// is.
+///
+/// It need not be joined: the scope waits for the thread.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,
@@ -61,25 +64,32 @@ impl Drop for NotSpawned {
     }
 }
 
-/// Runs `f`, which may spawn threads that borrow from the caller's stack, and waits for all of them.
+/// Runs `f`, which may spawn threads that borrow from the caller's stack, and waits for all of them:
+/// [`std::thread::scope`].
 ///
-/// [`std::thread::scope`] for green threads; works from a plain OS thread too (the threads then run in the default
-/// runtime). The wait is not interrupted by a cancel: a cancelled scope waits for its threads, then the cancel goes on.
+/// Threads that were not joined in `f` are joined when it returns, so they may borrow what lives longer than the call:
+/// shared, or one thread exclusively. They can spawn further ones through the same scope.
+///
+/// Works from a plain OS thread, too (the threads then run in the default runtime). The wait is not interrupted by a
+/// cancel: a cancelled scope waits for its threads, then the cancel goes on. To end the threads early,
+/// [`cancel`](ScopedJoinHandle::cancel) them.
+///
+/// ```
+/// let mut numbers = vec![1, 2, 3];
+/// let mut largest = 0;
+/// let sum = green::scope(|s| {
+///     s.spawn(|| largest = *numbers.iter().max().unwrap());
+///     let sum = s.spawn(|| numbers.iter().sum::<i32>());
+///     sum.join().unwrap()
+/// }); // waits for the first thread, too
+/// numbers.push(sum + largest);
+/// assert_eq!(numbers, [1, 2, 3, 9]);
+/// ```
 ///
 /// # Panics
 ///
 /// With what `f` panics with, after the wait; if a thread that was not joined has panicked; inside
 /// [`no_park`](crate::no_park), before `f` is called.
-///
-/// ```
-/// let mut numbers = vec![1, 2, 3];
-/// let sum = green::scope(|s| {
-///     let sum = s.spawn(|| numbers.iter().sum::<i32>());
-///     sum.join().unwrap()
-/// });
-/// numbers.push(sum);
-/// assert_eq!(numbers, [1, 2, 3, 6]);
-/// ```
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
@@ -97,7 +107,19 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Spawns a thread in the scope, as [`spawn`](crate::spawn).
+    /// Spawns a thread in the scope, which may borrow what outlives the [`scope`] call.
+    ///
+    /// Where the thread starts is said at [`spawn`](crate::spawn). Does not wait. For a name or a stack size:
+    /// [`Builder::spawn_scoped`](crate::thread::Builder::spawn_scoped).
+    ///
+    /// ```
+    /// let words = ["one", "three"];
+    /// let lengths: Vec<usize> = green::scope(|s| {
+    ///     let threads: Vec<_> = words.iter().map(|word| s.spawn(|| word.len())).collect();
+    ///     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    /// });
+    /// assert_eq!(lengths, [3, 5]);
+    /// ```
     ///
     /// # Panics
     ///
@@ -129,15 +151,26 @@ impl<'scope> Scope<'scope, '_> {
 }
 
 impl Builder {
-    /// Spawns the thread in a scope: [`std::thread::Builder::spawn_scoped`].
+    /// Spawns the thread in a scope, so that it may borrow: [`std::thread::Builder::spawn_scoped`].
+    ///
+    /// ```
+    /// let text = String::from("borrowed");
+    /// green::scope(|s| {
+    ///     let counter = green::thread::Builder::new().name("counter".into());
+    ///     let thread = counter.spawn_scoped(s, || text.len())?;
+    ///     assert_eq!(thread.join().unwrap(), 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Builder::spawn).
+    /// Those of [`spawn`](Builder::spawn).
     ///
     /// # Panics
     ///
-    /// As [`spawn`](Builder::spawn).
+    /// If the name has a NUL byte.
     pub fn spawn_scoped<'scope, F, T>(
         self,
         scope: &'scope Scope<'scope, '_>,
@@ -152,24 +185,57 @@ impl Builder {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
-    /// The thread.
+    /// Returns a handle to the thread, for its name, its number and [`unpark`](crate::thread::Thread::unpark).
+    ///
+    /// ```
+    /// green::scope(|s| {
+    ///     let thread = s.spawn(|| green::thread::park());
+    ///     thread.thread().unpark();
+    /// });
+    /// ```
     #[must_use]
     pub fn thread(&self) -> &Thread {
         self.handle.thread()
     }
 
-    /// Has the thread ended?
+    /// Returns whether the thread has ended; then [`join`](Self::join) does not wait.
+    ///
+    /// ```
+    /// green::scope(|s| {
+    ///     let thread = s.spawn(|| green::thread::park());
+    ///     assert!(!thread.is_finished());
+    ///     thread.thread().unpark();
+    /// });
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
 
-    /// Asks the thread to end; see [`JoinHandle::cancel`].
+    /// Asks the thread to end: it unwinds out of the blocking call that it waits in, or out of its next one.
+    ///
+    /// What that means is said at [`JoinHandle::cancel`]. A cancelled thread is no panicked one: the scope does not
+    /// panic for it.
+    ///
+    /// ```
+    /// green::scope(|s| {
+    ///     let thread = s.spawn(|| green::thread::park());
+    ///     thread.cancel();
+    /// });
+    /// ```
     pub fn cancel(&self) {
         self.handle.cancel();
     }
 
-    /// Waits for the thread; see [`JoinHandle::join`].
+    /// Waits for the thread to end, and returns its value, or the payload of its panic. A cancellation point.
+    ///
+    /// Everything else is as for [`JoinHandle::join`]. A panic that is returned here is handled: the scope does not
+    /// panic for it.
+    ///
+    /// ```
+    /// let sum = green::scope(|s| s.spawn(|| 1 + 2).join().unwrap());
+    /// assert_eq!(sum, 3);
+    /// ```
     ///
     /// # Errors
     ///

@@ -18,22 +18,35 @@ use crate::task::header::Reason;
 use crate::task::wait::End;
 use crate::task::{Task, Ticket};
 
-/// Spawns a green thread: [`std::thread::spawn`], at the cost of a task.
+/// Spawns a green thread, and returns a handle to it: [`std::thread::spawn`], at the cost of a task.
 ///
-/// It starts on the caller's worker, after the threads that were spawned there before it, unless an idle worker takes it
-/// first or somebody joins it: then it starts at once. Once started it stays on its worker. Outside a runtime it goes to
-/// the default one. Does not wait.
+/// The thread starts on the caller's worker, after the threads that were spawned there before it, unless an idle worker
+/// takes it first, or a thread joins it: then it starts at once. Once started it stays on its worker. Outside a runtime
+/// it goes to the default one, which starts at first use. Does not wait.
 ///
-/// Green threads of one worker share an OS thread: what code in `f` must not hold [across a park](crate#what-not-to-do-across-a-park) is a std lock, a
-/// guard that sets a thread-local, and some more.
+/// The handle can [`join`](JoinHandle::join) the thread, or ask it to end ([`cancel`](JoinHandle::cancel)). When the
+/// handle is dropped, the thread goes on without one; when the process ends, so do all threads, in whatever they do. A
+/// panic ends its thread only. `f` may not borrow from the caller's stack: for that there is [`scope`](crate::scope).
+/// For a name or a stack size of its own: [`Builder`].
 ///
-/// # Panics
-///
-/// If there is no memory for it, or the default runtime cannot start; [`Builder::spawn`] gives an error instead.
+/// Green threads of one worker share an OS thread: what code in `f` must not hold [across a
+/// park](crate#what-not-to-do-across-a-park) is a std lock, a guard that sets a thread-local, and some more.
 ///
 /// ```
 /// let thread = green::spawn(|| "done");
 /// assert_eq!(thread.join().unwrap(), "done");
+/// ```
+///
+/// Threads speak to each other by channels, locks and atomics:
+///
+/// ```
+/// let (sender, receiver) = green::channel::bounded(16);
+/// for n in 0..3 {
+///     let sender = sender.clone();
+///     green::spawn(move || sender.send(n * n).unwrap());
+/// }
+/// drop(sender);
+/// assert_eq!(receiver.iter().sum::<i32>(), 5);
 /// ```
 ///
 /// The closure has to be `Send`, because another worker may start it:
@@ -42,6 +55,10 @@ use crate::task::{Task, Ticket};
 /// let rc = std::rc::Rc::new(1);
 /// green::spawn(move || println!("{rc}"));
 /// ```
+///
+/// # Panics
+///
+/// If there is no memory for it, or the default runtime cannot start; [`Builder::spawn`] returns an error instead.
 #[inline]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -53,9 +70,7 @@ where
 
 /// Spawns a green thread on the calling worker. It is never stolen, so the closure need not be `Send`.
 ///
-/// # Panics
-///
-/// Outside a green thread; if there is no memory for it.
+/// Everything else is as for [`spawn`]. Does not wait.
 ///
 /// ```
 /// green::run(|| {
@@ -74,6 +89,10 @@ where
 ///     green::spawn(move || thread.join());
 /// });
 /// ```
+///
+/// # Panics
+///
+/// Outside a green thread; if there is no memory for it.
 pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + 'static,
@@ -82,11 +101,19 @@ where
     Builder::new().spawn_local(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
 }
 
-/// A unique number of a thread, green or OS, in this process: [`std::thread::ThreadId`].
+/// Identifies a thread, green or OS, in this process: [`std::thread::ThreadId`]. A number is never used twice.
+///
+/// ```
+/// let here = green::thread::current().id();
+/// let there = green::spawn(|| green::thread::current().id()).join().unwrap();
+/// assert_ne!(here, there);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ThreadId(NonZeroU64);
 
-/// A handle to a thread, green or OS: [`std::thread::Thread`].
+/// Refers to a thread, green or OS: [`std::thread::Thread`]. [`current`] and [`JoinHandle::thread`] return one.
+///
+/// It neither keeps the thread running nor ends it, and stays valid when the thread has ended.
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
 
@@ -94,19 +121,61 @@ impl UnwindSafe for Thread {}
 impl RefUnwindSafe for Thread {}
 
 impl Thread {
-    /// The thread's number.
+    /// Returns the thread's number.
+    ///
+    /// ```
+    /// let thread = green::spawn(|| green::thread::current().id());
+    /// let id = thread.thread().id();
+    /// assert_eq!(thread.join().unwrap(), id);
+    /// ```
     #[must_use]
     pub fn id(&self) -> ThreadId {
         ThreadId(NonZeroU64::new(self.0.id).expect("the numbers of threads begin with 1"))
     }
 
-    /// The thread's name, if it was given one.
+    /// Returns the thread's name, if it was given one by [`Builder::name`].
+    ///
+    /// ```
+    /// let thread = green::thread::Builder::new().name("reader".into()).spawn(|| ())?;
+    /// assert_eq!(thread.thread().name(), Some("reader"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.0.name()
     }
 
-    /// Ends the thread's [`park`], or the next one that it begins. Tokens do not add up. Never waits.
+    /// What the thread waits for: `"mutex"`, `"channel receive"`, `"sleep"`, `"join"` and so on. `None` when it waits for
+    /// nothing: it runs, is ready to run, has not started, or has ended. Never waits.
+    ///
+    /// This is a snapshot, for a look at a program that does not go on and for tests: the thread may have gone on by the
+    /// time that the caller has the answer. A thread that has an answer is registered where it waits, so that what it waits
+    /// for finds it. Of an OS thread it tells only the waits in this crate's calls. The names may change with any version.
+    ///
+    /// ```
+    /// let lock = std::sync::Arc::new(green::sync::Mutex::new(()));
+    /// let guard = lock.lock().unwrap();
+    /// let waiter = green::spawn({
+    ///     let lock = lock.clone();
+    ///     move || drop(lock.lock())
+    /// });
+    /// while waiter.thread().waits_for() != Some("mutex") {
+    ///     green::yield_now();
+    /// }
+    /// drop(guard);
+    /// let thread = waiter.thread().clone();
+    /// waiter.join().unwrap();
+    /// assert_eq!(thread.waits_for(), None);
+    /// ```
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.0.waits_for()
+    }
+
+    /// Ends the thread's [`park`], or else the next one that it begins. Never waits.
+    ///
+    /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns. The
+    /// page of [`park`] has an example.
     pub fn unpark(&self) {
         if let Some(epoch) = self.0.token.put() {
             // SAFETY: `self` keeps the header alive.
@@ -123,20 +192,59 @@ impl fmt::Debug for Thread {
     }
 }
 
-/// The calling thread: a green one, or a plain OS thread.
+/// Returns a handle to the calling thread: a green one, or a plain OS thread.
+///
+/// ```
+/// let named = green::thread::Builder::new().name("here".into());
+/// let thread = named.spawn(|| green::thread::current().name().map(str::to_owned))?;
+/// assert_eq!(thread.join().unwrap().as_deref(), Some("here"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use]
 pub fn current() -> Thread {
     Thread(current_task())
 }
 
-/// Waits until [`Thread::unpark`], at once if that has been called since the last `park`. A cancellation point.
+/// Waits until [`Thread::unpark`] is called for this thread; returns at once if that has been called since the last
+/// `park`.
 ///
-/// Unlike std's, it does not return without one; but do not rely on who called it.
+/// Each thread has a token, which is not there at first: `unpark` puts it there, `park` waits for it and takes it. So
+/// an `unpark` that comes first is not lost, and two of them let one `park` through. What the caller of `unpark` did
+/// before is visible when this returns.
+///
+/// Unlike std's, it does not return without an `unpark`; but check in a loop what you wait for, as any code that has
+/// the handle may call it. While a green thread is parked, its worker runs others. A cancellation point; a thread that
+/// is cancelled leaves the token.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// let ready = Arc::new(AtomicBool::new(false));
+/// let seen = ready.clone();
+/// let thread = green::spawn(move || {
+///     while !seen.load(Ordering::Acquire) {
+///         green::thread::park();
+///     }
+/// });
+/// ready.store(true, Ordering::Release);
+/// thread.thread().unpark();
+/// thread.join().unwrap();
+/// ```
 pub fn park() {
     park_until(NEVER);
 }
 
-/// As [`park`], for at most `dur`.
+/// Waits until [`Thread::unpark`] is called for this thread, for at most `dur`.
+///
+/// It does not say which of the two ended the wait. Everything else is as for [`park`].
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let start = Instant::now();
+/// green::thread::park_timeout(Duration::from_millis(5)); // no unpark comes
+/// assert!(start.elapsed() >= Duration::from_millis(5));
+/// ```
 pub fn park_timeout(dur: Duration) {
     park_until(after_ns(dur));
 }
@@ -148,26 +256,68 @@ fn park_until(deadline_ns: u64) {
 
 /// Lets the other threads of this worker run. Not a cancellation point.
 ///
-/// Everything that was ready is run first, and then up to 16 threads that have not started. Like every wait this is a park: some
-/// things must not be held [across a park](crate#what-not-to-do-across-a-park). On a plain OS thread: [`std::thread::yield_now`].
+/// Everything that was ready is run first, and then up to 16 threads that have not started. Nothing pre-empts a green
+/// thread, so a long computation calls this now and then. To wait for something, use
+/// a lock, a channel or [`park`], which cost nothing while they wait.
+///
+/// It is a park like every wait: some things must not be held [across a park](crate#what-not-to-do-across-a-park). On a
+/// plain OS thread it is [`std::thread::yield_now`].
+///
+/// ```
+/// let mut sum = 0_u64;
+/// for n in 0..10_000_u64 {
+///     sum += n;
+///     if n % 1000 == 0 {
+///         green::yield_now();
+///     }
+/// }
+/// assert_eq!(sum, 49_995_000);
+/// ```
 #[inline(always)]
 pub fn yield_now() {
     park::yield_now();
 }
 
-/// Is the calling thread unwinding? [`std::thread::panicking`] of a green thread: that one counts by OS thread, so it also
-/// says yes when a neighbour of the same worker is parked in a destructor while it unwinds.
+/// Returns whether the calling thread is unwinding, by a panic or a cancel: [`std::thread::panicking`] of a green
+/// thread.
+///
+/// std's counts by OS thread, so it also says yes when a neighbour of the same worker is parked in a destructor while
+/// it unwinds.
+///
+/// ```
+/// struct Rollback;
+/// impl Drop for Rollback {
+///     fn drop(&mut self) {
+///         assert!(green::thread::panicking());
+///     }
+/// }
+/// let thread = green::spawn(|| {
+///     let _guard = Rollback;
+///     panic!("half-way");
+/// });
+/// assert!(thread.join().is_err());
+/// assert!(!green::thread::panicking());
+/// ```
 #[must_use]
 pub fn panicking() -> bool {
     unwind::unwinding()
 }
 
-/// How many green threads run at the same moment: the workers of the caller's runtime; outside, those that the default
-/// runtime has or would have.
+/// Returns how many green threads can run at the same moment: the number of workers of the caller's runtime.
+///
+/// Outside a runtime, that of the default one, which need not have started: `GREEN_WORKERS`, or what
+/// [`std::thread::available_parallelism`] says of the processors that this process may use (affinity and cgroup quotas
+/// count).
+///
+/// ```
+/// let parts = green::thread::available_parallelism()?.get();
+/// assert!(parts >= 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
-/// As [`std::thread::available_parallelism`]; a bad `GREEN_WORKERS`.
+/// Those of [`std::thread::available_parallelism`]; `InvalidInput` if `GREEN_WORKERS` is no number within its bounds.
 pub fn available_parallelism() -> io::Result<NonZeroUsize> {
     let shared = Worker::current().map(|worker| Arc::clone(&worker.shared)).or_else(|| lent()?.upgrade());
     if let Some(workers) = shared.and_then(|shared| NonZeroUsize::new(shared.remotes.len())) {

@@ -7,7 +7,7 @@
 //!  the sender                                            the worker that wants to end
 //!  E1  count + 1, unless CLOSED                 [RMW]    C1  has no thread of its own
 //!  E2  leaves the thread in the inbox                    C2  count 0 -> CLOSED            [CAS]
-//!                                                        C3  that failed: sleeps, for a letter is coming; takes the
+//!                                                        C3  that failed: sleeps, for a thread is coming; takes the
 //!                                                            thread out of the inbox, count - 1, runs it; then C1
 //! ```
 //!

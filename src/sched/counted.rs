@@ -1,7 +1,7 @@
 //! In whose count the sleeper of a remote stands: in that of the runtime which has the remote.
 //!
 //! A remote serves one runtime after another ([`remote`](super::remote)), and who wakes or cancels a thread may still be at
-//! work on it when the thread, and its runtime, are gone. The letters themselves cannot come too late: the thread that is
+//! work on it when the thread, and its runtime, are gone. What is left in an inbox cannot come too late: the thread that is
 //! sent waits until it is taken out, and it keeps its runtime alive; a cancel that comes too late names a thread that has ended, and
 //! is dropped by whoever reads it. What must not happen is that a sleeper of the next runtime is taken out of the last one's
 //! count, or the other way round.
@@ -46,14 +46,14 @@ impl Counted {
     /// Steps L2 and L3. True: the caller unparks the owner.
     #[inline]
     #[must_use]
-    pub(crate) fn rouse(&self, was_asleep: WasAsleep) -> bool {
+    pub(crate) fn count_awake(&self, was_asleep: WasAsleep) -> bool {
         if was_asleep.0 {
-            self.idle().roused();
+            self.idle().count_awake();
         }
         was_asleep.0
     }
 
-    /// Step R1. Whoever has roused a worker last may not have counted it yet: a few instructions.
+    /// Step R1. Whoever has notified a worker last may not have counted it yet: a few instructions.
     pub(crate) fn wait_for_the_late(&self) {
         let mut all_counted = true;
         all_counted &= self.idle().nobody_asleep(); // KEY: all-counted

@@ -1,7 +1,7 @@
 //! Who of a runtime's workers sleeps, who searches, who is the lookout: one word, and the idle protocol on it.
 //!
 //! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
-//! `sched/README.md`; the steps there have the names of the methods here.
+//! `sched/PROTOCOL.md`; the steps there have the names of the methods here.
 //!
 //! The operations on the word are Relaxed: each is atomic, and they have one order. Where a worker goes on to look at the
 //! queues, a fence stands between, and the publisher's partner is the fence in [`publish_more`](Idle::publish_more): if that
@@ -18,11 +18,11 @@ const LOOKOUT: u32 = 1 << 31;
 /// How a worker that has found nothing goes to sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Sleep {
+pub(crate) enum Duty {
     /// It is the lookout: it sleeps for a bounded time, looks round, and sleeps again.
     Lookout,
     /// It sleeps until it is woken.
-    Sound,
+    None,
 }
 
 /// See the module's text.
@@ -71,7 +71,7 @@ impl Idle {
     }
 
     /// A worker counts itself as asleep, before it dozes and has its last look. `workers` is how many there are.
-    pub(crate) fn announce(&self, searching: bool, workers: u32) -> Sleep {
+    pub(crate) fn announce(&self, searching: bool, workers: u32) -> Duty {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let mut next = word + ASLEEP_ONE;
@@ -85,7 +85,7 @@ impl Idle {
             // ORDERING: Relaxed: `before_last_look` comes before the last look; a publisher whose work that misses sees this
             // count.
             match self.word.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return if lookout { Sleep::Lookout } else { Sleep::Sound },
+                Ok(_) => return if lookout { Duty::Lookout } else { Duty::None },
                 Err(now) => word = now,
             }
         }
@@ -99,7 +99,7 @@ impl Idle {
 
     /// Somebody has cleared a worker's `ASLEEP` mark (the worker itself, or who left something for it): it is counted as
     /// awake from now on.
-    pub(crate) fn roused(&self) {
+    pub(crate) fn count_awake(&self) {
         // A worker that runs has left the count before it publishes anything: it did so itself, or the unpark that followed brought
         // it the new count.
         // ORDERING(argued): Release pairs with the Acquire in `nobody_asleep`: what led here (`counted`, step L2) was read before the
@@ -134,7 +134,7 @@ impl Idle {
     #[must_use]
     pub(crate) fn resign(&self) -> bool {
         // ORDERING(argued): Acquire keeps the look behind the resignation. `publish_one` has no fence, so a thread that is pushed in
-        // these nanoseconds may be missed all the same (sched/README.md), and no model can demand that it is not.
+        // these nanoseconds may be missed all the same (sched/PROTOCOL.md), and no model can demand that it is not.
         Self::asleep(self.word.fetch_and(!LOOKOUT, Ordering::Acquire)) > 0
     }
 
@@ -160,11 +160,11 @@ impl Idle {
         Self::asleep(word) > 0 && word & SEARCHING == 0
     }
 
-    /// Steps P4 to P6', after a `publish_…` that said so. `rouse_one` wakes one sleeping worker to search, if it finds one;
+    /// Steps P4 to P6', after a `publish_…` that said so. `notify_one` wakes one sleeping worker to search, if it finds one;
     /// `work` says whether there is work to share.
-    pub(crate) fn wake_thief(&self, mut rouse_one: impl FnMut() -> bool, work: impl Fn() -> bool) {
+    pub(crate) fn notify_thief(&self, mut notify_one: impl FnMut() -> bool, work: impl Fn() -> bool) {
         while self.reserve_search() {
-            if rouse_one() || !(self.cancel_search() && work()) {
+            if notify_one() || !(self.cancel_search() && work()) {
                 return;
             }
             // Somebody stands between S1 and S2, or between losing its mark and being counted awake: a few instructions.
@@ -190,9 +190,9 @@ impl Idle {
         Self::asleep(old) > 0
     }
 
-    /// Is everybody awake? A runtime that shuts down waits for the last `roused`.
+    /// Is everybody awake? A runtime that shuts down waits for the last `count_awake`.
     pub(crate) fn nobody_asleep(&self) -> bool {
-        // ORDERING(argued): Acquire pairs with the Release in `roused`, see there.
+        // ORDERING(argued): Acquire pairs with the Release in `count_awake`, see there.
         Self::asleep(self.word.load(Ordering::Acquire)) == 0
     }
 }

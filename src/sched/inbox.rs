@@ -1,4 +1,4 @@
-//! A worker's remote: what others leave for it, and whether it sleeps, in one word.
+//! A worker's inbox: what others leave for it, and whether it sleeps, in one word.
 //!
 //! `word = pointer to the newest task | flags`. The tasks are linked through their own `link`, newest first; the owner
 //! takes them all at once and turns them round.
@@ -7,7 +7,7 @@
 //! | -------- | ---------------------------------------------------------------------------- | ------------------------- |
 //! | `ASLEEP` | the owner is going to sleep ([`doze`](Inbox::doze)); only in an empty word   | the first thing is left for it, or the owner gets up |
 //! | `SEARCH` | a publisher wants the sleeping owner to look for work to steal; counted as a searcher already | the owner takes |
-//! | `LOOK`   | the owner is to look at its cancels and at the runtime's shutdown            | the owner takes           |
+//! | `CONTROL`   | the owner is to look at its cancels and at the runtime's shutdown            | the owner takes           |
 //!
 //! Whoever clears `ASLEEP` owes the owner an `unpark`: that is what the `#[must_use]` results say. Because the flag and
 //! the tasks share one word there is no moment between "nothing there" and "asleep" in which a task could be missed.
@@ -19,12 +19,12 @@ use crate::base::atomic::{AtomicPtr, Ordering};
 
 const ASLEEP: usize = 1;
 const SEARCH: usize = 2;
-const LOOK: usize = 4;
+const CONTROL: usize = 4;
 const FLAGS: usize = 7;
 
 /// What can be left in an inbox: aligned to 8 bytes at least, with a link of its own.
-pub(crate) trait Letter {
-    /// The link that the queue which holds the letter uses.
+pub(crate) trait Queued {
+    /// The link that the queue which holds the item uses.
     fn link(&self) -> &AtomicPtr<Self>
     where
         Self: Sized;
@@ -37,12 +37,12 @@ pub(crate) struct WasAsleep(pub(crate) bool);
 
 /// What the owner took out.
 #[derive(Debug)]
-pub(crate) struct Mail<T> {
+pub(crate) struct Batch<T> {
     first: *mut T,
     /// The owner was woken to search, and is counted as a searcher.
     pub(crate) search: bool,
     /// The owner is to look at its cancels and at the shutdown.
-    pub(crate) look: bool,
+    pub(crate) control: bool,
     /// The owner was (still) marked asleep: nobody has cleared the mark, or owes an unpark.
     pub(crate) asleep: bool,
 }
@@ -51,10 +51,10 @@ pub(crate) struct Mail<T> {
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     word: AtomicPtr<T>,
-    _letters: PhantomData<*mut T>,
+    _queued: PhantomData<*mut T>,
 }
 
-// SAFETY: the word is atomic; the letters change hands whole, by the Release and Acquire named at each operation.
+// SAFETY: the word is atomic; the items change hands whole, by the Release and Acquire named at each operation.
 unsafe impl<T: Send> Send for Inbox<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Inbox<T> {}
@@ -67,33 +67,33 @@ fn with_flags<T>(word: *mut T, flags: usize) -> *mut T {
     word.map_addr(|address| address | flags)
 }
 
-fn letters<T>(word: *mut T) -> *mut T {
+fn items<T>(word: *mut T) -> *mut T {
     word.map_addr(|address| address & !FLAGS)
 }
 
-impl<T: Letter> Inbox<T> {
+impl<T: Queued> Inbox<T> {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicPtr::new(ptr::null_mut()), _letters: PhantomData }
+        Self { word: AtomicPtr::new(ptr::null_mut()), _queued: PhantomData }
     }
 
-    /// Leaves `letter`.
+    /// Leaves `item`.
     ///
     /// # Safety
     ///
-    /// `letter` is valid until the owner has taken it, and is in no other queue.
+    /// `item` is valid until the owner has taken it, and is in no other queue.
     #[inline]
-    pub(crate) unsafe fn push(&self, letter: NonNull<T>) -> WasAsleep {
-        debug_assert!(flags(letter.as_ptr()) == 0);
+    pub(crate) unsafe fn push(&self, item: NonNull<T>) -> WasAsleep {
+        debug_assert!(flags(item.as_ptr()) == 0);
         // SAFETY: as the caller promises.
-        let link = unsafe { letter.as_ref() }.link();
+        let link = unsafe { item.as_ref() }.link();
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
             // ORDERING: Relaxed: the exchange below publishes it.
-            link.store(letters(old), Ordering::Relaxed);
+            link.store(items(old), Ordering::Relaxed);
             let mut kept = flags(old);
             kept &= !ASLEEP; // KEY: wakes-once
-            let new = with_flags(letter.as_ptr(), kept);
-            // ORDERING: Release pairs with the Acquire in `take`: the letter, and what the waker did before, are visible.
+            let new = with_flags(item.as_ptr(), kept);
+            // ORDERING: Release pairs with the Acquire in `take`: the item, and what the waker did before, are visible.
             match self.word.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return WasAsleep(flags(old) & ASLEEP != 0),
                 Err(now) => old = now,
@@ -102,10 +102,10 @@ impl<T: Letter> Inbox<T> {
     }
 
     /// Asks the owner to look at its cancels and the shutdown.
-    pub(crate) fn look(&self) -> WasAsleep {
+    pub(crate) fn notify_control(&self) -> WasAsleep {
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
-            let new = with_flags(letters(old), (flags(old) & !ASLEEP) | LOOK);
+            let new = with_flags(items(old), (flags(old) & !ASLEEP) | CONTROL);
             // ORDERING: Release pairs with the Acquire in `take`: what there is to see is visible. Acquire pairs with `doze`: who
             // takes a mark out sees in whose count it stands (`counted`).
             match self.word.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed) {
@@ -116,12 +116,12 @@ impl<T: Letter> Inbox<T> {
     }
 
     /// Makes a searcher of the owner if it sleeps.
-    pub(crate) fn wake_to_search(&self) -> WasAsleep {
+    pub(crate) fn notify_search(&self) -> WasAsleep {
         let asleep = with_flags(ptr::null_mut(), ASLEEP);
         let search = with_flags(ptr::null_mut(), SEARCH);
         // ORDERING: Release pairs with the Acquire in `take`: the woken searcher sees what was published. Relaxed on failure: an
         // owner that is not yet marked here marks itself later, so the fence before its last look comes after the
-        // publisher's (sched/README.md).
+        // publisher's (sched/PROTOCOL.md).
         let woken = self.word.compare_exchange(asleep, search, Ordering::Release, Ordering::Relaxed);
         WasAsleep(woken.is_ok())
     }
@@ -130,8 +130,8 @@ impl<T: Letter> Inbox<T> {
     #[must_use]
     pub(crate) fn doze(&self) -> bool {
         let asleep = with_flags(ptr::null_mut(), ASLEEP);
-        // ORDERING: Release pairs with the Acquire in `look`. For the last look for work, the fence of `Idle::before_last_look` comes
-        // after it, see `wake_to_search`.
+        // ORDERING: Release pairs with the Acquire in `notify_control`. For the last look for work, the fence of `Idle::before_last_look` comes
+        // after it, see `notify_search`.
         self.word.compare_exchange(ptr::null_mut(), asleep, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
@@ -143,30 +143,35 @@ impl<T: Letter> Inbox<T> {
     }
 
     /// The owner takes everything.
-    pub(crate) fn take(&self) -> Mail<T> {
-        // ORDERING: Acquire pairs with the Releases of `push`, `look` and `wake_to_search`.
+    pub(crate) fn take(&self) -> Batch<T> {
+        // ORDERING: Acquire pairs with the Releases of `push`, `notify_control` and `notify_search`.
         let word = self.word.swap(ptr::null_mut(), Ordering::Acquire);
         let flags = flags(word);
-        Mail { first: letters(word), search: flags & SEARCH != 0, look: flags & LOOK != 0, asleep: flags & ASLEEP != 0 }
+        Batch {
+            first: items(word),
+            search: flags & SEARCH != 0,
+            control: flags & CONTROL != 0,
+            asleep: flags & ASLEEP != 0,
+        }
     }
 }
 
-impl<T: Letter> Mail<T> {
-    /// Hands out the letters, oldest first.
+impl<T: Queued> Batch<T> {
+    /// Hands out the items, oldest first.
     pub(crate) fn deliver(self, mut each: impl FnMut(NonNull<T>)) {
         let mut newest = self.first;
         let mut oldest: *mut T = ptr::null_mut();
-        while let Some(letter) = NonNull::new(newest) {
-            // SAFETY: a letter stays valid until it is taken, and it is taken here; nobody else touches its link.
-            let link = unsafe { letter.as_ref() }.link();
+        while let Some(item) = NonNull::new(newest) {
+            // SAFETY: a item stays valid until it is taken, and it is taken here; nobody else touches its link.
+            let link = unsafe { item.as_ref() }.link();
             newest = link.load(Ordering::Relaxed);
             link.store(oldest, Ordering::Relaxed);
-            oldest = letter.as_ptr();
+            oldest = item.as_ptr();
         }
-        while let Some(letter) = NonNull::new(oldest) {
-            // SAFETY: as above; the link is read before the letter is handed on.
-            oldest = unsafe { letter.as_ref() }.link().load(Ordering::Relaxed);
-            each(letter);
+        while let Some(item) = NonNull::new(oldest) {
+            // SAFETY: as above; the link is read before the item is handed on.
+            oldest = unsafe { item.as_ref() }.link().load(Ordering::Relaxed);
+            each(item);
         }
     }
 }

@@ -1,16 +1,15 @@
-#![doc = include_str!("README.md")]
+#![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod arriving;
-pub(crate) mod balance;
 pub(crate) mod counted;
-pub(crate) mod cpu_yield;
+pub(crate) mod doorbell;
 pub(crate) mod errand;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod policy;
 pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod remote;
-pub(crate) mod run_rate;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod tidy;

@@ -12,22 +12,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::driver::poller::PollerHandle;
+use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
-use crate::sched::counted::Counted;
-use crate::sched::cpu_yield::Heartbeat;
+use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
-use crate::sched::inbox::{Inbox, Letter, WasAsleep};
-use crate::sched::run_rate::RunRate;
-use crate::sys::parker::Parker;
+use crate::sched::inbox::Queued;
+use crate::sched::policy::heartbeat::Heartbeat;
+use crate::sched::policy::run_rate::RunRate;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
 /// Workers in the process at one time, all runtimes together.
 pub(crate) const MAX_WORKERS: usize = 4096;
 
-impl Letter for Header {
+impl Queued for Header {
     #[inline]
     fn link(&self) -> &AtomicPtr<Header> {
         self.link()
@@ -37,21 +36,18 @@ impl Letter for Header {
 /// What one worker shows to the rest of the process.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    pub(crate) inbox: Inbox<Header>,
-    pub(crate) parker: Parker,
+    doorbell: Doorbell<Header>,
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
-    pub(crate) pace: RunRate,
+    pub(crate) run_rate: RunRate,
     /// That the worker goes on.
-    pub(crate) pulse: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Mutex<Option<Arc<PollerHandle>>>,
-    /// Where the worker is counted when it sleeps.
-    counted: Counted,
     /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
@@ -65,28 +61,26 @@ pub(crate) struct Group {
 }
 
 /// What no runtime has now.
-struct Pool {
+struct Spares {
     remotes: Vec<&'static Remote>,
     idles: Vec<&'static Idle>,
     /// How many remotes were ever made.
     made: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { remotes: Vec::new(), idles: Vec::new(), made: 0 });
+static SPARES: Mutex<Spares> = Mutex::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
 static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
-impl Pool {
+impl Spares {
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
-            inbox: Inbox::new(),
-            parker: Parker::new(),
+            doorbell: Doorbell::new(idle),
             cancels: Mutex::new(Vec::new()),
             live: AtomicU32::new(0),
-            pace: RunRate::new(),
-            pulse: Heartbeat::new(),
+            run_rate: RunRate::new(),
+            heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
             poller: Mutex::new(None),
-            counted: Counted::new(idle),
             index: self.made as u16,
             here: AtomicPtr::new(ptr::null_mut()),
         })));
@@ -97,9 +91,9 @@ impl Pool {
     }
 }
 
-/// Mailboxes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
+/// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
     }
@@ -107,7 +101,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let take = |_| match pool.remotes.pop() {
         Some(remote) => {
             remote.arriving.reopen();
-            remote.counted.hand_over(idle);
+            remote.doorbell.hand_over(idle);
             remote
         }
         None => pool.make(idle),
@@ -118,12 +112,12 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
 /// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: Group) {
     for remote in &group.remotes {
-        remote.counted.wait_for_the_late();
+        remote.doorbell.wait_for_the_late();
         // A cancel that came too late.
         drop(remote.take_cancels());
-        remote.inbox.take().deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        remote.doorbell.answer(group.idle).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
     pool.remotes.extend(group.remotes.iter().rev());
     pool.idles.push(group.idle);
@@ -145,8 +139,15 @@ impl Remote {
     /// The caller has won the thread's wait; this is the remote of the thread's home.
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
-        let was_asleep = unsafe { self.inbox.push(thread) };
-        self.rouse(was_asleep);
+        unsafe { self.doorbell.send(thread, || self.wake_poller()) };
+    }
+
+    /// Leaves an unstarted thread, which is in no queue, for the worker, which expects it.
+    pub(crate) fn send_unstarted(&self, task: Task) {
+        let claimed = task.state.claim(self.index);
+        debug_assert!(claimed, "it stands in no queue and nobody joins it");
+        // SAFETY: it waits for nothing and is in no queue; claimed, it is this worker's alone.
+        unsafe { self.send(task.into_raw()) };
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.
@@ -155,15 +156,19 @@ impl Remote {
     }
 
     /// Has the worker look at its cancels and its runtime's shutdown.
-    pub(crate) fn look(&self) {
-        self.rouse(self.inbox.look());
+    pub(crate) fn notify_control(&self) {
+        self.doorbell.notify_control(|| self.wake_poller());
     }
 
-    /// Does what the result of the inbox asks for.
-    pub(crate) fn rouse(&self, was_asleep: WasAsleep) {
-        if self.counted.rouse(was_asleep) {
-            self.parker.unpark_or(|| self.fetch());
-        }
+    /// Makes a searcher of the worker if it sleeps. False: it does not.
+    pub(crate) fn notify_search(&self) -> bool {
+        self.doorbell.notify_search(|| self.wake_poller())
+    }
+
+    /// For the worker itself.
+    #[inline]
+    pub(crate) fn doorbell(&self) -> &Doorbell<Header> {
+        &self.doorbell
     }
 
     /// Are there events in the poller that the worker sleeps in?
@@ -174,7 +179,7 @@ impl Remote {
 
     /// The worker sleeps in its poller: ends that.
     #[cold]
-    fn fetch(&self) {
+    fn wake_poller(&self) {
         let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // None: the worker has got up for another reason, and ended.
         if let Some(poller) = poller {
@@ -200,10 +205,10 @@ pub(crate) fn cancel(thread: &Task) {
 /// The second half: `thread` was marked as cancelled.
 pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // The home worker ends the wait: only there can nothing happen to the thread meanwhile. So a thread that is about to
-    // wait needs no fence to see the flag: the letter reaches its worker after it has suspended.
+    // wait needs no fence to see the flag: the notice reaches its worker after it has suspended.
     if let CancelFound::Started { home } = found {
         let remote = get(home);
         remote.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
-        remote.look();
+        remote.notify_control();
     }
 }

@@ -1,23 +1,16 @@
-//! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/README.md`.
+//! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/PROTOCOL.md`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
-use crate::sched::cpu_yield::Doing;
-use crate::sched::idle::Sleep;
+use crate::sched::doorbell::Sleeper;
+use crate::sched::policy::heartbeat::Activity;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::task::Task;
 
-/// How long an idle worker searches before it sleeps: about what waking it again would cost (spikes: 20 to 40 µs).
-pub(crate) const SEARCH_NS: u64 = 30_000;
-/// What is left of that after searches for nothing; every [`FULL_SEARCH`]th of them is a full one all the same. What comes
-/// from the poller does not count: the poller wakes its worker without anybody's search. So a worker that has one then goes
-/// to sleep without a search, but for a full one after 16, 32, 64, … times, and at least every [`RARE_SEARCH`]th time.
-const LEAST_SEARCH_NS: u64 = 1_000;
-const FULL_SEARCH: u32 = 16;
-const RARE_SEARCH: u32 = 256;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
@@ -45,13 +38,13 @@ impl Worker {
             }
         }
         let limit = self.shared.searchers;
-        let mut searching = limit > 0 && self.search_pays() && self.shared.idle().try_search(limit);
+        let mut searching = limit > 0 && self.policy.search.pays() && self.shared.idle().try_search(limit);
         loop {
             if searching && self.search() {
                 return true;
             }
             self.stacks().trim();
-            self.remote.pace.rests();
+            self.remote.run_rate.rests();
             searching = self.sleep(searching);
             if !searching {
                 return true;
@@ -66,7 +59,7 @@ impl Worker {
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
         let mut now = now_ns();
-        let until = now + self.search_length();
+        let until = now + self.policy.search.spend_ns(self.here().poller().is_some());
         let (mut patience, mut looks) = (0, 0);
         loop {
             let stolen = self.steal(patience >= PATIENCE, &mut patience, now);
@@ -74,8 +67,7 @@ impl Worker {
             now = now_ns();
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
-                self.search_ns.set((self.search_ns.get() * 4).clamp(LEAST_SEARCH_NS, SEARCH_NS));
-                self.searches.set(0);
+                self.policy.search.was_worth_it();
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 1 && self.look_for_events();
             let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
@@ -95,27 +87,6 @@ impl Worker {
         }
     }
 
-    /// False: the worker has a poller, and has searched for nothing so often that it does without for now.
-    fn search_pays(&self) -> bool {
-        self.search_ns.get() > 0 || {
-            let idle = self.searches.get().wrapping_add(1);
-            self.searches.set(idle);
-            idle.is_multiple_of(if idle.is_power_of_two() { FULL_SEARCH } else { RARE_SEARCH })
-        }
-    }
-
-    /// How long the next search may last: half of the last one, unless that one was worth it.
-    fn search_length(&self) -> u64 {
-        let (length, searches) = (self.search_ns.get(), self.searches.get().wrapping_add(1));
-        if length == 0 {
-            return SEARCH_NS;
-        }
-        self.searches.set(searches);
-        let gives_up = length <= LEAST_SEARCH_NS && self.here().poller().is_some();
-        self.search_ns.set(if gives_up { 0 } else { (length / 2).max(LEAST_SEARCH_NS) });
-        if searches.is_multiple_of(FULL_SEARCH) { SEARCH_NS } else { length }
-    }
-
     /// This worker has found something: if it was the last searcher, it sees to what publishers left to it. Without a
     /// lookout that is a single thread, too.
     pub(crate) fn stop_searching(&self) {
@@ -123,7 +94,7 @@ impl Worker {
         let idle = self.shared.idle();
         let work = || if idle.has_lookout() { shared.has_work_to_share() } else { shared.has_unstarted() };
         if idle.found() && work() {
-            shared.wake_thief_for(Some(self.number), work);
+            shared.notify_thief_for(Some(self.number), work);
         }
     }
 
@@ -140,7 +111,7 @@ impl Worker {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             left |= len >= 1;
-            let worth_it = len >= 1 && shared.remotes[at % count].pace.is_worth_helping(now_ns);
+            let worth_it = len >= 1 && shared.remotes[at % count].run_rate.is_worth_helping(now_ns);
             if worth_it
                 && (len >= 2 || singles)
                 && let Some(task) = steal_unstarted(stealer)
@@ -160,59 +131,21 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is mail, a timer is due, or, for the lookout, something to steal. True: it was woken to search,
-    /// and is counted as a searcher.
+    /// Sleeps until something is left for it, a timer is due, or, for the lookout, there is something to steal. True: it was
+    /// woken to search, and is counted as a searcher.
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
-        let idle = self.shared.idle();
-        let workers = self.shared.workers();
         self.tidy_later();
-        // Step 1: counted as asleep.
-        let mut lookout = idle.announce(searching, workers) == Sleep::Lookout;
-        // Step 2: marked as asleep, unless there is mail.
-        if !self.remote.inbox.doze() {
-            return self.get_up(lookout, true);
+        let idle = self.shared.idle();
+        let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
+        let mut batch = self.remote.doorbell().go_to_sleep(idle, self.shared.workers(), searching, &night);
+        let search = std::mem::take(&mut batch.search);
+        self.deliver(batch);
+        if self.has_events.take() {
+            self.deliver_events();
         }
-        let mut nap_ns = LOOKOUT_MIN_NS;
-        let mut work;
-        loop {
-            // Step 3: the last look.
-            idle.before_last_look();
-            work = self.shared.has_work_to_share();
-            if work {
-                break;
-            }
-            // Step 4.
-            let timer_ns = self.here().wheel.borrow().next_ns();
-            let timers_ns = timer_ns.max(self.got_up_for_timers_ns.get() + TIMERS_NS);
-            let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-            if self.sleep_until(timers_ns.min(nap_until_ns).min(self.tidy_ns())) {
-                break;
-            }
-            let now_ns = now_ns();
-            if timer_ns <= now_ns {
-                self.got_up_for_timers_ns.set(now_ns);
-                break;
-            }
-            if self.tidy_ns() <= now_ns {
-                self.tidy(now_ns);
-            }
-            if lookout {
-                if idle.resign_if_all_asleep(workers) {
-                    lookout = false;
-                    // Somebody may be up and not yet counted so, and have relied on the lookout.
-                    if self.shared.has_unstarted() {
-                        break;
-                    }
-                } else if self.look_round() {
-                    break;
-                }
-                nap_ns = (nap_ns * 2).min(LOOKOUT_MAX_NS);
-            }
-        }
-        let search = self.get_up(lookout, false);
         // Where no worker may search, this look is all there is.
-        if work
+        if night.saw_work.get()
             && !search
             && let Some(task) = self.steal(false, &mut 0, now_ns())
         {
@@ -224,20 +157,21 @@ impl Worker {
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
     fn sleep_until(&self, deadline_ns: u64) -> bool {
         let Some(poller) = self.here().poller() else {
-            let park = || self.remote.parker.park(deadline_ns);
+            let park = || self.remote.doorbell().parker().park(deadline_ns);
             return if deadline_ns == NEVER { park() } else { precisely(park) };
         };
         if !self.sleeps_in_poller.replace(true) {
             self.remote.set_poller(Some(Arc::clone(poller.home())));
-            self.remote.pulse.begin();
+            self.remote.heartbeat.begin();
         }
         self.turns.set(0);
-        if self.give_way(deadline_ns) {
+        if self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
             return true;
         }
-        self.remote.pulse.beat(Doing::Polls);
-        let woken = self.remote.parker.park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
-        self.remote.pulse.beat(Doing::Runs);
+        self.remote.heartbeat.beat(Activity::Polls);
+        let woken =
+            self.remote.doorbell().parker().park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
+        self.remote.heartbeat.beat(Activity::Runs);
         woken || self.has_events.get()
     }
 
@@ -258,23 +192,54 @@ impl Worker {
         }
         false
     }
+}
 
-    /// Step 5. `counted`: this worker has announced itself, but never dozed. True: it was woken to search.
-    fn get_up(&self, lookout: bool, counted: bool) -> bool {
-        let idle = self.shared.idle();
-        let mut mail = self.remote.inbox.take();
-        if mail.asleep || counted {
-            idle.roused();
+/// One sleep of a worker.
+struct Night<'a> {
+    worker: &'a Worker,
+    /// How long the lookout sleeps next.
+    nap_ns: Cell<u64>,
+    /// The last look has found something.
+    saw_work: Cell<bool>,
+}
+
+impl Sleeper for Night<'_> {
+    fn has_work_to_share(&self) -> bool {
+        self.saw_work.set(self.worker.shared.has_work_to_share());
+        self.saw_work.get()
+    }
+
+    fn has_unstarted(&self) -> bool {
+        self.worker.shared.has_unstarted()
+    }
+
+    fn sleep(&self, lookout: bool) -> bool {
+        let worker = self.worker;
+        let timer_ns = worker.here().wheel.borrow().next_ns();
+        let timers_ns = timer_ns.max(worker.got_up_for_timers_ns.get() + TIMERS_NS);
+        let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(LOOKOUT_MAX_NS));
+        let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
+        if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.tidy_ns())) {
+            return true;
         }
-        if lookout && idle.resign() && self.shared.has_unstarted() {
-            self.shared.wake_thief_for(Some(self.number), || self.shared.has_unstarted());
+        let now_ns = now_ns();
+        if timer_ns <= now_ns {
+            worker.got_up_for_timers_ns.set(now_ns);
+            return true;
         }
-        let search = std::mem::take(&mut mail.search);
-        self.deliver(mail);
-        if self.has_events.take() {
-            self.deliver_events();
+        if worker.tidy_ns() <= now_ns {
+            worker.tidy(now_ns);
         }
-        search
+        false
+    }
+
+    fn look_round(&self) -> bool {
+        self.worker.look_round()
+    }
+
+    fn notify_thief(&self) {
+        let shared = &self.worker.shared;
+        shared.notify_thief_for(Some(self.worker.number), || shared.has_unstarted());
     }
 }
 

@@ -87,10 +87,10 @@ impl Shared {
 
     /// From now on every thread of the runtime is cancelled, and its workers end when all are gone.
     pub(crate) fn stop(&self) {
-        // ORDERING: Release pairs with `is_stopping`; the letters below bring every worker to look.
+        // ORDERING: Release pairs with `is_stopping`; the notices below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
         for remote in &self.remotes {
-            remote.look();
+            remote.notify_control();
         }
     }
 
@@ -135,7 +135,7 @@ impl Shared {
         }
         self.injector.push(task);
         if self.idle().publish_more() {
-            self.wake_thief(None);
+            self.notify_thief(None);
         }
     }
 
@@ -154,7 +154,7 @@ impl Shared {
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
         let all = || self.stealers.iter().zip(&self.remotes);
-        !self.injector.is_empty() || all().any(|(stealer, remote)| stealer.len() >= 2 && !remote.pace.is_quick())
+        !self.injector.is_empty() || all().any(|(stealer, remote)| stealer.len() >= 2 && !remote.run_rate.is_quick())
     }
 
     /// Is there an unstarted thread anywhere? The lookout's question.
@@ -163,24 +163,18 @@ impl Shared {
     }
 
     /// Wakes one sleeping worker, other than the caller (by its number), to search. Called after a `publish_…` that said so.
-    pub(crate) fn wake_thief(&self, caller: Option<usize>) {
-        self.wake_thief_for(caller, || self.has_work_to_share());
+    pub(crate) fn notify_thief(&self, caller: Option<usize>) {
+        self.notify_thief_for(caller, || self.has_work_to_share());
     }
 
     /// The same, as long as there is `work`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn wake_thief_for(&self, caller: Option<usize>, work: impl Fn() -> bool) {
+    pub(crate) fn notify_thief_for(&self, caller: Option<usize>, work: impl Fn() -> bool) {
         let (idle, count) = (self.idle(), self.remotes.len());
         let start = caller.map_or(0, |number| number + 1);
-        let rouse_one = || {
-            (start..start + count).map(|at| self.remotes[at % count]).any(|remote| {
-                let woken = remote.inbox.wake_to_search();
-                remote.rouse(woken);
-                woken.0
-            })
-        };
-        idle.wake_thief(rouse_one, work);
+        let notify_one = || (start..start + count).map(|at| self.remotes[at % count]).any(Remote::notify_search);
+        idle.notify_thief(notify_one, work);
     }
 }
 

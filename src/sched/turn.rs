@@ -15,7 +15,7 @@ use crate::task::{Header, Task, destroy_locals};
 
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
-enum Left {
+enum TurnEnd {
     /// It waits; who ends the wait queues it.
     Waits,
     /// It wants to go on.
@@ -36,9 +36,9 @@ impl Worker {
         }
         self.here().refill_budget();
         match self.resume(thread, None) {
-            Left::Waits => {}
-            Left::Yields => self.make_ready(thread),
-            Left::Over => {
+            TurnEnd::Waits => {}
+            TurnEnd::Yields => self.make_ready(thread),
+            TurnEnd::Over => {
                 self.end(thread);
                 // SAFETY: the turn's reference, as above.
                 self.after_end(unsafe { Task::from_raw(thread) });
@@ -60,12 +60,12 @@ impl Worker {
         debug_assert!(started);
         match self.resume_on_top(thread) {
             // From now on it runs in turns of its own, with a reference of its own.
-            Left::Waits => task.state.add_ref(),
-            Left::Yields => {
+            TurnEnd::Waits => task.state.add_ref(),
+            TurnEnd::Yields => {
                 task.state.add_ref();
                 self.make_ready(thread);
             }
-            Left::Over => {
+            TurnEnd::Over => {
                 let claimed = task.claimed.get();
                 self.end(thread);
                 self.drop_stale(claimed);
@@ -80,7 +80,7 @@ impl Worker {
     pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
         if !self.may_resume_on_top() {
             task.state.leave_home();
-            self.launch(task, false);
+            self.launch(task);
             return None;
         }
         task.state.claim_rested(self.remote.index);
@@ -89,12 +89,12 @@ impl Worker {
             return None;
         }
         match self.resume_on_top(thread) {
-            Left::Waits => answered(),
-            Left::Yields => {
+            TurnEnd::Waits => answered(),
+            TurnEnd::Yields => {
                 self.make_ready(thread);
                 answered()
             }
-            Left::Over => {
+            TurnEnd::Over => {
                 let answered = answered();
                 self.end(thread);
                 // SAFETY: the turn's reference, which was the entry's.
@@ -112,7 +112,7 @@ impl Worker {
 
     /// As [`resume`](Self::resume), by the thread that runs.
     #[inline(always)]
-    fn resume_on_top(&self, thread: NonNull<Header>) -> Left {
+    fn resume_on_top(&self, thread: NonNull<Header>) -> TurnEnd {
         // The pointer to the whole block, which a reference to the header is not.
         let before = self.here().current_ptr();
         self.resume(thread, before)
@@ -120,17 +120,17 @@ impl Worker {
 
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
     #[inline(always)]
-    fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> Left {
+    fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
         self.turns.set(self.turns.get().wrapping_add(1));
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
         let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
         self.here().set_current(before);
         match (status, self.here().take_yields()) {
-            (Status::Finished, false) => Left::Over,
+            (Status::Finished, false) => TurnEnd::Over,
             (Status::Finished, true) => returned_in_a_child(),
-            (Status::Suspended, true) => Left::Yields,
-            (Status::Suspended, false) => Left::Waits,
+            (Status::Suspended, true) => TurnEnd::Yields,
+            (Status::Suspended, false) => TurnEnd::Waits,
         }
     }
 
@@ -146,7 +146,7 @@ impl Worker {
             self.stacks().acquire(header.size)
         } else {
             // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
-            self.remote.pace.starts();
+            self.remote.run_rate.starts();
             match self.stacks().acquire_unpromised(header.size) {
                 Ok(stack) => stack,
                 Err(_) => {
@@ -193,7 +193,7 @@ impl Worker {
             Some(after_run) => match unsafe { after_run(task.as_ptr()) } {
                 Next::Over => drop(task),
                 Next::Rests => _ = task.into_raw(),
-                Next::Again => self.launch(task, false),
+                Next::Again => self.launch(task),
             },
         }
         self.drop_stale(claimed);
@@ -213,7 +213,7 @@ impl Worker {
             Task::from_raw(thread)
         };
         std::thread::yield_now();
-        self.launch(task, false);
+        self.launch(task);
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.

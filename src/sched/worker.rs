@@ -21,13 +21,11 @@ use crate::base::atomic::Ordering;
 use crate::base::list::List;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
-use crate::sched::balance::send_unstarted;
-use crate::sched::cpu_yield::SiblingProbe;
 use crate::sched::errand::Errands;
-use crate::sched::inbox::Mail;
+use crate::sched::inbox::Batch;
+use crate::sched::policy::Policy;
 use crate::sched::ready::Ready;
 use crate::sched::remote::{self, Remote};
-use crate::sched::search::SEARCH_NS;
 use crate::sched::shared::Shared;
 use crate::sched::tidy::Tidy;
 use crate::sched::turn::thread_main;
@@ -77,16 +75,13 @@ pub(crate) struct Worker {
     pub(super) live_count: Cell<usize>,
     pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
-    /// How long the next search may last, and how many there were: `search_length`.
-    pub(crate) search_ns: Cell<u64>,
-    pub(crate) searches: Cell<u32>,
     /// When a timer last ended a sleep.
     pub(crate) got_up_for_timers_ns: Cell<u64>,
     /// The remote knows the poller.
     pub(crate) sleeps_in_poller: Cell<bool>,
     /// The poller has brought events from a sleep that are not delivered yet.
     pub(crate) has_events: Cell<bool>,
-    pub(crate) watch: SiblingProbe,
+    pub(crate) policy: Policy,
     /// Foreign wakers that are to be called.
     pub(super) errands: Errands,
     pub(super) tidy: Tidy,
@@ -114,12 +109,10 @@ impl Worker {
             live_count: Cell::new(0),
             stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
-            search_ns: Cell::new(SEARCH_NS),
-            searches: Cell::new(0),
             got_up_for_timers_ns: Cell::new(0),
             sleeps_in_poller: Cell::new(false),
             has_events: Cell::new(false),
-            watch: SiblingProbe::default(),
+            policy: Policy::new(),
             errands: Errands::default(),
             tidy: Tidy::new(now_ns),
         }
@@ -184,27 +177,25 @@ impl Worker {
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
-        if let Some(remote) = self.place_elsewhere() {
-            return send_unstarted(remote, task);
-        }
         self.youngest.set(task.as_ptr().as_ptr());
         self.offer(task, true);
     }
 
-    /// The same for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
-    /// guard. `fresh`: nobody else knows it yet, so it may be sent to another worker.
-    #[inline]
-    pub(crate) fn launch(&self, task: Task, fresh: bool) {
-        if fresh && let Some(remote) = self.place_elsewhere() {
-            return send_unstarted(remote, task);
+    /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
+    #[cold]
+    pub(crate) fn spawn_balanced(&self, task: Task) {
+        let load = self.live_count() + self.unstarted.len();
+        match Policy::server(&self.shared.remotes, self.remote, load) {
+            Some(remote) => remote.send_unstarted(task),
+            None => self.spawn(task),
         }
-        self.offer(task, !self.remote.pace.is_quick());
     }
 
-    /// The worker that should start what is made to serve a connection that was just accepted, if that is another one.
+    /// As [`spawn`](Self::spawn), for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
+    /// guard.
     #[inline]
-    fn place_elsewhere(&self) -> Option<&'static Remote> {
-        if self.here.take_accepted() { self.less_loaded() } else { None }
+    pub(crate) fn launch(&self, task: Task) {
+        self.offer(task, !self.remote.run_rate.is_quick());
     }
 
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
@@ -216,7 +207,7 @@ impl Worker {
             let more = worth_it && self.unstarted.len() >= 2;
             let wake = if more { idle.publish_more() } else { idle.publish_one() };
             if wake {
-                self.shared.wake_thief(Some(self.number));
+                self.shared.notify_thief(Some(self.number));
             }
         }
     }
@@ -325,12 +316,12 @@ impl Worker {
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With
-    /// nothing to run it does not look for events: the worker is about to wait for them. Should mail keep it from that
+    /// nothing to run it does not look for events: the worker is about to wait for them. Should its inbox keep it from that
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
-        if !self.remote.inbox.is_empty() {
-            self.read_mail();
+        if !self.remote.doorbell().is_silent() {
+            self.empty_inbox();
         }
         if now || self.turns.get() >= TURNS_PER_TICK {
             let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
@@ -409,25 +400,21 @@ impl Worker {
     /// Takes what others have left in the inbox.
     #[cold]
     #[inline(never)]
-    pub(crate) fn read_mail(&self) {
-        let mail = self.remote.inbox.take();
-        if mail.asleep {
-            self.shared.idle().roused();
-        }
-        self.deliver(mail);
+    pub(crate) fn empty_inbox(&self) {
+        self.deliver(self.remote.doorbell().answer(self.shared.idle()));
     }
 
-    pub(crate) fn deliver(&self, mail: Mail<Header>) {
-        let (search, look) = (mail.search, mail.look);
-        mail.deliver(|thread| {
+    pub(crate) fn deliver(&self, batch: Batch<Header>) {
+        let (search, control) = (batch.search, batch.control);
+        batch.deliver(|thread| {
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
                 self.remote.arriving.arrived();
             }
             self.make_ready(thread);
         });
-        if look {
-            self.look();
+        if control {
+            self.obey();
         }
         if search {
             // It was woken to search, but has work of its own now: another one shall search.
@@ -436,7 +423,7 @@ impl Worker {
     }
 
     /// Somebody was cancelled, or the runtime stops.
-    fn look(&self) {
+    fn obey(&self) {
         for task in self.remote.take_cancels() {
             self.interrupt(&task);
         }
@@ -452,7 +439,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if task.wait_interrupts.get() != Interrupts::All && !task.reason.get().is_for_actor() {
+        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -514,9 +501,9 @@ impl Worker {
         task.state.claim(self.remote.index).then(|| task.into_raw())
     }
 
-    /// Has the worker something to run, or mail?
+    /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.inbox.is_empty()
+        !self.remote.doorbell().is_silent()
             || self.has_ready()
             || !self.next_start.get().is_null()
             || !self.unstarted.is_empty()

@@ -40,7 +40,7 @@ pub fn ctrl_c() -> io::Result<()> {
     watch()?;
     checkpoint();
     let before = COUNT.with(|count| *count);
-    let _ = COUNT.wait_until(Wait::new(Reason::Readable), |count| (*count > before).then_some(()));
+    let _ = COUNT.wait_until(Wait::new(Reason::CtrlC), |count| (*count > before).then_some(()));
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! 1. `claimed <= slots`: each promise, each spare credit of a cache, and each stack that is out (running, or in a
 //!    cache) holds one claim on one slot.
 //! 2. A slot is in exactly one place: `ready`, `fresh`, or out. `slots` counts those in `ready`, those out, and, where
-//!    guards are made late, those in `fresh`. So whoever holds a claim without a stack finds a slot here.
+//!    guards are made late, those in `fresh`. So a holder of a claim without a stack finds a slot here.
 //! 3. Slots in `ready` are guarded, and nobody needs what is in their pages. Slots in `fresh` have never been touched.
 //! 4. `ready` has room for every slot, so that giving back allocates nothing and cannot fail.
 //! 5. An entry of `CHUNKS` is written once, its `base` last, and stays.
@@ -239,7 +239,7 @@ fn register(pages: mem::Pages, size: StackSize) -> io::Result<()> {
     };
     CHUNKS[index].len.store(pages.len, Ordering::Relaxed);
     CHUNKS[index].shift.store(size.shift() as usize, Ordering::Relaxed);
-    // ORDERING: Release pairs with the Acquire in `guard_below`: who sees the base sees length and shift.
+    // ORDERING: Release pairs with the Acquire in `guard_below`: a thread that sees the base sees length and shift.
     CHUNKS[index].base.store(pages.base.addr().get(), Ordering::Release);
     Ok(())
 }
@@ -247,7 +247,7 @@ fn register(pages: mem::Pages, size: StackSize) -> io::Result<()> {
 /// The size of the stack whose guard `address` lies in, or less than `reach` bytes above. Safe in a signal handler: no lock,
 /// no allocation.
 pub(super) fn guard_below(address: usize, reach: usize) -> Option<StackSize> {
-    // ORDERING: Relaxed: whoever runs on a stack of a chunk has seen it registered.
+    // ORDERING: Relaxed: code that runs on a stack of a chunk has seen that registered.
     for chunk in &CHUNKS[..CHUNK_COUNT.load(Ordering::Relaxed)] {
         // ORDERING: Acquire pairs with the Release in `register`.
         let base = chunk.base.load(Ordering::Acquire);

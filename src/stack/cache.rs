@@ -70,7 +70,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Takes a promise back, whoever gave it.
+    /// Takes a promise back, of this cache or of another.
     #[inline]
     pub(crate) fn unreserve(&mut self, size: StackSize) {
         self.shelves[size.class()].add_credit(size);

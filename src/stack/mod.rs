@@ -61,7 +61,7 @@ impl Slot {
     const NONE: Slot = Slot(NonNull::dangling());
 }
 
-// SAFETY: a slot is an address; who may access the memory is settled by who owns the `Stack`.
+// SAFETY: a slot is an address; the owner of the `Stack` is the one that may access the memory.
 unsafe impl Send for Slot {}
 
 /// One stack, owned: a guard at the low end, a coloured top. Dropping it leaks it; it goes back through a [`Cache`].

@@ -1,4 +1,4 @@
-//! Stack sizes: powers of two, so that there are few classes and a stack is reused by whoever wants its class.
+//! Stack sizes: powers of two, so that there are few classes, and a stack is reused for any request of its class.
 
 use std::io;
 use std::ops::RangeInclusive;

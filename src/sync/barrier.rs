@@ -8,7 +8,7 @@ use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::task::header::Reason;
 
-/// A place where a number of threads, green and OS alike, wait for each other: [`std::sync::Barrier`].
+/// Lets a number of threads, green and OS alike, wait for each other: [`std::sync::Barrier`].
 ///
 /// [`wait`](Barrier::wait) is a cancellation point; a thread that is cancelled there is not counted any more.
 ///
@@ -38,7 +38,8 @@ struct BarrierState {
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
-/// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`], which only std can make.
+/// Tells whether a thread is the leader of its group: what [`Barrier::wait`] returns. It is
+/// [`std::sync::BarrierWaitResult`], which only std can make.
 pub struct BarrierWaitResult(bool);
 
 /// A thread among those that wait; given up if the wait is unwound.
@@ -54,15 +55,38 @@ impl Drop for Member<'_> {
 }
 
 impl Barrier {
-    /// A barrier that lets threads through in groups of `n`; 0 means 1.
+    /// Makes a barrier that lets threads through in groups of `n`; 0 means 1.
+    ///
+    /// ```
+    /// let barrier = green::sync::Barrier::new(1);
+    /// assert!(barrier.wait().is_leader()); // a group of its own
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(n: usize) -> Self {
         Self { threads: n, state: WaitQueue::new(BarrierState { count: 0, generation: 0 }) }
     }
 
-    /// Waits until `n` threads have called this. One of them, the last, is told that it is the leader. The barrier is
-    /// then ready for the next group.
+    /// Waits until `n` threads have called this. The last of them is the leader; the barrier is then ready for the next
+    /// group.
+    ///
+    /// A cancellation point: a thread that is cancelled while it waits leaves the group, which then needs another.
+    ///
+    /// ```
+    /// use green::sync::Barrier;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let (barrier, arrived) = (Barrier::new(4), AtomicU32::new(0));
+    /// green::scope(|s| {
+    ///     for _ in 0..4 {
+    ///         s.spawn(|| {
+    ///             arrived.fetch_add(1, Ordering::Relaxed);
+    ///             barrier.wait();
+    ///             assert_eq!(arrived.load(Ordering::Relaxed), 4);
+    ///         });
+    ///     }
+    /// });
+    /// ```
     pub fn wait(&self) -> BarrierWaitResult {
         checkpoint();
         let mut led = None;
@@ -91,7 +115,7 @@ impl fmt::Debug for Barrier {
 }
 
 impl BarrierWaitResult {
-    /// True for exactly one thread of each group.
+    /// Returns true for exactly one thread of each group. An example is on the page of [`Barrier`].
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0

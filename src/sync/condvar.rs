@@ -11,14 +11,15 @@ use crate::sync::mutex::MutexGuard;
 use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns};
 
-/// A place to wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies: [`std::sync::Condvar`].
+/// Lets threads wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies them:
+/// [`std::sync::Condvar`].
 ///
 /// Green threads and OS threads may wait in one. They are woken in the order in which they came. There are no spurious
 /// wake-ups, but do not rely on it: another thread may change the state before a woken one has the mutex again.
 ///
 /// Every wait is a cancellation point. A thread that is cancelled while it waits is unwound without the mutex, which it
-/// gave away by its guard, and takes no notification with it; one that has been notified takes the mutex first, returns,
-/// and is unwound at its next blocking call.
+/// gave away by its guard, and takes no notification with it; one that has been notified takes the mutex first,
+/// returns, and is unwound at its next blocking call.
 ///
 /// ```
 /// use green::sync::{Condvar, Mutex};
@@ -40,14 +41,45 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// A condition variable that nobody waits for.
+    /// Makes a condition variable that no thread waits for.
+    ///
+    /// ```
+    /// static CHANGED: green::sync::Condvar = green::sync::Condvar::new();
+    /// CHANGED.notify_all();
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new() -> Self {
         Self { raw: RawCondvar::new() }
     }
 
-    /// Lets the mutex go, waits for a notification, and takes the mutex again.
+    /// Lets the mutex go, waits for a notification, takes the mutex again, and returns its guard.
+    ///
+    /// Letting go and beginning to wait are one step: a notification of a thread that takes the mutex after that is not
+    /// missed. What was waited for may be gone again by the time the mutex is taken, so check it in a loop, or use
+    /// [`wait_while`](Self::wait_while).
+    ///
+    /// A cancellation point; a thread that is cancelled while it waits unwinds without the mutex.
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    ///
+    /// let (queue, filled) = (Mutex::new(Vec::new()), Condvar::new());
+    /// let item = green::scope(|s| {
+    ///     s.spawn(|| {
+    ///         queue.lock().unwrap().push(7);
+    ///         filled.notify_one();
+    ///     });
+    ///     let mut items = queue.lock().unwrap();
+    ///     loop {
+    ///         match items.pop() {
+    ///             Some(item) => break item,
+    ///             None => items = filled.wait(items).unwrap(),
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(item, 7);
+    /// ```
     ///
     /// # Errors
     ///
@@ -62,9 +94,25 @@ impl Condvar {
 
     /// Waits as long as `condition` holds of the value; looks before the first wait.
     ///
+    /// When it returns, the mutex is held and the condition is false. Everything else is as for [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    ///
+    /// let (pending, changed) = (Mutex::new(true), Condvar::new());
+    /// green::scope(|s| {
+    ///     s.spawn(|| {
+    ///         *pending.lock().unwrap() = false;
+    ///         changed.notify_one();
+    ///     });
+    ///     let done = changed.wait_while(pending.lock().unwrap(), |pending| *pending).unwrap();
+    ///     assert!(!*done);
+    /// });
+    /// ```
+    ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// If the mutex is poisoned by then; the error holds the guard.
     #[track_caller]
     pub fn wait_while<'a, T, F>(&self, mut guard: MutexGuard<'a, T>, mut condition: F) -> LockResult<MutexGuard<'a, T>>
     where
@@ -76,14 +124,24 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `dur`.
+    /// Waits for a notification for at most `dur`, and returns the guard and whether the time ended the wait.
     ///
-    /// The time to take the mutex again comes on top. Exactly one of notification and time-out has ended the wait, and
-    /// the result says which.
+    /// The time to take the mutex again comes on top. Exactly one of notification and time-out ends the wait, and the
+    /// result says which: a notification is not lost to a wait that says that it timed out. Everything else is as for
+    /// [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let (mutex, changed) = (Mutex::new(()), Condvar::new());
+    /// let (_guard, result) = changed.wait_timeout(mutex.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    /// assert!(result.timed_out());
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// If the mutex is poisoned by then; the error holds guard and result.
     #[track_caller]
     pub fn wait_timeout<'a, T>(
         &self,
@@ -93,11 +151,23 @@ impl Condvar {
         self.wait_until(guard, after_ns(dur))
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most `dur`. The result says that the condition still held then.
+    /// Waits as long as `condition` holds of the value, for at most `dur` in all.
+    ///
+    /// If [`timed_out`](super::WaitTimeoutResult::timed_out) says yes, the condition still held at the end.
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let (pending, changed) = (Mutex::new(true), Condvar::new());
+    /// let guard = pending.lock().unwrap();
+    /// let (guard, result) = changed.wait_timeout_while(guard, Duration::from_millis(1), |pending| *pending).unwrap();
+    /// assert!(result.timed_out() && *guard);
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// If the mutex is poisoned by then; the error holds guard and result.
     #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
@@ -119,12 +189,28 @@ impl Condvar {
     }
 
     /// Wakes the thread that has waited longest, if one waits. Never waits.
+    ///
+    /// Without a waiter nothing is remembered, so change what is waited for under the mutex. The mutex need not be held
+    /// for this call. The page of [`wait`](Self::wait) has an example.
     #[inline]
     pub fn notify_one(&self) {
         self.raw.notify_one();
     }
 
     /// Wakes all threads that wait now. Never waits.
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    ///
+    /// let (open, changed) = (Mutex::new(false), Condvar::new());
+    /// green::scope(|s| {
+    ///     for _ in 0..3 {
+    ///         s.spawn(|| drop(changed.wait_while(open.lock().unwrap(), |open| !*open)));
+    ///     }
+    ///     *open.lock().unwrap() = true;
+    ///     changed.notify_all();
+    /// });
+    /// ```
     #[inline]
     pub fn notify_all(&self) {
         self.raw.notify_all();

@@ -13,11 +13,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::park::interrupt::shielded;
 use crate::sync::once::Once;
 
-/// A value that its closure makes at the first use: [`std::sync::LazyLock`].
+/// Holds a value that its closure makes at the first use: [`std::sync::LazyLock`].
 ///
-/// A thread that comes while the closure runs waits, green threads parked; that wait is a cancellation point. The closure
-/// may park, but is not ended by a cancel or by a `timeout` around it, which take effect afterwards: it could not be run
-/// again. If it panics, the value is poisoned for good, as std's.
+/// A thread that comes while the closure runs waits, green threads parked; that wait is a cancellation point. The
+/// closure may park, but is not ended by a cancel or by a `timeout` around it, which take effect afterwards: it could
+/// not be run again. If it panics, the value is poisoned for good, as std's.
 ///
 /// ```
 /// use green::sync::LazyLock;
@@ -42,18 +42,35 @@ impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T,
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
-    /// A value that `f` will make.
+    /// Makes a value that `f` will compute at the first use.
+    ///
+    /// ```
+    /// let text = String::from("7");
+    /// let number = green::sync::LazyLock::new(move || text.parse::<u32>().unwrap());
+    /// assert_eq!(*number, 7);
+    /// ```
     #[inline]
     #[must_use]
     pub const fn new(f: F) -> Self {
         Self { once: Once::new(), contents: UnsafeCell::new(LazyState::Closure(f)) }
     }
 
-    /// The value; runs the closure if this is the first use.
+    /// Returns the value; runs the closure if this is the first use. Going through `*` does the same.
+    ///
+    /// Of many threads one runs the closure, and the others wait for it: a cancellation point. The closure itself is
+    /// not ended by a cancel.
+    ///
+    /// ```
+    /// use green::sync::LazyLock;
+    /// let lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::force(&lazy), &92);
+    /// assert_eq!(&*lazy, &92);
+    /// ```
     ///
     /// # Panics
     ///
-    /// With the panic of the closure; if it has panicked before. In debug builds, if the closure needs the value itself.
+    /// With the panic of the closure; if it has panicked before. In debug builds, if the closure needs the value
+    /// itself.
     #[inline]
     #[track_caller]
     pub fn force(this: &Self) -> &T {
@@ -76,11 +93,18 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         });
     }
 
-    /// As [`force`](Self::force), for an exclusive reference.
+    /// Returns the value to change it; runs the closure if this is the first use.
+    ///
+    /// ```
+    /// use green::sync::LazyLock;
+    /// let mut lazy = LazyLock::new(|| 92);
+    /// *LazyLock::force_mut(&mut lazy) += 1;
+    /// assert_eq!(*lazy, 93);
+    /// ```
     ///
     /// # Panics
     ///
-    /// As [`force`](Self::force).
+    /// With the panic of the closure; if it has panicked before.
     #[inline]
     #[track_caller]
     pub fn force_mut(this: &mut Self) -> &mut T {
@@ -92,7 +116,15 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// The value, if it has been made.
+    /// Returns the value, if it has been made. Never waits, and does not run the closure.
+    ///
+    /// ```
+    /// use green::sync::LazyLock;
+    /// let lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::get(&lazy), None);
+    /// LazyLock::force(&lazy);
+    /// assert_eq!(LazyLock::get(&lazy), Some(&92));
+    /// ```
     #[inline]
     pub fn get(this: &Self) -> Option<&T> {
         if !this.once.is_completed() {
@@ -102,7 +134,13 @@ impl<T, F> LazyLock<T, F> {
         unsafe { &*this.contents.get() }.value()
     }
 
-    /// The value, if it has been made.
+    /// Returns the value to change it, if it has been made. Does not run the closure.
+    ///
+    /// ```
+    /// use green::sync::LazyLock;
+    /// let mut lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::get_mut(&mut lazy), None);
+    /// ```
     #[inline]
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         match this.contents.get_mut() {

@@ -19,6 +19,9 @@ mod semaphore;
 mod spin;
 mod wait_group;
 
+#[doc = include_str!("PROTOCOL.md")]
+mod protocol {}
+
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::Condvar;
 pub use lazy_lock::LazyLock;

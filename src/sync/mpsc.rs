@@ -11,7 +11,9 @@ use crate::channel::{self, Receiver as Inner, bounded, unbounded};
 
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
-/// A channel that grows as it must: [`std::sync::mpsc::channel`].
+/// Makes a channel that grows as it must: [`std::sync::mpsc::channel`].
+///
+/// A send never waits. Many senders may be cloned; there is one receiver.
 ///
 /// ```
 /// let (tx, rx) = green::sync::mpsc::channel();
@@ -24,8 +26,9 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender { inner: sender }, Receiver::new(receiver))
 }
 
-/// A channel with room for `bound` messages: [`std::sync::mpsc::sync_channel`]. With 0, a send waits until the message has
-/// been received.
+/// Makes a channel with room for `bound` messages: [`std::sync::mpsc::sync_channel`].
+///
+/// A send waits while it is full. With a bound of 0, a send waits until the message has been received.
 ///
 /// ```
 /// let (tx, rx) = green::sync::mpsc::sync_channel(1);
@@ -39,13 +42,34 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     (SyncSender { inner: sender }, Receiver::new(receiver))
 }
 
-/// The sending side of [`channel()`]: [`std::sync::mpsc::Sender`].
+/// Sends messages into a [`channel()`]: [`std::sync::mpsc::Sender`].
+///
+/// Clones send into the same channel. When the last one is dropped, the receiver gets what is left, and then an error.
+///
+/// ```
+/// let (tx, rx) = green::sync::mpsc::channel();
+/// for n in 0..3 {
+///     let tx = tx.clone();
+///     green::spawn(move || tx.send(n).unwrap());
+/// }
+/// drop(tx);
+/// assert_eq!(rx.iter().sum::<i32>(), 3);
+/// ```
 pub struct Sender<T> {
     inner: channel::Sender<T>,
 }
 
 impl<T> Sender<T> {
     /// Sends a message. Never waits for room; it lets others run after many calls, and is a cancellation point.
+    ///
+    /// `Ok` does not say that the message will be received: the receiver may be dropped later, and the message with it.
+    ///
+    /// ```
+    /// let (tx, rx) = green::sync::mpsc::channel();
+    /// assert!(tx.send(1).is_ok());
+    /// drop(rx);
+    /// assert_eq!(tx.send(2).unwrap_err().0, 2);
+    /// ```
     ///
     /// # Errors
     ///
@@ -68,14 +92,31 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The sending side of [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
+/// Sends messages into a [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
+///
+/// ```
+/// let (tx, rx) = green::sync::mpsc::sync_channel(2);
+/// let other = tx.clone();
+/// green::spawn(move || tx.send(1).unwrap());
+/// green::spawn(move || other.send(2).unwrap());
+/// assert_eq!(rx.iter().sum::<i32>(), 3);
+/// ```
 pub struct SyncSender<T> {
     inner: channel::Sender<T>,
 }
 
 impl<T> SyncSender<T> {
-    /// Sends a message; waits while the channel is full. With a bound of 0, waits until it has been received. A
-    /// cancellation point: a sender that is cancelled has sent nothing.
+    /// Sends a message; waits while the channel is full. With a bound of 0, waits until the message has been received.
+    ///
+    /// Senders that wait are served in the order in which they came. A cancellation point: a sender that is cancelled
+    /// has sent nothing.
+    ///
+    /// ```
+    /// let (tx, rx) = green::sync::mpsc::sync_channel(0);
+    /// let sender = green::spawn(move || tx.send(1)); // waits for the receiver
+    /// assert_eq!(rx.recv(), Ok(1));
+    /// assert!(sender.join().unwrap().is_ok());
+    /// ```
     ///
     /// # Errors
     ///
@@ -86,6 +127,15 @@ impl<T> SyncSender<T> {
     }
 
     /// Sends a message if that needs no waiting.
+    ///
+    /// ```
+    /// use green::sync::mpsc::{TrySendError, sync_channel};
+    /// let (tx, rx) = sync_channel(1);
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
+    /// drop(rx);
+    /// assert_eq!(tx.try_send(3), Err(TrySendError::Disconnected(3)));
+    /// ```
     ///
     /// # Errors
     ///
@@ -110,7 +160,9 @@ impl<T> fmt::Debug for SyncSender<T> {
     }
 }
 
-/// The receiving side: [`std::sync::mpsc::Receiver`]. There is one, and it may move between threads:
+/// Receives the messages of a [`channel()`] or a [`sync_channel`]: [`std::sync::mpsc::Receiver`].
+///
+/// There is one, and it may move between threads:
 ///
 /// ```
 /// let (tx, rx) = green::sync::mpsc::channel();
@@ -138,9 +190,17 @@ impl<T> Receiver<T> {
 
     /// Receives a message if that needs no waiting.
     ///
+    /// ```
+    /// use green::sync::mpsc::{TryRecvError, channel};
+    /// let (tx, rx) = channel::<u32>();
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    ///
     /// # Errors
     ///
-    /// `Empty`: there is none; `Disconnected`: there is none, and all senders are gone.
+    /// `Empty`: there is no message; `Disconnected`: there is none, and all senders are gone.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.inner.try_recv().map_err(|error| match error {
             channel::TryRecvError::Empty => TryRecvError::Empty,
@@ -148,8 +208,17 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Receives a message; waits while there is none. A cancellation point: a receiver that is cancelled has taken
-    /// nothing.
+    /// Receives a message; waits while there is none.
+    ///
+    /// Messages that were sent before the senders went are received first. A cancellation point: a receiver that is
+    /// cancelled has taken nothing.
+    ///
+    /// ```
+    /// let (tx, rx) = green::sync::mpsc::channel();
+    /// green::spawn(move || tx.send(1).unwrap());
+    /// assert_eq!(rx.recv(), Ok(1));
+    /// assert!(rx.recv().is_err()); // the sender is gone
+    /// ```
     ///
     /// # Errors
     ///
@@ -159,7 +228,14 @@ impl<T> Receiver<T> {
         self.inner.recv().map_err(|_| RecvError)
     }
 
-    /// As [`recv`](Self::recv), for at most `timeout`.
+    /// Receives a message; waits for at most `timeout` while there is none.
+    ///
+    /// ```
+    /// use green::sync::mpsc::{RecvTimeoutError, channel};
+    /// use std::time::Duration;
+    /// let (_tx, rx) = channel::<u32>();
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// ```
     ///
     /// # Errors
     ///
@@ -171,12 +247,24 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// An iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    /// Returns an iterator that waits for each message, and ends when the channel is empty and all senders are gone.
+    ///
+    /// ```
+    /// let (tx, rx) = green::sync::mpsc::channel();
+    /// green::spawn(move || (1..=3).for_each(|n| tx.send(n).unwrap()));
+    /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { rx: self }
     }
 
-    /// An iterator over the messages that are there now; it does not wait.
+    /// Returns an iterator over the messages that are there now; it does not wait.
+    ///
+    /// ```
+    /// let (tx, rx) = green::sync::mpsc::channel();
+    /// tx.send(1).unwrap();
+    /// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1]);
+    /// ```
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter { rx: self }
     }
@@ -188,7 +276,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// Waits for each message: [`Receiver::iter`].
+/// Waits for each message: what [`Receiver::iter`] returns.
 #[derive(Debug)]
 pub struct Iter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -202,7 +290,7 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-/// Takes the messages that are there: [`Receiver::try_iter`].
+/// Takes the messages that are there, without waiting: what [`Receiver::try_iter`] returns.
 #[derive(Debug)]
 pub struct TryIter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -216,7 +304,7 @@ impl<T> Iterator for TryIter<'_, T> {
     }
 }
 
-/// Waits for each message, and owns the receiver: its `into_iter`.
+/// Waits for each message, and owns the receiver: what a `for` loop over a [`Receiver`] uses.
 #[derive(Debug)]
 pub struct IntoIter<T> {
     rx: Receiver<T>,

@@ -19,14 +19,15 @@ use crate::sync::poison;
 use crate::sync::raw_mutex::RawMutex;
 use crate::sys::clock::after_ns;
 
-/// A lock around a value, for green threads and OS threads alike: [`std::sync::Mutex`].
+/// Protects a value that many threads use, one at a time: [`std::sync::Mutex`].
 ///
-/// [`lock`](Mutex::lock) parks a green thread while another has the lock; its worker runs others meanwhile. The lock
-/// may be held while the thread is parked. Threads get the lock roughly in the order in which they came: one that runs
-/// may overtake one that is just being woken, but a waiter that was woken and lost is handed the lock by the next
-/// unlock. Neither waiting nor waking allocates.
+/// For green threads and OS threads, in any mix. [`lock`](Mutex::lock) parks a green thread while another has the lock;
+/// its worker runs others meanwhile. Unlike std's, the lock may be held while its thread is parked. Threads get the
+/// lock roughly in the order in which they came: one that runs may overtake one that is just being woken, but a waiter
+/// that was woken and lost is handed the lock by the next unlock. Neither waiting nor waking allocates.
 ///
-/// A panic of the thread that holds the lock poisons it, as std's; a cancel, or a `timeout` that ends, does not.
+/// A panic of the thread that holds the lock poisons it, as std's; a cancel, or a [`timeout`](crate::timeout) that
+/// ends, does not.
 ///
 /// ```
 /// use green::sync::{Arc, Mutex};
@@ -58,7 +59,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
-/// The right to use the value of a [`Mutex`]; dropping it lets the lock go: [`std::sync::MutexGuard`].
+/// Gives access to the value of a [`Mutex`], and lets the lock go when it is dropped: [`std::sync::MutexGuard`].
 ///
 /// It stays on its OS thread:
 ///
@@ -77,14 +78,26 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
-    /// A mutex that nobody holds.
+    /// Makes a mutex that no thread holds.
+    ///
+    /// ```
+    /// static TOTAL: green::sync::Mutex<u32> = green::sync::Mutex::new(0);
+    /// *TOTAL.lock().unwrap() += 1;
+    /// ```
     #[inline]
     #[must_use]
     pub const fn new(t: T) -> Self {
         Self { raw: RawMutex::new(), poison: poison::Flag::new(), value: UnsafeCell::new(t) }
     }
 
-    /// The value, without the lock around it.
+    /// Returns the value, and does away with the mutex. Never waits: no other thread can hold the lock of a mutex that
+    /// is owned.
+    ///
+    /// ```
+    /// let mutex = green::sync::Mutex::new(1);
+    /// *mutex.lock().unwrap() += 1;
+    /// assert_eq!(mutex.into_inner().unwrap(), 2);
+    /// ```
     ///
     /// # Errors
     ///
@@ -99,11 +112,29 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Takes the lock, and waits until it can. A cancellation point, for green threads even if it need not wait.
+    /// Takes the lock, waits while another thread has it, and returns a guard that lets it go when it is dropped.
+    ///
+    /// A green thread that waits is parked, after some spinning if the holder runs on another worker; an OS thread
+    /// sleeps. A cancellation point, for green threads even if the lock is free: a thread that is cancelled here does
+    /// not have the lock.
+    ///
+    /// ```
+    /// use green::sync::Mutex;
+    ///
+    /// let log = Mutex::new(Vec::new());
+    /// green::scope(|s| {
+    ///     for n in 0..3 {
+    ///         let log = &log;
+    ///         s.spawn(move || log.lock().unwrap().push(n));
+    ///     }
+    /// });
+    /// assert_eq!(log.lock().unwrap().len(), 3);
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a thread has panicked while it had the lock; the error holds the guard.
+    /// If a thread has panicked while it had the lock (the mutex is poisoned). The lock is taken all the same: the
+    /// error holds the guard.
     ///
     /// # Panics
     ///
@@ -115,23 +146,27 @@ impl<T: ?Sized> Mutex<T> {
         self.locked()
     }
 
-    /// Takes the lock if it is free. Never waits.
+    /// Takes the lock if it is free. Never waits; not a cancellation point.
+    ///
+    /// ```
+    /// let mutex = green::sync::Mutex::new(0);
+    /// let guard = mutex.try_lock().unwrap();
+    /// assert!(mutex.try_lock().is_err());
+    /// drop(guard);
+    /// assert!(mutex.try_lock().is_ok());
+    /// ```
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if it is taken, or promised to a thread that waits; `Poisoned`, with the guard, as
-    /// [`lock`](Self::lock).
+    /// `WouldBlock` if the lock is taken, or promised to a thread that waits; `Poisoned`, with the guard, if the mutex
+    /// is poisoned.
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if self.raw.try_lock() { Ok(self.locked()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// As [`lock`](Self::lock), but waits for at most `d`. A cancellation point.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`lock`](Self::lock).
+    /// Takes the lock; waits for at most `d` while another thread has it. A cancellation point.
     ///
     /// ```
     /// use std::time::Duration;
@@ -140,6 +175,10 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(mutex.lock_timeout(Duration::from_millis(1)).is_err());
     /// # drop(guard);
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, if the mutex is poisoned.
     #[track_caller]
     pub fn lock_timeout(&self, d: Duration) -> TryLockResult<MutexGuard<'_, T>> {
         if self.raw.lock_until(after_ns(d)) { Ok(self.locked()?) } else { Err(TryLockError::WouldBlock) }
@@ -151,19 +190,50 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.wrap(MutexGuard { lock: self, mark: PanicMark::now(), _not_send: PhantomData })
     }
 
-    /// Has a thread panicked while it had the lock? Another thread may change that at any time.
+    /// Returns whether a thread has panicked while it had the lock. Another thread may change that at any time.
+    ///
+    /// ```
+    /// let mutex = green::sync::Mutex::new(0);
+    /// green::scope(|s| {
+    ///     let broken = s.spawn(|| {
+    ///         let _guard = mutex.lock();
+    ///         panic!("poisons the mutex");
+    ///     });
+    ///     assert!(broken.join().is_err());
+    /// });
+    /// assert!(mutex.is_poisoned());
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.poison.get()
     }
 
-    /// Makes a poisoned mutex an ordinary one again.
+    /// Makes a poisoned mutex an ordinary one again, after its value has been put in order.
+    ///
+    /// ```
+    /// let mutex = green::sync::Mutex::new(1);
+    /// # green::scope(|s| s.spawn(|| { let _guard = mutex.lock(); panic!("poisons the mutex") }).join()).unwrap_err();
+    /// let value = mutex.lock().unwrap_or_else(|poisoned| {
+    ///     let mut guard = poisoned.into_inner();
+    ///     *guard = 0;
+    ///     mutex.clear_poison();
+    ///     guard
+    /// });
+    /// assert_eq!(*value, 0);
+    /// assert!(!mutex.is_poisoned());
+    /// ```
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
 
-    /// The value; no lock is needed, as the mutex is borrowed exclusively.
+    /// Returns a reference to the value. Takes no lock: the mutex is borrowed exclusively.
+    ///
+    /// ```
+    /// let mut mutex = green::sync::Mutex::new(0);
+    /// *mutex.get_mut().unwrap() = 10;
+    /// assert_eq!(*mutex.lock().unwrap(), 10);
+    /// ```
     ///
     /// # Errors
     ///

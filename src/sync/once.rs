@@ -31,7 +31,7 @@ const COMPLETE: u32 = 3;
 const STATE: u32 = 3;
 const QUEUED: u32 = 1 << 2;
 
-/// Runs one closure once, and has everybody else wait for it: [`std::sync::Once`].
+/// Runs one closure once, and has all other threads wait for it: [`std::sync::Once`].
 ///
 /// A thread that comes while the closure runs waits, green threads parked; that wait is a cancellation point. A closure
 /// that panics poisons the `Once`. A thread that is cancelled in its closure leaves it as if it had not begun: the next
@@ -55,14 +55,19 @@ pub struct Once {
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What [`Once::call_once_force`] tells its closure: [`std::sync::OnceState`], which only std can make.
+/// Tells the closure of [`Once::call_once_force`] what came before: [`std::sync::OnceState`], which only std can make.
 pub struct OnceState {
     poisoned: bool,
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Once {
-    /// Nothing has been run.
+    /// Makes a `Once` that has run nothing.
+    ///
+    /// ```
+    /// static START: green::sync::Once = green::sync::Once::new();
+    /// assert!(!START.is_completed());
+    /// ```
     #[inline]
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std's has none")]
@@ -70,12 +75,31 @@ impl Once {
         Self { word: AtomicU32::new(INCOMPLETE), holder: Holder::new(), queue: Lock::new(Waiters::new()) }
     }
 
-    /// Runs `f` if nothing has been run; returns when whatever was run has ended.
+    /// Runs `f` if no closure has been run to its end; when it returns, one has.
+    ///
+    /// Of many threads that call this, one runs its closure, and the others wait for it; what the closure did is
+    /// visible to all of them afterwards. The closure may park. A cancellation point, except when the `Once` is
+    /// complete. If the thread is cancelled, or a [`timeout`](crate::timeout) ends, in `f`, the `Once` is as if nothing
+    /// had begun, and a thread that waits runs its own closure.
+    ///
+    /// ```
+    /// use green::sync::Once;
+    ///
+    /// static SET_UP: Once = Once::new();
+    /// green::scope(|s| {
+    ///     for _ in 0..3 {
+    ///         s.spawn(|| {
+    ///             SET_UP.call_once(|| println!("once, whoever comes first"));
+    ///             assert!(SET_UP.is_completed());
+    ///         });
+    ///     }
+    /// });
+    /// ```
     ///
     /// # Panics
     ///
-    /// If the `Once` is poisoned. In debug builds, if `f` calls this for the same `Once`: it would wait for itself for
-    /// ever, as it does in release builds.
+    /// With the panic of `f`, which poisons the `Once`; if it is poisoned already. In debug builds, if `f` calls this
+    /// for the same `Once`: it would wait for itself for ever, as it does in release builds.
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
@@ -85,12 +109,22 @@ impl Once {
         }
     }
 
-    /// As [`call_once`](Self::call_once), but also runs if the `Once` is poisoned; `f` is told. If it returns, the poison
-    /// is gone.
+    /// Runs `f` if no closure has been run to its end, even if one has panicked; `f` is told of that.
+    ///
+    /// If `f` returns, the poison is gone. Everything else is as for [`call_once`](Self::call_once).
+    ///
+    /// ```
+    /// use green::sync::Once;
+    ///
+    /// static TRIES: Once = Once::new();
+    /// assert!(green::spawn(|| TRIES.call_once(|| panic!("the first try"))).join().is_err());
+    /// TRIES.call_once_force(|state| assert!(state.is_poisoned()));
+    /// assert!(TRIES.is_completed());
+    /// ```
     ///
     /// # Panics
     ///
-    /// In debug builds, if `f` calls this for the same `Once`.
+    /// With the panic of `f`. In debug builds, if `f` calls this for the same `Once`.
     #[inline]
     #[track_caller]
     pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
@@ -100,7 +134,14 @@ impl Once {
         }
     }
 
-    /// Has a closure been run to its end? If so, what it did is visible.
+    /// Returns whether a closure has been run to its end; if so, what it did is visible. Never waits.
+    ///
+    /// ```
+    /// static START: green::sync::Once = green::sync::Once::new();
+    /// assert!(!START.is_completed());
+    /// START.call_once(|| ());
+    /// assert!(START.is_completed());
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_completed(&self) -> bool {
@@ -109,6 +150,13 @@ impl Once {
     }
 
     /// Waits until a closure has been run to its end. A cancellation point where it has to wait.
+    ///
+    /// ```
+    /// static READY: green::sync::Once = green::sync::Once::new();
+    /// let waits = green::spawn(|| READY.wait());
+    /// READY.call_once(|| ());
+    /// waits.join().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -121,7 +169,16 @@ impl Once {
         }
     }
 
-    /// As [`wait`](Self::wait), but goes on waiting if the `Once` is poisoned.
+    /// Waits until a closure has been run to its end, also if one has panicked before. A cancellation point where it
+    /// has to wait.
+    ///
+    /// ```
+    /// static READY: green::sync::Once = green::sync::Once::new();
+    /// let waits = green::spawn(|| READY.wait_force());
+    /// assert!(green::spawn(|| READY.call_once(|| panic!("not yet"))).join().is_err());
+    /// READY.call_once_force(|_| ());
+    /// waits.join().unwrap();
+    /// ```
     #[inline]
     #[track_caller]
     pub fn wait_force(&self) {
@@ -247,7 +304,7 @@ impl fmt::Debug for Once {
 }
 
 impl OnceState {
-    /// Was the [`Once`] poisoned before?
+    /// Returns whether an earlier closure of the [`Once`] has panicked. An example is at [`Once::call_once_force`].
     #[inline]
     #[must_use]
     pub fn is_poisoned(&self) -> bool {

@@ -11,7 +11,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::sync::once::Once;
 
-/// A value that is set once, by whoever comes first: [`std::sync::OnceLock`].
+/// Holds a value that is set once, by the thread that comes first: [`std::sync::OnceLock`].
 ///
 /// A thread that comes while the value is being made waits, green threads parked; that wait is a cancellation point. A
 /// panic or a cancel in the closure leaves the cell empty: the next thread runs its own.
@@ -47,28 +47,53 @@ impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
-    /// An empty cell.
+    /// Makes an empty cell.
+    ///
+    /// ```
+    /// static CELL: green::sync::OnceLock<u32> = green::sync::OnceLock::new();
+    /// assert_eq!(CELL.get(), None);
+    /// ```
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
         Self { once: Once::new(), value: UnsafeCell::new(None) }
     }
 
-    /// The value, if there is one. Never waits.
+    /// Returns the value, if there is one. Never waits, also if another thread is making the value.
+    ///
+    /// ```
+    /// let cell = green::sync::OnceLock::new();
+    /// assert_eq!(cell.get(), None);
+    /// cell.set(3).unwrap();
+    /// assert_eq!(cell.get(), Some(&3));
+    /// ```
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // SAFETY: invariant 1.
         if self.once.is_completed() { unsafe { &*self.value.get() }.as_ref() } else { None }
     }
 
-    /// The value, if there is one.
+    /// Returns the value to change it, if there is one.
+    ///
+    /// ```
+    /// let mut cell = green::sync::OnceLock::from(3);
+    /// *cell.get_mut().unwrap() += 1;
+    /// assert_eq!(cell.get(), Some(&4));
+    /// ```
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         // A closure that did not end has stored nothing.
         self.value.get_mut().as_mut()
     }
 
-    /// Waits until there is a value. A cancellation point where it has to wait.
+    /// Waits until there is a value, and returns it. A cancellation point where it has to wait.
+    ///
+    /// ```
+    /// static CELL: green::sync::OnceLock<u32> = green::sync::OnceLock::new();
+    /// let waits = green::spawn(|| *CELL.wait());
+    /// CELL.set(5).unwrap();
+    /// assert_eq!(waits.join().unwrap(), 5);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn wait(&self) -> &T {
@@ -76,7 +101,15 @@ impl<T> OnceLock<T> {
         self.get().expect("the cell is complete")
     }
 
-    /// Puts `value` in, if the cell is empty. Waits while another thread is making a value; when it returns, there is one.
+    /// Puts `value` in, if the cell is empty. When it returns, there is a value.
+    ///
+    /// It waits while another thread is making a value; that wait is a cancellation point.
+    ///
+    /// ```
+    /// let cell = green::sync::OnceLock::new();
+    /// assert_eq!(cell.set("first"), Ok(()));
+    /// assert_eq!(cell.set("second"), Err("second"));
+    /// ```
     ///
     /// # Errors
     ///
@@ -89,12 +122,27 @@ impl<T> OnceLock<T> {
         value.map_or(Ok(()), Err)
     }
 
-    /// The value; makes it with `f` if there is none. Of many threads one runs its closure, the others wait for it.
+    /// Returns the value; makes it with `f` if there is none.
+    ///
+    /// Of many threads that call this, one runs its closure, and the others wait for it. The closure may park. That
+    /// wait is a cancellation point, and so is the beginning of `f`; if the thread is cancelled in `f`, the cell is
+    /// empty, and a thread that waits runs its own closure.
+    ///
+    /// ```
+    /// use green::sync::OnceLock;
+    ///
+    /// static PORT: OnceLock<u16> = OnceLock::new();
+    /// green::scope(|s| {
+    ///     for _ in 0..3 {
+    ///         s.spawn(|| assert_eq!(*PORT.get_or_init(|| 8080), 8080));
+    ///     }
+    /// });
+    /// ```
     ///
     /// # Panics
     ///
-    /// With the panic of `f`; the cell is empty then. In debug builds, if `f` initialises the same cell: it would wait for
-    /// itself for ever, as it does in release builds.
+    /// With the panic of `f`; the cell is empty then. In debug builds, if `f` initialises the same cell: it would wait
+    /// for itself for ever, as it does in release builds.
     #[inline]
     #[track_caller]
     pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
@@ -109,13 +157,24 @@ impl<T> OnceLock<T> {
         self.get().expect("the cell is complete")
     }
 
-    /// The value, without the cell around it.
+    /// Returns the value, if there is one, and does away with the cell.
+    ///
+    /// ```
+    /// let cell = green::sync::OnceLock::from("text");
+    /// assert_eq!(cell.into_inner(), Some("text"));
+    /// ```
     #[inline]
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
     }
 
-    /// Takes the value out; the cell is empty then, and can be set again.
+    /// Takes the value out, if there is one; the cell is empty then, and can be set again.
+    ///
+    /// ```
+    /// let mut cell = green::sync::OnceLock::from(1);
+    /// assert_eq!(cell.take(), Some(1));
+    /// assert_eq!(cell.set(2), Ok(()));
+    /// ```
     #[inline]
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).into_inner()

@@ -1,4 +1,4 @@
-//! The mutex without its value: who has it, who comes next. The protocol is in the module's README.
+//! The mutex without its value: who has it, who comes next. The protocol is in the folder's PROTOCOL.md.
 //!
 //! One word:
 //!

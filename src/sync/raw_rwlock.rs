@@ -1,5 +1,5 @@
 //! The readers-writer lock without its value. The protocol is that of [`raw_mutex`](super::raw_mutex), with two kinds of
-//! threads; the module's README has both.
+//! threads; the folder's PROTOCOL.md has both.
 //!
 //! One word:
 //!

@@ -20,13 +20,14 @@ use crate::sync::poison;
 use crate::sync::raw_rwlock::RawRwLock;
 use crate::sys::clock::after_ns;
 
-/// A lock that many readers may have at once, or one writer: [`std::sync::RwLock`].
+/// Protects a value that many readers may have at once, or one writer: [`std::sync::RwLock`].
 ///
-/// Green threads and OS threads may use one lock; a green thread that waits is parked. Nobody starves: a thread that
-/// waits keeps later readers out, and is overtaken by running writers only until it has lost once. So a thread that reads
-/// while it reads already may wait for ever, if a writer came in between; as with std.
+/// For green threads and OS threads, in any mix; a green thread that waits is parked. No thread starves: a thread that
+/// waits keeps later readers out, and is overtaken by running writers only until it has lost once. So a thread that
+/// reads while it reads already may wait for ever, if a writer came in between; as with std.
 ///
-/// A panic of a writer poisons the lock; that of a reader, a cancel, or a `timeout` that ends does not.
+/// A panic of a writer poisons the lock; that of a reader, a cancel, or a [`timeout`](crate::timeout) that ends does
+/// not.
 ///
 /// ```
 /// use green::sync::RwLock;
@@ -52,7 +53,8 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
-/// The right to read the value of an [`RwLock`]; dropping it lets the lock go: [`std::sync::RwLockReadGuard`].
+/// Gives shared access to the value of an [`RwLock`], and lets the lock go when it is dropped:
+/// [`std::sync::RwLockReadGuard`].
 ///
 /// ```compile_fail
 /// fn sent<T: Send>(_: T) {}
@@ -65,7 +67,8 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
     lock: &'a RawRwLock,
 }
 
-/// The right to change the value of an [`RwLock`]; dropping it lets the lock go: [`std::sync::RwLockWriteGuard`].
+/// Gives exclusive access to the value of an [`RwLock`], and lets the lock go when it is dropped:
+/// [`std::sync::RwLockWriteGuard`].
 ///
 /// ```compile_fail
 /// fn sent<T: Send>(_: T) {}
@@ -84,14 +87,25 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<T> RwLock<T> {
-    /// A lock that nobody has.
+    /// Makes a lock that no thread has.
+    ///
+    /// ```
+    /// static NAMES: green::sync::RwLock<Vec<&str>> = green::sync::RwLock::new(Vec::new());
+    /// NAMES.write().unwrap().push("green");
+    /// ```
     #[inline]
     #[must_use]
     pub const fn new(t: T) -> Self {
         Self { raw: RawRwLock::new(), poison: poison::Flag::new(), value: UnsafeCell::new(t) }
     }
 
-    /// The value, without the lock around it.
+    /// Returns the value, and does away with the lock. Never waits: no other thread can have a lock that is owned.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(String::new());
+    /// lock.write().unwrap().push_str("text");
+    /// assert_eq!(lock.into_inner().unwrap(), "text");
+    /// ```
     ///
     /// # Errors
     ///
@@ -106,16 +120,28 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Takes the lock for reading; waits while a writer has it, or waits for it. A cancellation point, for green threads
-    /// even if it need not wait.
+    /// Takes the lock for reading, together with other readers; waits while a writer has it, or waits for it.
+    ///
+    /// Returns a guard that lets the lock go when it is dropped. A reader that comes while a writer waits queues behind
+    /// that writer. A cancellation point, for green threads even if it need not wait.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(1);
+    /// let here = lock.read().unwrap();
+    /// green::scope(|s| {
+    ///     s.spawn(|| assert_eq!(*lock.read().unwrap(), 1)); // both read
+    /// });
+    /// assert_eq!(*here, 1);
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a writer has panicked; the error holds the guard.
+    /// If a writer has panicked (the lock is poisoned). The lock is taken all the same: the error holds the guard.
     ///
     /// # Panics
     ///
-    /// In debug builds, if the thread itself has the lock for writing. If there are 2^27 readers.
+    /// In debug builds, if the thread itself has the lock for writing: it would wait for ever, as it does in release
+    /// builds. If there are 2^27 readers.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -123,32 +149,57 @@ impl<T: ?Sized> RwLock<T> {
         self.reading()
     }
 
-    /// Takes the lock for reading if it need not wait.
+    /// Takes the lock for reading if it need not wait. Not a cancellation point.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(1);
+    /// assert!(lock.try_read().is_ok());
+    /// let writer = lock.write().unwrap();
+    /// assert!(lock.try_read().is_err());
+    /// # drop(writer);
+    /// ```
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if a writer has the lock, or somebody waits for it; `Poisoned`, with the guard, as
-    /// [`read`](Self::read).
+    /// `WouldBlock` if a writer has the lock, or a thread waits for it; `Poisoned`, with the guard, if the lock is
+    /// poisoned.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// As [`read`](Self::read), but waits for at most `d`. A cancellation point.
+    /// Takes the lock for reading; waits for at most `d`. A cancellation point.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = green::sync::RwLock::new(1);
+    /// let writer = lock.write().unwrap();
+    /// let reads = || lock.read_timeout(Duration::from_millis(1)).is_ok();
+    /// assert!(!green::scope(|s| s.spawn(reads).join().unwrap()));
+    /// # drop(writer);
+    /// ```
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`read`](Self::read).
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, if the lock is poisoned.
     pub fn read_timeout(&self, d: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.read_until(after_ns(d)) { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Takes the lock for writing; waits while anybody has it. A cancellation point, for green threads even if it need
-    /// not wait.
+    /// Takes the lock for writing, alone; waits while another thread has it.
+    ///
+    /// Returns a guard that lets the lock go when it is dropped. A cancellation point, for green threads even if it
+    /// need not wait.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(1);
+    /// *lock.write().unwrap() += 1;
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a writer has panicked; the error holds the guard.
+    /// If a writer has panicked (the lock is poisoned). The lock is taken all the same: the error holds the guard.
     ///
     /// # Panics
     ///
@@ -161,23 +212,39 @@ impl<T: ?Sized> RwLock<T> {
         self.writing()
     }
 
-    /// Takes the lock for writing if it need not wait.
+    /// Takes the lock for writing if it need not wait. Not a cancellation point.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(1);
+    /// let reader = lock.read().unwrap();
+    /// assert!(lock.try_write().is_err());
+    /// drop(reader);
+    /// assert!(lock.try_write().is_ok());
+    /// ```
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if anybody has the lock, or it is promised to a thread that waits; `Poisoned`, with the guard, as
-    /// [`write`](Self::write).
+    /// `WouldBlock` if another thread has the lock, or it is promised to one that waits; `Poisoned`, with the guard, if
+    /// the lock is poisoned.
     #[inline]
     #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if self.raw.try_write() { Ok(self.writing()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// As [`write`](Self::write), but waits for at most `d`. A cancellation point.
+    /// Takes the lock for writing; waits for at most `d`. A cancellation point.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = green::sync::RwLock::new(1);
+    /// let reader = lock.read().unwrap();
+    /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
+    /// # drop(reader);
+    /// ```
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, as [`write`](Self::write).
+    /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, if the lock is poisoned.
     #[track_caller]
     pub fn write_timeout(&self, d: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if self.raw.write_until(after_ns(d)) { Ok(self.writing()?) } else { Err(TryLockError::WouldBlock) }
@@ -195,19 +262,41 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.wrap(RwLockWriteGuard { lock: self, mark: PanicMark::now(), _not_send: PhantomData })
     }
 
-    /// Has a writer panicked? Another thread may change that at any time.
+    /// Returns whether a writer has panicked. Another thread may change that at any time.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(0);
+    /// green::scope(|s| s.spawn(|| { let _guard = lock.write(); panic!("poisons the lock") }).join()).unwrap_err();
+    /// assert!(lock.is_poisoned());
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.poison.get()
     }
 
-    /// Makes a poisoned lock an ordinary one again.
+    /// Makes a poisoned lock an ordinary one again, after its value has been put in order.
+    ///
+    /// ```
+    /// let lock = green::sync::RwLock::new(0);
+    /// # green::scope(|s| s.spawn(|| { let _guard = lock.write(); panic!("poisons the lock") }).join()).unwrap_err();
+    /// if let Err(poisoned) = lock.write() {
+    ///     *poisoned.into_inner() = 1;
+    ///     lock.clear_poison();
+    /// }
+    /// assert_eq!(*lock.read().unwrap(), 1);
+    /// ```
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
 
-    /// The value; no lock is needed, as it is borrowed exclusively.
+    /// Returns a reference to the value. Takes no lock: the lock is borrowed exclusively.
+    ///
+    /// ```
+    /// let mut lock = green::sync::RwLock::new(0);
+    /// *lock.get_mut().unwrap() = 10;
+    /// assert_eq!(*lock.read().unwrap(), 10);
+    /// ```
     ///
     /// # Errors
     ///
@@ -218,7 +307,7 @@ impl<T: ?Sized> RwLock<T> {
 }
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    /// Makes the writer a reader; no other writer comes in between. Readers that wait are let in. Never waits.
+    /// Turns a writer into a reader; no other writer comes in between. Readers that wait are let in. Never waits.
     ///
     /// ```
     /// use green::sync::{RwLock, RwLockWriteGuard};

@@ -19,11 +19,11 @@ use crate::task::header::Reason;
 const QUEUED: usize = 1;
 const PERMIT: usize = 2;
 
-/// A number of permits, of which a thread takes some and gives them back: limits how many do something at once.
+/// Limits how many threads do something at once: a number of permits, of which a thread takes some and gives them back.
 ///
-/// For green threads and OS threads alike. Threads that wait are served in the order in which they came, each as soon as
-/// there are as many permits as it wants; nobody goes past them. A thread that is cancelled or times out takes no permit
-/// with it.
+/// For green threads and OS threads alike. Threads that wait are served in the order in which they came, each as soon
+/// as there are as many permits as it wants; none goes past another. A thread that is cancelled or times out takes no
+/// permit with it. std has no semaphore; the names are tokio's.
 ///
 /// ```
 /// use green::sync::Semaphore;
@@ -41,7 +41,7 @@ pub struct Semaphore {
     queue: Lock<Waiters<u32>>,
 }
 
-/// Permits of a [`Semaphore`]; dropping it gives them back. It may go to another thread.
+/// Holds permits of a [`Semaphore`], and gives them back when it is dropped. It may go to another thread.
 #[must_use = "if unused the permits are given back at once"]
 pub struct SemaphoreGuard<'a> {
     semaphore: &'a Semaphore,
@@ -49,10 +49,16 @@ pub struct SemaphoreGuard<'a> {
 }
 
 impl Semaphore {
-    /// Permits of one semaphore at the most.
+    /// The greatest number of permits that one semaphore can have.
     pub const MAX_PERMITS: usize = usize::MAX >> 3;
 
-    /// A semaphore with `permits` permits; 0 is fine.
+    /// Makes a semaphore with `permits` permits; 0 is fine.
+    ///
+    /// ```
+    /// use green::sync::Semaphore;
+    /// static LIMIT: Semaphore = Semaphore::new(16);
+    /// assert_eq!(LIMIT.available_permits(), 16);
+    /// ```
     ///
     /// # Panics
     ///
@@ -63,13 +69,45 @@ impl Semaphore {
         Self { word: AtomicUsize::new(permits * PERMIT), queue: Lock::new(Waiters::new()) }
     }
 
-    /// Takes a permit, and waits for one. A cancellation point.
+    /// Takes a permit, waits for one if there is none, and returns a guard that gives it back when it is dropped.
+    ///
+    /// Threads that wait are served first come, first served. A cancellation point: a thread that is cancelled has no
+    /// permit.
+    ///
+    /// ```
+    /// use green::sync::Semaphore;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let (limit, busy) = (Semaphore::new(2), AtomicU32::new(0));
+    /// green::scope(|s| {
+    ///     for _ in 0..10 {
+    ///         s.spawn(|| {
+    ///             let _permit = limit.acquire();
+    ///             assert!(busy.fetch_add(1, Ordering::Relaxed) < 2);
+    ///             green::yield_now();
+    ///             busy.fetch_sub(1, Ordering::Relaxed);
+    ///         });
+    ///     }
+    /// });
+    /// ```
     #[inline]
     pub fn acquire(&self) -> SemaphoreGuard<'_> {
         self.acquire_many(1)
     }
 
-    /// Takes `n` permits at once, and waits until there are so many. A cancellation point.
+    /// Takes `n` permits at once; waits until there are so many.
+    ///
+    /// A thread that waits for many keeps later ones out, also those that want few: so it is served. With an `n`
+    /// greater than the semaphore will ever have, this waits for ever. A cancellation point.
+    ///
+    /// ```
+    /// use green::sync::Semaphore;
+    /// let memory = Semaphore::new(100);
+    /// let large = memory.acquire_many(80);
+    /// assert_eq!(memory.available_permits(), 20);
+    /// drop(large);
+    /// assert_eq!(memory.available_permits(), 100);
+    /// ```
     #[inline]
     pub fn acquire_many(&self, n: u32) -> SemaphoreGuard<'_> {
         quick_checkpoint();
@@ -79,38 +117,80 @@ impl Semaphore {
         SemaphoreGuard { semaphore: self, permits: n }
     }
 
-    /// Takes a permit if there is one and nobody waits. Never waits.
+    /// Takes a permit if there is one and no thread waits; otherwise returns `None`. Never waits.
+    ///
+    /// ```
+    /// let limit = green::sync::Semaphore::new(1);
+    /// let permit = limit.try_acquire().unwrap();
+    /// assert!(limit.try_acquire().is_none());
+    /// # drop(permit);
+    /// ```
     #[inline]
     pub fn try_acquire(&self) -> Option<SemaphoreGuard<'_>> {
         self.try_acquire_many(1)
     }
 
-    /// Takes `n` permits if there are so many and nobody waits. Never waits.
+    /// Takes `n` permits if there are so many and no thread waits; otherwise returns `None`. Never waits.
+    ///
+    /// ```
+    /// let limit = green::sync::Semaphore::new(3);
+    /// assert!(limit.try_acquire_many(4).is_none());
+    /// assert_eq!(limit.try_acquire_many(3).unwrap().permits(), 3);
+    /// ```
     #[inline]
     pub fn try_acquire_many(&self, n: u32) -> Option<SemaphoreGuard<'_>> {
         self.try_take(n).then(|| SemaphoreGuard { semaphore: self, permits: n })
     }
 
-    /// As [`acquire`](Self::acquire), for at most `d`; `None`: there was no permit in that time.
+    /// Takes a permit; waits for at most `d`, and returns `None` if there was none in that time. A cancellation point.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let limit = green::sync::Semaphore::new(0);
+    /// assert!(limit.acquire_timeout(Duration::from_millis(1)).is_none());
+    /// ```
     #[inline]
     pub fn acquire_timeout(&self, d: Duration) -> Option<SemaphoreGuard<'_>> {
         self.acquire_many_timeout(1, d)
     }
 
-    /// As [`acquire_many`](Self::acquire_many), for at most `d`; `None`: there were not so many permits in that time.
+    /// Takes `n` permits at once; waits for at most `d`, and returns `None` if there were not so many in that time. A
+    /// cancellation point.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let limit = green::sync::Semaphore::new(1);
+    /// assert!(limit.acquire_many_timeout(2, Duration::from_millis(1)).is_none());
+    /// assert_eq!(limit.available_permits(), 1);
+    /// ```
     pub fn acquire_many_timeout(&self, n: u32, d: Duration) -> Option<SemaphoreGuard<'_>> {
         checkpoint();
         let taken = self.try_take(n) || self.wait(n, Wait::new(Reason::Semaphore).until(after_ns(d)));
         taken.then(|| SemaphoreGuard { semaphore: self, permits: n })
     }
 
-    /// Permits that nobody has. Another thread may change that at any time.
+    /// Returns the number of permits that no thread has. Another thread may change it at any time.
+    ///
+    /// ```
+    /// assert_eq!(green::sync::Semaphore::new(4).available_permits(), 4);
+    /// ```
     #[must_use]
     pub fn available_permits(&self) -> usize {
         self.word.load(Ordering::Relaxed) / PERMIT
     }
 
-    /// Adds `n` permits. Never waits.
+    /// Adds `n` permits, and wakes threads that can now have what they wait for. Never waits.
+    ///
+    /// ```
+    /// use green::sync::Semaphore;
+    /// let gate = Semaphore::new(0);
+    /// green::scope(|s| {
+    ///     let waits = s.spawn(|| gate.acquire().forget());
+    ///     gate.add_permits(1);
+    ///     waits.join().unwrap();
+    /// });
+    /// assert_eq!(gate.available_permits(), 0);
+    /// ```
     ///
     /// # Panics
     ///
@@ -216,13 +296,25 @@ impl Semaphore {
 }
 
 impl SemaphoreGuard<'_> {
-    /// The number of permits.
+    /// Returns the number of permits that the guard holds.
+    ///
+    /// ```
+    /// assert_eq!(green::sync::Semaphore::new(3).acquire_many(2).permits(), 2);
+    /// ```
     #[must_use]
     pub fn permits(&self) -> u32 {
         self.permits
     }
 
     /// Keeps the permits for ever: the semaphore has so many less.
+    ///
+    /// [`Semaphore::add_permits`] can add others later.
+    ///
+    /// ```
+    /// let limit = green::sync::Semaphore::new(3);
+    /// limit.acquire().forget();
+    /// assert_eq!(limit.available_permits(), 2);
+    /// ```
     pub fn forget(self) {
         std::mem::forget(self);
     }

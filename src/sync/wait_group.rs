@@ -38,20 +38,45 @@ impl UnwindSafe for WaitGroup {}
 impl RefUnwindSafe for WaitGroup {}
 
 impl WaitGroup {
-    /// A group with one member, this one.
+    /// Makes a group with one member, this handle.
+    ///
+    /// ```
+    /// green::sync::WaitGroup::new().wait(); // no other members: returns at once
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { count: Arc::new(WaitQueue::new(1)) }
     }
 
-    /// Leaves the group and waits until all other members have left it.
+    /// Leaves the group, and waits until all other members have left it, by a drop or by waiting, too.
+    ///
+    /// A cancellation point; a thread that is cancelled here has left the group.
+    ///
+    /// ```
+    /// use green::sync::WaitGroup;
+    /// let group = WaitGroup::new();
+    /// let member = group.clone();
+    /// let thread = green::spawn(move || drop(member));
+    /// group.wait();
+    /// thread.join().unwrap();
+    /// ```
     pub fn wait(self) {
         checkpoint();
         let count = self.leave();
         count.wait_until(Wait::new(Reason::WaitGroup), |count| (*count == 0).then_some(()));
     }
 
-    /// As [`wait`](Self::wait), for at most `d`. Says whether all have left; the caller has in any case.
+    /// Leaves the group, waits for at most `d` until all other members have left it, and returns whether they have.
+    ///
+    /// The caller has left in any case. A cancellation point.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let group = green::sync::WaitGroup::new();
+    /// let member = group.clone();
+    /// assert!(!group.wait_timeout(Duration::from_millis(1)));
+    /// assert!(member.wait_timeout(Duration::from_secs(5)));
+    /// ```
     #[must_use]
     pub fn wait_timeout(self, d: Duration) -> bool {
         checkpoint();

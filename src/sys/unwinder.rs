@@ -543,6 +543,6 @@ mod tests {
         assert_eq!(site(ULEB, 1, &[0, 1, 0x7f, 0], 5), Some(Site::Cleanup), "a cleanup, then a filter");
         assert_eq!(site(ULEB, 1, &[0, 0x7f], 5), None, "a chain without an end");
         assert_eq!(site(0x0f, 0, &[], 4), None, "an unknown encoding");
-        assert_eq!(site(2, 0, &[], 4), None, "too short");
+        assert_eq!(site(3, 0, &[], 4), None, "too short for a third value of four bytes");
     }
 }

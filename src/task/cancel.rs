@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// The payload in the `Err` that `join` gives for a thread that was cancelled.
+/// Says that a thread was cancelled: the payload in the `Err` that [`join`](crate::thread::JoinHandle::join) gives.
 ///
 /// ```
 /// let thread = green::spawn(|| green::thread::park());

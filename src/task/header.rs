@@ -16,7 +16,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use crate::base::atomic::{AtomicPtr, Backoff, Ordering};
+use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
@@ -41,7 +41,7 @@ pub(crate) struct VTable {
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
     /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
-    /// `task/README.md`.
+    /// `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Header {
     link: AtomicPtr<Header>,
     schedule: Schedule,
     pub(crate) vtable: &'static VTable,
-    // Home worker only (invariant 3), down to `size`.
+    // Home worker only (invariant 3), down to `seen`.
     pub(crate) fiber: UnsafeCell<Option<Fiber>>,
     /// The `timeout` calls that the thread is in.
     pub(crate) limits: Limits,
@@ -119,13 +119,14 @@ pub(crate) struct Header {
     pub(crate) wait_interrupts: Cell<Interrupts>,
     /// What may end any wait of the thread, outside all limits.
     interrupts: Cell<Interrupts>,
+    pub(crate) size: StackSize,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
-    pub(crate) size: StackSize,
-    pub(crate) reason: Cell<Reason>,
     /// The wait that the thread was in when the worker last looked for stacks that are hardly used, see `sched::tidy`.
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
+    /// What the thread waits for: a [`Reason`], written by the thread itself.
+    reason: AtomicU32,
     pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
     extra: AtomicPtr<Extra>,
@@ -134,41 +135,46 @@ pub(crate) struct Header {
     pub(crate) runtime: *const (),
 }
 
-/// What a thread waits for: for diagnosis.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reason {
-    Running,
-    Park,
-    Sleep,
-    Join,
-    Scope,
-    Blocking,
-    Future,
-    Send,
-    Receive,
-    Select,
-    Mutex,
-    RwLock,
-    Condvar,
-    Semaphore,
-    Once,
-    Barrier,
-    WaitGroup,
-    Readable,
-    Writable,
-    /// For the reply of an actor.
-    Ask,
-    /// For room in an actor's remote.
-    Room,
-    /// For the end of an actor.
-    End,
+/// Each reason has a name of its own, which [`Thread::waits_for`](crate::Thread::waits_for) tells.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident: $name:literal,)*) => {
+        /// What a thread waits for.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Reason {
+            Running,
+            $($(#[$doc])* $reason,)*
+        }
+
+        const NAMES: &[Option<&str>] = &[None, $(Some($name)),*];
+    };
 }
 
-impl Reason {
-    /// A wait for an actor: who waits looks again whenever it is interrupted, also where a cancel may not end it.
-    pub(crate) fn is_for_actor(self) -> bool {
-        matches!(self, Reason::Ask | Reason::Room | Reason::End)
-    }
+reasons! {
+    Park: "park",
+    Sleep: "sleep",
+    Join: "join",
+    Scope: "scope",
+    Blocking: "blocking",
+    Future: "future",
+    Send: "channel send",
+    Receive: "channel receive",
+    Select: "select",
+    Mutex: "mutex",
+    RwLock: "rwlock",
+    Condvar: "condvar",
+    Semaphore: "semaphore",
+    Once: "once",
+    Barrier: "barrier",
+    WaitGroup: "wait group",
+    Readable: "readable",
+    Writable: "writable",
+    CtrlC: "ctrl-c",
+    /// For the reply of an actor.
+    Ask: "reply",
+    /// For room in an actor's mailbox.
+    Room: "mailbox",
+    /// For the end of an actor.
+    End: "actor's end",
 }
 
 /// What a new header is made of.
@@ -205,8 +211,8 @@ impl Header {
             interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
-            reason: Cell::new(Reason::Running),
             seen: Cell::new(0),
+            reason: AtomicU32::new(Reason::Running as u32),
             token: ParkToken::new(),
             joiner: AtomicPtr::new(ptr::null_mut()),
             extra: AtomicPtr::new(extra),
@@ -230,6 +236,27 @@ impl Header {
     #[inline(always)]
     pub(crate) fn refuse_cancels(&self) {
         self.interrupts.set(Interrupts::TimeoutsOnly);
+    }
+
+    /// For the thread itself, when it has begun a wait and published its ticket, and when it runs again.
+    #[inline(always)]
+    pub(crate) fn set_reason(&self, reason: Reason) {
+        // ORDERING: Relaxed: it is told, and nothing follows from it.
+        self.reason.store(reason as u32, Ordering::Relaxed);
+    }
+
+    /// What the thread waits for, as anybody sees it; `None` when nothing: it runs, is ready, has not started or has ended.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        // The reason of a wait that has been ended stays until the thread runs again. ORDERING: Relaxed: as in `set_reason`.
+        self.wait.waiting()?;
+        NAMES[self.reason.load(Ordering::Relaxed) as usize]
+    }
+
+    /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
+    /// the wait. For its own worker.
+    pub(crate) fn waits_for_actor(&self) -> bool {
+        let reason = self.reason.load(Ordering::Relaxed);
+        [Reason::Ask, Reason::Room, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).
@@ -390,6 +417,7 @@ impl fmt::Debug for Header {
             .field("name", &self.name())
             .field("state", &self.state)
             .field("wait", &self.wait)
+            .field("waits_for", &self.waits_for())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-#![doc = include_str!("README.md")]
+#![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod awaiter;
 pub(crate) mod block;

@@ -38,7 +38,7 @@ impl Epoch {
         self.0
     }
 
-    pub(crate) fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 }
@@ -113,6 +113,12 @@ impl WaitWord {
         // ORDERING: Relaxed: the thread waits on this very worker; `end` decides.
         let word = self.0.load(Ordering::Relaxed);
         (word & STATE == WAITING).then_some(Epoch(word & !STATE))
+    }
+
+    /// The last wait, for the owner, which runs: as long as the answer is the same, it has not waited.
+    pub(crate) fn last(&self) -> Epoch {
+        // ORDERING: Relaxed: nobody else changes a word that is not WAITING.
+        Epoch(self.0.load(Ordering::Relaxed) & !STATE)
     }
 
     /// The owner runs again: how did the wait end?

@@ -9,22 +9,8 @@ mod sleep;
 
 pub use std::time::{Duration, Instant};
 
+pub use crate::park::interrupt::{Elapsed, timeout};
+
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub(crate) use sleep::Pauses;
 pub use sleep::{sleep, sleep_until};
-
-/// [`green::Elapsed`](crate::Elapsed).
-pub type Elapsed = crate::park::interrupt::Elapsed;
-
-/// [`green::timeout`](crate::timeout): runs `f`, but not beyond `d`.
-///
-/// # Errors
-///
-/// [`Elapsed`] when `f` was ended by the deadline.
-///
-/// # Panics
-///
-/// With whatever `f` panics with.
-pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    crate::park::interrupt::timeout(d, f)
-}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Overflow, SendError, Signal};
 
-use crate::help::scaled;
+use crate::help::{scaled, until_parked};
 use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
 fn note(line: &'static str) -> Do<()> {
@@ -126,7 +126,7 @@ fn stashed_messages_come_back_in_order_with_their_askers() {
         door.tell(Pass(4)).unwrap();
         let also = door.clone();
         let asker = green::spawn(move || also.send_timeout(Pass(5), LONG));
-        green::sleep(Duration::from_millis(1));
+        until_parked(asker.thread(), "reply");
         door.send(Open).unwrap();
         door.tell(Pass(6)).unwrap();
         for (n, reply) in pending.into_iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, SendError, dead_letters};
 
+use crate::help::until_parked;
 use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
 fn lines(receiver: &Receiver<String>) -> Vec<String> {
@@ -84,7 +85,8 @@ fn stop_answers_the_senders_that_wait_for_room() {
         let (tells, asks) = (puppet.clone(), puppet.clone());
         let tell = green::spawn(move || tells.tell(Do::new(|_, _| ())));
         let ask = green::spawn(move || asks.send_timeout(Do::new(|_, _| ()), LONG));
-        green::sleep(Duration::from_millis(2));
+        until_parked(tell.thread(), "mailbox");
+        until_parked(ask.thread(), "reply");
         puppet.stop();
         assert!(matches!(tell.join().unwrap(), Err(SendError::Closed(_))));
         assert!(matches!(ask.join().unwrap(), Err(SendError::Closed(_))));
@@ -417,8 +419,15 @@ fn an_actor_whose_end_is_waited_for_ends_with_its_runtime_although_it_rests() {
         let watcher = watcher.start();
         let watched = rests.clone();
         watcher.send(Do::new(move |_, ctx| _ = ctx.monitor(&watched))).unwrap();
-        let joins = [rests.clone(), rests.clone()].map(|actor| std::thread::spawn(move || actor.join()));
-        std::thread::sleep(Duration::from_millis(2));
+        let joins = [rests.clone(), rests.clone()].map(|actor| {
+            let (sender, thread) = std::sync::mpsc::channel();
+            let join = std::thread::spawn(move || {
+                sender.send(green::thread::current()).unwrap();
+                actor.join()
+            });
+            until_parked(&thread.recv().unwrap(), "actor's end");
+            join
+        });
         drop(runtime);
         for join in joins {
             assert_eq!(join.join().unwrap(), Exit::Shutdown);

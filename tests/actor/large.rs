@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, SendError};
 
-use crate::help::on_workers;
+use crate::help::{on_workers, until_parked};
 use crate::{Gate, LONG};
 
 /// What a caller's own frames need of it is not the crate's: without optimisation that is four times the message and more.
-const SIZE: usize = if cfg!(debug_assertions) { 20 << 10 } else { 48 << 10 };
+const SIZE: usize = if cfg!(debug_assertions) { 16 << 10 } else { 48 << 10 };
 /// With optimisation they hold it twice, as the argument and in the result; a third time would not fit a stack of 256 KiB.
 const LARGEST: usize = if cfg!(debug_assertions) { SIZE } else { 104 << 10 };
 
@@ -132,7 +132,7 @@ fn a_large_ask_that_is_cancelled_or_times_out_takes_its_message_back() {
             assert!(start.elapsed() < LONG);
             green::sleep(Duration::from_micros(100));
         }
-        green::sleep(Duration::from_millis(2));
+        until_parked(asker.thread(), "reply");
         asker.cancel();
         assert!(asker.join().is_err());
         assert!(sum.queued() <= 1);

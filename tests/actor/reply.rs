@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Builder, Exit, Mailbox, SendError};
 
+use crate::help::until;
 use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
 #[test]
@@ -209,10 +210,10 @@ fn a_cancelled_asker_leaves_and_the_actor_goes_on() {
                 })
             })
             .collect();
-        while puppet.queued() == 0 {
-            green::sleep(Duration::from_micros(100));
-        }
-        green::sleep(Duration::from_millis(1));
+        // One has got the only place: by a tell, which is over, or by an ask.
+        let waits =
+            |asker: &green::thread::JoinHandle<bool>| asker.is_finished() || asker.thread().waits_for().is_some();
+        until(|| askers.iter().all(waits));
         askers.iter().for_each(|asker| asker.cancel());
         let ends = askers.into_iter().map(|asker| asker.join());
         // One of them may have told before it was cancelled.

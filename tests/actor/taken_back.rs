@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use green::actor::{Actor, Builder, Context, Handler, Mailbox, Message, SendError};
 
+use crate::help::until_parked;
 use crate::{Do, Gate, LONG, Puppet, everywhere, hold};
 
 fn nothing() -> Do<()> {
@@ -43,8 +44,7 @@ fn a_call_that_is_taken_back_makes_room_for_a_sender_that_waits() {
                 told.open();
             })
         };
-        green::sleep(Duration::from_millis(2));
-        assert!(!told.is_open(), "there is no room");
+        until_parked(tell.thread(), "mailbox");
         assert!(matches!(pending.wait_timeout(Duration::from_nanos(1)), Err(SendError::Timeout(Some(_)))));
         told.wait();
         tell.join().unwrap();

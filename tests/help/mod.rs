@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
+use green::thread::Thread;
 
 /// After this long a test has hung. An emulated processor gets more, an interpreter most.
 const BOUND: Duration = Duration::from_secs(match () {
@@ -98,7 +99,27 @@ pub(crate) fn spin_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A flag that is set once.
+/// The same where the threads of the caller's own worker have to run meanwhile.
+#[track_caller]
+pub(crate) fn until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < BOUND, "what this waits for does not come");
+        green::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Waits until `thread` waits for what `reason` names, as [`Thread::waits_for`] has it.
+#[track_caller]
+pub(crate) fn until_parked(thread: &Thread, reason: &str) {
+    let start = Instant::now();
+    while thread.waits_for() != Some(reason) {
+        assert!(start.elapsed() < BOUND, "{thread:?} waits for {:?}, not {reason:?}", thread.waits_for());
+        green::sleep(Duration::from_micros(50));
+    }
+}
+
+/// A flag that is set once: between all kinds of threads.
 #[derive(Default, Debug)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -113,6 +134,12 @@ impl Flag {
 
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits, at cancellation points, until it is set.
+    #[track_caller]
+    pub(crate) fn wait(&self) {
+        until(|| self.is_set());
     }
 
     /// As [`set`](Self::set), but orders nothing.

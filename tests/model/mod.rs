@@ -21,6 +21,7 @@ pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static
 }
 
 /// One token and a place to wait for it.
+#[derive(Debug)]
 pub(crate) struct Gate {
     token: Mutex<bool>,
     changed: Condvar,

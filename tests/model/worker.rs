@@ -157,7 +157,7 @@ impl Worker {
     pub(crate) fn fresh_id(&self) -> u64 {
         unreachable!()
     }
-    pub(crate) fn launch(&self, _: Task, _: bool) {
+    pub(crate) fn launch(&self, _: Task) {
         unreachable!()
     }
     pub(crate) fn run_asked<R>(&self, _: Task, _: impl FnOnce() -> Option<R>) -> Option<R> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use green::net::{TcpListener, TcpStream};
 
+use crate::help::until_parked;
 use crate::{SCALE, echo, runtime};
 
 #[cfg(target_os = "linux")]
@@ -151,8 +152,7 @@ fn serve(count: usize) {
                 green::spawn(move || connection(stream))
             })
             .collect();
-        // All have begun to wait when the worker has nothing else to do.
-        green::sleep(Duration::from_millis(300));
+        threads.iter().for_each(|thread| until_parked(thread.thread(), "readable"));
         println!("\nbytes={}", (resident_kib() - before) * 1024 / count);
         let served = threads.into_iter().map(|thread| thread.join()).filter(|result| result.is_ok()).count();
         println!("\nserved={served}");

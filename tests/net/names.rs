@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use green::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use green::{Cancelled, Runtime};
 
-use crate::help::in_a_child;
+use crate::help::{in_a_child, until_parked};
 
 /// Gives this OS thread, and those that it starts, a resolver that never answers. `None`: that is not for everybody to do.
 fn silence() -> io::Result<std::net::UdpSocket> {
@@ -91,7 +91,7 @@ fn a_look_up_that_nobody_answers_is_left_by_a_time_out_and_by_a_cancel() {
                 let start = Instant::now();
                 let threads: Vec<_> =
                     (0..100).map(|_| green::spawn(|| TcpStream::connect("nobody.example:80").map(drop))).collect();
-                green::sleep(Duration::from_millis(10));
+                threads.iter().for_each(|thread| until_parked(thread.thread(), "blocking"));
                 // Files go on meanwhile.
                 assert!(green::fs::exists("/").unwrap());
                 threads.iter().for_each(|thread| thread.cancel());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use green::sync::{Arc, Barrier, Mutex, Semaphore, WaitGroup};
 
+use crate::help::until_parked;
 use crate::world::{bounded, everywhere, rounds, until};
 
 #[test]
@@ -43,12 +44,11 @@ fn a_thread_that_is_cancelled_at_a_barrier_is_not_counted() {
                 runtime.spawn(move || barrier.wait().is_leader())
             };
             let cancelled = wait();
-            green::sleep(Duration::from_millis(1));
+            until_parked(cancelled.thread(), "barrier");
             cancelled.cancel();
             assert!(cancelled.join().unwrap_err().is::<green::Cancelled>());
             let first = wait();
-            green::sleep(Duration::from_millis(1));
-            assert!(!first.is_finished());
+            until_parked(first.thread(), "barrier");
             let second = wait();
             assert!(first.join().unwrap() != second.join().unwrap());
         });

@@ -5,6 +5,8 @@
 
 mod condvar;
 mod counting;
+#[path = "../help/mod.rs"]
+mod help;
 mod mutex;
 mod once;
 mod rwlock;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use green::sync::{Arc, LazyLock, Once, OnceLock};
 
+use crate::help::until_parked;
 use crate::world::{bounded, everywhere, until};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -94,7 +95,8 @@ fn a_cancelled_closure_leaves_the_next_one_to_run() {
                 let once = once.clone();
                 move || once.call_once(|| ())
             });
-            green::sleep(Duration::from_millis(1));
+            until_parked(cancelled_waiter.thread(), "once");
+            until_parked(second.thread(), "once");
             cancelled_waiter.cancel();
             assert!(cancelled_waiter.join().unwrap_err().is::<green::Cancelled>());
             first.cancel();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 
 /// A rule broken at a place.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl fmt::Display for Finding {
 }
 
 /// A text file of the repository, or a fixture that pretends to be one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     /// Relative to the repository, with `/` between the parts.
     pub(crate) path: String,
@@ -209,16 +211,14 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All text files of the repository; build output and git's own files are none of it.
+/// The text files of the repository that git has; of a package that was unpacked, all of its files.
 pub(crate) fn text_files() -> Vec<Source> {
-    let mut sources = Vec::new();
-    walk(&root(), &mut |path| {
-        if let Ok(text) = fs::read_to_string(path) {
-            let relative = path.strip_prefix(root()).expect("the walk starts there");
-            sources.push(Source::new(&relative.to_string_lossy().replace('\\', "/"), &text));
-        }
+    static FILES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let paths = if root().join(".git").exists() { files_of_git(&root()) } else { files_below(&root(), "") };
+        let text = |path: String| Some(Source::new(&path, &fs::read_to_string(root().join(&path)).ok()?));
+        paths.into_iter().filter_map(text).collect()
     });
-    sources
+    FILES.clone()
 }
 
 /// The Rust files under `src`.
@@ -229,16 +229,53 @@ pub(crate) fn crate_files() -> Vec<Source> {
     sources
 }
 
-fn walk(dir: &Path, visit: &mut impl FnMut(&Path)) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
+/// Git in `dir`, also where a hook of git's runs this.
+fn git(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.args(arguments).current_dir(dir);
+    ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"].iter().for_each(|name| _ = command.env_remove(name));
+    command
+}
+
+/// What git has in `dir`, relative to it: neither what it ignores nor what nobody has added.
+fn files_of_git(dir: &Path) -> Vec<String> {
+    let output = git(dir, &["ls-files", "-z"]).output().expect("git is there");
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let paths = String::from_utf8(output.stdout).expect("paths are UTF-8");
+    let paths = paths.split_terminator('\0').filter(|path| !dir.join(path).is_symlink());
+    paths.map(str::to_owned).collect()
+}
+
+/// All files in `dir` but build output, each with `prefix` before its path.
+fn files_below(dir: &Path, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_symlink() || name == ".git" || name.starts_with("target") {
-            continue;
+        let relative = format!("{prefix}{name}");
+        match () {
+            () if path.is_symlink() || name.starts_with("target") => {}
+            () if path.is_dir() => found.extend(files_below(&path, &format!("{relative}/"))),
+            () => found.push(relative),
         }
-        if path.is_dir() { walk(&path, visit) } else { visit(&path) }
     }
+    found
+}
+
+#[test]
+fn a_file_that_git_does_not_have_is_not_looked_at() {
+    let dir = std::env::temp_dir().join(format!("green-tidy-{}", std::process::id()));
+    fs::create_dir_all(dir.join("src")).unwrap();
+    for path in ["Cargo.toml", "src/lib.rs", "scratch.rs"] {
+        fs::write(dir.join(path), "").unwrap();
+    }
+    for arguments in [&["init", "--quiet"][..], &["add", "Cargo.toml", "src"]] {
+        assert!(git(&dir, arguments).status().unwrap().success());
+    }
+    let (has, below) = (files_of_git(&dir), files_below(&dir.join("src"), "src/"));
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(has, ["Cargo.toml", "src/lib.rs"]);
+    assert_eq!(below, ["src/lib.rs"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! 1. `Core` is the first field of the `repr(C)` [`Cell`], and `Header` the first of `Core`: a pointer to the block is one to
 //!    each, and every such pointer was made from one to the whole block.
 //! 2. The header's references: one for the actor's life (it stands for the queue entry, the run, and the resting actor in
-//!    turn, see `task/README.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`], of which
+//!    turn, see `task/PROTOCOL.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`], of which
 //!    the residents have one.
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
@@ -110,7 +110,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // SAFETY: invariant 2: the life's reference; the mail was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
-        Some(worker) => worker.launch(task, true),
+        Some(worker) => worker.launch(task),
         None => shared.inject(task),
     }
     Ok(strong)
@@ -265,7 +265,7 @@ impl Core {
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
                 self.header.state.leave_home();
-                worker.launch(task, false);
+                worker.launch(task);
             }
             _ => self.inject(task),
         }

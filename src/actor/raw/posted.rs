@@ -190,7 +190,10 @@ impl<M: Message> Posted<M> {
             // SAFETY: invariant 3: if it is linked, then there; that mail's lock guards the node.
             let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mail, node_of(self), self.chain) });
             let (parcel, room) = taken.unzip();
-            unlock(mail, room.flatten());
+            drop(mail);
+            if let Some(room) = room.flatten() {
+                room.open(); // KEY: room-of-a-call
+            }
             drop(parcel);
         }
         Some(claim)

@@ -1,0 +1,48 @@
+//! A guide: recipes for what programs need first, each a page with a whole program that runs.
+//!
+//! | page | what it shows |
+//! | --- | --- |
+//! | [`stopping`] | a server that stops in good order on ctrl-c |
+//! | [`deadlines`] | a request that takes so long and no longer, with all that it calls |
+//! | [`whichever_first`] | waiting for a channel or a socket, a child or a signal, whichever comes first |
+//! | [`tls`] | rustls over a green socket, as plain blocking code |
+//! | [`http`] | an HTTP server and a client by hyper, with time-outs |
+//! | [`tokio`] | async code that wants tokio's reactor, awaited by a green thread, and the other way round |
+//!
+//! Three things are worth knowing before the first program. Blocking calls are this crate's, those of [`net`](crate::net),
+//! [`sync`](crate::sync), [`channel`](crate::channel), [`fs`](crate::fs) and so on: they park the green thread and let
+//! others run. What blocks in another way goes into [`blocking`](crate::blocking) or [`unblock`](crate::unblock). And a lock
+//! of std, or a guard that sets a thread-local, must not be [held across a park](crate#what-not-to-do-across-a-park).
+
+#![forbid(unsafe_code)]
+
+/// A server that stops in good order: nobody new, who is at work finishes, what is left after a while is cancelled.
+///
+#[doc = include_str!("guide/stopping.md")]
+pub mod stopping {}
+
+/// A request that takes so long and no longer, whatever it is made of.
+///
+#[doc = include_str!("guide/deadlines.md")]
+pub mod deadlines {}
+
+/// Waiting for a channel or a socket, whichever comes first.
+///
+#[doc = include_str!("guide/whichever_first.md")]
+pub mod whichever_first {}
+
+/// TLS by rustls, which over a green socket is plain blocking code.
+///
+// Its program is run by the package of the examples, which has rustls.
+#[cfg_attr(not(doctest), doc = include_str!("guide/tls.md"))]
+pub mod tls {}
+
+/// An HTTP server and a client by hyper, with time-outs. Needs the feature `hyper`.
+///
+#[cfg_attr(feature = "hyper", doc = include_str!("guide/http.md"))]
+pub mod http {}
+
+/// Async code that wants tokio, awaited by a green thread; and a green thread, awaited in tokio.
+///
+#[doc = include_str!("guide/tokio.md")]
+pub mod tokio {}

@@ -1,0 +1,149 @@
+//! How a worker goes to sleep, how others notify it, and how it takes what they have left: the steps of `sched/PROTOCOL.md`, once.
+//!
+//! A doorbell is a worker's [`Inbox`], the [`Parker`] that the worker sleeps in, and the word ([`Counted`]) in which it is counted
+//! while it sleeps. Whoever takes the mark `ASLEEP` out of the inbox *rings*: counts the worker awake and unparks it. The models
+//! (`tests/loom.rs`, `tests/loom_balance.rs`, `tests/loom_remote.rs`) call the functions of this file; they have no copy of them.
+
+use std::ptr::NonNull;
+
+use crate::sched::counted::Counted;
+use crate::sched::idle::{Duty, Idle};
+use crate::sched::inbox::{Batch, Inbox, Queued, WasAsleep};
+use crate::sys::parker::Parker;
+
+/// What [`go_to_sleep`](Doorbell::go_to_sleep) asks of the worker.
+pub(crate) trait Sleeper {
+    /// Step S3: is there work that a worker without any should help with?
+    fn has_work_to_share(&self) -> bool;
+
+    /// Is there an unstarted thread anywhere, even a single one?
+    fn has_unstarted(&self) -> bool;
+
+    /// Step S4: sleeps; `lookout`: for a bounded time. True: the worker was unparked, or has something to run.
+    fn sleep(&self, lookout: bool) -> bool;
+
+    /// The lookout's look, between two sleeps: takes an unstarted thread, even a single one. True: it has one.
+    fn look_round(&self) -> bool;
+
+    /// Steps P4 to P6', as long as there is an unstarted thread.
+    fn notify_thief(&self);
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Doorbell<T> {
+    inbox: Inbox<T>,
+    parker: Parker,
+    counted: Counted,
+}
+
+impl<T: Queued> Doorbell<T> {
+    /// Of a worker that is counted in `idle`.
+    pub(crate) fn new(idle: &'static Idle) -> Self {
+        Self { inbox: Inbox::new(), parker: Parker::new(), counted: Counted::new(idle) }
+    }
+
+    /// Leaves `item`. `fetch` ends the sleep of a worker that sleeps elsewhere than in its parker.
+    ///
+    /// # Safety
+    ///
+    /// `item` is valid until the owner has taken it, and is in no other queue.
+    #[inline]
+    pub(crate) unsafe fn send(&self, item: NonNull<T>, fetch: impl FnOnce()) {
+        // SAFETY: as the caller promises.
+        let was_asleep = unsafe { self.inbox.push(item) };
+        self.ring(was_asleep, fetch);
+    }
+
+    /// Has the owner look at its cancels and its runtime's shutdown.
+    pub(crate) fn notify_control(&self, fetch: impl FnOnce()) {
+        self.ring(self.inbox.notify_control(), fetch);
+    }
+
+    /// Step P5: makes a searcher of the owner if it sleeps. False: it does not.
+    pub(crate) fn notify_search(&self, fetch: impl FnOnce()) -> bool {
+        let was_asleep = self.inbox.notify_search();
+        self.ring(was_asleep, fetch);
+        was_asleep.0
+    }
+
+    /// Steps L2 to L4 ([`counted`](super::counted)).
+    #[inline]
+    fn ring(&self, was_asleep: WasAsleep, fetch: impl FnOnce()) {
+        if self.counted.count_awake(was_asleep) {
+            self.parker.unpark_or(fetch); // KEY: ring-unparks
+        }
+    }
+
+    /// Is there nothing for the owner?
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// Where the owner sleeps.
+    pub(crate) fn parker(&self) -> &Parker {
+        &self.parker
+    }
+
+    /// The owner, which is awake, takes what there is. `idle` is where it is counted.
+    pub(crate) fn answer(&self, idle: &Idle) -> Batch<T> {
+        self.take(idle, false)
+    }
+
+    /// `counted`: the owner is counted as asleep, and has no mark in the inbox that says so.
+    fn take(&self, idle: &Idle, counted: bool) -> Batch<T> {
+        let batch = self.inbox.take();
+        let mut counted = counted;
+        counted |= batch.asleep; // KEY: gets-up-by-itself
+        if counted {
+            idle.count_awake();
+        }
+        batch
+    }
+
+    /// Steps S1 to S5, for the owner, which is one of `workers` and is counted in `idle`; `searching`: as a searcher, too.
+    pub(crate) fn go_to_sleep(&self, idle: &Idle, workers: u32, searching: bool, sleeper: &impl Sleeper) -> Batch<T> {
+        let mut marked = true;
+        // S1: counted as asleep. S2: marked as asleep, unless there is something in the inbox.
+        let duty = idle.announce(searching, workers); // SWAP: announce
+        marked &= self.inbox.doze(); // SWAP: announce
+        let mut lookout = duty == Duty::Lookout;
+        while marked {
+            // S3: the last look.
+            idle.before_last_look(); // SWAP: look
+            let mut up = sleeper.has_work_to_share(); // SWAP: look
+            // S4.
+            up = up || sleeper.sleep(lookout);
+            if up {
+                break;
+            }
+            if lookout && idle.resign_if_all_asleep(workers) {
+                lookout = false;
+                // Somebody may be up and not yet counted so, and have relied on the lookout.
+                up = sleeper.has_unstarted();
+            } else if lookout {
+                up = sleeper.look_round();
+            }
+            if up {
+                break;
+            }
+        }
+        // S5.
+        let batch = self.take(idle, !marked);
+        if lookout && idle.resign() && sleeper.has_unstarted() {
+            sleeper.notify_thief();
+        }
+        batch
+    }
+
+    /// Step R1 of a doorbell that changes hands: all who are late have rung.
+    pub(crate) fn wait_for_the_late(&self) {
+        self.counted.wait_for_the_late();
+    }
+
+    /// Step N1: the next owner is counted in `idle`.
+    pub(crate) fn hand_over(&self, idle: &'static Idle) {
+        self.counted.hand_over(idle);
+    }
+}
