@@ -11,6 +11,7 @@ mod receiver;
 mod selected;
 mod selector;
 mod sender;
+mod shared;
 mod timer;
 mod waiter;
 mod word;
@@ -21,8 +22,6 @@ mod protocol {}
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use crate::base::atomic::{AtomicUsize, Ordering};
 
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryReadyError,
@@ -40,44 +39,6 @@ pub use {select, select_biased};
 #[doc(hidden)]
 pub mod internal {
     pub use super::selector::{SelectCase, recv, select, select_timeout, send, try_select};
-}
-
-/// A channel and how many handles of each kind there are.
-struct SharedChannel<C> {
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
-    channel: C,
-}
-
-impl<C> SharedChannel<C> {
-    fn new(channel: C) -> Arc<Self> {
-        Arc::new(Self { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1), channel })
-    }
-
-    fn add_sender(self: &Arc<Self>) -> Arc<Self> {
-        // ORDERING: Relaxed: the caller has a handle, so the count is not zero. (The count cannot overflow: `Arc`'s own
-        // would have before.)
-        self.senders.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(self)
-    }
-
-    fn add_receiver(self: &Arc<Self>) -> Arc<Self> {
-        // ORDERING: as above.
-        self.receivers.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(self)
-    }
-
-    /// True: it was the last one.
-    fn drop_sender(&self) -> bool {
-        // ORDERING: AcqRel: what all senders did comes before the channel is closed by the last one.
-        self.senders.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// True: it was the last one.
-    fn drop_receiver(&self) -> bool {
-        // ORDERING: as above.
-        self.receivers.fetch_sub(1, Ordering::AcqRel) == 1
-    }
 }
 
 /// Makes a channel with room for `cap` messages, and returns its two ends.
@@ -108,10 +69,10 @@ impl<C> SharedChannel<C> {
 /// If `cap` messages are more than an address space holds.
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     if cap == 0 {
-        let shared = SharedChannel::new(zero::ZeroChannel::new());
+        let shared = shared::SharedChannel::new(zero::ZeroChannel::new());
         return (Sender::zero(Arc::clone(&shared)), Receiver::zero(shared));
     }
-    let shared = SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
+    let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
     (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
 }
 
@@ -128,7 +89,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// assert!(r.recv().is_err());
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
+    let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
     (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
-use crate::channel::SharedChannel;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::iter::{IntoIter, Iter, TryIter};
 use crate::channel::queue::Queue;
+use crate::channel::shared::SharedChannel;
 use crate::channel::timer::TimerChannel;
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
 
-use crate::channel::SharedChannel;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::queue::Queue;
+use crate::channel::shared::SharedChannel;
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 

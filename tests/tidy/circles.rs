@@ -38,11 +38,7 @@ const CIRCLES: &[Circle] = &[
         ],
     ),
     ("arch", "a file for each processor, in the terms of the front page", &["aarch64.rs", "mod.rs", "x86_64.rs"]),
-    (
-        "channel",
-        "the front page makes both handles, which are made of its `SharedChannel`; a receiver is iterated, as in std",
-        &["iter.rs", "mod.rs", "receiver.rs", "sender.rs"],
-    ),
+    ("channel", "a receiver is iterated, as in std", &["iter.rs", "receiver.rs"]),
     (
         "channel",
         "what is selected may be a claimed waiter, a waiter is told what is selected",
