@@ -89,9 +89,9 @@ mod park;
 mod sync {
     pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Holder;
+        pub(crate) struct LockHolder;
 
-        impl Holder {
+        impl LockHolder {
             pub(crate) const fn new() -> Self {
                 Self
             }

@@ -53,9 +53,9 @@ mod sys {
 mod sync {
     pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Holder;
+        pub(crate) struct LockHolder;
 
-        impl Holder {
+        impl LockHolder {
             pub(crate) const fn new() -> Self {
                 Self
             }

@@ -46,15 +46,15 @@ pub(crate) unsafe trait Buffer<T> {
     unsafe fn free(&self, at: &mut Self::Read);
 }
 
-type MessageSlot<T> = cell::UnsafeCell<MaybeUninit<T>>;
+type BufferSlot<T> = cell::UnsafeCell<MaybeUninit<T>>;
 
 /// A fixed number of slots.
-pub(crate) struct Ring<T>(Box<[MessageSlot<T>]>);
+pub(crate) struct Ring<T>(Box<[BufferSlot<T>]>);
 
 impl<T> Ring<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         // Not slot by slot: that takes for ever where a slot takes no memory.
-        let slots = Box::<[MessageSlot<T>]>::new_uninit_slice(capacity);
+        let slots = Box::<[BufferSlot<T>]>::new_uninit_slice(capacity);
         // SAFETY: a slot is itself uninitialised.
         Self(unsafe { slots.assume_init() })
     }
@@ -97,7 +97,7 @@ const SEGMENT: usize = if MODELLED { 2 } else { 31 };
 
 struct Segment<T> {
     next: UnsafeCell<*mut Segment<T>>,
-    slots: [MessageSlot<T>; SEGMENT],
+    slots: [BufferSlot<T>; SEGMENT],
 }
 
 /// A chain of blocks, which starts empty. One used-up block is kept for the next time.

@@ -12,7 +12,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use crate::channel::selected::Selected;
-use crate::park::waiters::{Claimed, Payload, Waiter, Waiters, WakeList};
+use crate::park::waiters::{Claimed, WaitNode, WaitPayload, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, wait_in};
 use crate::task::Ticket;
 
@@ -51,7 +51,7 @@ pub(crate) struct Handover {
 // SAFETY: what `place` names is of the channel's own `T`, or a select's; the channel is `Send` if that is.
 unsafe impl Send for Handover {}
 
-impl Payload for Handover {
+impl WaitPayload for Handover {
     /// A direct node is the only one of its thread.
     #[inline(always)]
     fn has_only_ticket(&self) -> bool {
@@ -64,9 +64,9 @@ impl Payload for Handover {
 }
 
 /// One thread that waits for one operation.
-pub(crate) type ChannelWaiter = Waiter<Handover>;
+pub(crate) type ChannelWaiter = WaitNode<Handover>;
 
-impl Waiter<Handover> {
+impl WaitNode<Handover> {
     #[inline(always)]
     pub(crate) const fn new(role: Role, place: *mut ()) -> Self {
         Self::with(Handover { role: Cell::new(role), outcome: Cell::new(Outcome::None), place: Cell::new(place) })

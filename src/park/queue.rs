@@ -3,7 +3,7 @@
 //! Its waiters keep the invariants of [`waiters`](super::waiters).
 
 use crate::base::lock::Lock;
-use crate::park::waiters::{Claimed, Waiter, Waiters, WakeList};
+use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, park, wait_in};
 use crate::task::Ticket;
 
@@ -48,7 +48,7 @@ impl<S> WaitQueue<S> {
     pub(crate) fn wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Option<R> {
         let mut wait = wait;
         loop {
-            let (mut found, node) = (None, Waiter::with(()));
+            let (mut found, node) = (None, WaitNode::with(()));
             let ended =
                 wait_in(&mut wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready), || self.leave(&node));
             if ended == WaitResult::Interrupted {
@@ -75,7 +75,7 @@ impl<S> WaitQueue<S> {
         mut ready: impl FnMut(&mut S) -> Option<R>,
     ) -> Result<R, WaitResult> {
         loop {
-            let (mut found, node) = (None, Waiter::with(()));
+            let (mut found, node) = (None, WaitNode::with(()));
             let ended = park(wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready));
             if ended != WaitResult::Notified && ended != WaitResult::Refused {
                 self.leave(&node);
@@ -91,7 +91,7 @@ impl<S> WaitQueue<S> {
     /// Looks, and enters the queue if what is looked for is not there. True: the thread has to wait.
     fn enter<R>(
         &self,
-        node: &Waiter<()>,
+        node: &WaitNode<()>,
         ticket: Ticket,
         found: &mut Option<R>,
         ready: impl FnOnce(&mut S) -> Option<R>,
@@ -106,7 +106,7 @@ impl<S> WaitQueue<S> {
     }
 
     /// Leaves the queue, after the wait has ended otherwise.
-    fn leave(&self, node: &Waiter<()>) {
+    fn leave(&self, node: &WaitNode<()>) {
         // SAFETY: it was linked here, if at all.
         unsafe { self.inner.lock().waiters.remove(node) };
     }

@@ -23,7 +23,7 @@ use crate::task::header::Wake;
 use crate::task::wait::End;
 
 /// What a node says to those who take it out, and they to its thread.
-pub(crate) trait Payload {
+pub(crate) trait WaitPayload {
     /// Is this node the only one that has its wait's ticket?
     #[inline(always)]
     fn has_only_ticket(&self) -> bool {
@@ -35,12 +35,12 @@ pub(crate) trait Payload {
     fn abandon(&self) {}
 }
 
-impl Payload for () {}
-impl Payload for u32 {}
+impl WaitPayload for () {}
+impl WaitPayload for u32 {}
 
 /// One thread that waits.
-pub(crate) struct Waiter<P> {
-    links: Links<Waiter<P>>,
+pub(crate) struct WaitNode<P> {
+    links: Links<WaitNode<P>>,
     ticket: Cell<Option<Ticket>>,
     /// Used by a [`WakeList`].
     wake: Cell<Option<Wake>>,
@@ -48,13 +48,13 @@ pub(crate) struct Waiter<P> {
 }
 
 // SAFETY: `links` is the node's own.
-unsafe impl<P> Linked for Waiter<P> {
+unsafe impl<P> Linked for WaitNode<P> {
     fn links(&self) -> &Links<Self> {
         &self.links
     }
 }
 
-impl<P> Waiter<P> {
+impl<P> WaitNode<P> {
     #[inline(always)]
     pub(crate) const fn with(payload: P) -> Self {
         Self { links: Links::new(), ticket: Cell::new(None), wake: Cell::new(None), payload }
@@ -66,7 +66,7 @@ impl<P> Waiter<P> {
     }
 }
 
-impl<P: Payload> Waiter<P> {
+impl<P: WaitPayload> WaitNode<P> {
     /// Ends the wait, if it is still on.
     ///
     /// # Safety
@@ -85,15 +85,15 @@ impl<P: Payload> Waiter<P> {
     }
 }
 
-impl<P: fmt::Debug> fmt::Debug for Waiter<P> {
+impl<P: fmt::Debug> fmt::Debug for WaitNode<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiter").field("payload", &self.payload).finish_non_exhaustive()
+        f.debug_struct("WaitNode").field("payload", &self.payload).finish_non_exhaustive()
     }
 }
 
 /// The line. A lock guards it, the "lock" of the invariants.
 #[derive(Debug)]
-pub(crate) struct Waiters<P>(List<Waiter<P>>);
+pub(crate) struct Waiters<P>(List<WaitNode<P>>);
 
 // SAFETY: the nodes are touched under the lock, or by their claimer (invariants 1 and 2); a ticket may be used from any
 // thread, and so may a payload that is `Send`.
@@ -122,7 +122,7 @@ impl<P> Waiters<P> {
     ///
     /// The node's frame keeps invariant 1; the node is in no list. `ticket` is of a wait that has begun.
     #[inline(always)]
-    pub(crate) unsafe fn push_back(&self, node: &Waiter<P>, ticket: Ticket) {
+    pub(crate) unsafe fn push_back(&self, node: &WaitNode<P>, ticket: Ticket) {
         node.ticket.set(Some(ticket));
         // SAFETY: as the caller promises.
         unsafe { self.0.push_back(NonNull::from(node)) };
@@ -133,7 +133,7 @@ impl<P> Waiters<P> {
     /// # Safety
     ///
     /// As [`push_back`](Self::push_back).
-    pub(crate) unsafe fn push_front(&self, node: &Waiter<P>, ticket: Ticket) {
+    pub(crate) unsafe fn push_front(&self, node: &WaitNode<P>, ticket: Ticket) {
         node.ticket.set(Some(ticket));
         // SAFETY: as the caller promises.
         unsafe { self.0.push_front(NonNull::from(node)) };
@@ -144,7 +144,7 @@ impl<P> Waiters<P> {
     /// # Safety
     ///
     /// The node was linked in this list, or never in any.
-    pub(crate) unsafe fn remove(&self, node: &Waiter<P>) {
+    pub(crate) unsafe fn remove(&self, node: &WaitNode<P>) {
         if node.links.is_linked() {
             // SAFETY: it is linked, so here.
             unsafe { self.0.remove(NonNull::from(node)) };
@@ -152,7 +152,7 @@ impl<P> Waiters<P> {
     }
 
     /// Is there one of which `is` holds?
-    pub(crate) fn any(&self, is: impl Fn(&Waiter<P>) -> bool) -> bool {
+    pub(crate) fn any(&self, is: impl Fn(&WaitNode<P>) -> bool) -> bool {
         let mut next = self.0.front();
         while let Some(node) = next {
             // SAFETY: invariant 1, and the lock is held.
@@ -165,7 +165,7 @@ impl<P> Waiters<P> {
     }
 }
 
-impl<P: Payload> Waiters<P> {
+impl<P: WaitPayload> Waiters<P> {
     /// Takes the first thread out and ends its wait. `None`: there is none, or it has left its wait by another way; that says
     /// nothing about the others.
     #[inline(always)]
@@ -194,7 +194,7 @@ impl<P: Payload> Waiters<P> {
     }
 
     /// Ends the waits of those of which `is` holds, and gives each to `claim`.
-    pub(crate) fn claim_those(&self, is: impl Fn(&Waiter<P>) -> bool, mut claim: impl FnMut(Claimed<P>)) {
+    pub(crate) fn claim_those(&self, is: impl Fn(&WaitNode<P>) -> bool, mut claim: impl FnMut(Claimed<P>)) {
         let mut next = self.0.front();
         while let Some(node) = next {
             next = self.0.next_of(node);
@@ -213,17 +213,17 @@ impl<P: Payload> Waiters<P> {
 
 /// A thread whose wait the holder has ended, and which sleeps until the holder lets it go (invariant 2). Dropped, it is let go
 /// with nothing.
-pub(crate) struct Claimed<P: Payload> {
-    node: NonNull<Waiter<P>>,
+pub(crate) struct Claimed<P: WaitPayload> {
+    node: NonNull<WaitNode<P>>,
     wake: ManuallyDrop<Wake>,
 }
 
-impl<P: Payload> Claimed<P> {
+impl<P: WaitPayload> Claimed<P> {
     /// # Safety
     ///
-    /// As [`Waiter::end`].
+    /// As [`WaitNode::end`].
     #[inline(always)]
-    unsafe fn new(node: NonNull<Waiter<P>>) -> Option<Self> {
+    unsafe fn new(node: NonNull<WaitNode<P>>) -> Option<Self> {
         // SAFETY: as the caller promises.
         let wake = unsafe { node.as_ref().end()? };
         Some(Self { node, wake: ManuallyDrop::new(wake) })
@@ -234,7 +234,7 @@ impl<P: Payload> Claimed<P> {
     /// # Safety
     ///
     /// Called in the commit of the park whose ticket this is; the caller sleeps until it is scheduled.
-    pub(crate) unsafe fn own(node: &Waiter<P>, ticket: Ticket) -> Option<Self> {
+    pub(crate) unsafe fn own(node: &WaitNode<P>, ticket: Ticket) -> Option<Self> {
         // SAFETY: it is the caller's own header.
         let wake = unsafe { ticket.end(End::Notified)? };
         Some(Self { node: NonNull::from(node), wake: ManuallyDrop::new(wake) })
@@ -260,7 +260,7 @@ impl<P: Payload> Claimed<P> {
     }
 }
 
-impl<P: Payload> Drop for Claimed<P> {
+impl<P: WaitPayload> Drop for Claimed<P> {
     fn drop(&mut self) {
         self.payload().abandon();
         // SAFETY: the value goes, so the wake is taken once.
@@ -268,7 +268,7 @@ impl<P: Payload> Drop for Claimed<P> {
     }
 }
 
-impl<P: Payload + fmt::Debug> fmt::Debug for Claimed<P> {
+impl<P: WaitPayload + fmt::Debug> fmt::Debug for Claimed<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claimed").field("payload", self.payload()).finish_non_exhaustive()
     }
@@ -277,7 +277,7 @@ impl<P: Payload + fmt::Debug> fmt::Debug for Claimed<P> {
 /// Threads to be let go when the locks are released, in order. Linked through their nodes: it allocates nothing.
 ///
 /// It is declared before the guards of the locks, so that it is dropped after them: that lets the threads go.
-pub(crate) struct WakeList<P>(List<Waiter<P>>);
+pub(crate) struct WakeList<P>(List<WaitNode<P>>);
 
 impl<P> WakeList<P> {
     #[inline(always)]
@@ -297,7 +297,7 @@ impl<P> WakeList<P> {
     }
 }
 
-impl<P: Payload> WakeList<P> {
+impl<P: WaitPayload> WakeList<P> {
     pub(crate) fn push(&mut self, claimed: Claimed<P>) {
         let node = claimed.node;
         let wake = claimed.into_wake();

@@ -20,7 +20,7 @@ use crate::park::current::WorkerContext;
 use crate::park::no_park::may_switch;
 use crate::park::os;
 use crate::park::{Wait, checkpoint, wait_unless};
-use crate::rt::thread::Thread;
+use crate::rt::handle::Thread;
 use crate::sched::{Worker, remote};
 use crate::sys::fork;
 use crate::task::Task;

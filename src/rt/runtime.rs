@@ -1,25 +1,24 @@
 //! Runtimes: a set of workers, and everything that their threads share.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::park::current;
+use crate::blocking::call::call;
+use crate::blocking::pool::Pool;
+use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
-use crate::rt::blocking::blocking;
-use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
-use crate::sched::pool::Pool;
+use crate::rt::lent::lent;
+use crate::rt::spawn::{Placement, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -92,7 +91,12 @@ impl RuntimeBuilder {
     /// Sets the beginning of the names of the runtime's OS threads. Default: `green`, which makes `green-0`, `green-1`,
     /// …
     ///
-    /// The page of [`RuntimeBuilder`] has an example.
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).thread_name("db").build()?;
+    /// let name = runtime.run(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("db-0"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name = prefix.into();
@@ -242,7 +246,13 @@ impl UnwindSafe for Runtime {}
 impl RefUnwindSafe for Runtime {}
 
 impl Runtime {
-    /// Returns a builder with the default settings. The page of [`RuntimeBuilder`] has an example.
+    /// Returns a builder with the default settings.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).build()?;
+    /// assert_eq!(runtime.run(|| 2 + 2), 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
@@ -283,7 +293,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         match handle {
             Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
             Err(error) => panic!("failed to spawn a green thread: {error}"),
@@ -306,11 +316,17 @@ impl Runtime {
     /// If there is no memory for the thread.
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         // SAFETY: nothing is borrowed.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
-    /// Returns how many workers the runtime has. [`RuntimeBuilder::workers`] has an example.
+    /// Returns how many workers the runtime has.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(3).build()?;
+    /// assert_eq!(runtime.workers(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.remotes.len()
@@ -327,11 +343,10 @@ impl Runtime {
                 let _ = thread.join();
             }
         };
-        if Worker::current().is_none() {
-            return join();
-        }
+        let Some(worker) = Worker::current() else { return join() };
         // A thread of another runtime does not block its worker; no cancel gets in here.
-        interrupt::shielded(|| blocking(join));
+        // SAFETY: the caller does not leave.
+        interrupt::shielded(|| unsafe { call(&worker.shared.pool, Arc::downgrade(&worker.shared), join, false) });
     }
 }
 
@@ -415,7 +430,7 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
+        unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
     });
     match handle {
         Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
@@ -444,24 +459,4 @@ fn shared_elsewhere() -> io::Result<Arc<Shared>> {
         }
         None => Ok(Arc::clone(&default_runtime()?.shared)),
     }
-}
-
-thread_local! {
-    /// The runtime of the green thread for which this OS thread runs a `blocking` closure. That may be left behind, and the
-    /// runtime end before it.
-    static LENT: Cell<*const Weak<Shared>> = const { Cell::new(ptr::null()) };
-}
-
-/// Runs `f`, which must not unwind, on this OS thread as if inside `runtime`.
-pub(crate) fn inside<R>(runtime: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
-    let before = LENT.replace(ptr::from_ref(runtime));
-    let result = f();
-    LENT.set(before);
-    result
-}
-
-/// The runtime that this OS thread, which is no worker, acts for.
-pub(crate) fn lent<'a>() -> Option<&'a Weak<Shared>> {
-    // SAFETY: null, or the argument of an `inside` that has not returned; callers keep it for one call.
-    unsafe { LENT.get().as_ref() }
 }

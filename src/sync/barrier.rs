@@ -43,12 +43,12 @@ impl RefUnwindSafe for Barrier {}
 pub struct BarrierWaitResult(bool);
 
 /// A thread among those that wait; given up if the wait is unwound.
-struct Member<'a> {
+struct BarrierPlace<'a> {
     barrier: &'a Barrier,
     generation: u64,
 }
 
-impl Drop for Member<'_> {
+impl Drop for BarrierPlace<'_> {
     fn drop(&mut self) {
         self.barrier.state.with(|state| state.count -= usize::from(state.generation == self.generation));
     }
@@ -101,9 +101,9 @@ impl Barrier {
             true
         });
         let Some(generation) = led else { return BarrierWaitResult(true) };
-        let member = Member { barrier: self, generation };
+        let place = BarrierPlace { barrier: self, generation };
         self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
-        drop(member);
+        drop(place);
         BarrierWaitResult(false)
     }
 }
@@ -115,7 +115,18 @@ impl fmt::Debug for Barrier {
 }
 
 impl BarrierWaitResult {
-    /// Returns true for exactly one thread of each group. An example is on the page of [`Barrier`].
+    /// Returns true for exactly one thread of each group.
+    ///
+    /// ```
+    /// use green::sync::Barrier;
+    /// let barrier = Barrier::new(2);
+    /// let leads = || barrier.wait().is_leader();
+    /// let (one, other) = green::scope(|s| {
+    ///     let (one, other) = (s.spawn(leads), s.spawn(leads));
+    ///     (one.join().unwrap(), other.join().unwrap())
+    /// });
+    /// assert!(one != other);
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0

@@ -19,9 +19,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::unwind::PanicMark;
-use crate::park::waiters::{Waiter, Waiters, WakeList};
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, wait_in};
-use crate::sync::holder::Holder;
+use crate::sync::holder::LockHolder;
 use crate::task::header::Reason;
 
 const INCOMPLETE: u32 = 0;
@@ -48,7 +48,7 @@ const QUEUED: u32 = 1 << 2;
 /// ```
 pub struct Once {
     word: AtomicU32,
-    holder: Holder,
+    holder: LockHolder,
     queue: Lock<Waiters<()>>,
 }
 
@@ -72,7 +72,7 @@ impl Once {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std's has none")]
     pub const fn new() -> Self {
-        Self { word: AtomicU32::new(INCOMPLETE), holder: Holder::new(), queue: Lock::new(Waiters::new()) }
+        Self { word: AtomicU32::new(INCOMPLETE), holder: LockHolder::new(), queue: Lock::new(Waiters::new()) }
     }
 
     /// Runs `f` if no closure has been run to its end; when it returns, one has.
@@ -243,7 +243,7 @@ impl Once {
     fn wait_while(&self, waits: impl Fn(u32) -> bool) {
         let mut wait = Wait::new(Reason::Once);
         loop {
-            let node = Waiter::with(());
+            let node = WaitNode::with(());
             let enter = |ticket| {
                 let waiters = self.queue.lock();
                 let mut word = self.word.load(Ordering::Relaxed);
@@ -304,7 +304,12 @@ impl fmt::Debug for Once {
 }
 
 impl OnceState {
-    /// Returns whether an earlier closure of the [`Once`] has panicked. An example is at [`Once::call_once_force`].
+    /// Returns whether an earlier closure of the [`Once`] has panicked.
+    ///
+    /// ```
+    /// let once = green::sync::Once::new();
+    /// once.call_once_force(|state| assert!(!state.is_poisoned()));
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_poisoned(&self) -> bool {

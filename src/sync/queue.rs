@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 
-use crate::park::waiters::{Claimed, Payload, Waiter, Waiters, WakeList};
+use crate::park::waiters::{Claimed, WaitNode, WaitPayload, Waiters, WakeList};
 
 /// What a thread that waits for a lock says, and is told.
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub(crate) struct Contender {
     pub(crate) given: Cell<bool>,
 }
 
-impl Payload for Contender {}
+impl WaitPayload for Contender {}
 
 impl Contender {
-    pub(crate) fn of(kind: u32) -> Waiter<Self> {
-        Waiter::with(Self { kind, given: Cell::new(false) })
+    pub(crate) fn of(kind: u32) -> WaitNode<Self> {
+        WaitNode::with(Self { kind, given: Cell::new(false) })
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::waiters::{Claimed, Waiter, Waiters, WakeList};
+use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, wait_in};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
@@ -68,9 +68,9 @@ impl RawCondvar {
     /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
     pub(crate) fn wait(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
         let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
-        let held = Held(mutex, Cell::new(true));
+        let held = HeldMutex(mutex, Cell::new(true));
         loop {
-            let node = Waiter::with(());
+            let node = WaitNode::with(());
             let enter = |ticket| {
                 {
                     let waiters = self.queue.lock();
@@ -99,9 +99,9 @@ impl RawCondvar {
 }
 
 /// A mutex that the thread has until it waits, or is unwound.
-struct Held<'a>(&'a RawMutex, Cell<bool>);
+struct HeldMutex<'a>(&'a RawMutex, Cell<bool>);
 
-impl Held<'_> {
+impl HeldMutex<'_> {
     fn let_go(&self) {
         if self.1.take() {
             self.0.unlock();
@@ -109,7 +109,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldMutex<'_> {
     fn drop(&mut self) {
         self.let_go();
     }

@@ -18,9 +18,9 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::waiters::{Claimed, Waiter};
+use crate::park::waiters::{Claimed, WaitNode};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
-use crate::sync::holder::Holder;
+use crate::sync::holder::LockHolder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
@@ -35,13 +35,13 @@ const HANDOFF: u32 = 1 << 3;
 #[derive(Debug)]
 pub(crate) struct RawMutex {
     word: AtomicU32,
-    holder: Holder,
+    holder: LockHolder,
     queue: Lock<LockQueue>,
 }
 
 impl RawMutex {
     pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
+        Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
     }
 
     /// Takes the lock; waits if it is taken.
@@ -213,7 +213,7 @@ impl RawMutex {
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Waiter<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
+    fn enter(&self, node: &WaitNode<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
         let waiters = self.queue.lock();
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -241,7 +241,7 @@ impl RawMutex {
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have.
     #[cold]
-    fn leave(&self, node: &Waiter<Contender>, woken: bool) {
+    fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
         let next = {
             let mut waiters = self.queue.lock();
             // SAFETY: it is in this queue or in none.

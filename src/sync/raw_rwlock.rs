@@ -19,9 +19,9 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::waiters::{Waiter, WakeList};
+use crate::park::waiters::{WaitNode, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
-use crate::sync::holder::Holder;
+use crate::sync::holder::LockHolder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
@@ -53,13 +53,13 @@ fn bars(kind: u32) -> (u32, u32) {
 #[derive(Debug)]
 pub(crate) struct RawRwLock {
     word: AtomicU32,
-    holder: Holder,
+    holder: LockHolder,
     queue: Lock<LockQueue>,
 }
 
 impl RawRwLock {
     pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), holder: Holder::new(), queue: Lock::new(LockQueue::new()) }
+        Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
     }
 
     /// Takes the lock together with other readers; waits while a writer has it or waits.
@@ -278,7 +278,7 @@ impl RawRwLock {
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Waiter<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
+    fn enter(&self, node: &WaitNode<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
         let (waiters, kind) = (self.queue.lock(), node.payload.kind);
         loop {
             if self.try_take(kind, woken.get()) {
@@ -304,7 +304,7 @@ impl RawRwLock {
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have, and lets in those who waited behind it alone.
     #[cold]
-    fn leave(&self, node: &Waiter<Contender>, woken: bool) {
+    fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
         let mut wakes = WakeList::new();
         let mut waiters = self.queue.lock();
         // SAFETY: it is in this queue or in none.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
-use crate::park::waiters::{Waiter, Waiters, WakeList};
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
@@ -42,6 +42,15 @@ pub struct Semaphore {
 }
 
 /// Holds permits of a [`Semaphore`], and gives them back when it is dropped. It may go to another thread.
+///
+/// ```
+/// let limit = green::sync::Semaphore::new(1);
+/// let permit = limit.acquire();
+/// green::scope(|s| {
+///     s.spawn(move || drop(permit));
+/// });
+/// assert_eq!(limit.available_permits(), 1);
+/// ```
 #[must_use = "if unused the permits are given back at once"]
 pub struct SemaphoreGuard<'a> {
     semaphore: &'a Semaphore,
@@ -227,7 +236,7 @@ impl Semaphore {
     #[cold]
     #[inline(never)]
     fn wait(&self, n: u32, mut wait: Wait) -> bool {
-        let node = Waiter::with(n);
+        let node = WaitNode::with(n);
         loop {
             let enter = |ticket| {
                 let waiters = self.queue.lock();
@@ -258,7 +267,7 @@ impl Semaphore {
     }
 
     /// Takes a thread that no longer waits out of the queue; the next one may be served now.
-    fn leave(&self, node: &Waiter<u32>) {
+    fn leave(&self, node: &WaitNode<u32>) {
         let mut wakes = WakeList::new();
         let waiters = self.queue.lock();
         // SAFETY: it is in this queue or in none.

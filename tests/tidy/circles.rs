@@ -13,29 +13,8 @@ type Circle = (&'static str, &'static str, &'static [&'static str]);
 const CIRCLES: &[Circle] = &[
     (
         "actor",
-        "an address makes a context, a context gives out addresses; and the rest of the layer is not yet apart from that",
-        &[
-            "addr.rs",
-            "builder.rs",
-            "context.rs",
-            "letters.rs",
-            "mod.rs",
-            "promise.rs",
-            "raw/cell.rs",
-            "raw/envelope.rs",
-            "raw/frame.rs",
-            "raw/lifecycle.rs",
-            "raw/mail.rs",
-            "raw/parcel.rs",
-            "raw/post.rs",
-            "raw/posted.rs",
-            "raw/residents.rs",
-            "raw/room.rs",
-            "raw/run.rs",
-            "raw/send.rs",
-            "raw/walk.rs",
-            "watch.rs",
-        ],
+        "an address is of an actor, a handler gets a context, a context gives out addresses; the glue calls handlers",
+        &["addr.rs", "context.rs", "glue.rs", "traits.rs"],
     ),
     ("arch", "a file for each processor, in the terms of the front page", &["aarch64.rs", "mod.rs", "x86_64.rs"]),
     ("channel", "a receiver is iterated, as in std", &["iter.rs", "receiver.rs"]),
@@ -45,16 +24,6 @@ const CIRCLES: &[Circle] = &[
         &["selected.rs", "waiter.rs"],
     ),
     ("fs", "a file is opened by options, as in std, and options open files", &["file.rs", "options.rs"]),
-    (
-        "rt",
-        "a runtime is made by a builder, lends itself to threads, and joins them",
-        &["blocking.rs", "builder.rs", "join.rs", "runtime.rs", "thread.rs"],
-    ),
-    (
-        "sched",
-        "one worker, in parts: a turn, an errand and a look at stacks are methods of the worker that has their state",
-        &["errand.rs", "tidy.rs", "turn.rs", "worker.rs"],
-    ),
     ("stack", "the front page has the words `Slot` and `Stack`; a stack knows its guard", &["guard.rs", "mod.rs"]),
 ];
 
