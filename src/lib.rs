@@ -18,6 +18,7 @@ pub mod actor;
 #[cfg(green_backend = "asm")]
 mod arch;
 mod base;
+mod blocking;
 pub mod channel;
 mod driver;
 mod fiber;
@@ -53,11 +54,12 @@ pub use time::sleep;
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
+    pub use crate::rt::handle::{Thread, ThreadId};
     pub use crate::rt::join::JoinHandle;
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
     pub use crate::rt::thread::{
-        Thread, ThreadId, available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
+        available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
     pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;

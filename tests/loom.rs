@@ -8,15 +8,7 @@
 mod model;
 
 mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    }
+    pub(crate) use crate::model::prelude::{abort, atomic};
 }
 
 /// A gate in the place of the parker, which has models of its own (`tests/loom_base.rs`).

@@ -10,25 +10,20 @@
 mod model;
 
 mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
-    }
+    pub(crate) use crate::model::prelude::atomic;
 }
 
 mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-    }
+    pub(crate) use crate::model::prelude::clock;
 
     pub(crate) use crate::parker;
 
     pub(crate) mod futex {
         /// Not used: the worker sleeps in its poller.
         #[derive(Debug)]
-        pub(crate) struct Sleep;
+        pub(crate) struct Futex;
 
-        impl Sleep {
+        impl Futex {
             pub(crate) const fn new() -> Self {
                 Self
             }

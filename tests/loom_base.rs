@@ -6,17 +6,11 @@
 mod model;
 
 mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-    }
+    pub(crate) use crate::model::prelude::atomic;
 }
 
 mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-    }
+    pub(crate) use crate::model::prelude::clock;
 
     pub(crate) use crate::kernel as futex;
 }

@@ -1,4 +1,4 @@
-//! Models of the blocking pool and of those who call closures on it: `sched/pool.rs` and `rt/blocking.rs`, the very files. Loom
+//! Models of the blocking pool and of those who call closures on it: `blocking/pool.rs` and `blocking/call.rs`, the very files. Loom
 //! tries every interleaving; the threads of the models park as OS threads do, in the real parker.
 //!
 //! A closure or a value that nobody drops, a job that no thread takes, or a `stop` that waits for ever shows as a deadlock;
@@ -10,31 +10,13 @@
 mod model;
 
 mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
-        pub(crate) use loom::thread::Builder as OsThread;
-
-        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
     pub(crate) use crate::list;
+    pub(crate) use crate::model::prelude::abort;
+
+    pub(crate) mod atomic {
+        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
+        pub(crate) use crate::model::prelude::atomic::*;
+    }
 
     pub(crate) mod lock {
         pub(crate) use crate::late::Lock;
@@ -43,29 +25,15 @@ mod base {
 
 mod sys {
     pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
+        pub(crate) use crate::model::prelude::clock::*;
 
         /// How long a thread of the pool waits for a job.
         pub(crate) fn after_ns(_: std::time::Duration) -> u64 {
             crate::PATIENCE_NS.get()
         }
     }
-    pub(crate) mod fork {
-        pub(crate) fn generation() -> u32 {
-            0
-        }
-    }
+    pub(crate) use crate::model::prelude::fork;
     pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
 }
 
 mod task {
@@ -109,46 +77,13 @@ mod park {
     }
 }
 
-mod sched {
-    use std::sync::Arc;
-
+mod blocking {
     pub(crate) use crate::pool;
-
-    pub(crate) struct Shared {
-        pub(crate) pool: pool::Pool,
-    }
-
-    pub(crate) struct Worker {
-        pub(crate) shared: Arc<Shared>,
-    }
-
-    impl Worker {
-        pub(crate) fn current() -> Option<Worker> {
-            Some(Worker { shared: crate::shared() })
-        }
-    }
-}
-
-mod rt {
-    pub(crate) mod runtime {
-        use std::io;
-        use std::sync::{Arc, Weak};
-
-        use crate::sched::Shared;
-
-        pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
-            f(&crate::shared())
-        }
-
-        pub(crate) fn inside<R>(_: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
-            f()
-        }
-    }
 }
 
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/rt/blocking.rs"]
+#[path = "../src/blocking/call.rs"]
 mod calls;
 #[path = "../src/task/header.rs"]
 mod header;
@@ -164,7 +99,7 @@ mod list;
 mod os;
 #[path = "../src/sys/parker.rs"]
 mod parker;
-#[path = "../src/sched/pool.rs"]
+#[path = "../src/blocking/pool.rs"]
 mod pool;
 #[path = "../src/task/state.rs"]
 mod state;
@@ -177,23 +112,42 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use calls::{blocking, unblock};
+use calls::Surroundings;
 use loom::cell::UnsafeCell;
 use loom::thread;
+use model::prelude::{fiber, stack};
 use model::{Gate, check};
 use os::unwind_me;
 use pool::Pool;
-use sched::Shared;
 use sys::clock::NEVER;
 
 // Of one model: loom runs all its threads on one OS thread.
 thread_local! {
     static PATIENCE_NS: Cell<u64> = const { Cell::new(NEVER) };
-    static SHARED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static POOL: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
 }
 
-fn shared() -> Arc<Shared> {
-    SHARED.with_borrow(|shared| Arc::clone(shared.as_ref().expect("a model has its pool")))
+fn the_pool() -> Arc<Pool> {
+    POOL.with_borrow(|pool| Arc::clone(pool.as_ref().expect("a model has its pool")))
+}
+
+/// No runtime is around a closure.
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
+
+fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    // SAFETY: the caller does not leave.
+    unsafe { calls::call(&the_pool(), Nothing, f, false) }
+}
+
+fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    // SAFETY: the closure and its value borrow nothing.
+    unsafe { calls::call(&the_pool(), Nothing, f, true) }
 }
 
 /// A thread of the pool that finds no job ends there and then.
@@ -203,11 +157,10 @@ const AT_ONCE: u64 = 1;
 fn with_pool(preemptions: usize, threads: usize, jobs: usize, patience_ns: u64, model: fn()) {
     check(preemptions, move || {
         PATIENCE_NS.set(patience_ns);
-        let pool = Pool::new(threads, jobs, "pool".to_owned());
-        SHARED.set(Some(Arc::new(Shared { pool })));
+        POOL.set(Some(Arc::new(Pool::new(threads, jobs, "pool".to_owned()))));
         model();
-        shared().pool.stop();
-        SHARED.take();
+        the_pool().stop();
+        POOL.take();
     });
 }
 

@@ -7,53 +7,13 @@
 mod model;
 
 mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
     pub(crate) use crate::list;
+    pub(crate) use crate::model::prelude::{abort, atomic};
 }
 
 mod sys {
-    pub(crate) mod fork {
-        pub(crate) const MESSAGE: &str = "no model forks";
-
-        pub(crate) fn generation() -> u32 {
-            0
-        }
-    }
-
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-    }
+    pub(crate) use crate::model::prelude::{clock, fork};
     pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
 }
 
 mod task {
@@ -110,6 +70,7 @@ use loom::sync::Arc;
 use loom::thread;
 use members::Members;
 use model::check;
+use model::prelude::{fiber, stack};
 use park::{Wait, Woken, park};
 use task::header::{Header, Reason, Task};
 

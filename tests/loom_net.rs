@@ -9,9 +9,7 @@
 mod model;
 
 mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
-    }
+    pub(crate) use crate::model::prelude::atomic;
 }
 
 #[path = "../src/driver/readiness.rs"]

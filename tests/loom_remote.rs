@@ -7,12 +7,9 @@ mod model;
 
 mod base {
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-
+        pub(crate) use crate::model::prelude::atomic::*;
         /// The other threads go on.
-        pub(crate) fn spin_loop() {
-            loom::thread::yield_now();
-        }
+        pub(crate) use loom::thread::yield_now as spin_loop;
     }
 }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 9.
+// Floor 10.
 mod addr;
 mod builder;
 mod context;

@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 7.
+// Floor 8.
 mod buffer;
 mod iter;
 #[macro_use]

@@ -21,12 +21,12 @@ use crate::sys::poll;
 
 /// See the module's text. Lives as long as one call.
 #[derive(Debug)]
-pub(crate) struct Edge {
+pub(crate) struct EdgePoll {
     poll: Poll,
     events: Events,
 }
 
-impl Edge {
+impl EdgePoll {
     /// # Errors
     ///
     /// There are no more descriptors; `fd` cannot be waited for.

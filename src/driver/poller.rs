@@ -18,7 +18,7 @@ use mio::{Events, Poll, Waker};
 use crate::base::abort::fatal;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::Ready;
-use crate::driver::slot::{self, WAKER, Wakes};
+use crate::driver::slot::{self, EventWakes, WAKER};
 use crate::sys::clock::{NEVER, now_ns, precisely};
 use crate::sys::poll;
 
@@ -90,7 +90,7 @@ impl Poller {
     }
 
     /// Hands out whom the events of the last [`wait`](Self::wait) wake. They are delivered once.
-    pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(Wakes)) {
+    pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(EventWakes)) {
         let (_, events) = &mut *self.polling.borrow_mut();
         let mut count = 0;
         for event in events.iter().filter(|event| event.token() != WAKER) {

@@ -53,7 +53,7 @@ const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 /// The token that belongs to no slot: a worker's own waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
-static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+static TABLE: [OnceLock<Box<[SourceSlot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
 static FREE: Mutex<Free> = Mutex::new(Free { made: 0, free: Vec::new() });
 
 struct Free {
@@ -63,14 +63,14 @@ struct Free {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct SourceSlot {
     readiness: Readiness,
     index: u32,
-    inner: Mutex<Inner>,
+    inner: Mutex<Waiting>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct Waiting {
     home: Option<(Arc<PollerHandle>, RawFd)>,
     /// Waits in a row of threads of other workers than home's.
     strangers: u8,
@@ -99,13 +99,13 @@ pub(crate) enum Enqueued {
 /// of something: they are for a thread's stack.
 #[derive(Default, Debug)]
 #[must_use]
-pub(crate) struct Wakes {
+pub(crate) struct EventWakes {
     first: [Option<Wake>; 2],
     more: Vec<Wake>,
     wakers: [Option<Waker>; 2],
 }
 
-impl Wakes {
+impl EventWakes {
     /// Schedules the threads, and those in `block_on`; gives the wakers of other async code to `foreign`.
     pub(crate) fn schedule(self, mut foreign: impl FnMut(Waker)) {
         self.first.into_iter().flatten().chain(self.more).for_each(Wake::schedule);
@@ -125,14 +125,14 @@ pub(crate) fn call(waker: Waker) {
 /// # Errors
 ///
 /// There are as many sources as can be told apart.
-pub(crate) fn acquire() -> io::Result<&'static Slot> {
+pub(crate) fn acquire() -> io::Result<&'static SourceSlot> {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     if free.free.is_empty() {
         let chunk = free.made;
         let Some(place) = TABLE.get(chunk) else {
             return Err(io::Error::other(format!("more than {} sources of events in one process", CHUNK * CHUNKS)));
         };
-        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| Slot::new(index as u32)).collect());
+        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| SourceSlot::new(index as u32)).collect());
         free.made += 1;
         free.free.extend((chunk * CHUNK..(chunk + 1) * CHUNK).rev().map(|index| index as u32));
     }
@@ -141,7 +141,7 @@ pub(crate) fn acquire() -> io::Result<&'static Slot> {
     Ok(get(index as usize).expect("it was made"))
 }
 
-fn get(index: usize) -> Option<&'static Slot> {
+fn get(index: usize) -> Option<&'static SourceSlot> {
     TABLE.get(index / CHUNK)?.get()?.get(index % CHUNK)
 }
 
@@ -150,7 +150,7 @@ fn token(index: u32, generation: Generation) -> Token {
 }
 
 /// The poller of some worker has got an event.
-pub(crate) fn event(token: Token, ready: Ready) -> Option<Wakes> {
+pub(crate) fn event(token: Token, ready: Ready) -> Option<EventWakes> {
     let slot = get(token.0 & ((1 << INDEX_BITS) - 1))?;
     slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.lock().take(ready))
 }
@@ -172,12 +172,12 @@ pub(crate) fn abandon(home: &Arc<PollerHandle>) {
     }
 }
 
-impl Slot {
+impl SourceSlot {
     fn new(index: u32) -> Self {
-        Self { readiness: Readiness::new(), index, inner: Mutex::new(Inner::default()) }
+        Self { readiness: Readiness::new(), index, inner: Mutex::new(Waiting::default()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -304,7 +304,7 @@ pub(super) fn interest(direction: Option<Direction>, urgent: bool) -> Interest {
     interest
 }
 
-impl Inner {
+impl Waiting {
     /// May a thread of the worker of `here` wait for events of the present registration?
     fn lives_at(&mut self, here: &Arc<PollerHandle>) -> bool {
         match &self.home {
@@ -331,8 +331,8 @@ impl Inner {
     }
 
     /// Takes out and ends the waits of those whom `ready` concerns.
-    fn take(&mut self, ready: Ready) -> Wakes {
-        let mut wakes = Wakes::default();
+    fn take(&mut self, ready: Ready) -> EventWakes {
+        let mut wakes = EventWakes::default();
         for direction in [Direction::Read, Direction::Write].into_iter().filter(|at| ready.concerns(*at)) {
             wakes.first[direction as usize] = self.first[direction as usize].take().and_then(end);
             wakes.wakers[direction as usize] = self.wakers[direction as usize].take();
@@ -347,7 +347,7 @@ impl Inner {
         wakes
     }
 
-    fn take_all(&mut self) -> Wakes {
+    fn take_all(&mut self) -> EventWakes {
         self.take(Ready { read: true, write: true, ..Ready::default() })
     }
 }
@@ -359,9 +359,9 @@ fn end(ticket: Ticket) -> Option<Wake> {
     unsafe { ticket.end(End::Notified) }
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waiting = self.first.iter().flatten().count() + self.more.len();
-        f.debug_struct("Inner").field("registered", &self.home.is_some()).field("waiting", &waiting).finish()
+        f.debug_struct("Waiting").field("registered", &self.home.is_some()).field("waiting", &waiting).finish()
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::poller::Poller;
 use super::readiness::Direction;
-use super::slot::{Enqueued, Slot, acquire, call};
+use super::slot::{Enqueued, SourceSlot, acquire, call};
 use crate::sys::clock::{NEVER, now_ns};
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Wake for Count {
 
 /// A pipe whose reading end is registered, with a waker in its slot.
 struct Watched {
-    slot: &'static Slot,
+    slot: &'static SourceSlot,
     reader: PipeReader,
     writer: PipeWriter,
     woken: Arc<Count>,

@@ -68,16 +68,16 @@ const HEADS: usize = LEVELS * SLOTS;
 /// The end of the list of free nodes: a head, which is never free.
 const NONE: u32 = 0;
 
-const _: () = assert!(size_of::<Node<std::ptr::NonNull<()>>>() <= 24);
+const _: () = assert!(size_of::<WheelNode<std::ptr::NonNull<()>>>() <= 24);
 const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS, "the levels cover every tick");
 
 /// A timer in a wheel, pending or fired, until it is given back to [`Wheel::remove`].
 #[derive(Debug)]
 #[must_use = "it takes up room until it is removed"]
-pub(crate) struct Timer(u32);
+pub(crate) struct WheelTimer(u32);
 
 #[derive(Clone, Copy)]
-struct Node<T> {
+struct WheelNode<T> {
     /// When it fires.
     tick: u64,
     payload: Option<T>,
@@ -91,7 +91,7 @@ pub(crate) struct Wheel<T> {
     cursor: u64,
     /// One bit a slot, one word a level.
     occupied: [u64; LEVELS],
-    nodes: Vec<Node<T>>,
+    nodes: Vec<WheelNode<T>>,
     /// The first of the free nodes, linked by `next`.
     free: u32,
     /// Pending timers.
@@ -112,7 +112,7 @@ struct First {
 impl<T: Copy> Wheel<T> {
     /// An empty wheel, turned to `now_ns`.
     pub(crate) fn new(now_ns: u64) -> Self {
-        let head = |at| Node { tick: 0, payload: None, next: at, prev: at };
+        let head = |at| WheelNode { tick: 0, payload: None, next: at, prev: at };
         Self {
             cursor: now_ns >> TICK_BITS,
             occupied: [0; LEVELS],
@@ -146,7 +146,7 @@ impl<T: Copy> Wheel<T> {
 
     /// Makes a timer pending. A deadline that has passed fires at the next turn.
     #[inline]
-    pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> Timer {
+    pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> WheelTimer {
         // The first tick whose start is not before the deadline; in the last one, after 584 years, there is none.
         let tick = deadline_ns.saturating_add((1 << TICK_BITS) - 1) >> TICK_BITS;
         if self.free == NONE {
@@ -159,7 +159,7 @@ impl<T: Copy> Wheel<T> {
         self.free = next_free;
         self.len += 1;
         self.link(at, tick);
-        Timer(at)
+        WheelTimer(at)
     }
 
     /// Adds a free node to the array.
@@ -167,17 +167,17 @@ impl<T: Copy> Wheel<T> {
     #[inline(never)]
     fn add_node(&mut self) {
         let at = u32::try_from(self.nodes.len()).expect("no four thousand million timers");
-        self.nodes.push(Node { tick: 0, payload: None, next: self.free, prev: NONE });
+        self.nodes.push(WheelNode { tick: 0, payload: None, next: self.free, prev: NONE });
         self.free = at;
     }
 
     /// Takes a timer back: it does not fire any more, if it has not. True: it has not.
     #[inline]
-    pub(crate) fn remove(&mut self, timer: Timer) -> bool {
-        let Timer(at) = timer;
+    pub(crate) fn remove(&mut self, timer: WheelTimer) -> bool {
+        let WheelTimer(at) = timer;
         let next_free = mem::replace(&mut self.free, at);
         let node = self.node(at);
-        let Node { next, prev, payload, .. } = *node;
+        let WheelNode { next, prev, payload, .. } = *node;
         (node.payload, node.next) = (None, next_free);
         if payload.is_some() {
             self.len -= 1;
@@ -220,7 +220,7 @@ impl<T: Copy> Wheel<T> {
             }
             let due = self.node(first.head).next;
             let node = self.node(due);
-            let Node { next, prev, .. } = *node;
+            let WheelNode { next, prev, .. } = *node;
             let payload = node.payload.take();
             self.len -= 1;
             self.join(prev, next);
@@ -236,7 +236,7 @@ impl<T: Copy> Wheel<T> {
         let mut at = self.node(head).next;
         self.join(head, head);
         while at != head {
-            let Node { next, tick, .. } = *self.node(at);
+            let WheelNode { next, tick, .. } = *self.node(at);
             self.link(at, tick);
             at = next;
         }
@@ -266,7 +266,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     #[inline]
-    fn node(&mut self, at: u32) -> &mut Node<T> {
+    fn node(&mut self, at: u32) -> &mut WheelNode<T> {
         #[cfg(test)]
         {
             self.looks += 1;

@@ -33,7 +33,7 @@
 
 #![forbid(unsafe_code)]
 
-// Floor 9: it needs `blocking`, which is on floor 8.
+// Floor 10: it needs `rt::blocking`, which is on floor 9.
 mod dir;
 mod file;
 mod options;

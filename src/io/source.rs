@@ -26,9 +26,9 @@ use std::sync::OnceLock;
 #[cfg(any(feature = "hyper", feature = "futures-io"))]
 use std::task::{Context, Poll};
 
-use crate::driver::edge::Edge;
+use crate::driver::edge::EdgePoll;
 use crate::driver::readiness::{Direction, Seen};
-use crate::driver::slot::{Enqueued, Slot, acquire};
+use crate::driver::slot::{Enqueued, SourceSlot, acquire};
 use crate::park::current::{WorkerContext, may_park, parked_in_no_park, with_header};
 use crate::park::{ASK_AGAIN_NS, Wait, Woken, checkpoint, interrupt, park};
 use crate::sys::clock::{NEVER, now_ns};
@@ -73,14 +73,14 @@ struct Waits {
     /// How often that was so.
     pauses: u32,
     /// How a plain OS thread waits from the second time on.
-    edge: Option<Edge>,
+    edge: Option<EdgePoll>,
 }
 
 /// One descriptor's place among those that are waited for. Dropped before the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// Made when somebody has to wait for the first time.
-    slot: OnceLock<&'static Slot>,
+    slot: OnceLock<&'static SourceSlot>,
     kind: Kind,
 }
 
@@ -175,7 +175,7 @@ impl Source {
             None => {
                 let edge = match &mut waits.edge {
                     Some(edge) => edge,
-                    none => none.insert(Edge::new(fd, direction)?),
+                    none => none.insert(EdgePoll::new(fd, direction)?),
                 };
                 until_limit(until_ns, |until_ns| edge.wait(until_ns))?
             }
@@ -287,7 +287,7 @@ impl Source {
 
     /// The slot; a new one knows that a call in `direction` has just found nothing. (If that changes before the descriptor
     /// is registered, the registration tells.)
-    fn slot_or_new(&self, direction: Direction) -> io::Result<&'static Slot> {
+    fn slot_or_new(&self, direction: Direction) -> io::Result<&'static SourceSlot> {
         if let Some(slot) = self.slot.get() {
             return Ok(slot);
         }

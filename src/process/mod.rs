@@ -29,7 +29,7 @@
 
 #![forbid(unsafe_code)]
 
-// Floor 9: it needs `scope`, which is on floor 8.
+// Floor 10: it needs `scope`, which is on floor 9.
 mod child;
 mod pipes;
 

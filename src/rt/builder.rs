@@ -1,19 +1,12 @@
-//! `thread::Builder`, and the one function by which every green thread is made.
+//! `thread::Builder`.
 
-use std::ffi::CString;
 use std::io;
-use std::sync::Arc;
 
-use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::with_shared;
-use crate::sched::worker::schedule;
-use crate::sched::{Shared, Worker};
-use crate::stack::{self, StackSize};
-use crate::sys::fork;
-use crate::task::Task;
-use crate::task::block::{self, Owner};
-use crate::task::header::Spec;
+use crate::rt::spawn::{Placement, Settings, spawn_in};
+use crate::sched::Worker;
+use crate::task::block::Owner;
 
 /// Spawns a green thread with a name or a stack size of its own, and returns an error where [`spawn`](crate::spawn)
 /// panics: [`std::thread::Builder`].
@@ -28,8 +21,7 @@ use crate::task::header::Spec;
 #[derive(Debug, Default)]
 #[must_use = "must eventually spawn the thread"]
 pub struct Builder {
-    name: Option<String>,
-    stack_size: Option<usize>,
+    settings: Settings,
 }
 
 impl Builder {
@@ -54,7 +46,7 @@ impl Builder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn name(mut self, name: String) -> Self {
-        self.name = Some(name);
+        self.settings.name = Some(name);
         self
     }
 
@@ -79,7 +71,7 @@ impl Builder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.settings.stack_size = Some(bytes);
         self
     }
 
@@ -108,7 +100,7 @@ impl Builder {
         T: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        with_shared(|shared| unsafe { spawn_in(shared, self, Kind::Spawned, (), f) })
+        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, (), f) })
     }
 
     /// Spawns the thread on the calling worker, where it stays, so that `f` need not be `Send`:
@@ -140,7 +132,7 @@ impl Builder {
             panic!("spawn_local outside a green thread: there is no worker here that could run it");
         };
         // SAFETY: nothing is borrowed, and the thread starts and stays on this worker.
-        unsafe { spawn_in(&worker.shared, self, Kind::Local, (), f) }
+        unsafe { spawn_in(&worker.shared, self.settings, Placement::Here, (), f) }
     }
 
     /// Spawns a thread that may borrow, without a scope that would wait for it:
@@ -186,106 +178,6 @@ impl Builder {
         f: F,
     ) -> io::Result<JoinHandle<T>> {
         // SAFETY: as the caller promises.
-        with_shared(|shared| unsafe { spawn_in(shared, self, Kind::Spawned, owner, f) })
-    }
-}
-
-/// Where a thread may start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// On any worker of the runtime.
-    Spawned,
-    /// On the calling worker, which is of that runtime.
-    Local,
-}
-
-/// The name of a thread, if it is one that std would take. Panics as std does.
-#[cold]
-fn checked_name(name: String) -> Box<str> {
-    let name = CString::new(name).expect("thread name may not contain interior null bytes");
-    name.into_string().expect("it came from a string").into_boxed_str()
-}
-
-/// Makes a green thread of `f` in the runtime `shared`.
-///
-/// The thread has two references: the handle, and the queue that it goes into, later the turn that runs it.
-///
-/// # Safety
-///
-/// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Kind::Spawned`, `f` may
-/// move to another OS thread (is `Send`).
-#[inline]
-pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
-    shared: &Arc<Shared>,
-    builder: Builder,
-    kind: Kind,
-    owner: O,
-    f: F,
-) -> io::Result<JoinHandle<T>> {
-    let name = builder.name.map(checked_name);
-    let size = match builder.stack_size {
-        None => shared.stack_size,
-        Some(bytes) => StackSize::new(bytes)?,
-    };
-    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
-    let id = match worker {
-        Some(worker) => {
-            worker.stacks().reserve(size)?;
-            worker.fresh_id()
-        }
-        None if shared.is_the_parents() => return Err(fork::error()),
-        None => {
-            stack::reserve(size)?;
-            os::fresh_ids(1)
-        }
-    };
-    let spec = Spec { name, size, id, runtime: shared.identity(), schedule, refs: 2, handle: true };
-    let header = block::new(spec, owner, f).inspect_err(|_| match worker {
-        Some(worker) => worker.stacks().unreserve(size),
-        None => stack::unreserve(size),
-    })?;
-    // SAFETY: one of the two references is the handle's, the other the queue's.
-    let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
-    match (worker, kind) {
-        // Directly after an `accept` it serves the connection.
-        (Some(worker), Kind::Spawned) if worker.here().take_accepted() => worker.spawn_balanced(task),
-        (Some(worker), Kind::Spawned) => worker.spawn(task),
-        (Some(worker), Kind::Local) => {
-            task.state.claim_unshared(worker.remote.index);
-            worker.make_ready(task.into_raw());
-        }
-        (None, _) => shared.inject(task),
-    }
-    Ok(handle)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use crate::park::current::WorkerContext;
-    use crate::rt::runtime::Runtime;
-    use crate::rt::thread::{park_timeout, spawn, spawn_local};
-
-    #[test]
-    fn only_what_an_accepting_thread_spawns_before_it_waits_serves_the_connection() {
-        let here = || WorkerContext::get().expect("on a worker");
-        Runtime::builder().workers(1).build().unwrap().run(move || {
-            let accepts = || here().set_accepted();
-            accepts();
-            assert!(here().take_accepted() && !here().take_accepted(), "one thread for one connection");
-
-            accepts();
-            let other = spawn_local(move || here().take_accepted());
-            assert!(!other.join().unwrap(), "another thread has accepted it");
-
-            accepts();
-            park_timeout(Duration::from_millis(1));
-            assert!(!here().take_accepted(), "it has waited since");
-
-            accepts();
-            spawn(|| ()).join().unwrap();
-            assert!(!here().take_accepted(), "this is what `spawn` asks");
-        });
+        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, owner, f) })
     }
 }

@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use crate::park::current::{WorkerContext, may_switch};
 use crate::park::os;
 use crate::park::{Wait, Woken, checkpoint, interrupt, park};
-use crate::rt::thread::Thread;
+use crate::rt::handle::Thread;
 use crate::sched::{Worker, remote};
 use crate::sys::fork;
 use crate::task::Task;

@@ -1,15 +1,19 @@
-//! Floor 8: the public face of the runtime.
+//! Floor 9: the public face of the runtime.
 //!
 //! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
-//! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`join`]: handles.
+//! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
+//!   made; [`handle`], [`join`]: handles.
 //! * [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
+pub(crate) mod handle;
 pub(crate) mod hook;
 pub(crate) mod join;
+pub(crate) mod lent;
 pub(crate) mod local;
 pub(crate) mod members;
 pub(crate) mod runtime;
 pub(crate) mod scope;
+pub(crate) mod spawn;
 pub(crate) mod thread;

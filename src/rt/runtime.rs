@@ -1,24 +1,23 @@
 //! Runtimes: a set of workers, and everything that their threads share.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::blocking::call::call;
+use crate::blocking::pool::Pool;
 use crate::park::current::{self, assert_may_park};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
-use crate::rt::blocking::blocking;
-use crate::rt::builder::{Kind, spawn_in};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
-use crate::sched::pool::Pool;
+use crate::rt::lent::lent;
+use crate::rt::spawn::{Placement, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -293,7 +292,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         match handle {
             Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
             Err(error) => panic!("failed to spawn a green thread: {error}"),
@@ -316,7 +315,7 @@ impl Runtime {
     /// If there is no memory for the thread.
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         // SAFETY: nothing is borrowed.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Kind::Spawned, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
@@ -343,11 +342,10 @@ impl Runtime {
                 let _ = thread.join();
             }
         };
-        if Worker::current().is_none() {
-            return join();
-        }
+        let Some(worker) = Worker::current() else { return join() };
         // A thread of another runtime does not block its worker; no cancel gets in here.
-        interrupt::shielded(|| blocking(join));
+        // SAFETY: the caller does not leave.
+        interrupt::shielded(|| unsafe { call(&worker.shared.pool, Arc::downgrade(&worker.shared), join, false) });
     }
 }
 
@@ -431,7 +429,7 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, Default::default(), Kind::Spawned, (), f) }
+        unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
     });
     match handle {
         Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
@@ -460,24 +458,4 @@ fn shared_elsewhere() -> io::Result<Arc<Shared>> {
         }
         None => Ok(Arc::clone(&default_runtime()?.shared)),
     }
-}
-
-thread_local! {
-    /// The runtime of the green thread for which this OS thread runs a `blocking` closure. That may be left behind, and the
-    /// runtime end before it.
-    static LENT: Cell<*const Weak<Shared>> = const { Cell::new(ptr::null()) };
-}
-
-/// Runs `f`, which must not unwind, on this OS thread as if inside `runtime`.
-pub(crate) fn inside<R>(runtime: &Weak<Shared>, f: impl FnOnce() -> R) -> R {
-    let before = LENT.replace(ptr::from_ref(runtime));
-    let result = f();
-    LENT.set(before);
-    result
-}
-
-/// The runtime that this OS thread, which is no worker, acts for.
-pub(crate) fn lent<'a>() -> Option<&'a Weak<Shared>> {
-    // SAFETY: null, or the argument of an `inside` that has not returned; callers keep it for one call.
-    unsafe { LENT.get().as_ref() }
 }

@@ -16,9 +16,9 @@ use std::task::{Context, Poll};
 use crate::park::current::assert_may_park;
 use crate::park::interrupt;
 use crate::rt::builder::Builder;
+use crate::rt::handle::Thread;
 use crate::rt::join::JoinHandle;
 use crate::rt::members::Members;
-use crate::rt::thread::Thread;
 use crate::task::block::Owner;
 
 /// Spawns the threads of one [`scope`] call: [`std::thread::Scope`].

@@ -4,7 +4,7 @@
 //!
 //! # The protocol
 //!
-//! All of it is on one OS thread. `fresh` says that a thread for the errands is queued and has not begun.
+//! All of it is on one OS thread, on its [`Events`](super::events::Events), of which `fresh` says that a thread for the errands is queued and has not begun.
 //!
 //! ```text
 //!  the loop                                     a thread for errands
@@ -23,12 +23,9 @@
 //! **No memory for a thread.** At F3 the wakers wait until this one is through. At E2 the loop calls them itself; there one
 //! that would wait panics.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
-use std::task::Waker;
 
-use crate::driver::slot::{Wakes, call};
+use crate::driver::slot::call;
 use crate::park::current::no_park;
 use crate::park::interrupt;
 use crate::sched::worker::Worker;
@@ -36,35 +33,13 @@ use crate::task::Task;
 use crate::task::block;
 use crate::task::header::Spec;
 
-/// See the module's text.
-#[derive(Debug, Default)]
-pub(crate) struct Errands {
-    wakers: RefCell<VecDeque<Waker>>,
-    fresh: Cell<bool>,
-}
-
-impl Errands {
-    /// Step E1, for what one event wakes; and schedules the threads.
-    pub(super) fn add(&self, wakes: Wakes) {
-        wakes.schedule(|waker| self.wakers.borrow_mut().push_back(waker));
-    }
-
-    fn take(&self) -> Option<Waker> {
-        self.wakers.borrow_mut().pop_front()
-    }
-
-    fn has_some(&self) -> bool {
-        !self.wakers.borrow().is_empty()
-    }
-}
-
 /// What a thread for errands captures.
 struct Work;
 
 impl Drop for Work {
     fn drop(&mut self) {
         // Not queued, for lack of memory: then it is dropped where it was made.
-        if let Some(worker) = Worker::current().filter(|worker| worker.errands.fresh.replace(false)) {
+        if let Some(worker) = Worker::current().filter(|worker| worker.events.fresh.replace(false)) {
             interrupt::shielded(|| worker.do_errands());
         }
     }
@@ -72,9 +47,9 @@ impl Drop for Work {
 
 impl Worker {
     /// Step E2.
-    pub(super) fn queue_errands(&self) {
-        if self.errands.has_some() && !self.errands.fresh.get() && self.queue_errand_thread().is_err() {
-            while let Some(waker) = self.errands.take() {
+    pub(crate) fn queue_errands(&self) {
+        if self.events.has_wakers() && !self.events.fresh.get() && self.queue_errand_thread().is_err() {
+            while let Some(waker) = self.events.take_waker() {
                 no_park(|| call(waker));
             }
         }
@@ -82,8 +57,8 @@ impl Worker {
 
     /// Steps F2 to F4.
     fn do_errands(&self) {
-        while let Some(waker) = self.errands.take() {
-            if self.errands.has_some() && !self.errands.fresh.get() {
+        while let Some(waker) = self.events.take_waker() {
+            if self.events.has_wakers() && !self.events.fresh.get() {
                 let _ = self.queue_errand_thread();
             }
             call(waker);
@@ -105,7 +80,7 @@ impl Worker {
         };
         let work = Work;
         let header = block::new(spec, (), move || drop(work)).inspect_err(|_| self.stacks().unreserve(size))?;
-        self.errands.fresh.set(true);
+        self.events.fresh.set(true);
         // SAFETY: the one reference is the queue's.
         let task = unsafe { Task::from_raw(header) };
         task.state.claim_unshared(self.remote.index);

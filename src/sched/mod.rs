@@ -1,13 +1,17 @@
 #![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod arriving;
+pub(crate) mod clock;
 pub(crate) mod counted;
 pub(crate) mod doorbell;
+pub(crate) mod entry;
 pub(crate) mod errand;
+pub(crate) mod events;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod live;
 pub(crate) mod policy;
-pub(crate) mod pool;
+pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod remote;
 pub(crate) mod search;

@@ -9,13 +9,13 @@ use crate::task::Header;
 
 /// First in, first out; a thread in it is in no other queue (invariant 4 of the header).
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct ReadyQueue {
     head: Cell<*mut Header>,
     tail: Cell<*mut Header>,
     len: Cell<usize>,
 }
 
-impl Ready {
+impl ReadyQueue {
     pub(crate) fn new() -> Self {
         Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()), len: Cell::new(0) }
     }

@@ -28,7 +28,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         if self.stopping.get() {
-            if self.live_count() == 0 && self.remote.arriving.close() {
+            if self.live.count() == 0 && self.remote.arriving.close() {
                 return false;
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
@@ -127,7 +127,7 @@ impl Worker {
     /// behind one that still could be.
     fn adopt(&self, task: Task) {
         if let Some(thread) = self.claim(task) {
-            self.set_next_start(thread);
+            self.queues.set_next_start(thread);
         }
     }
 
@@ -135,13 +135,13 @@ impl Worker {
     /// woken to search, and is counted as a searcher.
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
-        self.tidy_later();
+        self.clock.tidy.later();
         let idle = self.shared.idle();
         let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
         let mut batch = self.remote.doorbell().go_to_sleep(idle, self.shared.workers(), searching, &night);
         let search = std::mem::take(&mut batch.search);
         self.deliver(batch);
-        if self.has_events.take() {
+        if self.events.are_waiting.take() {
             self.deliver_events();
         }
         // Where no worker may search, this look is all there is.
@@ -160,19 +160,22 @@ impl Worker {
             let park = || self.remote.doorbell().parker().park(deadline_ns);
             return if deadline_ns == NEVER { park() } else { precisely(park) };
         };
-        if !self.sleeps_in_poller.replace(true) {
+        if !self.events.sleeps_in_poller.replace(true) {
             self.remote.set_poller(Some(Arc::clone(poller.home())));
             self.remote.heartbeat.begin();
         }
-        self.turns.set(0);
+        self.clock.looked();
         if self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
             return true;
         }
         self.remote.heartbeat.beat(Activity::Polls);
-        let woken =
-            self.remote.doorbell().parker().park_elsewhere(|| self.has_events.set(poller.wait(deadline_ns.max(1))));
+        let woken = self
+            .remote
+            .doorbell()
+            .parker()
+            .park_elsewhere(|| self.events.are_waiting.set(poller.wait(deadline_ns.max(1))));
         self.remote.heartbeat.beat(Activity::Runs);
-        woken || self.has_events.get()
+        woken || self.events.are_waiting.get()
     }
 
     /// The lookout's look: takes even a single thread, if its worker does not come to it.
@@ -216,19 +219,19 @@ impl Sleeper for Night<'_> {
     fn sleep(&self, lookout: bool) -> bool {
         let worker = self.worker;
         let timer_ns = worker.here().wheel.borrow().next_ns();
-        let timers_ns = timer_ns.max(worker.got_up_for_timers_ns.get() + TIMERS_NS);
+        let timers_ns = timer_ns.max(worker.clock.got_up_for_timers_ns.get() + TIMERS_NS);
         let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(LOOKOUT_MAX_NS));
         let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
-        if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.tidy_ns())) {
+        if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.clock.tidy.next_ns(&worker.live))) {
             return true;
         }
         let now_ns = now_ns();
         if timer_ns <= now_ns {
-            worker.got_up_for_timers_ns.set(now_ns);
+            worker.clock.got_up_for_timers_ns.set(now_ns);
             return true;
         }
-        if worker.tidy_ns() <= now_ns {
-            worker.tidy(now_ns);
+        if worker.clock.tidy.next_ns(&worker.live) <= now_ns {
+            worker.clock.tidy.step(&worker.live, now_ns);
         }
         false
     }

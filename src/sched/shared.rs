@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::blocking::pool::Pool;
 use crate::sched::idle::Idle;
-use crate::sched::pool::Pool;
 use crate::sched::remote::{self, Group, Remote};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;

@@ -17,7 +17,7 @@
 
 use std::cell::Cell;
 
-use crate::sched::worker::Worker;
+use crate::sched::live::Live;
 use crate::stack::unused::{self, Unused};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::task::Header;
@@ -57,11 +57,6 @@ impl Tidy {
             timeless: Cell::new(0),
         }
     }
-
-    #[inline]
-    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
-        now_ns >= self.due_ns.get()
-    }
 }
 
 /// The number of a wait is a multiple of eight. What is remembered of it has these bits in addition: it was met in an odd
@@ -93,30 +88,35 @@ fn meet(thread: &Header, pass: u32) -> Met {
     Met::Again
 }
 
-impl Worker {
+impl Tidy {
+    #[inline]
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns.get()
+    }
+
     /// The worker is about to sleep, and threads may have run since it last did.
-    pub(crate) fn tidy_later(&self) {
-        if !self.tidy.news.replace(true) && self.tidy.left.get() == 0 {
+    pub(crate) fn later(&self) {
+        if !self.news.replace(true) && self.left.get() == 0 {
             // It slept through the time that the next pass was due at.
-            self.tidy.due_ns.set(now_ns() + PAUSE_NS);
+            self.due_ns.set(now_ns() + PAUSE_NS);
         }
     }
 
     /// When a sleeping worker should get up for the next step.
-    pub(crate) fn tidy_ns(&self) -> u64 {
-        let pays = self.live_count() > 0 && (self.tidy.news.get() || self.tidy.left.get() > 0);
-        if pays { self.tidy.due_ns.get() } else { NEVER }
+    pub(crate) fn next_ns(&self, live: &Live) -> u64 {
+        let pays = live.count() > 0 && (self.news.get() || self.left.get() > 0);
+        if pays { self.due_ns.get() } else { NEVER }
     }
 
     /// Eight turns are over, in a worker without timers and descriptors.
     #[inline]
-    pub(crate) fn tidy_without_time(&self) {
-        let ticks = self.tidy.timeless.get().wrapping_add(2);
-        self.tidy.timeless.set(ticks);
+    pub(crate) fn without_time(&self, live: &Live) {
+        let ticks = self.timeless.get().wrapping_add(2);
+        self.timeless.set(ticks);
         if ticks == 0 {
             let now_ns = now_ns();
-            if self.tidy.is_due(now_ns) {
-                self.tidy(now_ns);
+            if self.is_due(now_ns) {
+                self.step(live, now_ns);
             }
         }
     }
@@ -124,39 +124,37 @@ impl Worker {
     /// One step, in the worker's loop.
     #[cold]
     #[inline(never)]
-    pub(crate) fn tidy(&self, now_ns: u64) {
-        let tidy = &self.tidy;
-        if tidy.left.get() == 0 {
-            tidy.left.set(self.live_count());
-            tidy.news.set(false);
-            tidy.pass.set(tidy.pass.get() ^ ODD);
+    pub(crate) fn step(&self, live: &Live, now_ns: u64) {
+        if self.left.get() == 0 {
+            self.left.set(live.count());
+            self.news.set(false);
+            self.pass.set(self.pass.get() ^ ODD);
         }
-        let until = tidy.left.get().saturating_sub(THREADS);
+        let until = self.left.get().saturating_sub(THREADS);
         let mut deep = 0;
-        while tidy.left.get() > until && deep < DEEP {
-            deep += self.tidy_some(until);
+        while self.left.get() > until && deep < DEEP {
+            deep += self.meet_some(live, until);
         }
-        tidy.due_ns.set(now_ns + if tidy.left.get() == 0 { PAUSE_NS } else { STEP_NS });
+        self.due_ns.set(now_ns + if self.left.get() == 0 { PAUSE_NS } else { STEP_NS });
     }
 
     /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
-    fn tidy_some(&self, until: usize) -> usize {
-        let tidy = &self.tidy;
+    fn meet_some(&self, live: &Live, until: usize) -> usize {
         let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
-        let (mut last, mut next) = (None, self.live.front());
-        while tidy.left.get() > until && count < STACKS {
+        let (mut last, mut next) = (None, live.list().front());
+        while self.left.get() > until && count < STACKS {
             let Some(thread) = next else {
                 // Some that the pass counted have ended.
-                tidy.left.set(0);
+                self.left.set(0);
                 break;
             };
-            tidy.left.set(tidy.left.get() - 1);
-            (last, next) = (next, self.live.next_of(thread));
+            self.left.set(self.left.get() - 1);
+            (last, next) = (next, live.list().next_of(thread));
             // SAFETY: it is in the list of live threads, so it holds a reference.
             let thread = unsafe { thread.as_ref() };
-            match meet(thread, tidy.pass.get()) {
+            match meet(thread, self.pass.get()) {
                 Met::Before => {}
-                Met::InNewWait => tidy.news.set(true),
+                Met::InNewWait => self.news.set(true),
                 Met::Again => {
                     // SAFETY: invariant 3 of the header; in the loop all threads are suspended.
                     let unused = unsafe { (*thread.fiber.get()).as_ref().and_then(|fiber| fiber.unused()) };
@@ -169,7 +167,7 @@ impl Worker {
         }
         if let Some(last) = last {
             // SAFETY: it was just met there. So the next one to be met is the one behind it.
-            unsafe { self.live.rotate_past(last) };
+            unsafe { live.list().rotate_past(last) };
         }
         // SAFETY: as above: the stacks' threads do not run before this returns.
         unsafe { unused::give_back(&mut stacks[..count]) }

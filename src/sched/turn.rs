@@ -3,15 +3,13 @@
 use std::ptr::NonNull;
 
 use crate::base::abort::fatal;
-use crate::base::atomic::Ordering;
 use crate::fiber::{Fiber, Status};
-use crate::park::current::WorkerContext;
 use crate::park::may_let_others_run;
-use crate::sched::remote;
+use crate::sched::entry::thread_main;
 use crate::sched::worker::Worker;
 use crate::sys::fork;
 use crate::task::header::Next;
-use crate::task::{Header, Task, local};
+use crate::task::{Header, Task};
 
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,7 @@ impl Worker {
             TurnEnd::Over => {
                 let claimed = task.claimed.get();
                 self.end(thread);
-                self.drop_stale(claimed);
+                self.queues.drop_stale(claimed);
             }
         }
     }
@@ -121,7 +119,7 @@ impl Worker {
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
     #[inline(always)]
     fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
-        self.turns.set(self.turns.get().wrapping_add(1));
+        self.clock.count_turn();
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
         let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
@@ -161,10 +159,9 @@ impl Worker {
         // SAFETY: invariant 3 of the header.
         unsafe { *header.fiber.get() = Some(fiber) };
         // SAFETY: a thread starts once; it is taken out in `end`.
-        unsafe { self.live.push_back(thread) };
-        self.set_live_count(self.live_count.get() + 1);
+        unsafe { self.live.push(thread) };
         // So that it can wait for a time without an allocation.
-        self.here().wheel.borrow_mut().make_room(self.live_count.get());
+        self.here().wheel.borrow_mut().make_room(self.live.count());
         true
     }
 
@@ -180,7 +177,6 @@ impl Worker {
             }
             self.live.remove(thread);
         }
-        self.set_live_count(self.live_count.get() - 1);
     }
 
     /// Gives the reference of the last turn up, or back to a re-armable task.
@@ -196,7 +192,7 @@ impl Worker {
                 Next::Again => self.launch(task),
             },
         }
-        self.drop_stale(claimed);
+        self.queues.drop_stale(claimed);
     }
 
     /// There is no stack for a re-armable task that was claimed here: it waits until others have given theirs back.
@@ -215,31 +211,6 @@ impl Worker {
         std::thread::yield_now();
         self.launch(task);
     }
-
-    /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
-    #[inline]
-    fn drop_stale(&self, count: u32) {
-        for _ in 0..count {
-            match self.unstarted.pop() {
-                Some(task) if task.state.is_started() => {}
-                Some(task) => {
-                    self.unstarted.push(task);
-                    break;
-                }
-                None => break,
-            }
-        }
-    }
-
-    pub(crate) fn live_count(&self) -> usize {
-        self.live_count.get()
-    }
-
-    #[inline]
-    fn set_live_count(&self, count: usize) {
-        self.live_count.set(count);
-        self.remote.live.store(count as u32, Ordering::Relaxed);
-    }
 }
 
 /// See [`park::fork`](crate::park::fork).
@@ -247,41 +218,4 @@ impl Worker {
 #[inline(never)]
 fn returned_in_a_child() -> ! {
     fatal(format_args!("a green thread that has called fork has come to its end in the child: {}", fork::MESSAGE))
-}
-
-/// The first function on every green thread's stack.
-pub(super) unsafe fn thread_main(thread: *mut ()) {
-    let thread = thread.cast::<Header>();
-    // SAFETY: `start` passes the header, and it is alive until the thread has ended.
-    let header = unsafe { NonNull::new_unchecked(thread) };
-    // SAFETY: as above.
-    let this = unsafe { header.as_ref() };
-    if cfg!(green_backend = "threads") {
-        // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
-        // ORDERING: Acquire pairs with the store in `Worker::run`.
-        let here = remote::get(this.state.home()).here.load(Ordering::Acquire);
-        // SAFETY: the worker lives until all its threads have ended.
-        unsafe { WorkerContext::enter(here) };
-    }
-    let start = !this.state.is_cancelled();
-    this.shielded.set(!start);
-    // SAFETY: the thread was claimed once, and this is it.
-    unsafe { (this.vtable.run)(header, start) };
-    this.shielded.set(true);
-    this.limits.dissolve();
-    // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { local::destroy(this) };
-    if this.vtable.after_run.is_some() {
-        return; // `Worker::end` goes on.
-    }
-    // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
-    unsafe {
-        if Header::complete(header, true) {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
-        }
-        // The result's destructor, and a waker that was called, may have made new values.
-        local::destroy(this);
-        this.limits.dissolve();
-        (this.vtable.done)(header);
-    }
 }

@@ -6,7 +6,7 @@
 //!    those by `&`, so all its parts are cells.
 //! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `WorkerContext::enter` was made from one to the
 //!    whole worker: so a `WorkerContext` that is entered on this OS thread is part of a `Worker`.
-//! 3. A thread stands in at most one of `ready`, `here.woken`, `next_start`, or runs. Each of them, and each entry of a deque,
+//! 3. A thread stands in at most one of `ready` and `next_start` of the queues and `here.woken`, or runs. Each of them, and each entry of a deque,
 //!    has a counted reference.
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks, and so do the wakers of
 //!    foreign async code ([`errand`](super::errand)).
@@ -18,34 +18,25 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Worker as Deque};
 
 use crate::base::atomic::Ordering;
-use crate::base::list::List;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
-use crate::sched::errand::Errands;
+use crate::sched::clock::Clock;
+use crate::sched::entry::thread_main;
+use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
+use crate::sched::live::Live;
 use crate::sched::policy::Policy;
-use crate::sched::ready::Ready;
+use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
-use crate::sched::tidy::Tidy;
-use crate::sched::turn::thread_main;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
-/// Turns in a row that the slot of the thread woken last may have before the queue has its turn.
-const WOKEN_STREAK: u32 = 16;
-/// What one round starts at most: 16 unstarted threads (each may be one more part of a tree under way, with a stack for each
-/// level down), or 256 runs of actors, twice what one thread may tell in a turn; or else the queue would grow, and an actor
-/// that many tell something would have its turn ever later.
-const STARTS_PER_ROUND: u32 = 256;
-const THREAD_COSTS: u32 = 16;
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
-/// Turns after which the clock is looked at although there is still something to run.
-const TURNS_PER_TICK: u32 = 8;
 /// Thread ids taken at a time.
 const IDS: u64 = 1024;
 
@@ -58,32 +49,14 @@ pub(crate) struct Worker {
     pub(crate) remote: &'static Remote,
     /// Position among the runtime's workers.
     pub(crate) number: usize,
-    ready: Ready,
-    streak: Cell<u32>,
-    /// A thread that was stolen: it starts next.
-    next_start: Cell<*mut Header>,
-    /// Unstarted threads, stealable. Youngest at the owner's end; started from the other one.
-    pub(crate) unstarted: Deque<Task>,
-    /// The youngest of them, if nothing has happened since; only compared.
-    youngest: Cell<*mut Header>,
-    ready_left: Cell<usize>,
-    starts_left: Cell<u32>,
-    pub(super) turns: Cell<u32>,
+    pub(crate) queues: Queues,
+    pub(crate) live: Live,
     pub(crate) stacks: UnsafeCell<Cache>,
-    pub(super) live: List<Header>,
-    pub(super) live_count: Cell<usize>,
-    pub(crate) stopping: Cell<bool>,
     ids: Cell<(u64, u64)>,
-    /// When a timer last ended a sleep.
-    pub(crate) got_up_for_timers_ns: Cell<u64>,
-    /// The remote knows the poller.
-    pub(crate) sleeps_in_poller: Cell<bool>,
-    /// The poller has brought events from a sleep that are not delivered yet.
-    pub(crate) has_events: Cell<bool>,
+    pub(crate) clock: Clock,
+    pub(crate) events: Events,
     pub(crate) policy: Policy,
-    /// Foreign wakers that are to be called.
-    pub(super) errands: Errands,
-    pub(super) tidy: Tidy,
+    pub(crate) stopping: Cell<bool>,
 }
 
 impl Worker {
@@ -95,25 +68,14 @@ impl Worker {
             shared,
             remote,
             number,
-            ready: Ready::new(),
-            streak: Cell::new(0),
-            next_start: Cell::new(ptr::null_mut()),
-            unstarted,
-            youngest: Cell::new(ptr::null_mut()),
-            ready_left: Cell::new(0),
-            starts_left: Cell::new(0),
-            turns: Cell::new(0),
+            queues: Queues::new(unstarted),
+            live: Live::new(&remote.live),
             stacks: UnsafeCell::new(Cache::new()),
-            live: List::new(),
-            live_count: Cell::new(0),
-            stopping: Cell::new(false),
             ids: Cell::new((0, 0)),
-            got_up_for_timers_ns: Cell::new(0),
-            sleeps_in_poller: Cell::new(false),
-            has_events: Cell::new(false),
+            clock: Clock::new(now_ns),
+            events: Events::default(),
             policy: Policy::new(),
-            errands: Errands::default(),
-            tidy: Tidy::new(now_ns),
+            stopping: Cell::new(false),
         }
     }
 
@@ -153,7 +115,7 @@ impl Worker {
         }
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
-        while self.unstarted.pop().is_some() {}
+        while self.queues.unstarted.pop().is_some() {}
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
     }
@@ -170,20 +132,20 @@ impl Worker {
     #[inline]
     pub(crate) fn make_ready(&self, thread: NonNull<Header>) {
         // SAFETY: invariant 3: it is in no queue, and its reference keeps it alive.
-        unsafe { self.ready.push(thread) };
+        unsafe { self.queues.ready.push(thread) };
     }
 
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
-        self.youngest.set(task.as_ptr().as_ptr());
+        self.queues.note_youngest(&task);
         self.offer(task, true);
     }
 
     /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
     #[cold]
     pub(crate) fn spawn_balanced(&self, task: Task) {
-        let load = self.live_count() + self.unstarted.len();
+        let load = self.live.count() + self.queues.unstarted.len();
         match Policy::server(&self.shared.remotes, self.remote, load) {
             Some(remote) => remote.send_unstarted(task),
             None => self.spawn(task),
@@ -200,10 +162,10 @@ impl Worker {
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
     #[inline]
     fn offer(&self, task: Task, worth_it: bool) {
-        self.unstarted.push(task);
+        self.queues.unstarted.push(task);
         if self.shared.remotes.len() > 1 {
             let idle = self.shared.idle();
-            let more = worth_it && self.unstarted.len() >= 2;
+            let more = worth_it && self.queues.unstarted.len() >= 2;
             let wake = if more { idle.publish_more() } else { idle.publish_one() };
             if wake {
                 self.shared.notify_thief(Some(self.number));
@@ -218,7 +180,7 @@ impl Worker {
         if task.state.is_started() || task.runtime != self.shared.identity() || !self.may_resume_on_top() {
             return false;
         }
-        let entry = self.take_youngest(task);
+        let entry = self.queues.take_youngest(task);
         if !task.state.claim_joined(self.remote.index, entry.is_some()) {
             return false;
         }
@@ -228,28 +190,6 @@ impl Worker {
         }
         self.turn_on_top(task);
         true
-    }
-
-    /// Takes the queue's entry of `task` out, if it was spawned last: it is most likely the first to come out again, and
-    /// then leaves no stale entry behind.
-    #[inline]
-    fn take_youngest(&self, task: &Task) -> Option<Task> {
-        if self.youngest.get() != task.as_ptr().as_ptr() {
-            return None;
-        }
-        self.youngest.set(ptr::null_mut());
-        let entry = self.unstarted.pop()?;
-        if entry.as_ptr() == task.as_ptr() {
-            return Some(entry);
-        }
-        self.unstarted.push(entry);
-        None
-    }
-
-    /// `thread`, which was claimed, starts next.
-    pub(crate) fn set_next_start(&self, thread: NonNull<Header>) {
-        debug_assert!(self.next_start.get().is_null());
-        self.next_start.set(thread.as_ptr());
     }
 
     /// A fresh thread id.
@@ -266,48 +206,41 @@ impl Worker {
 
     /// The thread to run next. The order: one that was stolen; the thread woken last (a bounded number of times in a
     /// row); then rounds: everything that was ready when the round began, oldest first, and after it unstarted threads
-    /// in the order in which they were spawned, at most [`STARTS_PER_ROUND`], some of them from outside.
+    /// in the order in which they were spawned, a bounded number, some of them from outside.
     #[inline]
     fn next(&self) -> Option<NonNull<Header>> {
-        if let Some(thread) = NonNull::new(self.next_start.replace(ptr::null_mut())) {
+        let queues = &self.queues;
+        if let Some(thread) = queues.take_next_start() {
             return Some(thread);
         }
         if let Some(thread) = NonNull::new(self.here.woken.get()) {
             self.here.woken.set(ptr::null_mut());
-            if self.streak.get() < WOKEN_STREAK {
-                self.streak.set(self.streak.get() + 1);
+            if queues.continues_streak() {
                 return Some(thread);
             }
             self.make_ready(thread);
         }
-        self.streak.set(0);
+        queues.end_streak();
         loop {
-            let left = self.ready_left.get();
-            if left > 0 {
-                self.ready_left.set(left - 1);
-                if let Some(thread) = self.ready.pop() {
-                    return Some(thread);
-                }
+            if let Some(thread) = queues.next_ready() {
+                return Some(thread);
             }
-            let left = self.starts_left.get();
+            let left = queues.starts_left.get();
             if left > 0 && self.has_unstarted() {
                 let outside_first = (left / THREAD_COSTS).is_multiple_of(OUTSIDE_FIRST);
-                self.starts_left.set(left.saturating_sub(THREAD_COSTS));
+                queues.starts_left.set(left.saturating_sub(THREAD_COSTS));
                 if let Some(thread) = self.oldest_unstarted(outside_first) {
                     // SAFETY: it was claimed here, so it is alive.
                     if unsafe { thread.as_ref() }.vtable.after_run.is_some() {
-                        self.starts_left.set(left - 1);
+                        queues.starts_left.set(left - 1);
                     }
                     return Some(thread);
                 }
             }
             self.tick(false);
-            self.ready_left.set(self.ready.len());
-            self.starts_left.set(STARTS_PER_ROUND);
-            if self.ready_left.get() == 0 {
+            if !queues.begin_round() {
                 self.tick(true);
-                self.ready_left.set(self.ready.len());
-                if self.ready_left.get() == 0 && !self.has_unstarted() {
+                if !queues.begin_round() && !self.has_unstarted() {
                     return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
@@ -322,13 +255,13 @@ impl Worker {
         if !self.remote.doorbell().is_silent() {
             self.empty_inbox();
         }
-        if now || self.turns.get() >= TURNS_PER_TICK {
+        if now || self.clock.is_due() {
             let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
             if has_time {
                 self.tick_time();
             } else if !now {
-                self.turns.set(0);
-                self.tidy_without_time();
+                self.clock.looked();
+                self.clock.tidy.without_time(&self.live);
             }
         }
     }
@@ -348,15 +281,15 @@ impl Worker {
         if fired {
             self.queue_woken();
         }
-        if self.tidy.is_due(now_ns) {
-            self.tidy(now_ns);
+        if self.clock.tidy.is_due(now_ns) {
+            self.clock.tidy.step(&self.live, now_ns);
         }
         match self.here.poller() {
             Some(_) if !self.has_ready() && !self.has_unstarted() => return,
             Some(poller) if poller.is_due(now_ns) => _ = self.look_for_events(),
             _ => {}
         }
-        self.turns.set(0);
+        self.clock.looked();
     }
 
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
@@ -367,13 +300,13 @@ impl Worker {
         } else {
             poller.looked(now_ns());
         }
-        self.ready.len() > 0
+        self.queues.ready.len() > 0
     }
 
     /// Queues the threads that the poller's last events wake, in the order of the events.
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
-            poller.deliver(now_ns(), |wakes| self.errands.add(wakes));
+            poller.deliver(now_ns(), |wakes| self.events.add(wakes));
             self.queue_woken();
             self.queue_errands();
         }
@@ -389,11 +322,11 @@ impl Worker {
     /// May there be threads to start here?
     #[inline]
     fn has_unstarted(&self) -> bool {
-        !(self.unstarted.is_empty() && self.shared.injector.is_empty())
+        !(self.queues.unstarted.is_empty() && self.shared.injector.is_empty())
     }
 
     fn has_ready(&self) -> bool {
-        self.ready.len() > 0 || !self.here.woken.get().is_null()
+        self.queues.ready.len() > 0 || !self.here.woken.get().is_null()
     }
 
     /// Takes what others have left in the inbox.
@@ -452,7 +385,7 @@ impl Worker {
 
     /// The runtime stops: cancels every thread that has started here.
     pub(crate) fn cancel_all(&self) {
-        let mut next = self.live.front();
+        let mut next = self.live.list().front();
         while let Some(thread) = next {
             // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
             let task = unsafe {
@@ -461,7 +394,7 @@ impl Worker {
             };
             let _ = task.state.cancel();
             self.interrupt(&task);
-            next = self.live.next_of(thread);
+            next = self.live.list().next_of(thread);
         }
     }
 
@@ -471,7 +404,7 @@ impl Worker {
             return Some(thread);
         }
         let stealer = &self.shared.stealers[self.number];
-        while !self.unstarted.is_empty() {
+        while !self.queues.unstarted.is_empty() {
             match stealer.steal() {
                 Steal::Success(task) => {
                     if let Some(thread) = self.claim(task) {
@@ -502,10 +435,7 @@ impl Worker {
 
     /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.doorbell().is_silent()
-            || self.has_ready()
-            || !self.next_start.get().is_null()
-            || !self.unstarted.is_empty()
+        !self.remote.doorbell().is_silent() || !self.here.woken.get().is_null() || self.queues.has_some()
     }
 }
 

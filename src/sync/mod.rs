@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 8.
+// Floor 9.
 mod barrier;
 mod condvar;
 mod lazy_lock;

@@ -137,8 +137,8 @@ unsafe fn call_old(index: usize, old: &libc::sigaction, info: *mut libc::siginfo
     // SAFETY: the old action's address is a handler of the form that its flags say, and the arguments are the kernel's own.
     unsafe {
         if old.sa_flags & libc::SA_SIGINFO != 0 {
-            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-            transmute::<usize, Handler>(old.sa_sigaction)(signal, info, context);
+            type SignalHandler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            transmute::<usize, SignalHandler>(old.sa_sigaction)(signal, info, context);
         } else {
             transmute::<usize, extern "C" fn(libc::c_int)>(old.sa_sigaction)(signal);
         }

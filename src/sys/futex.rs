@@ -1,9 +1,9 @@
 //! How an OS thread sleeps on a word until another one wakes it: the futex, or what the system has instead.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Sleep;
+pub(crate) use linux::Futex;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::Sleep;
+pub(crate) use other::Futex;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -13,9 +13,9 @@ mod linux {
     use crate::sys::clock::{NEVER, now_ns};
 
     #[derive(Debug)]
-    pub(crate) struct Sleep;
+    pub(crate) struct Futex;
 
-    impl Sleep {
+    impl Futex {
         pub(crate) const fn new() -> Self {
             Self
         }
@@ -64,12 +64,12 @@ mod other {
     use crate::sys::clock::{NEVER, now_ns};
 
     #[derive(Debug)]
-    pub(crate) struct Sleep {
+    pub(crate) struct Futex {
         lock: Mutex<()>,
         changed: Condvar,
     }
 
-    impl Sleep {
+    impl Futex {
         pub(crate) const fn new() -> Self {
             Self { lock: Mutex::new(()), changed: Condvar::new() }
         }

@@ -35,7 +35,8 @@ pub(crate) fn mapping_refused(wanted: usize, cause: &io::Error) -> io::Error {
 /// The resource limit that `wanted` bytes more would break.
 fn address_space_limit(wanted: usize) -> Option<String> {
     // Fields of /proc/self/statm, in pages: all address space comes first, data and stacks sixth.
-    for (name, limit, field) in [("RLIMIT_AS", rlimit(Limit::AddressSpace), 0), ("RLIMIT_DATA", rlimit(Limit::Data), 5)]
+    for (name, limit, field) in
+        [("RLIMIT_AS", rlimit(ResourceLimit::AddressSpace), 0), ("RLIMIT_DATA", rlimit(ResourceLimit::Data), 5)]
     {
         let Some(limit) = limit else { continue };
         let in_use = statm_field(field).map_or(limit, |pages| pages.saturating_mul(mem::page_size()) as libc::rlim_t);
@@ -60,16 +61,16 @@ fn number_in(path: &str) -> Option<usize> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-enum Limit {
+enum ResourceLimit {
     AddressSpace,
     Data,
 }
 
 /// The soft limit in bytes, or `None` if there is none.
-fn rlimit(which: Limit) -> Option<libc::rlim_t> {
+fn rlimit(which: ResourceLimit) -> Option<libc::rlim_t> {
     let which = match which {
-        Limit::AddressSpace => libc::RLIMIT_AS,
-        Limit::Data => libc::RLIMIT_DATA,
+        ResourceLimit::AddressSpace => libc::RLIMIT_AS,
+        ResourceLimit::Data => libc::RLIMIT_DATA,
     };
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes one `rlimit`.
@@ -85,5 +86,5 @@ pub(crate) fn leave_address_space(more: usize) -> Option<libc::rlim_t> {
     let new = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the call reads one `rlimit`.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const new) } == 0;
-    (set && rlimit(Limit::AddressSpace) == Some(limit)).then_some(limit)
+    (set && rlimit(ResourceLimit::AddressSpace) == Some(limit)).then_some(limit)
 }

@@ -17,7 +17,7 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::NEVER;
-use crate::sys::futex::Sleep;
+use crate::sys::futex::Futex;
 
 const EMPTY: u32 = 0;
 const ASLEEP: u32 = EMPTY.wrapping_sub(1);
@@ -30,12 +30,12 @@ const _: () = assert!(TOKEN - 1 == EMPTY, "one subtraction makes both transition
 #[derive(Debug)]
 pub(crate) struct Parker {
     word: AtomicU32,
-    sleep: Sleep,
+    sleep: Futex,
 }
 
 impl Parker {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(EMPTY), sleep: Sleep::new() }
+        Self { word: AtomicU32::new(EMPTY), sleep: Futex::new() }
     }
 
     /// Sleeps until there is a token and takes it, or until `deadline_ns`. Says whether it took one.

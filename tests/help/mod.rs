@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use green::Runtime;
@@ -124,6 +124,21 @@ pub(crate) fn until_parked(thread: &Thread, reason: &str) {
     while thread.waits_for() != Some(reason) {
         assert!(start.elapsed() < BOUND, "{thread:?} waits for {:?}, not {reason:?}", thread.waits_for());
         green::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Through which a thread that nobody has a handle of, an actor's, can be seen.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Spot(Arc<OnceLock<Thread>>);
+
+impl Spot {
+    /// The calling thread is the one.
+    pub(crate) fn mark(&self) {
+        self.0.set(green::thread::current()).expect("one thread marks it, once");
+    }
+
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        self.0.get()?.waits_for()
     }
 }
 

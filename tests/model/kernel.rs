@@ -8,12 +8,12 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::clock::NEVER;
 
 #[derive(Debug)]
-pub(crate) struct Sleep {
+pub(crate) struct Futex {
     lock: Mutex<()>,
     changed: Condvar,
 }
 
-impl Sleep {
+impl Futex {
     pub(crate) fn new() -> Self {
         Self { lock: Mutex::new(()), changed: Condvar::new() }
     }

@@ -1,6 +1,8 @@
 //! What the loom models share.
 #![allow(dead_code, reason = "each model uses a part of it")]
 
+pub(crate) mod prelude;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use loom::sync::{Condvar, Mutex};

@@ -29,16 +29,6 @@ const CIRCLES: &[Circle] = &[
         "does the thread unwind, may it park: one subject in three files",
         &["current.rs", "interrupt.rs", "unwind.rs"],
     ),
-    (
-        "rt",
-        "a runtime is made by a builder, lends itself to threads, and joins them",
-        &["blocking.rs", "builder.rs", "join.rs", "runtime.rs", "thread.rs"],
-    ),
-    (
-        "sched",
-        "one worker, in parts: a turn, an errand and a look at stacks are methods of the worker that has their state",
-        &["errand.rs", "tidy.rs", "turn.rs", "worker.rs"],
-    ),
     ("stack", "the front page has the words `Slot` and `Stack`; a stack knows its guard", &["guard.rs", "mod.rs"]),
     (
         "task",

@@ -13,9 +13,10 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["driver"],
     &["park"],
+    &["blocking"],
     &["sched", "channel", "time", "io", "signal"],
     &["rt", "sync"],
-    // Name resolution and files need `blocking`, which is on floor 8.
+    // Name resolution and files need `blocking`, which is in `rt`.
     &["future", "actor", "net", "fs", "process", "variance", "guide"],
 ];
 

@@ -14,6 +14,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/task/",
     "src/driver/slot.rs",
     "src/park/",
+    "src/blocking/call.rs",
     "src/rt/",
     "src/sched/",
     "src/channel/buffer.rs",

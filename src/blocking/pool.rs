@@ -43,16 +43,16 @@ use crate::task::header::Reason;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A closure, and the place for its value.
-pub(crate) trait Run: Send + Sync {
+pub(crate) trait Runnable: Send + Sync {
     /// Runs the closure, if it is still there. Does not unwind. True: its caller has left ([`Pool::leave`]).
     fn run(&self) -> bool;
 }
 
 /// What the pool and the caller share.
-pub(crate) type Job = Arc<dyn Run>;
+pub(crate) type Job = Arc<dyn Runnable>;
 
 #[derive(Default)]
-struct State {
+struct Jobs {
     queue: BTreeMap<u64, Job>,
     /// Jobs that ever were.
     jobs: u64,
@@ -65,16 +65,16 @@ struct State {
     closed: bool,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queue = self.queue.len();
-        f.debug_struct("State").field("queue", &queue).field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("Jobs").field("queue", &queue).field("threads", &self.threads).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug)]
-struct Inner {
-    state: WaitQueue<State>,
+struct Threads {
+    state: WaitQueue<Jobs>,
     /// Where threads wait for jobs.
     idle: WaitQueue<()>,
     max_threads: usize,
@@ -86,18 +86,18 @@ struct Inner {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Pool(Arc<Inner>);
+pub(crate) struct Pool(Arc<Threads>);
 
 /// What a thread finds when it looks for a job.
-enum Next {
+enum Found {
     Job(Job),
     Closed,
 }
 
 impl Pool {
     pub(crate) fn new(max_threads: usize, max_jobs: usize, name: String) -> Self {
-        let state = WaitQueue::new(State::default());
-        Self(Arc::new(Inner {
+        let state = WaitQueue::new(Jobs::default());
+        Self(Arc::new(Threads {
             state,
             idle: WaitQueue::new(()),
             max_threads,
@@ -141,7 +141,7 @@ impl Pool {
         job.is_some()
     }
 
-    /// The caller of a job that a thread runs goes its way: that job's [`Run::run`] will say so.
+    /// The caller of a job that a thread runs goes its way: that job's [`Runnable::run`] will say so.
     pub(crate) fn leave(&self) {
         self.0.state.with(|state| state.left += 1);
     }
@@ -160,11 +160,11 @@ impl Pool {
     }
 }
 
-impl Inner {
+impl Threads {
     /// Puts a job into the queue, and adds a thread for it if need be.
     ///
     /// The thread is started under the lock: nobody may rely on one that is then refused.
-    fn admit(self: &Arc<Self>, state: &mut State, job: Job) -> io::Result<u64> {
+    fn admit(self: &Arc<Self>, state: &mut Jobs, job: Job) -> io::Result<u64> {
         if state.queue.len() >= state.idle && state.threads < self.max_threads {
             let shared = Arc::clone(self);
             let name = format!("{}-{}", self.name, state.named + 1);
@@ -201,31 +201,31 @@ impl Inner {
     /// Waits for a job. `None`: this thread is counted no more, and ends.
     fn next_job(&self) -> Option<Job> {
         let wait = Wait::new(Reason::Blocking).until(after_ns(IDLE));
-        let mut next = self.idle.wait_until(wait, |()| self.state.with(State::next));
+        let mut next = self.idle.wait_until(wait, |()| self.state.with(Jobs::next));
         self.state.notify(|state| {
             if next.is_none() {
                 next = state.next(); // KEY: pool-last-look
             }
-            let ends = !matches!(next, Some(Next::Job(_)));
+            let ends = !matches!(next, Some(Found::Job(_)));
             state.idle -= usize::from(ends); // KEY: pool-ends
             state.threads -= usize::from(ends);
             if ends && state.closed { usize::MAX } else { 0 }
         });
         match next {
-            Some(Next::Job(job)) => Some(job),
+            Some(Found::Job(job)) => Some(job),
             _ => None,
         }
     }
 }
 
-impl State {
-    fn next(&mut self) -> Option<Next> {
+impl Jobs {
+    fn next(&mut self) -> Option<Found> {
         match self.queue.pop_first() {
             Some((_, job)) => {
                 self.idle -= 1;
-                Some(Next::Job(job))
+                Some(Found::Job(job))
             }
-            None => self.closed.then_some(Next::Closed),
+            None => self.closed.then_some(Found::Closed),
         }
     }
 }
