@@ -16,7 +16,7 @@
 
 #![forbid(unsafe_code)]
 
-/// A server that stops in good order: nobody new, who is at work finishes, what is left after a while is cancelled.
+/// A server that stops in good order: no new clients, time to finish for those that are there, then a cancel.
 ///
 #[doc = include_str!("guide/stopping.md")]
 pub mod stopping {}

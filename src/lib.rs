@@ -1,3 +1,16 @@
+//! [guide]: guide
+//! [thread]: thread
+//! [sync]: sync
+//! [channel]: channel
+//! [net]: net
+//! [unix]: os::unix::net
+//! [io]: io
+//! [fs]: fs
+//! [process]: process
+//! [signal]: signal
+//! [time]: time
+//! [future]: future
+//! [actor]: actor
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -37,10 +50,7 @@ pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
 pub use time::sleep;
 
-/// [`std::thread`] for green threads: the same names, signatures and meanings.
-///
-/// One thing is different: green threads of one worker share an OS thread, so a lock or channel of std, a thread-local that is
-/// being initialised, and a few more things must not be held [across a park](crate#what-not-to-do-across-a-park).
+#[doc = include_str!("rt/README.md")]
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
@@ -55,11 +65,26 @@ pub mod thread {
     pub use std::thread::Result;
 }
 
-/// What [`std::os`] has for sockets.
+/// Holds what belongs to one operating system: sockets of Unix, as [`std::os`] does.
 pub mod os {
-    /// As [`std::os::unix`].
+    /// Holds what only Unix has: [`std::os::unix`].
     pub mod unix {
-        /// [`std::os::unix::net`] whose sockets park: see [`green::net`](crate::net).
+        /// Unix sockets that park: [`std::os::unix::net`], with the same names and meanings.
+        ///
+        /// They connect processes of one machine; their addresses are paths. How they block, what a cancel does and what
+        /// differs from std is as with [`green::net`](crate::net).
+        ///
+        /// ```
+        /// use std::io::{Read, Write};
+        /// let (mut a, mut b) = green::os::unix::net::UnixStream::pair().unwrap();
+        /// let reads = green::spawn(move || {
+        ///     let mut text = String::new();
+        ///     b.read_to_string(&mut text).map(|_| text)
+        /// });
+        /// a.write_all(b"hello").unwrap();
+        /// drop(a);
+        /// assert_eq!(reads.join().unwrap().unwrap(), "hello");
+        /// ```
         pub mod net {
             pub use crate::net::unix::{Incoming, UnixDatagram, UnixListener, UnixStream};
             pub use std::os::unix::net::SocketAddr;

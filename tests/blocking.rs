@@ -102,9 +102,7 @@ fn with_the_pool_taken(workers: usize, queue: usize, f: impl FnOnce() + Send + '
                         let _ = blocked.recv();
                     });
                 });
-                while !started.is_set() {
-                    green::sleep(Duration::from_millis(1));
-                }
+                started.wait();
                 let result = catch_unwind(AssertUnwindSafe(f));
                 drop(release);
                 result.unwrap_or_else(|panic| resume_unwind(panic));
@@ -129,9 +127,7 @@ fn a_caller_whose_closure_waits_can_be_cancelled_and_one_whose_closure_runs_cann
                     "ran"
                 })
             });
-            while !started.is_set() {
-                green::sleep(Duration::from_millis(1));
-            }
+            started.wait();
             let queued = green::spawn(|| green::blocking(|| "ran"));
             let beyond = green::spawn(|| green::blocking(|| "ran"));
             for thread in [&runs, &queued, &beyond] {

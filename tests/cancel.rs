@@ -214,7 +214,7 @@ fn a_completion_and_the_joiners_time_out_race_without_a_dangling_ticket() {
             let ended = green::timeout(d, || thread.join());
             ends[usize::from(ended.is_ok())] += 1;
         }
-        assert_eq!(ends[0] + ends[1], scaled(600) as i32);
+        assert_eq!(ends[0] + ends[1], scaled(600));
     });
 }
 

@@ -13,10 +13,7 @@ use green::{Cancelled, Runtime};
 
 mod help;
 
-use help::everywhere;
-
-/// Fewer rounds where every instruction is emulated.
-const SCALE: usize = if cfg!(target_arch = "aarch64") || cfg!(miri) { 20 } else { 1 };
+use help::{everywhere, scaled, until};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(5);
@@ -42,22 +39,12 @@ impl Drop for Counted {
     }
 }
 
-/// Spins politely until `f`.
-fn until(f: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !f() {
-        assert!(start.elapsed() < LONG, "it did not come to pass");
-        green::yield_now();
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn messages_come_out_in_the_order_in_which_one_sender_sent_them() {
     everywhere(|| {
         for (s, r) in kinds() {
-            let sender = green::spawn(move || (0..1000 / SCALE).for_each(|i| s.send(i).unwrap()));
-            assert!(r.iter().eq(0..1000 / SCALE));
+            let sender = green::spawn(move || (0..scaled(1000)).for_each(|i| s.send(i).unwrap()));
+            assert!(r.iter().eq(0..scaled(1000)));
             sender.join().unwrap();
         }
     });
@@ -65,7 +52,7 @@ fn messages_come_out_in_the_order_in_which_one_sender_sent_them() {
 
 #[test]
 fn every_message_is_received_exactly_once_by_any_mix_of_threads() {
-    let each = 2000 / SCALE;
+    let each = scaled(2000);
     for workers in [1, 2] {
         let runtime = Runtime::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
@@ -198,7 +185,7 @@ fn no_message_is_lost_to_a_receiver_that_times_out() {
     for workers in [1, 2] {
         let runtime = Runtime::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
-            let n = 400 / SCALE;
+            let n = scaled(400);
             runtime.run(|| {
                 let sender = green::spawn(move || {
                     for i in 0..n {
@@ -237,7 +224,7 @@ fn a_cancelled_receiver_takes_no_message_along() {
     for workers in [1, 2] {
         Runtime::builder().workers(workers).build().unwrap().run(|| {
             for (s, r) in kinds() {
-                for round in 0..100 / SCALE {
+                for round in 0..scaled(100) {
                     let (first, second) = (r.clone(), r.clone());
                     let victim = green::spawn(move || first.recv());
                     let heir = green::spawn(move || second.recv_timeout(LONG));
@@ -346,7 +333,7 @@ fn a_chatty_pair_does_not_starve_its_neighbours() {
                 green::yield_now();
             }
         });
-        for i in 0..20_000 / SCALE as u64 {
+        for i in 0..scaled(20_000_u64) {
             s1.send(i).unwrap();
             assert_eq!(r2.recv(), Ok(i));
         }
@@ -569,7 +556,7 @@ fn random_traffic_loses_nothing() {
                     let (s, r, sent, got) = (s.clone(), r.clone(), Arc::clone(&sent), Arc::clone(&got));
                     let mut x = seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ kind as u64;
                     runtime.spawn(move || {
-                        for i in 0..600 / SCALE {
+                        for i in 0..scaled(600) {
                             x ^= x << 13;
                             x ^= x >> 7;
                             x ^= x << 17;

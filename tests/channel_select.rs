@@ -12,9 +12,8 @@ use green::{Cancelled, Runtime};
 
 mod help;
 
-use help::everywhere;
+use help::{everywhere, scaled};
 
-const SCALE: usize = if cfg!(target_arch = "aarch64") || cfg!(miri) { 20 } else { 1 };
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -162,7 +161,7 @@ fn a_select_waits_for_whatever_comes_first() {
 #[test]
 fn two_selects_meet_in_a_channel_without_a_buffer() {
     for workers in [1, 2] {
-        let n = 1000 / SCALE;
+        let n = scaled(1000);
         let runtime = Runtime::builder().workers(workers).build().unwrap();
         let (s, r) = bounded(0);
         let one = |s: Sender<usize>, r: Receiver<usize>| {
@@ -247,7 +246,7 @@ fn a_select_that_times_out_or_is_cancelled_takes_nothing_along() {
     for workers in [1, 2] {
         let runtime = Runtime::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
-            let n = 300 / SCALE;
+            let n = scaled(300);
             let silent = never::<usize>();
             let (s, r) = (&s, &r);
             runtime.run(|| {
@@ -290,7 +289,7 @@ fn a_cancelled_select_leaves_the_message_to_the_next() {
     for workers in [1, 2] {
         Runtime::builder().workers(workers).build().unwrap().run(|| {
             for (s, r) in kinds() {
-                for i in 0..100 / SCALE {
+                for i in 0..scaled(100) {
                     let (first, second) = (r.clone(), r.clone());
                     let victim = green::spawn(move || {
                         select! { recv(first) -> message => message, recv(never()) -> message => message }
@@ -459,7 +458,7 @@ fn a_ticker_and_a_time_out_share_a_select() {
 #[test]
 fn a_select_that_asks_without_waiting_sees_all_channels_at_one_moment() {
     // A message is always in one of the two channels; looking at one after the other could miss it.
-    let n = 2000 / SCALE;
+    let n = scaled(2000);
     let runtime = Runtime::builder().workers(2).build().unwrap();
     let ((s1, r1), (s2, r2)) = (unbounded::<usize>(), unbounded::<usize>());
     s1.send(0).unwrap();

@@ -243,7 +243,7 @@ fn a_big_tree_of_forks_and_joins_runs_on_few_stacks() {
         children.into_iter().map(|child| child.join().unwrap()).sum::<usize>()
     }
     bounded(|| {
-        let depth = if cfg!(target_arch = "x86_64") { 7 } else { 5 };
+        let depth = if help::EMULATED { 5 } else { 7 };
         let stacks = Arc::default();
         let leaves = runtime(1).run(|| tree(depth, &stacks));
         assert_eq!(leaves, 4_usize.pow(depth));
@@ -270,9 +270,7 @@ fn trees_of_forks_and_joins_that_never_end_do_not_keep_another_thread_from_being
                 let flag = stop.clone();
                 drop(green::spawn(move || flag.set()));
                 // The main thread waits for something that is not to be run by its joiner.
-                while !stop.is_set() {
-                    green::sleep(Duration::from_micros(100));
-                }
+                stop.wait();
                 trees.into_iter().for_each(|tree| tree.join().unwrap());
             });
         }
@@ -299,7 +297,7 @@ fn a_tree_of_joins_that_never_waits_lets_the_others_run_meanwhile() {
             };
             green::yield_now();
             let before = turns.load(Ordering::Relaxed);
-            let depth = if cfg!(target_arch = "x86_64") { 13 } else { 11 };
+            let depth = if help::EMULATED { 11 } else { 13 };
             assert_eq!(tree(depth), 1 << depth);
             let meanwhile = turns.load(Ordering::Relaxed) - before;
             done.set();

@@ -12,7 +12,7 @@ use green::block_on;
 
 mod help;
 
-use help::everywhere;
+use help::{everywhere, scaled};
 
 /// Is pending, with its waker shown to `with`, until that says true.
 fn until(mut with: impl FnMut(&Waker) -> bool) -> impl Future<Output = ()> {
@@ -408,7 +408,7 @@ fn many_futures_in_one_block_on_are_all_woken() {
 
 #[test]
 fn stress_wakes_from_many_threads_lose_nothing() {
-    let rounds = if cfg!(target_arch = "aarch64") { 200 } else { 2000 };
+    let rounds = scaled(2000);
     everywhere(move || {
         let (sender, receiver) = async_channel::unbounded::<Arc<Flag>>();
         let raisers: Vec<_> = (0..2)

@@ -13,7 +13,7 @@ use green::thread::JoinHandle;
 
 mod help;
 
-use help::everywhere;
+use help::{everywhere, scaled};
 
 /// Counts its wakes, and by its `Arc` its wakers.
 #[derive(Default)]
@@ -248,7 +248,7 @@ fn blocking_closures_are_awaited() {
 /// Ends, polls with changing wakers, joins and drops race for each thread.
 #[test]
 fn stress_polls_race_with_the_end() {
-    let rounds = if cfg!(target_arch = "aarch64") { 300 } else { 3000 };
+    let rounds = scaled(3000);
     let runtime = green::Runtime::builder().workers(2).build().unwrap();
     let (one, two) = <(Arc<Counter>, Arc<Counter>)>::default();
     let results = Arc::new(());

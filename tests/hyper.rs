@@ -19,11 +19,11 @@ use hyper::{Request, Response};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Accepts `count` connections and serves each in a thread of its own; what the threads give is how the connections ended.
-fn serve(count: usize, header_timeout: Duration) -> (SocketAddr, JoinHandle<Vec<hyper::Result<()>>>) {
+/// Accepts a connection for each time-out of its heads, and serves it in a thread of its own; says how the connections ended.
+fn serve<const N: usize>(header_timeouts: [Duration; N]) -> (SocketAddr, JoinHandle<Vec<hyper::Result<()>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let connection = move |stream| {
+    let connection = |stream, header_timeout| {
         let respond = |request: Request<Incoming>| async move {
             let path = request.uri().path().to_owned();
             let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -35,10 +35,11 @@ fn serve(count: usize, header_timeout: Duration) -> (SocketAddr, JoinHandle<Vec<
         green::block_on(builder.serve_connection(Async::new(stream), service_fn(respond)))
     };
     let accepts = green::spawn(move || {
-        let threads: Vec<_> = (0..count)
-            .map(|_| {
+        let threads: Vec<_> = header_timeouts
+            .into_iter()
+            .map(|header_timeout| {
                 let (stream, _) = listener.accept().unwrap();
-                green::spawn(move || connection(stream))
+                green::spawn(move || connection(stream, header_timeout))
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -55,7 +56,7 @@ fn on_workers(f: impl Fn() + Send + Sync) {
 #[test]
 fn a_client_sends_many_requests_over_one_connection() {
     on_workers(|| {
-        let (addr, served) = serve(1, LONG);
+        let (addr, served) = serve([LONG]);
         green::block_on(async {
             let stream = Async::new(TcpStream::connect(addr).unwrap());
             let (mut sender, connection) = client::handshake(stream).await.unwrap();
@@ -77,8 +78,8 @@ fn a_client_sends_many_requests_over_one_connection() {
 fn a_head_that_does_not_end_is_given_up_and_one_that_does_is_answered() {
     on_workers(|| {
         let start = Instant::now();
-        let limit = Duration::from_millis(100);
-        let (addr, served) = serve(2, limit);
+        let limit = Duration::from_millis(20);
+        let (addr, served) = serve([limit, LONG]);
         let mut slow = TcpStream::connect(addr).unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nhost: he").unwrap();
         let mut quick = TcpStream::connect(addr).unwrap();

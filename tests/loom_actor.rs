@@ -17,11 +17,11 @@ mod actor {
     pub(crate) struct ActorId(pub(crate) u64);
 }
 
-#[path = "../src/actor/raw/busy.rs"]
+#[path = "../src/actor/engine/busy.rs"]
 mod busy;
-#[path = "../src/actor/raw/edge.rs"]
+#[path = "../src/actor/engine/edge.rs"]
 mod edge;
-#[path = "../src/actor/raw/walk.rs"]
+#[path = "../src/actor/engine/walk.rs"]
 mod walk;
 
 /// What an actor is to the walk.
@@ -105,7 +105,7 @@ impl Actor {
         let launch = {
             let mut mail = self.mail.lock().unwrap();
             mail.0.push(message);
-            mail.1.rouse()
+            mail.1.mark_busy()
         };
         if launch.is_some() {
             self.run();

@@ -1,4 +1,4 @@
-//! Models of what travels to an actor, and of its end: `actor/raw/` and `actor/promise.rs`, the very files. Asks, calls that are
+//! Models of what travels to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
 //! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
 //! interleaving.
 //!
@@ -86,7 +86,7 @@ mod stack {
 
 mod task {
     pub(crate) use crate::header::{Header, Task, Ticket};
-    pub(crate) use crate::{awaiter, header, limit, state, task_parcel as parcel, wait};
+    pub(crate) use crate::{awaiter, header, limit, state, wait};
 
     pub(crate) struct Cancelled;
 
@@ -138,27 +138,36 @@ mod actor {
     use std::marker::PhantomData;
     use std::time::Duration;
 
-    use crate::cell::{Core, Inner};
-    pub(crate) use crate::exit::{ActorId, Down, Exit, JoinError, Mailbox, MonitorRef, Overflow, SendError, Signal};
-    pub(crate) use crate::promise::{Deferred, Pending};
-    pub(crate) use crate::{promise, watch};
+    pub(crate) use self::deferred::Deferred;
+    use self::engine::cell::{Core, RunState};
+    pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use self::mailbox::{Mailbox, Overflow};
+    pub(crate) use self::message::Message;
+    pub(crate) use self::pending::Pending;
+    pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
-    pub(crate) mod raw {
-        pub(crate) use crate::Refusal;
-        pub(crate) use crate::{cell, edge, frame, mail, posted, ties, walk};
-    }
+    #[path = "../../src/actor/deferred.rs"]
+    pub(crate) mod deferred;
+    #[path = "../../src/actor/engine/mod.rs"]
+    pub(crate) mod engine;
+    #[path = "../../src/actor/exit.rs"]
+    pub(crate) mod exit;
+    #[path = "../../src/actor/glue.rs"]
+    pub(crate) mod glue;
+    #[path = "../../src/actor/mailbox.rs"]
+    pub(crate) mod mailbox;
+    #[path = "../../src/actor/message.rs"]
+    pub(crate) mod message;
+    #[path = "../../src/actor/pending.rs"]
+    pub(crate) mod pending;
+    #[path = "../../src/actor/signal.rs"]
+    pub(crate) mod signal;
 
     pub(crate) mod timer {
         pub(crate) struct Timer;
 
         impl Timer {
             pub(crate) fn cancel(&self) {}
-        }
-    }
-
-    pub(crate) mod letters {
-        pub(crate) fn lost(_: super::ActorId, _: &'static str) {
-            crate::LOST.set(crate::LOST.get() + 1);
         }
     }
 
@@ -172,137 +181,74 @@ mod actor {
         fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {}
     }
 
-    pub trait Message: Send + 'static {
-        type Reply: Send + 'static;
-    }
-
     pub trait Handler<M: Message>: Actor {
         fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
     }
 
     pub struct Context<A: Actor> {
-        pub(crate) inner: Inner,
+        pub(crate) inner: RunState,
         _actor: PhantomData<fn(A) -> A>,
     }
 
     impl<A: Actor> Context<A> {
-        pub(crate) fn new(inner: Inner) -> Self {
+        pub(crate) fn new(inner: RunState) -> Self {
             Self { inner, _actor: PhantomData }
         }
         pub(crate) fn core(&self) -> &Core {
             self.inner.core()
-        }
-        pub(crate) fn take_end(&mut self) -> Option<Box<Exit>> {
-            self.inner.end.take()
-        }
-    }
-}
-
-/// As in `actor/raw/mod.rs`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    Closed,
-    Full,
-}
-
-impl Refusal {
-    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
-        match self {
-            Refusal::Closed => SendError::Closed(msg),
-            Refusal::Full => SendError::Full(msg),
         }
     }
 }
 
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
-#[path = "../src/actor/raw/busy.rs"]
-mod busy;
-#[path = "../src/actor/raw/cell.rs"]
-mod cell;
-#[path = "../src/actor/raw/edge.rs"]
-mod edge;
-#[path = "../src/actor/raw/envelope.rs"]
-mod envelope;
-#[path = "../src/actor/exit.rs"]
-mod exit;
-#[path = "../src/actor/raw/frame.rs"]
-mod frame;
 #[path = "model/fresh.rs"]
 mod fresh;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]
 mod kernel;
-#[path = "../src/actor/raw/lifecycle.rs"]
-mod lifecycle;
 #[path = "../src/task/limit.rs"]
 mod limit;
 #[path = "../src/base/list.rs"]
 mod list;
-#[path = "../src/actor/raw/mail.rs"]
-mod mail;
 #[path = "model/os.rs"]
 mod os_threads;
-#[path = "../src/actor/raw/parcel.rs"]
-mod parcel;
 #[path = "../src/sys/parker.rs"]
 mod parker;
-#[path = "../src/actor/raw/post.rs"]
-mod post;
-#[path = "../src/actor/raw/posted.rs"]
-mod posted;
-#[path = "../src/actor/promise.rs"]
-mod promise;
-#[path = "../src/actor/raw/residents.rs"]
-mod residents;
-#[path = "../src/actor/raw/roll.rs"]
-mod roll;
-#[path = "../src/actor/raw/room.rs"]
-mod room;
-#[path = "../src/actor/raw/run.rs"]
-mod run;
-#[path = "../src/actor/raw/send.rs"]
-mod send;
 #[path = "../src/base/spin.rs"]
 mod spin;
 #[path = "../src/task/state.rs"]
 mod state;
 use task::pool;
-#[path = "../src/task/parcel.rs"]
-mod task_parcel;
-#[path = "../src/actor/raw/ties.rs"]
-mod ties;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/park/queue.rs"]
 mod wait_queue;
-#[path = "../src/actor/raw/walk.rs"]
-mod walk;
-#[path = "../src/actor/watch.rs"]
-mod watch;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use actor::engine::call::Call;
+use actor::engine::cell::{Plan, Strong};
+use actor::engine::envelope::Boxed;
+use actor::engine::origin::Origin;
+use actor::engine::payload::Tell;
+use actor::engine::send_call::{Asking, ask_by_call, send};
+use actor::engine::{lifecycle, send_ask, tell};
+use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
-use cell::{Plan, Strong, start};
-use envelope::{Tell, route};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use os_threads::unwind_me;
-use parcel::Letter;
-use post::{Asking, Origin, ask_by_call, call};
-use posted::Posted;
 use sched::Shared;
 use stack::StackSize;
 
 // Of one model: loom runs all its threads on one OS thread.
 thread_local! {
     static IDS: Cell<u64> = const { Cell::new(0) };
-    static LOST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Its state: loom watches it.
@@ -399,18 +345,18 @@ impl World {
     /// A call in a block of its own.
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
-        let posted = Posted::new(route.call, self.actor.core(), self.add(1), origin);
-        ask_by_call(self.actor.core(), posted, origin)
+        let call = Call::new(route.call, self.actor.core(), self.add(1), origin);
+        ask_by_call(self.actor.core(), call, origin)
     }
 
     /// An ask on the stack.
     fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        send::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+        send_ask::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
     }
 
     fn tell(&self) -> Result<(), SendError<Add>> {
         let route = const { &route::<Sums, Add>() };
-        send::tell(self.actor.core(), Letter::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
+        tell::tell(self.actor.core(), Boxed::new(route.tell, Tell(self.add(1))), Some(Duration::from_secs(1)))
     }
 
     fn stop(&self) {
@@ -546,9 +492,9 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
         let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
-        let (posted, parcel) = Posted::new(route.call, world.actor.core(), world.add(1), origin);
-        let asking = Asking::new(Arc::clone(&posted));
-        assert!(call(world.actor.core(), (posted, parcel), origin, false).is_ok(), "there was room for one");
+        let (call, envelope) = Call::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&call));
+        assert!(send(world.actor.core(), (call, envelope), origin, false).is_ok(), "there was room for one");
         let sender = thread::spawn({
             let world = world.clone();
             move || world.tell().unwrap()

@@ -5,7 +5,7 @@
 
 mod model;
 
-#[path = "../src/actor/raw/ties.rs"]
+#[path = "../src/actor/engine/ties.rs"]
 mod ties;
 
 use std::ops::DerefMut;
@@ -28,7 +28,7 @@ struct Mail {
 struct Actor(Arc<(u64, Mutex<Mail>)>);
 
 impl Party for Actor {
-    type Mail = Mail;
+    type Mailbox = Mail;
 
     fn number(&self) -> u64 {
         self.0.0

@@ -41,7 +41,7 @@ fn a_wait_with_a_deadline_allocates_nothing_though_all_threads_wait_at_the_same_
     bounded(|| {
         runtime(1).run(|| {
             let waits = Arc::new((Mutex::new(()), Mutex::new(()), Condvar::new(), green::channel::unbounded::<u8>()));
-            let (count, reached) = (scaled(2000), Arc::new(AtomicUsize::new(0)));
+            let (count, reached) = (scaled(2000_usize), Arc::new(AtomicUsize::new(0)));
             let threads: Vec<_> = (0..count)
                 .map(|_| {
                     let (waits, reached) = (waits.clone(), reached.clone());

@@ -56,7 +56,7 @@ fn with_a_time_out(gate: &Semaphore) {
 fn threads_that_were_deep_once(workers: usize, waits: Waits, busy: bool) {
     let ended = in_a_child(&[], || {
         // An emulator's own memory grows by some megabytes meanwhile.
-        const THREADS: usize = if cfg!(target_arch = "x86_64") { 200 } else { 600 };
+        const THREADS: usize = if help::EMULATED { 600 } else { 200 };
         const DEEP: usize = 160 * KIB;
         let runtime = runtime(workers);
         let gate = Arc::new(Semaphore::new(0));

@@ -141,9 +141,7 @@ fn is_finished_says_when_a_join_does_not_wait() {
         let release = Arc::new(Flag::new());
         let flag = release.clone();
         let thread = green::spawn(move || {
-            while !flag.is_set() {
-                green::sleep(Duration::from_micros(50));
-            }
+            flag.wait();
         });
         green::yield_now();
         assert!(!thread.is_finished());

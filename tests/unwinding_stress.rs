@@ -14,28 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use green::sync::Mutex;
-use help::{bounded, in_a_child, runtime, scaled};
-
-/// xorshift64*.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % n
-    }
-
-    fn fork(&mut self) -> Self {
-        Self::new(self.below(u64::MAX))
-    }
-}
+use help::{Random, bounded, in_a_child, runtime, scaled};
 
 /// A panic of a check would be one of many.
 #[track_caller]

@@ -64,7 +64,7 @@ fn each_wait_of_the_locks_has_a_name() {
 
         waits_for("semaphore", || drop(Semaphore::new(0).acquire()));
         waits_for("once", || Once::new().wait());
-        waits_for("barrier", || drop(Barrier::new(2).wait()));
+        waits_for("barrier", || _ = Barrier::new(2).wait());
         let group = WaitGroup::new();
         let member = group.clone();
         waits_for("wait group", move || group.wait());

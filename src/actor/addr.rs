@@ -7,15 +7,15 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::promise::Failure;
-use crate::actor::raw::cell::{Core, Strong, Weak};
-use crate::actor::raw::envelope::{Route, Tell, route};
-use crate::actor::raw::parcel::Letter;
-use crate::actor::raw::post::Origin;
-use crate::actor::raw::posted::Posted;
-use crate::actor::raw::send::inherited;
-use crate::actor::raw::{lifecycle, post, send};
-use crate::actor::{Actor, ActorId, Deferred, Exit, Handler, JoinError, Message, Pending, SendError};
+use crate::actor::engine::call::Call;
+use crate::actor::engine::cell::{Core, Strong};
+use crate::actor::engine::envelope::Boxed;
+use crate::actor::engine::origin::Origin;
+use crate::actor::engine::payload::Tell;
+use crate::actor::engine::weak::Weak;
+use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
+use crate::actor::glue::route;
+use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
 /// Sends messages to an actor: the actor's address.
@@ -47,11 +47,11 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::here(route.ask_timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, None)
+        send_ask::ask(self.core(), route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`.
@@ -69,11 +69,11 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        if const { send::is_large::<M>() } {
+        if const { send_ask::is_large::<M>() } {
             let origin = Origin::within(timeout);
-            return post::ask_by_call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin);
+            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
         }
-        send::ask(self.core(), route, msg, Some(timeout))
+        send_ask::ask(self.core(), route, msg, Some(timeout))
     }
 
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
@@ -85,7 +85,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, true)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -97,7 +97,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         let origin = Origin::here(route.ask_timeout);
-        post::call(self.core(), Posted::new(route.call, self.core(), msg, origin), origin, false)
+        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -110,7 +110,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -123,7 +123,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
     /// Sends a message if there is room for it; asks for no reply. Never waits.
@@ -138,7 +138,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send::tell(self.core(), Letter::new(const { route::<A, M>().tell }, Tell(msg)), None)
+        tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
 
     /// Sends a message from async code, on any executor: a [`tell`](Self::tell) that waits for room as a future.
@@ -148,7 +148,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        post::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        tell::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Returns an address for messages of one type, which does not name the actor's type.
@@ -166,7 +166,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        Recipient { strong: self.strong.clone(), route: const { &route::<A, M>() } }
+        Recipient::new(self.strong.clone(), const { &route::<A, M>() })
     }
 
     /// Returns an address that does not keep the actor alive.
@@ -229,8 +229,7 @@ impl<A: Actor> Addr<A> {
     ///
     #[doc = include_str!("docs/addr_join_timeout.md")]
     pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        let (_, limit_ns, _) = inherited();
-        lifecycle::join(self.core(), after_ns(d).min(limit_ns))
+        lifecycle::join(self.core(), after_ns(d).min(Origin::limit_ns()))
     }
 
     /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.
@@ -346,6 +345,12 @@ impl<A: Actor> WeakAddr<A> {
     }
 
     /// Returns the actor's number, also when the actor has ended.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.downgrade().id(), counter.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> ActorId {
         self.weak.core().id()
@@ -365,200 +370,5 @@ impl<A> Clone for WeakAddr<A> {
 impl<A> fmt::Debug for WeakAddr<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("WeakAddr").field(self.weak.core()).finish()
-    }
-}
-
-/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`] returns.
-///
-/// It keeps the actor alive, and has the sending methods of [`Addr`]. Use it where only the message matters: for
-/// subscribers, or for a callee that tests replace.
-///
-#[doc = include_str!("docs/recipient.md")]
-pub struct Recipient<M: Message> {
-    strong: Strong,
-    route: &'static Route<M>,
-}
-
-impl<M: Message> Recipient<M> {
-    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`], where deadline, order
-    /// and cancellation are described.
-    ///
-    #[doc = include_str!("docs/recipient_send.md")]
-    pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
-        if const { send::is_large::<M>() } {
-            let origin = Origin::here(self.route.ask_timeout);
-            return post::ask_by_call(
-                self.strong.core(),
-                Posted::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
-            );
-        }
-        send::ask(self.strong.core(), self.route, msg, None)
-    }
-
-    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`].
-    ///
-    #[doc = include_str!("docs/recipient_send_timeout.md")]
-    pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
-        if const { send::is_large::<M>() } {
-            let origin = Origin::within(timeout);
-            return post::ask_by_call(
-                self.strong.core(),
-                Posted::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
-            );
-        }
-        send::ask(self.strong.core(), self.route, msg, Some(timeout))
-    }
-
-    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`]. Waits only for room.
-    ///
-    #[doc = include_str!("docs/recipient_call.md")]
-    pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, true)
-    }
-
-    /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
-    ///
-    #[doc = include_str!("docs/recipient_try_call.md")]
-    pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        post::call(self.strong.core(), Posted::new(self.route.call, self.strong.core(), msg, origin), origin, false)
-    }
-
-    /// Sends a message from async code, on any executor: [`Addr::call_async`].
-    ///
-    #[doc = include_str!("docs/recipient_call_async.md")]
-    pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        post::call_async(self.strong.clone(), self.route, msg)
-    }
-
-    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`].
-    ///
-    #[doc = include_str!("docs/recipient_tell_async.md")]
-    pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
-        post::tell_async(self.strong.clone(), self.route, msg)
-    }
-
-    /// Sends a message and returns without waiting for its handler: [`Addr::tell`]. Waits only for room.
-    ///
-    #[doc = include_str!("docs/recipient_tell.md")]
-    pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
-    }
-
-    /// Sends a message if there is room for it; asks for no reply. Never waits.
-    ///
-    #[doc = include_str!("docs/recipient_try_tell.md")]
-    pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
-        send::tell(self.strong.core(), Letter::new(self.route.tell, Tell(msg)), None)
-    }
-
-    pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
-        (self.strong.core(), self.route)
-    }
-
-    /// Passes a message on with the reply that somebody waits for.
-    pub(crate) fn pass(
-        &self,
-        msg: M,
-        reply: Deferred<M::Reply>,
-        deadline_ns: u64,
-        chain: u64,
-    ) -> Result<(), SendError<M>> {
-        let core = self.strong.core();
-        let reply = reply.is_awaited().then_some(reply);
-        post::pass(core, self.route, msg, reply, deadline_ns, chain).map_err(|(error, reply)| {
-            if let Some(reply) = reply {
-                reply.fail(Failure::Died(core.why_closed()));
-            }
-            error
-        })
-    }
-
-    /// Returns a recipient that does not keep the actor alive.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let sum: Recipient<Get> = Counter(4).start().recipient();
-    /// assert_eq!(sum.downgrade().upgrade(), Some(sum));
-    /// ```
-    #[must_use]
-    pub fn downgrade(&self) -> WeakRecipient<M> {
-        WeakRecipient { weak: self.strong.core().weak(), route: self.route }
-    }
-
-    /// Returns the actor's number.
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.strong.core().id()
-    }
-}
-
-impl<M: Message> Clone for Recipient<M> {
-    fn clone(&self) -> Self {
-        Self { strong: self.strong.clone(), route: self.route }
-    }
-}
-
-impl<M: Message> PartialEq for Recipient<M> {
-    fn eq(&self, other: &Self) -> bool {
-        self.strong.as_ptr() == other.strong.as_ptr()
-    }
-}
-
-impl<M: Message> Eq for Recipient<M> {}
-
-impl<M: Message> Hash for Recipient<M> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.strong.as_ptr().hash(state);
-    }
-}
-
-impl<M: Message> fmt::Debug for Recipient<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Recipient").field(&self.strong).finish()
-    }
-}
-
-/// Refers to a recipient without keeping its actor alive: what [`Recipient::downgrade`] returns.
-///
-#[doc = include_str!("docs/weakrecipient.md")]
-pub struct WeakRecipient<M: Message> {
-    weak: Weak,
-    route: &'static Route<M>,
-}
-
-impl<M: Message> WeakRecipient<M> {
-    /// Returns the recipient, unless all addresses of the actor are gone.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(4).start();
-    /// let weak = counter.recipient::<Get>().downgrade();
-    /// assert!(weak.upgrade().is_some());
-    /// ```
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Recipient<M>> {
-        Some(Recipient { strong: self.weak.upgrade()?, route: self.route })
-    }
-
-    /// Returns the actor's number, also when the actor has ended.
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.weak.core().id()
-    }
-}
-
-impl<M: Message> Clone for WeakRecipient<M> {
-    fn clone(&self) -> Self {
-        Self { weak: self.weak.clone(), route: self.route }
-    }
-}
-
-impl<M: Message> fmt::Debug for WeakRecipient<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WeakRecipient").field(self.weak.core()).finish()
     }
 }

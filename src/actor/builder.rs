@@ -4,7 +4,8 @@
 
 use std::io;
 
-use crate::actor::raw::cell::{Plan, start};
+use crate::actor::engine::cell::Plan;
+use crate::actor::glue::start;
 use crate::actor::{Actor, Addr, Mailbox};
 use crate::rt::runtime::{Runtime, with_shared};
 use crate::sched::Shared;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::actor::{Actor, Addr, WeakAddr};
 
-type Key = (TypeId, &'static str);
+type NameKey = (TypeId, &'static str);
 
 /// Who has a name: a `WeakAddr` of some type.
 trait Holder: Any + Send {
@@ -25,19 +25,19 @@ impl<A: Actor> Holder for WeakAddr<A> {
 
 #[derive(Default)]
 struct Names {
-    holders: HashMap<Key, Box<dyn Holder>>,
+    holders: HashMap<NameKey, Box<dyn Holder>>,
     /// When there are so many, those that have ended are struck: twice as many as were left the last time.
     look_at: usize,
 }
 
 impl Names {
-    fn holder<A: Actor>(&self, key: &Key) -> Option<&WeakAddr<A>> {
+    fn holder<A: Actor>(&self, key: &NameKey) -> Option<&WeakAddr<A>> {
         let holder: &dyn Any = &**self.holders.get(key)?;
         holder.downcast_ref()
     }
 
     /// Those that have ended, if it is time to look: to add a name costs the same however many there are.
-    fn strike(&mut self) -> Vec<(Key, Box<dyn Holder>)> {
+    fn strike(&mut self) -> Vec<(NameKey, Box<dyn Holder>)> {
         if self.holders.len() < self.look_at.max(SHORT) {
             return Vec::new();
         }
@@ -82,6 +82,17 @@ pub struct Name<A> {
 }
 
 /// Says that another actor has the name: the error of [`Name::register`].
+///
+/// ```
+/// # use green::actor::{Actor, Name};
+/// # struct Db;
+/// # impl Actor for Db {}
+/// # static DB: Name<Db> = Name::new("taken");
+/// let (one, other) = (Db.start(), Db.start());
+/// DB.register(&one).unwrap();
+/// let error = DB.register(&other).unwrap_err();
+/// assert_eq!(error.to_string(), "the name \"taken\" is taken by another actor");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NameTaken {
     name: &'static str,
@@ -183,8 +194,21 @@ impl<A: Actor> Name<A> {
 
     /// Returns the address of the actor that has the name now, if that has not ended. Does not wait.
     ///
-    /// The address keeps the actor alive, so look up again rather than keep it, if the actor may be replaced. An
-    /// example is on the page of [`Name`].
+    /// The address keeps the actor alive, so look up again rather than keep it, if the actor may be replaced.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Name};
+    /// # struct Db;
+    /// # impl Actor for Db {}
+    /// # static DB: Name<Db> = Name::new("looked up");
+    /// assert_eq!(DB.lookup(), None);
+    /// let db = Db.start();
+    /// DB.register(&db).unwrap();
+    /// assert_eq!(DB.lookup(), Some(db.clone()));
+    /// db.kill();
+    /// db.join();
+    /// assert_eq!(DB.lookup(), None);
+    /// ```
     #[must_use]
     pub fn lookup(&self) -> Option<Addr<A>> {
         let weak = names().as_ref()?.holder::<A>(&self.key())?.clone();

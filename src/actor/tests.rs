@@ -24,7 +24,7 @@ mod watch {
     }
 
     fn halves(actor: &Addr<impl Actor>) -> usize {
-        actor.core().mail.lock().extras().ties.len()
+        actor.core().mailbox.lock().extras().ties.len()
     }
 
     fn wait(what: &dyn Fn() -> bool) {
@@ -44,7 +44,7 @@ mod watch {
             client.stop();
             client.join();
             wait(&|| halves(&hub) == 0);
-            assert_eq!(client.core().mail.lock().extras().ties.len(), 0);
+            assert_eq!(client.core().mailbox.lock().extras().ties.len(), 0);
             drop(client);
             if round == 0 {
                 at_rest = hub.core().header.state.refs();
@@ -65,7 +65,7 @@ mod watch {
         wait(&|| clients.iter().all(|client| halves(client) == 0));
         // A link to a dead one, too.
         let late = Client { hub: hub.clone(), links: true }.start();
-        wait(&|| late.core().mail.lock().extras().ties.len() == 0 && !late.core().mail.lock().fresh);
+        wait(&|| late.core().mailbox.lock().extras().ties.len() == 0 && !late.core().mailbox.lock().fresh);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Timers of actors: one ordered map for the process, and one OS thread that sleeps until the first is due.
 //!
-//! A timer costs an entry, not a stack. What a timer does when it is due is to put a message into a mail, which waits for
+//! A timer costs an entry, not a stack. What a timer does when it is due is to put a message into a mailbox, which waits for
 //! nothing, so one thread serves all. It starts with the first timer.
 
 #![forbid(unsafe_code)]
@@ -15,17 +15,17 @@ use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock::{after_ns, now_ns};
 
 /// When it is due, and a number of its own.
-type Key = (u64, u64);
+type TimerKey = (u64, u64);
 type Fire = Box<dyn FnMut() -> bool + Send>;
 
-struct Entry {
-    shared: Arc<Shared>,
+struct TimerEntry {
+    shared: Arc<TimerShared>,
     period_ns: Option<u64>,
     fire: Fire,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct TimerShared {
     due_ns: AtomicU64,
     number: u64,
     /// Cancelled, or has fired for the last time.
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 struct Service {
-    timers: Mutex<BTreeMap<Key, Entry>>,
+    timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
     changed: Condvar,
 }
 
@@ -51,11 +51,11 @@ impl Service {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TimerKey, TimerEntry>> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, due_ns: u64, entry: Entry) {
+    fn insert(&self, due_ns: u64, entry: TimerEntry) {
         entry.shared.due_ns.store(due_ns, Ordering::Relaxed);
         let key = (due_ns, entry.shared.number);
         let mut timers = self.lock();
@@ -85,7 +85,7 @@ impl Service {
         }
     }
 
-    fn fire(&self, due_ns: u64, mut entry: Entry) {
+    fn fire(&self, due_ns: u64, mut entry: TimerEntry) {
         // A panic of what makes the message ends this timer, not the others.
         let fire = AssertUnwindSafe(&mut entry.fire);
         let again = catch_unwind(|| { fire }.0()).unwrap_or_else(|payload| {
@@ -110,7 +110,7 @@ impl Service {
     }
 
     #[must_use]
-    fn remove(&self, shared: &Shared) -> Option<Entry> {
+    fn remove(&self, shared: &TimerShared) -> Option<TimerEntry> {
         self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number))
     }
 }
@@ -120,7 +120,7 @@ fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(std::mem::forget);
 }
 
-impl Shared {
+impl TimerShared {
     fn is_over(&self) -> bool {
         // ORDERING: Acquire pairs with `end`.
         self.over.load(Ordering::Acquire) != 0
@@ -135,7 +135,7 @@ impl Shared {
 /// Takes a timer back: what [`Context::send_after`](crate::actor::Context::send_after) and
 /// [`Context::interval`](crate::actor::Context::interval) return. Dropping it changes nothing.
 #[derive(Clone)]
-pub struct Timer(Arc<Shared>);
+pub struct Timer(Arc<TimerShared>);
 
 impl Timer {
     /// Cancels the timer: what it has not sent by now it never sends. Does not wait.
@@ -148,8 +148,9 @@ impl Timer {
         drop(Service::get().remove(&self.0));
     }
 
-    /// Returns whether the timer has sent its last message, or was cancelled. An example is at
-    /// [`cancel`](Self::cancel).
+    /// Returns whether the timer has sent its last message, or was cancelled.
+    ///
+    #[doc = include_str!("docs/timer_is_over.md")]
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.is_over()
@@ -166,9 +167,9 @@ impl fmt::Debug for Timer {
 pub(crate) fn start(first: Duration, period: Option<Duration>, fire: impl FnMut() -> bool + Send + 'static) -> Timer {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let shared = Arc::new(Shared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0) });
+    let shared = Arc::new(TimerShared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0) });
     let period_ns = period.map(|period| u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1));
-    let entry = Entry { shared: Arc::clone(&shared), period_ns, fire: Box::new(fire) };
+    let entry = TimerEntry { shared: Arc::clone(&shared), period_ns, fire: Box::new(fire) };
     Service::get().insert(after_ns(first), entry);
     Timer(shared)
 }

@@ -11,6 +11,7 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 use crate::base::atomic::{AtomicU32, Ordering, spin_loop, yield_now};
@@ -40,7 +41,7 @@ impl<T> SpinLock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
-        // ORDERING: Acquire pairs with the Release in `drop`.
+        // ORDERING: Acquire pairs with the Release in `unlock`.
         if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_taken();
         }
@@ -64,6 +65,32 @@ impl<T> SpinLock<T> {
     }
 }
 
+/// The right to let go of a lock, without the value. Dropped, the lock is free.
+pub(crate) struct Unlock<'a> {
+    taken: &'a AtomicU32,
+}
+
+impl<'a, T> Locked<'a, T> {
+    /// The holder is through with the value.
+    #[inline]
+    pub(crate) fn done(self) -> Unlock<'a> {
+        Unlock { taken: &ManuallyDrop::new(self).lock.taken }
+    }
+}
+
+impl Drop for Unlock<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        unlock(self.taken);
+    }
+}
+
+#[inline]
+fn unlock(taken: &AtomicU32) {
+    // ORDERING: Release pairs with the Acquire in `lock`.
+    taken.store(0, Ordering::Release);
+}
+
 impl<T> Deref for Locked<'_, T> {
     type Target = T;
 
@@ -85,8 +112,7 @@ impl<T> DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire in `lock`.
-        self.lock.taken.store(0, Ordering::Release);
+        unlock(&self.lock.taken);
     }
 }
 

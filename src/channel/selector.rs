@@ -279,6 +279,8 @@ impl<'a> Select<'a> {
     /// Makes a select without operations.
     ///
     /// Of several operations that need not wait, it chooses a random one, so that none is left waiting for ever.
+    ///
+    #[doc = include_str!("docs/select_new.md")]
     #[must_use]
     pub fn new() -> Self {
         Self { entries: Vec::new(), next_index: 0, biased: false }
@@ -303,8 +305,9 @@ impl<'a> Select<'a> {
         self.add(s)
     }
 
-    /// Adds a receive and returns its index: 0 for the first operation, then 1, and so on. The page of [`Select`] has
-    /// an example.
+    /// Adds a receive and returns its index: 0 for the first operation, then 1, and so on.
+    ///
+    #[doc = include_str!("docs/select_recv.md")]
     pub fn recv<T>(&mut self, r: &'a Receiver<T>) -> usize {
         self.add(r)
     }
@@ -346,8 +349,9 @@ impl<'a> Select<'a> {
 
     /// Waits until an operation need not wait, and chooses it. It must then be completed.
     ///
-    /// A cancellation point: a select that is cancelled has neither sent nor taken a message. The page of [`Select`]
-    /// has an example.
+    /// A cancellation point: a select that is cancelled has neither sent nor taken a message.
+    ///
+    #[doc = include_str!("docs/select_select.md")]
     ///
     /// # Panics
     ///
@@ -452,6 +456,8 @@ impl fmt::Debug for Select<'_> {
 }
 
 /// Completes the operation that a [`Select`] has chosen. Do it at once: other threads may wait for it.
+///
+#[doc = include_str!("docs/selected_operation.md")]
 ///
 /// # Panics
 ///

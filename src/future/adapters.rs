@@ -15,8 +15,8 @@ use crate::rt::thread::{park_timeout, spawn, spawn_local};
 
 /// Runs hyper's background tasks, each as a green thread of its own: a [`hyper::rt::Executor`].
 ///
-/// hyper's HTTP/2 asks for one, on both sides; with HTTP/1 it serves to drive a client's connection. A task that is executed
-/// belongs to nobody: nobody joins it, and it ends when its future does, or with the runtime. [`GreenTimer`] is the
+/// hyper's HTTP/2 asks for one, on both sides; with HTTP/1 it serves to drive a client's connection. A task's thread is
+/// not joined; it ends when the future does, or with the runtime. [`GreenTimer`] is the
 /// clock that goes with it, [`green::net::Async`](crate::net::Async) the socket; [the guide](crate::guide::http)
 /// shows all three.
 ///
@@ -37,6 +37,11 @@ pub struct GreenExecutor(());
 
 impl GreenExecutor {
     /// Makes an executor. It has no state: all of them are alike.
+    ///
+    /// ```
+    /// use hyper::rt::Executor;
+    /// green::future::GreenExecutor::new().execute(async { println!("in a green thread") });
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(())
@@ -73,6 +78,11 @@ pub struct GreenTimer(());
 
 impl GreenTimer {
     /// Makes a timer. It has no state: all of them are alike.
+    ///
+    /// ```
+    /// use hyper::rt::Timer;
+    /// green::block_on(green::future::GreenTimer::new().sleep_until(std::time::Instant::now()));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(())

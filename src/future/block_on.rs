@@ -11,23 +11,20 @@ use crate::task::header::{Extra, Reason};
 use crate::task::wait::Token;
 use crate::task::waker::with_waker;
 
-/// Runs a future to its end in the calling thread, and gives its value.
+/// Runs a future to its end in the calling thread, and returns its value.
 ///
-/// Works in a green thread and on a plain OS thread. While the future is pending a green thread is parked and the others
-/// of its worker run. The future need not be `Send`, nor `'static`: it stays on this stack, and what it calls may use the
-/// blocking calls of this crate, another `block_on` included. Any waker-based library runs in it; one that needs its own
-/// reactor (tokio's sockets and timers do) needs that reactor running somewhere, as on every foreign executor.
+/// Works in a green thread and on a plain OS thread. While the future is pending a green thread is parked and the
+/// others of its worker run. The future need not be `Send`, nor `'static`: it stays on this stack, and what it calls
+/// may use the blocking calls of this crate, another `block_on` included. Any waker-based library runs in it; one that
+/// needs its own reactor (tokio's sockets and timers do) needs that reactor running somewhere, as on every foreign
+/// executor.
 ///
-/// A future that wakes itself and is pending wants others to run: in a green thread those that are ready do, before it is
-/// polled again; and timers and threads from outside have their turn after 128 polls at the latest.
+/// A future that wakes itself and is pending wants others to run: in a green thread those that are ready do, before it
+/// is polled again; and timers and threads from outside have their turn after 128 polls at the latest.
 ///
-/// A cancellation point, before each `poll` and while it waits: the thread unwinds from here, and the future is dropped on
-/// the way, as async code is cancelled everywhere. [`timeout`](crate::timeout) works in the same way. Allocates nothing,
-/// but for one small block at a thread's first call.
-///
-/// # Panics
-///
-/// With what the future panics with; in [`no_park`](crate::no_park), if the future has to be waited for.
+/// A cancellation point, before each `poll` and while it waits: the thread unwinds from here, and the future is dropped
+/// on the way, as async code is cancelled everywhere. [`timeout`](crate::timeout) works in the same way. Allocates
+/// nothing, but for one small block at a thread's first call.
 ///
 /// ```
 /// let (sender, receiver) = async_channel::bounded(1);
@@ -47,6 +44,10 @@ use crate::task::waker::with_waker;
 /// });
 /// assert_eq!(squares.join().unwrap(), [1, 4, 9]);
 /// ```
+///
+/// # Panics
+///
+/// With what the future panics with; in [`no_park`](crate::no_park), if the future has to be waited for.
 #[inline]
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());

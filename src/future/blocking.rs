@@ -10,16 +10,12 @@ use std::task::{Context, Poll};
 use crate::rt;
 use crate::rt::join::JoinHandle;
 
-/// Runs `f` on an OS thread that may block, and gives its value to whoever awaits it: what
-/// [`green::unblock`](crate::unblock) is for blocking code, and `spawn_blocking` is in tokio.
+/// Runs `f` on an OS thread that may block, and returns a future of its value: `spawn_blocking` of tokio.
 ///
-/// Async code cannot lend its stack to another thread, as the caller of [`green::blocking`](crate::blocking) does, so `f`
-/// may not borrow. It starts at once, awaited or not. If what is awaited is dropped before `f` has an OS thread, `f` is taken out of
-/// the queue and dropped; if `f` runs already, it runs to its end, and its value is dropped there.
-///
-/// # Panics
-///
-/// As [`spawn`](crate::spawn). A panic of `f` is in the result.
+/// It is for async code what [`green::unblock`](crate::unblock) is for blocking code. Async code cannot lend its stack
+/// to another thread, as the caller of [`green::blocking`](crate::blocking) does, so `f` may not borrow. It starts at
+/// once, awaited or not. If what is awaited is dropped before `f` has an OS thread, `f` is taken out of the queue and
+/// dropped; if `f` runs already, it runs to its end, and its value is dropped there.
 ///
 /// ```
 /// let text = green::block_on(async {
@@ -28,18 +24,30 @@ use crate::rt::join::JoinHandle;
 /// });
 /// assert!(text.contains("green"));
 /// ```
+///
+/// # Panics
+///
+/// If there is no memory for it, or the default runtime cannot start. A panic of `f` is in the result.
 #[doc(alias = "spawn_blocking")]
 #[doc(alias = "unblock")]
 pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
     Blocking(Some(rt::thread::spawn(|| rt::blocking::unblock(f))))
 }
 
-/// The value of a closure that runs on an OS thread that may block: what [`blocking`] gives.
+/// Waits for the value of a closure that runs on an OS thread that may block: what [`blocking`] returns.
+///
+/// It is a future of the closure's value, or of the payload of its panic. Dropped, it takes the closure back if that
+/// has not started.
 #[must_use = "dropped, it takes the closure back"]
 pub struct Blocking<T>(Option<JoinHandle<T>>);
 
 impl<T> Blocking<T> {
-    /// Waits for the value in blocking code, as [`JoinHandle::join`]. A cancellation point.
+    /// Waits for the value in blocking code, like [`JoinHandle::join`]. A cancellation point.
+    ///
+    /// ```
+    /// let number = green::future::blocking(|| 6 * 7);
+    /// assert_eq!(number.join().unwrap(), 42);
+    /// ```
     ///
     /// # Errors
     ///
@@ -52,7 +60,15 @@ impl<T> Blocking<T> {
         self.0.take().expect("only `join` and drop take the handle, and they are the last").join()
     }
 
-    /// Is the value there?
+    /// Returns whether the value is there; then neither [`join`](Self::join) nor `await` waits.
+    ///
+    /// ```
+    /// let number = green::future::blocking(|| 6 * 7);
+    /// while !number.is_finished() {
+    ///     green::yield_now();
+    /// }
+    /// assert_eq!(number.join().unwrap(), 42);
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.0.as_ref().is_some_and(JoinHandle::is_finished)

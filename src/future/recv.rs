@@ -14,7 +14,7 @@ use crate::channel::{Receiver, RecvError, Select, TryRecvError};
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 
-/// Gives the next message of a channel: [`Receiver::recv_async`].
+/// Waits for the next message of a channel: what [`Receiver::recv_async`] returns. Dropped, it loses no message.
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct RecvFuture<'a, T: Send + 'static> {
     receiver: &'a Receiver<T>,
@@ -22,15 +22,11 @@ pub struct RecvFuture<'a, T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Receiver<T> {
-    /// [`recv`](Receiver::recv) for async code, on any executor.
+    /// Receives a message in async code, on any executor: returns a future of what [`recv`](Receiver::recv) returns.
     ///
     /// A message that is there is taken at once. Otherwise a green thread watches the channel until there may be one,
-    /// and holds a clone of the receiver meanwhile; that costs about what a spawn and a park cost. No message is lost when
-    /// the future is dropped: the watcher takes none, and is cancelled.
-    ///
-    /// # Errors
-    ///
-    /// The future gives [`RecvError`] when the channel is empty and all senders are gone.
+    /// and holds a clone of the receiver meanwhile; that costs about what a spawn and a park cost. No message is lost
+    /// when the future is dropped: the watcher takes none, and is cancelled.
     ///
     /// ```
     /// let (sender, receiver) = green::channel::bounded(0);
@@ -38,6 +34,10 @@ impl<T: Send + 'static> Receiver<T> {
     /// let message = futures::executor::block_on(async { receiver.recv_async().await });
     /// assert_eq!(message, Ok("from a green thread"));
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future gives [`RecvError`] when the channel is empty and all senders are gone.
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
         RecvFuture { receiver: self, watcher: None }
     }

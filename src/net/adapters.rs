@@ -21,22 +21,60 @@ use crate::net::unix::UnixStream;
 /// stream's time-outs do not concern it.
 ///
 /// The wakers that it is polled with may do what other code may: they are called in a green thread of the worker that looks
-/// for the stream's events, not in the worker's own loop.
+/// for the stream's events, not in the worker's own loop. The [guide](crate::guide::http) has a server and a client.
+///
+/// ```
+/// # #[cfg(feature = "futures-io")]
+/// green::run(|| {
+///     use futures::io::{AsyncReadExt, AsyncWriteExt};
+///     use green::net::{Async, TcpListener, TcpStream};
+///
+///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+///     let mut client = Async::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+///     let mut server = Async::new(listener.accept().unwrap().0);
+///     let mut word = [0; 5];
+///     green::block_on(async {
+///         client.write_all(b"hello").await.unwrap();
+///         server.read_exact(&mut word).await.unwrap();
+///     });
+///     assert_eq!(&word, b"hello");
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Async<S>(S);
 
 impl<S> Async<S> {
-    /// `stream` for async code.
+    /// Puts `stream` under the traits of async code. Nothing is done to it.
+    ///
+    /// ```
+    /// let (stream, _other) = green::os::unix::net::UnixStream::pair()?;
+    /// let stream = green::net::Async::new(stream);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
 
-    /// The stream again.
+    /// Returns the stream, for blocking code again.
+    ///
+    /// ```
+    /// # let (stream, _other) = green::os::unix::net::UnixStream::pair()?;
+    /// # let stream = green::net::Async::new(stream);
+    /// let stream: green::os::unix::net::UnixStream = stream.into_inner();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_inner(self) -> S {
         self.0
     }
 
-    /// The stream.
+    /// Returns a reference to the stream, to ask or set something.
+    ///
+    /// ```
+    /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = green::net::Async::new(green::net::TcpStream::connect(listener.local_addr()?)?);
+    /// stream.get_ref().set_nodelay(true)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get_ref(&self) -> &S {
         &self.0
     }

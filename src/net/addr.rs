@@ -8,11 +8,12 @@ use std::{iter, option, slice, vec};
 
 use crate::rt::blocking::look_up;
 
-/// [`std::net::ToSocketAddrs`], with the same implementations, for look-ups that park.
+/// What can be turned into socket addresses: [`std::net::ToSocketAddrs`], with the same implementations, for look-ups that park.
 ///
-/// A text that is an address is parsed on the spot; a name is looked up by the system, on OS threads that are there for that
-/// alone. A cancel or a [`timeout`](crate::timeout) does not wait for the answer: it takes effect at once. For a type that
-/// implements only std's trait, pass a slice of what that gives.
+/// A text that is an address is parsed on the spot. A name is looked up by the system, on OS threads that are there for that
+/// alone, at most 64 in the process; so a silent name server holds up no files. A cancel or a [`timeout`](crate::timeout) does
+/// not wait for the answer: it takes effect at once. For a type that implements only std's trait, pass a slice of what
+/// that gives.
 ///
 /// ```
 /// use green::net::ToSocketAddrs;
@@ -20,14 +21,21 @@ use crate::rt::blocking::look_up;
 /// assert!("no port".to_socket_addrs().is_err());
 /// ```
 pub trait ToSocketAddrs {
-    /// What the addresses come in.
+    /// The iterator that the addresses come in.
     type Iter: Iterator<Item = SocketAddr>;
 
-    /// The addresses, in the order in which they should be tried. May wait; then it is a cancellation point.
+    /// Returns the addresses, in the order in which they should be tried. May wait; then it is a cancellation point.
     ///
     /// # Errors
     ///
     /// Those of std: `InvalidInput` for a text without a port, or whatever the look-up says.
+    ///
+    /// ```
+    /// use green::net::ToSocketAddrs;
+    /// let all: Vec<_> = ("::1", 443).to_socket_addrs()?.collect();
+    /// assert_eq!(all, ["[::1]:443".parse().unwrap()]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 

@@ -16,15 +16,15 @@ use crate::net::unix::{UnixDatagram, UnixListener, UnixStream};
 macro_rules! conversions {
     ($($ours:ident, $std:ty, $kind:ident;)+) => {$(
         impl From<$std> for $ours {
-            /// With its time-outs; non-blocking for its user, too, if it was.
+            /// Takes std's socket over, with its time-outs; if it was non-blocking, it is so for its user.
             fn from(inner: $std) -> Self {
                 Self { socket: Socket::adopt(inner, Kind::$kind) }
             }
         }
 
         impl From<$ours> for $std {
-            /// With its time-outs; blocking, unless `set_nonblocking` said otherwise. Clones that stay behind would block
-            /// their worker then.
+            /// Gives std's socket, with its time-outs; blocking, unless `set_nonblocking` said otherwise. Calls of a clone
+            /// that stays behind would block their worker from then on.
             fn from(ours: $ours) -> Self {
                 ours.socket.into_inner()
             }

@@ -1,23 +1,39 @@
 //! What all sockets have in common, as methods.
 
-/// `take_error` and `set_nonblocking`.
-macro_rules! common_methods {
+/// The end of an example of a socket's method.
+macro_rules! end_of_example {
     () => {
-        /// Takes the error that is pending on the socket, if there is one. Never waits.
+        "\n# Ok::<(), std::io::Error>(())\n```"
+    };
+}
+
+/// `take_error` and `set_nonblocking`. For the examples: a statement that makes a `socket`, and a call of it that would wait.
+macro_rules! common_methods {
+    ($socket:literal, $waits:literal) => {
+        /// Takes the error that is pending on the socket, if there is one: `SO_ERROR`, which is cleared by that.
+        ///
+        /// An error is pending when something has failed while no call was under way. Never waits.
         ///
         /// # Errors
         ///
         /// When the system refuses to say.
+        ///
+        #[doc = concat!("```\n", $socket, "\nassert!(socket.take_error()?.is_none());", end_of_example!())]
         pub fn take_error(&self) -> io::Result<Option<io::Error>> {
             self.socket.inner().take_error()
         }
 
-        /// From now on a call that would wait is an error of the kind `WouldBlock` instead, or (`false`) waits again. This
-        /// holds for the socket, so for its clones too. Never waits.
+        /// Sets whether a call that would wait is an error of the kind `WouldBlock` instead.
+        ///
+        /// With `false`, as at the beginning, such a call waits. The setting is the socket's, so its clones share it. (The
+        /// system's own flag is always on here, and says nothing.) Never waits.
         ///
         /// # Errors
         ///
-        /// None; it is a `Result` as in std.
+        /// None; the `Result` is there because std's method has one.
+        ///
+        #[doc = concat!("```\n", $socket, "\nsocket.set_nonblocking(true)?;\nlet error = ", $waits,
+                    ".unwrap_err();\nassert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);", end_of_example!())]
         pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
             self.socket.set_nonblocking(nonblocking);
             Ok(())
@@ -25,46 +41,68 @@ macro_rules! common_methods {
     };
 }
 
-/// The time-outs of sockets that read and write.
+/// The time-outs of sockets that read and write. For the examples, see [`common_methods`].
 macro_rules! timeout_methods {
-    () => {
-        /// How long a read may wait: then it is an error of the kind `WouldBlock`, as std gives on Unix. `None`: for ever.
-        /// This holds for the socket, so for its clones too.
+    ($socket:literal, $waits:literal) => {
+        /// Sets how long a call that reads may wait; then it is an error of the kind `WouldBlock`. `None` means for ever.
+        ///
+        /// std has the same kind on Unix. The time-out is one call's: a peer that sends a byte now and then keeps a loop of reads
+        /// going. For a limit of the whole take [`green::timeout`](crate::timeout). The setting is the socket's, so its
+        /// clones share it; a call that waits already keeps the limit that it has begun with.
         ///
         /// # Errors
         ///
         /// `InvalidInput` for a time-out of zero.
+        ///
+        #[doc = concat!("```\n# use std::time::Duration;\n", $socket,
+            "\nsocket.set_read_timeout(Some(Duration::from_millis(1)))?;\nlet error = ", $waits,
+            ".unwrap_err();\nassert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);", end_of_example!())]
         pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
             self.socket.inner().set_read_timeout(dur)?;
             self.socket.set_timeout(Direction::Read, dur);
             Ok(())
         }
 
-        /// How long a write may wait, as for [`set_read_timeout`](Self::set_read_timeout).
+        /// Sets how long a call that writes may wait; then it is an error of the kind `WouldBlock`. `None` means for ever.
+        ///
+        /// A write waits while the system's buffer is full, because the other side does not read. Otherwise as
+        /// [`set_read_timeout`](Self::set_read_timeout).
         ///
         /// # Errors
         ///
         /// `InvalidInput` for a time-out of zero.
+        ///
+        #[doc = concat!("```\n# use std::time::Duration;\n", $socket,
+            "\nsocket.set_write_timeout(Some(Duration::from_secs(5)))?;\nlet zero = socket.set_write_timeout(Some(Duration::ZERO));\nassert_eq!(zero.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);",
+            end_of_example!())]
         pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
             self.socket.inner().set_write_timeout(dur)?;
             self.socket.set_timeout(Direction::Write, dur);
             Ok(())
         }
 
-        /// What [`set_read_timeout`](Self::set_read_timeout) has set, as the system keeps it: rounded up to its tick.
+        /// Returns the time-out that [`set_read_timeout`](Self::set_read_timeout) has set, rounded up to the system's tick.
         ///
         /// # Errors
         ///
         /// When the system refuses to say.
+        ///
+        #[doc = concat!("```\n# use std::time::Duration;\n", $socket,
+            "\nassert_eq!(socket.read_timeout()?, None);\nsocket.set_read_timeout(Some(Duration::from_secs(5)))?;\nassert_eq!(socket.read_timeout()?, Some(Duration::from_secs(5)));",
+            end_of_example!())]
         pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
             self.socket.inner().read_timeout()
         }
 
-        /// What [`set_write_timeout`](Self::set_write_timeout) has set, as the system keeps it: rounded up to its tick.
+        /// Returns the time-out that [`set_write_timeout`](Self::set_write_timeout) has set, rounded up to the system's tick.
         ///
         /// # Errors
         ///
         /// When the system refuses to say.
+        ///
+        #[doc = concat!("```\n# use std::time::Duration;\n", $socket,
+            "\nsocket.set_write_timeout(Some(Duration::from_secs(5)))?;\nassert_eq!(socket.write_timeout()?, Some(Duration::from_secs(5)));",
+            end_of_example!())]
         pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
             self.socket.inner().write_timeout()
         }
@@ -85,6 +123,11 @@ macro_rules! read_and_write {
         }
 
         impl Read for &$stream {
+            /// Reads bytes that have come, at least one; waits until there is one. `Ok(0)`: the other side has finished, or this
+            /// one's reading half is shut down, or `buf` is empty.
+            ///
+            /// A cancellation point; a cancel or a time-out takes effect while it waits, so no byte that was read is lost. Errors:
+            /// `WouldBlock` after the read time-out, `ConnectionReset` and what else the system says.
             #[inline]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 self.socket.stream(Direction::Read, buf.len(), |mut inner| inner.read(buf))
@@ -111,6 +154,11 @@ macro_rules! read_and_write {
         }
 
         impl Write for &$stream {
+            /// Hands bytes to the system, at least one of them; waits while the system has no room for any. How many were
+            /// taken is the result; `write_all` goes on with the rest. That they are taken does not say that they arrive.
+            ///
+            /// A cancellation point; a cancel or a time-out takes effect while nothing has been taken. Errors: `WouldBlock`
+            /// after the write time-out; `BrokenPipe` when the connection or its writing half is closed; no signal comes.
             #[inline]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 self.socket.stream(Direction::Write, buf.len(), |mut inner| inner.write(buf))
@@ -156,4 +204,4 @@ pub(super) fn rest_if_exhausted(error: &std::io::Error, nonblocking: bool) {
 /// How long `accept` rests when there are no descriptors.
 const REST: std::time::Duration = std::time::Duration::from_millis(10);
 
-pub(super) use {common_methods, debug_as_inner, read_and_write, timeout_methods};
+pub(super) use {common_methods, debug_as_inner, end_of_example, read_and_write, timeout_methods};

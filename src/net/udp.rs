@@ -11,9 +11,11 @@ use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
 use crate::io::source::Kind;
 use crate::net::addr::{self, ToSocketAddrs};
-use crate::net::shared::{common_methods, debug_as_inner, timeout_methods};
+use crate::net::shared::{common_methods, debug_as_inner, end_of_example, timeout_methods};
 
 /// A UDP socket: [`std::net::UdpSocket`] whose calls park.
+///
+/// Datagrams keep their bounds, and may be lost, doubled or overtaken. Several threads may use one socket through a reference.
 ///
 /// ```
 /// let a = green::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -27,14 +29,17 @@ pub struct UdpSocket {
     pub(super) socket: Socket<net::UdpSocket>,
 }
 
-/// Methods that ask or set something and never wait.
+/// Methods that ask or set something and never wait. Each has an example, which begins with a `socket`.
 macro_rules! settings {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)+) => {$(
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty = $example:literal;)+) => {$(
         $(#[$doc])*
         ///
         /// # Errors
         ///
         /// When the system refuses.
+        ///
+        #[doc = concat!("```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n",
+            $example, end_of_example!())]
         pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
             self.socket.inner().$name($($arg),*)
         }
@@ -42,57 +47,117 @@ macro_rules! settings {
 }
 
 impl UdpSocket {
-    /// A socket at the first of the addresses that can be had. Waits only to look a name up.
+    /// Makes a socket at the first of the addresses that can be had.
+    ///
+    /// Port 0 asks the system for a free one. Waits only to look a name up, and is a cancellation point then.
     ///
     /// # Errors
     ///
-    /// The last address's; `InvalidInput` if there is none; those of the look-up.
+    /// The last address's: `AddrInUse`, `AddrNotAvailable` and the like. `InvalidInput` if there is none. Those of the look-up.
+    ///
+    /// ```
+    /// let socket = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_ne!(socket.local_addr()?.port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
         addr::each(addr, |addr| Ok(UdpSocket { socket: Socket::fresh(net::UdpSocket::bind(addr)?, Kind::Other)? }))
     }
 
-    /// Another handle to the same socket: a duplicate of the descriptor, with the same settings.
+    /// Makes another handle to the same socket: a duplicate of the descriptor, with the same settings.
+    ///
+    /// Each datagram comes to one of the handles.
     ///
     /// # Errors
     ///
     /// There are no more descriptors.
+    ///
+    /// ```
+    /// let socket = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let other = socket.try_clone()?;
+    /// assert_eq!(socket.local_addr()?, other.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_clone(&self) -> io::Result<UdpSocket> {
         Ok(UdpSocket { socket: self.socket.duplicate(self.socket.inner().try_clone()?) })
     }
 
-    /// Sends to, and receives from, the first of the addresses that can be had, from now on. Waits only to look a name up.
+    /// Sets the address that [`send`](Self::send) sends to, and the only one that datagrams are received from.
+    ///
+    /// The first address that can be had is taken; nothing is sent. Waits only to look a name up.
     ///
     /// # Errors
     ///
     /// The last address's; `InvalidInput` if there is none; those of the look-up.
+    ///
+    /// ```
+    /// let server = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let client = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// client.connect(server.local_addr()?)?;
+    /// client.send(b"hello")?;
+    /// assert_eq!(server.recv(&mut [0; 16])?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
         addr::each(addr, |addr| self.socket.inner().connect(addr))
     }
 
-    /// The next datagram, cut off at `buf`'s length, and where it comes from. Waits; a cancellation point.
+    /// Waits for a datagram, and returns its length and the address that it comes from. A cancellation point.
+    ///
+    /// What does not fit into `buf` is lost. A datagram may be empty. A cancel takes effect while it waits: no datagram is lost by it.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when the time-out is over; those of the system.
+    /// `WouldBlock` after the read time-out. What the system says, as `ConnectionRefused` for a datagram of a connected
+    /// socket that was sent before.
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// a.send_to(b"hello", b.local_addr()?)?;
+    /// let mut buf = [0; 16];
+    /// let (len, from) = b.recv_from(&mut buf)?;
+    /// assert_eq!((&buf[..len], from), (&b"hello"[..], a.local_addr()?));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.socket.read(|inner| inner.recv_from(buf), nobody)
     }
 
-    /// As [`recv_from`](Self::recv_from), but leaves the datagram to be received again.
+    /// Waits for a datagram as [`recv_from`](Self::recv_from) does, but leaves it to be received again.
     ///
     /// # Errors
     ///
     /// As [`recv_from`](Self::recv_from).
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// a.send_to(b"hello", b.local_addr()?)?;
+    /// let mut buf = [0; 16];
+    /// assert_eq!(b.peek_from(&mut buf)?, b.recv_from(&mut buf)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.socket.read(|inner| inner.peek_from(buf), nobody)
     }
 
-    /// Sends a datagram to the first address that `addr` gives. Waits when the buffer is full, or to look a name up; a
-    /// cancellation point.
+    /// Sends a datagram to the first address that `addr` gives, and returns its length.
+    ///
+    /// Waits when the system's buffer is full, or to look a name up; a cancellation point. That it was sent does not say that it
+    /// arrives.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when `addr` gives none; `WouldBlock` when the time-out is over; those of the system.
+    /// `InvalidInput` when `addr` gives no address; `WouldBlock` after the write time-out; those of the system, as that the datagram is too
+    /// long.
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_eq!(a.send_to(b"hello", b.local_addr()?)?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let Some(addr) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
@@ -100,70 +165,105 @@ impl UdpSocket {
         self.socket.write(|inner| inner.send_to(buf, addr))
     }
 
-    /// The next datagram from the address that the socket is connected to, cut off at `buf`'s length. Waits; a cancellation
-    /// point.
+    /// Waits for a datagram from the address that the socket is connected to, and returns its length. A cancellation point.
+    ///
+    /// What does not fit into `buf` is lost. Without a [`connect`](Self::connect) it takes one from anybody.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when the time-out is over; those of the system.
+    /// `WouldBlock` after the read time-out; those of the system, as `ConnectionRefused`.
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// b.connect(a.local_addr()?)?;
+    /// a.send_to(b"hello", b.local_addr()?)?;
+    /// let mut buf = [0; 16];
+    /// assert_eq!(b.recv(&mut buf)?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket.read(|inner| inner.recv(buf), || Ok(0))
     }
 
-    /// As [`recv`](Self::recv), but leaves the datagram to be received again.
+    /// Waits for a datagram as [`recv`](Self::recv) does, but leaves it to be received again.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// a.send_to(b"hello", b.local_addr()?)?;
+    /// let mut buf = [0; 16];
+    /// assert_eq!(b.peek(&mut buf)?, b.recv(&mut buf)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket.read(|inner| inner.peek(buf), || Ok(0))
     }
 
-    /// Sends a datagram to the address that the socket is connected to. Waits when the buffer is full; a cancellation point.
+    /// Sends a datagram to the address that the socket is connected to, and returns its length.
+    ///
+    /// Waits when the system's buffer is full; a cancellation point.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when the time-out is over; those of the system.
+    /// `WouldBlock` after the write time-out; those of the system, as that there is no connection, or that nobody listens at the
+    /// other end.
+    ///
+    /// ```
+    /// # let a = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let b = green::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// a.connect(b.local_addr()?)?;
+    /// assert_eq!(a.send(b"hello")?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.socket.write(|inner| inner.send(buf))
     }
 
-    timeout_methods!();
-    common_methods!();
+    timeout_methods!("# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;", "socket.recv_from(&mut [0])");
+    common_methods!("# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;", "socket.recv_from(&mut [0])");
 
     settings! {
-        /// The address that the socket is connected to.
-        fn peer_addr() -> SocketAddr;
-        /// This end's address.
-        fn local_addr() -> SocketAddr;
-        /// May it send to broadcast addresses?
-        fn set_broadcast(broadcast: bool) -> ();
-        /// May it send to broadcast addresses?
-        fn broadcast() -> bool;
-        /// Do IPv4 multicasts come back to this host?
-        fn set_multicast_loop_v4(multicast_loop_v4: bool) -> ();
-        /// Do IPv4 multicasts come back to this host?
-        fn multicast_loop_v4() -> bool;
-        /// The time to live of IPv4 multicasts.
-        fn set_multicast_ttl_v4(multicast_ttl_v4: u32) -> ();
-        /// The time to live of IPv4 multicasts.
-        fn multicast_ttl_v4() -> u32;
-        /// Do IPv6 multicasts come back to this host?
-        fn set_multicast_loop_v6(multicast_loop_v6: bool) -> ();
-        /// Do IPv6 multicasts come back to this host?
-        fn multicast_loop_v6() -> bool;
-        /// The packets' time to live.
-        fn set_ttl(ttl: u32) -> ();
-        /// The packets' time to live.
-        fn ttl() -> u32;
-        /// Joins an IPv4 multicast group on the interface with that address.
-        fn join_multicast_v4(multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> ();
-        /// Joins an IPv6 multicast group on the interface with that number.
-        fn join_multicast_v6(multiaddr: &Ipv6Addr, interface: u32) -> ();
-        /// Leaves an IPv4 multicast group.
-        fn leave_multicast_v4(multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> ();
-        /// Leaves an IPv6 multicast group.
-        fn leave_multicast_v6(multiaddr: &Ipv6Addr, interface: u32) -> ();
+        /// Returns the address that the socket is connected to; `NotConnected` if to none.
+        fn peer_addr() -> SocketAddr = "socket.connect(\"127.0.0.1:9\")?;\nassert_eq!(socket.peer_addr()?.port(), 9);";
+        /// Returns the address of this socket, with the port that the system has chosen if it was to.
+        fn local_addr() -> SocketAddr = "assert_ne!(socket.local_addr()?.port(), 0);";
+        /// Sets whether the socket may send to broadcast addresses (`SO_BROADCAST`). At first it may not.
+        fn set_broadcast(broadcast: bool) -> () = "socket.set_broadcast(true)?;";
+        /// Returns whether the socket may send to broadcast addresses.
+        fn broadcast() -> bool = "assert!(!socket.broadcast()?);";
+        /// Sets whether IPv4 multicasts of this socket come back to this host. At first they do.
+        fn set_multicast_loop_v4(multicast_loop_v4: bool) -> () = "socket.set_multicast_loop_v4(false)?;";
+        /// Returns whether IPv4 multicasts of this socket come back to this host.
+        fn multicast_loop_v4() -> bool = "assert!(socket.multicast_loop_v4()?);";
+        /// Sets how many routers an IPv4 multicast may pass. At first 1: it stays in the local network.
+        fn set_multicast_ttl_v4(multicast_ttl_v4: u32) -> () = "socket.set_multicast_ttl_v4(2)?;";
+        /// Returns how many routers an IPv4 multicast may pass.
+        fn multicast_ttl_v4() -> u32 = "assert_eq!(socket.multicast_ttl_v4()?, 1);";
+        /// Sets whether IPv6 multicasts of this socket come back to this host. At first they do. The socket has to be one of IPv6.
+        fn set_multicast_loop_v6(multicast_loop_v6: bool) -> () = "# let Ok(socket) = green::net::UdpSocket::bind(\"[::1]:0\") else { return Ok(()) };\nsocket.set_multicast_loop_v6(false)?;";
+        /// Returns whether IPv6 multicasts of this socket come back to this host. The socket has to be one of IPv6.
+        fn multicast_loop_v6() -> bool = "# let Ok(socket) = green::net::UdpSocket::bind(\"[::1]:0\") else { return Ok(()) };\nassert!(socket.multicast_loop_v6()?);";
+        /// Sets how many routers a packet may pass (`IP_TTL`).
+        fn set_ttl(ttl: u32) -> () = "socket.set_ttl(32)?;";
+        /// Returns how many routers a packet may pass.
+        fn ttl() -> u32 = "socket.set_ttl(32)?;\nassert_eq!(socket.ttl()?, 32);";
+        /// Joins an IPv4 multicast group on the interface with an address; `UNSPECIFIED` leaves the choice to the system.
+        fn join_multicast_v4(multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> ()
+            = "socket.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 251), &Ipv4Addr::LOCALHOST)?;";
+        /// Joins an IPv6 multicast group on the interface with a number; 0 leaves the choice to the system.
+        fn join_multicast_v6(multiaddr: &Ipv6Addr, interface: u32) -> ()
+            = "# let Ok(socket) = green::net::UdpSocket::bind(\"[::1]:0\") else { return Ok(()) };\nlet group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);\nif let Err(error) = socket.join_multicast_v6(&group, 0) {\n    println!(\"no multicasts here: {error}\");\n}";
+        /// Leaves an IPv4 multicast group, joined with the same addresses.
+        fn leave_multicast_v4(multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> ()
+            = "let (group, interface) = (Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST);\nsocket.join_multicast_v4(&group, &interface)?;\nsocket.leave_multicast_v4(&group, &interface)?;";
+        /// Leaves an IPv6 multicast group, joined with the same address and number.
+        fn leave_multicast_v6(multiaddr: &Ipv6Addr, interface: u32) -> ()
+            = "# let Ok(socket) = green::net::UdpSocket::bind(\"[::1]:0\") else { return Ok(()) };\nlet group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);\nif socket.join_multicast_v6(&group, 0).is_ok() {\n    socket.leave_multicast_v6(&group, 0)?;\n}";
     }
 }
 

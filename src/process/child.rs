@@ -13,48 +13,103 @@ use crate::rt::scope::scope;
 use crate::sys::process::pidfd;
 use crate::time::Pauses;
 
-/// A child: [`std::process::Child`] whose waits park.
+/// A child: [`std::process::Child`] whose waits park. Made by [`Command::spawn`](super::Command::spawn).
+///
+/// A child whose handle is dropped goes on running. Its pid stays taken from its end until it has been waited for, or until this
+/// process ends. [`kill`](Self::kill) and [`wait`](Self::wait) end it in good order:
+///
+/// ```
+/// struct Killed(green::process::Child);
+///
+/// impl Drop for Killed {
+///     fn drop(&mut self) {
+///         let _ = self.0.kill();
+///         let _ = self.0.wait();
+///     }
+/// }
+///
+/// let sleep = Killed(green::process::Command::new("sleep").arg("1000").spawn()?);
+/// let ended = green::timeout(std::time::Duration::from_millis(5), move || { let mut sleep = sleep; sleep.0.wait() });
+/// assert!(ended.is_err()); // and the child has been killed on the way out
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
-    /// Its standard input, if that is a pipe.
+    /// The pipe to its standard input, if that is one. Take it out, and drop it to tell the child that there is no more.
     pub stdin: Option<ChildStdin>,
-    /// Its standard output, if that is a pipe.
+    /// The pipe from its standard output, if that is one.
     pub stdout: Option<ChildStdout>,
-    /// Its standard error, if that is a pipe.
+    /// The pipe from its standard error, if that is one.
     pub stderr: Option<ChildStderr>,
     pub(super) inner: inner::Child,
 }
 
 impl Child {
-    /// Its number.
+    /// Returns the child's number: its pid. It may be another process's once the child has ended and has been waited for.
+    ///
+    /// ```
+    /// let mut child = green::process::Command::new("true").spawn()?;
+    /// assert_ne!(child.id(), green::process::id());
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u32 {
         self.inner.id()
     }
 
-    /// Kills it. Never waits.
+    /// Kills the child: SIGKILL. That it has ended, if it has, is no error. Never waits.
+    ///
+    /// The child is to be waited for after that as well. For another signal take [`id`](Self::id) and `kill` of libc.
     ///
     /// # Errors
     ///
     /// Those of [`std::process::Child::kill`].
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// let mut child = green::process::Command::new("sleep").arg("1000").spawn()?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(libc::SIGKILL));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn kill(&mut self) -> io::Result<()> {
         self.inner.kill()
     }
 
-    /// How it ended, if it has. Never waits.
+    /// Returns how the child has ended, `None` if it has not. Never waits, and leaves standard input open.
     ///
     /// # Errors
     ///
     /// Those of [`std::process::Child::try_wait`].
+    ///
+    /// ```
+    /// let mut child = green::process::Command::new("sleep").arg("1000").spawn()?;
+    /// assert!(child.try_wait()?.is_none());
+    /// child.kill()?;
+    /// child.wait()?;
+    /// assert!(child.try_wait()?.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.inner.try_wait()
     }
 
-    /// Closes its standard input, and waits until it has ended. A cancellation point.
+    /// Waits until the child has ended, and returns how. Again, once it has ended, it returns the same.
+    ///
+    /// Standard input is closed first, since the child may wait for more. What the child writes into pipes is not read: a child
+    /// that fills one never ends, so take [`wait_with_output`](Self::wait_with_output), or read. A cancellation point; the child
+    /// goes on.
     ///
     /// # Errors
     ///
     /// Those of [`std::process::Child::wait`].
+    ///
+    /// ```
+    /// let mut child = green::process::Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+    /// assert_eq!(child.wait()?.code(), Some(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
         let mut pauses = Pauses::default();
@@ -69,11 +124,26 @@ impl Child {
         }
     }
 
-    /// Closes its standard input, collects what it writes, and waits until it has ended. A cancellation point.
+    /// Reads what the child writes into its pipes, waits until it has ended, and returns all of that.
+    ///
+    /// Standard input is closed first. Both pipes are read at once; what is not a pipe is empty in the result. A grandchild that keeps a
+    /// pipe open keeps this waiting. A cancellation point; the child goes on, with its pipes closed.
     ///
     /// # Errors
     ///
     /// Those of [`std::process::Child::wait_with_output`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for the thread that reads the second pipe.
+    ///
+    /// ```
+    /// use green::process::{Command, Stdio};
+    /// let child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// let output = child.wait_with_output()?;
+    /// assert_eq!((output.stdout, output.stderr), (b"hello\n".to_vec(), vec![]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

@@ -40,14 +40,14 @@ macro_rules! pipe {
         }
 
         impl From<$name> for OwnedFd {
-            /// As it would be in std: blocking.
+            /// Gives the descriptor, blocking as it would be in std.
             fn from(ours: $name) -> OwnedFd {
                 ours.pipe.into_inner().into()
             }
         }
 
         impl From<$name> for inner::Stdio {
-            /// For another child's standard input or output.
+            /// Makes the pipe another child's standard input or output.
             fn from(ours: $name) -> inner::Stdio {
                 ours.pipe.into_inner().into()
             }
@@ -70,15 +70,50 @@ macro_rules! reads {
 }
 
 pipe! {
-    /// What a child reads: [`std::process::ChildStdin`]. Dropped, it is the end of that.
+    /// The pipe to what a child reads: [`std::process::ChildStdin`]. Dropped, it is the end of that.
+    ///
+    /// A write waits while the pipe is full (64 KiB on Linux), and is `BrokenPipe` when the child has closed its end. A cancellation
+    /// point.
+    ///
+    /// ```
+    /// use green::process::{Command, Stdio};
+    /// use std::io::Write;
+    /// let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// cat.stdin.take().expect("it is piped").write_all(b"hello")?; // and dropped
+    /// assert_eq!(cat.wait_with_output()?.stdout, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ChildStdin, PipeWriter
 }
 pipe! {
-    /// What a child writes: [`std::process::ChildStdout`].
+    /// The pipe from what a child writes: [`std::process::ChildStdout`].
+    ///
+    /// A read waits for bytes, and gives 0 when nobody has the other end open any more. A cancellation point.
+    ///
+    /// ```
+    /// use green::process::{Command, Stdio};
+    /// use std::io::{BufRead, BufReader};
+    /// let mut seq = Command::new("seq").arg("3").stdout(Stdio::piped()).spawn()?;
+    /// let lines = BufReader::new(seq.stdout.take().expect("it is piped")).lines();
+    /// assert_eq!(lines.collect::<Result<Vec<_>, _>>()?, ["1", "2", "3"]);
+    /// seq.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ChildStdout, PipeReader
 }
 pipe! {
-    /// What a child writes about errors: [`std::process::ChildStderr`].
+    /// The pipe from what a child writes about errors: [`std::process::ChildStderr`]. It is read as [`ChildStdout`] is.
+    ///
+    /// ```
+    /// use green::process::{Command, Stdio};
+    /// use std::io::Read;
+    /// let mut child = Command::new("sh").args(["-c", "echo wrong >&2"]).stderr(Stdio::piped()).spawn()?;
+    /// let mut text = String::new();
+    /// child.stderr.take().expect("it is piped").read_to_string(&mut text)?;
+    /// assert_eq!(text, "wrong\n");
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ChildStderr, PipeReader
 }
 reads!(ChildStdout);

@@ -20,6 +20,12 @@ pub struct ThreadId(NonZeroU64);
 /// Refers to a thread, green or OS: [`std::thread::Thread`]. [`current`](crate::thread::current) and [`JoinHandle::thread`](crate::thread::JoinHandle::thread) return one.
 ///
 /// It neither keeps the thread running nor ends it, and stays valid when the thread has ended.
+///
+/// ```
+/// let spawner = green::thread::current();
+/// green::spawn(move || spawner.unpark());
+/// green::thread::park();
+/// ```
 #[derive(Clone)]
 pub struct Thread(pub(crate) Task);
 
@@ -51,7 +57,7 @@ impl Thread {
         self.0.name()
     }
 
-    /// What the thread waits for: `"mutex"`, `"channel receive"`, `"sleep"`, `"join"` and so on. `None` when it waits for
+    /// Returns what the thread waits for: `"mutex"`, `"channel receive"`, `"sleep"`, `"join"` and so on. `None` when it waits for
     /// nothing: it runs, is ready to run, has not started, or has ended. Never waits.
     ///
     /// This is a snapshot, for a look at a program that does not go on and for tests: the thread may have gone on by the
@@ -80,8 +86,13 @@ impl Thread {
 
     /// Ends the thread's [`park`](crate::thread::park), or else the next one that it begins. Never waits.
     ///
-    /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns. The
-    /// page of [`park`](crate::thread::park) has an example.
+    /// Several calls count as one. What the caller did before is visible to the thread when its `park` returns.
+    ///
+    /// ```
+    /// let parked = green::spawn(|| green::thread::park());
+    /// parked.thread().unpark();
+    /// parked.join().unwrap();
+    /// ```
     pub fn unpark(&self) {
         if let Some(epoch) = self.0.token.put() {
             // SAFETY: `self` keeps the header alive.

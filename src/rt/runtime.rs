@@ -90,7 +90,12 @@ impl RuntimeBuilder {
     /// Sets the beginning of the names of the runtime's OS threads. Default: `green`, which makes `green-0`, `green-1`,
     /// …
     ///
-    /// The page of [`RuntimeBuilder`] has an example.
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).thread_name("db").build()?;
+    /// let name = runtime.run(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("db-0"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name = prefix.into();
@@ -240,7 +245,13 @@ impl UnwindSafe for Runtime {}
 impl RefUnwindSafe for Runtime {}
 
 impl Runtime {
-    /// Returns a builder with the default settings. The page of [`RuntimeBuilder`] has an example.
+    /// Returns a builder with the default settings.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).build()?;
+    /// assert_eq!(runtime.run(|| 2 + 2), 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
@@ -308,7 +319,13 @@ impl Runtime {
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
-    /// Returns how many workers the runtime has. [`RuntimeBuilder::workers`] has an example.
+    /// Returns how many workers the runtime has.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(3).build()?;
+    /// assert_eq!(runtime.workers(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.remotes.len()

@@ -22,6 +22,24 @@ use crate::rt::members::Members;
 use crate::task::block::Owner;
 
 /// Spawns the threads of one [`scope`] call: [`std::thread::Scope`].
+///
+/// It can be handed on, also to the threads, which then spawn further ones:
+///
+/// ```
+/// use green::thread::Scope;
+/// fn tree<'s>(scope: &'s Scope<'s, '_>, depth: u32, leaves: &'s std::sync::atomic::AtomicU32) {
+///     if depth == 0 {
+///         leaves.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         return;
+///     }
+///     for _ in 0..2 {
+///         scope.spawn(move || tree(scope, depth - 1, leaves));
+///     }
+/// }
+/// let leaves = std::sync::atomic::AtomicU32::new(0);
+/// green::scope(|s| tree(s, 3, &leaves));
+/// assert_eq!(leaves.into_inner(), 8);
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     members: Members,
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -32,6 +50,15 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// is.
 ///
 /// It need not be joined: the scope waits for the thread.
+///
+/// ```
+/// let numbers = [1, 2, 3];
+/// let sum = green::scope(|s| {
+///     let handle: green::thread::ScopedJoinHandle<'_, i32> = s.spawn(|| numbers.iter().sum());
+///     handle.join().unwrap()
+/// });
+/// assert_eq!(sum, 6);
+/// ```
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,

@@ -1,4 +1,8 @@
-//! Waiting for ctrl-c.
+//! Waiting for ctrl-c, so that a program can stop in good order: [`ctrl_c`].
+//!
+//! A green thread that waits parks, a plain OS thread blocks; both can be cancelled. Other signals, SIGTERM among them, are left
+//! to other crates: what writes a byte into a pipe from its handler, as `signal-hook` does, can be waited for by
+//! [`io::wait_readable`](crate::io::wait_readable). The [guide](crate::guide::stopping) has a whole server.
 
 #![forbid(unsafe_code)]
 
@@ -19,21 +23,28 @@ static INSTALLED: Mutex<Option<u32>> = Mutex::new(None);
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
 ///
-/// From the first call on, ctrl-c no longer ends the process, not even when nobody waits. A first call that ends at once,
-/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. How servers use it to stop in
-/// good order is shown in `examples/echo.rs`.
+/// From the first call on, ctrl-c no longer ends the process, not even when no thread waits. A first call that ends at once,
+/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. Interrupts that come while no thread waits are not kept. How
+/// a server uses it to stop in good order is a page of the [guide](crate::guide::stopping).
 ///
 /// # Errors
 ///
 /// The first call needs two descriptors and an OS thread of its own, and the system may refuse them.
 ///
-/// ```no_run
+/// ```
 /// green::run(|| {
 ///     let server = green::spawn(|| loop {
 ///         green::sleep(std::time::Duration::from_secs(1));
 ///     });
+///     # let _ = green::timeout(std::time::Duration::ZERO, green::signal::ctrl_c);
+///     # let interrupts = green::spawn(|| loop {
+///     #     green::sleep(std::time::Duration::from_millis(5));
+///     #     // SAFETY: raises a signal whose handler is this crate's.
+///     #     unsafe { libc::raise(libc::SIGINT) };
+///     # });
 ///     green::signal::ctrl_c().unwrap();
 ///     server.cancel();
+///     # interrupts.cancel();
 /// });
 /// ```
 pub fn ctrl_c() -> io::Result<()> {

@@ -114,7 +114,18 @@ impl fmt::Debug for Barrier {
 }
 
 impl BarrierWaitResult {
-    /// Returns true for exactly one thread of each group. An example is on the page of [`Barrier`].
+    /// Returns true for exactly one thread of each group.
+    ///
+    /// ```
+    /// use green::sync::Barrier;
+    /// let barrier = Barrier::new(2);
+    /// let leads = || barrier.wait().is_leader();
+    /// let (one, other) = green::scope(|s| {
+    ///     let (one, other) = (s.spawn(leads), s.spawn(leads));
+    ///     (one.join().unwrap(), other.join().unwrap())
+    /// });
+    /// assert!(one != other);
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0

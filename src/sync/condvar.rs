@@ -200,7 +200,22 @@ impl Condvar {
     /// Wakes the thread that has waited longest, if one waits. Never waits.
     ///
     /// Without a waiter nothing is remembered, so change what is waited for under the mutex. The mutex need not be held
-    /// for this call. The page of [`wait`](Self::wait) has an example.
+    /// for this call.
+    ///
+    /// ```
+    /// use green::sync::{Condvar, Mutex};
+    ///
+    /// let (tickets, changed) = (Mutex::new(0), Condvar::new());
+    /// green::scope(|s| {
+    ///     s.spawn(|| {
+    ///         let mut left = changed.wait_while(tickets.lock().unwrap(), |left| *left == 0).unwrap();
+    ///         *left -= 1;
+    ///     });
+    ///     *tickets.lock().unwrap() += 1;
+    ///     changed.notify_one();
+    /// });
+    /// assert_eq!(*tickets.lock().unwrap(), 0);
+    /// ```
     #[inline]
     pub fn notify_one(&self) {
         self.raw.notify_one();

@@ -1,4 +1,25 @@
-//! [`std::sync::mpsc`] for green threads: the same names, errors and meanings.
+//! Channels with many senders and one receiver, with the names, signatures and error types of [`std::sync::mpsc`].
+//!
+//! For green threads and OS threads, in any mix. [`channel()`] never makes a sender wait; [`sync_channel`] has room for a fixed number of
+//! messages, and none with a bound of 0.
+//!
+//! ```
+//! use green::sync::mpsc;
+//!
+//! let (tx, rx) = mpsc::sync_channel(4);
+//! for part in 0..3 {
+//!     let tx = tx.clone();
+//!     green::spawn(move || (0..10).for_each(|n| tx.send(part * 10 + n).unwrap()));
+//! }
+//! drop(tx); // the loop ends when all senders are gone
+//! assert_eq!(rx.iter().sum::<i32>(), 435);
+//! ```
+//!
+//! A green thread that has to wait, for a message or for room, is parked, and its worker runs others; an OS thread sleeps. Every call
+//! that may wait is a cancellation point: a thread that is cancelled in it has received nothing, or sent nothing.
+//!
+//! What differs from std: senders that wait are served in the order in which they came. For many receivers, time-outs of sends, and
+//! `select!`, use [`green::channel`](crate::channel), on which these are built.
 
 #![forbid(unsafe_code)]
 

@@ -309,7 +309,12 @@ impl fmt::Debug for Once {
 }
 
 impl OnceState {
-    /// Returns whether an earlier closure of the [`Once`] has panicked. An example is at [`Once::call_once_force`].
+    /// Returns whether an earlier closure of the [`Once`] has panicked.
+    ///
+    /// ```
+    /// let once = green::sync::Once::new();
+    /// once.call_once_force(|state| assert!(!state.is_poisoned()));
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_poisoned(&self) -> bool {

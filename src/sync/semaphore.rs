@@ -41,6 +41,15 @@ pub struct Semaphore {
 }
 
 /// Holds permits of a [`Semaphore`], and gives them back when it is dropped. It may go to another thread.
+///
+/// ```
+/// let limit = green::sync::Semaphore::new(1);
+/// let permit = limit.acquire();
+/// green::scope(|s| {
+///     s.spawn(move || drop(permit));
+/// });
+/// assert_eq!(limit.available_permits(), 1);
+/// ```
 #[must_use = "if unused the permits are given back at once"]
 pub struct SemaphoreGuard<'a> {
     semaphore: &'a Semaphore,

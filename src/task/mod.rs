@@ -6,7 +6,6 @@ pub(crate) mod cancel;
 pub(crate) mod header;
 pub(crate) mod limit;
 pub(crate) mod local;
-pub(crate) mod parcel;
 pub(crate) mod pool;
 pub(crate) mod state;
 pub(crate) mod wait;

@@ -1,4 +1,4 @@
-//! Ticks: moments a fixed time apart, and what happens to those that nobody was there for.
+//! Ticks: moments a fixed time apart, and what happens to those that were missed.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::time::sleep::sleep_until;
 /// How late a tick may be taken and still count as taken on time.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// When the next tick comes after one that was taken late. tokio's, names and default included.
+/// What becomes of the ticks that were missed when one is taken late. tokio's, names and default included.
 ///
 /// With a period of 50 and a tick taken at 130 that was due at 50:
 ///
@@ -16,6 +16,19 @@ const SLACK: Duration = Duration::from_millis(5);
 /// | `Burst`   | 100, 150, 200 |
 /// | `Delay`   | 180, 230, 280 |
 /// | `Skip`    | 150, 200, 250 |
+///
+/// ```
+/// use green::time::{MissedTickBehavior, interval};
+/// use std::time::{Duration, Instant};
+///
+/// let mut every = interval(Duration::from_millis(10));
+/// every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+/// let first = every.tick();
+/// green::sleep(Duration::from_millis(25)); // the second tick is missed
+/// every.tick();
+/// let third = every.tick();
+/// assert!(third - first >= Duration::from_millis(30));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
     /// Catches up: the ticks that were missed come at once, one after the other, then the schedule goes on. As many ticks
@@ -53,7 +66,15 @@ fn far_away(now: Instant) -> Instant {
 
 /// Ticks at a fixed distance in time, made by [`interval`] and [`interval_at`].
 ///
-/// Needs no thread and no timer between two calls of [`tick`](Interval::tick).
+/// Needs no thread and no timer between two calls of [`tick`](Interval::tick). What becomes of ticks for which it was
+/// called too late [can be chosen](Interval::set_missed_tick_behavior).
+///
+/// ```
+/// use std::time::Duration;
+/// let mut every = green::time::interval(Duration::from_millis(2));
+/// let (first, second) = (every.tick(), every.tick());
+/// assert_eq!(second - first, Duration::from_millis(2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Interval {
     due: Instant,
@@ -61,7 +82,7 @@ pub struct Interval {
     missed: MissedTickBehavior,
 }
 
-/// Ticks every `period`, the first time at once.
+/// Makes an interval that ticks every `period`, the first time at once.
 ///
 /// # Panics
 ///
@@ -82,11 +103,18 @@ pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
 
-/// Ticks every `period`, the first time at `start`; at once if that has passed.
+/// Makes an interval that ticks every `period`, the first time at `start`; at once if that has passed.
 ///
 /// # Panics
 ///
 /// If `period` is zero.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let start = Instant::now() + Duration::from_millis(5);
+/// let mut every = green::time::interval_at(start, Duration::from_millis(2));
+/// assert_eq!(every.tick(), start);
+/// ```
 #[must_use]
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
@@ -95,9 +123,16 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 }
 
 impl Interval {
-    /// Waits for the next tick, and gives the moment at which it was due. At once if that has passed.
+    /// Waits for the next tick, and returns the moment at which it was due. At once if that has passed.
     ///
     /// A cancellation point. A call that is ended by a cancel or a [`timeout`](crate::timeout) takes no tick.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let mut every = green::time::interval(Duration::from_millis(2));
+    /// let due = every.tick();
+    /// assert!(due <= Instant::now());
+    /// ```
     pub fn tick(&mut self) -> Instant {
         let due = self.due;
         sleep_until(due);
@@ -105,40 +140,90 @@ impl Interval {
         due
     }
 
-    /// The next tick comes a period from now.
+    /// Moves the next tick to a period from now.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let mut every = green::time::interval(Duration::from_millis(2));
+    /// let now = Instant::now();
+    /// every.reset();
+    /// assert!(every.tick() >= now + Duration::from_millis(2));
+    /// ```
     pub fn reset(&mut self) {
         self.reset_after(self.period);
     }
 
-    /// The next tick comes at once.
+    /// Moves the next tick to now.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let mut every = green::time::interval(Duration::from_secs(3600));
+    /// every.tick();
+    /// every.reset_immediately();
+    /// every.tick(); // not an hour later
+    /// ```
     pub fn reset_immediately(&mut self) {
         self.due = Instant::now();
     }
 
-    /// The next tick comes after `after`.
+    /// Moves the next tick to `after` from now; the period stays.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let mut every = green::time::interval(Duration::from_secs(3600));
+    /// let now = Instant::now();
+    /// every.reset_after(Duration::from_millis(2));
+    /// assert!(every.tick() >= now + Duration::from_millis(2));
+    /// ```
     pub fn reset_after(&mut self, after: Duration) {
         let now = Instant::now();
         self.due = now.checked_add(after).unwrap_or_else(|| far_away(now));
     }
 
-    /// The next tick comes at `deadline`.
+    /// Moves the next tick to `deadline`; the period stays.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let mut every = green::time::interval(Duration::from_secs(3600));
+    /// let deadline = Instant::now() + Duration::from_millis(2);
+    /// every.reset_at(deadline);
+    /// assert_eq!(every.tick(), deadline);
+    /// ```
     pub fn reset_at(&mut self, deadline: Instant) {
         self.due = deadline;
     }
 
-    /// The time between two ticks.
+    /// Returns the time between two ticks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// assert_eq!(green::time::interval(Duration::from_millis(2)).period(), Duration::from_millis(2));
+    /// ```
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// What happens after a tick that was taken late.
+    /// Returns what becomes of ticks that were missed.
+    ///
+    /// ```
+    /// use green::time::{MissedTickBehavior, interval};
+    /// let every = interval(std::time::Duration::from_millis(2));
+    /// assert_eq!(every.missed_tick_behavior(), MissedTickBehavior::Burst);
+    /// ```
     #[must_use]
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.missed
     }
 
-    /// Chooses what happens after a tick that is taken late.
+    /// Sets what becomes of ticks that were missed.
+    ///
+    /// ```
+    /// use green::time::{MissedTickBehavior, interval};
+    /// let mut every = interval(std::time::Duration::from_millis(2));
+    /// every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// assert_eq!(every.missed_tick_behavior(), MissedTickBehavior::Delay);
+    /// ```
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed = behavior;
     }

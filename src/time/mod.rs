@@ -1,7 +1,22 @@
-//! Time: [`sleep`], [`timeout`](crate::timeout), and [`interval`] for what is to happen again and again.
+//! Time: [`sleep`], [`timeout`], and [`interval`] for what is to happen again and again.
 //!
-//! The names are tokio's, the calls block: the green thread is parked, an OS thread sleeps. Nothing here keeps a thread or
-//! a task of its own; a deadline is a timer in the wheel of the waiting thread's worker.
+//! ```
+//! use green::time::{Duration, Instant, interval};
+//!
+//! green::run(|| {
+//!     let start = Instant::now();
+//!     let mut every = interval(Duration::from_millis(2));
+//!     for _ in 0..3 {
+//!         every.tick();
+//!     }
+//!     assert!(start.elapsed() >= Duration::from_millis(4)); // the first comes at once
+//! });
+//! ```
+//!
+//! The names are tokio's, the calls block: the green thread is parked, an OS thread sleeps. A deadline is a timer in the wheel of
+//! the waiting thread's worker; nothing here keeps a thread of its own. All that wait are cancellation points. A point in time
+//! as a case of a `select!` is [`channel::after`](crate::channel::after) or [`channel::tick`](crate::channel::tick).
+
 #![forbid(unsafe_code)]
 
 mod interval;

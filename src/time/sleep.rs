@@ -7,14 +7,23 @@ use crate::park::{Wait, Woken, checkpoint, interrupt, park};
 use crate::sys::clock::{after_ns, at_ns, now_ns};
 use crate::task::header::Reason;
 
-/// Waits for `dur`; not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
+/// Waits for `dur`: not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
 ///
-/// An idle worker gets up for timers every 50 µs at most: sleepers whose deadlines lie closer wake together. The worker's other threads
-/// run meanwhile: some things must not be held [across a park](crate#what-not-to-do-across-a-park).
+/// A plain OS thread sleeps as with std. A green thread parks: the worker's other threads run meanwhile, and some things must not
+/// be held [across a park](crate#what-not-to-do-across-a-park). An idle worker gets up for timers every 50 µs at most: sleepers
+/// whose deadlines lie closer wake together. `Duration::MAX` is for ever. With zero it does not wait, nor let others
+/// run: that is [`yield_now`](crate::yield_now).
 ///
 /// # Panics
 ///
-/// Inside `no_park`, unless `dur` is zero.
+/// Inside [`no_park`](crate::no_park), unless `dur` is zero.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let start = Instant::now();
+/// green::sleep(Duration::from_millis(2));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
 #[track_caller]
 pub fn sleep(dur: Duration) {
     if !dur.is_zero() {
@@ -24,7 +33,24 @@ pub fn sleep(dur: Duration) {
     sleep_until_ns(after_ns(dur));
 }
 
-/// Waits until `deadline`. A cancellation point, even if that has passed.
+/// Waits until `deadline`; at once if that has passed. A cancellation point in any case.
+///
+/// A loop that sleeps until one deadline after another keeps its pace, however long its body takes; so does an
+/// [`interval`](crate::time::interval). Otherwise as [`sleep`].
+///
+/// # Panics
+///
+/// Inside [`no_park`](crate::no_park), unless `deadline` has passed.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let mut next = Instant::now();
+/// for _ in 0..3 {
+///     next += Duration::from_millis(1);
+///     green::time::sleep_until(next);
+/// }
+/// assert!(Instant::now() >= next);
+/// ```
 pub fn sleep_until(deadline: Instant) {
     sleep_until_ns(at_ns(deadline));
 }

@@ -96,7 +96,7 @@ fn a_cycle_of_thousands_is_told_as_well() {
 #[test]
 fn actors_that_close_a_cycle_at_once_do_not_hang() {
     everywhere(|| {
-        let rounds = if cfg!(target_arch = "aarch64") { 10 } else { 100 };
+        let rounds = crate::help::scaled(100);
         let links = ring(3, false);
         for _ in 0..rounds {
             let pending: Vec<_> = links.iter().map(|link| link.call(Round(3)).unwrap()).collect();

@@ -232,7 +232,7 @@ fn dropped_messages_are_counted_and_told() {
 #[test]
 fn a_hundred_thousand_idle_actors_move_between_workers_and_lose_nothing() {
     let runtime = green::Runtime::builder().workers(2).build().unwrap();
-    let count = if cfg!(target_arch = "aarch64") { 2_000 } else { 20_000 };
+    let count = crate::help::scaled(20_000);
     runtime.run(move || {
         let actors: Vec<Addr<Counter>> = (0..count).map(|_| Counter(0).start()).collect();
         green::scope(|s| {

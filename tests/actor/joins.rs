@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, JoinError, Mailbox, Message, SendError};
 
+use crate::help::{Spot, until, until_parked};
 use crate::{Do, Gate, LONG, Puppet, everywhere};
 
 /// Less than the time-out of an ask: who comes back by then was told.
@@ -34,7 +35,7 @@ struct Child {
     parent: Addr<Puppet>,
     word: Word,
     before: Gate,
-    about: Gate,
+    about: Spot,
     answer: mpsc::Sender<String>,
 }
 
@@ -42,7 +43,7 @@ impl Actor for Child {
     fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
         self.before.wait();
         let note = Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
-        self.about.open();
+        self.about.mark();
         let answer = match self.word {
             Word::Tell => format!("{:?}", self.parent.tell(note)),
             Word::Send => format!("{:?}", self.parent.send(note)),
@@ -78,7 +79,7 @@ fn a_parent_that_joins_its_child_and_the_child_that_has_a_last_word_for_it_both_
 fn last_word(word: Word, first: First) {
     let (puppet, _log) = Puppet::new();
     let parent = Builder::new().mailbox(Mailbox::bounded(2)).start(puppet).unwrap();
-    let (before, about) = (Gate::new(), Gate::new());
+    let (before, about) = (Gate::new(), Spot::default());
     let (answer, answers) = mpsc::channel();
     let child = Child { parent: parent.clone(), word, before: before.clone(), about: about.clone(), answer }.start();
     let me = parent.clone();
@@ -87,16 +88,16 @@ fn last_word(word: Word, first: First) {
         child.stop();
         match first {
             First::Parent => {
+                let joins = green::thread::current();
                 _ = green::spawn(move || {
-                    green::sleep(Duration::from_millis(3));
+                    until_parked(&joins, "actor's end");
                     before.open();
                 })
             }
             First::Whoever => before.open(),
             First::Child => {
                 before.open();
-                about.wait();
-                green::sleep(Duration::from_millis(3));
+                until(|| about.waits_for().is_some());
             }
         }
         let start = Instant::now();
@@ -177,14 +178,17 @@ fn in_a_cycle_of_joins_and_an_ask_the_ask_is_told() {
         for (len, last) in [(2, 0), (3, 0), (3, 2), (4, 1), (6, 5), (6, 0)] {
             let actors = puppets(len);
             let gates: Vec<_> = (0..len).map(|_| Gate::new()).collect();
+            let spots: Vec<_> = (0..len).map(|_| Spot::default()).collect();
             let jobs = (0..len).map(|at| {
-                let (next, gates) = (actors[(at + 1) % len].clone(), gates.clone());
+                let (next, gates, spots) = (actors[(at + 1) % len].clone(), gates.clone(), spots.clone());
                 let waits = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
                     gates[at].open();
                     gates.iter().for_each(Gate::wait);
+                    spots[at].mark();
                     if at == last {
                         // All edges but this one stand by then.
-                        green::sleep(Duration::from_millis(5));
+                        let stands = |(other, spot): (usize, &Spot)| other == at || spot.waits_for().is_some();
+                        until(|| spots.iter().enumerate().all(stands));
                     }
                     if at == 0 {
                         let answer = next.send_timeout(Do::new(|_, _| ()), LONG);
@@ -247,10 +251,12 @@ fn a_join_with_a_time_out_ends_by_it_and_by_the_deadline_of_the_handler() {
 fn those_who_join_without_a_cycle_are_not_told_of_one() {
     everywhere(|| {
         let actors = puppets(6);
+        let spots: [Spot; 5] = Default::default();
         let jobs = (0..5).map(|at| {
-            let next = actors[at + 1].clone();
+            let (next, spot) = (actors[at + 1].clone(), spots[at].clone());
             let joins = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
                 ctx.stop();
+                spot.mark();
                 next.join_timeout(LONG)
             };
             (actors[at].clone(), Do::new(joins))
@@ -258,7 +264,7 @@ fn those_who_join_without_a_cycle_are_not_told_of_one() {
         let jobs: Vec<_> = jobs.collect();
         let last = actors[5].clone();
         let ends = green::spawn(move || {
-            green::sleep(Duration::from_millis(5));
+            until(|| spots.iter().all(|spot| spot.waits_for() == Some("actor's end")));
             last.stop();
         });
         for (at, answer) in together(jobs).into_iter().enumerate() {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use green::actor::{Actor, Context, Handler, Message};
 
-use help::everywhere;
+use help::{Gate, everywhere};
 
 /// Longer than any test should take.
 const LONG: Duration = Duration::from_secs(20);
@@ -49,33 +49,6 @@ impl Message for Get {
 impl Handler<Get> for Counter {
     fn handle(&mut self, _: Get, _: &mut Context<Self>) -> i64 {
         self.0
-    }
-}
-
-/// Something that a handler waits for and a test opens: works between all kinds of threads.
-#[derive(Clone)]
-struct Gate(std::sync::Arc<std::sync::atomic::AtomicBool>);
-
-impl Gate {
-    fn new() -> Self {
-        Self(Default::default())
-    }
-
-    fn open(&self) {
-        self.0.store(true, std::sync::atomic::Ordering::Release);
-    }
-
-    fn is_open(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    /// Waits at cancellation points.
-    fn wait(&self) {
-        let start = std::time::Instant::now();
-        while !self.is_open() {
-            assert!(start.elapsed() < LONG, "nobody opened the gate");
-            green::sleep(Duration::from_micros(200));
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, ActorId, Addr, Context, Handler, Message, SendError};
 
+use crate::help::{Spot, until};
 use crate::{Do, Gate, LONG, Puppet, everywhere};
 
 fn puppets<const N: usize>() -> [Addr<Puppet>; N] {
@@ -19,16 +20,15 @@ fn a_cycle_through_ones_own_caller_is_told_although_its_chain_is_let_in() {
     everywhere(|| {
         for reenters in [false, true] {
             let [a, b, c] = puppets();
-            let c_waits = Gate::new();
+            let c_waits = Spot::default();
             let (to_a, waits) = (a.clone(), c_waits.clone());
             let in_c = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
-                waits.open();
+                waits.mark();
                 to_a.send_timeout(Do::new(|_, _| 1), LONG).is_ok()
             });
             let to_c = c.clone();
             let in_b = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
-                c_waits.wait();
-                green::sleep(Duration::from_millis(2));
+                until(|| c_waits.waits_for() == Some("reply"));
                 let nothing = Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
                 let answer = if reenters { ctx.reenter(puppet).send(&to_c, nothing) } else { to_c.send(nothing) };
                 matches!(answer, Err(SendError::Deadlock { msg: Some(_), cycle }) if cycle.len() == 3)

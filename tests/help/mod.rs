@@ -3,22 +3,26 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::env;
+use std::ops::Div;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use green::Runtime;
 use green::thread::Thread;
 
+/// Is each instruction emulated, by qemu (`.ci/cross` says so) or by Miri?
+pub(crate) const EMULATED: bool = cfg!(miri) || option_env!("GREEN_EMULATED").is_some();
+
 /// After this long a test has hung. An emulated processor gets more, an interpreter most.
 const BOUND: Duration = Duration::from_secs(match () {
     () if cfg!(miri) => 1200,
-    () if cfg!(target_arch = "x86_64") => 30,
-    () => 120,
+    () if EMULATED => 120,
+    () => 30,
 });
 
 /// Numbers from a seed: xorshift64*.
@@ -40,17 +44,21 @@ impl Random {
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
+
+    /// Numbers of their own for another thread.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.next())
+    }
 }
 
 /// `n` where tests run at full speed, a fraction where they are emulated.
-pub(crate) fn scaled(n: usize) -> usize {
-    if cfg!(target_arch = "x86_64") { n } else { (n / 16).max(1) }
+pub(crate) fn scaled<T: Div<Output = T> + From<u8> + Ord>(n: T) -> T {
+    if EMULATED { (n / T::from(16)).max(T::from(1)) } else { n }
 }
 
 /// How many cases a test of random programs tries: `n`, fewer where tests are emulated, or what `PROPTEST_CASES` says.
 pub(crate) fn cases(n: u32) -> u32 {
-    let otherwise = scaled(n as usize) as u32;
-    env::var("PROPTEST_CASES").map_or(otherwise, |text| text.parse().expect("PROPTEST_CASES is a number"))
+    env::var("PROPTEST_CASES").map_or(scaled(n), |text| text.parse().expect("PROPTEST_CASES is a number"))
 }
 
 /// Runs `f` on an OS thread of its own; fails if it takes so long that it must have hung.
@@ -119,6 +127,21 @@ pub(crate) fn until_parked(thread: &Thread, reason: &str) {
     }
 }
 
+/// Through which a thread that nobody has a handle of, an actor's, can be seen.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Spot(Arc<OnceLock<Thread>>);
+
+impl Spot {
+    /// The calling thread is the one.
+    pub(crate) fn mark(&self) {
+        self.0.set(green::thread::current()).expect("one thread marks it, once");
+    }
+
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        self.0.get()?.waits_for()
+    }
+}
+
 /// A flag that is set once: between all kinds of threads.
 #[derive(Default, Debug)]
 pub(crate) struct Flag(AtomicBool);
@@ -149,6 +172,30 @@ impl Flag {
 
     pub(crate) fn is_set_relaxed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A flag of which each thread has a clone: some wait for it, one opens it.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Gate(Arc<Flag>);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.set();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Waits at cancellation points.
+    #[track_caller]
+    pub(crate) fn wait(&self) {
+        self.0.wait();
     }
 }
 

@@ -16,41 +16,16 @@ mod unix;
 mod waits;
 
 use std::io::{Read, Write};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use green::Runtime;
 use green::net::{TcpListener, TcpStream};
+use help::{everywhere, runtime};
 
 /// Nothing here takes as long on any machine, unless it hangs.
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// Slow under emulation.
-pub const SCALE: usize = if cfg!(target_arch = "x86_64") { 1 } else { 4 };
-
-/// Runs `f` on a plain OS thread, and as the main green thread of a runtime with one, two and four workers. It has to
-/// end in time, and the runtime too.
-pub fn everywhere(f: impl Fn() + Send + Sync + Clone + 'static) {
-    for workers in [0, 1, 2, 4] {
-        let (done, finished) = mpsc::channel();
-        let f = f.clone();
-        let thread = std::thread::spawn(move || {
-            match workers {
-                0 => f(),
-                workers => runtime(workers).run(f),
-            }
-            let _ = done.send(());
-        });
-        match finished.recv_timeout(LONG) {
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs with {workers} workers (0: on an OS thread)"),
-            _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        }
-    }
-}
-
-pub fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().unwrap()
-}
+pub const SCALE: usize = if help::EMULATED { 4 } else { 1 };
 
 /// Both ends of a connection.
 pub fn connection() -> (TcpStream, TcpStream) {

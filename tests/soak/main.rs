@@ -150,7 +150,7 @@ fn watch(secs: u64, progress: &Progress) -> [Footprint; 2] {
 
 #[test]
 fn everything_at_once_loses_nothing_and_grows_nowhere() {
-    let secs = number("GREEN_SOAK_SECS", if cfg!(target_arch = "x86_64") { 4 } else { 2 });
+    let secs = number("GREEN_SOAK_SECS", if help::EMULATED { 2 } else { 4 });
     let seed = number("GREEN_SOAK_SEED", std::process::id().into());
     println!("GREEN_SOAK_SECS={secs} GREEN_SOAK_SEED={seed}");
     loads::quiet_hook();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use green::sync::{Arc, Condvar, Mutex};
 
-use crate::world::{bounded, everywhere, rounds, until};
+use crate::help::{bounded, scaled, until};
+use crate::world::everywhere;
 
 type Pair<T> = Arc<(Mutex<T>, Condvar)>;
 
@@ -18,7 +19,7 @@ fn pair<T>(value: T) -> Pair<T> {
 fn two_threads_pass_a_ball_to_and_fro() {
     everywhere(|world| {
         let pair = pair(0u32);
-        let turns = rounds(300);
+        let turns = scaled(300);
         let players: Vec<_> = (0..2)
             .map(|me| {
                 let pair = pair.clone();
@@ -101,7 +102,7 @@ fn a_wait_with_a_time_out_says_how_it_ended() {
 fn a_notification_goes_to_a_thread_that_still_waits() {
     // Time-outs race with notifications; every notification that had a waiter wakes exactly one.
     everywhere(|world| {
-        for round in 0..rounds(40) {
+        for round in 0..scaled(40_u32) {
             // In the mutex: threads that wait, notifications taken.
             let pair = pair((0u32, 0u32));
             let waiters: Vec<_> = (0..3)
@@ -148,7 +149,7 @@ fn a_cancelled_waiter_takes_no_notification_with_it() {
     for workers in [1, 2] {
         bounded(move || {
             let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-            for round in 0..rounds(200) {
+            for round in 0..scaled(200_u32) {
                 let pair = pair(0u32);
                 let spawn = || {
                     let pair = pair.clone();

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use green::sync::{Arc, Barrier, Mutex, Semaphore, WaitGroup};
 
-use crate::help::until_parked;
-use crate::world::{bounded, everywhere, rounds, until};
+use crate::help::{bounded, scaled, until, until_parked};
+use crate::world::everywhere;
 
 #[test]
 fn a_barrier_lets_groups_through_and_names_one_leader_of_each() {
     everywhere(|world| {
         let (barrier, arrived) = (Arc::new(Barrier::new(4)), Arc::new(AtomicU32::new(0)));
-        let turns = rounds(60);
+        let turns = scaled(60);
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let (barrier, arrived) = (barrier.clone(), arrived.clone());
@@ -63,7 +63,7 @@ fn a_semaphore_lets_so_many_in_and_no_more() {
             .map(|number| {
                 let (semaphore, inside) = (semaphore.clone(), inside.clone());
                 world.spawn(move || {
-                    for round in 0..rounds(300) {
+                    for round in 0..scaled(300_u32) {
                         let permits = semaphore.acquire_many(1 + (round + number) % 3);
                         let now = inside.fetch_add(permits.permits(), Ordering::Relaxed) + permits.permits();
                         assert!(now <= 3, "{now}");
@@ -118,7 +118,7 @@ fn permits_are_given_in_the_order_in_which_threads_came() {
 #[test]
 fn a_thread_that_leaves_takes_no_permit_with_it_and_makes_room_for_the_next() {
     everywhere(|world| {
-        for round in 0..rounds(30) {
+        for round in 0..scaled(30_u32) {
             let semaphore = Arc::new(Semaphore::new(1));
             let d = Duration::from_micros(u64::from(round) * 9);
             let threads: Vec<_> = [2, 1, 2, 1]
@@ -141,7 +141,7 @@ fn a_thread_that_leaves_takes_no_permit_with_it_and_makes_room_for_the_next() {
     for workers in [1, 2] {
         bounded(move || {
             let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-            for round in 0..rounds(100) {
+            for round in 0..scaled(100_u32) {
                 let semaphore = Arc::new(Semaphore::new(0));
                 let acquire = || {
                     let semaphore = semaphore.clone();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use green::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use crate::world::{bounded, everywhere, rounds, until};
+use crate::help::{bounded, scaled, until};
+use crate::world::everywhere;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -15,7 +16,7 @@ fn only_one_thread_has_the_lock_at_a_time() {
     everywhere(|world| {
         let mutex = Arc::new(Mutex::new(0u32));
         let inside = Arc::new(AtomicU32::new(0));
-        let each = rounds(2000);
+        let each = scaled(2000);
         let threads: Vec<_> = (0..6)
             .map(|thread| {
                 let (mutex, inside) = (mutex.clone(), inside.clone());
@@ -95,7 +96,7 @@ fn a_lock_with_a_time_out_gives_up_in_time_and_takes_a_free_lock() {
 #[test]
 fn a_waiter_that_times_out_does_not_swallow_the_wake_up_of_the_next() {
     everywhere(|world| {
-        for round in 0..rounds(60) {
+        for round in 0..scaled(60_u32) {
             let mutex = Arc::new(Mutex::new(()));
             let guard = mutex.lock().unwrap();
             let waiters: Vec<_> = (0..4)
@@ -121,7 +122,7 @@ fn a_waiter_that_is_cancelled_does_not_swallow_the_wake_up_of_the_next() {
     for workers in [1, 2] {
         bounded(move || {
             let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-            for round in 0..rounds(200) {
+            for round in 0..scaled(200_u32) {
                 let mutex = Arc::new(Mutex::new(()));
                 let guard = mutex.lock().unwrap();
                 let spawn = || {
@@ -169,7 +170,7 @@ fn nobody_starves_while_another_takes_the_lock_again_and_again() {
         let modest: Vec<_> = (0..2)
             .map(|_| {
                 let mutex = mutex.clone();
-                world.spawn(move || (0..rounds(100)).for_each(|_| drop(mutex.lock().unwrap())))
+                world.spawn(move || (0..scaled(100)).for_each(|_| drop(mutex.lock().unwrap())))
             })
             .collect();
         for thread in modest {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use green::sync::{Arc, LazyLock, Once, OnceLock};
 
-use crate::help::until_parked;
-use crate::world::{bounded, everywhere, until};
+use crate::help::{bounded, until, until_parked};
+use crate::world::everywhere;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use green::sync::{Arc, Barrier, RwLock, RwLockWriteGuard, TryLockError};
 
-use crate::world::{bounded, everywhere, rounds, until};
+use crate::help::{bounded, scaled, until};
+use crate::world::everywhere;
 
 fn would_block<T>(result: Result<T, TryLockError<T>>) -> bool {
     matches!(result, Err(TryLockError::WouldBlock))
@@ -17,7 +18,7 @@ fn a_writer_is_alone_and_readers_are_together() {
     everywhere(|world| {
         let lock = Arc::new(RwLock::new(0u32));
         let (readers, writers) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let each = rounds(800);
+        let each = scaled(800);
         let threads: Vec<_> = (0..6)
             .map(|number| {
                 let (lock, readers, writers) = (lock.clone(), readers.clone(), writers.clone());
@@ -112,7 +113,7 @@ fn a_writer_that_is_cancelled_lets_the_readers_behind_it_in() {
     for workers in [1, 2] {
         bounded(move || {
             let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-            for _ in 0..rounds(100) {
+            for _ in 0..scaled(100) {
                 let lock = Arc::new(RwLock::new(0));
                 let first = lock.read().unwrap();
                 let other = lock.clone();
@@ -134,7 +135,7 @@ fn a_writer_that_is_cancelled_lets_the_readers_behind_it_in() {
 #[test]
 fn nobody_who_leaves_swallows_a_turn() {
     everywhere(|world| {
-        for round in 0..rounds(40) {
+        for round in 0..scaled(40_u32) {
             let lock = Arc::new(RwLock::new(()));
             let guard = lock.write().unwrap();
             let waiters: Vec<_> = (0..6)
@@ -186,7 +187,7 @@ fn nobody_starves_beside_greedy_readers_and_writers() {
             .map(|number| {
                 let lock = lock.clone();
                 world.spawn(move || {
-                    for _ in 0..rounds(60) {
+                    for _ in 0..scaled(60) {
                         if number == 0 { drop(lock.read().unwrap()) } else { drop(lock.write().unwrap()) }
                     }
                 })

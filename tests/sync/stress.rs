@@ -7,25 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use green::sync::{Arc, Condvar, Mutex, RwLock, Semaphore, TryLockError};
 
-use crate::world::bounded;
+use crate::help::{Random, bounded};
 
 const TIME: Duration = Duration::from_millis(1200);
 const PERMITS: u32 = 3;
 
-/// xorshift64*: enough to shuffle with.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-
-    fn short(&mut self) -> Duration {
-        Duration::from_micros(self.below(120))
-    }
+fn short(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(120))
 }
 
 struct Shared {
@@ -85,30 +73,30 @@ impl Shared {
                 *self.mutex.lock().unwrap() += 1;
                 self.condvar.notify_one();
             }
-            2 => match self.mutex.lock_timeout(random.short()) {
+            2 => match self.mutex.lock_timeout(short(random)) {
                 Ok(mut value) => *value += 1,
                 Err(error) => assert!(matches!(error, TryLockError::WouldBlock)),
             },
             3 => {
                 let guard = self.mutex.lock().unwrap();
-                let _held = self.condvar.wait_timeout(guard, random.short()).unwrap();
+                let _held = self.condvar.wait_timeout(guard, short(random)).unwrap();
             }
             4 => {
                 // The lock is held by a thread that does not run.
                 let _held = self.mutex.lock().unwrap();
-                green::sleep(random.short());
+                green::sleep(short(random));
             }
             5 => Self::write(self.lock.write().unwrap()),
-            6 => drop(self.lock.write_timeout(random.short()).map(Self::write)),
+            6 => drop(self.lock.write_timeout(short(random)).map(Self::write)),
             7 => Self::read(self.lock.read().unwrap()),
-            8 => drop(self.lock.read_timeout(random.short()).map(Self::read)),
+            8 => drop(self.lock.read_timeout(short(random)).map(Self::read)),
             9 => {
                 let permits = 1 + random.below(u64::from(PERMITS)) as u32;
                 let _permits = self.semaphore.acquire_many(permits);
                 self.visit(permits);
             }
             _ => {
-                if let Some(_permit) = self.semaphore.acquire_timeout(random.short()) {
+                if let Some(_permit) = self.semaphore.acquire_timeout(short(random)) {
                     self.visit(1);
                 }
             }
@@ -126,15 +114,15 @@ impl Shared {
 fn stress(workers: usize, seed: u64) {
     let shared = Shared::new();
     let runtime = green::Runtime::builder().workers(workers).build().unwrap();
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let green = |number: u64| {
         let shared = shared.clone();
-        runtime.spawn(move || shared.run(Random(number | 1)))
+        runtime.spawn(move || shared.run(Random::new(number)))
     };
     let os: Vec<_> = (0..2)
         .map(|_| {
             let (shared, seed) = (shared.clone(), random.below(u64::MAX));
-            std::thread::spawn(move || shared.run(Random(seed | 1)))
+            std::thread::spawn(move || shared.run(Random::new(seed)))
         })
         .collect();
     let mut threads: Vec<_> = (0..8).map(|_| green(random.below(u64::MAX))).collect();
@@ -147,7 +135,7 @@ fn stress(workers: usize, seed: u64) {
         thread.cancel();
         assert!(thread.join().unwrap_err().is::<green::Cancelled>());
         cancelled += 1;
-        std::thread::sleep(random.short());
+        std::thread::sleep(short(&mut random));
     }
     shared.stop.store(true, Ordering::Relaxed);
     for thread in threads {

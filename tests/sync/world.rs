@@ -2,13 +2,11 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use green::Runtime;
 
-/// Longer than any test takes, under an emulator too.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::help::bounded;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -61,21 +59,6 @@ impl<T> Handle<T> {
     }
 }
 
-/// Runs `f`; ends the process if it hangs.
-pub(crate) fn bounded<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, finished) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let value = f();
-        let _ = done.send(());
-        value
-    });
-    if finished.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-        eprintln!("a test hangs: {:?}", std::thread::current().name());
-        std::process::abort();
-    }
-    thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
-}
-
 /// Runs `test` in every world: from an OS thread, and from a green thread of runtimes with one and two workers.
 pub(crate) fn everywhere(test: impl Fn(&World) + Send + Sync + 'static) {
     bounded(move || {
@@ -92,16 +75,4 @@ pub(crate) fn everywhere(test: impl Fn(&World) + Send + Sync + 'static) {
             }
         }
     });
-}
-
-/// Waits until `ready` holds, without ordering anything by time.
-pub(crate) fn until(ready: impl Fn() -> bool) {
-    while !ready() {
-        green::sleep(Duration::from_micros(50));
-    }
-}
-
-/// Loops of a stress test: fewer under an emulator.
-pub(crate) fn rounds(n: u32) -> u32 {
-    if cfg!(target_arch = "aarch64") { n / 20 + 1 } else { n }
 }

@@ -4,6 +4,7 @@
 //! | ------------- | ----------------------------------------------------------------------------------------- |
 //! | `floors.rs`   | a module imports only from lower floors, and re-exports only its own and lower floors'    |
 //! | `circles.rs`  | files import each other in a circle only where a list says so, with a reason              |
+//! | `names.rs`    | public items have examples, the name of a type means one thing: exceptions get only fewer  |
 //! | `unsafety.rs` | where `unsafe`, `libc`, assembly may be; what stands above a memory ordering              |
 //! | `pages.rs`    | the files and functions that the pages for readers name are there                         |
 //! | `shape.rs`    | lengths, leftovers, the top level, a reason for each dependency, no path of one machine   |
@@ -18,6 +19,7 @@
 
 mod circles;
 mod floors;
+mod names;
 mod pages;
 mod paths;
 mod shape;

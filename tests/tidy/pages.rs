@@ -15,13 +15,13 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The file or folder that a word names. `raw/x.rs` is short for one of the actors', and capitals stand for any name.
+/// The file or folder that a word names. `engine/x.rs` is short for one of the actors', and capitals stand for any name.
 fn path_of(word: &str) -> Option<String> {
     let word = word.split_whitespace().next()?;
     let known = TREES.iter().any(|tree| word.starts_with(tree));
-    let path = if word.starts_with("raw/") { format!("src/actor/{word}") } else { word.to_owned() };
+    let path = if word.starts_with("engine/") { format!("src/actor/{word}") } else { word.to_owned() };
     let is_pattern = path.contains(['*', '<']) || path.contains("ARCH");
-    ((known || word.starts_with("raw/")) && !is_pattern).then_some(path)
+    ((known || word.starts_with("engine/")) && !is_pattern).then_some(path)
 }
 
 /// Words that name no file, and functions that are not in the file named before them in the same line.

@@ -1,0 +1,275 @@
+//! A call: the message, and the promise of its reply, in one counted block. The envelope in the target's mailbox has a share of it,
+//! and so has whoever waits for the reply. The message is moved once on its way in, from its sender's argument to its
+//! [`MessageSlot`], and once on its way out, to the argument of its handler or back.
+//!
+//! # Protocol: who has the message
+//!
+//! ```text
+//!  the handler                                            the asker that takes its message back
+//!  H1  takes the envelope out, under the mailbox's lock   W1  claims the message
+//!  H2  claims the message                                 W2  under the mailbox's lock: takes the envelope out, if it is in
+//! ```
+//!
+//! The first claim has the message, and there is no other. If it is the asker's, no handler will see the message; if its W2
+//! finds the envelope, that is gone with its place in the mailbox, and who waits for room gets it. If not, H1 came before,
+//! and H2 finds nothing. If it is the handler's, the asker is told that the handler has started.
+//!
+//! # Invariants
+//!
+//! 1. A slot is initialised until it is claimed, and who has claimed it moves the message out.
+//! 2. A `Call` begins with its node (it is `repr(C)`). Its one envelope is made with it, and is a share of its `Arc`.
+//! 3. While the message is not claimed, its envelope is in no other mailbox than that of the promise's debtor: only a
+//!    handler passes the debt on.
+
+#![allow(unsafe_code)]
+
+use std::any::{Any, TypeId};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::cell::{Core, hold, unlink};
+use super::edge::How;
+use super::enqueue::Sent;
+use super::envelope::{Envelope, Form, Kind, Node, Ops, Refused, RunFn};
+use super::frame::Terms;
+use super::guard::contained;
+use super::mailbox_state::Nudge;
+use super::origin::Origin;
+use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
+use super::promise::Promise;
+use super::weak::Weak;
+use crate::actor::deferred::give;
+use crate::actor::{Message, SendError};
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::list::Owner;
+
+/// Where a message is until somebody claims it.
+struct MessageSlot<M> {
+    claimed: AtomicU32,
+    msg: UnsafeCell<MaybeUninit<M>>,
+}
+
+/// The message of a slot that this was claimed from; the slot outlives it.
+pub(crate) struct Claim<M>(NonNull<M>);
+
+impl<M> MessageSlot<M> {
+    fn claim(&self) -> Option<Claim<M>> {
+        // ORDERING: Relaxed: it decides between two who have the block already, and with it the message as it was put in.
+        let first = self.claimed.swap(1, Ordering::Relaxed) == 0;
+        first.then(|| Claim(NonNull::from(&self.msg).cast()))
+    }
+}
+
+impl<M> Claim<M> {
+    /// # Safety
+    ///
+    /// The slot is still there.
+    #[inline(always)]
+    pub(crate) unsafe fn take(self) -> M {
+        // SAFETY: invariant 1: there is one claim, and it is used once; the slot is there.
+        unsafe { self.0.read() }
+    }
+}
+
+impl<M> Drop for MessageSlot<M> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim() {
+            // SAFETY: the slot is being dropped.
+            drop(unsafe { claim.take() });
+        }
+    }
+}
+
+/// See the module's text.
+#[repr(C)]
+pub(crate) struct Call<M: Message> {
+    node: Node,
+    chain: u64,
+    promise: Promise<M::Reply>,
+    slot: MessageSlot<M>,
+}
+
+// SAFETY: the message and the reply are `Send`, and each is reached by one at a time: by claim, and under the promise's lock.
+// The node is the mailbox's, under its lock.
+unsafe impl<M: Message> Send for Call<M> {}
+// SAFETY: as above.
+unsafe impl<M: Message> Sync for Call<M> {}
+
+/// Calls with an `M`, which `run` has handled by actors of one type.
+pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Call<M>> {
+    let form = Form::Box { refuse: refuse_call::<M> };
+    Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
+}
+
+impl<M: Message> Call<M> {
+    /// A call that is nowhere yet, and its envelope.
+    // Inlined: an argument that is passed by reference would be a copy.
+    #[inline(always)]
+    pub(crate) fn new(kind: &'static Kind<Call<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Envelope) {
+        let block = Arc::<Self>::new_uninit();
+        let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
+        // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
+        // operation in between, as of `Arc::get_mut`, and the compiler moves it in two steps.
+        let block = unsafe {
+            (&raw mut (*place).slot.msg).cast::<M>().write(msg);
+            (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
+            (&raw mut (*place).node).write(Node::new(kind));
+            (&raw mut (*place).chain).write(origin.terms.chain);
+            (&raw mut (*place).promise).write(Promise::new(
+                target.weak(),
+                origin.terms.deadline_ns,
+                How::message(origin.terms.chain),
+            ));
+            block.assume_init()
+        };
+        let node = node_of(&block);
+        std::mem::forget(Arc::clone(&block));
+        // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
+        (block, unsafe { Envelope::pinned(node) })
+    }
+
+    /// Step H2.
+    pub(crate) fn claim(&self) -> Option<Claim<M>> {
+        self.slot.claim()
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain }
+    }
+
+    pub(crate) fn promise(&self) -> &Promise<M::Reply> {
+        &self.promise
+    }
+
+    /// It is in the mailbox: unless it was let in, it waits behind others.
+    pub(super) fn is_in(&self, sent: &Sent) {
+        if self.chain != 0 && !matches!(sent, Sent::Admitted) {
+            self.promise.is_queued(0);
+        }
+    }
+
+    /// The answer, for the asker.
+    pub(crate) fn unpack(
+        self: &Arc<Self>,
+        answer: Result<Box<M::Reply>, Unanswered>,
+    ) -> Result<M::Reply, SendError<M>> {
+        match answer {
+            Ok(reply) => Ok(*reply),
+            Err(why) => self.error(why),
+        }
+    }
+
+    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox. The whole
+    /// `Result` is made where the caller wants it: an error alone would be one more copy of the message on the stack.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn error<T>(self: &Arc<Self>, why: Unanswered) -> Result<T, SendError<M>> {
+        let Some(claim) = self.withdraw() else { return why.without_message() };
+        match why {
+            Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
+            Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
+            Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
+            Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+            Unanswered::Failed(_) => unreachable!("nobody can fail to answer what he has not got"),
+        }
+    }
+
+    /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
+    #[inline(never)]
+    fn taken<T>(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> Result<T, SendError<M>> {
+        // SAFETY: the slot is here.
+        Err(error(unsafe { claim.take() }))
+    }
+
+    /// Takes the message back and drops it, if it was not claimed.
+    pub(crate) fn take_back(self: &Arc<Self>) {
+        if let Some(claim) = self.withdraw() {
+            // SAFETY: the slot is here.
+            drop(unsafe { claim.take() });
+        }
+    }
+
+    /// Steps W1 and W2.
+    fn withdraw(self: &Arc<Self>) -> Option<Claim<M>> {
+        let claim = self.slot.claim()?;
+        if let Some(target) = self.promise.debtor() {
+            let mut mailbox = target.core().mailbox.lock();
+            // SAFETY: invariant 3: if it is linked, then there; that mailbox's lock guards the node.
+            let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mailbox, node_of(self), self.chain) });
+            let (envelope, sender) = taken.unzip();
+            hold(mailbox, sender.flatten()).release(); // KEY: room-of-a-call
+            drop(envelope);
+        }
+        Some(claim)
+    }
+}
+
+/// The pointer to the whole block, of which the node is the first part.
+fn node_of<M: Message>(call: &Arc<Call<M>>) -> NonNull<Node> {
+    NonNull::new(Arc::as_ptr(call).cast_mut()).expect("an `Arc` is not null").cast()
+}
+
+/// # Safety
+///
+/// It is the envelope of a `Call<M>`.
+pub(crate) unsafe fn share_of<M: Message>(envelope: NonNull<Node>) -> Arc<Call<M>> {
+    // SAFETY: as the caller promises; invariant 2.
+    unsafe { Arc::from_raw(envelope.cast::<Call<M>>().as_ptr()) }
+}
+
+/// # Safety
+///
+/// As [`share_of`].
+unsafe fn discard<M: Message>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { share_of::<M>(node) });
+}
+
+/// # Safety
+///
+/// As [`share_of`].
+unsafe fn refuse_call<M: Message>(envelope: Envelope, refused: &Refused<'_>) {
+    // SAFETY: as the caller promises.
+    let call = unsafe { share_of::<M>(envelope.into_node()) };
+    // The message stays: it is the asker's, if there is one.
+    contained(|| {
+        call.promise.refuse(refused.why);
+        drop(call);
+    });
+}
+
+impl<M: Message> Nudge for Call<M> {
+    fn nudge(&self) {
+        self.promise.nudge();
+    }
+}
+
+impl<M: Message> Answer<M::Reply> for Call<M> {
+    fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
+        self.promise.answer(answer);
+    }
+}
+
+impl<M: Message> Owed for Call<M> {
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
+        give(self, to)
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.promise.fail(failure);
+    }
+
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
+        self.promise.owed_by(actor, how)
+    }
+
+    fn is_queued(&self, hands: u32) {
+        self.promise.is_queued(hands);
+    }
+
+    fn harden(&self) {
+        self.promise.harden();
+    }
+}

@@ -1,0 +1,428 @@
+//! The heap block of one actor, without the type of its state: its task header and its mailbox; and the counted pointers to it.
+//!
+//! # Invariants
+//!
+//! 1. `Core` is the first field of the `repr(C)` [`Cell`], and `Header` the first of `Core`: a pointer to the block is one to
+//!    each, and every such pointer was made from one to the whole block.
+//! 2. The header's references: one for the actor's life (it stands for the queue entry, the run, and the resting actor in
+//!    turn, see `task/PROTOCOL.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`], of which
+//!    the residents have one.
+//! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+//! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
+//! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
+//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`Waits`), or by the promise that the owner
+//!    waits for.
+//! 7. Actors are the only re-armable tasks: a header with `after_run` is the first field of a `Core`.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::cell;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::{self, Arc};
+
+use super::busy::Launch;
+use super::edge::{Edge, Mark, Walkers, Walking};
+use super::envelope::{Envelope, Held, Node, Refused, WaitingSender};
+use super::frame::Frame;
+use super::mailbox_state::{MailboxState, Phase};
+use super::owed::Refusal;
+use super::waiting;
+use super::weak::Weak;
+use crate::actor::{ActorId, Exit, Mailbox};
+use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
+use crate::base::spin::{Locked, SpinLock};
+use crate::park::current::WorkerContext;
+use crate::sched::{Shared, remote};
+use crate::stack::StackSize;
+use crate::task::header::Next;
+use crate::task::state::CancelFound;
+use crate::task::{Header, Task};
+
+/// The place of an actor that is in no list of residents.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// An actor without its type.
+#[repr(C)]
+pub(crate) struct Core {
+    pub(crate) header: Header,
+    pub(crate) mailbox: SpinLock<MailboxState>,
+    pub(super) addrs: AtomicU32,
+    /// In the list of its worker's residents; changed under the lock of that.
+    pub(super) place: AtomicU32,
+    pub(crate) edge: Edge<Core>,
+    frame: cell::Cell<*const Frame>,
+}
+
+// SAFETY: the header is; the mailbox is under its lock; the counts and the edge are atomic; `frame` is the run's own (4).
+unsafe impl Send for Core {}
+// SAFETY: as above.
+unsafe impl Sync for Core {}
+
+// What an idle actor takes beside its state; with a small state, an allocator's block of 256.
+const _: () = assert!(MODELLED || size_of::<Core>() <= 240);
+
+/// How an actor is made.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) size: StackSize,
+    pub(crate) mailbox: Mailbox,
+}
+
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.
+pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
+    // SAFETY: invariants 1 and 7.
+    let core = unsafe { header.cast::<Core>().as_ref() };
+    // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
+    unsafe { core.header.reset() };
+    let mut mailbox = core.mailbox.lock();
+    if mailbox.phase == Phase::Dead {
+        // SAFETY: the run is over, and this is the only call.
+        let _ = unsafe { Header::complete(header, false) };
+        return Next::Over;
+    }
+    let more = mailbox.rest(core.is_addressed());
+    if more || core.header.state.is_cancelled() {
+        core.header.state.rearm();
+    }
+    if more { Next::Again } else { Next::Rests }
+}
+
+impl Core {
+    /// Of a new actor.
+    pub(crate) fn new(header: Header, mailbox: MailboxState) -> Self {
+        Self {
+            header,
+            mailbox: SpinLock::new(mailbox),
+            addrs: AtomicU32::new(1),
+            place: AtomicU32::new(NOWHERE),
+            edge: Edge::new(),
+            frame: cell::Cell::new(ptr::null()),
+        }
+    }
+
+    /// The run that begins has this frame; null: none. Gives the one before. `frame` stays until another is set (invariant 4).
+    #[inline]
+    pub(crate) fn set_frame(&self, frame: *const Frame) -> *const Frame {
+        self.frame.replace(frame)
+    }
+
+    /// The actor whose handler runs here, if the caller is one.
+    #[inline]
+    pub(crate) fn current<'a>() -> Option<&'a Core> {
+        let header = WorkerContext::get()?.current_ptr()?;
+        // SAFETY: the running thread's header is alive; invariant 7. The caller is that thread.
+        unsafe {
+            header.as_ref().vtable.after_run?;
+            Some(header.cast::<Core>().as_ref())
+        }
+    }
+
+    /// The frame of the handler that runs now. For the actor's own thread, during a run.
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        // SAFETY: invariant 4.
+        unsafe { self.frame.get().as_ref() }
+    }
+
+    /// The pointer to the whole block (invariant 1): what a reference to its first part is not.
+    #[inline]
+    fn whole(&self) -> NonNull<Core> {
+        let whole = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
+        NonNull::new(whole).expect("the address of a reference")
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        ActorId(self.header.id)
+    }
+
+    /// The size of the stack that its handlers run on.
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.header.size.bytes()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.header.name()
+    }
+
+    /// Has anybody an address?
+    #[inline]
+    pub(crate) fn is_addressed(&self) -> bool {
+        // ORDERING: Relaxed: asked under the lock of the mailbox, through which the last holder's messages came before its count went.
+        self.addrs.load(Ordering::Relaxed) != 0
+    }
+
+    fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
+        // SAFETY: invariant 5; it is not given up here, and by the callers neither.
+        ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
+    }
+
+    /// The runtime. Not to be dropped under the lock of the mailbox: the last to hold it ends what it has left.
+    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
+        self.runtime().upgrade()
+    }
+
+    /// The actor waits for another, by its edge: has it look whether that still may be.
+    #[cold]
+    pub(super) fn interrupt(&self) {
+        remote::interrupt(self.weak().task(), CancelFound::Started { home: self.header.state.home() });
+    }
+
+    /// A strong address, for the actor itself during a run, when there may be no other.
+    pub(crate) fn strong(&self) -> Strong {
+        // ORDERING: Relaxed: the life's reference keeps the block during a run.
+        if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.header.state.add_ref();
+        }
+        Strong::from_raw(self.whole())
+    }
+
+    /// Calls a hook or handler; a panic, or the unwinding by which a kill ends it, is the reason to end.
+    #[inline]
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R, Box<Exit>> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| self.exit_of(payload))
+    }
+
+    #[cold]
+    pub(crate) fn exit_of(&self, payload: Box<dyn Any + Send>) -> Box<Exit> {
+        let exit = match payload.downcast_ref::<InnerExit>() {
+            Some(InnerExit(exit)) => exit.clone(),
+            None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
+        };
+        // A payload whose destructor panics would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        Box::new(exit)
+    }
+
+    /// Cancelled: by a kill, or because the runtime ends.
+    pub(crate) fn not_started(&self) -> Exit {
+        if self.mailbox.lock().is_killed() { Exit::Killed } else { Exit::Shutdown }
+    }
+
+    /// Why a message was refused: the actor's end, or that it was told to end.
+    pub(crate) fn why_closed(&self) -> Exit {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.ending().or_else(|| mailbox.has_extras()?.end.clone()).unwrap_or(Exit::Shutdown)
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(crate) fn ending(&self) -> Option<Exit> {
+        self.mailbox.lock().ending()
+    }
+
+    /// Refuses a box. Without the lock of the mailbox.
+    pub(super) fn refuse_box(&self, envelope: Envelope, why: Refusal) {
+        envelope.refuse_box(&Refused { actor: self.id(), why, exit: &|| self.why_closed() });
+    }
+
+    /// The task for the actor's entry in a queue.
+    #[inline]
+    pub(super) fn entry(&self, _: Launch) -> Task {
+        // SAFETY: invariant 2: whoever has made the mailbox busy has the life's reference.
+        unsafe { Task::from_raw(self.whole().cast()) }
+    }
+
+    pub(crate) fn weak(&self) -> Weak {
+        self.header.state.add_ref();
+        // SAFETY: the reference was just counted.
+        unsafe { Weak::new(Task::from_raw(self.whole().cast())) }
+    }
+}
+
+/// The payload that ends a handler because one that ran inside it has ended.
+pub(crate) struct InnerExit(pub(crate) Exit);
+
+impl<P> waiting::WaitingSender<P> {
+    /// Its envelope has left the line. Under the lock of the mailbox: an edge must not stand for longer than its wait. The sender is told
+    /// when the lock is free.
+    pub(super) fn let_go(self) -> Arc<waiting::CapacityWaiter<P>> {
+        if let Some(actor) = &self.actor {
+            actor.core().edge.clear();
+        }
+        self.room
+    }
+}
+
+/// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
+#[inline]
+pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender>) -> Held<'_> {
+    let room = sender.map(WaitingSender::let_go);
+    Held::new(mailbox.done(), room)
+}
+
+/// Takes an envelope out of one of the lists of its mailbox that senders put envelopes in. Another sender may have room now.
+///
+/// # Safety
+///
+/// The node is linked, in a list of this mailbox; `chain` is the one that it was sent with.
+#[cold]
+pub(super) unsafe fn unlink(
+    mailbox: &mut MailboxState,
+    node: NonNull<Node>,
+    chain: u64,
+) -> (Envelope, Option<WaitingSender>) {
+    let is_admitted = chain != 0 && mailbox.admitted().is_some_and(|admitted| admitted.contains(node));
+    if let Some(admitted) = mailbox.admitted().filter(|_| is_admitted) {
+        // SAFETY: it was just found there.
+        return (unsafe { admitted.remove(node) }, None);
+    }
+    // SAFETY: as the caller promises: there is no other list.
+    let envelope = unsafe { mailbox.queue.remove(node) };
+    (envelope, mailbox.taken_out())
+}
+
+/// What a handler has of its run.
+pub(crate) struct RunState {
+    core: NonNull<Core>,
+    frame: NonNull<Frame>,
+    /// Why the actor has to end after the handler that runs.
+    pub(crate) end: Option<Box<Exit>>,
+}
+
+impl RunState {
+    /// # Safety
+    ///
+    /// Both outlive the result. The caller is the actor's run.
+    pub(crate) unsafe fn new(core: &Core, frame: &Frame) -> Self {
+        Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
+    }
+
+    /// Another frame for a nested handler. Gives the outer one back.
+    pub(crate) fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, NonNull::from(frame))
+    }
+
+    /// The nested handler is over.
+    pub(crate) fn unnest(&mut self, outer: NonNull<Frame>) {
+        self.frame = outer;
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: as the caller of `new` promised.
+        unsafe { self.core.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Frame {
+        // SAFETY: as the caller of `new` promised, or of `nested`.
+        unsafe { self.frame.as_ref() }
+    }
+}
+
+/// A strong address, without the actor's type.
+pub(crate) struct Strong(NonNull<Core>);
+
+// SAFETY: a counted pointer to a `Core`, which is `Send` and `Sync`.
+unsafe impl Send for Strong {}
+// SAFETY: as above.
+unsafe impl Sync for Strong {}
+
+impl Strong {
+    /// Takes over one count of `addrs`.
+    pub(crate) fn from_raw(core: NonNull<Core>) -> Self {
+        Self(core)
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: invariant 2: `self` is one of the strong addresses.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const Core {
+        self.0.as_ptr()
+    }
+}
+
+impl Clone for Strong {
+    #[inline]
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed: a new address is made from one that is held.
+        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
+            crate::base::abort::fatal(format_args!("more than 2^31 addresses of one actor"));
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Strong {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING(argued): Release pairs with the Acquire here: what all holders did with the block comes before the last gives
+        // up their common reference. Loom does not see memory that is freed.
+        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drop_last();
+        }
+    }
+}
+
+impl Strong {
+    /// The last address goes: an actor that rests has nothing queued, and ends.
+    #[cold]
+    fn drop_last(&self) {
+        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
+        let task = unsafe { Task::from_raw(self.0.cast()) };
+        let core = self.core();
+        let launch = {
+            let mut mailbox = core.mailbox.lock();
+            if mailbox.phase != Phase::Dead && !core.is_addressed() { mailbox.mark_busy() } else { None }
+        };
+        core.launch(launch);
+        drop(task);
+    }
+}
+
+impl Weak {
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: a `Weak` is made of a `Core`'s own reference (invariants 1 and 2).
+        unsafe { self.task().as_ptr().cast::<Core>().as_ref() }
+    }
+
+    /// `None`: all strong addresses are gone.
+    pub(crate) fn upgrade(&self) -> Option<Strong> {
+        let core = self.core();
+        let more = |count| (count != 0).then_some(count + 1);
+        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
+        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Strong(self.task().as_ptr().cast()))
+    }
+}
+
+impl fmt::Debug for Strong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core().fmt(f)
+    }
+}
+
+/// Who walks now: nobody frees an actor meanwhile.
+pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
+
+/// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).
+pub(super) struct Walk {
+    _counted: Walking<'static>,
+}
+
+impl Walk {
+    pub(super) fn begin() -> Self {
+        Self { _counted: WALKERS.enter() }
+    }
+
+    /// Step V2.
+    pub(super) fn follow<'a>(&'a self, at: &'a Core) -> Option<(&'a Core, Mark)> {
+        let (to, mark) = at.edge.follow()?;
+        // SAFETY: `at` is alive, and this walker is counted; invariant 6.
+        Some((unsafe { &*to }, mark))
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id())?;
+        self.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
+    }
+}

@@ -1,0 +1,93 @@
+//! How an actor that has been made busy gets to run: in a queue of its runtime, on top of the asker, or, when its runtime is over, here
+//! and now, for its end.
+
+#![forbid(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+
+use super::busy::Launch;
+use super::cell::Core;
+use crate::sched::Worker;
+use crate::sched::shared::discard;
+use crate::task::Task;
+
+impl Core {
+    /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
+    #[inline]
+    pub(crate) fn launch(&self, duty: Option<Launch>) {
+        if let Some(duty) = duty {
+            self.queue(duty);
+        }
+    }
+
+    // Apart: a message for an actor that is busy, the most frequent one, is not burdened with its registers.
+    #[inline(never)]
+    fn queue(&self, duty: Launch) {
+        let task = self.entry(duty);
+        match Worker::current() {
+            Some(worker) if worker.shared.identity() == self.header.runtime => {
+                self.header.state.leave_home();
+                worker.launch(task);
+            }
+            _ => self.inject(task),
+        }
+    }
+
+    /// The same, for the thread that runs on this very `worker` and waits for what the actor does: it does so at once, on top of
+    /// that one. `answered` says whether it has.
+    #[inline]
+    pub(super) fn launch_on_top<R>(
+        &self,
+        duty: Launch,
+        worker: &Worker,
+        answered: impl FnOnce() -> Option<R>,
+    ) -> Option<R> {
+        worker.run_asked(self.entry(duty), answered)
+    }
+
+    #[cold]
+    fn inject(&self, task: Task) {
+        match self.shared() {
+            Some(shared) if !shared.is_over() => {
+                self.header.state.leave_home();
+                shared.inject(task);
+            }
+            _ => end_here(self, task),
+        }
+    }
+}
+
+/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
+const DEEPEST: u32 = 32;
+
+thread_local! {
+    /// How many actors end on this stack, each in the one before.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Those that end when the others have. It is empty at last, and needs no destructor, after which nothing could be sent.
+    static LEFT: ManuallyDrop<RefCell<Vec<Task>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+/// Ends an actor whose runtime is over, on the caller's stack; `task` is its entry. In a row too deep for that, its mailbox closes
+/// now, and it ends when the first of the row has.
+fn end_here(actor: &Core, task: Task) {
+    let depth = DEPTH.get();
+    if depth == DEEPEST {
+        actor.refuse_all();
+        LEFT.with(|left| left.borrow_mut().push(task));
+        return;
+    }
+    DEPTH.set(depth + 1);
+    discard(task);
+    if depth == 0 {
+        end_left();
+    }
+    DEPTH.set(depth);
+}
+
+pub(super) fn end_left() {
+    while let Some(task) = LEFT.with(|left| left.borrow_mut().pop()) {
+        discard(task);
+    }
+    drop(LEFT.with(|left| left.take()));
+}

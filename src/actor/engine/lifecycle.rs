@@ -1,0 +1,122 @@
+//! The life of an actor: how it ends, and what addresses and other actors can do about that. It all happens under the lock of the mailbox.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::Core;
+use super::edge::How;
+use super::mailbox_state::{EndQueue, Phase};
+use super::walk::Waits;
+use crate::actor::{Exit, JoinError, Signal};
+use crate::park::queue::WaitQueue;
+use crate::park::{Wait, checkpoint};
+use crate::sched::remote;
+use crate::sys::clock::{NEVER, after_ns};
+use crate::task::header::Reason;
+
+/// A stopped actor handles what is queued for so long.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
+
+pub(crate) fn stop(core: &Core, why: Exit, drain: Duration) {
+    core.stop(why, after_ns(drain));
+}
+
+pub(crate) fn is_ended(core: &Core) -> bool {
+    core.mailbox.lock().phase == Phase::Dead
+}
+
+pub(crate) fn queued(core: &Core) -> usize {
+    core.mailbox.lock().len()
+}
+
+/// As long as a cycle stands that another member was told of, a joiner looks again so often.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
+pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
+    checkpoint();
+    if core.shared().is_none_or(|shared| shared.is_over()) {
+        core.end_orphan();
+    }
+    let ended: EndQueue = {
+        let fresh = Arc::new(WaitQueue::new(None));
+        let mut mailbox = core.mailbox.lock();
+        if let Some(exit) = mailbox.ended() {
+            return Ok(exit);
+        }
+        Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
+    };
+    let waits = Waits::set(Core::current(), core, How::JOIN);
+    loop {
+        let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
+        let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
+        let wait = Wait::new(Reason::End).until(deadline_ns.min(look_ns));
+        let exit = |exit: &mut Option<Exit>| exit.clone().map(Some).or_else(|| waits.is_told().then_some(None));
+        match ended.wait_until(wait, exit) {
+            Some(Some(exit)) => return Ok(exit),
+            Some(None) => waits.untell(),
+            None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
+            None => {}
+        }
+    }
+}
+
+impl Core {
+    /// What a helper thread of the actor does: if it panics, the actor is told.
+    pub(crate) fn help(&self, f: impl FnOnce()) {
+        if let Err(reason) = self.guarded(f)
+            && let Exit::Panic(_) = *reason
+        {
+            self.signal(Signal::HelperPanicked { reason: *reason });
+        }
+    }
+
+    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    pub(super) fn end_orphan(&self) {
+        let launch = {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.phase == Phase::Dead { None } else { mailbox.mark_busy() }
+        };
+        self.launch(launch);
+    }
+
+    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
+    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.is_closed() {
+            return;
+        }
+        let extras = mailbox.extras();
+        extras.end = Some(why);
+        extras.drain_until_ns = Some(drain_until_ns);
+        mailbox.close(Phase::Drains);
+        let launch = mailbox.mark_busy();
+        drop(mailbox);
+        self.give_back_waiting();
+        self.launch(launch);
+    }
+
+    /// Ends the actor as soon as it can be: a parked handler is unwound.
+    pub(crate) fn kill(&self) {
+        let (launch, cancelled) = {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
+                return;
+            }
+            mailbox.kill();
+            (mailbox.mark_busy(), mailbox.runs.then(|| self.header.state.cancel()))
+        };
+        if let (None, Some(found)) = (&launch, cancelled) {
+            remote::interrupt(self.weak().task(), found);
+        }
+        self.launch(launch);
+    }
+
+    /// Tells the actor something. False: it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        let pushed = self.mailbox.lock().push_signal(signal);
+        pushed.map(|launch| self.launch(launch)).is_some()
+    }
+}

@@ -1,0 +1,512 @@
+//! What waits for one actor, and whether it rests, runs or has ended. Everything here happens under the lock of the mailbox.
+//!
+//! # Protocol: nothing waits for an actor that rests
+//!
+//! ```text
+//!  a sender                                    the actor, at the end of a run (in its worker's loop)
+//!  S1  locks                                   R1  its header is re-armed: not started
+//!  S2  pushes the node                         R2  locks
+//!  S3  busy := true; was it false?             R3  something to take? then `Again` (queued, stays busy)
+//!  S4  unlocks                                 R4  busy := false
+//!  S5  it was: queues the actor                R5  unlocks; touches the actor no more
+//! ```
+//!
+//! If S2 comes before R2, R3 sees the node. If it comes after R5, S3 finds `busy = false`, and this sender, alone, has the
+//! entry. The header is whole at that moment: R1 comes before R5, and R5 before S1.
+//!
+//! # Life
+//!
+//! | phase    | entered                                  | takes messages | a send gets |
+//! | -------- | ---------------------------------------- | -------------- | ----------- |
+//! | `Open`   | at the start; `started` comes first      | yes            | queued      |
+//! | `Drains` | `stop`                                   | no             | `Closed`    |
+//! | `Ends`   | the run has found a reason to end        | no             | `Closed`    |
+//! | `Dead`   | the state is dropped, all are told       | no             | `Closed`    |
+//!
+//! What is queued when it `Ends` goes back to its senders.
+//!
+//! # Turns
+//!
+//! A kill comes first, then the deadline of a drain, `started`, signals, and last timers and messages, which take turns: a timer
+//! that is due goes ahead of the messages, and after each timer one message has its turn, if there is one. So neither an interval
+//! that is slower than its period nor a flood of messages keeps the other waiting for more than one handler. A timer that becomes
+//! due while the actor `Drains` is not taken, as no message is.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::busy::{Busy, Launch};
+use super::envelope::{Envelope, WaitingEnvelope, WaitingSender};
+use super::owed::Refusal;
+use super::roll::Roll;
+use super::ties::Ties;
+use super::weak::Weak;
+use crate::actor::timer::Timer;
+use crate::actor::{Exit, Mailbox, Overflow, Signal};
+use crate::base::list::OwningList;
+use crate::park::queue::WaitQueue;
+use crate::rt::join::JoinHandle;
+use crate::sys::clock::now_ns;
+
+/// See the module's text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    Open,
+    Drains,
+    Ends,
+    Dead,
+}
+
+/// Set once the actor's end is known to those who asked for it.
+pub(crate) type EndQueue = Arc<WaitQueue<Option<Exit>>>;
+
+/// See the module's text.
+pub(crate) struct MailboxState {
+    pub(super) queue: OwningList<Envelope>,
+    /// Those in `queue` that count.
+    len: u32,
+    capacity: u32,
+    pub(crate) overflow: Overflow,
+    pub(crate) phase: Phase,
+    busy: Busy,
+    /// The list of residents that the actor is in.
+    pub(super) list: u16,
+    /// A run has begun, and is not over.
+    pub(super) runs: bool,
+    /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
+    /// sender that waits for room, a message that was passed is in `extras`.
+    urgent: bool,
+    /// `started` has not been called, or has failed.
+    pub(crate) fresh: bool,
+    extras: Option<Box<Extras>>,
+}
+
+/// What most actors never need.
+#[derive(Default)]
+pub(crate) struct Extras {
+    signals: VecDeque<Signal>,
+    /// What timers have sent.
+    due: OwningList<Envelope>,
+    /// A timer was the last to go ahead: a message has its turn.
+    ceded: bool,
+    waiting: VecDeque<WaitingEnvelope>,
+    /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
+    passed: OwningList<Envelope>,
+    stash: OwningList<Envelope>,
+    /// Messages of the call chain that a `reenter` lets in.
+    admitted: OwningList<Envelope>,
+    /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
+    chain: u64,
+    /// Tells the thread that waits there.
+    nested: Option<Arc<dyn Nudge>>,
+    killed: bool,
+    /// Why the actor is to end, or has ended.
+    pub(crate) end: Option<Exit>,
+    /// A stopped actor drains no longer than this.
+    pub(crate) drain_until_ns: Option<u64>,
+    /// Monitors and links.
+    pub(crate) ties: Ties<Weak>,
+    pub(crate) ended: Option<EndQueue>,
+    /// Touched by the actor's own thread only.
+    pub(crate) helpers: Roll<JoinHandle<()>>,
+    /// As well.
+    pub(crate) timers: Roll<Timer>,
+}
+
+impl Extras {
+    /// The next signal: one of a tie that was taken back is left out.
+    fn next_signal(&mut self) -> Option<Signal> {
+        loop {
+            let signal = self.signals.pop_front()?;
+            if signal.tie().is_none_or(|half| self.ties.is_told(half)) {
+                return Some(signal);
+            }
+        }
+    }
+}
+
+/// Tells the thread that waits in a `reenter` to look for admitted messages.
+pub(crate) trait Nudge: Send + Sync {
+    fn nudge(&self);
+}
+
+/// What the actor does next.
+pub(crate) enum Take {
+    /// Calls `started`.
+    Start,
+    Signal(Signal),
+    Message(Envelope),
+    End(Exit),
+    Nothing,
+}
+
+impl MailboxState {
+    pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
+        Self {
+            queue: OwningList::new(),
+            len: 0,
+            capacity: mailbox.capacity,
+            overflow: mailbox.overflow,
+            phase: Phase::Open,
+            busy: Busy::new(),
+            list,
+            runs: false,
+            urgent: true,
+            fresh: true,
+            extras: None,
+        }
+    }
+
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// The extras, if there are any.
+    pub(crate) fn has_extras(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.phase == Phase::Dead
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.phase >= Phase::Drains
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Step S3.
+    #[inline]
+    pub(super) fn mark_busy(&mut self) -> Option<Launch> {
+        self.busy.mark_busy()
+    }
+
+    /// It neither runs nor is queued.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        !self.busy.is_set()
+    }
+
+    /// Queues a message, if there is room.
+    #[inline]
+    pub(super) fn push<P: Into<Envelope> + AsRef<Envelope>>(
+        &mut self,
+        envelope: P,
+    ) -> Result<Option<Launch>, (Refusal, P)> {
+        if self.is_closed() {
+            return Err((Refusal::Closed, envelope));
+        }
+        if envelope.as_ref().is_counted() {
+            if self.len >= self.capacity {
+                return Err((Refusal::Full, envelope));
+            }
+            self.len += 1;
+        }
+        self.queue.push_back(envelope.into());
+        Ok(self.mark_busy())
+    }
+
+    /// Takes a message of the chain that a `reenter` of the actor lets in (else: `Err`). The caller nudges the actor when it
+    /// has let go of the lock.
+    #[cold]
+    pub(super) fn admit<P: Into<Envelope>>(&mut self, envelope: P, chain: u64) -> Result<Option<Arc<dyn Nudge>>, P> {
+        if !self.admits(chain) || self.phase > Phase::Drains {
+            return Err(envelope);
+        }
+        let extras = self.extras();
+        extras.admitted.push_back(envelope.into());
+        Ok(extras.nested.clone())
+    }
+
+    /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
+    /// that were let in and not handled are for the next `reenter` of the same handler, or else come after it.
+    pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Nudge>>) -> (u64, Option<Arc<dyn Nudge>>) {
+        let extras = self.extras.get_or_insert_default();
+        self.urgent |= chain == 0 && !extras.admitted.is_empty();
+        (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested))
+    }
+
+    /// No handler is on that could let them in: they queue in front.
+    fn queue_admitted(&mut self) {
+        while let Some(envelope) = self.extras.as_deref_mut().and_then(|extras| extras.admitted.pop_back()) {
+            // They may count: so what was passed goes back to the others first.
+            while let Some(passed) = self.extras().passed.pop_back() {
+                self.queue.push_front(passed);
+            }
+            self.len += u32::from(envelope.is_counted());
+            self.queue.push_front(envelope);
+        }
+    }
+
+    pub(crate) fn has_admitted(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.admitted.is_empty())
+    }
+
+    /// The list of those, if there is one.
+    pub(super) fn admitted(&mut self) -> Option<&mut OwningList<Envelope>> {
+        self.extras.as_deref_mut().map(|extras| &mut extras.admitted)
+    }
+
+    /// Does a message of this chain get in at once?
+    pub(crate) fn admits(&self, chain: u64) -> bool {
+        chain != 0 && self.extras.as_ref().is_some_and(|extras| extras.chain == chain)
+    }
+
+    /// Queues what a timer sends: it never counts and goes ahead, see the module's text.
+    pub(super) fn push_due<P: Into<Envelope>>(&mut self, envelope: P) -> Result<Option<Launch>, P> {
+        if self.is_closed() {
+            return Err(envelope);
+        }
+        self.extras().due.push_back(envelope.into());
+        Ok(self.mark_busy_urgently())
+    }
+
+    /// `None`: the actor ends.
+    pub(crate) fn push_signal(&mut self, signal: Signal) -> Option<Option<Launch>> {
+        if self.phase >= Phase::Ends {
+            return None;
+        }
+        self.extras().signals.push_back(signal);
+        Some(self.mark_busy_urgently())
+    }
+
+    fn mark_busy_urgently(&mut self) -> Option<Launch> {
+        self.urgent = true;
+        self.mark_busy()
+    }
+
+    /// Puts a message that found no room behind the others that wait for it.
+    pub(super) fn wait_for_capacity(&mut self, waiting: WaitingEnvelope) {
+        self.urgent = true;
+        self.extras().waiting.push_back(waiting);
+    }
+
+    /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
+    pub(super) fn leave_room(&mut self, is_it: impl Fn(&WaitingEnvelope) -> bool) -> Option<WaitingEnvelope> {
+        let waiting = &mut self.extras.as_deref_mut()?.waiting;
+        waiting.remove(waiting.iter().position(is_it)?)
+    }
+
+    /// A message that counts was taken out of the queue.
+    pub(super) fn taken_out(&mut self) -> Option<WaitingSender> {
+        self.len -= 1;
+        self.refill()
+    }
+
+    /// Lets the message that has waited longest in, if there is room. Its sender may have to be let go.
+    #[inline]
+    #[must_use]
+    fn refill(&mut self) -> Option<WaitingSender> {
+        match self.extras.as_deref_mut() {
+            Some(extras) if !extras.waiting.is_empty() && self.len < self.capacity => {}
+            _ => return None,
+        }
+        let WaitingEnvelope { envelope, sender } = self.extras().waiting.pop_front()?;
+        self.queue.push_back(envelope);
+        self.len += 1; // KEY: room-place
+        sender
+    }
+
+    /// The oldest message.
+    #[inline]
+    #[must_use]
+    fn pop(&mut self) -> Option<(Envelope, Option<WaitingSender>)> {
+        let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
+        let envelope = passed.or_else(|| self.queue.pop_front())?;
+        let sender = if envelope.is_counted() { self.taken_out() } else { None };
+        Some((envelope, sender))
+    }
+
+    /// The oldest message that counts, which has to make room. For a mailbox where nobody waits for room.
+    #[cold]
+    pub(super) fn evict(&mut self) -> Option<Envelope> {
+        loop {
+            let envelope = self.queue.pop_front()?;
+            if envelope.is_counted() {
+                self.len -= 1;
+                return Some(envelope);
+            }
+            // The next eviction does not go past it again.
+            self.extras().passed.push_back(envelope);
+            self.urgent = true;
+        }
+    }
+
+    /// The next message, if there is one and nothing else to look at.
+    #[inline]
+    pub(super) fn pop_plain(&mut self) -> Option<Envelope> {
+        if self.urgent {
+            return None;
+        }
+        let envelope = self.queue.pop_front()?;
+        self.len -= u32::from(envelope.is_counted());
+        Some(envelope)
+    }
+
+    /// What the actor does next.
+    #[cold]
+    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender>) {
+        self.queue_admitted();
+        if let Some(take) = self.take_urgent() {
+            return (take, None);
+        }
+        if let Some(envelope) = self.take_due() {
+            return (Take::Message(envelope), None);
+        }
+        match self.pop() {
+            Some((envelope, sender)) => (Take::Message(envelope), sender),
+            None if self.phase == Phase::Drains => (Take::End(self.end()), None),
+            None if !addressed => (Take::End(Exit::Normal), None),
+            None => (Take::Nothing, None),
+        }
+    }
+
+    fn take_urgent(&mut self) -> Option<Take> {
+        let extras = self.extras.as_deref_mut();
+        if extras.as_ref().is_some_and(|extras| extras.killed) {
+            return Some(Take::End(Exit::Killed));
+        }
+        let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
+        if self.fresh {
+            return Some(Take::Start);
+        }
+        if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
+            return Some(Take::End(self.end()));
+        }
+        extras?.next_signal().map(Take::Signal)
+    }
+
+    /// What a timer has sent, unless it is a message's turn.
+    fn take_due(&mut self) -> Option<Envelope> {
+        let is_open = self.phase == Phase::Open;
+        let Some(extras) = self.extras.as_deref_mut() else {
+            self.urgent = !is_open;
+            return None;
+        };
+        let cedes = std::mem::take(&mut extras.ceded) && !(self.queue.is_empty() && extras.passed.is_empty());
+        let due = if cedes { None } else { extras.due.pop_front() };
+        extras.ceded = due.is_some();
+        let is_behind = !extras.waiting.is_empty() || !extras.passed.is_empty();
+        self.urgent = extras.ceded || !extras.due.is_empty() || is_behind || !is_open;
+        due
+    }
+
+    /// The actor has to look at `killed` before its next message.
+    pub(crate) fn kill(&mut self) {
+        self.extras().killed = true;
+        self.urgent = true;
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.killed)
+    }
+
+    /// A message of the chain that a `reenter` waits for.
+    pub(super) fn take_admitted(&mut self) -> Option<Envelope> {
+        self.extras.as_deref_mut()?.admitted.pop_front()
+    }
+
+    fn end(&self) -> Exit {
+        self.extras.as_ref().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Normal)
+    }
+
+    /// Timers and helper threads, which end with the actor.
+    pub(super) fn take_companions(&mut self) -> (Vec<Timer>, Vec<JoinHandle<()>>) {
+        let Some(extras) = self.has_extras() else { return (Vec::new(), Vec::new()) };
+        (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
+    }
+
+    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join.
+    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<EndQueue>) {
+        self.phase = Phase::Dead;
+        // Most end normally, with nobody who watches: their extras would be made for this alone.
+        if self.extras.is_none() && matches!(exit, Exit::Normal) {
+            return (Ties::default(), None);
+        }
+        let extras = self.extras();
+        extras.end = Some(exit.clone());
+        (std::mem::take(&mut extras.ties), extras.ended.take())
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<Exit> {
+        (self.phase == Phase::Dead).then(|| self.end())
+    }
+
+    /// The actor has a reason to end. Whoever loses it by that is told so, before what is queued goes back.
+    pub(super) fn ends(&mut self, exit: &Exit) {
+        self.close(Phase::Ends);
+        // Most end normally: their extras would be made for this alone.
+        if self.extras.is_some() || !matches!(exit, Exit::Normal) {
+            self.extras().end = Some(exit.clone());
+        }
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(super) fn ending(&self) -> Option<Exit> {
+        (self.phase >= Phase::Ends).then(|| self.end())
+    }
+
+    /// From now on nothing gets in. What goes before messages is looked at again.
+    pub(crate) fn close(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.urgent = true;
+    }
+
+    /// Steps R3 and R4. True: there is something to do, and the actor stays busy.
+    #[inline]
+    #[must_use]
+    pub(crate) fn rest(&mut self, addressed: bool) -> bool {
+        self.runs = false;
+        let more = self.urgent || !addressed || !self.queue.is_empty();
+        self.busy.rest(more)
+    }
+
+    /// Puts a message aside; it does not count there, and its kind does not either. `Err`: the actor ends.
+    pub(super) fn stash(&mut self, envelope: Envelope) -> Result<(), Envelope> {
+        if self.phase >= Phase::Ends {
+            return Err(envelope);
+        }
+        self.extras().stash.push_back(envelope);
+        Ok(())
+    }
+
+    /// What was put aside comes next, in its old order.
+    pub(crate) fn unstash(&mut self) {
+        let Some(extras) = self.extras.as_deref_mut() else { return };
+        // What was put aside does not count, either.
+        let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
+        while let Some(envelope) = extras.stash.pop_back() {
+            front.push_front(envelope);
+        }
+    }
+
+    /// Takes one message out that will not be handled, in no order that matters.
+    pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope> {
+        let envelope = self.queue.pop_front().or_else(|| {
+            let extras = self.extras.as_deref_mut()?;
+            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
+            lists.into_iter().find_map(OwningList::pop_front)
+        });
+        if let Some(envelope) = envelope {
+            return Some(WaitingEnvelope { envelope, sender: None });
+        }
+        self.len = 0;
+        self.give_back_waiting()
+    }
+
+    /// The same for a message that waits for room.
+    pub(super) fn give_back_waiting(&mut self) -> Option<WaitingEnvelope> {
+        self.extras.as_deref_mut()?.waiting.pop_front()
+    }
+}

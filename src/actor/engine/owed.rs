@@ -1,0 +1,78 @@
+//! An answer that is owed: who waits for it, without its type; and why there may be none.
+
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::edge::How;
+use super::weak::Weak;
+use crate::actor::{ActorId, Exit, SendError};
+
+/// Why a message is given back unhandled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    Closed,
+    Full,
+}
+
+impl Refusal {
+    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
+        match self {
+            Refusal::Closed => SendError::Closed(msg),
+            Refusal::Full => SendError::Full(msg),
+        }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Died(Exit),
+    NoReply,
+}
+
+/// Why there is no answer. The message is told apart: who reads this has it, if nobody else does.
+pub(crate) enum Unanswered {
+    Refused(Refusal),
+    TimedOut,
+    Deadlock(Vec<ActorId>),
+    Failed(Failure),
+}
+
+impl Unanswered {
+    /// Of a message whose handler has started. Each error is made where the caller wants it (it has room for a message).
+    #[cold]
+    pub(crate) fn without_message<T, M>(self) -> Result<T, SendError<M>> {
+        match self {
+            Unanswered::TimedOut => Err(SendError::Timeout(None)),
+            Unanswered::Deadlock(cycle) => Err(SendError::Deadlock { msg: None, cycle }),
+            Unanswered::Failed(Failure::Died(exit)) => Err(SendError::Died(exit)),
+            Unanswered::Failed(Failure::NoReply) => Err(SendError::NoReply),
+            Unanswered::Refused(_) => unreachable!("a message that is handled was not refused"),
+        }
+    }
+}
+
+/// Where a reply of type `R` goes, whatever the message was.
+pub(crate) trait Answer<R>: Owed {
+    fn answer(&self, answer: Result<Box<R>, Failure>);
+}
+
+/// The same, without its type.
+pub(crate) trait Owed: Send + Sync {
+    /// Makes a [`Deferred`] of it in `to`. `Err`: that is one of another type.
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
+
+    fn fail(&self, failure: Failure);
+
+    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
+    /// often it has changed hands.
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32;
+
+    /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
+    fn is_queued(&self, hands: u32);
+
+    /// The message is handled now: nobody will let it in any more.
+    fn harden(&self);
+}

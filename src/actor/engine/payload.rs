@@ -1,0 +1,99 @@
+//! What boxes carry, and what becomes of it if it is not handled.
+//!
+//! | payload   | is made by                            | its answer goes                 |
+//! | --------- | ------------------------------------- | ------------------------------- |
+//! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
+//! | [`Beat`]  | an interval                           | nowhere                         |
+//! | [`Passed`] | `forward`, `stash`                   | to the promise of who asked     |
+//! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
+//!
+//! Calls are in [`call`](super::call).
+
+#![forbid(unsafe_code)]
+
+use std::any::type_name;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask::Ask;
+use super::call::Call;
+use super::envelope::{Kind, Payload, Refused};
+use super::frame::Terms;
+use super::guard::contained;
+use super::lost::lost;
+use super::owed::Failure;
+use crate::actor::{Deferred, Message};
+use crate::base::atomic::{AtomicU32, Ordering};
+
+/// How messages of one type get to actors of one type, which is forgotten here.
+pub(crate) struct Route<M: Message> {
+    pub(crate) tell: &'static Kind<Tell<M>>,
+    /// A `tell` that does not count.
+    pub(crate) notify: &'static Kind<Tell<M>>,
+    pub(crate) beat: &'static Kind<Beat<M>>,
+    pub(crate) ask: &'static Kind<Ask<'static, M>>,
+    pub(crate) call: &'static Kind<Call<M>>,
+    pub(crate) passed: &'static Kind<Passed<M>>,
+    pub(crate) ask_timeout: Duration,
+    pub(crate) _message: PhantomData<fn(M) -> M>,
+}
+
+pub(crate) struct Tell<M>(pub(crate) M);
+
+impl<M: Message> Payload for Tell<M> {
+    fn refuse(self, refused: &Refused<'_>) {
+        lost(refused.actor, type_name::<M>());
+        contained(|| drop(self));
+    }
+}
+
+/// A `tell` of an interval: the next beat is left out as long as this one is queued. Not a dead letter.
+pub(crate) struct Beat<M> {
+    pub(super) msg: M,
+    pub(super) queued: Arc<AtomicU32>,
+}
+
+impl<M> Beat<M> {
+    /// Another beat may be queued.
+    pub(crate) fn over(self) -> M {
+        // ORDERING: Release pairs with the Acquire in `interval`.
+        self.queued.store(0, Ordering::Release);
+        self.msg
+    }
+}
+
+impl<M: Message> Payload for Beat<M> {
+    fn refuse(self, _: &Refused<'_>) {
+        contained(|| drop(self.over()));
+    }
+}
+
+/// That an attached stream has given its last message.
+pub(crate) struct StreamEnded {
+    pub(crate) message: &'static str,
+}
+
+impl Payload for StreamEnded {
+    fn refuse(self, _: &Refused<'_>) {}
+}
+
+/// What another handler has passed on, or this one put aside.
+pub(crate) struct Passed<M: Message> {
+    pub(crate) msg: M,
+    /// `None`: nobody waits for the reply.
+    pub(crate) owed: Option<Deferred<M::Reply>>,
+    pub(crate) terms: Terms,
+}
+
+impl<M: Message> Payload for Passed<M> {
+    fn refuse(self, refused: &Refused<'_>) {
+        contained(|| {
+            match self.owed {
+                Some(owed) => owed.fail(Failure::Died((refused.exit)())),
+                None => lost(refused.actor, type_name::<M>()),
+            }
+            drop(self.msg);
+        });
+    }
+}

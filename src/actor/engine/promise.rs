@@ -1,0 +1,288 @@
+//! The promise of a reply that comes later, and the edge of the actor that waits for it.
+
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::cell::Core;
+use super::edge::How;
+use super::guard::contained;
+use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
+use super::walk::{closes_cycle, look_again};
+use super::weak::Weak;
+use crate::actor::ActorId;
+use crate::actor::deferred::give;
+use crate::park::Wait;
+use crate::park::queue::WaitQueue;
+use crate::sys::clock::NEVER;
+use crate::task::header::Reason;
+
+struct PromiseState<R> {
+    /// Boxed: a large reply would be moved through every frame between its handler and its asker.
+    result: Option<Result<Box<R>, Unanswered>>,
+    waker: Option<Waker>,
+    /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
+    owed_by: Option<Weak>,
+    /// How often that has changed.
+    hands: u32,
+    /// The edge of who waits for it, as far as the message makes it.
+    how: How,
+    /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
+    waiter: Option<Waiter>,
+}
+
+#[derive(Clone)]
+struct Waiter {
+    actor: Weak,
+    /// The chain whose messages it lets in meanwhile.
+    lets_in: u64,
+}
+
+/// What a reply that comes later leaves between the two sides.
+///
+/// While an actor waits for it, its edge of the wait-for graph leads to the one who owes the answer. That may change
+/// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
+/// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
+/// the last edge finds it (see `edge.rs`).
+pub(crate) struct Promise<R> {
+    state: WaitQueue<PromiseState<R>>,
+    deadline_ns: u64,
+}
+
+impl<R> Promise<R> {
+    /// Of a message that is sent to `target`.
+    #[inline(always)]
+    pub(crate) fn new(target: Weak, deadline_ns: u64, how: How) -> Self {
+        Self::of(Some(target), deadline_ns, how)
+    }
+
+    /// Of a reply that is put off.
+    pub(crate) fn put_off() -> Arc<Self> {
+        Arc::new(Self::of(None, NEVER, How::PLAIN))
+    }
+
+    #[inline(always)]
+    fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+        let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
+        Self { state, deadline_ns }
+    }
+
+    /// Who is known to owe the answer.
+    pub(crate) fn debtor(&self) -> Option<Weak> {
+        self.state.with(|state| state.owed_by.clone())
+    }
+
+    /// The answer, if it is there.
+    pub(crate) fn try_take(&self) -> Option<Result<Box<R>, Unanswered>> {
+        self.state.with(|state| state.result.take())
+    }
+
+    /// The answer; if it is not there, `waker` is woken when it is.
+    pub(crate) fn poll(&self, waker: &Waker) -> Option<Result<Box<R>, Unanswered>> {
+        let mut waker = Some(waker.clone());
+        self.state.with(|state| {
+            let answer = state.result.take();
+            if answer.is_none() {
+                std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
+            }
+            answer
+        })
+    }
+
+    pub(crate) fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
+    pub(crate) fn refuse(&self, why: Refusal) {
+        self.settle(|_| Some(Err(Unanswered::Refused(why))));
+    }
+
+    /// The first result is the one that holds.
+    fn settle(&self, result: impl FnOnce(&mut PromiseState<R>) -> Option<Result<Box<R>, Unanswered>>) {
+        let mut waker = None;
+        self.state.notify(|state| {
+            if state.result.is_none()
+                && let Some(result) = result(state)
+            {
+                state.result = Some(result);
+                if let Some(waiter) = &state.waiter {
+                    waiter.actor.core().edge.clear();
+                }
+                waker = state.waker.take();
+            }
+            usize::MAX
+        });
+        contained(|| waker.into_iter().for_each(Waker::wake));
+    }
+}
+
+/// An actor that waits for the promise. Its edge goes when this does.
+struct PromiseWait<'a, R> {
+    promise: &'a Promise<R>,
+    waiter: Option<Waiter>,
+}
+
+impl<'a, R> PromiseWait<'a, R> {
+    /// `Err`: to wait would close a cycle.
+    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
+        let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
+        let watched = Self { promise, waiter };
+        if let Some(waiter) = &watched.waiter {
+            let owed_by = promise.state.with(|state| {
+                state.waiter = Some(waiter.clone());
+                let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
+                if let Some(owed_by) = &owed_by {
+                    waiter.actor.core().edge.set(owed_by.core(), state.how.letting_in(lets_in));
+                }
+                owed_by
+            });
+            if let Some(cycle) = owed_by.and_then(|owed_by| waiter.closes_cycle(owed_by.core())) {
+                return Err(cycle);
+            }
+        }
+        Ok(watched)
+    }
+}
+
+impl Waiter {
+    fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
+        closes_cycle(self.actor.core(), owed_by)
+    }
+}
+
+impl<R> PromiseState<R> {
+    /// Nobody lets the message in any more.
+    fn harden(&mut self) {
+        self.how = How::PLAIN;
+        if let Some(waiter) = &self.waiter {
+            waiter.actor.core().edge.harden();
+        }
+    }
+}
+
+impl<R> PromiseWait<'_, R> {
+    fn is_told(&self) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
+    }
+
+    /// `Err`: the waiter is in a cycle.
+    fn look_again(&self) -> Result<(), Vec<ActorId>> {
+        self.waiter.as_ref().map_or(Ok(()), |waiter| look_again(waiter.actor.core()))
+    }
+}
+
+impl<R> Drop for PromiseWait<'_, R> {
+    fn drop(&mut self) {
+        if let Some(waiter) = &self.waiter {
+            let registered = self.promise.state.with(|state| {
+                waiter.actor.core().edge.clear();
+                state.waiter.take()
+            });
+            drop(registered);
+        }
+    }
+}
+
+/// What ended one wait of a `reenter`.
+pub(crate) enum Nested<R> {
+    Answer(Result<Box<R>, Unanswered>),
+    /// A message of the chain was let in.
+    Admitted,
+}
+
+impl<R> Promise<R> {
+    /// Waits for the answer.
+    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<Box<R>, Unanswered> {
+        match self.wait_nested(deadline_ns, 0, || false) {
+            Nested::Answer(answer) => answer,
+            Nested::Admitted => unreachable!("nothing is admitted here"),
+        }
+    }
+
+    /// Waits for the answer, or for a message that `admitted` finds.
+    pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<R> {
+        let watched = match PromiseWait::begin(self, lets_in) {
+            Ok(watched) => watched,
+            Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
+        };
+        let wait = Wait::new(Reason::Ask).until(deadline_ns);
+        let ready = |state: &mut PromiseState<R>| match state.result.take() {
+            Some(result) => Some(Some(Nested::Answer(result))),
+            None if admitted() => Some(Some(Nested::Admitted)),
+            None => watched.is_told().then_some(None),
+        };
+        let (nested, cycle) = loop {
+            match self.state.wait_until(wait, ready) {
+                Some(None) => match watched.look_again() {
+                    Ok(()) => {}
+                    Err(cycle) => break (None, Some(cycle)),
+                },
+                nested => break (nested.flatten(), None),
+            }
+        };
+        drop(watched);
+        // Or a reply that came with the deadline.
+        let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
+        nested.unwrap_or_else(|| Nested::Answer(late()))
+    }
+
+    /// Has a waiting thread look again for what else it waits for.
+    pub(crate) fn nudge(&self) {
+        self.state.notify(|_| usize::MAX);
+    }
+}
+
+impl<R: Send + 'static> Answer<R> for Promise<R> {
+    fn answer(&self, answer: Result<Box<R>, Failure>) {
+        self.settle(|_| Some(answer.map_err(Unanswered::Failed)));
+    }
+}
+
+impl<R: Send + 'static> Owed for Promise<R> {
+    fn fail(&self, failure: Failure) {
+        self.answer(Err(failure));
+    }
+
+    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
+        give(self, to)
+    }
+
+    fn harden(&self) {
+        self.state.with(PromiseState::harden);
+    }
+
+    fn is_queued(&self, hands: u32) {
+        self.state.with(|state| {
+            if state.hands == hands {
+                state.harden();
+            }
+        });
+    }
+
+    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
+        let mut owed_by = actor.clone();
+        let (hands, waiter) = self.state.with(|state| {
+            // The old one is dropped outside, when no edge leads to it any more.
+            std::mem::swap(&mut state.owed_by, &mut owed_by);
+            (state.hands, state.how) = (state.hands.wrapping_add(1), how);
+            let waiter = state.waiter.clone().filter(|_| state.result.is_none());
+            match (&waiter, &actor) {
+                (Some(waiter), Some(actor)) => {
+                    waiter.actor.core().edge.set(actor.core(), how.letting_in(waiter.lets_in))
+                }
+                (Some(waiter), None) => waiter.actor.core().edge.clear(),
+                (None, _) => {}
+            }
+            (state.hands, waiter)
+        });
+        if let (Some(waiter), Some(actor)) = (waiter, actor)
+            && let Some(cycle) = waiter.closes_cycle(actor.core())
+        {
+            // Unless it has left meanwhile: then the cycle was one of another wait.
+            self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
+        }
+        hands
+    }
+}

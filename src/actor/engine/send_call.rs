@@ -1,0 +1,110 @@
+//! The sending side of calls: sent now, answered later.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Call;
+use super::capacity::{Entering, Unsent, enqueue_or_wait};
+use super::cell::{Core, Strong};
+use super::envelope::Envelope;
+use super::origin::Origin;
+use super::owed::Unanswered;
+use super::payload::Route;
+use crate::actor::{Message, Pending, SendError};
+use crate::park::checkpoint;
+
+/// Sends what [`Call::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+pub(crate) fn send<M: Message>(
+    target: &Core,
+    (call, envelope): (Arc<Call<M>>, Envelope),
+    origin: Origin,
+    wait: bool,
+) -> Result<Pending<M>, SendError<M>> {
+    if wait {
+        checkpoint();
+    }
+    match enqueue_or_wait(target, envelope, origin, wait) {
+        Ok(sent) => {
+            call.is_in(&sent);
+            Ok(Pending(call))
+        }
+        Err((why, _)) => call.error(why.into()),
+    }
+}
+
+/// As [`send`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
+pub(crate) async fn call_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<Pending<M>, SendError<M>> {
+    let origin = Origin::here(Duration::MAX);
+    let (call, envelope) = Call::new(route.call, target.core(), msg, origin);
+    // Whoever drops this future before it is ready takes the message back.
+    let asking = Asking::new(call);
+    match Entering::begin(target.core(), envelope, origin.terms.chain).await {
+        Ok(sent) => {
+            asking.call().is_in(&sent);
+            Ok(Pending(asking.keep()))
+        }
+        Err((why, _)) => asking.call().error(Unsent::from(why).into()),
+    }
+}
+
+/// Sends what [`Call::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
+/// this way.
+pub(crate) fn ask_by_call<M: Message>(
+    target: &Core,
+    (call, envelope): (Arc<Call<M>>, Envelope),
+    origin: Origin,
+) -> Result<M::Reply, SendError<M>> {
+    let asking = Asking::new(call);
+    let call = asking.call();
+    let begun = begin(target, call, envelope, origin);
+    call.unpack(begun.and_then(|()| call.promise().wait(origin.terms.deadline_ns)))
+}
+
+/// The first half of that: the envelope is sent. An error leaves the message where it is.
+pub(crate) fn begin<M: Message>(
+    target: &Core,
+    call: &Arc<Call<M>>,
+    envelope: Envelope,
+    origin: Origin,
+) -> Result<(), Unanswered> {
+    checkpoint();
+    match enqueue_or_wait(target, envelope, origin, true) {
+        Ok(sent) => {
+            call.is_in(&sent);
+            Ok(())
+        }
+        Err((why, _)) => Err(why.into()),
+    }
+}
+
+/// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
+pub(crate) struct Asking<M: Message>(Option<Arc<Call<M>>>);
+
+impl<M: Message> Asking<M> {
+    pub(crate) fn new(call: Arc<Call<M>>) -> Self {
+        Self(Some(call))
+    }
+
+    pub(crate) fn call(&self) -> &Arc<Call<M>> {
+        self.0.as_ref().expect("it was not kept")
+    }
+
+    /// The message stays where it is.
+    fn keep(mut self) -> Arc<Call<M>> {
+        self.0.take().expect("it is kept once")
+    }
+}
+
+impl<M: Message> Drop for Asking<M> {
+    fn drop(&mut self) {
+        if let Some(call) = &self.0 {
+            call.take_back();
+        }
+    }
+}

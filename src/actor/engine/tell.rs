@@ -1,0 +1,167 @@
+//! The sending side of what is sent without waiting for a reply: told, forwarded, of timers and of the actor to itself.
+
+#![forbid(unsafe_code)]
+
+use std::any::type_name;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::capacity::{Entering, Unsent, enqueue_or_wait};
+use super::cell::{Core, Strong};
+use super::edge::How;
+use super::enqueue::{Sent, try_enqueue};
+use super::envelope::{Boxed, Envelope, Kind};
+use super::frame::Terms;
+use super::lost::lost;
+use super::origin::Origin;
+use super::owed::Refusal;
+use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
+use crate::actor::{Deferred, Message, SendError};
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::park::checkpoint;
+
+/// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
+// The box is made by the caller: a large message is moved once more for each call that it is handed on by.
+#[inline]
+pub(crate) fn tell<M: Message>(
+    target: &Core,
+    boxed: Boxed<Tell<M>>,
+    wait: Option<Duration>,
+) -> Result<(), SendError<M>> {
+    if wait.is_some() {
+        checkpoint();
+    }
+    let pushed = target.mailbox.lock().push(boxed);
+    match pushed {
+        Ok(launch) => {
+            target.launch(launch);
+            Ok(())
+        }
+        Err((_, boxed)) => tell_again(target, boxed.into(), wait),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
+    match enqueue_or_wait(target, envelope, Origin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
+        Ok(_) => Ok(()),
+        Err((why, envelope)) => give_back(target, why, envelope),
+    }
+}
+
+/// The message of a told box in an error. Apart, so that there is one place for a large one, and not one for each error.
+#[inline(never)]
+fn open_as<M: Message>(envelope: Envelope, error: impl FnOnce(M) -> SendError<M>) -> Result<(), SendError<M>> {
+    Err(error(Boxed::<Tell<M>>::of(envelope).open().0))
+}
+
+/// Gives a message back that could not be told.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, envelope: Envelope) -> Result<(), SendError<M>> {
+    match why {
+        Unsent::Refused(Refusal::Closed) => open_as(envelope, SendError::Closed),
+        Unsent::Refused(Refusal::Full) => open_as(envelope, SendError::Full),
+        Unsent::TimedOut => open_as(envelope, |msg| SendError::Timeout(Some(msg))),
+        Unsent::Deadlock(cycle) => open_as(envelope, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+        Unsent::Dropped => {
+            lost(target.id(), type_name::<M>());
+            Ok(())
+        }
+    }
+}
+
+/// As `tell`, for a future.
+pub(crate) async fn tell_async<M: Message>(
+    target: Strong,
+    route: &'static Route<M>,
+    msg: M,
+) -> Result<(), SendError<M>> {
+    let boxed = Boxed::new(route.tell, Tell(msg));
+    match Entering::begin(target.core(), boxed.into(), 0).await {
+        Ok(_) => Ok(()),
+        Err((why, envelope)) => give_back(target.core(), why.into(), envelope),
+    }
+}
+
+/// A message that could not be passed on, and the reply that is still owed.
+type NotForwarded<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
+
+/// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
+pub(crate) fn forward<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    reply: Option<Deferred<M::Reply>>,
+    terms: Terms,
+) -> Result<(), NotForwarded<M>> {
+    let passed = reply.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(terms.chain)));
+    // The promise may be gone as soon as the message is in.
+    let passed = passed.filter(|_| terms.chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
+    let boxed = Boxed::new(route.passed, Passed { msg, owed: reply, terms });
+    match try_enqueue(target, boxed, terms.chain) {
+        Ok(Sent::Admitted) => Ok(()),
+        Ok(_) => {
+            passed.inspect(|(promise, hands)| promise.is_queued(*hands));
+            Ok(())
+        }
+        Err((_, boxed)) => {
+            let Passed { msg, owed, .. } = boxed.open();
+            Err((SendError::Closed(msg), owed))
+        }
+    }
+}
+
+/// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
+/// messages).
+pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: bool) -> Result<(), SendError<M>> {
+    let boxed = Boxed::new(route.notify, Tell(msg));
+    let pushed = {
+        let mut mailbox = target.mailbox.lock();
+        if timer { mailbox.push_due(boxed) } else { mailbox.push(boxed).map_err(|(_, boxed)| boxed) }
+    };
+    match pushed {
+        Ok(launch) => {
+            target.launch(launch);
+            Ok(())
+        }
+        Err(boxed) => give_back(target, Unsent::Refused(Refusal::Closed), boxed.into()),
+    }
+}
+
+/// Sends one beat of an interval. False: the actor takes no more.
+pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
+    queued.store(1, Ordering::Relaxed);
+    let boxed = Boxed::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
+    let pushed = target.mailbox.lock().push_due(boxed);
+    pushed.map(|launch| target.launch(launch)).map_err(|boxed| drop(boxed.open().over())).is_ok()
+}
+
+/// Says that a stream of `M`s has ended, behind all of them. It does not count.
+pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<StreamEnded>) {
+    let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>() });
+    let pushed = target.mailbox.lock().push(boxed);
+    match pushed {
+        Ok(launch) => target.launch(launch),
+        Err((_, boxed)) => drop(boxed),
+    }
+}
+
+/// Puts a message aside in the running actor's own mailbox: the actor owes the reply still.
+pub(crate) fn stash<M: Message>(
+    core: &Core,
+    route: &Route<M>,
+    msg: M,
+    reply: Option<Deferred<M::Reply>>,
+    terms: Terms,
+) {
+    if let Some(reply) = &reply {
+        reply.owed_by(Some(core.weak()), How::PLAIN);
+    }
+    let boxed = Boxed::new(route.passed, Passed { msg, owed: reply, terms });
+    let put_aside = core.mailbox.lock().stash(boxed.into());
+    if let Err(envelope) = put_aside {
+        core.refuse_box(envelope, Refusal::Closed);
+    }
+}

@@ -1,0 +1,91 @@
+//! Waiting for room in a full mailbox.
+//!
+//! # Protocol
+//!
+//! Under the lock of the mailbox, who finds no room puts its envelope behind those that wait; whoever takes a message out puts the
+//! envelope that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
+//! sender's [`CapacityWaiter`]. An ask needs none: its asker waits for the answer.
+//!
+//! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for
+//! its envelope. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
+//! sender waits.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::guard::contained;
+use super::weak::Weak;
+use crate::park::Wait;
+use crate::park::queue::WaitQueue;
+
+/// What became of an envelope that waited for room.
+pub(super) enum Verdict<P> {
+    In,
+    /// The mailbox has closed: the envelope is the sender's again.
+    Closed(P),
+}
+
+/// Where a sender waits for the verdict: its thread, or its future.
+pub(crate) struct CapacityWaiter<P>(WaitQueue<Door<P>>);
+
+struct Door<P> {
+    verdict: Option<Verdict<P>>,
+    waker: Option<Waker>,
+}
+
+impl<P> CapacityWaiter<P> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(WaitQueue::new(Door { verdict: None, waker: None })))
+    }
+
+    fn settle(&self, verdict: Verdict<P>) {
+        let mut waker = None;
+        self.0.notify(|door| {
+            door.verdict = Some(verdict); // KEY: room-verdict
+            waker = door.waker.take();
+            usize::MAX
+        });
+        contained(|| waker.into_iter().for_each(Waker::wake));
+    }
+
+    /// The envelope is in. Without the lock of the mailbox.
+    pub(super) fn open(&self) {
+        self.settle(Verdict::In);
+    }
+
+    /// The mailbox has closed. Without the lock of the mailbox.
+    pub(super) fn close(&self, envelope: P) {
+        self.settle(Verdict::Closed(envelope));
+    }
+
+    /// `None`: the deadline has passed, or the sender is to look for a cycle again.
+    pub(super) fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict<P>> {
+        let verdict = |door: &mut Door<P>| door.verdict.take().map(Some).or_else(|| is_told().then_some(None));
+        self.0.wait_until(wait, verdict).flatten()
+    }
+
+    /// The verdict; if it is not there, `waker` is woken when it is.
+    pub(super) fn poll(&self, waker: &Waker) -> Option<Verdict<P>> {
+        let mut waker = Some(waker.clone());
+        self.0.with(|door| {
+            std::mem::swap(&mut door.waker, &mut waker); // The old one is dropped outside.
+            door.verdict.take()
+        })
+    }
+}
+
+/// An envelope that waits for room.
+pub(super) struct WaitingEnvelope<P> {
+    pub(super) envelope: P,
+    /// `None`: it is an ask.
+    pub(super) sender: Option<WaitingSender<P>>,
+}
+
+/// Whose box it is.
+pub(super) struct WaitingSender<P> {
+    pub(super) room: Arc<CapacityWaiter<P>>,
+    /// The actor that sends, if it is one: its edge goes when it has its room.
+    pub(super) actor: Option<Weak>,
+}

@@ -1,0 +1,28 @@
+//! A counted pointer to an actor's block, for those who do not look into the block. [`cell`](super::cell) says what stands there.
+//!
+//! # Invariants
+//!
+//! 1. The task of a [`Weak`] is an actor.
+
+#![allow(unsafe_code)]
+
+use crate::task::Task;
+
+/// A reference that keeps the block, not the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Weak(Task);
+
+impl Weak {
+    /// Takes over a reference to a task that is an actor.
+    ///
+    /// # Safety
+    ///
+    /// Invariant 1.
+    pub(crate) unsafe fn new(task: Task) -> Self {
+        Self(task)
+    }
+
+    pub(super) fn task(&self) -> &Task {
+        &self.0
+    }
+}

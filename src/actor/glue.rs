@@ -1,0 +1,326 @@
+//! The glue between actors and the [`engine`](crate::actor::engine): all that is generic over the type of the actor and calls its
+//! code. The block with the state, its runs, and, for each kind of envelope, how the handler gets the message.
+//!
+//! # Invariants
+//!
+//! Those of [`cell`](crate::actor::engine::cell), and:
+//!
+//! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` begins a `Cell<A>`.
+//! 2. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+
+#![allow(unsafe_code)]
+
+use std::any::TypeId;
+use std::cell::UnsafeCell;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::{self, Arc};
+
+use crate::actor::engine::ask::{Ask, answer, asks};
+use crate::actor::engine::call::{calls, share_of};
+use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run};
+use crate::actor::engine::envelope::{Boxed, Envelope, Held, Kind, Payload, boxes};
+use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
+use crate::actor::engine::mailbox_state::MailboxState;
+use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
+use crate::actor::engine::reply::{died, settle};
+use crate::actor::engine::residents::{end_all, enter};
+use crate::actor::engine::run::{Hooks, batch, end, say_stopping, take_admitted};
+use crate::actor::engine::weak::Weak;
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal};
+use crate::base::list::Owner;
+use crate::park::interrupt::unlimited;
+use crate::park::os;
+use crate::sched::worker::schedule;
+use crate::sched::{Shared, Worker};
+use crate::task::header::{Spec, VTable};
+use crate::task::pool;
+use crate::task::{Header, Task};
+
+#[repr(C)]
+struct Cell<A> {
+    core: Core,
+    state: UnsafeCell<ManuallyDrop<A>>,
+}
+
+/// Makes an actor in `shared` and queues its first run.
+pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
+    let Some(block) = pool::allocate::<Cell<A>>() else {
+        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A>>());
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
+    };
+    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+    let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
+    // A worker's own list, or any.
+    let any = || shared.remotes[id as usize % shared.remotes.len()].index;
+    let list = worker.map_or_else(any, |worker| worker.remote.index);
+    shared.call_last(end_all);
+    let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
+    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
+    let core = Core::new(Header::new(spec, const { &vtable::<A>() }), MailboxState::new(plan.mailbox, list));
+    // SAFETY: fresh memory for this very type.
+    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    // For `Core::whole`.
+    let _ = block.as_ptr().expose_provenance();
+    let strong = Strong::from_raw(block.cast());
+    // SAFETY: invariant 2: the residents' reference.
+    enter(unsafe { Weak::new(Task::from_raw(block.cast())) }, list);
+    // SAFETY: invariant 2: the life's reference; the mailbox was made busy, and this is its entry.
+    let task = unsafe { Task::from_raw(block.cast()) };
+    match worker {
+        Some(worker) => worker.launch(task),
+        None => shared.inject(task),
+    }
+    Ok(strong)
+}
+
+const fn vtable<A: Actor>() -> VTable {
+    VTable {
+        run: run::<A>,
+        take_output: |_, _| unreachable!("an actor has no result"),
+        drop_output: |_| unreachable!("an actor has no result"),
+        done: |_| unreachable!("an actor is in no scope"),
+        free: free::<A>,
+        after_run: Some(after_run),
+    }
+}
+
+unsafe fn free<A>(header: NonNull<Header>) {
+    let block = header.cast::<Cell<A>>();
+    WALKERS.wait();
+    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
+    // block came from the pool, for this type.
+    unsafe {
+        drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
+        pool::free(block);
+    }
+}
+
+/// One run: a batch of messages, and the end if there is a reason for it.
+unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
+    // SAFETY: invariant 1: it is this actor type's vtable that calls.
+    let cell = unsafe { header.cast::<Cell<A>>().as_ref() };
+    let core = &cell.core;
+    let frame = Frame::new();
+    core.set_frame(&raw const frame);
+    // SAFETY: the frame outlives the context, and `core` is alive during a run.
+    let mut ctx = Context::new(unsafe { RunState::new(core, &frame) });
+    // SAFETY: invariant 2.
+    let state = unsafe { &mut *cell.state.get() };
+    let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
+    if let Some(exit) = exit {
+        say_stopping(core, &mut **state, &mut ctx, &exit);
+        // SAFETY: invariant 2: once, here; nobody touches it afterwards.
+        let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+        end(core, exit);
+    }
+    core.set_frame(ptr::null());
+}
+
+impl<A: Actor> Hooks for Context<A> {
+    type Actor = A;
+
+    #[inline(always)]
+    fn handle<'a>(&mut self, me: &mut A, envelope: Envelope, held: impl FnOnce() -> Held<'a>) -> Result<(), Box<Exit>> {
+        // SAFETY: they are an `A` and its context, and borrowed.
+        unsafe { envelope.run(held, TypeId::of::<A>(), ptr::from_mut(me).cast(), ptr::from_mut(self).cast()) }
+    }
+
+    #[cold]
+    fn started(&mut self, me: &mut A) -> Result<(), Box<Exit>> {
+        hook(self, |ctx| me.started(ctx)).and_then(|result| result.map_err(Box::new))
+    }
+
+    #[cold]
+    fn signal(&mut self, me: &mut A, signal: Signal) -> Result<(), Box<Exit>> {
+        hook(self, |ctx| me.signal(signal, ctx))
+    }
+
+    #[cold]
+    fn stopping(&mut self, me: &mut A, exit: &Exit) {
+        let _ = hook(self, |ctx| me.stopping(exit, ctx));
+    }
+
+    #[inline]
+    fn take_end(&mut self) -> Option<Box<Exit>> {
+        self.inner.end.take()
+    }
+}
+
+/// Calls a hook. A panic is the reason to end.
+fn hook<A: Actor, R>(ctx: &mut Context<A>, hook: impl FnOnce(&mut Context<A>) -> R) -> Result<R, Box<Exit>> {
+    ctx.inner.frame().clear();
+    catch_unwind(AssertUnwindSafe(|| hook(ctx))).map_err(|payload| ctx.core().exit_of(payload))
+}
+
+/// Handles one message that a `reenter` of `me` lets in. False: there is none.
+///
+/// # Panics
+///
+/// If its handler does, so that the outer one ends, too.
+pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
+    let core: *const Core = ctx.inner.core();
+    // SAFETY: the core outlives the run that this is part of.
+    let core = unsafe { &*core };
+    let Some((envelope, held)) = take_admitted(core) else { return false };
+    let frame = Frame::new();
+    let outer = core.set_frame(&raw const frame);
+    let outer_inner = ctx.inner.nest(&frame);
+    // A time-out around the `reenter` is not this handler's.
+    let result = unlimited(|| ctx.handle(me, envelope, || held));
+    core.set_frame(outer);
+    ctx.inner.unnest(outer_inner);
+    if let Err(exit) = result {
+        std::panic::resume_unwind(Box::new(InnerExit(*exit)));
+    }
+    true
+}
+
+/// What a box holds for actors of type `A`.
+trait Handled<A: Actor>: Payload {
+    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
+    /// is needed: a large one is moved once.
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
+}
+
+impl<A: Handler<M>, M: Message> Handled<A> for Tell<M> {
+    #[inline]
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        ctx.inner.frame().clear();
+        handle(me, ctx, || boxed.open().0, drop)
+    }
+}
+
+impl<A: Handler<M>, M: Message> Handled<A> for Beat<M> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        ctx.inner.frame().clear();
+        handle(me, ctx, || boxed.open().over(), drop)
+    }
+}
+
+impl<A: Actor> Handled<A> for StreamEnded {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let signal = Signal::StreamEnded { message: boxed.open().message };
+        hook(ctx, |ctx| me.signal(signal, ctx))
+    }
+}
+
+impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let Self { msg, owed, terms } = boxed.open();
+        let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        handle_owing(me, ctx, || msg, reply_to, terms)
+    }
+}
+
+/// The route of `M` to `A`.
+pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
+    Route {
+        tell: const { &box_of::<A, _>(true) },
+        notify: const { &box_of::<A, _>(false) },
+        beat: const { &box_of::<A, _>(false) },
+        ask: const { &asks(run_ask::<A, M>, TypeId::of::<A>) },
+        call: const { &calls(run_call::<A, M>, TypeId::of::<A>) },
+        passed: const { &box_of::<A, _>(false) },
+        ask_timeout: A::ASK_TIMEOUT,
+        _message: PhantomData,
+    }
+}
+
+/// How an actor is told of the end of a stream.
+pub(crate) const fn end_of_stream<A: Actor>() -> Kind<StreamEnded> {
+    box_of::<A, _>(false)
+}
+
+const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> Kind<E> {
+    boxes(run_box::<A, E>, TypeId::of::<A>, is_counted)
+}
+
+/// # Safety
+///
+/// It is a box with an `E`; the rest is an `A` and its context, which nobody else uses meanwhile.
+unsafe fn run_box<A: Actor, E: Handled<A>>(
+    envelope: Envelope,
+    held: Held<'_>,
+    me: *mut (),
+    ctx: *mut (),
+) -> Result<(), Box<Exit>> {
+    held.release();
+    // SAFETY: as the caller promises.
+    unsafe { E::run(envelope.boxed(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
+}
+
+/// # Safety
+///
+/// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
+unsafe fn run_ask<A: Handler<M>, M: Message>(
+    envelope: Envelope,
+    held: Held<'_>,
+    me: *mut (),
+    ctx: *mut (),
+) -> Result<(), Box<Exit>> {
+    // SAFETY: as the caller promises.
+    let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
+    // SAFETY: as the caller promises.
+    let (msg, neighbour) = unsafe { Ask::<M>::begin(envelope, ctx.core(), ctx.inner.frame()) };
+    held.release();
+    let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
+    let result = handle(me, ctx, || msg, |reply| reply);
+    answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour)
+}
+
+/// # Safety
+///
+/// It is the envelope of a `Call<M>`; the rest as of [`run_box`].
+unsafe fn run_call<A: Handler<M>, M: Message>(
+    envelope: Envelope,
+    held: Held<'_>,
+    me: *mut (),
+    ctx: *mut (),
+) -> Result<(), Box<Exit>> {
+    held.release();
+    // SAFETY: as the caller promises.
+    let (call, me, ctx) =
+        unsafe { (share_of::<M>(envelope.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
+    let Some(claim) = call.claim() else { return Ok(()) };
+    let terms = call.terms();
+    // SAFETY: the frame has a share of the block until the handler begins.
+    let msg = || unsafe { claim.take() };
+    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(call), terms)
+}
+
+/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
+/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler.
+#[inline]
+fn handle<A: Handler<M>, M: Message, T>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: impl FnOnce() -> M,
+    reply: impl FnOnce(M::Reply) -> T,
+) -> Result<T, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| reply(me.handle(msg(), ctx))));
+    result.map_err(|payload| died(&ctx.inner, payload))
+}
+
+/// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
+fn handle_owing<A: Handler<M>, M: Message>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    msg: impl FnOnce() -> M,
+    reply_to: ReplyTo,
+    terms: Terms,
+) -> Result<(), Box<Exit>> {
+    if let ReplyTo::Owed(owed) = &reply_to
+        && terms.chain != 0
+    {
+        owed.harden();
+    }
+    ctx.inner.frame().set(reply_to, terms);
+    let result = handle(me, ctx, msg, Box::new);
+    let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
+    settle::<M>(ctx.core(), reply_to, result)
+}

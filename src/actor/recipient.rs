@@ -1,0 +1,281 @@
+//! Addresses that know the messages and not the actor.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::actor::engine::call::Call;
+use crate::actor::engine::cell::{Core, Strong};
+use crate::actor::engine::envelope::Boxed;
+use crate::actor::engine::frame::Terms;
+use crate::actor::engine::origin::Origin;
+use crate::actor::engine::owed::Failure;
+use crate::actor::engine::payload::{Route, Tell};
+use crate::actor::engine::weak::Weak;
+use crate::actor::engine::{send_ask, send_call, tell};
+use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
+
+/// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
+///
+/// It keeps the actor alive, and has the sending methods of [`Addr`](crate::actor::Addr). Use it where only the message matters: for
+/// subscribers, or for a callee that tests replace.
+///
+#[doc = include_str!("docs/recipient.md")]
+pub struct Recipient<M: Message> {
+    strong: Strong,
+    route: &'static Route<M>,
+}
+
+impl<M: Message> Recipient<M> {
+    pub(crate) fn new(strong: Strong, route: &'static Route<M>) -> Self {
+        Self { strong, route }
+    }
+
+    /// Sends a message, waits until it has been handled, and returns the reply: [`Addr::send`](crate::actor::Addr::send), where deadline, order
+    /// and cancellation are described.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.send(Get).unwrap(), 4);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
+    pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        if const { send_ask::is_large::<M>() } {
+            let origin = Origin::here(self.route.ask_timeout);
+            return send_call::ask_by_call(
+                self.strong.core(),
+                Call::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
+        send_ask::ask(self.strong.core(), self.route, msg, None)
+    }
+
+    /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.send_timeout(Get, Duration::from_secs(1)).unwrap(), 4);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
+    pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        if const { send_ask::is_large::<M>() } {
+            let origin = Origin::within(timeout);
+            return send_call::ask_by_call(
+                self.strong.core(),
+                Call::new(self.route.call, self.strong.core(), msg, origin),
+                origin,
+            );
+        }
+        send_ask::ask(self.strong.core(), self.route, msg, Some(timeout))
+    }
+
+    /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.call(Get).unwrap().wait().unwrap(), 4);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
+    pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
+        let origin = Origin::here(self.route.ask_timeout);
+        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+    }
+
+    /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.try_call(Get).unwrap().wait().unwrap(), 4);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
+    pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
+        let origin = Origin::here(self.route.ask_timeout);
+        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+    }
+
+    /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// let reply = futures::executor::block_on(async { sum.call_async(Get).await?.await });
+    /// assert_eq!(reply.unwrap(), 4);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
+    pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
+        send_call::call_async(self.strong.clone(), self.route, msg)
+    }
+
+    /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
+    ///
+    #[doc = include_str!("docs/recipient_tell_async.md")]
+    pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
+        tell::tell_async(self.strong.clone(), self.route, msg)
+    }
+
+    /// Sends a message and returns without waiting for its handler: [`Addr::tell`](crate::actor::Addr::tell). Waits only for room.
+    ///
+    #[doc = include_str!("docs/recipient_tell.md")]
+    pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
+        tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
+    }
+
+    /// Sends a message if there is room for it; asks for no reply. Never waits.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let add: Recipient<Add> = Counter(0).start().recipient();
+    /// add.try_tell(Add(5)).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
+    pub fn try_tell(&self, msg: M) -> Result<(), SendError<M>> {
+        tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), None)
+    }
+
+    pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
+        (self.strong.core(), self.route)
+    }
+
+    /// Passes a message on with the reply that somebody waits for.
+    pub(crate) fn forward(&self, msg: M, reply: Deferred<M::Reply>, terms: Terms) -> Result<(), SendError<M>> {
+        let core = self.strong.core();
+        let reply = reply.is_awaited().then_some(reply);
+        tell::forward(core, self.route, msg, reply, terms).map_err(|(error, reply)| {
+            if let Some(reply) = reply {
+                reply.fail(Failure::Died(core.why_closed()));
+            }
+            error
+        })
+    }
+
+    /// Returns a recipient that does not keep the actor alive.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let sum: Recipient<Get> = Counter(4).start().recipient();
+    /// assert_eq!(sum.downgrade().upgrade(), Some(sum));
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRecipient<M> {
+        WeakRecipient { weak: self.strong.core().weak(), route: self.route }
+    }
+
+    /// Returns the actor's number.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().id(), counter.id());
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.strong.core().id()
+    }
+}
+
+impl<M: Message> Clone for Recipient<M> {
+    fn clone(&self) -> Self {
+        Self { strong: self.strong.clone(), route: self.route }
+    }
+}
+
+impl<M: Message> PartialEq for Recipient<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.strong.as_ptr() == other.strong.as_ptr()
+    }
+}
+
+impl<M: Message> Eq for Recipient<M> {}
+
+impl<M: Message> Hash for Recipient<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.strong.as_ptr().hash(state);
+    }
+}
+
+impl<M: Message> fmt::Debug for Recipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recipient").field(&self.strong).finish()
+    }
+}
+
+/// Refers to a recipient without keeping its actor alive: what [`Recipient::downgrade`] returns.
+///
+/// A list of subscribers holds these, so that being subscribed keeps no actor alive.
+///
+/// ```
+#[doc = include_str!("docs/counter.md")]
+/// let counter = Counter(4).start();
+/// let weak: WeakRecipient<Get> = counter.recipient().downgrade();
+/// assert_eq!(weak.upgrade().unwrap().send(Get).unwrap(), 4);
+/// drop(counter);
+/// assert!(weak.upgrade().is_none());
+/// ```
+pub struct WeakRecipient<M: Message> {
+    weak: Weak,
+    route: &'static Route<M>,
+}
+
+impl<M: Message> WeakRecipient<M> {
+    /// Returns the recipient, unless all addresses of the actor are gone.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(4).start();
+    /// let weak = counter.recipient::<Get>().downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// ```
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Recipient<M>> {
+        Some(Recipient { strong: self.weak.upgrade()?, route: self.route })
+    }
+
+    /// Returns the actor's number, also when the actor has ended.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Counter(0).start();
+    /// assert_eq!(counter.recipient::<Get>().downgrade().id(), counter.id());
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.weak.core().id()
+    }
+}
+
+impl<M: Message> Clone for WeakRecipient<M> {
+    fn clone(&self) -> Self {
+        Self { weak: self.weak.clone(), route: self.route }
+    }
+}
+
+impl<M: Message> fmt::Debug for WeakRecipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakRecipient").field(self.weak.core()).finish()
+    }
+}

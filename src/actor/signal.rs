@@ -1,0 +1,61 @@
+//! What the system tells an actor, ahead of its messages.
+
+#![forbid(unsafe_code)]
+
+use crate::actor::engine::ties::Tie;
+use crate::actor::{ActorId, Exit};
+
+/// Identifies one [`monitor`](crate::actor::Context::monitor) call, for
+/// [`demonitor`](crate::actor::Context::demonitor).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MonitorRef(pub(crate) u64);
+
+/// Tells that a monitored actor has ended: see [`Context::monitor`](crate::actor::Context::monitor).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Down {
+    /// What [`monitor`](crate::actor::Context::monitor) returned.
+    pub monitor: MonitorRef,
+    /// The actor that ended.
+    pub actor: ActorId,
+    /// Why it ended.
+    pub reason: Exit,
+}
+
+/// Tells an actor what has happened around it, ahead of its messages: the argument of
+/// [`Actor::signal`](crate::actor::Actor::signal).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A monitored actor has ended.
+    Down(Down),
+    /// A linked actor has ended.
+    LinkExit {
+        /// The actor that ended.
+        actor: ActorId,
+        /// Why.
+        reason: Exit,
+    },
+    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), or a stream that is attached
+    /// ([`Context::attach`](crate::actor::Context::attach)), has panicked.
+    HelperPanicked {
+        /// An [`Exit::Panic`] with the panic's message.
+        reason: Exit,
+    },
+    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
+    /// messages as the others do.
+    StreamEnded {
+        /// The name of the type of its messages.
+        message: &'static str,
+    },
+}
+
+impl Signal {
+    /// The half of a tie that the signal is about.
+    pub(crate) fn tie(&self) -> Option<Tie> {
+        match self {
+            Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
+            Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
+            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
+        }
+    }
+}
