@@ -201,7 +201,7 @@ impl Source {
         direction: Direction,
         deadline_ns: u64,
     ) -> io::Result<bool> {
-        let home = here.poller_or_new()?.home();
+        let handle = here.poller_or_new()?.handle();
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
             Direction::Read => Reason::Readable,
@@ -213,7 +213,7 @@ impl Source {
             let mut left = None;
             let woken = park(wait, |ticket| {
                 // Steps R4 and R5.
-                enqueued = slot.enqueue(home, direction, ticket);
+                enqueued = slot.enqueue(handle, direction, ticket);
                 left = Some(ticket);
                 enqueued == Enqueued::Waits
             });
@@ -224,7 +224,7 @@ impl Source {
             }
             match woken {
                 Woken::Refused if enqueued == Enqueued::Unregistered => {
-                    slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                    slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
                 }
                 Woken::Refused | Woken::Notified => return Ok(true),
                 Woken::TimedOut => return Ok(false),
@@ -270,12 +270,12 @@ impl Source {
                 let message = "async calls on a green socket that have to wait need a green thread";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
             };
-            let home = here.poller_or_new()?.home();
+            let handle = here.poller_or_new()?.handle();
             let slot = self.slot_or_new(direction)?;
-            let mut enqueued = slot.enqueue_waker(home, direction, cx.waker());
+            let mut enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             if enqueued == Enqueued::Unregistered {
-                slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
-                enqueued = slot.enqueue_waker(home, direction, cx.waker());
+                slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             }
             if enqueued == Enqueued::Waits {
                 return Poll::Pending;

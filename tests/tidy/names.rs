@@ -18,10 +18,10 @@ const RIGHTLY_SHARED: &[&str] =
 /// Names of types that stand in several files for several things. The list only gets shorter.
 #[rustfmt::skip]
 const SHARED_NAMES: &[&str] = &[
-    "Block", "Bounds", "Boxed", "Call", "CapacityWaiter", "Chain", "Contents", "Context", "Entry", "Envelope",
-    "Flavor", "How", "Inner", "Kind", "Leave", "Limit", "Message", "Node", "Origin", "Owner", "Shared", "Shelf",
-    "Side", "Slot", "Stack", "State", "Thread", "Timer", "Token", "Unlock", "VTable", "Waiters", "WaitingEnvelope",
-    "WaitingSender", "Waits", "Walk", "Woken",
+    "Block", "Bounds", "Chain", "Contents", "Context", "Entry", "Flavor", "How", "Inner", "Kind",
+    "Leave", "Limit", "Message", "Node", "Owner",
+    "Shared", "Shelf", "Side", "Slot", "Stack", "State", "Thread", "Timer",
+    "Token", "VTable", "Waiters", "Waits", "Walk", "Woken",
 ];
 
 /// What is written above a line for the item in it: its documentation and attributes.
@@ -113,7 +113,9 @@ fn names_of_types(sources: &[Source]) -> BTreeMap<String, Vec<Finding>> {
             }
             let is_name = name.text.starts_with(char::is_uppercase) && !tests[keyword.line];
             let is_type = matches!(keyword.text, "struct" | "enum" | "union" | "trait");
-            let is_alias = keyword.text == "type" && depth == 0;
+            // An alias of a type with the same name is the same thing.
+            let line = source.text.lines().nth(keyword.line - 1).unwrap_or_default();
+            let is_alias = keyword.text == "type" && depth == 0 && !line.contains(&format!("::{}<", name.text));
             let is_first = |items: &Vec<Finding>| items.iter().all(|item| item.path != source.path);
             if is_name && (is_type || is_alias) {
                 let items = found.entry(name.text.to_owned()).or_default();
