@@ -102,7 +102,7 @@ impl RawCondvar {
                 return true;
             }
             // Interrupted before it could wait, but it must not be unwound now.
-            let unlock = Unlock(mutex);
+            let unlock = UnlockOnUnwind(mutex);
             wait = interrupt::raise(wait);
             std::mem::forget(unlock);
         }
@@ -110,9 +110,9 @@ impl RawCondvar {
 }
 
 /// Lets the mutex go when a wait is left by unwinding.
-struct Unlock<'a>(&'a RawMutex);
+struct UnlockOnUnwind<'a>(&'a RawMutex);
 
-impl Drop for Unlock<'_> {
+impl Drop for UnlockOnUnwind<'_> {
     fn drop(&mut self) {
         self.0.unlock();
     }
