@@ -18,9 +18,8 @@ const RIGHTLY_SHARED: &[&str] =
 /// Names of types that stand in several files for several things. The list only gets shorter.
 #[rustfmt::skip]
 const SHARED_NAMES: &[&str] = &[
-    "Block", "Bounds", "Chain", "Contents", "Context", "Entry", "Flavor", "How", "Inner", "Kind",
-    "Leave", "Limit", "Message", "Node", "Owner",
-    "Shared", "Shelf", "Side", "Slot", "Stack", "State", "Thread", "Timer",
+    "Block", "Bounds", "Chain", "Contents", "Context", "Entry", "Flavor", "How", "Inner", "Kind", "Leave",
+    "Limit", "Message", "Node", "Owner", "Shared", "Shelf", "Side", "Slot", "Stack", "State", "Thread", "Timer",
     "Token", "VTable", "Waiters", "Waits", "Walk", "Woken",
 ];
 
@@ -104,7 +103,7 @@ fn names_of_types(sources: &[Source]) -> BTreeMap<String, Vec<Finding>> {
     for source in sources.iter().filter(|source| !source.is_test()) {
         let tests = source.test_lines();
         let (tokens, mut depth) = (source.tokens(), 0);
-        for pair in tokens.windows(2) {
+        for (at, pair) in tokens.windows(2).enumerate() {
             let [keyword, name] = pair else { continue };
             match keyword.text {
                 "{" => depth += 1,
@@ -113,9 +112,9 @@ fn names_of_types(sources: &[Source]) -> BTreeMap<String, Vec<Finding>> {
             }
             let is_name = name.text.starts_with(char::is_uppercase) && !tests[keyword.line];
             let is_type = matches!(keyword.text, "struct" | "enum" | "union" | "trait");
-            // An alias of a type with the same name is the same thing.
-            let line = source.text.lines().nth(keyword.line - 1).unwrap_or_default();
-            let is_alias = keyword.text == "type" && depth == 0 && !line.contains(&format!("::{}<", name.text));
+            // `type Slot = other::Slot<u8>` is another's, not another thing.
+            let mut rest = tokens[at + 2..].iter().take_while(|token| token.text != ";");
+            let is_alias = keyword.text == "type" && depth == 0 && !rest.any(|token| token.text == name.text);
             let is_first = |items: &Vec<Finding>| items.iter().all(|item| item.path != source.path);
             if is_name && (is_type || is_alias) {
                 let items = found.entry(name.text.to_owned()).or_default();
@@ -173,7 +172,7 @@ fn a_name_with_two_meanings_is_found_and_so_is_one_that_has_no_more_than_one() {
     let sources = [
         Source::new("src/x.rs", "\nstruct Slot;\nimpl I for Slot { type Item = u8; }\ntype Other = u8;\n"),
         Source::new("src/y.rs", "\nmod m {\npub(crate) enum Slot<T> {}\n}\ntype Item = u8;\nfn f() { struct Own; }"),
-        Source::new("src/z.rs", "\n#[cfg(test)]\nmod tests { struct Own; }\nunion Other {}"),
+        Source::new("src/z.rs", "\n#[cfg(test)]\nmod tests { struct Own; }\nunion Other {}\ntype Slot = y::Slot<u8>;"),
     ];
     let found = wrong_names(&sources, &[], &[]);
     let places: Vec<_> = found.iter().map(|finding| (finding.path.as_str(), finding.line)).collect();
