@@ -231,10 +231,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use actor::engine::call::Call;
+use actor::engine::call::CallBlock;
 use actor::engine::cell::{Plan, Strong};
 use actor::engine::envelope::Boxed;
-use actor::engine::origin::Origin;
+use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
 use actor::engine::send_call::{Asking, ask_by_call, send};
 use actor::engine::{lifecycle, send_ask, tell};
@@ -344,9 +344,9 @@ impl World {
 
     /// A call in a block of its own.
     fn call(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(timeout));
-        let call = Call::new(route.call, self.actor.core(), self.add(1), origin);
-        ask_by_call(self.actor.core(), call, origin)
+        let (route, origin) = (const { &route::<Sums, Add>() }, SendOrigin::within(timeout));
+        let call = CallBlock::new(route.call, self.actor.core(), self.add(1), origin);
+        ask_by_call(self.actor.core(), call)
     }
 
     /// An ask on the stack.
@@ -491,10 +491,10 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
         IDS.set(0);
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
-        let (route, origin) = (const { &route::<Sums, Add>() }, Origin::within(LONG));
-        let (call, envelope) = Call::new(route.call, world.actor.core(), world.add(1), origin);
-        let asking = Asking::new(Arc::clone(&call));
-        assert!(send(world.actor.core(), (call, envelope), origin, false).is_ok(), "there was room for one");
+        let (route, origin) = (const { &route::<Sums, Add>() }, SendOrigin::within(LONG));
+        let new = CallBlock::new(route.call, world.actor.core(), world.add(1), origin);
+        let asking = Asking::new(Arc::clone(&new.call));
+        assert!(send(world.actor.core(), new, false).is_ok(), "there was room for one");
         let sender = thread::spawn({
             let world = world.clone();
             move || world.tell().unwrap()

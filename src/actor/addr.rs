@@ -7,13 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::CallBlock;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::origin::Origin;
+use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
+use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
+use crate::actor::engine::{lifecycle, send_ask, tell};
 use crate::actor::glue::route;
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
@@ -48,8 +49,10 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::here(route.ask_timeout);
-            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
+            return ask_by_call(
+                self.core(),
+                CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout)),
+            );
         }
         send_ask::ask(self.core(), route, msg, None)
     }
@@ -70,8 +73,7 @@ impl<A: Actor> Addr<A> {
     {
         let route = const { &route::<A, M>() };
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::within(timeout);
-            return send_call::ask_by_call(self.core(), Call::new(route.call, self.core(), msg, origin), origin);
+            return ask_by_call(self.core(), CallBlock::new(route.call, self.core(), msg, SendOrigin::within(timeout)));
         }
         send_ask::ask(self.core(), route, msg, Some(timeout))
     }
@@ -84,8 +86,8 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let origin = Origin::here(route.ask_timeout);
-        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, true)
+        let call = CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
+        send_call::send(self.core(), call, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -96,8 +98,8 @@ impl<A: Actor> Addr<A> {
         A: Handler<M>,
     {
         let route = const { &route::<A, M>() };
-        let origin = Origin::here(route.ask_timeout);
-        send_call::send(self.core(), Call::new(route.call, self.core(), msg, origin), origin, false)
+        let call = CallBlock::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
+        send_call::send(self.core(), call, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -229,7 +231,7 @@ impl<A: Actor> Addr<A> {
     ///
     #[doc = include_str!("docs/addr_join_timeout.md")]
     pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        lifecycle::join(self.core(), after_ns(d).min(Origin::limit_ns()))
+        lifecycle::join(self.core(), after_ns(d).min(SendOrigin::limit_ns()))
     }
 
     /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.

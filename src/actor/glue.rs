@@ -275,7 +275,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
 
 /// # Safety
 ///
-/// It is the envelope of a `Call<M>`; the rest as of [`run_box`].
+/// It is the envelope of a `CallBlock<M>`; the rest as of [`run_box`].
 unsafe fn run_call<A: Handler<M>, M: Message>(
     envelope: Envelope,
     held: Held<'_>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::CallBlock;
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
 use crate::sys::clock::{after_ns, at_ns};
@@ -34,7 +34,7 @@ use crate::sys::clock::{after_ns, at_ns};
 /// assert_eq!(sum, 9 + 16);
 /// ```
 #[must_use = "a reply that nobody waits for is dropped; `tell` asks for none"]
-pub struct Pending<M: Message>(pub(crate) Arc<Call<M>>);
+pub struct Pending<M: Message>(pub(crate) Arc<CallBlock<M>>);
 
 impl<M: Message> Pending<M> {
     /// Waits for the reply, until the deadline of the call.

@@ -6,15 +6,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::CallBlock;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::frame::Terms;
-use crate::actor::engine::origin::Origin;
+use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::owed::Failure;
 use crate::actor::engine::payload::{Route, Tell};
+use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{send_ask, send_call, tell};
+use crate::actor::engine::{send_ask, tell};
 use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
 
 /// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
@@ -46,15 +47,14 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
+        let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::here(self.route.ask_timeout);
-            return send_call::ask_by_call(
-                self.strong.core(),
-                Call::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
+            return ask_by_call(
+                target,
+                CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout)),
             );
         }
-        send_ask::ask(self.strong.core(), self.route, msg, None)
+        send_ask::ask(target, self.route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
@@ -69,15 +69,11 @@ impl<M: Message> Recipient<M> {
     ///
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
+        let target = self.strong.core();
         if const { send_ask::is_large::<M>() } {
-            let origin = Origin::within(timeout);
-            return send_call::ask_by_call(
-                self.strong.core(),
-                Call::new(self.route.call, self.strong.core(), msg, origin),
-                origin,
-            );
+            return ask_by_call(target, CallBlock::new(self.route.call, target, msg, SendOrigin::within(timeout)));
         }
-        send_ask::ask(self.strong.core(), self.route, msg, Some(timeout))
+        send_ask::ask(target, self.route, msg, Some(timeout))
     }
 
     /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
@@ -92,8 +88,9 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, true)
+        let target = self.strong.core();
+        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
+        send_call::send(target, call, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -108,8 +105,9 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let origin = Origin::here(self.route.ask_timeout);
-        send_call::send(self.strong.core(), Call::new(self.route.call, self.strong.core(), msg, origin), origin, false)
+        let target = self.strong.core();
+        let call = CallBlock::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
+        send_call::send(target, call, false)
     }
 
     /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).

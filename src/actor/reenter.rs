@@ -6,11 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::engine::call::Call;
+use crate::actor::engine::call::{CallBlock, NewCall};
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::envelope::Envelope;
 use crate::actor::engine::mailbox_state::Nudge;
-use crate::actor::engine::origin::Origin;
+use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::promise::Nested;
 use crate::actor::engine::send_call::{self, Asking};
 use crate::actor::engine::weak::Weak;
@@ -44,7 +43,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = (to.core(), const { &route::<B, M>() });
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -56,7 +55,7 @@ impl<A: Actor> Reenter<'_, A> {
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, Call::new(route.call, core, msg, origin), origin),
+            Ok(origin) => self.ask(core, CallBlock::new(route.call, core, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -71,7 +70,7 @@ impl<A: Actor> Reenter<'_, A> {
 
     /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.
     #[inline(never)]
-    fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<Origin, Vec<ActorId>> {
+    fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<SendOrigin, Vec<ActorId>> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
         if !self.has_stack_left() && self.ctx.core().mailbox.lock().admits(frame.terms().chain) {
@@ -80,21 +79,16 @@ impl<A: Actor> Reenter<'_, A> {
         if frame.terms().chain == 0 {
             frame.begin_chain(crate::park::os::fresh_ids(1));
         }
-        Ok(Origin::here(ask_timeout))
+        Ok(SendOrigin::here(ask_timeout))
     }
 
     #[inline(never)]
-    fn ask<M: Message>(
-        &mut self,
-        to: &Core,
-        (call, envelope): (Arc<Call<M>>, Envelope),
-        origin: Origin,
-    ) -> Result<M::Reply, SendError<M>> {
+    fn ask<M: Message>(&mut self, to: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
         let chain = self.ctx.inner.frame().terms().chain;
         let let_in = LetIn::new(self.ctx.core(), chain);
-        let asking = Asking::new(call);
+        let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send_call::begin(to, call, envelope, origin) {
+        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);

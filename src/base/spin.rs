@@ -66,19 +66,19 @@ impl<T> SpinLock<T> {
 }
 
 /// The right to let go of a lock, without the value. Dropped, the lock is free.
-pub(crate) struct Unlock<'a> {
+pub(crate) struct LockRelease<'a> {
     taken: &'a AtomicU32,
 }
 
 impl<'a, T> Locked<'a, T> {
     /// The holder is through with the value.
     #[inline]
-    pub(crate) fn done(self) -> Unlock<'a> {
-        Unlock { taken: &ManuallyDrop::new(self).lock.taken }
+    pub(crate) fn done(self) -> LockRelease<'a> {
+        LockRelease { taken: &ManuallyDrop::new(self).lock.taken }
     }
 }
 
-impl Drop for Unlock<'_> {
+impl Drop for LockRelease<'_> {
     #[inline]
     fn drop(&mut self) {
         unlock(self.taken);

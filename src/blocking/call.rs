@@ -1,6 +1,6 @@
 //! A call: a closure that blocks an OS thread, run on one of a [`Pool`] while its caller waits for the value.
 //!
-//! A [`Call`] is shared by its caller and the pool's thread. Its state, under the lock of a queue in which the caller waits:
+//! A [`BlockingCall`] is shared by its caller and the pool's thread. Its state, under the lock of a queue in which the caller waits:
 //!
 //! ```text
 //!  Queued(f) ──thread: start──► Runs ──thread: the value, wakes the caller──► Done(value) ──caller: take──► Over
@@ -40,7 +40,7 @@ enum CallState<F, T> {
     Over,
 }
 
-struct Call<F, T, S> {
+struct BlockingCall<F, T, S> {
     state: WaitQueue<CallState<F, T>>,
     inside: S,
 }
@@ -60,7 +60,7 @@ pub(crate) unsafe fn call<F: FnOnce() -> T + Send, T: Send>(
 ) -> T {
     // From here to the value nothing unwinds but `raise`, below.
     assert_may_park("a blocking call");
-    let call = Arc::new(Call { state: WaitQueue::new(CallState::Queued(f)), inside });
+    let call = Arc::new(BlockingCall { state: WaitQueue::new(CallState::Queued(f)), inside });
     let job: Arc<dyn Runnable + '_> = call.clone();
     // SAFETY: only the lifetime changes; invariant 1: the pool does not touch what may borrow once the caller goes on.
     let job: Job = unsafe { mem::transmute::<Arc<dyn Runnable + '_>, Job>(job) };
@@ -113,7 +113,7 @@ impl<F, T> CallState<F, T> {
     }
 }
 
-impl<F: FnOnce() -> T, T, S> Call<F, T, S> {
+impl<F: FnOnce() -> T, T, S> BlockingCall<F, T, S> {
     /// There is no thread: the caller runs the closure, which nobody else has.
     fn run_here(&self) -> T {
         let f = self.state.with(CallState::start).expect("a job that was refused is its caller's");
@@ -121,7 +121,7 @@ impl<F: FnOnce() -> T, T, S> Call<F, T, S> {
     }
 }
 
-impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for Call<F, T, S> {
+impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for BlockingCall<F, T, S> {
     fn run(&self) -> bool {
         let Some(f) = self.state.with(CallState::start) else { return false };
         let mut output = Some(self.inside.run(|| catch_unwind(AssertUnwindSafe(f))));
@@ -142,7 +142,7 @@ impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for Call<F, T, 
 
 /// The caller is unwound: it leaves its call.
 struct Leaves<'a, F, T, S> {
-    call: &'a Call<F, T, S>,
+    call: &'a BlockingCall<F, T, S>,
     pool: &'a Pool,
 }
 

@@ -381,6 +381,8 @@ impl<'a> Select<'a> {
     /// Everything else is as for [`select`](Self::select). If the deadline has passed, an operation that need not wait
     /// is still chosen.
     ///
+    #[doc = include_str!("docs/select_select_deadline.md")]
+    ///
     /// # Errors
     ///
     /// The deadline has passed.
@@ -420,6 +422,8 @@ impl<'a> Select<'a> {
     ///
     /// Everything else is as for [`ready`](Self::ready).
     ///
+    #[doc = include_str!("docs/select_ready_timeout.md")]
+    ///
     /// # Errors
     ///
     /// The time is over.
@@ -430,6 +434,8 @@ impl<'a> Select<'a> {
     /// Waits until `deadline` at most until an operation would not wait, and returns its index.
     ///
     /// Everything else is as for [`ready`](Self::ready).
+    ///
+    #[doc = include_str!("docs/select_ready_deadline.md")]
     ///
     /// # Errors
     ///
@@ -476,12 +482,16 @@ impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl SelectedOperation<'_> {
-    /// Returns the index of the operation.
+    /// Returns the index of the operation, as [`Select::recv`] or [`Select::send`] returned it.
+    ///
+    #[doc = include_str!("docs/selected_index.md")]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Completes a send with `msg`. Does not wait. An example is at [`Select::send`].
+    /// Completes a send with `msg`. Does not wait.
+    ///
+    #[doc = include_str!("docs/selected_send.md")]
     ///
     /// # Errors
     ///
@@ -495,7 +505,9 @@ impl SelectedOperation<'_> {
         s.complete(self.into_selected(), msg)
     }
 
-    /// Completes a receive, and returns the message. Does not wait. An example is on the page of [`Select`].
+    /// Completes a receive, and returns the message. Does not wait.
+    ///
+    #[doc = include_str!("docs/selected_recv.md")]
     ///
     /// # Errors
     ///

@@ -203,7 +203,7 @@ impl Source {
         direction: Direction,
         deadline_ns: u64,
     ) -> io::Result<bool> {
-        let home = here.poller_or_new()?.home();
+        let handle = here.poller_or_new()?.handle();
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
             Direction::Read => Reason::Readable,
@@ -215,7 +215,7 @@ impl Source {
             let left = Cell::new(None);
             let enter = |ticket| {
                 // Steps R4 and R5.
-                enqueued = slot.enqueue(home, direction, ticket);
+                enqueued = slot.enqueue(handle, direction, ticket);
                 left.set(Some(ticket));
                 enqueued == Enqueued::Waits
             };
@@ -223,7 +223,7 @@ impl Source {
                 left.take().into_iter().for_each(|ticket| slot.withdraw(direction, ticket))
             }) {
                 WaitResult::Refused if enqueued == Enqueued::Unregistered => {
-                    slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                    slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
                 }
                 WaitResult::Refused | WaitResult::Notified => return Ok(true),
                 WaitResult::TimedOut => return Ok(false),
@@ -267,12 +267,12 @@ impl Source {
                 let message = "async calls on a green socket that have to wait need a green thread";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
             };
-            let home = here.poller_or_new()?.home();
+            let handle = here.poller_or_new()?.handle();
             let slot = self.slot_or_new(direction)?;
-            let mut enqueued = slot.enqueue_waker(home, direction, cx.waker());
+            let mut enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             if enqueued == Enqueued::Unregistered {
-                slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
-                enqueued = slot.enqueue_waker(home, direction, cx.waker());
+                slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             }
             if enqueued == Enqueued::Waits {
                 return Poll::Pending;

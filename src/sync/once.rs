@@ -89,7 +89,7 @@ impl Once {
     /// green::scope(|s| {
     ///     for _ in 0..3 {
     ///         s.spawn(|| {
-    ///             SET_UP.call_once(|| println!("once, whoever comes first"));
+    ///             SET_UP.call_once(|| println!("once, by the first thread"));
     ///             assert!(SET_UP.is_completed());
     ///         });
     ///     }

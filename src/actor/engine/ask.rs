@@ -25,13 +25,14 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn, WaitingSender};
+use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::owed::{Owed, Refusal};
 use super::promise::Promise;
 use super::reply::{deferred, settle};
+use super::waiting::WaitingSender;
 use crate::actor::{Deferred, Exit, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
@@ -99,7 +100,7 @@ pub(super) enum AskLeft {
 
 impl<'t, M: Message> Ask<'t, M> {
     #[inline(always)]
-    pub(super) fn new(kind: &'static Kind<Ask<'static, M>>, target: &'t Core, msg: M, origin: Origin) -> Self {
+    pub(super) fn new(kind: &'static Kind<Ask<'static, M>>, target: &'t Core, msg: M, origin: SendOrigin) -> Self {
         Self {
             node: Node::new(kind),
             place: AtomicPtr::new(DONE),
@@ -231,7 +232,7 @@ impl<'t, M: Message> Ask<'t, M> {
     }
 
     /// Takes the envelope of a `QUEUED` ask out of its mailbox. Another sender may have room now.
-    fn withdraw(&self, mailbox: &mut MailboxState) -> Option<WaitingSender> {
+    fn withdraw(&self, mailbox: &mut MailboxState) -> Option<WaitingSender<Envelope>> {
         if let Some(waiting) = mailbox.leave_room(|waiting| waiting.envelope.is(self.node())) {
             let _ = waiting.envelope.into_node();
             return None;

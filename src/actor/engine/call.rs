@@ -17,7 +17,7 @@
 //! # Invariants
 //!
 //! 1. A slot is initialised until it is claimed, and who has claimed it moves the message out.
-//! 2. A `Call` begins with its node (it is `repr(C)`). Its one envelope is made with it, and is a share of its `Arc`.
+//! 2. A `CallBlock` begins with its node (it is `repr(C)`). Its one envelope is made with it, and is a share of its `Arc`.
 //! 3. While the message is not claimed, its envelope is in no other mailbox than that of the promise's debtor: only a
 //!    handler passes the debt on.
 
@@ -36,7 +36,7 @@ use super::envelope::{Envelope, Form, Kind, Node, Ops, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
 use super::mailbox_state::Nudge;
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::promise::Promise;
 use super::weak::Weak;
@@ -84,7 +84,7 @@ impl<M> Drop for MessageSlot<M> {
 
 /// See the module's text.
 #[repr(C)]
-pub(crate) struct Call<M: Message> {
+pub(crate) struct CallBlock<M: Message> {
     node: Node,
     chain: u64,
     promise: Promise<M::Reply>,
@@ -93,21 +93,27 @@ pub(crate) struct Call<M: Message> {
 
 // SAFETY: the message and the reply are `Send`, and each is reached by one at a time: by claim, and under the promise's lock.
 // The node is the mailbox's, under its lock.
-unsafe impl<M: Message> Send for Call<M> {}
+unsafe impl<M: Message> Send for CallBlock<M> {}
 // SAFETY: as above.
-unsafe impl<M: Message> Sync for Call<M> {}
+unsafe impl<M: Message> Sync for CallBlock<M> {}
 
 /// Calls with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Call<M>> {
+pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
     Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
 }
 
-impl<M: Message> Call<M> {
-    /// A call that is nowhere yet, and its envelope.
+/// A call that is nowhere yet, and its envelope.
+pub(crate) struct NewCall<M: Message> {
+    pub(crate) call: Arc<CallBlock<M>>,
+    pub(crate) envelope: Envelope,
+    pub(crate) origin: SendOrigin,
+}
+
+impl<M: Message> CallBlock<M> {
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
-    pub(crate) fn new(kind: &'static Kind<Call<M>>, target: &Core, msg: M, origin: Origin) -> (Arc<Self>, Envelope) {
+    pub(crate) fn new(kind: &'static Kind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> NewCall<M> {
         let block = Arc::<Self>::new_uninit();
         let place = Arc::as_ptr(&block).cast_mut().cast::<Self>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
@@ -127,7 +133,8 @@ impl<M: Message> Call<M> {
         let node = node_of(&block);
         std::mem::forget(Arc::clone(&block));
         // SAFETY: invariant 2: of the share that was just forgotten. What is in the block may be used from any thread.
-        (block, unsafe { Envelope::pinned(node) })
+        let envelope = unsafe { Envelope::pinned(node) };
+        NewCall { call: block, envelope, origin }
     }
 
     /// Step H2.
@@ -207,16 +214,16 @@ impl<M: Message> Call<M> {
 }
 
 /// The pointer to the whole block, of which the node is the first part.
-fn node_of<M: Message>(call: &Arc<Call<M>>) -> NonNull<Node> {
+fn node_of<M: Message>(call: &Arc<CallBlock<M>>) -> NonNull<Node> {
     NonNull::new(Arc::as_ptr(call).cast_mut()).expect("an `Arc` is not null").cast()
 }
 
 /// # Safety
 ///
-/// It is the envelope of a `Call<M>`.
-pub(crate) unsafe fn share_of<M: Message>(envelope: NonNull<Node>) -> Arc<Call<M>> {
+/// It is the envelope of a `CallBlock<M>`.
+pub(crate) unsafe fn share_of<M: Message>(envelope: NonNull<Node>) -> Arc<CallBlock<M>> {
     // SAFETY: as the caller promises; invariant 2.
-    unsafe { Arc::from_raw(envelope.cast::<Call<M>>().as_ptr()) }
+    unsafe { Arc::from_raw(envelope.cast::<CallBlock<M>>().as_ptr()) }
 }
 
 /// # Safety
@@ -240,19 +247,19 @@ unsafe fn refuse_call<M: Message>(envelope: Envelope, refused: &Refused<'_>) {
     });
 }
 
-impl<M: Message> Nudge for Call<M> {
+impl<M: Message> Nudge for CallBlock<M> {
     fn nudge(&self) {
         self.promise.nudge();
     }
 }
 
-impl<M: Message> Answer<M::Reply> for Call<M> {
+impl<M: Message> Answer<M::Reply> for CallBlock<M> {
     fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
         self.promise.answer(answer);
     }
 }
 
-impl<M: Message> Owed for Call<M> {
+impl<M: Message> Owed for CallBlock<M> {
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
         give(self, to)
     }

@@ -9,11 +9,11 @@ use std::task::{Context as TaskContext, Poll};
 use super::cell::Core;
 use super::edge::How;
 use super::enqueue::{AfterUnlock, NotIn, Sent, enqueue, try_enqueue};
-use super::envelope::{CapacityWaiter, Envelope, WaitingEnvelope, WaitingSender};
+use super::envelope::Envelope;
 use super::frame::Terms;
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::owed::{Refusal, Unanswered};
-use super::waiting::Verdict;
+use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
 use super::walk::Waits;
 use crate::actor::{ActorId, Overflow};
 use crate::park::Wait;
@@ -53,7 +53,7 @@ impl From<NotIn> for Unsent {
 pub(super) fn enqueue_or_wait(
     target: &Core,
     envelope: Envelope,
-    origin: Origin,
+    origin: SendOrigin,
     wait: bool,
 ) -> Result<Sent, (Unsent, Envelope)> {
     let envelope = match try_enqueue(target, envelope, origin.terms.chain) {
@@ -73,7 +73,7 @@ pub(super) fn enqueue_or_wait(
 /// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
 struct Visit<'a> {
     target: &'a Core,
-    room: Arc<CapacityWaiter>,
+    room: Arc<CapacityWaiter<Envelope>>,
     over: bool,
 }
 
@@ -101,8 +101,8 @@ impl Drop for Visit<'_> {
 }
 
 /// Takes the entry of this room out of those that wait.
-fn leave(room: &Arc<CapacityWaiter>, target: &Core) -> Option<WaitingEnvelope> {
-    let is_ours = |sender: &WaitingSender| Arc::ptr_eq(&sender.room, room);
+fn leave(room: &Arc<CapacityWaiter<Envelope>>, target: &Core) -> Option<WaitingEnvelope<Envelope>> {
+    let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.room, room);
     target.mailbox.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
 }
 
@@ -111,7 +111,7 @@ fn ask_for_room(
     target: &Core,
     envelope: Envelope,
     chain: u64,
-    room: &Arc<CapacityWaiter>,
+    room: &Arc<CapacityWaiter<Envelope>>,
     waits: Option<&Waits<'_>>,
 ) -> Result<Sent, (NotIn, Envelope)> {
     let sender = || Some(WaitingSender { room: Arc::clone(room), actor: waits.and_then(Waits::actor).map(Core::weak) });
@@ -165,7 +165,7 @@ fn wait_for_capacity(
 /// wait for much at once. Dropped before it is ready, it drops its box, unless that got in.
 pub(super) struct Entering<'a> {
     target: &'a Core,
-    room: Arc<CapacityWaiter>,
+    room: Arc<CapacityWaiter<Envelope>>,
     state: EnteringState,
 }
 

@@ -26,11 +26,12 @@ use std::sync::{self, Arc};
 
 use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
-use super::envelope::{Envelope, Held, Node, Refused, WaitingSender};
+use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
+use super::waiting::WaitingSender;
 use super::weak::Weak;
 use crate::actor::{ActorId, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
@@ -249,7 +250,7 @@ impl<P> waiting::WaitingSender<P> {
 
 /// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
 #[inline]
-pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender>) -> Held<'_> {
+pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
     let room = sender.map(WaitingSender::let_go);
     Held::new(mailbox.done(), room)
 }
@@ -264,7 +265,7 @@ pub(super) unsafe fn unlink(
     mailbox: &mut MailboxState,
     node: NonNull<Node>,
     chain: u64,
-) -> (Envelope, Option<WaitingSender>) {
+) -> (Envelope, Option<WaitingSender<Envelope>>) {
     let is_admitted = chain != 0 && mailbox.admitted().is_some_and(|admitted| admitted.contains(node));
     if let Some(admitted) = mailbox.admitted().filter(|_| is_admitted) {
         // SAFETY: it was just found there.

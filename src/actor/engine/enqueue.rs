@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::busy::Launch;
 use super::cell::Core;
-use super::envelope::{Envelope, WaitingEnvelope, WaitingSender};
+use super::envelope::Envelope;
 use super::mailbox_state::{MailboxState, Nudge};
 use super::owed::Refusal;
+use super::waiting::{WaitingEnvelope, WaitingSender};
 use crate::actor::Overflow;
 use crate::task::header::Wake;
 
@@ -62,7 +63,7 @@ pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
     mailbox: &mut MailboxState,
     envelope: P,
     chain: u64,
-    sender: Option<&dyn Fn() -> Option<WaitingSender>>,
+    sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
     after: &mut AfterUnlock,
 ) -> Result<Sent, (NotIn, P)> {
     let envelope = if chain == 0 {

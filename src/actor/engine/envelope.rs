@@ -16,19 +16,15 @@ use std::sync::Arc;
 
 use super::erased;
 use super::owed::{Owed, Refusal};
-use super::waiting;
+use super::waiting::CapacityWaiter;
 use crate::actor::{ActorId, Exit};
-use crate::base::spin::Unlock;
+use crate::base::spin::LockRelease;
 use crate::task::header::Wake;
 
 pub(crate) type Node = erased::Node<Ops>;
-pub(crate) type Envelope = erased::Envelope<Ops>;
-pub(crate) type Boxed<E> = erased::Boxed<Ops, E>;
+pub(crate) type Envelope = erased::Erased<Ops>;
+pub(crate) type Boxed<E> = erased::TypedBox<Ops, E>;
 pub(crate) type Kind<E> = erased::Kind<Ops, E>;
-
-pub(super) type CapacityWaiter = waiting::CapacityWaiter<Envelope>;
-pub(super) type WaitingSender = waiting::WaitingSender<Envelope>;
-pub(super) type WaitingEnvelope = waiting::WaitingEnvelope<Envelope>;
 
 /// Takes the envelope, the lock, and the actor and its context.
 pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> Result<(), Box<Exit>>;
@@ -71,13 +67,13 @@ pub(crate) struct Refused<'a> {
 /// The lock of the mailbox that an envelope was just taken out of; and the sender that has got the place, and is told so when the lock is
 /// free.
 pub(crate) struct Held<'a> {
-    lock: Unlock<'a>,
-    room: Option<Arc<CapacityWaiter>>,
+    lock: LockRelease<'a>,
+    room: Option<Arc<CapacityWaiter<Envelope>>>,
 }
 
 impl<'a> Held<'a> {
     #[inline]
-    pub(super) fn new(lock: Unlock<'a>, room: Option<Arc<CapacityWaiter>>) -> Self {
+    pub(super) fn new(lock: LockRelease<'a>, room: Option<Arc<CapacityWaiter<Envelope>>>) -> Self {
         Self { lock, room }
     }
 

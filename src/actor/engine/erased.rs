@@ -1,7 +1,7 @@
 //! An envelope: what queues carry when they carry many types, as one thin pointer that owns what it leads to.
 //!
 //! A block begins with a [`Node`], which links it into a list without another allocation, and says by its vtable what the rest
-//! is. Mostly the block is a box ([`Boxed`], when its content is still known); it may also lie elsewhere, pinned, and the
+//! is. Mostly the block is a box ([`TypedBox`], when its content is still known); it may also lie elsewhere, pinned, and the
 //! envelope is the right to it.
 //!
 //! # Invariants
@@ -82,13 +82,13 @@ unsafe impl<V> Linked for Node<V> {
 
 /// See the module's text. Dropped, it drops its box.
 #[must_use]
-pub(crate) struct Envelope<V: 'static>(NonNull<Node<V>>);
+pub(crate) struct Erased<V: 'static>(NonNull<Node<V>>);
 
 // SAFETY: what is in a box is `Send`, and whoever makes one of a pinned block promises as much.
-unsafe impl<V> Send for Envelope<V> {}
+unsafe impl<V> Send for Erased<V> {}
 
 // SAFETY: boxes stay where they are, and what is pinned does, too.
-unsafe impl<V> Owner for Envelope<V> {
+unsafe impl<V> Owner for Erased<V> {
     type Node = Node<V>;
 
     #[inline]
@@ -102,7 +102,7 @@ unsafe impl<V> Owner for Envelope<V> {
     }
 }
 
-impl<V> Envelope<V> {
+impl<V> Erased<V> {
     /// The envelope of a pinned block.
     ///
     /// # Safety
@@ -133,8 +133,8 @@ impl<V> Envelope<V> {
     ///
     /// It is a box with an `E`.
     #[inline]
-    pub(crate) unsafe fn boxed<E>(self) -> Boxed<V, E> {
-        Boxed { envelope: self, _content: PhantomData }
+    pub(crate) unsafe fn boxed<E>(self) -> TypedBox<V, E> {
+        TypedBox { envelope: self, _content: PhantomData }
     }
 
     /// # Safety
@@ -152,14 +152,14 @@ impl<V> Envelope<V> {
     }
 }
 
-impl<V> Drop for Envelope<V> {
+impl<V> Drop for Erased<V> {
     fn drop(&mut self) {
         // SAFETY: invariants 1 and 2.
         unsafe { (self.vtable().discard)(self.0) }
     }
 }
 
-impl<V> AsRef<Envelope<V>> for Envelope<V> {
+impl<V> AsRef<Erased<V>> for Erased<V> {
     fn as_ref(&self) -> &Self {
         self
     }
@@ -173,20 +173,20 @@ struct Block<V: 'static, E> {
 
 /// # Safety
 ///
-/// As [`Envelope::open`].
+/// As [`Erased::open`].
 unsafe fn discard<V, E>(node: NonNull<Node<V>>) {
     // SAFETY: as the caller promises.
-    drop(unsafe { Envelope(node).open::<E>() });
+    drop(unsafe { Erased(node).open::<E>() });
 }
 
 /// The envelope of a box whose content is known.
 #[must_use]
-pub(crate) struct Boxed<V: 'static, E> {
-    envelope: Envelope<V>,
+pub(crate) struct TypedBox<V: 'static, E> {
+    envelope: Erased<V>,
     _content: PhantomData<E>,
 }
 
-impl<V, E: Send + 'static> Boxed<V, E> {
+impl<V, E: Send + 'static> TypedBox<V, E> {
     #[inline]
     pub(crate) fn new(kind: &'static Kind<V, E>, content: E) -> Self {
         let block = pool::allocate::<Block<V, E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<Block<V, E>>()));
@@ -196,7 +196,7 @@ impl<V, E: Send + 'static> Boxed<V, E> {
             (&raw mut (*place).content).write(content);
             (&raw mut (*place).node).write(Node::new(kind));
         }
-        Self { envelope: Envelope(block.cast()), _content: PhantomData }
+        Self { envelope: Erased(block.cast()), _content: PhantomData }
     }
 
     #[inline]
@@ -208,21 +208,21 @@ impl<V, E: Send + 'static> Boxed<V, E> {
     /// # Panics
     ///
     /// If it is no box with an `E`.
-    pub(crate) fn of(envelope: Envelope<V>) -> Self {
+    pub(crate) fn of(envelope: Erased<V>) -> Self {
         assert_eq!((envelope.vtable().content)(), TypeId::of::<E>(), "an envelope with another content");
         Self { envelope, _content: PhantomData }
     }
 }
 
-impl<V, E> AsRef<Envelope<V>> for Boxed<V, E> {
-    fn as_ref(&self) -> &Envelope<V> {
+impl<V, E> AsRef<Erased<V>> for TypedBox<V, E> {
+    fn as_ref(&self) -> &Erased<V> {
         &self.envelope
     }
 }
 
-impl<V, E> From<Boxed<V, E>> for Envelope<V> {
+impl<V, E> From<TypedBox<V, E>> for Erased<V> {
     #[inline]
-    fn from(boxed: Boxed<V, E>) -> Self {
+    fn from(boxed: TypedBox<V, E>) -> Self {
         boxed.envelope
     }
 }
@@ -240,14 +240,14 @@ mod tests {
     #[test]
     fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {
         let shared = Arc::new(7);
-        let mut queue = OwningList::<Envelope<u8>>::new();
-        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
-        queue.push_back(Boxed::new(&TEXT, "x".to_owned()).into());
-        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
+        let mut queue = OwningList::<Erased<u8>>::new();
+        queue.push_back(TypedBox::new(&ARC, Arc::clone(&shared)).into());
+        queue.push_back(TypedBox::new(&TEXT, "x".to_owned()).into());
+        queue.push_back(TypedBox::new(&ARC, Arc::clone(&shared)).into());
         let first = queue.pop_front().expect("three are in");
-        assert_eq!((*first.ops(), *Boxed::<_, Arc<u32>>::of(first).open()), (1, 7));
+        assert_eq!((*first.ops(), *TypedBox::<_, Arc<u32>>::of(first).open()), (1, 7));
         let second = queue.pop_front().expect("two are in");
-        assert_eq!(Boxed::<_, String>::of(second).open(), "x");
+        assert_eq!(TypedBox::<_, String>::of(second).open(), "x");
         assert_eq!(Arc::strong_count(&shared), 2);
         drop(queue);
         assert_eq!(Arc::strong_count(&shared), 1);
@@ -256,6 +256,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "another content")]
     fn a_box_is_not_taken_for_another() {
-        let _ = Boxed::<_, String>::of(Boxed::new(&ARC, Arc::new(7)).into());
+        let _ = TypedBox::<_, String>::of(TypedBox::new(&ARC, Arc::new(7)).into());
     }
 }

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::cell::Core;
-use super::envelope::WaitingEnvelope;
+use super::envelope::Envelope;
 use super::mailbox_state::MailboxState;
 use super::owed::Refusal;
+use super::waiting::WaitingEnvelope;
 
 impl Core {
     /// Refuses everything that is queued.
@@ -19,7 +20,7 @@ impl Core {
     }
 
     /// Refuses one message. False: there was none.
-    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope>) -> bool {
+    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope<Envelope>>) -> bool {
         let mut mailbox = self.mailbox.lock();
         let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
         if let Some(sender) = sender {

@@ -38,10 +38,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
-use super::envelope::{Envelope, WaitingEnvelope, WaitingSender};
+use super::envelope::Envelope;
 use super::owed::Refusal;
 use super::roll::Roll;
 use super::ties::Ties;
+use super::waiting::{WaitingEnvelope, WaitingSender};
 use super::weak::Weak;
 use crate::actor::timer::Timer;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
@@ -91,7 +92,7 @@ pub(crate) struct Extras {
     due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
     ceded: bool,
-    waiting: VecDeque<WaitingEnvelope>,
+    waiting: VecDeque<WaitingEnvelope<Envelope>>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Envelope>,
     stash: OwningList<Envelope>,
@@ -286,19 +287,22 @@ impl MailboxState {
     }
 
     /// Puts a message that found no room behind the others that wait for it.
-    pub(super) fn wait_for_capacity(&mut self, waiting: WaitingEnvelope) {
+    pub(super) fn wait_for_capacity(&mut self, waiting: WaitingEnvelope<Envelope>) {
         self.urgent = true;
         self.extras().waiting.push_back(waiting);
     }
 
     /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
-    pub(super) fn leave_room(&mut self, is_it: impl Fn(&WaitingEnvelope) -> bool) -> Option<WaitingEnvelope> {
+    pub(super) fn leave_room(
+        &mut self,
+        is_it: impl Fn(&WaitingEnvelope<Envelope>) -> bool,
+    ) -> Option<WaitingEnvelope<Envelope>> {
         let waiting = &mut self.extras.as_deref_mut()?.waiting;
         waiting.remove(waiting.iter().position(is_it)?)
     }
 
     /// A message that counts was taken out of the queue.
-    pub(super) fn taken_out(&mut self) -> Option<WaitingSender> {
+    pub(super) fn taken_out(&mut self) -> Option<WaitingSender<Envelope>> {
         self.len -= 1;
         self.refill()
     }
@@ -306,7 +310,7 @@ impl MailboxState {
     /// Lets the message that has waited longest in, if there is room. Its sender may have to be let go.
     #[inline]
     #[must_use]
-    fn refill(&mut self) -> Option<WaitingSender> {
+    fn refill(&mut self) -> Option<WaitingSender<Envelope>> {
         match self.extras.as_deref_mut() {
             Some(extras) if !extras.waiting.is_empty() && self.len < self.capacity => {}
             _ => return None,
@@ -320,7 +324,7 @@ impl MailboxState {
     /// The oldest message.
     #[inline]
     #[must_use]
-    fn pop(&mut self) -> Option<(Envelope, Option<WaitingSender>)> {
+    fn pop(&mut self) -> Option<(Envelope, Option<WaitingSender<Envelope>>)> {
         let passed = self.extras.as_deref_mut().and_then(|extras| extras.passed.pop_front());
         let envelope = passed.or_else(|| self.queue.pop_front())?;
         let sender = if envelope.is_counted() { self.taken_out() } else { None };
@@ -355,7 +359,7 @@ impl MailboxState {
 
     /// What the actor does next.
     #[cold]
-    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender>) {
+    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender<Envelope>>) {
         self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
@@ -492,7 +496,7 @@ impl MailboxState {
     }
 
     /// Takes one message out that will not be handled, in no order that matters.
-    pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope> {
+    pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         let envelope = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
             let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
@@ -506,7 +510,7 @@ impl MailboxState {
     }
 
     /// The same for a message that waits for room.
-    pub(super) fn give_back_waiting(&mut self) -> Option<WaitingEnvelope> {
+    pub(super) fn give_back_waiting(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         self.extras.as_deref_mut()?.waiting.pop_front()
     }
 }

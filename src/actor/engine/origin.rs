@@ -10,12 +10,12 @@ use crate::sys::clock::{NEVER, after_ns, coarse_after_ns};
 
 /// The actor that sends, if it is one, and the terms of what it sends.
 #[derive(Clone, Copy)]
-pub(crate) struct Origin {
+pub(crate) struct SendOrigin {
     pub(super) actor: Option<&'static Core>,
     pub(super) terms: Terms,
 }
 
-impl Origin {
+impl SendOrigin {
     /// What a send from here inherits of the message that is being handled.
     #[inline]
     fn inherited() -> Self {

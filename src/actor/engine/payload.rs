@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Ask;
-use super::call::Call;
+use super::call::CallBlock;
 use super::envelope::{Kind, Payload, Refused};
 use super::frame::Terms;
 use super::guard::contained;
@@ -33,7 +33,7 @@ pub(crate) struct Route<M: Message> {
     pub(crate) notify: &'static Kind<Tell<M>>,
     pub(crate) beat: &'static Kind<Beat<M>>,
     pub(crate) ask: &'static Kind<Ask<'static, M>>,
-    pub(crate) call: &'static Kind<Call<M>>,
+    pub(crate) call: &'static Kind<CallBlock<M>>,
     pub(crate) passed: &'static Kind<Passed<M>>,
     pub(crate) ask_timeout: Duration,
     pub(crate) _message: PhantomData<fn(M) -> M>,

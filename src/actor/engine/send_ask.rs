@@ -9,7 +9,7 @@ use super::ask::{Ask, AskLeft, Done};
 use super::cell::Core;
 use super::edge::How;
 use super::enqueue::{AfterUnlock, NotIn, Sent, enqueue};
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::payload::Route;
 use super::walk::Waits;
 use crate::actor::{Message, SendError};
@@ -35,7 +35,7 @@ pub(crate) fn ask<M: Message>(
     timeout: Option<Duration>,
 ) -> Result<M::Reply, SendError<M>> {
     checkpoint();
-    let origin = timeout.map_or_else(|| Origin::here(route.ask_timeout), Origin::within);
+    let origin = timeout.map_or_else(|| SendOrigin::here(route.ask_timeout), SendOrigin::within);
     let chain = origin.terms.chain;
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();

@@ -5,21 +5,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Call;
+use super::call::{CallBlock, NewCall};
 use super::capacity::{Entering, Unsent, enqueue_or_wait};
 use super::cell::{Core, Strong};
 use super::envelope::Envelope;
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::owed::Unanswered;
 use super::payload::Route;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
-/// Sends what [`Call::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+/// Sends what [`CallBlock::new`] has made. `wait`: for room, if the mailbox is full and blocks.
+// The call is made by the caller: a large message is moved once more for each function that it is handed on by.
 pub(crate) fn send<M: Message>(
     target: &Core,
-    (call, envelope): (Arc<Call<M>>, Envelope),
-    origin: Origin,
+    NewCall { call, envelope, origin }: NewCall<M>,
     wait: bool,
 ) -> Result<Pending<M>, SendError<M>> {
     if wait {
@@ -40,8 +40,8 @@ pub(crate) async fn call_async<M: Message>(
     route: &'static Route<M>,
     msg: M,
 ) -> Result<Pending<M>, SendError<M>> {
-    let origin = Origin::here(Duration::MAX);
-    let (call, envelope) = Call::new(route.call, target.core(), msg, origin);
+    let origin = SendOrigin::here(Duration::MAX);
+    let NewCall { call, envelope, .. } = CallBlock::new(route.call, target.core(), msg, origin);
     // Whoever drops this future before it is ready takes the message back.
     let asking = Asking::new(call);
     match Entering::begin(target.core(), envelope, origin.terms.chain).await {
@@ -53,25 +53,21 @@ pub(crate) async fn call_async<M: Message>(
     }
 }
 
-/// Sends what [`Call::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
+/// Sends what [`CallBlock::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
 /// this way.
-pub(crate) fn ask_by_call<M: Message>(
-    target: &Core,
-    (call, envelope): (Arc<Call<M>>, Envelope),
-    origin: Origin,
-) -> Result<M::Reply, SendError<M>> {
-    let asking = Asking::new(call);
+pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
+    let asking = Asking::new(new.call);
     let call = asking.call();
-    let begun = begin(target, call, envelope, origin);
-    call.unpack(begun.and_then(|()| call.promise().wait(origin.terms.deadline_ns)))
+    let begun = begin(target, call, new.envelope, new.origin);
+    call.unpack(begun.and_then(|()| call.promise().wait(call.promise().deadline_ns())))
 }
 
 /// The first half of that: the envelope is sent. An error leaves the message where it is.
 pub(crate) fn begin<M: Message>(
     target: &Core,
-    call: &Arc<Call<M>>,
+    call: &Arc<CallBlock<M>>,
     envelope: Envelope,
-    origin: Origin,
+    origin: SendOrigin,
 ) -> Result<(), Unanswered> {
     checkpoint();
     match enqueue_or_wait(target, envelope, origin, true) {
@@ -84,19 +80,19 @@ pub(crate) fn begin<M: Message>(
 }
 
 /// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
-pub(crate) struct Asking<M: Message>(Option<Arc<Call<M>>>);
+pub(crate) struct Asking<M: Message>(Option<Arc<CallBlock<M>>>);
 
 impl<M: Message> Asking<M> {
-    pub(crate) fn new(call: Arc<Call<M>>) -> Self {
+    pub(crate) fn new(call: Arc<CallBlock<M>>) -> Self {
         Self(Some(call))
     }
 
-    pub(crate) fn call(&self) -> &Arc<Call<M>> {
+    pub(crate) fn call(&self) -> &Arc<CallBlock<M>> {
         self.0.as_ref().expect("it was not kept")
     }
 
     /// The message stays where it is.
-    fn keep(mut self) -> Arc<Call<M>> {
+    fn keep(mut self) -> Arc<CallBlock<M>> {
         self.0.take().expect("it is kept once")
     }
 }

@@ -13,7 +13,7 @@ use super::enqueue::{Sent, try_enqueue};
 use super::envelope::{Boxed, Envelope, Kind};
 use super::frame::Terms;
 use super::lost::lost;
-use super::origin::Origin;
+use super::origin::SendOrigin;
 use super::owed::Refusal;
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::{Deferred, Message, SendError};
@@ -44,7 +44,7 @@ pub(crate) fn tell<M: Message>(
 #[cold]
 #[inline(never)]
 fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
-    match enqueue_or_wait(target, envelope, Origin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
+    match enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
         Ok(_) => Ok(()),
         Err((why, envelope)) => give_back(target, why, envelope),
     }
