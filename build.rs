@@ -12,6 +12,8 @@
 //! Under a sanitizer (`-Zsanitizer=…`, which only a nightly compiler takes, and which it tells us) `cfg(green_sanitizer = "…")`
 //! names it, and `cfg(green_sanitized)` has the crate tell it of switches and let go of every block that is free.
 //! `GREEN_SANITIZER=ignore` leaves the latter out: by that the sanitizers' tests show that they would fail.
+//!
+//! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
 use std::env;
 
@@ -24,6 +26,12 @@ fn main() {
     println!("cargo::rerun-if-env-changed=GREEN_SANITIZER");
     println!("cargo::rustc-check-cfg=cfg(green_sanitized)");
     println!("cargo::rustc-check-cfg=cfg(green_sanitizer, values(any()))");
+
+    println!("cargo::rerun-if-env-changed=GREEN_EMULATED");
+    println!("cargo::rustc-check-cfg=cfg(green_emulated)");
+    if env::var_os("GREEN_EMULATED").is_some() {
+        println!("cargo::rustc-cfg=green_emulated");
+    }
 
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     let unix = env::var_os("CARGO_CFG_UNIX").is_some();

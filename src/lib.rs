@@ -41,8 +41,8 @@ pub mod time;
 mod variance;
 
 pub use future::block_on;
-pub use park::current::no_park;
 pub use park::interrupt::{Elapsed, timeout};
+pub use park::no_park::no_park;
 pub use rt::blocking::{blocking, unblock};
 pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;

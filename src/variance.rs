@@ -104,7 +104,7 @@ covariant_in_lifetime! {
     mpsc_iter_lifetime: "green::sync::mpsc::Iter<'l, Any>"
     mpsc_try_iter_lifetime: "green::sync::mpsc::TryIter<'l, Any>"
     select: "green::channel::Select<'l>"
-    entry: "green::channel::internal::Entry<'l>"
+    entry: "green::channel::internal::SelectCase<'l>"
     selected_operation: "green::channel::SelectedOperation<'l>"
     mutex_guard_lifetime: "green::sync::MutexGuard<'l, Any>"
     rwlock_read_guard_lifetime: "green::sync::RwLockReadGuard<'l, Any>"

@@ -255,7 +255,7 @@ fn a_foreign_waker_that_waits_in_its_clone_holds_nobody_up() {
     });
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 #[test]
 fn an_async_writer_whose_error_queue_is_not_empty_lets_its_reader_run() {
     use std::os::fd::AsRawFd;

@@ -1,6 +1,6 @@
 //! fork without exec: what the child may do, and what it is told where the parent's runtime would be needed.
 // An emulator has threads of its own, which a child lacks.
-#![cfg(all(target_os = "linux", not(miri), target_arch = "x86_64"))]
+#![cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
 #![allow(missing_docs)]
 
 mod help;

@@ -1,6 +1,6 @@
 //! What runs out: memory, mappings, threads. An `Err` that names the limit, and everything that runs keeps running.
 // An emulator does not hold the emulated program to such limits.
-#![cfg(all(target_os = "linux", not(miri), target_arch = "x86_64"))]
+#![cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
 #![allow(missing_docs)]
 
 mod help;

@@ -1,4 +1,4 @@
-//! Models of the park word, the inbox and the idle protocol: loom tries every interleaving, and every value that a weak
+//! Models of the park word and of a task's state: loom tries every interleaving, and every value that a weak
 //! memory may return. The very source files are included here, with loom's atomics in the place of std's.
 //!
 //! `.ci/mutants` removes each line of them that is marked `KEY`, and sees to it that a model fails then.
@@ -11,76 +11,29 @@ mod base {
     pub(crate) use crate::model::prelude::{abort, atomic};
 }
 
-/// A gate in the place of the parker, which has models of its own (`tests/loom_base.rs`).
-mod parker {
-    use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    #[derive(Debug)]
-    pub(crate) struct Parker {
-        gate: crate::model::Gate,
-        pub(crate) unparks: AtomicUsize,
-    }
-
-    impl Parker {
-        pub(crate) fn new() -> Self {
-            Self { gate: crate::model::Gate::new(), unparks: AtomicUsize::new(0) }
-        }
-
-        pub(crate) fn park(&self) {
-            self.gate.wait();
-        }
-
-        pub(crate) fn unpark_or(&self, _: impl FnOnce()) {
-            self.unparks.fetch_add(1, Relaxed);
-            self.gate.open();
-        }
-    }
-}
-
-mod sched {
-    pub(crate) use crate::{counted, idle, inbox};
-}
-
-mod sys {
-    pub(crate) use crate::parker;
-}
-
-#[path = "../src/sched/counted.rs"]
-mod counted;
-#[path = "../src/sched/doorbell.rs"]
-mod doorbell;
-#[path = "../src/sched/idle.rs"]
-mod idle;
-#[path = "../src/sched/inbox.rs"]
-mod inbox;
 #[path = "../src/task/state.rs"]
 mod state;
 #[path = "../src/task/wait.rs"]
 mod wait;
 
-use std::ptr::{self, NonNull};
-
-use base::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use doorbell::{Doorbell, Sleeper};
-use idle::Idle;
-use inbox::Queued;
+use base::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
 use state::State;
-use wait::{End, Epoch, Token, WaitWord};
+use wait::{End, Epoch, ParkToken, WaitWord};
 
 /// A thread with its park word, and the place where its worker would resume it.
 struct Parked {
     word: WaitWord,
-    token: Token,
+    token: ParkToken,
     scheduled: Gate,
     times: AtomicUsize,
 }
 
 impl Parked {
     fn new() -> Arc<Self> {
-        let (word, token) = (WaitWord::new(), Token::new());
+        let (word, token) = (WaitWord::new(), ParkToken::new());
         Arc::new(Self { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) })
     }
 
@@ -291,7 +244,7 @@ impl OnTop {
 #[test]
 fn a_thread_that_waits_on_top_of_its_joiner_is_woken_or_cancelled_once_and_never_forgotten() {
     check(3, || {
-        let (word, token) = (WaitWord::new(), Token::new());
+        let (word, token) = (WaitWord::new(), ParkToken::new());
         let parked = Parked { word, token, scheduled: Gate::new(), times: AtomicUsize::new(0) };
         let thread = Arc::new(OnTop {
             state: State::new(3, true),
@@ -312,228 +265,6 @@ fn a_thread_that_waits_on_top_of_its_joiner_is_woken_or_cancelled_once_and_never
         assert_eq!(thread.over.load(Ordering::Relaxed), 1);
         assert!(thread.parked.times.load(Ordering::Relaxed) <= 1, "it was scheduled once for its one wait");
         assert!(thread.state.is_complete() && !thread.state.drop_ref() && thread.state.drop_ref());
-    });
-}
-
-struct Note {
-    link: AtomicPtr<Note>,
-    value: usize,
-}
-
-impl Queued for Note {
-    fn link(&self) -> &AtomicPtr<Self> {
-        &self.link
-    }
-}
-
-fn note(value: usize) -> NonNull<Note> {
-    NonNull::from(Box::leak(Box::new(Note { link: AtomicPtr::new(ptr::null_mut()), value })))
-}
-
-/// A worker that may sleep, and how much work others have published.
-struct Worker {
-    bell: Doorbell<Note>,
-    idle: &'static Idle,
-    work: AtomicUsize,
-    /// A timer is due: its sleep is over at once.
-    timer: bool,
-    slept: AtomicUsize,
-}
-
-impl Sleeper for Worker {
-    fn has_work_to_share(&self) -> bool {
-        self.work.load(Ordering::Relaxed) >= 2
-    }
-
-    fn has_unstarted(&self) -> bool {
-        self.work.load(Ordering::Relaxed) >= 1
-    }
-
-    fn sleep(&self, _: bool) -> bool {
-        if !self.timer {
-            self.slept.fetch_add(1, Ordering::Relaxed);
-            self.bell.parker().park();
-        }
-        true
-    }
-
-    fn look_round(&self) -> bool {
-        unreachable!("no sleep ends but by an unpark or a timer")
-    }
-
-    fn notify_thief(&self) {}
-}
-
-impl Worker {
-    fn new(timer: bool) -> Arc<Self> {
-        let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
-        let (work, slept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { bell: Doorbell::new(idle), idle, work, timer, slept })
-    }
-
-    /// P1 to P6', by somebody else.
-    fn publish(&self, threads: usize) {
-        self.work.fetch_add(threads, Ordering::Relaxed);
-        if self.idle.publish_more() {
-            self.idle.notify_thief(|| self.bell.notify_search(|| {}), || self.has_work_to_share());
-        }
-    }
-
-    /// One sleep, without a search before.
-    fn sleep(&self) {
-        if self.bell.go_to_sleep(self.idle, 3, false, self).search {
-            let _ = self.idle.found();
-        }
-    }
-}
-
-#[test]
-fn what_is_left_arrives_once_and_in_order_and_wakes_a_sleeping_owner_once() {
-    check(2, || {
-        let worker = Worker::new(false);
-        let senders: Vec<_> = [1, 2]
-            .into_iter()
-            .map(|sender| {
-                let worker = worker.clone();
-                thread::spawn(move || {
-                    for number in 0..if sender == 1 { 2 } else { 1 } {
-                        // SAFETY: the note is leaked until the owner has taken it.
-                        unsafe { worker.bell.send(note(sender * 10 + number), || {}) };
-                    }
-                })
-            })
-            .collect();
-        let mut got: Vec<usize> = Vec::new();
-        while got.len() < 3 {
-            worker.bell.go_to_sleep(worker.idle, 3, false, &*worker).deliver(|note| {
-                // SAFETY: it came from `note`, and is handed out once.
-                got.push(unsafe { Box::from_raw(note.as_ptr()) }.value);
-            });
-        }
-        for sender in senders {
-            sender.join().unwrap();
-        }
-        let unparks = worker.bell.parker().unparks.load(Ordering::Relaxed);
-        assert_eq!(unparks, worker.slept.load(Ordering::Relaxed), "one unpark for each sleep");
-        assert!(worker.idle.nobody_asleep());
-        assert!(
-            got.iter().position(|v| *v == 10) < got.iter().position(|v| *v == 11),
-            "what a sender leaves keeps its order"
-        );
-    });
-}
-
-#[test]
-fn a_worker_does_not_sleep_over_published_work() {
-    check(4, || {
-        let worker = Worker::new(false);
-        let publisher = {
-            let worker = worker.clone();
-            thread::spawn(move || worker.publish(2))
-        };
-        // If the publication were missed by both sides, this would never return: loom reports a deadlock.
-        worker.sleep();
-        publisher.join().unwrap();
-        assert!(worker.has_work_to_share() && worker.idle.nobody_asleep());
-    });
-}
-
-fn beside_two_publishers(preemptions: usize, threads: usize) {
-    check(preemptions, move || {
-        let worker = Worker::new(false);
-        let publishers: Vec<_> = (0..2)
-            .map(|_| {
-                let worker = worker.clone();
-                thread::spawn(move || worker.publish(threads))
-            })
-            .collect();
-        worker.sleep();
-        for publisher in publishers {
-            publisher.join().unwrap();
-        }
-        assert!(worker.idle.nobody_asleep());
-    });
-}
-
-#[test]
-fn two_publishers_that_rely_on_each_other_do_not_leave_a_sleeper_behind() {
-    beside_two_publishers(1, 2);
-}
-
-/// Only together is it work to share.
-#[test]
-fn a_publisher_that_finds_nobody_looks_again_for_one_that_relied_on_it() {
-    beside_two_publishers(2, 1);
-}
-
-#[test]
-fn the_last_searcher_that_finds_something_sees_what_was_left_to_it() {
-    check(3, || {
-        let idle = Arc::new(Idle::new());
-        let work = Arc::new(AtomicUsize::new(0));
-        // A third worker sleeps all the time.
-        let _ = idle.announce(false, 3);
-        assert!(idle.try_search(1));
-        let searcher = {
-            let (idle, work) = (idle.clone(), work.clone());
-            thread::spawn(move || idle.found() && work.load(Ordering::Relaxed) == 2)
-        };
-        work.store(2, Ordering::Relaxed);
-        let wakes = idle.publish_more();
-        assert!(wakes | searcher.join().unwrap(), "nobody wakes the third worker");
-    });
-}
-
-/// `publish_one` has no fence, and a worker that gets up for a timer takes what is in its inbox before anybody has unparked it.
-#[test]
-fn a_worker_that_is_woken_to_search_sees_what_was_published() {
-    check(3, || {
-        let worker = Worker::new(true);
-        let publisher = {
-            let worker = worker.clone();
-            thread::spawn(move || {
-                worker.work.store(1, Ordering::Relaxed);
-                if worker.idle.publish_one() {
-                    worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
-                }
-            })
-        };
-        // The only worker that could be the lookout.
-        if worker.bell.go_to_sleep(worker.idle, 1, false, &*worker).search {
-            assert_eq!(worker.work.load(Ordering::Relaxed), 1);
-            let _ = worker.idle.found();
-        }
-        publisher.join().unwrap();
-        assert!(worker.idle.nobody_asleep());
-    });
-}
-
-/// Two workers sleep, one of them as the lookout; the other is roused, and publishes a single thread.
-#[test]
-fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_wakes_a_thief() {
-    check(3, || {
-        let idle = Arc::new(Idle::new());
-        assert_eq!(idle.announce(false, 2), idle::Duty::Lookout);
-        assert_eq!(idle.announce(false, 2), idle::Duty::None);
-        let gate = Arc::new(Gate::new());
-        let waker = {
-            let (idle, gate) = (idle.clone(), gate.clone());
-            thread::spawn(move || {
-                idle.count_awake();
-                gate.open();
-            })
-        };
-        let publisher = {
-            let idle = idle.clone();
-            thread::spawn(move || {
-                gate.wait();
-                idle.publish_one()
-            })
-        };
-        let resigned = idle.resign_if_all_asleep(2);
-        assert_eq!(publisher.join().unwrap(), resigned, "somebody else looks after it just when there is no lookout");
-        assert_eq!(idle.has_lookout(), !resigned);
-        waker.join().unwrap();
     });
 }
 

@@ -123,7 +123,7 @@ impl Sleeper for Worker {
     }
 
     fn sleep(&self, _: bool) -> bool {
-        self.bell.parker().park_elsewhere(|| self.eventfd.wait());
+        self.bell.parker.park_elsewhere(|| self.eventfd.wait());
         true
     }
 

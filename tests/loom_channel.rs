@@ -88,6 +88,10 @@ mod task {
     }
 
     impl Ticket {
+        pub(crate) fn epoch(&self) -> Epoch {
+            self.epoch
+        }
+
         pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
             // SAFETY: the caller promises that the thread is there.
             unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))
@@ -99,7 +103,7 @@ mod task {
 mod park;
 
 mod channel {
-    pub(crate) use crate::{buffer, queue, token, waiter, word, zero};
+    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
 }
 
 #[path = "../src/channel/buffer.rs"]
@@ -108,8 +112,8 @@ mod buffer;
 mod list;
 #[path = "../src/channel/queue.rs"]
 mod queue;
-#[path = "../src/channel/token.rs"]
-mod token;
+#[path = "../src/channel/selected.rs"]
+mod selected;
 #[path = "../src/task/wait.rs"]
 mod wait;
 #[path = "../src/channel/waiter.rs"]
@@ -123,14 +127,14 @@ use std::mem::ManuallyDrop;
 
 use channel::buffer::{Blocks, Buffer, Ring};
 use channel::queue::Queue;
-use channel::token::Token;
-use channel::waiter::{Node, Outcome, Role, place};
-use channel::zero::Zero;
+use channel::selected::Selected;
+use channel::waiter::{ChannelWaiter, Outcome, Role, place};
+use channel::zero::ZeroChannel;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
 use model::{Gate, check};
-use park::{Wait, Woken, on_worker, park};
+use park::{Wait, WaitResult, on_worker, park};
 use sys::clock::NEVER;
 use task::header::Reason;
 
@@ -307,7 +311,7 @@ fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
 #[test]
 fn without_a_buffer_the_message_goes_from_hand_to_hand() {
     check(2, || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let sender = {
             let zero = zero.clone();
             thread::spawn(move || {
@@ -324,7 +328,7 @@ fn without_a_buffer_the_message_goes_from_hand_to_hand() {
 #[test]
 fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
     check(2, || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let sender = {
             let zero = zero.clone();
             thread::spawn(move || zero.send(Message::new(1), SOON).is_ok())
@@ -336,9 +340,9 @@ fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
 
 /// One wait of a select over two channels with a buffer, to receive: what it got, and from which.
 fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
-    let mut token = ManuallyDrop::new(Token::Empty);
-    let at = place(&mut token);
-    let nodes = [Node::new(Role::Select, at), Node::new(Role::Select, at)];
+    let mut selected = ManuallyDrop::new(Selected::Empty);
+    let at = place(&mut selected);
+    let nodes = [ChannelWaiter::new(Role::Select, at), ChannelWaiter::new(Role::Select, at)];
     let woken = park(Wait::new(Reason::Select).until(deadline_ns), |ticket| {
         // SAFETY: both nodes are unregistered below.
         queues.iter().zip(&nodes).all(|(queue, node)| unsafe { queue.register_receiver(node, ticket) })
@@ -348,12 +352,12 @@ fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) ->
         unsafe { queue.unregister_receiver(node) };
     }
     let chosen = nodes.iter().position(|node| node.outcome() == Outcome::Done);
-    assert_eq!(woken == Woken::Notified, chosen.is_some());
+    assert_eq!(woken == WaitResult::Notified, chosen.is_some());
     chosen.map(|index| {
-        // SAFETY: the token was filled by whoever woke this thread; the channel is one of messages.
-        let token = unsafe { at.cast::<Token>().read() };
+        // SAFETY: it was filled by whoever woke this thread; the channel is one of messages.
+        let selected = unsafe { at.cast::<Selected>().read() };
         // SAFETY: as above.
-        (index, unsafe { token.into_message::<Message>() }.expect("a message was handed over").number())
+        (index, unsafe { selected.into_message::<Message>() }.expect("a message was handed over").number())
     })
 }
 
@@ -479,7 +483,7 @@ fn a_select_that_times_out_leaves_the_message_where_it_is() {
 fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
-        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
@@ -494,7 +498,7 @@ fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
 fn a_permit_that_is_given_up_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
-        let Some(Token::Permit) = queue.try_select_send() else { panic!("there is room") };
+        let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
         let sender = {
             let queue = queue.clone();
             thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
@@ -508,26 +512,26 @@ fn a_permit_that_is_given_up_lets_the_next_sender_in() {
 /// A select sends, and completes or gives up, while somebody receives.
 fn receive_from_select(completes: bool) {
     check(1, move || {
-        let zero = Arc::new(Zero::new());
+        let zero = Arc::new(ZeroChannel::new());
         let receiver = {
             let zero = zero.clone();
             thread::spawn(move || number(zero.recv(NEVER)))
         };
         let chosen = loop {
-            if let Some(token) = zero.try_select_send() {
-                break token;
+            if let Some(selected) = zero.try_select_send() {
+                break selected;
             }
-            let mut token = ManuallyDrop::new(Token::Empty);
-            let at = place(&mut token);
-            let node = Node::new(Role::Select, at);
+            let mut selected = ManuallyDrop::new(Selected::Empty);
+            let at = place(&mut selected);
+            let node = ChannelWaiter::new(Role::Select, at);
             // SAFETY: the node stays where it is until it is claimed.
             let woken = park(Wait::new(Reason::Select), |ticket| unsafe { zero.register_sender(&node, ticket) });
-            if woken == Woken::Notified {
+            if woken == WaitResult::Notified {
                 // SAFETY: whoever woke this thread has filled it.
-                break unsafe { at.cast::<Token>().read() };
+                break unsafe { at.cast::<Selected>().read() };
             }
         };
-        let Token::Peer(peer) = chosen else { panic!("a receiver was there") };
+        let Selected::Peer(peer) = chosen else { panic!("a receiver was there") };
         if completes {
             // SAFETY: it is a receiver of messages.
             unsafe { peer.give(Message::new(3)) };

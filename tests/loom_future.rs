@@ -36,7 +36,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::{Gate, check};
 use state::State;
-use wait::{End, Token, WaitWord};
+use wait::{End, ParkToken, WaitWord};
 
 /// What a waker of the model opens. Its `Arc` is std's, so that the references can be counted.
 struct Bell(Gate);
@@ -172,7 +172,7 @@ fn a_handle_that_is_dropped_while_pending_leaves_neither_waker_nor_result() {
 /// A thread in `block_on`: polls, and waits on its own token; two wakers, one of which lives on after the end.
 struct Parked {
     word: WaitWord,
-    woken: Token,
+    woken: ParkToken,
     scheduled: Gate,
 }
 
@@ -205,7 +205,7 @@ impl Parked {
 #[test]
 fn a_thread_in_block_on_misses_no_wake_of_two_wakers() {
     check(3, || {
-        let parked = Arc::new(Parked { word: WaitWord::new(), woken: Token::new(), scheduled: Gate::new() });
+        let parked = Arc::new(Parked { word: WaitWord::new(), woken: ParkToken::new(), scheduled: Gate::new() });
         let events = Arc::new(AtomicUsize::new(0));
         let wakers: Vec<_> = (0..2)
             .map(|_| {
@@ -223,12 +223,12 @@ fn a_thread_in_block_on_misses_no_wake_of_two_wakers() {
     });
 }
 
-/// `Token::wait` once emptied the word by a plain store when a token had come: a second one that came just then was gone,
+/// `ParkToken::wait` once emptied the word by a plain store when a token had come: a second one that came just then was gone,
 /// without what its thread had done before being visible.
 #[test]
 fn two_tokens_taken_at_once_are_both_seen() {
     check(3, || {
-        let parked = Arc::new((WaitWord::new(), Token::new()));
+        let parked = Arc::new((WaitWord::new(), ParkToken::new()));
         let events: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let putters: Vec<_> = (0..2)
             .map(|me| {

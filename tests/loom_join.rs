@@ -71,7 +71,7 @@ use loom::thread;
 use members::Members;
 use model::check;
 use model::prelude::{fiber, stack};
-use park::{Wait, Woken, park};
+use park::{Wait, WaitResult, park, wait_unless};
 use task::header::{Header, Reason, Task};
 
 /// A thread that ends, with a result.
@@ -107,10 +107,8 @@ impl Joined {
         while !self.task.state.is_complete() {
             let mut slot = MaybeUninit::uninit();
             // SAFETY: `slot` stays until the wait is over.
-            let woken = park(wait, |ticket| unsafe { self.task.join_enter(NonNull::from(slot.write(ticket))) });
-            if woken == Woken::Interrupted && self.task.join_leave() {
-                wait = wait.uninterruptible();
-            }
+            let enter = |ticket| unsafe { self.task.join_enter(NonNull::from(slot.write(ticket))) };
+            let _ = wait_unless(&mut wait, enter, || self.task.join_leave());
         }
     }
 }
@@ -153,7 +151,7 @@ fn a_joiner_that_leaves_is_not_found_by_the_thread_that_ends() {
             joined.task.join_enter(NonNull::from(slot.write(ticket)))
         });
         let mut left = false;
-        if woken == Woken::Interrupted {
+        if woken == WaitResult::Interrupted {
             left = joined.task.join_leave();
             if !left {
                 assert_eq!(joined.result(), 7, "the result is visible");
@@ -163,7 +161,7 @@ fn a_joiner_that_leaves_is_not_found_by_the_thread_that_ends() {
                 slot.write(ticket);
                 true
             });
-            assert_eq!(other, Woken::Interrupted, "nobody knows of this wait");
+            assert_eq!(other, WaitResult::Interrupted, "nobody knows of this wait");
         }
         if left {
             joined.join(Wait::new(Reason::Join).uninterruptible());

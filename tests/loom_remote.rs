@@ -121,10 +121,10 @@ impl Remote {
 
     /// `remote::release`, and `remote::acquire` by the next runtime.
     fn changes_hands(&self, last: &'static Idle, next: &'static Idle) {
-        self.bell.wait_for_the_late();
+        self.bell.counted.wait_for_the_late();
         drop(std::mem::take(&mut *self.cancels.lock().unwrap()));
-        self.bell.answer(last).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
-        self.bell.hand_over(next);
+        self.bell.answer(last, false).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        self.bell.counted.hand_over(next);
     }
 }
 

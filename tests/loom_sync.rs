@@ -9,6 +9,8 @@
 
 mod model;
 
+#[path = "model/late.rs"]
+mod late;
 #[path = "../src/base/list.rs"]
 mod list;
 #[path = "../src/sync/queue.rs"]
@@ -25,27 +27,13 @@ mod wait;
 mod base {
     pub(crate) mod atomic {
         pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+
+        pub(crate) use crate::late::AtomicU32;
     }
 
     pub(crate) mod lock {
-        pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
-
-        impl<T> std::fmt::Debug for Lock<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("Lock")
-            }
-        }
-
-        impl<T> Lock<T> {
-            pub(crate) fn new(value: T) -> Self {
-                Self(loom::sync::Mutex::new(value))
-            }
-
-            pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-                self.0.lock().unwrap()
-            }
-        }
+        pub(crate) use crate::late::Lock;
     }
 
     pub(crate) use crate::list;
@@ -58,7 +46,6 @@ mod task {
     pub(crate) mod header {
         use crate::park::{Parked, Turn};
         use crate::task::wait::{End, Epoch};
-        use loom::sync::Arc;
 
         #[derive(Clone, Copy, Debug)]
         pub(crate) enum Reason {
@@ -67,21 +54,30 @@ mod task {
             Condvar,
         }
 
-        #[derive(Clone)]
-        pub(crate) struct Ticket(pub(crate) Arc<Parked>, pub(crate) Epoch);
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) struct Ticket(pub(crate) *const Parked, pub(crate) Epoch);
 
-        pub(crate) struct Wake(Arc<Parked>);
+        #[must_use]
+        pub(crate) struct Wake(*const Parked);
 
         impl Ticket {
+            pub(crate) fn epoch(&self) -> Epoch {
+                self.1
+            }
+
             pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
-                self.0.word.end(self.1, how).then(|| Wake(self.0.clone()))
+                // SAFETY: the caller promises that the thread is there.
+                unsafe { &*self.0 }.word.end(self.1, how).then_some(Wake(self.0))
             }
         }
 
         impl Wake {
             pub(crate) fn schedule(self) {
-                *self.0.turn.lock().unwrap() = Turn::Resumed;
-                self.0.changed.notify_one();
+                // SAFETY: the thread leaves its wait when it has seen this, under the lock: so it is there until then.
+                let thread = unsafe { &*self.0 };
+                let mut turn = thread.turn.lock().unwrap();
+                *turn = Turn::Resumed;
+                thread.changed.notify_one();
             }
         }
     }
@@ -91,11 +87,14 @@ mod task {
 mod park;
 
 mod sync {
-    pub(crate) mod owner {
+    pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Owner;
+        pub(crate) struct LockHolder;
 
-        impl Owner {
+        impl LockHolder {
+            pub(crate) const fn new() -> Self {
+                Self
+            }
             pub(crate) fn set(&self) {}
             pub(crate) fn clear(&self) {}
             pub(crate) fn is_on_this_worker(&self) -> bool {
@@ -119,21 +118,6 @@ mod sync {
     }
 
     pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
-
-    use crate::base::atomic::AtomicU32;
-    use crate::base::lock::Lock;
-
-    pub(crate) fn mutex() -> raw_mutex::RawMutex {
-        raw_mutex::RawMutex { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
-    }
-
-    pub(crate) fn rwlock() -> raw_rwlock::RawRwLock {
-        raw_rwlock::RawRwLock { word: AtomicU32::new(0), owner: owner::Owner, queue: Lock::new(queue::Waiters::new()) }
-    }
-
-    pub(crate) fn condvar() -> raw_condvar::RawCondvar {
-        raw_condvar::RawCondvar { waiting: AtomicU32::new(0), queue: Lock::new(queue::Waiters::new()) }
-    }
 }
 
 mod sys {
@@ -167,7 +151,12 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let (mutex, rwlock, condvar) = (sync::mutex(), sync::rwlock(), sync::condvar());
+        let (mutex, rwlock, condvar) = (RawMutex::new(), RawRwLock::new(), RawCondvar::new());
+        // What is made late is made before another thread sees it.
+        assert!(mutex.try_lock() && rwlock.try_write());
+        mutex.unlock();
+        rwlock.unlock_write();
+        condvar.notify_one();
         Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
     }
 

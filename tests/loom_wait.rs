@@ -51,11 +51,11 @@ mod sys {
 }
 
 mod sync {
-    pub(crate) mod owner {
+    pub(crate) mod holder {
         #[derive(Debug)]
-        pub(crate) struct Owner;
+        pub(crate) struct LockHolder;
 
-        impl Owner {
+        impl LockHolder {
             pub(crate) const fn new() -> Self {
                 Self
             }
@@ -330,9 +330,9 @@ fn who_waits_in_a_queue_is_notified_or_finds_what_it_waits_for() {
         };
         beside(queue, 2, wait, |queue| {
             for _ in 0..2 {
-                queue.notify(|count| {
+                queue.notify_one(|count| {
                     *count += 1;
-                    1
+                    true
                 });
             }
         });
@@ -351,9 +351,9 @@ fn a_notification_that_meets_a_time_out_is_not_lost() {
             }
         };
         beside(queue, 1, wait, |queue| {
-            queue.notify(|count| {
+            queue.notify_one(|count| {
                 *count += 1;
-                1
+                true
             });
         });
     });

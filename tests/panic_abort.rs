@@ -1,6 +1,6 @@
 //! `panic = "abort"` builds, and what need not unwind runs. Builds a small program in a project of its own, with the
 //! crates that this one was built with. By the native compiler, so there is nothing in it for an emulated target.
-#![cfg(all(not(miri), target_arch = "x86_64"))]
+#![cfg(not(any(miri, green_emulated)))]
 #![allow(missing_docs)]
 
 use std::fs;

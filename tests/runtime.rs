@@ -428,7 +428,7 @@ fn bad_variable(name: &'static str, value: &'static str) -> help::Ended {
 }
 
 // An emulator does not hold the emulated program to the limit.
-#[cfg(target_arch = "x86_64")]
+#[cfg(not(green_emulated))]
 #[test]
 fn when_no_worker_can_be_started_build_says_which_and_leaves_nothing_behind() {
     let ended = in_a_child(&[], || {

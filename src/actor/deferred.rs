@@ -10,7 +10,7 @@ use crate::actor::engine::cell::Core;
 use crate::actor::engine::edge::How;
 use crate::actor::engine::owed::{Answer, Failure, Owed};
 use crate::actor::engine::weak::Weak;
-use crate::park::interrupt;
+use crate::park::unwind;
 
 /// Makes a [`Deferred`] of a promise in `to`. `Err`: that is one of another type.
 pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
@@ -26,13 +26,28 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
     }
 }
 
-/// Gives the reply to a message later: what [`Context::defer`](crate::actor::Context::defer) returns, where the example
-/// is.
+/// Gives the reply to a message later: what [`Context::defer`](crate::actor::Context::defer) returns.
 ///
 /// A `Deferred` may go to any thread. Dropped without an answer, it fails the ask: the sender gets
-/// [`SendError::NoReply`](crate::actor::SendError::NoReply), or [`SendError::Died`](crate::actor::SendError::Died) with the cause if it is dropped because an actor ends (with its
-/// state, by the panic or kill that unwinds the handler, or with a message that was queued there). A reply that comes
-/// when no sender waits any more is dropped.
+/// [`SendError::NoReply`](crate::actor::SendError::NoReply), or [`SendError::Died`](crate::actor::SendError::Died) with
+/// the cause if it is dropped because an actor ends (with its state, by the panic or kill that unwinds the handler, or
+/// with a message that was queued there). A reply that comes when no sender waits any more is dropped.
+///
+/// ```
+/// use green::actor::{Actor, Context, Handler, Message, SendError};
+///
+/// struct Forgetful;
+/// impl Actor for Forgetful {}
+/// struct Ask;
+/// impl Message for Ask { type Reply = u32; }
+/// impl Handler<Ask> for Forgetful {
+///     fn handle(&mut self, _: Ask, ctx: &mut Context<Self>) -> u32 {
+///         drop(ctx.defer::<Ask>());
+///         0 // dropped
+///     }
+/// }
+/// assert!(matches!(Forgetful.start().send(Ask), Err(SendError::NoReply)));
+/// ```
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
@@ -102,7 +117,7 @@ fn abandon(owed: Arc<dyn Owed>) {
         return owed.fail(Failure::Died(exit));
     }
     match core.frame() {
-        Some(frame) if interrupt::unwinding() => frame.keep_orphan(owed),
+        Some(frame) if unwind::unwinding() => frame.keep_orphan(owed),
         _ => owed.fail(Failure::NoReply),
     }
 }

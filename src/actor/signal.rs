@@ -23,6 +23,23 @@ pub struct Down {
 
 /// Tells an actor what has happened around it, ahead of its messages: the argument of
 /// [`Actor::signal`](crate::actor::Actor::signal).
+///
+/// ```
+/// use green::actor::{Actor, Context, Signal};
+///
+/// struct Team { lost: u32, streams: u32 }
+/// impl Actor for Team {
+///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+///         match signal {
+///             Signal::Down(down) if down.reason.is_normal() => {}
+///             Signal::Down(_) => self.lost += 1,
+///             Signal::StreamEnded { .. } => self.streams -= 1,
+///             other => ctx.default_signal(other), // links and helpers
+///         }
+///     }
+/// }
+/// # Team { lost: 0, streams: 0 }.start();
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Signal {

@@ -115,6 +115,38 @@ pub trait Actor: Sized + Send + 'static {
 }
 
 /// Handles messages of type `M`: an actor implements it once for each type of message that it takes.
+///
+/// ```
+/// use green::actor::{Actor, Context, Handler, Message};
+///
+/// struct Get;
+/// impl Message for Get { type Reply = u32; }
+/// struct Set(u32);
+/// impl Message for Set { type Reply = (); }
+///
+/// struct Register(u32);
+/// impl Actor for Register {}
+/// impl Handler<Get> for Register {
+///     fn handle(&mut self, _: Get, _: &mut Context<Self>) -> u32 { self.0 }
+/// }
+/// impl Handler<Set> for Register {
+///     fn handle(&mut self, m: Set, _: &mut Context<Self>) { self.0 = m.0 }
+/// }
+/// let register = Register(1).start();
+/// register.send(Set(2)).unwrap();
+/// assert_eq!(register.send(Get).unwrap(), 2);
+/// ```
+///
+/// It takes no other messages: the compiler says so.
+///
+/// ```compile_fail
+/// # use green::actor::{Actor, Message};
+/// # struct Register;
+/// # impl Actor for Register {}
+/// struct Clear;
+/// impl Message for Clear { type Reply = (); }
+/// Register.start().tell(Clear).unwrap(); // no `Handler<Clear>`
+/// ```
 pub trait Handler<M: Message>: Actor {
     /// Handles one message and returns the reply.
     ///

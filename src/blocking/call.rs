@@ -1,6 +1,6 @@
 //! A call: a closure that blocks an OS thread, run on one of a [`Pool`] while its caller waits for the value.
 //!
-//! A [`Call`] is shared by its caller and the pool's thread. Its state, under the lock of a queue in which the caller waits:
+//! A [`BlockingCall`] is shared by its caller and the pool's thread. Its state, under the lock of a queue in which the caller waits:
 //!
 //! ```text
 //!  Queued(f) ──thread: start──► Runs ──thread: the value, wakes the caller──► Done(value) ──caller: take──► Over
@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::blocking::pool::{Job, Pool, Runnable};
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, interrupt};
 use crate::task::block::Output;
@@ -40,7 +40,7 @@ enum CallState<F, T> {
     Over,
 }
 
-struct Call<F, T, S> {
+struct BlockingCall<F, T, S> {
     state: WaitQueue<CallState<F, T>>,
     inside: S,
 }
@@ -60,7 +60,7 @@ pub(crate) unsafe fn call<F: FnOnce() -> T + Send, T: Send>(
 ) -> T {
     // From here to the value nothing unwinds but `raise`, below.
     assert_may_park("a blocking call");
-    let call = Arc::new(Call { state: WaitQueue::new(CallState::Queued(f)), inside });
+    let call = Arc::new(BlockingCall { state: WaitQueue::new(CallState::Queued(f)), inside });
     let job: Arc<dyn Runnable + '_> = call.clone();
     // SAFETY: only the lifetime changes; invariant 1: the pool does not touch what may borrow once the caller goes on.
     let job: Job = unsafe { mem::transmute::<Arc<dyn Runnable + '_>, Job>(job) };
@@ -68,7 +68,7 @@ pub(crate) unsafe fn call<F: FnOnce() -> T + Send, T: Send>(
     loop {
         let Ok(number) = pool.submit(wait, &job) else { return call.run_here() };
         let mut queued = true;
-        while wait.cancellable && queued {
+        while wait.is_interruptible() && queued {
             if let Ok(output) = call.state.try_wait_until(wait, CallState::take) {
                 return output.unwrap_or_else(|payload| interrupt::resume(payload));
             }
@@ -113,7 +113,7 @@ impl<F, T> CallState<F, T> {
     }
 }
 
-impl<F: FnOnce() -> T, T, S> Call<F, T, S> {
+impl<F: FnOnce() -> T, T, S> BlockingCall<F, T, S> {
     /// There is no thread: the caller runs the closure, which nobody else has.
     fn run_here(&self) -> T {
         let f = self.state.with(CallState::start).expect("a job that was refused is its caller's");
@@ -121,16 +121,16 @@ impl<F: FnOnce() -> T, T, S> Call<F, T, S> {
     }
 }
 
-impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for Call<F, T, S> {
+impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for BlockingCall<F, T, S> {
     fn run(&self) -> bool {
         let Some(f) = self.state.with(CallState::start) else { return false };
         let mut output = Some(self.inside.run(|| catch_unwind(AssertUnwindSafe(f))));
-        self.state.notify(|state| match state {
+        self.state.notify_one(|state| match state {
             CallState::Runs => {
                 *state = CallState::Done(output.take().expect("it is handed over once"));
-                1
+                true
             }
-            _ => 0,
+            _ => false,
         });
         let Some(late) = output else { return false };
         // Nobody wants it, nor to hear of its destructor's panic.
@@ -142,7 +142,7 @@ impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for Call<F, T, 
 
 /// The caller is unwound: it leaves its call.
 struct Leaves<'a, F, T, S> {
-    call: &'a Call<F, T, S>,
+    call: &'a BlockingCall<F, T, S>,
     pool: &'a Pool,
 }
 

@@ -118,7 +118,7 @@ impl Pool {
     ///
     /// There is no thread, and none can be made.
     pub(crate) fn submit(&self, wait: Wait, job: &Job) -> io::Result<u64> {
-        if wait.cancellable {
+        if wait.is_interruptible() {
             checkpoint();
         }
         let inner = &self.0;
@@ -126,7 +126,7 @@ impl Pool {
             (state.queue.len() < inner.max_jobs).then(|| inner.admit(state, Arc::clone(job)))
         });
         let number = admitted.expect("a wait without a deadline of its own")?;
-        inner.idle.notify(|()| 1); // KEY: pool-notify
+        inner.idle.notify_one(|()| true); // KEY: pool-notify
         Ok(number)
     }
 
@@ -134,9 +134,9 @@ impl Pool {
     #[must_use]
     pub(crate) fn withdraw(&self, number: u64) -> bool {
         let mut job = None;
-        self.0.state.notify(|state| {
+        self.0.state.notify_one(|state| {
             job = state.queue.remove(&number);
-            usize::from(job.is_some())
+            job.is_some()
         });
         job.is_some()
     }
@@ -149,7 +149,7 @@ impl Pool {
     /// No jobs come any more: the threads end when they have none.
     pub(crate) fn close(&self) {
         self.0.state.with(|state| state.closed = true);
-        self.0.idle.notify(|()| usize::MAX);
+        self.0.idle.notify_all(|()| true);
     }
 
     /// Ends the threads; returns when the last has whose job somebody waits for. There are no jobs any more.
@@ -187,7 +187,7 @@ impl Threads {
     fn run(&self) {
         while let Some(job) = self.next_job() {
             // A place is free.
-            self.state.notify(|_| 1); // KEY: pool-place
+            self.state.notify_one(|_| true); // KEY: pool-place
             let left = job.run();
             // What the caller has left in it must not outlive the count.
             drop(job);
@@ -202,14 +202,14 @@ impl Threads {
     fn next_job(&self) -> Option<Job> {
         let wait = Wait::new(Reason::Blocking).until(after_ns(IDLE));
         let mut next = self.idle.wait_until(wait, |()| self.state.with(Jobs::next));
-        self.state.notify(|state| {
+        self.state.notify_all(|state| {
             if next.is_none() {
                 next = state.next(); // KEY: pool-last-look
             }
             let ends = !matches!(next, Some(Found::Job(_)));
             state.idle -= usize::from(ends); // KEY: pool-ends
             state.threads -= usize::from(ends);
-            if ends && state.closed { usize::MAX } else { 0 }
+            ends && state.closed
         });
         match next {
             Some(Found::Job(job)) => Some(job),

@@ -46,15 +46,15 @@ pub(crate) unsafe trait Buffer<T> {
     unsafe fn free(&self, at: &mut Self::Read);
 }
 
-type Slot<T> = cell::UnsafeCell<MaybeUninit<T>>;
+type BufferSlot<T> = cell::UnsafeCell<MaybeUninit<T>>;
 
 /// A fixed number of slots.
-pub(crate) struct Ring<T>(Box<[Slot<T>]>);
+pub(crate) struct Ring<T>(Box<[BufferSlot<T>]>);
 
 impl<T> Ring<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         // Not slot by slot: that takes for ever where a slot takes no memory.
-        let slots = Box::<[Slot<T>]>::new_uninit_slice(capacity);
+        let slots = Box::<[BufferSlot<T>]>::new_uninit_slice(capacity);
         // SAFETY: a slot is itself uninitialised.
         Self(unsafe { slots.assume_init() })
     }
@@ -93,23 +93,23 @@ unsafe impl<T> Buffer<T> for Ring<T> {
 }
 
 /// Messages a block.
-const BLOCK: usize = if MODELLED { 2 } else { 31 };
+const SEGMENT: usize = if MODELLED { 2 } else { 31 };
 
-struct Block<T> {
-    next: UnsafeCell<*mut Block<T>>,
-    slots: [Slot<T>; BLOCK],
+struct Segment<T> {
+    next: UnsafeCell<*mut Segment<T>>,
+    slots: [BufferSlot<T>; SEGMENT],
 }
 
 /// A chain of blocks, which starts empty. One used-up block is kept for the next time.
 pub(crate) struct Blocks<T> {
     /// Written with the first message, before its position is published.
-    first: UnsafeCell<*mut Block<T>>,
-    spare: AtomicPtr<Block<T>>,
+    first: UnsafeCell<*mut Segment<T>>,
+    spare: AtomicPtr<Segment<T>>,
 }
 
-/// A place in a block; `BLOCK` means its end.
+/// A place in a block; `SEGMENT` means its end.
 pub(crate) struct Cursor<T> {
-    block: *mut Block<T>,
+    block: *mut Segment<T>,
     slot: usize,
 }
 
@@ -123,13 +123,13 @@ impl<T> Blocks<T> {
 
     #[cold]
     #[inline(never)]
-    fn fresh(&self) -> *mut Block<T> {
+    fn fresh(&self) -> *mut Segment<T> {
         // ORDERING: Acquire pairs with the Release in `recycle`: whoever emptied the block is done with it.
         let spare = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
         if spare.is_null() {
-            let layout = Layout::new::<Block<T>>();
+            let layout = Layout::new::<Segment<T>>();
             // SAFETY: a block is not of size zero: it has a link.
-            let block = unsafe { alloc(layout) }.cast::<Block<T>>();
+            let block = unsafe { alloc(layout) }.cast::<Segment<T>>();
             if block.is_null() {
                 handle_alloc_error(layout);
             }
@@ -143,14 +143,14 @@ impl<T> Blocks<T> {
 
     #[cold]
     #[inline(never)]
-    fn recycle(&self, block: *mut Block<T>) {
+    fn recycle(&self, block: *mut Segment<T>) {
         // SAFETY: the block is behind both cursors, so it is the caller's (invariant 3).
         unsafe { (*block).next.with_mut(|next| *next = ptr::null_mut()) };
         // ORDERING: Release pairs with the Acquire in `fresh`. What comes out was put there under the same side's lock.
         let before = self.spare.swap(block, Ordering::Release);
         if !before.is_null() {
             // SAFETY: it came from `fresh`, and nobody else has it.
-            unsafe { dealloc(before.cast(), Layout::new::<Block<T>>()) };
+            unsafe { dealloc(before.cast(), Layout::new::<Segment<T>>()) };
         }
     }
 }
@@ -161,12 +161,12 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
     type Read = Cursor<T>;
 
     fn start(&self) -> (Cursor<T>, Cursor<T>) {
-        (Cursor { block: ptr::null_mut(), slot: BLOCK }, Cursor { block: ptr::null_mut(), slot: BLOCK })
+        (Cursor { block: ptr::null_mut(), slot: SEGMENT }, Cursor { block: ptr::null_mut(), slot: SEGMENT })
     }
 
     #[inline(always)]
     unsafe fn push(&self, at: &mut Cursor<T>, message: T) {
-        if at.slot == BLOCK {
+        if at.slot == SEGMENT {
             let block = self.fresh();
             // SAFETY: the block is the one written to, so it is alive (invariant 3).
             let link = if at.block.is_null() { &self.first } else { unsafe { &(*at.block).next } };
@@ -181,7 +181,7 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
 
     #[inline(always)]
     unsafe fn pop(&self, at: &mut Cursor<T>) -> T {
-        if at.slot == BLOCK {
+        if at.slot == SEGMENT {
             let old = at.block;
             // SAFETY: the block is the one read from, so it is alive.
             let link = if old.is_null() { &self.first } else { unsafe { &(*old).next } };
@@ -209,7 +209,7 @@ unsafe impl<T> Buffer<T> for Blocks<T> {
                 // SAFETY: the block came from `fresh`; its link is read before it is freed.
                 unsafe {
                     let next = (*block).next.with(|next| *next);
-                    dealloc(block.cast(), Layout::new::<Block<T>>());
+                    dealloc(block.cast(), Layout::new::<Segment<T>>());
                     block = next;
                 }
             }

@@ -8,10 +8,11 @@ mod macros;
 mod ops;
 mod queue;
 mod receiver;
+mod selected;
 mod selector;
 mod sender;
+mod shared;
 mod timer;
-mod token;
 mod waiter;
 mod word;
 mod zero;
@@ -21,8 +22,6 @@ mod protocol {}
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use crate::base::atomic::{AtomicUsize, Ordering};
 
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryReadyError,
@@ -39,45 +38,7 @@ pub use {select, select_biased};
 /// What the macros expand to. Not for use by name.
 #[doc(hidden)]
 pub mod internal {
-    pub use super::selector::{Entry, recv, select, select_timeout, send, try_select};
-}
-
-/// A channel and how many handles of each kind there are.
-struct Shared<C> {
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
-    channel: C,
-}
-
-impl<C> Shared<C> {
-    fn new(channel: C) -> Arc<Self> {
-        Arc::new(Self { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1), channel })
-    }
-
-    fn add_sender(self: &Arc<Self>) -> Arc<Self> {
-        // ORDERING: Relaxed: the caller has a handle, so the count is not zero. (The count cannot overflow: `Arc`'s own
-        // would have before.)
-        self.senders.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(self)
-    }
-
-    fn add_receiver(self: &Arc<Self>) -> Arc<Self> {
-        // ORDERING: as above.
-        self.receivers.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(self)
-    }
-
-    /// True: it was the last one.
-    fn drop_sender(&self) -> bool {
-        // ORDERING: AcqRel: what all senders did comes before the channel is closed by the last one.
-        self.senders.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// True: it was the last one.
-    fn drop_receiver(&self) -> bool {
-        // ORDERING: as above.
-        self.receivers.fetch_sub(1, Ordering::AcqRel) == 1
-    }
+    pub use super::selector::{SelectCase, recv, select, select_timeout, send, try_select};
 }
 
 /// Makes a channel with room for `cap` messages, and returns its two ends.
@@ -108,10 +69,10 @@ impl<C> Shared<C> {
 /// If `cap` messages are more than an address space holds.
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     if cap == 0 {
-        let shared = Shared::new(zero::Zero::new());
+        let shared = shared::SharedChannel::new(zero::ZeroChannel::new());
         return (Sender::zero(Arc::clone(&shared)), Receiver::zero(shared));
     }
-    let shared = Shared::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
+    let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
     (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
 }
 
@@ -128,7 +89,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// assert!(r.recv().is_err());
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Shared::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
+    let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
     (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
 }
 
@@ -164,7 +125,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// assert!(Instant::now() >= when);
 /// ```
 pub fn at(when: Instant) -> Receiver<Instant> {
-    Receiver::timer(timer::Timer::at(when))
+    Receiver::timer(timer::TimerChannel::at(when))
 }
 
 /// Makes a receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
@@ -181,7 +142,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// ```
 pub fn tick(duration: Duration) -> Receiver<Instant> {
     let first = Instant::now().checked_add(duration);
-    first.map_or_else(never, |first| Receiver::timer(timer::Timer::tick(first, duration)))
+    first.map_or_else(never, |first| Receiver::timer(timer::TimerChannel::tick(first, duration)))
 }
 
 /// Makes a receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::{RecvError, SendError};
 
-use crate::channel::receiver::{Flavor as Receiving, Receiver};
-use crate::channel::sender::{Flavor as Sending, Sender};
-use crate::channel::token::Token;
-use crate::channel::waiter::Node;
+use crate::channel::receiver::{Receiver, ReceiverFlavor as Receiving};
+use crate::channel::selected::Selected;
+use crate::channel::sender::{Sender, SenderFlavor as Sending};
+use crate::channel::waiter::ChannelWaiter;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 
@@ -24,7 +24,7 @@ pub(crate) trait Operation {
     fn side(&self) -> Side;
 
     /// Chooses the operation, if it need not wait: what it has got.
-    fn try_select(&self) -> Option<Token>;
+    fn try_select(&self) -> Option<Selected>;
 
     /// Would it not wait?
     fn is_ready(&self) -> bool;
@@ -39,16 +39,16 @@ pub(crate) trait Operation {
     ///
     /// # Safety
     ///
-    /// Invariant 1 of `waiter`; the node names a token, or only watches.
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool;
+    /// Invariant 1 of `waiter`; the node names where the selection goes, or only watches.
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool;
 
     /// # Safety
     ///
     /// The node was registered with this operation, or nowhere.
-    unsafe fn unregister(&self, node: &Node);
+    unsafe fn unregister(&self, node: &ChannelWaiter);
 
     /// The operation was chosen and will not be completed.
-    fn abandon(&self, token: Token);
+    fn abandon(&self, selected: Selected);
 }
 
 impl<T> Operation for Sender<T> {
@@ -60,7 +60,7 @@ impl<T> Operation for Sender<T> {
         })
     }
 
-    fn try_select(&self) -> Option<Token> {
+    fn try_select(&self) -> Option<Selected> {
         match &self.flavor {
             Sending::Bounded(shared) => shared.channel.try_select_send(),
             Sending::Unbounded(shared) => shared.channel.try_select_send(),
@@ -88,7 +88,7 @@ impl<T> Operation for Sender<T> {
         NEVER
     }
 
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -99,7 +99,7 @@ impl<T> Operation for Sender<T> {
         }
     }
 
-    unsafe fn unregister(&self, node: &Node) {
+    unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -110,23 +110,23 @@ impl<T> Operation for Sender<T> {
         }
     }
 
-    fn abandon(&self, token: Token) {
-        match (&self.flavor, token) {
-            (Sending::Bounded(shared), Token::Permit) => shared.channel.drop_permit(),
-            (Sending::Unbounded(shared), Token::Permit) => shared.channel.drop_permit(),
+    fn abandon(&self, selected: Selected) {
+        match (&self.flavor, selected) {
+            (Sending::Bounded(shared), Selected::Permit) => shared.channel.drop_permit(),
+            (Sending::Unbounded(shared), Selected::Permit) => shared.channel.drop_permit(),
             // A peer is let go empty-handed by its drop.
-            (_, token) => drop(token),
+            (_, selected) => drop(selected),
         }
     }
 }
 
 impl<T> Sender<T> {
     /// Completes a send that was chosen.
-    pub(super) fn complete(&self, token: Token, message: T) -> Result<(), SendError<T>> {
-        match (&self.flavor, token) {
-            (Sending::Bounded(shared), Token::Permit) => shared.channel.use_permit(message).map_err(SendError),
-            (Sending::Unbounded(shared), Token::Permit) => shared.channel.use_permit(message).map_err(SendError),
-            (Sending::Zero(_), Token::Peer(receiver)) => {
+    pub(super) fn complete(&self, selected: Selected, message: T) -> Result<(), SendError<T>> {
+        match (&self.flavor, selected) {
+            (Sending::Bounded(shared), Selected::Permit) => shared.channel.use_permit(message).map_err(SendError),
+            (Sending::Unbounded(shared), Selected::Permit) => shared.channel.use_permit(message).map_err(SendError),
+            (Sending::Zero(_), Selected::Peer(receiver)) => {
                 // SAFETY: it waited in the list of receivers of this channel, or gave itself to its sender.
                 unsafe { receiver.give(message) };
                 receiver.schedule();
@@ -148,7 +148,7 @@ impl<T> Operation for Receiver<T> {
         })
     }
 
-    fn try_select(&self) -> Option<Token> {
+    fn try_select(&self) -> Option<Selected> {
         use crossbeam_channel::TryRecvError::{Disconnected, Empty};
         let result = match &self.flavor {
             Receiving::Bounded(shared) => shared.channel.try_recv(),
@@ -158,8 +158,8 @@ impl<T> Operation for Receiver<T> {
             Receiving::Never => Err(Empty),
         };
         match result {
-            Ok(message) => Some(Token::message(message)),
-            Err(Disconnected) => Some(Token::Closed),
+            Ok(message) => Some(Selected::message(message)),
+            Err(Disconnected) => Some(Selected::Closed),
             Err(Empty) => None,
         }
     }
@@ -190,7 +190,7 @@ impl<T> Operation for Receiver<T> {
         }
     }
 
-    unsafe fn register(&self, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -204,7 +204,7 @@ impl<T> Operation for Receiver<T> {
         }
     }
 
-    unsafe fn unregister(&self, node: &Node) {
+    unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe {
             match &self.flavor {
@@ -216,16 +216,16 @@ impl<T> Operation for Receiver<T> {
         }
     }
 
-    fn abandon(&self, token: Token) {
+    fn abandon(&self, selected: Selected) {
         // A message is not dropped: a `Select` may be on another thread than one that may drop it.
-        drop(token);
+        drop(selected);
     }
 }
 
 impl<T> Receiver<T> {
     /// Completes a receive that was chosen.
-    pub(super) fn complete(&self, token: Token) -> Result<T, RecvError> {
-        // SAFETY: the token came from this channel, which makes messages of its own `T` only.
-        unsafe { token.into_message() }.ok_or(RecvError)
+    pub(super) fn complete(&self, selected: Selected) -> Result<T, RecvError> {
+        // SAFETY: it came from this channel, which makes messages of its own `T` only.
+        unsafe { selected.into_message() }.ok_or(RecvError)
     }
 }

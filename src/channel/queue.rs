@@ -8,17 +8,16 @@
 //!    waited longest ([`settle`](Queue::settle)), before it unlocks.
 //! 4. Locks are taken in the order head, tail.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
-
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::channel::buffer::Buffer;
-use crate::channel::token::Token;
-use crate::channel::waiter::{Node, Outcome, Role, Waiters, Wakes, place};
-use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::channel::selected::Selected;
+use crate::channel::waiter::{ChannelWaiter, Handover, Outcome, Role, accept, offer};
+use crate::channel::word::{EndLock, Guard};
+use crate::park::waiters::{Waiters, WakeList};
+use crate::park::{Wait, checkpoint, interrupt};
 use crate::sys::clock::{NEVER, has_passed};
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -30,18 +29,18 @@ pub(crate) struct Tail<W> {
     head_seen: u64,
     /// Places kept for sends that a select has chosen and not completed.
     permits: u64,
-    receivers: Waiters,
+    receivers: Waiters<Handover>,
 }
 
 /// What the lock of the receiving side guards.
 pub(crate) struct Head<R> {
     at: R,
-    senders: Waiters,
+    senders: Waiters<Handover>,
 }
 
 /// See the module's text.
 pub(crate) struct Queue<T, B: Buffer<T>> {
-    tail: CachePadded<Side<Tail<B::Write>>>,
+    tail: CachePadded<EndLock<Tail<B::Write>>>,
     head: CachePadded<Receiving<B::Read>>,
     cap: u64,
     buffer: B,
@@ -49,7 +48,7 @@ pub(crate) struct Queue<T, B: Buffer<T>> {
 }
 
 struct Receiving<R> {
-    side: Side<Head<R>>,
+    side: EndLock<Head<R>>,
     /// The sending side's position when it was last looked at. Changed under the lock; a hint without it.
     tail_seen: AtomicU64,
 }
@@ -68,8 +67,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         let tail = Tail { at: write, head_seen: 0, permits: 0, receivers: Waiters::new() };
         let head = Head { at: read, senders: Waiters::new() };
         Self {
-            tail: CachePadded::new(Side::new(tail)),
-            head: CachePadded::new(Receiving { side: Side::new(head), tail_seen: AtomicU64::new(0) }),
+            tail: CachePadded::new(EndLock::new(tail)),
+            head: CachePadded::new(Receiving { side: EndLock::new(head), tail_seen: AtomicU64::new(0) }),
             cap,
             buffer,
             _message: std::marker::PhantomData,
@@ -122,7 +121,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if tail.bits().is_closed() {
             return Err(TrySendError::Disconnected(message));
         }
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let receiver = tail.receivers.claim(&mut wakes);
         let more = !tail.receivers.is_empty();
         tail.set_waiting(more);
@@ -166,7 +165,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     #[inline(never)]
     fn settle_after_pop(&self, mut head: HeadGuard<'_, T, B>) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut tail = self.tail.lock();
         self.settle(&mut head, &mut tail, &mut wakes);
         drop(tail);
@@ -174,12 +173,12 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives room in the buffer to those who wait to send, first come first served.
-    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut Wakes) {
+    fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut WakeList<Handover>) {
         while tail.bits().position() + tail.permits - head.bits().position() < self.cap {
             let Some(sender) = head.senders.claim(wakes) else { break };
             if sender.role() == Role::Select {
                 tail.permits += 1;
-                sender.set_token(Token::Permit);
+                sender.select(Selected::Permit);
             } else {
                 // SAFETY: it waited in this channel's list of senders, and is direct.
                 let message = unsafe { sender.take() };
@@ -192,7 +191,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// Gives a message to the first receiver that waits; else to the buffer, which has room.
-    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut Wakes) {
+    fn pass_on(&self, tail: &mut TailGuard<'_, T, B>, message: T, wakes: &mut WakeList<Handover>) {
         if let Some(receiver) = tail.receivers.claim(wakes) {
             // SAFETY: it waited in this channel's list of receivers.
             unsafe { receiver.give(message) };
@@ -221,24 +220,15 @@ impl<T, B: Buffer<T>> Queue<T, B> {
             if has_passed(deadline_ns) {
                 return Err(SendTimeoutError::Timeout(message));
             }
-            let mut kept = ManuallyDrop::new(message);
-            let node = Node::new(Role::Direct, place(&mut kept));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_sender(&node) };
-            }
-            if node.outcome() == Outcome::Done {
-                return Ok(());
-            }
-            // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
-            message = ManuallyDrop::into_inner(kept);
-            if node.outcome() == Outcome::Closed {
-                return Err(SendTimeoutError::Disconnected(message));
-            }
-            if woken == Woken::Interrupted {
-                wait = interrupt::raise(wait);
+            // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
+            let sent = unsafe {
+                let register = |node: &ChannelWaiter, ticket| self.register_sender(node, ticket);
+                offer(&mut wait, message, register, |node| self.unregister_sender(node))
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err((Outcome::Closed, message)) => return Err(SendTimeoutError::Disconnected(message)),
+                Err((_, back)) => message = back,
             }
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -253,7 +243,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         if deadline_ns == NEVER && self.looks_empty() {
             // No checkpoint: `park` is one.
-            return self.wait_for_message(Wait::new(Reason::Receive)).or_else(|wait| self.recv_waiting(wait));
+            let mut wait = Wait::new(Reason::Receive);
+            return self.wait_for_message(&mut wait).map_or_else(|| self.recv_waiting(wait), Ok);
         }
         checkpoint();
         match self.try_recv() {
@@ -271,32 +262,20 @@ impl<T, B: Buffer<T>> Queue<T, B> {
                 Err(TryRecvError::Empty) if has_passed(wait.deadline_ns) => return Err(RecvTimeoutError::Timeout),
                 Err(TryRecvError::Empty) => {}
             }
-            match self.wait_for_message(wait) {
-                Ok(message) => return Ok(message),
-                Err(next) => wait = next,
+            if let Some(message) = self.wait_for_message(&mut wait) {
+                return Ok(message);
             }
         }
     }
 
-    /// Waits once. An error: look whether there is something to receive, or something else to learn; how to wait next.
+    /// Waits once. `None`: look whether there is something to receive, or something else to learn.
     #[inline(always)]
-    fn wait_for_message(&self, wait: Wait) -> Result<T, Wait> {
-        let mut message = MaybeUninit::<T>::uninit();
-        let node = Node::new(Role::Direct, place(&mut message));
-        // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-        let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-        if woken == Woken::Notified && node.outcome() == Outcome::Done {
-            // SAFETY: `Done` says that a message was given.
-            return Ok(unsafe { message.assume_init() });
+    fn wait_for_message(&self, wait: &mut Wait) -> Option<T> {
+        // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
+        unsafe {
+            let register = |node: &ChannelWaiter, ticket| self.register_receiver(node, ticket);
+            accept(wait, register, |node| self.unregister_receiver(node))
         }
-        if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
-            // SAFETY: it was linked there, if at all.
-            unsafe { self.unregister_receiver(&node) };
-        }
-        if woken != Woken::Interrupted {
-            return Err(wait);
-        }
-        Err(interrupt::raise(wait))
     }
 
     /// Without the lock: is there, most likely, nothing to receive and nothing else to learn?
@@ -317,16 +296,15 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
     #[inline(always)]
-    pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_receiver(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut tail = self.tail.lock();
         let mut waits = !tail.bits().is_closed();
         waits &= self.head.side.peek().position() == tail.bits().position(); // KEY: queue-look-again
         if !waits {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { tail.receivers.push(node) };
+        unsafe { tail.receivers.push_back(node, ticket) };
         tail.set_waiting(true); // KEY: queue-receiver-waits
         true
     }
@@ -334,7 +312,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_receiver(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_receiver(&self, node: &ChannelWaiter) {
         let mut tail = self.tail.lock();
         // SAFETY: as the caller promises.
         unsafe { tail.receivers.remove(node) };
@@ -347,7 +325,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
-    pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
+    pub(crate) unsafe fn register_sender(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         let mut head = self.head.side.lock();
         let tail = self.tail.lock();
         let has_room = tail.bits().position() + tail.permits - head.bits().position() < self.cap;
@@ -356,9 +334,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         if tail.bits().is_closed() || has_room || has_receiver {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { head.senders.push(node) };
+        unsafe { head.senders.push_back(node, ticket) };
         head.set_waiting(true); // KEY: queue-sender-waits
         true
     }
@@ -366,7 +343,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_sender(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_sender(&self, node: &ChannelWaiter) {
         let mut head = self.head.side.lock();
         // SAFETY: as the caller promises.
         unsafe { head.senders.remove(node) };
@@ -375,19 +352,19 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     }
 
     /// A select tries to send: a place is kept for its message.
-    pub(crate) fn try_select_send(&self) -> Option<Token> {
+    pub(crate) fn try_select_send(&self) -> Option<Selected> {
         let mut tail = self.tail.lock();
         if tail.bits().is_closed() {
-            return Some(Token::Closed);
+            return Some(Selected::Closed);
         }
         let has_room = self.has_room(&mut tail);
         tail.permits += u64::from(has_room);
-        has_room.then_some(Token::Permit)
+        has_room.then_some(Selected::Permit)
     }
 
     /// Sends the message that the permit was for. The receivers may be gone meanwhile.
     pub(crate) fn use_permit(&self, message: T) -> Result<(), T> {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
@@ -405,7 +382,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// Gives the permit to whoever else waits to send.
     pub(crate) fn drop_permit(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
@@ -442,7 +419,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// The last sender is gone: whoever waits to receive is told.
     pub(crate) fn close_senders(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut tail = self.tail.lock();
         tail.close();
         tail.receivers.close(&mut wakes); // KEY: queue-close
@@ -452,7 +429,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// The last receiver is gone: whoever waits to send is told, and what lies in the buffer is dropped.
     pub(crate) fn close_receivers(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.close();

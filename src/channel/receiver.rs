@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
-use crate::channel::Shared;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::iter::{IntoIter, Iter, TryIter};
 use crate::channel::queue::Queue;
-use crate::channel::timer::Timer;
-use crate::channel::zero::Zero;
+use crate::channel::shared::SharedChannel;
+use crate::channel::timer::TimerChannel;
+use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
 /// Receives messages from a channel: what [`bounded`](crate::channel::bounded) and the like return.
@@ -36,14 +36,14 @@ use crate::sys::clock::{NEVER, after_ns, at_ns};
 /// assert_eq!(workers.into_iter().map(|w| w.join().unwrap()).sum::<i32>(), 4950);
 /// ```
 pub struct Receiver<T> {
-    pub(super) flavor: Flavor<T>,
+    pub(super) flavor: ReceiverFlavor<T>,
 }
 
-pub(super) enum Flavor<T> {
-    Bounded(Arc<Shared<Queue<T, Ring<T>>>>),
-    Unbounded(Arc<Shared<Queue<T, Blocks<T>>>>),
-    Zero(Arc<Shared<Zero<T>>>),
-    Timer(Arc<Timer<T>>),
+pub(super) enum ReceiverFlavor<T> {
+    Bounded(Arc<SharedChannel<Queue<T, Ring<T>>>>),
+    Unbounded(Arc<SharedChannel<Queue<T, Blocks<T>>>>),
+    Zero(Arc<SharedChannel<ZeroChannel<T>>>),
+    Timer(Arc<TimerChannel<T>>),
     Never,
 }
 
@@ -51,24 +51,24 @@ impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Receiver<T> {
-    pub(super) fn bounded(channel: Arc<Shared<Queue<T, Ring<T>>>>) -> Self {
-        Self { flavor: Flavor::Bounded(channel) }
+    pub(super) fn bounded(channel: Arc<SharedChannel<Queue<T, Ring<T>>>>) -> Self {
+        Self { flavor: ReceiverFlavor::Bounded(channel) }
     }
 
-    pub(super) fn unbounded(channel: Arc<Shared<Queue<T, Blocks<T>>>>) -> Self {
-        Self { flavor: Flavor::Unbounded(channel) }
+    pub(super) fn unbounded(channel: Arc<SharedChannel<Queue<T, Blocks<T>>>>) -> Self {
+        Self { flavor: ReceiverFlavor::Unbounded(channel) }
     }
 
-    pub(super) fn zero(channel: Arc<Shared<Zero<T>>>) -> Self {
-        Self { flavor: Flavor::Zero(channel) }
+    pub(super) fn zero(channel: Arc<SharedChannel<ZeroChannel<T>>>) -> Self {
+        Self { flavor: ReceiverFlavor::Zero(channel) }
     }
 
-    pub(super) fn timer(timer: Timer<T>) -> Self {
-        Self { flavor: Flavor::Timer(Arc::new(timer)) }
+    pub(super) fn timer(timer: TimerChannel<T>) -> Self {
+        Self { flavor: ReceiverFlavor::Timer(Arc::new(timer)) }
     }
 
     pub(super) const fn never() -> Self {
-        Self { flavor: Flavor::Never }
+        Self { flavor: ReceiverFlavor::Never }
     }
 
     /// Receives a message if that needs no waiting.
@@ -93,11 +93,11 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.try_recv(),
-            Flavor::Unbounded(shared) => shared.channel.try_recv(),
-            Flavor::Zero(shared) => shared.channel.try_recv(),
-            Flavor::Timer(timer) => timer.try_recv(),
-            Flavor::Never => Err(TryRecvError::Empty),
+            ReceiverFlavor::Bounded(shared) => shared.channel.try_recv(),
+            ReceiverFlavor::Unbounded(shared) => shared.channel.try_recv(),
+            ReceiverFlavor::Zero(shared) => shared.channel.try_recv(),
+            ReceiverFlavor::Timer(timer) => timer.try_recv(),
+            ReceiverFlavor::Never => Err(TryRecvError::Empty),
         };
         if matches!(result, Err(TryRecvError::Empty)) {
             crate::park::spend();
@@ -124,8 +124,8 @@ impl<T> Receiver<T> {
     pub fn recv(&self) -> Result<T, RecvError> {
         // Inline down to the switch: a call that is left by a switch costs a mispredicted return.
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.recv(NEVER),
-            Flavor::Unbounded(shared) => shared.channel.recv(NEVER),
+            ReceiverFlavor::Bounded(shared) => shared.channel.recv(NEVER),
+            ReceiverFlavor::Unbounded(shared) => shared.channel.recv(NEVER),
             _ => self.recv_until(NEVER),
         };
         match result {
@@ -176,11 +176,11 @@ impl<T> Receiver<T> {
     #[inline(never)]
     fn recv_until(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.recv(deadline_ns),
-            Flavor::Unbounded(shared) => shared.channel.recv(deadline_ns),
-            Flavor::Zero(shared) => shared.channel.recv(deadline_ns),
-            Flavor::Timer(timer) => timer.recv(deadline_ns),
-            Flavor::Never => crate::channel::timer::wait_in_vain(deadline_ns),
+            ReceiverFlavor::Bounded(shared) => shared.channel.recv(deadline_ns),
+            ReceiverFlavor::Unbounded(shared) => shared.channel.recv(deadline_ns),
+            ReceiverFlavor::Zero(shared) => shared.channel.recv(deadline_ns),
+            ReceiverFlavor::Timer(timer) => timer.recv(deadline_ns),
+            ReceiverFlavor::Never => crate::channel::timer::wait_in_vain(deadline_ns),
         }
     }
 
@@ -217,10 +217,10 @@ impl<T> Receiver<T> {
     /// ```
     pub fn len(&self) -> usize {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.len(),
-            Flavor::Unbounded(shared) => shared.channel.len(),
-            Flavor::Timer(timer) => usize::from(timer.is_due()),
-            Flavor::Zero(_) | Flavor::Never => 0,
+            ReceiverFlavor::Bounded(shared) => shared.channel.len(),
+            ReceiverFlavor::Unbounded(shared) => shared.channel.len(),
+            ReceiverFlavor::Timer(timer) => usize::from(timer.is_due()),
+            ReceiverFlavor::Zero(_) | ReceiverFlavor::Never => 0,
         }
     }
 
@@ -233,10 +233,10 @@ impl<T> Receiver<T> {
     /// ```
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
-            Flavor::Bounded(shared) => Some(shared.channel.capacity()),
-            Flavor::Unbounded(_) => None,
-            Flavor::Timer(_) => Some(1),
-            Flavor::Zero(_) | Flavor::Never => Some(0),
+            ReceiverFlavor::Bounded(shared) => Some(shared.channel.capacity()),
+            ReceiverFlavor::Unbounded(_) => None,
+            ReceiverFlavor::Timer(_) => Some(1),
+            ReceiverFlavor::Zero(_) | ReceiverFlavor::Never => Some(0),
         }
     }
 
@@ -273,11 +273,11 @@ impl<T> Receiver<T> {
     /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.flavor, &other.flavor) {
-            (Flavor::Bounded(one), Flavor::Bounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Unbounded(one), Flavor::Unbounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Zero(one), Flavor::Zero(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Timer(one), Flavor::Timer(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Never, Flavor::Never) => true,
+            (ReceiverFlavor::Bounded(one), ReceiverFlavor::Bounded(other)) => Arc::ptr_eq(one, other),
+            (ReceiverFlavor::Unbounded(one), ReceiverFlavor::Unbounded(other)) => Arc::ptr_eq(one, other),
+            (ReceiverFlavor::Zero(one), ReceiverFlavor::Zero(other)) => Arc::ptr_eq(one, other),
+            (ReceiverFlavor::Timer(one), ReceiverFlavor::Timer(other)) => Arc::ptr_eq(one, other),
+            (ReceiverFlavor::Never, ReceiverFlavor::Never) => true,
             _ => false,
         }
     }
@@ -286,11 +286,11 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         let flavor = match &self.flavor {
-            Flavor::Bounded(shared) => Flavor::Bounded(shared.add_receiver()),
-            Flavor::Unbounded(shared) => Flavor::Unbounded(shared.add_receiver()),
-            Flavor::Zero(shared) => Flavor::Zero(shared.add_receiver()),
-            Flavor::Timer(timer) => Flavor::Timer(Arc::clone(timer)),
-            Flavor::Never => Flavor::Never,
+            ReceiverFlavor::Bounded(shared) => ReceiverFlavor::Bounded(shared.add_receiver()),
+            ReceiverFlavor::Unbounded(shared) => ReceiverFlavor::Unbounded(shared.add_receiver()),
+            ReceiverFlavor::Zero(shared) => ReceiverFlavor::Zero(shared.add_receiver()),
+            ReceiverFlavor::Timer(timer) => ReceiverFlavor::Timer(Arc::clone(timer)),
+            ReceiverFlavor::Never => ReceiverFlavor::Never,
         };
         Self { flavor }
     }
@@ -299,9 +299,9 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         match &self.flavor {
-            Flavor::Bounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
-            Flavor::Unbounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
-            Flavor::Zero(shared) if shared.drop_receiver() => shared.channel.close(),
+            ReceiverFlavor::Bounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
+            ReceiverFlavor::Unbounded(shared) if shared.drop_receiver() => shared.channel.close_receivers(),
+            ReceiverFlavor::Zero(shared) if shared.drop_receiver() => shared.channel.close(),
             _ => {}
         }
     }

@@ -1,12 +1,12 @@
 //! Waiting for one of several operations.
 //!
-//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket fills the token and
+//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket says what it has got, and
 //! so decides which operation is chosen; all others find the ticket spent and go on to the next waiter. Whichever way
 //! the wait ended, the select then takes its other nodes out again, each under its channel's lock.
 //!
 //! # Invariants
 //!
-//! 1. The nodes lie in the entries, the token in the frame of [`run`]; both stay where they are until all nodes are
+//! 1. The nodes lie in the entries, and what was selected in the frame of [`run`]; both stay where they are until all nodes are
 //!    unregistered.
 
 use std::cell::Cell;
@@ -20,19 +20,20 @@ use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendEr
 
 use crate::channel::ops::Operation;
 use crate::channel::receiver::Receiver;
+use crate::channel::selected::Selected;
 use crate::channel::sender::Sender;
-use crate::channel::token::Token;
-use crate::channel::waiter::{Node, Outcome, Role, place};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, spend};
+use crate::channel::waiter::{ChannelWaiter, Outcome, Role, place};
+use crate::park::unwind::unwinding;
+use crate::park::{Wait, WaitResult, checkpoint, spend, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
 /// One operation of a select.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct SelectCase<'a> {
     operation: &'a dyn Operation,
     index: usize,
-    node: Node,
+    node: ChannelWaiter,
 }
 
 impl fmt::Debug for dyn Operation + '_ {
@@ -41,28 +42,28 @@ impl fmt::Debug for dyn Operation + '_ {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> SelectCase<'a> {
     fn new<H: Operation>(handle: &'a H, index: usize) -> Self {
-        Self { operation: handle, index, node: Node::new(Role::Watch, ptr::null_mut()) }
+        Self { operation: handle, index, node: ChannelWaiter::new(Role::Watch, ptr::null_mut()) }
     }
 
     fn fresh(&self) -> Self {
-        Self { node: Node::new(Role::Watch, ptr::null_mut()), ..*self }
+        Self { node: ChannelWaiter::new(Role::Watch, ptr::null_mut()), ..*self }
     }
 
-    fn chosen(&self, token: Token) -> SelectedOperation<'a> {
-        SelectedOperation { token: ManuallyDrop::new(token), operation: self.operation, index: self.index }
+    fn chosen(&self, selected: Selected) -> SelectedOperation<'a> {
+        SelectedOperation { selected: ManuallyDrop::new(selected), operation: self.operation, index: self.index }
     }
 }
 
 /// For the macros: a receive.
-pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> Entry<'_> {
-    Entry::new(receiver, index)
+pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> SelectCase<'_> {
+    SelectCase::new(receiver, index)
 }
 
 /// For the macros: a send.
-pub fn send<T>(sender: &Sender<T>, index: usize) -> Entry<'_> {
-    Entry::new(sender, index)
+pub fn send<T>(sender: &Sender<T>, index: usize) -> SelectCase<'_> {
+    SelectCase::new(sender, index)
 }
 
 /// A number below `n`, by a generator of the OS thread's own (xorshift; Marsaglia 2003).
@@ -84,21 +85,23 @@ fn random(n: usize) -> usize {
 
 /// How long to wait.
 #[derive(Clone, Copy)]
-enum Limit {
+enum SelectLimit {
     Now,
     Until(u64),
 }
 
-impl Limit {
+impl SelectLimit {
     fn after(timeout: Duration) -> Self {
-        Instant::now().checked_add(timeout).map_or(Limit::Until(NEVER), |deadline| Limit::Until(at_ns(deadline)))
+        Instant::now()
+            .checked_add(timeout)
+            .map_or(SelectLimit::Until(NEVER), |deadline| SelectLimit::Until(at_ns(deadline)))
     }
 }
 
 /// The first entry for which `f` gives something, in an order of its own each time, unless `biased`. `None`: there was a
 /// moment at which none of them did, not just a moment for each.
-fn first<'a, R>(entries: &mut [Entry<'a>], biased: bool, f: impl Fn(&Entry<'a>) -> Option<R>) -> Option<R> {
-    let version = |entries: &[Entry<'a>]| match entries {
+fn first<'a, R>(entries: &mut [SelectCase<'a>], biased: bool, f: impl Fn(&SelectCase<'a>) -> Option<R>) -> Option<R> {
+    let version = |entries: &[SelectCase<'a>]| match entries {
         [_] => 0,
         _ => entries.iter().fold(0u64, |sum, entry| sum.wrapping_add(entry.operation.version())),
     };
@@ -121,53 +124,52 @@ fn first<'a, R>(entries: &mut [Entry<'a>], biased: bool, f: impl Fn(&Entry<'a>) 
 
 /// One wait, until an operation is chosen or could be. Its entry and what it has got; `None`: look again.
 fn wait_once<'e, 'a>(
-    entries: &'e [Entry<'a>],
+    entries: &'e [SelectCase<'a>],
     wait: &mut Wait,
     until_ns: u64,
     role: Role,
-) -> Option<(&'e Entry<'a>, Token)> {
+) -> Option<(&'e SelectCase<'a>, Selected)> {
     // Taken out once, below; never dropped in place.
-    let mut token = ManuallyDrop::new(Token::Empty);
-    let token_place = place(&mut token);
+    let mut selected = ManuallyDrop::new(Selected::Empty);
+    let selected_at = place(&mut selected);
     let deadline_ns = entries.iter().map(|entry| entry.operation.deadline_ns()).fold(until_ns, u64::min);
     let registered = Cell::new(0);
-    let woken = park(wait.until(deadline_ns), |ticket| {
+    let register = |ticket| {
         entries.iter().all(|entry| {
-            entry.node.reset(role, token_place);
+            entry.node.reset(role, selected_at);
             registered.set(registered.get() + 1);
             // SAFETY: invariant 1: all are unregistered below.
             unsafe { entry.operation.register(&entry.node, ticket) }
         })
-    });
-    for entry in &entries[..registered.get()] {
-        if entry.node.outcome() == Outcome::None {
-            // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
-            // gave it that; the outcome of one that still stands in a list cannot change any more.)
-            unsafe { entry.operation.unregister(&entry.node) };
+    };
+    let unregister = || {
+        for entry in &entries[..registered.take()] {
+            if entry.node.outcome() == Outcome::None {
+                // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
+                // gave it that; the outcome of one that still stands in a list cannot change any more.)
+                unsafe { entry.operation.unregister(&entry.node) };
+            }
         }
+    };
+    *wait = wait.until(deadline_ns);
+    let ended = wait_in(wait, register, unregister);
+    let count = registered.get();
+    unregister();
+    if ended != WaitResult::Notified {
+        return None;
     }
-    match woken {
-        Woken::Notified => {
-            let registered = entries[..registered.get()].iter();
-            let chosen = registered.into_iter().find(|entry| entry.node.outcome() != Outcome::None)?;
-            // SAFETY: whoever woke this thread has written the token before; nobody else has its address any more.
-            let token = unsafe { token_place.cast::<Token>().read() };
-            (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, token))
-        }
-        Woken::Interrupted => {
-            *wait = interrupt::raise(*wait);
-            None
-        }
-        Woken::Refused | Woken::TimedOut => None,
-    }
+    let chosen = entries[..count].iter().find(|entry| entry.node.outcome() != Outcome::None)?;
+    // SAFETY: whoever woke this thread has written what was selected before; nobody else has its address any more.
+    let selected = unsafe { selected_at.cast::<Selected>().read() };
+    (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, selected))
 }
 
 /// Chooses an operation.
-fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<SelectedOperation<'a>> {
-    let try_all = |entries: &mut [Entry<'a>]| {
-        first(entries, biased, |entry| entry.operation.try_select().map(|token| entry.chosen(token)))
+fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
+    let try_all = |entries: &mut [SelectCase<'a>]| {
+        first(entries, biased, |entry| entry.operation.try_select().map(|selected| entry.chosen(selected)))
     };
-    let Limit::Until(until_ns) = limit else {
+    let SelectLimit::Until(until_ns) = limit else {
         let chosen = try_all(entries);
         if chosen.is_none() {
             spend();
@@ -183,17 +185,18 @@ fn run<'a>(entries: &mut [Entry<'a>], limit: Limit, biased: bool) -> Option<Sele
         if has_passed(until_ns) {
             return None;
         }
-        if let Some((entry, token)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
-            return Some(entry.chosen(token));
+        if let Some((entry, selected)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
+            return Some(entry.chosen(selected));
         }
     }
 }
 
 /// Finds an operation that would not wait.
-fn run_ready(entries: &mut [Entry<'_>], limit: Limit, biased: bool) -> Option<usize> {
-    let find =
-        |entries: &mut [Entry<'_>]| first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index));
-    let Limit::Until(until_ns) = limit else {
+fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
+    let find = |entries: &mut [SelectCase<'_>]| {
+        first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index))
+    };
+    let SelectLimit::Until(until_ns) = limit else {
         let found = find(entries);
         if found.is_none() {
             spend();
@@ -218,14 +221,14 @@ fn run_ready(entries: &mut [Entry<'_>], limit: Limit, biased: bool) -> Option<us
 /// # Errors
 ///
 /// There is none.
-pub fn try_select<'a>(entries: &mut [Entry<'a>], biased: bool) -> Result<SelectedOperation<'a>, TrySelectError> {
-    run(entries, Limit::Now, biased).ok_or(TrySelectError)
+pub fn try_select<'a>(entries: &mut [SelectCase<'a>], biased: bool) -> Result<SelectedOperation<'a>, TrySelectError> {
+    run(entries, SelectLimit::Now, biased).ok_or(TrySelectError)
 }
 
 /// For the macros: waits until an operation can be chosen.
-pub fn select<'a>(entries: &mut [Entry<'a>], biased: bool) -> SelectedOperation<'a> {
+pub fn select<'a>(entries: &mut [SelectCase<'a>], biased: bool) -> SelectedOperation<'a> {
     assert!(!entries.is_empty(), "no operations have been added to `Select`");
-    run(entries, Limit::Until(NEVER), biased).expect("it has no deadline")
+    run(entries, SelectLimit::Until(NEVER), biased).expect("it has no deadline")
 }
 
 /// For the macros: the same, for at most `timeout`.
@@ -234,11 +237,11 @@ pub fn select<'a>(entries: &mut [Entry<'a>], biased: bool) -> SelectedOperation<
 ///
 /// The time is over.
 pub fn select_timeout<'a>(
-    entries: &mut [Entry<'a>],
+    entries: &mut [SelectCase<'a>],
     timeout: Duration,
     biased: bool,
 ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-    run(entries, Limit::after(timeout), biased).ok_or(SelectTimeoutError)
+    run(entries, SelectLimit::after(timeout), biased).ok_or(SelectTimeoutError)
 }
 
 /// Waits for one of a number of operations that is known only when the program runs; for a fixed number there is
@@ -264,7 +267,7 @@ pub fn select_timeout<'a>(
 /// assert_eq!(operation.recv(&channels[1].1), Ok("hello"));
 /// ```
 pub struct Select<'a> {
-    entries: Vec<Entry<'a>>,
+    entries: Vec<SelectCase<'a>>,
     next_index: usize,
     biased: bool,
 }
@@ -314,7 +317,7 @@ impl<'a> Select<'a> {
 
     fn add<H: Operation>(&mut self, handle: &'a H) -> usize {
         let index = self.next_index;
-        self.entries.push(Entry::new(handle, index));
+        self.entries.push(SelectCase::new(handle, index));
         self.next_index += 1;
         index
     }
@@ -378,11 +381,13 @@ impl<'a> Select<'a> {
     /// Everything else is as for [`select`](Self::select). If the deadline has passed, an operation that need not wait
     /// is still chosen.
     ///
+    #[doc = include_str!("docs/select_select_deadline.md")]
+    ///
     /// # Errors
     ///
     /// The deadline has passed.
     pub fn select_deadline(&mut self, deadline: Instant) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-        run(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
+        run(&mut self.entries, SelectLimit::Until(at_ns(deadline)), self.biased).ok_or(SelectTimeoutError)
     }
 
     /// Returns the index of an operation that would not wait now.
@@ -395,7 +400,7 @@ impl<'a> Select<'a> {
     ///
     /// Every operation would have to wait.
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
-        run_ready(&mut self.entries, Limit::Now, self.biased).ok_or(TryReadyError)
+        run_ready(&mut self.entries, SelectLimit::Now, self.biased).ok_or(TryReadyError)
     }
 
     /// Waits until an operation would not wait, and returns its index.
@@ -410,35 +415,39 @@ impl<'a> Select<'a> {
     /// If no operation was added.
     pub fn ready(&mut self) -> usize {
         assert!(!self.entries.is_empty(), "no operations have been added to `Select`");
-        run_ready(&mut self.entries, Limit::Until(NEVER), self.biased).expect("it has no deadline")
+        run_ready(&mut self.entries, SelectLimit::Until(NEVER), self.biased).expect("it has no deadline")
     }
 
     /// Waits for at most `timeout` until an operation would not wait, and returns its index.
     ///
     /// Everything else is as for [`ready`](Self::ready).
     ///
+    #[doc = include_str!("docs/select_ready_timeout.md")]
+    ///
     /// # Errors
     ///
     /// The time is over.
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
-        run_ready(&mut self.entries, Limit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
+        run_ready(&mut self.entries, SelectLimit::after(timeout), self.biased).ok_or(ReadyTimeoutError)
     }
 
     /// Waits until `deadline` at most until an operation would not wait, and returns its index.
     ///
     /// Everything else is as for [`ready`](Self::ready).
     ///
+    #[doc = include_str!("docs/select_ready_deadline.md")]
+    ///
     /// # Errors
     ///
     /// The deadline has passed.
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
-        run_ready(&mut self.entries, Limit::Until(at_ns(deadline)), self.biased).ok_or(ReadyTimeoutError)
+        run_ready(&mut self.entries, SelectLimit::Until(at_ns(deadline)), self.biased).ok_or(ReadyTimeoutError)
     }
 }
 
 impl Clone for Select<'_> {
     fn clone(&self) -> Self {
-        let entries = self.entries.iter().map(Entry::fresh).collect();
+        let entries = self.entries.iter().map(SelectCase::fresh).collect();
         Self { entries, next_index: self.next_index, biased: self.biased }
     }
 }
@@ -464,7 +473,7 @@ impl fmt::Debug for Select<'_> {
 /// When it is dropped instead of completed, unless the thread panics already. A message that was received is lost then.
 #[must_use]
 pub struct SelectedOperation<'a> {
-    token: ManuallyDrop<Token>,
+    selected: ManuallyDrop<Selected>,
     operation: &'a dyn Operation,
     index: usize,
 }
@@ -473,12 +482,16 @@ impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl SelectedOperation<'_> {
-    /// Returns the index of the operation.
+    /// Returns the index of the operation, as [`Select::recv`] or [`Select::send`] returned it.
+    ///
+    #[doc = include_str!("docs/selected_index.md")]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Completes a send with `msg`. Does not wait. An example is at [`Select::send`].
+    /// Completes a send with `msg`. Does not wait.
+    ///
+    #[doc = include_str!("docs/selected_send.md")]
     ///
     /// # Errors
     ///
@@ -489,10 +502,12 @@ impl SelectedOperation<'_> {
     /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
         assert!(s.side() == self.operation.side(), "passed a sender that wasn't selected");
-        s.complete(self.into_token(), msg)
+        s.complete(self.into_selected(), msg)
     }
 
-    /// Completes a receive, and returns the message. Does not wait. An example is on the page of [`Select`].
+    /// Completes a receive, and returns the message. Does not wait.
+    ///
+    #[doc = include_str!("docs/selected_recv.md")]
     ///
     /// # Errors
     ///
@@ -503,21 +518,21 @@ impl SelectedOperation<'_> {
     /// If another operation was chosen than one of this handle, or of a clone of it.
     pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
         assert!(r.side() == self.operation.side(), "passed a receiver that wasn't selected");
-        r.complete(self.into_token())
+        r.complete(self.into_selected())
     }
 
-    fn into_token(self) -> Token {
+    fn into_selected(self) -> Selected {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `self` is consumed without its drop, so the token is taken once.
-        unsafe { ManuallyDrop::take(&mut this.token) }
+        // SAFETY: `self` is consumed without its drop, so what was selected is taken once.
+        unsafe { ManuallyDrop::take(&mut this.selected) }
     }
 }
 
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
-        let token = mem::replace(&mut *self.token, Token::Empty);
-        self.operation.abandon(token);
-        if !interrupt::unwinding() {
+        let selected = mem::replace(&mut *self.selected, Selected::Empty);
+        self.operation.abandon(selected);
+        if !unwinding() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
 
-use crate::channel::Shared;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::queue::Queue;
-use crate::channel::zero::Zero;
+use crate::channel::shared::SharedChannel;
+use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
 /// Sends messages into a channel: what [`bounded`](crate::channel::bounded) and
@@ -38,29 +38,29 @@ use crate::sys::clock::{NEVER, after_ns, at_ns};
 /// green::spawn(move || drop(s));
 /// ```
 pub struct Sender<T> {
-    pub(super) flavor: Flavor<T>,
+    pub(super) flavor: SenderFlavor<T>,
 }
 
-pub(super) enum Flavor<T> {
-    Bounded(Arc<Shared<Queue<T, Ring<T>>>>),
-    Unbounded(Arc<Shared<Queue<T, Blocks<T>>>>),
-    Zero(Arc<Shared<Zero<T>>>),
+pub(super) enum SenderFlavor<T> {
+    Bounded(Arc<SharedChannel<Queue<T, Ring<T>>>>),
+    Unbounded(Arc<SharedChannel<Queue<T, Blocks<T>>>>),
+    Zero(Arc<SharedChannel<ZeroChannel<T>>>),
 }
 
 impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 
 impl<T> Sender<T> {
-    pub(super) fn bounded(channel: Arc<Shared<Queue<T, Ring<T>>>>) -> Self {
-        Self { flavor: Flavor::Bounded(channel) }
+    pub(super) fn bounded(channel: Arc<SharedChannel<Queue<T, Ring<T>>>>) -> Self {
+        Self { flavor: SenderFlavor::Bounded(channel) }
     }
 
-    pub(super) fn unbounded(channel: Arc<Shared<Queue<T, Blocks<T>>>>) -> Self {
-        Self { flavor: Flavor::Unbounded(channel) }
+    pub(super) fn unbounded(channel: Arc<SharedChannel<Queue<T, Blocks<T>>>>) -> Self {
+        Self { flavor: SenderFlavor::Unbounded(channel) }
     }
 
-    pub(super) fn zero(channel: Arc<Shared<Zero<T>>>) -> Self {
-        Self { flavor: Flavor::Zero(channel) }
+    pub(super) fn zero(channel: Arc<SharedChannel<ZeroChannel<T>>>) -> Self {
+        Self { flavor: SenderFlavor::Zero(channel) }
     }
 
     /// Sends a message if that needs no waiting.
@@ -84,9 +84,9 @@ impl<T> Sender<T> {
     #[inline]
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.try_send(msg),
-            Flavor::Unbounded(shared) => shared.channel.try_send(msg),
-            Flavor::Zero(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Bounded(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Unbounded(shared) => shared.channel.try_send(msg),
+            SenderFlavor::Zero(shared) => shared.channel.try_send(msg),
         };
         if matches!(result, Err(TrySendError::Full(_))) {
             crate::park::spend();
@@ -116,9 +116,9 @@ impl<T> Sender<T> {
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         // One call for each flavour: a small frame.
         let result = match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.send(msg, NEVER),
-            Flavor::Unbounded(shared) => shared.channel.send(msg, NEVER),
-            Flavor::Zero(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Bounded(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, NEVER),
+            SenderFlavor::Zero(shared) => shared.channel.send(msg, NEVER),
         };
         match result {
             Ok(()) => Ok(()),
@@ -166,9 +166,9 @@ impl<T> Sender<T> {
 
     fn send_until(&self, msg: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.send(msg, deadline_ns),
-            Flavor::Unbounded(shared) => shared.channel.send(msg, deadline_ns),
-            Flavor::Zero(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Bounded(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, deadline_ns),
+            SenderFlavor::Zero(shared) => shared.channel.send(msg, deadline_ns),
         }
     }
 
@@ -205,9 +205,9 @@ impl<T> Sender<T> {
     /// ```
     pub fn len(&self) -> usize {
         match &self.flavor {
-            Flavor::Bounded(shared) => shared.channel.len(),
-            Flavor::Unbounded(shared) => shared.channel.len(),
-            Flavor::Zero(_) => 0,
+            SenderFlavor::Bounded(shared) => shared.channel.len(),
+            SenderFlavor::Unbounded(shared) => shared.channel.len(),
+            SenderFlavor::Zero(_) => 0,
         }
     }
 
@@ -220,9 +220,9 @@ impl<T> Sender<T> {
     /// ```
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
-            Flavor::Bounded(shared) => Some(shared.channel.capacity()),
-            Flavor::Unbounded(_) => None,
-            Flavor::Zero(_) => Some(0),
+            SenderFlavor::Bounded(shared) => Some(shared.channel.capacity()),
+            SenderFlavor::Unbounded(_) => None,
+            SenderFlavor::Zero(_) => Some(0),
         }
     }
 
@@ -236,9 +236,9 @@ impl<T> Sender<T> {
     /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         match (&self.flavor, &other.flavor) {
-            (Flavor::Bounded(one), Flavor::Bounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Unbounded(one), Flavor::Unbounded(other)) => Arc::ptr_eq(one, other),
-            (Flavor::Zero(one), Flavor::Zero(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Bounded(one), SenderFlavor::Bounded(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Unbounded(one), SenderFlavor::Unbounded(other)) => Arc::ptr_eq(one, other),
+            (SenderFlavor::Zero(one), SenderFlavor::Zero(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -247,9 +247,9 @@ impl<T> Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         let flavor = match &self.flavor {
-            Flavor::Bounded(shared) => Flavor::Bounded(shared.add_sender()),
-            Flavor::Unbounded(shared) => Flavor::Unbounded(shared.add_sender()),
-            Flavor::Zero(shared) => Flavor::Zero(shared.add_sender()),
+            SenderFlavor::Bounded(shared) => SenderFlavor::Bounded(shared.add_sender()),
+            SenderFlavor::Unbounded(shared) => SenderFlavor::Unbounded(shared.add_sender()),
+            SenderFlavor::Zero(shared) => SenderFlavor::Zero(shared.add_sender()),
         };
         Self { flavor }
     }
@@ -258,9 +258,9 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         match &self.flavor {
-            Flavor::Bounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
-            Flavor::Unbounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
-            Flavor::Zero(shared) if shared.drop_sender() => shared.channel.close(),
+            SenderFlavor::Bounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
+            SenderFlavor::Unbounded(shared) if shared.drop_sender() => shared.channel.close_senders(),
+            SenderFlavor::Zero(shared) if shared.drop_sender() => shared.channel.close(),
             _ => {}
         }
     }

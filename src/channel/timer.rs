@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
 use crate::base::atomic::{AtomicU64, Ordering};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, wait_in};
 use crate::sys::clock::{NEVER, at_ns, has_passed, now_ns};
 use crate::task::header::Reason;
 
 /// A channel of moments: `T` is [`Instant`]. (A receiver of any `T` may name one, and none but that has one.)
-pub(crate) struct Timer<T> {
+pub(crate) struct TimerChannel<T> {
     /// Nanoseconds from `start` to the next message. [`NEVER`]: there is none any more.
     next: AtomicU64,
     /// Nanoseconds between two messages; `None`: there is one only.
@@ -24,7 +24,7 @@ pub(crate) struct Timer<T> {
     message: fn(Instant) -> T,
 }
 
-impl Timer<Instant> {
+impl TimerChannel<Instant> {
     /// Delivers `when` at that moment.
     pub(crate) fn at(when: Instant) -> Self {
         Self { next: AtomicU64::new(0), period_ns: None, start: when, start_ns: at_ns(when), message: |moment| moment }
@@ -37,7 +37,7 @@ impl Timer<Instant> {
     }
 }
 
-impl<T> Timer<T> {
+impl<T> TimerChannel<T> {
     /// The moment of the next message, on the clock.
     pub(crate) fn deadline_ns(&self) -> u64 {
         // ORDERING: Relaxed: nothing is handed over but the number itself.
@@ -81,9 +81,8 @@ impl<T> Timer<T> {
             if has_passed(deadline_ns) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            if park(wait.until(deadline_ns.min(self.deadline_ns())), |_| true) == Woken::Interrupted {
-                wait = interrupt::raise(wait);
-            }
+            wait = wait.until(deadline_ns.min(self.deadline_ns()));
+            let _ = wait_in(&mut wait, |_| true, || {});
             awaited = true;
         }
     }
@@ -100,15 +99,13 @@ pub(crate) fn wait_in_vain<T>(deadline_ns: u64) -> Result<T, RecvTimeoutError> {
     checkpoint();
     let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
     while !has_passed(deadline_ns) {
-        if park(wait, |_| true) == Woken::Interrupted {
-            wait = interrupt::raise(wait);
-        }
+        let _ = wait_in(&mut wait, |_| true, || {});
     }
     Err(RecvTimeoutError::Timeout)
 }
 
-impl<T> fmt::Debug for Timer<T> {
+impl<T> fmt::Debug for TimerChannel<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timer").field("period_ns", &self.period_ns).finish_non_exhaustive()
+        f.debug_struct("TimerChannel").field("period_ns", &self.period_ns).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | bit       | set when                                              | cleared when                        |
 //! | --------- | ----------------------------------------------------- | ----------------------------------- |
-//! | `LOCKED`  | somebody is at work on this side ([`lock`](Side::lock)) | its [`Guard`] is dropped          |
+//! | `LOCKED`  | somebody is at work on this side ([`lock`](EndLock::lock)) | its [`Guard`] is dropped          |
 //! | `WAITING` | somebody waits in the list that this lock guards      | the list is empty again             |
 //! | `CLOSED`  | the other side's handles are all gone                 | never                               |
 //!
@@ -61,17 +61,17 @@ impl Bits {
 }
 
 /// See the module's text.
-pub(crate) struct Side<S> {
+pub(crate) struct EndLock<S> {
     word: AtomicU64,
     state: UnsafeCell<S>,
 }
 
 // SAFETY: the state is reached through the guard only, by one OS thread at a time.
-unsafe impl<S: Send> Send for Side<S> {}
+unsafe impl<S: Send> Send for EndLock<S> {}
 // SAFETY: as above.
-unsafe impl<S: Send> Sync for Side<S> {}
+unsafe impl<S: Send> Sync for EndLock<S> {}
 
-impl<S> Side<S> {
+impl<S> EndLock<S> {
     pub(crate) fn new(state: S) -> Self {
         Self { word: AtomicU64::new(0), state: UnsafeCell::new(state) }
     }
@@ -128,7 +128,7 @@ const SPIN_ROUNDS: u32 = 7;
 
 /// The lock is held. Dropped, it publishes what was changed.
 pub(crate) struct Guard<'a, S> {
-    side: &'a Side<S>,
+    side: &'a EndLock<S>,
     /// The word that unlocking stores.
     bits: u64,
 }

@@ -5,46 +5,47 @@
 //! 1. Nobody waits to send while somebody else waits to receive: whoever comes second serves the one that came first.
 //!    (Two selects that stand on both sides of the channel may; each has seen nobody but itself.)
 //! 2. A select that sends has no message before it is completed. Whoever receives from it sleeps meanwhile, in its hands
-//!    ([`Token::Peer`]), and is let go with the message, or with the word that there is none.
+//!    ([`Selected::Peer`]), and is let go with the message, or with the word that there is none.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
-use crate::channel::token::Token;
-use crate::channel::waiter::{Claimed, Node, Outcome, Role, Waiters, Wakes, place};
-use crate::channel::word::{Guard, Side};
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::channel::selected::Selected;
+use crate::channel::waiter::{ChannelWaiter, Handover, Outcome, Role, accept, offer, place};
+use crate::channel::word::{EndLock, Guard};
+use crate::park::waiters::{Claimed, Waiters, WakeList};
+use crate::park::{Wait, checkpoint, park};
 use crate::sys::clock::has_passed;
 use crate::task::Ticket;
 use crate::task::header::Reason;
 
 struct Lists {
-    senders: Waiters,
-    receivers: Waiters,
+    senders: Waiters<Handover>,
+    receivers: Waiters<Handover>,
 }
 
 /// See the module's text.
-pub(crate) struct Zero<T> {
-    side: Side<Lists>,
+pub(crate) struct ZeroChannel<T> {
+    side: EndLock<Lists>,
     _message: std::marker::PhantomData<T>,
 }
 
 // SAFETY: values of `T` go from thread to thread, never a reference; all else is guarded by the lock.
-unsafe impl<T: Send> Send for Zero<T> {}
+unsafe impl<T: Send> Send for ZeroChannel<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Zero<T> {}
+unsafe impl<T: Send> Sync for ZeroChannel<T> {}
 
-impl<T> Zero<T> {
+impl<T> ZeroChannel<T> {
     pub(crate) fn new() -> Self {
         let lists = Lists { senders: Waiters::new(), receivers: Waiters::new() };
-        Self { side: Side::new(lists), _message: std::marker::PhantomData }
+        Self { side: EndLock::new(lists), _message: std::marker::PhantomData }
     }
 
     /// The first receiver that waits.
     #[inline]
-    fn claim_receiver(&self) -> Result<Option<Claimed>, Closed> {
-        let mut wakes = Wakes::new();
+    fn claim_receiver(&self) -> Result<Option<Claimed<Handover>>, Closed> {
+        let mut wakes = WakeList::new();
         let lists: Guard<'_, Lists> = self.side.lock();
         if lists.bits().is_closed() { Err(Closed) } else { Ok(lists.receivers.claim(&mut wakes)) }
     }
@@ -72,7 +73,7 @@ impl<T> Zero<T> {
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             let sender = {
-                let mut wakes = Wakes::new();
+                let mut wakes = WakeList::new();
                 let lists = self.side.lock();
                 match lists.senders.claim(&mut wakes) {
                     Some(sender) => sender,
@@ -93,18 +94,17 @@ impl<T> Zero<T> {
     }
 
     /// Gives the caller into the hands of a select that sends; `None`: it had no message after all.
-    fn recv_from_select(sender: Claimed) -> Option<T> {
+    fn recv_from_select(sender: Claimed<Handover>) -> Option<T> {
         let mut message = MaybeUninit::<T>::uninit();
-        let node = Node::new(Role::Direct, place(&mut message));
+        let node = ChannelWaiter::new(Role::Direct, place(&mut message));
         let mut sender = Some(sender);
         // Not interruptible: the select holds a pointer to this frame.
         let wait = Wait::new(Reason::Receive).uninterruptible();
         let _ = park(wait, |ticket| {
-            node.set_ticket(ticket);
             // SAFETY: this is the commit, and nobody else can end this wait.
-            let own = unsafe { Claimed::own(&node) };
+            let own = unsafe { Claimed::own(&node, ticket) };
             if let (Some(own), Some(sender)) = (own, sender.take()) {
-                sender.set_token(Token::Peer(own));
+                sender.select(Selected::Peer(own));
                 sender.schedule();
             }
             true
@@ -126,21 +126,14 @@ impl<T> Zero<T> {
             if has_passed(deadline_ns) {
                 return Err(SendTimeoutError::Timeout(message));
             }
-            let mut kept = ManuallyDrop::new(message);
-            let node = Node::new(Role::Direct, place(&mut kept));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_sender(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_sender(&node) };
-            }
-            if node.outcome() == Outcome::Done {
-                return Ok(());
-            }
-            // Nobody has taken it (invariant 3 of `waiter`), and now nobody can.
-            message = ManuallyDrop::into_inner(kept);
-            if woken == Woken::Interrupted {
-                wait = interrupt::raise(wait);
+            // SAFETY: `offer` keeps invariant 1 of `waiter` if the two do as they say.
+            let sent = unsafe {
+                let register = |node: &ChannelWaiter, ticket| self.register_sender(node, ticket);
+                offer(&mut wait, message, register, |node| self.unregister_sender(node))
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err((_, back)) => message = back,
             }
         }
     }
@@ -158,20 +151,13 @@ impl<T> Zero<T> {
             if has_passed(deadline_ns) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            let mut message = MaybeUninit::<T>::uninit();
-            let node = Node::new(Role::Direct, place(&mut message));
-            // SAFETY: the node stays in this frame until it is unlinked: by its claimer, or below.
-            let woken = park(wait, |ticket| unsafe { self.register_receiver(&node, ticket) });
-            if matches!(woken, Woken::TimedOut | Woken::Interrupted) {
-                // SAFETY: it was linked there, if at all.
-                unsafe { self.unregister_receiver(&node) };
-                if woken == Woken::Interrupted {
-                    wait = interrupt::raise(wait);
-                }
-            }
-            if node.outcome() == Outcome::Done {
-                // SAFETY: `Done` says that a message was given.
-                return Ok(unsafe { message.assume_init() });
+            // SAFETY: `accept` keeps invariant 1 of `waiter` if the two do as they say.
+            let received = unsafe {
+                let register = |node: &ChannelWaiter, ticket| self.register_receiver(node, ticket);
+                accept(&mut wait, register, |node| self.unregister_receiver(node))
+            };
+            if let Some(message) = received {
+                return Ok(message);
             }
         }
     }
@@ -182,8 +168,8 @@ impl<T> Zero<T> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a receiver of this channel.
     #[inline]
-    pub(crate) unsafe fn register_receiver(&self, node: &Node, ticket: Ticket) -> bool {
-        let mut wakes = Wakes::new();
+    pub(crate) unsafe fn register_receiver(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
         unsafe { Self::register(&mut lists, Whose::Receivers, node, ticket, &mut wakes) }
@@ -195,8 +181,8 @@ impl<T> Zero<T> {
     ///
     /// Invariant 1 of `waiter`; it is the node of a sender of this channel.
     #[inline]
-    pub(crate) unsafe fn register_sender(&self, node: &Node, ticket: Ticket) -> bool {
-        let mut wakes = Wakes::new();
+    pub(crate) unsafe fn register_sender(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         // SAFETY: as the caller promises.
         unsafe { Self::register(&mut lists, Whose::Senders, node, ticket, &mut wakes) }
@@ -209,9 +195,9 @@ impl<T> Zero<T> {
     unsafe fn register(
         lists: &mut Guard<'_, Lists>,
         side: Whose,
-        node: &Node,
+        node: &ChannelWaiter,
         ticket: Ticket,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList<Handover>,
     ) -> bool {
         let (own, others) = match side {
             Whose::Senders => (&lists.senders, &lists.receivers),
@@ -222,9 +208,8 @@ impl<T> Zero<T> {
         if !waits {
             return false;
         }
-        node.set_ticket(ticket);
         // SAFETY: as the caller promises.
-        unsafe { own.push(node) };
+        unsafe { own.push_back(node, ticket) };
         if node.role() != Role::Watch {
             // Who only watches the other side has something to see now.
             others.wake_watchers(ticket, wakes);
@@ -236,7 +221,7 @@ impl<T> Zero<T> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_receiver(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_receiver(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe { self.side.lock().receivers.remove(node) };
     }
@@ -244,16 +229,16 @@ impl<T> Zero<T> {
     /// # Safety
     ///
     /// The node was registered here, or nowhere.
-    pub(crate) unsafe fn unregister_sender(&self, node: &Node) {
+    pub(crate) unsafe fn unregister_sender(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe { self.side.lock().senders.remove(node) };
     }
 
     /// A select tries to send: the receiver that it will serve.
-    pub(crate) fn try_select_send(&self) -> Option<Token> {
+    pub(crate) fn try_select_send(&self) -> Option<Selected> {
         match self.claim_receiver() {
-            Err(Closed) => Some(Token::Closed),
-            Ok(receiver) => receiver.map(Token::Peer),
+            Err(Closed) => Some(Selected::Closed),
+            Ok(receiver) => receiver.map(Selected::Peer),
         }
     }
 
@@ -274,7 +259,7 @@ impl<T> Zero<T> {
 
     /// The handles of one side are all gone.
     pub(crate) fn close(&self) {
-        let mut wakes = Wakes::new();
+        let mut wakes = WakeList::new();
         let mut lists = self.side.lock();
         lists.close();
         lists.senders.close(&mut wakes);

@@ -31,7 +31,7 @@ const SLACK: Duration = Duration::from_micros(50);
 
 /// See the module's text.
 pub(crate) struct Poller {
-    home: Arc<PollerHandle>,
+    handle: Arc<PollerHandle>,
     fd: RawFd,
     polling: RefCell<(Poll, Events)>,
     /// When the worker has to look again, whatever else it has to do.
@@ -43,13 +43,13 @@ impl Poller {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let home = Arc::new(PollerHandle::new(registry, waker));
+        let handle = Arc::new(PollerHandle::new(registry, waker));
         let fd = poll.as_raw_fd();
-        Ok(Self { home, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
+        Ok(Self { handle, fd, polling: RefCell::new((poll, Events::with_capacity(EVENTS))), due_ns: Cell::new(0) })
     }
 
-    pub(crate) fn home(&self) -> &Arc<PollerHandle> {
-        &self.home
+    pub(crate) fn handle(&self) -> &Arc<PollerHandle> {
+        &self.handle
     }
 
     /// Has it been so long since the last look that a worker with other things to do takes another?
@@ -121,7 +121,7 @@ impl Poller {
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        slot::abandon(&self.home);
+        slot::abandon(&self.handle);
     }
 }
 

@@ -34,13 +34,13 @@ impl Watched {
         let (reader, writer) = pipe().unwrap();
         let watched = Watched { slot: acquire().unwrap(), reader, writer, woken: Arc::default() };
         watched.slot.clear(Direction::Read, watched.slot.seen());
-        watched.slot.register(poller.home(), watched.reader.as_raw_fd(), false).unwrap();
+        watched.slot.register(poller.handle(), watched.reader.as_raw_fd(), false).unwrap();
         assert_eq!(watched.wait(poller), Enqueued::Waits);
         watched
     }
 
     fn wait(&self, poller: &Poller) -> Enqueued {
-        self.slot.enqueue_waker(poller.home(), Direction::Read, &Waker::from(self.woken.clone()))
+        self.slot.enqueue_waker(poller.handle(), Direction::Read, &Waker::from(self.woken.clone()))
     }
 
     fn woken(&self) -> usize {
@@ -92,7 +92,7 @@ fn a_registration_moves_to_the_worker_that_keeps_waiting_and_takes_what_is_ready
     let waits = std::iter::repeat_with(|| watched.wait(&there)).take(10).take_while(|e| *e == Enqueued::Waits).count();
     assert!((1..10).contains(&waits), "{waits}");
     watched.writer.write_all(b"x").unwrap();
-    watched.slot.register(there.home(), watched.reader.as_raw_fd(), false).unwrap();
+    watched.slot.register(there.handle(), watched.reader.as_raw_fd(), false).unwrap();
     turn(&here);
     assert_eq!(watched.woken(), 0, "the old registration is gone");
     turn(&there);
@@ -120,7 +120,7 @@ fn a_foreign_waker_that_panics_ends_neither_the_worker_nor_the_wakes_after_it() 
     }
     let poller = Poller::new().unwrap();
     let (mut one, mut two) = (Watched::new(&poller), Watched::new(&poller));
-    let waits = one.slot.enqueue_waker(poller.home(), Direction::Read, &Waker::from(Arc::new(Panics)));
+    let waits = one.slot.enqueue_waker(poller.handle(), Direction::Read, &Waker::from(Arc::new(Panics)));
     assert_eq!(waits, Enqueued::Waits);
     one.writer.write_all(b"x").unwrap();
     two.writer.write_all(b"x").unwrap();
@@ -133,10 +133,10 @@ fn a_foreign_waker_that_panics_ends_neither_the_worker_nor_the_wakes_after_it() 
 #[test]
 fn the_waker_ends_a_sleep_that_has_begun_or_begins_later() {
     let poller = Poller::new().unwrap();
-    poller.home().wake();
+    poller.handle().wake();
     assert!(!poller.wait(NEVER));
-    let home = Arc::clone(poller.home());
-    let wakes = std::thread::spawn(move || home.wake());
+    let handle = Arc::clone(poller.handle());
+    let wakes = std::thread::spawn(move || handle.wake());
     assert!(!poller.wait(now_ns() + 60_000_000_000));
     wakes.join().unwrap();
 }

@@ -5,10 +5,9 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use crate::park::current::with_task;
-use crate::park::{Wait, Woken, checkpoint, give_way, interrupt, park};
+use crate::park::{Wait, checkpoint, give_way, wait_for_token};
 use crate::sched::Worker;
 use crate::task::header::{Extra, Reason};
-use crate::task::wait::Token;
 use crate::task::waker::with_waker;
 
 /// Runs a future to its end in the calling thread, and returns its value.
@@ -62,31 +61,14 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
                     return output;
                 }
                 if !extra.woken.take() {
-                    wait(&extra.woken);
+                    // A wake that comes together with a cancel: the checkpoint raises that.
+                    wait_for_token(&extra.woken, Wait::new(Reason::Future));
                 } else if Worker::current().is_some_and(Worker::has_own_work) {
                     give_way();
                 }
             }
         })
     })
-}
-
-/// Waits for a wake that came after `woken` was found empty.
-fn wait(woken: &Token) {
-    let mut wait = Wait::new(Reason::Future);
-    loop {
-        let ended = park(wait, |ticket| woken.wait(ticket.epoch()));
-        // `Refused`: the wake has come, and its token is taken. Otherwise this takes it.
-        let taken = ended == Woken::Refused || woken.take();
-        if ended != Woken::Interrupted {
-            return;
-        }
-        wait = interrupt::raise(wait);
-        // This thread must not be unwound now.
-        if taken {
-            return;
-        }
-    }
 }
 
 /// The thread is in `block_on`, perhaps called by the `poll` of another one.

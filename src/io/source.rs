@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
@@ -29,8 +30,9 @@ use std::task::{Context, Poll};
 use crate::driver::edge::EdgePoll;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, SourceSlot, acquire};
-use crate::park::current::{WorkerContext, may_park, parked_in_no_park, with_header};
-use crate::park::{ASK_AGAIN_NS, Wait, Woken, checkpoint, interrupt, park};
+use crate::park::current::{WorkerContext, with_header};
+use crate::park::no_park::{may_park, parked_in_no_park};
+use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, wait_in};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -201,7 +203,7 @@ impl Source {
         direction: Direction,
         deadline_ns: u64,
     ) -> io::Result<bool> {
-        let home = here.poller_or_new()?.home();
+        let handle = here.poller_or_new()?.handle();
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
             Direction::Read => Reason::Readable,
@@ -210,27 +212,22 @@ impl Source {
         let mut wait = Wait::new(reason).until(deadline_ns);
         loop {
             let mut enqueued = Enqueued::Ready;
-            let mut left = None;
-            let woken = park(wait, |ticket| {
+            let left = Cell::new(None);
+            let enter = |ticket| {
                 // Steps R4 and R5.
-                enqueued = slot.enqueue(home, direction, ticket);
-                left = Some(ticket);
+                enqueued = slot.enqueue(handle, direction, ticket);
+                left.set(Some(ticket));
                 enqueued == Enqueued::Waits
-            });
-            if !matches!(woken, Woken::Notified | Woken::Refused)
-                && let Some(ticket) = left
-            {
-                slot.withdraw(direction, ticket);
-            }
-            match woken {
-                Woken::Refused if enqueued == Enqueued::Unregistered => {
-                    slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+            };
+            match wait_in(&mut wait, enter, || {
+                left.take().into_iter().for_each(|ticket| slot.withdraw(direction, ticket))
+            }) {
+                WaitResult::Refused if enqueued == Enqueued::Unregistered => {
+                    slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
                 }
-                Woken::Refused | Woken::Notified => return Ok(true),
-                Woken::TimedOut => return Ok(false),
-                Woken::Interrupted => {
-                    wait = interrupt::raise(wait);
-                }
+                WaitResult::Refused | WaitResult::Notified => return Ok(true),
+                WaitResult::TimedOut => return Ok(false),
+                WaitResult::Interrupted => {}
             }
         }
     }
@@ -270,12 +267,12 @@ impl Source {
                 let message = "async calls on a green socket that have to wait need a green thread";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
             };
-            let home = here.poller_or_new()?.home();
+            let handle = here.poller_or_new()?.handle();
             let slot = self.slot_or_new(direction)?;
-            let mut enqueued = slot.enqueue_waker(home, direction, cx.waker());
+            let mut enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             if enqueued == Enqueued::Unregistered {
-                slot.register(home, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
-                enqueued = slot.enqueue_waker(home, direction, cx.waker());
+                slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             }
             if enqueued == Enqueued::Waits {
                 return Poll::Pending;
@@ -330,7 +327,7 @@ fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) 
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        let asks_again = with_header(interrupt::take);
+        let asks_again = with_header(interrupt::raise_pending);
         limit_ns = if asks_again { now_ns() + ASK_AGAIN_NS } else { NEVER };
     }
 }

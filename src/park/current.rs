@@ -1,4 +1,4 @@
-//! Who am I? The one file that answers.
+//! Who am I? The one file that answers. It knows nothing of waits.
 //!
 //! Every worker has a [`WorkerContext`]: what runs on it now, its timer wheel, what is left of the running thread's budget. A
 //! thread-local of the worker's OS thread points to it; on any other OS thread that pointer is null, and the thread has
@@ -16,7 +16,6 @@ use std::ptr::{self, NonNull};
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::doubt::Doubt;
-use crate::park::unwind;
 use crate::task::wait::Epoch;
 use crate::task::{Header, Task};
 
@@ -50,15 +49,7 @@ pub(crate) struct WorkerContext {
 
 thread_local! {
     static HERE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
-    /// Twice the depth of `no_park` on this OS thread, and [`IN_HOOK`]. Nothing switches inside either, so it need not be kept
-    /// by green thread.
-    static BARRED: Cell<u32> = const { Cell::new(0) };
 }
-
-/// The OS thread runs a panic hook.
-const IN_HOOK: u32 = 1;
-/// One call of `no_park`.
-const NO_PARK: u32 = 2;
 
 impl WorkerContext {
     pub(crate) fn new(home: u16, now_ns: u64) -> Self {
@@ -247,75 +238,4 @@ pub(crate) fn describe(report: &mut dyn FnMut(u64, Option<&str>)) {
     if let Some(header) = WorkerContext::get().and_then(WorkerContext::current) {
         report(header.id, header.name());
     }
-}
-
-/// Runs `f`; any attempt to park inside it panics.
-///
-/// A green thread that waits lets others run on the same OS thread. Code that must not be interleaved so (it holds a
-/// guard that has set a thread-local, or it runs inside a lazy `thread_local!` initialiser) says it with `no_park`:
-/// a `park`, `sleep`, `join`, `yield_now` or any other blocking call inside is then a panic that names `no_park`, not a
-/// puzzle. On an OS thread it does the same, so that tests need no runtime.
-///
-/// # Panics
-///
-/// When something inside `f` would park. A panic of `f` passes through.
-///
-/// ```
-/// let sum = green::no_park(|| (1..=10).sum::<u32>());
-/// assert_eq!(sum, 55);
-/// ```
-pub fn no_park<R>(f: impl FnOnce() -> R) -> R {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            BARRED.set(BARRED.get() - NO_PARK);
-        }
-    }
-    BARRED.set(BARRED.get() + NO_PARK);
-    let _leave = Leave;
-    f()
-}
-
-#[inline(always)]
-pub(crate) fn may_park() -> bool {
-    BARRED.get() < NO_PARK
-}
-
-/// Neither inside `no_park` nor in a panic hook.
-#[inline(always)]
-pub(crate) fn may_switch() -> bool {
-    BARRED.get() == 0
-}
-
-/// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
-/// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
-#[track_caller]
-pub(crate) fn assert_may_park(what: &str) {
-    if !may_park() {
-        parked_in_no_park(what);
-    }
-}
-
-#[cold]
-#[inline(never)]
-#[track_caller]
-pub(crate) fn parked_in_no_park(what: &str) -> ! {
-    panic!("{what} inside green::no_park: the code there must not let other green threads run")
-}
-
-/// The panic hook runs: the thread begins to unwind.
-pub(crate) fn note_panic() {
-    unwind::begins(true);
-}
-
-/// Does this OS thread run a panic hook?
-pub(crate) fn in_hook() -> bool {
-    BARRED.get() & IN_HOOK != 0
-}
-
-/// Marks the calling OS thread as running a panic hook; gives the mark back that was there.
-pub(crate) fn set_in_hook(on: bool) -> bool {
-    let before = BARRED.get();
-    BARRED.set((before & !IN_HOOK) | u32::from(on));
-    before & IN_HOOK != 0
 }

@@ -14,13 +14,15 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::park::current::{WorkerContext, in_hook, with_header};
+use crate::park::current::{WorkerContext, with_header};
 use crate::park::doubt::Unwinds;
-use crate::park::{Wait, unwind};
+use crate::park::no_park::in_some_hook;
+use crate::park::unwind::{self, unwinds};
+use crate::park::wait::Wait;
 use crate::sys::clock::{after_ns, now_ns};
-use crate::sys::{frames, in_panic, unwinder};
+use crate::sys::frames;
 use crate::task::cancel::CAN_UNWIND;
-use crate::task::limit::{Kind, Limit};
+use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
 
 /// Says that a [`timeout`] ended before its closure did.
@@ -56,11 +58,11 @@ struct TimedOut(usize);
 /// must not be unwound now. True: a limit has passed that the calling code is not inside, as its coroutine is suspended.
 #[cold]
 #[inline(never)]
-pub(crate) fn take(thread: &Header) -> bool {
+pub(crate) fn raise_pending(thread: &Header) -> bool {
     if !CAN_UNWIND {
         return false;
     }
-    let cancelled = thread.state.is_cancelled() && !thread.shielded.get() && !thread.limits.is_masked();
+    let cancelled = thread.state.is_cancelled() && thread.interrupts() == Interrupts::All;
     let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
     let passed = |is_ours: fn(usize) -> bool| thread.limits.passed(now_ns, is_ours);
     if !(cancelled || passed(|_| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
@@ -73,26 +75,6 @@ pub(crate) fn take(thread: &Header) -> bool {
         resume(Box::new(TimedOut(limit)));
     }
     true
-}
-
-/// Does the calling thread run a panic hook, marked by a wrapper or not?
-fn in_some_hook() -> bool {
-    in_hook() || std::thread::panicking() && in_panic::is_reported()
-}
-
-/// Does the calling thread unwind?
-pub(crate) fn unwinds() -> Unwinds {
-    let panicking = std::thread::panicking();
-    match WorkerContext::get() {
-        Some(here) if here.current_ptr().is_some() => here.doubt.ask(panicking, unwinder::look),
-        _ if panicking => Unwinds::Yes,
-        _ => Unwinds::No,
-    }
-}
-
-/// Does the calling thread unwind? What `std::thread::panicking` is on a plain OS thread.
-pub(crate) fn unwinding() -> bool {
-    std::thread::panicking() && matches!(unwinds(), Unwinds::Yes | Unwinds::Unknown)
 }
 
 /// Unwinds the calling thread with `payload`; no panic hook runs. All of this crate's unwinding begins here.
@@ -116,12 +98,12 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
     result
 }
 
-/// As [`take`], for the calling thread: after `wait` has ended with `Interrupted`, when the registration is undone. If it
+/// As [`raise_pending`], for the calling thread: after `wait` has ended with `Interrupted`, when the registration is undone. If it
 /// returns, the wait goes on in the way that it says.
 #[cold]
 #[inline(never)]
 pub(crate) fn raise(wait: Wait) -> Wait {
-    let of_another = with_header(take);
+    let of_another = with_header(raise_pending);
     let panicking = std::thread::panicking();
     wait.goes_on(of_another || WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
@@ -129,13 +111,13 @@ pub(crate) fn raise(wait: Wait) -> Wait {
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
 /// afterwards. A `timeout` inside `f` works.
 pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(Kind::Mask), f)
+    inside(&Limit::new(LimitKind::Shield), f)
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by an enclosing [`timeout`]; that takes effect afterwards. A
 /// cancel, and a `timeout` inside `f`, work.
 pub(crate) fn unlimited<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(Kind::Wall), f)
+    inside(&Limit::new(LimitKind::Wall), f)
 }
 
 #[inline]
@@ -168,7 +150,7 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 ///
 /// With whatever `f` panics with.
 pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let limit = Limit::new(Kind::Until(after_ns(d)));
+    let limit = Limit::new(LimitKind::Until(after_ns(d)));
     let result = inside(&limit, || catch(f));
     match result {
         Ok(value) => Ok(value),
@@ -177,14 +159,4 @@ pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
             _ => resume(payload),
         },
     }
-}
-
-/// A panic hook blocks. Switching there would let another thread panic inside this one's hook, which std answers with
-/// an abort; so say it in a clear way.
-#[cold]
-#[inline(never)]
-pub(crate) fn parked_in_hook() -> ! {
-    crate::base::abort::fatal(format_args!(
-        "a panic hook made a blocking call that has to wait; it must not, nor must what formats a panic's message"
-    ))
 }

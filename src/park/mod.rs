@@ -4,33 +4,39 @@ pub(crate) mod current;
 pub(crate) mod doubt;
 pub(crate) mod fork;
 pub(crate) mod interrupt;
+pub(crate) mod no_park;
 pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
 mod wait;
+mod wait_in;
+pub(crate) mod waiters;
 
 use std::ptr::NonNull;
 
-use crate::park::current::{WorkerContext, may_park, may_switch, parked_in_no_park};
-use crate::park::wait::How;
+use crate::park::current::WorkerContext;
+use crate::park::no_park::{may_park, may_switch, parked_in_no_park};
+use crate::park::wait::WaitTerms;
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
+use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Ticket};
 
 pub(crate) use wait::{ASK_AGAIN_NS, Wait};
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
-/// How a wait ended.
+/// WaitTerms a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     /// Somebody ended it through its ticket.
     Notified,
     /// Its own deadline has passed.
     TimedOut,
-    /// The caller has to undo its registration, call [`interrupt::raise`], and if that returns go on waiting as it says.
+    /// By a cancel or an enclosing `timeout`: see [`wait_in`], which undoes what `commit` has done, and raises it.
     Interrupted,
     /// `commit` said that there is nothing to wait for.
     Refused,
@@ -39,10 +45,11 @@ pub(crate) enum Woken {
 /// Waits until the ticket that `commit` gets is ended, the deadline passes, or the wait is interrupted.
 ///
 /// `commit` publishes the ticket (puts it into a queue, under the queue's lock) and says whether to wait at all. It must
-/// not park. Nobody resumes the thread before it has suspended: see the module's text.
+/// not park. Nobody resumes the thread before it has suspended: see the module's text. Whoever may be interrupted waits by
+/// [`wait_in`].
 #[inline(always)]
 #[track_caller]
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     if !may_switch() {
         barred();
     }
@@ -64,17 +71,23 @@ fn barred() {
         parked_in_no_park("a blocking call");
     }
     if WorkerContext::get().is_some() {
-        interrupt::parked_in_hook();
+        no_park::parked_in_hook();
     }
 }
 
 #[inline(always)]
-fn park_green(here: &WorkerContext, this: NonNull<Header>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_green(
+    here: &WorkerContext,
+    this: NonNull<Header>,
+    wait: Wait,
+    commit: impl FnOnce(Ticket) -> bool,
+) -> WaitResult {
     // SAFETY: the thread that runs here has a reference to its header.
     let thread = unsafe { this.as_ref() };
     // Nearly every wait; the rest would only burden it.
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
-        let how = How { cancellable: wait.cancellable && CAN_UNWIND, deadline_ns: NEVER };
+        let interrupts = if CAN_UNWIND { wait.interrupts } else { Interrupts::None };
+        let how = WaitTerms { interrupts, deadline_ns: NEVER };
         return wait_green(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
@@ -86,24 +99,23 @@ fn park_with_care(
     this: NonNull<Header>,
     wait: Wait,
     commit: impl FnOnce(Ticket) -> bool,
-) -> Woken {
+) -> WaitResult {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
     let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
     if panicking && in_panic::is_reported() {
-        interrupt::parked_in_hook();
+        no_park::parked_in_hook();
     }
-    let state = wait::Thread {
-        unwinds,
+    let state = wait::ThreadState {
+        interrupts: if unwinds { Interrupts::None } else { thread.interrupts() },
         cancelled: thread.state.is_cancelled(),
-        masked: thread.shielded.get() || thread.limits.is_masked(),
         limit_ns: thread.limits.earliest_ns(),
     };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
     match wait.how(state, now_ns) {
         Some(how) => wait_green(here, this, wait, how, commit),
-        None => Woken::Interrupted,
+        None => WaitResult::Interrupted,
     }
 }
 
@@ -112,16 +124,16 @@ fn wait_green(
     here: &WorkerContext,
     this: NonNull<Header>,
     wait: Wait,
-    how: How,
+    how: WaitTerms,
     commit: impl FnOnce(Ticket) -> bool,
-) -> Woken {
+) -> WaitResult {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
-    thread.cancellable.set(how.cancellable);
+    thread.wait_interrupts.set(how.interrupts);
     thread.set_reason(wait.reason);
     if how.deadline_ns == NEVER {
         suspend(here, thread);
@@ -132,37 +144,37 @@ fn wait_green(
     }
     thread.set_reason(Reason::Running);
     match thread.wait.finish() {
-        End::Notified => Woken::Notified,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::Cancelled => WaitResult::Interrupted,
         End::TimedOut => timed_out(wait.deadline_ns),
     }
 }
 
 /// The wheel ended the wait: for the wait's own deadline, or for an enclosing `timeout`?
 #[inline]
-fn timed_out(own_deadline_ns: u64) -> Woken {
-    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { Woken::TimedOut } else { Woken::Interrupted }
+fn timed_out(own_deadline_ns: u64) -> WaitResult {
+    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { WaitResult::TimedOut } else { WaitResult::Interrupted }
 }
 
-fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let this = os::header();
     // SAFETY: the header of the calling thread, which does not end while it is in this call.
     let thread = unsafe { this.as_ref() };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
-    let unwinds = std::thread::panicking();
-    let state = wait::Thread { unwinds, cancelled: false, masked: false, limit_ns: thread.limits.earliest_ns() };
+    let interrupts = if std::thread::panicking() { Interrupts::None } else { Interrupts::All };
+    let state = wait::ThreadState { interrupts, cancelled: false, limit_ns: thread.limits.earliest_ns() };
     let deadline_ns = wait.how(state, now_ns).map_or(wait.deadline_ns, |how| how.deadline_ns);
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     thread.set_reason(wait.reason);
     // SAFETY: it is this OS thread's own header, and the wait has begun.
     unsafe { os::sleep(this, epoch, deadline_ns) };
     thread.set_reason(Reason::Running);
     match thread.wait.finish() {
-        End::Notified => Woken::Notified,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::Cancelled => WaitResult::Interrupted,
         End::TimedOut => timed_out(wait.deadline_ns),
     }
 }
@@ -234,7 +246,7 @@ pub(crate) fn checkpoint() {
         Some(here) => {
             let Some(thread) = here.current() else { return };
             if thread.state.is_cancelled() || !thread.limits.is_empty() {
-                let _ = interrupt::take(thread);
+                let _ = interrupt::raise_pending(thread);
             }
             if !here.spend() {
                 give_way();
@@ -242,7 +254,7 @@ pub(crate) fn checkpoint() {
         }
         None => current::with_header(|thread| {
             if !thread.limits.is_empty() {
-                let _ = interrupt::take(thread);
+                let _ = interrupt::raise_pending(thread);
             }
         }),
     }

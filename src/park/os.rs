@@ -14,7 +14,7 @@ use crate::sys::clock::NEVER;
 use crate::sys::parker::Parker;
 use crate::task::header::{Spec, VTable};
 use crate::task::wait::{End, Epoch};
-use crate::task::{Header, Task, local};
+use crate::task::{Header, Task, destroy_locals};
 
 #[repr(C)]
 struct OsThread {
@@ -118,7 +118,7 @@ impl Drop for AtEnd {
         // find themselves in this same thread.
         unsafe {
             header.as_ref().limits.dissolve();
-            local::destroy(header.as_ref());
+            destroy_locals(header.as_ref());
             header.as_ref().limits.dissolve();
             MINE.with(|mine| mine.header.set(ptr::null()));
             drop(Task::from_raw(header));

@@ -1,49 +1,25 @@
 //! A FIFO of waiting threads, green and OS alike, under a lock of its own: the simplest thing to wait on.
 //!
-//! # Invariants
-//!
-//! 1. A node lies on the stack of the thread that waits; it is linked while that thread waits, and the thread takes the
-//!    lock and looks before it leaves the frame: so whoever finds a node in the list, under the lock, may use it.
-//! 2. A node is touched only under the lock.
-//! 3. Nobody parks, and no user code runs, while the lock is held.
+//! Its waiters keep the invariants of [`waiters`](super::waiters).
 
-use std::cell::Cell;
-use std::ptr::NonNull;
-
-use crate::base::list::{Linked, Links, List};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, interrupt, notify, park};
+use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
+use crate::park::{Wait, WaitResult, park, wait_in};
 use crate::task::Ticket;
-use crate::task::header::Wake;
-
-struct Node {
-    links: Links<Node>,
-    ticket: Cell<Option<Ticket>>,
-}
-
-// SAFETY: `links` is the node's own.
-unsafe impl Linked for Node {
-    fn links(&self) -> &Links<Self> {
-        &self.links
-    }
-}
 
 /// State of type `S` and the threads that wait for it to change.
 pub(crate) struct WaitQueue<S> {
-    inner: Lock<Inner<S>>,
+    inner: Lock<Guarded<S>>,
 }
 
-struct Inner<S> {
+struct Guarded<S> {
     state: S,
-    waiting: List<Node>,
+    waiters: Waiters<()>,
 }
-
-// SAFETY: the raw links are touched only under the lock (invariant 2); a ticket may be used from any thread.
-unsafe impl<S: Send> Send for Inner<S> {}
 
 impl<S> WaitQueue<S> {
     pub(crate) const fn new(state: S) -> Self {
-        Self { inner: Lock::new(Inner { state, waiting: List::new() }) }
+        Self { inner: Lock::new(Guarded { state, waiters: Waiters::new() }) }
     }
 
     /// Looks at the state, or changes it; wakes nobody.
@@ -51,15 +27,20 @@ impl<S> WaitQueue<S> {
         f(&mut self.inner.lock().state)
     }
 
-    /// Changes the state and wakes as many waiting threads, first come first, as `f` says.
-    pub(crate) fn notify(&self, f: impl FnOnce(&mut S) -> usize) {
+    /// Changes the state; if `f` says so, wakes the thread that has waited longest.
+    pub(crate) fn notify_one(&self, f: impl FnOnce(&mut S) -> bool) {
         let mut inner = self.inner.lock();
-        let count = f(&mut inner.state);
-        for _ in 0..count {
-            let Some(wake) = inner.pop() else { return };
-            drop(inner);
-            wake.schedule();
-            inner = self.inner.lock();
+        let first = if f(&mut inner.state) { inner.waiters.claim_first() } else { None };
+        drop(inner);
+        first.map(Claimed::schedule);
+    }
+
+    /// Changes the state; if `f` says so, wakes all that wait.
+    pub(crate) fn notify_all(&self, f: impl FnOnce(&mut S) -> bool) {
+        let mut wakes = WakeList::new();
+        let mut inner = self.inner.lock();
+        if f(&mut inner.state) {
+            inner.waiters.claim_all(&mut wakes);
         }
     }
 
@@ -67,12 +48,16 @@ impl<S> WaitQueue<S> {
     pub(crate) fn wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Option<R> {
         let mut wait = wait;
         loop {
-            match self.try_wait_until(wait, &mut ready) {
-                Ok(found) => return Some(found),
-                Err(Woken::Interrupted) => {
-                    wait = interrupt::raise(wait);
-                }
-                Err(_) => return self.with(ready),
+            let (mut found, node) = (None, WaitNode::with(()));
+            let ended =
+                wait_in(&mut wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready), || self.leave(&node));
+            if ended == WaitResult::Interrupted {
+                continue;
+            }
+            // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
+            found = found.or_else(|| self.with(&mut ready));
+            if found.is_some() || ended == WaitResult::TimedOut {
+                return found;
             }
         }
     }
@@ -82,28 +67,19 @@ impl<S> WaitQueue<S> {
     ///
     /// # Errors
     ///
-    /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call [`interrupt::raise`].
-    pub(crate) fn try_wait_until<R>(&self, wait: Wait, mut ready: impl FnMut(&mut S) -> Option<R>) -> Result<R, Woken> {
+    /// `TimedOut`: the wait's own deadline has passed. `Interrupted`: the caller has to call
+    /// [`interrupt::raise`](crate::park::interrupt::raise).
+    pub(crate) fn try_wait_until<R>(
+        &self,
+        wait: Wait,
+        mut ready: impl FnMut(&mut S) -> Option<R>,
+    ) -> Result<R, WaitResult> {
         loop {
-            let mut found = None;
-            let node = Node { links: Links::new(), ticket: Cell::new(None) };
-            let woken = park(wait, |ticket| {
-                let mut inner = self.inner.lock();
-                found = ready(&mut inner.state);
-                if found.is_none() {
-                    node.ticket.set(Some(ticket));
-                    // SAFETY: the node is fresh and stays where it is until it is unlinked, below or by `pop`.
-                    unsafe { inner.waiting.push_back(NonNull::from(&node)) };
-                }
-                found.is_none()
-            });
-            if woken != Woken::Notified && woken != Woken::Refused {
-                let inner = self.inner.lock();
-                if node.links.is_linked() {
-                    // SAFETY: it was linked here, and still is.
-                    unsafe { inner.waiting.remove(NonNull::from(&node)) };
-                }
-                return Err(woken);
+            let (mut found, node) = (None, WaitNode::with(()));
+            let ended = park(wait, |ticket| self.enter(&node, ticket, &mut found, &mut ready));
+            if ended != WaitResult::Notified && ended != WaitResult::Refused {
+                self.leave(&node);
+                return Err(ended);
             }
             // Look before the next wait can be interrupted: else what the notifier meant for this thread is lost.
             if let Some(found) = found.or_else(|| self.with(&mut ready)) {
@@ -111,20 +87,28 @@ impl<S> WaitQueue<S> {
             }
         }
     }
-}
 
-impl<S> Inner<S> {
-    /// Unlinks threads from the front until one's wait could be ended.
-    fn pop(&mut self) -> Option<Wake> {
-        while let Some(node) = self.waiting.pop_front() {
-            // SAFETY: invariant 1, and the lock is held.
-            let ticket = unsafe { node.as_ref() }.ticket.take();
-            // SAFETY: the thread cannot leave its wait before it has had the lock; the node had its only ticket.
-            if let Some(wake) = ticket.and_then(|ticket| unsafe { notify(ticket) }) {
-                return Some(wake);
-            }
+    /// Looks, and enters the queue if what is looked for is not there. True: the thread has to wait.
+    fn enter<R>(
+        &self,
+        node: &WaitNode<()>,
+        ticket: Ticket,
+        found: &mut Option<R>,
+        ready: impl FnOnce(&mut S) -> Option<R>,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        *found = ready(&mut inner.state);
+        if found.is_none() {
+            // SAFETY: the callers' node is fresh, and they `leave` if anything but a waker ends the wait.
+            unsafe { inner.waiters.push_back(node, ticket) };
         }
-        None
+        found.is_none()
+    }
+
+    /// Leaves the queue, after the wait has ended otherwise.
+    fn leave(&self, node: &WaitNode<()>) {
+        // SAFETY: it was linked here, if at all.
+        unsafe { self.inner.lock().waiters.remove(node) };
     }
 }
 

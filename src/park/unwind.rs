@@ -1,9 +1,9 @@
-//! Is a thread left by a panic, or by a cancel? What poisoning has to know.
+//! Does a thread unwind, and is it by a panic, or by a cancel? What poisoning has to know.
 //!
-//! [`doubt`](super::doubt) says whether a thread unwinds. But a cancel unwinds too. So it is noted when an unwinding begins, and
+//! [`unwinds`] answers the first, by what std and [`doubt`](super::doubt) say. But a cancel unwinds too. So it is noted when an unwinding begins, and
 //! what begins it: a panic by the panic hook, a cancel or time-out by whoever raises it. Both take the next number of
 //! their OS thread ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
-//! of the moment when it was made ([`Entry`]). When the guard is dropped:
+//! of the moment when it was made ([`PanicMark`]). When the guard is dropped:
 //!
 //! | the thread unwinds | noted since the guard was made | and then                                                |
 //! | ------------------ | ------------------------------ | ------------------------------------------------------- |
@@ -22,7 +22,7 @@ use std::cell::Cell;
 
 use crate::park::current::WorkerContext;
 use crate::park::doubt::Unwinds;
-use crate::park::interrupt::unwinds;
+use crate::sys::unwinder;
 use crate::task::header::Unwound;
 
 thread_local! {
@@ -30,6 +30,21 @@ thread_local! {
     static EVENTS: Cell<u64> = const { Cell::new(0) };
     /// As `Header::unwound`, of a plain OS thread, which may have no header.
     static OS_UNWOUND: Cell<Unwound> = const { Cell::new(Unwound::NEVER) };
+}
+
+/// Does the calling thread unwind?
+pub(crate) fn unwinds() -> Unwinds {
+    let panicking = std::thread::panicking();
+    match WorkerContext::get() {
+        Some(here) if here.current_ptr().is_some() => here.doubt.ask(panicking, unwinder::look),
+        _ if panicking => Unwinds::Yes,
+        _ => Unwinds::No,
+    }
+}
+
+/// Does the calling thread unwind? What `std::thread::panicking` is on a plain OS thread.
+pub(crate) fn unwinding() -> bool {
+    std::thread::panicking() && matches!(unwinds(), Unwinds::Yes | Unwinds::Unknown)
 }
 
 /// The thread unwound when the guard was made.
@@ -40,9 +55,9 @@ const SHIFT: u32 = 2;
 
 /// The moment when a guard was made, in numbers of [`EVENTS`], and two bits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry(u64);
+pub(crate) struct PanicMark(u64);
 
-impl Entry {
+impl PanicMark {
     /// Now.
     #[inline(always)]
     pub(crate) fn now() -> Self {
@@ -103,7 +118,7 @@ pub(super) fn set_unwound(unwound: Unwound) {
 }
 
 /// The calling thread begins to unwind.
-pub(super) fn begins(by_panic: bool) {
+pub(crate) fn begins(by_panic: bool) {
     let number = EVENTS.get() + 1;
     EVENTS.set(number);
     set_unwound(Unwound { number, by_panic });

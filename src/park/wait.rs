@@ -14,8 +14,9 @@
 
 use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
+use crate::task::limit::Interrupts;
 
-/// How long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
+/// WaitTerms long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
 pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 
 /// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
@@ -23,33 +24,31 @@ pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 pub(crate) struct Wait {
     pub(crate) reason: Reason,
     pub(crate) deadline_ns: u64,
-    pub(crate) cancellable: bool,
+    pub(crate) interrupts: Interrupts,
     /// It has been interrupted, nothing could be raised yet, and it shall not be again before an interval is over.
     patient: bool,
 }
 
 /// The state that a thread is in when it begins to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Thread {
-    /// It unwinds, for certain.
-    pub(crate) unwinds: bool,
+pub(crate) struct ThreadState {
+    /// What may end its waits: nothing, if it unwinds for certain.
+    pub(crate) interrupts: Interrupts,
     pub(crate) cancelled: bool,
-    /// A cancel has to wait.
-    pub(crate) masked: bool,
     /// Its earliest limit.
     pub(crate) limit_ns: u64,
 }
 
 /// What follows for a wait from the state that its thread is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct How {
-    pub(crate) cancellable: bool,
+pub(crate) struct WaitTerms {
+    pub(crate) interrupts: Interrupts,
     pub(crate) deadline_ns: u64,
 }
 
 impl Wait {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, cancellable: true, patient: false }
+        Self { reason, deadline_ns: NEVER, interrupts: Interrupts::All, patient: false }
     }
 
     pub(crate) fn until(self, deadline_ns: u64) -> Self {
@@ -58,26 +57,29 @@ impl Wait {
 
     /// The wait goes on whatever happens: its end is what makes borrowed data safe to leave.
     pub(crate) fn uninterruptible(self) -> Self {
-        Self { cancellable: false, ..self }
+        Self { interrupts: Interrupts::None, ..self }
     }
 
-    /// How it goes on after it was interrupted and nothing was raised.
+    pub(crate) fn is_interruptible(self) -> bool {
+        self.interrupts != Interrupts::None
+    }
+
+    /// WaitTerms it goes on after it was interrupted and nothing was raised.
     pub(crate) fn goes_on(self, asks_again: bool) -> Self {
         if asks_again { Self { patient: true, ..self } } else { self.uninterruptible() }
     }
 
-    /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.
-    pub(crate) fn how(self, thread: Thread, now_ns: impl FnOnce() -> u64) -> Option<How> {
-        let (own_ns, interruptible) = (self.deadline_ns, self.cancellable && !thread.unwinds);
-        let cancellable = interruptible && !thread.masked;
-        if !interruptible {
-            Some(How { cancellable: false, deadline_ns: own_ns })
-        } else if self.patient {
-            Some(How { cancellable: false, deadline_ns: own_ns.min(now_ns() + ASK_AGAIN_NS) })
-        } else if cancellable && thread.cancelled {
-            None
-        } else {
-            Some(How { cancellable, deadline_ns: own_ns.min(thread.limit_ns) })
+    /// WaitTerms it begins; `now_ns` reads the clock. `None`: it is interrupted already.
+    pub(crate) fn how(self, thread: ThreadState, now_ns: impl FnOnce() -> u64) -> Option<WaitTerms> {
+        let (own_ns, interrupts) = (self.deadline_ns, self.interrupts.min(thread.interrupts));
+        match interrupts {
+            Interrupts::None => Some(WaitTerms { interrupts, deadline_ns: own_ns }),
+            _ if self.patient => {
+                let deadline_ns = own_ns.min(now_ns() + ASK_AGAIN_NS);
+                Some(WaitTerms { interrupts: Interrupts::TimeoutsOnly, deadline_ns })
+            }
+            Interrupts::All if thread.cancelled => None,
+            _ => Some(WaitTerms { interrupts, deadline_ns: own_ns.min(thread.limit_ns) }),
         }
     }
 }
@@ -117,7 +119,7 @@ mod tests {
         now_ns: u64,
         /// T's wait, and how it stands, if it waits.
         wait: Wait,
-        how: Option<How>,
+        how: Option<WaitTerms>,
         raised: bool,
         /// Can stacks be looked at?
         stacks: bool,
@@ -169,12 +171,9 @@ mod tests {
         fn waits(&mut self) {
             loop {
                 let in_doubt = self.doubt.is_in_doubt(self.panicking());
-                let thread = Thread {
-                    unwinds: self.panicking() && !in_doubt,
-                    cancelled: self.cancelled,
-                    masked: false,
-                    limit_ns: self.limit_ns,
-                };
+                let unwinds = self.panicking() && !in_doubt;
+                let interrupts = if unwinds { Interrupts::None } else { Interrupts::All };
+                let thread = ThreadState { interrupts, cancelled: self.cancelled, limit_ns: self.limit_ns };
                 let how = self.wait.how(thread, || self.now_ns);
                 if how.is_some_and(|how| how.deadline_ns > self.now_ns) {
                     self.how = how;
@@ -212,7 +211,9 @@ mod tests {
 
         /// What ends T's wait now, does.
         fn end_wait(&mut self) {
-            let due = |how: How, model: &Self| how.cancellable && model.cancelled || how.deadline_ns <= model.now_ns;
+            let due = |how: WaitTerms, model: &Self| {
+                how.interrupts == Interrupts::All && model.cancelled || how.deadline_ns <= model.now_ns
+            };
             if self.runs == 1 && self.how.is_some_and(|how| due(how, self)) {
                 self.leaves();
                 self.runs = 0;

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Output};
 
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
 use crate::io::wait_readable;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::rt::blocking::may_block;
 use crate::rt::scope::scope;
 use crate::sys::process::pidfd;

@@ -6,7 +6,7 @@ use crate::rt::join::JoinHandle;
 use crate::rt::runtime::with_shared;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::Worker;
-use crate::task::block::Owner;
+use crate::task::block::TaskOwner;
 
 /// Spawns a green thread with a name or a stack size of its own, and returns an error where [`spawn`](crate::spawn)
 /// panics: [`std::thread::Builder`].
@@ -172,7 +172,7 @@ impl Builder {
     /// # Safety
     ///
     /// As [`spawn_in`].
-    pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: Owner>(
+    pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: TaskOwner>(
         self,
         owner: O,
         f: F,

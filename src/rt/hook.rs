@@ -15,7 +15,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
-use crate::park::current::{note_panic, set_in_hook};
+use crate::park::no_park::set_in_hook;
+use crate::park::unwind;
 use crate::sys::in_panic;
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
@@ -89,7 +90,7 @@ fn wrapper(previous: Hook) -> Hook {
         if info.payload().is::<Specimen>() {
             return STACK.with(|stack| in_panic::functions(&mut |function| stack.borrow_mut().push(function)));
         }
-        note_panic();
+        unwind::begins(true);
         let before = set_in_hook(true);
         previous(info);
         set_in_hook(before);

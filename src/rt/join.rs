@@ -16,9 +16,10 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use crate::park::current::{WorkerContext, may_switch};
+use crate::park::current::WorkerContext;
+use crate::park::no_park::may_switch;
 use crate::park::os;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::{Wait, checkpoint, wait_unless};
 use crate::rt::handle::Thread;
 use crate::sched::{Worker, remote};
 use crate::sys::fork;
@@ -161,10 +162,8 @@ impl<T> JoinHandle<T> {
             let mut slot = MaybeUninit::uninit();
             // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything but the
             // ticket ends it.
-            let woken = park(wait, |ticket| unsafe { task.join_enter(NonNull::from(slot.write(ticket))) });
-            if woken == Woken::Interrupted && task.join_leave() {
-                wait = interrupt::raise(wait);
-            }
+            let enter = |ticket| unsafe { task.join_enter(NonNull::from(slot.write(ticket))) };
+            let _ = wait_unless(&mut wait, enter, || task.join_leave());
         }
     }
 

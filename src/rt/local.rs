@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use crate::base::atomic::AtomicU32;
 use crate::park::current::with_header;
-use crate::task::local::Slot;
+use crate::task::local::LocalSlot;
 
 /// Declares green-thread-local values: [`std::thread_local!`] for green threads.
 ///
@@ -134,7 +134,7 @@ impl<T: 'static> LocalKey<T> {
             };
             // The initialiser may have used the key itself: then its value stands.
             let value = match (find(), fresh) {
-                (Some(Slot::Value(value)), _) => value,
+                (Some(LocalSlot::Value(value)), _) => value,
                 // SAFETY: as above.
                 (None, Some(fresh)) => unsafe { &mut *locals.get() }.insert(key, fresh),
                 _ => return Err(AccessError { _private: () }),

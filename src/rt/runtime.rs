@@ -11,7 +11,8 @@ use crossbeam_deque::Worker as Deque;
 
 use crate::blocking::call::call;
 use crate::blocking::pool::Pool;
-use crate::park::current::{self, assert_may_park};
+use crate::park::current::{self};
+use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
 use crate::rt::hook;
@@ -177,9 +178,9 @@ impl RuntimeBuilder {
             let started = thread.spawn(move || {
                 overflow::prepare_thread();
                 Worker::new(shared, number, deque).run();
-                running.notify(|running| {
+                running.notify_all(|running| {
                     *running -= 1;
-                    usize::MAX
+                    true
                 });
             });
             match started {

@@ -13,13 +13,13 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use crate::park::current::assert_may_park;
 use crate::park::interrupt;
+use crate::park::no_park::assert_may_park;
 use crate::rt::builder::Builder;
 use crate::rt::handle::Thread;
 use crate::rt::join::JoinHandle;
 use crate::rt::members::Members;
-use crate::task::block::Owner;
+use crate::task::block::TaskOwner;
 
 /// Spawns the threads of one [`scope`] call: [`std::thread::Scope`].
 ///
@@ -70,7 +70,7 @@ struct Member(*const Members);
 // SAFETY: the scope outlives the thread's last call (invariant 1), and its count may be used from any thread.
 unsafe impl Send for Member {}
 
-impl Owner for Member {
+impl TaskOwner for Member {
     fn unhandled_panic(&self) {
         // SAFETY: the scope lives: a thread calls this before `done`, a handle while it is borrowed from the scope.
         unsafe { (*self.0).note_panic() };

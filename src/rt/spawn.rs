@@ -11,7 +11,7 @@ use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
-use crate::task::block::{self, Owner};
+use crate::task::block::{self, TaskOwner};
 use crate::task::header::Spec;
 
 /// What a thread has of its own, if anything.
@@ -46,7 +46,7 @@ fn checked_name(name: String) -> Box<str> {
 /// What `f` borrows outlives the thread, and what its result borrows outlives the handle. With `Placement::Anywhere`, `f` may
 /// move to another OS thread (is `Send`).
 #[inline]
-pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: Owner>(
+pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     settings: Settings,
     placement: Placement,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::park::current::{current_task, with_header};
-use crate::park::{self, Wait, Woken, checkpoint, interrupt};
+use crate::park::{self, Wait, checkpoint, unwind, wait_for_token};
 use crate::rt::builder::Builder;
 use crate::rt::handle::Thread;
 use crate::rt::join::JoinHandle;
@@ -158,18 +158,7 @@ pub fn park_timeout(dur: Duration) {
 
 fn park_until(deadline_ns: u64) {
     checkpoint();
-    let mut wait = Wait::new(Reason::Park).until(deadline_ns);
-    loop {
-        if with_header(|thread| thread.token.take()) {
-            return;
-        }
-        let woken = park::park(wait, |ticket| with_header(|thread| thread.token.wait(ticket.epoch())));
-        let token = with_header(|thread| thread.token.take());
-        if token || woken != Woken::Interrupted {
-            return;
-        }
-        wait = interrupt::raise(wait);
-    }
+    with_header(|thread| wait_for_token(&thread.token, Wait::new(Reason::Park).until(deadline_ns)));
 }
 
 /// Lets the other threads of this worker run. Not a cancellation point.
@@ -218,7 +207,7 @@ pub fn yield_now() {
 /// ```
 #[must_use]
 pub fn panicking() -> bool {
-    interrupt::unwinding()
+    unwind::unwinding()
 }
 
 /// Returns how many green threads can run at the same moment: the number of workers of the caller's runtime.

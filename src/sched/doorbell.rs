@@ -2,7 +2,7 @@
 //!
 //! A doorbell is a worker's [`Inbox`], the [`Parker`] that the worker sleeps in, and the word ([`Counted`]) in which it is counted
 //! while it sleeps. Whoever takes the mark `ASLEEP` out of the inbox *rings*: counts the worker awake and unparks it. The models
-//! (`tests/loom.rs`, `tests/loom_balance.rs`, `tests/loom_remote.rs`) call the functions of this file; they have no copy of them.
+//! (`tests/loom_idle.rs`, `tests/loom_balance.rs`, `tests/loom_remote.rs`) call the functions of this file; they have no copy of them.
 
 use std::ptr::NonNull;
 
@@ -33,8 +33,9 @@ pub(crate) trait Sleeper {
 #[derive(Debug)]
 pub(crate) struct Doorbell<T> {
     inbox: Inbox<T>,
-    parker: Parker,
-    counted: Counted,
+    /// Where the owner sleeps, if not in its poller.
+    pub(crate) parker: Parker,
+    pub(crate) counted: Counted,
 }
 
 impl<T: Queued> Doorbell<T> {
@@ -81,20 +82,9 @@ impl<T: Queued> Doorbell<T> {
         self.inbox.is_empty()
     }
 
-    /// Where the owner sleeps.
-    pub(crate) fn parker(&self) -> &Parker {
-        &self.parker
-    }
-
-    /// The owner, which is awake, takes what there is. `idle` is where it is counted.
-    pub(crate) fn answer(&self, idle: &Idle) -> Batch<T> {
-        self.take(idle, false)
-    }
-
-    /// `counted`: the owner is counted as asleep, and has no mark in the inbox that says so.
-    fn take(&self, idle: &Idle, counted: bool) -> Batch<T> {
+    /// The owner takes what there is. `counted`: it is counted as asleep in `idle`, and has no mark in the inbox that says so.
+    pub(crate) fn answer(&self, idle: &Idle, mut counted: bool) -> Batch<T> {
         let batch = self.inbox.take();
-        let mut counted = counted;
         counted |= batch.asleep; // KEY: gets-up-by-itself
         if counted {
             idle.count_awake();
@@ -109,41 +99,38 @@ impl<T: Queued> Doorbell<T> {
         let duty = idle.announce(searching, workers); // SWAP: announce
         marked &= self.inbox.doze(); // SWAP: announce
         let mut lookout = duty == Duty::Lookout;
-        while marked {
-            // S3: the last look.
-            idle.before_last_look(); // SWAP: look
-            let mut up = sleeper.has_work_to_share(); // SWAP: look
-            // S4.
-            up = up || sleeper.sleep(lookout);
-            if up {
-                break;
-            }
-            if lookout && idle.resign_if_all_asleep(workers) {
-                lookout = false;
-                // Somebody may be up and not yet counted so, and have relied on the lookout.
-                up = sleeper.has_unstarted();
-            } else if lookout {
-                up = sleeper.look_round();
-            }
-            if up {
-                break;
-            }
+        if marked {
+            lookout = sleep_marked(idle, workers, lookout, sleeper);
         }
         // S5.
-        let batch = self.take(idle, !marked);
+        let batch = self.answer(idle, !marked);
         if lookout && idle.resign() && sleeper.has_unstarted() {
             sleeper.notify_thief();
         }
         batch
     }
+}
 
-    /// Step R1 of a doorbell that changes hands: all who are late have rung.
-    pub(crate) fn wait_for_the_late(&self) {
-        self.counted.wait_for_the_late();
-    }
-
-    /// Step N1: the next owner is counted in `idle`.
-    pub(crate) fn hand_over(&self, idle: &'static Idle) {
-        self.counted.hand_over(idle);
+/// Steps S3 and S4, until the worker has to get up. Is it the lookout still?
+fn sleep_marked(idle: &Idle, workers: u32, mut lookout: bool, sleeper: &impl Sleeper) -> bool {
+    loop {
+        // S3: the last look.
+        idle.before_last_look(); // SWAP: look
+        let mut up = sleeper.has_work_to_share(); // SWAP: look
+        // S4.
+        up = up || sleeper.sleep(lookout);
+        if up {
+            return lookout;
+        }
+        if lookout && idle.resign_if_all_asleep(workers) {
+            lookout = false;
+            // Somebody may be up and not yet counted so, and have relied on the lookout.
+            up = sleeper.has_unstarted();
+        } else if lookout {
+            up = sleeper.look_round(); // KEY: lookout-looks
+        }
+        if up {
+            return lookout;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
-use crate::task::{Header, local};
+use crate::task::{Header, destroy_locals};
 
 /// Runs a thread's code, and says that it is over.
 ///
@@ -26,13 +26,15 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
         unsafe { WorkerContext::enter(here) };
     }
     let start = !this.state.is_cancelled();
-    this.shielded.set(!start);
+    if !start {
+        this.refuse_cancels();
+    }
     // SAFETY: the thread was claimed once, and this is it.
     unsafe { (this.vtable.run)(header, start) };
-    this.shielded.set(true);
+    this.refuse_cancels();
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { local::destroy(this) };
+    unsafe { destroy_locals(this) };
     if this.vtable.after_run.is_some() {
         return; // `Worker::end` goes on.
     }
@@ -42,7 +44,7 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
         }
         // The result's destructor, and a waker that was called, may have made new values.
-        local::destroy(this);
+        destroy_locals(this);
         this.limits.dissolve();
         (this.vtable.done)(header);
     }

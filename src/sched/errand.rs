@@ -26,8 +26,8 @@
 use std::io;
 
 use crate::driver::slot::call;
-use crate::park::current::no_park;
 use crate::park::interrupt;
+use crate::park::no_park::no_park;
 use crate::sched::worker::Worker;
 use crate::task::Task;
 use crate::task::block;

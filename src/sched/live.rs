@@ -10,7 +10,7 @@ use crate::task::Header;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Live {
-    list: List<Header>,
+    pub(crate) list: List<Header>,
     count: Cell<usize>,
     /// The count, for others.
     shown: &'static AtomicU32,
@@ -50,9 +50,5 @@ impl Live {
         // SAFETY: as the caller promises.
         unsafe { self.list.remove(thread) };
         self.set_count(self.count.get() - 1);
-    }
-
-    pub(crate) fn list(&self) -> &List<Header> {
-        &self.list
     }
 }

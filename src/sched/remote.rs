@@ -36,7 +36,7 @@ impl Queued for Header {
 /// What one worker shows to the rest of the process.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    doorbell: Doorbell<Header>,
+    pub(crate) doorbell: Doorbell<Header>,
     cancels: Mutex<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
@@ -101,7 +101,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let take = |_| match pool.remotes.pop() {
         Some(remote) => {
             remote.arriving.reopen();
-            remote.doorbell.hand_over(idle);
+            remote.doorbell.counted.hand_over(idle);
             remote
         }
         None => pool.make(idle),
@@ -112,10 +112,13 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
 /// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: Group) {
     for remote in &group.remotes {
-        remote.doorbell.wait_for_the_late();
+        remote.doorbell.counted.wait_for_the_late();
         // A cancel that came too late.
         drop(remote.take_cancels());
-        remote.doorbell.answer(group.idle).deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
+        remote
+            .doorbell
+            .answer(group.idle, false)
+            .deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
     let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
@@ -163,12 +166,6 @@ impl Remote {
     /// Makes a searcher of the worker if it sleeps. False: it does not.
     pub(crate) fn notify_search(&self) -> bool {
         self.doorbell.notify_search(|| self.wake_poller())
-    }
-
-    /// For the worker itself.
-    #[inline]
-    pub(crate) fn doorbell(&self) -> &Doorbell<Header> {
-        &self.doorbell
     }
 
     /// Are there events in the poller that the worker sleeps in?

@@ -138,7 +138,7 @@ impl Worker {
         self.clock.tidy.later();
         let idle = self.shared.idle();
         let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
-        let mut batch = self.remote.doorbell().go_to_sleep(idle, self.shared.workers(), searching, &night);
+        let mut batch = self.remote.doorbell.go_to_sleep(idle, self.shared.workers(), searching, &night);
         let search = std::mem::take(&mut batch.search);
         self.deliver(batch);
         if self.events.are_waiting.take() {
@@ -157,11 +157,11 @@ impl Worker {
     /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
     fn sleep_until(&self, deadline_ns: u64) -> bool {
         let Some(poller) = self.here().poller() else {
-            let park = || self.remote.doorbell().parker().park(deadline_ns);
+            let park = || self.remote.doorbell.parker.park(deadline_ns);
             return if deadline_ns == NEVER { park() } else { precisely(park) };
         };
         if !self.events.sleeps_in_poller.replace(true) {
-            self.remote.set_poller(Some(Arc::clone(poller.home())));
+            self.remote.set_poller(Some(Arc::clone(poller.handle())));
             self.remote.heartbeat.begin();
         }
         self.clock.looked();
@@ -169,11 +169,8 @@ impl Worker {
             return true;
         }
         self.remote.heartbeat.beat(Activity::Polls);
-        let woken = self
-            .remote
-            .doorbell()
-            .parker()
-            .park_elsewhere(|| self.events.are_waiting.set(poller.wait(deadline_ns.max(1))));
+        let woken =
+            self.remote.doorbell.parker.park_elsewhere(|| self.events.are_waiting.set(poller.wait(deadline_ns.max(1))));
         self.remote.heartbeat.beat(Activity::Runs);
         woken || self.events.are_waiting.get()
     }

@@ -141,7 +141,7 @@ impl Tidy {
     /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
     fn meet_some(&self, live: &Live, until: usize) -> usize {
         let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
-        let (mut last, mut next) = (None, live.list().front());
+        let (mut last, mut next) = (None, live.list.front());
         while self.left.get() > until && count < STACKS {
             let Some(thread) = next else {
                 // Some that the pass counted have ended.
@@ -149,7 +149,7 @@ impl Tidy {
                 break;
             };
             self.left.set(self.left.get() - 1);
-            (last, next) = (next, live.list().next_of(thread));
+            (last, next) = (next, live.list.next_of(thread));
             // SAFETY: it is in the list of live threads, so it holds a reference.
             let thread = unsafe { thread.as_ref() };
             match meet(thread, self.pass.get()) {
@@ -167,7 +167,7 @@ impl Tidy {
         }
         if let Some(last) = last {
             // SAFETY: it was just met there. So the next one to be met is the one behind it.
-            unsafe { live.list().rotate_past(last) };
+            unsafe { live.list.rotate_past(last) };
         }
         // SAFETY: as above: the stacks' threads do not run before this returns.
         unsafe { unused::give_back(&mut stacks[..count]) }

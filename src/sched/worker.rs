@@ -32,6 +32,7 @@ use crate::sched::shared::Shared;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
+use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
@@ -252,7 +253,7 @@ impl Worker {
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
     fn tick(&self, now: bool) {
-        if !self.remote.doorbell().is_silent() {
+        if !self.remote.doorbell.is_silent() {
             self.empty_inbox();
         }
         if now || self.clock.is_due() {
@@ -333,7 +334,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn empty_inbox(&self) {
-        self.deliver(self.remote.doorbell().answer(self.shared.idle()));
+        self.deliver(self.remote.doorbell.answer(self.shared.idle(), false));
     }
 
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
@@ -371,7 +372,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if !task.cancellable.get() && !task.waits_for_actor() {
+        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -385,7 +386,7 @@ impl Worker {
 
     /// The runtime stops: cancels every thread that has started here.
     pub(crate) fn cancel_all(&self) {
-        let mut next = self.live.list().front();
+        let mut next = self.live.list.front();
         while let Some(thread) = next {
             // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
             let task = unsafe {
@@ -394,7 +395,7 @@ impl Worker {
             };
             let _ = task.state.cancel();
             self.interrupt(&task);
-            next = self.live.list().next_of(thread);
+            next = self.live.list.next_of(thread);
         }
     }
 
@@ -435,7 +436,7 @@ impl Worker {
 
     /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.doorbell().is_silent() || !self.here.woken.get().is_null() || self.queues.has_some()
+        !self.remote.doorbell.is_silent() || !self.here.woken.get().is_null() || self.queues.has_some()
     }
 }
 

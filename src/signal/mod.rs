@@ -65,9 +65,9 @@ fn watch() -> io::Result<()> {
     let watches = move || {
         let Ok(mut pipe) = begin.recv() else { return };
         while pipe.read_exact(&mut [0]).is_ok() {
-            COUNT.notify(|count| {
+            COUNT.notify_all(|count| {
                 *count += 1;
-                usize::MAX
+                true
             });
         }
     };

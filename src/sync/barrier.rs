@@ -26,10 +26,10 @@ use crate::task::header::Reason;
 /// ```
 pub struct Barrier {
     threads: usize,
-    state: WaitQueue<State>,
+    state: WaitQueue<BarrierState>,
 }
 
-struct State {
+struct BarrierState {
     /// Threads that wait for this generation to be complete.
     count: usize,
     generation: u64,
@@ -42,13 +42,13 @@ impl RefUnwindSafe for Barrier {}
 /// [`std::sync::BarrierWaitResult`], which only std can make.
 pub struct BarrierWaitResult(bool);
 
-/// One thread's place among those who wait; given up if the wait is unwound.
-struct Place<'a> {
+/// A thread among those that wait; given up if the wait is unwound.
+struct BarrierPlace<'a> {
     barrier: &'a Barrier,
     generation: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for BarrierPlace<'_> {
     fn drop(&mut self) {
         self.barrier.state.with(|state| state.count -= usize::from(state.generation == self.generation));
     }
@@ -64,7 +64,7 @@ impl Barrier {
     #[must_use]
     #[inline]
     pub const fn new(n: usize) -> Self {
-        Self { threads: n, state: WaitQueue::new(State { count: 0, generation: 0 }) }
+        Self { threads: n, state: WaitQueue::new(BarrierState { count: 0, generation: 0 }) }
     }
 
     /// Waits until `n` threads have called this. The last of them is the leader; the barrier is then ready for the next
@@ -90,17 +90,18 @@ impl Barrier {
     pub fn wait(&self) -> BarrierWaitResult {
         checkpoint();
         let mut led = None;
-        self.state.notify(|state| {
+        self.state.notify_all(|state| {
             state.count += 1;
             if state.count < self.threads {
                 led = Some(state.generation);
-                return 0;
+                return false;
             }
             state.generation += 1;
-            std::mem::take(&mut state.count) - 1
+            state.count = 0;
+            true
         });
         let Some(generation) = led else { return BarrierWaitResult(true) };
-        let place = Place { barrier: self, generation };
+        let place = BarrierPlace { barrier: self, generation };
         self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
         drop(place);
         BarrierWaitResult(false)

@@ -5,12 +5,9 @@ use std::fmt;
 use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
-use crate::base::atomic::AtomicU32;
-use crate::base::lock::Lock;
 use crate::park::checkpoint;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::sync::mutex::MutexGuard;
-use crate::sync::queue::Waiters;
 use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns};
 
@@ -41,12 +38,6 @@ use crate::sys::clock::{NEVER, after_ns};
 /// ```
 pub struct Condvar {
     raw: RawCondvar,
-}
-
-impl RawCondvar {
-    const fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
-    }
 }
 
 impl Condvar {

@@ -27,10 +27,10 @@ use crate::sync::once::Once;
 /// ```
 pub struct LazyLock<T, F = fn() -> T> {
     once: Once,
-    contents: UnsafeCell<Contents<T, F>>,
+    contents: UnsafeCell<LazyState<T, F>>,
 }
 
-enum Contents<T, F> {
+enum LazyState<T, F> {
     Closure(F),
     Value(T),
     Gone,
@@ -52,7 +52,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     #[inline]
     #[must_use]
     pub const fn new(f: F) -> Self {
-        Self { once: Once::new(), contents: UnsafeCell::new(Contents::Closure(f)) }
+        Self { once: Once::new(), contents: UnsafeCell::new(LazyState::Closure(f)) }
     }
 
     /// Returns the value; runs the closure if this is the first use. Going through `*` does the same.
@@ -144,25 +144,25 @@ impl<T, F> LazyLock<T, F> {
     #[inline]
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         match this.contents.get_mut() {
-            Contents::Value(value) => Some(value),
-            Contents::Closure(_) | Contents::Gone => None,
+            LazyState::Value(value) => Some(value),
+            LazyState::Closure(_) | LazyState::Gone => None,
         }
     }
 }
 
-impl<T, F: FnOnce() -> T> Contents<T, F> {
+impl<T, F: FnOnce() -> T> LazyState<T, F> {
     fn make(&mut self) {
-        if let Contents::Closure(f) = std::mem::replace(self, Contents::Gone) {
-            *self = Contents::Value(shielded(f));
+        if let LazyState::Closure(f) = std::mem::replace(self, LazyState::Gone) {
+            *self = LazyState::Value(shielded(f));
         }
     }
 }
 
-impl<T, F> Contents<T, F> {
+impl<T, F> LazyState<T, F> {
     fn value(&self) -> Option<&T> {
         match self {
-            Contents::Value(value) => Some(value),
-            Contents::Closure(_) | Contents::Gone => None,
+            LazyState::Value(value) => Some(value),
+            LazyState::Closure(_) | LazyState::Gone => None,
         }
     }
 }

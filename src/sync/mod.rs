@@ -3,12 +3,12 @@
 // Floor 9.
 mod barrier;
 mod condvar;
+mod holder;
 mod lazy_lock;
 pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
-mod owner;
 mod poison;
 mod queue;
 mod raw_condvar;

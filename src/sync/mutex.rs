@@ -14,12 +14,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use crate::base::atomic::AtomicU32;
-use crate::base::lock::Lock;
-use crate::park::unwind::Entry;
-use crate::sync::owner::Owner;
+use crate::park::unwind::PanicMark;
 use crate::sync::poison;
-use crate::sync::queue::Waiters;
 use crate::sync::raw_mutex::RawMutex;
 use crate::sys::clock::after_ns;
 
@@ -74,18 +70,12 @@ impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 #[must_use = "if unused the Mutex will immediately unlock"]
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     lock: &'a Mutex<T>,
-    entry: Entry,
+    mark: PanicMark,
     _not_send: PhantomData<*const ()>,
 }
 
 // SAFETY: a shared guard gives a shared value.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
-
-impl RawMutex {
-    pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
-    }
-}
 
 impl<T> Mutex<T> {
     /// Makes a mutex that no thread holds.
@@ -197,7 +187,7 @@ impl<T: ?Sized> Mutex<T> {
     /// The lock has been taken.
     #[inline(always)]
     fn locked(&self) -> LockResult<MutexGuard<'_, T>> {
-        self.poison.wrap(MutexGuard { lock: self, entry: Entry::now(), _not_send: PhantomData })
+        self.poison.wrap(MutexGuard { lock: self, mark: PanicMark::now(), _not_send: PhantomData })
     }
 
     /// Returns whether a thread has panicked while it had the lock. Another thread may change that at any time.
@@ -257,14 +247,14 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// For the condition variable: lets the lock go without dropping the guard, and takes it again.
     pub(super) fn suspend(self) -> Suspended<'a, T> {
         let guard = ManuallyDrop::new(self);
-        Suspended { lock: guard.lock, entry: guard.entry }
+        Suspended { lock: guard.lock, mark: guard.mark }
     }
 }
 
 /// A guard whose lock is let go for the time of a wait.
 pub(super) struct Suspended<'a, T: ?Sized> {
     lock: &'a Mutex<T>,
-    entry: Entry,
+    mark: PanicMark,
 }
 
 impl<'a, T: ?Sized> Suspended<'a, T> {
@@ -275,7 +265,7 @@ impl<'a, T: ?Sized> Suspended<'a, T> {
 
     /// The guard again. The thread has the lock again.
     pub(super) fn resume(self) -> LockResult<MutexGuard<'a, T>> {
-        self.lock.poison.wrap(MutexGuard { lock: self.lock, entry: self.entry, _not_send: PhantomData })
+        self.lock.poison.wrap(MutexGuard { lock: self.lock, mark: self.mark, _not_send: PhantomData })
     }
 }
 
@@ -300,7 +290,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.poison.leave(self.entry);
+        self.lock.poison.leave(self.mark);
         self.lock.raw.unlock();
     }
 }

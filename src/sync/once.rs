@@ -18,10 +18,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::unwind::Entry;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
-use crate::sync::owner::Owner;
-use crate::sync::queue::{self, Node, Waiters};
+use crate::park::unwind::PanicMark;
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
+use crate::park::{Wait, WaitResult, checkpoint, wait_in};
+use crate::sync::holder::LockHolder;
 use crate::task::header::Reason;
 
 const INCOMPLETE: u32 = 0;
@@ -48,8 +48,8 @@ const QUEUED: u32 = 1 << 2;
 /// ```
 pub struct Once {
     word: AtomicU32,
-    owner: Owner,
-    queue: Lock<Waiters>,
+    holder: LockHolder,
+    queue: Lock<Waiters<()>>,
 }
 
 impl UnwindSafe for Once {}
@@ -72,7 +72,7 @@ impl Once {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std's has none")]
     pub const fn new() -> Self {
-        Self { word: AtomicU32::new(INCOMPLETE), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
+        Self { word: AtomicU32::new(INCOMPLETE), holder: LockHolder::new(), queue: Lock::new(Waiters::new()) }
     }
 
     /// Runs `f` if no closure has been run to its end; when it returns, one has.
@@ -89,7 +89,7 @@ impl Once {
     /// green::scope(|s| {
     ///     for _ in 0..3 {
     ///         s.spawn(|| {
-    ///             SET_UP.call_once(|| println!("once, whoever comes first"));
+    ///             SET_UP.call_once(|| println!("once, by the first thread"));
     ///             assert!(SET_UP.is_completed());
     ///         });
     ///     }
@@ -196,7 +196,7 @@ impl Once {
             match self.word.load(Ordering::Acquire) & STATE {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
-                RUNNING => self.owner.refuse_own("runs this initialiser"),
+                RUNNING => self.holder.refuse_own("runs this initialiser"),
                 _ => {}
             }
             self.wait_while(|state| state != COMPLETE && (force || state != POISONED));
@@ -214,7 +214,7 @@ impl Once {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
                 RUNNING => {
-                    self.owner.refuse_own("runs this initialiser");
+                    self.holder.refuse_own("runs this initialiser");
                     self.wait_while(|state| state == RUNNING);
                     // ORDERING: as above.
                     word = self.word.load(Ordering::Acquire);
@@ -233,8 +233,8 @@ impl Once {
 
     #[track_caller]
     fn run(&self, f: &mut dyn FnMut(&OnceState), poisoned: bool) {
-        self.owner.set();
-        let mut running = Running { once: self, entry: Entry::now(), done: false };
+        self.holder.set();
+        let mut running = Running { once: self, mark: PanicMark::now(), done: false };
         f(&OnceState { poisoned, _not_sync: PhantomData });
         running.done = true;
     }
@@ -243,9 +243,9 @@ impl Once {
     fn wait_while(&self, waits: impl Fn(u32) -> bool) {
         let mut wait = Wait::new(Reason::Once);
         loop {
-            let node = Node::new(0);
-            let woken = park(wait, |ticket| {
-                let mut waiters = self.queue.lock();
+            let node = WaitNode::with(());
+            let enter = |ticket| {
+                let waiters = self.queue.lock();
                 let mut word = self.word.load(Ordering::Relaxed);
                 loop {
                     if !waits(word & STATE) {
@@ -260,15 +260,16 @@ impl Once {
                     }
                 }
                 // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
-                unsafe { waiters.enter(&node, ticket, false) };
+                unsafe { waiters.push_back(&node, ticket) };
                 true
-            });
-            if matches!(woken, Woken::Notified | Woken::Refused) {
+            };
+            let leave = || {
+                // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
+                unsafe { self.queue.lock().remove(&node) };
+            };
+            if wait_in(&mut wait, enter, leave) != WaitResult::Interrupted {
                 return;
             }
-            // SAFETY: it is in this queue or in none. Nothing is passed on: everybody is woken at once.
-            unsafe { self.queue.lock().leave(&node) };
-            wait = interrupt::raise(wait);
         }
     }
 }
@@ -276,28 +277,22 @@ impl Once {
 /// The state while a closure runs; says how it ended.
 struct Running<'a> {
     once: &'a Once,
-    entry: Entry,
+    mark: PanicMark,
     done: bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.once.owner.clear();
+        self.once.holder.clear();
         let state = match self.done {
             true => COMPLETE,
-            false if self.entry.is_left_by_interrupt() => INCOMPLETE,
+            false if self.mark.is_left_by_interrupt() => INCOMPLETE,
             false => POISONED,
         };
         // ORDERING: Release pairs with the Acquires of those who see the state.
         if self.once.word.swap(state, Ordering::Release) & QUEUED != 0 {
-            let woken = queue::Woken::new();
-            {
-                let mut waiters = self.once.queue.lock();
-                while !waiters.is_empty() {
-                    waiters.wake_first_into(&woken, false);
-                }
-            }
-            woken.schedule();
+            let mut wakes = WakeList::new();
+            self.once.queue.lock().claim_all(&mut wakes);
         }
     }
 }

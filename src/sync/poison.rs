@@ -4,7 +4,7 @@
 use std::sync::{LockResult, PoisonError};
 
 use crate::base::atomic::{AtomicBool, Ordering};
-use crate::park::unwind::Entry;
+use crate::park::unwind::PanicMark;
 
 /// Has a thread left the lock by a panic?
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl Flag {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// The guard that was made at `entry` lets go.
+    /// The guard that was made at `mark` lets go.
     #[inline(always)]
-    pub(super) fn leave(&self, entry: Entry) {
-        if entry.is_left_by_panic() {
+    pub(super) fn leave(&self, mark: PanicMark) {
+        if mark.is_left_by_panic() {
             self.0.store(true, Ordering::Relaxed);
         }
     }

@@ -4,21 +4,27 @@
 //! mutex since finds it there. `waiting` says without the lock that the queue is empty: a waiter stores to it while it
 //! has the mutex, so whoever has had the mutex since sees it, and others have no claim.
 
+use std::cell::Cell;
+
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, interrupt, park, schedule};
-use crate::sync::queue::{self, Node, Waiters};
+use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
+use crate::park::{Wait, WaitResult, wait_in};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
 
-/// See the module's text. `new` is with the public type: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawCondvar {
-    pub(crate) waiting: AtomicU32,
-    pub(crate) queue: Lock<Waiters>,
+    waiting: AtomicU32,
+    queue: Lock<Waiters<()>>,
 }
 
 impl RawCondvar {
+    pub(crate) const fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Lock::new(Waiters::new()) }
+    }
+
     /// Wakes the thread that has waited longest.
     #[inline]
     pub(crate) fn notify_one(&self) {
@@ -37,83 +43,74 @@ impl RawCondvar {
 
     #[cold]
     fn notify_first(&self) {
-        let wake = {
-            let mut waiters = self.queue.lock();
-            let wake = waiters.wake_first(false);
+        let first = {
+            let waiters = self.queue.lock();
+            let first = waiters.claim_first();
             self.count(&waiters);
-            wake
+            first
         };
-        if let Some(wake) = wake {
-            schedule(wake);
-        }
+        first.map(Claimed::schedule);
     }
 
     #[cold]
     fn notify_everybody(&self) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            while !waiters.is_empty() {
-                waiters.wake_first_into(&woken, false);
-            }
-            self.count(&waiters);
-        }
-        woken.schedule();
+        let mut wakes = WakeList::new();
+        let waiters = self.queue.lock();
+        waiters.claim_all(&mut wakes);
+        self.count(&waiters);
     }
 
     /// Under the queue's lock, which has just been changed.
-    fn count(&self, waiters: &Waiters) {
+    fn count(&self, waiters: &Waiters<()>) {
         self.waiting.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
     }
 
     /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
     pub(crate) fn wait(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
         let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
-        let mut held = true;
+        let held = HeldMutex(mutex, Cell::new(true));
         loop {
-            let node = Node::new(0);
-            let woken = park(wait, |ticket| {
+            let node = WaitNode::with(());
+            let enter = |ticket| {
                 {
-                    let mut waiters = self.queue.lock();
-                    // SAFETY: the node is fresh, and `leave` is called below if anything but a waker ends the wait.
-                    unsafe { waiters.enter(&node, ticket, false) };
+                    let waiters = self.queue.lock();
+                    // SAFETY: the node is fresh, and `leave` is called if anything but a waker ends the wait.
+                    unsafe { waiters.push_back(&node, ticket) };
                     self.count(&waiters);
                 }
-                if std::mem::take(&mut held) {
-                    mutex.unlock();
-                }
+                held.let_go();
                 true
-            });
-            if woken == Woken::Notified {
-                return true;
-            }
-            {
-                let mut waiters = self.queue.lock();
+            };
+            let leave = || {
+                let waiters = self.queue.lock();
                 // SAFETY: it is in this queue or in none.
-                unsafe { waiters.leave(&node) };
+                unsafe { waiters.remove(&node) };
                 self.count(&waiters);
+            };
+            match wait_in(&mut wait, enter, leave) {
+                WaitResult::TimedOut => return false,
+                // Interrupted before it could wait, but it must not be unwound now.
+                WaitResult::Interrupted if held.1.get() => {}
+                // Interrupted later: what was meant for this thread since may be lost, so it has to look.
+                _ => return true,
             }
-            if woken != Woken::Interrupted {
-                return false;
-            }
-            if !held {
-                // What was meant for this thread since may be lost: it has to look.
-                let _ = interrupt::raise(wait);
-                return true;
-            }
-            // Interrupted before it could wait, but it must not be unwound now.
-            let unlock = Unlock(mutex);
-            wait = interrupt::raise(wait);
-            std::mem::forget(unlock);
         }
     }
 }
 
-/// Lets the mutex go when a wait is left by unwinding.
-struct Unlock<'a>(&'a RawMutex);
+/// A mutex that the thread has until it waits, or is unwound.
+struct HeldMutex<'a>(&'a RawMutex, Cell<bool>);
 
-impl Drop for Unlock<'_> {
+impl HeldMutex<'_> {
+    fn let_go(&self) {
+        if self.1.take() {
+            self.0.unlock();
+        }
+    }
+}
+
+impl Drop for HeldMutex<'_> {
     fn drop(&mut self) {
-        self.0.unlock();
+        self.let_go();
     }
 }

@@ -12,33 +12,38 @@
 //! `LOCKED` may be taken by anybody while it is clear and `HANDOFF` is not set. The other bits change under the queue's lock, except
 //! that the waiter to whom `WAKING` belongs may clear it while it takes the lock. Never both `WAKING` and `HANDOFF`.
 //!
-//! The queue's invariants are those of [`queue`](super::queue); this file keeps to invariant 1 by [`RawMutex::leave`].
+//! The queue's invariants are those of [`waiters`](crate::park::waiters); this file keeps to invariant 1 by [`RawMutex::leave`].
 
 use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint, schedule};
-use crate::sync::owner::Owner;
-use crate::sync::queue::{Node, Waiters};
+use crate::park::waiters::{Claimed, WaitNode};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
+use crate::sync::holder::LockHolder;
+use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
-use crate::task::header::{Reason, Wake};
+use crate::task::header::Reason;
 
 const LOCKED: u32 = 1;
 const QUEUED: u32 = 1 << 1;
 const WAKING: u32 = 1 << 2;
 const HANDOFF: u32 = 1 << 3;
 
-/// See the module's text. `new` is with the public types: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawMutex {
-    pub(crate) word: AtomicU32,
-    pub(crate) owner: Owner,
-    pub(crate) queue: Lock<Waiters>,
+    word: AtomicU32,
+    holder: LockHolder,
+    queue: Lock<LockQueue>,
 }
 
 impl RawMutex {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
+    }
+
     /// Takes the lock; waits if it is taken.
     #[inline(always)]
     #[track_caller]
@@ -48,7 +53,7 @@ impl RawMutex {
         if self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     #[cold]
@@ -56,7 +61,7 @@ impl RawMutex {
     #[cfg_attr(debug_assertions, track_caller)]
     fn lock_contended(&self) {
         if self.word.load(Ordering::Relaxed) & LOCKED != 0 {
-            self.owner.refuse_own("has this mutex locked");
+            self.holder.refuse_own("has this mutex locked");
         }
         checkpoint();
         let _ = self.wait(Wait::new(Reason::Mutex));
@@ -68,7 +73,7 @@ impl RawMutex {
         checkpoint();
         let taken = self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -79,7 +84,7 @@ impl RawMutex {
         if !self.try_take(false) {
             let _ = self.wait(Wait::new(Reason::Mutex).uninterruptible());
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     /// Takes the lock if nobody has it, nor is promised it.
@@ -88,7 +93,7 @@ impl RawMutex {
     pub(crate) fn try_lock(&self) -> bool {
         let taken = self.try_take(false);
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -96,7 +101,7 @@ impl RawMutex {
     /// Lets the lock go.
     #[inline(always)]
     pub(crate) fn unlock(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of those who take the lock.
         let before = self.word.fetch_sub(LOCKED, Ordering::Release);
         // Somebody waits, and nobody is on his way already.
@@ -108,15 +113,13 @@ impl RawMutex {
     #[cold]
     #[inline(never)]
     fn unlock_contended(&self) {
-        let wake = self.pass_on(&mut self.queue.lock());
-        if let Some(wake) = wake {
-            schedule(wake);
-        }
+        let next = self.pass_on(&mut self.queue.lock());
+        next.map(Claimed::schedule);
     }
 
     /// If the lock has been let go with threads in the queue: wakes the first one, or hands it the lock. Under the queue's
     /// lock.
-    fn pass_on(&self, waiters: &mut Waiters) -> Option<Wake> {
+    fn pass_on(&self, waiters: &mut LockQueue) -> Option<Claimed<Contender>> {
         loop {
             // ORDERING: Acquire pairs with the Release in `unlock`: what the last holder wrote goes to the thread that
             // is handed the lock, by way of its ticket.
@@ -139,21 +142,21 @@ impl RawMutex {
             }
             if word & HANDOFF != 0 {
                 // Nobody else takes the lock now.
-                if let Some(wake) = waiters.wake_first(true) {
+                if let Some(next) = waiters.wake_first(true) {
                     self.word.fetch_xor(HANDOFF | LOCKED, Ordering::Relaxed);
                     self.tidy(waiters);
-                    return Some(wake);
+                    return Some(next);
                 }
-            } else if let Some(wake) = waiters.wake_first(false) {
+            } else if let Some(next) = waiters.wake_first(false) {
                 self.word.fetch_or(WAKING, Ordering::Relaxed);
                 self.tidy(waiters);
-                return Some(wake);
+                return Some(next);
             }
         }
     }
 
     /// The last waiter has been taken out of the queue, perhaps.
-    fn tidy(&self, waiters: &Waiters) {
+    fn tidy(&self, waiters: &LockQueue) {
         if waiters.is_empty() {
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
@@ -161,26 +164,21 @@ impl RawMutex {
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, mut wait: Wait) -> bool {
-        let node = Node::new(0);
+        let node = Contender::of(0);
         // `WAKING` is this thread's.
         let woken = Cell::new(false);
         loop {
             if self.try_for_a_while(woken.get()) {
                 return true;
             }
-            match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
-                Woken::Refused => return true,
-                Woken::Notified if node.given.get() => return true,
-                Woken::Notified => woken.set(true),
-                Woken::TimedOut => {
-                    self.leave(&node, woken.take());
-                    // It may have been let go at the last moment.
-                    return self.try_take(false);
-                }
-                Woken::Interrupted => {
-                    self.leave(&node, woken.take());
-                    wait = interrupt::raise(wait);
-                }
+            let leave = || self.leave(&node, woken.take());
+            match wait_in(&mut wait, |ticket| self.enter(&node, ticket, &woken), leave) {
+                WaitResult::Refused => return true,
+                WaitResult::Notified if node.payload.given.take() => return true,
+                WaitResult::Notified => woken.set(true),
+                // It may have been let go at the last moment.
+                WaitResult::TimedOut => return self.try_take(false),
+                WaitResult::Interrupted => {}
             }
         }
     }
@@ -208,15 +206,15 @@ impl RawMutex {
             if self.try_take(woken) {
                 return true;
             }
-            if self.owner.is_on_this_worker() || !spin.pause() {
+            if self.holder.is_on_this_worker() || !spin.pause() {
                 return false;
             }
         }
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Node, ticket: Ticket, woken: &Cell<bool>) -> bool {
-        let mut waiters = self.queue.lock();
+    fn enter(&self, node: &WaitNode<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
+        let waiters = self.queue.lock();
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & (LOCKED | HANDOFF) == 0 {
@@ -236,25 +234,23 @@ impl RawMutex {
         }
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
         // whenever anything but a waker ends the wait.
-        unsafe { waiters.enter(node, ticket, woken.take()) };
+        unsafe { if woken.take() { waiters.push_front(node, ticket) } else { waiters.push_back(node, ticket) } };
         true
     }
 
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have.
     #[cold]
-    fn leave(&self, node: &Node, woken: bool) {
-        let wake = {
+    fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
+        let next = {
             let mut waiters = self.queue.lock();
             // SAFETY: it is in this queue or in none.
-            unsafe { waiters.leave(node) };
+            unsafe { waiters.remove(node) };
             if woken {
                 self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: mutex-waking
             }
             self.pass_on(&mut waiters)
         };
-        if let Some(wake) = wake {
-            schedule(wake);
-        }
+        next.map(Claimed::schedule);
     }
 }

@@ -19,9 +19,10 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
-use crate::sync::owner::Owner;
-use crate::sync::queue::{self, Node, Waiters};
+use crate::park::waiters::{WaitNode, WakeList};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
+use crate::sync::holder::LockHolder;
+use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -48,15 +49,19 @@ fn bars(kind: u32) -> (u32, u32) {
     }
 }
 
-/// See the module's text. `new` is with the public types: loom's atomics are not `const`.
+/// See the module's text.
 #[derive(Debug)]
 pub(crate) struct RawRwLock {
-    pub(crate) word: AtomicU32,
-    pub(crate) owner: Owner,
-    pub(crate) queue: Lock<Waiters>,
+    word: AtomicU32,
+    holder: LockHolder,
+    queue: Lock<LockQueue>,
 }
 
 impl RawRwLock {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
+    }
+
     /// Takes the lock together with other readers; waits while a writer has it or waits.
     #[inline(always)]
     #[track_caller]
@@ -76,7 +81,7 @@ impl RawRwLock {
         if self.word.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.contended(WRITE);
         }
-        self.owner.set();
+        self.holder.set();
     }
 
     #[cold]
@@ -84,7 +89,7 @@ impl RawRwLock {
     #[cfg_attr(debug_assertions, track_caller)]
     fn contended(&self, kind: u32) {
         if self.word.load(Ordering::Relaxed) & WRITER != 0 {
-            self.owner.refuse_own("has this lock for writing");
+            self.holder.refuse_own("has this lock for writing");
         }
         checkpoint();
         let _ = self.wait(kind, Wait::new(Reason::RwLock));
@@ -102,7 +107,7 @@ impl RawRwLock {
         checkpoint();
         let taken = self.try_take(WRITE, false) || self.wait(WRITE, Wait::new(Reason::RwLock).until(deadline_ns));
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -117,7 +122,7 @@ impl RawRwLock {
     pub(crate) fn try_write(&self) -> bool {
         let taken = self.try_take(WRITE, false);
         if taken {
-            self.owner.set();
+            self.holder.set();
         }
         taken
     }
@@ -135,7 +140,7 @@ impl RawRwLock {
     /// The writer lets the lock go.
     #[inline(always)]
     pub(crate) fn unlock_write(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of those who take the lock.
         let before = self.word.fetch_sub(WRITER, Ordering::Release);
         if before & (QUEUED | WAKING) == QUEUED {
@@ -145,7 +150,7 @@ impl RawRwLock {
 
     /// The writer becomes a reader, with no other writer in between.
     pub(crate) fn downgrade(&self) {
-        self.owner.clear();
+        self.holder.clear();
         // ORDERING: Release pairs with the Acquires of the readers that come in now.
         let before = self.word.fetch_add(READER - WRITER, Ordering::Release);
         if before & (QUEUED | WAKING) == QUEUED {
@@ -156,14 +161,13 @@ impl RawRwLock {
     #[cold]
     #[inline(never)]
     fn unlock_contended(&self) {
-        let woken = queue::Woken::new();
-        self.pass_on(&mut self.queue.lock(), &woken);
-        woken.schedule();
+        let mut wakes = WakeList::new();
+        self.pass_on(&mut self.queue.lock(), &mut wakes);
     }
 
     /// If the lock is free for the first in the queue: lets readers in, or wakes a writer, or hands it the lock. Under the
     /// queue's lock.
-    fn pass_on(&self, waiters: &mut Waiters, woken: &queue::Woken) {
+    fn pass_on(&self, waiters: &mut LockQueue, wakes: &mut WakeList<Contender>) {
         while let Some(kind) = waiters.first_kind() {
             // ORDERING: Acquire pairs with the Releases of the unlocks: what the last holders wrote goes to the threads
             // that are handed the lock, by way of their tickets.
@@ -180,15 +184,15 @@ impl RawRwLock {
                     return;
                 }
             } else if kind == READ {
-                self.let_readers_in(word, waiters, woken);
+                self.let_readers_in(word, waiters, wakes);
             } else if word & HANDOFF != 0 {
                 // Nobody else takes the lock now.
-                if waiters.wake_first_into(woken, true) {
+                if waiters.wake_next(true, wakes) {
                     self.word.fetch_xor(HANDOFF | WRITER, Ordering::Relaxed);
                     self.tidy(waiters);
                     return;
                 }
-            } else if waiters.wake_first_into(woken, false) {
+            } else if waiters.wake_next(false, wakes) {
                 self.word.fetch_or(WAKING, Ordering::Relaxed);
                 self.tidy(waiters);
                 return;
@@ -198,7 +202,7 @@ impl RawRwLock {
     }
 
     /// The queue begins with a reader, and no writer has the lock.
-    fn let_readers_in(&self, word: u32, waiters: &mut Waiters, woken: &queue::Woken) {
+    fn let_readers_in(&self, word: u32, waiters: &LockQueue, wakes: &mut WakeList<Contender>) {
         // One reader's place keeps writers out meanwhile.
         let next = (word & !HANDOFF).wrapping_add(READER);
         // ORDERING: Acquire as in `pass_on`: a writer may have come and gone since.
@@ -206,7 +210,7 @@ impl RawRwLock {
             return;
         }
         while waiters.first_kind() == Some(READ) {
-            if waiters.wake_first_into(woken, true) {
+            if waiters.wake_next(true, wakes) {
                 self.word.fetch_add(READER, Ordering::Relaxed);
             }
         }
@@ -214,7 +218,7 @@ impl RawRwLock {
     }
 
     /// The last waiter has been taken out of the queue, perhaps.
-    fn tidy(&self, waiters: &Waiters) {
+    fn tidy(&self, waiters: &LockQueue) {
         if waiters.is_empty() {
             self.word.fetch_and(!(QUEUED | HANDOFF), Ordering::Relaxed);
         }
@@ -222,26 +226,21 @@ impl RawRwLock {
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, kind: u32, mut wait: Wait) -> bool {
-        let node = Node::new(kind);
+        let node = Contender::of(kind);
         // `WAKING` is this thread's.
         let woken = Cell::new(false);
         loop {
             if self.try_for_a_while(kind, woken.get()) {
                 return true;
             }
-            match park(wait, |ticket| self.enter(&node, ticket, &woken)) {
-                Woken::Refused => return true,
-                Woken::Notified if node.given.get() => return true,
-                Woken::Notified => woken.set(true),
-                Woken::TimedOut => {
-                    self.leave(&node, woken.take());
-                    // It may have been let go at the last moment.
-                    return self.try_take(kind, false);
-                }
-                Woken::Interrupted => {
-                    self.leave(&node, woken.take());
-                    wait = interrupt::raise(wait);
-                }
+            let leave = || self.leave(&node, woken.take());
+            match wait_in(&mut wait, |ticket| self.enter(&node, ticket, &woken), leave) {
+                WaitResult::Refused => return true,
+                WaitResult::Notified if node.payload.given.take() => return true,
+                WaitResult::Notified => woken.set(true),
+                // It may have been let go at the last moment.
+                WaitResult::TimedOut => return self.try_take(kind, false),
+                WaitResult::Interrupted => {}
             }
         }
     }
@@ -270,7 +269,7 @@ impl RawRwLock {
                 return true;
             }
             let word = self.word.load(Ordering::Relaxed);
-            let hopeless = word & WRITER != 0 && self.owner.is_on_this_worker();
+            let hopeless = word & WRITER != 0 && self.holder.is_on_this_worker();
             if hopeless || !spin.pause() {
                 assert!(kind != READ || word & FULL == 0, "too many active read locks on RwLock");
                 return false;
@@ -279,14 +278,14 @@ impl RawRwLock {
     }
 
     /// Enters the queue; false if the lock could be taken instead.
-    fn enter(&self, node: &Node, ticket: Ticket, woken: &Cell<bool>) -> bool {
-        let mut waiters = self.queue.lock();
+    fn enter(&self, node: &WaitNode<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
+        let (waiters, kind) = (self.queue.lock(), node.payload.kind);
         loop {
-            if self.try_take(node.kind, woken.get()) {
+            if self.try_take(kind, woken.get()) {
                 return false;
             }
             let word = self.word.load(Ordering::Relaxed);
-            if word & bars(node.kind).0 == 0 {
+            if word & bars(kind).0 == 0 {
                 continue;
             }
             let next = if woken.get() { (word | QUEUED | HANDOFF) & !WAKING } else { word | QUEUED };
@@ -298,24 +297,21 @@ impl RawRwLock {
         }
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
         // whenever anything but a waker ends the wait.
-        unsafe { waiters.enter(node, ticket, woken.take()) };
+        unsafe { if woken.take() { waiters.push_front(node, ticket) } else { waiters.push_back(node, ticket) } };
         true
     }
 
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
     /// have, and lets in those who waited behind it alone.
     #[cold]
-    fn leave(&self, node: &Node, was_woken: bool) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            // SAFETY: it is in this queue or in none.
-            unsafe { waiters.leave(node) };
-            if was_woken {
-                self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: rwlock-waking
-            }
-            self.pass_on(&mut waiters, &woken); // KEY: rwlock-leave
+    fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
+        let mut wakes = WakeList::new();
+        let mut waiters = self.queue.lock();
+        // SAFETY: it is in this queue or in none.
+        unsafe { waiters.remove(node) };
+        if woken {
+            self.word.fetch_and(!WAKING, Ordering::Relaxed); // KEY: rwlock-waking
         }
-        woken.schedule();
+        self.pass_on(&mut waiters, &mut wakes); // KEY: rwlock-leave
     }
 }

@@ -15,12 +15,8 @@ use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use crate::base::atomic::AtomicU32;
-use crate::base::lock::Lock;
-use crate::park::unwind::Entry;
-use crate::sync::owner::Owner;
+use crate::park::unwind::PanicMark;
 use crate::sync::poison;
-use crate::sync::queue::Waiters;
 use crate::sync::raw_rwlock::RawRwLock;
 use crate::sys::clock::after_ns;
 
@@ -81,7 +77,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     lock: &'a RwLock<T>,
-    entry: Entry,
+    mark: PanicMark,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -89,12 +85,6 @@ pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
-
-impl RawRwLock {
-    const fn new() -> Self {
-        Self { word: AtomicU32::new(0), owner: Owner::new(), queue: Lock::new(Waiters::new()) }
-    }
-}
 
 impl<T> RwLock<T> {
     /// Makes a lock that no thread has.
@@ -269,7 +259,7 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline(always)]
     fn writing(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        self.poison.wrap(RwLockWriteGuard { lock: self, entry: Entry::now(), _not_send: PhantomData })
+        self.poison.wrap(RwLockWriteGuard { lock: self, mark: PanicMark::now(), _not_send: PhantomData })
     }
 
     /// Returns whether a writer has panicked. Another thread may change that at any time.
@@ -372,7 +362,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.poison.leave(self.entry);
+        self.lock.poison.leave(self.mark);
         self.lock.raw.unlock_write();
     }
 }

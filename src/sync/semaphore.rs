@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park, quick_checkpoint};
-use crate::sync::queue::{self, Node, Waiters};
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
 
@@ -37,7 +37,8 @@ const PERMIT: usize = 2;
 /// ```
 pub struct Semaphore {
     word: AtomicUsize,
-    queue: Lock<Waiters>,
+    /// Each with the number of permits that it wants.
+    queue: Lock<Waiters<u32>>,
 }
 
 /// Holds permits of a [`Semaphore`], and gives them back when it is dropped. It may go to another thread.
@@ -235,10 +236,10 @@ impl Semaphore {
     #[cold]
     #[inline(never)]
     fn wait(&self, n: u32, mut wait: Wait) -> bool {
-        let node = Node::new(n);
+        let node = WaitNode::with(n);
         loop {
-            let woken = park(wait, |ticket| {
-                let mut waiters = self.queue.lock();
+            let enter = |ticket| {
+                let waiters = self.queue.lock();
                 loop {
                     if self.try_take(n) {
                         return false;
@@ -254,47 +255,36 @@ impl Semaphore {
                     }
                 }
                 // SAFETY: the node is in no queue; `leave` is called below if anything but a waker ends the wait.
-                unsafe { waiters.enter(&node, ticket, false) };
+                unsafe { waiters.push_back(&node, ticket) };
                 true
-            });
-            match woken {
-                Woken::Notified | Woken::Refused => return true,
-                Woken::TimedOut => {
-                    self.leave(&node);
-                    return self.try_take(n);
-                }
-                Woken::Interrupted => {
-                    self.leave(&node);
-                    wait = interrupt::raise(wait);
-                }
+            };
+            match wait_in(&mut wait, enter, || self.leave(&node)) {
+                WaitResult::Notified | WaitResult::Refused => return true,
+                WaitResult::TimedOut => return self.try_take(n),
+                WaitResult::Interrupted => {}
             }
         }
     }
 
     /// Takes a thread that no longer waits out of the queue; the next one may be served now.
-    fn leave(&self, node: &Node) {
-        let woken = queue::Woken::new();
-        {
-            let mut waiters = self.queue.lock();
-            // SAFETY: it is in this queue or in none.
-            unsafe { waiters.leave(node) };
-            self.serve(&mut waiters, &woken);
-        }
-        woken.schedule();
+    fn leave(&self, node: &WaitNode<u32>) {
+        let mut wakes = WakeList::new();
+        let waiters = self.queue.lock();
+        // SAFETY: it is in this queue or in none.
+        unsafe { waiters.remove(node) };
+        self.serve(&waiters, &mut wakes);
     }
 
     #[cold]
     #[inline(never)]
     fn serve_all(&self) {
-        let woken = queue::Woken::new();
-        self.serve(&mut self.queue.lock(), &woken);
-        woken.schedule();
+        let mut wakes = WakeList::new();
+        self.serve(&self.queue.lock(), &mut wakes);
     }
 
     /// Gives permits to the first in the queue, as long as there are enough. Under the queue's lock.
-    fn serve(&self, waiters: &mut Waiters, woken: &queue::Woken) {
-        while let Some(n) = waiters.first_kind() {
-            let n = n as usize;
+    fn serve(&self, waiters: &Waiters<u32>, wakes: &mut WakeList<u32>) {
+        while let Some(n) = waiters.first().map(|n| *n as usize) {
             let word = self.word.load(Ordering::Relaxed);
             if word / PERMIT < n {
                 return;
@@ -302,11 +292,12 @@ impl Semaphore {
             // ORDERING: Acquire pairs with the Release in `add_permits`; it goes to the thread by way of its ticket. Only
             // permits that are added meanwhile make it fail.
             let next = word - n * PERMIT;
-            if self.word.compare_exchange(word, next, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                && !waiters.wake_first_into(woken, true)
-            {
-                // It had left its wait otherwise.
-                self.word.fetch_add(n * PERMIT, Ordering::Relaxed);
+            if self.word.compare_exchange(word, next, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                match waiters.claim_next() {
+                    Some(claimed) => wakes.push(claimed),
+                    // It had left its wait otherwise.
+                    None => _ = self.word.fetch_add(n * PERMIT, Ordering::Relaxed),
+                }
             }
         }
         self.word.fetch_and(!QUEUED, Ordering::Relaxed);

@@ -99,9 +99,9 @@ impl Clone for WaitGroup {
 
 impl Drop for WaitGroup {
     fn drop(&mut self) {
-        self.count.notify(|count| {
+        self.count.notify_all(|count| {
             *count -= 1;
-            if *count == 0 { usize::MAX } else { 0 }
+            *count == 0
         });
     }
 }

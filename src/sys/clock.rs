@@ -10,7 +10,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 const COARSE_NS: u64 = 10_000_000;
 
 /// Where this clock begins, as std counts it and as the system does.
-struct Origin {
+struct ZeroPoint {
     instant: Instant,
     system_ns: u64,
 }
@@ -18,12 +18,12 @@ struct Origin {
 /// The system is asked after std, so this clock is never ahead of std's: whoever has waited for a moment on this one finds
 /// it passed on that one, too. It is behind by what lies between the two looks, so the closest of a few pairs counts.
 #[inline]
-fn zero() -> &'static Origin {
-    static ZERO: OnceLock<Origin> = OnceLock::new();
+fn zero() -> &'static ZeroPoint {
+    static ZERO: OnceLock<ZeroPoint> = OnceLock::new();
     ZERO.get_or_init(|| {
         let pairs = (0..8).map(|_| {
             let (before_ns, instant, system_ns) = (system::now_ns(), Instant::now(), system::now_ns());
-            (system_ns - before_ns, Origin { instant, system_ns })
+            (system_ns - before_ns, ZeroPoint { instant, system_ns })
         });
         pairs.min_by_key(|(apart_ns, _)| *apart_ns).expect("eight pairs").1
     })

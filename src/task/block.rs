@@ -22,17 +22,17 @@ use crate::task::header::{Header, Spec, VTable};
 pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
 
 /// Who wants to know how a thread ends: nobody (`()`), or the scope that it belongs to.
-pub(crate) trait Owner {
+pub(crate) trait TaskOwner {
     /// A panic of the thread was not joined.
     fn unhandled_panic(&self) {}
     /// The thread touches nothing any more that its closure borrowed.
     fn done(&self) {}
 }
 
-impl Owner for () {}
+impl TaskOwner for () {}
 
 #[repr(C)]
-struct Block<F, T, O> {
+struct TaskBlock<F, T, O> {
     header: Header,
     owner: O,
     cell: UnsafeCell<Contents<F, T>>,
@@ -45,12 +45,14 @@ union Contents<F, T> {
 
 /// Makes a task of `closure`. Out of memory: an error, and the closure is dropped.
 #[inline(always)]
-pub(crate) fn new<F: FnOnce() -> T, T, O: Owner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
-    let Some(block) = pool::allocate::<Block<F, T, O>>() else { return Err(no_memory(size_of::<Block<F, T, O>>())) };
+pub(crate) fn new<F: FnOnce() -> T, T, O: TaskOwner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
+    let Some(block) = pool::allocate::<TaskBlock<F, T, O>>() else {
+        return Err(no_memory(size_of::<TaskBlock<F, T, O>>()));
+    };
     let header = Header::new(spec, const { &vtable::<F, T, O>() });
     let contents = Contents { closure: ManuallyDrop::new(closure) };
     // SAFETY: fresh memory of this very layout.
-    unsafe { block.write(Block { header, owner, cell: UnsafeCell::new(contents) }) };
+    unsafe { block.write(TaskBlock { header, owner, cell: UnsafeCell::new(contents) }) };
     Ok(block.cast())
 }
 
@@ -61,7 +63,7 @@ fn no_memory(bytes: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, message)
 }
 
-const fn vtable<F: FnOnce() -> T, T, O: Owner>() -> VTable {
+const fn vtable<F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
         run: run::<F, T, O>,
         take_output: take_output::<F, T, O>,
@@ -74,7 +76,7 @@ const fn vtable<F: FnOnce() -> T, T, O: Owner>() -> VTable {
 
 fn cell<F, T, O>(header: NonNull<Header>) -> *mut Contents<F, T> {
     // SAFETY: invariant 1 of `header`: the pointer reaches the whole block, and it is this closure's vtable that calls.
-    unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).cell.get() }
+    unsafe { (*header.cast::<TaskBlock<F, T, O>>().as_ptr()).cell.get() }
 }
 
 unsafe fn run<F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: bool) {
@@ -92,23 +94,23 @@ unsafe fn take_output<F, T, O>(header: NonNull<Header>, to: *mut ()) {
     unsafe { to.cast::<Output<T>>().write(ManuallyDrop::take(&mut (*cell::<F, T, O>(header)).output)) };
 }
 
-unsafe fn drop_output<F, T, O: Owner>(header: NonNull<Header>) {
+unsafe fn drop_output<F, T, O: TaskOwner>(header: NonNull<Header>) {
     // SAFETY: invariant 1: the result is there and the caller's.
     let output = unsafe { ManuallyDrop::take(&mut (*cell::<F, T, O>(header)).output) };
     if output.as_ref().is_err_and(|payload| !payload.is::<Cancelled>()) {
         // SAFETY: the caller holds a reference, and nothing changes `owner`.
-        unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).owner.unhandled_panic() };
+        unsafe { (*header.cast::<TaskBlock<F, T, O>>().as_ptr()).owner.unhandled_panic() };
     }
     drop(output);
 }
 
-unsafe fn done<F, T, O: Owner>(header: NonNull<Header>) {
+unsafe fn done<F, T, O: TaskOwner>(header: NonNull<Header>) {
     // SAFETY: the caller holds a reference, and nothing changes `owner`.
-    unsafe { (*header.cast::<Block<F, T, O>>().as_ptr()).owner.done() };
+    unsafe { (*header.cast::<TaskBlock<F, T, O>>().as_ptr()).owner.done() };
 }
 
 unsafe fn free<F, T, O>(header: NonNull<Header>) {
-    let block = header.cast::<Block<F, T, O>>();
+    let block = header.cast::<TaskBlock<F, T, O>>();
     // SAFETY: invariant 2; the block came from the pool, for this type, in `new`.
     unsafe {
         std::ptr::drop_in_place(&raw mut (*block.as_ptr()).header);

@@ -21,10 +21,10 @@ use crate::base::list::{Linked, Links};
 use crate::fiber::Fiber;
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
-use crate::task::limit::Chain;
+use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
-use crate::task::wait::{End, Epoch, Token, WaitWord};
+use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct Extra {
     /// Home worker only: the thread is inside `block_on`.
     pub(crate) polling: Cell<bool>,
     /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
-    pub(crate) woken: Token,
+    pub(crate) woken: ParkToken,
     /// The waker of async code that waits for the thread's end.
     pub(crate) awaiter: Awaiter,
 }
@@ -82,7 +82,7 @@ impl Extra {
             name,
             locals: UnsafeCell::default(),
             polling: Cell::new(false),
-            woken: Token::new(),
+            woken: ParkToken::new(),
             awaiter: Awaiter::new(),
         }))
     }
@@ -111,14 +111,14 @@ pub(crate) struct Header {
     // Home worker only (invariant 3), down to `seen`.
     pub(crate) fiber: UnsafeCell<Option<Fiber>>,
     /// The `timeout` calls that the thread is in.
-    pub(crate) limits: Chain,
+    pub(crate) limits: Limits,
     pub(crate) live: Links<Header>,
     /// Unstarted children that this thread has started by joining them: their queue entries are stale.
     pub(crate) claimed: Cell<u32>,
-    /// May the wait that is on be ended by a cancel?
-    pub(crate) cancellable: Cell<bool>,
-    /// The thread's closure is over: what still runs (destructors) is not cancelled.
-    pub(crate) shielded: Cell<bool>,
+    /// What may end the wait that is on.
+    pub(crate) wait_interrupts: Cell<Interrupts>,
+    /// What may end any wait of the thread, outside all limits.
+    interrupts: Cell<Interrupts>,
     pub(crate) size: StackSize,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
@@ -127,7 +127,7 @@ pub(crate) struct Header {
     // Anybody, from here on.
     /// What the thread waits for: a [`Reason`], written by the thread itself.
     reason: AtomicU32,
-    pub(crate) token: Token,
+    pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
     extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
@@ -204,16 +204,16 @@ impl Header {
             schedule: spec.schedule,
             vtable,
             fiber: UnsafeCell::new(None),
-            limits: Chain::new(),
+            limits: Limits::new(),
             live: Links::new(),
             claimed: Cell::new(0),
-            cancellable: Cell::new(false),
-            shielded: Cell::new(false),
+            wait_interrupts: Cell::new(Interrupts::None),
+            interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
             seen: Cell::new(0),
             reason: AtomicU32::new(Reason::Running as u32),
-            token: Token::new(),
+            token: ParkToken::new(),
             joiner: AtomicPtr::new(ptr::null_mut()),
             extra: AtomicPtr::new(extra),
             id: spec.id,
@@ -224,7 +224,18 @@ impl Header {
     /// Is there nothing that bears on how the waits of the thread may be ended? For the thread itself.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        !self.state.is_cancelled() && !self.shielded.get() && self.limits.is_empty()
+        !self.state.is_cancelled() && self.interrupts.get() == Interrupts::All && self.limits.is_empty()
+    }
+
+    /// What may end the waits of the thread where it stands, if it does not unwind. For the thread itself.
+    pub(crate) fn interrupts(&self) -> Interrupts {
+        if self.limits.is_shielded() { Interrupts::TimeoutsOnly } else { self.interrupts.get() }
+    }
+
+    /// The thread's closure is over: what still runs (destructors) is not cancelled.
+    #[inline(always)]
+    pub(crate) fn refuse_cancels(&self) {
+        self.interrupts.set(Interrupts::TimeoutsOnly);
     }
 
     /// For the thread itself, when it has begun a wait and published its ticket, and when it runs again.
@@ -288,8 +299,8 @@ impl Header {
     pub(crate) unsafe fn reset(&self) {
         self.limits.dissolve();
         self.claimed.set(0);
-        self.cancellable.set(false);
-        self.shielded.set(false);
+        self.wait_interrupts.set(Interrupts::None);
+        self.interrupts.set(Interrupts::All);
         self.unwound.set(Unwound::NEVER);
         let _ = self.token.take();
         if let Some(extra) = self.extra() {

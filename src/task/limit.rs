@@ -1,14 +1,14 @@
 //! The `timeout` calls that a thread is in, and the walls between them.
 //!
-//! Each is a [`Limit`] on the stack, and the thread's [`Chain`] points to the innermost. They are usually left in the
+//! Each is a [`Limit`] on the stack, and the thread's [`Limits`] points to the innermost. They are usually left in the
 //! order of a stack, but need not be: a coroutine of another library may be suspended inside a `timeout`, another one enter
 //! the next, and the first one be finished first, or in another green thread, or never. So a limit never puts back what it
 //! found: it takes itself out from wherever it stands, and what is inside it is reckoned anew.
 //!
 //! # Invariants
 //!
-//! 1. A limit is in the chain `owner`, between `outer` and `inner`, from [`Chain::enter`] until it is taken out: by
-//!    [`Leave`], before the limit is gone; or, if its thread ends first, by [`Chain::dissolve`]. In no chain, `owner` is null.
+//! 1. A limit is in the chain `owner`, between `outer` and `inner`, from [`Limits::enter`] until it is taken out: by
+//!    [`LimitGuard`], before the limit is gone; or, if its thread ends first, by [`Limits::dissolve`]. In no chain, `owner` is null.
 //! 2. A chain and its limits are touched by one OS thread only: the thread's own, or its worker. (What could be carried to
 //!    another one while it is suspended inside a `timeout` would carry a stack with references that are not `Send`.)
 //! 3. `earliest_ns` is the earliest deadline from this limit outwards to the first wall.
@@ -18,29 +18,39 @@ use std::ptr;
 
 use crate::sys::clock::NEVER;
 
+/// What may end a thread's waits besides what they wait for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Interrupts {
+    /// Nothing: the end of the wait is what makes borrowed data safe to leave, or the thread unwinds.
+    None,
+    /// Its `timeout` calls, but no cancel.
+    TimeoutsOnly,
+    All,
+}
+
 /// What a limit does to the waits inside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum LimitKind {
     /// They end at this moment at the latest.
     Until(u64),
     /// Limits outside do not count.
     Wall,
     /// The same, and no cancel ends them.
-    Mask,
+    Shield,
 }
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    kind: Kind,
-    owner: Cell<*const Chain>,
+    kind: LimitKind,
+    owner: Cell<*const Limits>,
     outer: Cell<*const Limit>,
     inner: Cell<*const Limit>,
     earliest_ns: Cell<u64>,
 }
 
 impl Limit {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: LimitKind) -> Self {
         Self {
             kind,
             owner: Cell::new(ptr::null()),
@@ -54,17 +64,17 @@ impl Limit {
         // SAFETY: invariant 1: what is linked is there.
         let outer_ns = unsafe { self.outer.get().as_ref() }.map_or(NEVER, |outer| outer.earliest_ns.get());
         self.earliest_ns.set(match self.kind {
-            Kind::Until(deadline_ns) => deadline_ns.min(outer_ns),
-            Kind::Wall | Kind::Mask => NEVER,
+            LimitKind::Until(deadline_ns) => deadline_ns.min(outer_ns),
+            LimitKind::Wall | LimitKind::Shield => NEVER,
         });
     }
 }
 
 /// Takes its limit out of the chain when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Leave<'a>(&'a Limit);
+pub(crate) struct LimitGuard<'a>(&'a Limit);
 
-impl Drop for Leave<'_> {
+impl Drop for LimitGuard<'_> {
     fn drop(&mut self) {
         let limit = self.0;
         let (outer, inner) = (limit.outer.get(), limit.inner.get());
@@ -89,11 +99,11 @@ impl Drop for Leave<'_> {
 
 /// A thread's limits.
 #[derive(Debug)]
-pub(crate) struct Chain {
+pub(crate) struct Limits {
     innermost: Cell<*const Limit>,
 }
 
-impl Chain {
+impl Limits {
     pub(crate) const fn new() -> Self {
         Self { innermost: Cell::new(ptr::null()) }
     }
@@ -119,15 +129,15 @@ impl Chain {
 
     /// The outermost limit that has passed and `is_ours`, by its address: the calls inside it are over as well.
     pub(crate) fn passed(&self, now_ns: u64, is_ours: impl Fn(usize) -> bool) -> Option<usize> {
-        let counts = |limit: &&Limit| matches!(limit.kind, Kind::Until(_));
-        let passed = |limit: &&Limit| matches!(limit.kind, Kind::Until(deadline_ns) if deadline_ns <= now_ns);
+        let counts = |limit: &&Limit| matches!(limit.kind, LimitKind::Until(_));
+        let passed = |limit: &&Limit| matches!(limit.kind, LimitKind::Until(deadline_ns) if deadline_ns <= now_ns);
         let address = |limit: &Limit| ptr::from_ref(limit).addr();
         self.iter().take_while(counts).filter(passed).map(address).filter(|address| is_ours(*address)).last()
     }
 
     /// Has a cancel to wait?
-    pub(crate) fn is_masked(&self) -> bool {
-        self.iter().any(|limit| limit.kind == Kind::Mask)
+    pub(crate) fn is_shielded(&self) -> bool {
+        self.iter().any(|limit| limit.kind == LimitKind::Shield)
     }
 
     /// Puts `limit` in, as the innermost.
@@ -135,7 +145,7 @@ impl Chain {
     /// # Safety
     ///
     /// `self` is the calling thread's own, the limit is new, and what is returned is dropped (not leaked) before the limit is.
-    pub(crate) unsafe fn enter<'a>(&self, limit: &'a Limit) -> Leave<'a> {
+    pub(crate) unsafe fn enter<'a>(&self, limit: &'a Limit) -> LimitGuard<'a> {
         let outer = self.innermost.replace(limit);
         limit.owner.set(self);
         limit.outer.set(outer);
@@ -144,7 +154,7 @@ impl Chain {
             outer.inner.set(limit);
         }
         limit.reckon();
-        Leave(limit)
+        LimitGuard(limit)
     }
 
     /// The thread's closure is over. Limits that are still there are in frames that nobody on its stack will leave.
@@ -168,8 +178,8 @@ mod tests {
     use super::*;
 
     /// Enters `kinds` in their order and leaves them in each order; `check` after each step, with those that are left.
-    fn in_each_order(kinds: &[Kind], check: impl Fn(&Chain, &[Kind])) {
-        fn go(left: &mut Vec<(Kind, Leave<'_>)>, orders: &mut Vec<usize>, check: &dyn Fn(&[Kind])) {
+    fn in_each_order(kinds: &[LimitKind], check: impl Fn(&Limits, &[LimitKind])) {
+        fn go(left: &mut Vec<(LimitKind, LimitGuard<'_>)>, orders: &mut Vec<usize>, check: &dyn Fn(&[LimitKind])) {
             check(&left.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());
             if let Some(at) = orders.pop() {
                 drop(left.remove(at % left.len()));
@@ -178,7 +188,7 @@ mod tests {
         }
         let count = (1..=kinds.len()).product::<usize>();
         for mut order in 0..count {
-            let chain = Chain::new();
+            let chain = Limits::new();
             let limits: Vec<Limit> = kinds.iter().map(|kind| Limit::new(*kind)).collect();
             // SAFETY: all on this thread; what is entered is left before the limits go.
             let enter = |limit| unsafe { chain.enter(limit) };
@@ -195,14 +205,21 @@ mod tests {
 
     #[test]
     fn limits_may_be_left_in_any_order() {
-        let kinds = [Kind::Until(40), Kind::Mask, Kind::Until(20), Kind::Wall, Kind::Until(50), Kind::Until(30)];
+        let kinds = [
+            LimitKind::Until(40),
+            LimitKind::Shield,
+            LimitKind::Until(20),
+            LimitKind::Wall,
+            LimitKind::Until(50),
+            LimitKind::Until(30),
+        ];
         in_each_order(&kinds, |chain, left| {
             let within = left.iter().rev().map_while(|kind| match kind {
-                Kind::Until(ns) => Some(*ns),
-                Kind::Wall | Kind::Mask => None,
+                LimitKind::Until(ns) => Some(*ns),
+                LimitKind::Wall | LimitKind::Shield => None,
             });
             assert_eq!(chain.earliest_ns(), within.clone().min().unwrap_or(NEVER));
-            assert_eq!(chain.is_masked(), left.contains(&Kind::Mask));
+            assert_eq!(chain.is_shielded(), left.contains(&LimitKind::Shield));
             for now_ns in [0, 30, 45, 50] {
                 assert_eq!(chain.passed(now_ns, |_| true).is_some(), within.clone().any(|ns| ns <= now_ns));
             }
@@ -211,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_limit_may_be_left_after_its_thread_has_ended() {
-        let (outer, inner) = (Limit::new(Kind::Until(1)), Limit::new(Kind::Until(2)));
-        let chain = Box::new(Chain::new());
+        let (outer, inner) = (Limit::new(LimitKind::Until(1)), Limit::new(LimitKind::Until(2)));
+        let chain = Box::new(Limits::new());
         // SAFETY: all on this thread; what is entered is left before the limits go.
         let (first, second) = unsafe { (chain.enter(&outer), chain.enter(&inner)) };
         chain.dissolve();

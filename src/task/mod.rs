@@ -14,6 +14,19 @@ pub(crate) mod waker;
 pub(crate) use cancel::Cancelled;
 pub(crate) use header::{Header, Task, Ticket};
 
+/// Drops the values of [`local`] that a thread has, which is over.
+///
+/// # Safety
+///
+/// Called by the thread itself.
+#[inline]
+pub(crate) unsafe fn destroy_locals(thread: &Header) {
+    if let Some(extra) = thread.extra() {
+        // SAFETY: as the caller promises.
+        unsafe { local::destroy(&extra.locals) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::state::State;

@@ -40,7 +40,7 @@ struct Chain {
 
 const EMPTY: Chain = Chain { first: ptr::null_mut(), len: 0 };
 
-struct Shelf {
+struct BlockShelf {
     /// Blocks are taken from here, and put here.
     open: Cell<Chain>,
     /// A full batch, or nothing.
@@ -49,7 +49,7 @@ struct Shelf {
     fresh: Cell<u32>,
 }
 
-struct Shelves([Shelf; SIZES.len()]);
+struct Shelves([BlockShelf; SIZES.len()]);
 
 struct Store(Vec<*mut Chain>);
 
@@ -62,7 +62,7 @@ static STORED: [AtomicUsize; SIZES.len()] = [const { AtomicUsize::new(0) }; SIZE
 
 thread_local! {
     static SHELVES: Shelves = const {
-        Shelves([const { Shelf { open: Cell::new(EMPTY), spare: Cell::new(ptr::null_mut()), fresh: Cell::new(0) } }; SIZES.len()])
+        Shelves([const { BlockShelf { open: Cell::new(EMPTY), spare: Cell::new(ptr::null_mut()), fresh: Cell::new(0) } }; SIZES.len()])
     };
 }
 

@@ -151,12 +151,12 @@ impl std::fmt::Debug for WaitWord {
 /// `unpark` swaps `TOKEN` in; if it takes an epoch out, it ends that wait. `park` takes a token, or else puts its epoch
 /// in place of `EMPTY`. A token that comes between the two makes that exchange fail: so no `unpark` is lost.
 #[derive(Debug)]
-pub(crate) struct Token(AtomicU64);
+pub(crate) struct ParkToken(AtomicU64);
 
 const EMPTY: u64 = 0;
 const TOKEN: u64 = 1;
 
-impl Token {
+impl ParkToken {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(EMPTY))
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::park::current::assert_may_park;
-use crate::park::{Wait, Woken, checkpoint, interrupt, park};
+use crate::park::no_park::assert_may_park;
+use crate::park::{Wait, checkpoint, wait_in};
 use crate::sys::clock::{after_ns, at_ns, now_ns};
 use crate::task::header::Reason;
 
@@ -59,9 +59,7 @@ fn sleep_until_ns(deadline_ns: u64) {
     checkpoint();
     let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
     while now_ns() < deadline_ns {
-        if park(wait, |_| true) == Woken::Interrupted {
-            wait = interrupt::raise(wait);
-        }
+        let _ = wait_in(&mut wait, |_| true, || {});
     }
 }
 

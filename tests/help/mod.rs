@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use green::Runtime;
 use green::thread::Thread;
 
-/// Is each instruction emulated, by qemu (`.ci/cross` says so) or by Miri?
+/// Is each instruction emulated, by qemu (`.ci/cross` says so) or by Miri? Whole tests are left out by `cfg(green_emulated)`, which
+/// `build.rs` sets.
 pub(crate) const EMULATED: bool = cfg!(miri) || option_env!("GREEN_EMULATED").is_some();
 
 /// After this long a test has hung. An emulated processor gets more, an interpreter most.

@@ -12,12 +12,6 @@ pub(crate) mod current {
         static HERE: std::cell::Cell<Option<NonNull<Header>>> = std::cell::Cell::new(None);
     }
 
-    pub(crate) fn assert_may_park(_: &str) {}
-
-    pub(crate) fn may_switch() -> bool {
-        true
-    }
-
     /// The worker whose thread calls.
     pub(crate) struct WorkerContext;
 
@@ -33,6 +27,14 @@ pub(crate) mod current {
         pub(crate) fn set(header: Option<NonNull<Header>>) {
             HERE.with(|here| here.set(header));
         }
+    }
+}
+
+pub(crate) mod no_park {
+    pub(crate) fn assert_may_park(_: &str) {}
+
+    pub(crate) fn may_switch() -> bool {
+        true
     }
 }
 

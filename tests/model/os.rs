@@ -78,6 +78,13 @@ pub(crate) fn unwind_me<R>(f: impl FnOnce() -> R) -> Option<R> {
 
 struct Cancelled;
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+#[path = "../../src/park/waiters.rs"]
+pub(crate) mod waiters;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) deadline_ns: u64,
@@ -96,18 +103,22 @@ impl Wait {
     pub(crate) fn uninterruptible(self) -> Self {
         Self { cancellable: false, ..self }
     }
+
+    pub(crate) fn is_interruptible(self) -> bool {
+        self.cancellable
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
     Refused,
 }
 
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(Task::clone);
     // SAFETY: the header is the first part of an `OsThread`, which lives as long as `me`.
     let parker = &unsafe { me.as_ptr().cast::<OsThread>().as_ref() }.parker;
@@ -115,7 +126,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     let mut deadline_ns = if cancelled { 1 } else { wait.deadline_ns };
     let epoch = me.wait.begin();
     if !commit(Ticket::new(me.as_ptr(), epoch)) && me.wait.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     while !parker.park(deadline_ns) {
         if me.wait.end(epoch, End::TimedOut) {
@@ -124,11 +135,11 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
         deadline_ns = NEVER;
     }
     match me.wait.finish() {
-        End::Notified => Woken::Notified,
-        _ if cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        _ if cancelled => WaitResult::Interrupted,
         _ => {
             TIMED_OUT.with(|timed_out| timed_out.set(true));
-            Woken::TimedOut
+            WaitResult::TimedOut
         }
     }
 }
@@ -167,17 +178,17 @@ pub(crate) mod interrupt {
     pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
         resume_unwind(payload)
     }
-
-    pub(crate) fn unwinding() -> bool {
-        std::thread::panicking()
-    }
 }
 
 pub(crate) mod unwind {
-    /// No closure of a model is left by unwinding.
-    pub(crate) struct Entry;
+    pub(crate) fn unwinding() -> bool {
+        std::thread::panicking()
+    }
 
-    impl Entry {
+    /// No closure of a model is left by unwinding.
+    pub(crate) struct PanicMark;
+
+    impl PanicMark {
         pub(crate) fn now() -> Self {
             Self
         }

@@ -8,6 +8,13 @@ use crate::task::Ticket;
 use crate::task::header::{Reason, Thread, Wake};
 use crate::wait::End;
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+#[path = "../../src/park/waiters.rs"]
+pub(crate) mod waiters;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) deadline_ns: u64,
@@ -28,7 +35,7 @@ impl Wait {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
@@ -86,11 +93,11 @@ pub(crate) fn has_timed_out() -> bool {
 }
 
 /// As the real one; a deadline other than "never" passes at once when the thread has begun to wait.
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(std::sync::Arc::clone);
     let epoch = me.word.begin();
     if !commit(Ticket { thread: &*me, epoch }) && me.word.retract(epoch) {
-        return Woken::Refused;
+        return WaitResult::Refused;
     }
     let home = me.home.get();
     if let Some(worker) = home {
@@ -119,8 +126,8 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
         worker.wait();
     }
     match me.word.finish() {
-        End::Notified => Woken::Notified,
-        End::TimedOut => Woken::TimedOut,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::TimedOut => WaitResult::TimedOut,
+        End::Cancelled => WaitResult::Interrupted,
     }
 }

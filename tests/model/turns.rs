@@ -45,7 +45,7 @@ impl Parked {
         if may
             // SAFETY: the model keeps the waiter alive until all its threads have been joined.
             && let Some(epoch) = this.word.waiting()
-            && let Some(wake) = unsafe { Ticket(this.clone(), epoch).end(how) }
+            && let Some(wake) = unsafe { Ticket(&raw const **this, epoch).end(how) }
         {
             wake.schedule();
         }
@@ -71,6 +71,13 @@ pub(crate) fn be(parked: &Arc<Parked>) {
     ME.with(|me| *me.borrow_mut() = Some(parked.clone()));
 }
 
+#[path = "../../src/park/wait_in.rs"]
+mod wait_in;
+#[path = "../../src/park/waiters.rs"]
+pub(crate) mod waiters;
+
+pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wait {
     timed: bool,
@@ -92,21 +99,21 @@ impl Wait {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Woken {
+pub(crate) enum WaitResult {
     Notified,
     TimedOut,
     Interrupted,
     Refused,
 }
 
-pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
+pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(|me| me.borrow().clone().unwrap());
     if wait.cancellable && me.cancelled.load(Ordering::Relaxed) != 0 {
-        return Woken::Interrupted;
+        return WaitResult::Interrupted;
     }
     let epoch = me.word.begin();
-    if !commit(Ticket(me.clone(), epoch)) && me.word.retract(epoch) {
-        return Woken::Refused;
+    if !commit(Ticket(&raw const *me, epoch)) && me.word.retract(epoch) {
+        return WaitResult::Refused;
     }
     let mut turn = me.turn.lock().unwrap();
     while *turn != Turn::Resumed {
@@ -116,9 +123,9 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Woken {
     *turn = Turn::Runs;
     drop(turn);
     match me.word.finish() {
-        End::Notified => Woken::Notified,
-        End::TimedOut => Woken::TimedOut,
-        End::Cancelled => Woken::Interrupted,
+        End::Notified => WaitResult::Notified,
+        End::TimedOut => WaitResult::TimedOut,
+        End::Cancelled => WaitResult::Interrupted,
     }
 }
 

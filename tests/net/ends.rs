@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 use green::net::TcpStream;
 use green::net::UdpSocket;
 use green::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use crate::unix::Place;
 use crate::{LONG, everywhere};
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 use crate::{connection, pattern};
 
 type Answer = Result<usize, ErrorKind>;
@@ -24,7 +24,7 @@ fn answer(result: std::io::Result<usize>) -> Answer {
 }
 
 /// The time that the calling OS thread has computed.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 fn cpu_of_this_thread() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call fills the struct in.
@@ -268,7 +268,7 @@ fn accept_on_a_unix_listener_that_was_shut_down_gives_stds_error() {
 
 /// Every acknowledged byte now leaves a message in the socket's error queue, which nobody empties. (An emulator may not know
 /// the option.)
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 fn take_time_stamps(stream: &TcpStream) {
     use std::os::fd::AsRawFd;
     let flags: u32 = libc::SOF_TIMESTAMPING_TX_SOFTWARE
@@ -283,7 +283,7 @@ fn take_time_stamps(stream: &TcpStream) {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 #[test]
 fn a_writer_whose_error_queue_is_not_empty_waits_for_its_reader() {
     everywhere(|| {
@@ -303,7 +303,7 @@ fn a_writer_whose_error_queue_is_not_empty_waits_for_its_reader() {
     });
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", not(green_emulated)))]
 #[test]
 fn time_outs_hold_and_nothing_spins_while_the_error_queue_is_not_empty() {
     everywhere(|| {

@@ -17,24 +17,14 @@ const CIRCLES: &[Circle] = &[
         &["addr.rs", "context.rs", "glue.rs", "traits.rs"],
     ),
     ("arch", "a file for each processor, in the terms of the front page", &["aarch64.rs", "mod.rs", "x86_64.rs"]),
+    ("channel", "a receiver is iterated, as in std", &["iter.rs", "receiver.rs"]),
     (
         "channel",
-        "the front page makes both handles, which are made of its `Shared`; a receiver is iterated, as in std",
-        &["iter.rs", "mod.rs", "receiver.rs", "sender.rs"],
+        "what is selected may be a claimed waiter, a waiter is told what is selected",
+        &["selected.rs", "waiter.rs"],
     ),
-    ("channel", "a token may hold a waiter, a waiter is filled with a token", &["token.rs", "waiter.rs"]),
     ("fs", "a file is opened by options, as in std, and options open files", &["file.rs", "options.rs"]),
-    (
-        "park",
-        "does the thread unwind, may it park: one subject in three files",
-        &["current.rs", "interrupt.rs", "unwind.rs"],
-    ),
     ("stack", "the front page has the words `Slot` and `Stack`; a stack knows its guard", &["guard.rs", "mod.rs"]),
-    (
-        "task",
-        "a header owns the thread's values, and a header is what they are destroyed by",
-        &["header.rs", "local.rs"],
-    ),
 ];
 
 /// The files of the crate as a graph.

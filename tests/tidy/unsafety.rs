@@ -21,7 +21,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/channel/ops.rs",
     "src/channel/queue.rs",
     "src/channel/selector.rs",
-    "src/channel/token.rs",
+    "src/channel/selected.rs",
     "src/channel/waiter.rs",
     "src/channel/word.rs",
     "src/channel/zero.rs",

@@ -36,7 +36,7 @@ use super::waiting::WaitingSender;
 use crate::actor::{Deferred, Exit, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
-use crate::park::{Wait, Woken, park};
+use crate::park::{Wait, WaitResult, park};
 use crate::sched::Worker;
 use crate::task::Ticket;
 use crate::task::header::Wake;
@@ -161,10 +161,10 @@ impl<'t, M: Message> Ask<'t, M> {
     /// Waits; the answer ends it. `commit` is the one of [`park`], and owes the ticket to [`enqueue`](Self::enqueue) or
     /// [`renew`](Self::renew).
     #[inline(always)]
-    pub(super) fn wait(self: Pin<&Self>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Result<Done, Woken> {
+    pub(super) fn wait(self: Pin<&Self>, wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> Result<Done, WaitResult> {
         match park(wait, commit) {
             // Invariant 3: nobody else ends a wait so.
-            Woken::Notified => Ok(Done(())),
+            WaitResult::Notified => Ok(Done(())),
             woken => Err(woken),
         }
     }

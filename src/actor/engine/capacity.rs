@@ -17,7 +17,7 @@ use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
 use super::walk::Waits;
 use crate::actor::{ActorId, Overflow};
 use crate::park::Wait;
-use crate::park::current::assert_may_park;
+use crate::park::no_park::assert_may_park;
 use crate::task::header::Reason;
 
 /// Why a box is in no mailbox.

@@ -102,7 +102,7 @@ impl<R> Promise<R> {
     /// The first result is the one that holds.
     fn settle(&self, result: impl FnOnce(&mut PromiseState<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
-        self.state.notify(|state| {
+        self.state.notify_all(|state| {
             if state.result.is_none()
                 && let Some(result) = result(state)
             {
@@ -112,7 +112,7 @@ impl<R> Promise<R> {
                 }
                 waker = state.waker.take();
             }
-            usize::MAX
+            true
         });
         contained(|| waker.into_iter().for_each(Waker::wake));
     }
@@ -230,7 +230,7 @@ impl<R> Promise<R> {
 
     /// Has a waiting thread look again for what else it waits for.
     pub(crate) fn nudge(&self) {
-        self.state.notify(|_| usize::MAX);
+        self.state.notify_all(|_| true);
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn take_admitted(core: &Core) -> Option<(Envelope, Held<'_>)> {
 /// The first part of an actor's end, on whatever stack: gives back what is queued, calls `stopping`. The state is dropped next.
 #[cold]
 pub(crate) fn say_stopping<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C, exit: &Exit) {
-    core.header.shielded.set(true);
+    core.header.refuse_cancels();
     let started = {
         let mut mailbox = core.mailbox.lock();
         mailbox.ends(exit);
@@ -120,9 +120,9 @@ pub(crate) fn end(core: &Core, exit: Exit) {
     let (ties, ended) = core.mailbox.lock().set_dead(&exit);
     monitor::tell(core.id(), ties, &exit);
     if let Some(ended) = ended {
-        ended.notify(|end| {
+        ended.notify_all(|end| {
             *end = Some(exit);
-            usize::MAX
+            true
         });
     }
 }

@@ -13,8 +13,8 @@ use super::origin::SendOrigin;
 use super::payload::Route;
 use super::walk::Waits;
 use crate::actor::{Message, SendError};
-use crate::park::current::{assert_may_park, may_switch};
-use crate::park::{Wait, Woken, checkpoint, interrupt};
+use crate::park::no_park::{assert_may_park, may_switch};
+use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::task::header::Reason;
 
@@ -66,7 +66,7 @@ enum AskStep {
     /// It is in the mailbox, or is being handled, and its asker has not waited yet.
     Sent,
     /// It is there, and a first wait has ended so.
-    Waited(Woken),
+    Waited(WaitResult),
 }
 
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
@@ -106,7 +106,7 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
     });
     match woken {
         Ok(done) => AskStep::Answered(done),
-        Err(Woken::Refused) => AskStep::NotSent,
+        Err(WaitResult::Refused) => AskStep::NotSent,
         Err(woken) => AskStep::Waited(woken),
     }
 }
@@ -136,7 +136,7 @@ fn wait_on<M: Message>(
     loop {
         match woken.take().unwrap_or_else(|| ask.wait(wait, |ticket| ask.renew(ticket))) {
             Ok(done) => return ask.take_answer(done),
-            Err(Woken::Interrupted) => {
+            Err(WaitResult::Interrupted) => {
                 // If this unwinds, the ask leaves when it is dropped.
                 let goes_on = interrupt::raise(wait);
                 if !waits.is_told() {

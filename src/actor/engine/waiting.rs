@@ -42,10 +42,10 @@ impl<P> CapacityWaiter<P> {
 
     fn settle(&self, verdict: Verdict<P>) {
         let mut waker = None;
-        self.0.notify(|door| {
+        self.0.notify_all(|door| {
             door.verdict = Some(verdict); // KEY: room-verdict
             waker = door.waker.take();
-            usize::MAX
+            true
         });
         contained(|| waker.into_iter().for_each(Waker::wake));
     }

@@ -127,7 +127,7 @@ impl SiblingProbe {
         let unparked = used_ns.is_some_and(|used_ns| {
             own.heartbeat.beat(Activity::YieldsCpu);
             let before = now_ns();
-            let unparked = own.doorbell().parker().park(deadline_ns.min(before + GIVES_NS));
+            let unparked = own.doorbell.parker.park(deadline_ns.min(before + GIVES_NS));
             own.heartbeat.beat(Activity::Runs);
             let now = now_ns();
             let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);

@@ -18,7 +18,7 @@ use crate::park::current::with_header;
 
 /// All of it is a hint, written by the holder with plain stores. A thread that finds *itself* here is right to: it clears
 /// its own entry before it lets the lock go, and sees its own stores in order.
-pub(crate) struct Owner {
+pub(crate) struct LockHolder {
     /// The holder's worker; null: an OS thread, or not known. Old when nobody holds the lock.
     worker: AtomicPtr<WorkerContext>,
     /// The holder's id; 0: none.
@@ -28,7 +28,7 @@ pub(crate) struct Owner {
     place: Lock<Option<&'static Location<'static>>>,
 }
 
-impl Owner {
+impl LockHolder {
     pub(crate) const fn new() -> Self {
         Self {
             worker: AtomicPtr::new(ptr::null_mut()),
@@ -79,7 +79,7 @@ impl Owner {
 }
 
 #[cfg(debug_assertions)]
-impl Owner {
+impl LockHolder {
     #[cold]
     #[track_caller]
     fn deadlock(&self, holds: &str) -> ! {
@@ -89,8 +89,8 @@ impl Owner {
     }
 }
 
-impl fmt::Debug for Owner {
+impl fmt::Debug for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owner").finish_non_exhaustive()
+        f.debug_struct("LockHolder").finish_non_exhaustive()
     }
 }
