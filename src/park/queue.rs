@@ -3,7 +3,7 @@
 //! Its waiters keep the invariants of [`waiters`](super::waiters).
 
 use crate::base::lock::Lock;
-use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, park, wait_in};
 use crate::task::Ticket;
 
@@ -32,7 +32,9 @@ impl<S> WaitQueue<S> {
         let mut inner = self.inner.lock();
         let first = if f(&mut inner.state) { inner.waiters.claim_first() } else { None };
         drop(inner);
-        first.map(Claimed::schedule);
+        if let Some(first) = first {
+            first.schedule();
+        }
     }
 
     /// Changes the state; if `f` says so, wakes all that wait.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
-use crate::park::waiters::{Claimed, WaitNode, Waiters, WakeList};
+use crate::park::waiters::{WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, wait_in};
 use crate::sync::raw_mutex::RawMutex;
 use crate::task::header::Reason;
@@ -49,7 +49,9 @@ impl RawCondvar {
             self.count(&waiters);
             first
         };
-        first.map(Claimed::schedule);
+        if let Some(first) = first {
+            first.schedule();
+        }
     }
 
     #[cold]

@@ -114,7 +114,9 @@ impl RawMutex {
     #[inline(never)]
     fn unlock_contended(&self) {
         let next = self.pass_on(&mut self.queue.lock());
-        next.map(Claimed::schedule);
+        if let Some(next) = next {
+            next.schedule();
+        }
     }
 
     /// If the lock has been let go with threads in the queue: wakes the first one, or hands it the lock. Under the queue's
@@ -251,6 +253,8 @@ impl RawMutex {
             }
             self.pass_on(&mut waiters)
         };
-        next.map(Claimed::schedule);
+        if let Some(next) = next {
+            next.schedule();
+        }
     }
 }
