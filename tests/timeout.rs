@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use green::actor::{Actor, Context, Exit};
 use green::channel::{Sender, unbounded};
@@ -88,6 +89,40 @@ fn a_time_out_that_passes_while_its_coroutine_is_suspended_ends_nothing_but_that
         must_time_out();
         finish(coroutine);
         must_time_out();
+    });
+}
+
+#[test]
+fn a_time_out_of_a_suspended_coroutine_unwinds_no_other_coroutine_wherever_their_stacks_lie() {
+    everywhere(|| {
+        for places in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut stacks = [0; 3].map(|_| Some(DefaultStack::new(1 << 16).unwrap()));
+            let [suspended, sleeps, outer] = places.map(|place| stacks[place].take().unwrap());
+            let mut suspended = Coroutine::with_stack(suspended, |yielder: &Yielder<(), ()>, ()| {
+                green::timeout(SHORT, || yielder.suspend(())).unwrap();
+            });
+            assert!(matches!(suspended.resume(()), CoroutineResult::Yield(())));
+            let mut sleeps = Coroutine::with_stack(sleeps, |_: &Yielder<(), ()>, ()| green::sleep(3 * SHORT));
+            let mut outer = Coroutine::with_stack(outer, move |_: &Yielder<(), ()>, ()| {
+                assert!(matches!(sleeps.resume(()), CoroutineResult::Return(())));
+            });
+            assert!(matches!(outer.resume(()), CoroutineResult::Return(())));
+            assert!(matches!(suspended.resume(()), CoroutineResult::Return(())));
+        }
+    });
+}
+
+#[test]
+fn a_time_out_around_a_coroutine_ends_what_that_waits_for() {
+    everywhere(|| {
+        let _suspended = suspended_in_a_time_out(SHORT);
+        let result = green::timeout(2 * SHORT, || {
+            let mut inside = Coroutine::new(|_: &Yielder<(), ()>, ()| {
+                let _ = green::timeout(LONG, || green::sleep(LONG));
+            });
+            inside.resume(());
+        });
+        assert!(result.is_err());
     });
 }
 
