@@ -11,6 +11,7 @@
 //! is raised at once, unless the stack leaves open who unwinds; then it is when the neighbour has come through.
 
 use std::any::Any;
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -64,8 +65,8 @@ pub(crate) fn raise_pending(thread: &Header) -> bool {
     }
     let cancelled = thread.state.is_cancelled() && thread.interrupts() == Interrupts::All;
     let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
-    let passed = |is_ours: fn(usize) -> bool| thread.limits.passed(now_ns, is_ours);
-    if !(cancelled || passed(|_| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
+    let passed = |is_ours: fn(usize, usize) -> bool| thread.limits.passed(now_ns, is_ours);
+    if !(cancelled || passed(|_, _| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
         return false;
     }
     if cancelled {
@@ -111,13 +112,13 @@ pub(crate) fn raise(wait: Wait) -> Wait {
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect
 /// afterwards. A `timeout` inside `f` works.
 pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(LimitKind::Shield), f)
+    inside(&Limit::new(LimitKind::Shield, 0), f)
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by an enclosing [`timeout`]; that takes effect afterwards. A
 /// cancel, and a `timeout` inside `f`, work.
 pub(crate) fn unlimited<R>(f: impl FnOnce() -> R) -> R {
-    inside(&Limit::new(LimitKind::Wall), f)
+    inside(&Limit::new(LimitKind::Wall, 0), f)
 }
 
 #[inline]
@@ -150,7 +151,14 @@ fn inside<R>(limit: &Limit, f: impl FnOnce() -> R) -> R {
 ///
 /// With whatever `f` panics with.
 pub fn timeout<T>(d: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let limit = Limit::new(LimitKind::Until(after_ns(d)));
+    // A function that the compiler does not see cannot be inlined or specialised: the limit is in the frame of this one.
+    let until = black_box(until::<T, _> as fn(usize, u64, _) -> _);
+    until(until as usize, after_ns(d), f)
+}
+
+/// As [`timeout`]; `this` is the function's own address.
+fn until<T, F: FnOnce() -> T>(this: usize, deadline_ns: u64, f: F) -> Result<T, Elapsed> {
+    let limit = Limit::new(LimitKind::Until(deadline_ns), this);
     let result = inside(&limit, || catch(f));
     match result {
         Ok(value) => Ok(value),

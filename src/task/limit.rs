@@ -43,6 +43,8 @@ pub(crate) enum LimitKind {
 #[derive(Debug)]
 pub(crate) struct Limit {
     kind: LimitKind,
+    /// The function in whose frame it is; 0 if nobody asks.
+    function: usize,
     owner: Cell<*const Limits>,
     outer: Cell<*const Limit>,
     inner: Cell<*const Limit>,
@@ -50,9 +52,10 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    pub(crate) fn new(kind: LimitKind) -> Self {
+    pub(crate) fn new(kind: LimitKind, function: usize) -> Self {
         Self {
             kind,
+            function,
             owner: Cell::new(ptr::null()),
             outer: Cell::new(ptr::null()),
             inner: Cell::new(ptr::null()),
@@ -127,12 +130,14 @@ impl Limits {
         unsafe { self.innermost.get().as_ref() }.map_or(NEVER, |limit| limit.earliest_ns.get())
     }
 
-    /// The outermost limit that has passed and `is_ours`, by its address: the calls inside it are over as well.
-    pub(crate) fn passed(&self, now_ns: u64, is_ours: impl Fn(usize) -> bool) -> Option<usize> {
+    /// The outermost limit that has passed and `is_ours`, by its address: the calls inside it are over as well. What
+    /// `is_ours` gets is that address and the function.
+    pub(crate) fn passed(&self, now_ns: u64, is_ours: impl Fn(usize, usize) -> bool) -> Option<usize> {
         let counts = |limit: &&Limit| matches!(limit.kind, LimitKind::Until(_));
         let passed = |limit: &&Limit| matches!(limit.kind, LimitKind::Until(deadline_ns) if deadline_ns <= now_ns);
-        let address = |limit: &Limit| ptr::from_ref(limit).addr();
-        self.iter().take_while(counts).filter(passed).map(address).filter(|address| is_ours(*address)).last()
+        let is_ours = |limit: &&Limit| is_ours(ptr::from_ref(*limit).addr(), limit.function);
+        let limits = self.iter().take_while(counts).filter(passed).filter(is_ours);
+        limits.last().map(|limit| ptr::from_ref(limit).addr())
     }
 
     /// Has a cancel to wait?
@@ -189,7 +194,7 @@ mod tests {
         let count = (1..=kinds.len()).product::<usize>();
         for mut order in 0..count {
             let chain = Limits::new();
-            let limits: Vec<Limit> = kinds.iter().map(|kind| Limit::new(*kind)).collect();
+            let limits: Vec<Limit> = kinds.iter().map(|kind| Limit::new(*kind, 0)).collect();
             // SAFETY: all on this thread; what is entered is left before the limits go.
             let enter = |limit| unsafe { chain.enter(limit) };
             let mut left: Vec<_> = limits.iter().map(|limit| (limit.kind, enter(limit))).collect();
@@ -221,14 +226,14 @@ mod tests {
             assert_eq!(chain.earliest_ns(), within.clone().min().unwrap_or(NEVER));
             assert_eq!(chain.is_shielded(), left.contains(&LimitKind::Shield));
             for now_ns in [0, 30, 45, 50] {
-                assert_eq!(chain.passed(now_ns, |_| true).is_some(), within.clone().any(|ns| ns <= now_ns));
+                assert_eq!(chain.passed(now_ns, |_, _| true).is_some(), within.clone().any(|ns| ns <= now_ns));
             }
         });
     }
 
     #[test]
     fn a_limit_may_be_left_after_its_thread_has_ended() {
-        let (outer, inner) = (Limit::new(LimitKind::Until(1)), Limit::new(LimitKind::Until(2)));
+        let (outer, inner) = (Limit::new(LimitKind::Until(1), 0), Limit::new(LimitKind::Until(2), 0));
         let chain = Box::new(Limits::new());
         // SAFETY: all on this thread; what is entered is left before the limits go.
         let (first, second) = unsafe { (chain.enter(&outer), chain.enter(&inner)) };
