@@ -17,6 +17,11 @@
 //! guard, after a cancel that was swallowed there, a `resume_unwind` of the user's does not poison; nor does a panic where
 //! there is no hook (no runtime has been started, or the program keeps the hook that it has taken out). Where a stack says
 //! nothing ([`Unwinds::Unknown`]), what std says is believed, as on an OS thread.
+//!
+//! What the stack does not show ([`unwinder`](crate::sys::unwinder), "not seen"): a destructor that unwinding runs, with a
+//! `catch_unwind` inlined into it. If, while a neighbour is parked in its own unwinding, a lock is taken inside that call
+//! and let go by a second panic, it is poisoned; std's would not be. To take the doubt the other way would leave locks
+//! unpoisoned after plain panics: the tables of the two are the same.
 
 use std::cell::Cell;
 
