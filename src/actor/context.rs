@@ -201,7 +201,8 @@ impl<A: Actor> Context<A> {
         let timer = timer::start(period, Some(period), move || {
             // ORDERING: Acquire pairs with the Release of the handling run.
             let queues = queued.load(Ordering::Acquire) != 0;
-            queues || tell::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
+            let beat = |msg| tell::beat(weak.core(), const { &route::<A, M>() }, msg, &queued);
+            queues || weak.core().help(&mut make).is_some_and(beat)
         });
         self.own_timer(timer)
     }
@@ -220,7 +221,7 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_spawn.md")]
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
-        let handle = crate::rt::thread::spawn(move || me.core().help(f));
+        let handle = crate::rt::thread::spawn(move || _ = me.core().help(f));
         let mut helpers = std::mem::take(&mut self.core().mailbox.lock().extras().helpers);
         drop(helpers.add(handle, |helper| helper.is_finished()));
         self.core().mailbox.lock().extras().helpers = helpers;

@@ -169,6 +169,32 @@ fn a_kill_comes_before_timers_and_messages() {
 }
 
 #[test]
+fn an_actor_is_told_of_the_panic_that_ends_its_interval() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let beats = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let mut beats = 0;
+            ctx.interval(Duration::from_micros(100), move || {
+                beats += 1;
+                assert_ne!(beats, 3, "no third beat");
+                Do::new(|me: &mut Puppet, _: &mut Context<Puppet>| me.write("beat"))
+            })
+        });
+        let timer = puppet.send(beats).unwrap();
+        let Exit::Panic(text) = puppet.join() else { panic!("the default is to end") };
+        assert!(text.contains("no third beat"), "{text}");
+        let lines: Vec<_> = log.try_iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(lines, ["beat", "beat", "HelperPanicked", "stopping:", "dropped"]);
+        let start = Instant::now();
+        while !timer.is_over() {
+            assert!(start.elapsed() < LONG);
+            green::sleep(Duration::from_micros(100));
+        }
+    });
+}
+
+#[test]
 fn an_interval_of_zero_is_refused() {
     everywhere(|| {
         let (puppet, _log) = Puppet::new();

@@ -65,13 +65,16 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
 }
 
 impl Core {
-    /// What a helper thread of the actor does: if it panics, the actor is told.
-    pub(crate) fn help(&self, f: impl FnOnce()) {
-        if let Err(reason) = self.guarded(f)
-            && let Exit::Panic(_) = *reason
-        {
-            self.signal(Signal::HelperPanicked { reason: *reason });
+    /// What others do for the actor, its helper threads and timers: if that panics, the actor is told.
+    pub(crate) fn help<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let reason = match self.guarded(f) {
+            Ok(result) => return Some(result),
+            Err(reason) => *reason,
+        };
+        if let Exit::Panic(_) = reason {
+            self.signal(Signal::HelperPanicked { reason });
         }
+        None
     }
 
     /// Ends an actor that rests when its runtime has ended: nobody else will.
