@@ -131,6 +131,86 @@ fn whoever_asks_a_resting_actor_of_the_parents_is_told_in_a_child() {
     });
 }
 
+struct Wait(help::Gate, help::Gate);
+impl green::actor::Message for Wait {
+    type Reply = ();
+}
+impl green::actor::Handler<Wait> for Counter {
+    fn handle(&mut self, wait: Wait, _: &mut green::actor::Context<Self>) {
+        wait.0.open();
+        wait.1.wait();
+    }
+}
+
+#[test]
+fn whoever_waits_for_an_actor_of_the_parents_or_sends_to_it_is_told_in_a_child() {
+    use green::actor::{Actor, Exit, Mailbox};
+    const LONG: Duration = Duration::from_secs(60);
+    wherever_one_forks(|| {
+        let resting = Counter::default().start();
+        assert_eq!(resting.send(Add(1)).unwrap(), 1);
+        green::sleep(Duration::from_millis(20));
+        let busy = Counter::default().start();
+        let (reached, gate) = (help::Gate::new(), help::Gate::new());
+        let handled = busy.call(Wait(reached.clone(), gate.clone())).unwrap();
+        reached.wait();
+        let full = green::actor::Builder::new().mailbox(Mailbox::bounded(1)).start(Counter::default()).unwrap();
+        let reached = help::Gate::new();
+        full.tell(Wait(reached.clone(), gate.clone())).unwrap();
+        reached.wait();
+        full.tell(Add(1)).unwrap();
+        let dead = Counter::default().start();
+        dead.kill();
+        dead.join();
+        for (state, actor) in [("resting", &resting), ("busy", &busy), ("full", &full)] {
+            let told = |what: &str, f: &dyn Fn()| assert_told(&format!("{state}: {what}"), PANICKED, f);
+            told("join", &|| _ = actor.join());
+            told("join_timeout", &|| _ = actor.join_timeout(LONG));
+            told("send", &|| _ = actor.send(Add(1)));
+            told("tell", &|| _ = actor.tell(Add(1)));
+            told("call", &|| _ = actor.call(Add(1)));
+            told("call_async", &|| _ = green::block_on(actor.call_async(Add(1))));
+            told("tell_async", &|| _ = green::block_on(actor.tell_async(Add(1))));
+            told("a large ask", &|| _ = actor.send(Wide([1; 4096])));
+            told("stop", &|| actor.stop());
+            told("kill", &|| actor.kill());
+        }
+        let pending = std::cell::Cell::new(Some(handled));
+        assert_told("wait", PANICKED, || _ = pending.take().unwrap().wait());
+        assert_told("wait_timeout", PANICKED, || _ = pending.take().unwrap().wait_timeout(LONG));
+        assert_told("await", PANICKED, || _ = green::block_on(pending.take().unwrap()));
+        let (last, dead) = (std::cell::Cell::new(Some(Counter::default().start())), &dead);
+        green::sleep(Duration::from_millis(20));
+        assert_works("the last address goes, and the dead", || {
+            drop(last.take());
+            assert_eq!(dead.join(), Exit::Killed);
+            assert!(dead.tell(Add(1)).is_err() && dead.call(Add(1)).is_err() && dead.send(Add(1)).is_err());
+            dead.stop();
+            dead.kill();
+            let own = Runtime::builder().workers(1).build().unwrap();
+            let counter = green::actor::Builder::new().runtime(&own).start(Counter::default()).unwrap();
+            assert_eq!(counter.send(Add(1)).unwrap(), 1);
+            counter.tell(Add(1)).unwrap();
+            counter.stop();
+            assert_eq!(counter.join(), Exit::Shutdown);
+        });
+        gate.open();
+        pending.take().unwrap().wait_timeout(LONG).unwrap();
+        busy.kill();
+        assert_eq!(busy.join(), Exit::Killed);
+    });
+}
+
+struct Wide([u8; 4096]);
+impl green::actor::Message for Wide {
+    type Reply = u8;
+}
+impl green::actor::Handler<Wide> for Counter {
+    fn handle(&mut self, wide: Wide, _: &mut green::actor::Context<Self>) -> u8 {
+        wide.0[0]
+    }
+}
+
 #[test]
 fn a_scope_that_would_wait_for_the_parents_threads_ends_the_child_with_a_message() {
     wherever_one_forks(|| {

@@ -65,6 +65,13 @@ mod sys {
             2
         }
     }
+    pub(crate) mod fork {
+        pub(crate) const MESSAGE: &str = "";
+
+        pub(crate) fn generation() -> u32 {
+            0
+        }
+    }
     pub(crate) use crate::{kernel as futex, parker};
 }
 

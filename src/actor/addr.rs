@@ -112,7 +112,9 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        let kind = const { route::<A, M>().call };
+        let call = NewCall::new(kind, self.core(), msg, SendOrigin::here(Duration::MAX));
+        send_call::call_async(self.strong.clone(), call)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -150,7 +152,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        tell::tell_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        tell::tell_async(self.strong.clone(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)))
     }
 
     /// Returns an address for messages of one type, which does not name the actor's type.

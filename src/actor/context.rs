@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
 use crate::actor::engine::cell::{Core, RunState};
+use crate::actor::engine::envelope::Boxed;
+use crate::actor::engine::payload::Passed;
 use crate::actor::engine::ties::Tie;
 use crate::actor::engine::{lifecycle, monitor, tell};
 use crate::actor::glue::{end_of_stream, route};
@@ -144,8 +146,9 @@ impl<A: Actor> Context<A> {
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
         let terms = self.inner.frame().terms();
-        let reply = self.defer::<M>();
-        to.forward(msg, reply, terms)
+        let owed = Some(self.defer::<M>()).filter(Deferred::is_awaited);
+        let (core, route) = to.parts();
+        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed, terms }))
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -157,9 +160,8 @@ impl<A: Actor> Context<A> {
         A: Handler<M>,
     {
         let terms = self.inner.frame().terms();
-        let reply = self.defer::<M>();
-        let reply = reply.is_awaited().then_some(reply);
-        tell::stash(self.core(), const { &route::<A, M>() }, msg, reply, terms);
+        let owed = Some(self.defer::<M>()).filter(Deferred::is_awaited);
+        tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms }));
     }
 
     /// Has all stashed messages handled next, in their old order, before what is queued.
@@ -201,7 +203,8 @@ impl<A: Actor> Context<A> {
         let timer = timer::start(period, Some(period), move || {
             // ORDERING: Acquire pairs with the Release of the handling run.
             let queues = queued.load(Ordering::Acquire) != 0;
-            queues || tell::beat(weak.core(), const { &route::<A, M>() }, make(), &queued)
+            let beat = |msg| tell::beat(weak.core(), const { &route::<A, M>() }, msg, &queued);
+            queues || weak.core().help(&mut make).is_some_and(beat)
         });
         self.own_timer(timer)
     }
@@ -220,7 +223,7 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_spawn.md")]
     pub fn spawn(&mut self, f: impl FnOnce() + Send + 'static) {
         let me = self.core().weak();
-        let handle = crate::rt::thread::spawn(move || me.core().help(f));
+        let handle = crate::rt::thread::spawn(move || _ = me.core().help(f));
         let mut helpers = std::mem::take(&mut self.core().mailbox.lock().extras().helpers);
         drop(helpers.add(handle, |helper| helper.is_finished()));
         self.core().mailbox.lock().extras().helpers = helpers;

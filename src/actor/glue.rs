@@ -210,10 +210,11 @@ impl<A: Actor> Handled<A> for StreamEnded {
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
-        let Self { msg, owed, terms } = boxed.open();
-        let reply_to = owed.and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
-        handle_owing(me, ctx, || msg, reply_to, terms)
+    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+        let Self { owed, terms, .. } = boxed.content();
+        let reply_to = owed.take().and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        let terms = *terms;
+        handle_owing(me, ctx, || boxed.open().msg, reply_to, terms)
     }
 }
 

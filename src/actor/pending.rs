@@ -13,6 +13,7 @@ use crate::actor::engine::call::CallBlock;
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
 use crate::sys::clock::{after_ns, at_ns};
+use crate::sys::fork;
 
 /// Waits for a reply that is on its way: what [`Addr::call`](crate::actor::Addr::call) returns.
 ///
@@ -91,7 +92,20 @@ impl<M: Message> Pending<M> {
     fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
         checkpoint();
         let promise = self.0.promise();
-        self.0.unpack(promise.try_take().unwrap_or_else(|| promise.wait(deadline_ns)))
+        let answer = promise.try_take().unwrap_or_else(|| {
+            self.assert_comes();
+            promise.wait(deadline_ns)
+        });
+        self.0.unpack(answer)
+    }
+
+    /// In a child of fork no actor of the parent's answers.
+    fn assert_comes(&self) {
+        if fork::generation() != 0
+            && let Some(actor) = self.0.promise().debtor()
+        {
+            actor.core().assert_runs_here();
+        }
     }
 }
 
@@ -101,7 +115,10 @@ impl<M: Message> Future for Pending<M> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.0.promise().poll(cx.waker()) {
             Some(answer) => Poll::Ready(self.0.unpack(answer)),
-            None => Poll::Pending,
+            None => {
+                self.assert_comes();
+                Poll::Pending
+            }
         }
     }
 }

@@ -9,14 +9,12 @@ use std::time::Duration;
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::frame::Terms;
 use crate::actor::engine::origin::SendOrigin;
-use crate::actor::engine::owed::Failure;
 use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send_ask, tell};
-use crate::actor::{ActorId, Deferred, Message, Pending, SendError};
+use crate::actor::{ActorId, Message, Pending, SendError};
 
 /// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
 ///
@@ -123,14 +121,15 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        send_call::call_async(self.strong.clone(), self.route, msg)
+        let call = NewCall::new(self.route.call, self.strong.core(), msg, SendOrigin::here(Duration::MAX));
+        send_call::call_async(self.strong.clone(), call)
     }
 
     /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
     ///
     #[doc = include_str!("docs/recipient_tell_async.md")]
     pub fn tell_async(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<M> {
-        tell::tell_async(self.strong.clone(), self.route, msg)
+        tell::tell_async(self.strong.clone(), Boxed::new(self.route.tell, Tell(msg)))
     }
 
     /// Sends a message and returns without waiting for its handler: [`Addr::tell`](crate::actor::Addr::tell). Waits only for room.
@@ -157,18 +156,6 @@ impl<M: Message> Recipient<M> {
 
     pub(crate) fn parts(&self) -> (&Core, &'static Route<M>) {
         (self.strong.core(), self.route)
-    }
-
-    /// Passes a message on with the reply that somebody waits for.
-    pub(crate) fn forward(&self, msg: M, reply: Deferred<M::Reply>, terms: Terms) -> Result<(), SendError<M>> {
-        let core = self.strong.core();
-        let reply = reply.is_awaited().then_some(reply);
-        tell::forward(core, self.route, msg, reply, terms).map_err(|(error, reply)| {
-            if let Some(reply) = reply {
-                reply.fail(Failure::Died(core.why_closed()));
-            }
-            error
-        })
     }
 
     /// Returns a recipient that does not keep the actor alive.

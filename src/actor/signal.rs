@@ -52,8 +52,9 @@ pub enum Signal {
         /// Why.
         reason: Exit,
     },
-    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), or a stream that is attached
-    /// ([`Context::attach`](crate::actor::Context::attach)), has panicked.
+    /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), a stream that is attached
+    /// ([`Context::attach`](crate::actor::Context::attach)), or what makes the messages of an interval
+    /// ([`Context::interval`](crate::actor::Context::interval)) has panicked.
     HelperPanicked {
         /// An [`Exit::Panic`] with the panic's message.
         reason: Exit,

@@ -71,9 +71,10 @@ pub trait Actor: Sized + Send + 'static {
     /// Handles what the system tells: the end of a monitored or linked actor, a panic of a helper thread, the end of an
     /// attached stream.
     ///
-    /// Signals come ahead of messages, except [`Signal::StreamEnded`], which comes after those of its stream. If this
-    /// is not overridden, the abnormal end of a linked actor or a panic of a helper ends this actor:
-    /// [`Context::default_signal`]. Examples are at [`Context::monitor`] and [`Context::spawn`].
+    /// Signals come ahead of messages, and take turns with them: after each signal one message is handled, if one
+    /// waits. [`Signal::StreamEnded`] comes after the messages of its stream. If this is not overridden, the abnormal end
+    /// of a linked actor or a panic of a helper ends this actor: [`Context::default_signal`]. Examples are at
+    /// [`Context::monitor`] and [`Context::spawn`].
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         ctx.default_signal(signal);
     }

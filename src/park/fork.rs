@@ -9,6 +9,7 @@
 //! * spawning, `run`: what an OS thread spawns goes to a runtime that says in which process it was made; what the thread that
 //!   was green spawns would go to the parent's, so it is an orphan, for which no default runtime is started instead;
 //! * joining: ids grow, so a thread with an id from before the fork is the parent's;
+//! * what is sent to an actor, or waits for one: by its id, as well;
 //! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`WorkerContext`], which
 //!   is never set when a fiber finishes otherwise.
 

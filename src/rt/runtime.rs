@@ -230,10 +230,11 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// # fork
 ///
 /// In a child of fork(2) that does not exec, the parent's runtimes do not run. Spawning, `run`, joining and dropping a
-/// runtime panic there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and a green thread that
+/// runtime panic there ([`thread::Builder::spawn`](crate::thread::Builder::spawn) is an error), and so do sending to,
+/// stopping and joining one of the parent's actors that has not ended, and waiting for its answer. A green thread that
 /// has called fork is a plain OS thread: sleeps, locks, channels, files, sockets and `blocking` work as they do there,
 /// a new `Runtime` does, and what [`local!`](crate::local) declares has its first value. What waits for a thread of the
-/// parent's (a lock that it holds, a channel, an answer of an actor) waits for ever, as it would with std's threads.
+/// parent's (a lock that it holds, a channel) waits for ever, as it would with std's threads.
 /// Should the closure of that green thread return in the child, the process aborts: end it with `exit` or exec.
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,

@@ -350,8 +350,8 @@ fn what_timers_and_helpers_leave_behind_may_panic_when_it_is_dropped() {
 #[test]
 fn a_destructor_that_panics_on_the_timers_thread_ends_no_other_timer() {
     everywhere(|| {
-        let (puppet, log) = Puppet::new();
-        let puppet = puppet.start();
+        let [(failing, _log), (puppet, log)] = [Puppet::new(), Puppet::new()];
+        let (failing, puppet) = (failing.start(), puppet.start());
         let timers = Do::new(|_, ctx: &mut Context<Puppet>| {
             let bomb = Bomb;
             ctx.interval(Duration::from_micros(10), move || -> Do<()> {
@@ -359,7 +359,7 @@ fn a_destructor_that_panics_on_the_timers_thread_ends_no_other_timer() {
                 std::panic::panic_any(Bomb)
             })
         });
-        let failing = puppet.send(timers).unwrap();
+        let failing = failing.send(timers).unwrap();
         while !failing.is_over() {
             green::sleep(Duration::from_micros(100));
         }

@@ -71,6 +71,61 @@ fn by_call_to_nobody<const N: usize>(sum: &Addr<Sum>) -> bool {
     matches!(sum.call(large::<N>()), Err(SendError::Closed(_)))
 }
 
+/// What takes a sender's frame once more.
+const PASSED: usize = if cfg!(debug_assertions) { SIZE / 2 } else { 60 << 10 };
+
+#[inline(never)]
+fn by_tell_async<const N: usize>(sum: &Addr<Sum>) -> bool {
+    green::block_on(sum.tell_async(large::<N>())).is_ok()
+}
+
+#[inline(never)]
+fn by_call_async<const N: usize>(sum: &Addr<Sum>) -> Option<u8> {
+    green::block_on(sum.call_async(large::<N>())).ok()?.wait_timeout(LONG).ok()
+}
+
+struct Forwards(Addr<Sum>);
+impl Actor for Forwards {}
+impl<const N: usize> Handler<Large<N>> for Forwards {
+    fn handle(&mut self, m: Large<N>, ctx: &mut Context<Self>) -> u8 {
+        let _ = ctx.forward(&self.0.recipient(), m);
+        0
+    }
+}
+
+#[test]
+fn a_large_message_that_is_sent_from_async_code_or_forwarded_does_not_overflow_a_default_stack() {
+    on_workers(|| {
+        let sum = Sum.start();
+        assert!(by_tell_async::<PASSED>(&sum));
+        assert_eq!(by_call_async::<PASSED>(&sum), Some(9));
+        let forwards = Forwards(sum.clone()).start();
+        assert_eq!(forwards.call(large::<PASSED>()).ok().unwrap().wait_timeout(LONG).ok(), Some(9));
+    });
+}
+
+#[test]
+fn a_future_that_was_never_polled_has_sent_nothing_and_drops_its_message() {
+    struct Counted(std::sync::Arc<()>);
+    impl Message for Counted {
+        type Reply = ();
+    }
+    impl Handler<Counted> for Sum {
+        fn handle(&mut self, m: Counted, _: &mut Context<Self>) {
+            panic!("nobody has sent it: {:?}", m.0);
+        }
+    }
+    on_workers(|| {
+        let (sum, count) = (Sum.start(), std::sync::Arc::new(()));
+        let told = sum.tell_async(Counted(count.clone()));
+        let called = sum.call_async(Counted(count.clone()));
+        assert_eq!((sum.queued(), std::sync::Arc::strong_count(&count)), (0, 3));
+        drop((told, called));
+        assert_eq!(std::sync::Arc::strong_count(&count), 1);
+        assert_eq!(by_send::<16>(&sum), Some(9));
+    });
+}
+
 #[test]
 fn a_large_message_by_value_does_not_overflow_a_default_stack() {
     on_workers(|| {

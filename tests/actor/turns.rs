@@ -1,9 +1,9 @@
-//! Timers and messages take turns, and a stop ends an actor whatever its timers do.
+//! Signals, timers and messages take turns, and a stop ends an actor whatever the others do.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message};
+use green::actor::{Actor, Builder, Context, Exit, Handler, Mailbox, Message, Signal};
 
 use crate::{Do, LONG, Puppet, everywhere, hold};
 
@@ -169,6 +169,32 @@ fn a_kill_comes_before_timers_and_messages() {
 }
 
 #[test]
+fn an_actor_is_told_of_the_panic_that_ends_its_interval() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let beats = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let mut beats = 0;
+            ctx.interval(Duration::from_micros(100), move || {
+                beats += 1;
+                assert_ne!(beats, 3, "no third beat");
+                Do::new(|me: &mut Puppet, _: &mut Context<Puppet>| me.write("beat"))
+            })
+        });
+        let timer = puppet.send(beats).unwrap();
+        let Exit::Panic(text) = puppet.join() else { panic!("the default is to end") };
+        assert!(text.contains("no third beat"), "{text}");
+        let lines: Vec<_> = log.try_iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(lines, ["beat", "beat", "HelperPanicked", "stopping:", "dropped"]);
+        let start = Instant::now();
+        while !timer.is_over() {
+            assert!(start.elapsed() < LONG);
+            green::sleep(Duration::from_micros(100));
+        }
+    });
+}
+
+#[test]
 fn an_interval_of_zero_is_refused() {
     everywhere(|| {
         let (puppet, _log) = Puppet::new();
@@ -182,5 +208,93 @@ fn an_interval_of_zero_is_refused() {
         });
         let text = puppet.send(zero).unwrap().unwrap_err();
         assert!(text.contains("`period`") && text.contains("zero"), "{text}");
+    });
+}
+
+/// Fails at once.
+struct Unable;
+impl Actor for Unable {
+    fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+        Err(Exit::Error("no configuration".into()))
+    }
+}
+
+/// Restarts its child whenever that fails, and takes so long for it.
+struct Supervisor(Duration, mpsc::Sender<&'static str>);
+impl Supervisor {
+    fn start_child(ctx: &mut Context<Self>) {
+        ctx.monitor(&Unable.start());
+    }
+}
+impl Actor for Supervisor {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        Self::start_child(ctx);
+        Ok(())
+    }
+
+    fn signal(&mut self, _: Signal, ctx: &mut Context<Self>) {
+        let _ = self.1.send("signal");
+        Self::start_child(ctx);
+        green::sleep(self.0);
+    }
+}
+impl Handler<Note> for Supervisor {
+    fn handle(&mut self, _: Note, _: &mut Context<Self>) {
+        let _ = self.1.send("note");
+    }
+}
+impl Handler<Beat> for Supervisor {
+    fn handle(&mut self, _: Beat, _: &mut Context<Self>) {
+        let _ = self.1.send("beat");
+    }
+}
+struct AndBeats;
+impl Message for AndBeats {
+    type Reply = ();
+}
+impl Handler<AndBeats> for Supervisor {
+    fn handle(&mut self, _: AndBeats, ctx: &mut Context<Self>) {
+        ctx.interval(Duration::from_micros(1), || Beat);
+    }
+}
+
+#[test]
+fn a_supervisor_whose_child_fails_at_once_still_handles_messages_and_timers() {
+    for pause in [0, 1, 5] {
+        everywhere(move || {
+            let (sender, log) = mpsc::channel();
+            let supervisor = Supervisor(Duration::from_millis(pause), sender).start();
+            (0..3).for_each(|_| assert_eq!(crate::next(&log), "signal"));
+            (0..10).for_each(|_| supervisor.tell(Note).unwrap());
+            supervisor.send_timeout(Note, LONG).unwrap();
+            assert_eq!(log.try_iter().filter(|line| *line == "note").count(), 11);
+            supervisor.send_timeout(AndBeats, LONG).unwrap();
+            while crate::next(&log) != "beat" {}
+            supervisor.send_timeout(Note, LONG).unwrap();
+            supervisor.stop_within(Duration::from_millis(20));
+            assert_eq!(supervisor.join_timeout(LONG).unwrap(), Exit::Shutdown);
+        });
+    }
+}
+
+#[test]
+fn a_signal_comes_ahead_of_the_messages_that_were_queued_before_it() {
+    everywhere(|| {
+        let (puppet, lines) = Puppet::new();
+        let puppet = puppet.start();
+        let monitors = Do::new(|_, ctx: &mut Context<Puppet>| {
+            let children = [Unable.start(), Unable.start()];
+            children.iter().for_each(|child| _ = child.join());
+            children.iter().for_each(|child| _ = ctx.monitor(child));
+        });
+        let note = |line: &'static str| Do::new(move |me: &mut Puppet, _: &mut Context<Puppet>| me.write(line));
+        let gate = hold(&puppet);
+        puppet.tell(monitors).unwrap();
+        ["first", "second"].into_iter().for_each(|line| puppet.tell(note(line)).unwrap());
+        gate.open();
+        let lines: Vec<_> = (0..4).map(|_| crate::next(&lines)).collect();
+        let turns: Vec<_> = lines.iter().map(|line| line.split('(').next().unwrap()).collect();
+        assert_eq!(turns, ["Down", "first", "Down", "second"]);
+        puppet.kill();
     });
 }

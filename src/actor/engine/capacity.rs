@@ -125,6 +125,9 @@ fn ask_for_room(
         asked
     };
     after.finish(target);
+    if asked.is_ok() {
+        target.assert_runs_here();
+    }
     asked
 }
 

@@ -371,9 +371,12 @@ impl Strong {
         let core = self.core();
         let launch = {
             let mut mailbox = core.mailbox.lock();
-            if mailbox.phase != Phase::Dead && !core.is_addressed() { mailbox.mark_busy() } else { None }
+            let ends = mailbox.phase != Phase::Dead && !core.is_addressed() && !core.is_the_parents();
+            if ends { mailbox.mark_busy() } else { None }
         };
-        core.launch(launch);
+        if let Some(duty) = launch {
+            core.queue(duty);
+        }
         drop(task);
     }
 }

@@ -49,7 +49,9 @@ impl AfterUnlock {
         if let Some(nudge) = self.nudge {
             nudge.nudge();
         }
-        target.launch(self.launch);
+        if let Some(duty) = self.launch {
+            target.queue(duty);
+        }
         if let Some(evicted) = self.evicted {
             target.refuse_box(evicted, Refusal::Full);
         }
@@ -114,5 +116,8 @@ pub(super) fn try_enqueue<P: Into<Envelope> + AsRef<Envelope>>(
     let mut after = AfterUnlock::default();
     let sent = enqueue(&mut target.mailbox.lock(), envelope, chain, None, &mut after);
     after.finish(target);
+    if sent.is_ok() {
+        target.assert_runs_here();
+    }
     sent
 }

@@ -199,6 +199,13 @@ impl<V, E: Send + 'static> TypedBox<V, E> {
         Self { envelope: Erased(block.cast()), _content: PhantomData }
     }
 
+    /// What is in the box, where it is.
+    #[inline]
+    pub(crate) fn content(&mut self) -> &mut E {
+        // SAFETY: `new` and `of` have made it of such a box; invariants 1 and 2, and `self` is borrowed as long.
+        unsafe { &mut (*self.envelope.0.cast::<Block<V, E>>().as_ptr()).content }
+    }
+
     #[inline]
     pub(crate) fn open(self) -> E {
         // SAFETY: `new` and `of` have made it of such a box.

@@ -8,22 +8,48 @@ use std::mem::ManuallyDrop;
 
 use super::busy::Launch;
 use super::cell::Core;
+use crate::park::os;
 use crate::sched::Worker;
 use crate::sched::shared::discard;
+use crate::sys::fork;
 use crate::task::Task;
 
 impl Core {
-    /// Queues the actor, if that is the caller's to do. If its runtime has ended, or does so by this, user code runs here.
+    /// Something was queued for the actor: queues the actor, if that is the caller's to do. If its runtime has ended, or does so
+    /// by this, user code runs here.
+    ///
+    /// # Panics
+    ///
+    /// In a child of fork, if the actor is the parent's.
     #[inline]
     pub(crate) fn launch(&self, duty: Option<Launch>) {
-        if let Some(duty) = duty {
-            self.queue(duty);
+        match duty {
+            Some(duty) => self.queue(duty),
+            None => self.assert_runs_here(),
         }
+    }
+
+    /// Not in a child of fork, if the actor is the parent's: then it does nothing there, busy as it may look.
+    #[inline]
+    pub(crate) fn assert_runs_here(&self) {
+        if fork::generation() != 0 {
+            self.assert_own();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn assert_own(&self) {
+        assert!(!self.is_the_parents(), "an actor does not run here: {}", fork::MESSAGE);
+    }
+
+    pub(super) fn is_the_parents(&self) -> bool {
+        os::is_the_parents(self.header.id)
     }
 
     // Apart: a message for an actor that is busy, the most frequent one, is not burdened with its registers.
     #[inline(never)]
-    fn queue(&self, duty: Launch) {
+    pub(super) fn queue(&self, duty: Launch) {
         let task = self.entry(duty);
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {

@@ -46,6 +46,7 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         if let Some(exit) = mailbox.ended() {
             return Ok(exit);
         }
+        core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
     let waits = Waits::set(Core::current(), core, How::JOIN);
@@ -64,13 +65,16 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
 }
 
 impl Core {
-    /// What a helper thread of the actor does: if it panics, the actor is told.
-    pub(crate) fn help(&self, f: impl FnOnce()) {
-        if let Err(reason) = self.guarded(f)
-            && let Exit::Panic(_) = *reason
-        {
-            self.signal(Signal::HelperPanicked { reason: *reason });
+    /// What others do for the actor, its helper threads and timers: if that panics, the actor is told.
+    pub(crate) fn help<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let reason = match self.guarded(f) {
+            Ok(result) => return Some(result),
+            Err(reason) => *reason,
+        };
+        if let Exit::Panic(_) = reason {
+            self.signal(Signal::HelperPanicked { reason });
         }
+        None
     }
 
     /// Ends an actor that rests when its runtime has ended: nobody else will.
@@ -79,7 +83,9 @@ impl Core {
             let mut mailbox = self.mailbox.lock();
             if mailbox.phase == Phase::Dead { None } else { mailbox.mark_busy() }
         };
-        self.launch(launch);
+        if let Some(duty) = launch {
+            self.queue(duty);
+        }
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -88,6 +94,7 @@ impl Core {
         if mailbox.is_closed() {
             return;
         }
+        self.assert_runs_here();
         let extras = mailbox.extras();
         extras.end = Some(why);
         extras.drain_until_ns = Some(drain_until_ns);
@@ -105,6 +112,7 @@ impl Core {
             if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
                 return;
             }
+            self.assert_runs_here();
             mailbox.kill();
             (mailbox.mark_busy(), mailbox.runs.then(|| self.header.state.cancel()))
         };

@@ -27,10 +27,11 @@
 //!
 //! # Turns
 //!
-//! A kill comes first, then the deadline of a drain, `started`, signals, and last timers and messages, which take turns: a timer
-//! that is due goes ahead of the messages, and after each timer one message has its turn, if there is one. So neither an interval
-//! that is slower than its period nor a flood of messages keeps the other waiting for more than one handler. A timer that becomes
-//! due while the actor `Drains` is not taken, as no message is.
+//! A kill comes first, then the deadline of a drain, then `started`. The rest take turns. A signal goes ahead of timers and
+//! messages, and after each signal one of those has its turn, if there is one. A timer that is due goes ahead of the messages,
+//! and after each timer one message has its turn. So neither a supervisor whose child fails at once, nor an interval that is
+//! slower than its period, nor a flood of messages keeps the others waiting for more than a few handlers. A timer that becomes due
+//! while the actor `Drains` is not taken, as no message is.
 
 #![forbid(unsafe_code)]
 
@@ -88,6 +89,8 @@ pub(crate) struct MailboxState {
 #[derive(Default)]
 pub(crate) struct Extras {
     signals: VecDeque<Signal>,
+    /// A signal was the last to go ahead: a timer or a message has its turn.
+    signalled: bool,
     /// What timers have sent.
     due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
@@ -381,13 +384,19 @@ impl MailboxState {
             return Some(Take::End(Exit::Killed));
         }
         let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
+        let has_messages = !self.queue.is_empty();
         if self.fresh {
             return Some(Take::Start);
         }
         if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
             return Some(Take::End(self.end()));
         }
-        extras?.next_signal().map(Take::Signal)
+        let extras = extras?;
+        let has_others = has_messages || !extras.passed.is_empty() || !extras.due.is_empty();
+        let cedes = std::mem::take(&mut extras.signalled) && has_others;
+        let signal = if cedes { None } else { extras.next_signal() };
+        extras.signalled = signal.is_some();
+        signal.map(Take::Signal)
     }
 
     /// What a timer has sent, unless it is a message's turn.
@@ -400,8 +409,9 @@ impl MailboxState {
         let cedes = std::mem::take(&mut extras.ceded) && !(self.queue.is_empty() && extras.passed.is_empty());
         let due = if cedes { None } else { extras.due.pop_front() };
         extras.ceded = due.is_some();
+        let is_ahead = !extras.due.is_empty() || !extras.signals.is_empty();
         let is_behind = !extras.waiting.is_empty() || !extras.passed.is_empty();
-        self.urgent = extras.ceded || !extras.due.is_empty() || is_behind || !is_open;
+        self.urgent = extras.ceded || is_ahead || is_behind || !is_open;
         due
     }
 

@@ -55,6 +55,8 @@ fn tie(me: &Core, other: &Core, half: Tie) {
     if me.id() == other.id() {
         return;
     }
+    me.assert_runs_here();
+    other.assert_runs_here();
     if ties::tie(&me.weak(), &other.weak(), half) {
         me.signal(signal(half, other.id(), other.why_closed()));
     }
@@ -69,6 +71,8 @@ pub(crate) fn tell(me: ActorId, ties: Ties<Weak>, reason: &Exit) {
     for (half, other) in ties.into_held() {
         let signal = signal(half, me, reason.clone());
         let told = ties::end(me.0, half, &other, |mailbox| mailbox.push_signal(signal));
-        other.core().launch(told.flatten().flatten());
+        if let Some(duty) = told.flatten().flatten() {
+            other.core().queue(duty);
+        }
     }
 }

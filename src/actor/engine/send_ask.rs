@@ -175,6 +175,9 @@ fn enqueue_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits
         sent
     });
     after.finish(target);
+    if enqueued.is_ok() {
+        target.assert_runs_here();
+    }
     enqueued.map(drop).map_err(|not_in| not_sent(not_in, ask))
 }
 

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::call::{CallBlock, NewCall};
 use super::capacity::{Entering, Unsent, enqueue_or_wait};
@@ -11,7 +10,6 @@ use super::cell::{Core, Strong};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
-use super::payload::Route;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
@@ -35,21 +33,21 @@ pub(crate) fn send<M: Message>(
 }
 
 /// As [`send`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
-pub(crate) async fn call_async<M: Message>(
+pub(crate) fn call_async<M: Message>(
     target: Strong,
-    route: &'static Route<M>,
-    msg: M,
-) -> Result<Pending<M>, SendError<M>> {
-    let origin = SendOrigin::here(Duration::MAX);
-    let NewCall { call, envelope, .. } = NewCall::new(route.call, target.core(), msg, origin);
+    NewCall { call, envelope, origin }: NewCall<M>,
+) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
+    let chain = origin.terms.chain;
     // Whoever drops this future before it is ready takes the message back.
     let asking = Asking::new(call);
-    match Entering::begin(target.core(), envelope, origin.terms.chain).await {
-        Ok(sent) => {
-            asking.call().is_in(&sent);
-            Ok(Pending(asking.keep()))
+    async move {
+        match Entering::begin(target.core(), envelope, chain).await {
+            Ok(sent) => {
+                asking.call().is_in(&sent);
+                Ok(Pending(asking.keep()))
+            }
+            Err((why, _)) => asking.call().error(Unsent::from(why).into()),
         }
-        Err((why, _)) => asking.call().error(Unsent::from(why).into()),
     }
 }
 

@@ -11,12 +11,11 @@ use super::cell::{Core, Strong};
 use super::edge::How;
 use super::enqueue::{Sent, try_enqueue};
 use super::envelope::{Boxed, Envelope, Kind};
-use super::frame::Terms;
 use super::lost::lost;
 use super::origin::SendOrigin;
-use super::owed::Refusal;
+use super::owed::{Failure, Refusal};
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::{Deferred, Message, SendError};
+use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
 
@@ -73,44 +72,38 @@ pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, envelope: Envelo
 }
 
 /// As `tell`, for a future.
-pub(crate) async fn tell_async<M: Message>(
-    target: Strong,
-    route: &'static Route<M>,
-    msg: M,
-) -> Result<(), SendError<M>> {
-    let boxed = Boxed::new(route.tell, Tell(msg));
+pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>) -> Result<(), SendError<M>> {
     match Entering::begin(target.core(), boxed.into(), 0).await {
         Ok(_) => Ok(()),
         Err((why, envelope)) => give_back(target.core(), why.into(), envelope),
     }
 }
 
-/// A message that could not be passed on, and the reply that is still owed.
-type NotForwarded<M> = (SendError<M>, Option<Deferred<<M as Message>::Reply>>);
-
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
-pub(crate) fn forward<M: Message>(
-    target: &Core,
-    route: &Route<M>,
-    msg: M,
-    reply: Option<Deferred<M::Reply>>,
-    terms: Terms,
-) -> Result<(), NotForwarded<M>> {
-    let passed = reply.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(terms.chain)));
+pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
+    let Passed { owed, terms, .. } = boxed.content();
+    let chain = terms.chain;
+    let passed = owed.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(chain)));
     // The promise may be gone as soon as the message is in.
-    let passed = passed.filter(|_| terms.chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
-    let boxed = Boxed::new(route.passed, Passed { msg, owed: reply, terms });
-    match try_enqueue(target, boxed, terms.chain) {
+    let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
+    match try_enqueue(target, boxed, chain) {
         Ok(Sent::Admitted) => Ok(()),
         Ok(_) => {
             passed.inspect(|(promise, hands)| promise.is_queued(*hands));
             Ok(())
         }
-        Err((_, boxed)) => {
-            let Passed { msg, owed, .. } = boxed.open();
-            Err((SendError::Closed(msg), owed))
-        }
+        Err((_, boxed)) => not_forwarded(target, boxed),
     }
+}
+
+/// Gives a message back that could not be passed on. Who waits for the reply learns why.
+#[cold]
+#[inline(never)]
+fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
+    if let Some(owed) = boxed.content().owed.take() {
+        owed.fail(Failure::Died(target.why_closed()));
+    }
+    Err(SendError::Closed(boxed.open().msg))
 }
 
 /// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
@@ -149,17 +142,10 @@ pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<Stream
 }
 
 /// Puts a message aside in the running actor's own mailbox: the actor owes the reply still.
-pub(crate) fn stash<M: Message>(
-    core: &Core,
-    route: &Route<M>,
-    msg: M,
-    reply: Option<Deferred<M::Reply>>,
-    terms: Terms,
-) {
-    if let Some(reply) = &reply {
+pub(crate) fn stash<M: Message>(core: &Core, mut boxed: Boxed<Passed<M>>) {
+    if let Some(reply) = &boxed.content().owed {
         reply.owed_by(Some(core.weak()), How::PLAIN);
     }
-    let boxed = Boxed::new(route.passed, Passed { msg, owed: reply, terms });
     let put_aside = core.mailbox.lock().stash(boxed.into());
     if let Err(envelope) = put_aside {
         core.refuse_box(envelope, Refusal::Closed);
