@@ -38,7 +38,7 @@ impl PollerHandle {
     }
 
     pub(crate) fn close(&self) {
-        // ORDERING: Relaxed: `abandon` takes the lock of every slot after this; who registers or waits there has it, too.
+        // ORDERING: Relaxed: `abandon` takes the lock of every slot after this; a thread that registers or waits there has it, too.
         self.closed.store(1, Ordering::Relaxed);
     }
 

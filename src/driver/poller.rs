@@ -89,13 +89,13 @@ impl Poller {
         whole
     }
 
-    /// Hands out whom the events of the last [`wait`](Self::wait) wake. They are delivered once.
+    /// Hands out the threads that the events of the last [`wait`](Self::wait) wake. They are delivered once.
     pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(EventWakes)) {
         let (_, events) = &mut *self.polling.borrow_mut();
         let mut count = 0;
         for event in events.iter().filter(|event| event.token() != WAKER) {
             count += 1;
-            // An error is a message for whoever waits, and no end.
+            // An error is a message for the waiters, and no end.
             let error = event.is_error();
             let ready = Ready {
                 read: event.is_readable() || error,

@@ -35,11 +35,11 @@
 //! That loses no event either. The argument above does not ask what an event means: whatever changes after the system
 //! call has looked makes an event, and that sets the flag again. What is left are states in which the call says `EAGAIN`
 //! and *no* event will come, although a blocking call would return. There are two. One: a Unix socket's writing side has ended,
-//! and its buffer is full; who writes to one asks now and then ([`io::source`](crate::io::source)). The other: the reading
-//! side is shut down, and the socket deals in messages. So whoever has seen `END`, and reads `EAGAIN`, asks the kernel whether that is the end. If so
+//! and its buffer is full; a writer to one asks now and then ([`io::source`](crate::io::source)). The other: the reading
+//! side is shut down, and the socket deals in messages. So a reader that has seen `END`, and reads `EAGAIN`, asks the kernel whether that is the end. If so
 //! it calls once more, for what has come before the end and after the first call; one more `EAGAIN`, and the call is over.
-//! `READ` *stays* then: for all who come later, and for who has made the call before the shutdown and has not come to wait
-//! yet (it finds the flag, and tries again). Whoever has not seen `END` gets it by the event of the shutdown, which sets
+//! `READ` *stays* then: for all that come later, and for a thread that has made the call before the shutdown and has not come to wait
+//! yet (it finds the flag, and tries again). A thread that has not seen `END` gets it by the event of the shutdown, which sets
 //! `READ`, too.
 
 #![forbid(unsafe_code)]
@@ -83,7 +83,7 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Does it concern those who wait in `direction`?
+    /// Does it concern the waiters in `direction`?
     pub(crate) fn concerns(self, direction: Direction) -> bool {
         match direction {
             Direction::Read => self.read || self.end || self.urgent,
@@ -136,7 +136,7 @@ fn generation(word: u64) -> Generation {
 pub(crate) struct Readiness(AtomicU64);
 
 // ORDERING of the whole file: Relaxed. What a flag stands for is in the kernel, which orders its own system calls; the
-// argument above needs the changes of this one word only. Who waits, and who is woken, is under the slot's lock.
+// argument above needs the changes of this one word only. The waiters, and the choice of those that are woken, are under the slot's lock.
 impl Readiness {
     /// Of a source of which nothing is known: everything is to be tried.
     pub(crate) fn new() -> Self {

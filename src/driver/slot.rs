@@ -1,4 +1,4 @@
-//! Slots: one for each descriptor that somebody has waited for, with its readiness and with those who wait.
+//! Slots: one for each descriptor that a thread has waited for, with its readiness and its waiters.
 //!
 //! An event names its slot by a token: index and generation. Slots are never freed, only used again, so the token of an
 //! event that comes late leads to a slot all the same, and the generation tells that it is not meant.
@@ -18,7 +18,7 @@
 //! sees the flag. R3 cannot undo P2: see [`readiness`](crate::driver::readiness). **A spurious event** makes a thread go
 //! from R1 to R5 once more.
 //!
-//! Several threads may wait in one direction; an event wakes them all, those who get nothing wait again.
+//! Several threads may wait in one direction; an event wakes them all, and those that get nothing wait again.
 //!
 //! # Which poller
 //!
@@ -26,7 +26,7 @@
 //! workers wait in the same slot and are woken across. When the same happens [`PATIENCE`] times in a row without a wait of
 //! the home worker, the next of them moves the registration to its own worker: a connection that was made on one worker
 //! and is served on another becomes local. A registration tells at once what is ready already, so moving loses nothing.
-//! A worker that ends gives its registrations up ([`abandon`]); whoever waits elsewhere is woken, and registers anew.
+//! A worker that ends gives its registrations up ([`abandon`]); a thread that waits elsewhere is woken, and registers anew.
 
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -93,7 +93,7 @@ pub(crate) enum Enqueued {
     Unregistered,
 }
 
-/// Who has been taken out of a slot. Schedule them after the lock is gone.
+/// The waiters that have been taken out of a slot. Schedule them after the lock is gone.
 ///
 /// A waker of a thread in `block_on` is green's own. All others are user code, which may wait, panic, or drop the last handle
 /// of something: they are for a thread's stack.
@@ -155,7 +155,7 @@ pub(crate) fn event(token: Token, ready: Ready) -> Option<EventWakes> {
     slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.lock().take(ready))
 }
 
-/// The worker of `home` ends: takes its registrations back, and wakes whoever waits there. Called when its OS thread runs no
+/// The worker of `home` ends: takes its registrations back, and wakes the threads that wait there. Called when its OS thread runs no
 /// loop any more, so foreign wakers may do what they like.
 pub(crate) fn abandon(home: &Arc<PollerHandle>) {
     home.close();
@@ -268,7 +268,7 @@ impl SourceSlot {
             inner.home = Some((Arc::clone(here), fd));
             return Ok(());
         }
-        // Whoever waits here waits for a registration that is gone: they shall see the error for themselves.
+        // The threads here wait for a registration that is gone: they shall see the error for themselves.
         let wakes = inner.take_all();
         drop(inner);
         wakes.schedule(call);
@@ -330,7 +330,7 @@ impl Waiting {
         }
     }
 
-    /// Takes out and ends the waits of those whom `ready` concerns.
+    /// Takes out the waiters that `ready` concerns, and ends their waits.
     fn take(&mut self, ready: Ready) -> EventWakes {
         let mut wakes = EventWakes::default();
         for direction in [Direction::Read, Direction::Write].into_iter().filter(|at| ready.concerns(*at)) {

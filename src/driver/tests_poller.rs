@@ -1,4 +1,4 @@
-//! The poller and its slots, without a scheduler: who is woken is looked at, not run.
+//! The poller and its slots, without a scheduler: the woken threads are looked at, not run.
 
 use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::AsRawFd;

@@ -85,7 +85,7 @@ struct WheelNode<T> {
     prev: u32,
 }
 
-/// The timers of one worker. Whoever inserts a timer says what the wheel hands over when it is due.
+/// The timers of one worker. The code that inserts a timer says what the wheel hands over when it is due.
 pub(crate) struct Wheel<T> {
     /// The tick that the wheel has been turned to.
     cursor: u64,

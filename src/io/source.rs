@@ -14,7 +14,7 @@
 //!
 //! # Unix sockets that are written to
 //!
-//! Whoever waits to write to one, when its writing side is shut down or the reading side of its peer is, gets an error from a
+//! A thread that waits to write to one, when its writing side is shut down or the reading side of its peer is, gets an error from a
 //! blocking call at once. But neither `poll` nor a poller tells of it as long as the buffer is full. So such a wait ends
 //! now and then, with pauses that grow, and the call is made again.
 

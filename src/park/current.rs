@@ -1,4 +1,4 @@
-//! Who am I? The one file that answers. It knows nothing of waits.
+//! Which thread runs here, and on which worker? The one file that answers. It knows nothing of waits.
 //!
 //! Every worker has a [`WorkerContext`]: what runs on it now, its timer wheel, what is left of the running thread's budget. A
 //! thread-local of the worker's OS thread points to it; on any other OS thread that pointer is null, and the thread has
@@ -104,7 +104,7 @@ impl WorkerContext {
     #[inline(always)]
     pub(crate) fn get<'a>() -> Option<&'a WorkerContext> {
         let here = HERE.get();
-        // SAFETY: null, or valid by the contract of `enter`; whoever runs on a worker ends before the worker does, so
+        // SAFETY: null, or valid by the contract of `enter`; what runs on a worker ends before the worker does, so
         // the reference does not outlive it in practice, and no caller keeps it longer than its own call.
         unsafe { here.as_ref() }
     }

@@ -7,7 +7,7 @@
 //!   suspended while std said yes. It is taken back when std says no.
 //! * *yes* with that bit is a **doubt**, and the thread's own stack says: see [`look`](crate::sys::unwinder::look). Nobody
 //!   keeps a record of the threads that unwind, so it does not matter by what they were made to, what the program's panic
-//!   hook does, or who has caught what.
+//!   hook does, or which thread has caught what.
 //!
 //! What the stack leaves open ([`Unwinds::Barred`], [`Unwinds::Unknown`]) is asked again after a while, and is over at the
 //! latest when std says no.

@@ -8,7 +8,7 @@
 //! Nothing is raised while the thread unwinds already, or in a panic hook. Whether it unwinds, [`doubt`](super::doubt) says.
 //! A wait does not keep the answer: where there is a doubt it may be interrupted, and asks when it is; if the answer is not
 //! *no*, it asks again a little later ([`Wait::goes_on`]). So a cancel or a time-out that comes while a neighbour unwinds
-//! is raised at once, unless the stack leaves open who unwinds; then it is when the neighbour has come through.
+//! is raised at once, unless the stack leaves open which thread unwinds; then it is when the neighbour has come through.
 
 use std::any::Any;
 use std::hint::black_box;

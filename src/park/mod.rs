@@ -45,7 +45,7 @@ pub(crate) enum WaitResult {
 /// Waits until the ticket that `commit` gets is ended, the deadline passes, or the wait is interrupted.
 ///
 /// `commit` publishes the ticket (puts it into a queue, under the queue's lock) and says whether to wait at all. It must
-/// not park. Nobody resumes the thread before it has suspended: see the module's text. Whoever may be interrupted waits by
+/// not park. Nobody resumes the thread before it has suspended: see the module's text. A wait that may be interrupted goes by
 /// [`wait_in`].
 #[inline(always)]
 #[track_caller]
@@ -293,7 +293,7 @@ pub(crate) fn give_way() {
 
 /// Ends the wait of a ticket that stood in one queue only, and that the caller has taken out: nobody else has it.
 ///
-/// If its thread lives on this worker, that takes no exchange: whoever else may end the wait, the wheel and a cancel, runs
+/// If its thread lives on this worker, that takes no exchange: what else may end the wait, the wheel and a cancel, runs
 /// here, too.
 ///
 /// # Safety

@@ -144,7 +144,7 @@ pub(crate) fn task() -> Task {
 
 /// Sleeps until somebody ends the wait `epoch` of this OS thread, or ends it itself when `deadline_ns` has passed.
 ///
-/// Whoever ends the wait puts one token into the parker, and this takes it before it returns: so no token is ever left
+/// The end of the wait puts one token into the parker, and this takes it before it returns: so no token is ever left
 /// over for a later wait, and no waker is left behind that still touches the header.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! Does a thread unwind, and is it by a panic, or by a cancel? What poisoning has to know.
 //!
 //! [`unwinds`] answers the first, by what std and [`doubt`](super::doubt) say. But a cancel unwinds too. So it is noted when an unwinding begins, and
-//! what begins it: a panic by the panic hook, a cancel or time-out by whoever raises it. Both take the next number of
+//! what begins it: a panic by the panic hook, a cancel or time-out by the code that raises it. Both take the next number of
 //! their OS thread ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
 //! of the moment when it was made ([`PanicMark`]). When the guard is dropped:
 //!

@@ -1,6 +1,6 @@
 //! One wait, and what may end it: decided when it begins, and again when it goes on.
 //!
-//! No wait keeps a guess about who unwinds. Of a thread with a cancel or a limit, [`Wait::how`] says:
+//! No wait keeps a guess about which thread unwinds. Of a thread with a cancel or a limit, [`Wait::how`] says:
 //!
 //! | what is known of the thread | the wait                                                                                |
 //! | --------------------------- | --------------------------------------------------------------------------------------- |

@@ -49,7 +49,7 @@ pub(crate) fn wait_for_token(token: &ParkToken, mut wait: Wait) {
     while !token.take() {
         let ended = wait_unless(&mut wait, |ticket| token.wait(ticket.epoch()), || !token.take());
         if ended == WaitResult::Notified {
-            // Whoever has ended the wait has left it, unless `leave` has found it already.
+            // The thread that has ended the wait has left it, unless `leave` has found it already.
             let _ = token.take();
         }
         if ended != WaitResult::Interrupted {

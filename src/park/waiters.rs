@@ -5,8 +5,8 @@
 //!
 //! 1. A node lies in the frame of the thread that waits. It is linked under the lock that guards its list, by the commit of the
 //!    park; a thread that wakes for another reason than through this node takes that lock and unlinks it before it leaves the
-//!    frame. So whoever finds a node in a list, under the lock, may use it, and its ticket.
-//! 2. Whoever has won the ticket of a node holds a [`Claimed`], or has put it into a [`WakeList`]. The thread sleeps until
+//!    frame. So a thread that finds a node in a list, under the lock, may use it, and its ticket.
+//! 2. The thread that has won the ticket of a node holds a [`Claimed`], or has put it into a [`WakeList`]. The thread sleeps until
 //!    that schedules it, whatever happens; so until then the node, and what its payload names, belong to the holder, with or
 //!    without the lock.
 //! 3. Nobody parks, and no user code runs, while the lock is held.
@@ -22,7 +22,7 @@ use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
 
-/// What a node says to those who take it out, and they to its thread.
+/// What a node says to the thread that takes it out, and what that says to the node's thread.
 pub(crate) trait WaitPayload {
     /// Is this node the only one that has its wait's ticket?
     #[inline(always)]
@@ -112,7 +112,7 @@ impl<P> Waiters<P> {
     /// What the first node says.
     #[inline(always)]
     pub(crate) fn first(&self) -> Option<&P> {
-        // SAFETY: invariant 1; the lock is held as long as the list is borrowed, and whoever takes the node out borrows it.
+        // SAFETY: invariant 1; the lock is held as long as the list is borrowed, and a thread that takes the node out borrows it.
         self.0.front().map(|node| unsafe { &(*node.as_ptr()).payload })
     }
 

@@ -1,9 +1,9 @@
 //! In whose count the sleeper of a remote stands: in that of the runtime which has the remote.
 //!
-//! A remote serves one runtime after another ([`remote`](super::remote)), and who wakes or cancels a thread may still be at
+//! A remote serves one runtime after another ([`remote`](super::remote)), and a thread that wakes or cancels another may still be at
 //! work on it when the thread, and its runtime, are gone. What is left in an inbox cannot come too late: the thread that is
 //! sent waits until it is taken out, and it keeps its runtime alive; a cancel that comes too late names a thread that has ended, and
-//! is dropped by whoever reads it. What must not happen is that a sleeper of the next runtime is taken out of the last one's
+//! is dropped by its reader. What must not happen is that a sleeper of the next runtime is taken out of the last one's
 //! count, or the other way round.
 //!
 //! ```text
@@ -53,7 +53,7 @@ impl Counted {
         was_asleep.0
     }
 
-    /// Step R1. Whoever has notified a worker last may not have counted it yet: a few instructions.
+    /// Step R1. The thread that notified a worker last may not have counted it yet: a few instructions.
     pub(crate) fn wait_for_the_late(&self) {
         let mut all_counted = true;
         all_counted &= self.idle().nobody_asleep(); // KEY: all-counted

@@ -1,7 +1,7 @@
 //! How a worker goes to sleep, how others notify it, and how it takes what they have left: the steps of `sched/PROTOCOL.md`, once.
 //!
 //! A doorbell is a worker's [`Inbox`], the [`Parker`] that the worker sleeps in, and the word ([`Counted`]) in which it is counted
-//! while it sleeps. Whoever takes the mark `ASLEEP` out of the inbox *rings*: counts the worker awake and unparks it. The models
+//! while it sleeps. The thread that takes the mark `ASLEEP` out of the inbox *rings*: counts the worker awake and unparks it. The models
 //! (`tests/loom_idle.rs`, `tests/loom_balance.rs`, `tests/loom_remote.rs`) call the functions of this file; they have no copy of them.
 
 use std::ptr::NonNull;

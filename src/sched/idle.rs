@@ -1,4 +1,4 @@
-//! Who of a runtime's workers sleeps, who searches, who is the lookout: one word, and the idle protocol on it.
+//! Which of a runtime's workers sleep, which search, which is the lookout: one word, and the idle protocol on it.
 //!
 //! `word = lookout (1 bit) | searching (15 bits) | asleep (16 bits)`. The protocol and its proof are in
 //! `sched/PROTOCOL.md`; the steps there have the names of the methods here.
@@ -97,7 +97,7 @@ impl Idle {
         fence(Ordering::SeqCst); // KEY: look-fence
     }
 
-    /// Somebody has cleared a worker's `ASLEEP` mark (the worker itself, or who left something for it): it is counted as
+    /// Somebody has cleared a worker's `ASLEEP` mark (the worker itself, or a thread that left something for it): it is counted as
     /// awake from now on.
     pub(crate) fn count_awake(&self) {
         // A worker that runs has left the count before it publishes anything: it did so itself, or the unpark that followed brought

@@ -9,7 +9,7 @@
 //! | `SEARCH` | a publisher wants the sleeping owner to look for work to steal; counted as a searcher already | the owner takes |
 //! | `CONTROL`   | the owner is to look at its cancels and at the runtime's shutdown            | the owner takes           |
 //!
-//! Whoever clears `ASLEEP` owes the owner an `unpark`: that is what the `#[must_use]` results say. Because the flag and
+//! The thread that clears `ASLEEP` owes the owner an `unpark`: that is what the `#[must_use]` results say. Because the flag and
 //! the tasks share one word there is no moment between "nothing there" and "asleep" in which a task could be missed.
 
 use std::marker::PhantomData;

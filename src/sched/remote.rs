@@ -3,7 +3,7 @@
 //! A waker holds a ticket to a thread, and nothing that keeps the thread's runtime alive: as soon as it has handed the
 //! thread over, the thread may run, end, and its runtime be gone, while the waker still has to look whether the worker
 //! must be unparked. So a remote is never freed: a runtime that ends gives its remotes back, and the next ones take them, each
-//! by itself. What that means to those who come too late is in [`counted`](super::counted); a late `unpark` is at worst one idle
+//! by itself. What that means to threads that come too late is in [`counted`](super::counted); a late `unpark` is at worst one idle
 //! look round.
 
 use std::ptr::{self, NonNull};

@@ -96,7 +96,7 @@ impl Shared {
 
     /// Are the workers gone? Then nobody takes what is queued.
     pub(crate) fn is_over(&self) -> bool {
-        // ORDERING: Relaxed: what is queued by one who does not know yet is discarded in the end.
+        // ORDERING: Relaxed: what is queued by a thread that does not know yet is discarded in the end.
         self.stop.load(Ordering::Relaxed) == OVER
     }
 
@@ -124,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all who could take it sleep.
+    /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all that could take it sleep.
     ///
     /// # Panics
     ///

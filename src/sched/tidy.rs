@@ -10,7 +10,7 @@
 //! * **The owner does it**, in its loop: so all its threads are suspended, and nobody else touches their stacks.
 //! * A thread that calls deep more than once a second keeps its pages. One that wakes more seldom pays a fault for each page
 //!   that it needs again: some 0.3 µs.
-//! * A step is short, as it delays who wakes meanwhile. A pass over a million threads takes 40 s. To look at a stack costs 1 µs
+//! * A step is short, as it delays threads that wake meanwhile. A pass over a million threads takes 40 s. To look at a stack costs 1 µs
 //!   with all that belongs to it, once in a wait; to give 160 KiB back 25 µs.
 //! * A worker that sleeps gets up for it while some thread may have waited for less than a pass tells; then no more.
 //! * A worker that never sleeps does it when it looks at the clock; if it has no other reason to, at every 1024th turn.

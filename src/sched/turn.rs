@@ -14,7 +14,7 @@ use crate::task::{Header, Task};
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
 enum TurnEnd {
-    /// It waits; who ends the wait queues it.
+    /// It waits; the end of its wait queues it.
     Waits,
     /// It wants to go on.
     Yields,
@@ -48,7 +48,7 @@ impl Worker {
     ///
     /// For the joiner it is as if it had waited that long, but nobody has to wake it: when control comes back here the
     /// thread has ended, or else the joiner goes on to wait for it like for any other. The loop resumes it then: the hub
-    /// of a fiber is who resumed it last. Turns within turns share the budget of the outermost: so the loop gets its
+    /// of a fiber is the side that resumed it last. Turns within turns share the budget of the outermost: so the loop gets its
     /// turn in a tree of any size.
     #[inline]
     pub(super) fn turn_on_top(&self, task: &Task) {

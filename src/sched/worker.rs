@@ -121,7 +121,7 @@ impl Worker {
         unsafe { WorkerContext::enter(ptr::null()) };
     }
 
-    /// Puts a thread that the worker's own threads or loop have woken into the slot; who stood there goes to the queue.
+    /// Puts a thread that the worker's own threads or loop have woken into the slot; the thread that stood there goes to the queue.
     #[inline]
     fn woken_here(&self, thread: NonNull<Header>) {
         if let Some(before) = NonNull::new(self.here.woken.replace(thread.as_ptr())) {
@@ -153,7 +153,7 @@ impl Worker {
         }
     }
 
-    /// As [`spawn`](Self::spawn), for a re-armable task that is not started. Who goes through them quickly needs no help; the lookout stays on
+    /// As [`spawn`](Self::spawn), for a re-armable task that is not started. A worker that goes through them quickly needs no help; the lookout stays on
     /// guard.
     #[inline]
     pub(crate) fn launch(&self, task: Task) {

@@ -1,4 +1,4 @@
-//! The waker of async code that waits for a thread's end: one place for it, and who may touch it when.
+//! The waker of async code that waits for a thread's end: one place for it, and the rule of what may touch it when.
 //!
 //! A `JoinHandle` may be moved between two polls, so the waker cannot lie in the handle or on a stack, as a joiner's ticket
 //! does. It lies here, in the thread's own memory, and one bit of the life word ([`State`]) says whose it is:

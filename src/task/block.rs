@@ -4,7 +4,7 @@
 //!
 //! 1. `cell` holds the closure until `run` or `drop_closure` takes it, then (after `run`) the result until
 //!    `take_output` or `drop_output` takes it. The callers keep to that order: `run` once by the thread that claimed the
-//!    task; the result after `COMPLETE`, by whom the state word names.
+//!    task; the result after `COMPLETE`, by the side that the state word names.
 //! 2. `free` comes last and drops nothing but the header.
 
 use std::any::Any;
@@ -21,7 +21,7 @@ use crate::task::header::{Header, Spec, VTable};
 /// What a thread ends with.
 pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
 
-/// Who wants to know how a thread ends: nobody (`()`), or the scope that it belongs to.
+/// What is told how a thread ends: nothing (`()`), or the scope that it belongs to.
 pub(crate) trait TaskOwner {
     /// A panic of the thread was not joined.
     fn unhandled_panic(&self) {}

@@ -4,7 +4,7 @@
 //!
 //! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole
 //!    block, so `vtable` may reach the rest.
-//! 2. The block lives until the last reference counted in `state` is dropped; whoever makes it zero frees it, once.
+//! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
 //! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
 //!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
@@ -58,7 +58,7 @@ pub(crate) enum Next {
     Again,
 }
 
-/// How a waiting thread is handed to whoever runs it: the one upward call of the crate.
+/// How a waiting thread is handed to the worker that runs it: the one upward call of the crate.
 pub(crate) type Schedule = unsafe fn(NonNull<Header>);
 
 /// The rarely used part of a header.
@@ -276,7 +276,7 @@ impl Header {
         unsafe { extra.as_ref() }
     }
 
-    /// The same, made if it is not there: by the thread itself, or by whoever holds its handle.
+    /// The same, made if it is not there: by the thread itself, or by the holder of its handle.
     pub(crate) fn extra_or_new(&self) -> &Extra {
         if let Some(extra) = self.extra() {
             return extra;
@@ -363,7 +363,7 @@ impl Header {
         }
     }
 
-    /// The thread has stored its result: publishes that, and wakes who waits for it. True: nobody holds the handle, the caller
+    /// The thread has stored its result: publishes that, and wakes its joiner. True: nobody holds the handle, the caller
     /// has to drop the result.
     ///
     /// # Safety
@@ -378,7 +378,7 @@ impl Header {
             // ORDERING: Relaxed: `State::complete` acquired what `join_enter` wrote.
             let ticket = header.joiner.load(Ordering::Relaxed);
             // SAFETY: invariant 5: `JOINING` was set, so the joiner has not left; its ticket is for the joined thread
-            // alone, and everybody else who can end its wait (the wheel, a cancel) runs on its worker.
+            // alone, and everything else that can end its wait (the wheel, a cancel) runs on its worker.
             let wake = unsafe { (*ticket).notify(at_home.then(|| header.state.home())) };
             // ORDERING: Release pairs with the Acquire in `join_leave`: the last touch of the ticket.
             header.joiner.store(ptr::null_mut(), Ordering::Release);

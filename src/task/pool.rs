@@ -4,7 +4,7 @@
 //! beyond: measured, more than half of what a message costs, and even its fast path a fifth of spawn and join. Here each OS
 //! thread has a shelf for each of a few sizes, and the shelves exchange whole batches through a common store, so that a
 //! thread that only sends gets back what another frees. Larger or oddly aligned blocks go to the allocator, as does what
-//! the store has no room for, and everything under Miri and the sanitizers, which then see who touches a block too late.
+//! the store has no room for, and everything under Miri and the sanitizers, which then see what touches a block too late.
 //!
 //! # Invariants
 //!

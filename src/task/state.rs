@@ -11,17 +11,17 @@
 //! | 8..24  | home       | with `STARTED`: the remote of the claiming worker | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
-//! Who may touch the result: before `COMPLETE` the thread itself; after it the handle while `HANDLE` is set, otherwise
-//! whoever of the two came second (the thread, if it completes after the handle was dropped).
+//! The result is touched before `COMPLETE` by the thread itself; after it the handle while `HANDLE` is set, otherwise
+//! the one of the two that came second (the thread, if it completes after the handle was dropped).
 //! `JOINING` and `AWAITED` are set only while `HANDLE` is; what was set after `COMPLETE` means nothing.
 //!
-//! A sole holder needs no exchange: who has all the references that there are, and finds so with an Acquire, is alone
+//! A sole holder needs no exchange: a holder that has all the references that there are, and finds so with an Acquire, is alone
 //! with the word, because a new reference is made from a held one. So a thread that is spawned and joined by the same
 //! thread, the most frequent life of all, costs no locked instruction here. While a thread runs on top of its joiner
 //! (`sched::turn`), the joiner's reference counts for both.
 //!
 //! What `STARTED`, home and `CANCEL` say is in the word itself, so the operations on them are Relaxed: a claimer has the thread,
-//! with what its spawner wrote, from the queue or by the handle, a re-armable one from whoever saw it come to rest (under
+//! with what its spawner wrote, from the queue or by the handle, a re-armable one from the thread that saw it come to rest (under
 //! the actor's lock); a cancel reaches the home worker by a letter.
 
 use std::fmt;
@@ -45,7 +45,7 @@ const REF: u64 = 1 << REF_SHIFT;
 pub(crate) enum CancelFound {
     /// Cancelled before, or complete: nothing to do.
     Nothing,
-    /// Not started: whoever claims it will see the flag.
+    /// Not started: the worker that claims it will see the flag.
     Unstarted,
     /// Its home worker has to look at it.
     Started { home: u16 },
@@ -303,7 +303,7 @@ impl State {
     #[must_use]
     pub(crate) fn drop_ref(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of the others' `drop_ref`. A sole holder needs no exchange: nobody
-        // is left who could add a reference.
+        // is left that could add a reference.
         if self.load(Ordering::Acquire) >> REF_SHIFT == 1 {
             return true;
         }

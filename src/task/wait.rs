@@ -1,4 +1,4 @@
-//! The park word: is this thread waiting, and who ended the wait?
+//! The park word: is this thread waiting, and what ended the wait?
 //!
 //! One word, `epoch << 3 | state`:
 //!
@@ -15,7 +15,7 @@
 //! comes late (for a wait that is over) changes nothing. Only the winner schedules the thread. The thread itself may
 //! use plain stores, because no one else changes a word that is not `WAITING`.
 //!
-//! The word decides who wins, and carries nothing else: what the thread wrote before it waited comes to the waker with the
+//! The word decides which attempt wins, and carries nothing else: what the thread wrote before it waited comes to the waker with the
 //! ticket (a lock, a release store), and what the waker wrote comes to the thread by the way on which it is scheduled (its
 //! worker's inbox, an OS thread's parker), which nothing that was ended goes past.
 
@@ -43,7 +43,7 @@ impl Epoch {
     }
 }
 
-/// Who ended a wait.
+/// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
     /// What the thread waited for has come.

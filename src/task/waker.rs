@@ -13,7 +13,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
-/// Who calls what, and what is counted: the module's text.
+/// What is called when, and what is counted: the module's text.
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
 
 /// Calls `f` with a waker of `thread` that counts nothing; its clones do.

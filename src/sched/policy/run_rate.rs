@@ -4,7 +4,7 @@
 //! than that: the lines of the deque, of the actor, its mail and its messages change cores, and change back with the next
 //! message. So a worker that goes through such runs quickly is left alone, however many of them it has queued.
 //!
-//! The worker counts the runs that it starts. Whoever looks for work reads that count twice, some microseconds apart, and
+//! The worker counts the runs that it starts. A worker that looks for work reads that count twice, some microseconds apart, and
 //! leaves its verdict for all: while a worker is *quick* nobody steals from it, sleeps less because of it, or is woken by it
 //! for its actors. A verdict is about the past. So the lookout judges anew at each of its looks (`sched/PROTOCOL.md`), and what
 //! stands behind a handler that is suddenly slow waits for that, 16 ms at most.
