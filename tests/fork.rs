@@ -285,6 +285,34 @@ fn what_needs_no_runtime_and_a_runtime_of_its_own_work_in_a_child() {
     });
 }
 
+struct AddLater(Duration);
+impl green::actor::Message for AddLater {
+    type Reply = ();
+}
+impl green::actor::Handler<AddLater> for Counter {
+    fn handle(&mut self, later: AddLater, ctx: &mut green::actor::Context<Self>) {
+        ctx.send_after(later.0, Add(1));
+    }
+}
+
+#[test]
+fn timers_of_actors_fire_in_a_child_of_a_parent_that_had_some() {
+    use green::actor::Actor;
+    let count_to = |wanted: u32| {
+        let counter = Counter::default().start();
+        counter.send(AddLater(Duration::from_millis(1))).unwrap();
+        let start = Instant::now();
+        while counter.send(Add(0)).unwrap() != wanted {
+            assert!(start.elapsed() < Duration::from_secs(10), "the timer does not fire");
+            green::sleep(Duration::from_millis(1));
+        }
+    };
+    wherever_one_forks(move || {
+        count_to(1);
+        assert_works("a timer of an actor of the child's", || runtime(1).run(|| count_to(1)));
+    });
+}
+
 #[test]
 fn a_closure_that_owns_what_it_uses_runs_in_a_child_though_the_parents_pool_has_a_thread_to_spare() {
     wherever_one_forks(|| {

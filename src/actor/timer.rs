@@ -1,7 +1,8 @@
 //! Timers of actors: one ordered map for the process, and one OS thread that sleeps until the first is due.
 //!
 //! A timer costs an entry, not a stack. What a timer does when it is due is to put a message into a mailbox, which waits for
-//! nothing, so one thread serves all. It starts with the first timer.
+//! nothing, so one thread serves all. It starts with the first timer. A child of fork has not got that thread, and starts one of
+//! its own, which knows none of the parent's timers.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock::{after_ns, now_ns};
+use crate::sys::fork::generation;
 
 /// When it is due, and a number of its own.
 type TimerKey = (u64, u64);
@@ -35,20 +37,31 @@ struct TimerShared {
 struct Service {
     timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
     changed: Condvar,
+    /// The [`generation`] of the process whose thread serves it.
+    made_in: u32,
+    /// That of a child of fork.
+    next: OnceLock<&'static Service>,
 }
 
 impl Service {
-    /// The service; its thread runs.
+    /// The service of this process; its thread runs.
     fn get() -> &'static Service {
-        static SERVICE: OnceLock<&'static Service> = OnceLock::new();
-        SERVICE.get_or_init(|| {
-            let service: &'static Service =
-                Box::leak(Box::new(Service { timers: Mutex::new(BTreeMap::new()), changed: Condvar::new() }));
-            let thread = std::thread::Builder::new().name("green-timers".to_owned());
-            let started = thread.spawn(|| service.run());
-            started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));
-            service
-        })
+        static FIRST: OnceLock<&'static Service> = OnceLock::new();
+        let mut service = *FIRST.get_or_init(Service::start);
+        while service.made_in != generation() {
+            service = *service.next.get_or_init(Service::start);
+        }
+        service
+    }
+
+    fn start() -> &'static Service {
+        let (timers, changed) = (Mutex::new(BTreeMap::new()), Condvar::new());
+        let service: &'static Service =
+            Box::leak(Box::new(Service { timers, changed, made_in: generation(), next: OnceLock::new() }));
+        let thread = std::thread::Builder::new().name("green-timers".to_owned());
+        let started = thread.spawn(|| service.run());
+        started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));
+        service
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TimerKey, TimerEntry>> {
