@@ -10,9 +10,10 @@ const PAGES: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
 /// Words in backticks that begin so are paths.
 const TREES: &[&str] = &["src/", "asm/", "tests/", "benches/", "examples/", ".ci/"];
 
-/// The words in backticks of a line, in order.
-fn quoted(line: &str) -> impl Iterator<Item = &str> {
-    line.split('`').skip(1).step_by(2)
+/// The words in backticks of a line, in order, each with the text before it.
+fn quoted(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    let before = line.split('`').step_by(2);
+    before.zip(line.split('`').skip(1).step_by(2))
 }
 
 /// The file or folder that a word names. `engine/x.rs` is short for one of the actors', and capitals stand for any name.
@@ -29,7 +30,7 @@ fn wrong_names(page: &Source, dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in page.text.lines().enumerate() {
         let mut file = None;
-        for word in quoted(line) {
+        for (before, word) in quoted(line) {
             if let Some(path) = path_of(word) {
                 if !dir.join(&path).exists() {
                     findings.push(page.finding(index + 1, format!("there is no {path}")));
@@ -37,7 +38,9 @@ fn wrong_names(page: &Source, dir: &Path) -> Vec<Finding> {
                 file = Some(path).filter(|path| path.ends_with(".rs"));
                 continue;
             }
-            let is_function = word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && word.contains('_');
+            // Of the words that come later in the line, only those that cannot be prose.
+            let is_function =
+                word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && (is_next || word.contains('_'));
             if let (Some(path), true) = (&file, is_function) {
                 let text = fs::read_to_string(dir.join(path)).unwrap_or_default();
                 if !text.contains(&format!("fn {word}")) {
@@ -59,6 +62,7 @@ fn the_files_and_functions_that_the_pages_name_are_there() {
 
 #[test]
 fn a_file_and_a_function_that_are_gone_are_found() {
-    let page = "`src/lib.rs` is there, `src/gone.rs` is not\n`src/rt/thread.rs` `spawn_local`, then `no_such_call`\n`asm/ARCH/x.s`\n";
-    assert_eq!(lines(&wrong_names(&Source::new("x.md", page), &root())), [1, 2]);
+    let page = "`src/lib.rs` is there, `src/gone.rs` is not\n`src/rt/thread.rs` `spawn_local`, then `no_such_call`\n`asm/ARCH/x.s`\n\
+                `src/rt/thread.rs` `fork` and `x`\n";
+    assert_eq!(lines(&wrong_names(&Source::new("x.md", page), &root())), [1, 2, 4]);
 }
