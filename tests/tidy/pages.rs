@@ -38,7 +38,8 @@ fn wrong_names(page: &Source, dir: &Path) -> Vec<Finding> {
                 file = Some(path).filter(|path| path.ends_with(".rs"));
                 continue;
             }
-            // Of the words that come later in the line, only those that cannot be prose.
+            // Of words that do not follow at once, only those that cannot be prose.
+            let is_next = matches!(before.trim(), "" | ",");
             let is_function =
                 word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && (is_next || word.contains('_'));
             if let (Some(path), true) = (&file, is_function) {
