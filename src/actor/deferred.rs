@@ -64,7 +64,7 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.is_some()
     }
 
-    /// See [`Owed::owed_by`]. Says to whom it was said, too.
+    /// See [`Owed::owed_by`]. Gives the place that was told, too.
     pub(crate) fn owed_by(&self, actor: Option<Weak>, how: How) -> Option<(&Arc<dyn Answer<R>>, u32)> {
         self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }

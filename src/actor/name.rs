@@ -12,7 +12,7 @@ use crate::actor::{Actor, Addr, WeakAddr};
 
 type NameKey = (TypeId, &'static str);
 
-/// Who has a name: a `WeakAddr` of some type.
+/// What has a name: a `WeakAddr` of some type.
 trait Holder: Any + Send {
     fn is_ended(&self) -> bool;
 }

@@ -50,7 +50,7 @@ mod watch {
                 at_rest = hub.core().header.state.refs();
             }
         }
-        // Nobody holds the hub any more: so nothing is left of whoever held it, either.
+        // No client holds the hub any more: so nothing is left of the clients, either.
         wait(&|| hub.core().header.state.refs() <= at_rest);
         assert!(!hub.is_ended());
     }

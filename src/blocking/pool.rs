@@ -8,7 +8,7 @@
 //!  waits until fewer than `max_jobs` wait             waits, under the lock of `idle`, until there is a job: takes the
 //!  under the lock: more jobs than idle threads?         oldest, idle - 1
 //!    then adds a thread; the job joins the queue      frees a place; runs the job
-//!  wakes one who waits in `idle`                      under the lock: idle + 1
+//!  wakes one that waits in `idle`                     under the lock: idle + 1
 //!                                                     no job for ten seconds, a last look: idle - 1, threads - 1
 //! ```
 //!
@@ -18,8 +18,8 @@
 //!   it finds the thread gone and adds another.
 //! * No wake-up is lost: a thread looks for a job under the lock of `idle`, and stands in its queue before it lets go of that;
 //!   a caller takes that lock after its job has joined the queue. (The order of the two locks: `idle`, then the other.)
-//! * A job that still waits is its caller's to take back ([`Pool::withdraw`]): whoever takes its number out of the queue has it,
-//!   a thread or the caller, never both.
+//! * A job that still waits is its caller's to take back ([`Pool::withdraw`]): a thread of the pool or the caller, never both,
+//!   takes its number out of the queue, and so has the job.
 //!
 //! A thread may run a job that nobody waits for any more ([`Pool::leave`]). Nobody waits for that thread either: [`Pool::stop`]
 //! returns without it. It is still one of the `max_threads`.

@@ -124,7 +124,7 @@ impl<T> Blocks<T> {
     #[cold]
     #[inline(never)]
     fn fresh(&self) -> *mut Segment<T> {
-        // ORDERING: Acquire pairs with the Release in `recycle`: whoever emptied the block is done with it.
+        // ORDERING: Acquire pairs with the Release in `recycle`: the thread that emptied the block is done with it.
         let spare = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
         if spare.is_null() {
             let layout = Layout::new::<Segment<T>>();

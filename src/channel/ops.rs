@@ -197,7 +197,7 @@ impl<T> Operation for Receiver<T> {
                 Receiving::Bounded(shared) => shared.channel.register_receiver(node, ticket),
                 Receiving::Unbounded(shared) => shared.channel.register_receiver(node, ticket),
                 Receiving::Zero(shared) => shared.channel.register_receiver(node, ticket),
-                // The deadline wakes whoever waits for these.
+                // The deadline wakes the waiters for these.
                 Receiving::Timer(timer) => !timer.is_due(),
                 Receiving::Never => true,
             }

@@ -4,8 +4,8 @@
 //!
 //! 1. `tail.position - head.position` is the number of messages in the buffer; with the permits it never exceeds `cap`.
 //! 2. While somebody waits to receive, the buffer is empty: a sender that finds a receiver waiting gives it its message.
-//! 3. While somebody waits to send, buffer and permits fill `cap`: whoever makes room gives it to the sender that has
-//!    waited longest ([`settle`](Queue::settle)), before it unlocks.
+//! 3. While somebody waits to send, buffer and permits fill `cap`: the thread that makes room gives it to the sender that
+//!    has waited longest ([`settle`](Queue::settle)), before it unlocks.
 //! 4. Locks are taken in the order head, tail.
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
@@ -172,7 +172,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         drop(head);
     }
 
-    /// Gives room in the buffer to those who wait to send, first come first served.
+    /// Gives room in the buffer to the senders that wait, first come first served.
     fn settle(&self, head: &mut HeadGuard<'_, T, B>, tail: &mut TailGuard<'_, T, B>, wakes: &mut WakeList<Handover>) {
         while tail.bits().position() + tail.permits - head.bits().position() < self.cap {
             let Some(sender) = head.senders.claim(wakes) else { break };
@@ -290,7 +290,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         tail.position() == position && !tail.is_closed()
     }
 
-    /// Links `node` among those who wait to receive; false: there is no need to wait.
+    /// Links `node` among those that wait to receive; false: there is no need to wait.
     ///
     /// # Safety
     ///
@@ -320,7 +320,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         tail.set_waiting(more);
     }
 
-    /// Links `node` among those who wait to send; false: there is no need to wait.
+    /// Links `node` among those that wait to send; false: there is no need to wait.
     ///
     /// # Safety
     ///
@@ -380,7 +380,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         Ok(())
     }
 
-    /// Gives the permit to whoever else waits to send.
+    /// Gives the permit to another sender that waits.
     pub(crate) fn drop_permit(&self) {
         let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();
@@ -417,7 +417,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         (tail.saturating_sub(head)).min(self.cap) as usize
     }
 
-    /// The last sender is gone: whoever waits to receive is told.
+    /// The last sender is gone: the receivers that wait are told.
     pub(crate) fn close_senders(&self) {
         let mut wakes = WakeList::new();
         let mut tail = self.tail.lock();
@@ -427,7 +427,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         drop(tail);
     }
 
-    /// The last receiver is gone: whoever waits to send is told, and what lies in the buffer is dropped.
+    /// The last receiver is gone: the senders that wait are told, and what lies in the buffer is dropped.
     pub(crate) fn close_receivers(&self) {
         let mut wakes = WakeList::new();
         let mut head = self.head.side.lock();

@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, align_of, size_of};
 use crate::channel::waiter::Handover;
 use crate::park::waiters::Claimed;
 
-/// Messages up to this many words lie in the value itself; bigger ones in a box that whoever hands over makes.
+/// Messages up to this many words lie in the value itself; bigger ones in a box, made by the thread that hands over.
 const WORDS: usize = 4;
 
 type Words = MaybeUninit<[usize; WORDS]>;

@@ -1,8 +1,8 @@
 //! Waiting for one of several operations.
 //!
-//! A select registers a node with each of its channels, all with one ticket. Whoever wins the ticket says what it has got, and
-//! so decides which operation is chosen; all others find the ticket spent and go on to the next waiter. Whichever way
-//! the wait ended, the select then takes its other nodes out again, each under its channel's lock.
+//! A select registers a node with each of its channels, all with one ticket. The thread that wins the ticket says what the
+//! select has got, and so decides which operation is chosen; all others find the ticket spent and go on to the next waiter.
+//! Whichever way the wait ended, the select then takes its other nodes out again, each under its channel's lock.
 //!
 //! # Invariants
 //!
@@ -145,8 +145,8 @@ fn wait_once<'e, 'a>(
     let unregister = || {
         for entry in &entries[..registered.take()] {
             if entry.node.outcome() == Outcome::None {
-                // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by whoever
-                // gave it that; the outcome of one that still stands in a list cannot change any more.)
+                // SAFETY: it was registered with this operation, if at all. (A node with an outcome was taken out by the
+                // thread that gave it that; the outcome of one that still stands in a list cannot change any more.)
                 unsafe { entry.operation.unregister(&entry.node) };
             }
         }
@@ -159,7 +159,7 @@ fn wait_once<'e, 'a>(
         return None;
     }
     let chosen = entries[..count].iter().find(|entry| entry.node.outcome() != Outcome::None)?;
-    // SAFETY: whoever woke this thread has written what was selected before; nobody else has its address any more.
+    // SAFETY: the thread that woke this one has written what was selected before; no other thread has its address any more.
     let selected = unsafe { selected_at.cast::<Selected>().read() };
     (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, selected))
 }

@@ -1,7 +1,7 @@
 //! Channels that time fills: one message at a given moment, or one every so often. Nobody sends.
 //!
-//! There is no list of waiters: whoever waits here waits for the moment itself, and looks then whether the message is
-//! still there. Each message is taken by one compare-and-exchange, so exactly one receiver has it.
+//! There is no list of waiters: a receiver waits for the moment itself, and looks then whether the message is still
+//! there. Each message is taken by one compare-and-exchange, so exactly one receiver has it.
 
 use std::fmt;
 use std::time::{Duration, Instant};

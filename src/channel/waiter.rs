@@ -1,4 +1,4 @@
-//! Who waits on a channel: nodes on parked stacks, in lists under the channel's locks.
+//! The waiters of a channel: nodes on parked stacks, in lists under the channel's locks.
 //!
 //! The lists keep the invariants of [`waiters`](crate::park::waiters); what a claimed node's `place` names belongs to its claimer.
 //!
@@ -123,7 +123,7 @@ impl Waiters<Handover> {
         }
     }
 
-    /// Does anybody wait who could be served, other than the thread of `but` itself? Those that watch do not count.
+    /// Does a thread wait that could be served, other than the thread of `but` itself? Those that watch do not count.
     pub(crate) fn has_any(&self, but: Option<Ticket>) -> bool {
         self.any(|node| node.role() != Role::Watch && !but.is_some_and(|but| node.is_of(but)))
     }

@@ -8,9 +8,9 @@
 //! | `WAITING` | somebody waits in the list that this lock guards      | the list is empty again             |
 //! | `CLOSED`  | the other side's handles are all gone                 | never                               |
 //!
-//! The position counts the messages that have passed here. Whoever holds the lock is the only one to change the word, so
-//! unlocking is one plain store, which publishes a new position and new flags together with what was written before. The
-//! other side may read the position at any time.
+//! The position counts the messages that have passed here. Only the holder of the lock changes the word, so unlocking
+//! is one plain store, which publishes a new position and new flags together with what was written before. The other side
+//! may read the position at any time.
 //!
 //! The lock is held for a few instructions, never over a park or over user code; so it spins, and gives the OS thread
 //! away when the holder seems to have lost its core.

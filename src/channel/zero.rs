@@ -2,10 +2,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Nobody waits to send while somebody else waits to receive: whoever comes second serves the one that came first.
-//!    (Two selects that stand on both sides of the channel may; each has seen nobody but itself.)
-//! 2. A select that sends has no message before it is completed. Whoever receives from it sleeps meanwhile, in its hands
-//!    ([`Selected::Peer`]), and is let go with the message, or with the word that there is none.
+//! 1. No thread waits to send while another waits to receive: the one that comes second serves the one that came first.
+//!    (Two selects that stand on both sides of the channel may; each has seen only itself.)
+//! 2. A select that sends has no message before it is completed. The receiver that it serves sleeps meanwhile, in its
+//!    hands ([`Selected::Peer`]), and is let go with the message, or with the word that there is none.
 
 use std::mem::MaybeUninit;
 
@@ -162,7 +162,7 @@ impl<T> ZeroChannel<T> {
         }
     }
 
-    /// Links `node` among those who wait to receive; false: there is no need to wait.
+    /// Links `node` among those that wait to receive; false: there is no need to wait.
     ///
     /// # Safety
     ///
@@ -175,7 +175,7 @@ impl<T> ZeroChannel<T> {
         unsafe { Self::register(&mut lists, Whose::Receivers, node, ticket, &mut wakes) }
     }
 
-    /// Links `node` among those who wait to send; false: there is no need to wait.
+    /// Links `node` among those that wait to send; false: there is no need to wait.
     ///
     /// # Safety
     ///
@@ -211,7 +211,7 @@ impl<T> ZeroChannel<T> {
         // SAFETY: as the caller promises.
         unsafe { own.push_back(node, ticket) };
         if node.role() != Role::Watch {
-            // Who only watches the other side has something to see now.
+            // A thread that only watches the other side has something to see now.
             others.wake_watchers(ticket, wakes);
         }
         lists.advance();
@@ -242,7 +242,7 @@ impl<T> ZeroChannel<T> {
         }
     }
 
-    /// Grows whenever somebody comes who waits.
+    /// Grows whenever a thread comes that waits.
     pub(crate) fn version(&self) -> u64 {
         self.side.peek().version()
     }

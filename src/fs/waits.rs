@@ -1,10 +1,10 @@
 //! What in a file system may make its users wait for one another: FIFOs, terminals, locks. None of that may hold a thread of the pool,
-//! or those who wait take all of them, and who would end their wait gets none.
+//! or the calls that wait take all of them, and the call that would end their wait gets none.
 //!
 //! * A read or a write is made when the file is ready, as `poll` says, and otherwise waited for as a socket is. (Of two that see
 //!   the same few bytes one may wait on the pool's thread all the same.)
-//! * A FIFO is opened without waiting for its other end. Who writes asks again until somebody reads. Who reads has it open then, as
-//!   in the middle of an `open` that waits, and waits until something is in it, until a writer has been and gone, or
+//! * A FIFO is opened without waiting for its other end. A writer asks again until there is a reader. A reader has the FIFO open
+//!   then, as in the middle of an `open` that waits, and waits until something is in it, until a writer has been and gone, or
 //!   until there is one, which is asked for with pauses, since no event tells.
 //! * A lock is tried, with pauses.
 

@@ -1,8 +1,8 @@
 //! A channel's message, awaited.
 //!
 //! The channel knows threads only. So while there is no message a green thread watches for one, without taking it
-//! (`Select::ready`), and its handle is what is awaited; the message is then taken by the `poll`. Whoever drops the future
-//! therefore loses none.
+//! (`Select::ready`), and its handle is what is awaited; the message is then taken by the `poll`. So a future that is
+//! dropped loses none.
 #![forbid(unsafe_code)]
 
 use std::fmt;

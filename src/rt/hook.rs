@@ -23,7 +23,7 @@ type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
 /// The addresses of all wrappers that there are.
 static WRAPPERS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-/// Held by who looks at the process's hook and changes it.
+/// Held by the thread that looks at the process's hook and changes it.
 static TURN: Mutex<()> = Mutex::new(());
 
 thread_local! {

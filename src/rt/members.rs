@@ -1,14 +1,15 @@
-//! The threads of one scope: how many run, whether one has panicked, and who waits for the last.
+//! The threads of one scope: how many run, whether one has panicked, and which thread waits for the last.
 //!
 //! One word, `waiting | panicked | count`. A thread is counted before it is spawned. The scope's own thread leaves its ticket,
-//! then sets `WAITING`; who takes the count to zero and finds that bit ends the wait. The two are operations on one word: if
-//! the last thread comes first, the other finds the count at zero and does not wait; if not, the bit is found.
+//! then sets `WAITING`; the thread that takes the count to zero and finds that bit ends the wait. The two are operations on one
+//! word: if the last thread comes first, the other finds the count at zero and does not wait; if not, the bit is found.
 //!
 //! # Invariants
 //!
-//! 1. The scope's thread keeps the word in place until the count is zero; who has taken it to zero touches it no more, unless
-//!    it has found `WAITING`: then until it has scheduled that thread.
-//! 2. `waiter` is written by the scope's thread while `WAITING` is clear, and read by who has found it set with a count of one.
+//! 1. The scope's thread keeps the word in place until the count is zero. The thread that has taken the count to zero touches
+//!    the word no more, unless it has found `WAITING`: then until it has scheduled the scope's thread.
+//! 2. `waiter` is written by the scope's thread while `WAITING` is clear, and read by the thread that has found the bit set with
+//!    a count of one.
 
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicUsize, Ordering, UnsafeCell};
@@ -53,7 +54,7 @@ impl Members {
 
     /// Notes that a thread has panicked and nobody has seen it. The caller is counted.
     pub(crate) fn note_panic(&self) {
-        // ORDERING: Relaxed: whoever takes the count to zero publishes it.
+        // ORDERING: Relaxed: the thread that takes the count to zero publishes it.
         self.word.fetch_or(PANICKED, Ordering::Relaxed);
     }
 

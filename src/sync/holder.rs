@@ -1,4 +1,4 @@
-//! Who holds a lock: its worker, so that nobody spins for a thread that cannot run meanwhile; in debug builds also the
+//! The holder of a lock: its worker, so that no thread spins for one that cannot run meanwhile; in debug builds also the
 //! thread and the place, so that a thread that waits for itself is told so.
 #![forbid(unsafe_code)]
 

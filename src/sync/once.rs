@@ -2,14 +2,14 @@
 //!
 //! | state        | meaning                                       | left by                                                 |
 //! | ------------ | --------------------------------------------- | ------------------------------------------------------- |
-//! | `INCOMPLETE` | nobody has begun, or who had was cancelled    | whoever begins: to `RUNNING`                            |
+//! | `INCOMPLETE` | no thread has begun, or one was cancelled     | a thread that begins: to `RUNNING`                      |
 //! | `RUNNING`    | one thread runs its closure                   | it: to `COMPLETE`; to `POISONED` by a panic; to `INCOMPLETE` by a cancel or time-out |
-//! | `POISONED`   | a closure has panicked                        | whoever begins with force: to `RUNNING`                 |
+//! | `POISONED`   | a closure has panicked                        | a thread that begins with force: to `RUNNING`           |
 //! | `COMPLETE`   | done                                          | never                                                   |
 //!
 //! `QUEUED` beside the first three says that threads may be in the queue: a waiter sets it under the queue's lock, and
-//! enters; whoever leaves `RUNNING` swaps it out, then takes the queue's lock and wakes everybody, who look again. So a
-//! waiter whose bit is swapped out is in the queue by the time that lock is had.
+//! enters. The thread that leaves `RUNNING` swaps the bit out, then takes the queue's lock and wakes all waiters, which look
+//! again. So a waiter whose bit is swapped out is in the queue by the time that lock is had.
 
 use std::cell::Cell;
 use std::fmt;
@@ -289,7 +289,7 @@ impl Drop for Running<'_> {
             false if self.mark.is_left_by_interrupt() => INCOMPLETE,
             false => POISONED,
         };
-        // ORDERING: Release pairs with the Acquires of those who see the state.
+        // ORDERING: Release pairs with the Acquires of the threads that see the state.
         if self.once.word.swap(state, Ordering::Release) & QUEUED != 0 {
             let mut wakes = WakeList::new();
             self.once.queue.lock().claim_all(&mut wakes);

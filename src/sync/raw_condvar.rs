@@ -2,7 +2,7 @@
 //!
 //! A waiter enters the queue before it lets the mutex go, both in the commit of its park. So a notifier that has had the
 //! mutex since finds it there. `waiting` says without the lock that the queue is empty: a waiter stores to it while it
-//! has the mutex, so whoever has had the mutex since sees it, and others have no claim.
+//! has the mutex, so a notifier that has had the mutex since sees it, and others have no claim.
 
 use std::cell::Cell;
 

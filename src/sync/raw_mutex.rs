@@ -1,16 +1,16 @@
-//! The mutex without its value: who has it, who comes next. The protocol is in the folder's PROTOCOL.md.
+//! The mutex without its value: which thread has it, which comes next. The protocol is in the folder's PROTOCOL.md.
 //!
 //! One word:
 //!
 //! | bit       | set when                                                | cleared by                                      |
 //! | --------- | ------------------------------------------------------- | ----------------------------------------------- |
 //! | `LOCKED`  | a thread takes the lock, or is handed it                | its unlock                                      |
-//! | `QUEUED`  | a thread enters the queue                               | whoever takes the last one out                  |
+//! | `QUEUED`  | a thread enters the queue                               | the thread that takes the last one out          |
 //! | `WAKING`  | the first waiter was woken to try again                 | that waiter: takes the lock, queues again, or leaves |
-//! | `HANDOFF` | that waiter lost again, or was overtaken too often: the first in the queue has the next turn | whoever hands it the lock, or finds the queue empty |
+//! | `HANDOFF` | that waiter lost again, or was overtaken too often: the first in the queue has the next turn | the thread that hands it the lock, or finds the queue empty |
 //!
-//! `LOCKED` may be taken by anybody while it is clear and `HANDOFF` is not set. The other bits change under the queue's lock, except
-//! that the waiter to whom `WAKING` belongs may clear it while it takes the lock. Never both `WAKING` and `HANDOFF`.
+//! Any thread may take `LOCKED` while it is clear and `HANDOFF` is not set. The other bits change under the queue's lock, except
+//! that the waiter that `WAKING` belongs to may clear it while it takes the lock. Never both `WAKING` and `HANDOFF`.
 //!
 //! The queue's invariants are those of [`waiters`](crate::park::waiters); this file keeps to invariant 1 by [`RawMutex::leave`].
 
@@ -102,9 +102,9 @@ impl RawMutex {
     #[inline(always)]
     pub(crate) fn unlock(&self) {
         self.holder.clear();
-        // ORDERING: Release pairs with the Acquires of those who take the lock.
+        // ORDERING: Release pairs with the Acquires of the threads that take the lock.
         let before = self.word.fetch_sub(LOCKED, Ordering::Release);
-        // Somebody waits, and nobody is on his way already.
+        // A thread waits, and none is on its way already.
         if before & (QUEUED | WAKING) == QUEUED {
             self.unlock_contended(); // KEY: mutex-unlock
         }

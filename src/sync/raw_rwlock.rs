@@ -5,9 +5,9 @@
 //!
 //! | bits      | meaning, set when                                       | cleared by                                      |
 //! | --------- | ------------------------------------------------------- | ----------------------------------------------- |
-//! | `QUEUED`  | a thread enters the queue                               | whoever takes the last one out                  |
+//! | `QUEUED`  | a thread enters the queue                               | the thread that takes the last one out          |
 //! | `WAKING`  | the first waiter, a writer, was woken to try again      | that writer: takes the lock, queues again, or leaves |
-//! | `HANDOFF` | that writer lost again, or the first waiter was overtaken too often: it has the next turn | whoever hands it the lock, or finds the queue empty |
+//! | `HANDOFF` | that writer lost again, or the first waiter was overtaken too often: it has the next turn | the thread that hands it the lock, or finds the queue empty |
 //! | `WRITER`  | a writer has the lock                                   | its unlock                                      |
 //! | 4..32     | the number of readers that have it                      | their unlocks                                   |
 //!
@@ -33,7 +33,7 @@ const HANDOFF: u32 = 1 << 2;
 const WRITER: u32 = 1 << 3;
 const READER: u32 = 1 << 4;
 const READERS: u32 = !(READER - 1);
-/// With so many readers nobody else may come in as one; but those who wait already may.
+/// With so many readers no other thread may come in as one; but those that wait already may.
 const FULL: u32 = 1 << 31;
 
 /// What a thread wants, as the kind of its node.
@@ -141,7 +141,7 @@ impl RawRwLock {
     #[inline(always)]
     pub(crate) fn unlock_write(&self) {
         self.holder.clear();
-        // ORDERING: Release pairs with the Acquires of those who take the lock.
+        // ORDERING: Release pairs with the Acquires of the threads that take the lock.
         let before = self.word.fetch_sub(WRITER, Ordering::Release);
         if before & (QUEUED | WAKING) == QUEUED {
             self.unlock_contended();
@@ -178,7 +178,7 @@ impl RawRwLock {
             }
             let in_the_way = if kind == READ { WRITER } else { WRITER | READERS };
             if word & in_the_way != 0 {
-                // The unlock of those who have it looks after it, unless there is none any more.
+                // The holders' unlock looks after the queue, unless there is no holder any more.
                 let promise = if waiters.is_out_of_patience() { word | HANDOFF } else { word };
                 if self.word.compare_exchange(word, promise, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                     return;
@@ -302,7 +302,7 @@ impl RawRwLock {
     }
 
     /// Takes back whatever a thread that no longer waits had in the queue and in the word; passes on what it was to
-    /// have, and lets in those who waited behind it alone.
+    /// have, and lets in the threads that waited behind it alone.
     #[cold]
     fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
         let mut wakes = WakeList::new();

@@ -1,9 +1,9 @@
 //! `Semaphore`.
 //!
-//! One word, `permits << 1 | QUEUED`. `QUEUED` is set by a thread that enters the queue, and cleared by whoever takes the
-//! last one out, both under the queue's lock. While it is set, nobody takes permits past the queue: they go to the first
-//! in it, as soon as there are enough ([`Semaphore::serve`]), and with them the thread is woken. So the order is first
-//! come, first served. A release adds its permits and then, if it saw the bit, serves; a thread that enters the queue
+//! One word, `permits << 1 | QUEUED`. `QUEUED` is set by a thread that enters the queue, and cleared by the thread that
+//! takes the last one out, both under the queue's lock. While it is set, no thread takes permits past the queue: they go to
+//! the first in it, as soon as there are enough ([`Semaphore::serve`]), and with them the thread is woken. So the order is
+//! first come, first served. A release adds its permits and then, if it saw the bit, serves; a thread that enters the queue
 //! after that has seen the permits: its exchange from a word with too few of them would have failed.
 
 use std::fmt;
@@ -210,7 +210,7 @@ impl Semaphore {
             let fits = n <= Self::MAX_PERMITS && word / PERMIT + n <= Self::MAX_PERMITS;
             fits.then(|| word + n * PERMIT)
         };
-        // ORDERING: Release pairs with the Acquires of those who take the permits.
+        // ORDERING: Release pairs with the Acquires of the threads that take the permits.
         let Ok(before) = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, more) else {
             panic!("more permits than Semaphore::MAX_PERMITS");
         };
@@ -246,8 +246,8 @@ impl Semaphore {
                     }
                     let word = self.word.load(Ordering::Relaxed);
                     let waits = word & QUEUED != 0 || word / PERMIT < n as usize;
-                    // ORDERING: Relaxed: permits that came before make the exchange fail; whoever adds some after it sees
-                    // the bit in the same word, and takes the queue's lock.
+                    // ORDERING: Relaxed: permits that came before make the exchange fail; a thread that adds some after
+                    // it sees the bit in the same word, and takes the queue's lock.
                     if waits
                         && self.word.compare_exchange(word, word | QUEUED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                     {

@@ -15,8 +15,8 @@ struct ZeroPoint {
     system_ns: u64,
 }
 
-/// The system is asked after std, so this clock is never ahead of std's: whoever has waited for a moment on this one finds
-/// it passed on that one, too. It is behind by what lies between the two looks, so the closest of a few pairs counts.
+/// The system is asked after std, so this clock is never ahead of std's: a thread that has waited for a moment on this one
+/// finds it passed on that one, too. It is behind by what lies between the two looks, so the closest of a few pairs counts.
 #[inline]
 fn zero() -> &'static ZeroPoint {
     static ZERO: OnceLock<ZeroPoint> = OnceLock::new();
@@ -102,8 +102,8 @@ pub(crate) fn instant_at(ns: u64) -> Instant {
 
 /// Runs `sleep`, a timed sleep of this OS thread that the system shall end on time; Linux adds 50 µs by default.
 ///
-/// The slack belongs to the OS thread, and whoever it starts, a thread or a child, inherits what it is at that moment. So it is
-/// there only while the thread sleeps, and what was there before comes back, be it the program's own.
+/// The slack belongs to the OS thread, and a thread or child that it starts inherits the slack of that moment. So the least
+/// slack is set only while the thread sleeps, and what was there before comes back, be it the program's own.
 pub(crate) fn precisely<R>(sleep: impl FnOnce() -> R) -> R {
     let before = slack::get();
     if before > slack::LEAST {

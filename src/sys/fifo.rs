@@ -19,7 +19,7 @@ pub(crate) const PIPE_BUF: usize = libc::PIPE_BUF;
 /// Can a FIFO be opened in pieces, as it is done here? Elsewhere nobody tells whether there is a writer.
 pub(crate) const OPENS: bool = cfg!(target_os = "linux");
 
-/// There is nobody yet who reads from the FIFO.
+/// The FIFO has no reader yet.
 pub(crate) fn has_no_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENXIO)
 }

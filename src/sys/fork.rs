@@ -7,7 +7,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 /// How many forks lie between the first process of the program and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// What whoever uses what is its parent's is told.
+/// What a child is told that uses what is its parent's.
 pub(crate) const MESSAGE: &str = "this process is a child of fork, and the threads of the green runtime are its parent's, \
      they do not run here: exec, exit, or make a Runtime of its own";
 

@@ -194,7 +194,7 @@ mod os {
     /// As for `advise`.
     pub(super) unsafe fn advise_at_once(ranges: &[Pages], advice: libc::c_int) -> usize {
         static REFUSED: AtomicUsize = AtomicUsize::new(0);
-        // ORDERING: Relaxed: a hint; who misses it asks the kernel once more.
+        // ORDERING: Relaxed: a hint; a caller that misses it asks the kernel once more.
         if REFUSED.load(Ordering::Relaxed) != 0 {
             return 0;
         }

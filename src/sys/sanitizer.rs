@@ -1,9 +1,10 @@
 //! What AddressSanitizer is told, in a build that has it: which stack code runs on, and which memory is free.
 //!
 //! It keeps a shadow of each stack: which bytes no frame owns, and, for locals whose address is taken, a heap of frames beside
-//! the stack (the *fake stack*), so that it sees who uses one after its function's return. So who leaves a stack says which
-//! one he goes to, and who arrives fetches his own fake stack. Untold, it takes the frames of all green threads for those of
-//! one stack: after an unwinding, which clears the shadow from here to the end of the stack, it reports what is right.
+//! the stack (the *fake stack*), so that it sees a use of one after its function's return. So code that leaves a stack says
+//! which one it goes to, and code that arrives fetches its own fake stack. Untold, AddressSanitizer takes the frames of all
+//! green threads for those of one stack: after an unwinding, which clears the shadow from here to the end of the stack, it
+//! reports what is right.
 //!
 //! ThreadSanitizer needs no telling, because a green thread never changes its OS thread. In other builds nothing of this is
 //! there: [`Bounds`] and [`Left`] are empty.

@@ -72,7 +72,7 @@ pub(crate) fn look() -> Stack {
     if !SUPPORTED {
         return Stack::Unknown;
     }
-    // Relaxed: who does not see another's try makes one.
+    // Relaxed: a thread that does not see another's try makes one.
     let mut tried = TRIED.load(Ordering::Relaxed);
     if tried == NOT_TRIED {
         tried = if works() { GOOD } else { BAD };

@@ -6,12 +6,13 @@
 //! Those of [`envelope`](super::envelope), and:
 //!
 //! 1. There is an envelope of an ask while that is `QUEUED`: in a list of its target's mailbox, among those that wait for room there,
-//!    or in the hands of whoever holds that lock, or of the asker itself.
-//! 2. An [`Ask`] is pinned, and whoever drops it takes the lock of its target's mailbox first, unless it is `DONE`; what makes it
-//!    `DONE` happens under that lock, or on the asker's own worker while that does not run. So who finds an ask that is not
-//!    `DONE` under that lock may use it. While it is handled, nobody but that handler's thread and its own touches it: if
-//!    both live on one worker, they do so in turn, without the lock.
-//! 3. The last touch of whoever makes it `DONE` is the end of its wait: an asker that was woken so goes on without the lock.
+//!    or in the hands of the thread that holds that lock, or of the asker itself.
+//! 2. An [`Ask`] is pinned, and its drop takes the lock of its target's mailbox first, unless it is `DONE`; what makes it
+//!    `DONE` happens under that lock, or on the asker's own worker while the asker does not run. So a thread that finds, under
+//!    that lock, an ask that is not `DONE` may use it. While an ask is handled, only the handler's thread and the asker's own
+//!    touch it: if both live on one worker, they do so in turn, without the lock.
+//! 3. The last touch of the thread that makes an ask `DONE` is the end of the asker's wait: an asker that was woken so goes on
+//!    without the lock.
 
 #![allow(unsafe_code)]
 
@@ -86,7 +87,7 @@ pub(crate) struct Ask<'t, M: Message> {
     _pinned: PhantomPinned,
 }
 
-/// An ask is `DONE`, and whoever has made it so does not touch it any more.
+/// An ask is `DONE`, and the thread that has made it so does not touch it any more.
 #[derive(Clone, Copy)]
 pub(super) struct Done(());
 
@@ -265,7 +266,7 @@ impl<'t, M: Message> Ask<'t, M> {
         // ORDERING(argued): Release pairs with the Acquire in `is_at`, see there.
         self.place.store(DONE, Ordering::Release);
         // SAFETY: an asker that has waited takes the lock before it leaves, unless the wait that is ended here tells it, or it
-        // does not run now. Who else could end the wait of a neighbour, its worker's wheel and loop, does not run now either.
+        // does not run now. What else could end the wait of a neighbour, its worker's wheel and loop, does not run now either.
         unsafe { ticket?.notify(neighbour.then_some(home as u16)) }
     }
 
@@ -274,7 +275,7 @@ impl<'t, M: Message> Ask<'t, M> {
     /// As [`conclude`](Self::conclude).
     #[inline(always)]
     unsafe fn put(&self, answer: Result<M::Reply, SendError<M>>, neighbour: bool) -> Option<Wake> {
-        // SAFETY: as the caller promises; who takes what is written sees `answered`.
+        // SAFETY: as the caller promises; the asker, which takes what is written, sees `answered`.
         unsafe {
             let answered = match answer {
                 Ok(reply) => {

@@ -1,19 +1,19 @@
-//! Who queues an actor: one bit, under the lock of its mailbox. The protocol is in [`mailbox_state`](super::mailbox_state); `tests/loom_actor.rs`
-//! checks it on this file.
+//! Which thread queues an actor: one bit, under the lock of its mailbox. The protocol is in
+//! [`mailbox_state`](super::mailbox_state); `tests/loom_actor.rs` checks it on this file.
 
 #![forbid(unsafe_code)]
 
-/// Is the actor queued or does it run (or will it be queued by whoever made it busy)?
+/// Is the actor queued or does it run (or will the thread that made it busy queue it)?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Busy(bool);
 
-/// The right, and the duty, to queue the actor: of whoever has made it busy.
+/// The right, and the duty, to queue the actor: of the thread that has made it busy.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "an actor that is busy and not queued does nothing any more"]
 pub(crate) struct Launch(());
 
 impl Busy {
-    /// Of a new actor: whoever makes it queues it.
+    /// Of a new actor: the thread that makes it queues it.
     pub(crate) fn new() -> Self {
         Self(true)
     }

@@ -1,8 +1,8 @@
 //! A call: the message, and the promise of its reply, in one counted block. The envelope in the target's mailbox has a share of it,
-//! and so has whoever waits for the reply. The message is moved once on its way in, from its sender's argument to its
-//! [`MessageSlot`], and once on its way out, to the argument of its handler or back.
+//! and so has the asker. The message is moved once on its way in, from its sender's argument to its [`MessageSlot`], and once on
+//! its way out, to the argument of its handler or back.
 //!
-//! # Protocol: who has the message
+//! # Protocol: which side has the message
 //!
 //! ```text
 //!  the handler                                            the asker that takes its message back
@@ -10,13 +10,13 @@
 //!  H2  claims the message                                 W2  under the mailbox's lock: takes the envelope out, if it is in
 //! ```
 //!
-//! The first claim has the message, and there is no other. If it is the asker's, no handler will see the message; if its W2
-//! finds the envelope, that is gone with its place in the mailbox, and who waits for room gets it. If not, H1 came before,
-//! and H2 finds nothing. If it is the handler's, the asker is told that the handler has started.
+//! The side that claims first has the message, and no other claim is good. If the asker claims first, no handler will see the
+//! message. If W2 then finds the envelope, its place in the mailbox goes to a sender that waits for room. If not, H1 came
+//! before, and H2 finds nothing. If the handler claims first, the asker is told that the handler has started.
 //!
 //! # Invariants
 //!
-//! 1. A slot is initialised until it is claimed, and who has claimed it moves the message out.
+//! 1. A slot is initialised until it is claimed, and its claimer moves the message out.
 //! 2. A `CallBlock` begins with its node (it is `repr(C)`). Its one envelope is made with it, and is a share of its `Arc`.
 //! 3. While the message is not claimed, its envelope is in no other mailbox than that of the promise's debtor: only a
 //!    handler passes the debt on.
@@ -56,7 +56,7 @@ pub(crate) struct Claim<M>(NonNull<M>);
 
 impl<M> MessageSlot<M> {
     fn claim(&self) -> Option<Claim<M>> {
-        // ORDERING: Relaxed: it decides between two who have the block already, and with it the message as it was put in.
+        // ORDERING: Relaxed: it decides between two sides that have the block already, and with it the message as it was put in.
         let first = self.claimed.swap(1, Ordering::Relaxed) == 0;
         first.then(|| Claim(NonNull::from(&self.msg).cast()))
     }

@@ -223,7 +223,7 @@ impl Core {
     /// The task for the actor's entry in a queue.
     #[inline]
     pub(super) fn entry(&self, _: Launch) -> Task {
-        // SAFETY: invariant 2: whoever has made the mailbox busy has the life's reference.
+        // SAFETY: invariant 2: the thread that has made the mailbox busy has the life's reference.
         unsafe { Task::from_raw(self.whole().cast()) }
     }
 
@@ -403,7 +403,7 @@ impl fmt::Debug for Strong {
     }
 }
 
-/// Who walks now: nobody frees an actor meanwhile.
+/// The threads that walk now: no actor is freed meanwhile.
 pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).

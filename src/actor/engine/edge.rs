@@ -1,4 +1,4 @@
-//! Who waits for whom: one edge for each actor, because an actor waits for one other at most.
+//! Which actor waits for which: one edge for each actor, because an actor waits for one other at most.
 //!
 //! # Protocol
 //!
@@ -8,7 +8,7 @@
 //!  E2  unless B rests: fence; does B wait?         V2  follows the edges, from its own: B = A.to, C = B.to …
 //!      then walks from B; back at A: a cycle       V3  walkers - 1
 //!  E3  waits
-//!  E4  A.to := null                                whoever gives up the last reference to an actor
+//!  E4  A.to := null                                a thread that gives up the last reference to an actor
 //!  E5  lets go of B                                F1  fence; until walkers = 0
 //!                                                  F2  frees it
 //! ```
@@ -18,31 +18,32 @@
 //! (perhaps a later one of A, of which the same holds). If it is V1's, F1 sees the walker, and does not get to F2 before V3.
 //!
 //! **Of several that close a cycle at once, at least one sees it.** An actor that asks one that rests has no fence of its
-//! own, but whoever it asks sets its edge after it has got the message, so later. Along a cycle that cannot go on all the way
-//! round: some have a fence, and each other edge comes before the next fence along the cycle. Take the one whose fence is the
-//! last: all edges of the cycle come before it, so its walk sees them (no one has taken its edge back: who does has seen a
-//! cycle itself, which is what is claimed). So it walks round.
+//! own, but the asked actor sets its edge after it has got the message, so later. Along a cycle that cannot go on all the way
+//! round: some have a fence, and each other edge comes before the next fence along the cycle. Take the actor whose fence is the
+//! last: all edges of the cycle come before that fence, so its walk sees them. (None has been taken back: an actor that takes
+//! its edge back has seen a cycle itself, which is what is claimed.) So it walks round.
 //!
 //! **Nobody is told of a cycle that is none.** The edges of one walk were read at different moments, so a first round only
 //! suspects. Each edge carries how often it was set, and one that changes while it is read is none. A second round that finds
 //! the same edges, set as often, proves that all of them stood at the moment between the two.
 //!
-//! **An edge may be moved by others.** Who waits for a promise has its edge set, moved and cleared under the promise's lock, by
-//! itself or by whoever passes the debt on; each who sets it takes step E2 for it, and the promise keeps B alive up to E4. So
-//! the above holds of the edge, whoever set it.
+//! **An edge may be moved by others.** The edge of an actor that waits for a promise is set, moved and cleared under the
+//! promise's lock, by the actor itself or by the thread that passes the debt on. Each that sets the edge takes step E2 for it,
+//! and the promise keeps B alive up to E4. So the above holds of the edge, whichever of the two set it.
 //!
 //! **What is let in closes no cycle.** An actor that lets a chain in while it waits (`reenter`) is not blocked for a message of
-//! that chain that is on its way to it or among those that it has let in. So the edge of who waits for such a message says so
-//! ([`How::message`]), until the message is queued behind others, or handled: from then on ([`Edge::harden`]) it is an edge as
-//! every other. It leads into a cycle unless the next edge, of the one who lets in, says that it lets in that very chain
-//! ([`How::letting_in`]). An edge hardens by its owner, or, while that waits, under the lock by which its message is taken; and
-//! before the one who has taken it sets an edge of its own, whose step E2 then sees it. It is the same edge afterwards.
+//! that chain that is on its way to it or among those that it has let in. So the edge of an actor that waits for such a message
+//! says so ([`How::message`]), until the message is queued behind others, or handled: from then on ([`Edge::harden`]) it is an
+//! edge as every other. It leads into a cycle unless the next edge, that of the actor that lets in, says that this actor lets in
+//! that very chain ([`How::letting_in`]). The owner hardens its edge; or, while the owner waits, the edge hardens under the lock
+//! by which the message is taken, and before the actor that has taken the message sets an edge of its own, whose step E2 then
+//! sees the hard one. It is the same edge afterwards.
 //!
-//! **Who joins is not told, if another can be.** A join has no error, and the one who closes a cycle by it may be the parent whose
-//! child waits for it already. So a joiner (J) that walks round tells the one that it joins (C), which it keeps alive: it marks
-//! that edge ([`Edge::tell`]) and has C's wait interrupted. C walks itself, then, and leaves its wait with the error; if it joins,
-//! too, it passes that on to the one that it joins. Only a cycle of joins alone is J's own error. If C has set its edge and does
-//! not wait yet, the interruption may come too early: so J looks again after a while, as long as the cycle stands.
+//! **A joiner is not told, if another actor can be.** A join has no error, and the joiner that closes a cycle may be the parent
+//! whose child waits for it already. So a joiner (J) that walks round tells the actor that it joins (C), which it keeps alive: J
+//! marks C's edge ([`Edge::tell`]) and has C's wait interrupted. C walks itself, then, and leaves its wait with the error; if C
+//! joins, too, it passes that on to the actor that it joins. Only a cycle of joins alone is J's own error. If C has set its edge
+//! and does not wait yet, the interruption may come too early: so J looks again after a while, as long as the cycle stands.
 
 #![forbid(unsafe_code)]
 
@@ -124,25 +125,25 @@ impl<T> Edge<T> {
     /// Step E1. The owner keeps `to` alive until `clear` has returned.
     #[inline]
     pub(crate) fn set(&self, to: *const T, how: How) {
-        // ORDERING: each Release pairs with the Acquire of the same field in `follow`: who sees the new count sees that the old
-        // edge is gone, who sees the new edge or what it is for sees the new count.
+        // ORDERING: each Release pairs with the Acquire of the same field in `follow`: a walker that sees the new count sees that
+        // the old edge is gone; one that sees the new edge or what it is for sees the new count.
         self.times.store(self.times.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         self.how.store(how.0, Ordering::Release);
         self.to.store(to.cast_mut(), Ordering::Release);
     }
 
-    /// Step E4. By the owner, or, while that waits, by whoever gives it what it waits for, before it is woken: an edge must not
-    /// stand for longer than the wait.
+    /// Step E4. By the owner, or, while the owner waits, by the thread that gives it what it waits for, before it is woken: an
+    /// edge must not stand for longer than the wait.
     #[inline]
     pub(crate) fn clear(&self) {
         // ORDERING: Relaxed: what comes after it is ordered by what gives the owner, or the last reference, away.
         self.to.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    /// The message is queued behind others, or handled. See the module's text for who calls this.
+    /// The message is queued behind others, or handled. The module's text says which side calls this.
     #[cold]
     pub(crate) fn harden(&self) {
-        // ORDERING: Relaxed twice: who has taken the message sets an edge of its own later, and that publishes this.
+        // ORDERING: Relaxed twice: the actor that has taken the message sets its own edge later, and that publishes this.
         let how = How(self.how.load(Ordering::Relaxed)).hardened();
         self.how.store(how.0, Ordering::Relaxed); // KEY: harden
     }
@@ -173,7 +174,7 @@ impl<T> Edge<T> {
         self.is_set()
     }
 
-    /// Does anything stand here? For whoever only wants to know whether to walk on.
+    /// Does anything stand here? For a caller that only wants to know whether to walk on.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
         // ORDERING: Relaxed: a walker's V2 that goes no further.

@@ -1,5 +1,5 @@
 //! What travels to an actor: boxes ([`Boxed`]), questions on their askers' stacks ([`ask`](super::ask)), and calls
-//! ([`call`](super::call)). An [`Envelope`] is each. Who has it has the right, and the duty, to have it handled or refused.
+//! ([`call`](super::call)). An [`Envelope`] is each. Its holder has the right, and the duty, to have it handled or refused.
 //!
 //! # Invariants
 //!

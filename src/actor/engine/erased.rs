@@ -8,8 +8,8 @@
 //!
 //! 1. A node is the first field of a `repr(C)` block, whose type its vtable was made for, and every pointer to it was made from
 //!    one to the whole.
-//! 2. There is one envelope of a block at a time, and who has it owns the block, or may use it as its owner has promised. An
-//!    [`OwningList`](crate::base::list::OwningList) has those that are linked in it.
+//! 2. There is one envelope of a block at a time. Its holder owns the block, or may use it as the block's owner has promised.
+//!    An [`OwningList`](crate::base::list::OwningList) holds the envelopes that are linked in it.
 
 #![allow(unsafe_code)]
 
@@ -84,7 +84,7 @@ unsafe impl<V> Linked for Node<V> {
 #[must_use]
 pub(crate) struct Erased<V: 'static>(NonNull<Node<V>>);
 
-// SAFETY: what is in a box is `Send`, and whoever makes one of a pinned block promises as much.
+// SAFETY: what is in a box is `Send`, and the caller that makes an envelope of a pinned block promises as much.
 unsafe impl<V> Send for Erased<V> {}
 
 // SAFETY: boxes stay where they are, and what is pinned does, too.

@@ -1,4 +1,4 @@
-//! The message that is being handled, and who waits for what its handler returns.
+//! The message that is being handled, and the side that waits for what its handler returns.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ impl Terms {
 pub(crate) struct Frame {
     deadline_ns: Cell<u64>,
     chain: Cell<u64>,
-    /// Who waits for what the handler returns.
+    /// The side that waits for what the handler returns.
     pub(crate) reply_to: Cell<ReplyTo>,
     orphans: Cell<Option<Box<Orphans>>>,
 }

@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// Set once the actor's end is known to those who asked for it.
+/// The actor's end, for those that asked for it: set once it is known.
 pub(crate) type EndQueue = Arc<WaitQueue<Option<Exit>>>;
 
 /// See the module's text.
@@ -440,10 +440,10 @@ impl MailboxState {
         (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has ended. Who is to be told, without the lock: those tied to it, those who join.
+    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
     pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<EndQueue>) {
         self.phase = Phase::Dead;
-        // Most end normally, with nobody who watches: their extras would be made for this alone.
+        // Most end normally, and unwatched: their extras would be made for this alone.
         if self.extras.is_none() && matches!(exit, Exit::Normal) {
             return (Ties::default(), None);
         }
@@ -457,7 +457,7 @@ impl MailboxState {
         (self.phase == Phase::Dead).then(|| self.end())
     }
 
-    /// The actor has a reason to end. Whoever loses it by that is told so, before what is queued goes back.
+    /// The actor has a reason to end. It is noted before what is queued goes back, so that the senders can be told.
     pub(super) fn ends(&mut self, exit: &Exit) {
         self.close(Phase::Ends);
         // Most end normally: their extras would be made for this alone.

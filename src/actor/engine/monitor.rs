@@ -1,4 +1,4 @@
-//! Who is told when an actor ends: what [`ties`] are to actors.
+//! Which actors are told when one ends: what [`ties`] are to actors.
 
 #![forbid(unsafe_code)]
 
@@ -66,7 +66,7 @@ pub(crate) fn untie(me: &Core, half: Tie) {
     ties::untie(&me.weak(), half);
 }
 
-/// Tells whoever is to be told that `me` has ended.
+/// Tells the actors that are to be told that `me` has ended.
 pub(crate) fn tell(me: ActorId, ties: Ties<Weak>, reason: &Exit) {
     for (half, other) in ties.into_held() {
         let signal = signal(half, me, reason.clone());

@@ -1,4 +1,4 @@
-//! An answer that is owed: who waits for it, without its type; and why there may be none.
+//! An answer that is owed: the side that waits for it, without its type; and why there may be none.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     NoReply,
 }
 
-/// Why there is no answer. The message is told apart: who reads this has it, if nobody else does.
+/// Why there is no answer. The message is not in it: the asker, which reads this, has the message, if no other side does.
 pub(crate) enum Unanswered {
     Refused(Refusal),
     TimedOut,
@@ -66,8 +66,8 @@ pub(crate) trait Owed: Send + Sync {
 
     fn fail(&self, failure: Failure);
 
-    /// From now on it is that actor who owes the answer, as far as is known: who waits for it waits for that actor, so. Says how
-    /// often it has changed hands.
+    /// From now on that actor owes the answer, as far as is known: so the actor that waits for the answer waits for that one.
+    /// Says how often the debt has changed hands.
     fn owed_by(&self, actor: Option<Weak>, how: How) -> u32;
 
     /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.

@@ -4,7 +4,7 @@
 //! | --------- | ------------------------------------- | ------------------------------- |
 //! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
 //! | [`Beat`]  | an interval                           | nowhere                         |
-//! | [`Passed`] | `forward`, `stash`                   | to the promise of who asked     |
+//! | [`Passed`] | `forward`, `stash`                   | to the promise of the asker     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
 //!
 //! Calls are in [`call`](super::call).

@@ -23,11 +23,11 @@ struct PromiseState<R> {
     /// Boxed: a large reply would be moved through every frame between its handler and its asker.
     result: Option<Result<Box<R>, Unanswered>>,
     waker: Option<Waker>,
-    /// Who is known to owe the answer: then the waiter's edge leads there, and this keeps it alive.
+    /// The actor that is known to owe the answer: the waiter's edge leads to it, and this keeps it alive.
     owed_by: Option<Weak>,
     /// How often that has changed.
     hands: u32,
-    /// The edge of who waits for it, as far as the message makes it.
+    /// The waiter's edge, as far as the message makes it.
     how: How,
     /// The actor that waits. Its edge is changed under this lock only, as long as this is there.
     waiter: Option<Waiter>,
@@ -42,10 +42,10 @@ struct Waiter {
 
 /// What a reply that comes later leaves between the two sides.
 ///
-/// While an actor waits for it, its edge of the wait-for graph leads to the one who owes the answer. That may change
-/// hands: `forward` passes it on, `stash` keeps it, `defer` gives it to nobody who is known. Both sides, an actor that begins
-/// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so whoever closes one by
-/// the last edge finds it (see `edge.rs`).
+/// While an actor waits for the reply, its edge of the wait-for graph leads to the actor that owes the reply. The debt may
+/// change hands: `forward` passes it on, `stash` keeps it, after `defer` no debtor is known. Both sides, an actor that begins
+/// to wait and one that passes the debt on, change the edge under the lock, and look for a cycle then: so the side that closes
+/// one by the last edge finds it (see `edge.rs`).
 pub(crate) struct Promise<R> {
     state: WaitQueue<PromiseState<R>>,
     deadline_ns: u64,
@@ -69,7 +69,7 @@ impl<R> Promise<R> {
         Self { state, deadline_ns }
     }
 
-    /// Who is known to owe the answer.
+    /// The actor that is known to owe the answer.
     pub(crate) fn debtor(&self) -> Option<Weak> {
         self.state.with(|state| state.owed_by.clone())
     }

@@ -1,10 +1,10 @@
 //! The actors of each runtime that have not ended, so that it can end those that rest when it ends.
 //!
 //! A list for each worker's mailbox, of the actors that were started on it, under a lock of its own; an actor keeps its place
-//! there, and the list a reference to it. Who leaves gives its place to the last one. An actor enters before its first run is
-//! queued, and leaves when its state is dropped, or when the end of its runtime takes it out.
+//! there, and the list a reference to it. An actor that leaves gives its place to the last one. An actor enters before its first
+//! run is queued, and leaves when its state is dropped, or when the end of its runtime takes it out.
 //!
-//! Lists of a runtime are empty when its mailboxes are given to another one: whoever ends it comes here first.
+//! Lists of a runtime are empty when its mailboxes are given to another one: the thread that ends it comes here first.
 
 #![forbid(unsafe_code)]
 

@@ -104,7 +104,7 @@ pub(crate) fn say_stopping<C: Hooks>(core: &Core, me: &mut C::Actor, ctx: &mut C
     }
 }
 
-/// The last part: ends timers and helpers, tells those who watch.
+/// The last part: ends timers and helpers, tells tied actors and joiners.
 #[cold]
 pub(crate) fn end(core: &Core, exit: Exit) {
     // Timers end before the actor is dead: none of theirs is a dead letter.

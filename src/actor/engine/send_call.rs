@@ -38,7 +38,7 @@ pub(crate) fn call_async<M: Message>(
     NewCall { call, envelope, origin }: NewCall<M>,
 ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
     let chain = origin.terms.chain;
-    // Whoever drops this future before it is ready takes the message back.
+    // Dropped before it is ready, the future takes the message back.
     let asking = Asking::new(call);
     async move {
         match Entering::begin(target.core(), envelope, chain).await {
@@ -77,7 +77,7 @@ pub(crate) fn begin<M: Message>(
     }
 }
 
-/// One who waits for the reply to a call, and nobody else will. Dropped, it takes the message back.
+/// The only waiter for the reply to a call. Dropped, it takes the message back.
 pub(crate) struct Asking<M: Message>(Option<Arc<CallBlock<M>>>);
 
 impl<M: Message> Asking<M> {

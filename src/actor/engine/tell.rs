@@ -96,7 +96,7 @@ pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) ->
     }
 }
 
-/// Gives a message back that could not be passed on. Who waits for the reply learns why.
+/// Gives a message back that could not be passed on. The waiter for the reply learns why.
 #[cold]
 #[inline(never)]
 fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {

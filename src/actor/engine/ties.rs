@@ -1,7 +1,7 @@
 //! Monitors and links: ties between two actors, by which one is told when the other ends.
 //!
-//! A tie has two halves, one in the mailbox of each of the two, under a key of its own. So nobody searches: who ends, and who
-//! takes a tie back, finds the half that belongs to the other by the key.
+//! A tie has two halves, one in the mailbox of each of the two, under a key of its own. So there is no search: an actor that
+//! ends, or that takes a tie back, finds the half that belongs to the other by the key.
 //!
 //! | half          | is with                     | its other half         | when the actor that has it ends      |
 //! | ------------- | --------------------------- | ---------------------- | ------------------------------------ |

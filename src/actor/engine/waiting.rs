@@ -2,13 +2,13 @@
 //!
 //! # Protocol
 //!
-//! Under the lock of the mailbox, who finds no room puts its envelope behind those that wait; whoever takes a message out puts the
-//! envelope that has waited longest in its place, takes the edge of its sender away, and then, without the lock, opens the
-//! sender's [`CapacityWaiter`]. An ask needs none: its asker waits for the answer.
+//! Under the lock of the mailbox, a sender that finds no room puts its envelope behind those that wait. The thread that takes a
+//! message out puts the envelope that has waited longest in its place, and clears the edge of that envelope's sender; then,
+//! without the lock, it opens the sender's [`CapacityWaiter`]. An ask needs none: its asker waits for the answer.
 //!
 //! A sender whose wait ends otherwise (its deadline, a cancel, a cycle that a joiner has closed) takes the lock and looks for
-//! its envelope. If it is there, the sender takes it back. If not, somebody has taken it out and owes the verdict, for which the
-//! sender waits.
+//! its envelope. If it is there, the sender takes it back. If not, another thread has taken it out and owes the verdict, for which
+//! the sender waits.
 
 #![forbid(unsafe_code)]
 

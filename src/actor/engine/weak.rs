@@ -1,4 +1,4 @@
-//! A counted pointer to an actor's block, for those who do not look into the block. [`cell`](super::cell) says what stands there.
+//! A counted pointer to an actor's block, for code that does not look into it. [`cell`](super::cell) says what stands there.
 //!
 //! # Invariants
 //!
