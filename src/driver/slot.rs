@@ -9,7 +9,7 @@
 //!  a thread that wants to read                         the worker that polls
 //!  R1  seen := word                                    P1  gets an event (index, generation, flags)
 //!  R2  flag set? system call; got enough: done         P2  word: flags set, tick + 1, if the generation is right
-//!  R3  word: flag cleared, if the tick is seen's       P3  takes the lock; takes out who waits for it; lets it go
+//!  R3  word: flag cleared, if the tick is seen's       P3  takes the lock; takes its waiters out; lets it go
 //!  R4  parks; under the lock: flag set? then R1        P4  ends their waits, schedules them
 //!  R5  leaves its ticket, waits; then R1
 //! ```

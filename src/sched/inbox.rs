@@ -106,7 +106,7 @@ impl<T: Queued> Inbox<T> {
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
             let new = with_flags(items(old), (flags(old) & !ASLEEP) | CONTROL);
-            // ORDERING: Release pairs with the Acquire in `take`: what there is to see is visible. Acquire pairs with `doze`: who
+            // ORDERING: Release pairs with the Acquire in `take`: what there is to see is visible. Acquire pairs with `doze`: a thread that
             // takes a mark out sees in whose count it stands (`counted`).
             match self.word.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return WasAsleep(flags(old) & ASLEEP != 0),
