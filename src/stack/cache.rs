@@ -18,6 +18,8 @@ use super::{Slot, Stack, arena};
 #[derive(Debug)]
 pub(crate) struct Cache {
     shelves: [Shelf; CLASSES],
+    /// Some shelf has got free stacks since the last look, and may have many.
+    has_many: bool,
 }
 
 /// The part of a cache for one size.
@@ -30,6 +32,8 @@ struct Shelf {
     most_credits: usize,
 }
 
+/// With no more free stacks than these there is nothing to trim.
+const FEW: usize = 2;
 /// Claims are taken from the arena, and fresh stacks guarded, so many at a time.
 const BATCH: usize = 64;
 
@@ -52,7 +56,7 @@ fn capacity(size: StackSize) -> usize {
 impl Cache {
     pub(crate) fn new() -> Cache {
         let shelf = |class| Shelf { most_credits: 2 * batch(StackSize::from_class(class)), ..Shelf::default() };
-        Cache { shelves: std::array::from_fn(shelf) }
+        Cache { shelves: std::array::from_fn(shelf), has_many: false }
     }
 
     /// Promises one stack of `size`: after `Ok`, one `acquire` in any cache cannot fail.
@@ -85,7 +89,10 @@ impl Cache {
                 shelf.add_credit(size);
                 slot
             }
-            None => shelf.fetch_stacks(size),
+            None => {
+                self.has_many = true;
+                shelf.fetch_stacks(size)
+            }
         };
         taken(slot, size)
     }
@@ -117,15 +124,22 @@ impl Cache {
             return;
         }
         shelf.free.push(slot);
+        self.has_many |= shelf.free.len() > FEW;
     }
 
     /// Gives all but the hottest stacks to the other workers, and their pages to the system, if they have become many.
     /// Called when the worker is idle.
+    #[inline]
     pub(crate) fn trim(&mut self) {
-        for (class, shelf) in self.shelves.iter_mut().enumerate() {
-            if shelf.free.len() <= 2 {
-                continue; // Most of them, at every sleep.
-            }
+        if self.has_many {
+            self.trim_shelves();
+        }
+    }
+
+    #[cold]
+    fn trim_shelves(&mut self) {
+        self.has_many = false;
+        for (class, shelf) in self.shelves.iter_mut().enumerate().filter(|(_, shelf)| shelf.free.len() > FEW) {
             let size = StackSize::from_class(class);
             let keep = keep_hot(size);
             if shelf.free.len() > 2 * keep {
