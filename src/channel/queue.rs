@@ -382,7 +382,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// Gives the permit to another sender that waits.
     pub(crate) fn drop_permit(&self) {
-        let mut wakes = WakeList::new();
+        let mut wakes = WakeList::<Handover>::new();
         let mut head = self.head.side.lock();
         let mut tail = self.tail.lock();
         tail.permits -= 1;
@@ -419,7 +419,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     /// The last sender is gone: the receivers that wait are told.
     pub(crate) fn close_senders(&self) {
-        let mut wakes = WakeList::new();
+        let mut wakes = WakeList::<Handover>::new();
         let mut tail = self.tail.lock();
         tail.close();
         tail.receivers.close(&mut wakes); // KEY: queue-close

@@ -259,7 +259,7 @@ impl<T> ZeroChannel<T> {
 
     /// The handles of one side are all gone.
     pub(crate) fn close(&self) {
-        let mut wakes = WakeList::new();
+        let mut wakes = WakeList::<Handover>::new();
         let mut lists = self.side.lock();
         lists.close();
         lists.senders.close(&mut wakes);

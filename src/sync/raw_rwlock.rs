@@ -305,7 +305,7 @@ impl RawRwLock {
     /// have, and lets in the threads that waited behind it alone.
     #[cold]
     fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
-        let mut wakes = WakeList::new();
+        let mut wakes = WakeList::<Contender>::new();
         let mut waiters = self.queue.lock();
         // SAFETY: it is in this queue or in none.
         unsafe { waiters.remove(node) };
