@@ -218,7 +218,9 @@ mod tests {
             LimitKind::Until(50),
             LimitKind::Until(30),
         ];
-        in_each_order(&kinds, |chain, left| {
+        // Under Miri 24 orders instead of 720.
+        let kinds = if cfg!(miri) { &kinds[..4] } else { &kinds[..] };
+        in_each_order(kinds, |chain, left| {
             let within = left.iter().rev().map_while(|kind| match kind {
                 LimitKind::Until(ns) => Some(*ns),
                 LimitKind::Wall | LimitKind::Shield => None,
