@@ -1,6 +1,6 @@
 //! The atomics of the crate, the cells that they guard, and OS threads, by one name.
 //!
-//! The protocol files (`task/wait.rs`, `sched/idle.rs`, `lock/raw_mutex.rs` and the like) take their atomics from here; the
+//! The protocol files (`task/wait.rs`, `sched/idle.rs`, `sync/raw_mutex.rs` and the like) take their atomics from here; the
 //! models, `tests/loom*.rs`, include the same files and put loom's atomics in this module's place.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

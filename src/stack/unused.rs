@@ -1,7 +1,7 @@
 //! What lies below the stack pointer of a suspended thread: pages that one deep call has touched stay, though nobody needs
 //! what is in them.
 //!
-//! A stack's owner may give them back. He asks the system first which are there, for many neighbouring stacks in one call:
+//! The stack's owner may give them back. The owner asks the system first which are there, for many neighbouring stacks in one call:
 //! threads that were started one after the other have such. A stack that was never deep costs no more than its part of
 //! that, and no thread notices anything, but that the next deep call finds fresh pages.
 

@@ -181,7 +181,7 @@ impl<M: Message> CallBlock<M> {
             Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
             Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
             Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
-            Unanswered::Failed(_) => unreachable!("nobody can fail to answer what he has not got"),
+            Unanswered::Failed(_) => unreachable!("an unclaimed message has no handler that could fail to answer"),
         }
     }
 
