@@ -9,13 +9,7 @@ use crate::channel::receiver::Receiver;
 
 /// Waits for each message of a channel: what [`Receiver::iter`] returns, where the example is.
 pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> Iter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> FusedIterator for Iter<'_, T> {}
@@ -38,13 +32,7 @@ impl<T> fmt::Debug for Iter<'_, T> {
 /// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns, where the example
 /// is.
 pub struct TryIter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> TryIter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> Iterator for TryIter<'_, T> {
@@ -73,13 +61,7 @@ impl<T> fmt::Debug for TryIter<'_, T> {
 /// assert_eq!(sum, 6);
 /// ```
 pub struct IntoIter<T> {
-    receiver: Receiver<T>,
-}
-
-impl<T> IntoIter<T> {
-    pub(super) fn new(receiver: Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: Receiver<T>,
 }
 
 impl<T> FusedIterator for IntoIter<T> {}
