@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::iter::FusedIterator;
 
+use crate::base::debug::debug;
 use crate::channel::receiver::Receiver;
 
 /// Waits for each message of a channel: what [`Receiver::iter`] returns, where the example is.
@@ -23,12 +23,6 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Iter { .. }")
-    }
-}
-
 /// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns, where the example
 /// is.
 pub struct TryIter<'a, T> {
@@ -40,12 +34,6 @@ impl<T> Iterator for TryIter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         self.receiver.try_recv().ok()
-    }
-}
-
-impl<T> fmt::Debug for TryIter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("TryIter { .. }")
     }
 }
 
@@ -75,8 +63,4 @@ impl<T> Iterator for IntoIter<T> {
     }
 }
 
-impl<T> fmt::Debug for IntoIter<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("IntoIter { .. }")
-    }
-}
+debug! { Iter<'a, T>; TryIter<'a, T>; IntoIter<T>; }

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
+use crate::base::debug::debug;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::iter::{IntoIter, Iter, TryIter};
 use crate::channel::queue::Queue;
@@ -276,11 +276,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Receiver { .. }")
-    }
-}
+debug! { Receiver<T>; }
 
 impl<'a, T> IntoIterator for &'a Receiver<T> {
     type Item = T;

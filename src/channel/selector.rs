@@ -10,7 +10,6 @@
 //!    unregistered.
 
 use std::cell::Cell;
-use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError};
 
+use crate::base::debug::debug;
 use crate::channel::ops::Operation;
 use crate::channel::receiver::Receiver;
 use crate::channel::selected::Selected;
@@ -29,17 +29,10 @@ use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
 /// One operation of a select.
-#[derive(Debug)]
 pub struct SelectCase<'a> {
     operation: &'a dyn Operation,
     index: usize,
     node: ChannelWaiter,
-}
-
-impl fmt::Debug for dyn Operation + '_ {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Operation { .. }")
-    }
 }
 
 impl<'a> SelectCase<'a> {
@@ -458,12 +451,6 @@ impl Default for Select<'_> {
     }
 }
 
-impl fmt::Debug for Select<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Select { .. }")
-    }
-}
-
 /// Completes the operation that a [`Select`] has chosen. Do it at once: other threads may wait for it.
 ///
 #[doc = include_str!("docs/selected_operation.md")]
@@ -538,8 +525,4 @@ impl Drop for SelectedOperation<'_> {
     }
 }
 
-impl fmt::Debug for SelectedOperation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("SelectedOperation { .. }")
-    }
-}
+debug! { Select<'a>; SelectCase<'a>; SelectedOperation<'a>; }

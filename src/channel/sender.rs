@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
 
+use crate::base::debug::debug;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::queue::Queue;
 use crate::channel::shared::{SharedChannel, each_flavor};
@@ -234,8 +234,4 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Sender { .. }")
-    }
-}
+debug! { Sender<T>; }

@@ -28,11 +28,11 @@
 //! and is served on another becomes local. A registration tells at once what is ready already, so moving loses nothing.
 //! A worker that ends gives its registrations up ([`abandon`]); a thread that waits elsewhere is woken, and registers anew.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::{fmt, io};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -69,7 +69,7 @@ pub(crate) struct SourceSlot {
     inner: Mutex<Waiting>,
 }
 
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Waiting {
     home: Option<(Arc<PollerHandle>, RawFd)>,
     /// Waits in a row of threads of other workers than home's.
@@ -357,11 +357,4 @@ fn end(ticket: Ticket) -> Option<Wake> {
     // SAFETY: a thread that left its ticket in a slot takes the slot's lock before it leaves its wait, unless it was
     // woken through that ticket; the lock is held, and the ticket was in the slot: so the thread's header is alive.
     unsafe { ticket.end(End::Notified) }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.first.iter().flatten().count() + self.more.len();
-        f.debug_struct("Waiting").field("registered", &self.home.is_some()).field("waiting", &waiting).finish()
-    }
 }

@@ -25,7 +25,6 @@ pub(crate) const BUDGET: u32 = 128;
 const NOT_ACCEPTED: (u64, Epoch) = (0, Epoch::from_bits(0));
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it.
-#[derive(Debug)]
 pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
     current: Cell<*const Header>,

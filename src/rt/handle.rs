@@ -1,9 +1,9 @@
 //! `Thread` and `ThreadId`: a thread as others see it.
 
-use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use crate::base::debug::debug;
 use crate::task::wait::End;
 use crate::task::{Task, Ticket};
 
@@ -103,8 +103,4 @@ impl Thread {
     }
 }
 
-impl fmt::Debug for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
-    }
-}
+debug! { Thread (this) id: this.id(), name: this.name(); }

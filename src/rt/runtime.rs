@@ -1,6 +1,5 @@
 //! Runtimes: a set of workers, and everything that their threads share.
 
-use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -9,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::base::debug::debug;
 use crate::blocking::call::call;
 use crate::blocking::pool::Pool;
 use crate::park::current::{self};
@@ -351,11 +351,7 @@ impl Runtime {
     }
 }
 
-impl fmt::Debug for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("workers", &self.workers()).finish_non_exhaustive()
-    }
-}
+debug! { Runtime (this) workers: this.workers(); }
 
 impl Drop for Runtime {
     fn drop(&mut self) {

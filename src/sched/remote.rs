@@ -34,7 +34,6 @@ impl Queued for Header {
 }
 
 /// What one worker shows to the rest of the process.
-#[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) doorbell: Doorbell<Header>,
     cancels: Mutex<Vec<Task>>,

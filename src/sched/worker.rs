@@ -43,7 +43,6 @@ const IDS: u64 = 1024;
 
 /// See the module's text.
 #[repr(C)]
-#[derive(Debug)]
 pub(crate) struct Worker {
     here: WorkerContext,
     pub(crate) shared: Arc<Shared>,

@@ -13,7 +13,6 @@
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
-use std::fmt;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
@@ -410,18 +409,6 @@ impl Drop for Header {
     }
 }
 
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Header")
-            .field("id", &self.id)
-            .field("name", &self.name())
-            .field("state", &self.state)
-            .field("wait", &self.wait)
-            .field("waits_for", &self.waits_for())
-            .finish_non_exhaustive()
-    }
-}
-
 // SAFETY: `live` is the field's own `Links`, touched only by the home worker's list.
 unsafe impl Linked for Header {
     fn links(&self) -> &Links<Self> {
@@ -430,6 +417,7 @@ unsafe impl Linked for Header {
 }
 
 /// A counted reference to a task.
+#[derive(Debug)]
 pub(crate) struct Task(NonNull<Header>);
 
 // SAFETY: a task is a counted reference to a header, which is `Send` and `Sync`; the count is atomic.
@@ -486,12 +474,6 @@ impl Drop for Task {
             // SAFETY: invariant 2: this was the last reference.
             unsafe { (self.vtable.free)(self.0) }
         }
-    }
-}
-
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Header::fmt(self, f)
     }
 }
 
