@@ -31,7 +31,7 @@ use crate::driver::edge::EdgePoll;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, SourceSlot, acquire};
 use crate::park::current::{WorkerContext, with_header};
-use crate::park::no_park::{may_park, parked_in_no_park};
+use crate::park::no_park::assert_may_park;
 use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, wait_in};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
@@ -317,9 +317,7 @@ pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadli
 
 /// On a plain OS thread: `wait`s until it says that it is ready, until `deadline_ns`, or until an enclosing `timeout` is over.
 fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) -> io::Result<bool> {
-    if !may_park() {
-        parked_in_no_park("a blocking call");
-    }
+    assert_may_park("a blocking call");
     let limited = !std::thread::panicking();
     let mut limit_ns = if limited { with_header(|thread| thread.limits.earliest_ns()) } else { NEVER };
     loop {

@@ -124,8 +124,7 @@ macro_rules! timeout_methods {
 macro_rules! settings {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty $(= $example:literal)?;)+) => {$(
         $(#[$doc])*
-        $(#[doc = concat!("\n# Errors\n\nWhen the system refuses.\n\n```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n",
-            $example, end_of_example!())])?
+        $(#[doc = concat!("\n# Errors\n\nWhen the system refuses.\n\n```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n", $example, end_of_example!())])?
         pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
             self.socket.inner().$name($($arg),*)
         }

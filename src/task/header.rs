@@ -436,6 +436,26 @@ impl Task {
         Self(header)
     }
 
+    /// One more reference.
+    ///
+    /// # Safety
+    ///
+    /// The header is alive.
+    pub(crate) unsafe fn counted(header: NonNull<Header>) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe { header.as_ref() }.state.add_ref();
+        Self(header)
+    }
+
+    /// Ends the wait, if nobody else has, and schedules the thread.
+    #[inline]
+    pub(crate) fn end_wait(&self, epoch: Epoch, how: End) {
+        // SAFETY: `self` keeps the header alive.
+        if let Some(wake) = unsafe { Ticket::new(self.0, epoch).end(how) } {
+            wake.schedule();
+        }
+    }
+
     /// Gives the counted reference to the caller.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<Header> {
