@@ -407,9 +407,8 @@ impl<T, B: Buffer<T>> Queue<T, B> {
         self.head.side.peek().version().wrapping_add(self.tail.peek().version())
     }
 
-    /// None: it has no bound.
-    pub(crate) fn capacity(&self) -> Option<usize> {
-        (self.cap != u64::MAX).then_some(self.cap as usize)
+    pub(crate) fn capacity(&self) -> usize {
+        self.cap as usize
     }
 
     pub(crate) fn len(&self) -> usize {

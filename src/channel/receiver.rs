@@ -199,8 +199,12 @@ impl<T> Receiver<T> {
     /// assert_eq!(unbounded::<()>().1.capacity(), None);
     /// ```
     pub fn capacity(&self) -> Option<usize> {
-        each_flavor!(self: ReceiverFlavor, shared => shared.channel.capacity(),
-            ReceiverFlavor::Timer(_) => Some(1), ReceiverFlavor::Never => Some(0))
+        match &self.flavor {
+            ReceiverFlavor::Bounded(shared) => Some(shared.channel.capacity()),
+            ReceiverFlavor::Unbounded(_) => None,
+            ReceiverFlavor::Timer(_) => Some(1),
+            ReceiverFlavor::Zero(_) | ReceiverFlavor::Never => Some(0),
+        }
     }
 
     /// Returns an iterator that waits for each message, and ends when the channel is empty and all senders are gone.

@@ -157,40 +157,17 @@ fn wait_once<'e, 'a>(
     (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, selected))
 }
 
-/// Chooses an operation.
-fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
-    let try_all = |entries: &mut [SelectCase<'a>]| {
-        first(entries, biased, |entry| entry.operation.try_select().map(|selected| entry.chosen(selected)))
-    };
+/// Finds an operation, as `look` does in one of them; `woken` says what it means that one was chosen while the thread waited.
+fn find<'a, R>(
+    entries: &mut [SelectCase<'a>],
+    limit: SelectLimit,
+    biased: bool,
+    role: Role,
+    look: impl Fn(&SelectCase<'a>) -> Option<R>,
+    woken: impl Fn(&SelectCase<'a>, Selected) -> Option<R>,
+) -> Option<R> {
     let SelectLimit::Until(until_ns) = limit else {
-        let chosen = try_all(entries);
-        if chosen.is_none() {
-            spend();
-        }
-        return chosen;
-    };
-    checkpoint();
-    let mut wait = Wait::new(Reason::Select);
-    loop {
-        if let Some(chosen) = try_all(entries) {
-            return Some(chosen);
-        }
-        if has_passed(until_ns) {
-            return None;
-        }
-        if let Some((entry, selected)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
-            return Some(entry.chosen(selected));
-        }
-    }
-}
-
-/// Finds an operation that would not wait.
-fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
-    let find = |entries: &mut [SelectCase<'_>]| {
-        first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index))
-    };
-    let SelectLimit::Until(until_ns) = limit else {
-        let found = find(entries);
+        let found = first(entries, biased, look);
         if found.is_none() {
             spend();
         }
@@ -199,14 +176,29 @@ fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -
     checkpoint();
     let mut wait = Wait::new(Reason::Select);
     loop {
-        if let Some(index) = find(entries) {
-            return Some(index);
+        if let Some(found) = first(entries, biased, &look) {
+            return Some(found);
         }
         if has_passed(until_ns) {
             return None;
         }
-        let _ = wait_once(entries, &mut wait, until_ns, Role::Watch);
+        let woke = wait_once(entries, &mut wait, until_ns, role);
+        if let Some(found) = woke.and_then(|(entry, selected)| woken(entry, selected)) {
+            return Some(found);
+        }
     }
+}
+
+/// Chooses an operation.
+fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
+    let look = |entry: &SelectCase<'a>| entry.operation.try_select().map(|selected| entry.chosen(selected));
+    find(entries, limit, biased, Role::Select, look, |entry, selected| Some(entry.chosen(selected)))
+}
+
+/// Finds an operation that would not wait.
+fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
+    let look = |entry: &SelectCase<'_>| entry.operation.is_ready().then_some(entry.index);
+    find(entries, limit, biased, Role::Watch, look, |_, _| None)
 }
 
 /// For the macros: chooses an operation that need not wait.

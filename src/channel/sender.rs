@@ -191,7 +191,11 @@ impl<T> Sender<T> {
     /// assert_eq!(unbounded::<()>().0.capacity(), None);
     /// ```
     pub fn capacity(&self) -> Option<usize> {
-        each_flavor!(self: SenderFlavor, shared => shared.channel.capacity())
+        match &self.flavor {
+            SenderFlavor::Bounded(shared) => Some(shared.channel.capacity()),
+            SenderFlavor::Unbounded(_) => None,
+            SenderFlavor::Zero(_) => Some(0),
+        }
     }
 
     /// Returns whether both send into the same channel.

@@ -251,10 +251,6 @@ impl<T> ZeroChannel<T> {
         0
     }
 
-    pub(crate) fn capacity(&self) -> Option<usize> {
-        Some(0)
-    }
-
     pub(crate) fn can_send(&self) -> bool {
         let lists = self.side.lock();
         lists.bits().is_closed() || lists.receivers.has_any(None)

@@ -52,6 +52,16 @@ impl LockHolder {
         }
     }
 
+    /// As [`set`](Self::set), if it has the lock, which is `taken`.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn set_if(&self, taken: bool) -> bool {
+        if taken {
+            self.set();
+        }
+        taken
+    }
+
     /// The calling thread is about to let the lock go.
     #[inline(always)]
     pub(crate) fn clear(&self) {
