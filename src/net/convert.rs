@@ -10,7 +10,7 @@ use std::os::unix::net as unix;
 
 use crate::io::forward::descriptor;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::udp::UdpSocket;
 use crate::net::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -20,7 +20,7 @@ macro_rules! conversions {
         impl From<$std> for $ours {
             /// Takes std's socket over, with its time-outs; if it was non-blocking, it is so for its user.
             fn from(inner: $std) -> Self {
-                Self { socket: Socket::adopt(inner, Kind::$kind) }
+                Self { socket: Socket::adopt(inner, SourceKind::$kind) }
             }
         }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::park::current::WorkerContext;
 use crate::sys::net::{is_exhausted, not_listening};
 use crate::time::sleep;
@@ -182,7 +182,7 @@ macro_rules! read_and_write {
 pub(super) fn accept<L: AsFd, S: AsFd, A>(
     listener: &Socket<L>,
     accept: impl FnMut(&L) -> io::Result<(S, A)>,
-    kind: Kind,
+    kind: SourceKind,
 ) -> io::Result<(Socket<S>, A)> {
     let accepted = listener.read(accept, || Err(not_listening()));
     let accepted = accepted.and_then(|(stream, addr)| Ok((Socket::fresh(stream, kind)?, addr)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::driver::readiness::Direction;
 use crate::io::forward::by_value;
 use crate::io::socket::Socket;
-use crate::io::source::{Kind, Patience};
+use crate::io::source::{Patience, SourceKind};
 use crate::net::addr::{self, ToSocketAddrs};
 use crate::net::shared::{accept, common_methods, end_of_example, read_and_write, settings, timeout_methods};
 use crate::sys::net::is_in_progress;
@@ -277,7 +277,7 @@ fn connect(addr: &SocketAddr, patience: Patience) -> io::Result<TcpStream> {
         socket2::Socket::new(socket2::Domain::for_address(*addr), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     let begun = socket.connect(&(*addr).into());
-    let socket = Socket::nonblocking(net::TcpStream::from(socket), Kind::Tcp);
+    let socket = Socket::nonblocking(net::TcpStream::from(socket), SourceKind::Tcp);
     match begun {
         Ok(()) => {}
         Err(error) if is_in_progress(&error) => socket.call(Direction::Write, patience, has_connected)?,
@@ -347,7 +347,7 @@ impl TcpListener {
         addr::each(addr, |addr| {
             let inner = net::TcpListener::bind(addr)?;
             socket2::SockRef::from(&inner).listen(BACKLOG)?;
-            Ok(TcpListener { socket: Socket::fresh(inner, Kind::Other)? })
+            Ok(TcpListener { socket: Socket::fresh(inner, SourceKind::Other)? })
         })
     }
 
@@ -406,7 +406,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (socket, addr) = accept(&self.socket, net::TcpListener::accept, Kind::Tcp)?;
+        let (socket, addr) = accept(&self.socket, net::TcpListener::accept, SourceKind::Tcp)?;
         Ok((TcpStream { socket }, addr))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::addr::{self, ToSocketAddrs};
 use crate::net::shared::{common_methods, end_of_example, settings, timeout_methods};
 
@@ -43,7 +43,9 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
-        addr::each(addr, |addr| Ok(UdpSocket { socket: Socket::fresh(net::UdpSocket::bind(addr)?, Kind::Other)? }))
+        addr::each(addr, |addr| {
+            Ok(UdpSocket { socket: Socket::fresh(net::UdpSocket::bind(addr)?, SourceKind::Other)? })
+        })
     }
 
     /// Makes another handle to the same socket: a duplicate of the descriptor, with the same settings.

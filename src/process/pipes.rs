@@ -6,7 +6,7 @@ use std::process as inner;
 
 use crate::io::forward::{by_value, descriptor};
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 
 macro_rules! pipe {
     ($(#[$doc:meta])* $name:ident, $end:ident) => {
@@ -18,7 +18,7 @@ macro_rules! pipe {
 
         impl $name {
             pub(super) fn new(inner: inner::$name) -> io::Result<Self> {
-                Ok(Self { pipe: Socket::fresh(OwnedFd::from(inner).into(), Kind::Other)? })
+                Ok(Self { pipe: Socket::fresh(OwnedFd::from(inner).into(), SourceKind::Other)? })
             }
         }
 

@@ -102,7 +102,7 @@ fn works() -> bool {
 }
 
 /// What the unwinder calls with each frame, innermost first.
-struct Walk {
+struct StackWalk {
     found: Unwinds,
     caught: bool,
     /// Frames that begin beyond this address are not looked at.
@@ -117,18 +117,18 @@ pub(super) mod unwind {
 
     /// A frame, to the unwinder.
     #[repr(C)]
-    pub(in crate::sys) struct Context {
+    pub(in crate::sys) struct UnwindContext {
         _private: [u8; 0],
     }
 
-    pub(in crate::sys) type Callback = unsafe extern "C-unwind" fn(*mut Context, *mut c_void) -> c_int;
+    pub(in crate::sys) type Callback = unsafe extern "C-unwind" fn(*mut UnwindContext, *mut c_void) -> c_int;
 
     unsafe extern "C-unwind" {
         pub(in crate::sys) fn _Unwind_Backtrace(callback: Callback, argument: *mut c_void) -> c_int;
-        pub(in crate::sys) fn _Unwind_GetCFA(context: *mut Context) -> usize;
-        pub(in crate::sys) fn _Unwind_GetIPInfo(context: *mut Context, before: *mut c_int) -> usize;
-        pub(in crate::sys) fn _Unwind_GetLanguageSpecificData(context: *mut Context) -> *const u8;
-        pub(in crate::sys) fn _Unwind_GetRegionStart(context: *mut Context) -> usize;
+        pub(in crate::sys) fn _Unwind_GetCFA(context: *mut UnwindContext) -> usize;
+        pub(in crate::sys) fn _Unwind_GetIPInfo(context: *mut UnwindContext, before: *mut c_int) -> usize;
+        pub(in crate::sys) fn _Unwind_GetLanguageSpecificData(context: *mut UnwindContext) -> *const u8;
+        pub(in crate::sys) fn _Unwind_GetRegionStart(context: *mut UnwindContext) -> usize;
     }
 
     /// `_URC_NO_REASON` goes on; any other code ends the walk.
@@ -146,7 +146,7 @@ fn walk(_end: usize) -> Unwinds {
 #[cfg(not(target_arch = "arm"))]
 #[inline(never)]
 fn walk(end: usize) -> Unwinds {
-    let mut walk = Walk { found: Unwinds::No, caught: false, end, whole: false };
+    let mut walk = StackWalk { found: Unwinds::No, caught: false, end, whole: false };
     // SAFETY: `frame` gets what it expects, for as long as the call lasts.
     unsafe { unwind::_Unwind_Backtrace(frame, (&raw mut walk).cast()) };
     if walk.found == Unwinds::No && !walk.whole { Unwinds::Unknown } else { walk.found }
@@ -154,11 +154,11 @@ fn walk(end: usize) -> Unwinds {
 
 /// # Safety
 ///
-/// Called by the unwinder, with a [`Walk`].
+/// Called by the unwinder, with a [`StackWalk`].
 #[cfg(not(target_arch = "arm"))]
-unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std::ffi::c_void) -> std::ffi::c_int {
+unsafe extern "C-unwind" fn frame(context: *mut unwind::UnwindContext, walk: *mut std::ffi::c_void) -> std::ffi::c_int {
     // SAFETY: as the caller promises; nobody else has it now.
-    let walk = unsafe { &mut *walk.cast::<Walk>() };
+    let walk = unsafe { &mut *walk.cast::<StackWalk>() };
     let mut before = 0;
     // SAFETY: the frame is the unwinder's, and valid during this call.
     let (ip, start, table, cfa) = unsafe {
@@ -180,7 +180,7 @@ unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std:
     if walk.whole || walk.found == Unwinds::Yes { unwind::END } else { unwind::GO_ON }
 }
 
-impl Walk {
+impl StackWalk {
     /// One frame, which stands at `site`.
     fn meets(&mut self, site: Option<Site>) {
         match site {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{FIRST_PAUSE, LAST_PAUSE};
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
-use crate::io::source::{Kind, Patience};
+use crate::io::source::{Patience, SourceKind};
 use crate::net::shared::{common_methods, end_of_example, settings, timeout_methods};
 use crate::time::sleep;
 
@@ -29,7 +29,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     fn fresh(inner: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram { socket: Socket::fresh(inner, Kind::Unix)? })
+        Ok(UnixDatagram { socket: Socket::fresh(inner, SourceKind::Unix)? })
     }
 
     /// Makes a socket at `path`, where nothing may be yet.

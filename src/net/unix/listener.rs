@@ -5,7 +5,7 @@ use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::shared::{accept, common_methods, end_of_example};
 use crate::net::unix::UnixStream;
 
@@ -54,7 +54,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
-        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind(path)?, Kind::Other)? })
+        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind(path)?, SourceKind::Other)? })
     }
 
     /// Listens at an address, otherwise as [`bind`](Self::bind).
@@ -71,7 +71,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<UnixListener> {
-        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind_addr(socket_addr)?, Kind::Other)? })
+        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind_addr(socket_addr)?, SourceKind::Other)? })
     }
 
     /// Waits for the next connection, and returns it with the address that it comes from. A cancellation point.
@@ -95,7 +95,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (socket, addr) = accept(&self.socket, net::UnixListener::accept, Kind::Unix)?;
+        let (socket, addr) = accept(&self.socket, net::UnixListener::accept, SourceKind::Unix)?;
         Ok((UnixStream { socket }, addr))
     }
 

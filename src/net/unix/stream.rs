@@ -12,7 +12,7 @@ use super::{FIRST_PAUSE, LAST_PAUSE};
 use crate::driver::readiness::Direction;
 use crate::io::forward::by_value;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::shared::{common_methods, end_of_example, read_and_write, settings, timeout_methods};
 use crate::time::sleep;
 
@@ -91,7 +91,7 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (a, b) = net::UnixStream::pair()?;
-        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, Kind::Unix)? });
+        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, SourceKind::Unix)? });
         stream(a).and_then(|a| Ok((a, stream(b)?)))
     }
 
@@ -177,7 +177,7 @@ fn connect(addr: &socket2::SockAddr) -> io::Result<UnixStream> {
         match socket.connect(addr) {
             Ok(()) => {
                 let inner = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-                return Ok(UnixStream { socket: Socket::nonblocking(inner, Kind::Unix) });
+                return Ok(UnixStream { socket: Socket::nonblocking(inner, SourceKind::Unix) });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sleep(pause);
