@@ -123,7 +123,8 @@ impl<T> Operation for Receiver<T> {
 
     fn is_ready(&self) -> bool {
         each_flavor!(self: Receiving, shared => shared.channel.can_recv(),
-            Receiving::Timer(timer) => timer.is_due(), Receiving::Never => false)
+            Receiving::Timer(timer) => timer.is_due(),
+            Receiving::Never => false)
     }
 
     fn version(&self) -> u64 {
@@ -142,7 +143,8 @@ impl<T> Operation for Receiver<T> {
         unsafe {
             each_flavor!(self: Receiving, shared => shared.channel.register_receiver(node, ticket),
                 // The deadline wakes the waiters for these.
-                Receiving::Timer(timer) => !timer.is_due(), Receiving::Never => true)
+                Receiving::Timer(timer) => !timer.is_due(),
+                Receiving::Never => true)
         }
     }
 

@@ -188,7 +188,8 @@ impl<T> Receiver<T> {
     /// ```
     pub fn len(&self) -> usize {
         each_flavor!(self: ReceiverFlavor, shared => shared.channel.len(),
-            ReceiverFlavor::Timer(timer) => usize::from(timer.is_due()), ReceiverFlavor::Never => 0)
+            ReceiverFlavor::Timer(timer) => usize::from(timer.is_due()),
+            ReceiverFlavor::Never => 0)
     }
 
     /// Returns how many messages the channel can hold; `None`: any number.
@@ -245,14 +246,16 @@ impl<T> Receiver<T> {
     /// Where the channel is: the same for all handles of the channel, and for all that are never ready.
     pub(super) fn address(&self) -> *const () {
         each_flavor!(self: ReceiverFlavor, shared => Arc::as_ptr(shared).cast(),
-            ReceiverFlavor::Timer(timer) => Arc::as_ptr(timer).cast(), ReceiverFlavor::Never => ptr::null())
+            ReceiverFlavor::Timer(timer) => Arc::as_ptr(timer).cast(),
+            ReceiverFlavor::Never => ptr::null())
     }
 
     /// Receives a message without a wait, and without its price.
     #[inline]
     pub(super) fn try_take(&self) -> Result<T, TryRecvError> {
         each_flavor!(self: ReceiverFlavor, shared => shared.channel.try_recv(),
-            ReceiverFlavor::Timer(timer) => timer.try_recv(), ReceiverFlavor::Never => Err(TryRecvError::Empty))
+            ReceiverFlavor::Timer(timer) => timer.try_recv(),
+            ReceiverFlavor::Never => Err(TryRecvError::Empty))
     }
 }
 
