@@ -26,7 +26,7 @@ use crate::actor::engine::envelope::{Boxed, Envelope, Held, Kind, Payload, boxes
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::MailboxState;
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::engine::reply::{died, settle};
+use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter};
 use crate::actor::engine::run::{Hooks, batch, end, say_stopping, take_admitted};
 use crate::actor::engine::weak::Weak;

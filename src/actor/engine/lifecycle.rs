@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::mailbox_state::{EndQueue, Phase};
+use super::envelope::Envelope;
+use super::mailbox_state::{EndQueue, MailboxState, Phase};
+use super::owed::Refusal;
+use super::waiting::WaitingEnvelope;
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
@@ -126,5 +129,46 @@ impl Core {
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let pushed = self.mailbox.lock().push_signal(signal);
         pushed.map(|launch| self.launch(launch)).is_some()
+    }
+}
+
+impl Core {
+    /// Refuses everything that is queued.
+    pub(super) fn give_back_all(&self) {
+        while self.give_back_one(MailboxState::give_back) {}
+    }
+
+    /// Refuses everything that waits for room.
+    pub(super) fn give_back_waiting(&self) {
+        while self.give_back_one(MailboxState::give_back_waiting) {}
+    }
+
+    /// Refuses one message. False: there was none.
+    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope<Envelope>>) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
+        if let Some(sender) = sender {
+            let room = sender.let_go();
+            drop(mailbox);
+            // A future that has gone leaves its box to the room.
+            let _ = self.guarded(move || room.close(envelope));
+            return true;
+        }
+        let refused = envelope.refuse_ask(Refusal::Closed);
+        drop(mailbox);
+        match refused {
+            Ok(None) => {}
+            Ok(Some(wake)) => wake.schedule(),
+            Err(envelope) => self.refuse_box(envelope, Refusal::Closed),
+        }
+        true
+    }
+
+    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.
+    #[cold]
+    pub(super) fn refuse_all(&self) {
+        let exit = self.not_started();
+        self.mailbox.lock().ends(&exit);
+        self.give_back_all();
     }
 }

@@ -9,10 +9,10 @@
 //!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
-//! * Its life: [`give_back`], [`launch`], [`lifecycle`] (stop, kill, join), [`monitor`], [`residents`] (the actors of a runtime),
+//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime),
 //!   [`run`].
-//! * Sends: [`origin`], [`enqueue`], [`capacity`].
-//! * Messages and replies: [`promise`], [`reply`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
+//! * Sends: [`origin`], [`enqueue`].
+//! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
 //! * Ways to send: [`tell`], [`send_ask`], [`send_call`].
 
 // Not `forbid`, which would hold for the files below, too.
@@ -21,14 +21,12 @@
 pub(crate) mod ask;
 pub(crate) mod busy;
 pub(crate) mod call;
-pub(crate) mod capacity;
 pub(crate) mod cell;
 pub(crate) mod edge;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;
 pub(crate) mod erased;
 pub(crate) mod frame;
-pub(crate) mod give_back;
 pub(crate) mod guard;
 pub(crate) mod launch;
 pub(crate) mod lifecycle;
@@ -39,7 +37,6 @@ pub(crate) mod origin;
 pub(crate) mod owed;
 pub(crate) mod payload;
 pub(crate) mod promise;
-pub(crate) mod reply;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod run;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::call::{CallBlock, NewCall};
-use super::capacity::{Entering, Unsent, enqueue_or_wait};
 use super::cell::{Core, Strong};
+use super::enqueue::{Entering, Unsent, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;

@@ -6,10 +6,9 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capacity::{Entering, Unsent, enqueue_or_wait};
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{Sent, try_enqueue};
+use super::enqueue::{Entering, Sent, Unsent, enqueue_or_wait, try_enqueue};
 use super::envelope::{Boxed, Envelope, Kind};
 use super::lost::lost;
 use super::origin::SendOrigin;

@@ -1,7 +1,7 @@
 //! Before an actor waits: its edge, and the walk that looks for a cycle. The protocol is in [`edge`](super::edge).
 //!
 //! All that one actor waits for in another is an edge: an answer ([`send_ask`](super::send_ask), [`promise`](super::promise)),
-//! room ([`capacity`](super::capacity)), an end ([`lifecycle`](super::lifecycle)).
+//! room ([`enqueue`](super::enqueue)), an end ([`lifecycle`](super::lifecycle)).
 
 #![forbid(unsafe_code)]
 
