@@ -88,7 +88,7 @@ impl<A: Actor> Reenter<'_, A> {
         let let_in = LetIn::new(self.ctx.core(), chain);
         let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin) {
+        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin, true) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);

@@ -30,7 +30,7 @@ use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
-use super::owed::{Owed, Refusal};
+use super::owed::{Owed, Refusal, Unanswered};
 use super::promise::{Promise, deferred, settle};
 use super::waiting::WaitingSender;
 use crate::actor::{Deferred, Exit, Message, SendError};
@@ -185,12 +185,13 @@ impl<'t, M: Message> Ask<'t, M> {
         (self.awake.get() && self.is_at(DONE)).then_some(Done(()))
     }
 
-    /// The message, if it is in no mailbox and was not handled.
+    /// The message, of an ask that is in no mailbox and was not handled.
     #[cold]
-    pub(super) fn take_message(self: Pin<&Self>) -> Option<M> {
+    pub(super) fn take_message(self: Pin<&Self>) -> M {
         let _mailbox = self.target.mailbox.lock();
         // SAFETY: the lock is held, and nobody else has an ask that is done.
-        if self.is_at(DONE) { unsafe { (*self.msg.get()).take() } } else { None }
+        let msg = if self.is_at(DONE) { unsafe { (*self.msg.get()).take() } } else { None };
+        msg.expect("an ask that is in no mailbox has its message")
     }
 
     /// The answer. Waits for it, if it was put off.
@@ -387,7 +388,7 @@ unsafe fn refuse_ask<M: Message>(envelope: Envelope, why: Refusal) -> Option<Wak
     unsafe {
         let ask = envelope.into_node().cast::<Ask<'_, M>>().as_ref();
         let msg = (*ask.msg.get()).take()?;
-        ask.put(Err(why.into_error(msg)), false)
+        ask.put(Unanswered::Refused(why).with_message(|| msg), false)
     }
 }
 

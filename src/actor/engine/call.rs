@@ -37,7 +37,7 @@ use super::frame::Terms;
 use super::guard::contained;
 use super::mailbox_state::Nudge;
 use super::origin::SendOrigin;
-use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
+use super::owed::{Answer, Failure, Owed, Unanswered};
 use super::promise::Promise;
 use super::weak::Weak;
 use crate::actor::deferred::give;
@@ -170,26 +170,13 @@ impl<M: Message> CallBlock<M> {
         }
     }
 
-    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox. The whole
-    /// `Result` is made where the caller wants it: an error alone would be one more copy of the message on the stack.
+    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox.
     #[cold]
     #[inline(never)]
     pub(crate) fn error<T>(self: &Arc<Self>, why: Unanswered) -> Result<T, SendError<M>> {
         let Some(claim) = self.withdraw() else { return why.without_message() };
-        match why {
-            Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
-            Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
-            Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
-            Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
-            Unanswered::Failed(_) => unreachable!("an unclaimed message has no handler that could fail to answer"),
-        }
-    }
-
-    /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
-    #[inline(never)]
-    fn taken<T>(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> Result<T, SendError<M>> {
         // SAFETY: the slot is here.
-        Err(error(unsafe { claim.take() }))
+        why.with_message(|| unsafe { claim.take() })
     }
 
     /// Takes the message back and drops it, if it was not claimed.

@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
 use super::busy::Launch;
 use super::cell::Core;
@@ -16,7 +15,7 @@ use super::origin::SendOrigin;
 use super::owed::{Refusal, Unanswered};
 use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
 use super::walk::Waits;
-use crate::actor::{ActorId, Overflow};
+use crate::actor::Overflow;
 use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
 use crate::task::header::{Reason, Wake};
@@ -29,13 +28,6 @@ pub(super) enum Sent {
     Admitted,
     /// It waits for room in the mailbox.
     Waits,
-}
-
-/// Why a message is not in; it is the sender's.
-pub(super) enum NotIn {
-    Refused(Refusal),
-    /// The mailbox drops it.
-    Dropped,
 }
 
 /// Work that is left for when the lock is free.
@@ -66,16 +58,39 @@ impl AfterUnlock {
     }
 }
 
-/// Puts a message into the mailbox, or finds out why not. `sender` makes the sender's entry among those that wait for room;
-/// without it nobody waits.
+/// Puts a message into the mailbox, or finds out why not. `waits`: the edge of a sender that is an actor. `sender` makes the sender's
+/// entry among those that wait for room; without it nobody waits.
 #[inline]
 pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
+    target: &Core,
+    envelope: P,
+    chain: u64,
+    waits: Option<&Waits<'_>>,
+    sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
+) -> Result<Sent, (Refusal, P)> {
+    let mut after = AfterUnlock::default();
+    let sent = {
+        let mut mailbox = target.mailbox.lock();
+        let sent = put_in(&mut mailbox, envelope, chain, sender, &mut after);
+        if let (Ok(Sent::In | Sent::Waits), Some(waits)) = (&sent, waits) {
+            waits.harden();
+        }
+        sent
+    };
+    after.finish(target);
+    if sent.is_ok() {
+        target.assert_runs_here();
+    }
+    sent
+}
+
+fn put_in<P: Into<Envelope> + AsRef<Envelope>>(
     mailbox: &mut MailboxState,
     envelope: P,
     chain: u64,
     sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
     after: &mut AfterUnlock,
-) -> Result<Sent, (NotIn, P)> {
+) -> Result<Sent, (Refusal, P)> {
     let envelope = if chain == 0 {
         envelope
     } else {
@@ -93,68 +108,23 @@ pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
             return Ok(Sent::In);
         }
         Err((Refusal::Full, envelope)) => envelope,
-        Err((why, envelope)) => return Err((NotIn::Refused(why), envelope)),
+        refused => return refused.map(|_| Sent::In),
     };
     match (mailbox.overflow, sender) {
         (Overflow::Block, Some(sender)) => {
             mailbox.wait_for_capacity(WaitingEnvelope { envelope: envelope.into(), sender: sender() });
             Ok(Sent::Waits)
         }
-        (Overflow::Block, None) | (Overflow::Reject, _) => Err((NotIn::Refused(Refusal::Full), envelope)),
-        (Overflow::DropNewest, _) => Err((NotIn::Dropped, envelope)),
+        (Overflow::Block, None) | (Overflow::Reject, _) => Err((Refusal::Full, envelope)),
+        (Overflow::DropNewest, _) => Err((Refusal::Dropped, envelope)),
         (Overflow::DropOldest, _) => {
             match mailbox.evict().map(|oldest| oldest.refuse_ask(Refusal::Full)) {
                 Some(Ok(wake)) => after.wake = wake,
                 Some(Err(evicted)) => after.evicted = Some(evicted),
                 None => {}
             }
-            let launch = mailbox.push(envelope).map_err(|(why, envelope)| (NotIn::Refused(why), envelope))?;
-            after.launch = launch;
+            after.launch = mailbox.push(envelope)?;
             Ok(Sent::In)
-        }
-    }
-}
-
-/// Puts a box into the mailbox. `Err`: it is not in, and still the caller's.
-pub(super) fn try_enqueue<P: Into<Envelope> + AsRef<Envelope>>(
-    target: &Core,
-    envelope: P,
-    chain: u64,
-) -> Result<Sent, (NotIn, P)> {
-    let mut after = AfterUnlock::default();
-    let sent = enqueue(&mut target.mailbox.lock(), envelope, chain, None, &mut after);
-    after.finish(target);
-    if sent.is_ok() {
-        target.assert_runs_here();
-    }
-    sent
-}
-
-/// Why a box is in no mailbox.
-pub(super) enum Unsent {
-    Refused(Refusal),
-    /// The mailbox drops it.
-    Dropped,
-    TimedOut,
-    Deadlock(Vec<ActorId>),
-}
-
-impl From<Unsent> for Unanswered {
-    fn from(why: Unsent) -> Self {
-        match why {
-            Unsent::Refused(why) => Unanswered::Refused(why),
-            Unsent::Dropped => Unanswered::Refused(Refusal::Full),
-            Unsent::TimedOut => Unanswered::TimedOut,
-            Unsent::Deadlock(cycle) => Unanswered::Deadlock(cycle),
-        }
-    }
-}
-
-impl From<NotIn> for Unsent {
-    fn from(why: NotIn) -> Self {
-        match why {
-            NotIn::Refused(why) => Unsent::Refused(why),
-            NotIn::Dropped => Unsent::Dropped,
         }
     }
 }
@@ -165,80 +135,65 @@ pub(super) fn enqueue_or_wait(
     envelope: Envelope,
     origin: SendOrigin,
     wait: bool,
-) -> Result<Sent, (Unsent, Envelope)> {
-    let envelope = match try_enqueue(target, envelope, origin.terms.chain) {
+) -> Result<Sent, (Unanswered, Envelope)> {
+    let envelope = match enqueue(target, envelope, origin.terms.chain, None, None) {
         Ok(sent) => return Ok(sent),
-        Err((NotIn::Refused(Refusal::Full), envelope)) if wait && target.mailbox.lock().overflow == Overflow::Block => {
-            envelope
-        }
-        Err((why, envelope)) => return Err((why.into(), envelope)),
+        Err((Refusal::Full, envelope)) if wait && target.mailbox.lock().overflow == Overflow::Block => envelope,
+        Err((why, envelope)) => return Err((Unanswered::Refused(why), envelope)),
     };
-    let waits = match Waits::begin(origin.actor, target, How::message(origin.terms.chain)) {
-        Ok(waits) => waits,
-        Err(cycle) => return Err((Unsent::Deadlock(cycle), envelope)),
-    };
-    wait_for_capacity(target, envelope, origin.terms, &waits)
-}
-
-/// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
-struct Visit<'a> {
-    target: &'a Core,
-    room: Arc<CapacityWaiter<Envelope>>,
-    over: bool,
-}
-
-impl Visit<'_> {
-    /// Ends the wait. `None`: the box is in.
-    fn leave(&mut self) -> Option<Envelope> {
-        self.over = true;
-        match leave(&self.room, self.target) {
-            Some(waiting) => Some(waiting.envelope),
-            // Not for room any more: nothing interrupts this.
-            None => match self.room.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
-                Some(Verdict::Closed(envelope)) => Some(envelope),
-                Some(Verdict::In) | None => None,
-            },
-        }
+    match Waits::begin(origin.actor, target, How::message(origin.terms.chain)) {
+        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits),
+        Err(cycle) => Err((Unanswered::Deadlock(cycle), envelope)),
     }
 }
 
-impl Drop for Visit<'_> {
+/// A sender in the line of those that wait for room. Dropped, it leaves: its box goes with the last share of the room, unless it got in.
+struct InLine<'a> {
+    target: &'a Core,
+    room: Arc<CapacityWaiter<Envelope>>,
+    waits: bool,
+}
+
+impl<'a> InLine<'a> {
+    fn new(target: &'a Core) -> Self {
+        Self { target, room: CapacityWaiter::new(), waits: false }
+    }
+
+    /// Puts the box into the mailbox, or behind those that wait for room there.
+    fn enter(
+        &mut self,
+        envelope: Envelope,
+        chain: u64,
+        waits: Option<&Waits<'_>>,
+    ) -> Result<Sent, (Refusal, Envelope)> {
+        let actor = || waits.and_then(Waits::actor).map(Core::weak);
+        let sender = || Some(WaitingSender { room: Arc::clone(&self.room), actor: actor() });
+        let sent = enqueue(self.target, envelope, chain, waits, Some(&sender))?;
+        self.waits = matches!(sent, Sent::Waits);
+        Ok(sent)
+    }
+
+    /// The verdict has come.
+    fn over(&mut self, verdict: Verdict<Envelope>) -> Result<Sent, (Refusal, Envelope)> {
+        self.waits = false;
+        verdict.map(|()| Sent::In).map_err(|envelope| (Refusal::Closed, envelope))
+    }
+
+    /// Takes the envelope back. `None`: it is not there, and the verdict has come or will.
+    fn leave(&mut self) -> Option<Envelope> {
+        self.waits = false;
+        let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.room, &self.room);
+        let mut mailbox = self.target.mailbox.lock();
+        Some(mailbox.leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))?.envelope)
+    }
+}
+
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        if !self.over {
+        if self.waits {
             drop(self.leave());
         }
     }
-}
-
-/// Takes the entry of this room out of those that wait.
-fn leave(room: &Arc<CapacityWaiter<Envelope>>, target: &Core) -> Option<WaitingEnvelope<Envelope>> {
-    let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.room, room);
-    target.mailbox.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
-}
-
-/// Puts the box into the mailbox, or behind those that wait for room there. `waits`: the edge of a sender that is an actor.
-fn ask_for_room(
-    target: &Core,
-    envelope: Envelope,
-    chain: u64,
-    room: &Arc<CapacityWaiter<Envelope>>,
-    waits: Option<&Waits<'_>>,
-) -> Result<Sent, (NotIn, Envelope)> {
-    let sender = || Some(WaitingSender { room: Arc::clone(room), actor: waits.and_then(Waits::actor).map(Core::weak) });
-    let mut after = AfterUnlock::default();
-    let asked = {
-        let mut mailbox = target.mailbox.lock();
-        let asked = enqueue(&mut mailbox, envelope, chain, Some(&sender), &mut after);
-        if let (Ok(Sent::In | Sent::Waits), Some(waits)) = (&asked, waits) {
-            waits.harden();
-        }
-        asked
-    };
-    after.finish(target);
-    if asked.is_ok() {
-        target.assert_runs_here();
-    }
-    asked
 }
 
 /// Waits until the box is in the mailbox.
@@ -248,79 +203,42 @@ fn wait_for_capacity(
     envelope: Envelope,
     terms: Terms,
     waits: &Waits<'_>,
-) -> Result<Sent, (Unsent, Envelope)> {
+) -> Result<Sent, (Unanswered, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
     assert_may_park("a send to a full mailbox");
-    let room = CapacityWaiter::new();
-    match ask_for_room(target, envelope, terms.chain, &room, Some(waits)) {
-        Ok(sent @ (Sent::In | Sent::Admitted)) => return Ok(sent),
-        Ok(Sent::Waits) => {}
-        Err((why, envelope)) => return Err((why.into(), envelope)),
+    let refused = |(why, envelope)| (Unanswered::Refused(why), envelope);
+    let mut line = InLine::new(target);
+    let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(refused)?;
+    if !line.waits {
+        return Ok(sent);
     }
-    let mut visit = Visit { target, room, over: false };
     let why = loop {
-        let verdict = visit.room.wait(Wait::new(Reason::Room).until(terms.deadline_ns), || waits.is_told());
-        visit.over = verdict.is_some();
-        match verdict {
-            Some(Verdict::In) => return Ok(Sent::In),
-            Some(Verdict::Closed(envelope)) => return Err((Unsent::Refused(Refusal::Closed), envelope)),
-            None if waits.is_told() => match waits.look_again() {
-                Ok(()) => {}
-                Err(cycle) => break Unsent::Deadlock(cycle),
-            },
-            None => break Unsent::TimedOut,
+        let verdict = line.room.wait(Wait::new(Reason::Room).until(terms.deadline_ns), || waits.is_told());
+        if let Some(verdict) = verdict {
+            return line.over(verdict).map_err(refused);
+        }
+        if !waits.is_told() {
+            break Unanswered::TimedOut;
+        }
+        if let Err(cycle) = waits.look_again() {
+            break Unanswered::Deadlock(cycle);
         }
     };
-    visit.leave().map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
+    let taken_back = line.leave().or_else(|| {
+        // Not for room any more: nothing interrupts this.
+        line.room.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
+    });
+    taken_back.map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
 }
 
-/// A box that goes into the mailbox when there is room, for a future. Its sender is no part of the wait-for graph: a future can
-/// wait for much at once. Dropped before it is ready, it drops its box, unless that got in.
-pub(super) struct Entering<'a> {
-    target: &'a Core,
-    room: Arc<CapacityWaiter<Envelope>>,
-    state: EnteringState,
-}
-
-enum EnteringState {
-    /// Not asked for room yet, with the chain.
-    Fresh(Envelope, u64),
-    Waits,
-    Over,
-}
-
-impl<'a> Entering<'a> {
-    /// Asks for room when it is first polled.
-    pub(super) fn begin(target: &'a Core, envelope: Envelope, chain: u64) -> Self {
-        Self { target, room: CapacityWaiter::new(), state: EnteringState::Fresh(envelope, chain) }
+/// As [`enqueue_or_wait`], for a future. Its sender is no part of the wait-for graph: a future can wait for much at once. Dropped before
+/// it is ready, it drops its box, unless that got in.
+pub(super) async fn enqueue_async(target: &Core, envelope: Envelope, chain: u64) -> Result<Sent, (Refusal, Envelope)> {
+    let mut line = InLine::new(target);
+    let sent = line.enter(envelope, chain, None)?;
+    if !line.waits {
+        return Ok(sent);
     }
-}
-
-impl Future for Entering<'_> {
-    type Output = Result<Sent, (NotIn, Envelope)>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        if let EnteringState::Fresh(envelope, chain) = std::mem::replace(&mut self.state, EnteringState::Waits) {
-            let asked = ask_for_room(self.target, envelope, chain, &self.room, None);
-            if !matches!(asked, Ok(Sent::Waits)) {
-                self.state = EnteringState::Over;
-                return Poll::Ready(asked);
-            }
-        }
-        let Some(verdict) = self.room.poll(cx.waker()) else { return Poll::Pending };
-        self.state = EnteringState::Over;
-        Poll::Ready(match verdict {
-            Verdict::In => Ok(Sent::In),
-            Verdict::Closed(envelope) => Err((NotIn::Refused(Refusal::Closed), envelope)),
-        })
-    }
-}
-
-impl Drop for Entering<'_> {
-    fn drop(&mut self) {
-        if let EnteringState::Waits = self.state {
-            // If it is not there, it is in, or the verdict brings it back, and is dropped with the room.
-            drop(leave(&self.room, self.target));
-        }
-    }
+    let verdict = poll_fn(|cx| line.room.poll(cx.waker())).await;
+    line.over(verdict)
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::ask::{Ask, AskLeft, Done};
 use super::cell::Core;
 use super::edge::How;
-use super::enqueue::{AfterUnlock, NotIn, Sent, enqueue};
+use super::enqueue::enqueue;
 use super::origin::SendOrigin;
+use super::owed::Unanswered;
 use super::payload::Route;
 use super::walk::Waits;
 use crate::actor::{Message, SendError};
@@ -123,10 +124,13 @@ fn wait_on<M: Message>(
     let mut woken = match step {
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
-                return Err(SendError::Deadlock { msg: ask.take_message(), cycle });
+                return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
             assert_may_park("an ask");
-            enqueue_first(target, ask, &waits)?;
+            let into = |envelope| enqueue(target, envelope, ask.chain(), Some(&waits), Some(&|| None));
+            if let Err(why) = ask.enqueue(None, into) {
+                return Unanswered::Refused(why).with_message(|| ask.take_message());
+            }
             None
         }
         AskStep::Sent | AskStep::Answered(_) => None,
@@ -142,49 +146,20 @@ fn wait_on<M: Message>(
                 if !waits.is_told() {
                     wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
-                    return give_up(ask, |msg| SendError::Deadlock { msg, cycle });
+                    return give_up(ask, Unanswered::Deadlock(cycle));
                 }
             }
-            Err(_) => return give_up(ask, SendError::Timeout),
+            Err(_) => return give_up(ask, Unanswered::TimedOut),
         }
     }
 }
 
 /// The answer, if it has come by now; else the error, with the message if its handler has not started.
 #[cold]
-fn give_up<M: Message>(
-    ask: Pin<&Ask<'_, M>>,
-    error: impl FnOnce(Option<M>) -> SendError<M>,
-) -> Result<M::Reply, SendError<M>> {
+fn give_up<M: Message>(ask: Pin<&Ask<'_, M>>, why: Unanswered) -> Result<M::Reply, SendError<M>> {
     match ask.leave() {
         AskLeft::Answered(done) => ask.take_answer(done),
-        AskLeft::Unhandled => Err(error(ask.take_message())),
-        AskLeft::Handled => Err(error(None)),
-    }
-}
-
-/// Puts the ask into the mailbox before its asker waits. `Err`: it is not in.
-fn enqueue_first<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> Result<(), SendError<M>> {
-    let mut after = AfterUnlock::default();
-    let enqueued = ask.enqueue(None, |envelope| {
-        let mut mailbox = target.mailbox.lock();
-        let sent = enqueue(&mut mailbox, envelope, ask.chain(), Some(&|| None), &mut after);
-        if let Ok(Sent::In | Sent::Waits) = sent {
-            waits.harden();
-        }
-        sent
-    });
-    after.finish(target);
-    if enqueued.is_ok() {
-        target.assert_runs_here();
-    }
-    enqueued.map(drop).map_err(|not_in| not_sent(not_in, ask))
-}
-
-fn not_sent<M: Message>(not_in: NotIn, ask: Pin<&Ask<'_, M>>) -> SendError<M> {
-    match (not_in, ask.take_message()) {
-        (NotIn::Refused(why), Some(msg)) => why.into_error(msg),
-        (NotIn::Dropped, Some(msg)) => SendError::Full(msg),
-        (_, None) => unreachable!("an ask that is in no mailbox has its message"),
+        AskLeft::Unhandled => why.with_message(|| ask.take_message()),
+        AskLeft::Handled => why.without_message(),
     }
 }

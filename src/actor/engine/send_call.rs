@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::call::{CallBlock, NewCall};
 use super::cell::{Core, Strong};
-use super::enqueue::{Entering, Unsent, enqueue_or_wait};
+use super::enqueue::{enqueue_async, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
@@ -15,20 +15,10 @@ use crate::park::checkpoint;
 
 /// Sends what [`NewCall::new`] has made. `wait`: for room, if the mailbox is full and blocks.
 // The call is made by the caller: a large message is moved once more for each function that it is handed on by.
-pub(crate) fn send<M: Message>(
-    target: &Core,
-    NewCall { call, envelope, origin }: NewCall<M>,
-    wait: bool,
-) -> Result<Pending<M>, SendError<M>> {
-    if wait {
-        checkpoint();
-    }
-    match enqueue_or_wait(target, envelope, origin, wait) {
-        Ok(sent) => {
-            call.is_in(&sent);
-            Ok(Pending(call))
-        }
-        Err((why, _)) => call.error(why.into()),
+pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
+    match begin(target, &new.call, new.envelope, new.origin, wait) {
+        Ok(()) => Ok(Pending(new.call)),
+        Err(why) => new.call.error(why),
     }
 }
 
@@ -41,12 +31,12 @@ pub(crate) fn call_async<M: Message>(
     // Dropped before it is ready, the future takes the message back.
     let asking = Asking::new(call);
     async move {
-        match Entering::begin(target.core(), envelope, chain).await {
+        match enqueue_async(target.core(), envelope, chain).await {
             Ok(sent) => {
                 asking.call().is_in(&sent);
                 Ok(Pending(asking.keep()))
             }
-            Err((why, _)) => asking.call().error(Unsent::from(why).into()),
+            Err((why, _)) => asking.call().error(Unanswered::Refused(why)),
         }
     }
 }
@@ -56,25 +46,24 @@ pub(crate) fn call_async<M: Message>(
 pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
     let asking = Asking::new(new.call);
     let call = asking.call();
-    let begun = begin(target, call, new.envelope, new.origin);
+    let begun = begin(target, call, new.envelope, new.origin, true);
     call.unpack(begun.and_then(|()| call.promise().wait(call.promise().deadline_ns())))
 }
 
 /// The first half of that: the envelope is sent. An error leaves the message where it is.
 pub(crate) fn begin<M: Message>(
     target: &Core,
-    call: &Arc<CallBlock<M>>,
+    call: &CallBlock<M>,
     envelope: Envelope,
     origin: SendOrigin,
+    wait: bool,
 ) -> Result<(), Unanswered> {
-    checkpoint();
-    match enqueue_or_wait(target, envelope, origin, true) {
-        Ok(sent) => {
-            call.is_in(&sent);
-            Ok(())
-        }
-        Err((why, _)) => Err(why.into()),
+    if wait {
+        checkpoint();
     }
+    let sent = enqueue_or_wait(target, envelope, origin, wait).map_err(|(why, _)| why)?;
+    call.is_in(&sent);
+    Ok(())
 }
 
 /// The only waiter for the reply to a call. Dropped, it takes the message back.

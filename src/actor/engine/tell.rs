@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{Entering, Sent, Unsent, enqueue_or_wait, try_enqueue};
+use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
 use super::envelope::{Boxed, Envelope, Kind};
 use super::lost::lost;
 use super::origin::SendOrigin;
-use super::owed::{Failure, Refusal};
+use super::owed::{Failure, Refusal, Unanswered};
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -48,33 +48,22 @@ fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Durati
     }
 }
 
-/// The message of a told box in an error. Apart, so that there is one place for a large one, and not one for each error.
-#[inline(never)]
-fn open_as<M: Message>(envelope: Envelope, error: impl FnOnce(M) -> SendError<M>) -> Result<(), SendError<M>> {
-    Err(error(Boxed::<Tell<M>>::of(envelope).open().0))
-}
-
 /// Gives a message back that could not be told.
 #[cold]
 #[inline(never)]
-pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, envelope: Envelope) -> Result<(), SendError<M>> {
-    match why {
-        Unsent::Refused(Refusal::Closed) => open_as(envelope, SendError::Closed),
-        Unsent::Refused(Refusal::Full) => open_as(envelope, SendError::Full),
-        Unsent::TimedOut => open_as(envelope, |msg| SendError::Timeout(Some(msg))),
-        Unsent::Deadlock(cycle) => open_as(envelope, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
-        Unsent::Dropped => {
-            lost(target.id(), type_name::<M>());
-            Ok(())
-        }
+fn give_back<M: Message>(target: &Core, why: Unanswered, envelope: Envelope) -> Result<(), SendError<M>> {
+    if let Unanswered::Refused(Refusal::Dropped) = why {
+        lost(target.id(), type_name::<M>());
+        return Ok(());
     }
+    why.with_message(|| Boxed::<Tell<M>>::of(envelope).open().0)
 }
 
 /// As `tell`, for a future.
 pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>) -> Result<(), SendError<M>> {
-    match Entering::begin(target.core(), boxed.into(), 0).await {
+    match enqueue_async(target.core(), boxed.into(), 0).await {
         Ok(_) => Ok(()),
-        Err((why, envelope)) => give_back(target.core(), why.into(), envelope),
+        Err((why, envelope)) => give_back(target.core(), Unanswered::Refused(why), envelope),
     }
 }
 
@@ -85,7 +74,7 @@ pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) ->
     let passed = owed.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(chain)));
     // The promise may be gone as soon as the message is in.
     let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
-    match try_enqueue(target, boxed, chain) {
+    match enqueue(target, boxed, chain, None, None) {
         Ok(Sent::Admitted) => Ok(()),
         Ok(_) => {
             passed.inspect(|(promise, hands)| promise.is_queued(*hands));
@@ -118,7 +107,7 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer:
             target.launch(launch);
             Ok(())
         }
-        Err(boxed) => give_back(target, Unsent::Refused(Refusal::Closed), boxed.into()),
+        Err(boxed) => give_back(target, Unanswered::Refused(Refusal::Closed), boxed.into()),
     }
 }
 
