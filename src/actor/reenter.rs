@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::mailbox_state::Nudge;
 use crate::actor::engine::origin::SendOrigin;
-use crate::actor::engine::promise::Nested;
+use crate::actor::engine::owed::Owed;
+use crate::actor::engine::promise::{Nested, Promised};
 use crate::actor::engine::send_call::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
@@ -107,7 +107,7 @@ impl<A: Actor> Reenter<'_, A> {
 struct LetIn {
     core: Weak,
     chain: u64,
-    before: (u64, Option<Arc<dyn Nudge>>),
+    before: (u64, Option<Arc<dyn Owed>>),
 }
 
 impl LetIn {
@@ -116,7 +116,7 @@ impl LetIn {
         Self { core: core.weak(), chain, before }
     }
 
-    fn announce_to(&self, nested: Arc<dyn Nudge>) {
+    fn announce_to(&self, nested: Arc<dyn Owed>) {
         let _ = self.core.core().mailbox.lock().let_in(self.chain, Some(nested));
     }
 }

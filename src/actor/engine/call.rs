@@ -23,7 +23,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -35,12 +35,9 @@ use super::enqueue::Sent;
 use super::envelope::{Envelope, Form, Kind, Node, Ops, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
-use super::mailbox_state::Nudge;
 use super::origin::SendOrigin;
-use super::owed::{Answer, Failure, Owed, Unanswered};
-use super::promise::Promise;
-use super::weak::Weak;
-use crate::actor::deferred::give;
+use super::owed::{Owed, Unanswered};
+use super::promise::{Promise, Promised};
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::Owner;
@@ -148,10 +145,6 @@ impl<M: Message> CallBlock<M> {
         Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain }
     }
 
-    pub(crate) fn promise(&self) -> &Promise<M::Reply> {
-        &self.promise
-    }
-
     /// It is in the mailbox: unless it was let in, it waits behind others.
     pub(super) fn is_in(&self, sent: &Sent) {
         if self.chain != 0 && !matches!(sent, Sent::Admitted) {
@@ -236,36 +229,10 @@ unsafe fn refuse_call<M: Message>(envelope: Envelope, refused: &Refused<'_>) {
     });
 }
 
-impl<M: Message> Nudge for CallBlock<M> {
-    fn nudge(&self) {
-        self.promise.nudge();
-    }
-}
+impl<M: Message> Promised for CallBlock<M> {
+    type Reply = M::Reply;
 
-impl<M: Message> Answer<M::Reply> for CallBlock<M> {
-    fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
-        self.promise.answer(answer);
-    }
-}
-
-impl<M: Message> Owed for CallBlock<M> {
-    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
-        give(self, to)
-    }
-
-    fn fail(&self, failure: Failure) {
-        self.promise.fail(failure);
-    }
-
-    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
-        self.promise.owed_by(actor, how)
-    }
-
-    fn is_queued(&self, hands: u32) {
-        self.promise.is_queued(hands);
-    }
-
-    fn harden(&self) {
-        self.promise.harden();
+    fn promise(&self) -> &Promise<M::Reply> {
+        &self.promise
     }
 }

@@ -10,9 +10,9 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::frame::Terms;
-use super::mailbox_state::{MailboxState, Nudge};
+use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
-use super::owed::{Refusal, Unanswered};
+use super::owed::{Owed, Refusal, Unanswered};
 use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
 use super::walk::Waits;
 use crate::actor::Overflow;
@@ -35,7 +35,7 @@ pub(super) enum Sent {
 pub(super) struct AfterUnlock {
     launch: Option<Launch>,
     wake: Option<Wake>,
-    nudge: Option<Arc<dyn Nudge>>,
+    nudge: Option<Arc<dyn Owed>>,
     evicted: Option<Envelope>,
 }
 

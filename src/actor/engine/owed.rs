@@ -80,6 +80,9 @@ pub(crate) trait Owed: Send + Sync {
 
     fn fail(&self, failure: Failure);
 
+    /// Has the thread that waits for the answer look again for what else it waits for.
+    fn nudge(&self);
+
     /// From now on that actor owes the answer, as far as is known: so the actor that waits for the answer waits for that one.
     /// Says how often the debt has changed hands.
     fn owed_by(&self, actor: Option<Weak>, how: How) -> u32;

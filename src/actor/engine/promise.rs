@@ -229,20 +229,30 @@ impl<R> Promise<R> {
         let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
         nested.unwrap_or_else(|| Nested::Answer(late()))
     }
+}
 
-    /// Has a waiting thread look again for what else it waits for.
-    pub(crate) fn nudge(&self) {
-        self.state.notify_all(|_| true);
+/// What a promise is in.
+pub(crate) trait Promised: Send + Sync + 'static {
+    type Reply: Send + 'static;
+
+    fn promise(&self) -> &Promise<Self::Reply>;
+}
+
+impl<R: Send + 'static> Promised for Promise<R> {
+    type Reply = R;
+
+    fn promise(&self) -> &Self {
+        self
     }
 }
 
-impl<R: Send + 'static> Answer<R> for Promise<R> {
-    fn answer(&self, answer: Result<Box<R>, Failure>) {
-        self.settle(|_| Some(answer.map_err(Unanswered::Failed)));
+impl<P: Promised> Answer<P::Reply> for P {
+    fn answer(&self, answer: Result<Box<P::Reply>, Failure>) {
+        self.promise().settle(|_| Some(answer.map_err(Unanswered::Failed)));
     }
 }
 
-impl<R: Send + 'static> Owed for Promise<R> {
+impl<P: Promised> Owed for P {
     fn fail(&self, failure: Failure) {
         self.answer(Err(failure));
     }
@@ -251,12 +261,16 @@ impl<R: Send + 'static> Owed for Promise<R> {
         give(self, to)
     }
 
+    fn nudge(&self) {
+        self.promise().state.notify_all(|_| true);
+    }
+
     fn harden(&self) {
-        self.state.with(PromiseState::harden);
+        self.promise().state.with(PromiseState::harden);
     }
 
     fn is_queued(&self, hands: u32) {
-        self.state.with(|state| {
+        self.promise().state.with(|state| {
             if state.hands == hands {
                 state.harden();
             }
@@ -264,8 +278,9 @@ impl<R: Send + 'static> Owed for Promise<R> {
     }
 
     fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
+        let promise = self.promise();
         let mut owed_by = actor.clone();
-        let (hands, waiter) = self.state.with(|state| {
+        let (hands, waiter) = promise.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut owed_by);
             (state.hands, state.how) = (state.hands.wrapping_add(1), how);
@@ -283,7 +298,7 @@ impl<R: Send + 'static> Owed for Promise<R> {
             && let Some(cycle) = waiter.closes_cycle(actor.core())
         {
             // Unless it has left meanwhile: then the cycle was one of another wait.
-            self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
+            promise.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
         hands
     }

@@ -10,6 +10,7 @@ use super::enqueue::{enqueue_async, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
+use super::promise::Promised;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
