@@ -76,21 +76,15 @@ impl<R: Send + 'static> Deferred<R> {
     /// Answers. Does not wait.
     ///
     #[doc = include_str!("docs/deferred_reply.md")]
-    pub fn reply(mut self, reply: R) {
-        if let Some(to) = self.0.take() {
-            to.answer(Ok(Box::new(reply)));
+    pub fn reply(self, reply: R) {
+        if self.is_awaited() {
+            self.answer(Ok(Box::new(reply)));
         }
     }
 
-    pub(crate) fn reply_boxed(mut self, reply: Box<R>) {
+    pub(crate) fn answer(mut self, answer: Result<Box<R>, Failure>) {
         if let Some(to) = self.0.take() {
-            to.answer(Ok(reply));
-        }
-    }
-
-    pub(crate) fn fail(mut self, failure: Failure) {
-        if let Some(to) = self.0.take() {
-            to.answer(Err(failure));
+            to.answer(answer);
         }
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn};
+use super::envelope::{Envelope, Form, GoesOn, Kind, Node, Ops, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
@@ -358,7 +358,7 @@ pub(crate) fn answer<M: Message>(
     frame: &Frame,
     result: Result<M::Reply, Box<Exit>>,
     neighbour: bool,
-) -> Result<(), Box<Exit>> {
+) -> GoesOn {
     let mailbox = if neighbour { None } else { Some(core.mailbox.lock()) };
     let node = match frame.reply_to.replace(ReplyTo::Nobody) {
         ReplyTo::Asked(Asked(node)) => node,

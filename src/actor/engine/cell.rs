@@ -28,6 +28,7 @@ use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
+use super::guard::contained;
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
@@ -195,7 +196,7 @@ impl Core {
             None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
         };
         // A payload whose destructor panics would end the process.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        contained(|| drop(payload));
         Box::new(exit)
     }
 
@@ -250,7 +251,7 @@ impl<P> waiting::WaitingSender<P> {
 
 /// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
 #[inline]
-pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
+pub(crate) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
     let room = sender.map(WaitingSender::let_go);
     Held::new(mailbox.done(), room)
 }
@@ -369,14 +370,7 @@ impl Strong {
         // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
         let task = unsafe { Task::from_raw(self.0.cast()) };
         let core = self.core();
-        let launch = {
-            let mut mailbox = core.mailbox.lock();
-            let ends = mailbox.phase != Phase::Dead && !core.is_addressed() && !core.is_the_parents();
-            if ends { mailbox.mark_busy() } else { None }
-        };
-        if let Some(duty) = launch {
-            core.queue(duty);
-        }
+        core.queue_unless_dead(|| !core.is_addressed() && !core.is_the_parents());
         drop(task);
     }
 }

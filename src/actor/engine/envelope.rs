@@ -26,8 +26,11 @@ pub(crate) type Envelope = erased::Erased<Ops>;
 pub(crate) type Boxed<E> = erased::TypedBox<Ops, E>;
 pub(crate) type Kind<E> = erased::Kind<Ops, E>;
 
+/// How a handler or a hook ends. `Err`: the actor has to end, too.
+pub(crate) type GoesOn = Result<(), Box<Exit>>;
+
 /// Takes the envelope, the lock, and the actor and its context.
-pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> Result<(), Box<Exit>>;
+pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> GoesOn;
 
 /// What one kind of envelope can do.
 pub(crate) struct Ops {
@@ -91,7 +94,7 @@ impl<'a> Held<'a> {
 
 impl Envelope {
     #[inline]
-    pub(super) fn is_ask(&self) -> bool {
+    pub(crate) fn is_ask(&self) -> bool {
         matches!(self.ops().form, Form::Ask { .. })
     }
 
@@ -114,7 +117,7 @@ impl Envelope {
         actor: TypeId,
         me: *mut (),
         ctx: *mut (),
-    ) -> Result<(), Box<Exit>> {
+    ) -> GoesOn {
         let ops = self.ops();
         // What the types of addresses guarantee; were that wrong, another's state would be taken for this type.
         if (ops.actor)() != actor {

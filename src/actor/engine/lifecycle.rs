@@ -9,12 +9,14 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::mailbox_state::{EndQueue, MailboxState, Phase};
+use super::monitor;
 use super::owed::Refusal;
 use super::waiting::WaitingEnvelope;
 use super::walk::Waits;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::rt::join::JoinHandle;
 use crate::sched::remote;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
@@ -27,7 +29,7 @@ pub(crate) fn stop(core: &Core, why: Exit, drain: Duration) {
 }
 
 pub(crate) fn is_ended(core: &Core) -> bool {
-    core.mailbox.lock().phase == Phase::Dead
+    core.mailbox.lock().is_dead()
 }
 
 pub(crate) fn queued(core: &Core) -> usize {
@@ -80,15 +82,20 @@ impl Core {
         None
     }
 
-    /// Ends an actor that rests when its runtime has ended: nobody else will.
-    pub(super) fn end_orphan(&self) {
+    /// Has an actor that rests look whether it is to end, if it has not and, under the lock of its mailbox, `is_due`.
+    pub(super) fn queue_unless_dead(&self, is_due: impl FnOnce() -> bool) {
         let launch = {
             let mut mailbox = self.mailbox.lock();
-            if mailbox.phase == Phase::Dead { None } else { mailbox.mark_busy() }
+            if !mailbox.is_dead() && is_due() { mailbox.mark_busy() } else { None }
         };
         if let Some(duty) = launch {
             self.queue(duty);
         }
+    }
+
+    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    pub(super) fn end_orphan(&self) {
+        self.queue_unless_dead(|| true);
     }
 
     /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
@@ -162,6 +169,37 @@ impl Core {
             Err(envelope) => self.refuse_box(envelope, Refusal::Closed),
         }
         true
+    }
+
+    /// The run has found a reason to end: gives back what is queued. True: `stopping` is to be called.
+    pub(crate) fn begin_end(&self, exit: &Exit) -> bool {
+        self.header.refuse_cancels();
+        let started = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.ends(exit);
+            !mailbox.fresh
+        };
+        self.give_back_all();
+        started
+    }
+
+    /// The state is dropped: ends timers and helpers, tells tied actors and joiners.
+    #[cold]
+    pub(crate) fn end(&self, exit: Exit) {
+        // Timers end before the actor is dead: none of theirs is a dead letter.
+        let (timers, helpers) = self.mailbox.lock().take_companions();
+        // What a timer would have sent, and what a helper has left, may have destructors that panic.
+        timers.iter().for_each(|timer| _ = self.guarded(|| timer.cancel()));
+        helpers.iter().for_each(JoinHandle::cancel);
+        helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
+        let (ties, ended) = self.mailbox.lock().set_dead();
+        monitor::tell(self.id(), ties, &exit);
+        if let Some(ended) = ended {
+            ended.notify_all(|end| {
+                *end = Some(exit);
+                true
+            });
+        }
     }
 
     /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.

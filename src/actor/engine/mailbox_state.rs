@@ -76,7 +76,7 @@ pub(crate) struct MailboxState {
     /// The list of residents that the actor is in.
     pub(super) list: u16,
     /// A run has begun, and is not over.
-    pub(super) runs: bool,
+    pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
     /// sender that waits for room, a message that was passed is in `extras`.
     urgent: bool,
@@ -346,7 +346,7 @@ impl MailboxState {
 
     /// The next message, if there is one and nothing else to look at.
     #[inline]
-    pub(super) fn pop_plain(&mut self) -> Option<Envelope> {
+    pub(crate) fn pop_plain(&mut self) -> Option<Envelope> {
         if self.urgent {
             return None;
         }
@@ -357,7 +357,7 @@ impl MailboxState {
 
     /// What the actor does next.
     #[cold]
-    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender<Envelope>>) {
+    pub(crate) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender<Envelope>>) {
         self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
@@ -421,7 +421,7 @@ impl MailboxState {
     }
 
     /// A message of the chain that a `reenter` waits for.
-    pub(super) fn take_admitted(&mut self) -> Option<Envelope> {
+    pub(crate) fn take_admitted(&mut self) -> Option<Envelope> {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
@@ -436,14 +436,9 @@ impl MailboxState {
     }
 
     /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<EndQueue>) {
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
         self.phase = Phase::Dead;
-        // Most end normally, and unwatched: their extras would be made for this alone.
-        if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Ties::default(), None);
-        }
-        let extras = self.extras();
-        extras.end = Some(exit.clone());
+        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
         (std::mem::take(&mut extras.ties), extras.ended.take())
     }
 

@@ -9,8 +9,7 @@
 //!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
-//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime),
-//!   [`run`].
+//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
 //! * Ways to send: [`tell`], [`send_ask`], [`send_call`].
@@ -39,7 +38,6 @@ pub(crate) mod payload;
 pub(crate) mod promise;
 pub(crate) mod residents;
 pub(crate) mod roll;
-pub(crate) mod run;
 pub(crate) mod send_ask;
 pub(crate) mod send_call;
 pub(crate) mod tell;

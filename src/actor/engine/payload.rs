@@ -90,7 +90,7 @@ impl<M: Message> Payload for Passed<M> {
     fn refuse(self, refused: &Refused<'_>) {
         contained(|| {
             match self.owed {
-                Some(owed) => owed.fail(Failure::Died((refused.exit)())),
+                Some(owed) => owed.answer(Err(Failure::Died((refused.exit)()))),
                 None => lost(refused.actor, type_name::<M>()),
             }
             drop(self.msg);

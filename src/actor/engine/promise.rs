@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use super::cell::{Core, RunState};
 use super::edge::How;
+use super::envelope::GoesOn;
 use super::frame::ReplyTo;
 use super::guard::contained;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
@@ -316,24 +317,17 @@ pub(crate) fn died(run: &RunState, payload: Box<dyn Any + Send>) -> Box<Exit> {
 }
 
 /// Gives what the handler has returned to the promise that waits for it, or drops it. Passes a reason to end on.
-pub(crate) fn settle<M: Message>(
-    core: &Core,
-    reply_to: ReplyTo,
-    result: Result<Box<M::Reply>, Box<Exit>>,
-) -> Result<(), Box<Exit>> {
+pub(crate) fn settle<M: Message>(core: &Core, reply_to: ReplyTo, result: Result<Box<M::Reply>, Box<Exit>>) -> GoesOn {
     let owed = match reply_to {
         ReplyTo::Owed(owed) => deferred(owed).ok(),
         ReplyTo::Nobody | ReplyTo::Asked(_) => None,
     };
-    match (owed, result) {
-        (Some(owed), Ok(reply)) => core.guarded(|| owed.reply_boxed(reply)),
-        (None, Ok(reply)) => core.guarded(|| drop(reply)),
-        (owed, Err(exit)) => {
-            let died = Failure::Died((*exit).clone());
-            let _ = core.guarded(|| owed.map(|owed| owed.fail(died)));
-            Err(exit)
-        }
-    }
+    let (answer, end) = match result {
+        Ok(reply) => (Ok(reply), Ok(())),
+        Err(exit) => (Err(Failure::Died((*exit).clone())), Err(exit)),
+    };
+    let given = core.guarded(|| owed.unwrap_or_else(Deferred::nobody).answer(answer));
+    end.and(given)
 }
 
 /// `Err`: it is a promise of another type.

@@ -44,7 +44,8 @@ pub(crate) fn enter(actor: Weak, list: u16) {
 }
 
 /// `actor` ends.
-pub(super) fn leave(actor: &Core, list: u16) {
+pub(crate) fn leave(actor: &Core) {
+    let list = actor.mailbox.lock().list;
     let mut list = lock(list);
     let place = actor.place.swap(NOWHERE, Ordering::Relaxed);
     if place == NOWHERE {

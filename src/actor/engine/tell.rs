@@ -89,7 +89,7 @@ pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) ->
 #[inline(never)]
 fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
     if let Some(owed) = boxed.content().owed.take() {
-        owed.fail(Failure::Died(target.why_closed()));
+        owed.answer(Err(Failure::Died(target.why_closed())));
     }
     Err(SendError::Closed(boxed.open().msg))
 }

@@ -80,7 +80,7 @@ pub(super) struct WaitingEnvelope<P> {
 }
 
 /// Whose box it is.
-pub(super) struct WaitingSender<P> {
+pub(crate) struct WaitingSender<P> {
     pub(super) room: Arc<CapacityWaiter<P>>,
     /// The actor that sends, if it is one: its edge goes when it has its room.
     pub(super) actor: Option<Weak>,
