@@ -7,15 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
-use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send_ask, tell};
+use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
 use crate::actor::glue::route;
+use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
@@ -47,14 +46,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(
-                self.core(),
-                NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout)),
-            );
-        }
-        send_ask::ask(self.core(), route, msg, None)
+        send_ask::ask(self.core(), const { &route::<A, M>() }, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`.
@@ -71,11 +63,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(self.core(), NewCall::new(route.call, self.core(), msg, SendOrigin::within(timeout)));
-        }
-        send_ask::ask(self.core(), route, msg, Some(timeout))
+        send_ask::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
 
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
@@ -85,9 +73,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
-        send_call::send(self.core(), call, true)
+        send_call::call(self.core(), const { &route::<A, M>() }, msg, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -97,9 +83,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
-        send_call::send(self.core(), call, false)
+        send_call::call(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -112,9 +96,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let kind = const { route::<A, M>().call };
-        let call = NewCall::new(kind, self.core(), msg, SendOrigin::here(Duration::MAX));
-        send_call::call_async(self.strong.clone(), call)
+        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -290,32 +272,8 @@ impl<A: Actor> Addr<A> {
     }
 }
 
-impl<A> Clone for Addr<A> {
-    #[inline]
-    fn clone(&self) -> Self {
-        Self { strong: self.strong.clone(), _actor: PhantomData }
-    }
-}
-
-impl<A> PartialEq for Addr<A> {
-    fn eq(&self, other: &Self) -> bool {
-        self.strong.as_ptr() == other.strong.as_ptr()
-    }
-}
-
-impl<A> Eq for Addr<A> {}
-
-impl<A> Hash for Addr<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.strong.as_ptr().hash(state);
-    }
-}
-
-impl<A> fmt::Debug for Addr<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Addr").field(&self.strong).finish()
-    }
-}
+impl_clone_and_debug!(Addr<A>, strong, _actor);
+impl_eq_and_hash!(Addr<A>);
 
 /// Refers to an actor without keeping it alive: what [`Addr::downgrade`] returns.
 ///
@@ -365,14 +323,4 @@ impl<A: Actor> WeakAddr<A> {
     }
 }
 
-impl<A> Clone for WeakAddr<A> {
-    fn clone(&self) -> Self {
-        Self { weak: self.weak.clone(), _actor: PhantomData }
-    }
-}
-
-impl<A> fmt::Debug for WeakAddr<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WeakAddr").field(self.weak.core()).finish()
-    }
-}
+impl_clone_and_debug!(WeakAddr<A>, weak, _actor);

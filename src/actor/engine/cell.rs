@@ -391,12 +391,6 @@ impl Weak {
     }
 }
 
-impl fmt::Debug for Strong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core().fmt(f)
-    }
-}
-
 /// The threads that walk now: no actor is freed meanwhile.
 pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 

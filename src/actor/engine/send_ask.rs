@@ -6,12 +6,14 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use super::ask::{Ask, AskLeft, Done};
+use super::call::NewCall;
 use super::cell::Core;
 use super::edge::How;
 use super::enqueue::enqueue;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
 use super::payload::Route;
+use super::send_call::ask_by_call;
 use super::walk::Waits;
 use crate::actor::{Message, SendError};
 use crate::park::no_park::{assert_may_park, may_switch};
@@ -22,12 +24,7 @@ use crate::task::header::Reason;
 /// An ask lies on its asker's stack with its message and its reply, up to so many bytes of both; larger ones go as calls.
 const ON_STACK: usize = 1024;
 
-/// Are asks with an `M` too large for a stack?
-pub(crate) const fn is_large<M: Message>() -> bool {
-    size_of::<M>() + size_of::<M::Reply>() > ON_STACK
-}
-
-/// Sends and waits for the reply.
+/// Sends and waits for the reply. `None`: for so long as the route says.
 #[inline]
 pub(crate) fn ask<M: Message>(
     target: &Core,
@@ -35,8 +32,12 @@ pub(crate) fn ask<M: Message>(
     msg: M,
     timeout: Option<Duration>,
 ) -> Result<M::Reply, SendError<M>> {
+    let origin = || timeout.map_or_else(|| SendOrigin::here(route.ask_timeout), SendOrigin::within);
+    if const { size_of::<M>() + size_of::<M::Reply>() > ON_STACK } {
+        return ask_by_call(target, NewCall::new(route.call, target, msg, origin()));
+    }
     checkpoint();
-    let origin = timeout.map_or_else(|| SendOrigin::here(route.ask_timeout), SendOrigin::within);
+    let origin = origin();
     let chain = origin.terms.chain;
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();

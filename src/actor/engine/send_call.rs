@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::call::{CallBlock, NewCall};
 use super::cell::{Core, Strong};
@@ -10,12 +11,24 @@ use super::enqueue::{enqueue_async, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
+use super::payload::Route;
 use super::promise::Promised;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::checkpoint;
 
-/// Sends what [`NewCall::new`] has made. `wait`: for room, if the mailbox is full and blocks.
-// The call is made by the caller: a large message is moved once more for each function that it is handed on by.
+/// Sends now, and gives what the reply can be waited for with. `wait`: for room, if the mailbox is full and blocks.
+// Inlined, as all that hands a message on: a large one is moved once more for each function that does.
+#[inline(always)]
+pub(crate) fn call<M: Message>(
+    target: &Core,
+    route: &Route<M>,
+    msg: M,
+    wait: bool,
+) -> Result<Pending<M>, SendError<M>> {
+    send(target, NewCall::new(route.call, target, msg, SendOrigin::here(route.ask_timeout)), wait)
+}
+
+/// Sends what [`NewCall::new`] has made.
 pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
     match begin(target, &new.call, new.envelope, new.origin, wait) {
         Ok(()) => Ok(Pending(new.call)),
@@ -23,11 +36,15 @@ pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Re
     }
 }
 
-/// As [`send`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
+/// As [`call`], for a future: waits for room without the thread. No deadline but that of the handler that this is called from.
+#[inline(always)]
 pub(crate) fn call_async<M: Message>(
     target: Strong,
-    NewCall { call, envelope, origin }: NewCall<M>,
+    route: &Route<M>,
+    msg: M,
 ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
+    let new = NewCall::new(route.call, target.core(), msg, SendOrigin::here(Duration::MAX));
+    let NewCall { call, envelope, origin } = new;
     let chain = origin.terms.chain;
     // Dropped before it is ready, the future takes the message back.
     let asking = Asking::new(call);
