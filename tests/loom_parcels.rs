@@ -244,7 +244,7 @@ use actor::engine::envelope::Boxed;
 use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
 use actor::engine::send_call::{Asking, ask_by_call, send};
-use actor::engine::{lifecycle, send_ask, tell};
+use actor::engine::{send_ask, tell};
 use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
@@ -367,7 +367,7 @@ impl World {
     }
 
     fn stop(&self) {
-        lifecycle::stop(self.actor.core(), Exit::Shutdown, Duration::from_secs(1));
+        self.actor.core().stop(Exit::Shutdown, Duration::from_secs(1));
     }
 }
 

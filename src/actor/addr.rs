@@ -172,7 +172,7 @@ impl<A: Actor> Addr<A> {
     ///
     #[doc = include_str!("docs/addr_stop.md")]
     pub fn stop(&self) {
-        lifecycle::stop(self.core(), Exit::Shutdown, lifecycle::DRAIN);
+        self.core().stop(Exit::Shutdown, lifecycle::DRAIN);
     }
 
     /// Stops the actor as [`stop`](Self::stop) does, but gives it `drain`, not five seconds, for what is queued.
@@ -186,7 +186,7 @@ impl<A: Actor> Addr<A> {
     /// assert_eq!(counter.join(), Exit::Shutdown);
     /// ```
     pub fn stop_within(&self, drain: Duration) {
-        lifecycle::stop(self.core(), Exit::Shutdown, drain);
+        self.core().stop(Exit::Shutdown, drain);
     }
 
     /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
@@ -230,7 +230,7 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        lifecycle::is_ended(self.core())
+        self.core().is_ended()
     }
 
     /// Returns the actor's number, which no other actor of this process has or will have.
@@ -268,7 +268,7 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn queued(&self) -> usize {
-        lifecycle::queued(self.core())
+        self.core().mailbox.lock().len()
     }
 }
 
@@ -319,7 +319,7 @@ impl<A: Actor> WeakAddr<A> {
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        lifecycle::is_ended(self.weak.core())
+        self.weak.core().is_ended()
     }
 }
 

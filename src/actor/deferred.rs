@@ -69,7 +69,7 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
-    pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
+    pub(crate) fn take(&mut self) -> Option<Arc<dyn Owed>> {
         self.0.take().map(|to| to as _)
     }
 

@@ -29,7 +29,7 @@ use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal};
+use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
@@ -259,7 +259,7 @@ impl<A: Actor> Handled<A> for StreamEnded {
 impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
     fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         let Self { owed, terms, .. } = boxed.content();
-        let reply_to = owed.take().and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
         let terms = *terms;
         handle_owing(me, ctx, || boxed.open().msg, reply_to, terms)
     }

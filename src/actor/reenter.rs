@@ -10,6 +10,7 @@ use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::owed::Owed;
+use crate::actor::engine::payload::Route;
 use crate::actor::engine::promise::{Nested, Promised};
 use crate::actor::engine::send_call::{self, Asking};
 use crate::actor::engine::weak::Weak;
@@ -41,11 +42,7 @@ impl<A: Actor> Reenter<'_, A> {
     ///
     /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
-        let (core, route) = (to.core(), const { &route::<B, M>() });
-        match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
-            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
-        }
+        self.send_by(to.core(), const { &route::<B, M>() }, msg)
     }
 
     /// Sends a message to a [`Recipient`](crate::actor::Recipient) and waits for the reply; messages of this call chain
@@ -54,8 +51,14 @@ impl<A: Actor> Reenter<'_, A> {
     #[doc = include_str!("docs/reenter_send_to.md")]
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
-        match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
+        self.send_by(core, route, msg)
+    }
+
+    // Inlined: a large message is moved once more for each function that hands it on.
+    #[inline(always)]
+    fn send_by<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        match self.origin(to, route.ask_timeout) {
+            Ok(origin) => self.ask(to, NewCall::new(route.call, to, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }

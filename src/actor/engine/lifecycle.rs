@@ -24,18 +24,6 @@ use crate::task::header::Reason;
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn stop(core: &Core, why: Exit, drain: Duration) {
-    core.stop(why, after_ns(drain));
-}
-
-pub(crate) fn is_ended(core: &Core) -> bool {
-    core.mailbox.lock().is_dead()
-}
-
-pub(crate) fn queued(core: &Core) -> usize {
-    core.mailbox.lock().len()
-}
-
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
 const LOOKS: Duration = Duration::from_millis(10);
 
@@ -98,8 +86,12 @@ impl Core {
         self.queue_unless_dead(|| true);
     }
 
-    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
-    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
+    pub(crate) fn is_ended(&self) -> bool {
+        self.mailbox.lock().is_dead()
+    }
+
+    /// Closes the mailbox; what is queued is still handled, for at most `drain`.
+    pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
         if mailbox.is_closed() {
             return;
@@ -107,7 +99,7 @@ impl Core {
         self.assert_runs_here();
         let extras = mailbox.extras();
         extras.end = Some(why);
-        extras.drain_until_ns = Some(drain_until_ns);
+        extras.drain_until_ns = Some(after_ns(drain));
         mailbox.close(Phase::Drains);
         let launch = mailbox.mark_busy();
         drop(mailbox);

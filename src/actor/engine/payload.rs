@@ -81,17 +81,17 @@ impl Payload for StreamEnded {
 /// What another handler has passed on, or this one put aside.
 pub(crate) struct Passed<M: Message> {
     pub(crate) msg: M,
-    /// `None`: nobody waits for the reply.
-    pub(crate) owed: Option<Deferred<M::Reply>>,
+    pub(crate) owed: Deferred<M::Reply>,
     pub(crate) terms: Terms,
 }
 
 impl<M: Message> Payload for Passed<M> {
     fn refuse(self, refused: &Refused<'_>) {
         contained(|| {
-            match self.owed {
-                Some(owed) => owed.answer(Err(Failure::Died((refused.exit)()))),
-                None => lost(refused.actor, type_name::<M>()),
+            if self.owed.is_awaited() {
+                self.owed.answer(Err(Failure::Died((refused.exit)())));
+            } else {
+                lost(refused.actor, type_name::<M>());
             }
             drop(self.msg);
         });

@@ -71,7 +71,7 @@ pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>
 pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
     let Passed { owed, terms, .. } = boxed.content();
     let chain = terms.chain;
-    let passed = owed.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(chain)));
+    let passed = owed.owed_by(Some(target.weak()), How::message(chain));
     // The promise may be gone as soon as the message is in.
     let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
     match enqueue(target, boxed, chain, None, None) {
@@ -89,7 +89,7 @@ pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) ->
 #[inline(never)]
 fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
     if let Some(owed) = boxed.content().owed.take() {
-        owed.answer(Err(Failure::Died(target.why_closed())));
+        owed.fail(Failure::Died(target.why_closed()));
     }
     Err(SendError::Closed(boxed.open().msg))
 }
@@ -131,9 +131,7 @@ pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<Stream
 
 /// Puts a message aside in the running actor's own mailbox: the actor owes the reply still.
 pub(crate) fn stash<M: Message>(core: &Core, mut boxed: Boxed<Passed<M>>) {
-    if let Some(reply) = &boxed.content().owed {
-        reply.owed_by(Some(core.weak()), How::PLAIN);
-    }
+    boxed.content().owed.owed_by(Some(core.weak()), How::PLAIN);
     let put_aside = core.mailbox.lock().stash(boxed.into());
     if let Err(envelope) = put_aside {
         core.refuse_box(envelope, Refusal::Closed);
