@@ -317,10 +317,6 @@ impl<A: Actor> WeakAddr<A> {
     pub fn id(&self) -> ActorId {
         self.weak.core().id()
     }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.weak.core().is_ended()
-    }
 }
 
 impl_clone_and_debug!(WeakAddr<A>, weak, _actor);

@@ -19,7 +19,7 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 ) -> Result<(), Arc<dyn Owed>> {
     match to.downcast_mut::<Deferred<R>>() {
         Some(to) => {
-            *to = Deferred::new(from);
+            *to = Deferred(Some(from));
             Ok(())
         }
         None => Err(from),
@@ -51,10 +51,6 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
-    pub(crate) fn new(to: Arc<dyn Answer<R>>) -> Self {
-        Self(Some(to))
-    }
-
     /// For a message that nobody waits for.
     pub(crate) fn nobody() -> Self {
         Self(None)

@@ -216,11 +216,11 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let held = hold(mailbox, None);
     let frame = Frame::new();
     let outer = core.set_frame(&raw const frame);
-    let outer_inner = ctx.inner.nest(&frame);
+    let outer_inner = ctx.inner.set_frame(NonNull::from(&frame));
     // A time-out around the `reenter` is not this handler's.
     let result = unlimited(|| run_envelope(me, ctx, envelope, || held));
     core.set_frame(outer);
-    ctx.inner.unnest(outer_inner);
+    ctx.inner.set_frame(outer_inner);
     if let Err(exit) = result {
         std::panic::resume_unwind(Box::new(InnerExit(*exit)));
     }

@@ -293,14 +293,9 @@ impl RunState {
         Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
     }
 
-    /// Another frame for a nested handler. Gives the outer one back.
-    pub(crate) fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
-        std::mem::replace(&mut self.frame, NonNull::from(frame))
-    }
-
-    /// The nested handler is over.
-    pub(crate) fn unnest(&mut self, outer: NonNull<Frame>) {
-        self.frame = outer;
+    /// Another frame, for a nested handler, or the outer one again. Gives the one before.
+    pub(crate) fn set_frame(&mut self, frame: NonNull<Frame>) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, frame)
     }
 
     #[inline]

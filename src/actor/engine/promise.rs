@@ -141,17 +141,11 @@ impl<'a, R> PromiseWait<'a, R> {
                 }
                 owed_by
             });
-            if let Some(cycle) = owed_by.and_then(|owed_by| waiter.closes_cycle(owed_by.core())) {
+            if let Some(cycle) = owed_by.and_then(|owed_by| closes_cycle(waiter.actor.core(), owed_by.core())) {
                 return Err(cycle);
             }
         }
         Ok(watched)
-    }
-}
-
-impl Waiter {
-    fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
-        closes_cycle(self.actor.core(), owed_by)
     }
 }
 
@@ -162,17 +156,6 @@ impl<R> PromiseState<R> {
         if let Some(waiter) = &self.waiter {
             waiter.actor.core().edge.harden();
         }
-    }
-}
-
-impl<R> PromiseWait<'_, R> {
-    fn is_told(&self) -> bool {
-        self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
-    }
-
-    /// `Err`: the waiter is in a cycle.
-    fn look_again(&self) -> Result<(), Vec<ActorId>> {
-        self.waiter.as_ref().map_or(Ok(()), |waiter| look_again(waiter.actor.core()))
     }
 }
 
@@ -210,25 +193,26 @@ impl<R> Promise<R> {
             Ok(watched) => watched,
             Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
+        let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
         let ready = |state: &mut PromiseState<R>| match state.result.take() {
             Some(result) => Some(Some(Nested::Answer(result))),
             None if admitted() => Some(Some(Nested::Admitted)),
-            None => watched.is_told().then_some(None),
+            None => asker.is_some_and(|asker| asker.edge.is_told()).then_some(None),
         };
-        let (nested, cycle) = loop {
+        let why = loop {
             match self.state.wait_until(wait, ready) {
-                Some(None) => match watched.look_again() {
+                Some(Some(nested)) => return nested,
+                Some(None) => match asker.map_or(Ok(()), look_again) {
                     Ok(()) => {}
-                    Err(cycle) => break (None, Some(cycle)),
+                    Err(cycle) => break Unanswered::Deadlock(cycle),
                 },
-                nested => break (nested.flatten(), None),
+                None => break Unanswered::TimedOut,
             }
         };
         drop(watched);
         // Or a reply that came with the deadline.
-        let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
-        nested.unwrap_or_else(|| Nested::Answer(late()))
+        Nested::Answer(self.try_take().unwrap_or(Err(why)))
     }
 }
 
@@ -296,7 +280,7 @@ impl<P: Promised> Owed for P {
             (state.hands, waiter)
         });
         if let (Some(waiter), Some(actor)) = (waiter, actor)
-            && let Some(cycle) = waiter.closes_cycle(actor.core())
+            && let Some(cycle) = closes_cycle(waiter.actor.core(), actor.core())
         {
             // Unless it has left meanwhile: then the cycle was one of another wait.
             promise.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));

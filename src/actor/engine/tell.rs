@@ -102,13 +102,8 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer:
         let mut mailbox = target.mailbox.lock();
         if timer { mailbox.push_due(boxed) } else { mailbox.push(boxed).map_err(|(_, boxed)| boxed) }
     };
-    match pushed {
-        Ok(launch) => {
-            target.launch(launch);
-            Ok(())
-        }
-        Err(boxed) => give_back(target, Unanswered::Refused(Refusal::Closed), boxed.into()),
-    }
+    let closed = Unanswered::Refused(Refusal::Closed);
+    pushed.map(|launch| target.launch(launch)).or_else(|boxed| give_back(target, closed, boxed.into()))
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
@@ -123,10 +118,7 @@ pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: 
 pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<StreamEnded>) {
     let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>() });
     let pushed = target.mailbox.lock().push(boxed);
-    match pushed {
-        Ok(launch) => target.launch(launch),
-        Err((_, boxed)) => drop(boxed),
-    }
+    let _ = pushed.map(|launch| target.launch(launch));
 }
 
 /// Puts a message aside in the running actor's own mailbox: the actor owes the reply still.

@@ -33,10 +33,7 @@ impl<'a> Waits<'a> {
     /// `Err`: the wait would close a cycle.
     #[inline(always)]
     pub(super) fn check(&self, target: &Core) -> Result<(), Vec<ActorId>> {
-        match self.0.and_then(|asker| closes_cycle(asker, target)) {
-            Some(cycle) => Err(cycle),
-            None => Ok(()),
-        }
+        self.0.and_then(|asker| closes_cycle(asker, target)).map_or(Ok(()), Err)
     }
 
     /// `Err`: that would close a cycle.
