@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::envelope::{Envelope, Form, GoesOn, Kind, Node, Ops, RunFn};
+use super::envelope::{Envelope, Form, GoesOn, Kind, Node, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
@@ -323,7 +323,7 @@ impl<M: Message> Ask<'_, M> {
 /// Asks with an `M`, which `run` has handled by actors of one type.
 pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
-    Kind::pinned(Ops { run, form, actor, is_counted: true })
+    Kind::new(run, form, actor, true, |_| {})
 }
 
 impl<M: Message> Ask<'_, M> {

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
 use super::enqueue::Sent;
-use super::envelope::{Envelope, Form, Kind, Node, Ops, Refused, RunFn};
+use super::envelope::{Envelope, Form, Kind, Node, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
 use super::origin::SendOrigin;
@@ -97,7 +97,7 @@ unsafe impl<M: Message> Sync for CallBlock<M> {}
 /// Calls with an `M`, which `run` has handled by actors of one type.
 pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
-    Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
+    Kind::new(run, form, actor, true, discard::<M>)
 }
 
 /// A call that is nowhere yet, and its envelope.

@@ -5,7 +5,7 @@
 //! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs`,
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
-//! * Leaves: [`busy`], [`edge`], [`erased`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
+//! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
 //!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
@@ -24,7 +24,6 @@ pub(crate) mod cell;
 pub(crate) mod edge;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;
-pub(crate) mod erased;
 pub(crate) mod frame;
 pub(crate) mod guard;
 pub(crate) mod launch;
