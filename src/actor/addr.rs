@@ -253,7 +253,7 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.core().name()
+        self.core().header.name()
     }
 
     /// Returns how many messages wait in the mailbox.

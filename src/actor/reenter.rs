@@ -68,7 +68,7 @@ impl<A: Actor> Reenter<'_, A> {
     fn has_stack_left(&self) -> bool {
         let here = 0_u8;
         let used = std::ptr::from_ref(&*self.ctx).addr().abs_diff(std::ptr::from_ref(&here).addr());
-        cfg!(green_backend = "threads") || used < self.ctx.core().stack_bytes() / 2
+        cfg!(green_backend = "threads") || used < self.ctx.core().header.size.bytes() / 2
     }
 
     /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.

@@ -38,6 +38,7 @@ use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
 use crate::park::{Wait, WaitResult, park};
 use crate::sched::Worker;
+use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
@@ -396,7 +397,7 @@ unsafe fn refuse_ask<M: Message>(envelope: Envelope, why: Refusal) -> Option<Wak
 ///
 /// It is an `Ask<M>` that is handled, under the lock.
 unsafe fn put_off_ask<M: Message>(node: NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>) {
-    let promise = Promise::<M::Reply>::put_off();
+    let promise = Arc::new(Promise::<M::Reply>::new(None, NEVER, How::PLAIN));
     // SAFETY: as the caller promises.
     let wake = unsafe {
         let ask = node.cast::<Ask<'_, M>>().as_ref();

@@ -121,7 +121,7 @@ impl<M: Message> NewCall<M> {
             (&raw mut (*place).node).write(Node::new(kind));
             (&raw mut (*place).chain).write(origin.terms.chain);
             (&raw mut (*place).promise).write(Promise::new(
-                target.weak(),
+                Some(target.weak()),
                 origin.terms.deadline_ns,
                 How::message(origin.terms.chain),
             ));

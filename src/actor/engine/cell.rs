@@ -142,15 +142,6 @@ impl Core {
         ActorId(self.header.id)
     }
 
-    /// The size of the stack that its handlers run on.
-    pub(crate) fn stack_bytes(&self) -> usize {
-        self.header.size.bytes()
-    }
-
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.header.name()
-    }
-
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
@@ -158,14 +149,11 @@ impl Core {
         self.addrs.load(Ordering::Relaxed) != 0
     }
 
-    fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
-        // SAFETY: invariant 5; it is not given up here, and by the callers neither.
-        ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
-    }
-
     /// The runtime. Not to be dropped under the lock of the mailbox: the last to hold it ends what it has left.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
-        self.runtime().upgrade()
+        // SAFETY: invariant 5; it is not given up here.
+        let runtime = ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) });
+        runtime.upgrade()
     }
 
     /// The actor waits for another, by its edge: has it look whether that still may be.
@@ -253,7 +241,7 @@ impl<P> waiting::WaitingSender<P> {
 #[inline]
 pub(crate) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
     let room = sender.map(WaitingSender::let_go);
-    Held::new(mailbox.done(), room)
+    Held { lock: mailbox.done(), room }
 }
 
 /// Takes an envelope out of one of the lists of its mailbox that senders put envelopes in. Another sender may have room now.
@@ -410,6 +398,6 @@ impl Walk {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id())?;
-        self.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
+        self.header.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
 }

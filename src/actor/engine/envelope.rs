@@ -127,16 +127,11 @@ pub(crate) struct Refused<'a> {
 /// The lock of the mailbox that an envelope was just taken out of; and the sender that has got the place, and is told so when the lock is
 /// free.
 pub(crate) struct Held<'a> {
-    lock: LockRelease<'a>,
-    room: Option<Arc<CapacityWaiter<Envelope>>>,
+    pub(super) lock: LockRelease<'a>,
+    pub(super) room: Option<Arc<CapacityWaiter<Envelope>>>,
 }
 
-impl<'a> Held<'a> {
-    #[inline]
-    pub(super) fn new(lock: LockRelease<'a>, room: Option<Arc<CapacityWaiter<Envelope>>>) -> Self {
-        Self { lock, room }
-    }
-
+impl Held<'_> {
     #[inline]
     pub(crate) fn release(self) {
         drop(self.lock);

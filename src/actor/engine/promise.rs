@@ -19,7 +19,6 @@ use crate::actor::deferred::give;
 use crate::actor::{ActorId, Deferred, Exit, Message};
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
-use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
 struct PromiseState<R> {
@@ -55,19 +54,9 @@ pub(crate) struct Promise<R> {
 }
 
 impl<R> Promise<R> {
-    /// Of a message that is sent to `target`.
+    /// Of a message that is sent to `owed_by`. `None`: of a reply that is put off.
     #[inline(always)]
-    pub(crate) fn new(target: Weak, deadline_ns: u64, how: How) -> Self {
-        Self::of(Some(target), deadline_ns, how)
-    }
-
-    /// Of a reply that is put off.
-    pub(crate) fn put_off() -> Arc<Self> {
-        Arc::new(Self::of(None, NEVER, How::PLAIN))
-    }
-
-    #[inline(always)]
-    fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+    pub(crate) fn new(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
         let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
         Self { state, deadline_ns }
     }

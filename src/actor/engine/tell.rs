@@ -42,10 +42,8 @@ pub(crate) fn tell<M: Message>(
 #[cold]
 #[inline(never)]
 fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
-    match enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
-        Ok(_) => Ok(()),
-        Err((why, envelope)) => give_back(target, why, envelope),
-    }
+    let sent = enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some());
+    sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
 }
 
 /// Gives a message back that could not be told.
@@ -61,10 +59,8 @@ fn give_back<M: Message>(target: &Core, why: Unanswered, envelope: Envelope) -> 
 
 /// As `tell`, for a future.
 pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>) -> Result<(), SendError<M>> {
-    match enqueue_async(target.core(), boxed.into(), 0).await {
-        Ok(_) => Ok(()),
-        Err((why, envelope)) => give_back(target.core(), Unanswered::Refused(why), envelope),
-    }
+    let sent = enqueue_async(target.core(), boxed.into(), 0).await;
+    sent.map(drop).or_else(|(why, envelope)| give_back(target.core(), Unanswered::Refused(why), envelope))
 }
 
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
