@@ -12,7 +12,7 @@ use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send_ask, send_call, tell};
+use crate::actor::engine::{lifecycle, send, tell};
 use crate::actor::glue::route;
 use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
@@ -46,7 +46,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_ask::ask(self.core(), const { &route::<A, M>() }, msg, None)
+        send::ask(self.core(), const { &route::<A, M>() }, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`.
@@ -63,7 +63,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_ask::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
+        send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
 
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
@@ -73,7 +73,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_call::call(self.core(), const { &route::<A, M>() }, msg, true)
+        send::call(self.core(), const { &route::<A, M>() }, msg, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -83,7 +83,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_call::call(self.core(), const { &route::<A, M>() }, msg, false)
+        send::call(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -96,7 +96,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        send_call::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
+        send::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.

@@ -10,7 +10,7 @@ use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{send_ask, send_call, tell};
+use crate::actor::engine::{send, tell};
 use crate::actor::{ActorId, Message, Pending, SendError};
 
 /// What a derive would give, whatever the type parameter can do.
@@ -81,7 +81,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
-        send_ask::ask(self.strong.core(), self.route, msg, None)
+        send::ask(self.strong.core(), self.route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
@@ -96,7 +96,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
-        send_ask::ask(self.strong.core(), self.route, msg, Some(timeout))
+        send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
     /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
@@ -111,7 +111,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        send_call::call(self.strong.core(), self.route, msg, true)
+        send::call(self.strong.core(), self.route, msg, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -126,7 +126,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        send_call::call(self.strong.core(), self.route, msg, false)
+        send::call(self.strong.core(), self.route, msg, false)
     }
 
     /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
@@ -142,7 +142,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        send_call::call_async(self.strong.clone(), self.route, msg)
+        send::call_async(self.strong.clone(), self.route, msg)
     }
 
     /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).

@@ -12,7 +12,7 @@ use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::owed::Owed;
 use crate::actor::engine::payload::Route;
 use crate::actor::engine::promise::{Nested, Promised};
-use crate::actor::engine::send_call::{self, Asking};
+use crate::actor::engine::send::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
 use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
@@ -91,7 +91,7 @@ impl<A: Actor> Reenter<'_, A> {
         let let_in = LetIn::new(self.ctx.core(), chain);
         let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin, true) {
+        if let Err(why) = send::begin(to, call, new.envelope, new.origin, true) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);

@@ -12,7 +12,7 @@
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
-//! * Ways to send: [`tell`], [`send_ask`], [`send_call`].
+//! * Ways to send: [`tell`], [`send`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -37,8 +37,7 @@ pub(crate) mod payload;
 pub(crate) mod promise;
 pub(crate) mod residents;
 pub(crate) mod roll;
-pub(crate) mod send_ask;
-pub(crate) mod send_call;
+pub(crate) mod send;
 pub(crate) mod tell;
 pub(crate) mod ties;
 pub(crate) mod waiting;

@@ -1,6 +1,6 @@
 //! Before an actor waits: its edge, and the walk that looks for a cycle. The protocol is in [`edge`](super::edge).
 //!
-//! All that one actor waits for in another is an edge: an answer ([`send_ask`](super::send_ask), [`promise`](super::promise)),
+//! All that one actor waits for in another is an edge: an answer ([`send`](super::send), [`promise`](super::promise)),
 //! room ([`enqueue`](super::enqueue)), an end ([`lifecycle`](super::lifecycle)).
 
 #![forbid(unsafe_code)]
