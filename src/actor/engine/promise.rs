@@ -121,24 +121,30 @@ impl<'a, R> PromiseWait<'a, R> {
     fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let watched = Self { promise, waiter };
-        if let Some(waiter) = &watched.waiter {
-            let owed_by = promise.state.with(|state| {
-                state.waiter = Some(waiter.clone());
-                let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
-                if let Some(owed_by) = &owed_by {
-                    waiter.actor.core().edge.set(owed_by.core(), state.how.letting_in(lets_in));
-                }
-                owed_by
-            });
-            if let Some(cycle) = owed_by.and_then(|owed_by| closes_cycle(waiter.actor.core(), owed_by.core())) {
-                return Err(cycle);
-            }
+        let edge = promise.state.with(|state| {
+            state.waiter.clone_from(&watched.waiter);
+            state.set_edge()
+        });
+        if let Some(cycle) = edge.and_then(|(waiter, owed_by)| closes_cycle(waiter.actor.core(), owed_by.core())) {
+            return Err(cycle);
         }
         Ok(watched)
     }
 }
 
 impl<R> PromiseState<R> {
+    /// Has the waiter's edge lead to the actor that owes the answer: both, for a look whether that closes a cycle.
+    fn set_edge(&self) -> Option<(Waiter, Weak)> {
+        let waiter = self.waiter.clone().filter(|_| self.result.is_none())?;
+        let edge = &waiter.actor.core().edge;
+        let Some(owed_by) = self.owed_by.clone() else {
+            edge.clear();
+            return None;
+        };
+        edge.set(owed_by.core(), self.how.letting_in(waiter.lets_in));
+        Some((waiter, owed_by))
+    }
+
     /// Nobody lets the message in any more.
     fn harden(&mut self) {
         self.how = How::PLAIN;
@@ -251,26 +257,15 @@ impl<P: Promised> Owed for P {
         });
     }
 
-    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
+    fn owed_by(&self, mut actor: Option<Weak>, how: How) -> u32 {
         let promise = self.promise();
-        let mut owed_by = actor.clone();
-        let (hands, waiter) = promise.state.with(|state| {
+        let (hands, edge) = promise.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
-            std::mem::swap(&mut state.owed_by, &mut owed_by);
+            std::mem::swap(&mut state.owed_by, &mut actor);
             (state.hands, state.how) = (state.hands.wrapping_add(1), how);
-            let waiter = state.waiter.clone().filter(|_| state.result.is_none());
-            match (&waiter, &actor) {
-                (Some(waiter), Some(actor)) => {
-                    waiter.actor.core().edge.set(actor.core(), how.letting_in(waiter.lets_in))
-                }
-                (Some(waiter), None) => waiter.actor.core().edge.clear(),
-                (None, _) => {}
-            }
-            (state.hands, waiter)
+            (state.hands, state.set_edge())
         });
-        if let (Some(waiter), Some(actor)) = (waiter, actor)
-            && let Some(cycle) = closes_cycle(waiter.actor.core(), actor.core())
-        {
+        if let Some(cycle) = edge.and_then(|(waiter, owed_by)| closes_cycle(waiter.actor.core(), owed_by.core())) {
             // Unless it has left meanwhile: then the cycle was one of another wait.
             promise.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
