@@ -22,7 +22,7 @@ use std::sync::{self, Arc};
 use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
 use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
-use crate::actor::engine::envelope::{Boxed, Envelope, GoesOn, Held, Kind, Payload, boxes};
+use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::{MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
@@ -280,11 +280,11 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
 }
 
 /// How an actor is told of the end of a stream.
-pub(crate) const fn end_of_stream<A: Actor>() -> Kind<StreamEnded> {
+pub(crate) const fn end_of_stream<A: Actor>() -> EnvelopeKind<StreamEnded> {
     box_of::<A, _>(false)
 }
 
-const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> Kind<E> {
+const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> EnvelopeKind<E> {
     boxes(run_box::<A, E>, TypeId::of::<A>, is_counted)
 }
 

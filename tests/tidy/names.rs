@@ -18,7 +18,7 @@ const RIGHTLY_SHARED: &[&str] =
 /// Names of types that stand in several files for several things. The list only gets shorter.
 #[rustfmt::skip]
 const SHARED_NAMES: &[&str] = &[
-    "Bounds", "Context", "Inner", "Kind", "Message", "Stack", "Waits", "Walk",
+    "Bounds", "Context", "Inner", "Kind", "Message", "Stack",
 ];
 
 /// What is written above a line for the item in it: its documentation and attributes.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::envelope::{Envelope, Form, GoesOn, Kind, Node, RunFn};
+use super::envelope::{Envelope, EnvelopeKind, Form, GoesOn, Node, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
@@ -101,7 +101,12 @@ pub(super) enum AskLeft {
 
 impl<'t, M: Message> Ask<'t, M> {
     #[inline(always)]
-    pub(super) fn new(kind: &'static Kind<Ask<'static, M>>, target: &'t Core, msg: M, origin: SendOrigin) -> Self {
+    pub(super) fn new(
+        kind: &'static EnvelopeKind<Ask<'static, M>>,
+        target: &'t Core,
+        msg: M,
+        origin: SendOrigin,
+    ) -> Self {
         Self {
             node: Node::new(kind),
             place: AtomicPtr::new(DONE),
@@ -322,9 +327,9 @@ impl<M: Message> Ask<'_, M> {
 }
 
 /// Asks with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Ask<'static, M>> {
+pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
-    Kind::new(run, form, actor, true, |_| {})
+    EnvelopeKind::new(run, form, actor, true, |_| {})
 }
 
 impl<M: Message> Ask<'_, M> {

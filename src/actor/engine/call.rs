@@ -32,7 +32,7 @@ use std::sync::Arc;
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
 use super::enqueue::Sent;
-use super::envelope::{Envelope, Form, Kind, Node, Refused, RunFn};
+use super::envelope::{Envelope, EnvelopeKind, Form, Node, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
 use super::origin::SendOrigin;
@@ -95,9 +95,9 @@ unsafe impl<M: Message> Send for CallBlock<M> {}
 unsafe impl<M: Message> Sync for CallBlock<M> {}
 
 /// Calls with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<CallBlock<M>> {
+pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
-    Kind::new(run, form, actor, true, discard::<M>)
+    EnvelopeKind::new(run, form, actor, true, discard::<M>)
 }
 
 /// A call that is nowhere yet, and its envelope.
@@ -110,7 +110,7 @@ pub(crate) struct NewCall<M: Message> {
 impl<M: Message> NewCall<M> {
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
-    pub(crate) fn new(kind: &'static Kind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
+    pub(crate) fn new(kind: &'static EnvelopeKind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
         let block = Arc::<CallBlock<M>>::new_uninit();
         let place = Arc::as_ptr(&block).cast_mut().cast::<CallBlock<M>>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic

@@ -10,7 +10,7 @@
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
-//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`Waits`), or by the promise that the owner
+//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`EdgeGuard`), or by the promise that the owner
 //!    waits for.
 //! 7. Actors are the only re-armable tasks: a header with `after_run` is the first field of a `Core`.
 
@@ -378,11 +378,11 @@ impl Weak {
 pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).
-pub(super) struct Walk {
+pub(super) struct EdgeWalk {
     _counted: Walking<'static>,
 }
 
-impl Walk {
+impl EdgeWalk {
     pub(super) fn begin() -> Self {
         Self { _counted: WALKERS.enter() }
     }

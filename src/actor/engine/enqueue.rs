@@ -14,7 +14,7 @@ use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
 use super::owed::{Owed, Refusal, Unanswered};
 use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
-use super::walk::Waits;
+use super::walk::EdgeGuard;
 use crate::actor::Overflow;
 use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
@@ -65,7 +65,7 @@ pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
     target: &Core,
     envelope: P,
     chain: u64,
-    waits: Option<&Waits<'_>>,
+    waits: Option<&EdgeGuard<'_>>,
     sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
 ) -> Result<Sent, (Refusal, P)> {
     let mut after = AfterUnlock::default();
@@ -141,7 +141,7 @@ pub(super) fn enqueue_or_wait(
         Err((Refusal::Full, envelope)) if wait && target.mailbox.lock().overflow == Overflow::Block => envelope,
         Err((why, envelope)) => return Err((Unanswered::Refused(why), envelope)),
     };
-    match Waits::begin(origin.actor, target, How::message(origin.terms.chain)) {
+    match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
         Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits),
         Err(cycle) => Err((Unanswered::Deadlock(cycle), envelope)),
     }
@@ -164,9 +164,9 @@ impl<'a> InLine<'a> {
         &mut self,
         envelope: Envelope,
         chain: u64,
-        waits: Option<&Waits<'_>>,
+        waits: Option<&EdgeGuard<'_>>,
     ) -> Result<Sent, (Refusal, Envelope)> {
-        let actor = || waits.and_then(Waits::actor).map(Core::weak);
+        let actor = || waits.and_then(EdgeGuard::actor).map(Core::weak);
         let sender = || Some(WaitingSender { room: Arc::clone(&self.room), actor: actor() });
         let sent = enqueue(self.target, envelope, chain, waits, Some(&sender))?;
         self.waits = matches!(sent, Sent::Waits);
@@ -202,7 +202,7 @@ fn wait_for_capacity(
     target: &Core,
     envelope: Envelope,
     terms: Terms,
-    waits: &Waits<'_>,
+    waits: &EdgeGuard<'_>,
 ) -> Result<Sent, (Unanswered, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
     assert_may_park("a send to a full mailbox");

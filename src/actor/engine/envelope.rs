@@ -53,12 +53,12 @@ pub(crate) struct Ops {
 }
 
 /// The operations of blocks with an `E`.
-pub(crate) struct Kind<E> {
+pub(crate) struct EnvelopeKind<E> {
     ops: Ops,
     _content: PhantomData<fn(E) -> E>,
 }
 
-impl<E: 'static> Kind<E> {
+impl<E: 'static> EnvelopeKind<E> {
     pub(super) const fn new(
         run: RunFn,
         form: Form,
@@ -78,7 +78,7 @@ pub(crate) struct Node {
 
 impl Node {
     #[inline]
-    pub(crate) fn new<E>(kind: &'static Kind<E>) -> Self {
+    pub(crate) fn new<E>(kind: &'static EnvelopeKind<E>) -> Self {
         Self { links: Links::new(), ops: &kind.ops }
     }
 
@@ -244,7 +244,7 @@ pub(crate) struct Boxed<E> {
 
 impl<E: Send + 'static> Boxed<E> {
     #[inline]
-    pub(crate) fn new(kind: &'static Kind<E>, content: E) -> Self {
+    pub(crate) fn new(kind: &'static EnvelopeKind<E>, content: E) -> Self {
         let block = pool::allocate::<BoxBlock<E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<BoxBlock<E>>()));
         let place = block.as_ptr();
         // SAFETY: fresh memory for this type. Field by field: a large content is moved straight into it.
@@ -351,8 +351,8 @@ pub(crate) trait Payload: Send + Sized + 'static {
 }
 
 /// Boxes with an `E`, which `run` has handled by actors of one type. `is_counted`: against the mailbox's capacity.
-pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> Kind<E> {
-    Kind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, discard::<E>)
+pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> EnvelopeKind<E> {
+    EnvelopeKind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, discard::<E>)
 }
 
 /// # Safety
@@ -379,8 +379,8 @@ mod tests {
         Ok(())
     }
 
-    static ARC: Kind<Arc<u32>> = boxes(run, TypeId::of::<u8>, true);
-    static TEXT: Kind<String> = boxes(run, TypeId::of::<u8>, false);
+    static ARC: EnvelopeKind<Arc<u32>> = boxes(run, TypeId::of::<u8>, true);
+    static TEXT: EnvelopeKind<String> = boxes(run, TypeId::of::<u8>, false);
 
     #[test]
     fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {

@@ -12,7 +12,7 @@ use super::mailbox_state::{EndQueue, MailboxState, Phase};
 use super::monitor;
 use super::owed::Refusal;
 use super::waiting::WaitingEnvelope;
-use super::walk::Waits;
+use super::walk::EdgeGuard;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -42,7 +42,7 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
-    let waits = Waits::set(Core::current(), core, How::JOIN);
+    let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
         let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };

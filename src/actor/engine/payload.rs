@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::ask::Ask;
 use super::call::CallBlock;
-use super::envelope::{Kind, Payload, Refused};
+use super::envelope::{EnvelopeKind, Payload, Refused};
 use super::frame::Terms;
 use super::guard::contained;
 use super::lost::lost;
@@ -28,13 +28,13 @@ use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
-    pub(crate) tell: &'static Kind<Tell<M>>,
+    pub(crate) tell: &'static EnvelopeKind<Tell<M>>,
     /// A `tell` that does not count.
-    pub(crate) notify: &'static Kind<Tell<M>>,
-    pub(crate) beat: &'static Kind<Beat<M>>,
-    pub(crate) ask: &'static Kind<Ask<'static, M>>,
-    pub(crate) call: &'static Kind<CallBlock<M>>,
-    pub(crate) passed: &'static Kind<Passed<M>>,
+    pub(crate) notify: &'static EnvelopeKind<Tell<M>>,
+    pub(crate) beat: &'static EnvelopeKind<Beat<M>>,
+    pub(crate) ask: &'static EnvelopeKind<Ask<'static, M>>,
+    pub(crate) call: &'static EnvelopeKind<CallBlock<M>>,
+    pub(crate) passed: &'static EnvelopeKind<Passed<M>>,
     pub(crate) ask_timeout: Duration,
     pub(crate) _message: PhantomData<fn(M) -> M>,
 }

@@ -16,7 +16,7 @@ use super::origin::SendOrigin;
 use super::owed::Unanswered;
 use super::payload::Route;
 use super::promise::Promised;
-use super::walk::Waits;
+use super::walk::EdgeGuard;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_switch};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
@@ -43,7 +43,7 @@ pub(crate) fn ask<M: Message>(
     let chain = origin.terms.chain;
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
-    let waits = Waits::set(origin.actor, target, How::message(chain));
+    let waits = EdgeGuard::set(origin.actor, target, How::message(chain));
     let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
@@ -97,7 +97,7 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
 /// The way of most others on a worker of the actor's runtime: there is room, the target does not wait itself, and the answer
 /// comes. From elsewhere, what queues the actor may be the last that holds its runtime, and end that: not in a wait.
 #[inline(always)]
-fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_>) -> AskStep {
+fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &EdgeGuard<'_>) -> AskStep {
     let woken = ask.wait(Wait::new(Reason::Ask).until(ask.deadline_ns()), |ticket| {
         let enqueued = ask.enqueue(Some(ticket), |envelope| {
             let mut mailbox = target.mailbox.lock();
@@ -121,7 +121,7 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &Waits<'_
 fn wait_on<M: Message>(
     target: &Core,
     ask: Pin<&Ask<'_, M>>,
-    waits: Waits<'_>,
+    waits: EdgeGuard<'_>,
     step: AskStep,
 ) -> Result<M::Reply, SendError<M>> {
     let mut woken = match step {

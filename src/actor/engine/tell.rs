@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::cell::{Core, Strong};
 use super::edge::How;
 use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
-use super::envelope::{Boxed, Envelope, Kind};
+use super::envelope::{Boxed, Envelope, EnvelopeKind};
 use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Failure, Refusal, Unanswered};
@@ -111,7 +111,7 @@ pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: 
 }
 
 /// Says that a stream of `M`s has ended, behind all of them. It does not count.
-pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<StreamEnded>) {
+pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static EnvelopeKind<StreamEnded>) {
     let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>() });
     let pushed = target.mailbox.lock().push(boxed);
     let _ = pushed.map(|launch| target.launch(launch));

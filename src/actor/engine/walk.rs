@@ -7,21 +7,21 @@
 
 use std::ptr;
 
-use super::cell::{Core, Walk};
+use super::cell::{Core, EdgeWalk};
 use super::edge::{How, Mark};
 use crate::actor::ActorId;
 
 /// The caller, an actor, waits for another; its edge goes when this does.
-pub(crate) struct Waits<'a>(Option<&'a Core>);
+pub(crate) struct EdgeGuard<'a>(Option<&'a Core>);
 
-impl<'a> Waits<'a> {
+impl<'a> EdgeGuard<'a> {
     /// Step E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
     #[inline(always)]
-    pub(super) fn set(asker: Option<&'a Core>, target: &Core, how: How) -> Waits<'a> {
+    pub(super) fn set(asker: Option<&'a Core>, target: &Core, how: How) -> EdgeGuard<'a> {
         if let Some(asker) = asker {
             asker.edge.set(target, how);
         }
-        Waits(asker)
+        EdgeGuard(asker)
     }
 
     /// Would the caller, whose edge is set, wait for one that waits? Then it has to walk.
@@ -37,8 +37,8 @@ impl<'a> Waits<'a> {
     }
 
     /// `Err`: that would close a cycle.
-    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<Waits<'a>, Vec<ActorId>> {
-        let waits = Waits::set(asker, target, how);
+    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<EdgeGuard<'a>, Vec<ActorId>> {
+        let waits = EdgeGuard::set(asker, target, how);
         waits.check(target).map(|()| waits)
     }
 
@@ -91,7 +91,7 @@ impl<'a> Waits<'a> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for EdgeGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(asker) = self.0 {
@@ -125,7 +125,7 @@ fn ids(members: &[(&Core, Mark)]) -> Vec<ActorId> {
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
 #[cold]
 fn find_cycle<R>(start: &Core, found: impl FnOnce(&[(&Core, Mark)]) -> R) -> Option<R> {
-    let walk = Walk::begin();
+    let walk = EdgeWalk::begin();
     let mut first: Vec<(&Core, Mark)> = Vec::new();
     let (mut at, mut milestone) = (start, start);
     loop {
