@@ -82,10 +82,12 @@ impl Node {
         Self { links: Links::new(), ops: &kind.ops }
     }
 
+    #[inline]
     pub(crate) fn is_linked(&self) -> bool {
         self.links.is_linked()
     }
 
+    #[inline]
     pub(crate) fn ops(&self) -> &'static Ops {
         self.ops
     }
@@ -93,6 +95,7 @@ impl Node {
 
 // SAFETY: the links are a field of the node, and only lists change them.
 unsafe impl Linked for Node {
+    #[inline]
     fn links(&self) -> &Links<Self> {
         &self.links
     }
@@ -209,6 +212,7 @@ impl Envelope {
 }
 
 impl Drop for Envelope {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: invariants 3 and 4.
         unsafe { (self.ops().discard)(self.0) }
@@ -216,6 +220,7 @@ impl Drop for Envelope {
 }
 
 impl AsRef<Envelope> for Envelope {
+    #[inline]
     fn as_ref(&self) -> &Self {
         self
     }
