@@ -31,7 +31,7 @@ mod base {
             }
         }
     }
-    pub(crate) use crate::list;
+    pub(crate) use crate::{debug, list};
 }
 
 mod sys {
@@ -86,6 +86,8 @@ mod task {
 mod awaiter;
 #[path = "../src/channel/mod.rs"]
 mod channel;
+#[path = "../src/base/debug.rs"]
+mod debug;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]

@@ -96,6 +96,9 @@ mod sync {
                 Self
             }
             pub(crate) fn set(&self) {}
+            pub(crate) fn set_if(&self, taken: bool) -> bool {
+                taken
+            }
             pub(crate) fn clear(&self) {}
             pub(crate) fn is_on_this_worker(&self) -> bool {
                 true

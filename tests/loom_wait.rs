@@ -31,7 +31,7 @@ mod base {
             }
         }
     }
-    pub(crate) use crate::list;
+    pub(crate) use crate::{debug, list};
 
     pub(crate) mod lock {
         pub(crate) use crate::late::Lock;
@@ -94,6 +94,8 @@ mod task {
 
 #[path = "../src/task/awaiter.rs"]
 mod awaiter;
+#[path = "../src/base/debug.rs"]
+mod debug;
 #[path = "../src/task/header.rs"]
 mod header;
 #[path = "model/kernel.rs"]
