@@ -62,11 +62,11 @@ mod cell {
         }
     }
 
-    pub(crate) struct Walk;
+    pub(crate) struct EdgeWalk;
 
-    impl Walk {
+    impl EdgeWalk {
         pub(crate) fn begin() -> Self {
-            Walk
+            EdgeWalk
         }
 
         pub(crate) fn follow<'a>(&'a self, at: &'a Core) -> Option<(&'a Core, Mark)> {
@@ -85,7 +85,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use model::check;
-use walk::{Waits, closes_cycle};
+use walk::{EdgeGuard, closes_cycle};
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
 struct Header(UnsafeCell<u32>);
@@ -333,7 +333,7 @@ fn who_asks_one_that_joins_it_is_told_by_one_of_the_two() {
                 closes_cycle(&b, &a).is_some()
             })
         };
-        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let joins = EdgeGuard::set(Some(&a), &b, How::JOIN);
         let in_cycle = joins.check_join(&b).expect("not everybody joins");
         let told = asks.join().unwrap();
         assert!(told || in_cycle && b.interrupted.load(std::sync::atomic::Ordering::Relaxed) && b.edge.is_told());
@@ -350,7 +350,7 @@ fn of_two_that_join_each_other_one_at_least_is_told() {
         let other = {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
-                let joins = Waits::set(Some(&b), &a, How::JOIN);
+                let joins = EdgeGuard::set(Some(&b), &a, How::JOIN);
                 let told = joins.check_join(&a).is_err();
                 if !told {
                     std::mem::forget(joins);
@@ -358,7 +358,7 @@ fn of_two_that_join_each_other_one_at_least_is_told() {
                 told
             })
         };
-        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let joins = EdgeGuard::set(Some(&a), &b, How::JOIN);
         let told = joins.check_join(&b).is_err();
         assert!(other.join().unwrap() || told, "both join each other, and nobody was told");
     });

@@ -243,8 +243,8 @@ use actor::engine::cell::{Plan, Strong};
 use actor::engine::envelope::Boxed;
 use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
-use actor::engine::send_call::{Asking, ask_by_call, send};
-use actor::engine::{lifecycle, send_ask, tell};
+use actor::engine::send::{Asking, ask, ask_by_call, send};
+use actor::engine::tell;
 use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
@@ -358,7 +358,7 @@ impl World {
 
     /// An ask on the stack.
     fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        send_ask::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+        ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
     }
 
     fn tell(&self) -> Result<(), SendError<Add>> {
@@ -367,7 +367,7 @@ impl World {
     }
 
     fn stop(&self) {
-        lifecycle::stop(self.actor.core(), Exit::Shutdown, Duration::from_secs(1));
+        self.actor.core().stop(Exit::Shutdown, Duration::from_secs(1));
     }
 }
 

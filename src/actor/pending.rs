@@ -10,6 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::call::CallBlock;
+use crate::actor::engine::promise::Promised;
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
 use crate::sys::clock::{after_ns, at_ns};

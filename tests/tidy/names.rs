@@ -15,10 +15,7 @@ const RIGHTLY_SHARED: &[&str] =
     &["Builder", "Cache", "Fiber", "Incoming", "IntoIter", "Iter", "Receiver", "Sender", "TryIter", "Unused"];
 
 /// Names of types that stand in several files for several things. The list only gets shorter.
-#[rustfmt::skip]
-const SHARED_NAMES: &[&str] = &[
-    "VTable",
-];
+const SHARED_NAMES: &[&str] = &[];
 
 /// What is written above a line for the item in it: its documentation and attributes.
 fn above(source: &Source, line: usize) -> Vec<&str> {

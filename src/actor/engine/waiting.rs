@@ -13,19 +13,15 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::guard::contained;
 use super::weak::Weak;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 
-/// What became of an envelope that waited for room.
-pub(super) enum Verdict<P> {
-    In,
-    /// The mailbox has closed: the envelope is the sender's again.
-    Closed(P),
-}
+/// What became of an envelope that waited for room. `Err`: the mailbox has closed, and the envelope is the sender's again.
+pub(super) type Verdict<P> = Result<(), P>;
 
 /// Where a sender waits for the verdict: its thread, or its future.
 pub(crate) struct CapacityWaiter<P>(WaitQueue<Door<P>>);
@@ -52,12 +48,12 @@ impl<P> CapacityWaiter<P> {
 
     /// The envelope is in. Without the lock of the mailbox.
     pub(super) fn open(&self) {
-        self.settle(Verdict::In);
+        self.settle(Ok(()));
     }
 
     /// The mailbox has closed. Without the lock of the mailbox.
     pub(super) fn close(&self, envelope: P) {
-        self.settle(Verdict::Closed(envelope));
+        self.settle(Err(envelope));
     }
 
     /// `None`: the deadline has passed, or the sender is to look for a cycle again.
@@ -67,11 +63,11 @@ impl<P> CapacityWaiter<P> {
     }
 
     /// The verdict; if it is not there, `waker` is woken when it is.
-    pub(super) fn poll(&self, waker: &Waker) -> Option<Verdict<P>> {
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Verdict<P>> {
         let mut waker = Some(waker.clone());
         self.0.with(|door| {
             std::mem::swap(&mut door.waker, &mut waker); // The old one is dropped outside.
-            door.verdict.take()
+            door.verdict.take().map_or(Poll::Pending, Poll::Ready)
         })
     }
 }
@@ -84,7 +80,7 @@ pub(super) struct WaitingEnvelope<P> {
 }
 
 /// Whose box it is.
-pub(super) struct WaitingSender<P> {
+pub(crate) struct WaitingSender<P> {
     pub(super) room: Arc<CapacityWaiter<P>>,
     /// The actor that sends, if it is one: its edge goes when it has its room.
     pub(super) actor: Option<Weak>,
