@@ -7,10 +7,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::{abort, atomic};
-}
-
 #[path = "../src/task/state.rs"]
 mod state;
 #[path = "../src/task/wait.rs"]
@@ -19,6 +15,7 @@ mod wait;
 use base::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use model::prelude::base;
 use model::{Gate, check};
 use state::State;
 use wait::{End, Epoch, ParkToken, WaitWord};

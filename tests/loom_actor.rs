@@ -5,13 +5,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    }
-}
-
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct ActorId(pub(crate) u64);
@@ -85,6 +78,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use model::check;
+use model::prelude::base;
 use walk::{Waits, closes_cycle};
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.

@@ -9,10 +9,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 mod sys {
     pub(crate) use crate::model::prelude::clock;
 
@@ -66,6 +62,7 @@ use inbox::Queued;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::check;
+use model::prelude::base;
 
 #[repr(align(8))]
 struct Thread {

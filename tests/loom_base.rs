@@ -5,18 +5,12 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 mod sys {
     pub(crate) use crate::model::prelude::clock;
 
-    pub(crate) use crate::kernel as futex;
+    pub(crate) use crate::model::kernel as futex;
 }
 
-#[path = "model/kernel.rs"]
-mod kernel;
 #[path = "../src/sys/parker.rs"]
 mod parker;
 #[path = "../src/base/spin.rs"]
@@ -25,6 +19,7 @@ mod spin;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
+use model::prelude::base;
 use model::{Gate, check};
 use parker::Parker;
 use spin::SpinLock;

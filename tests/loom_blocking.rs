@@ -9,19 +9,18 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::list;
-    pub(crate) use crate::model::prelude::abort;
-
-    pub(crate) mod atomic {
-        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
-        pub(crate) use crate::model::prelude::atomic::*;
-    }
-
-    pub(crate) mod lock {
-        pub(crate) use crate::late::Lock;
-    }
-}
+#[path = "../src/blocking/call.rs"]
+mod calls;
+#[path = "model/os.rs"]
+mod os;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+#[path = "../src/blocking/pool.rs"]
+mod pool;
+#[path = "model/task.rs"]
+mod task;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
 
 mod sys {
     pub(crate) mod clock {
@@ -32,26 +31,9 @@ mod sys {
             crate::PATIENCE_NS.get()
         }
     }
+    pub(crate) use crate::model::kernel as futex;
     pub(crate) use crate::model::prelude::fork;
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod task {
-    pub(crate) use crate::header::Ticket;
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) mod block {
-        pub(crate) type Output<T> = std::thread::Result<T>;
-    }
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
+    pub(crate) use crate::parker;
 }
 
 mod park {
@@ -83,42 +65,15 @@ mod blocking {
     pub(crate) use crate::pool;
 }
 
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "../src/blocking/call.rs"]
-mod calls;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "model/late.rs"]
-mod late;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
-#[path = "model/os.rs"]
-mod os;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/blocking/pool.rs"]
-mod pool;
-#[path = "../src/task/state.rs"]
-mod state;
-#[path = "../src/task/wait.rs"]
-mod wait;
-#[path = "../src/park/queue.rs"]
-mod wait_queue;
-
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use calls::Surroundings;
-use loom::cell::UnsafeCell;
 use loom::thread;
+use model::late::base;
 use model::prelude::{fiber, stack};
-use model::{Gate, check};
+use model::{Gate, Watched, check};
 use os::unwind_me;
 use pool::Pool;
 use sys::clock::NEVER;
@@ -166,32 +121,10 @@ fn with_pool(preemptions: usize, threads: usize, jobs: usize, patience_ns: u64, 
     });
 }
 
-/// What a closure borrows: loom watches it.
-struct Watched(UnsafeCell<u32>);
-
-// SAFETY: loom checks that nobody touches it at the same time as another.
-unsafe impl Sync for Watched {}
-
-impl Watched {
-    fn new() -> Self {
-        Self(UnsafeCell::new(0))
-    }
-
-    fn add(&self) {
-        // SAFETY: loom checks the access.
-        self.0.with_mut(|value| unsafe { *value += 1 });
-    }
-
-    fn get(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|value| unsafe { *value })
-    }
-}
-
 fn call() {
-    let ran = Watched::new();
+    let ran = Watched::new(0);
     let value = blocking(|| {
-        ran.add();
+        ran.add(1);
         7
     });
     assert_eq!((value, ran.get()), (7, 1));
@@ -199,10 +132,10 @@ fn call() {
 
 /// What it lends is its own again, whether it is unwound or not.
 fn call_cancelled() {
-    let ran = Watched::new();
+    let ran = Watched::new(0);
     let value = unwind_me(|| {
         blocking(|| {
-            ran.add();
+            ran.add(1);
             7
         })
     });

@@ -6,122 +6,30 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-
-        pub(crate) const MODELLED: bool = true;
-    }
-    pub(crate) use crate::list;
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        /// The model has no clock: the deadline of a wait has passed when the thread has timed out once.
-        pub(crate) fn has_passed(deadline_ns: u64) -> bool {
-            deadline_ns != NEVER && crate::park::has_timed_out()
-        }
-    }
-}
-
-mod task {
-    pub(crate) use crate::wait;
-
-    pub(crate) mod header {
-        use loom::sync::{Condvar, Mutex};
-
-        use crate::model::Gate;
-        use crate::wait::WaitWord;
-
-        #[derive(Clone, Copy, Debug)]
-        pub(crate) enum Reason {
-            Send,
-            Receive,
-            Select,
-        }
-
-        /// A thread of the model: its park word, and where its worker would resume it.
-        pub(crate) struct Thread {
-            pub(crate) word: WaitWord,
-            pub(crate) scheduled: Mutex<bool>,
-            pub(crate) changed: Condvar,
-            pub(crate) timed_out: std::sync::atomic::AtomicBool,
-            /// The worker on which it lives; none: it is an OS thread.
-            pub(crate) home: std::sync::OnceLock<loom::sync::Arc<Gate>>,
-        }
-
-        impl Thread {
-            pub(crate) fn new() -> Self {
-                let (scheduled, changed) = (Mutex::new(false), Condvar::new());
-                Self { word: WaitWord::new(), scheduled, changed, timed_out: false.into(), home: Default::default() }
-            }
-        }
-
-        #[derive(Debug)]
-        #[must_use]
-        pub(crate) struct Wake(pub(crate) *const Thread);
-
-        impl Wake {
-            pub(crate) fn schedule(self) {
-                // The thread leaves its wait when it has taken this, under the lock: so it is alive until then.
-                // SAFETY: as said.
-                let thread = unsafe { &*self.0 };
-                let mut scheduled = thread.scheduled.lock().unwrap();
-                assert!(!*scheduled, "a thread is scheduled once a wait");
-                *scheduled = true;
-                thread.changed.notify_one();
-            }
-        }
-    }
-
-    use crate::wait::{End, Epoch};
-
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) struct Ticket {
-        pub(crate) thread: *const header::Thread,
-        pub(crate) epoch: Epoch,
-    }
-
-    impl Ticket {
-        pub(crate) fn epoch(&self) -> Epoch {
-            self.epoch
-        }
-
-        pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
-            // SAFETY: the caller promises that the thread is there.
-            unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))
-        }
-    }
-}
-
-#[path = "model/park.rs"]
-mod park;
-
-mod channel {
-    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
-}
-
 #[path = "../src/channel/buffer.rs"]
 mod buffer;
-#[path = "../src/base/list.rs"]
-mod list;
+#[path = "model/turns.rs"]
+mod park;
 #[path = "../src/channel/queue.rs"]
 mod queue;
 #[path = "../src/channel/selected.rs"]
 mod selected;
-#[path = "../src/task/wait.rs"]
-mod wait;
+#[path = "model/task.rs"]
+mod task;
 #[path = "../src/channel/waiter.rs"]
 mod waiter;
 #[path = "../src/channel/word.rs"]
 mod word;
 #[path = "../src/channel/zero.rs"]
 mod zero;
+
+mod channel {
+    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
+}
+
+mod sys {
+    pub(crate) use crate::model::prelude::clock;
+}
 
 use std::mem::ManuallyDrop;
 
@@ -133,7 +41,8 @@ use channel::zero::ZeroChannel;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
 use loom::thread;
-use model::{Gate, check};
+use model::prelude::{base, fiber, stack};
+use model::{Gate, Message, check};
 use park::{Wait, WaitResult, on_worker, park};
 use sys::clock::NEVER;
 use task::header::Reason;
@@ -145,34 +54,8 @@ fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
     Arc::new(Queue::new(Ring::new(cap), cap as u64))
 }
 
-/// What is sent: a number behind a cell of loom's, which fails the model when the receiver could read it too early.
-struct Message(Box<loom::cell::UnsafeCell<u32>>);
-
-// SAFETY: a message is owned by one thread at a time; loom's cell checks it.
-unsafe impl Send for Message {}
-
-impl std::fmt::Debug for Message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad("Message")
-    }
-}
-
-impl Message {
-    fn new(number: u32) -> Self {
-        let cell = loom::cell::UnsafeCell::new(0);
-        // SAFETY: loom checks the access.
-        cell.with_mut(|number_at| unsafe { *number_at = number });
-        Self(Box::new(cell))
-    }
-
-    fn number(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|number| unsafe { *number })
-    }
-}
-
 fn number(result: Result<Message, RecvTimeoutError>) -> Option<u32> {
-    result.ok().map(|message| message.number())
+    result.ok().map(Message::number)
 }
 
 #[test]
@@ -229,7 +112,7 @@ fn a_block_that_is_used_again_is_handed_over_by_whoever_emptied_it() {
             thread::spawn(move || {
                 // The third is in another block than the first two.
                 for i in 0..3 {
-                    assert_eq!(queue.try_recv().ok().map(|message| message.number()), Some(i));
+                    assert_eq!(queue.try_recv().ok().map(Message::number), Some(i));
                 }
             })
         };
@@ -273,7 +156,7 @@ fn a_receiver_that_times_out_takes_nothing_along() {
         };
         let first = number(queue.recv(SOON));
         sender.join().unwrap();
-        let second = queue.try_recv().ok().map(|message| message.number());
+        let second = queue.try_recv().ok().map(Message::number);
         assert!([first, second].into_iter().flatten().eq([7]));
     });
 }
@@ -289,7 +172,7 @@ fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
         };
         assert_eq!(number(queue.recv(NEVER)), Some(0));
         let sent = sender.join().unwrap();
-        let got = queue.try_recv().ok().map(|message| message.number());
+        let got = queue.try_recv().ok().map(Message::number);
         assert_eq!((sent == Ok(()), sent == Err(1)), (got == Some(1), got.is_none()));
     });
 }
@@ -460,7 +343,7 @@ fn a_receiver_times_out_or_is_woken_by_a_neighbour_that_stores() {
         };
         let first = on_worker(&worker, || number(queue.recv(SOON)));
         neighbour.join().unwrap();
-        let second = queue.try_recv().ok().map(|message| message.number());
+        let second = queue.try_recv().ok().map(Message::number);
         assert!([first, second].into_iter().flatten().eq([7]));
     });
 }

@@ -6,10 +6,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 /// A gate in the place of the parker, which has models of its own (`tests/loom_base.rs`).
 mod parker {
     use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -61,6 +57,7 @@ use idle::Idle;
 use inbox::Queued;
 use loom::sync::Arc;
 use loom::thread;
+use model::prelude::base;
 use model::{Gate, check};
 
 struct Note {

@@ -8,16 +8,13 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 #[path = "../src/driver/readiness.rs"]
 mod readiness;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use model::check;
+use model::prelude::base;
 use readiness::{Direction, Generation, Readiness, Ready};
 
 const READABLE: Ready = Ready { read: true, write: false, end: false, urgent: false };

@@ -10,121 +10,25 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-
-        pub(crate) use crate::fresh::AtomicU32;
-
-        pub(crate) const MODELLED: bool = true;
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
-    pub(crate) use crate::{list, spin};
-
-    pub(crate) mod lock {
-        pub(crate) use crate::fresh::Lock;
-    }
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        /// No time-out but that of zero passes, and that has.
-        pub(crate) fn after_ns(d: std::time::Duration) -> u64 {
-            if d.is_zero() { 1 } else { NEVER }
-        }
-
-        pub(crate) fn coarse_after_ns(d: std::time::Duration) -> u64 {
-            after_ns(d)
-        }
-
-        pub(crate) fn at_ns(_: std::time::Instant) -> u64 {
-            1
-        }
-
-        pub(crate) fn now_ns() -> u64 {
-            2
-        }
-    }
-    pub(crate) mod fork {
-        pub(crate) const MESSAGE: &str = "";
-
-        pub(crate) fn generation() -> u32 {
-            0
-        }
-    }
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
-
-    impl StackSize {
-        pub(crate) fn bytes(self) -> usize {
-            1
-        }
-    }
-}
-
-mod task {
-    pub(crate) use crate::header::{Header, Task, Ticket};
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) struct Cancelled;
-
-    pub(crate) mod pool {
-        use std::mem::MaybeUninit;
-        use std::ptr::NonNull;
-
-        pub(crate) fn allocate<T>() -> Option<NonNull<T>> {
-            Some(NonNull::from(Box::leak(Box::<MaybeUninit<T>>::new(MaybeUninit::uninit()))).cast())
-        }
-
-        pub(crate) unsafe fn free<T>(block: NonNull<T>) {
-            // SAFETY: it came from `allocate`.
-            drop(unsafe { Box::from_raw(block.cast::<MaybeUninit<T>>().as_ptr()) });
-        }
-    }
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
-}
-
+#[path = "model/os.rs"]
+mod os_threads;
 #[path = "model/actors.rs"]
 mod park;
 #[path = "model/worker.rs"]
 mod sched;
+#[path = "../src/base/spin.rs"]
+mod spin;
+#[path = "model/sys.rs"]
+mod sys;
+#[path = "model/task.rs"]
+mod task;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
+
+mod base {
+    pub(crate) use crate::model::fresh::base::*;
+    pub(crate) use crate::spin;
+}
 
 mod rt {
     pub(crate) mod join {
@@ -207,32 +111,6 @@ mod actor {
     }
 }
 
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "model/fresh.rs"]
-mod fresh;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
-#[path = "model/os.rs"]
-mod os_threads;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/base/spin.rs"]
-mod spin;
-#[path = "../src/task/state.rs"]
-mod state;
-use task::pool;
-#[path = "../src/task/wait.rs"]
-mod wait;
-#[path = "../src/park/queue.rs"]
-mod wait_queue;
-
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -249,6 +127,8 @@ use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
 use loom::thread;
+use model::fresh;
+use model::prelude::{fiber, stack};
 use os_threads::unwind_me;
 use sched::Shared;
 use stack::StackSize;
