@@ -1,5 +1,5 @@
-//! Models of what travels to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
-//! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
+//! Models of what is sent to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
+//! taken back, senders that wait for capacity and leave, an actor that ends by itself or with its runtime. Loom tries every
 //! interleaving.
 //!
 //! An actor runs on a thread of the model that stands for its worker. A message that is lost, or an asker that is not woken,
@@ -348,7 +348,7 @@ fn an_asker_that_is_cancelled_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_waits_for_room_is_let_in() {
+fn who_waits_for_capacity_is_let_in() {
     with_actor(1, 1, &[|world| world.tell().unwrap()], |world| {
         world.tell().unwrap();
         assert!(world.ask(LONG).is_ok());
@@ -373,7 +373,7 @@ fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
 
 /// The worker is kept out until the sender has got in, so that nothing but the call makes room.
 #[test]
-fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
+fn a_sender_that_waits_for_capacity_gets_that_of_a_call_that_is_taken_back() {
     fresh::check(3, || {
         IDS.set(0);
         let world = loom::sync::Arc::new(World::new(1));
@@ -400,7 +400,7 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
 }
 
 #[test]
-fn who_waits_for_room_when_the_actor_is_stopped_gets_its_message_back() {
+fn who_waits_for_capacity_when_the_actor_is_stopped_gets_its_message_back() {
     with_actor(1, 1, &[|world| drop(world.tell())], |world| {
         let _ = world.tell();
         world.stop();

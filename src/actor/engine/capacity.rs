@@ -20,7 +20,7 @@ use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
 use crate::task::header::Reason;
 
-/// Why a box is in no mailbox.
+/// Why an envelope is in no mailbox.
 pub(super) enum Unsent {
     Refused(Refusal),
     /// The mailbox drops it.
@@ -49,7 +49,7 @@ impl From<NotIn> for Unsent {
     }
 }
 
-/// Puts a box into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
+/// Puts an envelope into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
 pub(super) fn enqueue_or_wait(
     target: &Core,
     envelope: Envelope,
@@ -70,21 +70,21 @@ pub(super) fn enqueue_or_wait(
     wait_for_capacity(target, envelope, origin.terms, &waits)
 }
 
-/// A sender that waits. Dropped by unwinding, it drops its box, unless that got in.
-struct Visit<'a> {
+/// A sender that waits. Dropped by unwinding, it drops its envelope, unless that got in.
+struct BlockedSend<'a> {
     target: &'a Core,
-    room: Arc<CapacityWaiter<Envelope>>,
+    waiter: Arc<CapacityWaiter<Envelope>>,
     over: bool,
 }
 
-impl Visit<'_> {
-    /// Ends the wait. `None`: the box is in.
+impl BlockedSend<'_> {
+    /// Ends the wait. `None`: the envelope is in.
     fn leave(&mut self) -> Option<Envelope> {
         self.over = true;
-        match leave(&self.room, self.target) {
+        match leave(&self.waiter, self.target) {
             Some(waiting) => Some(waiting.envelope),
             // Not for room any more: nothing interrupts this.
-            None => match self.room.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
+            None => match self.waiter.wait(Wait::new(Reason::Send).uninterruptible(), || false) {
                 Some(Verdict::Closed(envelope)) => Some(envelope),
                 Some(Verdict::In) | None => None,
             },
@@ -92,7 +92,7 @@ impl Visit<'_> {
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for BlockedSend<'_> {
     fn drop(&mut self) {
         if !self.over {
             drop(self.leave());
@@ -100,21 +100,22 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// Takes the entry of this room out of those that wait.
-fn leave(room: &Arc<CapacityWaiter<Envelope>>, target: &Core) -> Option<WaitingEnvelope<Envelope>> {
-    let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.room, room);
-    target.mailbox.lock().leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
+/// Takes the envelope of this waiter out of those that wait.
+fn leave(waiter: &Arc<CapacityWaiter<Envelope>>, target: &Core) -> Option<WaitingEnvelope<Envelope>> {
+    let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.waiter, waiter);
+    target.mailbox.lock().withdraw(|waiting| waiting.sender.as_ref().is_some_and(is_ours))
 }
 
-/// Puts the box into the mailbox, or behind those that wait for room there. `waits`: the edge of a sender that is an actor.
-fn ask_for_room(
+/// Puts the envelope into the mailbox, or behind those that wait for room there. `waits`: the edge of a sender that is an actor.
+fn request_capacity(
     target: &Core,
     envelope: Envelope,
     chain: u64,
-    room: &Arc<CapacityWaiter<Envelope>>,
+    waiter: &Arc<CapacityWaiter<Envelope>>,
     waits: Option<&Waits<'_>>,
 ) -> Result<Sent, (NotIn, Envelope)> {
-    let sender = || Some(WaitingSender { room: Arc::clone(room), actor: waits.and_then(Waits::actor).map(Core::weak) });
+    let sender =
+        || Some(WaitingSender { waiter: Arc::clone(waiter), actor: waits.and_then(Waits::actor).map(Core::weak) });
     let mut after = AfterUnlock::default();
     let asked = {
         let mut mailbox = target.mailbox.lock();
@@ -131,7 +132,7 @@ fn ask_for_room(
     asked
 }
 
-/// Waits until the box is in the mailbox.
+/// Waits until the envelope is in the mailbox.
 #[cold]
 fn wait_for_capacity(
     target: &Core,
@@ -141,16 +142,16 @@ fn wait_for_capacity(
 ) -> Result<Sent, (Unsent, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
     assert_may_park("a send to a full mailbox");
-    let room = CapacityWaiter::new();
-    match ask_for_room(target, envelope, terms.chain, &room, Some(waits)) {
+    let waiter = CapacityWaiter::new();
+    match request_capacity(target, envelope, terms.chain, &waiter, Some(waits)) {
         Ok(sent @ (Sent::In | Sent::Admitted)) => return Ok(sent),
         Ok(Sent::Waits) => {}
         Err((why, envelope)) => return Err((why.into(), envelope)),
     }
-    let mut visit = Visit { target, room, over: false };
+    let mut blocked = BlockedSend { target, waiter, over: false };
     let why = loop {
-        let verdict = visit.room.wait(Wait::new(Reason::Room).until(terms.deadline_ns), || waits.is_told());
-        visit.over = verdict.is_some();
+        let verdict = blocked.waiter.wait(Wait::new(Reason::Capacity).until(terms.deadline_ns), || waits.is_told());
+        blocked.over = verdict.is_some();
         match verdict {
             Some(Verdict::In) => return Ok(Sent::In),
             Some(Verdict::Closed(envelope)) => return Err((Unsent::Refused(Refusal::Closed), envelope)),
@@ -161,14 +162,14 @@ fn wait_for_capacity(
             None => break Unsent::TimedOut,
         }
     };
-    visit.leave().map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
+    blocked.leave().map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
 }
 
-/// A box that goes into the mailbox when there is room, for a future. Its sender is no part of the wait-for graph: a future can
-/// wait for much at once. Dropped before it is ready, it drops its box, unless that got in.
+/// An envelope that goes into the mailbox when there is room, for a future. Its sender is no part of the wait-for graph: a future can
+/// wait for much at once. Dropped before it is ready, it drops its envelope, unless that got in.
 pub(super) struct Entering<'a> {
     target: &'a Core,
-    room: Arc<CapacityWaiter<Envelope>>,
+    waiter: Arc<CapacityWaiter<Envelope>>,
     state: EnteringState,
 }
 
@@ -182,7 +183,7 @@ enum EnteringState {
 impl<'a> Entering<'a> {
     /// Asks for room when it is first polled.
     pub(super) fn begin(target: &'a Core, envelope: Envelope, chain: u64) -> Self {
-        Self { target, room: CapacityWaiter::new(), state: EnteringState::Fresh(envelope, chain) }
+        Self { target, waiter: CapacityWaiter::new(), state: EnteringState::Fresh(envelope, chain) }
     }
 }
 
@@ -191,13 +192,13 @@ impl Future for Entering<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         if let EnteringState::Fresh(envelope, chain) = std::mem::replace(&mut self.state, EnteringState::Waits) {
-            let asked = ask_for_room(self.target, envelope, chain, &self.room, None);
+            let asked = request_capacity(self.target, envelope, chain, &self.waiter, None);
             if !matches!(asked, Ok(Sent::Waits)) {
                 self.state = EnteringState::Over;
                 return Poll::Ready(asked);
             }
         }
-        let Some(verdict) = self.room.poll(cx.waker()) else { return Poll::Pending };
+        let Some(verdict) = self.waiter.poll(cx.waker()) else { return Poll::Pending };
         self.state = EnteringState::Over;
         Poll::Ready(match verdict {
             Verdict::In => Ok(Sent::In),
@@ -209,8 +210,8 @@ impl Future for Entering<'_> {
 impl Drop for Entering<'_> {
     fn drop(&mut self) {
         if let EnteringState::Waits = self.state {
-            // If it is not there, it is in, or the verdict brings it back, and is dropped with the room.
-            drop(leave(&self.room, self.target));
+            // If it is not there, it is in, or the verdict brings it back, and is dropped with the waiter.
+            drop(leave(&self.waiter, self.target));
         }
     }
 }

@@ -71,20 +71,20 @@ pub(crate) struct Refused<'a> {
 /// free.
 pub(crate) struct Held<'a> {
     lock: LockRelease<'a>,
-    room: Option<Arc<CapacityWaiter<Envelope>>>,
+    waiter: Option<Arc<CapacityWaiter<Envelope>>>,
 }
 
 impl<'a> Held<'a> {
     #[inline]
-    pub(super) fn new(lock: LockRelease<'a>, room: Option<Arc<CapacityWaiter<Envelope>>>) -> Self {
-        Self { lock, room }
+    pub(super) fn new(lock: LockRelease<'a>, waiter: Option<Arc<CapacityWaiter<Envelope>>>) -> Self {
+        Self { lock, waiter }
     }
 
     #[inline]
     pub(crate) fn release(self) {
         drop(self.lock);
-        if let Some(room) = self.room {
-            room.open();
+        if let Some(waiter) = self.waiter {
+            waiter.open();
         }
     }
 }
