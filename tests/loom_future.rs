@@ -21,7 +21,7 @@ use std::task::{Wake, Waker};
 
 use awaiter::Awaiter;
 use base::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::Arc;
 use loom::thread;
 use model::prelude::base;
 use model::{Gate, check};

@@ -22,7 +22,7 @@ use loom::sync::Arc;
 use loom::thread;
 use members::Members;
 use model::prelude::{base, fiber, stack};
-use model::{Watched, check};
+use model::{Watched, check, spawn_with};
 use park::{Wait, WaitResult, park, wait_unless};
 use task::header::{Header, Reason, Task};
 
@@ -57,10 +57,7 @@ impl Joined {
 fn joined_by(join: impl Fn(&Joined) + Sync + Send + 'static) {
     check(3, move || {
         let joined = Joined::new();
-        let ending = {
-            let joined = joined.clone();
-            thread::spawn(move || joined.end())
-        };
+        let ending = spawn_with(&joined, Joined::end);
         join(&joined);
         assert_eq!(joined.result.get(), 7, "the result is visible");
         ending.join().unwrap();

@@ -127,8 +127,8 @@ use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
 use loom::thread;
-use model::fresh;
 use model::prelude::{fiber, stack};
+use model::{fresh, spawn_with};
 use os_threads::unwind_me;
 use sched::Shared;
 use stack::StackSize;
@@ -264,13 +264,7 @@ fn with_actor(preemptions: usize, capacity: usize, senders: &'static [fn(&World)
             let shared = Arc::clone(&shared);
             move || shared.work()
         });
-        let senders: Vec<_> = senders
-            .iter()
-            .map(|sender| {
-                let world = world.clone();
-                thread::spawn(move || sender(&world))
-            })
-            .collect();
+        let senders: Vec<_> = senders.iter().map(|sender| spawn_with(&world, sender)).collect();
         last(&world);
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         shared.end();

@@ -33,7 +33,7 @@ use loom::sync::Arc;
 use loom::thread;
 use model::late::base;
 use model::prelude::{fiber, stack};
-use model::{Watched, check};
+use model::{Watched, check, spawn_with};
 use once::Once;
 use park::Wait;
 use semaphore::Semaphore;
@@ -43,12 +43,7 @@ use wait_queue::WaitQueue;
 /// Runs `f` on so many threads beside the model's own, and `last` on that.
 fn beside<T: 'static>(shared: T, threads: usize, f: fn(&T), last: fn(&T)) {
     let shared = Arc::new(shared);
-    let threads: Vec<_> = (0..threads)
-        .map(|_| {
-            let shared = shared.clone();
-            thread::spawn(move || f(&shared))
-        })
-        .collect();
+    let threads: Vec<_> = (0..threads).map(|_| spawn_with(&shared, f)).collect();
     last(&shared);
     for thread in threads {
         thread.join().unwrap();
@@ -174,10 +169,7 @@ fn a_permit_that_is_added_wakes_who_waits_for_it() {
 fn a_permit_that_is_given_to_who_times_out_goes_to_the_next() {
     check(2, || {
         let shared = Arc::new(Permitted::new(0));
-        let threads = [Permitted::add_in_time, Permitted::add].map(|f| {
-            let shared = shared.clone();
-            thread::spawn(move || f(&shared))
-        });
+        let threads = [Permitted::add_in_time, Permitted::add].map(|f| spawn_with(&shared, f));
         shared.value.add(1);
         shared.semaphore.add_permits(1);
         for thread in threads {

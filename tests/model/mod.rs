@@ -9,11 +9,12 @@ pub(crate) mod prelude;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use loom::cell::UnsafeCell;
-use loom::sync::{Condvar, Mutex};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread::{self, JoinHandle};
 
 /// Runs `model` in every interleaving with at most so many preemptions.
 ///
-/// Where `MODELS_STOP` is set (`.ci/orderings`) the first model that fails ends the process.
+/// Where `MODELS_STOP` is set (`.ci/orderings`, `.ci/mutants`) the first model that fails ends the process.
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -24,6 +25,12 @@ pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static
         }
         resume_unwind(payload);
     }
+}
+
+/// A thread of the model beside the caller's.
+pub(crate) fn spawn_with<T: 'static, R: 'static>(shared: &Arc<T>, f: impl FnOnce(&T) -> R + 'static) -> JoinHandle<R> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || f(&shared))
 }
 
 /// One token and a place to wait for it.
