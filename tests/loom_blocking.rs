@@ -200,7 +200,7 @@ fn beside(other: fn(), own: fn()) {
 
 #[test]
 fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
-    with_pool(2, 1, 8, AT_ONCE, || {
+    with_pool(3, 1, 8, AT_ONCE, || {
         call();
         call();
     });
@@ -208,7 +208,7 @@ fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
 
 #[test]
 fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
-    with_pool(2, 1, 8, NEVER, || {
+    with_pool(3, 1, 8, NEVER, || {
         call();
         call();
     });
@@ -216,7 +216,7 @@ fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
 
 #[test]
 fn two_callers_of_one_thread_that_ends_whenever_it_can_have_their_turns() {
-    with_pool(1, 1, 8, AT_ONCE, || beside(call, call));
+    with_pool(2, 1, 8, AT_ONCE, || beside(call, call));
 }
 
 #[test]
@@ -226,37 +226,37 @@ fn two_callers_of_two_threads_have_one_each() {
 
 #[test]
 fn who_waits_for_the_only_place_of_the_queue_gets_it() {
-    with_pool(1, 1, 1, NEVER, || beside(call, call));
+    with_pool(2, 1, 1, NEVER, || beside(call, call));
 }
 
 #[test]
 fn a_caller_that_is_cancelled_has_what_it_lent() {
-    with_pool(2, 1, 8, AT_ONCE, call_cancelled);
+    with_pool(3, 1, 8, AT_ONCE, call_cancelled);
 }
 
 #[test]
 fn a_caller_that_is_cancelled_behind_another_has_what_it_lent() {
-    with_pool(1, 1, 8, NEVER, || beside(call, call_cancelled));
+    with_pool(2, 1, 8, NEVER, || beside(call, call_cancelled));
 }
 
 #[test]
 fn a_closure_that_is_left_is_dropped_once_and_so_is_its_value() {
-    with_pool(2, 1, 8, AT_ONCE, call_and_leave);
+    with_pool(3, 1, 8, AT_ONCE, call_and_leave);
 }
 
 #[test]
 fn a_closure_that_is_left_behind_another_is_dropped_once() {
-    with_pool(1, 1, 8, NEVER, || beside(call, call_and_leave));
+    with_pool(2, 1, 8, NEVER, || beside(call, call_and_leave));
 }
 
 #[test]
 fn the_place_of_one_that_was_taken_back_is_the_next_callers() {
-    with_pool(1, 1, 1, AT_ONCE, || beside(call_cancelled, call));
+    with_pool(2, 1, 1, AT_ONCE, || beside(call_cancelled, call));
 }
 
 #[test]
 fn a_thread_with_a_closure_that_was_left_takes_the_next_job() {
-    with_pool(2, 1, 8, NEVER, || {
+    with_pool(3, 1, 8, NEVER, || {
         call_and_leave();
         call();
     });

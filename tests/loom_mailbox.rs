@@ -290,12 +290,12 @@ fn checked(answer: Result<usize, SendError<Add>>) {
 
 #[test]
 fn a_call_is_answered() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
 }
 
 #[test]
 fn a_call_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world.call(Duration::ZERO)));
+    with_actor(3, 8, &[], |world| checked(world.call(Duration::ZERO)));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_call_that_is_taken_back_from_an_actor_that_is_stopped_is_dropped_once() {
 
 #[test]
 fn a_caller_that_is_cancelled_leaves_nothing_behind() {
-    with_actor(2, 8, &[], |world| {
+    with_actor(3, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.call(LONG)) {
             checked(answer);
         }
@@ -319,12 +319,12 @@ fn a_caller_that_is_cancelled_leaves_nothing_behind() {
 
 #[test]
 fn an_ask_is_answered() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.ask(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.ask(LONG).unwrap(), 1));
 }
 
 #[test]
 fn an_ask_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world.ask(Duration::ZERO)));
+    with_actor(3, 8, &[], |world| checked(world.ask(Duration::ZERO)));
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn an_ask_of_an_actor_that_is_stopped_is_answered_or_refused() {
 
 #[test]
 fn an_asker_that_is_cancelled_leaves_nothing_behind() {
-    with_actor(2, 8, &[], |world| {
+    with_actor(3, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.ask(LONG)) {
             checked(answer);
         }
@@ -368,7 +368,7 @@ fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
 /// The worker is kept out until the sender has got in, so that nothing but the call makes room.
 #[test]
 fn a_sender_that_waits_for_capacity_gets_that_of_a_call_that_is_taken_back() {
-    fresh::check(3, || {
+    fresh::check(4, || {
         IDS.set(0);
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
@@ -403,10 +403,10 @@ fn who_waits_for_capacity_when_the_actor_is_stopped_gets_its_message_back() {
 
 #[test]
 fn an_actor_ends_once_by_itself_or_with_its_runtime() {
-    with_actor(1, 8, &[World::stop], |world| world.shared.end());
+    with_actor(2, 8, &[World::stop], |world| world.shared.end());
 }
 
 #[test]
 fn an_actor_that_rests_is_ended_with_its_runtime() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
 }
