@@ -25,7 +25,9 @@ impl<A: Actor> Context<A> {
     }
 }
 
-/// Sends messages while the actor is lent: what [`Context::reenter`] returns, where the example is.
+/// Sends messages while the actor is lent: what [`Context::reenter`] returns.
+///
+#[doc = include_str!("docs/reenter_send.md")]
 pub struct Reenter<'a, A: Actor> {
     ctx: &'a mut Context<A>,
     me: &'a mut A,
@@ -36,6 +38,8 @@ impl<A: Actor> Reenter<'_, A> {
     /// meanwhile.
     ///
     /// Deadline, order and cancellation are those of [`Addr::send`].
+    ///
+    #[doc = include_str!("docs/reenter_send.md")]
     ///
     /// # Errors
     ///

@@ -147,6 +147,25 @@ impl TimerShared {
 
 /// Takes a timer back: what [`Context::send_after`](crate::actor::Context::send_after) and
 /// [`Context::interval`](crate::actor::Context::interval) return. Dropping it changes nothing.
+///
+/// ```
+/// use green::actor::{Actor, Context, Exit, Timer};
+/// use std::time::Duration;
+///
+/// struct Session { limit: Option<Timer> }
+/// impl Actor for Session {
+///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+///         self.limit = Some(ctx.send_after(Duration::from_secs(60), Expired));
+///         Ok(())
+///     }
+/// }
+/// struct Expired;
+/// # impl green::actor::Message for Expired { type Reply = (); }
+/// # impl green::actor::Handler<Expired> for Session {
+/// #     fn handle(&mut self, _: Expired, ctx: &mut Context<Self>) { ctx.stop() }
+/// # }
+/// # Session { limit: None }.start().stop();
+/// ```
 #[derive(Clone)]
 pub struct Timer(Arc<TimerShared>);
 

@@ -7,7 +7,14 @@ use std::iter::FusedIterator;
 
 use crate::channel::receiver::Receiver;
 
-/// Waits for each message of a channel: what [`Receiver::iter`] returns, where the example is.
+/// Waits for each message of a channel: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
+///
+/// ```
+/// let (sender, receiver) = green::channel::bounded(1);
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::channel::Iter<'_, i32> = receiver.iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
@@ -35,8 +42,14 @@ impl<T> fmt::Debug for Iter<'_, T> {
     }
 }
 
-/// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns, where the example
-/// is.
+/// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns.
+///
+/// ```
+/// let (sender, receiver) = green::channel::unbounded();
+/// sender.send(1).unwrap();
+/// let mut there: green::channel::TryIter<'_, i32> = receiver.try_iter();
+/// assert_eq!((there.next(), there.next()), (Some(1), None));
+/// ```
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }

@@ -40,6 +40,11 @@ impl RefUnwindSafe for Barrier {}
 
 /// Tells whether a thread is the leader of its group: what [`Barrier::wait`] returns. It is
 /// [`std::sync::BarrierWaitResult`], which only std can make.
+///
+/// ```
+/// let alone: green::sync::BarrierWaitResult = green::sync::Barrier::new(1).wait();
+/// assert!(alone.is_leader());
+/// ```
 pub struct BarrierWaitResult(bool);
 
 /// A thread among those that wait; given up if the wait is unwound.

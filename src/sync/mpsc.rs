@@ -297,7 +297,14 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// Waits for each message: what [`Receiver::iter`] returns.
+/// Waits for each message: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::sync::mpsc::Iter<'_, i32> = receiver.iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -312,6 +319,13 @@ impl<T> Iterator for Iter<'_, T> {
 }
 
 /// Takes the messages that are there, without waiting: what [`Receiver::try_iter`] returns.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// sender.send(1).unwrap();
+/// let mut there: green::sync::mpsc::TryIter<'_, i32> = receiver.try_iter();
+/// assert_eq!((there.next(), there.next()), (Some(1), None));
+/// ```
 #[derive(Debug)]
 pub struct TryIter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -326,6 +340,13 @@ impl<T> Iterator for TryIter<'_, T> {
 }
 
 /// Waits for each message, and owns the receiver: what a `for` loop over a [`Receiver`] uses.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::sync::mpsc::IntoIter<i32> = receiver.into_iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T> {
     rx: Receiver<T>,

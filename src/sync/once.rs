@@ -56,6 +56,11 @@ impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
 /// Tells the closure of [`Once::call_once_force`] what came before: [`std::sync::OnceState`], which only std can make.
+///
+/// ```
+/// let once = green::sync::Once::new();
+/// once.call_once_force(|state: &green::sync::OnceState| assert!(!state.is_poisoned()));
+/// ```
 pub struct OnceState {
     poisoned: bool,
     _not_sync: PhantomData<Cell<()>>,

@@ -44,6 +44,7 @@ use crate::actor::deferred::give;
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::Owner;
+use crate::sys::fork;
 
 /// Where a message is until somebody claims it.
 struct MessageSlot<M> {
@@ -86,6 +87,8 @@ impl<M> Drop for MessageSlot<M> {
 #[repr(C)]
 pub(crate) struct CallBlock<M: Message> {
     node: Node,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
     chain: u64,
     promise: Promise<M::Reply>,
     slot: MessageSlot<M>,
@@ -122,6 +125,7 @@ impl<M: Message> NewCall<M> {
             (&raw mut (*place).slot.msg).cast::<M>().write(msg);
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
             (&raw mut (*place).node).write(Node::new(kind));
+            (&raw mut (*place).made_in).write(fork::generation());
             (&raw mut (*place).chain).write(origin.terms.chain);
             (&raw mut (*place).promise).write(Promise::new(
                 target.weak(),
@@ -150,6 +154,11 @@ impl<M: Message> CallBlock<M> {
 
     pub(crate) fn promise(&self) -> &Promise<M::Reply> {
         &self.promise
+    }
+
+    /// Not in a child of fork, if it was made in the parent: no actor of the parent's answers there.
+    pub(crate) fn assert_comes(&self) {
+        assert!(self.made_in == fork::generation(), "a reply does not come: {}", fork::MESSAGE);
     }
 
     /// It is in the mailbox: unless it was let in, it waits behind others.
