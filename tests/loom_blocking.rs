@@ -37,14 +37,9 @@ mod sys {
 }
 
 mod park {
+    pub(crate) use crate::model::prelude::fork;
     pub(crate) use crate::os::*;
     pub(crate) use crate::wait_queue as queue;
-
-    pub(crate) mod fork {
-        pub(crate) fn is_orphan() -> bool {
-            false
-        }
-    }
 
     pub(crate) mod no_park {
         pub(crate) fn assert_may_park(_: &str) {}

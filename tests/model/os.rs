@@ -10,6 +10,11 @@ use crate::sys::parker::Parker;
 use crate::task::header::{Header, Spec, Task, Ticket, VTable, Wake};
 use crate::task::{self, wait::End};
 
+#[path = "waits.rs"]
+mod waits;
+
+pub(crate) use waits::*;
+
 /// As `os::OsThread`.
 #[repr(C)]
 struct OsThread {
@@ -59,11 +64,6 @@ pub(crate) fn unwind_me<R>(f: impl FnOnce() -> R) -> Option<R> {
     CANCELLED.with(|cancelled| cancelled.set(false));
     result
 }
-
-#[path = "waits.rs"]
-mod waits;
-
-pub(crate) use waits::*;
 
 pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     let me = ME.with(Task::clone);
