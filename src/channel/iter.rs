@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::iter::FusedIterator;
 
+use crate::base::debug::debug;
 use crate::channel::receiver::Receiver;
 
 /// Waits for each message of a channel: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
@@ -16,13 +16,7 @@ use crate::channel::receiver::Receiver;
 /// assert_eq!(messages.sum::<i32>(), 6);
 /// ```
 pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> Iter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> FusedIterator for Iter<'_, T> {}
@@ -36,12 +30,6 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Iter { .. }")
-    }
-}
-
 /// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns.
 ///
 /// ```
@@ -51,13 +39,7 @@ impl<T> fmt::Debug for Iter<'_, T> {
 /// assert_eq!((there.next(), there.next()), (Some(1), None));
 /// ```
 pub struct TryIter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> TryIter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> Iterator for TryIter<'_, T> {
@@ -65,12 +47,6 @@ impl<T> Iterator for TryIter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         self.receiver.try_recv().ok()
-    }
-}
-
-impl<T> fmt::Debug for TryIter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("TryIter { .. }")
     }
 }
 
@@ -86,13 +62,7 @@ impl<T> fmt::Debug for TryIter<'_, T> {
 /// assert_eq!(sum, 6);
 /// ```
 pub struct IntoIter<T> {
-    receiver: Receiver<T>,
-}
-
-impl<T> IntoIter<T> {
-    pub(super) fn new(receiver: Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: Receiver<T>,
 }
 
 impl<T> FusedIterator for IntoIter<T> {}
@@ -106,8 +76,4 @@ impl<T> Iterator for IntoIter<T> {
     }
 }
 
-impl<T> fmt::Debug for IntoIter<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("IntoIter { .. }")
-    }
-}
+debug! { Iter<'a, T>; TryIter<'a, T>; IntoIter<T>; }

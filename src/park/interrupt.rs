@@ -11,17 +11,18 @@
 //! is raised at once, unless the stack leaves open which thread unwinds; then it is when the neighbour has come through.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use crate::park::current::{WorkerContext, with_header};
-use crate::park::doubt::Unwinds;
 use crate::park::no_park::in_some_hook;
 use crate::park::unwind::{self, unwinds};
 use crate::park::wait::Wait;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::frames;
+use crate::sys::unwinder::Unwinds;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
@@ -91,10 +92,10 @@ pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
 /// [`unwinder`].
 #[inline(never)]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
-    let unwound = unwind::unwound();
+    let unwound = unwind::with_unwound(Cell::get);
     let result = catch_unwind(AssertUnwindSafe(f));
     if result.is_err() {
-        unwind::set_unwound(unwound);
+        unwind::with_unwound(|last| last.set(unwound));
     }
     result
 }

@@ -91,8 +91,8 @@ mod tests {
     //! to unwind and be through with it, T is cancelled or its limit passes at some moment, and they take turns.
 
     use super::*;
-    use crate::park::doubt::{Doubt, Unwinds};
-    use crate::sys::unwinder::Stack;
+    use crate::park::doubt::Doubt;
+    use crate::sys::unwinder::Unwinds;
 
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     enum Step {
@@ -149,9 +149,9 @@ mod tests {
         fn ask(&self) -> Unwinds {
             let really = self.unwinding[self.runs] != 0;
             let stack = match (self.stacks, really) {
-                (false, _) => Stack::Unknown,
-                (true, false) => Stack::Calm,
-                (true, true) => Stack::Unwinds,
+                (false, _) => Unwinds::Unknown,
+                (true, false) => Unwinds::No,
+                (true, true) => Unwinds::Yes,
             };
             let answer = self.doubt.ask(self.panicking(), || stack);
             match answer {

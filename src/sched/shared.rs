@@ -15,7 +15,6 @@ use crate::task::Task;
 use crate::task::header::{Header, Next};
 
 /// One runtime, as its workers and its users see it.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,

@@ -1,10 +1,10 @@
 //! `Condvar`.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
+use crate::base::debug::debug;
 use crate::park::checkpoint;
 use crate::park::no_park::assert_may_park;
 use crate::sync::mutex::MutexGuard;
@@ -269,8 +269,4 @@ impl Default for Condvar {
     }
 }
 
-impl fmt::Debug for Condvar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condvar").finish_non_exhaustive()
-    }
-}
+debug! { Condvar; }

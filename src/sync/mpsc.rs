@@ -24,10 +24,10 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::base::debug::debug;
 use crate::channel::{self, Receiver as Inner, bounded, unbounded};
 
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
@@ -107,12 +107,6 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
-    }
-}
-
 /// Sends messages into a [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
 ///
 /// ```
@@ -172,12 +166,6 @@ impl<T> SyncSender<T> {
 impl<T> Clone for SyncSender<T> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
-    }
-}
-
-impl<T> fmt::Debug for SyncSender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncSender").finish_non_exhaustive()
     }
 }
 
@@ -291,11 +279,7 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").finish_non_exhaustive()
-    }
-}
+debug! { Sender<T>; SyncSender<T>; Receiver<T>; }
 
 /// Waits for each message: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
 ///

@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::park::unwind::PanicMark;
 use crate::park::waiters::{WaitNode, Waiters, WakeList};
@@ -302,11 +303,7 @@ impl Drop for Running<'_> {
     }
 }
 
-impl fmt::Debug for Once {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").finish_non_exhaustive()
-    }
-}
+debug! { Once; }
 
 impl OnceState {
     /// Returns whether an earlier closure of the [`Once`] has panicked.

@@ -3,7 +3,7 @@
 
 /// As the prelude's.
 pub(crate) mod base {
-    pub(crate) use crate::model::prelude::{abort, list};
+    pub(crate) use crate::model::prelude::{abort, debug, list};
 
     pub(crate) mod atomic {
         pub(crate) use crate::model::fresh::AtomicU32;

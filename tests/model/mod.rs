@@ -1,5 +1,5 @@
 //! What the loom models share.
-#![allow(dead_code, unused_imports, reason = "each model uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each model uses a part of it")]
 
 pub(crate) mod fresh;
 pub(crate) mod kernel;

@@ -8,11 +8,13 @@
 //! Of `base` there are two more, in `late.rs` and `fresh.rs`, for files with atomics in statics. `sys.rs` and `task.rs` beside this
 //! file are modules of the same names in a model whose threads have the real parker and the real header.
 
+#[path = "../../src/base/debug.rs"]
+pub(crate) mod debug;
 #[path = "../../src/base/list.rs"]
 pub(crate) mod list;
 
 pub(crate) mod base {
-    pub(crate) use super::{abort, atomic, list};
+    pub(crate) use super::{abort, atomic, debug, list};
 }
 
 pub(crate) mod abort {
@@ -121,6 +123,10 @@ pub(crate) mod holder {
         }
 
         pub(crate) fn set(&self) {}
+
+        pub(crate) fn set_if(&self, taken: bool) -> bool {
+            taken
+        }
 
         pub(crate) fn clear(&self) {}
 

@@ -17,7 +17,7 @@ const RIGHTLY_SHARED: &[&str] =
 /// Names of types that stand in several files for several things. The list only gets shorter.
 #[rustfmt::skip]
 const SHARED_NAMES: &[&str] = &[
-    "Block", "Bounds", "Context", "Inner", "Kind", "Message", "Stack", "VTable", "Waits", "Walk",
+    "VTable",
 ];
 
 /// What is written above a line for the item in it: its documentation and attributes.
