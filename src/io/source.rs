@@ -32,7 +32,7 @@ use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, SourceSlot, acquire};
 use crate::park::current::{WorkerContext, with_header};
 use crate::park::no_park::assert_may_park;
-use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, wait_in};
+use crate::park::{ASK_AGAIN_NS, NotRaised, Wait, WaitResult, checkpoint, interrupt, wait_in};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -325,13 +325,17 @@ pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadli
 fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) -> io::Result<bool> {
     assert_may_park("a blocking call");
     let limited = !std::thread::panicking();
-    let mut limit_ns = if limited { with_header(|thread| thread.limits.earliest_ns()) } else { NEVER };
+    let earliest_ns = || with_header(|thread| thread.limits.earliest_ns());
+    let mut limit_ns = if limited { earliest_ns() } else { NEVER };
     loop {
         let ready = wait(deadline_ns.min(limit_ns))?;
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        let asks_again = with_header(interrupt::raise_pending);
-        limit_ns = if asks_again { now_ns() + ASK_AGAIN_NS } else { NEVER };
+        limit_ns = match with_header(interrupt::raise_pending) {
+            NotRaised::Nothing => earliest_ns(),
+            NotRaised::NotYet => now_ns() + ASK_AGAIN_NS,
+            NotRaised::Unwinds => NEVER,
+        };
     }
 }

@@ -26,10 +26,10 @@ use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
 
-pub(crate) use wait::{ASK_AGAIN_NS, Wait};
+pub(crate) use wait::{ASK_AGAIN_NS, NotRaised, Wait};
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
-/// WaitTerms a wait ended.
+/// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum WaitResult {
