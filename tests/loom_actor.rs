@@ -5,13 +5,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    }
-}
-
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct ActorId(pub(crate) u64);
@@ -84,7 +77,8 @@ use edge::{Edge, How, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use model::check;
+use model::prelude::base;
+use model::{check, spawn_with};
 use walk::{EdgeGuard, closes_cycle};
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
@@ -144,13 +138,10 @@ fn no_message_stays_behind_and_no_two_runs_meet() {
             header: Header(UnsafeCell::new(0)),
             handled: std::sync::Mutex::new(Vec::new()),
         });
-        let other = {
-            let actor = actor.clone();
-            thread::spawn(move || {
-                actor.send(1);
-                actor.send(2);
-            })
-        };
+        let other = spawn_with(&actor, move |actor| {
+            actor.send(1);
+            actor.send(2);
+        });
         actor.send(3);
         other.join().unwrap();
         let mut handled = actor.handled.lock().unwrap().clone();

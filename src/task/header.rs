@@ -171,7 +171,7 @@ reasons! {
     /// For the reply of an actor.
     Ask: "reply",
     /// For room in an actor's mailbox.
-    Room: "mailbox",
+    Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
 }
@@ -255,7 +255,7 @@ impl Header {
     /// the wait. For its own worker.
     pub(crate) fn waits_for_actor(&self) -> bool {
         let reason = self.reason.load(Ordering::Relaxed);
-        [Reason::Ask, Reason::Room, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
+        [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).

@@ -240,7 +240,7 @@ impl<'t, M: Message> Ask<'t, M> {
 
     /// Takes the envelope of a `QUEUED` ask out of its mailbox. Another sender may have room now.
     fn withdraw(&self, mailbox: &mut MailboxState) -> Option<WaitingSender<Envelope>> {
-        if let Some(waiting) = mailbox.leave_room(|waiting| waiting.envelope.is(self.node())) {
+        if let Some(waiting) = mailbox.withdraw(|waiting| waiting.envelope.is(self.node())) {
             let _ = waiting.envelope.into_node();
             return None;
         }

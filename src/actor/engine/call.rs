@@ -197,7 +197,7 @@ impl<M: Message> CallBlock<M> {
             // SAFETY: invariant 3: if it is linked, then there; that mailbox's lock guards the node.
             let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mailbox, node_of(self), self.chain) });
             let (envelope, sender) = taken.unzip();
-            hold(mailbox, sender.flatten()).release(); // KEY: room-of-a-call
+            hold(mailbox, sender.flatten()).release(); // KEY: capacity-of-a-call
             drop(envelope);
         }
         Some(claim)

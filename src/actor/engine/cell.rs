@@ -233,15 +233,15 @@ impl<P> waiting::WaitingSender<P> {
         if let Some(actor) = &self.actor {
             actor.core().edge.clear();
         }
-        self.room
+        self.waiter
     }
 }
 
 /// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
 #[inline]
 pub(crate) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
-    let room = sender.map(WaitingSender::let_go);
-    Held { lock: mailbox.done(), room }
+    let waiter = sender.map(WaitingSender::let_go);
+    Held { lock: mailbox.done(), waiter }
 }
 
 /// Takes an envelope out of one of the lists of its mailbox that senders put envelopes in. Another sender may have room now.

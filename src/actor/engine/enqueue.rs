@@ -129,7 +129,7 @@ fn put_in<P: Into<Envelope> + AsRef<Envelope>>(
     }
 }
 
-/// Puts a box into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
+/// Puts an envelope into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
 pub(super) fn enqueue_or_wait(
     target: &Core,
     envelope: Envelope,
@@ -147,19 +147,19 @@ pub(super) fn enqueue_or_wait(
     }
 }
 
-/// A sender in the line of those that wait for room. Dropped, it leaves: its box goes with the last share of the room, unless it got in.
+/// A sender in the line of those that wait for room. Dropped, it leaves: its envelope goes with the last share of the waiter, unless it got in.
 struct InLine<'a> {
     target: &'a Core,
-    room: Arc<CapacityWaiter<Envelope>>,
+    waiter: Arc<CapacityWaiter<Envelope>>,
     waits: bool,
 }
 
 impl<'a> InLine<'a> {
     fn new(target: &'a Core) -> Self {
-        Self { target, room: CapacityWaiter::new(), waits: false }
+        Self { target, waiter: CapacityWaiter::new(), waits: false }
     }
 
-    /// Puts the box into the mailbox, or behind those that wait for room there.
+    /// Puts the envelope into the mailbox, or behind those that wait for room there.
     fn enter(
         &mut self,
         envelope: Envelope,
@@ -167,7 +167,7 @@ impl<'a> InLine<'a> {
         waits: Option<&EdgeGuard<'_>>,
     ) -> Result<Sent, (Refusal, Envelope)> {
         let actor = || waits.and_then(EdgeGuard::actor).map(Core::weak);
-        let sender = || Some(WaitingSender { room: Arc::clone(&self.room), actor: actor() });
+        let sender = || Some(WaitingSender { waiter: Arc::clone(&self.waiter), actor: actor() });
         let sent = enqueue(self.target, envelope, chain, waits, Some(&sender))?;
         self.waits = matches!(sent, Sent::Waits);
         Ok(sent)
@@ -182,9 +182,9 @@ impl<'a> InLine<'a> {
     /// Takes the envelope back. `None`: it is not there, and the verdict has come or will.
     fn leave(&mut self) -> Option<Envelope> {
         self.waits = false;
-        let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.room, &self.room);
+        let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.waiter, &self.waiter);
         let mut mailbox = self.target.mailbox.lock();
-        Some(mailbox.leave_room(|waiting| waiting.sender.as_ref().is_some_and(is_ours))?.envelope)
+        Some(mailbox.withdraw(|waiting| waiting.sender.as_ref().is_some_and(is_ours))?.envelope)
     }
 }
 
@@ -196,7 +196,7 @@ impl Drop for InLine<'_> {
     }
 }
 
-/// Waits until the box is in the mailbox.
+/// Waits until the envelope is in the mailbox.
 #[cold]
 fn wait_for_capacity(
     target: &Core,
@@ -213,7 +213,7 @@ fn wait_for_capacity(
         return Ok(sent);
     }
     let why = loop {
-        let verdict = line.room.wait(Wait::new(Reason::Room).until(terms.deadline_ns), || waits.is_told());
+        let verdict = line.waiter.wait(Wait::new(Reason::Capacity).until(terms.deadline_ns), || waits.is_told());
         if let Some(verdict) = verdict {
             return line.over(verdict).map_err(refused);
         }
@@ -226,19 +226,19 @@ fn wait_for_capacity(
     };
     let taken_back = line.leave().or_else(|| {
         // Not for room any more: nothing interrupts this.
-        line.room.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
+        line.waiter.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
     });
     taken_back.map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
 }
 
 /// As [`enqueue_or_wait`], for a future. Its sender is no part of the wait-for graph: a future can wait for much at once. Dropped before
-/// it is ready, it drops its box, unless that got in.
+/// it is ready, it drops its envelope, unless that got in.
 pub(super) async fn enqueue_async(target: &Core, envelope: Envelope, chain: u64) -> Result<Sent, (Refusal, Envelope)> {
     let mut line = InLine::new(target);
     let sent = line.enter(envelope, chain, None)?;
     if !line.waits {
         return Ok(sent);
     }
-    let verdict = poll_fn(|cx| line.room.poll(cx.waker())).await;
+    let verdict = poll_fn(|cx| line.waiter.poll(cx.waker())).await;
     line.over(verdict)
 }

@@ -131,15 +131,15 @@ pub(crate) struct Refused<'a> {
 /// free.
 pub(crate) struct Held<'a> {
     pub(super) lock: LockRelease<'a>,
-    pub(super) room: Option<Arc<CapacityWaiter<Envelope>>>,
+    pub(super) waiter: Option<Arc<CapacityWaiter<Envelope>>>,
 }
 
 impl Held<'_> {
     #[inline]
     pub(crate) fn release(self) {
         drop(self.lock);
-        if let Some(room) = self.room {
-            room.open();
+        if let Some(waiter) = self.waiter {
+            waiter.open();
         }
     }
 }

@@ -147,10 +147,10 @@ impl Core {
         let mut mailbox = self.mailbox.lock();
         let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
         if let Some(sender) = sender {
-            let room = sender.let_go();
+            let waiter = sender.let_go();
             drop(mailbox);
-            // A future that has gone leaves its box to the room.
-            let _ = self.guarded(move || room.close(envelope));
+            // A future that has gone leaves its envelope to the waiter.
+            let _ = self.guarded(move || waiter.close(envelope));
             return true;
         }
         let refused = envelope.refuse_ask(Refusal::Closed);

@@ -291,7 +291,7 @@ impl MailboxState {
     }
 
     /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
-    pub(super) fn leave_room(
+    pub(super) fn withdraw(
         &mut self,
         is_it: impl Fn(&WaitingEnvelope<Envelope>) -> bool,
     ) -> Option<WaitingEnvelope<Envelope>> {
@@ -315,7 +315,7 @@ impl MailboxState {
         }
         let WaitingEnvelope { envelope, sender } = self.extras().waiting.pop_front()?;
         self.queue.push_back(envelope);
-        self.len += 1; // KEY: room-place
+        self.len += 1; // KEY: capacity-place
         sender
     }
 
