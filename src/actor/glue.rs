@@ -5,8 +5,9 @@
 //!
 //! Those of [`cell`](crate::actor::engine::cell), and:
 //!
-//! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` begins a `Cell<A>`.
-//! 2. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+//! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` and `K` begins a `Cell<A, K>`.
+//! 2. `state` is initialised until the end of an incarnation has dropped it (then the actor is dead, vacant or buried), and touched
+//!    by its runs only, and by the keeper that fills a vacancy.
 
 #![allow(unsafe_code)]
 
@@ -23,6 +24,7 @@ use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
 use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
+use crate::actor::engine::keeper::Keeper;
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::{MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
@@ -35,20 +37,78 @@ use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
-use crate::task::header::{Spec, VTable};
+use crate::task::header::{Next, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
 
 #[repr(C)]
-struct Cell<A> {
+struct Cell<A, K> {
     core: Core,
     state: UnsafeCell<ManuallyDrop<A>>,
+    keep: K,
+}
+
+/// Says what follows the end of a state: a keeper, or nothing (`()`), and then the actor ends.
+trait Keep: Send + Sync + 'static {
+    fn keeper(&self) -> Option<&Arc<dyn Keeper>>;
+}
+
+impl Keep for () {
+    fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+        None
+    }
+}
+
+impl Keep for Arc<dyn Keeper> {
+    fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+        Some(self)
+    }
 }
 
 /// Makes an actor in `shared` and queues its first run.
 pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
-    let Some(block) = pool::allocate::<Cell<A>>() else {
-        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A>>());
+    start_with(shared, plan, (), state)
+}
+
+/// An actor that a keeper may give another state.
+pub(crate) struct Kept<A> {
+    strong: Strong,
+    _actor: PhantomData<fn(A) -> A>,
+}
+
+/// As [`start`]; the keeper says what follows the end of the state.
+pub(crate) fn start_kept<A: Actor>(
+    shared: &Arc<Shared>,
+    plan: Plan,
+    keeper: Arc<dyn Keeper>,
+    state: A,
+) -> io::Result<Kept<A>> {
+    start_with(shared, plan, keeper, state).map(|strong| Kept { strong, _actor: PhantomData })
+}
+
+impl<A: Actor> Kept<A> {
+    pub(crate) fn strong(&self) -> &Strong {
+        &self.strong
+    }
+
+    /// Gives the actor, if it is vacant, a new state, with which it starts again. Else the state comes back.
+    pub(crate) fn revive(&self, state: A) -> Result<(), A> {
+        let core = self.strong.core();
+        let cell = core.whole().cast::<Cell<A, Arc<dyn Keeper>>>();
+        let mut mailbox = core.mailbox.lock();
+        let Some(duty) = mailbox.revive() else { return Err(state) };
+        // SAFETY: `start_kept` has made it for this type; nobody else gets to the state: the old one is dropped, and the next
+        // run begins after this.
+        unsafe { (*cell.as_ptr()).state.get().write(ManuallyDrop::new(state)) };
+        drop(mailbox);
+        core.launch(Some(duty));
+        Ok(())
+    }
+}
+
+fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, state: A) -> io::Result<Strong> {
+    let Some(block) = pool::allocate::<Cell<A, K>>() else {
+        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A, K>>());
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
@@ -59,9 +119,9 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
-    let core = Core::new(Header::new(spec, const { &vtable::<A>() }), MailboxState::new(plan.mailbox, list));
+    let core = Core::new(Header::new(spec, const { &vtable::<A, K>() }), MailboxState::new(plan.mailbox, list));
     // SAFETY: fresh memory for this very type.
-    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)), keep }) };
     // For `Core::whole`.
     let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
@@ -76,25 +136,32 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     Ok(strong)
 }
 
-const fn vtable<A: Actor>() -> VTable {
+const fn vtable<A: Actor, K: Keep>() -> VTable {
     VTable {
-        run: run::<A>,
+        run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),
         done: |_| unreachable!("an actor is in no scope"),
-        free: free::<A>,
-        after_run: Some(after_run),
+        free: free::<A, K>,
+        after_run: Some(after_any_run::<A, K>),
     }
 }
 
-unsafe fn free<A>(header: NonNull<Header>) {
-    let block = header.cast::<Cell<A>>();
+unsafe fn after_any_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
+    // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `keeper` is
+    // called under that.
+    unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.keeper().map(Arc::clone)) }
+}
+
+unsafe fn free<A, K>(header: NonNull<Header>) {
+    let block = header.cast::<Cell<A, K>>();
     WALKERS.wait();
     // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
     // block came from the pool, for this type.
     unsafe {
         drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
         pool::free(block);
     }
 }
@@ -103,30 +170,63 @@ unsafe fn free<A>(header: NonNull<Header>) {
 const BATCH: u32 = 64;
 
 /// One run: a batch of messages, and the end if there is a reason for it.
-unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
+unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
     // SAFETY: invariant 1: it is this actor type's vtable that calls.
-    let cell = unsafe { header.cast::<Cell<A>>().as_ref() };
+    let cell = unsafe { header.cast::<Cell<A, K>>().as_ref() };
     let core = &cell.core;
     let frame = Frame::new();
     core.set_frame(&raw const frame);
     // SAFETY: the frame outlives the context, and `core` is alive during a run.
     let mut ctx = Context::new(unsafe { RunState::new(core, &frame) });
-    // SAFETY: invariant 2.
-    let state = unsafe { &mut *cell.state.get() };
-    let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
+    // SAFETY: this is the run.
+    let exit = if start { unsafe { batch(cell, &mut ctx) } } else { Some(core.not_started()) };
     if let Some(exit) = exit {
-        say_stopping(&mut **state, &mut ctx, &exit);
-        // SAFETY: invariant 2: once, here; nobody touches it afterwards.
-        let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
-        leave(core);
-        core.end(exit);
+        end(cell, &mut ctx, exit, start);
     }
     core.set_frame(ptr::null());
 }
 
+/// The end of an incarnation, and of the actor, unless a keeper is to say whether there is another.
+#[cold]
+fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
+    let core = &cell.core;
+    if core.is_buried() {
+        // The state is gone, and the exit known.
+        let exit = core.why_closed();
+        core.begin_end(&exit);
+        leave(core);
+        return core.end(&exit);
+    }
+    let keeper = cell.keep.keeper();
+    let leaves = start && keeper.is_some();
+    let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
+    // SAFETY: invariant 2: this is the run, and it is not buried.
+    let state = unsafe { &mut *cell.state.get() };
+    if was_started {
+        let _ = hook(ctx, |ctx| state.stopping(&exit, ctx));
+    }
+    // SAFETY: invariant 2: once for each state; nobody touches it afterwards.
+    let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+    if leaves {
+        return core.leave(exit);
+    }
+    leave(core);
+    core.end(&exit);
+    if let Some(keeper) = keeper {
+        keeper.ended(&exit);
+    }
+}
+
 /// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.
+///
+/// # Safety
+///
+/// This is the actor's run.
 #[inline]
-fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit> {
+unsafe fn batch<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>) -> Option<Exit> {
+    let core = &cell.core;
+    // SAFETY: as the caller promises; for one call at a time; if the actor is buried, what is taken first is the end.
+    let me = || unsafe { &mut **cell.state.get() };
     for _ in 0..BATCH {
         let mut mailbox = core.mailbox.lock();
         mailbox.runs = true;
@@ -135,7 +235,7 @@ fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit
             Some(envelope) => {
                 // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
                 hands_back = mailbox.is_empty() && envelope.is_ask();
-                run_envelope(me, ctx, envelope, || hold(mailbox, None))
+                run_envelope(me(), ctx, envelope, || hold(mailbox, None))
             }
             None => {
                 let (take, sender) = mailbox.take(core.is_addressed());
@@ -143,14 +243,14 @@ fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit
                 match take {
                     Take::Nothing => return None,
                     Take::End(exit) => return Some(exit),
-                    Take::Message(envelope) => run_envelope(me, ctx, envelope, || held),
+                    Take::Message(envelope) => run_envelope(me(), ctx, envelope, || held),
                     Take::Signal(signal) => {
                         held.release();
-                        say_signal(me, ctx, signal)
+                        say_signal(me(), ctx, signal)
                     }
                     Take::Start => {
                         held.release();
-                        say_started(me, ctx)
+                        say_started(me(), ctx, &cell.keep)
                     }
                 }
             }
@@ -177,23 +277,18 @@ fn run_envelope<'a, A: Actor>(
 }
 
 #[cold]
-fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> GoesOn {
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
-    ctx.core().mailbox.lock().fresh = false;
+    ctx.core().mailbox.lock().has_started();
+    if let Some(keeper) = keep.keeper() {
+        keeper.started();
+    }
     Ok(())
 }
 
 #[cold]
 fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
     hook(ctx, |ctx| me.signal(signal, ctx))
-}
-
-/// The first part of an actor's end, on whatever stack. The state is dropped next.
-#[cold]
-fn say_stopping<A: Actor>(me: &mut A, ctx: &mut Context<A>, exit: &Exit) {
-    if ctx.core().begin_end(exit) {
-        let _ = hook(ctx, |ctx| me.stopping(exit, ctx));
-    }
 }
 
 /// Calls a hook. A panic is the reason to end.

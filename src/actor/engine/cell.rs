@@ -29,6 +29,7 @@ use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::guard::contained;
+use super::keeper::Keeper;
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
@@ -75,8 +76,13 @@ pub(crate) struct Plan {
     pub(crate) mailbox: Mailbox,
 }
 
-/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.
-pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `keeper` gives that of a kept actor.
+///
+/// # Safety
+///
+/// As of [`VTable::after_run`](crate::task::header::VTable), of a header that begins a `Core`.
+#[inline(always)]
+pub(crate) unsafe fn after_run(header: NonNull<Header>, keeper: impl FnOnce() -> Option<Arc<dyn Keeper>>) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
@@ -90,6 +96,11 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     let more = mailbox.rest(core.is_addressed());
     if more || core.header.state.is_cancelled() {
         core.header.state.rearm();
+    }
+    if more && let Some(keeper) = keeper()
+        && mailbox.vacates()
+    {
+        return core.tell_keeper(mailbox, &*keeper);
     }
     if more { Next::Again } else { Next::Rests }
 }
@@ -133,7 +144,7 @@ impl Core {
 
     /// The pointer to the whole block (invariant 1): what a reference to its first part is not.
     #[inline]
-    fn whole(&self) -> NonNull<Core> {
+    pub(crate) fn whole(&self) -> NonNull<Core> {
         let whole = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
         NonNull::new(whole).expect("the address of a reference")
     }

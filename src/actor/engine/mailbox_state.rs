@@ -32,6 +32,18 @@
 //! and after each timer one message has its turn. So neither a supervisor whose child fails at once, nor an interval that is
 //! slower than its period, nor a flood of messages keeps the others waiting for more than a few handlers. A timer that becomes due
 //! while the actor `Drains` is not taken, as no message is.
+//!
+//! # Vacancy
+//!
+//! The incarnation of a kept actor ([`keeper`](super::keeper)) may end, and the actor does not: it stays in its phase, so what is sent
+//! meanwhile queues, and it stays busy, so nobody queues the actor. Who ends the vacancy has the entry.
+//!
+//! | stage      | entered                                        | left                                                 |
+//! | ---------- | ---------------------------------------------- | ---------------------------------------------------- |
+//! | `Fresh`    | at the start                                   | when `started` has succeeded: `Started`              |
+//! | `Leaves`   | by the run that has dropped the state          | when that run is over, in step R3                    |
+//! | `Vacant`   | in step R3; then the keeper is told            | `revive`: `Fresh`, and the phase is `Open`; or `bury` |
+//! | `Buried`   | `bury`: the phase is `Ends`; the actor queues  | the next run is the end                              |
 
 #![forbid(unsafe_code)]
 
@@ -61,6 +73,17 @@ pub(crate) enum Phase {
     Dead,
 }
 
+/// How far the incarnation is. See the module's text, "Vacancy".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// `started` has not been called, or has failed.
+    Fresh,
+    Started,
+    Leaves,
+    Vacant,
+    Buried,
+}
+
 /// The actor's end, for those that asked for it: set once it is known.
 pub(crate) type EndQueue = Arc<WaitQueue<Option<Exit>>>;
 
@@ -80,8 +103,7 @@ pub(crate) struct MailboxState {
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
     /// sender that waits for room, a message that was passed is in `extras`.
     urgent: bool,
-    /// `started` has not been called, or has failed.
-    pub(crate) fresh: bool,
+    stage: Stage,
     extras: Option<Box<Extras>>,
 }
 
@@ -153,9 +175,66 @@ impl MailboxState {
             list,
             runs: false,
             urgent: true,
-            fresh: true,
+            stage: Stage::Fresh,
             extras: None,
         }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.stage == Stage::Fresh
+    }
+
+    /// `started` has succeeded.
+    pub(crate) fn has_started(&mut self) {
+        self.stage = Stage::Started;
+    }
+
+    /// The state is dropped, and the actor has not ended. Gives its ties.
+    pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
+        self.stage = Stage::Leaves;
+        self.urgent = true;
+        let extras = self.extras();
+        extras.end = Some(exit);
+        std::mem::take(&mut extras.ties)
+    }
+
+    /// Step R3 of a run that has more to do. True: that was to leave.
+    #[cold]
+    pub(super) fn vacates(&mut self) -> bool {
+        let leaves = self.stage == Stage::Leaves;
+        if leaves {
+            self.stage = Stage::Vacant;
+        }
+        leaves
+    }
+
+    /// A vacant actor has a new state: what is queued is for that. `None`: it is not vacant.
+    pub(crate) fn revive(&mut self) -> Option<Launch> {
+        let launch = self.occupy(Stage::Fresh, Phase::Open)?;
+        let extras = self.extras();
+        (extras.killed, extras.end, extras.drain_until_ns) = (false, None, None);
+        (extras.signalled, extras.ceded) = (false, false);
+        extras.signals.retain(|signal| signal.tie().is_some());
+        self.unstash();
+        Some(launch)
+    }
+
+    /// A vacant actor ends with its next run. `None`: it is not vacant.
+    pub(super) fn bury(&mut self) -> Option<Launch> {
+        self.occupy(Stage::Buried, Phase::Ends)
+    }
+
+    fn occupy(&mut self, stage: Stage, phase: Phase) -> Option<Launch> {
+        if self.stage != Stage::Vacant {
+            return None;
+        }
+        self.stage = stage;
+        self.close(phase);
+        self.busy.relaunch()
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -367,7 +446,7 @@ impl MailboxState {
         }
         match self.pop() {
             Some((envelope, sender)) => (Take::Message(envelope), sender),
-            None if self.phase == Phase::Drains => (Take::End(self.end()), None),
+            None if self.phase == Phase::Drains => (Take::End(self.exit()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
         }
@@ -380,11 +459,12 @@ impl MailboxState {
         }
         let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
         let has_messages = !self.queue.is_empty();
-        if self.fresh {
-            return Some(Take::Start);
+        if self.stage != Stage::Started {
+            let is_fresh = self.stage == Stage::Fresh;
+            return Some(if is_fresh { Take::Start } else { Take::End(self.exit()) });
         }
         if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
-            return Some(Take::End(self.end()));
+            return Some(Take::End(self.exit()));
         }
         let extras = extras?;
         let has_others = has_messages || !extras.passed.is_empty() || !extras.due.is_empty();
@@ -425,7 +505,8 @@ impl MailboxState {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
-    fn end(&self) -> Exit {
+    /// Why it has ended, or is to.
+    pub(super) fn exit(&self) -> Exit {
         self.extras.as_ref().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Normal)
     }
 
@@ -444,7 +525,7 @@ impl MailboxState {
 
     /// How it has ended, if it has.
     pub(super) fn ended(&mut self) -> Option<Exit> {
-        (self.phase == Phase::Dead).then(|| self.end())
+        (self.phase == Phase::Dead).then(|| self.exit())
     }
 
     /// The actor has a reason to end. It is noted before what is queued goes back, so that the senders can be told.
@@ -458,7 +539,7 @@ impl MailboxState {
 
     /// Why it ends, if it has a reason to.
     pub(super) fn ending(&self) -> Option<Exit> {
-        (self.phase >= Phase::Ends).then(|| self.end())
+        (self.phase >= Phase::Ends).then(|| self.exit())
     }
 
     /// From now on nothing gets in. What goes before messages is looked at again.
@@ -493,6 +574,12 @@ impl MailboxState {
         while let Some(envelope) = extras.stash.pop_back() {
             front.push_front(envelope);
         }
+    }
+
+    /// Takes one message of a timer out that will not be handled.
+    pub(super) fn give_back_due(&mut self) -> Option<WaitingEnvelope<Envelope>> {
+        let envelope = self.extras.as_deref_mut()?.due.pop_front()?;
+        Some(WaitingEnvelope { envelope, sender: None })
     }
 
     /// Takes one message out that will not be handled, in no order that matters.
