@@ -41,6 +41,7 @@ pub mod time;
 mod variance;
 
 pub use future::block_on;
+pub use actor::shutdown::shutdown;
 pub use park::interrupt::{Elapsed, timeout};
 pub use park::no_park::no_park;
 pub use rt::blocking::{blocking, unblock};

@@ -26,7 +26,7 @@ use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKER
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::keeper::Keeper;
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
-use crate::actor::engine::mailbox_state::{MailboxState, Take};
+use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
@@ -116,10 +116,11 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
     let list = worker.map_or_else(any, |worker| worker.remote.index);
+    let kept = if keep.keeper().is_some() { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
-    let core = Core::new(Header::new(spec, const { &vtable::<A, K>() }), MailboxState::new(plan.mailbox, list));
+    let core = Core::new(Header::new(spec, const { &vtable::<A, K>() }), MailboxState::new(plan.mailbox, list | kept));
     // SAFETY: fresh memory for this very type.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)), keep }) };
     // For `Core::whole`.
@@ -198,7 +199,7 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
         return core.end(&exit);
     }
     let keeper = cell.keep.keeper();
-    let leaves = start && keeper.is_some();
+    let leaves = start && keeper.is_some_and(|keeper| keeper.keeps());
     let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
     // SAFETY: invariant 2: this is the run, and it is not buried.
     let state = unsafe { &mut *cell.state.get() };

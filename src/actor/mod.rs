@@ -15,7 +15,9 @@ mod name;
 mod pending;
 mod recipient;
 mod reenter;
+pub(crate) mod shutdown;
 mod signal;
+mod supervisor;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;
@@ -33,7 +35,11 @@ pub use name::{Name, NameTaken};
 pub use pending::Pending;
 pub use recipient::{Recipient, WeakRecipient};
 pub use reenter::Reenter;
+pub use shutdown::Shutdown;
 pub use signal::{Down, MonitorRef, Signal};
+pub use supervisor::{
+    AutoShutdown, Backoff, Child, ChildError, Made, Restart, StartError, State, Supervisor, SupervisorAddr, Team, Tree,
+};
 pub use timer::Timer;
 pub use traits::{Actor, Handler};
 

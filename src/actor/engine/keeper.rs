@@ -16,6 +16,9 @@ use crate::task::header::Next;
 
 /// See the module's text. Neither waits, nor runs code of the users.
 pub(crate) trait Keeper: Send + Sync {
+    /// May the actor outlive its state? Asked when that ends.
+    fn keeps(&self) -> bool;
+
     /// `started` has succeeded.
     fn started(&self);
 
@@ -29,9 +32,6 @@ impl Core {
         self.mailbox.lock().stage() == Stage::Buried
     }
 
-    pub(crate) fn is_vacant(&self) -> bool {
-        matches!(self.mailbox.lock().stage(), Stage::Leaves | Stage::Vacant)
-    }
 
     /// The run has found a reason for the incarnation to end. True: `stopping` is to be called.
     pub(crate) fn begin_leave(&self) -> bool {

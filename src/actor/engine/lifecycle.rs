@@ -24,6 +24,9 @@ use crate::task::header::Reason;
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
+/// One that was killed is waited for so long: a handler that computes does not end.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(5);
+
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
 const LOOKS: Duration = Duration::from_millis(10);
 
@@ -98,6 +101,17 @@ impl Core {
         }
     }
 
+    /// Has it found a reason to end, and not for one incarnation only?
+    pub(crate) fn is_ending(&self) -> bool {
+        self.mailbox.lock().phase >= Phase::Ends
+    }
+
+    /// Of one that was stopped or killed: how many of the messages that were queued then have been handled, and how many were given
+    /// back.
+    pub(crate) fn settled(&self) -> (u64, u64) {
+        self.mailbox.lock().settled()
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.mailbox.lock().is_dead()
     }
@@ -112,6 +126,7 @@ impl Core {
         let extras = mailbox.extras();
         extras.end = Some(why);
         extras.drain_until_ns = Some(after_ns(drain));
+        mailbox.count_stopped();
         mailbox.close(Phase::Drains);
         let launch = mailbox.mark_busy();
         drop(mailbox);

@@ -62,6 +62,7 @@ use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
+use crate::sched::remote::MAX_WORKERS;
 use crate::sys::clock::now_ns;
 
 /// See the module's text.
@@ -96,8 +97,8 @@ pub(crate) struct MailboxState {
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
     busy: Busy,
-    /// The list of residents that the actor is in.
-    pub(super) list: u16,
+    /// The list of residents that the actor is in, and the bit `KEPT`.
+    list: u16,
     /// A run has begun, and is not over.
     pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
@@ -128,6 +129,10 @@ pub(crate) struct Extras {
     /// Tells the thread that waits there.
     nested: Option<Arc<dyn Owed>>,
     killed: bool,
+    /// How many messages were queued when the actor was stopped or killed.
+    stopped_with: u64,
+    /// How many have been given back unhandled.
+    given_back: u64,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
     /// A stopped actor drains no longer than this.
@@ -153,6 +158,10 @@ impl Extras {
     }
 }
 
+/// Beside the number of a list of residents: the actor has a keeper.
+pub(crate) const KEPT: u16 = 1 << 15;
+const _: () = assert!(MAX_WORKERS <= KEPT as usize);
+
 /// What the actor does next.
 pub(crate) enum Take {
     /// Calls `started`.
@@ -164,6 +173,7 @@ pub(crate) enum Take {
 }
 
 impl MailboxState {
+    /// Of a new actor that is in that list of residents; with `KEPT`, of one that has a keeper.
     pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
@@ -178,6 +188,16 @@ impl MailboxState {
             stage: Stage::Fresh,
             extras: None,
         }
+    }
+
+    /// The list of residents that the actor is in.
+    pub(super) fn list(&self) -> u16 {
+        self.list & !KEPT
+    }
+
+    /// Has it a keeper?
+    pub(crate) fn is_kept(&self) -> bool {
+        self.list & KEPT != 0
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -492,8 +512,22 @@ impl MailboxState {
 
     /// The actor has to look at `killed` before its next message.
     pub(crate) fn kill(&mut self) {
+        self.count_stopped();
         self.extras().killed = true;
         self.urgent = true;
+    }
+
+    /// Counts what is queued, unless that was done.
+    pub(super) fn count_stopped(&mut self) {
+        let len = u64::from(self.len);
+        if self.phase == Phase::Open && !self.is_killed() {
+            self.extras().stopped_with = len;
+        }
+    }
+
+    pub(super) fn settled(&self) -> (u64, u64) {
+        let counts = self.extras.as_ref().map_or((0, 0), |extras| (extras.stopped_with, extras.given_back));
+        (counts.0.saturating_sub(counts.1), counts.1)
     }
 
     pub(crate) fn is_killed(&self) -> bool {
@@ -590,6 +624,7 @@ impl MailboxState {
             lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(envelope) = envelope {
+            self.extras().given_back += 1;
             return Some(WaitingEnvelope { envelope, sender: None });
         }
         self.len = 0;
