@@ -40,8 +40,8 @@ pub mod time;
 #[cfg(doctest)]
 mod variance;
 
-pub use future::block_on;
 pub use actor::shutdown::shutdown;
+pub use future::block_on;
 pub use park::interrupt::{Elapsed, timeout};
 pub use park::no_park::no_park;
 pub use rt::blocking::{blocking, unblock};

@@ -7,7 +7,7 @@
 //!
 //! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` and `K` begins a `Cell<A, K>`.
 //! 2. `state` is initialised until the end of an incarnation has dropped it (then the actor is dead, vacant or buried), and touched
-//!    by its runs only, and by the keeper that fills a vacancy.
+//!    by its runs only, and by the warden that fills a vacancy.
 
 #![allow(unsafe_code)]
 
@@ -24,12 +24,12 @@ use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
 use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
-use crate::actor::engine::keeper::Keeper;
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
+use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
 use crate::base::list::Owner;
@@ -48,19 +48,19 @@ struct Cell<A, K> {
     keep: K,
 }
 
-/// Says what follows the end of a state: a keeper, or nothing (`()`), and then the actor ends.
+/// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.
 trait Keep: Send + Sync + 'static {
-    fn keeper(&self) -> Option<&Arc<dyn Keeper>>;
+    fn warden(&self) -> Option<&Arc<dyn Warden>>;
 }
 
 impl Keep for () {
-    fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+    fn warden(&self) -> Option<&Arc<dyn Warden>> {
         None
     }
 }
 
-impl Keep for Arc<dyn Keeper> {
-    fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+impl Keep for Arc<dyn Warden> {
+    fn warden(&self) -> Option<&Arc<dyn Warden>> {
         Some(self)
     }
 }
@@ -70,20 +70,20 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     start_with(shared, plan, (), state)
 }
 
-/// An actor that a keeper may give another state.
+/// An actor that a warden may give another state.
 pub(crate) struct Kept<A> {
     strong: Strong,
     _actor: PhantomData<fn(A) -> A>,
 }
 
-/// As [`start`]; the keeper says what follows the end of the state.
+/// As [`start`]; the warden says what follows the end of the state.
 pub(crate) fn start_kept<A: Actor>(
     shared: &Arc<Shared>,
     plan: Plan,
-    keeper: Arc<dyn Keeper>,
+    warden: Arc<dyn Warden>,
     state: A,
 ) -> io::Result<Kept<A>> {
-    start_with(shared, plan, keeper, state).map(|strong| Kept { strong, _actor: PhantomData })
+    start_with(shared, plan, warden, state).map(|strong| Kept { strong, _actor: PhantomData })
 }
 
 impl<A: Actor> Kept<A> {
@@ -94,7 +94,7 @@ impl<A: Actor> Kept<A> {
     /// Gives the actor, if it is vacant, a new state, with which it starts again. Else the state comes back.
     pub(crate) fn revive(&self, state: A) -> Result<(), A> {
         let core = self.strong.core();
-        let cell = core.whole().cast::<Cell<A, Arc<dyn Keeper>>>();
+        let cell = core.whole().cast::<Cell<A, Arc<dyn Warden>>>();
         let mut mailbox = core.mailbox.lock();
         let Some(duty) = mailbox.revive() else { return Err(state) };
         // SAFETY: `start_kept` has made it for this type; nobody else gets to the state: the old one is dropped, and the next
@@ -116,7 +116,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
     let list = worker.map_or_else(any, |worker| worker.remote.index);
-    let kept = if keep.keeper().is_some() { KEPT } else { 0 };
+    let kept = if keep.warden().is_some() { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
@@ -149,9 +149,9 @@ const fn vtable<A: Actor, K: Keep>() -> VTable {
 }
 
 unsafe fn after_any_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
-    // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `keeper` is
+    // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `warden` is
     // called under that.
-    unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.keeper().map(Arc::clone)) }
+    unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.warden().map(Arc::clone)) }
 }
 
 unsafe fn free<A, K>(header: NonNull<Header>) {
@@ -187,7 +187,7 @@ unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
     core.set_frame(ptr::null());
 }
 
-/// The end of an incarnation, and of the actor, unless a keeper is to say whether there is another.
+/// The end of an incarnation, and of the actor, unless a warden is to say whether there is another.
 #[cold]
 fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
     let core = &cell.core;
@@ -198,8 +198,8 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
         leave(core);
         return core.end(&exit);
     }
-    let keeper = cell.keep.keeper();
-    let leaves = start && keeper.is_some_and(|keeper| keeper.keeps());
+    let warden = cell.keep.warden();
+    let leaves = start && warden.is_some_and(|warden| warden.keeps());
     let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
     // SAFETY: invariant 2: this is the run, and it is not buried.
     let state = unsafe { &mut *cell.state.get() };
@@ -213,8 +213,8 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
     }
     leave(core);
     core.end(&exit);
-    if let Some(keeper) = keeper {
-        keeper.ended(&exit);
+    if let Some(warden) = warden {
+        warden.ended(&exit);
     }
 }
 
@@ -281,8 +281,8 @@ fn run_envelope<'a, A: Actor>(
 fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> GoesOn {
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
     ctx.core().mailbox.lock().has_started();
-    if let Some(keeper) = keep.keeper() {
-        keeper.started();
+    if let Some(warden) = keep.warden() {
+        warden.started();
     }
     Ok(())
 }

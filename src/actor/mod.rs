@@ -38,7 +38,8 @@ pub use reenter::Reenter;
 pub use shutdown::Shutdown;
 pub use signal::{Down, MonitorRef, Signal};
 pub use supervisor::{
-    AutoShutdown, Backoff, Child, ChildError, Made, Restart, StartError, State, Supervisor, SupervisorAddr, Team, Tree,
+    AutoShutdown, Backoff, Child, ChildError, ChildState, Made, Restart, StartError, Supervisor, SupervisorAddr, Team,
+    Tree,
 };
 pub use timer::Timer;
 pub use traits::{Actor, Handler};

@@ -60,7 +60,7 @@ impl Shutdown {
     }
 
     /// Counts one actor; `exit`: of one that has ended.
-    fn count(&mut self, actor: &Core, exit: Option<&Exit>) {
+    pub(super) fn count(&mut self, actor: &Core, exit: Option<&Exit>) {
         *(match exit {
             None => &mut self.left,
             Some(Exit::Killed) => &mut self.killed,

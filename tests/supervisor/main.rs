@@ -132,9 +132,9 @@ fn restarts(sup: &SupervisorAddr, name: &str) -> u32 {
 }
 
 fn runs(sup: &SupervisorAddr, name: &str) -> bool {
-    sup.tree().find(name).is_some_and(|child| child.state == green::actor::State::Runs)
+    sup.tree().find(name).is_some_and(|child| child.state == green::actor::ChildState::Runs)
 }
 
 fn has_ended(sup: &SupervisorAddr, name: &str) -> bool {
-    sup.tree().find(name).is_some_and(|child| matches!(child.state, green::actor::State::Ended(_)))
+    sup.tree().find(name).is_some_and(|child| matches!(child.state, green::actor::ChildState::Ended(_)))
 }

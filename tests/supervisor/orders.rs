@@ -52,7 +52,8 @@ fn terminate_child_keeps_the_specification_and_restart_child_uses_it() {
 fn terminate_child_of_a_temporary_one_deletes_it_and_of_none_is_an_error() {
     everywhere(|| {
         let log = Log::default();
-        let sup = eager(Supervisor::one_for_one()).child(puppet("t", &log).restart(Restart::Temporary)).start().unwrap();
+        let sup =
+            eager(Supervisor::one_for_one()).child(puppet("t", &log).restart(Restart::Temporary)).start().unwrap();
         sup.terminate("t").unwrap();
         assert!(sup.is_empty());
         for refused in [sup.terminate("t"), sup.restart("t"), sup.remove("t")] {
@@ -69,7 +70,11 @@ fn restart_child_of_one_that_runs_is_an_error_and_one_that_fails_keeps_the_speci
         let (name, written) = ("a".to_owned(), log.clone());
         let child = Child::new("a", move || {
             starts += 1;
-            if starts == 2 { Err(Exit::Killed) } else { Ok(Puppet { name: name.clone(), log: written.clone(), sum: 0 }) }
+            if starts == 2 {
+                Err(Exit::Killed)
+            } else {
+                Ok(Puppet { name: name.clone(), log: written.clone(), sum: 0 })
+            }
         });
         let sup = eager(Supervisor::one_for_one()).child(child).start().unwrap();
         assert_eq!(sup.restart("a"), Err(ChildError::Running("a".into())));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use green::actor::{Backoff, ChildError, Exit, Restart, State, Supervisor, SupervisorAddr};
+use green::actor::{Backoff, ChildError, ChildState, Exit, Restart, Supervisor, SupervisorAddr};
 
 use crate::help::{Random, bounded, cases, runtime, until};
 use crate::{End, Log, Puppet, puppet};
@@ -103,7 +103,8 @@ impl Model {
         let tree = sup.tree();
         tree.children.len() == self.children.len()
             && tree.children.iter().zip(&self.children).all(|(is, should)| {
-                let state_agrees = if should.runs { is.state == State::Runs } else { matches!(is.state, State::Ended(_)) };
+                let state_agrees =
+                    if should.runs { is.state == ChildState::Runs } else { matches!(is.state, ChildState::Ended(_)) };
                 is.name.as_deref() == Some(&*should.name) && state_agrees
             })
     }

@@ -89,7 +89,8 @@ fn a_runtime_whose_actors_do_not_stop_kills_them() {
             actor.tell(Note).unwrap();
         }
         let inner = || eager(Supervisor::one_for_one()).child(Child::new("slow", || Slow).shutdown(Duration::MAX));
-        let sup = runtime.run(|| eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap());
+        let sup =
+            runtime.run(|| eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap());
         sup.supervisor("inner").unwrap().get::<Slow>("slow").unwrap().tell(Park).unwrap();
         let end = runtime.shutdown(Duration::from_millis(50));
         assert_eq!((end.left, end.lost), (0, 5), "{end}");

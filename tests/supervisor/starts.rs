@@ -39,7 +39,12 @@ fn a_start_that_fails_terminates_those_that_were_started_in_reverse_and_is_the_e
             two(&log).child(Child::new("x", || Stillborn(false))).child(puppet("c", &log)).start(),
             two(&log).child(Child::new("x", || Stillborn(true)).restart(Restart::Temporary)).start(),
         ];
-        let texts = ["failed: invalid digit found in string", "panicked: no factory", "failed: not today", "panicked: no panic please"];
+        let texts = [
+            "failed: invalid digit found in string",
+            "panicked: no factory",
+            "failed: not today",
+            "panicked: no panic please",
+        ];
         for (start, text) in starts.into_iter().zip(texts) {
             let error = start.unwrap_err();
             assert_eq!(error.to_string(), format!("the child \"x\" has not started: it {text}"));

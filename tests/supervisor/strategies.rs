@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use green::actor::{Backoff, State, Supervisor};
+use green::actor::{Backoff, ChildState, Supervisor};
 
 use crate::help::{everywhere, until};
 use crate::{Add, End, Log, eager, end, get, puppet, restarts, runs, three};
@@ -74,7 +74,7 @@ fn while_one_waits_for_its_restart_the_others_go_on_and_its_messages_queue() {
             .unwrap();
         let a = get(&sup, "a");
         let _ = a.send(End::Fail);
-        until(|| matches!(&sup.tree().children[0].state, State::Waits(_)));
+        until(|| matches!(&sup.tree().children[0].state, ChildState::Waits(_)));
         a.tell(Add(1)).unwrap();
         assert_eq!(sup.tree().children[0].queued, 1);
         end(&sup, "b", End::Panic);
@@ -94,7 +94,7 @@ fn a_group_waits_for_the_delay_of_the_child_that_died() {
             .start()
             .unwrap();
         let _ = get(&sup, "a").send(End::Fail);
-        until(|| sup.tree().children.iter().all(|child| matches!(child.state, State::Waits(_))));
+        until(|| sup.tree().children.iter().all(|child| matches!(child.state, ChildState::Waits(_))));
         assert_eq!(log.take(), ["+a", "+b", "-a", "-b"]);
     });
 }

@@ -163,7 +163,8 @@ fn timers_and_helpers_end_with_their_life() {
     everywhere(|| {
         let alive = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&alive);
-        let sup = eager(Supervisor::one_for_one()).child(Child::new("busy", move || Busy(count.clone()))).start().unwrap();
+        let sup =
+            eager(Supervisor::one_for_one()).child(Child::new("busy", move || Busy(count.clone()))).start().unwrap();
         let busy = sup.get::<Busy>("busy").unwrap();
         for lives in 1..=5 {
             let _ = busy.send(Tick);

@@ -1,9 +1,9 @@
 //! Trees as data and as text.
 
-use green::actor::{Actor, Addr, Child, Context, Exit, Handler, Message, Restart, State, Supervisor};
+use green::actor::{Actor, Addr, Child, ChildState, Context, Exit, Handler, Message, Restart, Supervisor};
 
 use crate::help::{everywhere, until};
-use crate::{Add, End, Log, Puppet, eager, end, get, has_ended, puppet};
+use crate::{End, Log, Puppet, eager, end, get, has_ended, puppet};
 
 /// Asks another.
 struct Asks;
@@ -53,11 +53,14 @@ fn a_tree_shows_names_states_queues_restarts_and_what_each_waits_for() {
         until(|| sup.tree().find("parks").unwrap().waits_for == Some("park"));
         until(|| sup.tree().find("asks").unwrap().waits_for == Some("reply"));
         let tree = sup.tree();
-        assert_eq!((tree.name.as_deref(), &tree.state, tree.id), (Some("top"), &State::Runs, Some(sup.addr().id())));
+        assert_eq!(
+            (tree.name.as_deref(), &tree.state, tree.id),
+            (Some("top"), &ChildState::Runs, Some(sup.addr().id()))
+        );
         let names: Vec<_> = tree.children.iter().map(|child| child.name.as_deref().unwrap()).collect();
         assert_eq!(names, ["inner", "asks", "parks", "t"]);
         assert_eq!((tree.find("a").unwrap().restarts, tree.find("inner").unwrap().restarts), (1, 0));
-        assert_eq!(tree.find("t").unwrap().state, State::Ended(Exit::Normal));
+        assert_eq!(tree.find("t").unwrap().state, ChildState::Ended(Exit::Normal));
         assert_eq!(tree.find("t").unwrap().uptime, None);
         let asker = tree.find("asks").unwrap();
         assert_eq!((asker.queued, asker.waits_for_actor), (1, Some(parks.id())));
@@ -70,8 +73,7 @@ fn a_tree_shows_names_states_queues_restarts_and_what_each_waits_for() {
         assert!(lines[5].contains("t (actor ") && lines[5].contains(": ended by itself; "), "{text}");
         sup.kill();
         sup.join();
-        assert_eq!(sup.tree().state, State::Ended(Exit::Killed));
+        assert_eq!(sup.tree().state, ChildState::Ended(Exit::Killed));
         assert_eq!(sup.get::<Puppet>("t").err().map(|_| ()), Some(()));
-        drop(Add(0));
     });
 }

@@ -12,7 +12,7 @@ const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("channel", 6)];
 
 /// Names that stand in several files because std has them so, or for one thing, which each target has in a file of its own.
 const RIGHTLY_SHARED: &[&str] =
-    &["Builder", "Cache", "Fiber", "Incoming", "IntoIter", "Iter", "Receiver", "Sender", "TryIter", "Unused"];
+    &["Builder", "Cache", "Child", "Fiber", "Incoming", "IntoIter", "Iter", "Receiver", "Sender", "TryIter", "Unused"];
 
 /// Names of types that stand in several files for several things. The list only gets shorter.
 const SHARED_NAMES: &[&str] = &[];

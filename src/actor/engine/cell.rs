@@ -29,11 +29,11 @@ use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::guard::contained;
-use super::keeper::Keeper;
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
 use super::waiting::WaitingSender;
+use super::warden::Warden;
 use super::weak::Weak;
 use crate::actor::{ActorId, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
@@ -76,13 +76,13 @@ pub(crate) struct Plan {
     pub(crate) mailbox: Mailbox,
 }
 
-/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `keeper` gives that of a kept actor.
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `warden` gives that of a kept actor.
 ///
 /// # Safety
 ///
 /// As of [`VTable::after_run`](crate::task::header::VTable), of a header that begins a `Core`.
 #[inline(always)]
-pub(crate) unsafe fn after_run(header: NonNull<Header>, keeper: impl FnOnce() -> Option<Arc<dyn Keeper>>) -> Next {
+pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() -> Option<Arc<dyn Warden>>) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
@@ -97,10 +97,11 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>, keeper: impl FnOnce() ->
     if more || core.header.state.is_cancelled() {
         core.header.state.rearm();
     }
-    if more && let Some(keeper) = keeper()
+    if more
+        && let Some(warden) = warden()
         && mailbox.vacates()
     {
-        return core.tell_keeper(mailbox, &*keeper);
+        return core.tell_keeper(mailbox, &*warden);
     }
     if more { Next::Again } else { Next::Rests }
 }
@@ -403,6 +404,15 @@ impl EdgeWalk {
         let (to, mark) = at.edge.follow()?;
         // SAFETY: `at` is alive, and this walker is counted; invariant 6.
         Some((unsafe { &*to }, mark))
+    }
+}
+
+impl Core {
+    /// What the actor waits for, if it does, and for which: for a report.
+    pub(crate) fn waits_for(&self) -> Option<(&'static str, Option<ActorId>)> {
+        let what = self.header.waits_for()?;
+        let walk = EdgeWalk::begin();
+        Some((what, walk.follow(self).map(|(other, _)| other.id())))
     }
 }
 

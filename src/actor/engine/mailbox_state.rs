@@ -35,14 +35,14 @@
 //!
 //! # Vacancy
 //!
-//! The incarnation of a kept actor ([`keeper`](super::keeper)) may end, and the actor does not: it stays in its phase, so what is sent
+//! The incarnation of a kept actor ([`warden`](super::warden)) may end, and the actor does not: it stays in its phase, so what is sent
 //! meanwhile queues, and it stays busy, so nobody queues the actor. Who ends the vacancy has the entry.
 //!
 //! | stage      | entered                                        | left                                                 |
 //! | ---------- | ---------------------------------------------- | ---------------------------------------------------- |
 //! | `Fresh`    | at the start                                   | when `started` has succeeded: `Started`              |
 //! | `Leaves`   | by the run that has dropped the state          | when that run is over, in step R3                    |
-//! | `Vacant`   | in step R3; then the keeper is told            | `revive`: `Fresh`, and the phase is `Open`; or `bury` |
+//! | `Vacant`   | in step R3; then the warden is told            | `revive`: `Fresh`, and the phase is `Open`; or `bury` |
 //! | `Buried`   | `bury`: the phase is `Ends`; the actor queues  | the next run is the end                              |
 
 #![forbid(unsafe_code)]
@@ -96,28 +96,28 @@ pub(crate) struct MailboxState {
     capacity: u32,
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
-    busy: Busy,
+    pub(super) busy: Busy,
     /// The list of residents that the actor is in, and the bit `KEPT`.
     list: u16,
     /// A run has begun, and is not over.
     pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
     /// sender that waits for room, a message that was passed is in `extras`.
-    urgent: bool,
-    stage: Stage,
-    extras: Option<Box<Extras>>,
+    pub(super) urgent: bool,
+    pub(super) stage: Stage,
+    pub(super) extras: Option<Box<Extras>>,
 }
 
 /// What most actors never need.
 #[derive(Default)]
 pub(crate) struct Extras {
-    signals: VecDeque<Signal>,
+    pub(super) signals: VecDeque<Signal>,
     /// A signal was the last to go ahead: a timer or a message has its turn.
-    signalled: bool,
+    pub(super) signalled: bool,
     /// What timers have sent.
-    due: OwningList<Envelope>,
+    pub(super) due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
-    ceded: bool,
+    pub(super) ceded: bool,
     waiting: VecDeque<WaitingEnvelope<Envelope>>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Envelope>,
@@ -128,7 +128,7 @@ pub(crate) struct Extras {
     chain: u64,
     /// Tells the thread that waits there.
     nested: Option<Arc<dyn Owed>>,
-    killed: bool,
+    pub(super) killed: bool,
     /// How many messages were queued when the actor was stopped or killed.
     stopped_with: u64,
     /// How many have been given back unhandled.
@@ -158,7 +158,7 @@ impl Extras {
     }
 }
 
-/// Beside the number of a list of residents: the actor has a keeper.
+/// Beside the number of a list of residents: the actor has a warden.
 pub(crate) const KEPT: u16 = 1 << 15;
 const _: () = assert!(MAX_WORKERS <= KEPT as usize);
 
@@ -173,7 +173,7 @@ pub(crate) enum Take {
 }
 
 impl MailboxState {
-    /// Of a new actor that is in that list of residents; with `KEPT`, of one that has a keeper.
+    /// Of a new actor that is in that list of residents; with `KEPT`, of one that has a warden.
     pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
@@ -195,7 +195,7 @@ impl MailboxState {
         self.list & !KEPT
     }
 
-    /// Has it a keeper?
+    /// Has it a warden?
     pub(crate) fn is_kept(&self) -> bool {
         self.list & KEPT != 0
     }
@@ -211,50 +211,6 @@ impl MailboxState {
     /// `started` has succeeded.
     pub(crate) fn has_started(&mut self) {
         self.stage = Stage::Started;
-    }
-
-    /// The state is dropped, and the actor has not ended. Gives its ties.
-    pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
-        self.stage = Stage::Leaves;
-        self.urgent = true;
-        let extras = self.extras();
-        extras.end = Some(exit);
-        std::mem::take(&mut extras.ties)
-    }
-
-    /// Step R3 of a run that has more to do. True: that was to leave.
-    #[cold]
-    pub(super) fn vacates(&mut self) -> bool {
-        let leaves = self.stage == Stage::Leaves;
-        if leaves {
-            self.stage = Stage::Vacant;
-        }
-        leaves
-    }
-
-    /// A vacant actor has a new state: what is queued is for that. `None`: it is not vacant.
-    pub(crate) fn revive(&mut self) -> Option<Launch> {
-        let launch = self.occupy(Stage::Fresh, Phase::Open)?;
-        let extras = self.extras();
-        (extras.killed, extras.end, extras.drain_until_ns) = (false, None, None);
-        (extras.signalled, extras.ceded) = (false, false);
-        extras.signals.retain(|signal| signal.tie().is_some());
-        self.unstash();
-        Some(launch)
-    }
-
-    /// A vacant actor ends with its next run. `None`: it is not vacant.
-    pub(super) fn bury(&mut self) -> Option<Launch> {
-        self.occupy(Stage::Buried, Phase::Ends)
-    }
-
-    fn occupy(&mut self, stage: Stage, phase: Phase) -> Option<Launch> {
-        if self.stage != Stage::Vacant {
-            return None;
-        }
-        self.stage = stage;
-        self.close(phase);
-        self.busy.relaunch()
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -608,12 +564,6 @@ impl MailboxState {
         while let Some(envelope) = extras.stash.pop_back() {
             front.push_front(envelope);
         }
-    }
-
-    /// Takes one message of a timer out that will not be handled.
-    pub(super) fn give_back_due(&mut self) -> Option<WaitingEnvelope<Envelope>> {
-        let envelope = self.extras.as_deref_mut()?.due.pop_front()?;
-        Some(WaitingEnvelope { envelope, sender: None })
     }
 
     /// Takes one message out that will not be handled, in no order that matters.

@@ -158,10 +158,3 @@ fn find_cycle<R>(start: &Core, found: impl FnOnce(&[(&Core, Mark)]) -> R) -> Opt
     }
     Some(found(&first))
 }
-
-/// What the actor waits for, if it does, and whom: for a report.
-pub(crate) fn waits_for(actor: &Core) -> Option<(&'static str, Option<ActorId>)> {
-    let what = actor.header.waits_for()?;
-    let walk = EdgeWalk::begin();
-    Some((what, walk.follow(actor).map(|(other, _)| other.id())))
-}

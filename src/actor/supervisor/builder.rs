@@ -11,7 +11,7 @@ use crate::actor::supervisor::address::SupervisorAddr;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::child::Child;
 use crate::actor::supervisor::error::StartError;
-use crate::actor::supervisor::slot::Spec;
+use crate::actor::supervisor::post::ChildSpec;
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{AutoShutdown, Strategy, Team};
 use crate::actor::{Actor, Builder, Exit};
@@ -29,7 +29,7 @@ pub struct Supervisor {
     auto_shutdown: AutoShutdown,
     intensity: (u32, Duration),
     backoff: Backoff,
-    children: Vec<Spec>,
+    children: Vec<ChildSpec>,
 }
 
 impl Supervisor {
@@ -219,7 +219,7 @@ impl Supervisor {
             intensity: Intensity::new(borne, window),
             backoff,
             first: children,
-            slots: BTreeMap::new(),
+            posts: BTreeMap::new(),
             last: 0,
             random: now_ns() | 1,
         })

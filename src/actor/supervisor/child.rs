@@ -12,7 +12,7 @@ use crate::actor::engine::cell::{Plan, Strong};
 use crate::actor::engine::guard::contained;
 use crate::actor::glue::{Kept, start_kept};
 use crate::actor::supervisor::backoff::Backoff;
-use crate::actor::supervisor::slot::{Body, Restart, Spec};
+use crate::actor::supervisor::post::{Body, ChildSpec, Restart};
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::watch::Watch;
 use crate::actor::{Actor, Exit, Mailbox};
@@ -200,11 +200,11 @@ impl<A: Actor> Child<A> {
         Arc::clone(&self.name)
     }
 
-    pub(super) fn into_spec(self) -> Spec {
+    pub(super) fn into_spec(self) -> ChildSpec {
         let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested } = self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
         let body = Typed { name: Arc::clone(&name), make, mailbox, stack_size, nested, kept: None };
-        Spec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
+        ChildSpec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
     }
 }
 
@@ -252,8 +252,11 @@ impl<A: Actor> Body for Typed<A> {
         }
         let size = self.stack_size.map(StackSize::new).transpose()?;
         let kept = with_shared(|shared| {
-            let plan =
-                Plan { name: Some((&*self.name).into()), size: size.unwrap_or(shared.stack_size), mailbox: self.mailbox };
+            let plan = Plan {
+                name: Some((&*self.name).into()),
+                size: size.unwrap_or(shared.stack_size),
+                mailbox: self.mailbox,
+            };
             start_kept(shared, plan, Arc::<Watch>::clone(watch), state)
         })?;
         let strong = kept.strong().clone();

@@ -1,8 +1,8 @@
 //! Supervisors: actors that start other actors, and start them again when they die.
 //!
 //! * `backoff.rs`: the delay before a restart, and how many restarts are too many.
-//! * `watch.rs`: what a supervisor knows of a child's life, as the child's keeper (`engine/keeper.rs`).
-//! * `table.rs`: the children, as everybody sees them; `slot.rs`: one child, as its supervisor has it.
+//! * `watch.rs`: what a supervisor knows of a child's life, as the child's warden (`engine/warden.rs`).
+//! * `table.rs`: the children, as everybody sees them; `post.rs`: one child, as its supervisor has it.
 //! * `team.rs`: the actor; `child.rs`, `builder.rs`: how children and supervisors are described.
 //! * `address.rs`: how others reach a supervisor; `tree.rs`: what they see of it.
 
@@ -11,7 +11,7 @@ mod backoff;
 mod builder;
 mod child;
 mod error;
-mod slot;
+mod post;
 mod table;
 mod team;
 mod tree;
@@ -22,6 +22,6 @@ pub use backoff::Backoff;
 pub use builder::Supervisor;
 pub use child::{Child, Made};
 pub use error::{ChildError, StartError};
-pub use slot::Restart;
+pub use post::Restart;
 pub use team::{AutoShutdown, Team};
-pub use tree::{State, Tree};
+pub use tree::{ChildState, Tree};

@@ -17,7 +17,7 @@ use crate::sys::clock::{NEVER, now_ns};
 
 /// One child, as others see it.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct ChildEntry {
     pub(super) name: Arc<str>,
     pub(super) actor: TypeId,
     pub(super) type_name: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct Entry {
 #[derive(Default)]
 struct Children {
     /// By the order of their starts.
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, ChildEntry>,
     names: HashMap<Arc<str>, u64>,
 }
 
@@ -49,7 +49,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Arc<Self> {
-        let (children, outcome, tally) = (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
+        let (children, outcome, tally) =
+            (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
         Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), outcome, tally })
     }
 
@@ -70,7 +71,7 @@ impl Table {
     }
 
     /// False: the name is taken.
-    pub(super) fn add(&self, key: u64, entry: Entry) -> bool {
+    pub(super) fn add(&self, key: u64, entry: ChildEntry) -> bool {
         let mut children = self.children.lock();
         if children.names.contains_key(&entry.name) {
             return false;
@@ -99,7 +100,7 @@ impl Table {
         drop(before);
     }
 
-    pub(super) fn change(&self, key: u64, change: impl FnOnce(&mut Entry)) {
+    pub(super) fn change(&self, key: u64, change: impl FnOnce(&mut ChildEntry)) {
         let mut children = self.children.lock();
         if let Some(entry) = children.entries.get_mut(&key) {
             change(entry);
@@ -110,7 +111,7 @@ impl Table {
         self.children.lock().names.get(name).copied()
     }
 
-    pub(super) fn entry(&self, name: &str) -> Result<Entry, ChildError> {
+    pub(super) fn entry(&self, name: &str) -> Result<ChildEntry, ChildError> {
         let children = self.children.lock();
         let entry = children.names.get(name).and_then(|key| children.entries.get(key));
         entry.cloned().ok_or_else(|| ChildError::Unknown(name.into()))
@@ -118,7 +119,7 @@ impl Table {
 
     /// The address of a child of that type.
     pub(super) fn address(&self, name: &str, actor: TypeId) -> Result<Strong, ChildError> {
-        let Entry { strong, type_name, actor: found, .. } = self.entry(name)?;
+        let ChildEntry { strong, type_name, actor: found, .. } = self.entry(name)?;
         if found != actor {
             return Err(ChildError::WrongType { name: name.into(), actor: type_name });
         }
@@ -126,7 +127,7 @@ impl Table {
     }
 
     /// All, in the order of their starts.
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(super) fn entries(&self) -> Vec<ChildEntry> {
         self.children.lock().entries.values().cloned().collect()
     }
 

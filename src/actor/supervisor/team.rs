@@ -16,9 +16,9 @@ use crate::actor::engine::tell;
 use crate::actor::glue::route;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::error::{ChildError, StartError};
-use crate::actor::supervisor::slot::{Restart, Slot, Spec, State};
-use crate::actor::supervisor::table::{Entry, Table};
-use crate::actor::supervisor::watch::{Life, Status, Watch};
+use crate::actor::supervisor::post::{ChildSpec, Post, PostState, Restart};
+use crate::actor::supervisor::table::{ChildEntry, Table};
+use crate::actor::supervisor::watch::{Life, LifeStage, Watch};
 use crate::actor::{Actor, Context, Exit, Handler, Mailbox, Message, Shutdown};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 
@@ -70,9 +70,9 @@ pub struct Team {
     pub(super) intensity: Intensity,
     pub(super) backoff: Backoff,
     /// Those that `started` starts.
-    pub(super) first: Vec<Spec>,
+    pub(super) first: Vec<ChildSpec>,
     /// By the order of their starts.
-    pub(super) slots: BTreeMap<u64, Slot>,
+    pub(super) posts: BTreeMap<u64, Post>,
     /// The last key, and the last delay, that was given.
     pub(super) last: u64,
     /// For the jitter.
@@ -93,7 +93,7 @@ struct Due {
 
 /// What a supervisor can be asked for.
 pub(super) enum Order {
-    Start(Spec),
+    Start(ChildSpec),
     Terminate(Box<str>),
     Restart(Box<str>),
     Remove(Box<str>),
@@ -153,7 +153,7 @@ impl Actor for Team {
 impl Drop for Team {
     /// Where there is no `stopping`: the start was not over.
     fn drop(&mut self) {
-        if !self.slots.is_empty() {
+        if !self.posts.is_empty() {
             self.table.kill_all();
             self.end_all();
         }
@@ -163,19 +163,19 @@ impl Drop for Team {
 
 impl Handler<Ended> for Team {
     fn handle(&mut self, Ended { key, count }: Ended, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        let (now, exit) = slot.watch.life.with(|life| (life.count, life.exit()));
-        let Some(exit) = exit.filter(|_| now == count && slot.state == State::Runs) else { return };
-        if slot.spec.restart.is_due(&exit) {
+        let Some(post) = self.posts.get_mut(&key) else { return };
+        let (now, exit) = post.watch.life.with(|life| (life.count, life.exit()));
+        let Some(exit) = exit.filter(|_| now == count && post.state == PostState::Runs) else { return };
+        if post.spec.restart.is_due(&exit) {
             return self.died(key, exit, ctx);
         }
-        slot.state = State::Over;
-        slot.bury();
-        let is_significant = slot.spec.is_significant;
-        if slot.is_forgotten(self.strategy) {
+        post.state = PostState::Over;
+        post.bury();
+        let is_significant = post.spec.is_significant;
+        if post.is_forgotten(self.strategy) {
             self.forget(key);
         }
-        let left = || self.slots.values().any(|slot| slot.spec.is_significant && slot.state != State::Over);
+        let left = || self.posts.values().any(|post| post.spec.is_significant && post.state != PostState::Over);
         match self.auto_shutdown {
             AutoShutdown::Any if is_significant => ctx.stop(),
             AutoShutdown::All if is_significant && !left() => ctx.stop(),
@@ -186,7 +186,7 @@ impl Handler<Ended> for Team {
 
 impl Handler<Due> for Team {
     fn handle(&mut self, Due { key, delay }: Due, ctx: &mut Context<Self>) {
-        if self.slots.get(&key).is_some_and(|slot| slot.state == State::Pending && slot.delay == delay) {
+        if self.posts.get(&key).is_some_and(|post| post.state == PostState::Pending && post.delay == delay) {
             self.restart(key, ctx);
         }
     }
@@ -199,24 +199,24 @@ impl Handler<Order> for Team {
             return self.add(spec, ctx);
         };
         let key = self.table.key(name).ok_or_else(|| ChildError::Unknown(name.clone()))?;
-        let Some(slot) = self.slots.get_mut(&key) else { return Err(ChildError::Unknown(name.clone())) };
+        let Some(post) = self.posts.get_mut(&key) else { return Err(ChildError::Unknown(name.clone())) };
         match order {
             Order::Terminate(_) => {
                 self.end(&[key], true);
-                let slot = self.slots.get(&key);
-                if slot.is_some_and(|slot| slot.is_forgotten(self.strategy)) {
+                let post = self.posts.get(&key);
+                if post.is_some_and(|post| post.is_forgotten(self.strategy)) {
                     self.forget(key);
                 }
                 Ok(())
             }
-            Order::Restart(name) if slot.state == State::Runs => Err(ChildError::Running(name)),
+            Order::Restart(name) if post.state == PostState::Runs => Err(ChildError::Running(name)),
             // As in OTP: a child that waits for its restart is being restarted.
-            Order::Restart(name) if slot.state == State::Pending => Err(ChildError::Running(name)),
+            Order::Restart(name) if post.state == PostState::Pending => Err(ChildError::Running(name)),
             Order::Restart(name) => {
-                let started = slot.start(&self.table, key);
+                let started = post.start(&self.table, key);
                 started.map_err(|exit| ChildError::Start { name, exit })
             }
-            Order::Remove(name) if slot.state != State::Over => Err(ChildError::Running(name)),
+            Order::Remove(name) if post.state != PostState::Over => Err(ChildError::Running(name)),
             _ => {
                 self.forget(key);
                 Ok(())
@@ -225,20 +225,20 @@ impl Handler<Order> for Team {
     }
 }
 
-impl Slot {
+impl Post {
     /// Starts the child and waits for `started`. If that fails, the child is vacant.
     fn start(&mut self, table: &Table, key: u64) -> Result<(), Exit> {
-        self.state = State::Runs;
+        self.state = PostState::Runs;
         self.watch.begin();
         let started = self.spec.body.start(&self.watch).and_then(|strong| {
             self.strong = Some(strong.clone());
             table.moved_in(key, strong.clone());
             let came_to = |life: &Life| match &life.status {
-                Status::Starts => None,
+                LifeStage::Starts => None,
                 // It may have ended since: that is not the start's concern.
                 _ if life.has_started => Some(Ok(())),
-                Status::Runs => None,
-                Status::Down(exit) => Some(Err(exit.clone())),
+                LifeStage::Runs => None,
+                LifeStage::Down(exit) => Some(Err(exit.clone())),
             };
             await_in(strong.core(), &self.watch.life, NEVER, came_to).unwrap_or_else(|error| {
                 strong.core().kill();
@@ -248,7 +248,7 @@ impl Slot {
         });
         if let Err(exit) = &started {
             self.watch.fail(exit.clone());
-            self.state = State::Over;
+            self.state = PostState::Over;
         }
         started
     }
@@ -273,7 +273,7 @@ impl Slot {
     /// Is there nothing to start again?
     fn is_forgotten(&self, strategy: Strategy) -> bool {
         let is_dynamic = strategy == Strategy::Dynamic;
-        self.state == State::Over && (is_dynamic || self.spec.restart == Restart::Temporary)
+        self.state == PostState::Over && (is_dynamic || self.spec.restart == Restart::Temporary)
     }
 
     /// Waits until the child is down.
@@ -282,17 +282,11 @@ impl Slot {
         self.core().is_none_or(|core| await_in(core, &self.watch.life, by_ns, is_down).is_ok())
     }
 
-    fn tally(&self, is_down: bool, was_killed: bool) -> Shutdown {
+    /// What has become of the child, and of those below it.
+    fn tally(&self, exit: Option<Exit>) -> Shutdown {
         let mut tally = Shutdown::default();
-        *(if !is_down {
-            &mut tally.left
-        } else if was_killed {
-            &mut tally.killed
-        } else {
-            &mut tally.stopped
-        }) += 1;
         if let Some(core) = self.core() {
-            (tally.drained, tally.lost) = core.settled();
+            tally.count(core, exit.as_ref());
         }
         if let Some(nested) = self.spec.body.nested() {
             tally.add(*nested.tally.lock());
@@ -311,13 +305,13 @@ impl Team {
         });
     }
 
-    fn add(&mut self, spec: Spec, ctx: &Context<Self>) -> Result<(), ChildError> {
+    fn add(&mut self, spec: ChildSpec, ctx: &Context<Self>) -> Result<(), ChildError> {
         self.last += 1;
         let key = self.last;
         let watch = Watch::new(ctx.core().weak(), key, tell_ended);
         let (actor, type_name) = spec.body.actor();
         let (nested, name) = (spec.body.nested(), Arc::clone(&spec.name));
-        let entry = Entry {
+        let entry = ChildEntry {
             name: Arc::clone(&name),
             actor,
             type_name,
@@ -330,9 +324,9 @@ impl Team {
         if !self.table.add(key, entry) {
             return Err(ChildError::Duplicate((&*name).into()));
         }
-        let slot = Slot { spec, watch, strong: None, state: State::Over, deaths: 0, delay: 0 };
-        let slot = self.slots.entry(key).or_insert(slot);
-        let started = slot.start(&self.table, key);
+        let post = Post { spec, watch, strong: None, state: PostState::Over, deaths: 0, delay: 0 };
+        let post = self.posts.entry(key).or_insert(post);
+        let started = post.start(&self.table, key);
         if started.is_err() {
             self.forget(key);
         }
@@ -342,9 +336,9 @@ impl Team {
     /// A child is over for good.
     fn forget(&mut self, key: u64) {
         self.table.remove(key);
-        if let Some(slot) = self.slots.remove(&key) {
-            slot.watch.expect(true);
-            slot.bury();
+        if let Some(post) = self.posts.remove(&key) {
+            post.watch.expect(true);
+            post.bury();
         }
     }
 
@@ -352,24 +346,24 @@ impl Team {
     fn died(&mut self, key: u64, exit: Exit, ctx: &mut Context<Self>) {
         let now = now_ns();
         let is_borne = self.intensity.bears(now);
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        slot.state = State::Pending;
+        let Some(post) = self.posts.get_mut(&key) else { return };
+        post.state = PostState::Pending;
         if !is_borne {
-            return ctx.fail(Exit::Escalated { child: (&*slot.spec.name).into(), last: Box::new(exit) });
+            return ctx.fail(Exit::Escalated { child: (&*post.spec.name).into(), last: Box::new(exit) });
         }
-        let backoff = slot.spec.backoff.unwrap_or(self.backoff);
+        let backoff = post.spec.backoff.unwrap_or(self.backoff);
         let calm = u64::try_from(backoff.max().max(self.intensity.window).as_nanos()).unwrap_or(NEVER);
-        let lived = slot.watch.life.with(|life| now.saturating_sub(life.born_ns));
+        let lived = post.watch.life.with(|life| now.saturating_sub(life.born_ns));
         if lived > calm {
-            slot.deaths = 0;
+            post.deaths = 0;
         }
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let delay = backoff.delay(slot.deaths, (self.random >> 11) as f64 / (1_u64 << 53) as f64);
-        slot.deaths = slot.deaths.saturating_add(1);
+        let delay = backoff.delay(post.deaths, (self.random >> 11) as f64 / (1_u64 << 53) as f64);
+        post.deaths = post.deaths.saturating_add(1);
         self.last += 1;
-        slot.delay = self.last;
+        post.delay = self.last;
         self.end_siblings(key);
         self.table.change(key, |entry| {
             entry.is_pending = true;
@@ -391,15 +385,16 @@ impl Team {
             Strategy::OneForAll => 0,
             Strategy::RestForOne => key,
         };
-        let others: Vec<u64> = self.slots.range(first..).map(|(other, _)| *other).filter(|other| *other != key).collect();
+        let others: Vec<u64> =
+            self.posts.range(first..).map(|(other, _)| *other).filter(|other| *other != key).collect();
         self.end(&others, false);
         for other in others {
-            let Some(slot) = self.slots.get_mut(&other) else { continue };
-            if slot.is_forgotten(self.strategy) {
+            let Some(post) = self.posts.get_mut(&other) else { continue };
+            if post.is_forgotten(self.strategy) {
                 self.forget(other);
             } else {
                 // As in OTP, also one that had ended before. They wait with the dead one.
-                (slot.state, slot.delay) = (State::Pending, 0);
+                (post.state, post.delay) = (PostState::Pending, 0);
                 self.table.change(other, |entry| entry.is_pending = true);
             }
         }
@@ -408,11 +403,14 @@ impl Team {
     /// The delay of a child is over: starts it, and those that wait with it.
     fn restart(&mut self, key: u64, ctx: &mut Context<Self>) {
         let is_single = matches!(self.strategy, Strategy::OneForOne | Strategy::Dynamic);
-        let due = |key: &u64, other: &u64, slot: &Slot| if is_single { other == key } else { slot.state == State::Pending };
-        let keys: Vec<u64> = self.slots.iter().filter(|(other, slot)| due(&key, other, slot)).map(|(key, _)| *key).collect();
+        let due = |key: &u64, other: &u64, post: &Post| {
+            if is_single { other == key } else { post.state == PostState::Pending }
+        };
+        let keys: Vec<u64> =
+            self.posts.iter().filter(|(other, post)| due(&key, other, post)).map(|(key, _)| *key).collect();
         for key in keys {
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            let started = slot.start(&self.table, key);
+            let Some(post) = self.posts.get_mut(&key) else { continue };
+            let started = post.start(&self.table, key);
             self.table.change(key, |entry| entry.is_pending = false);
             if let Err(exit) = started {
                 return self.died(key, exit, ctx);
@@ -429,53 +427,52 @@ impl Team {
         }
     }
 
-    /// Stops a child, or kills it if there is no time. Gives the moment until which it has time, and whether it was killed.
-    fn stop_child(&mut self, key: u64, for_good: bool) -> (u64, bool) {
-        let Some(slot) = self.slots.get_mut(&key) else { return (0, false) };
-        let is_down = slot.watch.expect(for_good || slot.spec.restart == Restart::Temporary);
-        let by_ns = after_ns(slot.spec.shutdown).min(self.table.by_ns());
+    /// Stops a child, or kills it if there is no time. Gives the moment until which it has time.
+    fn stop_child(&mut self, key: u64, for_good: bool) -> u64 {
+        let Some(post) = self.posts.get_mut(&key) else { return 0 };
+        let is_down = post.watch.expect(for_good || post.spec.restart == Restart::Temporary);
+        let by_ns = after_ns(post.spec.shutdown).min(self.table.by_ns());
         let left = by_ns.saturating_sub(now_ns());
-        if let Some(nested) = slot.spec.body.nested() {
+        if let Some(nested) = post.spec.body.nested() {
             nested.end_by(by_ns);
         }
-        if let Some(core) = slot.core().filter(|_| !is_down) {
+        if let Some(core) = post.core().filter(|_| !is_down) {
             if left == 0 {
-                slot.kill();
+                post.kill();
             } else {
                 core.stop(Exit::Shutdown, Duration::from_nanos(left));
             }
         }
-        (by_ns, left == 0)
+        by_ns
     }
 
-    fn await_child(&mut self, key: u64, (by_ns, was_killed): (u64, bool), for_good: bool) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        if slot.state == State::Over {
+    fn await_child(&mut self, key: u64, by_ns: u64, for_good: bool) {
+        let Some(post) = self.posts.get_mut(&key) else { return };
+        if post.state == PostState::Over {
             return;
         }
-        let was_pending = slot.state == State::Pending;
-        let mut was_killed = was_killed;
-        if !slot.is_down_by(by_ns) {
-            was_killed = true;
-            slot.kill();
+        let was_pending = post.state == PostState::Pending;
+        if !post.is_down_by(by_ns) {
+            post.kill();
         }
-        let is_down = slot.is_down_by(after_ns(LAST_WAIT));
+        let is_down = post.is_down_by(after_ns(LAST_WAIT));
+        let exit = post.watch.life.with(|life| life.exit());
         if !is_down {
-            slot.give_up(&self.table, key); // It computes.
+            post.give_up(&self.table, key); // It computes.
         }
-        let goes_on = !for_good && slot.spec.restart != Restart::Temporary;
-        slot.state = if goes_on { State::Pending } else { State::Over };
+        let goes_on = !for_good && post.spec.restart != Restart::Temporary;
+        post.state = if goes_on { PostState::Pending } else { PostState::Over };
         if !goes_on {
-            slot.bury();
+            post.bury();
         }
         if for_good && !was_pending {
-            self.table.tally.lock().add(slot.tally(is_down, was_killed));
+            self.table.tally.lock().add(post.tally(exit));
         }
     }
 
     /// Ends all children, for good.
     fn end_all(&mut self) {
-        let keys: Vec<u64> = self.slots.keys().copied().collect();
+        let keys: Vec<u64> = self.posts.keys().copied().collect();
         if self.strategy == Strategy::Dynamic {
             let stopped: Vec<_> = keys.iter().map(|key| self.stop_child(*key, true)).collect();
             for (key, stopped) in keys.iter().zip(stopped) {
@@ -490,7 +487,7 @@ impl Team {
     }
 }
 
-impl Slot {
+impl Post {
     fn kill(&self) {
         if let Some(nested) = self.spec.body.nested() {
             nested.kill_all();
@@ -501,6 +498,6 @@ impl Slot {
 
 impl std::fmt::Debug for Team {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Team").field("strategy", &self.strategy).field("children", &self.slots.len()).finish()
+        f.debug_struct("Team").field("strategy", &self.strategy).field("children", &self.posts.len()).finish()
     }
 }

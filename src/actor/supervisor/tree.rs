@@ -6,23 +6,22 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::walk::waits_for;
-use crate::actor::supervisor::table::{Entry, Table};
-use crate::actor::supervisor::watch::{Life, Status};
+use crate::actor::supervisor::table::{ChildEntry, Table};
+use crate::actor::supervisor::watch::{Life, LifeStage};
 use crate::actor::{ActorId, Exit};
 use crate::sys::clock::now_ns;
 
 /// Says what an actor of a [`Tree`] is about.
 ///
 /// ```
-/// use green::actor::{State, Supervisor};
+/// use green::actor::{ChildState, Supervisor};
 /// let sup = Supervisor::dynamic().start()?;
-/// assert_eq!(sup.tree().state, State::Runs);
+/// assert_eq!(sup.tree().state, ChildState::Runs);
 /// # Ok::<(), green::actor::StartError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum State {
+pub enum ChildState {
     /// It is in `started`, or its factory is.
     Starts,
     /// It handles messages, or rests.
@@ -33,13 +32,13 @@ pub enum State {
     Ended(Exit),
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ChildState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::Starts => f.write_str("starts"),
-            State::Runs => f.write_str("runs"),
-            State::Waits(exit) => write!(f, "waits for its restart: it {exit}"),
-            State::Ended(exit) => exit.fmt(f),
+            ChildState::Starts => f.write_str("starts"),
+            ChildState::Runs => f.write_str("runs"),
+            ChildState::Waits(exit) => write!(f, "waits for its restart: it {exit}"),
+            ChildState::Ended(exit) => exit.fmt(f),
         }
     }
 }
@@ -58,7 +57,7 @@ pub struct Tree {
     /// The actor, if it has ever started.
     pub id: Option<ActorId>,
     /// What it is about.
-    pub state: State,
+    pub state: ChildState,
     /// How many messages wait in its mailbox.
     pub queued: usize,
     /// How often it was to be started again.
@@ -92,12 +91,12 @@ impl Tree {
     }
 
     fn of(actor: Option<&Core>, table: Option<&Table>) -> Self {
-        let waits = actor.and_then(waits_for);
+        let waits = actor.and_then(Core::waits_for);
         let children = table.map(|table| table.entries().iter().map(Tree::of_child).collect());
         Self {
             name: actor.and_then(|actor| actor.header.name()).map(Into::into),
             id: actor.map(Core::id),
-            state: State::Runs,
+            state: ChildState::Runs,
             queued: actor.map_or(0, |actor| actor.mailbox.lock().len()),
             restarts: 0,
             uptime: None,
@@ -107,19 +106,19 @@ impl Tree {
         }
     }
 
-    fn of_child(entry: &Entry) -> Self {
+    fn of_child(entry: &ChildEntry) -> Self {
         let mut tree = Self::of(entry.strong.as_ref().map(|strong| strong.core()), entry.nested.as_deref());
         let (state, up_ns) = entry.watch.life.with(|life: &mut Life| {
             let state = match &life.status {
-                Status::Starts => State::Starts,
-                Status::Runs => State::Runs,
-                Status::Down(exit) if entry.is_pending => State::Waits(exit.clone()),
-                Status::Down(exit) => State::Ended(exit.clone()),
+                LifeStage::Starts => ChildState::Starts,
+                LifeStage::Runs => ChildState::Runs,
+                LifeStage::Down(exit) if entry.is_pending => ChildState::Waits(exit.clone()),
+                LifeStage::Down(exit) => ChildState::Ended(exit.clone()),
             };
             (state, now_ns().saturating_sub(life.born_ns))
         });
         tree.name = Some((&*entry.name).into());
-        tree.uptime = matches!(state, State::Runs).then(|| Duration::from_nanos(up_ns));
+        tree.uptime = matches!(state, ChildState::Runs).then(|| Duration::from_nanos(up_ns));
         tree.state = state;
         tree.restarts = entry.restarts;
         tree
@@ -147,7 +146,7 @@ impl fmt::Display for Tree {
 pub(super) fn tree(actor: &Core, table: &Table) -> Tree {
     let mut tree = Tree::of(Some(actor), Some(table));
     if actor.is_ended() {
-        tree.state = State::Ended(actor.why_closed());
+        tree.state = ChildState::Ended(actor.why_closed());
     }
     tree
 }

@@ -1,4 +1,4 @@
-//! What a supervisor knows of one child's life: the child's keeper.
+//! What a supervisor knows of one child's life: the child's warden.
 //!
 //! The child's run sets the status, and the supervisor waits for it while it starts or ends the child. A child that ends when nobody
 //! waits for that tells the supervisor by a message.
@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use crate::actor::Exit;
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::keeper::Keeper;
+use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
 use crate::park::queue::WaitQueue;
 use crate::sys::clock::now_ns;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Status {
+pub(super) enum LifeStage {
     Starts,
     Runs,
     Down(Exit),
@@ -32,7 +32,7 @@ enum Expected {
 }
 
 pub(super) struct Life {
-    pub(super) status: Status,
+    pub(super) status: LifeStage,
     /// How many states the child has had.
     pub(super) count: u32,
     /// When the last of them began.
@@ -44,7 +44,7 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn exit(&self) -> Option<Exit> {
-        if let Status::Down(exit) = &self.status { Some(exit.clone()) } else { None }
+        if let LifeStage::Down(exit) = &self.status { Some(exit.clone()) } else { None }
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(team: Weak, key: u64, tell: fn(&Core, u64, u32) -> bool) -> Arc<Self> {
-        let status = Status::Down(Exit::Normal);
+        let status = LifeStage::Down(Exit::Normal);
         let life = Life { status, count: 0, born_ns: now_ns(), has_started: false, expected: Expected::No };
         Arc::new(Self { life: WaitQueue::new(life), team, key, tell })
     }
@@ -71,7 +71,7 @@ impl Watch {
     /// A new life begins.
     pub(super) fn begin(&self) {
         self.life.with(|life| {
-            (life.status, life.born_ns) = (Status::Starts, now_ns());
+            (life.status, life.born_ns) = (LifeStage::Starts, now_ns());
             life.count += 1;
             life.has_started = false;
             life.expected = Expected::No;
@@ -80,26 +80,26 @@ impl Watch {
 
     /// The child has not come to life.
     pub(super) fn fail(&self, exit: Exit) {
-        self.life.with(|life| life.status = Status::Down(exit));
+        self.life.with(|life| life.status = LifeStage::Down(exit));
     }
 
     /// The supervisor ends the child: nobody is to be told. True: it is down already.
     pub(super) fn expect(&self, for_good: bool) -> bool {
         self.life.with(|life| {
             life.expected = if for_good { Expected::Ends } else { Expected::Restarts };
-            matches!(life.status, Status::Down(_))
+            matches!(life.status, LifeStage::Down(_))
         })
     }
 }
 
-impl Keeper for Watch {
+impl Warden for Watch {
     fn keeps(&self) -> bool {
         self.life.with(|life| life.expected != Expected::Ends)
     }
 
     fn started(&self) {
         self.life.notify_all(|life| {
-            life.status = Status::Runs;
+            life.status = LifeStage::Runs;
             life.has_started = true;
             true
         });
@@ -109,11 +109,11 @@ impl Keeper for Watch {
         let mut tells = None;
         let mut keeps = true;
         self.life.notify_all(|life| {
-            let is_new = !matches!(life.status, Status::Down(_));
+            let is_new = !matches!(life.status, LifeStage::Down(_));
             if is_new {
-                tells = (life.status == Status::Runs && life.expected == Expected::No).then_some(life.count);
+                tells = (life.status == LifeStage::Runs && life.expected == Expected::No).then_some(life.count);
                 keeps = life.expected != Expected::Ends;
-                life.status = Status::Down(exit.clone());
+                life.status = LifeStage::Down(exit.clone());
             }
             is_new
         });

@@ -55,7 +55,7 @@ pub(super) trait Body: Send {
 }
 
 /// A child that is in no supervisor yet.
-pub(super) struct Spec {
+pub(super) struct ChildSpec {
     pub(super) name: Arc<str>,
     pub(super) restart: Restart,
     pub(super) shutdown: Duration,
@@ -65,7 +65,7 @@ pub(super) struct Spec {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
+pub(super) enum PostState {
     Runs,
     /// It will be started again, when its delay is over.
     Pending,
@@ -73,11 +73,11 @@ pub(super) enum State {
     Over,
 }
 
-pub(super) struct Slot {
-    pub(super) spec: Spec,
+pub(super) struct Post {
+    pub(super) spec: ChildSpec,
     pub(super) watch: Arc<Watch>,
     pub(super) strong: Option<Strong>,
-    pub(super) state: State,
+    pub(super) state: PostState,
     /// Deaths in a row.
     pub(super) deaths: u32,
     /// Its delay is over when that comes back.
