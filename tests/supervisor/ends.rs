@@ -39,7 +39,9 @@ fn a_child_that_does_not_terminate_within_its_shutdown_time_is_killed() {
             .child(stubborn(&log, "s", Duration::from_millis(5)))
             .start()
             .unwrap();
-        sup.get::<Stubborn>("s").unwrap().tell(Wait).unwrap();
+        let s = sup.get::<Stubborn>("s").unwrap();
+        s.tell(Wait).unwrap();
+        until(|| s.queued() == 0);
         let end = sup.shutdown(Duration::from_secs(20));
         assert_eq!((end.stopped, end.killed, end.left), (1, 1, 0));
         assert_eq!(log.take(), ["+a", "Killed", "-a"]);
@@ -66,6 +68,7 @@ fn an_infinite_shutdown_time_ends_with_the_deadline_of_the_tree() {
         let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
         let s = sup.supervisor("inner").unwrap().get::<Stubborn>("s").unwrap();
         s.tell(Wait).unwrap();
+        until(|| s.queued() == 0);
         s.tell(Wait).unwrap();
         let end = sup.shutdown(Duration::from_millis(20));
         assert_eq!((end.stopped + end.killed, end.left, end.lost), (2, 0, 1), "{end}");
@@ -140,7 +143,8 @@ fn a_supervisor_that_is_shut_down_while_a_child_starts_ends_in_time() {
         let asks = green::spawn(move || to.start_child(Child::new("slow", move || Slow(flag.clone()))));
         starts.wait();
         let end = sup.shutdown(Duration::from_millis(20));
-        assert_eq!((end.stopped + end.killed, end.left), (4, 0), "{end}");
+        // The one that starts is no child yet, if it is killed before the supervisor has come to its own end.
+        assert!((3..=4).contains(&(end.stopped + end.killed)) && end.left == 0, "{end}");
         assert!(asks.join().unwrap().is_err());
     });
 }

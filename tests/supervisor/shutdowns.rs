@@ -5,7 +5,7 @@ use std::time::Duration;
 use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor};
 
 use crate::LONG;
-use crate::help::{bounded, everywhere, runtime};
+use crate::help::{bounded, everywhere, runtime, until};
 use crate::{Add, Log, eager, get, puppet, three};
 
 struct Slow;
@@ -46,6 +46,7 @@ fn a_shutdown_kills_what_does_not_end_and_counts_what_is_lost() {
     everywhere(|| {
         let slow = Slow.start();
         slow.tell(Park).unwrap();
+        until(|| slow.queued() == 0);
         for _ in 0..10 {
             slow.tell(Note).unwrap();
         }
@@ -86,12 +87,15 @@ fn a_runtime_whose_actors_do_not_stop_kills_them() {
         let parked: Vec<_> = (0..5).map(|_| Builder::new().runtime(&runtime).start(Slow).unwrap()).collect();
         for actor in &parked {
             actor.tell(Park).unwrap();
+            until(|| actor.queued() == 0);
             actor.tell(Note).unwrap();
         }
         let inner = || eager(Supervisor::one_for_one()).child(Child::new("slow", || Slow).shutdown(Duration::MAX));
         let sup =
             runtime.run(|| eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap());
-        sup.supervisor("inner").unwrap().get::<Slow>("slow").unwrap().tell(Park).unwrap();
+        let slow = sup.supervisor("inner").unwrap().get::<Slow>("slow").unwrap();
+        slow.tell(Park).unwrap();
+        until(|| slow.queued() == 0);
         let end = runtime.shutdown(Duration::from_millis(50));
         assert_eq!((end.left, end.lost), (0, 5), "{end}");
         assert_eq!(end.stopped + end.killed, 8);
