@@ -51,6 +51,10 @@ const SUSPENDED: usize = 0;
 const FINISHED: usize = 1;
 
 impl Fiber {
+    /// Where a debugger finds the contexts: of the side that is suspended while the fiber runs, and of the fiber while it does not.
+    pub(crate) const HUB: usize = offset_of!(FiberBlock, hub);
+    pub(crate) const CONTEXT: usize = offset_of!(FiberBlock, fiber);
+
     /// A fiber that will run `entry(arg)` on `stack`. Nothing runs yet.
     ///
     /// # Safety

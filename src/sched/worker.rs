@@ -12,6 +12,7 @@
 //!    foreign async code ([`errand`](super::errand)).
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use crate::base::atomic::Ordering;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
 use crate::sched::clock::Clock;
+#[cfg(green_backend = "asm")]
+use crate::sched::debug;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
@@ -60,6 +63,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Where a debugger finds the first thread that lives here, and the worker's number.
+    #[cfg(green_backend = "asm")]
+    pub(super) const FIRST_LIVE: usize = offset_of!(Self, live) + Live::FIRST;
+    #[cfg(green_backend = "asm")]
+    pub(super) const NUMBER: usize = offset_of!(Self, number);
+
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let remote = shared.remotes[number];
         let now_ns = now_ns();
@@ -102,6 +111,8 @@ impl Worker {
     pub(crate) fn run(&self) {
         let here = ptr::from_ref(self).cast::<WorkerContext>();
         self.remote.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
+        #[cfg(green_backend = "asm")]
+        debug::keep();
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
         unwinder::set_root(thread_main);
@@ -116,6 +127,8 @@ impl Worker {
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.queues.unstarted.pop().is_some() {}
+        // ORDERING: Relaxed: a debugger looks while the process stands still, and all of the worker's threads have ended.
+        self.remote.here.store(ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
     }
