@@ -118,7 +118,7 @@ fn check(target: &[&str]) {
     let commands = [waiter, below, running, "123456789", "x"].map(|id| format!("green bt {id}"));
     let text = gdb(target, &commands.each_ref().map(String::as_str));
     assert!(text.contains(&format!("green thread {waiter}: waits: mutex")), "{text}");
-    assert_eq!(text.matches(" in a_wait_deep_down (").count(), 4, "{text}");
+    assert_eq!(text.matches("a_wait_deep_down (").count(), 4, "{text}");
     // To the first frame of the stack, of both.
     assert_eq!(text.matches("_entry ()").count(), 2, "{text}");
     assert!(text.contains(&format!("green thread {below}: below {running}, which runs on top of it")), "{text}");
