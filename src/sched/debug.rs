@@ -62,6 +62,6 @@ static DEBUG_TABLE: DebugTable = DebugTable {
 };
 
 /// Keeps the table from being dropped by the linker, since nothing in the program reads it.
-pub(super) fn keep() {
+pub(crate) fn keep() {
     std::hint::black_box(&DEBUG_TABLE);
 }

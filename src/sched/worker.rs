@@ -22,8 +22,6 @@ use crate::base::atomic::Ordering;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
 use crate::sched::clock::Clock;
-#[cfg(green_backend = "asm")]
-use crate::sched::debug;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
@@ -111,8 +109,6 @@ impl Worker {
     pub(crate) fn run(&self) {
         let here = ptr::from_ref(self).cast::<WorkerContext>();
         self.remote.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
-        #[cfg(green_backend = "asm")]
-        debug::keep();
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
         unwinder::set_root(thread_main);
