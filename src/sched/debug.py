@@ -116,7 +116,8 @@ def threads():
 
 def mark_those_below(found):
     """A thread that joins another may have it run on top of itself. Then the hub's stack pointer, of the one on top, is on its stack."""
-    top = next((thread for thread in found if thread.is_current and thread.fiber), None)
+    own = found and found[0].table.hub != 2**64 - 1
+    top = next((thread for thread in found if own and thread.is_current and thread.fiber), None)
     while top:
         hub = number(top.fiber + top.table.hub)
         below = next((thread for thread in found if thread.fiber and thread.fiber - thread.stack < hub < thread.fiber), None)
@@ -216,6 +217,8 @@ class GreenBt(gdb.Command):
         thread = next((thread for thread in threads() if thread.id == int(wanted)), None)
         if thread is None:
             raise gdb.GdbError(f"green bt: no green thread {wanted} has started and not ended")
+        if thread.table.context == 2**64 - 1:
+            raise gdb.GdbError("green bt: the program was built with a switch that is not green's own")
         if thread.is_current:
             raise gdb.GdbError(f"green bt: thread {wanted} runs on worker {thread.worker}: `thread apply all bt` shows it")
         gdb.write(f"green thread {thread.id}: {thread.state()}\n")

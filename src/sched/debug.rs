@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 
 use crate::base::atomic::AtomicPtr;
-use crate::fiber::Fiber;
+use crate::fiber::CONTEXTS;
 use crate::park::current::WorkerContext;
 use crate::sched::remote::{MAX_WORKERS, Remote, TABLE};
 use crate::sched::worker::Worker;
@@ -26,8 +26,7 @@ struct DebugTable {
     number: usize,
     header: HeaderOffsets,
     /// In what `header.fiber` points to.
-    hub: usize,
-    context: usize,
+    contexts: [usize; 2],
     reasons: &'static [Option<&'static str>],
 }
 
@@ -56,8 +55,7 @@ static DEBUG_TABLE: DebugTable = DebugTable {
     first_live: Worker::FIRST_LIVE,
     number: Worker::NUMBER,
     header: Header::OFFSETS,
-    hub: Fiber::HUB,
-    context: Fiber::CONTEXT,
+    contexts: CONTEXTS,
     reasons: Header::REASONS,
 };
 

@@ -3,7 +3,6 @@
 pub(crate) mod arriving;
 pub(crate) mod clock;
 pub(crate) mod counted;
-#[cfg(green_backend = "asm")]
 pub(crate) mod debug;
 pub(crate) mod doorbell;
 pub(crate) mod entry;

@@ -62,9 +62,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Where a debugger finds the first thread that lives here, and the worker's number.
-    #[cfg(green_backend = "asm")]
     pub(super) const FIRST_LIVE: usize = offset_of!(Self, live) + Live::FIRST;
-    #[cfg(green_backend = "asm")]
     pub(super) const NUMBER: usize = offset_of!(Self, number);
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
