@@ -191,14 +191,14 @@ unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
 #[cold]
 fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
     let core = &cell.core;
-    if core.is_buried() {
+    let warden = cell.keep.warden();
+    if warden.is_some() && core.is_buried() {
         // The state is gone, and the exit known.
         let exit = core.why_closed();
         core.begin_end(&exit);
         leave(core);
-        return core.end(&exit);
+        return core.end(exit);
     }
-    let warden = cell.keep.warden();
     let leaves = start && warden.is_some_and(|warden| warden.keeps());
     let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
     // SAFETY: invariant 2: this is the run, and it is not buried.
@@ -212,10 +212,9 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
         return core.leave(exit);
     }
     leave(core);
-    core.end(&exit);
-    if let Some(warden) = warden {
-        warden.ended(&exit);
-    }
+    let Some(warden) = warden else { return core.end(exit) };
+    core.end(exit.clone());
+    warden.ended(&exit);
 }
 
 /// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.

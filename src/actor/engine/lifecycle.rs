@@ -204,13 +204,13 @@ impl Core {
 
     /// The state is dropped: ends timers and helpers, tells tied actors and joiners.
     #[cold]
-    pub(crate) fn end(&self, exit: &Exit) {
+    pub(crate) fn end(&self, exit: Exit) {
         self.end_companions();
         let (ties, ended) = self.mailbox.lock().set_dead();
-        monitor::tell(self.id(), ties, exit);
+        monitor::tell(self.id(), ties, &exit);
         if let Some(ended) = ended {
             ended.notify_all(|end| {
-                *end = Some(exit.clone());
+                *end = Some(exit);
                 true
             });
         }

@@ -574,7 +574,9 @@ impl MailboxState {
             lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(envelope) = envelope {
-            self.extras().given_back += 1;
+            if let Some(extras) = self.extras.as_deref_mut() {
+                extras.given_back += 1;
+            }
             return Some(WaitingEnvelope { envelope, sender: None });
         }
         self.len = 0;
