@@ -22,7 +22,7 @@ use std::sync::{self, Arc};
 
 use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
-use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
+use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_plain_run, after_run, hold};
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
@@ -50,16 +50,22 @@ struct Cell<A, K> {
 
 /// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.
 trait Keep: Send + Sync + 'static {
+    const IS_KEPT: bool;
+
     fn warden(&self) -> Option<&Arc<dyn Warden>>;
 }
 
 impl Keep for () {
+    const IS_KEPT: bool = false;
+
     fn warden(&self) -> Option<&Arc<dyn Warden>> {
         None
     }
 }
 
 impl Keep for Arc<dyn Warden> {
+    const IS_KEPT: bool = true;
+
     fn warden(&self) -> Option<&Arc<dyn Warden>> {
         Some(self)
     }
@@ -116,7 +122,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
     let list = worker.map_or_else(any, |worker| worker.remote.index);
-    let kept = if keep.warden().is_some() { KEPT } else { 0 };
+    let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
@@ -144,11 +150,11 @@ const fn vtable<A: Actor, K: Keep>() -> VTable {
         drop_output: |_| unreachable!("an actor has no result"),
         done: |_| unreachable!("an actor is in no scope"),
         free: free::<A, K>,
-        after_run: Some(after_any_run::<A, K>),
+        after_run: Some(if K::IS_KEPT { after_kept_run::<A, K> } else { after_plain_run }),
     }
 }
 
-unsafe fn after_any_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
+unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
     // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `warden` is
     // called under that.
     unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.warden().map(Arc::clone)) }
@@ -188,11 +194,11 @@ unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
 }
 
 /// The end of an incarnation, and of the actor, unless a warden is to say whether there is another.
-#[cold]
+#[inline(always)]
 fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
     let core = &cell.core;
     let warden = cell.keep.warden();
-    if warden.is_some() && core.is_buried() {
+    if K::IS_KEPT && core.is_buried() {
         // The state is gone, and the exit known.
         let exit = core.why_closed();
         core.begin_end(&exit);

@@ -106,6 +106,16 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() ->
     if more { Next::Again } else { Next::Rests }
 }
 
+/// That of an actor without a warden.
+///
+/// # Safety
+///
+/// As of [`after_run`].
+pub(crate) unsafe fn after_plain_run(header: NonNull<Header>) -> Next {
+    // SAFETY: as the caller promises.
+    unsafe { after_run(header, || None) }
+}
+
 impl Core {
     /// Of a new actor.
     pub(crate) fn new(header: Header, mailbox: MailboxState) -> Self {

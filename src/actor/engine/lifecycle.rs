@@ -217,6 +217,7 @@ impl Core {
     }
 
     /// Ends timers and helpers.
+    #[inline]
     pub(super) fn end_companions(&self) {
         // Timers end before the actor is dead: none of theirs is a dead letter.
         let (timers, helpers) = self.mailbox.lock().take_companions();
