@@ -36,6 +36,7 @@ mod stack;
 pub mod sync;
 mod sys;
 mod task;
+mod thread_locals;
 pub mod time;
 #[cfg(doctest)]
 mod variance;
@@ -48,6 +49,7 @@ pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
 pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
+pub use thread_locals::{ThreadLocals, Unsupported};
 pub use time::sleep;
 
 #[doc = include_str!("rt/README.md")]

@@ -76,6 +76,8 @@ mod sys {
 }
 
 mod fiber {
+    pub(crate) type Entry = unsafe fn(*mut ());
+
     #[derive(Debug)]
     pub(crate) struct Fiber;
 }
@@ -88,6 +90,15 @@ mod stack {
         pub(crate) fn bytes(self) -> usize {
             1
         }
+    }
+}
+
+mod thread_locals {
+    #[derive(Clone, Copy, Debug)]
+    #[allow(dead_code, reason = "the models have one kind")]
+    pub(crate) enum ThreadLocals {
+        PerWorker,
+        PerThread,
     }
 }
 
@@ -338,7 +349,12 @@ struct World {
 impl World {
     fn new(capacity: usize) -> Self {
         let (shared, log) = (Shared::new(), Arc::new(Log::default()));
-        let plan = Plan { name: None, size: StackSize, mailbox: Mailbox::bounded(capacity) };
+        let plan = Plan {
+            name: None,
+            size: StackSize,
+            mailbox: Mailbox::bounded(capacity),
+            thread_locals: crate::thread_locals::ThreadLocals::PerWorker,
+        };
         let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
         let actor = start(&shared, plan, sums).unwrap();
         Self { shared, actor, log, is_over: loom::sync::Arc::new(model::Gate::new()) }

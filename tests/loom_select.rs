@@ -59,6 +59,8 @@ mod sys {
 }
 
 mod fiber {
+    pub(crate) type Entry = unsafe fn(*mut ());
+
     #[derive(Debug)]
     pub(crate) struct Fiber;
 }

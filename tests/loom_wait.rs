@@ -69,6 +69,8 @@ mod sync {
 }
 
 mod fiber {
+    pub(crate) type Entry = unsafe fn(*mut ());
+
     #[derive(Debug)]
     pub(crate) struct Fiber;
 }

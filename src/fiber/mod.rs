@@ -41,6 +41,8 @@
 mod asm;
 #[cfg(any(green_backend = "corosensei", all(test, not(miri))))]
 mod corosensei;
+#[cfg(green_thread_locals)]
+pub(crate) mod own;
 #[cfg(any(green_backend = "threads", test))]
 mod threads;
 

@@ -25,6 +25,7 @@ use crate::sys::frames;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
+use crate::thread_locals::is_own;
 
 /// Says that a [`timeout`] ended before its closure did.
 ///
@@ -105,7 +106,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 #[inline(never)]
 pub(crate) fn raise(wait: Wait) -> Wait {
     let of_another = with_header(raise_pending);
-    let panicking = std::thread::panicking();
+    let panicking = std::thread::panicking() && !is_own();
     wait.goes_on(of_another || WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
 }
 

@@ -3,9 +3,18 @@
 use std::ptr::NonNull;
 
 use crate::base::atomic::Ordering;
+use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
+use crate::task::header::Main;
 use crate::task::{Header, destroy_locals};
+
+/// Threads that use their workers' thread-locals.
+pub(crate) struct PerWorker;
+
+impl Main for PerWorker {
+    const MAIN: Entry = thread_main;
+}
 
 /// Runs a thread's code, and says that it is over.
 ///
@@ -25,6 +34,19 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
         // SAFETY: the worker lives until all its threads have ended.
         unsafe { WorkerContext::enter(here) };
     }
+    // SAFETY: as the caller promises.
+    unsafe { live(header, || {}) };
+}
+
+/// The whole life of a thread. `at_end` destroys the thread-locals that are its own.
+///
+/// # Safety
+///
+/// As [`thread_main`].
+#[inline(always)]
+pub(super) unsafe fn live(header: NonNull<Header>, at_end: impl Fn()) {
+    // SAFETY: the caller says that it is alive.
+    let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
     if !start {
         this.refuse_cancels();
@@ -35,6 +57,7 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { destroy_locals(this) };
+    at_end();
     if this.vtable.after_run.is_some() {
         return; // `Worker::end` goes on.
     }
@@ -45,6 +68,7 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
         }
         // The result's destructor, and a waker that was called, may have made new values.
         destroy_locals(this);
+        at_end();
         this.limits.dissolve();
         (this.vtable.done)(header);
     }

@@ -35,6 +35,8 @@ use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
+#[cfg(green_thread_locals)]
+use crate::thread_locals::block::BlockPool;
 
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
@@ -58,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(crate) stopping: Cell<bool>,
+    #[cfg(green_thread_locals)]
+    blocks: UnsafeCell<BlockPool>,
 }
 
 impl Worker {
@@ -77,6 +81,8 @@ impl Worker {
             events: Events::default(),
             policy: Policy::new(),
             stopping: Cell::new(false),
+            #[cfg(green_thread_locals)]
+            blocks: UnsafeCell::default(),
         }
     }
 
@@ -97,6 +103,14 @@ impl Worker {
     pub(crate) fn stacks(&self) -> &mut Cache {
         // SAFETY: invariant 1, and nobody keeps the reference longer than one call of the cache.
         unsafe { &mut *self.stacks.get() }
+    }
+
+    /// The blocks of threads with thread-locals of their own. Not re-entered: no method of the pool calls back.
+    #[cfg(green_thread_locals)]
+    #[expect(clippy::mut_from_ref, reason = "as above")]
+    pub(crate) fn blocks(&self) -> &mut BlockPool {
+        // SAFETY: as for `stacks`.
+        unsafe { &mut *self.blocks.get() }
     }
 
     /// The worker's whole life on its OS thread: runs threads until the runtime stops and all of its own are gone.
@@ -178,7 +192,7 @@ impl Worker {
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
     pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started() || task.runtime != self.shared.identity() || !self.may_resume_on_top() {
+        if task.state.is_started() || task.runtime != joiner.runtime || !self.may_resume_on_top() {
             return false;
         }
         let entry = self.queues.take_youngest(task);

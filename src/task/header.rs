@@ -18,7 +18,7 @@ use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
-use crate::fiber::Fiber;
+use crate::fiber::{Entry, Fiber};
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
@@ -29,6 +29,8 @@ use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
 pub(crate) struct VTable {
+    /// The first function on the stack of the thread.
+    pub(crate) main: Entry,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -43,6 +45,18 @@ pub(crate) struct VTable {
     /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
     /// `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
+}
+
+/// What a thread begins with. It decides whose thread-locals the thread has.
+pub(crate) trait Main {
+    /// The first function on its stack.
+    const MAIN: Entry;
+
+    /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
+    #[inline(always)]
+    fn mark(runtime: *const ()) -> *const () {
+        runtime
+    }
 }
 
 /// What becomes of a re-armable task after a run.
@@ -131,7 +145,7 @@ pub(crate) struct Header {
     joiner: AtomicPtr<Ticket>,
     extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
-    /// Identifies the runtime of an unstarted task; only compared.
+    /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
 }
 

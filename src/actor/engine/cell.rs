@@ -42,6 +42,7 @@ use crate::stack::StackSize;
 use crate::task::header::Next;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
+use crate::thread_locals::ThreadLocals;
 
 /// The place of an actor that is in no list of residents.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -72,6 +73,7 @@ pub(crate) struct Plan {
     pub(crate) name: Option<Box<str>>,
     pub(crate) size: StackSize,
     pub(crate) mailbox: Mailbox,
+    pub(crate) thread_locals: ThreadLocals,
 }
 
 /// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.

@@ -1,0 +1,365 @@
+//! Blocks: how they are made, made new, and kept. Steps B1 to B3.
+//!
+//! # Invariants
+//!
+//! 1. A [`Block`] is the only one for its memory, which is mapped for ever and laid out as [`Kit::layout`] says: static thread-locals and
+//!    descriptor about the thread pointer, the [`Record`] behind both.
+//! 2. A block in a pool or in the store has been made new since its last thread, and nobody is on it.
+//! 3. [`RECORD`] and [`TID`] are set before there is a block.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+use crate::arch::{set_thread_pointer, thread_pointer};
+use crate::base::abort::fatal;
+use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sys::{glibc, mem};
+use crate::thread_locals::kit::{Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
+use crate::thread_locals::template::Word;
+
+/// The first number of a block: above all that the kernel gives (`PID_MAX_LIMIT`), below what a futex's word holds.
+const FIRST_TID: u32 = 1 << 22;
+/// The most blocks that a worker keeps to itself.
+const MOST: usize = 1024;
+/// So many blocks are mapped at a time.
+const SLAB: usize = 64;
+/// Rounds of destructors of keys: `PTHREAD_DESTRUCTOR_ITERATIONS`.
+const KEY_ROUNDS: u32 = 4;
+const KEYS: u32 = 1024;
+
+/// From the thread pointer to the record; to the number: both zero as long as there is no block.
+static RECORD: AtomicUsize = AtomicUsize::new(0);
+static TID: AtomicUsize = AtomicUsize::new(0);
+
+/// What the crate itself keeps of the thread on a block.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// What stands in the thread's header otherwise.
+    pub(crate) kept: Cell<*mut ()>,
+    /// The hub's thread pointer.
+    pub(crate) hub: Cell<usize>,
+    /// The worker's.
+    worker: Cell<usize>,
+}
+
+/// The thread-locals and the descriptor of one green thread, by their thread pointer.
+#[derive(Debug)]
+pub(crate) struct Block(usize);
+
+/// Where the parts of a block are, from its begin.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    thread_pointer: usize,
+    record: usize,
+    len: usize,
+}
+
+impl Kit {
+    fn layout(&self) -> Layout {
+        let align = self.align.max(64);
+        let len = self.template.witness.len;
+        let (before, behind) =
+            if cfg!(target_arch = "x86_64") { (self.static_len - len, len) } else { (len, self.static_len) };
+        let thread_pointer = before.next_multiple_of(align);
+        let record = (thread_pointer + behind).next_multiple_of(16);
+        Layout { thread_pointer, record, len: (record + size_of::<Record>()).next_multiple_of(align) }
+    }
+}
+
+/// Makes invariant 3 true.
+pub(super) fn publish(kit: &Kit) {
+    let layout = kit.layout();
+    RECORD.store(layout.record - layout.thread_pointer, Ordering::Relaxed);
+    let tid = kit.template.witness.tid.wrapping_add_signed(-descriptor_offset(kit.template.witness.len));
+    TID.store(tid, Ordering::Relaxed);
+}
+
+/// Is this the thread pointer of a block?
+#[inline]
+fn is_block(pointer: usize) -> bool {
+    let tid = TID.load(Ordering::Relaxed);
+    // SAFETY: glibc's threads and ours have their numbers there.
+    tid != 0 && unsafe { word(pointer.wrapping_add(tid)).cast::<u32>().read_volatile() } >= FIRST_TID
+}
+
+fn word(address: usize) -> *mut u64 {
+    ptr::with_exposed_provenance_mut(address)
+}
+
+/// Is the calling thread on a block?
+#[inline]
+pub(crate) fn is_own() -> bool {
+    is_block(thread_pointer())
+}
+
+/// The record of the block on which the calling thread is.
+///
+/// # Safety
+///
+/// It is on one, and leaves the record alone when it has ended.
+#[inline]
+pub(crate) unsafe fn record<'a>() -> &'a Record {
+    // SAFETY: invariants 1 and 3.
+    unsafe { record_at(thread_pointer()) }
+}
+
+/// # Safety
+///
+/// The thread pointer of a block.
+#[inline]
+unsafe fn record_at<'a>(pointer: usize) -> &'a Record {
+    // SAFETY: invariants 1 and 3.
+    unsafe { &*word(pointer + RECORD.load(Ordering::Relaxed)).cast::<Record>() }
+}
+
+/// The thread pointer of the worker that runs the thread on this block; `None`: it is no block. Safe in a signal handler.
+pub(super) fn worker_of(pointer: usize) -> Option<usize> {
+    // SAFETY: it was just looked at; the record was complete before the thread pointer was set.
+    is_block(pointer).then(|| unsafe { record_at(pointer) }.worker.get())
+}
+
+/// Runs `f` on a block.
+///
+/// # Safety
+///
+/// Nobody is on it.
+pub(super) unsafe fn on<R>(block: &Block, f: impl FnOnce() -> R) -> R {
+    #[inline(never)]
+    fn apart<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    let outside = block.enter();
+    // SAFETY: as the caller promises; `apart` is a function of its own, which uses its thread-locals inside.
+    unsafe {
+        set_thread_pointer(block.0);
+        let result = apart(f);
+        set_thread_pointer(outside);
+        result
+    }
+}
+
+/// Blocks without an owner, and memory for more.
+struct BlockStore {
+    free: Vec<Block>,
+    fresh: usize,
+    left: usize,
+}
+
+static STORE: Mutex<BlockStore> = Mutex::new(BlockStore { free: Vec::new(), fresh: 0, left: 0 });
+static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
+
+fn store() -> std::sync::MutexGuard<'static, BlockStore> {
+    STORE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Block {
+    /// A block that has not been used. `None`: there is no memory.
+    pub(super) fn new(kit: &Kit) -> Option<Block> {
+        let layout = kit.layout();
+        let base = {
+            let mut store = store();
+            if store.left == 0 {
+                store.fresh = mem::reserve(SLAB * layout.len).ok()?.as_ptr().expose_provenance();
+                store.left = SLAB;
+            }
+            store.left -= 1;
+            store.fresh + store.left * layout.len
+        };
+        let block = Block(base + layout.thread_pointer);
+        // SAFETY: zeroed memory, of the size and alignment that glibc asks for, and ours alone. The record is fresh.
+        unsafe {
+            if (kit.functions.allocate)(word(block.0).cast()).is_null() {
+                return None;
+            }
+            let record = Record { kept: Cell::new(ptr::null_mut()), hub: Cell::new(0), worker: Cell::new(0) };
+            word(base + layout.record).cast::<Record>().write(record);
+            let tid = word(block.descriptor(kit) + kit.template.witness.tid).cast::<u32>();
+            tid.write(NEXT_TID.fetch_add(1, Ordering::Relaxed));
+            block.write_template(kit);
+        }
+        Some(block)
+    }
+
+    pub(crate) fn thread_pointer(&self) -> usize {
+        self.0
+    }
+
+    fn descriptor(&self, kit: &Kit) -> usize {
+        descriptor_of(self.0, kit.template.witness.len)
+    }
+
+    /// Writes what a thread's descriptor begins with.
+    ///
+    /// # Safety
+    ///
+    /// Nobody is on the block.
+    unsafe fn write_template(&self, kit: &Kit) {
+        let descriptor = self.descriptor(kit);
+        // SAFETY: the descriptor is as long as the template (invariant 1), and ours.
+        unsafe {
+            for (at, kind) in kit.template.words.iter().enumerate() {
+                let value = match *kind {
+                    Word::Same(value) => value,
+                    Word::Within(offset) => (descriptor + offset) as u64,
+                    Word::StackBase | Word::StackLen => 0,
+                    Word::Apart => continue,
+                };
+                word(descriptor + at * 8).write(value);
+            }
+            let list = descriptor + kit.template.witness.list;
+            word(list).write(list as u64);
+            word(list + 8).write(list as u64);
+            let (pointer, state) = kit.resolver;
+            word(self.0.wrapping_add_signed(pointer)).write((descriptor + state) as u64);
+            if let Some(cpu) = kit.rseq_cpu {
+                word(self.0.wrapping_add_signed(cpu)).cast::<i32>().write(-1);
+            }
+        }
+    }
+
+    /// Says where the stack of the thread is.
+    pub(crate) fn set_stack(&self, base: usize, len: usize) {
+        let Some(kit) = kit() else { return };
+        let descriptor = self.descriptor(kit);
+        let words = kit.template.words.iter().enumerate();
+        for (at, kind) in words.filter(|(_, kind)| matches!(kind, Word::StackBase | Word::StackLen)) {
+            let value = if *kind == Word::StackBase { base } else { len };
+            // SAFETY: invariant 1; the thread has not begun.
+            unsafe { word(descriptor + at * 8).write(value as u64) };
+        }
+    }
+
+    /// The calling thread is about to set the block's thread pointer; gives the one that it has.
+    #[inline]
+    pub(crate) fn enter(&self) -> usize {
+        let hub = thread_pointer();
+        // SAFETY: invariant 1.
+        let record = unsafe { record_at(self.0) };
+        record.hub.set(hub);
+        record.worker.set(worker_of(hub).unwrap_or(hub));
+        hub
+    }
+
+    /// The record of this block.
+    #[inline]
+    pub(crate) fn record(&self) -> &Record {
+        // SAFETY: invariant 1.
+        unsafe { record_at(self.0) }
+    }
+
+    /// Step B2.
+    ///
+    /// # Safety
+    ///
+    /// Its thread has ended.
+    unsafe fn make_new(&self, kit: &Kit) {
+        let place = word(self.0.wrapping_add_signed(kit.kept.start)).cast::<u8>();
+        let len = kit.kept.len();
+        let mut kept = [0_u8; MOST_OF_LIBC];
+        // SAFETY: libc's thread-locals are in the block (invariant 1), and come back as they were: the vector is made anew by the same
+        // pair of functions by which it was made.
+        unsafe {
+            ptr::copy_nonoverlapping(place, kept.as_mut_ptr(), len);
+            (kit.functions.deallocate)(word(self.0).cast(), false);
+            if (kit.functions.allocate)(word(self.0).cast()).is_null() {
+                no_memory();
+            }
+            ptr::copy_nonoverlapping(kept.as_ptr(), place, len);
+            self.write_template(kit);
+        }
+    }
+
+    /// The block goes to all workers.
+    pub(super) fn give(self, kit: &Kit) {
+        // SAFETY: the caller owns it, so its thread has ended.
+        unsafe { self.make_new(kit) };
+        store().free.push(self);
+    }
+}
+
+/// The blocks of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct BlockPool(Vec<Block>);
+
+impl BlockPool {
+    /// The block used last, or another, or a fresh one.
+    pub(crate) fn take(&mut self) -> Block {
+        if let Some(block) = self.0.pop() {
+            return block;
+        }
+        let free = store().free.pop();
+        free.or_else(|| kit().and_then(Block::new)).unwrap_or_else(|| no_memory())
+    }
+
+    /// Takes a block back whose thread has ended.
+    pub(crate) fn give(&mut self, block: Block) {
+        if let Some(kit) = kit() {
+            // SAFETY: as the caller says.
+            unsafe { block.make_new(kit) };
+        }
+        if self.0.len() == MOST {
+            store().free.extend(self.0.drain(..MOST / 2));
+        }
+        self.0.push(block);
+    }
+}
+
+impl Drop for BlockPool {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            store().free.append(&mut self.0);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn no_memory() -> ! {
+    fatal(format_args!("no memory for the thread-locals of a green thread"))
+}
+
+/// First on a new thread-pointer: what glibc does at the begin of a thread.
+pub(crate) fn begin() {
+    glibc::use_global_locale();
+}
+
+/// Destroys the calling thread's thread-locals and its values of pthread keys: step U3.
+pub(crate) fn destroy() {
+    let Some(kit) = kit() else { return };
+    // SAFETY: the calling thread is on a block; what is called are destructors that were registered for it.
+    unsafe { (kit.functions.destroy)() };
+    for _ in 0..KEY_ROUNDS {
+        if !destroy_values(kit) {
+            break;
+        }
+    }
+}
+
+/// One round. True: there was a destructor.
+fn destroy_values(kit: &Kit) -> bool {
+    let mut any = false;
+    for key in 0..KEYS {
+        // SAFETY: the table has so many entries. Another thread may change one meanwhile, as with glibc's own threads.
+        let [sequence, destructor] = unsafe { kit.keys.add(key as usize).read_volatile() };
+        // Keys are given out from the first one on.
+        if sequence == 0 {
+            break;
+        }
+        if sequence % 2 == 0 {
+            continue;
+        }
+        let value = glibc::key(key);
+        if value.is_null() {
+            continue;
+        }
+        glibc::set_key(key, ptr::null());
+        if destructor != 0 {
+            any = true;
+            // SAFETY: the program has given it with the key, for such values.
+            unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void)>(destructor)(value) };
+        }
+    }
+    any
+}
