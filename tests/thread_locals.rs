@@ -200,3 +200,285 @@ fn a_guard_that_sets_a_thread_local_may_be_held_across_a_park() {
         }
     });
 }
+
+#[test]
+fn values_of_keys_are_the_threads_own_and_destroyed_at_its_end() {
+    static DESTROYED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn destroy(value: *mut libc::c_void) {
+        green::yield_now();
+        DESTROYED.fetch_add(value.addr(), Ordering::Relaxed);
+    }
+    let mut keys = [0; 50];
+    for key in &mut keys {
+        // SAFETY: it writes one number; the destructor takes any value.
+        assert_eq!(unsafe { libc::pthread_key_create(key, Some(destroy)) }, 0);
+    }
+    for _ in 0..3 {
+        many(20, |number| {
+            for (at, key) in keys.iter().enumerate() {
+                // SAFETY: the keys are there.
+                unsafe {
+                    assert!(libc::pthread_getspecific(*key).is_null());
+                    libc::pthread_setspecific(*key, std::ptr::without_provenance(number * 100 + at + 1));
+                    if at % 10 == 0 {
+                        green::yield_now();
+                    }
+                    assert_eq!(libc::pthread_getspecific(*key).addr(), number * 100 + at + 1);
+                }
+            }
+        });
+    }
+    let of_one: usize = (0..20).map(|number| (0..50).map(|at| number * 100 + at + 1).sum::<usize>()).sum();
+    if ThreadLocals::supported().is_ok() {
+        assert_eq!(DESTROYED.load(Ordering::Relaxed), 3 * of_one);
+    }
+    for key in keys {
+        // SAFETY: nobody uses it any more.
+        unsafe { libc::pthread_key_delete(key) };
+    }
+}
+
+#[test]
+fn a_pthread_mutex_knows_its_owner() {
+    struct Lock(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+    // SAFETY: it is used by libc's functions.
+    unsafe impl Sync for Lock {}
+    for kind in [libc::PTHREAD_MUTEX_RECURSIVE, libc::PTHREAD_MUTEX_ERRORCHECK] {
+        let lock = Lock(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+        // SAFETY: the attributes are made before they are used, and the mutex before it is locked.
+        unsafe {
+            let mut attributes = std::mem::zeroed();
+            libc::pthread_mutexattr_init(&raw mut attributes);
+            libc::pthread_mutexattr_settype(&raw mut attributes, kind);
+            libc::pthread_mutex_init(lock.0.get(), &raw const attributes);
+        }
+        let lock = &lock;
+        many(10, |_| {
+            // SAFETY: the mutex lives until all threads have ended.
+            unsafe {
+                // Tried only: this kind of lock blocks the worker.
+                while libc::pthread_mutex_trylock(lock.0.get()) != 0 {
+                    assert_ne!(libc::pthread_mutex_unlock(lock.0.get()), 0, "another one's");
+                    green::yield_now();
+                }
+                green::yield_now();
+                let again = libc::pthread_mutex_lock(lock.0.get());
+                assert_eq!(again == 0, kind == libc::PTHREAD_MUTEX_RECURSIVE);
+                green::yield_now();
+                if again == 0 {
+                    assert_eq!(libc::pthread_mutex_unlock(lock.0.get()), 0);
+                }
+                assert_eq!(libc::pthread_mutex_unlock(lock.0.get()), 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_child_of_fork_is_a_plain_thread_with_all_it_had() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(7) };
+    }
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        NUMBER.set(8);
+        // SAFETY: the child uses what a child of fork may, and ends by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(20);
+                let text = vec![NUMBER.get().to_string()];
+                let other = std::thread::spawn(move || text[0] == "8" && NUMBER.get() == 7).join();
+                green::sleep(Duration::from_millis(1));
+                libc::_exit(if matches!(other, Ok(true)) { 0 } else { 1 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            assert_eq!(status, 0);
+        }
+        green::yield_now();
+        assert_eq!(NUMBER.get(), 8);
+    });
+}
+
+#[test]
+fn setuid_reaches_all_threads_from_wherever_it_is_called() {
+    let Some(runtime) = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).build().ok() else {
+        return;
+    };
+    // SAFETY: it changes nothing: the user is the one that it is.
+    let same = || assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.run(|| {
+                let spin = || {
+                    while done.load(Ordering::Relaxed) < 2 {
+                        green::yield_now();
+                    }
+                };
+                green::scope(|scope| {
+                    scope.spawn(spin);
+                    scope.spawn(spin);
+                    scope.spawn(|| {
+                        (0..20).for_each(|_| same());
+                        done.fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+            });
+        });
+        (0..20).for_each(|_| same());
+        done.fetch_add(1, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_childs_process_and_an_os_thread_start_from_a_green_one() {
+    many(5, |number| {
+        let output = std::process::Command::new("echo").arg(number.to_string()).output().unwrap();
+        assert_eq!(output.stdout, format!("{number}\n").as_bytes());
+        assert_eq!(std::thread::spawn(move || number).join().unwrap(), number);
+    });
+}
+
+#[test]
+fn kinds_of_threads_live_side_by_side_and_join_each_other() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(0) };
+    }
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    for kind in [ThreadLocals::PerWorker, ThreadLocals::PerThread] {
+        let runtime = Runtime::builder().workers(1).thread_locals(kind).build().unwrap();
+        let spawn = |kind, f: fn() -> usize| green::thread::Builder::new().thread_locals(kind).spawn(f).unwrap();
+        runtime.run(|| {
+            for _ in 0..20 {
+                // Joined at once: each runs on top of the other.
+                let own = spawn(ThreadLocals::PerThread, || {
+                    NUMBER.set(NUMBER.get() + 1);
+                    let shared = green::thread::Builder::new().thread_locals(ThreadLocals::PerWorker);
+                    let shared = shared.spawn(|| NUMBER.replace(NUMBER.get() + 1)).unwrap();
+                    let parks = green::spawn(|| {
+                        green::yield_now();
+                        NUMBER.get()
+                    });
+                    shared.join().unwrap();
+                    parks.join().unwrap();
+                    green::yield_now();
+                    NUMBER.get()
+                });
+                assert_eq!(own.join().unwrap(), 1);
+            }
+            assert_eq!(spawn(ThreadLocals::PerWorker, || NUMBER.get()).join().unwrap(), 20);
+            assert_eq!(spawn(ThreadLocals::PerThread, || NUMBER.get()).join().unwrap(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_result_that_nobody_takes_is_dropped_with_its_threads_own() {
+    struct Looks(std::thread::ThreadId);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            green::yield_now();
+            DROPPED.fetch_add(usize::from(std::thread::current().id() == self.0), Ordering::Relaxed);
+        }
+    }
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        drop(green::spawn(|| Looks(std::thread::current().id())));
+        (0..10).for_each(|_| green::yield_now());
+    });
+    drop(runtime);
+    assert_eq!(DROPPED.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn std_locks_and_channels_are_held_across_a_park() {
+    // Nothing waits for them: that would block the worker.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let locks: Vec<_> = (0..20).map(Mutex::new).collect();
+    many(20, |number| {
+        let held = locks[number].lock().unwrap();
+        sender.send(number).unwrap();
+        green::yield_now();
+        assert!(receiver.lock().unwrap().try_recv().is_ok());
+        assert_eq!(*held, number);
+    });
+}
+
+#[test]
+fn an_actors_handlers_have_them_for_a_run() {
+    use green::actor::{Actor, Builder, Context, Handler, Message};
+    thread_local! {
+        static DEPTH: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Enters;
+    impl Actor for Enters {}
+    struct Enter;
+    impl Message for Enter {
+        type Reply = usize;
+    }
+    impl Handler<Enter> for Enters {
+        fn handle(&mut self, _: Enter, _: &mut Context<Self>) -> usize {
+            let before = DEPTH.replace(DEPTH.get() + 1);
+            green::yield_now();
+            DEPTH.set(before);
+            before
+        }
+    }
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        let actors: Vec<_> = (0..10).map(|_| Enters.start()).collect();
+        green::scope(|scope| {
+            for actor in &actors {
+                scope.spawn(|| (0..10).for_each(|_| assert_eq!(actor.send(Enter).unwrap(), 0)));
+            }
+        });
+        let shares = Builder::new().thread_locals(ThreadLocals::PerWorker).start(Enters).unwrap();
+        assert_eq!(shares.send(Enter).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_blocks_next_thread_finds_nothing_of_the_last_one() {
+    thread_local! {
+        static NUMBERS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+        static LARGE: RefCell<[u8; 5000]> = const { RefCell::new([3; 5000]) };
+    }
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        for number in 0..1000 {
+            let thread = green::spawn(move || {
+                // SAFETY: errno of the calling thread.
+                assert_eq!(unsafe { *libc::__errno_location() }, 0);
+                assert!(NUMBERS.with_borrow(Vec::is_empty));
+                assert!(LARGE.with_borrow(|large| large.iter().all(|byte| *byte == 3)));
+                NUMBERS.with_borrow_mut(|numbers| numbers.push(number));
+                LARGE.with_borrow_mut(|large| large.fill(number as u8));
+                // SAFETY: as above.
+                unsafe { *libc::__errno_location() = 5 };
+            });
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn many_threads_may_be_cancelled_and_timed_out() {
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        let threads: Vec<_> = (0..100).map(|_| green::spawn(|| green::sleep(Duration::from_secs(1000)))).collect();
+        green::yield_now();
+        threads.iter().for_each(|thread| thread.cancel());
+        for thread in threads {
+            assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+        }
+        assert!(green::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(1000))).is_err());
+    });
+    runtime.spawn(|| green::sleep(Duration::from_secs(1000)));
+    drop(runtime);
+}

@@ -35,16 +35,16 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
         unsafe { WorkerContext::enter(here) };
     }
     // SAFETY: as the caller promises.
-    unsafe { live(header, || {}) };
+    unsafe { live::<false>(header, || {}) };
 }
 
-/// The whole life of a thread. `at_end` destroys the thread-locals that are its own.
+/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys.
 ///
 /// # Safety
 ///
 /// As [`thread_main`].
 #[inline(always)]
-pub(super) unsafe fn live(header: NonNull<Header>, at_end: impl Fn()) {
+pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn()) {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
@@ -57,14 +57,20 @@ pub(super) unsafe fn live(header: NonNull<Header>, at_end: impl Fn()) {
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`).
     unsafe { destroy_locals(this) };
+    // A result that nobody will ask for finds the thread-locals whole.
+    let dropped = OWN && this.vtable.after_run.is_none() && !this.state.has_handle();
+    if dropped {
+        // SAFETY: as below, and not done again there.
+        unsafe { drop_output(header) };
+    }
     at_end();
     if this.vtable.after_run.is_some() {
         return; // `Worker::end` goes on.
     }
     // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
     unsafe {
-        if Header::complete(header, true) {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
+        if Header::complete(header, true) && !dropped {
+            drop_output(header);
         }
         // The result's destructor, and a waker that was called, may have made new values.
         destroy_locals(this);
@@ -72,4 +78,14 @@ pub(super) unsafe fn live(header: NonNull<Header>, at_end: impl Fn()) {
         this.limits.dissolve();
         (this.vtable.done)(header);
     }
+}
+
+/// # Safety
+///
+/// The result is stored, and the caller's; it is dropped once.
+#[inline]
+unsafe fn drop_output(header: NonNull<Header>) {
+    // SAFETY: as the caller promises.
+    let drop_output = || unsafe { (header.as_ref().vtable.drop_output)(header) };
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(drop_output));
 }

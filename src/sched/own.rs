@@ -64,6 +64,6 @@ unsafe fn on_block(start: *mut ()) {
     unsafe {
         WorkerContext::enter(here);
         set_own();
-        live(header, block::destroy);
+        live::<true>(header, block::destroy);
     }
 }

@@ -322,6 +322,8 @@ fn no_memory() -> ! {
 
 /// First on a new thread-pointer: what glibc does at the begin of a thread.
 pub(crate) fn begin() {
+    // SAFETY: errno of the calling thread. It is one of those that stay.
+    unsafe { *glibc::errno_location() = 0 };
     glibc::use_global_locale();
 }
 
