@@ -4,7 +4,7 @@
 //!
 //! 1. Names are looked up with `dlsym`, so the program that is linked needs none of them, and starts where they are missing.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::sync::Barrier;
@@ -226,24 +226,29 @@ extern "C" fn donate(lesson: *mut c_void) -> *mut c_void {
 /// Static thread-locals of one module that is loaded, as the calling thread has them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Module {
-    /// The calling thread's.
+    /// The calling thread's; 0: it has none yet.
     pub(crate) place: usize,
+    /// Their first values: `file` bytes at this address, and zeros up to `len`.
+    pub(crate) image: usize,
+    pub(crate) file: usize,
     pub(crate) len: usize,
 }
 
-/// Calls `f` with each module whose thread-locals the calling thread has.
+/// Calls `f` with each module that has thread-locals.
 pub(crate) fn modules(f: &mut dyn FnMut(Module)) {
     unsafe extern "C" fn each(info: *mut libc::dl_phdr_info, _: usize, f: *mut c_void) -> c_int {
         // SAFETY: the loader passes a module, and `modules` the closure.
         unsafe {
             let (info, f) = (&*info, &mut *f.cast::<&mut dyn FnMut(Module)>());
-            if info.dlpi_tls_data.is_null() {
-                return 0;
-            }
             for at in 0..usize::from(info.dlpi_phnum) {
                 let header = &*info.dlpi_phdr.add(at);
                 if header.p_type == libc::PT_TLS {
-                    f(Module { place: info.dlpi_tls_data.addr(), len: header.p_memsz as usize });
+                    f(Module {
+                        place: info.dlpi_tls_data.addr(),
+                        image: info.dlpi_addr as usize + header.p_vaddr as usize,
+                        file: header.p_filesz as usize,
+                        len: header.p_memsz as usize,
+                    });
                 }
             }
         }
@@ -252,6 +257,50 @@ pub(crate) fn modules(f: &mut dyn FnMut(Module)) {
     let mut f = f;
     // SAFETY: the closure lives while this runs.
     unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut f).cast()) };
+}
+
+/// The libraries that are loaded, as the loader lists them; new ones come to the end. The begin of `struct link_map`, which glibc has made public.
+#[repr(C)]
+struct Library {
+    _base: usize,
+    name: *const c_char,
+    _dynamic: usize,
+    next: *const Library,
+}
+
+/// The library loaded last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastLibrary(*const Library);
+
+// SAFETY: it is only asked whether another came after it, and stays loaded.
+unsafe impl Send for LastLibrary {}
+// SAFETY: as above.
+unsafe impl Sync for LastLibrary {}
+
+impl LastLibrary {
+    /// The one loaded last up to now, which will not be unloaded. `None`: that cannot be told, or been seen to.
+    pub(crate) fn find() -> Option<LastLibrary> {
+        // SAFETY: the program's own handle is the begin of the list. Nothing else changes the list while it is walked: in the worst case, a library is
+        // opened or closed by another thread in these nanoseconds. The one found is opened again, to stay.
+        unsafe {
+            let mut last = libc::dlopen(ptr::null(), libc::RTLD_LAZY).cast_const().cast::<Library>();
+            if last.is_null() {
+                return None;
+            }
+            while let Some(next) = (*last).next.as_ref() {
+                last = next;
+            }
+            let pinned = libc::dlopen((*last).name, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+            (pinned.cast_const().cast() == last && !last.is_null()).then_some(LastLibrary(last))
+        }
+    }
+
+    /// Is it still the last?
+    #[inline]
+    pub(crate) fn is_last(self) -> bool {
+        // SAFETY: it stays loaded, and with it this entry.
+        unsafe { (&raw const (*self.0).next).read_volatile() }.is_null()
+    }
 }
 
 /// The signal by which glibc has all threads change their user, for `setuid` and its like.

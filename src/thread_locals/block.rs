@@ -15,7 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::arch::{set_thread_pointer, thread_pointer};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
-use crate::sys::{glibc, mem};
+use crate::sys::glibc::{self, LastLibrary};
+use crate::sys::mem;
 use crate::thread_locals::kit::{Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
 use crate::thread_locals::template::Word;
 
@@ -42,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) hub: Cell<usize>,
     /// The worker's.
     worker: Cell<usize>,
+    /// What the vector of dynamic thread-locals was when it was made: its address, and its generation.
+    vector: Cell<(usize, usize)>,
 }
 
 /// The thread-locals and the descriptor of one green thread, by their thread pointer.
@@ -173,11 +176,17 @@ impl Block {
             if (kit.functions.allocate)(word(block.0).cast()).is_null() {
                 return None;
             }
-            let record = Record { kept: Cell::new(ptr::null_mut()), hub: Cell::new(0), worker: Cell::new(0) };
+            let record = Record {
+                kept: Cell::new(ptr::null_mut()),
+                hub: Cell::new(0),
+                worker: Cell::new(0),
+                vector: Cell::default(),
+            };
             word(base + layout.record).cast::<Record>().write(record);
             let tid = word(block.descriptor(kit) + kit.template.witness.tid).cast::<u32>();
             tid.write(NEXT_TID.fetch_add(1, Ordering::Relaxed));
             block.write_template(kit);
+            block.record().vector.set(block.vector());
         }
         Some(block)
     }
@@ -249,12 +258,49 @@ impl Block {
         unsafe { record_at(self.0) }
     }
 
-    /// Step B2.
+    /// Address and generation of the vector of dynamic thread-locals.
+    #[inline]
+    fn vector(&self) -> (usize, usize) {
+        let place = self.0 + if cfg!(target_arch = "x86_64") { 8 } else { 0 };
+        // SAFETY: the ABI has the vector's address there, and its generation in the first word.
+        unsafe {
+            let vector = word(place).read_volatile() as usize;
+            (vector, word(vector).read_volatile() as usize)
+        }
+    }
+
+    /// Step B2. The vector is as it was made, and no library has come: then the thread has only changed static thread-locals, and those are known.
     ///
     /// # Safety
     ///
     /// Its thread has ended.
+    #[inline]
     unsafe fn make_new(&self, kit: &Kit) {
+        let known = kit.all_static && kit.last.is_some_and(LastLibrary::is_last);
+        // SAFETY: as the caller promises.
+        unsafe {
+            if known && self.vector() == self.record().vector.get() {
+                for &(begin, image, file, len) in &kit.modules {
+                    let place = word(self.0.wrapping_add_signed(begin)).cast::<u8>();
+                    ptr::copy_nonoverlapping(ptr::with_exposed_provenance(image), place, file);
+                    ptr::write_bytes(place.add(file), 0, len - file);
+                }
+            } else {
+                self.make_vector_new(kit);
+            }
+            let descriptor = self.descriptor(kit);
+            for &(at, value, relative) in &kit.changeable {
+                word(descriptor + at).write(value + descriptor as u64 * relative);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`make_new`](Self::make_new).
+    #[cold]
+    #[inline(never)]
+    unsafe fn make_vector_new(&self, kit: &Kit) {
         let place = word(self.0.wrapping_add_signed(kit.kept.start)).cast::<u8>();
         let len = kit.kept.len();
         let mut kept = [0_u8; MOST_OF_LIBC];
@@ -267,8 +313,8 @@ impl Block {
                 no_memory();
             }
             ptr::copy_nonoverlapping(kept.as_ptr(), place, len);
-            self.write_template(kit);
         }
+        self.record().vector.set(self.vector());
     }
 
     /// The block goes to all workers.
@@ -334,7 +380,13 @@ pub(crate) fn destroy() {
     unsafe { (kit.functions.destroy)() };
     for _ in 0..KEY_ROUNDS {
         if !destroy_values(kit) {
-            break;
+            return;
+        }
+    }
+    // What is still set stays undestroyed; the next thread does not find it.
+    for key in 0..KEYS {
+        if !glibc::key(key).is_null() {
+            glibc::set_key(key, ptr::null());
         }
     }
 }

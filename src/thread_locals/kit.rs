@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::arch::thread_pointer;
-use crate::sys::glibc::{self, Donor, Module, symbol};
-use crate::thread_locals::template::{Known, Template, Witness, explain};
+use crate::sys::glibc::{self, Donor, LastLibrary, Module, symbol};
+use crate::thread_locals::template::{Known, Template, Witness, Word, explain};
 use crate::thread_locals::unsupported::Unsupported;
 
 /// The functions of glibc by which blocks are made and thread-locals destroyed.
@@ -34,6 +34,14 @@ pub(super) struct Kit {
     pub(super) align: usize,
     /// libc's own thread-locals, as offsets from the thread pointer.
     pub(super) kept: Range<isize>,
+    /// The other static thread-locals with their first values: offset from the thread pointer, address of the values, their bytes, all bytes.
+    pub(super) modules: Vec<(isize, usize, usize, usize)>,
+    /// No library that is loaded has dynamic thread-locals.
+    pub(super) all_static: bool,
+    /// As long as no library comes after this one, those are all.
+    pub(super) last: Option<LastLibrary>,
+    /// What a thread may change in its descriptor: offset, value, and 1 if that is relative to the descriptor.
+    pub(super) changeable: Vec<(usize, u64, u64)>,
     /// The pointer to the resolver's state, as an offset from the thread pointer, and that state, in the descriptor.
     pub(super) resolver: (isize, usize),
     /// Where rseq says on which CPU the thread runs, as an offset from the thread pointer.
@@ -136,19 +144,31 @@ fn learn() -> Result<Kit, NotLearned> {
     if resolver >= witness.len {
         return Err(Unsupported::new("the resolver's state of a thread is not in its descriptor".to_owned()).into());
     }
-    let mut kept = 0..0;
-    glibc::modules(&mut |Module { place, len, .. }| {
+    let last = LastLibrary::find();
+    let (mut kept, mut modules) = (0..0, Vec::new());
+    glibc::modules(&mut |Module { place, image, file, len }| {
+        let begin = place.wrapping_sub(thread_pointer()) as isize;
         if (glibc::errno_location().addr()).wrapping_sub(place) < len {
-            let begin = place.wrapping_sub(thread_pointer()) as isize;
             kept = begin..begin + len as isize;
+        } else {
+            modules.push((begin, image, file, len));
         }
     });
+    // A module elsewhere has dynamic thread-locals. This thread may have them, others need not.
+    let count = modules.len();
+    modules.retain(|(begin, ..)| begin.unsigned_abs() < static_len);
     if kept.is_empty() || kept.len() > MOST_OF_LIBC {
         return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()).into());
     }
+    let changeable = changeable(&template, resolver);
+    let all_static = modules.len() == count;
     Ok(Kit {
         functions,
         template,
+        modules,
+        last,
+        all_static,
+        changeable,
         static_len,
         align,
         kept,
@@ -156,6 +176,27 @@ fn learn() -> Result<Kit, NotLearned> {
         rseq_cpu: rseq.map(|rseq| rseq + 4),
         keys: symbol(c"__pthread_keys")?.as_ptr().cast(),
     })
+}
+
+/// All of the template, but for the values of keys, which are taken out one by one, and the resolver's state, which stays.
+fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
+    const KEYS: usize = 32;
+    const RESOLVER_LEN: usize = 568;
+    let specific = template.witness.specific;
+    let first = match template.words[specific / 8] {
+        Word::Within(first) => first..first + KEYS * 16,
+        _ => 0..0,
+    };
+    let apart = [first, specific..specific + KEYS * 8, resolver..resolver + RESOLVER_LEN];
+    let words = template.words.iter().enumerate().map(|(at, word)| (at * 8, word));
+    let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)));
+    words
+        .filter_map(|(at, word)| match *word {
+            Word::Same(value) => Some((at, value, 0)),
+            Word::Within(offset) => Some((at, offset as u64, 1)),
+            Word::StackBase | Word::StackLen | Word::Apart => None,
+        })
+        .collect()
 }
 
 fn functions() -> Result<Functions, &'static CStr> {
