@@ -24,7 +24,8 @@ use crate::thread_locals::ThreadLocals;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) name: Option<String>,
-    pub(crate) custom: Option<Custom>,
+    /// A box, so that the settings of most threads are short.
+    pub(crate) custom: Option<Box<Custom>>,
 }
 
 /// What a thread has not as its runtime's threads have it.
@@ -101,7 +102,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let name = settings.name.map(checked_name);
-    let size = match settings.custom {
+    let size = match &settings.custom {
         None => shared.spawn_size,
         Some(custom) => custom.spawn_size(shared)?,
     };
@@ -129,7 +130,7 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
     name: Option<Box<str>>,
-    custom: Option<Custom>,
+    custom: Option<Box<Custom>>,
     placement: Placement,
     owner: O,
     f: F,

@@ -229,14 +229,13 @@ impl Block {
     }
 
     /// Says where the stack of the thread is.
+    #[inline]
     pub(crate) fn set_stack(&self, base: usize, len: usize) {
         let Some(kit) = kit() else { return };
         let descriptor = self.descriptor(kit);
-        let words = kit.template.words.iter().enumerate();
-        for (at, kind) in words.filter(|(_, kind)| matches!(kind, Word::StackBase | Word::StackLen)) {
-            let value = if *kind == Word::StackBase { base } else { len };
+        for &(at, is_base) in &kit.stack {
             // SAFETY: invariant 1; the thread has not begun.
-            unsafe { word(descriptor + at * 8).write(value as u64) };
+            unsafe { word(descriptor + at).write(if is_base { base } else { len } as u64) };
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Kit {
     pub(super) last: Option<LastLibrary>,
     /// What a thread may change in its descriptor: offset, value, and 1 if that is relative to the descriptor.
     pub(super) changeable: Vec<(usize, u64, u64)>,
+    /// Where a descriptor says where the stack is (true), and how long.
+    pub(super) stack: Vec<(usize, bool)>,
     /// The pointer to the resolver's state, as an offset from the thread pointer, and that state, in the descriptor.
     pub(super) resolver: (isize, usize),
     /// Where rseq says on which CPU the thread runs, as an offset from the thread pointer.
@@ -161,6 +163,9 @@ fn learn() -> Result<Kit, NotLearned> {
         return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()).into());
     }
     let changeable = changeable(&template, resolver);
+    let places = template.words.iter().enumerate();
+    let stack = places.filter(|(_, word)| matches!(word, Word::StackBase | Word::StackLen));
+    let stack = stack.map(|(at, word)| (at * 8, *word == Word::StackBase)).collect();
     let all_static = modules.len() == count;
     Ok(Kit {
         functions,
@@ -169,6 +174,7 @@ fn learn() -> Result<Kit, NotLearned> {
         last,
         all_static,
         changeable,
+        stack,
         static_len,
         align,
         kept,
