@@ -1,6 +1,8 @@
 //! Green threads with thread-locals of their own: what keeps state by thread is right across a park.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod help;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use green::{Runtime, ThreadLocals};
+use help::in_a_child;
 
 /// A runtime whose threads have thread-locals of their own. One worker: its threads are neighbours. `None`: none is to be had here.
 fn runtime() -> Option<Runtime> {
@@ -36,9 +39,7 @@ fn many(n: usize, f: impl Fn(usize) + Sync) {
 
 #[test]
 fn a_machine_like_this_has_them() {
-    if cfg!(not(any(green_sanitizer = "thread", green_sanitizer = "memory"))) {
-        ThreadLocals::supported().unwrap();
-    }
+    assert_eq!(ThreadLocals::supported().is_ok(), cfg!(all(green_thread_locals, not(green_sanitized))));
 }
 
 #[test]
@@ -481,4 +482,53 @@ fn many_threads_may_be_cancelled_and_timed_out() {
     });
     runtime.spawn(|| green::sleep(Duration::from_secs(1000)));
     drop(runtime);
+}
+
+#[test]
+fn libraries_may_be_loaded_meanwhile() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(7) };
+    }
+    // By itself, as it changes what is loaded.
+    let ended = in_a_child(&[], || {
+        many(10, |number| {
+            NUMBER.set(number);
+            green::yield_now();
+            // Some of them are there on most machines; the second has thread-locals.
+            for name in [c"libutil.so.1", c"libstdc++.so.6", c"libgomp.so.1"] {
+                // SAFETY: libraries of the system, whose initialisers do no harm.
+                unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+                green::yield_now();
+            }
+            assert_eq!(NUMBER.get(), number);
+        });
+        for _ in 0..3 {
+            many(20, |number| {
+                assert_eq!(NUMBER.replace(number), 7);
+                green::yield_now();
+                assert_eq!(NUMBER.get(), number);
+            });
+        }
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn an_overflow_is_reported_as_on_any_stack() {
+    fn deep(n: usize) -> usize {
+        let frame = [n; 64];
+        if n == 0 { 0 } else { deep(n - 1) + std::hint::black_box(frame)[n % 64] }
+    }
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        runtime.run(|| {
+            let thread = green::thread::Builder::new().name("deep one".into()).stack_size(64 << 10);
+            let _ = thread.spawn(|| std::hint::black_box(deep(1_000_000))).unwrap().join();
+        });
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(ended.output.contains("green thread 'deep one' (id "), "{}", ended.output);
 }

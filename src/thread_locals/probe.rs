@@ -32,6 +32,9 @@ fn refuse_machine() -> Result<(), Unsupported> {
             "this build has ThreadSanitizer or MemorySanitizer, whose own thread-locals have no first values",
         );
     }
+    if cfg!(green_sanitizer = "address") {
+        return refuse("this build has AddressSanitizer, which asks the kernel for each thread by its number");
+    }
     #[cfg(target_arch = "x86_64")]
     if glibc::hwcap2() & 2 == 0 {
         return refuse(
