@@ -288,8 +288,8 @@ fn a_child_of_fork_is_a_plain_thread_with_all_it_had() {
             let child = libc::fork();
             if child == 0 {
                 libc::alarm(20);
-                let text = vec![NUMBER.get().to_string()];
-                let other = std::thread::spawn(move || text[0] == "8" && NUMBER.get() == 7).join();
+                let text = Box::new(NUMBER.get().to_string());
+                let other = std::thread::spawn(move || *text == "8" && NUMBER.get() == 7).join();
                 green::sleep(Duration::from_millis(1));
                 libc::_exit(if matches!(other, Ok(true)) { 0 } else { 1 });
             }

@@ -69,20 +69,13 @@ fn checked_name(name: String) -> Box<str> {
     name.into_string().expect("it came from a string").into_boxed_str()
 }
 
-/// A stack's promise, and an id.
-#[inline(always)]
-fn promise(worker: Option<&Worker>, shared: &Shared, size: StackSize) -> io::Result<u64> {
-    match worker {
-        Some(worker) => {
-            worker.stacks().reserve(size)?;
-            Ok(worker.fresh_id())
-        }
-        None if shared.is_the_parents() => Err(fork::error()),
-        None => {
-            stack::reserve(size)?;
-            Ok(os::fresh_ids(1))
-        }
+/// A stack's promise, and an id, for a thread that is not spawned on a worker.
+fn promise_outside(shared: &Shared, size: StackSize) -> io::Result<u64> {
+    if shared.is_the_parents() {
+        return Err(fork::error());
     }
+    stack::reserve(size)?;
+    Ok(os::fresh_ids(1))
 }
 
 /// Makes a green thread of `f` in the runtime `shared`.
@@ -107,17 +100,25 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
         Some(custom) => custom.spawn_size(shared)?,
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
-    match promise(worker, shared, size) {
+    let id = 'promised: {
+        let refused = match worker {
+            Some(worker) => match worker.stacks().reserve(size) {
+                Ok(()) => break 'promised worker.fresh_id(),
+                Err(error) => error,
+            },
+            None => match promise_outside(shared, size) {
+                Ok(id) => break 'promised id,
+                Err(error) => error,
+            },
+        };
+        if size != StackSize::NONE {
+            return Err(refused);
+        }
         // SAFETY: as the caller promises.
-        Ok(id) => unsafe {
-            make::<PerWorker, _, _, _>(shared, worker, Promised { name, size, id, placement }, owner, f)
-        },
-        // SAFETY: as above.
-        Err(_) if size == StackSize::NONE => unsafe {
-            spawn_per_thread(shared, worker, name, settings.custom, placement, owner, f)
-        },
-        Err(error) => Err(error),
-    }
+        return unsafe { spawn_per_thread(shared, worker, name, settings.custom, placement, owner, f) };
+    };
+    // SAFETY: as above.
+    unsafe { make::<PerWorker, _, _, _>(shared, worker, Promised { name, size, id, placement }, owner, f) }
 }
 
 /// As [`spawn_in`], of a thread with thread-locals of its own.
@@ -139,7 +140,13 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
         None => shared.stack_size,
         Some(custom) => custom.resolve(shared)?.0,
     };
-    let id = promise(worker, shared, size)?;
+    let id = match worker {
+        Some(worker) => {
+            worker.stacks().reserve(size)?;
+            worker.fresh_id()
+        }
+        None => promise_outside(shared, size)?,
+    };
     // SAFETY: as the caller promises.
     unsafe { make::<PerThread, _, _, _>(shared, worker, Promised { name, size, id, placement }, owner, f) }
 }

@@ -129,7 +129,7 @@ struct Lesson {
     donor: Donor,
     descriptor: fn() -> usize,
     thread_pointer: fn() -> usize,
-    barrier: *const Barrier,
+    barrier: &'static Barrier,
     /// The kernel makes it 0 when the thread has ended.
     alive: AtomicU32,
 }
@@ -144,13 +144,13 @@ pub(crate) unsafe fn donors(
     descriptor: fn() -> usize,
     thread_pointer: fn() -> usize,
 ) -> Option<Vec<Donor>> {
-    let barrier = Barrier::new(DONORS + 1);
+    // It stays, should some of them be refused and the others wait for them for ever.
+    let barrier: &'static Barrier = Box::leak(Box::new(Barrier::new(DONORS + 1)));
     let mut lessons: Vec<Box<Lesson>> = Vec::new();
     for _ in 0..DONORS {
         let stack = mem::reserve(DONOR_STACK).ok()?.as_ptr().expose_provenance();
         let donor = Donor { stack, words: vec![0; len / 8], ..Donor::default() };
-        let lesson =
-            Lesson { donor, descriptor, thread_pointer, barrier: &raw const barrier, alive: AtomicU32::new(1) };
+        let lesson = Lesson { donor, descriptor, thread_pointer, barrier, alive: AtomicU32::new(1) };
         lessons.push(Box::new(lesson));
     }
     let mut started = 0;
@@ -161,7 +161,6 @@ pub(crate) unsafe fn donors(
     if started < DONORS {
         // Those that have started wait for the others for ever; they hold what they were given.
         lessons.into_iter().for_each(|lesson| _ = Box::leak(lesson));
-        std::mem::forget(barrier);
         return None;
     }
     barrier.wait();
@@ -204,10 +203,10 @@ pub(crate) fn donor_function() -> usize {
 }
 
 extern "C" fn donate(lesson: *mut c_void) -> *mut c_void {
-    // SAFETY: `start_donor` passes it; the barrier outlives it until the second wait is over, which the starter takes part in.
+    // SAFETY: `start_donor` passes it; the lesson outlives the thread.
     unsafe {
         let lesson = lesson.cast::<Lesson>();
-        (*(*lesson).barrier).wait();
+        (*lesson).barrier.wait();
         let descriptor: *const u64 = ptr::with_exposed_provenance(((*lesson).descriptor)());
         let donor = &mut (*lesson).donor;
         donor.thread_pointer = ((*lesson).thread_pointer)();
@@ -218,7 +217,7 @@ extern "C" fn donate(lesson: *mut c_void) -> *mut c_void {
             *word = descriptor.add(at).read_volatile();
         }
         libc::syscall(libc::SYS_set_tid_address, (*lesson).alive.as_ptr());
-        (*(*lesson).barrier).wait();
+        (*lesson).barrier.wait();
     }
     ptr::null_mut()
 }

@@ -184,7 +184,8 @@ fn learn() -> Result<Kit, NotLearned> {
     })
 }
 
-/// All of the template, but for the values of keys, which are taken out one by one, and the resolver's state, which stays.
+/// All of the template, but for the values of keys, which are taken out one by one, the resolver's state, which stays, and the zeros at the
+/// begin, before the link: room that glibc leaves free.
 fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
     const KEYS: usize = 32;
     const RESOLVER_LEN: usize = 568;
@@ -198,6 +199,7 @@ fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
     let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)));
     words
         .filter_map(|(at, word)| match *word {
+            Word::Same(0) if at < template.witness.list => None,
             Word::Same(value) => Some((at, value, 0)),
             Word::Within(offset) => Some((at, offset as u64, 1)),
             Word::StackBase | Word::StackLen | Word::Apart => None,
