@@ -179,6 +179,11 @@ fn whoever_waits_for_an_actor_of_the_parents_or_sends_to_it_is_told_in_a_child()
         assert_told("wait", PANICKED, || _ = pending.take().unwrap().wait());
         assert_told("wait_timeout", PANICKED, || _ = pending.take().unwrap().wait_timeout(LONG));
         assert_told("await", PANICKED, || _ = green::block_on(pending.take().unwrap()));
+        let (defers, put_off) = (Defers::default().start(), help::Gate::new());
+        let deferred = std::cell::Cell::new(Some(defers.call(PutOff(put_off.clone())).unwrap()));
+        put_off.wait();
+        assert_told("wait for what is put off", PANICKED, || _ = deferred.take().unwrap().wait());
+        assert_told("await what is put off", PANICKED, || _ = green::block_on(deferred.take().unwrap()));
         let (last, dead) = (std::cell::Cell::new(Some(Counter::default().start())), &dead);
         green::sleep(Duration::from_millis(20));
         assert_works("the last address goes, and the dead", || {
@@ -199,6 +204,21 @@ fn whoever_waits_for_an_actor_of_the_parents_or_sends_to_it_is_told_in_a_child()
         busy.kill();
         assert_eq!(busy.join(), Exit::Killed);
     });
+}
+
+/// Opens its gate; the reply is put off for ever.
+struct PutOff(help::Gate);
+#[derive(Default)]
+struct Defers(Option<green::actor::Deferred<()>>);
+impl green::actor::Actor for Defers {}
+impl green::actor::Message for PutOff {
+    type Reply = ();
+}
+impl green::actor::Handler<PutOff> for Defers {
+    fn handle(&mut self, put_off: PutOff, ctx: &mut green::actor::Context<Self>) {
+        self.0 = Some(ctx.defer::<PutOff>());
+        put_off.0.open();
+    }
 }
 
 struct Wide([u8; 4096]);

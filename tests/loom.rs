@@ -7,19 +7,16 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::{abort, atomic};
-}
-
 #[path = "../src/task/state.rs"]
 mod state;
 #[path = "../src/task/wait.rs"]
 mod wait;
 
 use base::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::{Arc, Mutex};
 use loom::thread;
-use model::{Gate, check};
+use model::prelude::base;
+use model::{Gate, check, spawn_with};
 use state::State;
 use wait::{End, Epoch, ParkToken, WaitWord};
 
@@ -253,10 +250,7 @@ fn a_thread_that_waits_on_top_of_its_joiner_is_woken_or_cancelled_once_and_never
             cancels: [Gate::new(), Gate::new()],
             over: AtomicUsize::new(0),
         });
-        let others = [OnTop::wake, OnTop::cancel].map(|act| {
-            let thread = thread.clone();
-            thread::spawn(move || act(&thread))
-        });
+        let others = [OnTop::wake, OnTop::cancel].map(|act| spawn_with(&thread, act));
         // If a cancel went astray, this would never return: loom reports a deadlock.
         thread.join();
         for other in others {
@@ -274,10 +268,7 @@ fn a_task_that_leaves_its_home_is_found_by_a_cancel_where_it_is() {
     check(3, || {
         let state = Arc::new(State::new(2, false));
         assert!(state.claim(0));
-        let canceller = {
-            let state = state.clone();
-            thread::spawn(move || state.cancel())
-        };
+        let canceller = spawn_with(&state, State::cancel);
         state.leave_home();
         assert!(!state.is_started());
         assert!(state.claim(1) && !state.claim(2));
@@ -294,10 +285,7 @@ fn a_task_that_could_not_be_started_is_claimed_again_with_its_cancel() {
     check(3, || {
         let state = Arc::new(State::new(2, false));
         assert!(state.claim(3));
-        let canceller = {
-            let state = state.clone();
-            thread::spawn(move || state.cancel())
-        };
+        let canceller = spawn_with(&state, State::cancel);
         state.unclaim();
         state.claim_rested(5);
         assert!(state.lives_at(5));

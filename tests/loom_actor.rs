@@ -5,13 +5,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    }
-}
-
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct ActorId(pub(crate) u64);
@@ -62,11 +55,11 @@ mod cell {
         }
     }
 
-    pub(crate) struct Walk;
+    pub(crate) struct EdgeWalk;
 
-    impl Walk {
+    impl EdgeWalk {
         pub(crate) fn begin() -> Self {
-            Walk
+            EdgeWalk
         }
 
         pub(crate) fn follow<'a>(&'a self, at: &'a Core) -> Option<(&'a Core, Mark)> {
@@ -84,8 +77,9 @@ use edge::{Edge, How, Walkers};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use model::check;
-use walk::{Waits, closes_cycle};
+use model::prelude::base;
+use model::{check, spawn_with};
+use walk::{EdgeGuard, closes_cycle};
 
 /// What a task header is to this protocol: touched by one run at a time, and handed from run to run.
 struct Header(UnsafeCell<u32>);
@@ -144,13 +138,10 @@ fn no_message_stays_behind_and_no_two_runs_meet() {
             header: Header(UnsafeCell::new(0)),
             handled: std::sync::Mutex::new(Vec::new()),
         });
-        let other = {
-            let actor = actor.clone();
-            thread::spawn(move || {
-                actor.send(1);
-                actor.send(2);
-            })
-        };
+        let other = spawn_with(&actor, move |actor| {
+            actor.send(1);
+            actor.send(2);
+        });
         actor.send(3);
         other.join().unwrap();
         let mut handled = actor.handled.lock().unwrap().clone();
@@ -333,7 +324,7 @@ fn who_asks_one_that_joins_it_is_told_by_one_of_the_two() {
                 closes_cycle(&b, &a).is_some()
             })
         };
-        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let joins = EdgeGuard::set(Some(&a), &b, How::JOIN);
         let in_cycle = joins.check_join(&b).expect("not everybody joins");
         let told = asks.join().unwrap();
         assert!(told || in_cycle && b.interrupted.load(std::sync::atomic::Ordering::Relaxed) && b.edge.is_told());
@@ -350,7 +341,7 @@ fn of_two_that_join_each_other_one_at_least_is_told() {
         let other = {
             let (a, b) = (a.clone(), b.clone());
             thread::spawn(move || {
-                let joins = Waits::set(Some(&b), &a, How::JOIN);
+                let joins = EdgeGuard::set(Some(&b), &a, How::JOIN);
                 let told = joins.check_join(&a).is_err();
                 if !told {
                     std::mem::forget(joins);
@@ -358,7 +349,7 @@ fn of_two_that_join_each_other_one_at_least_is_told() {
                 told
             })
         };
-        let joins = Waits::set(Some(&a), &b, How::JOIN);
+        let joins = EdgeGuard::set(Some(&a), &b, How::JOIN);
         let told = joins.check_join(&b).is_err();
         assert!(other.join().unwrap() || told, "both join each other, and nobody was told");
     });

@@ -9,36 +9,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
-mod sys {
-    pub(crate) use crate::model::prelude::clock;
-
-    pub(crate) use crate::parker;
-
-    pub(crate) mod futex {
-        /// Not used: the worker sleeps in its poller.
-        #[derive(Debug)]
-        pub(crate) struct Futex;
-
-        impl Futex {
-            pub(crate) const fn new() -> Self {
-                Self
-            }
-
-            pub(crate) fn wait(&self, _: &loom::sync::atomic::AtomicU32, _: u32, _: u64) -> bool {
-                unreachable!()
-            }
-
-            pub(crate) fn wake(&self, _: &loom::sync::atomic::AtomicU32) {
-                unreachable!()
-            }
-        }
-    }
-}
-
 mod sched {
     pub(crate) use crate::{counted, idle, inbox};
 }
@@ -53,8 +23,8 @@ mod doorbell;
 mod idle;
 #[path = "../src/sched/inbox.rs"]
 mod inbox;
-#[path = "../src/sys/parker.rs"]
-mod parker;
+#[path = "model/sys.rs"]
+mod sys;
 
 use std::ptr::{self, NonNull};
 
@@ -63,9 +33,10 @@ use base::atomic::{AtomicPtr, AtomicU32, Ordering};
 use doorbell::{Doorbell, Sleeper};
 use idle::Idle;
 use inbox::Queued;
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::Arc;
 use loom::thread;
-use model::check;
+use model::prelude::base;
+use model::{Gate, check, spawn_with};
 
 #[repr(align(8))]
 struct Thread {
@@ -82,26 +53,6 @@ fn fresh_thread() -> NonNull<Thread> {
     NonNull::from(Box::leak(Box::new(Thread { link: AtomicPtr::new(ptr::null_mut()) })))
 }
 
-/// What ends the sleep in the poller: it stays until a sleep has ended by it.
-struct Eventfd {
-    written: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Eventfd {
-    fn write(&self) {
-        *self.written.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-
-    fn wait(&self) {
-        let mut written = self.written.lock().unwrap();
-        while !std::mem::take(&mut *written) {
-            written = self.changed.wait(written).unwrap();
-        }
-    }
-}
-
 /// The second one is the sender, and always awake.
 const WORKERS: u32 = 2;
 
@@ -109,7 +60,8 @@ struct Worker {
     bell: Doorbell<Thread>,
     arriving: Arriving,
     idle: &'static Idle,
-    eventfd: Eventfd,
+    /// What ends the sleep in the poller.
+    eventfd: Gate,
     stop: AtomicU32,
 }
 
@@ -143,7 +95,7 @@ impl Worker {
             bell: Doorbell::new(idle),
             arriving: Arriving::new(),
             idle,
-            eventfd: Eventfd { written: Mutex::new(false), changed: Condvar::new() },
+            eventfd: Gate::new(),
             stop: AtomicU32::new(0),
         })
     }
@@ -153,7 +105,7 @@ impl Worker {
         let sends = self.arriving.expect();
         if sends {
             // SAFETY: the thread is nobody else's, and freed by the worker.
-            unsafe { self.bell.send(fresh_thread(), || self.eventfd.write()) };
+            unsafe { self.bell.send(fresh_thread(), || self.eventfd.open()) };
         }
         sends
     }
@@ -161,7 +113,7 @@ impl Worker {
     /// `Shared::stop`.
     fn stop(&self) {
         self.stop.store(1, Ordering::Release);
-        self.bell.notify_control(|| self.eventfd.write());
+        self.bell.notify_control(|| self.eventfd.open());
     }
 
     /// Until the runtime stops. How many threads have run.
@@ -184,16 +136,8 @@ impl Worker {
 /// One worker, `senders` others that have a thread for it, and the runtime's owner who stops it.
 fn handed_out_while_stopping(senders: usize) {
     let worker = Worker::new();
-    let sending: Vec<_> = (0..senders)
-        .map(|_| {
-            let worker = worker.clone();
-            thread::spawn(move || usize::from(worker.send()))
-        })
-        .collect();
-    let running = {
-        let worker = worker.clone();
-        thread::spawn(move || worker.run())
-    };
+    let sending: Vec<_> = (0..senders).map(|_| spawn_with(&worker, move |worker| usize::from(worker.send()))).collect();
+    let running = spawn_with(&worker, Worker::run);
     worker.stop();
     let sent: usize = sending.into_iter().map(|sender| sender.join().unwrap()).sum();
     assert_eq!(running.join().unwrap(), sent, "each thread that was sent has run");

@@ -5,27 +5,21 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 mod sys {
     pub(crate) use crate::model::prelude::clock;
 
-    pub(crate) use crate::kernel as futex;
+    pub(crate) use crate::model::kernel as futex;
 }
 
-#[path = "model/kernel.rs"]
-mod kernel;
 #[path = "../src/sys/parker.rs"]
 mod parker;
 #[path = "../src/base/spin.rs"]
 mod spin;
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-use model::{Gate, check};
+use model::prelude::base;
+use model::{Gate, Watched, check, spawn_with};
 use parker::Parker;
 use spin::SpinLock;
 use sys::clock::NEVER;
@@ -36,44 +30,34 @@ const PASSED: u64 = 1;
 /// A parker, and what its wakers write before they unpark.
 struct Sleeper {
     parker: Parker,
-    written: [UnsafeCell<bool>; 2],
+    written: [Watched; 2],
     /// What the owner writes before it sleeps elsewhere: where.
-    place: UnsafeCell<u32>,
+    place: Watched,
     elsewhere: Gate,
 }
 
-// SAFETY: loom checks that nobody touches a cell at the same time as another.
-unsafe impl Sync for Sleeper {}
-// SAFETY: as above.
-unsafe impl Send for Sleeper {}
-
 impl Sleeper {
     fn new() -> Arc<Self> {
-        let written = [UnsafeCell::new(false), UnsafeCell::new(false)];
-        Arc::new(Self { parker: Parker::new(), written, place: UnsafeCell::new(0), elsewhere: Gate::new() })
+        let written = [0, 0].map(Watched::new);
+        Arc::new(Self { parker: Parker::new(), written, place: Watched::new(0), elsewhere: Gate::new() })
     }
 
     fn unpark(this: &Arc<Self>, waker: usize) -> thread::JoinHandle<()> {
-        let this = this.clone();
-        thread::spawn(move || {
-            // SAFETY: loom checks the access.
-            this.written[waker].with_mut(|written| unsafe { *written = true });
+        spawn_with(this, move |this| {
+            this.written[waker].add(1);
             this.parker.unpark_or(|| {
-                // SAFETY: as above.
-                assert_eq!(this.place.with(|place| unsafe { *place }), 7, "the waker sees where the owner sleeps");
+                assert_eq!(this.place.get(), 7, "the waker sees where the owner sleeps");
                 this.elsewhere.open();
             });
         })
     }
 
     fn has_written(&self, waker: usize) -> bool {
-        // SAFETY: loom checks the access.
-        self.written[waker].with(|written| unsafe { *written })
+        self.written[waker].get() == 1
     }
 
     fn park_elsewhere(&self) -> bool {
-        // SAFETY: as above.
-        self.place.with_mut(|place| unsafe { *place = 7 });
+        self.place.add(7);
         self.parker.park_elsewhere(|| self.elsewhere.wait())
     }
 }
@@ -137,8 +121,7 @@ fn a_thread_that_sleeps_elsewhere_is_fetched_there() {
 fn a_thread_that_gets_up_elsewhere_by_itself_takes_the_token_or_leaves_it() {
     check(3, || {
         let sleeper = Sleeper::new();
-        // SAFETY: loom checks the access.
-        sleeper.place.with_mut(|place| unsafe { *place = 7 });
+        sleeper.place.add(7);
         let waker = Sleeper::unpark(&sleeper, 0);
         if !sleeper.parker.park_elsewhere(|| {}) {
             assert!(sleeper.parker.park(NEVER), "the token is still to come");
@@ -151,20 +134,12 @@ fn a_thread_that_gets_up_elsewhere_by_itself_takes_the_token_or_leaves_it() {
 #[test]
 fn the_small_lock_keeps_two_threads_apart() {
     check(2, || {
-        let lock = Arc::new(SpinLock::new(UnsafeCell::new(0)));
-        let add = |lock: &SpinLock<UnsafeCell<u32>>| {
-            let locked = lock.lock();
-            // SAFETY: loom checks the access.
-            locked.with_mut(|value| unsafe { *value += 1 });
-        };
-        let other = {
-            let lock = lock.clone();
-            thread::spawn(move || add(&lock))
-        };
+        let lock = Arc::new(SpinLock::new(Watched::new(0)));
+        let add = |lock: &SpinLock<Watched>| _ = lock.lock().add(1);
+        let other = spawn_with(&lock, add);
         add(&lock);
         add(&lock);
         other.join().unwrap();
-        // SAFETY: as above.
-        assert_eq!(lock.lock().with(|value| unsafe { *value }), 3);
+        assert_eq!(lock.lock().get(), 3);
     });
 }

@@ -9,19 +9,18 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::list;
-    pub(crate) use crate::model::prelude::abort;
-
-    pub(crate) mod atomic {
-        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
-        pub(crate) use crate::model::prelude::atomic::*;
-    }
-
-    pub(crate) mod lock {
-        pub(crate) use crate::late::Lock;
-    }
-}
+#[path = "../src/blocking/call.rs"]
+mod calls;
+#[path = "model/os.rs"]
+mod os;
+#[path = "../src/sys/parker.rs"]
+mod parker;
+#[path = "../src/blocking/pool.rs"]
+mod pool;
+#[path = "model/task.rs"]
+mod task;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
 
 mod sys {
     pub(crate) mod clock {
@@ -32,37 +31,15 @@ mod sys {
             crate::PATIENCE_NS.get()
         }
     }
+    pub(crate) use crate::model::kernel as futex;
     pub(crate) use crate::model::prelude::fork;
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod task {
-    pub(crate) use crate::header::Ticket;
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) mod block {
-        pub(crate) type Output<T> = std::thread::Result<T>;
-    }
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
+    pub(crate) use crate::parker;
 }
 
 mod park {
+    pub(crate) use crate::model::prelude::fork;
     pub(crate) use crate::os::*;
     pub(crate) use crate::wait_queue as queue;
-
-    pub(crate) mod fork {
-        pub(crate) fn is_orphan() -> bool {
-            false
-        }
-    }
 
     pub(crate) mod no_park {
         pub(crate) fn assert_may_park(_: &str) {}
@@ -83,42 +60,15 @@ mod blocking {
     pub(crate) use crate::pool;
 }
 
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "../src/blocking/call.rs"]
-mod calls;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "model/late.rs"]
-mod late;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
-#[path = "model/os.rs"]
-mod os;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/blocking/pool.rs"]
-mod pool;
-#[path = "../src/task/state.rs"]
-mod state;
-#[path = "../src/task/wait.rs"]
-mod wait;
-#[path = "../src/park/queue.rs"]
-mod wait_queue;
-
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use calls::Surroundings;
-use loom::cell::UnsafeCell;
 use loom::thread;
+use model::late::base;
 use model::prelude::{fiber, stack};
-use model::{Gate, check};
+use model::{Gate, Watched, check};
 use os::unwind_me;
 use pool::Pool;
 use sys::clock::NEVER;
@@ -166,32 +116,10 @@ fn with_pool(preemptions: usize, threads: usize, jobs: usize, patience_ns: u64, 
     });
 }
 
-/// What a closure borrows: loom watches it.
-struct Watched(UnsafeCell<u32>);
-
-// SAFETY: loom checks that nobody touches it at the same time as another.
-unsafe impl Sync for Watched {}
-
-impl Watched {
-    fn new() -> Self {
-        Self(UnsafeCell::new(0))
-    }
-
-    fn add(&self) {
-        // SAFETY: loom checks the access.
-        self.0.with_mut(|value| unsafe { *value += 1 });
-    }
-
-    fn get(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|value| unsafe { *value })
-    }
-}
-
 fn call() {
-    let ran = Watched::new();
+    let ran = Watched::new(0);
     let value = blocking(|| {
-        ran.add();
+        ran.add(1);
         7
     });
     assert_eq!((value, ran.get()), (7, 1));
@@ -199,10 +127,10 @@ fn call() {
 
 /// What it lends is its own again, whether it is unwound or not.
 fn call_cancelled() {
-    let ran = Watched::new();
+    let ran = Watched::new(0);
     let value = unwind_me(|| {
         blocking(|| {
-            ran.add();
+            ran.add(1);
             7
         })
     });
@@ -267,7 +195,7 @@ fn beside(other: fn(), own: fn()) {
 
 #[test]
 fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
-    with_pool(2, 1, 8, AT_ONCE, || {
+    with_pool(3, 1, 8, AT_ONCE, || {
         call();
         call();
     });
@@ -275,7 +203,7 @@ fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
 
 #[test]
 fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
-    with_pool(2, 1, 8, NEVER, || {
+    with_pool(3, 1, 8, NEVER, || {
         call();
         call();
     });
@@ -283,7 +211,7 @@ fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
 
 #[test]
 fn two_callers_of_one_thread_that_ends_whenever_it_can_have_their_turns() {
-    with_pool(1, 1, 8, AT_ONCE, || beside(call, call));
+    with_pool(2, 1, 8, AT_ONCE, || beside(call, call));
 }
 
 #[test]
@@ -293,37 +221,37 @@ fn two_callers_of_two_threads_have_one_each() {
 
 #[test]
 fn who_waits_for_the_only_place_of_the_queue_gets_it() {
-    with_pool(1, 1, 1, NEVER, || beside(call, call));
+    with_pool(2, 1, 1, NEVER, || beside(call, call));
 }
 
 #[test]
 fn a_caller_that_is_cancelled_has_what_it_lent() {
-    with_pool(2, 1, 8, AT_ONCE, call_cancelled);
+    with_pool(3, 1, 8, AT_ONCE, call_cancelled);
 }
 
 #[test]
 fn a_caller_that_is_cancelled_behind_another_has_what_it_lent() {
-    with_pool(1, 1, 8, NEVER, || beside(call, call_cancelled));
+    with_pool(2, 1, 8, NEVER, || beside(call, call_cancelled));
 }
 
 #[test]
 fn a_closure_that_is_left_is_dropped_once_and_so_is_its_value() {
-    with_pool(2, 1, 8, AT_ONCE, call_and_leave);
+    with_pool(3, 1, 8, AT_ONCE, call_and_leave);
 }
 
 #[test]
 fn a_closure_that_is_left_behind_another_is_dropped_once() {
-    with_pool(1, 1, 8, NEVER, || beside(call, call_and_leave));
+    with_pool(2, 1, 8, NEVER, || beside(call, call_and_leave));
 }
 
 #[test]
 fn the_place_of_one_that_was_taken_back_is_the_next_callers() {
-    with_pool(1, 1, 1, AT_ONCE, || beside(call_cancelled, call));
+    with_pool(2, 1, 1, AT_ONCE, || beside(call_cancelled, call));
 }
 
 #[test]
 fn a_thread_with_a_closure_that_was_left_takes_the_next_job() {
-    with_pool(2, 1, 8, NEVER, || {
+    with_pool(3, 1, 8, NEVER, || {
         call_and_leave();
         call();
     });

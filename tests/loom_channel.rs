@@ -6,122 +6,30 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-
-        pub(crate) const MODELLED: bool = true;
-    }
-    pub(crate) use crate::list;
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        /// The model has no clock: the deadline of a wait has passed when the thread has timed out once.
-        pub(crate) fn has_passed(deadline_ns: u64) -> bool {
-            deadline_ns != NEVER && crate::park::has_timed_out()
-        }
-    }
-}
-
-mod task {
-    pub(crate) use crate::wait;
-
-    pub(crate) mod header {
-        use loom::sync::{Condvar, Mutex};
-
-        use crate::model::Gate;
-        use crate::wait::WaitWord;
-
-        #[derive(Clone, Copy, Debug)]
-        pub(crate) enum Reason {
-            Send,
-            Receive,
-            Select,
-        }
-
-        /// A thread of the model: its park word, and where its worker would resume it.
-        pub(crate) struct Thread {
-            pub(crate) word: WaitWord,
-            pub(crate) scheduled: Mutex<bool>,
-            pub(crate) changed: Condvar,
-            pub(crate) timed_out: std::sync::atomic::AtomicBool,
-            /// The worker on which it lives; none: it is an OS thread.
-            pub(crate) home: std::sync::OnceLock<loom::sync::Arc<Gate>>,
-        }
-
-        impl Thread {
-            pub(crate) fn new() -> Self {
-                let (scheduled, changed) = (Mutex::new(false), Condvar::new());
-                Self { word: WaitWord::new(), scheduled, changed, timed_out: false.into(), home: Default::default() }
-            }
-        }
-
-        #[derive(Debug)]
-        #[must_use]
-        pub(crate) struct Wake(pub(crate) *const Thread);
-
-        impl Wake {
-            pub(crate) fn schedule(self) {
-                // The thread leaves its wait when it has taken this, under the lock: so it is alive until then.
-                // SAFETY: as said.
-                let thread = unsafe { &*self.0 };
-                let mut scheduled = thread.scheduled.lock().unwrap();
-                assert!(!*scheduled, "a thread is scheduled once a wait");
-                *scheduled = true;
-                thread.changed.notify_one();
-            }
-        }
-    }
-
-    use crate::wait::{End, Epoch};
-
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) struct Ticket {
-        pub(crate) thread: *const header::Thread,
-        pub(crate) epoch: Epoch,
-    }
-
-    impl Ticket {
-        pub(crate) fn epoch(&self) -> Epoch {
-            self.epoch
-        }
-
-        pub(crate) unsafe fn end(&self, how: End) -> Option<header::Wake> {
-            // SAFETY: the caller promises that the thread is there.
-            unsafe { &*self.thread }.word.end(self.epoch, how).then_some(header::Wake(self.thread))
-        }
-    }
-}
-
-#[path = "model/park.rs"]
-mod park;
-
-mod channel {
-    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
-}
-
 #[path = "../src/channel/buffer.rs"]
 mod buffer;
-#[path = "../src/base/list.rs"]
-mod list;
+#[path = "model/turns.rs"]
+mod park;
 #[path = "../src/channel/queue.rs"]
 mod queue;
 #[path = "../src/channel/selected.rs"]
 mod selected;
-#[path = "../src/task/wait.rs"]
-mod wait;
+#[path = "model/task.rs"]
+mod task;
 #[path = "../src/channel/waiter.rs"]
 mod waiter;
 #[path = "../src/channel/word.rs"]
 mod word;
 #[path = "../src/channel/zero.rs"]
 mod zero;
+
+mod channel {
+    pub(crate) use crate::{buffer, queue, selected, waiter, word, zero};
+}
+
+mod sys {
+    pub(crate) use crate::model::prelude::clock;
+}
 
 use std::mem::ManuallyDrop;
 
@@ -132,8 +40,9 @@ use channel::waiter::{ChannelWaiter, Outcome, Role, place};
 use channel::zero::ZeroChannel;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use loom::sync::Arc;
-use loom::thread;
-use model::{Gate, check};
+use loom::thread::{self, JoinHandle};
+use model::prelude::{base, fiber, stack};
+use model::{Gate, Message, check, spawn_with};
 use park::{Wait, WaitResult, on_worker, park};
 use sys::clock::NEVER;
 use task::header::Reason;
@@ -141,53 +50,39 @@ use task::header::Reason;
 /// A deadline that passes as soon as the thread waits.
 const SOON: u64 = 1;
 
-fn bounded(cap: usize) -> Arc<Queue<Message, Ring<Message>>> {
+type Bounded = Queue<Message, Ring<Message>>;
+
+fn bounded(cap: usize) -> Arc<Bounded> {
     Arc::new(Queue::new(Ring::new(cap), cap as u64))
 }
 
-/// What is sent: a number behind a cell of loom's, which fails the model when the receiver could read it too early.
-struct Message(Box<loom::cell::UnsafeCell<u32>>);
-
-// SAFETY: a message is owned by one thread at a time; loom's cell checks it.
-unsafe impl Send for Message {}
-
-impl std::fmt::Debug for Message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad("Message")
-    }
+/// A thread that sends one message.
+fn sending(queue: &Arc<Bounded>, number: u32) -> JoinHandle<()> {
+    spawn_with(queue, move |queue| queue.send(Message::new(number), NEVER).expect("the channel is open"))
 }
 
-impl Message {
-    fn new(number: u32) -> Self {
-        let cell = loom::cell::UnsafeCell::new(0);
-        // SAFETY: loom checks the access.
-        cell.with_mut(|number_at| unsafe { *number_at = number });
-        Self(Box::new(cell))
-    }
-
-    fn number(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|number| unsafe { *number })
-    }
+/// The same on a worker.
+fn sending_on(worker: &Arc<Gate>, queue: &Arc<Bounded>, number: u32) -> JoinHandle<()> {
+    let worker = worker.clone();
+    spawn_with(queue, move |queue| {
+        on_worker(&worker, || queue.send(Message::new(number), NEVER).expect("the channel is open"))
+    })
 }
 
 fn number(result: Result<Message, RecvTimeoutError>) -> Option<u32> {
-    result.ok().map(|message| message.number())
+    result.ok().map(Message::number)
 }
 
 #[test]
 fn a_full_buffer_and_an_empty_one_lose_no_wake_up() {
     check(2, || {
         let queue = bounded(1);
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || {
-                for i in 0..2 {
-                    queue.send(Message::new(i), NEVER).expect("the channel is open");
-                }
-                queue.close_senders();
-            })
-        };
+        let sender = spawn_with(&queue, move |queue| {
+            for i in 0..2 {
+                queue.send(Message::new(i), NEVER).expect("the channel is open");
+            }
+            queue.close_senders();
+        });
         for i in 0..2 {
             assert_eq!(number(queue.recv(NEVER)), Some(i));
         }
@@ -200,14 +95,11 @@ fn a_full_buffer_and_an_empty_one_lose_no_wake_up() {
 fn blocks_grow_are_reused_and_keep_the_order() {
     check(1, || {
         let queue = Arc::new(Queue::new(Blocks::new(), u64::MAX));
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || {
-                for i in 0..3 {
-                    queue.try_send(Message::new(i)).expect("it is unbounded");
-                }
-            })
-        };
+        let sender = spawn_with(&queue, move |queue| {
+            for i in 0..3 {
+                queue.try_send(Message::new(i)).expect("it is unbounded");
+            }
+        });
         for i in 0..3 {
             assert_eq!(number(queue.recv(NEVER)), Some(i));
         }
@@ -224,15 +116,12 @@ fn a_block_that_is_used_again_is_handed_over_by_whoever_emptied_it() {
         for i in 0..4 {
             queue.try_send(Message::new(i)).expect("it is unbounded");
         }
-        let receiver = {
-            let queue = queue.clone();
-            thread::spawn(move || {
-                // The third is in another block than the first two.
-                for i in 0..3 {
-                    assert_eq!(queue.try_recv().ok().map(|message| message.number()), Some(i));
-                }
-            })
-        };
+        let receiver = spawn_with(&queue, move |queue| {
+            // The third is in another block than the first two.
+            for i in 0..3 {
+                assert_eq!(queue.try_recv().ok().map(Message::number), Some(i));
+            }
+        });
         for i in 4..7 {
             queue.try_send(Message::new(i)).expect("it is unbounded");
         }
@@ -248,15 +137,12 @@ fn a_block_that_is_used_again_is_handed_over_by_whoever_emptied_it() {
 fn two_receivers_get_one_message_each_and_a_third_thread_closes() {
     check(1, || {
         let queue = bounded(1);
-        let receive = |queue: Arc<Queue<Message, Ring<Message>>>| move || number(queue.recv(NEVER));
+        let receive = |queue: Arc<Bounded>| move || number(queue.recv(NEVER));
         let other = thread::spawn(receive(queue.clone()));
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || {
-                queue.send(Message::new(1), NEVER).expect("the channel is open");
-                queue.close_senders();
-            })
-        };
+        let sender = spawn_with(&queue, move |queue| {
+            queue.send(Message::new(1), NEVER).expect("the channel is open");
+            queue.close_senders();
+        });
         let got = [number(queue.recv(NEVER)), other.join().unwrap()];
         sender.join().unwrap();
         assert!(got == [Some(1), None] || got == [None, Some(1)], "{got:?}");
@@ -267,13 +153,10 @@ fn two_receivers_get_one_message_each_and_a_third_thread_closes() {
 fn a_receiver_that_times_out_takes_nothing_along() {
     check(2, || {
         let queue = bounded(1);
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(7), NEVER).expect("the channel is open"))
-        };
+        let sender = sending(&queue, 7);
         let first = number(queue.recv(SOON));
         sender.join().unwrap();
-        let second = queue.try_recv().ok().map(|message| message.number());
+        let second = queue.try_recv().ok().map(Message::number);
         assert!([first, second].into_iter().flatten().eq([7]));
     });
 }
@@ -283,13 +166,12 @@ fn a_sender_that_times_out_keeps_its_message_or_has_sent_it() {
     check(2, || {
         let queue = bounded(1);
         queue.send(Message::new(0), NEVER).expect("there is room");
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(1), SOON).map_err(|error| error.into_inner().number()))
-        };
+        let sender = spawn_with(&queue, move |queue| {
+            queue.send(Message::new(1), SOON).map_err(|error| error.into_inner().number())
+        });
         assert_eq!(number(queue.recv(NEVER)), Some(0));
         let sent = sender.join().unwrap();
-        let got = queue.try_recv().ok().map(|message| message.number());
+        let got = queue.try_recv().ok().map(Message::number);
         assert_eq!((sent == Ok(()), sent == Err(1)), (got == Some(1), got.is_none()));
     });
 }
@@ -299,10 +181,9 @@ fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
     check(2, || {
         let queue = bounded(1);
         queue.send(Message::new(0), NEVER).expect("there is room");
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(1), NEVER).map_err(|error| error.into_inner().number()))
-        };
+        let sender = spawn_with(&queue, move |queue| {
+            queue.send(Message::new(1), NEVER).map_err(|error| error.into_inner().number())
+        });
         queue.close_receivers();
         assert_eq!(sender.join().unwrap(), Err(1));
     });
@@ -312,13 +193,10 @@ fn closing_reaches_a_sender_that_waits_and_its_message_comes_back() {
 fn without_a_buffer_the_message_goes_from_hand_to_hand() {
     check(2, || {
         let zero = Arc::new(ZeroChannel::new());
-        let sender = {
-            let zero = zero.clone();
-            thread::spawn(move || {
-                zero.send(Message::new(1), NEVER).expect("the channel is open");
-                zero.close();
-            })
-        };
+        let sender = spawn_with(&zero, move |zero| {
+            zero.send(Message::new(1), NEVER).expect("the channel is open");
+            zero.close();
+        });
         assert_eq!(number(zero.recv(NEVER)), Some(1));
         assert!(matches!(zero.recv(NEVER), Err(RecvTimeoutError::Disconnected)));
         sender.join().unwrap();
@@ -329,17 +207,14 @@ fn without_a_buffer_the_message_goes_from_hand_to_hand() {
 fn without_a_buffer_a_time_out_on_either_side_loses_nothing() {
     check(2, || {
         let zero = Arc::new(ZeroChannel::new());
-        let sender = {
-            let zero = zero.clone();
-            thread::spawn(move || zero.send(Message::new(1), SOON).is_ok())
-        };
+        let sender = spawn_with(&zero, move |zero| zero.send(Message::new(1), SOON).is_ok());
         let got = number(zero.recv(SOON));
         assert_eq!(sender.join().unwrap(), got.is_some());
     });
 }
 
 /// One wait of a select over two channels with a buffer, to receive: what it got, and from which.
-fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+fn select_once(queues: [&Bounded; 2], deadline_ns: u64) -> Option<(usize, u32)> {
     let mut selected = ManuallyDrop::new(Selected::Empty);
     let at = place(&mut selected);
     let nodes = [ChannelWaiter::new(Role::Select, at), ChannelWaiter::new(Role::Select, at)];
@@ -362,7 +237,7 @@ fn select_once(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) ->
 }
 
 /// Looks, waits, looks again, as a select does.
-fn select(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Option<(usize, u32)> {
+fn select(queues: [&Bounded; 2], deadline_ns: u64) -> Option<(usize, u32)> {
     loop {
         for (index, queue) in queues.iter().enumerate() {
             if let Ok(message) = queue.try_recv() {
@@ -380,11 +255,7 @@ fn select(queues: [&Queue<Message, Ring<Message>>; 2], deadline_ns: u64) -> Opti
 fn a_select_takes_one_of_two_messages_and_leaves_the_other() {
     check(1, || {
         let (a, b) = (bounded(1), bounded(1));
-        let sender = |queue: &Arc<Queue<Message, Ring<Message>>>, i| {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(i), NEVER).expect("the channel is open"))
-        };
-        let senders = [sender(&a, 0), sender(&b, 1)];
+        let senders = [sending(&a, 0), sending(&b, 1)];
         let (index, got) = select([&a, &b], NEVER).expect("it has no deadline");
         assert_eq!(index as u32, got);
         let other = if index == 0 { &b } else { &a };
@@ -408,14 +279,8 @@ fn worker() -> Arc<Gate> {
 fn a_select_gets_one_of_two_messages_from_a_neighbour_and_from_another_worker() {
     check(2, || {
         let (a, b, worker) = (bounded(1), bounded(1), worker());
-        let neighbour = {
-            let (a, worker) = (a.clone(), worker.clone());
-            thread::spawn(move || on_worker(&worker, || a.send(Message::new(0), NEVER).expect("the channel is open")))
-        };
-        let elsewhere = {
-            let b = b.clone();
-            thread::spawn(move || b.send(Message::new(1), NEVER).expect("the channel is open"))
-        };
+        let neighbour = sending_on(&worker, &a, 0);
+        let elsewhere = sending(&b, 1);
         let (index, got) = on_worker(&worker, || select([&a, &b], NEVER).expect("it has no deadline"));
         assert_eq!(index as u32, got);
         neighbour.join().unwrap();
@@ -430,16 +295,8 @@ fn a_select_gets_one_of_two_messages_from_a_neighbour_and_from_another_worker() 
 fn a_receiver_is_woken_by_a_neighbour_that_stores_or_by_another_worker() {
     check(2, || {
         let (queue, worker) = (bounded(1), worker());
-        let neighbour = {
-            let (queue, worker) = (queue.clone(), worker.clone());
-            thread::spawn(move || {
-                on_worker(&worker, || queue.send(Message::new(1), NEVER).expect("the channel is open"))
-            })
-        };
-        let elsewhere = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
-        };
+        let neighbour = sending_on(&worker, &queue, 1);
+        let elsewhere = sending(&queue, 2);
         let got = on_worker(&worker, || [number(queue.recv(NEVER)), number(queue.recv(NEVER))]);
         assert!(got == [Some(1), Some(2)] || got == [Some(2), Some(1)], "{got:?}");
         neighbour.join().unwrap();
@@ -452,15 +309,10 @@ fn a_receiver_is_woken_by_a_neighbour_that_stores_or_by_another_worker() {
 fn a_receiver_times_out_or_is_woken_by_a_neighbour_that_stores() {
     check(3, || {
         let (queue, worker) = (bounded(1), worker());
-        let neighbour = {
-            let (queue, worker) = (queue.clone(), worker.clone());
-            thread::spawn(move || {
-                on_worker(&worker, || queue.send(Message::new(7), NEVER).expect("the channel is open"))
-            })
-        };
+        let neighbour = sending_on(&worker, &queue, 7);
         let first = on_worker(&worker, || number(queue.recv(SOON)));
         neighbour.join().unwrap();
-        let second = queue.try_recv().ok().map(|message| message.number());
+        let second = queue.try_recv().ok().map(Message::number);
         assert!([first, second].into_iter().flatten().eq([7]));
     });
 }
@@ -469,10 +321,7 @@ fn a_receiver_times_out_or_is_woken_by_a_neighbour_that_stores() {
 fn a_select_that_times_out_leaves_the_message_where_it_is() {
     check(2, || {
         let (a, b) = (bounded(1), bounded(1));
-        let sender = {
-            let b = b.clone();
-            thread::spawn(move || b.send(Message::new(1), NEVER).expect("the channel is open"))
-        };
+        let sender = sending(&b, 1);
         let got = select([&a, &b], SOON);
         sender.join().unwrap();
         assert_eq!(got.is_some(), b.try_recv().is_err());
@@ -484,10 +333,7 @@ fn a_permit_keeps_its_place_and_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
         let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
-        };
+        let sender = sending(&queue, 2);
         queue.use_permit(Message::new(1)).expect("the place was kept");
         assert_eq!([number(queue.recv(NEVER)), number(queue.recv(NEVER))], [Some(1), Some(2)]);
         sender.join().unwrap();
@@ -499,10 +345,7 @@ fn a_permit_that_is_given_up_lets_the_next_sender_in() {
     check(2, || {
         let queue = bounded(1);
         let Some(Selected::Permit) = queue.try_select_send() else { panic!("there is room") };
-        let sender = {
-            let queue = queue.clone();
-            thread::spawn(move || queue.send(Message::new(2), NEVER).expect("the channel is open"))
-        };
+        let sender = sending(&queue, 2);
         queue.drop_permit();
         assert_eq!(number(queue.recv(NEVER)), Some(2));
         sender.join().unwrap();
@@ -513,10 +356,7 @@ fn a_permit_that_is_given_up_lets_the_next_sender_in() {
 fn receive_from_select(completes: bool) {
     check(1, move || {
         let zero = Arc::new(ZeroChannel::new());
-        let receiver = {
-            let zero = zero.clone();
-            thread::spawn(move || number(zero.recv(NEVER)))
-        };
+        let receiver = spawn_with(&zero, move |zero| number(zero.recv(NEVER)));
         let chosen = loop {
             if let Some(selected) = zero.try_select_send() {
                 break selected;

@@ -5,17 +5,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    }
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-}
-
 mod task {
     pub(crate) use crate::state;
 }
@@ -32,8 +21,9 @@ use std::task::{Wake, Waker};
 
 use awaiter::Awaiter;
 use base::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::Arc;
 use loom::thread;
+use model::prelude::base;
 use model::{Gate, check};
 use state::State;
 use wait::{End, ParkToken, WaitWord};

@@ -6,10 +6,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 /// A gate in the place of the parker, which has models of its own (`tests/loom_base.rs`).
 mod parker {
     use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -61,7 +57,8 @@ use idle::Idle;
 use inbox::Queued;
 use loom::sync::Arc;
 use loom::thread;
-use model::{Gate, check};
+use model::prelude::base;
+use model::{Gate, check, spawn_with};
 
 struct Note {
     link: AtomicPtr<Note>,
@@ -148,8 +145,7 @@ fn what_is_left_arrives_once_and_in_order_and_wakes_a_sleeping_owner_once() {
         let senders: Vec<_> = [1, 2]
             .into_iter()
             .map(|sender| {
-                let worker = worker.clone();
-                thread::spawn(move || {
+                spawn_with(&worker, move |worker| {
                     for number in 0..if sender == 1 { 2 } else { 1 } {
                         // SAFETY: the note is leaked until the owner has taken it.
                         unsafe { worker.bell.send(note(sender * 10 + number), || {}) };
@@ -181,10 +177,7 @@ fn what_is_left_arrives_once_and_in_order_and_wakes_a_sleeping_owner_once() {
 fn a_worker_does_not_sleep_over_published_work() {
     check(4, || {
         let worker = Worker::new(false, false);
-        let publisher = {
-            let worker = worker.clone();
-            thread::spawn(move || worker.publish(2))
-        };
+        let publisher = spawn_with(&worker, move |worker| worker.publish(2));
         // If the publication were missed by both sides, this would never return: loom reports a deadlock.
         worker.sleep();
         publisher.join().unwrap();
@@ -195,12 +188,7 @@ fn a_worker_does_not_sleep_over_published_work() {
 fn beside_two_publishers(preemptions: usize, threads: usize) {
     check(preemptions, move || {
         let worker = Worker::new(false, false);
-        let publishers: Vec<_> = (0..2)
-            .map(|_| {
-                let worker = worker.clone();
-                thread::spawn(move || worker.publish(threads))
-            })
-            .collect();
+        let publishers: Vec<_> = (0..2).map(|_| spawn_with(&worker, move |worker| worker.publish(threads))).collect();
         worker.sleep();
         for publisher in publishers {
             publisher.join().unwrap();
@@ -243,15 +231,12 @@ fn the_last_searcher_that_finds_something_sees_what_was_left_to_it() {
 fn a_worker_that_is_woken_to_search_sees_what_was_published() {
     check(3, || {
         let worker = Worker::new(true, false);
-        let publisher = {
-            let worker = worker.clone();
-            thread::spawn(move || {
-                worker.work.store(1, Ordering::Relaxed);
-                if worker.idle.publish_one() {
-                    worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
-                }
-            })
-        };
+        let publisher = spawn_with(&worker, move |worker| {
+            worker.work.store(1, Ordering::Relaxed);
+            if worker.idle.publish_one() {
+                worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
+            }
+        });
         // The only worker that could be the lookout.
         if worker.bell.go_to_sleep(worker.idle, 1, false, &*worker).search {
             assert_eq!(worker.work.load(Ordering::Relaxed), 1);
@@ -268,20 +253,17 @@ fn a_worker_that_is_woken_to_search_sees_what_was_published() {
 fn a_single_thread_is_found_by_the_lookout_or_by_a_thief_that_is_woken_for_it() {
     check(2, || {
         let worker = Worker::new(false, true);
-        let other = {
-            let worker = worker.clone();
-            thread::spawn(move || {
-                let lookout = worker.idle.announce(false, 2) == idle::Duty::Lookout;
-                worker.idle.count_awake();
-                if lookout {
-                    let _ = worker.idle.resign();
-                }
-                worker.work.store(1, Ordering::Relaxed);
-                if worker.idle.publish_one() {
-                    worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
-                }
-            })
-        };
+        let other = spawn_with(&worker, move |worker| {
+            let lookout = worker.idle.announce(false, 2) == idle::Duty::Lookout;
+            worker.idle.count_awake();
+            if lookout {
+                let _ = worker.idle.resign();
+            }
+            worker.work.store(1, Ordering::Relaxed);
+            if worker.idle.publish_one() {
+                worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
+            }
+        });
         // If neither finds it, this would never return: loom reports a deadlock.
         if worker.bell.go_to_sleep(worker.idle, 2, false, &*worker).search {
             let _ = worker.idle.found();
@@ -306,13 +288,10 @@ fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_
                 gate.open();
             })
         };
-        let publisher = {
-            let idle = idle.clone();
-            thread::spawn(move || {
-                gate.wait();
-                idle.publish_one()
-            })
-        };
+        let publisher = spawn_with(&idle, move |idle| {
+            gate.wait();
+            idle.publish_one()
+        });
         let resigned = idle.resign_if_all_asleep(2);
         assert_eq!(publisher.join().unwrap(), resigned, "somebody else looks after it just when there is no lookout");
         assert_eq!(idle.has_lookout(), !resigned);

@@ -6,100 +6,41 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::list;
-    pub(crate) use crate::model::prelude::{abort, atomic};
-}
-
-mod sys {
-    pub(crate) use crate::model::prelude::{clock, fork};
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod task {
-    pub(crate) use crate::header::Ticket;
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) mod local {
-        /// Stands for whatever lies in the part that is made late.
-        #[derive(Debug)]
-        pub(crate) struct Locals(pub(crate) loom::cell::UnsafeCell<u32>);
-
-        impl Default for Locals {
-            fn default() -> Self {
-                let cell = loom::cell::UnsafeCell::new(0);
-                // SAFETY: loom checks the access.
-                cell.with_mut(|value| unsafe { *value = 7 });
-                Self(cell)
-            }
-        }
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
-}
-
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
 #[path = "../src/rt/members.rs"]
 mod members;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/task/state.rs"]
-mod state;
-#[path = "../src/task/wait.rs"]
-mod wait;
-
 #[path = "model/os.rs"]
 mod park;
+#[path = "model/sys.rs"]
+mod sys;
+#[path = "model/task.rs"]
+mod task;
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use members::Members;
-use model::check;
-use model::prelude::{fiber, stack};
+use model::prelude::{base, fiber, stack};
+use model::{Watched, check, spawn_with};
 use park::{Wait, WaitResult, park, wait_unless};
 use task::header::{Header, Reason, Task};
 
 /// A thread that ends, with a result.
 struct Joined {
     task: Task,
-    result: UnsafeCell<u32>,
+    result: Watched,
 }
-
-// SAFETY: loom checks that nobody touches the result at the same time as another.
-unsafe impl Sync for Joined {}
-// SAFETY: as above.
-unsafe impl Send for Joined {}
 
 impl Joined {
     fn new() -> Arc<Self> {
-        Arc::new(Self { task: park::task(3, true), result: UnsafeCell::new(0) })
+        Arc::new(Self { task: park::task(3, true), result: Watched::new(0) })
     }
 
     fn end(&self) {
-        // SAFETY: loom checks the access.
-        self.result.with_mut(|result| unsafe { *result = 7 });
+        self.result.add(7);
         // SAFETY: it is called once.
         assert!(!unsafe { Header::complete(self.task.as_ptr(), false) }, "there is a handle");
-    }
-
-    fn result(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.result.with(|result| unsafe { *result })
     }
 
     /// As `JoinHandle::wait`.
@@ -116,12 +57,9 @@ impl Joined {
 fn joined_by(join: impl Fn(&Joined) + Sync + Send + 'static) {
     check(3, move || {
         let joined = Joined::new();
-        let ending = {
-            let joined = joined.clone();
-            thread::spawn(move || joined.end())
-        };
+        let ending = spawn_with(&joined, Joined::end);
         join(&joined);
-        assert_eq!(joined.result(), 7, "the result is visible");
+        assert_eq!(joined.result.get(), 7, "the result is visible");
         ending.join().unwrap();
     });
 }
@@ -154,7 +92,7 @@ fn a_joiner_that_leaves_is_not_found_by_the_thread_that_ends() {
         if woken == WaitResult::Interrupted {
             left = joined.task.join_leave();
             if !left {
-                assert_eq!(joined.result(), 7, "the result is visible");
+                assert_eq!(joined.result.get(), 7, "the result is visible");
             }
             // The frame is another's now.
             let other = park(Wait::new(Reason::Sleep), |ticket| {
@@ -176,8 +114,8 @@ fn the_part_of_a_header_that_is_made_late_is_whole_for_whoever_finds_it() {
         let task = park::task(2, true);
         let look = |task: &Task| {
             let extra = task.extra_or_new();
-            // SAFETY: nobody changes it; loom checks the access.
-            assert_eq!(unsafe { &*extra.locals.get() }.0.with(|value| unsafe { *value }), 7);
+            // SAFETY: nobody changes it.
+            assert_eq!(unsafe { &*extra.locals.get() }.0.get(), 7);
             std::ptr::from_ref(extra).addr()
         };
         let other = {
@@ -191,25 +129,19 @@ fn the_part_of_a_header_that_is_made_late_is_whole_for_whoever_finds_it() {
 /// What the threads of a scope borrow.
 struct Scope {
     members: Members,
-    borrowed: [UnsafeCell<u32>; 2],
+    borrowed: [Watched; 2],
 }
-
-// SAFETY: loom checks that nobody touches what is borrowed at the same time as another.
-unsafe impl Sync for Scope {}
-// SAFETY: as above.
-unsafe impl Send for Scope {}
 
 #[test]
 fn a_scope_ends_after_its_threads_and_sees_what_they_did() {
     check(3, || {
-        let borrowed = [UnsafeCell::new(0), UnsafeCell::new(0)];
+        let borrowed = [0, 0].map(Watched::new);
         let scope = Arc::new(Scope { members: Members::new(), borrowed });
         let threads = [0, 1].map(|at| {
             scope.members.add();
             let scope = scope.clone();
             thread::spawn(move || {
-                // SAFETY: loom checks the access.
-                scope.borrowed[at].with_mut(|value| unsafe { *value = 7 });
+                scope.borrowed[at].add(7);
                 if at == 1 {
                     scope.members.note_panic();
                 }
@@ -220,10 +152,7 @@ fn a_scope_ends_after_its_threads_and_sees_what_they_did() {
         scope.members.wait();
         assert_eq!(scope.members.count(), 0);
         assert!(scope.members.has_panicked());
-        for value in &scope.borrowed {
-            // SAFETY: as above.
-            assert_eq!(value.with(|value| unsafe { *value }), 7);
-        }
+        assert_eq!(scope.borrowed.each_ref().map(Watched::get), [7, 7]);
         for thread in threads {
             thread.join().unwrap();
         }

@@ -8,16 +8,12 @@
 
 mod model;
 
-mod base {
-    pub(crate) use crate::model::prelude::atomic;
-}
-
 #[path = "../src/driver/readiness.rs"]
 mod readiness;
 
 use loom::sync::{Arc, Condvar, Mutex};
-use loom::thread;
-use model::check;
+use model::prelude::base;
+use model::{check, spawn_with};
 use readiness::{Direction, Generation, Readiness, Ready};
 
 const READABLE: Ready = Ready { read: true, write: false, end: false, urgent: false };
@@ -109,10 +105,7 @@ impl Socket {
 fn a_byte_that_comes_during_a_short_read_is_not_forgotten() {
     check(3, || {
         let socket = Socket::new();
-        let sender = {
-            let socket = socket.clone();
-            thread::spawn(move || (0..2).for_each(|_| socket.arrive()))
-        };
+        let sender = spawn_with(&socket, move |socket| (0..2).for_each(|_| socket.arrive()));
         let mut total = 0;
         while total < 2 {
             total += socket.read(2);
@@ -125,14 +118,8 @@ fn a_byte_that_comes_during_a_short_read_is_not_forgotten() {
 fn two_readers_get_a_byte_each() {
     check(2, || {
         let socket = Socket::new();
-        let reader = {
-            let socket = socket.clone();
-            thread::spawn(move || socket.read(1))
-        };
-        let sender = {
-            let socket = socket.clone();
-            thread::spawn(move || (0..2).for_each(|_| socket.arrive()))
-        };
+        let reader = spawn_with(&socket, move |socket| socket.read(1));
+        let sender = spawn_with(&socket, move |socket| (0..2).for_each(|_| socket.arrive()));
         assert_eq!(socket.read(1) + reader.join().unwrap(), 2);
         sender.join().unwrap();
     });
@@ -143,20 +130,14 @@ fn an_end_and_an_error_that_the_call_contradicts_lose_no_byte_and_nobody_goes_ro
     for contradiction in [END, ERROR] {
         check(3, move || {
             let socket = Socket::new();
-            let sender = {
-                let socket = socket.clone();
-                thread::spawn(move || {
-                    socket.event(contradiction);
-                    socket.arrive();
-                })
-            };
+            let sender = spawn_with(&socket, move |socket| {
+                socket.event(contradiction);
+                socket.arrive();
+            });
             assert_eq!(socket.read(1), 1);
             sender.join().unwrap();
             // The end stays up; the next byte is waited for all the same.
-            let sender = {
-                let socket = socket.clone();
-                thread::spawn(move || socket.arrive())
-            };
+            let sender = spawn_with(&socket, Socket::arrive);
             assert_eq!(socket.read(1), 1);
             sender.join().unwrap();
         });
@@ -167,17 +148,11 @@ fn an_end_and_an_error_that_the_call_contradicts_lose_no_byte_and_nobody_goes_ro
 fn a_shutdown_ends_the_read_of_everybody_after_what_is_there() {
     check(3, || {
         let socket = Socket::new();
-        let reader = {
-            let socket = socket.clone();
-            thread::spawn(move || socket.read(1) + socket.read(1))
-        };
-        let closes = {
-            let socket = socket.clone();
-            thread::spawn(move || {
-                socket.arrive();
-                socket.shut_down();
-            })
-        };
+        let reader = spawn_with(&socket, move |socket| socket.read(1) + socket.read(1));
+        let closes = spawn_with(&socket, move |socket| {
+            socket.arrive();
+            socket.shut_down();
+        });
         assert_eq!(socket.read(1) + socket.read(1) + reader.join().unwrap(), 1);
         closes.join().unwrap();
         assert_eq!(socket.read(1), 0, "and it stays so");
@@ -190,13 +165,10 @@ fn a_byte_that_comes_just_before_the_end_is_read_before_it() {
         let socket = Socket::new();
         // An end that was none is known.
         socket.event(END);
-        let closes = {
-            let socket = socket.clone();
-            thread::spawn(move || {
-                socket.arrive();
-                socket.shut_down();
-            })
-        };
+        let closes = spawn_with(&socket, move |socket| {
+            socket.arrive();
+            socket.shut_down();
+        });
         assert_eq!((socket.read(1), socket.read(1)), (1, 0));
         closes.join().unwrap();
     });

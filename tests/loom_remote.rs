@@ -56,7 +56,7 @@ use idle::Idle;
 use inbox::Queued;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use model::check;
+use model::{check, spawn_with};
 
 struct Note(AtomicPtr<Note>);
 
@@ -135,10 +135,7 @@ fn a_late_cancel_takes_every_sleeper_out_of_its_own_count() {
     check(3, || {
         let idles = [new_idle(), new_idle(), new_idle()];
         let remote = Remote::new(idles[0]);
-        let late = {
-            let remote = remote.clone();
-            thread::spawn(move || remote.cancel(1))
-        };
+        let late = spawn_with(&remote, move |remote| remote.cancel(1));
         let _ = remote.sleeps(idles[0]);
         remote.changes_hands(idles[0], idles[1]);
         let _ = remote.sleeps(idles[1]);
@@ -156,16 +153,10 @@ fn a_cancel_reaches_the_next_owner_beside_one_that_came_too_late() {
     check(2, || {
         let idles = [new_idle(), new_idle()];
         let remote = Remote::new(idles[0]);
-        let late = {
-            let remote = remote.clone();
-            thread::spawn(move || remote.cancel(1))
-        };
+        let late = spawn_with(&remote, move |remote| remote.cancel(1));
         let _ = remote.sleeps(idles[0]);
         remote.changes_hands(idles[0], idles[1]);
-        let own = {
-            let remote = remote.clone();
-            thread::spawn(move || remote.cancel(2))
-        };
+        let own = spawn_with(&remote, move |remote| remote.cancel(2));
         let mut seen = remote.sleeps(idles[1]);
         own.join().unwrap();
         late.join().unwrap();

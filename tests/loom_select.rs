@@ -6,132 +6,22 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-
-        pub(crate) const MODELLED: bool = true;
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
-    pub(crate) use crate::list;
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        pub(crate) fn after_ns(_: std::time::Duration) -> u64 {
-            1
-        }
-
-        pub(crate) fn at_ns(_: std::time::Instant) -> u64 {
-            1
-        }
-
-        pub(crate) fn now_ns() -> u64 {
-            u64::from(crate::park::has_timed_out())
-        }
-
-        /// When the thread has timed out once.
-        pub(crate) fn has_passed(deadline_ns: u64) -> bool {
-            deadline_ns <= now_ns()
-        }
-    }
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    pub(crate) type Entry = unsafe fn(*mut ());
-
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
-}
-
-mod task {
-    pub(crate) use crate::header::Ticket;
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
-}
-
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
 #[path = "../src/channel/mod.rs"]
 mod channel;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/task/state.rs"]
-mod state;
-#[path = "../src/task/wait.rs"]
-mod wait;
-
 #[path = "model/os.rs"]
 mod park;
+#[path = "model/sys.rs"]
+mod sys;
+#[path = "model/task.rs"]
+mod task;
 
 use std::time::Duration;
 
 use channel::{Receiver, Select, Sender, bounded};
 use crossbeam_channel::{RecvError, TryRecvError};
 use loom::thread;
-use model::check;
-
-/// What is sent: a number behind a cell of loom's, which fails the model when the receiver could read it too early.
-struct Message(Box<loom::cell::UnsafeCell<u32>>);
-
-// SAFETY: a message is owned by one thread at a time; loom's cell checks it.
-unsafe impl Send for Message {}
-
-impl Message {
-    fn new(number: u32) -> Self {
-        let cell = loom::cell::UnsafeCell::new(0);
-        // SAFETY: loom checks the access.
-        cell.with_mut(|number_at| unsafe { *number_at = number });
-        Self(Box::new(cell))
-    }
-
-    fn number(self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|number| unsafe { *number })
-    }
-}
+use model::prelude::{base, fiber, stack};
+use model::{Message, check};
 
 /// Sends one message and lets go of the handle.
 fn sending(sender: Sender<Message>, number: u32) -> thread::JoinHandle<bool> {

@@ -9,10 +9,8 @@
 
 mod model;
 
-#[path = "model/late.rs"]
-mod late;
-#[path = "../src/base/list.rs"]
-mod list;
+#[path = "model/turns.rs"]
+mod park;
 #[path = "../src/sync/queue.rs"]
 mod queue;
 #[path = "../src/sync/raw_condvar.rs"]
@@ -21,88 +19,12 @@ mod raw_condvar;
 mod raw_mutex;
 #[path = "../src/sync/raw_rwlock.rs"]
 mod raw_rwlock;
-#[path = "../src/task/wait.rs"]
-mod wait;
-
-mod base {
-    pub(crate) mod atomic {
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
-
-        pub(crate) use crate::late::AtomicU32;
-    }
-
-    pub(crate) mod lock {
-        pub(crate) use crate::late::Lock;
-    }
-
-    pub(crate) use crate::list;
-}
-
-mod task {
-    pub(crate) use crate::wait;
-    pub(crate) use header::Ticket;
-
-    pub(crate) mod header {
-        use crate::park::{Parked, Turn};
-        use crate::task::wait::{End, Epoch};
-
-        #[derive(Clone, Copy, Debug)]
-        pub(crate) enum Reason {
-            Mutex,
-            RwLock,
-            Condvar,
-        }
-
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub(crate) struct Ticket(pub(crate) *const Parked, pub(crate) Epoch);
-
-        #[must_use]
-        pub(crate) struct Wake(*const Parked);
-
-        impl Ticket {
-            pub(crate) fn epoch(&self) -> Epoch {
-                self.1
-            }
-
-            pub(crate) unsafe fn end(&self, how: End) -> Option<Wake> {
-                // SAFETY: the caller promises that the thread is there.
-                unsafe { &*self.0 }.word.end(self.1, how).then_some(Wake(self.0))
-            }
-        }
-
-        impl Wake {
-            pub(crate) fn schedule(self) {
-                // SAFETY: the thread leaves its wait when it has seen this, under the lock: so it is there until then.
-                let thread = unsafe { &*self.0 };
-                let mut turn = thread.turn.lock().unwrap();
-                *turn = Turn::Resumed;
-                thread.changed.notify_one();
-            }
-        }
-    }
-}
-
-#[path = "model/turns.rs"]
-mod park;
+#[path = "model/task.rs"]
+mod task;
 
 mod sync {
-    pub(crate) mod holder {
-        #[derive(Debug)]
-        pub(crate) struct LockHolder;
-
-        impl LockHolder {
-            pub(crate) const fn new() -> Self {
-                Self
-            }
-            pub(crate) fn set(&self) {}
-            pub(crate) fn clear(&self) {}
-            pub(crate) fn is_on_this_worker(&self) -> bool {
-                true
-            }
-            pub(crate) fn refuse_own(&self, _: &str) {}
-        }
-    }
+    pub(crate) use crate::model::prelude::holder;
+    pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
 
     pub(crate) mod spin {
         pub(crate) struct Spin;
@@ -116,20 +38,17 @@ mod sync {
             }
         }
     }
-
-    pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
 }
 
 mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-    }
+    pub(crate) use crate::model::prelude::clock;
 }
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-use model::check;
+use model::late::base;
+use model::prelude::{fiber, stack};
+use model::{Watched, check};
 use park::{Parked, be};
 use sync::raw_condvar::RawCondvar;
 use sync::raw_mutex::RawMutex;
@@ -141,13 +60,8 @@ struct Shared {
     mutex: RawMutex,
     rwlock: RawRwLock,
     condvar: RawCondvar,
-    value: UnsafeCell<u32>,
+    value: Watched,
 }
-
-// SAFETY: the cell is loom's, which checks every access; the rest are the crate's own types, which lock by themselves.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new() -> Arc<Self> {
@@ -157,25 +71,20 @@ impl Shared {
         mutex.unlock();
         rwlock.unlock_write();
         condvar.notify_one();
-        Arc::new(Self { mutex, rwlock, condvar, value: UnsafeCell::new(0) })
+        Arc::new(Self { mutex, rwlock, condvar, value: Watched::new(0) })
     }
 
     fn add(&self) -> u32 {
-        // SAFETY: inside the model's lock; loom reports an access that is not.
-        self.value.with_mut(|value| unsafe {
-            *value += 1;
-            *value
-        })
+        self.value.add(1)
     }
 
     fn get(&self) -> u32 {
-        // SAFETY: inside the model's lock; loom reports an access that is not.
-        self.value.with(|value| unsafe { *value })
+        self.value.get()
     }
 }
 
 /// Runs `f` on a loom thread with a park word of its own.
-fn spawn(shared: &Arc<Shared>, f: impl FnOnce(&Shared) + 'static) -> (Arc<Parked>, thread::JoinHandle<()>) {
+fn spawn(shared: &Arc<Shared>, f: impl FnOnce(&Shared) + 'static) -> (std::sync::Arc<Parked>, thread::JoinHandle<()>) {
     let (parked, shared) = (Parked::new(), shared.clone());
     let me = parked.clone();
     let handle = thread::spawn(move || {
@@ -245,7 +154,7 @@ fn a_mutex_waiter_that_times_out_or_is_cancelled_passes_its_turn_on() {
             });
             let (_, two) = spawn(&shared, lock_and_add);
             shared.add();
-            Parked::end(&first, how);
+            first.end(how);
             shared.mutex.unlock();
             one.join().unwrap();
             two.join().unwrap();
@@ -266,7 +175,7 @@ fn a_mutex_waiter_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
         let (_, two) = spawn(&shared, lock_and_add);
         shared.mutex.unlock();
         shared.mutex.lock();
-        Parked::end(&first, End::Cancelled);
+        first.end(End::Cancelled);
         shared.mutex.unlock();
         one.join().unwrap();
         two.join().unwrap();
@@ -301,12 +210,12 @@ fn a_mutex_that_somebody_else_hands_on_comes_with_what_its_holder_wrote() {
         if shared.mutex.try_lock() {
             // It runs, and is suspended again.
             thread::yield_now();
-            Parked::end(&second, End::TimedOut);
+            second.end(End::TimedOut);
             // After that, so that nothing but the lock's word brings it to whoever hands the lock on.
             shared.add();
             shared.mutex.unlock();
         } else {
-            Parked::end(&second, End::TimedOut);
+            second.end(End::TimedOut);
         }
         one.join().unwrap();
         two.join().unwrap();
@@ -335,12 +244,12 @@ fn a_lock_for_writing_that_somebody_else_hands_on_comes_with_what_its_holder_wro
         if shared.rwlock.try_write() {
             // It runs, and is suspended again.
             thread::yield_now();
-            Parked::end(&second, End::TimedOut);
+            second.end(End::TimedOut);
             // After that, so that nothing but the lock's word brings it to whoever hands the lock on.
             shared.add();
             shared.rwlock.unlock_write();
         } else {
-            Parked::end(&second, End::TimedOut);
+            second.end(End::TimedOut);
         }
         one.join().unwrap();
         two.join().unwrap();
@@ -362,7 +271,7 @@ fn a_writer_that_was_woken_lost_and_is_cancelled_passes_its_turn_on() {
         let (_, two) = spawn(&shared, write);
         shared.rwlock.unlock_write();
         shared.rwlock.write();
-        Parked::end(&first, End::Cancelled);
+        first.end(End::Cancelled);
         shared.rwlock.unlock_write();
         one.join().unwrap();
         two.join().unwrap();
@@ -413,7 +322,7 @@ fn a_writer_that_leaves_lets_the_reader_behind_it_in() {
                 shared.get();
                 shared.rwlock.unlock_read();
             });
-            Parked::end(&first, how);
+            first.end(how);
             shared.rwlock.unlock_read();
             writer.join().unwrap();
             reader.join().unwrap();
@@ -437,7 +346,7 @@ fn a_reader_behind_a_writer_that_timed_out_reads_beside_the_first() {
             shared.rwlock.unlock_read();
         });
         until_suspended(&first);
-        Parked::end(&first, End::TimedOut);
+        first.end(End::TimedOut);
         writer.join().unwrap();
         reader.join().unwrap();
         shared.rwlock.unlock_read();
@@ -502,7 +411,7 @@ fn a_notification_goes_to_the_next_if_the_first_waiter_times_out() {
         };
         let (first, one) = spawn(&shared, wait);
         let (_, two) = spawn(&shared, wait);
-        Parked::end(&first, End::TimedOut);
+        first.end(End::TimedOut);
         lock_and_add(&shared);
         shared.condvar.notify_one();
         one.join().unwrap();

@@ -7,169 +7,43 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
-
-        pub(crate) use crate::late::{AtomicU32, AtomicUsize};
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
-    pub(crate) use crate::list;
-
-    pub(crate) mod lock {
-        pub(crate) use crate::late::Lock;
-    }
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        /// Has passed at once.
-        pub(crate) fn after_ns(_: std::time::Duration) -> u64 {
-            1
-        }
-    }
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod sync {
-    pub(crate) mod holder {
-        #[derive(Debug)]
-        pub(crate) struct LockHolder;
-
-        impl LockHolder {
-            pub(crate) const fn new() -> Self {
-                Self
-            }
-            pub(crate) fn set(&self) {}
-            pub(crate) fn clear(&self) {}
-            pub(crate) fn refuse_own(&self, _: &str) {}
-        }
-    }
-
-    pub(crate) use crate::queue;
-}
-
-mod fiber {
-    pub(crate) type Entry = unsafe fn(*mut ());
-
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
-}
-
-mod task {
-    pub(crate) use crate::header::Ticket;
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
-}
-
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "model/late.rs"]
-mod late;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
 #[path = "../src/sync/once.rs"]
 mod once;
-#[path = "../src/sys/parker.rs"]
-mod parker;
+#[path = "model/os.rs"]
+mod park;
 #[path = "../src/sync/queue.rs"]
 mod queue;
 #[path = "../src/sync/semaphore.rs"]
 mod semaphore;
-#[path = "../src/task/state.rs"]
-mod state;
-#[path = "../src/task/wait.rs"]
-mod wait;
+#[path = "model/sys.rs"]
+mod sys;
+#[path = "model/task.rs"]
+mod task;
 #[path = "../src/park/queue.rs"]
 mod wait_queue;
 
-#[path = "model/os.rs"]
-mod park;
+mod sync {
+    pub(crate) use crate::model::prelude::holder;
+    pub(crate) use crate::queue;
+}
 
 use std::time::Duration;
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-
 use loom::thread;
-use model::check;
+use model::late::base;
+use model::prelude::{fiber, stack};
+use model::{Watched, check, spawn_with};
 use once::Once;
 use park::Wait;
 use semaphore::Semaphore;
 use task::header::Reason;
 use wait_queue::WaitQueue;
 
-/// A value that loom watches.
-struct Watched(UnsafeCell<u32>);
-
-// SAFETY: loom checks that nobody touches it at the same time as another.
-unsafe impl Sync for Watched {}
-// SAFETY: as above.
-unsafe impl Send for Watched {}
-
-impl Watched {
-    fn new() -> Self {
-        Self(UnsafeCell::new(0))
-    }
-
-    fn add(&self) {
-        // SAFETY: loom checks the access.
-        self.0.with_mut(|value| unsafe { *value += 1 });
-    }
-
-    fn get(&self) -> u32 {
-        // SAFETY: loom checks the access.
-        self.0.with(|value| unsafe { *value })
-    }
-}
-
 /// Runs `f` on so many threads beside the model's own, and `last` on that.
 fn beside<T: 'static>(shared: T, threads: usize, f: fn(&T), last: fn(&T)) {
     let shared = Arc::new(shared);
-    let threads: Vec<_> = (0..threads)
-        .map(|_| {
-            let shared = shared.clone();
-            thread::spawn(move || f(&shared))
-        })
-        .collect();
+    let threads: Vec<_> = (0..threads).map(|_| spawn_with(&shared, f)).collect();
     last(&shared);
     for thread in threads {
         thread.join().unwrap();
@@ -183,13 +57,13 @@ struct Initialised {
 
 impl Initialised {
     fn new() -> Self {
-        let this = Self { once: Once::new(), value: Watched::new() };
+        let this = Self { once: Once::new(), value: Watched::new(0) };
         assert!(!this.once.is_completed());
         this
     }
 
     fn call(&self) {
-        self.once.call_once(|| self.value.add());
+        self.once.call_once(|| _ = self.value.add(1));
         assert_eq!(self.value.get(), 1, "one closure was run, to its end");
     }
 }
@@ -213,9 +87,10 @@ fn who_waits_for_a_once_is_woken_when_it_has_run() {
 fn who_finds_a_once_complete_sees_what_it_did() {
     check(3, || {
         beside(Initialised::new(), 1, Initialised::call, |this| {
-            if this.once.is_completed() {
-                assert_eq!(this.value.get(), 1);
+            while !this.once.is_completed() {
+                thread::yield_now();
             }
+            assert_eq!(this.value.get(), 1);
         });
     });
 }
@@ -227,14 +102,14 @@ fn a_once_that_was_left_is_run_by_who_waits_for_it() {
         let leave = |this: &Initialised| {
             let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 this.once.call_once(|| {
-                    this.value.add();
+                    this.value.add(1);
                     std::panic::resume_unwind(Box::new(()));
                 });
             }));
             assert!(left.is_err() || this.once.is_completed());
         };
         beside(Initialised::new(), 1, leave, |this| {
-            this.once.call_once(|| this.value.add());
+            this.once.call_once(|| _ = this.value.add(1));
             assert!(matches!(this.value.get(), 1 | 2));
         });
     });
@@ -258,19 +133,19 @@ struct Permitted {
 
 impl Permitted {
     fn new(permits: usize) -> Self {
-        let this = Self { semaphore: Semaphore::new(permits), value: Watched::new() };
+        let this = Self { semaphore: Semaphore::new(permits), value: Watched::new(0) };
         assert_eq!(this.semaphore.available_permits(), permits);
         this
     }
 
     fn add(&self) {
         let _permit = self.semaphore.acquire();
-        self.value.add();
+        self.value.add(1);
     }
 
     fn add_in_time(&self) {
         if let Some(_permit) = self.semaphore.acquire_timeout(Duration::ZERO) {
-            self.value.add();
+            self.value.add(1);
         }
     }
 }
@@ -284,7 +159,7 @@ fn one_permit_keeps_three_threads_apart_and_each_has_its_turn() {
 fn a_permit_that_is_added_wakes_who_waits_for_it() {
     check(3, || {
         beside(Permitted::new(0), 1, Permitted::add, |this| {
-            this.value.add();
+            this.value.add(1);
             this.semaphore.add_permits(1);
         });
     });
@@ -294,11 +169,8 @@ fn a_permit_that_is_added_wakes_who_waits_for_it() {
 fn a_permit_that_is_given_to_who_times_out_goes_to_the_next() {
     check(2, || {
         let shared = Arc::new(Permitted::new(0));
-        let threads = [Permitted::add_in_time, Permitted::add].map(|f| {
-            let shared = shared.clone();
-            thread::spawn(move || f(&shared))
-        });
-        shared.value.add();
+        let threads = [Permitted::add_in_time, Permitted::add].map(|f| spawn_with(&shared, f));
+        shared.value.add(1);
         shared.semaphore.add_permits(1);
         for thread in threads {
             thread.join().unwrap();
@@ -312,7 +184,7 @@ fn who_wants_two_permits_and_who_wants_one_have_them_in_turn() {
     check(2, || {
         let take_two = |this: &Permitted| {
             let _permits = this.semaphore.acquire_many(2);
-            this.value.add();
+            this.value.add(1);
         };
         beside(Permitted::new(1), 1, take_two, |this| {
             this.semaphore.add_permits(1);

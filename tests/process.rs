@@ -238,3 +238,26 @@ fn a_child_without_a_pidfd_is_waited_for_and_left_by_a_time_out() {
     });
     ended.assert_success();
 }
+
+#[test]
+fn a_caller_that_collects_output_leaves_by_a_time_out_and_a_cancel_though_the_child_keeps_its_pipes() {
+    const LASTS: u64 = 30;
+    let child = |out: bool, err: bool| {
+        let pipe = |piped| if piped { Stdio::piped() } else { Stdio::null() };
+        Command::new("sleep").arg(LASTS.to_string()).stdout(pipe(out)).stderr(pipe(err)).spawn().unwrap()
+    };
+    everywhere(move || {
+        let start = std::time::Instant::now();
+        for (out, err) in [(true, true), (true, false), (false, true)] {
+            let collect = || child(out, err).wait_with_output();
+            assert!(green::timeout(Duration::from_millis(50), collect).is_err());
+            let thread = green::spawn(move || child(out, err).wait_with_output());
+            green::sleep(Duration::from_millis(20));
+            thread.cancel();
+            assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+        }
+        let output = || Command::new("sleep").arg(LASTS.to_string()).output();
+        assert!(green::timeout(Duration::from_millis(50), output).is_err());
+        assert!(start.elapsed() < Duration::from_secs(LASTS / 2));
+    });
+}

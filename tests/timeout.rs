@@ -4,7 +4,7 @@
 
 mod help;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -304,5 +304,32 @@ fn the_end_of_a_thread_has_no_time_out_from_without_and_no_cancel() {
         thread.cancel();
         let _ = thread.join();
         slept.recv().unwrap();
+    });
+}
+
+#[test]
+fn a_limit_that_a_neighbour_takes_out_of_the_chain_leaves_the_wait_its_own_time_out_and_its_cancel() {
+    on_workers(|| {
+        for by_cancel in [false, true] {
+            let thread = green::spawn_local(move || {
+                let suspended = Rc::new(Cell::new(Some(suspended_in_a_time_out(3 * SHORT))));
+                let theirs = Rc::clone(&suspended);
+                let neighbour = green::spawn_local(move || {
+                    green::sleep(SHORT);
+                    finish(theirs.take().unwrap());
+                });
+                if by_cancel {
+                    green::sleep(LONG);
+                }
+                assert!(green::timeout(10 * SHORT, || green::sleep(LONG)).is_err());
+                neighbour.join().unwrap();
+            });
+            if by_cancel {
+                green::sleep(10 * SHORT);
+                thread.cancel();
+            }
+            let payload = thread.join().err();
+            assert_eq!(payload.is_some_and(|payload| payload.is::<green::Cancelled>()), by_cancel);
+        }
     });
 }

@@ -7,7 +7,7 @@
 //
 // WHAT IS SAVED, AND WHERE
 //
-// Each side of a switch (the hub, the fiber) has a save area of 32 bytes, `Context` in src/arch/mod.rs:
+// Each side of a switch (the hub, the fiber) has a save area of 32 bytes, `MachineContext` in src/arch/mod.rs:
 //
 //      0         8         16        24        32
 //      +---------+---------+---------+---------+

@@ -7,15 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
-use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send_ask, tell};
+use crate::actor::engine::{lifecycle, send, tell};
 use crate::actor::glue::route;
+use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
 use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
 use crate::sys::clock::{NEVER, after_ns};
 
@@ -47,14 +46,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(
-                self.core(),
-                NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout)),
-            );
-        }
-        send_ask::ask(self.core(), route, msg, None)
+        send::ask(self.core(), const { &route::<A, M>() }, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`.
@@ -71,11 +63,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(self.core(), NewCall::new(route.call, self.core(), msg, SendOrigin::within(timeout)));
-        }
-        send_ask::ask(self.core(), route, msg, Some(timeout))
+        send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
 
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
@@ -85,9 +73,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
-        send_call::send(self.core(), call, true)
+        send::call(self.core(), const { &route::<A, M>() }, msg, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -97,9 +83,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let route = const { &route::<A, M>() };
-        let call = NewCall::new(route.call, self.core(), msg, SendOrigin::here(route.ask_timeout));
-        send_call::send(self.core(), call, false)
+        send::call(self.core(), const { &route::<A, M>() }, msg, false)
     }
 
     /// Sends a message from async code, on any executor: a [`call`](Self::call) that waits for room as a future.
@@ -112,9 +96,7 @@ impl<A: Actor> Addr<A> {
     where
         A: Handler<M>,
     {
-        let kind = const { route::<A, M>().call };
-        let call = NewCall::new(kind, self.core(), msg, SendOrigin::here(Duration::MAX));
-        send_call::call_async(self.strong.clone(), call)
+        send::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
 
     /// Sends a message and returns without waiting for its handler; what the handler returns is dropped.
@@ -190,7 +172,7 @@ impl<A: Actor> Addr<A> {
     ///
     #[doc = include_str!("docs/addr_stop.md")]
     pub fn stop(&self) {
-        lifecycle::stop(self.core(), Exit::Shutdown, lifecycle::DRAIN);
+        self.core().stop(Exit::Shutdown, lifecycle::DRAIN);
     }
 
     /// Stops the actor as [`stop`](Self::stop) does, but gives it `drain`, not five seconds, for what is queued.
@@ -204,7 +186,7 @@ impl<A: Actor> Addr<A> {
     /// assert_eq!(counter.join(), Exit::Shutdown);
     /// ```
     pub fn stop_within(&self, drain: Duration) {
-        lifecycle::stop(self.core(), Exit::Shutdown, drain);
+        self.core().stop(Exit::Shutdown, drain);
     }
 
     /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
@@ -248,7 +230,7 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        lifecycle::is_ended(self.core())
+        self.core().is_ended()
     }
 
     /// Returns the actor's number, which no other actor of this process has or will have.
@@ -271,7 +253,7 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.core().name()
+        self.core().header.name()
     }
 
     /// Returns how many messages wait in the mailbox.
@@ -286,36 +268,12 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn queued(&self) -> usize {
-        lifecycle::queued(self.core())
+        self.core().mailbox.lock().len()
     }
 }
 
-impl<A> Clone for Addr<A> {
-    #[inline]
-    fn clone(&self) -> Self {
-        Self { strong: self.strong.clone(), _actor: PhantomData }
-    }
-}
-
-impl<A> PartialEq for Addr<A> {
-    fn eq(&self, other: &Self) -> bool {
-        self.strong.as_ptr() == other.strong.as_ptr()
-    }
-}
-
-impl<A> Eq for Addr<A> {}
-
-impl<A> Hash for Addr<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.strong.as_ptr().hash(state);
-    }
-}
-
-impl<A> fmt::Debug for Addr<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Addr").field(&self.strong).finish()
-    }
-}
+impl_clone_and_debug!(Addr<A>, strong, _actor);
+impl_eq_and_hash!(Addr<A>);
 
 /// Refers to an actor without keeping it alive: what [`Addr::downgrade`] returns.
 ///
@@ -359,20 +317,6 @@ impl<A: Actor> WeakAddr<A> {
     pub fn id(&self) -> ActorId {
         self.weak.core().id()
     }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        lifecycle::is_ended(self.weak.core())
-    }
 }
 
-impl<A> Clone for WeakAddr<A> {
-    fn clone(&self) -> Self {
-        Self { weak: self.weak.clone(), _actor: PhantomData }
-    }
-}
-
-impl<A> fmt::Debug for WeakAddr<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WeakAddr").field(self.weak.core()).finish()
-    }
-}
+impl_clone_and_debug!(WeakAddr<A>, weak, _actor);

@@ -60,7 +60,7 @@ impl<A: Actor> Context<A> {
     ///
     #[doc = include_str!("docs/context_stop.md")]
     pub fn stop(&mut self) {
-        lifecycle::stop(self.core(), Exit::Normal, lifecycle::DRAIN);
+        self.core().stop(Exit::Normal, lifecycle::DRAIN);
     }
 
     /// Ends the actor after this handler, for the reason `cause`.
@@ -145,9 +145,8 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
-        let terms = self.inner.frame().terms();
-        let owed = Some(self.defer::<M>()).filter(Deferred::is_awaited);
         let (core, route) = to.parts();
+        let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
         tell::forward(core, Boxed::new(route.passed, Passed { msg, owed, terms }))
     }
 
@@ -159,8 +158,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<M>,
     {
-        let terms = self.inner.frame().terms();
-        let owed = Some(self.defer::<M>()).filter(Deferred::is_awaited);
+        let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
         tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms }));
     }
 

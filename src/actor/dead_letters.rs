@@ -13,6 +13,20 @@ static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new(
 ///
 /// Messages that come back to their sender in an error are none. This is itself a message, for those that
 /// [`subscribe`](DeadLetters::subscribe).
+///
+/// ```
+/// use green::actor::{Actor, Context, DeadLetter, Handler};
+///
+/// struct Log;
+/// impl Actor for Log {}
+/// impl Handler<DeadLetter> for Log {
+///     fn handle(&mut self, letter: DeadLetter, _: &mut Context<Self>) {
+///         eprintln!("{} was for {:?}", letter.message, letter.actor);
+///     }
+/// }
+/// let log = Log.start(); // as long as it lives
+/// green::actor::dead_letters().subscribe(&log.recipient());
+/// ```
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The actor that the message was for.
@@ -26,6 +40,11 @@ impl Message for DeadLetter {
 }
 
 /// Counts the dead letters of this process, and tells of them: what [`dead_letters`] returns.
+///
+/// ```
+/// let letters: green::actor::DeadLetters = green::actor::dead_letters();
+/// println!("{} messages were lost", letters.count());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetters {
     _private: (),

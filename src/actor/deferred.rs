@@ -19,7 +19,7 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 ) -> Result<(), Arc<dyn Owed>> {
     match to.downcast_mut::<Deferred<R>>() {
         Some(to) => {
-            *to = Deferred::new(from);
+            *to = Deferred(Some(from));
             Ok(())
         }
         None => Err(from),
@@ -51,10 +51,6 @@ pub(crate) fn give<R: Send + 'static, P: Answer<R> + 'static>(
 pub struct Deferred<R>(Option<Arc<dyn Answer<R>>>);
 
 impl<R: Send + 'static> Deferred<R> {
-    pub(crate) fn new(to: Arc<dyn Answer<R>>) -> Self {
-        Self(Some(to))
-    }
-
     /// For a message that nobody waits for.
     pub(crate) fn nobody() -> Self {
         Self(None)
@@ -69,28 +65,22 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
-    pub(crate) fn into_owed(mut self) -> Option<Arc<dyn Owed>> {
+    pub(crate) fn take(&mut self) -> Option<Arc<dyn Owed>> {
         self.0.take().map(|to| to as _)
     }
 
     /// Answers. Does not wait.
     ///
     #[doc = include_str!("docs/deferred_reply.md")]
-    pub fn reply(mut self, reply: R) {
-        if let Some(to) = self.0.take() {
-            to.answer(Ok(Box::new(reply)));
+    pub fn reply(self, reply: R) {
+        if self.is_awaited() {
+            self.answer(Ok(Box::new(reply)));
         }
     }
 
-    pub(crate) fn reply_boxed(mut self, reply: Box<R>) {
+    pub(crate) fn answer(mut self, answer: Result<Box<R>, Failure>) {
         if let Some(to) = self.0.take() {
-            to.answer(Ok(reply));
-        }
-    }
-
-    pub(crate) fn fail(mut self, failure: Failure) {
-        if let Some(to) = self.0.take() {
-            to.answer(Err(failure));
+            to.answer(answer);
         }
     }
 }

@@ -21,16 +21,15 @@ use std::sync::{self, Arc};
 
 use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
-use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run};
-use crate::actor::engine::envelope::{Boxed, Envelope, Held, Kind, Payload, boxes};
+use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
+use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
-use crate::actor::engine::mailbox_state::MailboxState;
+use crate::actor::engine::mailbox_state::{MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::engine::reply::{died, settle};
-use crate::actor::engine::residents::{end_all, enter};
-use crate::actor::engine::run::{Hooks, batch, end, say_stopping, take_admitted};
+use crate::actor::engine::promise::{died, settle};
+use crate::actor::engine::residents::{end_all, enter, leave};
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Signal};
+use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
@@ -108,6 +107,9 @@ unsafe fn free<A>(header: NonNull<Header>) {
     }
 }
 
+/// Messages of one run; then others have their turn.
+const BATCH: u32 = 64;
+
 /// One run: a batch of messages, and the end if there is a reason for it.
 unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
     // SAFETY: invariant 1: it is this actor type's vtable that calls.
@@ -121,41 +123,84 @@ unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
     let state = unsafe { &mut *cell.state.get() };
     let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
     if let Some(exit) = exit {
-        say_stopping(core, &mut **state, &mut ctx, &exit);
+        say_stopping(&mut **state, &mut ctx, &exit);
         // SAFETY: invariant 2: once, here; nobody touches it afterwards.
         let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
-        end(core, exit);
+        leave(core);
+        core.end(exit);
     }
     core.set_frame(ptr::null());
 }
 
-impl<A: Actor> Hooks for Context<A> {
-    type Actor = A;
-
-    #[inline(always)]
-    fn handle<'a>(&mut self, me: &mut A, envelope: Envelope, held: impl FnOnce() -> Held<'a>) -> Result<(), Box<Exit>> {
-        // SAFETY: they are an `A` and its context, and borrowed.
-        unsafe { envelope.run(held, TypeId::of::<A>(), ptr::from_mut(me).cast(), ptr::from_mut(self).cast()) }
+/// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.
+#[inline]
+fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit> {
+    for _ in 0..BATCH {
+        let mut mailbox = core.mailbox.lock();
+        mailbox.runs = true;
+        let mut hands_back = false;
+        let result = match mailbox.pop_plain() {
+            Some(envelope) => {
+                // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
+                hands_back = mailbox.is_empty() && envelope.is_ask();
+                run_envelope(me, ctx, envelope, || hold(mailbox, None))
+            }
+            None => {
+                let (take, sender) = mailbox.take(core.is_addressed());
+                let held = hold(mailbox, sender);
+                match take {
+                    Take::Nothing => return None,
+                    Take::End(exit) => return Some(exit),
+                    Take::Message(envelope) => run_envelope(me, ctx, envelope, || held),
+                    Take::Signal(signal) => {
+                        held.release();
+                        say_signal(me, ctx, signal)
+                    }
+                    Take::Start => {
+                        held.release();
+                        say_started(me, ctx)
+                    }
+                }
+            }
+        };
+        if let Some(exit) = result.err().or_else(|| ctx.inner.end.take()) {
+            return Some(*exit);
+        }
+        if hands_back {
+            break;
+        }
     }
+    None
+}
 
-    #[cold]
-    fn started(&mut self, me: &mut A) -> Result<(), Box<Exit>> {
-        hook(self, |ctx| me.started(ctx)).and_then(|result| result.map_err(Box::new))
-    }
+#[inline(always)]
+fn run_envelope<'a, A: Actor>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    envelope: Envelope,
+    held: impl FnOnce() -> Held<'a>,
+) -> GoesOn {
+    // SAFETY: they are an `A` and its context, and borrowed.
+    unsafe { envelope.run(held, TypeId::of::<A>(), ptr::from_mut(me).cast(), ptr::from_mut(ctx).cast()) }
+}
 
-    #[cold]
-    fn signal(&mut self, me: &mut A, signal: Signal) -> Result<(), Box<Exit>> {
-        hook(self, |ctx| me.signal(signal, ctx))
-    }
+#[cold]
+fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+    hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
+    ctx.core().mailbox.lock().fresh = false;
+    Ok(())
+}
 
-    #[cold]
-    fn stopping(&mut self, me: &mut A, exit: &Exit) {
-        let _ = hook(self, |ctx| me.stopping(exit, ctx));
-    }
+#[cold]
+fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
+    hook(ctx, |ctx| me.signal(signal, ctx))
+}
 
-    #[inline]
-    fn take_end(&mut self) -> Option<Box<Exit>> {
-        self.inner.end.take()
+/// The first part of an actor's end, on whatever stack. The state is dropped next.
+#[cold]
+fn say_stopping<A: Actor>(me: &mut A, ctx: &mut Context<A>, exit: &Exit) {
+    if ctx.core().begin_end(exit) {
+        let _ = hook(ctx, |ctx| me.stopping(exit, ctx));
     }
 }
 
@@ -174,14 +219,16 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
     let core: *const Core = ctx.inner.core();
     // SAFETY: the core outlives the run that this is part of.
     let core = unsafe { &*core };
-    let Some((envelope, held)) = take_admitted(core) else { return false };
+    let mut mailbox = core.mailbox.lock();
+    let Some(envelope) = mailbox.take_admitted() else { return false };
+    let held = hold(mailbox, None);
     let frame = Frame::new();
     let outer = core.set_frame(&raw const frame);
-    let outer_inner = ctx.inner.nest(&frame);
+    let outer_inner = ctx.inner.set_frame(NonNull::from(&frame));
     // A time-out around the `reenter` is not this handler's.
-    let result = unlimited(|| ctx.handle(me, envelope, || held));
+    let result = unlimited(|| run_envelope(me, ctx, envelope, || held));
     core.set_frame(outer);
-    ctx.inner.unnest(outer_inner);
+    ctx.inner.set_frame(outer_inner);
     if let Err(exit) = result {
         std::panic::resume_unwind(Box::new(InnerExit(*exit)));
     }
@@ -192,35 +239,35 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
 trait Handled<A: Actor>: Payload {
     /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
     /// is needed: a large one is moved once.
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>>;
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn;
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Tell<M> {
     #[inline]
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
         handle(me, ctx, || boxed.open().0, drop)
     }
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Beat<M> {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
         handle(me, ctx, || boxed.open().over(), drop)
     }
 }
 
 impl<A: Actor> Handled<A> for StreamEnded {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         let signal = Signal::StreamEnded { message: boxed.open().message };
-        hook(ctx, |ctx| me.signal(signal, ctx))
+        say_signal(me, ctx, signal)
     }
 }
 
 impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
-    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> Result<(), Box<Exit>> {
+    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         let Self { owed, terms, .. } = boxed.content();
-        let reply_to = owed.take().and_then(Deferred::into_owed).map_or(ReplyTo::Nobody, ReplyTo::Owed);
+        let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
         let terms = *terms;
         handle_owing(me, ctx, || boxed.open().msg, reply_to, terms)
     }
@@ -241,23 +288,18 @@ pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
 }
 
 /// How an actor is told of the end of a stream.
-pub(crate) const fn end_of_stream<A: Actor>() -> Kind<StreamEnded> {
+pub(crate) const fn end_of_stream<A: Actor>() -> EnvelopeKind<StreamEnded> {
     box_of::<A, _>(false)
 }
 
-const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> Kind<E> {
+const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> EnvelopeKind<E> {
     boxes(run_box::<A, E>, TypeId::of::<A>, is_counted)
 }
 
 /// # Safety
 ///
 /// It is a box with an `E`; the rest is an `A` and its context, which nobody else uses meanwhile.
-unsafe fn run_box<A: Actor, E: Handled<A>>(
-    envelope: Envelope,
-    held: Held<'_>,
-    me: *mut (),
-    ctx: *mut (),
-) -> Result<(), Box<Exit>> {
+unsafe fn run_box<A: Actor, E: Handled<A>>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
     held.release();
     // SAFETY: as the caller promises.
     unsafe { E::run(envelope.boxed(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
@@ -266,12 +308,7 @@ unsafe fn run_box<A: Actor, E: Handled<A>>(
 /// # Safety
 ///
 /// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
-unsafe fn run_ask<A: Handler<M>, M: Message>(
-    envelope: Envelope,
-    held: Held<'_>,
-    me: *mut (),
-    ctx: *mut (),
-) -> Result<(), Box<Exit>> {
+unsafe fn run_ask<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
     // SAFETY: as the caller promises.
     let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
     // SAFETY: as the caller promises.
@@ -285,12 +322,7 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(
 /// # Safety
 ///
 /// It is the envelope of a `CallBlock<M>`; the rest as of [`run_box`].
-unsafe fn run_call<A: Handler<M>, M: Message>(
-    envelope: Envelope,
-    held: Held<'_>,
-    me: *mut (),
-    ctx: *mut (),
-) -> Result<(), Box<Exit>> {
+unsafe fn run_call<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
     held.release();
     // SAFETY: as the caller promises.
     let (call, me, ctx) =
@@ -322,7 +354,7 @@ fn handle_owing<A: Handler<M>, M: Message>(
     msg: impl FnOnce() -> M,
     reply_to: ReplyTo,
     terms: Terms,
-) -> Result<(), Box<Exit>> {
+) -> GoesOn {
     if let ReplyTo::Owed(owed) = &reply_to
         && terms.chain != 0
     {

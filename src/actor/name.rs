@@ -2,46 +2,32 @@
 
 #![forbid(unsafe_code)]
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::actor::{Actor, Addr, WeakAddr};
+use crate::actor::engine::weak::Weak;
+use crate::actor::{Actor, Addr};
 
 type NameKey = (TypeId, &'static str);
 
-/// What has a name: a `WeakAddr` of some type.
-trait Holder: Any + Send {
-    fn is_ended(&self) -> bool;
-}
-
-impl<A: Actor> Holder for WeakAddr<A> {
-    fn is_ended(&self) -> bool {
-        WeakAddr::is_ended(self)
-    }
-}
-
 #[derive(Default)]
 struct Names {
-    holders: HashMap<NameKey, Box<dyn Holder>>,
+    /// Actors of the type in their key.
+    holders: HashMap<NameKey, Weak>,
     /// When there are so many, those that have ended are struck: twice as many as were left the last time.
     look_at: usize,
 }
 
 impl Names {
-    fn holder<A: Actor>(&self, key: &NameKey) -> Option<&WeakAddr<A>> {
-        let holder: &dyn Any = &**self.holders.get(key)?;
-        holder.downcast_ref()
-    }
-
     /// Those that have ended, if it is time to look: to add a name costs the same however many there are.
-    fn strike(&mut self) -> Vec<(NameKey, Box<dyn Holder>)> {
+    fn strike(&mut self) -> Vec<(NameKey, Weak)> {
         if self.holders.len() < self.look_at.max(SHORT) {
             return Vec::new();
         }
-        let struck = self.holders.extract_if(|_, holder| holder.is_ended()).collect();
+        let struck = self.holders.extract_if(|_, holder| holder.core().is_ended()).collect();
         self.look_at = 2 * self.holders.len();
         struck
     }
@@ -50,9 +36,9 @@ impl Names {
 /// The shortest list of names that is looked through.
 const SHORT: usize = 64;
 
-static NAMES: Mutex<Option<Names>> = Mutex::new(None);
+static NAMES: LazyLock<Mutex<Names>> = LazyLock::new(Mutex::default);
 
-fn names() -> MutexGuard<'static, Option<Names>> {
+fn names() -> MutexGuard<'static, Names> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,7 +107,7 @@ impl<A: Actor> Name<A> {
         Self { text, _actor: PhantomData }
     }
 
-    fn key(&self) -> (TypeId, &'static str) {
+    fn key(&self) -> NameKey {
         (TypeId::of::<A>(), self.text)
     }
 
@@ -144,13 +130,12 @@ impl<A: Actor> Name<A> {
     ///
     /// [`NameTaken`]: another actor, which has not ended, has the name.
     pub fn register(&self, actor: &Addr<A>) -> Result<(), NameTaken> {
-        let fresh = Box::new(actor.downgrade());
+        let fresh = actor.core().weak();
         let holder;
         let old;
         let taken = {
             let mut names = names();
-            let names = names.get_or_insert_default();
-            holder = names.holder(&self.key()).and_then(WeakAddr::upgrade);
+            holder = names.holders.get(&self.key()).and_then(Weak::upgrade).map(Addr::new);
             let taken = holder.as_ref().is_some_and(|holder| holder != actor && !holder.is_ended());
             old = if taken { (None, Vec::new()) } else { (names.holders.insert(self.key(), fresh), names.strike()) };
             taken
@@ -180,13 +165,8 @@ impl<A: Actor> Name<A> {
     pub fn unregister(&self, actor: &Addr<A>) -> bool {
         let old = {
             let mut names = names();
-            let names = names.get_or_insert_default();
-            let holder = names.holder::<A>(&self.key());
-            if holder.is_some_and(|holder| holder.id() == actor.id()) {
-                names.holders.remove(&self.key())
-            } else {
-                None
-            }
+            let has_it = names.holders.get(&self.key()).is_some_and(|holder| holder.core().id() == actor.id());
+            if has_it { names.holders.remove(&self.key()) } else { None }
         };
         // Dropped without the lock: it may free the actor's block.
         old.is_some()
@@ -211,8 +191,8 @@ impl<A: Actor> Name<A> {
     /// ```
     #[must_use]
     pub fn lookup(&self) -> Option<Addr<A>> {
-        let weak = names().as_ref()?.holder::<A>(&self.key())?.clone();
-        weak.upgrade().filter(|actor| !actor.is_ended())
+        let weak = names().holders.get(&self.key())?.clone();
+        weak.upgrade().map(Addr::new).filter(|actor| !actor.is_ended())
     }
 }
 
@@ -242,7 +222,7 @@ mod tests {
             actor.kill();
             actor.join();
         }
-        assert!(names().as_ref().unwrap().holders.len() <= 2 * SHORT);
+        assert!(names().holders.len() <= 2 * SHORT);
         assert_eq!(STAYS.lookup(), Some(stays));
     }
 }

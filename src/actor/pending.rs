@@ -10,10 +10,10 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::call::CallBlock;
+use crate::actor::engine::promise::Promised;
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
 use crate::sys::clock::{after_ns, at_ns};
-use crate::sys::fork;
 
 /// Waits for a reply that is on its way: what [`Addr::call`](crate::actor::Addr::call) returns.
 ///
@@ -93,19 +93,10 @@ impl<M: Message> Pending<M> {
         checkpoint();
         let promise = self.0.promise();
         let answer = promise.try_take().unwrap_or_else(|| {
-            self.assert_comes();
+            self.0.assert_comes();
             promise.wait(deadline_ns)
         });
         self.0.unpack(answer)
-    }
-
-    /// In a child of fork no actor of the parent's answers.
-    fn assert_comes(&self) {
-        if fork::generation() != 0
-            && let Some(actor) = self.0.promise().debtor()
-        {
-            actor.core().assert_runs_here();
-        }
     }
 }
 
@@ -116,7 +107,7 @@ impl<M: Message> Future for Pending<M> {
         match self.0.promise().poll(cx.waker()) {
             Some(answer) => Poll::Ready(self.0.unpack(answer)),
             None => {
-                self.assert_comes();
+                self.0.assert_comes();
                 Poll::Pending
             }
         }

@@ -6,15 +6,51 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::{Route, Tell};
-use crate::actor::engine::send_call::{self, ask_by_call};
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{send_ask, tell};
+use crate::actor::engine::{send, tell};
 use crate::actor::{ActorId, Message, Pending, SendError};
+
+/// What a derive would give, whatever the type parameter can do.
+macro_rules! impl_clone_and_debug {
+    ($Address:ident<$T:ident $(: $Bound:ident)?>, $pointer:ident, $rest:ident) => {
+        impl<$T $(: $Bound)?> Clone for $Address<$T> {
+            #[inline]
+            fn clone(&self) -> Self {
+                Self { $pointer: self.$pointer.clone(), $rest: self.$rest }
+            }
+        }
+
+        impl<$T $(: $Bound)?> fmt::Debug for $Address<$T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($Address)).field(self.$pointer.core()).finish()
+            }
+        }
+    };
+}
+pub(crate) use impl_clone_and_debug;
+
+/// The same of an address that keeps its actor alive.
+macro_rules! impl_eq_and_hash {
+    ($Address:ident<$T:ident $(: $Bound:ident)?>) => {
+        impl<$T $(: $Bound)?> PartialEq for $Address<$T> {
+            fn eq(&self, other: &Self) -> bool {
+                self.strong.as_ptr() == other.strong.as_ptr()
+            }
+        }
+
+        impl<$T $(: $Bound)?> Eq for $Address<$T> {}
+
+        impl<$T $(: $Bound)?> Hash for $Address<$T> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.strong.as_ptr().hash(state);
+            }
+        }
+    };
+}
+pub(crate) use impl_eq_and_hash;
 
 /// Sends messages of type `M` to an actor of any type: what [`Addr::recipient`](crate::actor::Addr::recipient) returns.
 ///
@@ -45,14 +81,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
-        let target = self.strong.core();
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(
-                target,
-                NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout)),
-            );
-        }
-        send_ask::ask(target, self.route, msg, None)
+        send::ask(self.strong.core(), self.route, msg, None)
     }
 
     /// Sends a message and waits for the reply, for at most `timeout`: [`Addr::send_timeout`](crate::actor::Addr::send_timeout).
@@ -67,11 +96,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>> {
-        let target = self.strong.core();
-        if const { send_ask::is_large::<M>() } {
-            return ask_by_call(target, NewCall::new(self.route.call, target, msg, SendOrigin::within(timeout)));
-        }
-        send_ask::ask(target, self.route, msg, Some(timeout))
+        send::ask(self.strong.core(), self.route, msg, Some(timeout))
     }
 
     /// Sends a message and returns a [`Pending`] for the reply: [`Addr::call`](crate::actor::Addr::call). Waits only for room.
@@ -86,9 +111,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let target = self.strong.core();
-        let call = NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
-        send_call::send(target, call, true)
+        send::call(self.strong.core(), self.route, msg, true)
     }
 
     /// Sends a message if there is room for it, and returns a [`Pending`] for the reply. Never waits.
@@ -103,9 +126,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: there is no room.
     pub fn try_call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
-        let target = self.strong.core();
-        let call = NewCall::new(self.route.call, target, msg, SendOrigin::here(self.route.ask_timeout));
-        send_call::send(target, call, false)
+        send::call(self.strong.core(), self.route, msg, false)
     }
 
     /// Sends a message from async code, on any executor: [`Addr::call_async`](crate::actor::Addr::call_async).
@@ -121,8 +142,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// `Closed(M)`: the actor has ended or is stopping. `Full(M)`: the mailbox is full, and rejects or drops.
     pub fn call_async(&self, msg: M) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<M> {
-        let call = NewCall::new(self.route.call, self.strong.core(), msg, SendOrigin::here(Duration::MAX));
-        send_call::call_async(self.strong.clone(), call)
+        send::call_async(self.strong.clone(), self.route, msg)
     }
 
     /// Sends a message from async code and asks for no reply: [`Addr::tell_async`](crate::actor::Addr::tell_async).
@@ -183,31 +203,8 @@ impl<M: Message> Recipient<M> {
     }
 }
 
-impl<M: Message> Clone for Recipient<M> {
-    fn clone(&self) -> Self {
-        Self { strong: self.strong.clone(), route: self.route }
-    }
-}
-
-impl<M: Message> PartialEq for Recipient<M> {
-    fn eq(&self, other: &Self) -> bool {
-        self.strong.as_ptr() == other.strong.as_ptr()
-    }
-}
-
-impl<M: Message> Eq for Recipient<M> {}
-
-impl<M: Message> Hash for Recipient<M> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.strong.as_ptr().hash(state);
-    }
-}
-
-impl<M: Message> fmt::Debug for Recipient<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Recipient").field(&self.strong).finish()
-    }
-}
+impl_clone_and_debug!(Recipient<M: Message>, strong, route);
+impl_eq_and_hash!(Recipient<M: Message>);
 
 /// Refers to a recipient without keeping its actor alive: what [`Recipient::downgrade`] returns.
 ///
@@ -253,14 +250,4 @@ impl<M: Message> WeakRecipient<M> {
     }
 }
 
-impl<M: Message> Clone for WeakRecipient<M> {
-    fn clone(&self) -> Self {
-        Self { weak: self.weak.clone(), route: self.route }
-    }
-}
-
-impl<M: Message> fmt::Debug for WeakRecipient<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WeakRecipient").field(self.weak.core()).finish()
-    }
-}
+impl_clone_and_debug!(WeakRecipient<M: Message>, weak, route);

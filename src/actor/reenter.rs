@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::mailbox_state::Nudge;
 use crate::actor::engine::origin::SendOrigin;
-use crate::actor::engine::promise::Nested;
-use crate::actor::engine::send_call::{self, Asking};
+use crate::actor::engine::owed::Owed;
+use crate::actor::engine::payload::Route;
+use crate::actor::engine::promise::{Nested, Promised};
+use crate::actor::engine::send::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
 use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
@@ -25,7 +26,9 @@ impl<A: Actor> Context<A> {
     }
 }
 
-/// Sends messages while the actor is lent: what [`Context::reenter`] returns, where the example is.
+/// Sends messages while the actor is lent: what [`Context::reenter`] returns.
+///
+#[doc = include_str!("docs/reenter_send.md")]
 pub struct Reenter<'a, A: Actor> {
     ctx: &'a mut Context<A>,
     me: &'a mut A,
@@ -37,15 +40,13 @@ impl<A: Actor> Reenter<'_, A> {
     ///
     /// Deadline, order and cancellation are those of [`Addr::send`].
     ///
+    #[doc = include_str!("docs/reenter_send.md")]
+    ///
     /// # Errors
     ///
     /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
     pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
-        let (core, route) = (to.core(), const { &route::<B, M>() });
-        match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
-            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
-        }
+        self.send_by(to.core(), const { &route::<B, M>() }, msg)
     }
 
     /// Sends a message to a [`Recipient`](crate::actor::Recipient) and waits for the reply; messages of this call chain
@@ -54,8 +55,14 @@ impl<A: Actor> Reenter<'_, A> {
     #[doc = include_str!("docs/reenter_send_to.md")]
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
-        match self.origin(core, route.ask_timeout) {
-            Ok(origin) => self.ask(core, NewCall::new(route.call, core, msg, origin)),
+        self.send_by(core, route, msg)
+    }
+
+    // Inlined: a large message is moved once more for each function that hands it on.
+    #[inline(always)]
+    fn send_by<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
+        match self.origin(to, route.ask_timeout) {
+            Ok(origin) => self.ask(to, NewCall::new(route.call, to, msg, origin)),
             Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
         }
     }
@@ -65,7 +72,7 @@ impl<A: Actor> Reenter<'_, A> {
     fn has_stack_left(&self) -> bool {
         let here = 0_u8;
         let used = std::ptr::from_ref(&*self.ctx).addr().abs_diff(std::ptr::from_ref(&here).addr());
-        cfg!(green_backend = "threads") || used < self.ctx.core().stack_bytes() / 2
+        cfg!(green_backend = "threads") || used < self.ctx.core().header.size.bytes() / 2
     }
 
     /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.
@@ -88,7 +95,7 @@ impl<A: Actor> Reenter<'_, A> {
         let let_in = LetIn::new(self.ctx.core(), chain);
         let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send_call::begin(to, call, new.envelope, new.origin) {
+        if let Err(why) = send::begin(to, call, new.envelope, new.origin, true) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);
@@ -107,7 +114,7 @@ impl<A: Actor> Reenter<'_, A> {
 struct LetIn {
     core: Weak,
     chain: u64,
-    before: (u64, Option<Arc<dyn Nudge>>),
+    before: (u64, Option<Arc<dyn Owed>>),
 }
 
 impl LetIn {
@@ -116,7 +123,7 @@ impl LetIn {
         Self { core: core.weak(), chain, before }
     }
 
-    fn announce_to(&self, nested: Arc<dyn Nudge>) {
+    fn announce_to(&self, nested: Arc<dyn Owed>) {
         let _ = self.core.core().mailbox.lock().let_in(self.chain, Some(nested));
     }
 }

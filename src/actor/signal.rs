@@ -7,10 +7,41 @@ use crate::actor::{ActorId, Exit};
 
 /// Identifies one [`monitor`](crate::actor::Context::monitor) call, for
 /// [`demonitor`](crate::actor::Context::demonitor).
+///
+/// ```
+/// use green::actor::{Actor, ActorId, Addr, Context, MonitorRef};
+///
+/// struct Worker;
+/// impl Actor for Worker {}
+/// struct Watcher { watched: Option<MonitorRef> }
+/// impl Watcher {
+///     fn watch(&mut self, other: &Addr<Worker>, ctx: &mut Context<Self>) {
+///         self.watched = Some(ctx.monitor(other));
+///     }
+///     fn forget(&mut self, ctx: &mut Context<Self>) {
+///         self.watched.take().map(|monitor| ctx.demonitor(monitor));
+///     }
+/// }
+/// impl Actor for Watcher {}
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MonitorRef(pub(crate) u64);
 
 /// Tells that a monitored actor has ended: see [`Context::monitor`](crate::actor::Context::monitor).
+///
+/// ```
+/// use green::actor::{Actor, Context, Down, Signal};
+///
+/// struct Watcher;
+/// impl Actor for Watcher {
+///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+///         match signal {
+///             Signal::Down(Down { actor, reason, .. }) => eprintln!("{actor:?} has ended: {reason:?}"),
+///             other => ctx.default_signal(other),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Down {
     /// What [`monitor`](crate::actor::Context::monitor) returned.

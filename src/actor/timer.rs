@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::actor::engine::guard::contained;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork::generation;
@@ -100,11 +100,8 @@ impl Service {
 
     fn fire(&self, due_ns: u64, mut entry: TimerEntry) {
         // A panic of what makes the message ends this timer, not the others.
-        let fire = AssertUnwindSafe(&mut entry.fire);
-        let again = catch_unwind(|| { fire }.0()).unwrap_or_else(|payload| {
-            drop_quietly(payload);
-            false
-        });
+        let mut again = false;
+        contained(|| again = (entry.fire)());
         match entry.period_ns {
             Some(period_ns) if again && !entry.shared.is_over() => {
                 // Beats that are missed altogether are left out.
@@ -112,12 +109,12 @@ impl Service {
                 let shared = Arc::clone(&entry.shared);
                 self.insert(next_ns, entry);
                 if shared.is_over() {
-                    drop_quietly(self.remove(&shared)); // It was cancelled in between.
+                    contained(|| drop(self.remove(&shared))); // It was cancelled in between.
                 }
             }
             _ => {
                 entry.shared.end();
-                drop_quietly(entry);
+                contained(|| drop(entry));
             }
         }
     }
@@ -126,11 +123,6 @@ impl Service {
     fn remove(&self, shared: &TimerShared) -> Option<TimerEntry> {
         self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number))
     }
-}
-
-/// Drops what a user made, on the thread that serves all timers: a panic of its destructor goes no further.
-fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(std::mem::forget);
 }
 
 impl TimerShared {
@@ -147,6 +139,25 @@ impl TimerShared {
 
 /// Takes a timer back: what [`Context::send_after`](crate::actor::Context::send_after) and
 /// [`Context::interval`](crate::actor::Context::interval) return. Dropping it changes nothing.
+///
+/// ```
+/// use green::actor::{Actor, Context, Exit, Timer};
+/// use std::time::Duration;
+///
+/// struct Session { limit: Option<Timer> }
+/// impl Actor for Session {
+///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+///         self.limit = Some(ctx.send_after(Duration::from_secs(60), Expired));
+///         Ok(())
+///     }
+/// }
+/// struct Expired;
+/// # impl green::actor::Message for Expired { type Reply = (); }
+/// # impl green::actor::Handler<Expired> for Session {
+/// #     fn handle(&mut self, _: Expired, ctx: &mut Context<Self>) { ctx.stop() }
+/// # }
+/// # Session { limit: None }.start().stop();
+/// ```
 #[derive(Clone)]
 pub struct Timer(Arc<TimerShared>);
 

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A [`Context`] that is continued was filled by a switch away from it, or by [`Context::fresh`], and has not been
+//! 1. A [`MachineContext`] that is continued was filled by a switch away from it, or by [`MachineContext::fresh`], and has not been
 //!    continued since: a saved context is good for one use.
 //! 2. It is continued on the OS thread that filled it: the code behind it may hold addresses of thread-locals.
 //! 3. Its stack is not touched, unmapped or reused while it is suspended.
@@ -41,7 +41,7 @@ const UNWINDS: u8 = cfg!(panic = "unwind") as u8;
 /// What one side of a switch leaves behind. The assembly reads and writes it by offset.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Context {
+pub(crate) struct MachineContext {
     /// The stack pointer.
     sp: *mut u8,
     /// Where the side goes on.
@@ -64,17 +64,17 @@ struct EntryFrame {
 pub(crate) type Function = unsafe extern "C" fn(arg: *mut ()) -> usize;
 
 // The offsets that asm/ draws and uses.
-const _: () = assert!(offset_of!(Context, sp) == 0);
-const _: () = assert!(offset_of!(Context, pc) == 8);
-const _: () = assert!(offset_of!(Context, fp) == 16);
-const _: () = assert!(offset_of!(Context, base) == 24);
-const _: () = assert!(size_of::<Context>() == 32);
+const _: () = assert!(offset_of!(MachineContext, sp) == 0);
+const _: () = assert!(offset_of!(MachineContext, pc) == 8);
+const _: () = assert!(offset_of!(MachineContext, fp) == 16);
+const _: () = assert!(offset_of!(MachineContext, base) == 24);
+const _: () = assert!(size_of::<MachineContext>() == 32);
 const _: () = assert!(offset_of!(EntryFrame, function) == 0);
 const _: () = assert!(offset_of!(EntryFrame, arg) == 8);
 // The stack pointer of a fresh context keeps the alignment of the frame's address.
 const _: () = assert!(align_of::<EntryFrame>() == 16 && size_of::<EntryFrame>() == 16);
 
-impl Context {
+impl MachineContext {
     /// Where the stack pointer of a suspended context is.
     pub(crate) fn sp(&self) -> usize {
         self.sp.addr()
@@ -88,7 +88,7 @@ impl Context {
     /// * `top` is a multiple of 16, and the stack below it is writable, unused, and guarded at its low end.
     /// * `function` may be called with `arg` when the context is first continued.
     #[inline(always)]
-    pub(crate) unsafe fn fresh(top: NonNull<u8>, function: Function, arg: *mut ()) -> Context {
+    pub(crate) unsafe fn fresh(top: NonNull<u8>, function: Function, arg: *mut ()) -> MachineContext {
         debug_assert!(top.addr().get().is_multiple_of(align_of::<EntryFrame>()));
         // SAFETY: the caller owns the memory below `top`; the frame is at its very end, aligned as `top` is.
         let frame = unsafe {
@@ -97,7 +97,7 @@ impl Context {
             frame
         };
         let pc = entry_routine as *const u8;
-        Context { sp: frame.as_ptr().cast(), pc, fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
+        MachineContext { sp: frame.as_ptr().cast(), pc, fp: std::ptr::null_mut(), base: std::ptr::null_mut() }
     }
 }
 

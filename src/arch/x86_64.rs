@@ -1,6 +1,6 @@
 //! The shim for `asm/x86_64/`.
 
-use super::{Context, UNWINDS, assemble, symbol};
+use super::{MachineContext, UNWINDS, assemble, symbol};
 
 assemble!("../../asm/x86_64/entry.s", "../../asm/x86_64/switch.s");
 
@@ -11,7 +11,7 @@ assemble!("../../asm/x86_64/entry.s", "../../asm/x86_64/switch.s");
 /// * `from` is writable until it is continued; `to` is readable, and the module's invariants 1 to 3 hold for it.
 /// * Both may be any address: no Rust reference is made of them.
 #[inline(always)]
-pub(crate) unsafe fn switch(from: *mut Context, to: *const Context, mut word: usize) -> usize {
+pub(crate) unsafe fn switch(from: *mut MachineContext, to: *const MachineContext, mut word: usize) -> usize {
     // SAFETY: the text changes what is declared here, and rsp, rbp and rbx, which it brings back from `from`. Without
     // `nostack` the compiler keeps nothing below rsp. The caller vouches for `from` and `to`.
     unsafe {

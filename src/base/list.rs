@@ -32,12 +32,6 @@ impl<T> Links<T> {
     }
 }
 
-impl<T> fmt::Debug for Links<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").field("linked", &self.linked.get()).finish_non_exhaustive()
-    }
-}
-
 /// A type with [`Links`] inside; `K` tells apart the lists that one node can be in.
 ///
 /// # Safety

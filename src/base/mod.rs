@@ -2,6 +2,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod atomic;
+pub(crate) mod debug;
 pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod spin;

@@ -27,7 +27,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,14 +64,6 @@ struct Jobs {
     closed: bool,
 }
 
-impl fmt::Debug for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let queue = self.queue.len();
-        f.debug_struct("Jobs").field("queue", &queue).field("threads", &self.threads).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug)]
 struct Threads {
     state: WaitQueue<Jobs>,
     /// Where threads wait for jobs.
@@ -85,7 +76,6 @@ struct Threads {
 }
 
 /// See the module's text.
-#[derive(Debug)]
 pub(crate) struct Pool(Arc<Threads>);
 
 /// What a thread finds when it looks for a job.

@@ -2,20 +2,21 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::iter::FusedIterator;
 
+use crate::base::debug::debug;
 use crate::channel::receiver::Receiver;
 
-/// Waits for each message of a channel: what [`Receiver::iter`] returns, where the example is.
+/// Waits for each message of a channel: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
+///
+/// ```
+/// let (sender, receiver) = green::channel::bounded(1);
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::channel::Iter<'_, i32> = receiver.iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> Iter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> FusedIterator for Iter<'_, T> {}
@@ -29,22 +30,16 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Iter { .. }")
-    }
-}
-
-/// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns, where the example
-/// is.
+/// Takes the messages that are in a channel, without waiting: what [`Receiver::try_iter`] returns.
+///
+/// ```
+/// let (sender, receiver) = green::channel::unbounded();
+/// sender.send(1).unwrap();
+/// let mut there: green::channel::TryIter<'_, i32> = receiver.try_iter();
+/// assert_eq!((there.next(), there.next()), (Some(1), None));
+/// ```
 pub struct TryIter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<'a, T> TryIter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: &'a Receiver<T>,
 }
 
 impl<T> Iterator for TryIter<'_, T> {
@@ -52,12 +47,6 @@ impl<T> Iterator for TryIter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         self.receiver.try_recv().ok()
-    }
-}
-
-impl<T> fmt::Debug for TryIter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("TryIter { .. }")
     }
 }
 
@@ -73,13 +62,7 @@ impl<T> fmt::Debug for TryIter<'_, T> {
 /// assert_eq!(sum, 6);
 /// ```
 pub struct IntoIter<T> {
-    receiver: Receiver<T>,
-}
-
-impl<T> IntoIter<T> {
-    pub(super) fn new(receiver: Receiver<T>) -> Self {
-        Self { receiver }
-    }
+    pub(super) receiver: Receiver<T>,
 }
 
 impl<T> FusedIterator for IntoIter<T> {}
@@ -93,8 +76,4 @@ impl<T> Iterator for IntoIter<T> {
     }
 }
 
-impl<T> fmt::Debug for IntoIter<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("IntoIter { .. }")
-    }
-}
+debug! { Iter<'a, T>; TryIter<'a, T>; IntoIter<T>; }

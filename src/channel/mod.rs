@@ -23,6 +23,9 @@ mod protocol {}
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use receiver::ReceiverFlavor;
+use sender::SenderFlavor;
+
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryReadyError,
     TryRecvError, TrySelectError, TrySendError,
@@ -70,10 +73,12 @@ pub mod internal {
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     if cap == 0 {
         let shared = shared::SharedChannel::new(zero::ZeroChannel::new());
-        return (Sender::zero(Arc::clone(&shared)), Receiver::zero(shared));
+        let sender = Sender { flavor: SenderFlavor::Zero(Arc::clone(&shared)) };
+        return (sender, Receiver { flavor: ReceiverFlavor::Zero(shared) });
     }
     let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
-    (Sender::bounded(Arc::clone(&shared)), Receiver::bounded(shared))
+    let sender = Sender { flavor: SenderFlavor::Bounded(Arc::clone(&shared)) };
+    (sender, Receiver { flavor: ReceiverFlavor::Bounded(shared) })
 }
 
 /// Makes a channel that grows as it must, and returns its two ends.
@@ -90,7 +95,8 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
-    (Sender::unbounded(Arc::clone(&shared)), Receiver::unbounded(shared))
+    let sender = Sender { flavor: SenderFlavor::Unbounded(Arc::clone(&shared)) };
+    (sender, Receiver { flavor: ReceiverFlavor::Unbounded(shared) })
 }
 
 /// Makes a receiver that gets one message, `duration` from now: the moment at which it was due.
@@ -125,7 +131,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// assert!(Instant::now() >= when);
 /// ```
 pub fn at(when: Instant) -> Receiver<Instant> {
-    Receiver::timer(timer::TimerChannel::at(when))
+    Receiver { flavor: ReceiverFlavor::Timer(Arc::new(timer::TimerChannel::at(when))) }
 }
 
 /// Makes a receiver that gets a message every `duration`: the moment at which it was due. It never gets disconnected.
@@ -141,8 +147,8 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// assert!(start.elapsed() >= Duration::from_millis(6));
 /// ```
 pub fn tick(duration: Duration) -> Receiver<Instant> {
-    let first = Instant::now().checked_add(duration);
-    first.map_or_else(never, |first| Receiver::timer(timer::TimerChannel::tick(first, duration)))
+    let Some(first) = Instant::now().checked_add(duration) else { return never() };
+    Receiver { flavor: ReceiverFlavor::Timer(Arc::new(timer::TimerChannel::tick(first, duration))) }
 }
 
 /// Makes a receiver that gets no message, ever, and is never disconnected: a case of [`select!`] that is switched off.
@@ -160,5 +166,5 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 /// }
 /// ```
 pub const fn never<T>() -> Receiver<T> {
-    Receiver::never()
+    Receiver { flavor: ReceiverFlavor::Never }
 }

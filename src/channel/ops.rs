@@ -1,13 +1,11 @@
 //! The operations of the handles, as a select sees them: without the type of the message.
 
-use std::ptr;
-use std::sync::Arc;
-
 use crossbeam_channel::{RecvError, SendError};
 
 use crate::channel::receiver::{Receiver, ReceiverFlavor as Receiving};
 use crate::channel::selected::Selected;
 use crate::channel::sender::{Sender, SenderFlavor as Sending};
+use crate::channel::shared::each_flavor;
 use crate::channel::waiter::ChannelWaiter;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
@@ -53,35 +51,19 @@ pub(crate) trait Operation {
 
 impl<T> Operation for Sender<T> {
     fn side(&self) -> Side {
-        Side::Sends(match &self.flavor {
-            Sending::Bounded(shared) => Arc::as_ptr(shared).cast(),
-            Sending::Unbounded(shared) => Arc::as_ptr(shared).cast(),
-            Sending::Zero(shared) => Arc::as_ptr(shared).cast(),
-        })
+        Side::Sends(self.address())
     }
 
     fn try_select(&self) -> Option<Selected> {
-        match &self.flavor {
-            Sending::Bounded(shared) => shared.channel.try_select_send(),
-            Sending::Unbounded(shared) => shared.channel.try_select_send(),
-            Sending::Zero(shared) => shared.channel.try_select_send(),
-        }
+        each_flavor!(self: Sending, shared => shared.channel.try_select_send())
     }
 
     fn is_ready(&self) -> bool {
-        match &self.flavor {
-            Sending::Bounded(shared) => shared.channel.can_send(),
-            Sending::Unbounded(shared) => shared.channel.can_send(),
-            Sending::Zero(shared) => shared.channel.can_send(),
-        }
+        each_flavor!(self: Sending, shared => shared.channel.can_send())
     }
 
     fn version(&self) -> u64 {
-        match &self.flavor {
-            Sending::Bounded(shared) => shared.channel.version(),
-            Sending::Unbounded(shared) => shared.channel.version(),
-            Sending::Zero(shared) => shared.channel.version(),
-        }
+        each_flavor!(self: Sending, shared => shared.channel.version())
     }
 
     fn deadline_ns(&self) -> u64 {
@@ -90,24 +72,12 @@ impl<T> Operation for Sender<T> {
 
     unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
-        unsafe {
-            match &self.flavor {
-                Sending::Bounded(shared) => shared.channel.register_sender(node, ticket),
-                Sending::Unbounded(shared) => shared.channel.register_sender(node, ticket),
-                Sending::Zero(shared) => shared.channel.register_sender(node, ticket),
-            }
-        }
+        unsafe { each_flavor!(self: Sending, shared => shared.channel.register_sender(node, ticket)) }
     }
 
     unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
-        unsafe {
-            match &self.flavor {
-                Sending::Bounded(shared) => shared.channel.unregister_sender(node),
-                Sending::Unbounded(shared) => shared.channel.unregister_sender(node),
-                Sending::Zero(shared) => shared.channel.unregister_sender(node),
-            }
-        }
+        unsafe { each_flavor!(self: Sending, shared => shared.channel.unregister_sender(node)) }
     }
 
     fn abandon(&self, selected: Selected) {
@@ -139,25 +109,12 @@ impl<T> Sender<T> {
 
 impl<T> Operation for Receiver<T> {
     fn side(&self) -> Side {
-        Side::Receives(match &self.flavor {
-            Receiving::Bounded(shared) => Arc::as_ptr(shared).cast(),
-            Receiving::Unbounded(shared) => Arc::as_ptr(shared).cast(),
-            Receiving::Zero(shared) => Arc::as_ptr(shared).cast(),
-            Receiving::Timer(timer) => Arc::as_ptr(timer).cast(),
-            Receiving::Never => ptr::null(),
-        })
+        Side::Receives(self.address())
     }
 
     fn try_select(&self) -> Option<Selected> {
         use crossbeam_channel::TryRecvError::{Disconnected, Empty};
-        let result = match &self.flavor {
-            Receiving::Bounded(shared) => shared.channel.try_recv(),
-            Receiving::Unbounded(shared) => shared.channel.try_recv(),
-            Receiving::Zero(shared) => shared.channel.try_recv(),
-            Receiving::Timer(timer) => timer.try_recv(),
-            Receiving::Never => Err(Empty),
-        };
-        match result {
+        match self.try_take() {
             Ok(message) => Some(Selected::message(message)),
             Err(Disconnected) => Some(Selected::Closed),
             Err(Empty) => None,
@@ -165,22 +122,13 @@ impl<T> Operation for Receiver<T> {
     }
 
     fn is_ready(&self) -> bool {
-        match &self.flavor {
-            Receiving::Bounded(shared) => shared.channel.can_recv(),
-            Receiving::Unbounded(shared) => shared.channel.can_recv(),
-            Receiving::Zero(shared) => shared.channel.can_recv(),
+        each_flavor!(self: Receiving, shared => shared.channel.can_recv(),
             Receiving::Timer(timer) => timer.is_due(),
-            Receiving::Never => false,
-        }
+            Receiving::Never => false)
     }
 
     fn version(&self) -> u64 {
-        match &self.flavor {
-            Receiving::Bounded(shared) => shared.channel.version(),
-            Receiving::Unbounded(shared) => shared.channel.version(),
-            Receiving::Zero(shared) => shared.channel.version(),
-            Receiving::Timer(_) | Receiving::Never => 0,
-        }
+        each_flavor!(self: Receiving, shared => shared.channel.version(), Receiving::Timer(_) | Receiving::Never => 0)
     }
 
     fn deadline_ns(&self) -> u64 {
@@ -193,26 +141,18 @@ impl<T> Operation for Receiver<T> {
     unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
-            match &self.flavor {
-                Receiving::Bounded(shared) => shared.channel.register_receiver(node, ticket),
-                Receiving::Unbounded(shared) => shared.channel.register_receiver(node, ticket),
-                Receiving::Zero(shared) => shared.channel.register_receiver(node, ticket),
+            each_flavor!(self: Receiving, shared => shared.channel.register_receiver(node, ticket),
                 // The deadline wakes the waiters for these.
                 Receiving::Timer(timer) => !timer.is_due(),
-                Receiving::Never => true,
-            }
+                Receiving::Never => true)
         }
     }
 
     unsafe fn unregister(&self, node: &ChannelWaiter) {
         // SAFETY: as the caller promises.
         unsafe {
-            match &self.flavor {
-                Receiving::Bounded(shared) => shared.channel.unregister_receiver(node),
-                Receiving::Unbounded(shared) => shared.channel.unregister_receiver(node),
-                Receiving::Zero(shared) => shared.channel.unregister_receiver(node),
-                Receiving::Timer(_) | Receiving::Never => {}
-            }
+            each_flavor!(self: Receiving, shared => shared.channel.unregister_receiver(node),
+                Receiving::Timer(_) | Receiving::Never => {})
         }
     }
 

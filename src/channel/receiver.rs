@@ -2,17 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
+use crate::base::debug::debug;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::iter::{IntoIter, Iter, TryIter};
 use crate::channel::queue::Queue;
-use crate::channel::shared::SharedChannel;
+use crate::channel::shared::{SharedChannel, each_flavor};
 use crate::channel::timer::TimerChannel;
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
@@ -51,26 +52,6 @@ impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Receiver<T> {
-    pub(super) fn bounded(channel: Arc<SharedChannel<Queue<T, Ring<T>>>>) -> Self {
-        Self { flavor: ReceiverFlavor::Bounded(channel) }
-    }
-
-    pub(super) fn unbounded(channel: Arc<SharedChannel<Queue<T, Blocks<T>>>>) -> Self {
-        Self { flavor: ReceiverFlavor::Unbounded(channel) }
-    }
-
-    pub(super) fn zero(channel: Arc<SharedChannel<ZeroChannel<T>>>) -> Self {
-        Self { flavor: ReceiverFlavor::Zero(channel) }
-    }
-
-    pub(super) fn timer(timer: TimerChannel<T>) -> Self {
-        Self { flavor: ReceiverFlavor::Timer(Arc::new(timer)) }
-    }
-
-    pub(super) const fn never() -> Self {
-        Self { flavor: ReceiverFlavor::Never }
-    }
-
     /// Receives a message if that needs no waiting.
     ///
     /// With capacity 0, a sender must be waiting. If that sender is a `select`, this waits for the moment that the
@@ -92,13 +73,7 @@ impl<T> Receiver<T> {
     /// `Empty`: there is no message; `Disconnected`: there is none, and all senders are gone.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let result = match &self.flavor {
-            ReceiverFlavor::Bounded(shared) => shared.channel.try_recv(),
-            ReceiverFlavor::Unbounded(shared) => shared.channel.try_recv(),
-            ReceiverFlavor::Zero(shared) => shared.channel.try_recv(),
-            ReceiverFlavor::Timer(timer) => timer.try_recv(),
-            ReceiverFlavor::Never => Err(TryRecvError::Empty),
-        };
+        let result = self.try_take();
         if matches!(result, Err(TryRecvError::Empty)) {
             crate::park::spend();
         }
@@ -175,13 +150,9 @@ impl<T> Receiver<T> {
 
     #[inline(never)]
     fn recv_until(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
-        match &self.flavor {
-            ReceiverFlavor::Bounded(shared) => shared.channel.recv(deadline_ns),
-            ReceiverFlavor::Unbounded(shared) => shared.channel.recv(deadline_ns),
-            ReceiverFlavor::Zero(shared) => shared.channel.recv(deadline_ns),
+        each_flavor!(self: ReceiverFlavor, shared => shared.channel.recv(deadline_ns),
             ReceiverFlavor::Timer(timer) => timer.recv(deadline_ns),
-            ReceiverFlavor::Never => crate::channel::timer::wait_in_vain(deadline_ns),
-        }
+            ReceiverFlavor::Never => crate::channel::timer::wait_in_vain(deadline_ns))
     }
 
     /// Returns whether there is no message in the channel; with capacity 0, always true.
@@ -216,12 +187,9 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.len(), 2);
     /// ```
     pub fn len(&self) -> usize {
-        match &self.flavor {
-            ReceiverFlavor::Bounded(shared) => shared.channel.len(),
-            ReceiverFlavor::Unbounded(shared) => shared.channel.len(),
+        each_flavor!(self: ReceiverFlavor, shared => shared.channel.len(),
             ReceiverFlavor::Timer(timer) => usize::from(timer.is_due()),
-            ReceiverFlavor::Zero(_) | ReceiverFlavor::Never => 0,
-        }
+            ReceiverFlavor::Never => 0)
     }
 
     /// Returns how many messages the channel can hold; `None`: any number.
@@ -250,7 +218,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.iter().collect::<Vec<_>>(), [0, 1, 2]);
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter::new(self)
+        Iter { receiver: self }
     }
 
     /// Returns an iterator over the messages that are there now; it does not wait.
@@ -262,7 +230,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.try_iter().next(), None); // though `s` is still there
     /// ```
     pub fn try_iter(&self) -> TryIter<'_, T> {
-        TryIter::new(self)
+        TryIter { receiver: self }
     }
 
     /// Returns whether both receive from the same channel.
@@ -272,14 +240,22 @@ impl<T> Receiver<T> {
     /// assert!(r.same_channel(&r.clone()));
     /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
-        match (&self.flavor, &other.flavor) {
-            (ReceiverFlavor::Bounded(one), ReceiverFlavor::Bounded(other)) => Arc::ptr_eq(one, other),
-            (ReceiverFlavor::Unbounded(one), ReceiverFlavor::Unbounded(other)) => Arc::ptr_eq(one, other),
-            (ReceiverFlavor::Zero(one), ReceiverFlavor::Zero(other)) => Arc::ptr_eq(one, other),
-            (ReceiverFlavor::Timer(one), ReceiverFlavor::Timer(other)) => Arc::ptr_eq(one, other),
-            (ReceiverFlavor::Never, ReceiverFlavor::Never) => true,
-            _ => false,
-        }
+        self.address() == other.address()
+    }
+
+    /// Where the channel is: the same for all handles of the channel, and for all that are never ready.
+    pub(super) fn address(&self) -> *const () {
+        each_flavor!(self: ReceiverFlavor, shared => Arc::as_ptr(shared).cast(),
+            ReceiverFlavor::Timer(timer) => Arc::as_ptr(timer).cast(),
+            ReceiverFlavor::Never => ptr::null())
+    }
+
+    /// Receives a message without a wait, and without its price.
+    #[inline]
+    pub(super) fn try_take(&self) -> Result<T, TryRecvError> {
+        each_flavor!(self: ReceiverFlavor, shared => shared.channel.try_recv(),
+            ReceiverFlavor::Timer(timer) => timer.try_recv(),
+            ReceiverFlavor::Never => Err(TryRecvError::Empty))
     }
 }
 
@@ -307,11 +283,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Receiver { .. }")
-    }
-}
+debug! { Receiver<T>; }
 
 impl<'a, T> IntoIterator for &'a Receiver<T> {
     type Item = T;
@@ -327,6 +299,6 @@ impl<T> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter::new(self)
+        IntoIter { receiver: self }
     }
 }

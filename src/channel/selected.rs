@@ -11,7 +11,6 @@ const WORDS: usize = 4;
 type Words = MaybeUninit<[usize; WORDS]>;
 
 /// See the module's text.
-#[derive(Debug)]
 pub(crate) enum Selected {
     /// Nothing yet.
     Empty,

@@ -10,7 +10,6 @@
 //!    unregistered.
 
 use std::cell::Cell;
-use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError};
 
+use crate::base::debug::debug;
 use crate::channel::ops::Operation;
 use crate::channel::receiver::Receiver;
 use crate::channel::selected::Selected;
@@ -29,17 +29,10 @@ use crate::sys::clock::{NEVER, at_ns, has_passed};
 use crate::task::header::Reason;
 
 /// One operation of a select.
-#[derive(Debug)]
 pub struct SelectCase<'a> {
     operation: &'a dyn Operation,
     index: usize,
     node: ChannelWaiter,
-}
-
-impl fmt::Debug for dyn Operation + '_ {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Operation { .. }")
-    }
 }
 
 impl<'a> SelectCase<'a> {
@@ -164,40 +157,17 @@ fn wait_once<'e, 'a>(
     (chosen.node.outcome() != Outcome::Abandoned).then_some((chosen, selected))
 }
 
-/// Chooses an operation.
-fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
-    let try_all = |entries: &mut [SelectCase<'a>]| {
-        first(entries, biased, |entry| entry.operation.try_select().map(|selected| entry.chosen(selected)))
-    };
+/// Finds an operation, as `look` does in one of them; `woken` says what it means that one was chosen while the thread waited.
+fn find<'a, R>(
+    entries: &mut [SelectCase<'a>],
+    limit: SelectLimit,
+    biased: bool,
+    role: Role,
+    look: impl Fn(&SelectCase<'a>) -> Option<R>,
+    woken: impl Fn(&SelectCase<'a>, Selected) -> Option<R>,
+) -> Option<R> {
     let SelectLimit::Until(until_ns) = limit else {
-        let chosen = try_all(entries);
-        if chosen.is_none() {
-            spend();
-        }
-        return chosen;
-    };
-    checkpoint();
-    let mut wait = Wait::new(Reason::Select);
-    loop {
-        if let Some(chosen) = try_all(entries) {
-            return Some(chosen);
-        }
-        if has_passed(until_ns) {
-            return None;
-        }
-        if let Some((entry, selected)) = wait_once(entries, &mut wait, until_ns, Role::Select) {
-            return Some(entry.chosen(selected));
-        }
-    }
-}
-
-/// Finds an operation that would not wait.
-fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
-    let find = |entries: &mut [SelectCase<'_>]| {
-        first(entries, biased, |entry| entry.operation.is_ready().then_some(entry.index))
-    };
-    let SelectLimit::Until(until_ns) = limit else {
-        let found = find(entries);
+        let found = first(entries, biased, look);
         if found.is_none() {
             spend();
         }
@@ -206,14 +176,29 @@ fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -
     checkpoint();
     let mut wait = Wait::new(Reason::Select);
     loop {
-        if let Some(index) = find(entries) {
-            return Some(index);
+        if let Some(found) = first(entries, biased, &look) {
+            return Some(found);
         }
         if has_passed(until_ns) {
             return None;
         }
-        let _ = wait_once(entries, &mut wait, until_ns, Role::Watch);
+        let woke = wait_once(entries, &mut wait, until_ns, role);
+        if let Some(found) = woke.and_then(|(entry, selected)| woken(entry, selected)) {
+            return Some(found);
+        }
     }
+}
+
+/// Chooses an operation.
+fn run<'a>(entries: &mut [SelectCase<'a>], limit: SelectLimit, biased: bool) -> Option<SelectedOperation<'a>> {
+    let look = |entry: &SelectCase<'a>| entry.operation.try_select().map(|selected| entry.chosen(selected));
+    find(entries, limit, biased, Role::Select, look, |entry, selected| Some(entry.chosen(selected)))
+}
+
+/// Finds an operation that would not wait.
+fn run_ready(entries: &mut [SelectCase<'_>], limit: SelectLimit, biased: bool) -> Option<usize> {
+    let look = |entry: &SelectCase<'_>| entry.operation.is_ready().then_some(entry.index);
+    find(entries, limit, biased, Role::Watch, look, |_, _| None)
 }
 
 /// For the macros: chooses an operation that need not wait.
@@ -458,12 +443,6 @@ impl Default for Select<'_> {
     }
 }
 
-impl fmt::Debug for Select<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Select { .. }")
-    }
-}
-
 /// Completes the operation that a [`Select`] has chosen. Do it at once: other threads may wait for it.
 ///
 #[doc = include_str!("docs/selected_operation.md")]
@@ -538,8 +517,4 @@ impl Drop for SelectedOperation<'_> {
     }
 }
 
-impl fmt::Debug for SelectedOperation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("SelectedOperation { .. }")
-    }
-}
+debug! { Select<'a>; SelectCase<'a>; SelectedOperation<'a>; }

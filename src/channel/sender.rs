@@ -2,16 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
 
+use crate::base::debug::debug;
 use crate::channel::buffer::{Blocks, Ring};
 use crate::channel::queue::Queue;
-use crate::channel::shared::SharedChannel;
+use crate::channel::shared::{SharedChannel, each_flavor};
 use crate::channel::zero::ZeroChannel;
 use crate::sys::clock::{NEVER, after_ns, at_ns};
 
@@ -51,18 +51,6 @@ impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 
 impl<T> Sender<T> {
-    pub(super) fn bounded(channel: Arc<SharedChannel<Queue<T, Ring<T>>>>) -> Self {
-        Self { flavor: SenderFlavor::Bounded(channel) }
-    }
-
-    pub(super) fn unbounded(channel: Arc<SharedChannel<Queue<T, Blocks<T>>>>) -> Self {
-        Self { flavor: SenderFlavor::Unbounded(channel) }
-    }
-
-    pub(super) fn zero(channel: Arc<SharedChannel<ZeroChannel<T>>>) -> Self {
-        Self { flavor: SenderFlavor::Zero(channel) }
-    }
-
     /// Sends a message if that needs no waiting.
     ///
     /// With capacity 0, a receiver must be waiting. Not a cancellation point; a call that fails spends from the
@@ -83,11 +71,7 @@ impl<T> Sender<T> {
     /// receivers are gone.
     #[inline]
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
-        let result = match &self.flavor {
-            SenderFlavor::Bounded(shared) => shared.channel.try_send(msg),
-            SenderFlavor::Unbounded(shared) => shared.channel.try_send(msg),
-            SenderFlavor::Zero(shared) => shared.channel.try_send(msg),
-        };
+        let result = each_flavor!(self: SenderFlavor, shared => shared.channel.try_send(msg));
         if matches!(result, Err(TrySendError::Full(_))) {
             crate::park::spend();
         }
@@ -115,11 +99,7 @@ impl<T> Sender<T> {
     #[inline]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         // One call for each flavour: a small frame.
-        let result = match &self.flavor {
-            SenderFlavor::Bounded(shared) => shared.channel.send(msg, NEVER),
-            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, NEVER),
-            SenderFlavor::Zero(shared) => shared.channel.send(msg, NEVER),
-        };
+        let result = each_flavor!(self: SenderFlavor, shared => shared.channel.send(msg, NEVER));
         match result {
             Ok(()) => Ok(()),
             Err(error) => Err(SendError(error.into_inner())),
@@ -165,11 +145,7 @@ impl<T> Sender<T> {
     }
 
     fn send_until(&self, msg: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
-        match &self.flavor {
-            SenderFlavor::Bounded(shared) => shared.channel.send(msg, deadline_ns),
-            SenderFlavor::Unbounded(shared) => shared.channel.send(msg, deadline_ns),
-            SenderFlavor::Zero(shared) => shared.channel.send(msg, deadline_ns),
-        }
+        each_flavor!(self: SenderFlavor, shared => shared.channel.send(msg, deadline_ns))
     }
 
     /// Returns whether there is no message in the channel; with capacity 0, always true.
@@ -204,11 +180,7 @@ impl<T> Sender<T> {
     /// assert_eq!((s.len(), r.len()), (1, 1));
     /// ```
     pub fn len(&self) -> usize {
-        match &self.flavor {
-            SenderFlavor::Bounded(shared) => shared.channel.len(),
-            SenderFlavor::Unbounded(shared) => shared.channel.len(),
-            SenderFlavor::Zero(_) => 0,
-        }
+        each_flavor!(self: SenderFlavor, shared => shared.channel.len())
     }
 
     /// Returns how many messages the channel can hold; `None`: any number.
@@ -235,12 +207,12 @@ impl<T> Sender<T> {
     /// # drop(r);
     /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
-        match (&self.flavor, &other.flavor) {
-            (SenderFlavor::Bounded(one), SenderFlavor::Bounded(other)) => Arc::ptr_eq(one, other),
-            (SenderFlavor::Unbounded(one), SenderFlavor::Unbounded(other)) => Arc::ptr_eq(one, other),
-            (SenderFlavor::Zero(one), SenderFlavor::Zero(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
+        self.address() == other.address()
+    }
+
+    /// Where the channel is: the same for all handles of the channel.
+    pub(super) fn address(&self) -> *const () {
+        each_flavor!(self: SenderFlavor, shared => Arc::as_ptr(shared).cast())
     }
 }
 
@@ -266,8 +238,4 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Sender { .. }")
-    }
-}
+debug! { Sender<T>; }

@@ -5,6 +5,20 @@ use std::sync::Arc;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
 
+/// The same for a handle of each flavour that has a `SharedChannel`; for the others, as is said after that.
+macro_rules! each_flavor {
+    ($handle:ident: $flavor:ident, $shared:ident => $same:expr $(, $other:pat => $result:expr)*) => {
+        match &$handle.flavor {
+            $flavor::Bounded($shared) => $same,
+            $flavor::Unbounded($shared) => $same,
+            $flavor::Zero($shared) => $same,
+            $($other => $result,)*
+        }
+    };
+}
+
+pub(super) use each_flavor;
+
 /// A channel and how many handles of each kind there are.
 pub(super) struct SharedChannel<C> {
     senders: AtomicUsize,

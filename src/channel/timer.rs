@@ -3,7 +3,6 @@
 //! There is no list of waiters: a receiver waits for the moment itself, and looks then whether the message is still
 //! there. Each message is taken by one compare-and-exchange, so exactly one receiver has it.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
@@ -102,10 +101,4 @@ pub(crate) fn wait_in_vain<T>(deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         let _ = wait_in(&mut wait, |_| true, || {});
     }
     Err(RecvTimeoutError::Timeout)
-}
-
-impl<T> fmt::Debug for TimerChannel<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimerChannel").field("period_ns", &self.period_ns).finish_non_exhaustive()
-    }
 }

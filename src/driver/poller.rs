@@ -8,10 +8,10 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use mio::{Events, Poll, Waker};
 
@@ -30,6 +30,7 @@ const INTERVAL_NS: u64 = 50_000;
 const SLACK: Duration = Duration::from_micros(50);
 
 /// See the module's text.
+#[derive(Debug)]
 pub(crate) struct Poller {
     handle: Arc<PollerHandle>,
     fd: RawFd,
@@ -122,11 +123,5 @@ impl Poller {
 impl Drop for Poller {
     fn drop(&mut self) {
         slot::abandon(&self.handle);
-    }
-}
-
-impl fmt::Debug for Poller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").field("fd", &self.fd).finish_non_exhaustive()
     }
 }

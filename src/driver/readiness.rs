@@ -133,6 +133,7 @@ fn generation(word: u64) -> Generation {
 }
 
 /// See the module's text.
+#[derive(Debug)]
 pub(crate) struct Readiness(AtomicU64);
 
 // ORDERING of the whole file: Relaxed. What a flag stands for is in the kernel, which orders its own system calls; the
@@ -198,14 +199,5 @@ impl Readiness {
     pub(crate) fn reset(&self) {
         let word = self.0.load(Ordering::Relaxed).wrapping_add(GENERATION_ONE);
         self.0.store((word & !FLAGS) | READ | WRITE, Ordering::Relaxed);
-    }
-}
-
-impl std::fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = self.0.load(Ordering::Relaxed);
-        let flags = [(READ, "read"), (WRITE, "write"), (END, "end"), (URGENT, "urgent")];
-        let flags: Vec<&str> = flags.iter().filter(|(bit, _)| word & bit != 0).map(|(_, name)| *name).collect();
-        write!(f, "Readiness({flags:?}, registration {}, tick {})", word >> GENERATION_SHIFT, (word & TICK) >> 8)
     }
 }

@@ -28,15 +28,16 @@
 //! and is served on another becomes local. A registration tells at once what is ready already, so moving loses nothing.
 //! A worker that ends gives its registrations up ([`abandon`]); a thread that waits elsewhere is woken, and registers anew.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::{fmt, io};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
+use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
 use crate::task::Ticket;
@@ -54,7 +55,7 @@ const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
 static TABLE: [OnceLock<Box<[SourceSlot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
-static FREE: Mutex<Free> = Mutex::new(Free { made: 0, free: Vec::new() });
+static FREE: Lock<Free> = Lock::new(Free { made: 0, free: Vec::new() });
 
 struct Free {
     made: usize,
@@ -66,7 +67,7 @@ struct Free {
 pub(crate) struct SourceSlot {
     readiness: Readiness,
     index: u32,
-    inner: Mutex<Waiting>,
+    inner: Lock<Waiting>,
 }
 
 #[derive(Default)]
@@ -126,7 +127,7 @@ pub(crate) fn call(waker: Waker) {
 ///
 /// There are as many sources as can be told apart.
 pub(crate) fn acquire() -> io::Result<&'static SourceSlot> {
-    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut free = FREE.lock();
     if free.free.is_empty() {
         let chunk = free.made;
         let Some(place) = TABLE.get(chunk) else {
@@ -152,16 +153,16 @@ fn token(index: u32, generation: Generation) -> Token {
 /// The poller of some worker has got an event.
 pub(crate) fn event(token: Token, ready: Ready) -> Option<EventWakes> {
     let slot = get(token.0 & ((1 << INDEX_BITS) - 1))?;
-    slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.lock().take(ready))
+    slot.readiness.event(Generation(token.0 >> INDEX_BITS), ready).then(|| slot.inner.lock().take(ready))
 }
 
 /// The worker of `home` ends: takes its registrations back, and wakes the threads that wait there. Called when its OS thread runs no
 /// loop any more, so foreign wakers may do what they like.
 pub(crate) fn abandon(home: &Arc<PollerHandle>) {
     home.close();
-    let made = FREE.lock().unwrap_or_else(PoisonError::into_inner).made;
+    let made = FREE.lock().made;
     for slot in TABLE.iter().take(made).filter_map(OnceLock::get).flatten() {
-        let mut inner = slot.lock();
+        let mut inner = slot.inner.lock();
         if inner.home.as_ref().is_some_and(|(at, _)| Arc::ptr_eq(at, home)) {
             inner.leave_home();
             let _ = slot.readiness.renew();
@@ -174,11 +175,7 @@ pub(crate) fn abandon(home: &Arc<PollerHandle>) {
 
 impl SourceSlot {
     fn new(index: u32) -> Self {
-        Self { readiness: Readiness::new(), index, inner: Mutex::new(Waiting::default()) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { readiness: Readiness::new(), index, inner: Lock::new(Waiting::default()) }
     }
 
     /// Step R1.
@@ -195,7 +192,7 @@ impl SourceSlot {
 
     /// Steps R4 and R5, for a thread of the worker of `here`.
     pub(crate) fn enqueue(&self, here: &Arc<PollerHandle>, direction: Direction, ticket: Ticket) -> Enqueued {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if !inner.lives_at(here) {
             return Enqueued::Unregistered;
         }
@@ -213,7 +210,7 @@ impl SourceSlot {
 
     /// A thread that something else has woken takes its ticket back.
     pub(crate) fn withdraw(&self, direction: Direction, ticket: Ticket) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let first = &mut inner.first[direction as usize];
         if *first == Some(ticket) {
             *first = None;
@@ -228,7 +225,7 @@ impl SourceSlot {
     pub(crate) fn enqueue_waker(&self, here: &Arc<PollerHandle>, direction: Direction, waker: &Waker) -> Enqueued {
         loop {
             let mut clone = (!self.has_waker(direction, waker)).then(|| waker.clone());
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             if !inner.lives_at(here) {
                 return Enqueued::Unregistered;
             }
@@ -249,7 +246,7 @@ impl SourceSlot {
 
     #[cfg(any(test, feature = "hyper", feature = "futures-io"))]
     fn has_waker(&self, direction: Direction, waker: &Waker) -> bool {
-        self.lock().wakers[direction as usize].as_ref().is_some_and(|old| old.will_wake(waker))
+        self.inner.lock().wakers[direction as usize].as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
     /// Registers the descriptor with the poller of `here`, which is the caller's worker; takes it away from another one.
@@ -260,7 +257,7 @@ impl SourceSlot {
     ///
     /// Those of `epoll_ctl` (or `kevent`): the descriptor is none, or one that cannot be waited for; a limit.
     pub(crate) fn register(&self, here: &Arc<PollerHandle>, fd: RawFd, urgent: bool) -> io::Result<()> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.leave_home();
         let token = token(self.index, self.readiness.renew());
         let registered = here.registry.register(&mut SourceFd(&fd), token, interest(None, urgent));
@@ -277,14 +274,14 @@ impl SourceSlot {
 
     /// Gives the slot back, before the descriptor is closed. Nobody waits in it.
     pub(crate) fn release(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.leave_home();
         debug_assert!(inner.first == [None, None] && inner.more.is_empty(), "a source was dropped while threads wait");
         inner.strangers = 0;
         let wakers = std::mem::take(&mut inner.wakers);
         self.readiness.reset();
         drop(inner);
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.index);
+        FREE.lock().free.push(self.index);
         drop(wakers);
     }
 }
@@ -357,11 +354,4 @@ fn end(ticket: Ticket) -> Option<Wake> {
     // SAFETY: a thread that left its ticket in a slot takes the slot's lock before it leaves its wait, unless it was
     // woken through that ticket; the lock is held, and the ticket was in the slot: so the thread's header is alive.
     unsafe { ticket.end(End::Notified) }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.first.iter().flatten().count() + self.more.len();
-        f.debug_struct("Waiting").field("registered", &self.home.is_some()).field("waiting", &waiting).finish()
-    }
 }

@@ -52,7 +52,6 @@
 //! highest differing bit, which needs no wrap-around and no clock hand a level, is how Kafka's and tokio's wheels do it.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::mem;
 
 use crate::sys::clock::NEVER;
@@ -76,7 +75,7 @@ const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS, "the 
 #[must_use = "it takes up room until it is removed"]
 pub(crate) struct WheelTimer(u32);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct WheelNode<T> {
     /// When it fires.
     tick: u64,
@@ -193,7 +192,8 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// How many timers are pending.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
@@ -296,11 +296,5 @@ impl<T: Copy> Wheel<T> {
         // The digits above the slot's own are the cursor's, those below are 0.
         let above = self.cursor >> shift >> DIGIT_BITS << DIGIT_BITS;
         Some(First { level, head: (level * SLOTS) as u32 + digit, start: (above | u64::from(digit)) << shift })
-    }
-}
-
-impl<T: Copy> fmt::Debug for Wheel<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wheel").field("len", &self.len()).field("next_ns", &self.next_ns()).finish_non_exhaustive()
     }
 }

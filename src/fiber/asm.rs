@@ -13,7 +13,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `Fiber` points to its [`Block`], which is initialised and stays where it is until [`Fiber::into_stack`].
+//! 1. `Fiber` points to its [`FiberBlock`], which is initialised and stays where it is until [`Fiber::into_stack`].
 //! 2. While the fiber runs, `hub` is a suspended context and `fiber` is stale; while it does not run, the reverse (and
 //!    before it first runs, nothing has been written to `hub`). A fresh context counts as suspended. After the end, `fiber` leads to a trap.
 //! 3. While the fiber runs, `hub_stack` says where the hub's stack is, to a sanitizer that asks; else it is stale.
@@ -23,27 +23,27 @@ use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
 use super::{Code, Entry, Status};
-use crate::arch::{self, Context};
+use crate::arch::{self, MachineContext};
 use crate::stack::Stack;
 use crate::stack::unused::Unused;
 use crate::sys::sanitizer::{Bounds, Left};
 
 /// A closure on a stack. See the contract in the parent module.
 #[derive(Debug)]
-pub(crate) struct Fiber(NonNull<Block>);
+pub(crate) struct Fiber(NonNull<FiberBlock>);
 
 /// The control block, at the top of the fiber's own stack.
 #[repr(C, align(64))]
-struct Block {
-    hub: MaybeUninit<Context>,
-    fiber: Context,
+struct FiberBlock {
+    hub: MaybeUninit<MachineContext>,
+    fiber: MachineContext,
     stack: Stack,
     code: Code,
     hub_stack: Bounds,
 }
 
 // A switch touches one line.
-const _: () = assert!(offset_of!(Block, stack) == 64 && align_of::<Block>() == 64);
+const _: () = assert!(offset_of!(FiberBlock, stack) == 64 && align_of::<FiberBlock>() == 64);
 
 /// The word that `suspend` hands to the hub.
 const SUSPENDED: usize = 0;
@@ -62,10 +62,10 @@ impl Fiber {
         // block's alignment, and so is the block's size; a stack is far bigger than a block and an entry frame.
         // `main` may be called with the block, because invariant 1 holds from here on.
         unsafe {
-            let block = stack.top().cast::<Block>().sub(1);
-            let fiber = Context::fresh(block.cast(), main, block.as_ptr().cast());
+            let block = stack.top().cast::<FiberBlock>().sub(1);
+            let fiber = MachineContext::fresh(block.cast(), main, block.as_ptr().cast());
             let code = Code { entry, arg };
-            block.write(Block { hub: MaybeUninit::uninit(), fiber, stack, code, hub_stack: Bounds::UNKNOWN });
+            block.write(FiberBlock { hub: MaybeUninit::uninit(), fiber, stack, code, hub_stack: Bounds::UNKNOWN });
             Fiber(block)
         }
     }
@@ -174,7 +174,7 @@ impl Fiber {
 
 /// First on the fiber's stack.
 unsafe extern "C" fn main(block: *mut ()) -> usize {
-    let block = block.cast::<Block>();
+    let block = block.cast::<FiberBlock>();
     // SAFETY: `new` passed the block, initialised (invariant 1); `code` is never written again, and `hub_stack` by the fiber
     // alone. The caller of `new` said that the entry may be called.
     unsafe {

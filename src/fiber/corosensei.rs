@@ -6,9 +6,9 @@
 //!
 //! # Invariants
 //!
-//! 1. `Fiber` points to its [`Inner`], which is initialised and stays where it is until [`Fiber::into_stack`].
+//! 1. `Fiber` points to its [`CoroutineFiber`], which is initialised and stays where it is until [`Fiber::into_stack`].
 //! 2. `yielder` is valid from the first resume to the end of the entry: it lies at the root of the coroutine's stack.
-//! 3. The fields of `Inner` are reached one by one through raw pointers: the hub borrows `coroutine` mutably all the
+//! 3. The fields of `CoroutineFiber` are reached one by one through raw pointers: the hub borrows `coroutine` mutably all the
 //!    time that the fiber runs, and the fiber must not touch that.
 
 use std::num::NonZeroUsize;
@@ -22,24 +22,24 @@ use crate::stack::Stack;
 
 /// A closure on a stack. See the contract in the parent module.
 #[derive(Debug)]
-pub(crate) struct Fiber(NonNull<Inner>);
+pub(crate) struct Fiber(NonNull<CoroutineFiber>);
 
-struct Inner {
-    coroutine: Coroutine<usize, (), (), Bounds>,
+struct CoroutineFiber {
+    coroutine: Coroutine<usize, (), (), CoroutineStack>,
     /// Where `suspend` finds its way back.
     yielder: *const Yielder<usize, ()>,
     stack: Stack,
 }
 
 /// What corosensei needs to know about a stack that it does not own.
-struct Bounds {
+struct CoroutineStack {
     base: StackPointer,
     limit: StackPointer,
 }
 
 // SAFETY: the bounds are those of a `Stack`, which has a guard below its limit, is larger than corosensei's minimum, and
-// is owned by the `Inner` that also holds the coroutine. Both addresses are multiples of 64.
-unsafe impl ::corosensei::stack::Stack for Bounds {
+// is owned by the `CoroutineFiber` that also holds the coroutine. Both addresses are multiples of 64.
+unsafe impl ::corosensei::stack::Stack for CoroutineStack {
     fn base(&self) -> StackPointer {
         self.base
     }
@@ -52,7 +52,7 @@ unsafe impl ::corosensei::stack::Stack for Bounds {
 /// Goes into the coroutine's closure, which must be `'static` but need not be `Send`.
 #[derive(Clone, Copy)]
 struct Start {
-    inner: NonNull<Inner>,
+    inner: NonNull<CoroutineFiber>,
     code: Code,
 }
 
@@ -64,8 +64,8 @@ impl Fiber {
     /// `entry` may be called with `arg` on the OS thread of the first resume, whenever that comes.
     pub(crate) unsafe fn new(stack: Stack, entry: Entry, arg: *mut ()) -> Fiber {
         let address = |end: NonNull<u8>| -> NonZeroUsize { end.addr() };
-        let bounds = Bounds { base: address(stack.top()), limit: address(stack.limit()) };
-        let inner = NonNull::from(Box::leak(Box::<Inner>::new_uninit())).cast::<Inner>();
+        let bounds = CoroutineStack { base: address(stack.top()), limit: address(stack.limit()) };
+        let inner = NonNull::from(Box::leak(Box::<CoroutineFiber>::new_uninit())).cast::<CoroutineFiber>();
         let start = Start { inner, code: Code { entry, arg } };
         let coroutine = Coroutine::with_stack(bounds, move |yielder, _first_word| {
             // SAFETY: the first resume is under way, so `inner` is live (invariant 1), and nobody else reads or writes
@@ -75,8 +75,8 @@ impl Fiber {
                 start.code.run();
             }
         });
-        // SAFETY: `inner` is a fresh allocation for an `Inner`.
-        unsafe { inner.write(Inner { coroutine, yielder: ptr::null(), stack }) };
+        // SAFETY: `inner` is a fresh allocation for a `CoroutineFiber`.
+        unsafe { inner.write(CoroutineFiber { coroutine, yielder: ptr::null(), stack }) };
         Fiber(inner)
     }
 

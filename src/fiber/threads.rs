@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `Fiber` points to its [`Inner`], which is initialised and stays where it is until [`Fiber::into_stack`].
+//! 1. `Fiber` points to its [`ThreadFiber`], which is initialised and stays where it is until [`Fiber::into_stack`].
 //! 2. The side that holds the baton runs; the other side waits for the baton in `take`, or does not exist.
 //! 3. The fiber's thread has been joined when a resume returns `Finished`.
 
@@ -21,9 +21,9 @@ use crate::stack::Stack;
 
 /// A closure on a stack. See the contract in the parent module.
 #[derive(Debug)]
-pub(crate) struct Fiber(NonNull<Inner>);
+pub(crate) struct Fiber(NonNull<ThreadFiber>);
 
-struct Inner {
+struct ThreadFiber {
     baton: Mutex<Baton>,
     passed: Condvar,
     /// Touched by the hub only. None before the first resume and after the end.
@@ -39,7 +39,7 @@ enum Baton {
     Fiber(usize),
 }
 
-impl Inner {
+impl ThreadFiber {
     fn pass(&self, baton: Baton) {
         *self.baton.lock().unwrap_or_else(PoisonError::into_inner) = baton;
         // At most one side waits at any time.
@@ -66,8 +66,8 @@ impl Inner {
     }
 }
 
-/// A pointer to the `Inner` on its way to the fiber's thread.
-struct Carried(NonNull<Inner>);
+/// A pointer to the `ThreadFiber` on its way to the fiber's thread.
+struct Carried(NonNull<ThreadFiber>);
 
 // SAFETY: the two threads take turns by the baton (invariant 2), whose lock orders what one did before what the other
 // does, and the fiber's thread does not touch `thread`.
@@ -96,7 +96,7 @@ impl Fiber {
     ///
     /// `entry` may be called with `arg`, on a thread of its own while the hub waits, whenever the first resume comes.
     pub(crate) unsafe fn new(stack: Stack, entry: Entry, arg: *mut ()) -> Fiber {
-        Fiber(NonNull::from(Box::leak(Box::new(Inner {
+        Fiber(NonNull::from(Box::leak(Box::new(ThreadFiber {
             baton: Mutex::new(Baton::Hub(Status::Suspended)),
             passed: Condvar::new(),
             thread: Cell::new(None),

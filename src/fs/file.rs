@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use super::options::OpenOptions;
 use super::waits::{self, Does, when_ready};
+use crate::io::forward::{by_value, descriptor};
 use crate::rt::blocking::blocking;
 use crate::sys::fifo::PIPE_BUF;
 
@@ -45,9 +46,9 @@ pub struct File {
 
 /// Methods of std's `File` that ask or change something.
 macro_rules! methods {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)+) => {$(
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)+) => {$(
         $(#[$doc])*
-        pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
+        $visible fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
             blocking(|| self.inner.$name($($arg),*))
         }
     )+};
@@ -133,7 +134,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn sync_all() -> ();
+        pub fn sync_all() -> ();
         /// Waits until the file's bytes are on the device, and of the metadata what is needed to read them.
         ///
         /// # Errors
@@ -149,7 +150,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn sync_data() -> ();
+        pub fn sync_data() -> ();
         /// Sets the file's length in bytes: cuts it off, or extends it by zeros. The position stays.
         ///
         /// # Errors
@@ -164,7 +165,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn set_len(size: u64) -> ();
+        pub fn set_len(size: u64) -> ();
         /// Returns what the system knows about the file: kind, length, permissions, times.
         ///
         /// # Errors
@@ -176,7 +177,7 @@ impl File {
         /// assert!(file.metadata()?.len() > 0);
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn metadata() -> fs::Metadata;
+        pub fn metadata() -> fs::Metadata;
         /// Changes the file's permissions. What is open stays as it is.
         ///
         /// # Errors
@@ -192,7 +193,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn set_permissions(perm: fs::Permissions) -> ();
+        pub fn set_permissions(perm: fs::Permissions) -> ();
         /// Sets the file's times, those that `times` has.
         ///
         /// # Errors
@@ -208,7 +209,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn set_times(times: fs::FileTimes) -> ();
+        pub fn set_times(times: fs::FileTimes) -> ();
         /// Sets the time of the file's last change.
         ///
         /// # Errors
@@ -224,7 +225,7 @@ impl File {
         /// # green::fs::remove_file(&path)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
-        fn set_modified(time: SystemTime) -> ();
+        pub fn set_modified(time: SystemTime) -> ();
     }
 
     /// Locks the file, and waits until no other handle has it locked. A cancellation point.
@@ -384,40 +385,27 @@ impl Write for Pieces<'_> {
 
 /// Makes a call in pieces if it may wait for somebody, else on the pool.
 macro_rules! each_way {
-    ($file:expr, $name:ident($arg:expr)) => {
-        if $file.may_wait()? { Pieces(&$file.inner).$name($arg) } else { blocking(|| (&$file.inner).$name($arg)) }
-    };
+    ($(fn $name:ident($arg:ident: $type:ty) -> $result:ty;)+) => {$(
+        fn $name(&mut self, $arg: $type) -> io::Result<$result> {
+            if self.may_wait()? { Pieces(&self.inner).$name($arg) } else { blocking(|| (&self.inner).$name($arg)) }
+        }
+    )+};
 }
 
 impl Read for &File {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        each_way!(self, read(buf))
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        each_way!(self, read_vectored(bufs))
-    }
-
-    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        each_way!(self, read_to_end(buf))
-    }
-
-    fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
-        each_way!(self, read_to_string(buf))
+    each_way! {
+        fn read(buf: &mut [u8]) -> usize;
+        fn read_vectored(bufs: &mut [IoSliceMut<'_>]) -> usize;
+        fn read_to_end(buf: &mut Vec<u8>) -> usize;
+        fn read_to_string(buf: &mut String) -> usize;
     }
 }
 
 impl Write for &File {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        each_way!(self, write(buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        each_way!(self, write_vectored(bufs))
-    }
-
-    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        each_way!(self, write_all(buf))
+    each_way! {
+        fn write(buf: &[u8]) -> usize;
+        fn write_vectored(bufs: &[IoSlice<'_>]) -> usize;
+        fn write_all(buf: &[u8]) -> ();
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -432,63 +420,17 @@ impl Seek for &File {
     }
 }
 
-impl Read for File {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-
-    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        (&*self).read_to_end(buf)
-    }
-
-    fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
-        (&*self).read_to_string(buf)
-    }
-}
-
-impl Write for File {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        (&*self).write_all(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for File {
-    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
-        (&*self).seek(pos)
-    }
-}
+by_value!(File: Read);
+by_value!(File: Write);
+by_value! { File: Seek { fn seek(pos: SeekFrom) -> u64; } }
+descriptor!(File: inner);
 
 impl FileExt for File {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        blocking(|| self.inner.read_at(buf, offset))
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        blocking(|| self.inner.read_exact_at(buf, offset))
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        blocking(|| self.inner.write_at(buf, offset))
-    }
-
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        blocking(|| self.inner.write_all_at(buf, offset))
+    methods! {
+        fn read_at(buf: &mut [u8], offset: u64) -> usize;
+        fn read_exact_at(buf: &mut [u8], offset: u64) -> ();
+        fn write_at(buf: &[u8], offset: u64) -> usize;
+        fn write_all_at(buf: &[u8], offset: u64) -> ();
     }
 }
 
@@ -513,24 +455,6 @@ impl From<OwnedFd> for File {
 impl From<File> for OwnedFd {
     fn from(file: File) -> OwnedFd {
         file.inner.into()
-    }
-}
-
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
-    }
-}
-
-impl AsRawFd for File {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
-    }
-}
-
-impl IntoRawFd for File {
-    fn into_raw_fd(self) -> RawFd {
-        self.inner.into_raw_fd()
     }
 }
 

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use crate::base::debug::debug;
 use crate::future::block_on;
 use crate::park::current::WorkerContext;
 use crate::rt::join::JoinHandle;
@@ -143,11 +143,7 @@ impl Drop for Sleep {
     }
 }
 
-impl fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
+debug! { Sleep (this) deadline: this.deadline; }
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,11 @@ pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Bl
 ///
 /// It is a future of the closure's value, or of the payload of its panic. Dropped, it takes the closure back if that
 /// has not started.
+///
+/// ```
+/// let sum: green::future::Blocking<i32> = green::future::blocking(|| (1..4).sum());
+/// assert_eq!(futures::executor::block_on(sum).unwrap(), 6);
+/// ```
 #[must_use = "dropped, it takes the closure back"]
 pub struct Blocking<T>(Option<JoinHandle<T>>);
 

@@ -15,6 +15,13 @@ use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 
 /// Waits for the next message of a channel: what [`Receiver::recv_async`] returns. Dropped, it loses no message.
+///
+/// ```
+/// let (sender, receiver) = green::channel::bounded(1);
+/// sender.send(1).unwrap();
+/// let message: green::future::RecvFuture<'_, i32> = receiver.recv_async();
+/// assert_eq!(futures::executor::block_on(message), Ok(1));
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct RecvFuture<'a, T: Send + 'static> {
     receiver: &'a Receiver<T>,

@@ -25,6 +25,7 @@
 //! something of the moment only: where several threads read, make it non-blocking, and wait again after `WouldBlock`.
 
 // Floor 9. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
+pub(crate) mod forward;
 pub(crate) mod socket;
 pub(crate) mod source;
 
@@ -33,7 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::driver::readiness::Direction;
-use crate::io::source::{Kind, Patience, Source, wait_on_os_thread};
+use crate::io::source::{Patience, Source, SourceKind, wait_on_os_thread};
 use crate::park::checkpoint;
 use crate::park::current::WorkerContext;
 use crate::sys::clock::NEVER;
@@ -139,7 +140,7 @@ fn wait(fd: BorrowedFd<'_>, direction: Direction, patience: Patience) -> io::Res
             if WorkerContext::get().is_some() {
                 // A poller knows a descriptor once; this one may be a socket of ours, or somebody else waits for it.
                 let own = fd.try_clone_to_owned()?;
-                let source = Source::new(Kind::Other);
+                let source = Source::new(SourceKind::Other);
                 source.call(own.as_fd(), direction, patience, look, |()| false, || Ok(()))
             } else {
                 let deadline_ns = match patience {

@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::driver::readiness::Direction;
-use crate::io::source::{Kind, Patience, Source};
+use crate::io::source::{Patience, Source, SourceKind};
 use crate::sys::net::would_block;
 
 /// No time-out.
@@ -45,18 +45,18 @@ fn nanos(d: Option<Duration>) -> u64 {
 
 impl<S: AsFd> Socket<S> {
     /// A socket that nobody has set anything on: from `accept`, `connect`, `bind`.
-    pub(crate) fn fresh(inner: S, kind: Kind) -> io::Result<Self> {
+    pub(crate) fn fresh(inner: S, kind: SourceKind) -> io::Result<Self> {
         SockRef::from(&inner).set_nonblocking(true)?;
         Ok(Self::nonblocking(inner, kind))
     }
 
     /// As [`fresh`](Self::fresh), when `O_NONBLOCK` is on already.
-    pub(crate) fn nonblocking(inner: S, kind: Kind) -> Self {
+    pub(crate) fn nonblocking(inner: S, kind: SourceKind) -> Self {
         Self { source: Source::new(kind), options: OnceLock::new(), inner }
     }
 
     /// Somebody else's socket, with what was set on it.
-    pub(crate) fn adopt(inner: S, kind: Kind) -> Self {
+    pub(crate) fn adopt(inner: S, kind: SourceKind) -> Self {
         let socket = SockRef::from(&inner);
         let options = Options::default();
         let set = |place: &AtomicU64, d: io::Result<Option<Duration>>| {
@@ -163,7 +163,7 @@ impl<S: AsFd> Socket<S> {
         mut f: impl FnMut(&S) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let patience = self.patience(direction);
-        let is_short = |n: &usize| self.source.kind() == Kind::Tcp && *n > 0 && *n < wanted;
+        let is_short = |n: &usize| self.source.kind() == SourceKind::Tcp && *n > 0 && *n < wanted;
         // At the end: it may be a socket of another type than its name says.
         self.source.call(self.inner.as_fd(), direction, patience, || f(&self.inner), is_short, || Ok(0))
     }

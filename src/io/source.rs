@@ -31,8 +31,8 @@ use crate::driver::edge::EdgePoll;
 use crate::driver::readiness::{Direction, Seen};
 use crate::driver::slot::{Enqueued, SourceSlot, acquire};
 use crate::park::current::{WorkerContext, with_header};
-use crate::park::no_park::{may_park, parked_in_no_park};
-use crate::park::{ASK_AGAIN_NS, Wait, WaitResult, checkpoint, interrupt, wait_in};
+use crate::park::no_park::assert_may_park;
+use crate::park::{ASK_AGAIN_NS, NotRaised, Wait, WaitResult, checkpoint, interrupt, wait_in};
 use crate::sys::clock::{NEVER, now_ns};
 use crate::sys::net::would_block;
 use crate::sys::poll;
@@ -44,7 +44,7 @@ const LAST_PAUSE_NS: u64 = 100_000_000;
 
 /// What is behind a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum SourceKind {
     /// A TCP stream: a short read or write has drained or filled it, and out-of-band data can come.
     Tcp,
     /// A Unix socket: nothing tells a writer that waits that its side has ended.
@@ -65,7 +65,7 @@ pub(crate) enum Patience {
 
 /// What a call knows of its waits so far.
 #[derive(Default)]
-struct Waits {
+struct SourceWaits {
     /// There was one, and the call was made again after it.
     any: bool,
     /// The kernel says that the reading side has ended. If the call finds nothing after that, it is over.
@@ -83,15 +83,15 @@ struct Waits {
 pub(crate) struct Source {
     /// Made when somebody has to wait for the first time.
     slot: OnceLock<&'static SourceSlot>,
-    kind: Kind,
+    kind: SourceKind,
 }
 
 impl Source {
-    pub(crate) const fn new(kind: Kind) -> Self {
+    pub(crate) const fn new(kind: SourceKind) -> Self {
         Self { slot: OnceLock::new(), kind }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> SourceKind {
         self.kind
     }
 
@@ -113,7 +113,7 @@ impl Source {
     ) -> io::Result<R> {
         checkpoint();
         let mut deadline_ns = None;
-        let mut waits = Waits::default();
+        let mut waits = SourceWaits::default();
         loop {
             // Step R1.
             let slot = self.slot.get().filter(|_| WorkerContext::get().is_some());
@@ -162,7 +162,13 @@ impl Source {
 
     /// Waits until something has happened to the descriptor that concerns `direction`, or may have. False: the deadline came
     /// first.
-    fn wait(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64, waits: &mut Waits) -> io::Result<bool> {
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        deadline_ns: u64,
+        waits: &mut SourceWaits,
+    ) -> io::Result<bool> {
         let again = std::mem::replace(&mut waits.any, true);
         if again {
             checkpoint();
@@ -187,8 +193,8 @@ impl Source {
     }
 
     /// When a thread that waits makes its call again though there is no event.
-    fn pause_ends_ns(&self, direction: Direction, waits: &mut Waits) -> u64 {
-        if self.kind != Kind::Unix || direction == Direction::Read {
+    fn pause_ends_ns(&self, direction: Direction, waits: &mut SourceWaits) -> u64 {
+        if self.kind != SourceKind::Unix || direction == Direction::Read {
             return NEVER;
         }
         let pause_ns = (FIRST_PAUSE_NS << waits.pauses).min(LAST_PAUSE_NS);
@@ -223,7 +229,7 @@ impl Source {
                 left.take().into_iter().for_each(|ticket| slot.withdraw(direction, ticket))
             }) {
                 WaitResult::Refused if enqueued == Enqueued::Unregistered => {
-                    slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                    slot.register(handle, fd.as_raw_fd(), self.kind == SourceKind::Tcp)?;
                 }
                 WaitResult::Refused | WaitResult::Notified => return Ok(true),
                 WaitResult::TimedOut => return Ok(false),
@@ -271,7 +277,7 @@ impl Source {
             let slot = self.slot_or_new(direction)?;
             let mut enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             if enqueued == Enqueued::Unregistered {
-                slot.register(handle, fd.as_raw_fd(), self.kind == Kind::Tcp)?;
+                slot.register(handle, fd.as_raw_fd(), self.kind == SourceKind::Tcp)?;
                 enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             }
             if enqueued == Enqueued::Waits {
@@ -317,17 +323,19 @@ pub(crate) fn wait_on_os_thread(fd: BorrowedFd<'_>, direction: Direction, deadli
 
 /// On a plain OS thread: `wait`s until it says that it is ready, until `deadline_ns`, or until an enclosing `timeout` is over.
 fn until_limit(deadline_ns: u64, mut wait: impl FnMut(u64) -> io::Result<bool>) -> io::Result<bool> {
-    if !may_park() {
-        parked_in_no_park("a blocking call");
-    }
+    assert_may_park("a blocking call");
     let limited = !std::thread::panicking();
-    let mut limit_ns = if limited { with_header(|thread| thread.limits.earliest_ns()) } else { NEVER };
+    let earliest_ns = || with_header(|thread| thread.limits.earliest_ns());
+    let mut limit_ns = if limited { earliest_ns() } else { NEVER };
     loop {
         let ready = wait(deadline_ns.min(limit_ns))?;
         if ready || deadline_ns <= now_ns() {
             return Ok(ready);
         }
-        let asks_again = with_header(interrupt::raise_pending);
-        limit_ns = if asks_again { now_ns() + ASK_AGAIN_NS } else { NEVER };
+        limit_ns = match with_header(interrupt::raise_pending) {
+            NotRaised::Nothing => earliest_ns(),
+            NotRaised::NotYet => now_ns() + ASK_AGAIN_NS,
+            NotRaised::Unwinds => NEVER,
+        };
     }
 }

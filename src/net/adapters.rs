@@ -80,108 +80,73 @@ impl<S> Async<S> {
     }
 }
 
-/// What the adapters need of a stream.
-trait Stream {
-    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
-    fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>>;
-    fn close(&self) -> io::Result<()>;
-}
+/// What is read at a time: hyper's buffer is not initialised, so the bytes come through one that is.
+#[cfg(feature = "hyper")]
+const PIECE: usize = 4096;
 
-macro_rules! stream {
+macro_rules! adapters {
     ($($stream:ty),+) => {$(
-        impl Stream for $stream {
-            fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                self.socket.poll(cx, Direction::Read, |mut inner| inner.read(buf))
+        impl Async<$stream> {
+            fn read_now(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.0.socket.poll(cx, Direction::Read, |mut inner| inner.read(buf))
             }
 
-            fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.socket.poll(cx, Direction::Write, |mut inner| inner.write(buf))
+            fn write_now(&self, cx: &Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.0.socket.poll(cx, Direction::Write, |mut inner| inner.write(buf))
             }
 
-            fn close(&self) -> io::Result<()> {
-                match self.shutdown(Shutdown::Write) {
+            fn finish(&self) -> Poll<io::Result<()>> {
+                Poll::Ready(match self.0.shutdown(Shutdown::Write) {
                     // The other end was faster.
                     Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
                     result => result,
-                }
+                })
             }
         }
+
+        #[cfg(feature = "hyper")]
+        impl hyper::rt::Read for Async<$stream> {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                mut buf: hyper::rt::ReadBufCursor<'_>,
+            ) -> Poll<io::Result<()>> {
+                let mut piece = [0; PIECE];
+                let len = buf.remaining().min(PIECE);
+                let read = std::task::ready!(self.read_now(cx, &mut piece[..len]))?;
+                buf.put_slice(&piece[..read]);
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        #[cfg(feature = "hyper")]
+        adapters!($stream: hyper::rt::Write, poll_shutdown);
+
+        #[cfg(feature = "futures-io")]
+        impl futures_io::AsyncRead for Async<$stream> {
+            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.read_now(cx, buf)
+            }
+        }
+
+        #[cfg(feature = "futures-io")]
+        adapters!($stream: futures_io::AsyncWrite, poll_close);
     )+};
+    ($stream:ty: $writes:path, $close:ident) => {
+        impl $writes for Async<$stream> {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.write_now(cx, buf)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.finish()
+            }
+        }
+    };
 }
 
-stream!(TcpStream, UnixStream);
-
-#[cfg(feature = "hyper")]
-mod for_hyper {
-    use std::task::ready;
-
-    use super::*;
-
-    /// What is read at a time: hyper's buffer is not initialised, so the bytes come through one that is.
-    const PIECE: usize = 4096;
-
-    macro_rules! hyper {
-        ($($stream:ty),+) => {$(
-            impl hyper::rt::Read for Async<$stream> {
-                fn poll_read(
-                    self: Pin<&mut Self>,
-                    cx: &mut Context<'_>,
-                    mut buf: hyper::rt::ReadBufCursor<'_>,
-                ) -> Poll<io::Result<()>> {
-                    let mut piece = [0; PIECE];
-                    let len = buf.remaining().min(PIECE);
-                    let read = ready!(self.0.poll_read(cx, &mut piece[..len]))?;
-                    buf.put_slice(&piece[..read]);
-                    Poll::Ready(Ok(()))
-                }
-            }
-
-            impl hyper::rt::Write for Async<$stream> {
-                fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                    self.0.poll_write(cx, buf)
-                }
-
-                fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                    Poll::Ready(Ok(()))
-                }
-
-                fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                    Poll::Ready(self.0.close())
-                }
-            }
-        )+};
-    }
-
-    hyper!(TcpStream, UnixStream);
-}
-
-#[cfg(feature = "futures-io")]
-mod for_futures {
-    use super::*;
-
-    macro_rules! futures {
-        ($($stream:ty),+) => {$(
-            impl futures_io::AsyncRead for Async<$stream> {
-                fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                    self.0.poll_read(cx, buf)
-                }
-            }
-
-            impl futures_io::AsyncWrite for Async<$stream> {
-                fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                    self.0.poll_write(cx, buf)
-                }
-
-                fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                    Poll::Ready(Ok(()))
-                }
-
-                fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                    Poll::Ready(self.0.close())
-                }
-            }
-        )+};
-    }
-
-    futures!(TcpStream, UnixStream);
-}
+adapters!(TcpStream, UnixStream);

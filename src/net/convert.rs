@@ -4,11 +4,13 @@
 //! been std's. `O_NONBLOCK` belongs to the open file: a clone that stays behind must not be used while the one that went
 //! out is in use, because its calls would block the worker.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::fmt;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 
+use crate::io::forward::descriptor;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::udp::UdpSocket;
 use crate::net::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -18,7 +20,7 @@ macro_rules! conversions {
         impl From<$std> for $ours {
             /// Takes std's socket over, with its time-outs; if it was non-blocking, it is so for its user.
             fn from(inner: $std) -> Self {
-                Self { socket: Socket::adopt(inner, Kind::$kind) }
+                Self { socket: Socket::adopt(inner, SourceKind::$kind) }
             }
         }
 
@@ -42,21 +44,11 @@ macro_rules! conversions {
             }
         }
 
-        impl AsFd for $ours {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.socket.inner().as_fd()
-            }
-        }
+        descriptor!($ours: socket.inner());
 
-        impl AsRawFd for $ours {
-            fn as_raw_fd(&self) -> RawFd {
-                self.socket.inner().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $ours {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self).into_raw_fd()
+        impl fmt::Debug for $ours {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.socket.inner().fmt(f)
             }
         }
 

@@ -1,5 +1,15 @@
 //! What all sockets have in common, as methods.
 
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::io::socket::Socket;
+use crate::io::source::SourceKind;
+use crate::park::current::WorkerContext;
+use crate::sys::net::{is_exhausted, not_listening};
+use crate::time::sleep;
+
 /// The end of an example of a socket's method.
 macro_rules! end_of_example {
     () => {
@@ -109,18 +119,23 @@ macro_rules! timeout_methods {
     };
 }
 
+/// Methods that ask or set something and never wait. Where an example is given, which begins with a `socket` for UDP, the rest
+/// of the documentation comes with it.
+macro_rules! settings {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty $(= $example:literal)?;)+) => {$(
+        $(#[$doc])*
+        $(#[doc = concat!("\n# Errors\n\nWhen the system refuses.\n\n```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n", $example, end_of_example!())])?
+        pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
+            self.socket.inner().$name($($arg),*)
+        }
+    )+};
+}
+
 /// `Read` and `Write` of a stream and of a reference to it.
 macro_rules! read_and_write {
     ($stream:ty) => {
-        impl Read for $stream {
-            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                (&*self).read(buf)
-            }
-
-            fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                (&*self).read_vectored(bufs)
-            }
-        }
+        by_value!($stream: Read);
+        by_value!($stream: Write);
 
         impl Read for &$stream {
             /// Reads bytes that have come, at least one; waits until there is one. `Ok(0)`: the other side has finished, or this
@@ -136,20 +151,6 @@ macro_rules! read_and_write {
             fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
                 let wanted = bufs.iter().map(|buf| buf.len()).sum();
                 self.socket.stream(Direction::Read, wanted, |mut inner| inner.read_vectored(bufs))
-            }
-        }
-
-        impl Write for $stream {
-            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                (&*self).write(buf)
-            }
-
-            fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                (&*self).write_vectored(bufs)
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
             }
         }
 
@@ -176,32 +177,24 @@ macro_rules! read_and_write {
     };
 }
 
-/// `Debug` by std's type, under our own name's shape.
-macro_rules! debug_as_inner {
-    ($socket:ty) => {
-        impl fmt::Debug for $socket {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.socket.inner().fmt(f)
-            }
-        }
-    };
-}
-
-/// After an `accept` that succeeded: what the running thread spawns next, before it waits, may start on another worker.
-pub(super) fn accepted() {
-    if let Some(here) = crate::park::current::WorkerContext::get() {
-        here.set_accepted();
+/// Accepts a connection. What the running thread spawns next, before it waits, may start on another worker; and if there are
+/// no descriptors, a loop that ignores the error shall not spin.
+pub(super) fn accept<L: AsFd, S: AsFd, A>(
+    listener: &Socket<L>,
+    accept: impl FnMut(&L) -> io::Result<(S, A)>,
+    kind: SourceKind,
+) -> io::Result<(Socket<S>, A)> {
+    let accepted = listener.read(accept, || Err(not_listening()));
+    let accepted = accepted.and_then(|(stream, addr)| Ok((Socket::fresh(stream, kind)?, addr)));
+    match &accepted {
+        Ok(_) => _ = WorkerContext::get().map(WorkerContext::set_accepted),
+        Err(error) if !listener.is_nonblocking() && is_exhausted(error) => sleep(REST),
+        Err(_) => {}
     }
-}
-
-/// After `accept` has failed: if there are no descriptors, a loop that ignores the error shall not spin.
-pub(super) fn rest_if_exhausted(error: &std::io::Error, nonblocking: bool) {
-    if !nonblocking && crate::sys::net::is_exhausted(error) {
-        crate::time::sleep(REST);
-    }
+    accepted
 }
 
 /// How long `accept` rests when there are no descriptors.
-const REST: std::time::Duration = std::time::Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(10);
 
-pub(super) use {common_methods, debug_as_inner, end_of_example, read_and_write, timeout_methods};
+pub(super) use {common_methods, end_of_example, read_and_write, settings, timeout_methods};

@@ -2,19 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use crate::driver::readiness::Direction;
+use crate::io::forward::by_value;
 use crate::io::socket::Socket;
-use crate::io::source::{Kind, Patience};
+use crate::io::source::{Patience, SourceKind};
 use crate::net::addr::{self, ToSocketAddrs};
-use crate::net::shared::{
-    accepted, common_methods, debug_as_inner, end_of_example, read_and_write, rest_if_exhausted, timeout_methods,
-};
-use crate::sys::net::{is_in_progress, not_listening};
+use crate::net::shared::{accept, common_methods, end_of_example, read_and_write, settings, timeout_methods};
+use crate::sys::net::is_in_progress;
 
 /// Connections that may wait for `accept`; the system cuts it down to its own limit. std's 128 is less than what comes while
 /// a busy worker runs its other threads once, and a connection beyond it is not refused: it tries again a second later.
@@ -95,62 +93,58 @@ impl TcpStream {
         })
     }
 
-    /// Returns the address of the other end.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` when the connection is over.
-    ///
-    /// ```
-    /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().peer_addr()
-    }
+    settings! {
+        /// Returns the address of the other end.
+        ///
+        /// # Errors
+        ///
+        /// `NotConnected` when the connection is over.
+        ///
+        /// ```
+        /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn peer_addr() -> SocketAddr;
 
-    /// Returns the address of this end.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert!(stream.local_addr()?.ip().is_loopback());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().local_addr()
-    }
+        /// Returns the address of this end.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// assert!(stream.local_addr()?.ip().is_loopback());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn local_addr() -> SocketAddr;
 
-    /// Closes the reading half, the writing half or both, for all clones of the handle.
-    ///
-    /// Threads that wait there are woken. Reads give what has come and then 0 bytes, writes are `BrokenPipe`; the other side
-    /// reads to its end when the writing half is closed. Never waits. Bytes that have been written are still sent.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` when the connection is over already.
-    ///
-    /// ```
-    /// use std::io::{Read, Write};
-    /// use green::net::{Shutdown, TcpListener, TcpStream};
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
-    /// let (mut server, _) = listener.accept()?;
-    /// client.write_all(b"all of it")?;
-    /// client.shutdown(Shutdown::Write)?;
-    /// let mut text = String::new();
-    /// server.read_to_string(&mut text)?; // to the end, though `client` is open
-    /// assert_eq!(text, "all of it");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.inner().shutdown(how)
+        /// Closes the reading half, the writing half or both, for all clones of the handle.
+        ///
+        /// Threads that wait there are woken. Reads give what has come and then 0 bytes, writes are `BrokenPipe`; the other side
+        /// reads to its end when the writing half is closed. Never waits. Bytes that have been written are still sent.
+        ///
+        /// # Errors
+        ///
+        /// `NotConnected` when the connection is over already.
+        ///
+        /// ```
+        /// use std::io::{Read, Write};
+        /// use green::net::{Shutdown, TcpListener, TcpStream};
+        /// let listener = TcpListener::bind("127.0.0.1:0")?;
+        /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+        /// let (mut server, _) = listener.accept()?;
+        /// client.write_all(b"all of it")?;
+        /// client.shutdown(Shutdown::Write)?;
+        /// let mut text = String::new();
+        /// server.read_to_string(&mut text)?; // to the end, though `client` is open
+        /// assert_eq!(text, "all of it");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn shutdown(how: Shutdown) -> ();
     }
 
     /// Makes another handle to the same connection.
@@ -209,73 +203,67 @@ impl TcpStream {
         self.socket.read(|inner| inner.peek(buf), || Ok(0))
     }
 
-    /// Sets whether small writes go out at once (`TCP_NODELAY`).
-    ///
-    /// If not, as at the beginning, the system may hold a short write back until what it has sent before is acknowledged, to put
-    /// several into one packet (Nagle's algorithm). That costs up to some 40 ms where each side waits for the other's answer.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses.
-    ///
-    /// ```
-    /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_nodelay(true)?;
-    /// assert!(stream.nodelay()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.socket.inner().set_nodelay(nodelay)
-    }
+    settings! {
+        /// Sets whether small writes go out at once (`TCP_NODELAY`).
+        ///
+        /// If not, as at the beginning, the system may hold a short write back until what it has sent before is acknowledged, to put
+        /// several into one packet (Nagle's algorithm). That costs up to some 40 ms where each side waits for the other's answer.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses.
+        ///
+        /// ```
+        /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// stream.set_nodelay(true)?;
+        /// assert!(stream.nodelay()?);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn set_nodelay(nodelay: bool) -> ();
 
-    /// Returns whether small writes go out at once; see [`set_nodelay`](Self::set_nodelay).
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert!(!stream.nodelay()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.socket.inner().nodelay()
-    }
+        /// Returns whether small writes go out at once; see [`set_nodelay`](Self::set_nodelay).
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// assert!(!stream.nodelay()?);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn nodelay() -> bool;
 
-    /// Sets how many routers a packet of this connection may pass (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses.
-    ///
-    /// ```
-    /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_ttl(32)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.inner().set_ttl(ttl)
-    }
+        /// Sets how many routers a packet of this connection may pass (`IP_TTL`).
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses.
+        ///
+        /// ```
+        /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// stream.set_ttl(32)?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn set_ttl(ttl: u32) -> ();
 
-    /// Returns how many routers a packet of this connection may pass.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_ttl(32)?;
-    /// assert_eq!(stream.ttl()?, 32);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.inner().ttl()
+        /// Returns how many routers a packet of this connection may pass.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// # let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// let stream = green::net::TcpStream::connect(listener.local_addr()?)?;
+        /// stream.set_ttl(32)?;
+        /// assert_eq!(stream.ttl()?, 32);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn ttl() -> u32;
     }
 
     common_methods!(
@@ -289,7 +277,7 @@ fn connect(addr: &SocketAddr, patience: Patience) -> io::Result<TcpStream> {
         socket2::Socket::new(socket2::Domain::for_address(*addr), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     let begun = socket.connect(&(*addr).into());
-    let socket = Socket::nonblocking(net::TcpStream::from(socket), Kind::Tcp);
+    let socket = Socket::nonblocking(net::TcpStream::from(socket), SourceKind::Tcp);
     match begun {
         Ok(()) => {}
         Err(error) if is_in_progress(&error) => socket.call(Direction::Write, patience, has_connected)?,
@@ -311,8 +299,6 @@ fn has_connected(stream: &net::TcpStream) -> io::Result<()> {
 }
 
 read_and_write!(TcpStream);
-debug_as_inner!(TcpStream);
-
 /// A socket that TCP connections come to: [`std::net::TcpListener`] whose calls park.
 ///
 /// The usual server has a green thread that accepts, and spawns one for each connection; several threads may accept from one
@@ -361,7 +347,7 @@ impl TcpListener {
         addr::each(addr, |addr| {
             let inner = net::TcpListener::bind(addr)?;
             socket2::SockRef::from(&inner).listen(BACKLOG)?;
-            Ok(TcpListener { socket: Socket::fresh(inner, Kind::Other)? })
+            Ok(TcpListener { socket: Socket::fresh(inner, SourceKind::Other)? })
         })
     }
 
@@ -420,11 +406,8 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let result = self.socket.read(net::TcpListener::accept, || Err(not_listening()));
-        result
-            .and_then(|(stream, addr)| Ok((TcpStream { socket: Socket::fresh(stream, Kind::Tcp)? }, addr)))
-            .inspect(|_| accepted())
-            .inspect_err(|error| rest_if_exhausted(error, self.socket.is_nonblocking()))
+        let (socket, addr) = accept(&self.socket, net::TcpListener::accept, SourceKind::Tcp)?;
+        Ok((TcpStream { socket }, addr))
     }
 
     /// Returns an iterator over the connections that come, for ever: each step is an [`accept`](Self::accept).
@@ -455,41 +438,37 @@ impl TcpListener {
         IntoIncoming { listener: self }
     }
 
-    /// Sets how many routers a packet may pass, for the connections that will be accepted (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses.
-    ///
-    /// ```
-    /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_ttl(32)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.inner().set_ttl(ttl)
-    }
+    settings! {
+        /// Sets how many routers a packet may pass, for the connections that will be accepted (`IP_TTL`).
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses.
+        ///
+        /// ```
+        /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// listener.set_ttl(32)?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn set_ttl(ttl: u32) -> ();
 
-    /// Returns how many routers a packet may pass; see [`set_ttl`](Self::set_ttl).
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_ttl(32)?;
-    /// assert_eq!(listener.ttl()?, 32);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.inner().ttl()
+        /// Returns how many routers a packet may pass; see [`set_ttl`](Self::set_ttl).
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// let listener = green::net::TcpListener::bind("127.0.0.1:0")?;
+        /// listener.set_ttl(32)?;
+        /// assert_eq!(listener.ttl()?, 32);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn ttl() -> u32;
     }
 
     common_methods!("# let socket = green::net::TcpListener::bind(\"127.0.0.1:0\")?;", "socket.accept()");
 }
-
-debug_as_inner!(TcpListener);
 
 /// An iterator over the connections that come to a [`TcpListener`], made by [`incoming`](TcpListener::incoming). Never ends.
 ///

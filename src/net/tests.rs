@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::driver::readiness::Direction;
-use crate::io::source::{Kind, Patience, Source};
+use crate::io::source::{Patience, Source, SourceKind};
 use crate::park::interrupt::timeout;
 use crate::rt::runtime::Runtime;
 use crate::rt::scope::scope;
@@ -48,7 +48,7 @@ fn calls(patience: Patience, direction: Direction, mut call: impl FnMut(&UnixStr
         call(&ours, &other);
         Err(would_block())
     };
-    let source = Source::new(Kind::Other);
+    let source = Source::new(SourceKind::Other);
     let begin = Instant::now();
     let result =
         timeout(SHORT, || source.call(ours.as_fd(), direction, patience, says_no, |()| false, || panic!("no end")));

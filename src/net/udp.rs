@@ -2,16 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io;
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 use crate::net::addr::{self, ToSocketAddrs};
-use crate::net::shared::{common_methods, debug_as_inner, end_of_example, timeout_methods};
+use crate::net::shared::{common_methods, end_of_example, settings, timeout_methods};
 
 /// A UDP socket: [`std::net::UdpSocket`] whose calls park.
 ///
@@ -29,23 +28,6 @@ pub struct UdpSocket {
     pub(super) socket: Socket<net::UdpSocket>,
 }
 
-/// Methods that ask or set something and never wait. Each has an example, which begins with a `socket`.
-macro_rules! settings {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty = $example:literal;)+) => {$(
-        $(#[$doc])*
-        ///
-        /// # Errors
-        ///
-        /// When the system refuses.
-        ///
-        #[doc = concat!("```\n# use std::net::{Ipv4Addr, Ipv6Addr};\n# let socket = green::net::UdpSocket::bind(\"127.0.0.1:0\")?;\n",
-            $example, end_of_example!())]
-        pub fn $name(&self $(, $arg: $type)*) -> io::Result<$result> {
-            self.socket.inner().$name($($arg),*)
-        }
-    )+};
-}
-
 impl UdpSocket {
     /// Makes a socket at the first of the addresses that can be had.
     ///
@@ -61,7 +43,9 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
-        addr::each(addr, |addr| Ok(UdpSocket { socket: Socket::fresh(net::UdpSocket::bind(addr)?, Kind::Other)? }))
+        addr::each(addr, |addr| {
+            Ok(UdpSocket { socket: Socket::fresh(net::UdpSocket::bind(addr)?, SourceKind::Other)? })
+        })
     }
 
     /// Makes another handle to the same socket: a duplicate of the descriptor, with the same settings.
@@ -271,5 +255,3 @@ impl UdpSocket {
 fn nobody() -> io::Result<(usize, SocketAddr)> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "invalid argument"))
 }
-
-debug_as_inner!(UdpSocket);

@@ -25,7 +25,6 @@ pub(crate) const BUDGET: u32 = 128;
 const NOT_ACCEPTED: (u64, Epoch) = (0, Epoch::from_bits(0));
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it.
-#[derive(Debug)]
 pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
     current: Cell<*const Header>,
@@ -203,11 +202,7 @@ impl WorkerContext {
 /// Calls `f` with the calling thread's header: a green thread's, or an OS thread's.
 #[inline(always)]
 pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
-    match WorkerContext::get().and_then(WorkerContext::current) {
-        Some(header) => f(header),
-        // SAFETY: the header of the calling thread, which does not end while it is in this call.
-        None => f(unsafe { super::os::header().as_ref() }),
-    }
+    with_task(|task| f(task))
 }
 
 /// Calls `f` with the calling thread's task, for as long as the call lasts: a clone of it is counted, this one is not.
@@ -221,16 +216,7 @@ pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> R {
 
 /// A counted reference to the calling thread.
 pub(crate) fn current_task() -> Task {
-    match WorkerContext::get().and_then(WorkerContext::current_ptr) {
-        Some(thread) => {
-            // SAFETY: a thread that runs holds a reference; this adds the one that the `Task` takes over.
-            unsafe {
-                thread.as_ref().state.add_ref();
-                Task::from_raw(thread)
-            }
-        }
-        None => super::os::task(),
-    }
+    with_task(Task::clone)
 }
 
 /// The id of the green thread that runs here, and its name: for the overflow report. Reads nothing but cells.

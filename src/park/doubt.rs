@@ -15,17 +15,7 @@
 
 use std::cell::Cell;
 
-use crate::sys::unwinder::Stack;
-
-/// Does the running thread unwind?
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unwinds {
-    No,
-    Yes,
-    /// No, but an unwinding that began now would abort; or that is all that can be said.
-    Barred,
-    Unknown,
-}
+use crate::sys::unwinder::Unwinds;
 
 /// The bit.
 #[derive(Debug)]
@@ -48,7 +38,7 @@ impl Doubt {
     }
 
     /// Does the running thread unwind?
-    pub(crate) fn ask(&self, panicking: bool, look: impl FnOnce() -> Stack) -> Unwinds {
+    pub(crate) fn ask(&self, panicking: bool, look: impl FnOnce() -> Unwinds) -> Unwinds {
         if !panicking {
             self.0.set(false);
             return Unwinds::No;
@@ -56,11 +46,6 @@ impl Doubt {
         if !self.is_in_doubt(panicking) {
             return Unwinds::Yes;
         }
-        match look() {
-            Stack::Calm => Unwinds::No,
-            Stack::Unwinds => Unwinds::Yes,
-            Stack::Barred => Unwinds::Barred,
-            Stack::Unknown => Unwinds::Unknown,
-        }
+        look()
     }
 }

@@ -11,17 +11,18 @@
 //! is raised at once, unless the stack leaves open which thread unwinds; then it is when the neighbour has come through.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use crate::park::current::{WorkerContext, with_header};
-use crate::park::doubt::Unwinds;
 use crate::park::no_park::in_some_hook;
 use crate::park::unwind::{self, unwinds};
-use crate::park::wait::Wait;
+use crate::park::wait::{NotRaised, Wait};
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::frames;
+use crate::sys::unwinder::Unwinds;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
@@ -57,18 +58,23 @@ impl From<Elapsed> for std::io::Error {
 struct TimedOut(usize);
 
 /// Raises what is pending: a cancel, or the outermost limit that has passed. Returns if there is nothing, or if the thread
-/// must not be unwound now. True: a limit has passed that the calling code is not inside, as its coroutine is suspended.
+/// must not be unwound now, and says why.
 #[cold]
 #[inline(never)]
-pub(crate) fn raise_pending(thread: &Header) -> bool {
+pub(crate) fn raise_pending(thread: &Header) -> NotRaised {
     if !CAN_UNWIND {
-        return false;
+        return NotRaised::Unwinds;
     }
     let cancelled = thread.state.is_cancelled() && thread.interrupts() == Interrupts::All;
     let now_ns = if cancelled || thread.limits.is_empty() { 0 } else { now_ns() };
     let passed = |is_ours: fn(usize, usize) -> bool| thread.limits.passed(now_ns, is_ours);
-    if !(cancelled || passed(|_, _| true).is_some()) || in_some_hook() || unwinds() != Unwinds::No {
-        return false;
+    if !(cancelled || passed(|_, _| true).is_some()) {
+        return NotRaised::Nothing;
+    }
+    if in_some_hook() || unwinds() != Unwinds::No {
+        let panicking = std::thread::panicking();
+        let in_doubt = WorkerContext::get().is_some_and(|here| !is_own() && here.doubt.is_in_doubt(panicking));
+        return if in_doubt { NotRaised::NotYet } else { NotRaised::Unwinds };
     }
     if cancelled {
         resume(Cancelled::payload());
@@ -76,7 +82,7 @@ pub(crate) fn raise_pending(thread: &Header) -> bool {
     if let Some(limit) = passed(frames::is_in_caller) {
         resume(Box::new(TimedOut(limit)));
     }
-    true
+    NotRaised::NotYet // The calling code is not inside the limit.
 }
 
 /// Unwinds the calling thread with `payload`; no panic hook runs. All of this crate's unwinding begins here.
@@ -92,10 +98,10 @@ pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
 /// [`unwinder`].
 #[inline(never)]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
-    let unwound = unwind::unwound();
+    let unwound = unwind::with_unwound(Cell::get);
     let result = catch_unwind(AssertUnwindSafe(f));
     if result.is_err() {
-        unwind::set_unwound(unwound);
+        unwind::with_unwound(|last| last.set(unwound));
     }
     result
 }
@@ -105,9 +111,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 #[cold]
 #[inline(never)]
 pub(crate) fn raise(wait: Wait) -> Wait {
-    let of_another = with_header(raise_pending);
-    let panicking = std::thread::panicking() && !is_own();
-    wait.goes_on(of_another || WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking)))
+    wait.goes_on(with_header(raise_pending))
 }
 
 /// Runs `f`, in which no wait of the calling thread is ended by a cancel or an enclosing [`timeout`]; those take effect

@@ -12,24 +12,25 @@ mod wait;
 mod wait_in;
 pub(crate) mod waiters;
 
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use crate::park::current::WorkerContext;
-use crate::park::no_park::{may_park, may_switch, parked_in_no_park};
+use crate::park::no_park::{assert_may_park, may_park, may_switch};
 use crate::park::wait::WaitTerms;
-use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::clock::{NEVER, has_passed, now_ns};
 use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::header::{Reason, Wake};
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
-use crate::task::{Header, Ticket};
+use crate::task::{Header, Task, Ticket};
 use crate::thread_locals::is_own;
 
-pub(crate) use wait::{ASK_AGAIN_NS, Wait};
+pub(crate) use wait::{ASK_AGAIN_NS, NotRaised, Wait};
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
 
-/// WaitTerms a wait ended.
+/// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum WaitResult {
@@ -68,9 +69,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResul
 #[inline(never)]
 #[track_caller]
 fn barred() {
-    if !may_park() {
-        parked_in_no_park("a blocking call");
-    }
+    assert_may_park("a blocking call");
     if WorkerContext::get().is_some() {
         no_park::parked_in_hook();
     }
@@ -143,18 +142,19 @@ fn wait_green(
         suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
+    ended(thread, wait)
+}
+
+/// The thread goes on: what has ended its wait?
+#[inline(always)]
+fn ended(thread: &Header, wait: Wait) -> WaitResult {
     thread.set_reason(Reason::Running);
     match thread.wait.finish() {
         End::Notified => WaitResult::Notified,
-        End::Cancelled => WaitResult::Interrupted,
-        End::TimedOut => timed_out(wait.deadline_ns),
+        // The wheel ended it: for the wait's own deadline, or for an enclosing `timeout`?
+        End::TimedOut if has_passed(wait.deadline_ns) => WaitResult::TimedOut,
+        End::TimedOut | End::Cancelled => WaitResult::Interrupted,
     }
-}
-
-/// The wheel ended the wait: for the wait's own deadline, or for an enclosing `timeout`?
-#[inline]
-fn timed_out(own_deadline_ns: u64) -> WaitResult {
-    if own_deadline_ns != NEVER && own_deadline_ns <= now_ns() { WaitResult::TimedOut } else { WaitResult::Interrupted }
 }
 
 fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
@@ -172,12 +172,7 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
     thread.set_reason(wait.reason);
     // SAFETY: it is this OS thread's own header, and the wait has begun.
     unsafe { os::sleep(this, epoch, deadline_ns) };
-    thread.set_reason(Reason::Running);
-    match thread.wait.finish() {
-        End::Notified => WaitResult::Notified,
-        End::Cancelled => WaitResult::Interrupted,
-        End::TimedOut => timed_out(wait.deadline_ns),
-    }
+    ended(thread, wait)
 }
 
 /// Leaves for the worker's loop; comes back when the loop resumes this thread.
@@ -209,9 +204,7 @@ fn switch(thread: &Header) {
 /// hook, where nothing may switch.
 #[inline(always)]
 pub(crate) fn yield_now() {
-    if !may_park() {
-        parked_in_no_park("yield_now");
-    }
+    assert_may_park("yield_now");
     match WorkerContext::get() {
         Some(here) => {
             if let Some(thread) = here.current()
@@ -335,12 +328,10 @@ pub(crate) fn schedule(wake: Wake) {
 ///
 /// [`park`] has inserted the timer on this very worker, whose loop calls this, and the thread has not left its wait since.
 pub(crate) unsafe fn fire(thread: NonNull<Header>) {
-    // SAFETY: a thread that waits is alive.
-    if let Some(epoch) = unsafe { thread.as_ref() }.wait.waiting() {
-        // SAFETY: as above; the thread cannot leave its wait while this worker's loop runs.
-        let wake = unsafe { Ticket::new(thread, epoch).end(End::TimedOut) };
-        if let Some(wake) = wake {
-            wake.schedule();
-        }
+    // SAFETY: a thread that waits is alive, and cannot leave its wait while this worker's loop runs; the `Task` is never
+    // dropped, so it gives no reference away.
+    let thread = ManuallyDrop::new(unsafe { Task::from_raw(thread) });
+    if let Some(epoch) = thread.wait.waiting() {
+        thread.end_wait(epoch, End::TimedOut);
     }
 }

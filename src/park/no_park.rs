@@ -70,6 +70,7 @@ pub(crate) fn set_own() {
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics
 /// inside `no_park` before anything is borrowed. `no_park` nests by calls, so what holds here holds at the wait.
+#[inline(always)]
 #[track_caller]
 pub(crate) fn assert_may_park(what: &str) {
     if !may_park() {
@@ -80,7 +81,7 @@ pub(crate) fn assert_may_park(what: &str) {
 #[cold]
 #[inline(never)]
 #[track_caller]
-pub(crate) fn parked_in_no_park(what: &str) -> ! {
+fn parked_in_no_park(what: &str) -> ! {
     panic!("{what} inside green::no_park: the code there must not let other green threads run")
 }
 

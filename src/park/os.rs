@@ -41,10 +41,7 @@ unsafe fn schedule(header: NonNull<Header>) {
     // Once it has its token, the thread may end and give its reference up: this one keeps the parker until the call is
     // over.
     // SAFETY: the thread waits for the token that is put below, so its header is alive here.
-    let keep = unsafe {
-        header.as_ref().state.add_ref();
-        Task::from_raw(header)
-    };
+    let keep = unsafe { Task::counted(header) };
     // SAFETY: invariant 1.
     unsafe { keep.as_ptr().cast::<OsThread>().as_ref() }.parker.unpark();
 }
@@ -131,16 +128,6 @@ impl Drop for AtEnd {
 #[inline]
 pub(crate) fn header() -> NonNull<Header> {
     NonNull::new(MINE.with(|mine| mine.header.get().cast_mut())).unwrap_or_else(make)
-}
-
-/// A counted reference to this OS thread.
-pub(crate) fn task() -> Task {
-    let header = header();
-    // SAFETY: invariant 2; the reference that is added is the `Task`'s.
-    unsafe {
-        header.as_ref().state.add_ref();
-        Task::from_raw(header)
-    }
 }
 
 /// Sleeps until somebody ends the wait `epoch` of this OS thread, or ends it itself when `deadline_ns` has passed.

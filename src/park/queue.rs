@@ -113,9 +113,3 @@ impl<S> WaitQueue<S> {
         unsafe { self.inner.lock().waiters.remove(node) };
     }
 }
-
-impl<S: std::fmt::Debug> std::fmt::Debug for WaitQueue<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WaitQueue").field("state", &self.inner.lock().state).finish_non_exhaustive()
-    }
-}

@@ -26,8 +26,7 @@
 use std::cell::Cell;
 
 use crate::park::current::WorkerContext;
-use crate::park::doubt::Unwinds;
-use crate::sys::unwinder;
+use crate::sys::unwinder::{self, Unwinds};
 use crate::task::header::Unwound;
 use crate::thread_locals::is_own;
 
@@ -104,23 +103,15 @@ impl PanicMark {
 
     /// The last unwinding of the thread that has begun since.
     fn last(self) -> Option<Unwound> {
-        Some(unwound()).filter(|last| last.number > self.0 >> SHIFT)
+        Some(with_unwound(Cell::get)).filter(|last| last.number > self.0 >> SHIFT)
     }
 }
 
-/// The last unwinding of the calling thread that was noted.
-pub(super) fn unwound() -> Unwound {
+/// Calls `f` with the last unwinding of the calling thread that was noted.
+pub(super) fn with_unwound<R>(f: impl FnOnce(&Cell<Unwound>) -> R) -> R {
     match WorkerContext::get().and_then(WorkerContext::current) {
-        Some(thread) => thread.unwound.get(),
-        None => OS_UNWOUND.get(),
-    }
-}
-
-/// Puts back what [`unwound`] said before an unwinding that has been caught.
-pub(super) fn set_unwound(unwound: Unwound) {
-    match WorkerContext::get().and_then(WorkerContext::current) {
-        Some(thread) => thread.unwound.set(unwound),
-        None => OS_UNWOUND.set(unwound),
+        Some(thread) => f(&thread.unwound),
+        None => OS_UNWOUND.with(f),
     }
 }
 
@@ -128,5 +119,5 @@ pub(super) fn set_unwound(unwound: Unwound) {
 pub(crate) fn begins(by_panic: bool) {
     let number = EVENTS.get() + 1;
     EVENTS.set(number);
-    set_unwound(Unwound { number, by_panic });
+    with_unwound(|last| last.set(Unwound { number, by_panic }));
 }

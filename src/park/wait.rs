@@ -16,7 +16,7 @@ use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
 
-/// WaitTerms long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
+/// How long a wait goes on, after it has been interrupted in doubt or by a limit that is not its own, before it asks again.
 pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 
 /// One wait: why, how long, and whether a cancel or an enclosing `timeout` may end it.
@@ -37,6 +37,18 @@ pub(crate) struct ThreadState {
     pub(crate) cancelled: bool,
     /// Its earliest limit.
     pub(crate) limit_ns: u64,
+}
+
+/// Why nothing was raised when a wait was interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotRaised {
+    /// Nothing is pending any more: the limit that has ended the wait is gone, as another thread has resumed the coroutine with the
+    /// frame of it. The wait is what it was, under the limits that are left.
+    Nothing,
+    /// What is pending belongs to a coroutine that is suspended, or the stack leaves open which thread unwinds.
+    NotYet,
+    /// The thread unwinds, or is in a panic hook, or cannot unwind at all: as long as it waits here.
+    Unwinds,
 }
 
 /// What follows for a wait from the state that its thread is in.
@@ -64,12 +76,16 @@ impl Wait {
         self.interrupts != Interrupts::None
     }
 
-    /// WaitTerms it goes on after it was interrupted and nothing was raised.
-    pub(crate) fn goes_on(self, asks_again: bool) -> Self {
-        if asks_again { Self { patient: true, ..self } } else { self.uninterruptible() }
+    /// How it goes on after it was interrupted and nothing was raised.
+    pub(crate) fn goes_on(self, why: NotRaised) -> Self {
+        match why {
+            NotRaised::Nothing => self,
+            NotRaised::NotYet => Self { patient: true, ..self },
+            NotRaised::Unwinds => self.uninterruptible(),
+        }
     }
 
-    /// WaitTerms it begins; `now_ns` reads the clock. `None`: it is interrupted already.
+    /// How it begins; `now_ns` reads the clock. `None`: it is interrupted already.
     pub(crate) fn how(self, thread: ThreadState, now_ns: impl FnOnce() -> u64) -> Option<WaitTerms> {
         let (own_ns, interrupts) = (self.deadline_ns, self.interrupts.min(thread.interrupts));
         match interrupts {
@@ -91,8 +107,8 @@ mod tests {
     //! to unwind and be through with it, T is cancelled or its limit passes at some moment, and they take turns.
 
     use super::*;
-    use crate::park::doubt::{Doubt, Unwinds};
-    use crate::sys::unwinder::Stack;
+    use crate::park::doubt::Doubt;
+    use crate::sys::unwinder::Unwinds;
 
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     enum Step {
@@ -105,9 +121,12 @@ mod tests {
         Cancel,
         /// T's limit, and all others, are past.
         TimePasses,
+        /// N resumes the coroutine with the frame of T's limit, and that ends.
+        LimitGoes,
     }
 
-    const STEPS: [Step; 5] = [Step::Begins, Step::Catches, Step::Switches, Step::Cancel, Step::TimePasses];
+    const STEPS: [Step; 6] =
+        [Step::Begins, Step::Catches, Step::Switches, Step::Cancel, Step::TimePasses, Step::LimitGoes];
 
     struct Model {
         doubt: Doubt,
@@ -149,9 +168,9 @@ mod tests {
         fn ask(&self) -> Unwinds {
             let really = self.unwinding[self.runs] != 0;
             let stack = match (self.stacks, really) {
-                (false, _) => Stack::Unknown,
-                (true, false) => Stack::Calm,
-                (true, true) => Stack::Unwinds,
+                (false, _) => Unwinds::Unknown,
+                (true, false) => Unwinds::No,
+                (true, true) => Unwinds::Yes,
             };
             let answer = self.doubt.ask(self.panicking(), || stack);
             match answer {
@@ -187,11 +206,16 @@ mod tests {
 
         /// The caller of the wait asks what to do. True: raised.
         fn interrupted(&mut self) -> bool {
-            if self.is_pending() && self.ask() == Unwinds::No {
-                self.raised = true;
-                return true;
-            }
-            self.wait = self.wait.goes_on(self.doubt.is_in_doubt(self.panicking()));
+            let why = match self.is_pending().then(|| self.ask()) {
+                Some(Unwinds::No) => {
+                    self.raised = true;
+                    return true;
+                }
+                None => NotRaised::Nothing,
+                Some(_) if self.doubt.is_in_doubt(self.panicking()) => NotRaised::NotYet,
+                Some(_) => NotRaised::Unwinds,
+            };
+            self.wait = self.wait.goes_on(why);
             false
         }
 
@@ -244,7 +268,8 @@ mod tests {
                 }
                 Step::Cancel => self.cancelled = true,
                 Step::TimePasses => self.now_ns += ASK_AGAIN_NS,
-                Step::Begins | Step::Catches => {}
+                Step::LimitGoes if self.runs == 1 => self.limit_ns = NEVER,
+                Step::Begins | Step::Catches | Step::LimitGoes => {}
             }
             if !self.raised {
                 self.ask();

@@ -12,7 +12,6 @@
 //! 3. Nobody parks, and no user code runs, while the lock is held.
 
 use std::cell::Cell;
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -82,12 +81,6 @@ impl<P: WaitPayload> WaitNode<P> {
         }
         // SAFETY: as above; it is the wait's only ticket.
         unsafe { notify(ticket) }
-    }
-}
-
-impl<P: fmt::Debug> fmt::Debug for WaitNode<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitNode").field("payload", &self.payload).finish_non_exhaustive()
     }
 }
 
@@ -265,12 +258,6 @@ impl<P: WaitPayload> Drop for Claimed<P> {
         self.payload().abandon();
         // SAFETY: the value goes, so the wake is taken once.
         unsafe { ManuallyDrop::take(&mut self.wake) }.schedule();
-    }
-}
-
-impl<P: WaitPayload + fmt::Debug> fmt::Debug for Claimed<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claimed").field("payload", self.payload()).finish_non_exhaustive()
     }
 }
 

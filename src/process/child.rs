@@ -9,7 +9,9 @@ use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
 use crate::io::wait_readable;
 use crate::park::no_park::assert_may_park;
 use crate::rt::blocking::may_block;
-use crate::rt::scope::scope;
+use crate::rt::handle::Thread;
+use crate::rt::thread::spawn;
+use crate::sched::remote;
 use crate::sys::process::pidfd;
 use crate::time::Pauses;
 
@@ -146,7 +148,6 @@ impl Child {
     /// ```
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (out, err) = (self.stdout.take(), self.stderr.take());
         if may_block() {
             // std does without a second thread, and so without a runtime.
@@ -156,11 +157,28 @@ impl Child {
             return self.inner.wait_with_output();
         }
         // Both at once: a child that fills one pipe waits until somebody reads it.
-        scope(|s| {
-            let errors = err.map(|mut err| s.spawn(|| err.read_to_end(&mut stderr).map(|_| err)));
-            out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
-            errors.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).transpose()
-        })?;
+        let errors = err.map(|mut err| {
+            spawn(move || {
+                let mut stderr = Vec::new();
+                err.read_to_end(&mut stderr).map(|_| (stderr, err))
+            })
+        });
+        let _ends_with_this = errors.as_ref().map(|reader| CancelOnDrop(reader.thread().clone()));
+        let (mut stdout, mut stderr) = (Vec::new(), None);
+        out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
+        if let Some(reader) = errors {
+            stderr = Some(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        let stderr = stderr.map(|(text, _pipe)| text).unwrap_or_default();
         Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+}
+
+/// Cancels a thread when its maker has no use for it any more, as when that is unwound.
+struct CancelOnDrop(Thread);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        remote::cancel(&self.0.0);
     }
 }

@@ -70,6 +70,18 @@ pub struct Command {
     reset: [bool; 3],
 }
 
+/// Settings that are std's.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident
+        $(<$($param:ident: $bound:path),+>)?($($arg:ident: $type:ty),*);)+) => {$(
+        $(#[$doc])*
+        $visible fn $name $(<$($param: $bound),+>)? (&mut self $(, $arg: $type)*) -> &mut Command {
+            self.inner.$name($($arg),*);
+            self
+        }
+    )+};
+}
+
 impl Command {
     /// Makes a command that runs `program`, without arguments, in this process's environment and directory.
     ///
@@ -85,88 +97,69 @@ impl Command {
         Command { inner: inner::Command::new(program), set: [false; 3], lent: false, reset: [false; 3] }
     }
 
-    /// Adds an argument. It goes to the program as it is: no quotes, no globs.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("echo").arg("two words").arg("*").output()?;
-    /// assert_eq!(output.stdout, b"two words *\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
-        self.inner.arg(arg);
-        self
-    }
+    settings! {
+        /// Adds an argument. It goes to the program as it is: no quotes, no globs.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("echo").arg("two words").arg("*").output()?;
+        /// assert_eq!(output.stdout, b"two words *\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn arg<S: AsRef<OsStr>>(arg: S);
 
-    /// Adds several arguments.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("echo").args(["one", "two"]).output()?;
-    /// assert_eq!(output.stdout, b"one two\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&mut self, args: I) -> &mut Command {
-        self.inner.args(args);
-        self
-    }
+        /// Adds several arguments.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("echo").args(["one", "two"]).output()?;
+        /// assert_eq!(output.stdout, b"one two\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I);
 
-    /// Sets a variable of the child's environment.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("sh").args(["-c", "echo $COLOUR"]).env("COLOUR", "green").output()?;
-    /// assert_eq!(output.stdout, b"green\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn env<K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, key: K, val: V) -> &mut Command {
-        self.inner.env(key, val);
-        self
-    }
+        /// Sets a variable of the child's environment.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("sh").args(["-c", "echo $COLOUR"]).env("COLOUR", "green").output()?;
+        /// assert_eq!(output.stdout, b"green\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn env<K: AsRef<OsStr>, V: AsRef<OsStr>>(key: K, val: V);
 
-    /// Sets several variables of the child's environment.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("sh").args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output()?;
-    /// assert_eq!(output.stdout, b"12\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn envs<I: IntoIterator<Item = (K, V)>, K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, vars: I) -> &mut Command {
-        self.inner.envs(vars);
-        self
-    }
+        /// Sets several variables of the child's environment.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("sh").args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output()?;
+        /// assert_eq!(output.stdout, b"12\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn envs<I: IntoIterator<Item = (K, V)>, K: AsRef<OsStr>, V: AsRef<OsStr>>(vars: I);
 
-    /// Keeps a variable from the child, whether it was set here or would be inherited.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("sh").args(["-c", "echo $HOME"]).env_remove("HOME").output()?;
-    /// assert_eq!(output.stdout, b"\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
-        self.inner.env_remove(key);
-        self
-    }
+        /// Keeps a variable from the child, whether it was set here or would be inherited.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("sh").args(["-c", "echo $HOME"]).env_remove("HOME").output()?;
+        /// assert_eq!(output.stdout, b"\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn env_remove<K: AsRef<OsStr>>(key: K);
 
-    /// Keeps all of this process's variables from the child, and forgets those that were set here before.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("/usr/bin/env").env_clear().env("A", "1").output()?;
-    /// assert_eq!(output.stdout, b"A=1\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn env_clear(&mut self) -> &mut Command {
-        self.inner.env_clear();
-        self
-    }
+        /// Keeps all of this process's variables from the child, and forgets those that were set here before.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("/usr/bin/env").env_clear().env("A", "1").output()?;
+        /// assert_eq!(output.stdout, b"A=1\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn env_clear();
 
-    /// Sets the directory that the child starts in. A path to the program should be absolute then.
-    ///
-    /// ```
-    /// let output = green::process::Command::new("pwd").current_dir("/").output()?;
-    /// assert_eq!(output.stdout, b"/\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
-        self.inner.current_dir(dir);
-        self
+        /// Sets the directory that the child starts in. A path to the program should be absolute then.
+        ///
+        /// ```
+        /// let output = green::process::Command::new("pwd").current_dir("/").output()?;
+        /// assert_eq!(output.stdout, b"/\n");
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        pub fn current_dir<P: AsRef<Path>>(dir: P);
     }
 
     /// Sets the child's standard input: [`Stdio::piped`], `null`, `inherit`, a file, or another child's output.

@@ -1,11 +1,12 @@
 //! The pipes to and from a child. This end is non-blocking; the child's end is an open file of its own, and is not.
 
 use std::io::{self, IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::process as inner;
 
+use crate::io::forward::{by_value, descriptor};
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
+use crate::io::source::SourceKind;
 
 macro_rules! pipe {
     ($(#[$doc:meta])* $name:ident, $end:ident) => {
@@ -17,27 +18,11 @@ macro_rules! pipe {
 
         impl $name {
             pub(super) fn new(inner: inner::$name) -> io::Result<Self> {
-                Ok(Self { pipe: Socket::fresh(OwnedFd::from(inner).into(), Kind::Other)? })
+                Ok(Self { pipe: Socket::fresh(OwnedFd::from(inner).into(), SourceKind::Other)? })
             }
         }
 
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.pipe.inner().as_fd()
-            }
-        }
-
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.pipe.inner().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $name {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self).into_raw_fd()
-            }
-        }
+        descriptor!($name: pipe.inner());
 
         impl From<$name> for OwnedFd {
             /// Gives the descriptor, blocking as it would be in std.
@@ -133,16 +118,4 @@ impl Write for &ChildStdin {
     }
 }
 
-impl Write for ChildStdin {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+by_value!(ChildStdin: Write);

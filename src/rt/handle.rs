@@ -1,11 +1,11 @@
 //! `Thread` and `ThreadId`: a thread as others see it.
 
-use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use crate::base::debug::debug;
+use crate::task::Task;
 use crate::task::wait::End;
-use crate::task::{Task, Ticket};
 
 /// Identifies a thread, green or OS, in this process: [`std::thread::ThreadId`]. A number is never used twice.
 ///
@@ -95,16 +95,9 @@ impl Thread {
     /// ```
     pub fn unpark(&self) {
         if let Some(epoch) = self.0.token.put() {
-            // SAFETY: `self` keeps the header alive.
-            if let Some(wake) = unsafe { Ticket::new(self.0.as_ptr(), epoch).end(End::Notified) } {
-                wake.schedule();
-            }
+            self.0.end_wait(epoch, End::Notified);
         }
     }
 }
 
-impl fmt::Debug for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
-    }
-}
+debug! { Thread (this) id: this.id(), name: this.name(); }

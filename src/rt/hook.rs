@@ -13,8 +13,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Once, OnceLock};
 
+use crate::base::lock::Lock;
 use crate::park::no_park::set_in_hook;
 use crate::park::unwind;
 use crate::sys::in_panic;
@@ -22,9 +23,9 @@ use crate::sys::in_panic;
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
 /// The addresses of all wrappers that there are.
-static WRAPPERS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static WRAPPERS: Lock<Vec<usize>> = Lock::new(Vec::new());
 /// Held by the thread that looks at the process's hook and changes it.
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: Lock<()> = Lock::new(());
 
 thread_local! {
     /// This OS thread has the turn: a wrapper that it throws away has nothing to see to.
@@ -49,10 +50,10 @@ fn wrap_soon() {
 
 /// Wraps the process's hook, unless it is a wrapper.
 fn wrap() {
-    let _turn = lock(&TURN);
+    let _turn = TURN.lock();
     WRAPS.set(true);
     let hook = panic::take_hook();
-    let is_wrapper = lock(&WRAPPERS).contains(&address(&hook));
+    let is_wrapper = WRAPPERS.lock().contains(&address(&hook));
     panic::set_hook(if is_wrapper { hook } else { wrapper(hook) });
     WRAPS.set(false);
     static LEARNS: Once = Once::new();
@@ -95,7 +96,7 @@ fn wrapper(previous: Hook) -> Hook {
         previous(info);
         set_in_hook(before);
     });
-    lock(&WRAPPERS).push(*place.get_or_init(|| address(&hook)));
+    WRAPPERS.lock().push(*place.get_or_init(|| address(&hook)));
     hook
 }
 
@@ -103,16 +104,12 @@ fn address(hook: &Hook) -> usize {
     (&raw const **hook).addr()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Goes with the wrapper at this address; see the module's text.
 struct Keeper(Arc<OnceLock<usize>>);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        lock(&WRAPPERS).retain(|wrapper| Some(wrapper) != self.0.get());
+        WRAPPERS.lock().retain(|wrapper| Some(wrapper) != self.0.get());
         // An error: the OS thread has come to its very end.
         if !WRAPS.try_with(Cell::get).unwrap_or(true) {
             wrap_soon();

@@ -7,7 +7,6 @@
 //!    `poll` has taken it lives on, with `HANDLE` clear.
 
 use std::any::Any;
-use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -16,6 +15,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use crate::base::debug::debug;
 use crate::park::current::WorkerContext;
 use crate::park::no_park::may_switch;
 use crate::park::os;
@@ -266,8 +266,4 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
-    }
-}
+debug! { JoinHandle<T> (this) thread: this.thread; }

@@ -56,6 +56,18 @@ pub struct LocalKey<T: 'static> {
 
 /// Says that a thread's value has been dropped already, because the thread is ending: the error of
 /// [`LocalKey::try_with`].
+///
+/// ```
+/// green::local!(static LAST: Last = Last);
+/// struct Last;
+/// impl Drop for Last {
+///     fn drop(&mut self) {
+///         let error: green::thread::AccessError = LAST.try_with(|_| ()).unwrap_err();
+///         assert!(error.to_string().contains("dropped already"));
+///     }
+/// }
+/// green::spawn(|| LAST.with(|_| ())).join().unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AccessError {
     _private: (),

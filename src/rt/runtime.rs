@@ -1,14 +1,15 @@
 //! Runtimes: a set of workers, and everything that their threads share.
 
-use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::base::debug::debug;
+use crate::base::lock::Lock;
 use crate::blocking::call::call;
 use crate::blocking::pool::Pool;
 use crate::park::current::{self};
@@ -318,10 +319,7 @@ impl Runtime {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
-        match handle {
-            Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
-            Err(error) => panic!("failed to spawn a green thread: {error}"),
-        }
+        output(handle)
     }
 
     /// Spawns a green thread in this runtime, and returns a handle to it. Does not wait.
@@ -374,11 +372,7 @@ impl Runtime {
     }
 }
 
-impl fmt::Debug for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("workers", &self.workers()).finish_non_exhaustive()
-    }
-}
+debug! { Runtime (this) workers: this.workers(); }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
@@ -404,11 +398,11 @@ impl Drop for Runtime {
 /// The default runtime; the settings come from the environment. After an error the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     static DEFAULT: OnceLock<Runtime> = OnceLock::new();
-    static STARTS: Mutex<()> = Mutex::new(());
+    static STARTS: Lock<()> = Lock::new(());
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
-    let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = STARTS.lock();
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
@@ -456,10 +450,14 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
         unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
     });
-    match handle {
-        Ok(handle) => handle.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload)),
-        Err(error) => panic!("failed to start the main green thread: {error}"),
-    }
+    output(handle)
+}
+
+/// What the thread returns or panics with.
+#[track_caller]
+fn output<T>(thread: io::Result<JoinHandle<T>>) -> T {
+    let thread = thread.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"));
+    thread.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload))
 }
 
 /// Calls `f` with the caller's runtime, or the default one.

@@ -5,7 +5,6 @@
 //! 1. `members` counts the threads of the scope that may still touch what they borrow. [`scope`] does not return, nor unwind,
 //!    before the count is zero. What follows from that for the count itself is in [`members`](super::members).
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
@@ -13,6 +12,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
+use crate::base::debug::debug;
 use crate::park::interrupt;
 use crate::park::no_park::assert_may_park;
 use crate::rt::builder::Builder;
@@ -287,14 +287,7 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
     }
 }
 
-impl fmt::Debug for Scope<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("running", &self.members.count()).finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScopedJoinHandle").field("thread", self.thread()).finish_non_exhaustive()
-    }
+debug! {
+    Scope<'scope, 'env> (this) running: this.members.count();
+    ScopedJoinHandle<'scope, T> (this) thread: this.thread();
 }

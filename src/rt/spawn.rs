@@ -118,7 +118,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
         return unsafe { spawn_per_thread(shared, worker, name, settings.custom, placement, owner, f) };
     };
     // SAFETY: as above.
-    unsafe { make::<PerWorker, _, _, _>(shared, worker, Promised { name, size, id, placement }, owner, f) }
+    unsafe { make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
 }
 
 /// As [`spawn_in`], of a thread with thread-locals of its own.
@@ -148,10 +148,10 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
         None => promise_outside(shared, size)?,
     };
     // SAFETY: as the caller promises.
-    unsafe { make::<PerThread, _, _, _>(shared, worker, Promised { name, size, id, placement }, owner, f) }
+    unsafe { make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
 }
 
-struct Promised {
+struct PromisedStack {
     name: Option<Box<str>>,
     size: StackSize,
     id: u64,
@@ -167,7 +167,7 @@ struct Promised {
 unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
-    Promised { name, size, id, placement }: Promised,
+    PromisedStack { name, size, id, placement }: PromisedStack,
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {

@@ -7,11 +7,12 @@
 //! look round.
 
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
@@ -34,10 +35,9 @@ impl Queued for Header {
 }
 
 /// What one worker shows to the rest of the process.
-#[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) doorbell: Doorbell<Header>,
-    cancels: Mutex<Vec<Task>>,
+    cancels: Lock<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
@@ -47,7 +47,7 @@ pub(crate) struct Remote {
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
-    poller: Mutex<Option<Arc<PollerHandle>>>,
+    poller: Lock<Option<Arc<PollerHandle>>>,
     /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
@@ -68,19 +68,19 @@ struct Spares {
     made: usize,
 }
 
-static SPARES: Mutex<Spares> = Mutex::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
+static SPARES: Lock<Spares> = Lock::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
 static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Spares {
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
             doorbell: Doorbell::new(idle),
-            cancels: Mutex::new(Vec::new()),
+            cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
             run_rate: RunRate::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
-            poller: Mutex::new(None),
+            poller: Lock::new(None),
             index: self.made as u16,
             here: AtomicPtr::new(ptr::null_mut()),
         })));
@@ -93,7 +93,7 @@ impl Spares {
 
 /// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
 pub(crate) fn acquire(workers: usize) -> Option<Group> {
-    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock();
     if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
     }
@@ -120,7 +120,7 @@ pub(crate) fn release(group: Group) {
             .answer(group.idle, false)
             .deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
-    let mut pool = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = SPARES.lock();
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
     pool.remotes.extend(group.remotes.iter().rev());
     pool.idles.push(group.idle);
@@ -170,14 +170,14 @@ impl Remote {
 
     /// Are there events in the poller that the worker sleeps in?
     pub(crate) fn has_events(&self) -> bool {
-        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let poller = self.poller.lock().clone();
         poller.is_some_and(|poller| poller.has_events())
     }
 
     /// The worker sleeps in its poller: ends that.
     #[cold]
     fn wake_poller(&self) {
-        let poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let poller = self.poller.lock().clone();
         // None: the worker has got up for another reason, and ended.
         if let Some(poller) = poller {
             poller.wake();
@@ -186,11 +186,11 @@ impl Remote {
 
     /// From now on the worker sleeps in this poller; `None`: it ends.
     pub(crate) fn set_poller(&self, poller: Option<Arc<PollerHandle>>) {
-        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = poller;
+        *self.poller.lock() = poller;
     }
 
     pub(crate) fn take_cancels(&self) -> Vec<Task> {
-        std::mem::take(&mut *self.cancels.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.cancels.lock())
     }
 }
 
@@ -205,7 +205,7 @@ pub(crate) fn interrupt(thread: &Task, found: CancelFound) {
     // wait needs no fence to see the flag: the notice reaches its worker after it has suspended.
     if let CancelFound::Started { home } = found {
         let remote = get(home);
-        remote.cancels.lock().unwrap_or_else(PoisonError::into_inner).push(thread.clone());
+        remote.cancels.lock().push(thread.clone());
         remote.notify_control();
     }
 }

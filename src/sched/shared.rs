@@ -16,7 +16,6 @@ use crate::task::header::{Header, Next};
 use crate::thread_locals::ThreadLocals;
 
 /// One runtime, as its workers and its users see it.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,

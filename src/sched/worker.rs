@@ -34,7 +34,7 @@ use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
-use crate::task::{Header, Task, Ticket};
+use crate::task::{Header, Task};
 #[cfg(green_thread_locals)]
 use crate::thread_locals::block::BlockPool;
 
@@ -45,7 +45,6 @@ const IDS: u64 = 1024;
 
 /// See the module's text.
 #[repr(C)]
-#[derive(Debug)]
 pub(crate) struct Worker {
     here: WorkerContext,
     pub(crate) shared: Arc<Shared>,
@@ -390,11 +389,7 @@ impl Worker {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
-            let ticket = Ticket::new(task.as_ptr(), epoch);
-            // SAFETY: `task` keeps the header alive.
-            if let Some(wake) = unsafe { ticket.end(End::Cancelled) } {
-                wake.schedule();
-            }
+            task.end_wait(epoch, End::Cancelled);
         }
     }
 
@@ -403,10 +398,7 @@ impl Worker {
         let mut next = self.live.list.front();
         while let Some(thread) = next {
             // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
-            let task = unsafe {
-                thread.as_ref().state.add_ref();
-                Task::from_raw(thread)
-            };
+            let task = unsafe { Task::counted(thread) };
             let _ = task.state.cancel();
             self.interrupt(&task);
             next = self.live.list.next_of(thread);

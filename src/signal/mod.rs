@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
 
+use crate::base::lock::Lock;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::sys::ctrl_c::install;
@@ -18,7 +18,7 @@ use crate::task::header::Reason;
 /// How many interrupts there have been.
 static COUNT: WaitQueue<u64> = WaitQueue::new(0);
 /// The [`generation`] in which the watching thread was started.
-static INSTALLED: Mutex<Option<u32>> = Mutex::new(None);
+static INSTALLED: Lock<Option<u32>> = Lock::new(None);
 
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
@@ -57,7 +57,7 @@ pub fn ctrl_c() -> io::Result<()> {
 
 /// Starts the thread that takes the interrupts out of the handler's pipe, once in a process.
 fn watch() -> io::Result<()> {
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut installed = INSTALLED.lock();
     if *installed == Some(generation()) {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Slot;
-use super::guard::{self, Kind};
+use super::guard::{self, GuardKind};
 use super::size::{CLASSES, StackSize};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::sys::{limits, mem};
@@ -139,10 +139,10 @@ impl Arena {
     /// Makes at least one more slot that can be claimed; `want` are asked for.
     fn grow(&mut self, size: StackSize, want: usize) -> io::Result<()> {
         let kind = guard::kind()?;
-        if self.fresh.is_empty() || kind == Kind::Advice {
+        if self.fresh.is_empty() || kind == GuardKind::Advice {
             self.map_chunk(size, kind)?;
         }
-        if kind == Kind::Protection {
+        if kind == GuardKind::Protection {
             self.guard_early(size, want)?;
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Arena {
     }
 
     /// Reserves another chunk: as much again as there is, or what the system allows.
-    fn map_chunk(&mut self, size: StackSize, kind: Kind) -> io::Result<()> {
+    fn map_chunk(&mut self, size: StackSize, kind: GuardKind) -> io::Result<()> {
         let first = size.how_many(FIRST_CHUNK, 1, FIRST_STACKS);
         let next = self.mapped.clamp(first, first.max(size.how_many(MAX_CHUNK, 1, usize::MAX)));
         let (base, count) = reserve_slots(size, next)
@@ -183,7 +183,7 @@ impl Arena {
         }
         self.fresh.push_back(Run { next: Slot(base), left: count });
         self.mapped += count;
-        if kind == Kind::Advice {
+        if kind == GuardKind::Advice {
             self.slots += count;
         }
         Ok(())

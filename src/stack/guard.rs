@@ -20,7 +20,7 @@ use crate::sys::{limits, mem};
 
 /// How guards are made in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum GuardKind {
     Advice,
     Protection,
 }
@@ -30,13 +30,13 @@ pub(super) enum Kind {
 /// # Errors
 ///
 /// `InvalidInput` if `GREEN_GUARD` has a value that it does not take.
-pub(super) fn kind() -> io::Result<Kind> {
-    static KIND: OnceLock<Result<Kind, String>> = OnceLock::new();
+pub(super) fn kind() -> io::Result<GuardKind> {
+    static KIND: OnceLock<Result<GuardKind, String>> = OnceLock::new();
     let probe = || match std::env::var_os("GREEN_GUARD") {
-        Some(value) if value == "mprotect" => Ok(Kind::Protection),
+        Some(value) if value == "mprotect" => Ok(GuardKind::Protection),
         Some(value) => Err(format!("GREEN_GUARD is {value:?}: the only value that it takes is \"mprotect\"")),
-        None if mem::guard_advice_works() => Ok(Kind::Advice),
-        None => Ok(Kind::Protection),
+        None if mem::guard_advice_works() => Ok(GuardKind::Advice),
+        None => Ok(GuardKind::Protection),
     };
     KIND.get_or_init(probe).clone().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))
 }

@@ -57,7 +57,7 @@ fn on_fault(fault: Fault) {
 }
 
 fn report(size: StackSize, by_signal: bool) {
-    let mut message = Message { bytes: [0; 1024], len: 0 };
+    let mut message = OverflowMessage { bytes: [0; 1024], len: 0 };
     let mut known = false;
     if let Some(describe) = DESCRIBE.get() {
         describe(&mut |id, name| {
@@ -79,12 +79,12 @@ fn report(size: StackSize, by_signal: bool) {
 }
 
 /// Text in a fixed space; what does not fit is cut off.
-struct Message {
+struct OverflowMessage {
     bytes: [u8; 1024],
     len: usize,
 }
 
-impl Write for Message {
+impl Write for OverflowMessage {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = &mut self.bytes[self.len..];
         let len = text.len().min(room.len());

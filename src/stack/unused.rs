@@ -7,11 +7,8 @@
 
 use std::num::NonZeroUsize;
 
-use super::Stack;
 use crate::sys::mem::{self, Pages};
 
-/// So much stays below the stack pointer: what a thread that goes on calls first should find its pages.
-const SLACK: usize = 16 << 10;
 /// Fewer pages than these are not worth a system call.
 const LEAST: usize = 4;
 /// Pages that are looked at in one call: 16 MiB, and of one stack at most.
@@ -30,11 +27,14 @@ impl Unused {
     }
 }
 
-impl Stack {
+#[cfg(green_backend = "asm")]
+impl super::Stack {
     /// What is unused while the stack pointer is at `sp`, if it is worth a look. Nothing if that is on another stack: the
     /// thread has called on to one of another library's (a coroutine's, one that grows), and where it left this one is not
     /// known.
     pub(crate) fn unused(&self, sp: usize) -> Option<Unused> {
+        // So much stays below the stack pointer: what a thread that goes on calls first should find its pages.
+        const SLACK: usize = 16 << 10;
         let base = self.limit();
         if sp > self.top().addr().get() {
             return None;

@@ -1,9 +1,9 @@
 //! `Barrier`.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use crate::base::debug::debug;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::task::header::Reason;
@@ -40,7 +40,15 @@ impl RefUnwindSafe for Barrier {}
 
 /// Tells whether a thread is the leader of its group: what [`Barrier::wait`] returns. It is
 /// [`std::sync::BarrierWaitResult`], which only std can make.
-pub struct BarrierWaitResult(bool);
+///
+/// ```
+/// let alone: green::sync::BarrierWaitResult = green::sync::Barrier::new(1).wait();
+/// assert!(alone.is_leader());
+/// ```
+#[derive(Debug)]
+pub struct BarrierWaitResult {
+    is_leader: bool,
+}
 
 /// A thread among those that wait; given up if the wait is unwound.
 struct BarrierPlace<'a> {
@@ -100,19 +108,15 @@ impl Barrier {
             state.count = 0;
             true
         });
-        let Some(generation) = led else { return BarrierWaitResult(true) };
+        let Some(generation) = led else { return BarrierWaitResult { is_leader: true } };
         let place = BarrierPlace { barrier: self, generation };
         self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
         drop(place);
-        BarrierWaitResult(false)
+        BarrierWaitResult { is_leader: false }
     }
 }
 
-impl fmt::Debug for Barrier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Barrier").finish_non_exhaustive()
-    }
-}
+debug! { Barrier; }
 
 impl BarrierWaitResult {
     /// Returns true for exactly one thread of each group.
@@ -129,12 +133,6 @@ impl BarrierWaitResult {
     /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.0
-    }
-}
-
-impl fmt::Debug for BarrierWaitResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BarrierWaitResult").field("is_leader", &self.is_leader()).finish()
+        self.is_leader
     }
 }

@@ -1,10 +1,10 @@
 //! `Condvar`.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
+use crate::base::debug::debug;
 use crate::park::checkpoint;
 use crate::park::no_park::assert_may_park;
 use crate::sync::mutex::MutexGuard;
@@ -18,8 +18,9 @@ use crate::sys::clock::{NEVER, after_ns};
 /// wake-ups, but do not rely on it: another thread may change the state before a woken one has the mutex again.
 ///
 /// Every wait is a cancellation point. A thread that is cancelled while it waits is unwound without the mutex, which it
-/// gave away by its guard, and takes no notification with it; one that has been notified takes the mutex first,
-/// returns, and is unwound at its next blocking call.
+/// gave away by its guard, and takes no notification with it; one that has been notified takes the mutex first, however
+/// long another thread has that, returns, and is unwound at its next blocking call. The same holds of a
+/// [`timeout`](crate::timeout) around the wait.
 ///
 /// ```
 /// use green::sync::{Condvar, Mutex};
@@ -241,7 +242,11 @@ impl Condvar {
         assert_may_park("Condvar::wait");
         let suspended = guard.suspend();
         let notified = self.raw.wait(suspended.raw(), deadline_ns);
-        suspended.raw().lock_again();
+        if notified {
+            suspended.raw().lock_again();
+        } else {
+            suspended.raw().lock();
+        }
         match suspended.resume() {
             Ok(guard) => Ok((guard, result(!notified))),
             Err(error) => Err(PoisonError::new((error.into_inner(), result(!notified)))),
@@ -269,8 +274,4 @@ impl Default for Condvar {
     }
 }
 
-impl fmt::Debug for Condvar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condvar").finish_non_exhaustive()
-    }
-}
+debug! { Condvar; }

@@ -2,7 +2,6 @@
 //! thread and the place, so that a thread that waits for itself is told so.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 #[cfg(debug_assertions)]
 use std::panic::Location;
 use std::ptr;
@@ -18,6 +17,7 @@ use crate::park::current::with_header;
 
 /// All of it is a hint, written by the holder with plain stores. A thread that finds *itself* here is right to: it clears
 /// its own entry before it lets the lock go, and sees its own stores in order.
+#[derive(Debug)]
 pub(crate) struct LockHolder {
     /// The holder's worker; null: an OS thread, or not known. Old when nobody holds the lock.
     worker: AtomicPtr<WorkerContext>,
@@ -50,6 +50,16 @@ impl LockHolder {
             *self.place.lock() = Some(Location::caller());
             self.thread.store(with_header(|thread| thread.id), Ordering::Relaxed);
         }
+    }
+
+    /// As [`set`](Self::set), if it has the lock, which is `taken`.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn set_if(&self, taken: bool) -> bool {
+        if taken {
+            self.set();
+        }
+        taken
     }
 
     /// The calling thread is about to let the lock go.
@@ -86,11 +96,5 @@ impl LockHolder {
         let place = *self.place.lock();
         let place = place.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         panic!("deadlock: this thread would wait for itself: it {holds}, since {place}")
-    }
-}
-
-impl fmt::Debug for LockHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockHolder").finish_non_exhaustive()
     }
 }

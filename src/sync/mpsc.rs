@@ -24,10 +24,10 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::base::debug::debug;
 use crate::channel::{self, Receiver as Inner, bounded, unbounded};
 
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
@@ -107,12 +107,6 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
-    }
-}
-
 /// Sends messages into a [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
 ///
 /// ```
@@ -172,12 +166,6 @@ impl<T> SyncSender<T> {
 impl<T> Clone for SyncSender<T> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
-    }
-}
-
-impl<T> fmt::Debug for SyncSender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncSender").finish_non_exhaustive()
     }
 }
 
@@ -291,13 +279,16 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").finish_non_exhaustive()
-    }
-}
+debug! { Sender<T>; SyncSender<T>; Receiver<T>; }
 
-/// Waits for each message: what [`Receiver::iter`] returns.
+/// Waits for each message: what [`Receiver::iter`] returns. It ends when the channel is empty and disconnected.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::sync::mpsc::Iter<'_, i32> = receiver.iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -312,6 +303,13 @@ impl<T> Iterator for Iter<'_, T> {
 }
 
 /// Takes the messages that are there, without waiting: what [`Receiver::try_iter`] returns.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// sender.send(1).unwrap();
+/// let mut there: green::sync::mpsc::TryIter<'_, i32> = receiver.try_iter();
+/// assert_eq!((there.next(), there.next()), (Some(1), None));
+/// ```
 #[derive(Debug)]
 pub struct TryIter<'a, T: 'a> {
     rx: &'a Receiver<T>,
@@ -326,6 +324,13 @@ impl<T> Iterator for TryIter<'_, T> {
 }
 
 /// Waits for each message, and owns the receiver: what a `for` loop over a [`Receiver`] uses.
+///
+/// ```
+/// let (sender, receiver) = green::sync::mpsc::channel();
+/// green::spawn(move || (1..4).for_each(|n| sender.send(n).unwrap()));
+/// let messages: green::sync::mpsc::IntoIter<i32> = receiver.into_iter();
+/// assert_eq!(messages.sum::<i32>(), 6);
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T> {
     rx: Receiver<T>,

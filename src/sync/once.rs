@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::park::unwind::PanicMark;
 use crate::park::waiters::{WaitNode, Waiters, WakeList};
@@ -56,6 +57,11 @@ impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
 /// Tells the closure of [`Once::call_once_force`] what came before: [`std::sync::OnceState`], which only std can make.
+///
+/// ```
+/// let once = green::sync::Once::new();
+/// once.call_once_force(|state: &green::sync::OnceState| assert!(!state.is_poisoned()));
+/// ```
 pub struct OnceState {
     poisoned: bool,
     _not_sync: PhantomData<Cell<()>>,
@@ -297,11 +303,7 @@ impl Drop for Running<'_> {
     }
 }
 
-impl fmt::Debug for Once {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").finish_non_exhaustive()
-    }
-}
+debug! { Once; }
 
 impl OnceState {
     /// Returns whether an earlier closure of the [`Once`] has panicked.

@@ -38,3 +38,46 @@ impl Flag {
         if self.get() { Err(PoisonError::new(value)) } else { Ok(value) }
     }
 }
+
+/// What the locks have in common besides their methods, and what their guards have.
+macro_rules! lock_traits {
+    ($lock:ident, $try_lock:ident, $locked:expr, $($guard:ident),+) => {
+        impl<T: ?Sized> UnwindSafe for $lock<T> {}
+        impl<T: ?Sized> RefUnwindSafe for $lock<T> {}
+
+        impl<T> From<T> for $lock<T> {
+            fn from(t: T) -> Self {
+                Self::new(t)
+            }
+        }
+
+        impl<T: Default> Default for $lock<T> {
+            fn default() -> Self {
+                Self::new(T::default())
+            }
+        }
+
+        impl<T: ?Sized + fmt::Debug> fmt::Debug for $lock<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut d = f.debug_struct(stringify!($lock));
+                match self.$try_lock() {
+                    Ok(guard) => d.field("data", &&*guard),
+                    Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
+                    Err(TryLockError::WouldBlock) => d.field("data", &$locked),
+                };
+                d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+            }
+        }
+
+        $(lock_traits!($guard: Debug, Display);)+
+    };
+    ($guard:ident: $($format:ident),+) => {$(
+        impl<T: ?Sized + fmt::$format> fmt::$format for $guard<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (**self).fmt(f)
+            }
+        }
+    )+};
+}
+
+pub(super) use lock_traits;

@@ -71,11 +71,7 @@ impl RawMutex {
     #[track_caller]
     pub(crate) fn lock_until(&self, deadline_ns: u64) -> bool {
         checkpoint();
-        let taken = self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns));
-        if taken {
-            self.holder.set();
-        }
-        taken
+        self.holder.set_if(self.try_take(false) || self.wait(Wait::new(Reason::Mutex).until(deadline_ns)))
     }
 
     /// Takes the lock again after a condition variable's wait; a cancel does not end it.
@@ -91,11 +87,7 @@ impl RawMutex {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn try_lock(&self) -> bool {
-        let taken = self.try_take(false);
-        if taken {
-            self.holder.set();
-        }
-        taken
+        self.holder.set_if(self.try_take(false))
     }
 
     /// Lets the lock go.

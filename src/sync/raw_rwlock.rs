@@ -105,11 +105,8 @@ impl RawRwLock {
     #[track_caller]
     pub(crate) fn write_until(&self, deadline_ns: u64) -> bool {
         checkpoint();
-        let taken = self.try_take(WRITE, false) || self.wait(WRITE, Wait::new(Reason::RwLock).until(deadline_ns));
-        if taken {
-            self.holder.set();
-        }
-        taken
+        self.holder
+            .set_if(self.try_take(WRITE, false) || self.wait(WRITE, Wait::new(Reason::RwLock).until(deadline_ns)))
     }
 
     #[inline(always)]
@@ -120,11 +117,7 @@ impl RawRwLock {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn try_write(&self) -> bool {
-        let taken = self.try_take(WRITE, false);
-        if taken {
-            self.holder.set();
-        }
-        taken
+        self.holder.set_if(self.try_take(WRITE, false))
     }
 
     /// A reader lets the lock go.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::park::waiters::{WaitNode, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
@@ -336,11 +337,7 @@ impl Drop for SemaphoreGuard<'_> {
     }
 }
 
-impl fmt::Debug for Semaphore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("permits", &self.available_permits()).finish_non_exhaustive()
-    }
-}
+debug! { Semaphore (this) permits: this.available_permits(); }
 
 impl fmt::Debug for SemaphoreGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

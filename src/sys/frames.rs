@@ -47,7 +47,7 @@ struct Search {
 /// Called by the unwinder, with a [`Search`].
 #[cfg(not(any(miri, target_arch = "arm")))]
 unsafe extern "C-unwind" fn search_frame(
-    context: *mut unwind::Context,
+    context: *mut unwind::UnwindContext,
     search: *mut std::ffi::c_void,
 ) -> std::ffi::c_int {
     // SAFETY: as the caller promises; nobody else has it now.

@@ -45,7 +45,7 @@ pub(crate) fn functions(each: &mut dyn FnMut(usize)) {
 ///
 /// Called by the unwinder, with what [`functions`] gives it.
 #[cfg(not(any(miri, target_arch = "arm")))]
-unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, each: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn frame(context: *mut unwind::UnwindContext, each: *mut c_void) -> c_int {
     // SAFETY: as the caller promises; nobody else has it now.
     let each = unsafe { &mut *each.cast::<&mut dyn FnMut(usize)>() };
     // SAFETY: the frame is the unwinder's, and valid during this call.

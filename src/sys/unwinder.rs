@@ -19,7 +19,7 @@
 //!
 //! This was checked with rustc 1.89 and 1.95, all optimisation levels and link-time optimisation; and because no language
 //! rule promises it, [`look`] tries itself out before it first answers, on a destructor in either case. Where that fails, or
-//! a table is in an unknown form, the answer is [`Stack::Unknown`]. So it is where the walk ends too early, at a function
+//! a table is in an unknown form, the answer is [`Unwinds::Unknown`]. So it is where the walk ends too early, at a function
 //! without tables: of what lies beyond nothing is known.
 //!
 //! # Invariants
@@ -34,14 +34,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// See the module's text.
+/// Does a thread unwind? What its stack says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stack {
-    /// Nothing on it runs because the thread unwinds.
-    Calm,
+pub(crate) enum Unwinds {
+    /// Nothing on the stack runs because the thread unwinds.
+    No,
     /// Something does.
-    Unwinds,
-    /// Nothing does, but an unwinding that began here would abort.
+    Yes,
+    /// Nothing does, but an unwinding that began here would abort; or that is all that can be said.
     Barred,
     /// The platform does not say.
     Unknown,
@@ -68,9 +68,9 @@ pub(crate) fn set_root(root: unsafe fn(*mut ())) {
 /// Looks at the calling thread's stack.
 #[cold]
 #[inline(never)]
-pub(crate) fn look() -> Stack {
+pub(crate) fn look() -> Unwinds {
     if !SUPPORTED {
-        return Stack::Unknown;
+        return Unwinds::Unknown;
     }
     // Relaxed: a thread that does not see another's try makes one.
     let mut tried = TRIED.load(Ordering::Relaxed);
@@ -78,19 +78,19 @@ pub(crate) fn look() -> Stack {
         tried = if works() { GOOD } else { BAD };
         TRIED.store(tried, Ordering::Relaxed);
     }
-    if tried == GOOD { walk(usize::MAX) } else { Stack::Unknown }
+    if tried == GOOD { walk(usize::MAX) } else { Unwinds::Unknown }
 }
 
 /// Is a destructor's run by unwinding told from one in good order?
 fn works() -> bool {
-    struct Looks<'a>(&'a Cell<Stack>, usize);
+    struct Looks<'a>(&'a Cell<Unwinds>, usize);
     impl Drop for Looks<'_> {
         #[inline(never)]
         fn drop(&mut self) {
             self.0.set(walk(self.1));
         }
     }
-    let (calm, unwound) = (Cell::new(Stack::Unknown), Cell::new(Stack::Unknown));
+    let (calm, unwound) = (Cell::new(Unwinds::Unknown), Cell::new(Unwinds::Unknown));
     // What lies beyond this frame may unwind.
     let end = (&raw const calm).addr().max((&raw const unwound).addr());
     drop(Looks(&calm, end));
@@ -98,12 +98,12 @@ fn works() -> bool {
         let _looks = Looks(&unwound, end);
         resume_unwind(Box::new(()));
     }));
-    (calm.get(), unwound.get()) == (Stack::Calm, Stack::Unwinds)
+    (calm.get(), unwound.get()) == (Unwinds::No, Unwinds::Yes)
 }
 
 /// What the unwinder calls with each frame, innermost first.
-struct Walk {
-    found: Stack,
+struct StackWalk {
+    found: Unwinds,
     caught: bool,
     /// Frames that begin beyond this address are not looked at.
     end: usize,
@@ -117,18 +117,18 @@ pub(super) mod unwind {
 
     /// A frame, to the unwinder.
     #[repr(C)]
-    pub(in crate::sys) struct Context {
+    pub(in crate::sys) struct UnwindContext {
         _private: [u8; 0],
     }
 
-    pub(in crate::sys) type Callback = unsafe extern "C-unwind" fn(*mut Context, *mut c_void) -> c_int;
+    pub(in crate::sys) type Callback = unsafe extern "C-unwind" fn(*mut UnwindContext, *mut c_void) -> c_int;
 
     unsafe extern "C-unwind" {
         pub(in crate::sys) fn _Unwind_Backtrace(callback: Callback, argument: *mut c_void) -> c_int;
-        pub(in crate::sys) fn _Unwind_GetCFA(context: *mut Context) -> usize;
-        pub(in crate::sys) fn _Unwind_GetIPInfo(context: *mut Context, before: *mut c_int) -> usize;
-        pub(in crate::sys) fn _Unwind_GetLanguageSpecificData(context: *mut Context) -> *const u8;
-        pub(in crate::sys) fn _Unwind_GetRegionStart(context: *mut Context) -> usize;
+        pub(in crate::sys) fn _Unwind_GetCFA(context: *mut UnwindContext) -> usize;
+        pub(in crate::sys) fn _Unwind_GetIPInfo(context: *mut UnwindContext, before: *mut c_int) -> usize;
+        pub(in crate::sys) fn _Unwind_GetLanguageSpecificData(context: *mut UnwindContext) -> *const u8;
+        pub(in crate::sys) fn _Unwind_GetRegionStart(context: *mut UnwindContext) -> usize;
     }
 
     /// `_URC_NO_REASON` goes on; any other code ends the walk.
@@ -137,28 +137,28 @@ pub(super) mod unwind {
 }
 
 #[cfg(target_arch = "arm")]
-fn walk(_end: usize) -> Stack {
-    Stack::Unknown
+fn walk(_end: usize) -> Unwinds {
+    Unwinds::Unknown
 }
 
 /// Looks at the frames up to the address `end`. A call of its own, with nothing to clean up, so that its own frame says
 /// nothing.
 #[cfg(not(target_arch = "arm"))]
 #[inline(never)]
-fn walk(end: usize) -> Stack {
-    let mut walk = Walk { found: Stack::Calm, caught: false, end, whole: false };
+fn walk(end: usize) -> Unwinds {
+    let mut walk = StackWalk { found: Unwinds::No, caught: false, end, whole: false };
     // SAFETY: `frame` gets what it expects, for as long as the call lasts.
     unsafe { unwind::_Unwind_Backtrace(frame, (&raw mut walk).cast()) };
-    if walk.found == Stack::Calm && !walk.whole { Stack::Unknown } else { walk.found }
+    if walk.found == Unwinds::No && !walk.whole { Unwinds::Unknown } else { walk.found }
 }
 
 /// # Safety
 ///
-/// Called by the unwinder, with a [`Walk`].
+/// Called by the unwinder, with a [`StackWalk`].
 #[cfg(not(target_arch = "arm"))]
-unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std::ffi::c_void) -> std::ffi::c_int {
+unsafe extern "C-unwind" fn frame(context: *mut unwind::UnwindContext, walk: *mut std::ffi::c_void) -> std::ffi::c_int {
     // SAFETY: as the caller promises; nobody else has it now.
-    let walk = unsafe { &mut *walk.cast::<Walk>() };
+    let walk = unsafe { &mut *walk.cast::<StackWalk>() };
     let mut before = 0;
     // SAFETY: the frame is the unwinder's, and valid during this call.
     let (ip, start, table, cfa) = unsafe {
@@ -177,19 +177,19 @@ unsafe extern "C-unwind" fn frame(context: *mut unwind::Context, walk: *mut std:
         walk.meets(unsafe { Site::find(table, ip.wrapping_sub(start)) });
     }
     walk.whole = start == ROOT.load(Ordering::Relaxed);
-    if walk.whole || walk.found == Stack::Unwinds { unwind::END } else { unwind::GO_ON }
+    if walk.whole || walk.found == Unwinds::Yes { unwind::END } else { unwind::GO_ON }
 }
 
-impl Walk {
+impl StackWalk {
     /// One frame, which stands at `site`.
     fn meets(&mut self, site: Option<Site>) {
         match site {
-            None => self.found = Stack::Unknown,
+            None => self.found = Unwinds::Unknown,
             Some(Site::Passes) => {}
             Some(Site::Catches) => self.caught = true,
-            Some(Site::Cleanup) => self.found = Stack::Unwinds,
-            Some(Site::Aborts) if self.caught || self.found == Stack::Unknown => {}
-            Some(Site::Aborts) => self.found = Stack::Barred,
+            Some(Site::Cleanup) => self.found = Unwinds::Yes,
+            Some(Site::Aborts) if self.caught || self.found == Unwinds::Unknown => {}
+            Some(Site::Aborts) => self.found = Unwinds::Barred,
         }
     }
 }
@@ -367,7 +367,7 @@ mod tests {
     /// On a test's own OS thread std's count is exact.
     #[track_caller]
     fn agrees_with_std() {
-        let expected = if std::thread::panicking() { Stack::Unwinds } else { Stack::Calm };
+        let expected = if std::thread::panicking() { Unwinds::Yes } else { Unwinds::No };
         assert_eq!(look_up_to_here(), expected);
     }
 
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[inline(never)]
-    fn look_up_to_here() -> Stack {
+    fn look_up_to_here() -> Unwinds {
         walk(HERE.get())
     }
 
@@ -507,21 +507,21 @@ mod tests {
     #[test]
     fn nothing_may_be_raised_below_a_function_that_aborts() {
         #[inline(never)]
-        extern "C" fn aborts(found: &Cell<Stack>) {
+        extern "C" fn aborts(found: &Cell<Unwinds>) {
             found.set(look_up_to_here());
             // More than a jump.
             black_box(found);
         }
-        let found = Cell::new(Stack::Unknown);
+        let found = Cell::new(Unwinds::Unknown);
         HERE.set((&raw const found).addr());
         aborts(&found);
-        assert!(matches!(found.get(), Stack::Barred | Stack::Unwinds), "{found:?}");
-        assert_eq!(look_up_to_here(), Stack::Calm);
+        assert!(matches!(found.get(), Unwinds::Barred | Unwinds::Yes), "{found:?}");
+        assert_eq!(look_up_to_here(), Unwinds::No);
     }
 
     #[test]
     fn of_a_stack_that_cannot_be_walked_to_its_root_nothing_is_known() {
-        assert_eq!(look(), Stack::Unknown);
+        assert_eq!(look(), Unwinds::Unknown);
     }
 
     /// A table with one call at 4..8 and the actions behind it.

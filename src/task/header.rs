@@ -15,7 +15,6 @@
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
-use std::fmt;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
@@ -188,7 +187,7 @@ reasons! {
     /// For the reply of an actor.
     Ask: "reply",
     /// For room in an actor's mailbox.
-    Room: "mailbox",
+    Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
 }
@@ -272,7 +271,7 @@ impl Header {
     /// the wait. For its own worker.
     pub(crate) fn waits_for_actor(&self) -> bool {
         let reason = self.reason.load(Ordering::Relaxed);
-        [Reason::Ask, Reason::Room, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
+        [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).
@@ -426,18 +425,6 @@ impl Drop for Header {
     }
 }
 
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Header")
-            .field("id", &self.id)
-            .field("name", &self.name())
-            .field("state", &self.state)
-            .field("wait", &self.wait)
-            .field("waits_for", &self.waits_for())
-            .finish_non_exhaustive()
-    }
-}
-
 // SAFETY: `live` is the field's own `Links`, touched only by the home worker's list.
 unsafe impl Linked for Header {
     fn links(&self) -> &Links<Self> {
@@ -446,6 +433,7 @@ unsafe impl Linked for Header {
 }
 
 /// A counted reference to a task.
+#[derive(Debug)]
 pub(crate) struct Task(NonNull<Header>);
 
 // SAFETY: a task is a counted reference to a header, which is `Send` and `Sync`; the count is atomic.
@@ -462,6 +450,26 @@ impl Task {
     #[inline]
     pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Self {
         Self(header)
+    }
+
+    /// One more reference.
+    ///
+    /// # Safety
+    ///
+    /// The header is alive.
+    pub(crate) unsafe fn counted(header: NonNull<Header>) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe { header.as_ref() }.state.add_ref();
+        Self(header)
+    }
+
+    /// Ends the wait, if nobody else has, and schedules the thread.
+    #[inline]
+    pub(crate) fn end_wait(&self, epoch: Epoch, how: End) {
+        // SAFETY: `self` keeps the header alive.
+        if let Some(wake) = unsafe { Ticket::new(self.0, epoch).end(how) } {
+            wake.schedule();
+        }
     }
 
     /// Gives the counted reference to the caller.
@@ -502,12 +510,6 @@ impl Drop for Task {
             // SAFETY: invariant 2: this was the last reference.
             unsafe { (self.vtable.free)(self.0) }
         }
-    }
-}
-
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Header::fmt(self, f)
     }
 }
 

@@ -12,8 +12,6 @@
 //! 2. The first word of such a block links to the next one of its batch.
 
 use std::alloc::Layout;
-#[cfg(test)]
-use std::alloc::handle_alloc_error;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,30 +109,6 @@ pub(crate) unsafe fn free<T>(block: NonNull<T>) {
             None if layout.size() == 0 => {}
             None => std::alloc::dealloc(block.as_ptr().cast(), layout),
         }
-    }
-}
-
-/// Moves `value` into a block of its own.
-#[cfg(test)]
-pub(crate) fn put<T>(value: T) -> NonNull<T> {
-    let block = allocate::<T>().unwrap_or_else(|| handle_alloc_error(Layout::new::<T>()));
-    // SAFETY: the block is fresh, and large and aligned enough for a `T`.
-    unsafe { block.write(value) };
-    block
-}
-
-/// Moves the value out, and frees the block.
-///
-/// # Safety
-///
-/// The block came from [`put`] for this `T`, and is the caller's.
-#[cfg(test)]
-pub(crate) unsafe fn take<T>(block: NonNull<T>) -> T {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let value = block.read();
-        free(block);
-        value
     }
 }
 
@@ -295,7 +269,31 @@ impl Drop for Shelves {
 
 #[cfg(test)]
 mod tests {
+    use std::alloc::handle_alloc_error;
+
     use super::*;
+
+    /// Moves `value` into a block of its own.
+    fn put<T>(value: T) -> NonNull<T> {
+        let block = allocate::<T>().unwrap_or_else(|| handle_alloc_error(Layout::new::<T>()));
+        // SAFETY: the block is fresh, and large and aligned enough for a `T`.
+        unsafe { block.write(value) };
+        block
+    }
+
+    /// Moves the value out, and frees the block.
+    ///
+    /// # Safety
+    ///
+    /// The block came from [`put`] for this `T`, and is the caller's.
+    unsafe fn take<T>(block: NonNull<T>) -> T {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let value = block.read();
+            free(block);
+            value
+        }
+    }
 
     #[test]
     fn what_goes_in_comes_out_whatever_its_size() {

@@ -24,8 +24,6 @@
 //! with what its spawner wrote, from the queue or by the handle, a re-armable one from the thread that saw it come to rest (under
 //! the actor's lock); a cancel reaches the home worker by a letter.
 
-use std::fmt;
-
 use crate::base::atomic::{AtomicU64, Ordering};
 
 const STARTED: u64 = 1;
@@ -74,6 +72,7 @@ pub(crate) struct Detached {
 }
 
 /// The life word of one thread. See the module's text.
+#[derive(Debug)]
 pub(crate) struct State(AtomicU64);
 
 impl State {
@@ -309,24 +308,5 @@ impl State {
         }
         // ORDERING: Release: what was done through this reference comes before the free; Acquire as above.
         self.0.fetch_sub(REF, Ordering::AcqRel) >> REF_SHIFT == 1
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.load(Ordering::Relaxed);
-        f.write_str("State(")?;
-        let names = [
-            (STARTED, "started"),
-            (COMPLETE, "complete"),
-            (JOINING, "joining"),
-            (HANDLE, "handle"),
-            (CANCEL, "cancel"),
-            (AWAITED, "awaited"),
-        ];
-        for (_, name) in names.iter().filter(|(bit, _)| word & bit != 0) {
-            write!(f, "{name} ")?;
-        }
-        write!(f, "home {} refs {})", (word & HOME) >> HOME_SHIFT, word >> REF_SHIFT)
     }
 }

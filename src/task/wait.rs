@@ -136,16 +136,6 @@ impl WaitWord {
     }
 }
 
-impl std::fmt::Debug for WaitWord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // ORDERING: Relaxed: for the reader of a log.
-        let word = self.0.load(Ordering::Relaxed);
-        let state =
-            ["running", "waiting", "notified", "timed out", "cancelled", "?", "?", "?"][(word & STATE) as usize];
-        write!(f, "WaitWord({state}, wait {})", word / ONE_EPOCH)
-    }
-}
-
 /// The token of `thread::park`, in one word: `EMPTY`, `TOKEN`, or the epoch of the wait that is parked on it.
 ///
 /// `unpark` swaps `TOKEN` in; if it takes an epoch out, it ends that wait. `park` takes a token, or else puts its epoch

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::task::wait::End;
-use crate::task::{Header, Task, Ticket};
+use crate::task::{Header, Task};
 
 /// What is called when, and what is counted: the module's text.
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
@@ -60,10 +60,7 @@ unsafe fn wake_by_ref(header: *const ()) {
     // SAFETY: as the table's caller promises.
     let task = unsafe { task(header) };
     if let Some(epoch) = task.extra().and_then(|extra| extra.woken.put()) {
-        // SAFETY: the waker's reference keeps the header alive.
-        if let Some(wake) = unsafe { Ticket::new(task.as_ptr(), epoch).end(End::Notified) } {
-            wake.schedule();
-        }
+        task.end_wait(epoch, End::Notified);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What parking is in the models of the actors, beside `os.rs`: whoever sends is an OS thread, and no handler waits.
+//! What parking is in the models of the actors, beside `os.rs`: each sender is an OS thread, and no handler waits.
 
 pub(crate) use crate::os_threads::*;
 pub(crate) use crate::wait_queue as queue;

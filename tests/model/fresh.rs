@@ -1,6 +1,20 @@
 //! For models of files with statics in them: atomics and locks that `const fn`s can make, and that are new in each run of a
 //! model. Their models take turns.
 
+/// As the prelude's.
+pub(crate) mod base {
+    pub(crate) use crate::model::prelude::{abort, debug, list};
+
+    pub(crate) mod atomic {
+        pub(crate) use crate::model::fresh::AtomicU32;
+        pub(crate) use crate::model::prelude::atomic::*;
+    }
+
+    pub(crate) mod lock {
+        pub(crate) use crate::model::fresh::Lock;
+    }
+}
+
 use std::cell::{RefCell, UnsafeCell};
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;

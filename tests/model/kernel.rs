@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
-use crate::sys::clock::NEVER;
+use crate::model::prelude::clock::NEVER;
 
 #[derive(Debug)]
 pub(crate) struct Futex {

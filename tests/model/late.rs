@@ -4,12 +4,26 @@
 use std::ops::Deref;
 use std::sync::{OnceLock, PoisonError};
 
-use loom::sync::{Mutex, MutexGuard, atomic};
+use loom::sync::{Mutex, MutexGuard};
+
+/// As the prelude's.
+pub(crate) mod base {
+    pub(crate) use crate::model::prelude::{abort, debug, list};
+
+    pub(crate) mod atomic {
+        pub(crate) use crate::model::late::{AtomicU32, AtomicUsize};
+        pub(crate) use crate::model::prelude::atomic::*;
+    }
+
+    pub(crate) mod lock {
+        pub(crate) use crate::model::late::Lock;
+    }
+}
 
 macro_rules! late {
     ($($name:ident $value:ty),*) => {$(
         #[derive(Debug)]
-        pub(crate) struct $name($value, OnceLock<atomic::$name>);
+        pub(crate) struct $name($value, OnceLock<loom::sync::atomic::$name>);
 
         impl $name {
             pub(crate) const fn new(value: $value) -> Self {
@@ -18,10 +32,10 @@ macro_rules! late {
         }
 
         impl Deref for $name {
-            type Target = atomic::$name;
+            type Target = loom::sync::atomic::$name;
 
-            fn deref(&self) -> &atomic::$name {
-                self.1.get_or_init(|| atomic::$name::new(self.0))
+            fn deref(&self) -> &Self::Target {
+                self.1.get_or_init(|| loom::sync::atomic::$name::new(self.0))
             }
         }
     )*};

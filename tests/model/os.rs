@@ -5,10 +5,15 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::stack::StackSize;
-use crate::sys::clock::NEVER;
+use crate::sys::clock::{self, NEVER};
 use crate::sys::parker::Parker;
-use crate::task::header::{Header, Reason, Spec, Task, Ticket, VTable, Wake};
-use crate::task::wait::End;
+use crate::task::header::{Header, Spec, Task, Ticket, VTable, Wake};
+use crate::task::{self, wait::End};
+
+#[path = "waits.rs"]
+mod waits;
+
+pub(crate) use waits::*;
 
 /// As `os::OsThread`.
 #[repr(C)]
@@ -17,15 +22,7 @@ struct OsThread {
     parker: Parker,
 }
 
-static VTABLE: VTable = VTable {
-    main: |_| unreachable!("an OS thread has its own stack"),
-    run: |_, _| unreachable!("an OS thread is not run"),
-    take_output: |_, _| unreachable!("an OS thread has no result"),
-    drop_output: |_| unreachable!("an OS thread has no result"),
-    done: |_| unreachable!("an OS thread is not run"),
-    free,
-    after_run: None,
-};
+static VTABLE: VTable = task::vtable(free);
 
 unsafe fn free(header: NonNull<Header>) {
     // SAFETY: it came from a box in `task`; the last reference is gone.
@@ -53,13 +50,6 @@ pub(crate) fn task(refs: u32, handle: bool) -> Task {
 loom::thread_local! {
     static ME: Task = task(1, false);
     static CANCELLED: Cell<bool> = Cell::new(false);
-    static TIMED_OUT: Cell<bool> = Cell::new(false);
-    static UNWINDS: Cell<bool> = Cell::new(false);
-}
-
-/// Has a wait of the calling thread ended by its deadline?
-pub(crate) fn has_timed_out() -> bool {
-    TIMED_OUT.with(Cell::get)
 }
 
 /// Each wait of the calling thread that a cancel may end is ended by one, unless a waker comes first.
@@ -70,53 +60,9 @@ pub(crate) fn cancel_me() {
 /// Runs `f`, in which such a wait is unwound. `None`: it was.
 pub(crate) fn unwind_me<R>(f: impl FnOnce() -> R) -> Option<R> {
     cancel_me();
-    UNWINDS.with(|unwinds| unwinds.set(true));
-    let result = interrupt::catch(f);
-    UNWINDS.with(|unwinds| unwinds.set(false));
+    let result = catch_unwound(f);
     CANCELLED.with(|cancelled| cancelled.set(false));
-    result.map_err(|payload| assert!(payload.is::<Cancelled>(), "a panic")).ok()
-}
-
-struct Cancelled;
-
-#[path = "../../src/park/wait_in.rs"]
-mod wait_in;
-#[path = "../../src/park/waiters.rs"]
-pub(crate) mod waiters;
-
-pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
-
-#[derive(Clone, Copy)]
-pub(crate) struct Wait {
-    pub(crate) deadline_ns: u64,
-    pub(crate) cancellable: bool,
-}
-
-impl Wait {
-    pub(crate) fn new(_: Reason) -> Self {
-        Self { deadline_ns: NEVER, cancellable: true }
-    }
-
-    pub(crate) fn until(self, deadline_ns: u64) -> Self {
-        Self { deadline_ns, ..self }
-    }
-
-    pub(crate) fn uninterruptible(self) -> Self {
-        Self { cancellable: false, ..self }
-    }
-
-    pub(crate) fn is_interruptible(self) -> bool {
-        self.cancellable
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum WaitResult {
-    Notified,
-    TimedOut,
-    Interrupted,
-    Refused,
+    result
 }
 
 pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
@@ -139,7 +85,7 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResul
         End::Notified => WaitResult::Notified,
         _ if cancelled => WaitResult::Interrupted,
         _ => {
-            TIMED_OUT.with(|timed_out| timed_out.set(true));
+            clock::time_out();
             WaitResult::TimedOut
         }
     }
@@ -148,37 +94,6 @@ pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResul
 pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
     // SAFETY: as the caller promises.
     unsafe { ticket.notify(None) }
-}
-
-pub(crate) fn schedule(wake: Wake) {
-    wake.schedule();
-}
-
-pub(crate) fn checkpoint() {}
-
-pub(crate) fn quick_checkpoint() {}
-
-pub(crate) fn spend() {}
-
-pub(crate) mod interrupt {
-    use std::any::Any;
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-    /// Mostly as where the thread cannot be unwound: the wait is entered again.
-    pub(crate) fn raise(wait: super::Wait) -> super::Wait {
-        if super::UNWINDS.with(std::cell::Cell::get) {
-            resume_unwind(Box::new(super::Cancelled));
-        }
-        wait.uninterruptible()
-    }
-
-    pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
-        catch_unwind(AssertUnwindSafe(f))
-    }
-
-    pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
-        resume_unwind(payload)
-    }
 }
 
 pub(crate) mod unwind {

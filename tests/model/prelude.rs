@@ -1,13 +1,21 @@
-//! What the models put in the place of the crate's lowest floors: `base::abort`, `base::atomic`, `sys::clock`, `sys::fork`, `fiber`,
-//! `stack`. A model takes what its source files ask for, under the name by which they ask, and puts its own beside it:
+//! What the models put in the place of the crate's lowest floors: `base`, `sys::clock`, `sys::fork`, `fiber`, `stack`, and what
+//! guards a lock of `sync` against its own holder. A model takes what its source files ask for, under the name by which they ask:
 //!
 //! ```text
-//! mod base {
-//!     pub(crate) use crate::model::prelude::{abort, atomic};
-//! }
+//! use model::prelude::{base, fiber, stack};
 //! ```
+//!
+//! Of `base` there are two more, in `late.rs` and `fresh.rs`, for files with atomics in statics. `sys.rs` and `task.rs` beside this
+//! file are modules of the same names in a model whose threads have the real parker and the real header.
 
-#![allow(unused_imports, reason = "each model uses a part of it")]
+#[path = "../../src/base/debug.rs"]
+pub(crate) mod debug;
+#[path = "../../src/base/list.rs"]
+pub(crate) mod list;
+
+pub(crate) mod base {
+    pub(crate) use super::{abort, atomic, debug, list};
+}
 
 pub(crate) mod abort {
     pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
@@ -38,9 +46,42 @@ pub(crate) mod atomic {
     }
 }
 
-/// The models have no clock. A model with deadlines adds what they mean there.
+/// The models have no clock: a deadline other than "never" passes when its thread waits, and then all of that thread's have.
 pub(crate) mod clock {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
     pub(crate) const NEVER: u64 = u64::MAX;
+
+    loom::thread_local! {
+        static NOW_NS: Cell<u64> = Cell::new(0);
+    }
+
+    /// A wait of the calling thread ends by its deadline.
+    pub(crate) fn time_out() {
+        NOW_NS.with(|now_ns| now_ns.set(1));
+    }
+
+    pub(crate) fn now_ns() -> u64 {
+        NOW_NS.with(Cell::get)
+    }
+
+    pub(crate) fn has_passed(deadline_ns: u64) -> bool {
+        deadline_ns <= now_ns()
+    }
+
+    /// No time-out but that of zero passes.
+    pub(crate) fn after_ns(d: Duration) -> u64 {
+        if d.is_zero() { 1 } else { NEVER }
+    }
+
+    pub(crate) fn coarse_after_ns(d: Duration) -> u64 {
+        after_ns(d)
+    }
+
+    pub(crate) fn at_ns(_: Instant) -> u64 {
+        1
+    }
 }
 
 pub(crate) mod fork {
@@ -66,4 +107,35 @@ pub(crate) mod fiber {
 pub(crate) mod stack {
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct StackSize;
+
+    impl StackSize {
+        pub(crate) fn bytes(self) -> usize {
+            1
+        }
+    }
+}
+
+pub(crate) mod holder {
+    #[derive(Debug)]
+    pub(crate) struct LockHolder;
+
+    impl LockHolder {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn set(&self) {}
+
+        pub(crate) fn set_if(&self, taken: bool) -> bool {
+            taken
+        }
+
+        pub(crate) fn clear(&self) {}
+
+        pub(crate) fn is_on_this_worker(&self) -> bool {
+            true
+        }
+
+        pub(crate) fn refuse_own(&self, _: &str) {}
+    }
 }

@@ -1,19 +1,42 @@
-//! The stand-in for parking in the models of the locks: the park word is the real one, a thread sleeps on loom's own lock, and
-//! a model can end its wait in its worker's place.
+//! The stand-in for parking in the models of the locks and the channels: a thread has the real header, and sleeps on loom's own
+//! lock. A model ends the waits of a thread in its worker's place, or has their deadlines pass as soon as it waits.
 
-use crate::task::Ticket;
-use crate::task::header::{Reason, Wake};
-use crate::task::wait::{End, WaitWord};
-use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use std::cell::{Cell, RefCell};
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, OnceLock};
 
-/// A thread with its park word, and the place where its worker would resume it.
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::Relaxed;
+use loom::sync::{Condvar, Mutex};
+
+use crate::model::Gate;
+use crate::stack::StackSize;
+use crate::sys::clock::{self, NEVER};
+use crate::task::header::{Spec, VTable, Wake};
+use crate::task::{self, Header, Ticket, wait::End};
+
+#[path = "waits.rs"]
+mod waits;
+
+pub(crate) use waits::*;
+
+/// A thread, and the place where its worker would resume it.
+#[repr(C)]
 pub(crate) struct Parked {
-    pub(crate) word: WaitWord,
+    header: Header,
     pub(crate) turn: Mutex<Turn>,
-    pub(crate) changed: Condvar,
-    cancelled: AtomicUsize,
+    changed: Condvar,
+    /// The worker on which it lives, whose gate holds one token; none: it is alone on one.
+    home: OnceLock<loom::sync::Arc<Gate>>,
+    /// A model may end its waits by [`Parked::end`].
+    driven: Cell<bool>,
+    cancelled: AtomicBool,
 }
+
+// SAFETY: loom's threads take turns on one OS thread, and `driven` is set by the thread itself.
+unsafe impl Send for Parked {}
+// SAFETY: as above.
+unsafe impl Sync for Parked {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -22,120 +45,135 @@ pub(crate) enum Turn {
     Resumed,
 }
 
+static VTABLE: VTable = task::vtable(|_| unreachable!("nobody counts its references"));
+
+/// The number of the one worker that has several threads.
+const HOME: u16 = 0;
+
+unsafe fn resume(header: NonNull<Header>) {
+    // The thread leaves its wait when it has seen this, under the lock: so it is there until then.
+    // SAFETY: as said; the header is the first part of a `Parked`.
+    let thread = unsafe { header.cast::<Parked>().as_ref() };
+    let mut turn = thread.turn.lock().unwrap();
+    assert!(*turn != Turn::Resumed, "a thread is scheduled once a wait");
+    *turn = Turn::Resumed;
+    thread.changed.notify_one();
+}
+
 impl Parked {
     pub(crate) fn new() -> Arc<Self> {
+        let spec =
+            Spec { name: None, size: StackSize, id: 0, runtime: ptr::null(), schedule: resume, refs: 1, handle: false };
         Arc::new(Self {
-            word: WaitWord::new(),
+            header: Header::new(spec, &VTABLE),
             turn: Mutex::new(Turn::Runs),
             changed: Condvar::new(),
-            cancelled: AtomicUsize::new(0),
+            home: OnceLock::new(),
+            driven: Cell::new(false),
+            cancelled: AtomicBool::new(false),
         })
     }
 
+    fn ticket(&self, epoch: task::wait::Epoch) -> Ticket {
+        Ticket::new(NonNull::from(self).cast(), epoch)
+    }
+
     /// What the wheel or the worker's loop does: ends the wait of a thread that is suspended.
-    pub(crate) fn end(this: &Arc<Self>, how: End) {
+    pub(crate) fn end(&self, how: End) {
         if how == End::Cancelled {
-            this.cancelled.store(1, Ordering::Relaxed);
+            self.cancelled.store(true, Relaxed);
         }
-        let may = match *this.turn.lock().unwrap() {
-            Turn::Suspended(wait) if how == End::TimedOut => wait.timed,
+        let may = match *self.turn.lock().unwrap() {
+            Turn::Suspended(wait) if how == End::TimedOut => wait.deadline_ns != NEVER,
             Turn::Suspended(wait) => wait.cancellable,
             Turn::Runs | Turn::Resumed => false,
         };
         if may
-            // SAFETY: the model keeps the waiter alive until all its threads have been joined.
-            && let Some(epoch) = this.word.waiting()
-            && let Some(wake) = unsafe { Ticket(&raw const **this, epoch).end(how) }
+            && let Some(epoch) = self.header.wait.waiting()
+            // SAFETY: the model keeps the thread's header until all its threads have been joined.
+            && let Some(wake) = unsafe { self.ticket(epoch).end(how) }
         {
             wake.schedule();
+        }
+    }
+
+    /// Others of its worker run.
+    fn lets_go(&self) {
+        if let Some(worker) = self.home.get() {
+            worker.open();
+        }
+    }
+
+    fn has_its_turn(&self) {
+        if let Some(worker) = self.home.get() {
+            worker.wait();
         }
     }
 }
 
 loom::thread_local! {
-    static ME: std::cell::RefCell<Option<Arc<Parked>>> = std::cell::RefCell::new(None);
+    static ME: RefCell<Arc<Parked>> = RefCell::new(Parked::new());
 }
 
-/// Each thread of the model has an OS thread of its own.
+fn me() -> Arc<Parked> {
+    ME.with(|me| me.borrow().clone())
+}
+
+/// Makes `parked` the calling thread's, whose waits the model ends.
+pub(crate) fn be(parked: &Arc<Parked>) {
+    parked.driven.set(true);
+    ME.with(|me| *me.borrow_mut() = parked.clone());
+}
+
+/// The calling thread is a green one: of those of one worker, whose gate holds one token, one runs at a time.
+pub(crate) fn on_worker<R>(worker: &loom::sync::Arc<Gate>, f: impl FnOnce() -> R) -> R {
+    let me = me();
+    assert!(me.home.set(worker.clone()).is_ok() && me.header.state.claim(HOME), "it never changes its worker");
+    worker.wait();
+    let result = f();
+    worker.open();
+    result
+}
+
+/// As the real one: on the waiting thread's own worker a store ends the wait.
 pub(crate) unsafe fn notify(ticket: Ticket) -> Option<Wake> {
     // SAFETY: as the caller promises.
-    unsafe { ticket.end(End::Notified) }
-}
-
-pub(crate) fn schedule(wake: Wake) {
-    wake.schedule();
-}
-
-/// Makes `parked` the calling thread's.
-pub(crate) fn be(parked: &Arc<Parked>) {
-    ME.with(|me| *me.borrow_mut() = Some(parked.clone()));
-}
-
-#[path = "../../src/park/wait_in.rs"]
-mod wait_in;
-#[path = "../../src/park/waiters.rs"]
-pub(crate) mod waiters;
-
-pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Wait {
-    timed: bool,
-    cancellable: bool,
-}
-
-impl Wait {
-    pub(crate) fn new(_: Reason) -> Self {
-        Self { timed: false, cancellable: true }
-    }
-
-    pub(crate) fn until(self, deadline_ns: u64) -> Self {
-        Self { timed: deadline_ns != u64::MAX, ..self }
-    }
-
-    pub(crate) fn uninterruptible(self) -> Self {
-        Self { cancellable: false, ..self }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum WaitResult {
-    Notified,
-    TimedOut,
-    Interrupted,
-    Refused,
+    unsafe { ticket.notify(me().home.get().map(|_| HOME)) }
 }
 
 pub(crate) fn park(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
-    let me = ME.with(|me| me.borrow().clone().unwrap());
-    if wait.cancellable && me.cancelled.load(Ordering::Relaxed) != 0 {
+    let me = me();
+    if me.driven.get() && wait.cancellable && me.cancelled.load(Relaxed) {
         return WaitResult::Interrupted;
     }
-    let epoch = me.word.begin();
-    if !commit(Ticket(&raw const *me, epoch)) && me.word.retract(epoch) {
+    let word = &me.header.wait;
+    let epoch = word.begin();
+    if !commit(me.ticket(epoch)) && word.retract(epoch) {
         return WaitResult::Refused;
     }
-    let mut turn = me.turn.lock().unwrap();
-    while *turn != Turn::Resumed {
-        *turn = Turn::Suspended(wait);
-        turn = me.changed.wait(turn).unwrap();
+    me.lets_go();
+    let mut timed_out = false;
+    if !me.driven.get() && wait.deadline_ns != NEVER {
+        // The wheel of a green thread turns on its worker.
+        me.has_its_turn();
+        timed_out = word.end(epoch, End::TimedOut);
+        me.lets_go();
     }
-    *turn = Turn::Runs;
-    drop(turn);
-    match me.word.finish() {
+    if !timed_out {
+        let mut turn = me.turn.lock().unwrap();
+        while *turn != Turn::Resumed {
+            *turn = Turn::Suspended(wait);
+            turn = me.changed.wait(turn).unwrap();
+        }
+        *turn = Turn::Runs;
+    }
+    me.has_its_turn();
+    match word.finish() {
         End::Notified => WaitResult::Notified,
-        End::TimedOut => WaitResult::TimedOut,
         End::Cancelled => WaitResult::Interrupted,
-    }
-}
-
-pub(crate) fn checkpoint() {}
-
-pub(crate) fn quick_checkpoint() {}
-
-pub(crate) mod interrupt {
-    /// As where the thread cannot be unwound: the wait is entered again.
-    pub(crate) fn raise(wait: super::Wait) -> super::Wait {
-        wait.uninterruptible()
+        End::TimedOut => {
+            clock::time_out();
+            WaitResult::TimedOut
+        }
     }
 }

@@ -205,6 +205,38 @@ fn a_cancelled_wait_lets_the_mutex_be() {
 }
 
 #[test]
+fn a_wait_whose_time_is_over_can_be_left_while_another_thread_has_the_mutex() {
+    bounded(|| {
+        for workers in [1, 2] {
+            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let (pair, waits) = (pair(()), Arc::new(AtomicBool::new(false)));
+            let wait = {
+                let (pair, waits) = (pair.clone(), waits.clone());
+                move || {
+                    let guard = pair.0.lock().unwrap();
+                    waits.store(true, Ordering::Relaxed);
+                    drop(pair.1.wait_timeout(guard, Duration::from_millis(5)));
+                }
+            };
+            let timed = wait.clone();
+            let timed = runtime.spawn(move || green::timeout(Duration::from_millis(20), timed));
+            until(|| waits.swap(false, Ordering::Relaxed));
+            let guard = pair.0.lock().unwrap();
+            assert!(timed.join().unwrap().is_err());
+            drop(guard);
+            let cancelled = runtime.spawn(wait);
+            until(|| waits.load(Ordering::Relaxed));
+            let guard = pair.0.lock().unwrap();
+            until(|| cancelled.thread().waits_for() == Some("mutex"));
+            cancelled.cancel();
+            assert!(cancelled.join().unwrap_err().is::<green::Cancelled>());
+            drop(guard);
+            assert!(!pair.0.is_poisoned());
+        }
+    });
+}
+
+#[test]
 fn a_wait_ends_with_an_error_if_the_mutex_was_poisoned_meanwhile() {
     everywhere(|world| {
         let pair = pair(false);

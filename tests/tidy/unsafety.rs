@@ -31,7 +31,6 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/actor/engine/ask.rs",
     "src/actor/engine/cell.rs",
     "src/actor/engine/envelope.rs",
-    "src/actor/engine/erased.rs",
     "src/actor/engine/call.rs",
     "src/actor/engine/weak.rs",
     "src/actor/glue.rs",

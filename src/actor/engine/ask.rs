@@ -26,19 +26,19 @@ use std::sync::Arc;
 
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
-use super::envelope::{Envelope, Form, Kind, Node, Ops, RunFn};
+use super::envelope::{Envelope, EnvelopeKind, Form, GoesOn, Node, RunFn};
 use super::frame::{Asked, Frame, ReplyTo, Terms};
 use super::mailbox_state::MailboxState;
 use super::origin::SendOrigin;
-use super::owed::{Owed, Refusal};
-use super::promise::Promise;
-use super::reply::{deferred, settle};
+use super::owed::{Owed, Refusal, Unanswered};
+use super::promise::{Promise, deferred, settle};
 use super::waiting::WaitingSender;
 use crate::actor::{Deferred, Exit, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
 use crate::park::{Wait, WaitResult, park};
 use crate::sched::Worker;
+use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 
@@ -101,7 +101,12 @@ pub(super) enum AskLeft {
 
 impl<'t, M: Message> Ask<'t, M> {
     #[inline(always)]
-    pub(super) fn new(kind: &'static Kind<Ask<'static, M>>, target: &'t Core, msg: M, origin: SendOrigin) -> Self {
+    pub(super) fn new(
+        kind: &'static EnvelopeKind<Ask<'static, M>>,
+        target: &'t Core,
+        msg: M,
+        origin: SendOrigin,
+    ) -> Self {
         Self {
             node: Node::new(kind),
             place: AtomicPtr::new(DONE),
@@ -186,12 +191,13 @@ impl<'t, M: Message> Ask<'t, M> {
         (self.awake.get() && self.is_at(DONE)).then_some(Done(()))
     }
 
-    /// The message, if it is in no mailbox and was not handled.
+    /// The message, of an ask that is in no mailbox and was not handled.
     #[cold]
-    pub(super) fn take_message(self: Pin<&Self>) -> Option<M> {
+    pub(super) fn take_message(self: Pin<&Self>) -> M {
         let _mailbox = self.target.mailbox.lock();
         // SAFETY: the lock is held, and nobody else has an ask that is done.
-        if self.is_at(DONE) { unsafe { (*self.msg.get()).take() } } else { None }
+        let msg = if self.is_at(DONE) { unsafe { (*self.msg.get()).take() } } else { None };
+        msg.expect("an ask that is in no mailbox has its message")
     }
 
     /// The answer. Waits for it, if it was put off.
@@ -234,7 +240,7 @@ impl<'t, M: Message> Ask<'t, M> {
 
     /// Takes the envelope of a `QUEUED` ask out of its mailbox. Another sender may have room now.
     fn withdraw(&self, mailbox: &mut MailboxState) -> Option<WaitingSender<Envelope>> {
-        if let Some(waiting) = mailbox.leave_room(|waiting| waiting.envelope.is(self.node())) {
+        if let Some(waiting) = mailbox.withdraw(|waiting| waiting.envelope.is(self.node())) {
             let _ = waiting.envelope.into_node();
             return None;
         }
@@ -321,9 +327,9 @@ impl<M: Message> Ask<'_, M> {
 }
 
 /// Asks with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<Ask<'static, M>> {
+pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
-    Kind::pinned(Ops { run, form, actor, is_counted: true })
+    EnvelopeKind::new(run, form, actor, true, |_| {})
 }
 
 impl<M: Message> Ask<'_, M> {
@@ -358,7 +364,7 @@ pub(crate) fn answer<M: Message>(
     frame: &Frame,
     result: Result<M::Reply, Box<Exit>>,
     neighbour: bool,
-) -> Result<(), Box<Exit>> {
+) -> GoesOn {
     let mailbox = if neighbour { None } else { Some(core.mailbox.lock()) };
     let node = match frame.reply_to.replace(ReplyTo::Nobody) {
         ReplyTo::Asked(Asked(node)) => node,
@@ -388,7 +394,7 @@ unsafe fn refuse_ask<M: Message>(envelope: Envelope, why: Refusal) -> Option<Wak
     unsafe {
         let ask = envelope.into_node().cast::<Ask<'_, M>>().as_ref();
         let msg = (*ask.msg.get()).take()?;
-        ask.put(Err(why.into_error(msg)), false)
+        ask.put(Unanswered::Refused(why).with_message(|| msg), false)
     }
 }
 
@@ -396,7 +402,7 @@ unsafe fn refuse_ask<M: Message>(envelope: Envelope, why: Refusal) -> Option<Wak
 ///
 /// It is an `Ask<M>` that is handled, under the lock.
 unsafe fn put_off_ask<M: Message>(node: NonNull<Node>) -> (Arc<dyn Owed>, Option<Wake>) {
-    let promise = Promise::<M::Reply>::put_off();
+    let promise = Arc::new(Promise::<M::Reply>::new(None, NEVER, How::PLAIN));
     // SAFETY: as the caller promises.
     let wake = unsafe {
         let ask = node.cast::<Ask<'_, M>>().as_ref();

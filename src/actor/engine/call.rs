@@ -23,7 +23,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -32,18 +32,16 @@ use std::sync::Arc;
 use super::cell::{Core, hold, unlink};
 use super::edge::How;
 use super::enqueue::Sent;
-use super::envelope::{Envelope, Form, Kind, Node, Ops, Refused, RunFn};
+use super::envelope::{Envelope, EnvelopeKind, Form, Node, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
-use super::mailbox_state::Nudge;
 use super::origin::SendOrigin;
-use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
-use super::promise::Promise;
-use super::weak::Weak;
-use crate::actor::deferred::give;
+use super::owed::{Owed, Unanswered};
+use super::promise::{Promise, Promised};
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::Owner;
+use crate::sys::fork;
 
 /// Where a message is until somebody claims it.
 struct MessageSlot<M> {
@@ -86,6 +84,8 @@ impl<M> Drop for MessageSlot<M> {
 #[repr(C)]
 pub(crate) struct CallBlock<M: Message> {
     node: Node,
+    /// [`fork::generation`] of the process that made it.
+    made_in: u32,
     chain: u64,
     promise: Promise<M::Reply>,
     slot: MessageSlot<M>,
@@ -98,9 +98,9 @@ unsafe impl<M: Message> Send for CallBlock<M> {}
 unsafe impl<M: Message> Sync for CallBlock<M> {}
 
 /// Calls with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> Kind<CallBlock<M>> {
+pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
-    Kind::shared(Ops { run, form, actor, is_counted: true }, discard::<M>)
+    EnvelopeKind::new(run, form, actor, true, discard::<M>)
 }
 
 /// A call that is nowhere yet, and its envelope.
@@ -113,7 +113,7 @@ pub(crate) struct NewCall<M: Message> {
 impl<M: Message> NewCall<M> {
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
-    pub(crate) fn new(kind: &'static Kind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
+    pub(crate) fn new(kind: &'static EnvelopeKind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
         let block = Arc::<CallBlock<M>>::new_uninit();
         let place = Arc::as_ptr(&block).cast_mut().cast::<CallBlock<M>>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic
@@ -122,9 +122,10 @@ impl<M: Message> NewCall<M> {
             (&raw mut (*place).slot.msg).cast::<M>().write(msg);
             (&raw mut (*place).slot.claimed).write(AtomicU32::new(0));
             (&raw mut (*place).node).write(Node::new(kind));
+            (&raw mut (*place).made_in).write(fork::generation());
             (&raw mut (*place).chain).write(origin.terms.chain);
             (&raw mut (*place).promise).write(Promise::new(
-                target.weak(),
+                Some(target.weak()),
                 origin.terms.deadline_ns,
                 How::message(origin.terms.chain),
             ));
@@ -148,8 +149,9 @@ impl<M: Message> CallBlock<M> {
         Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain }
     }
 
-    pub(crate) fn promise(&self) -> &Promise<M::Reply> {
-        &self.promise
+    /// Not in a child of fork, if it was made in the parent: no actor of the parent's answers there.
+    pub(crate) fn assert_comes(&self) {
+        assert!(self.made_in == fork::generation(), "a reply does not come: {}", fork::MESSAGE);
     }
 
     /// It is in the mailbox: unless it was let in, it waits behind others.
@@ -170,26 +172,13 @@ impl<M: Message> CallBlock<M> {
         }
     }
 
-    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox. The whole
-    /// `Result` is made where the caller wants it: an error alone would be one more copy of the message on the stack.
+    /// The answer that there will not be, with the message, if that was not claimed: then it leaves the mailbox.
     #[cold]
     #[inline(never)]
     pub(crate) fn error<T>(self: &Arc<Self>, why: Unanswered) -> Result<T, SendError<M>> {
         let Some(claim) = self.withdraw() else { return why.without_message() };
-        match why {
-            Unanswered::Refused(Refusal::Closed) => self.taken(claim, SendError::Closed),
-            Unanswered::Refused(Refusal::Full) => self.taken(claim, SendError::Full),
-            Unanswered::TimedOut => self.taken(claim, |msg| SendError::Timeout(Some(msg))),
-            Unanswered::Deadlock(cycle) => self.taken(claim, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
-            Unanswered::Failed(_) => unreachable!("an unclaimed message has no handler that could fail to answer"),
-        }
-    }
-
-    /// The message in an error. Apart, so that there is one place for a large one, and not one for each error.
-    #[inline(never)]
-    fn taken<T>(&self, claim: Claim<M>, error: impl FnOnce(M) -> SendError<M>) -> Result<T, SendError<M>> {
         // SAFETY: the slot is here.
-        Err(error(unsafe { claim.take() }))
+        why.with_message(|| unsafe { claim.take() })
     }
 
     /// Takes the message back and drops it, if it was not claimed.
@@ -208,7 +197,7 @@ impl<M: Message> CallBlock<M> {
             // SAFETY: invariant 3: if it is linked, then there; that mailbox's lock guards the node.
             let taken = self.node.is_linked().then(|| unsafe { unlink(&mut mailbox, node_of(self), self.chain) });
             let (envelope, sender) = taken.unzip();
-            hold(mailbox, sender.flatten()).release(); // KEY: room-of-a-call
+            hold(mailbox, sender.flatten()).release(); // KEY: capacity-of-a-call
             drop(envelope);
         }
         Some(claim)
@@ -249,36 +238,10 @@ unsafe fn refuse_call<M: Message>(envelope: Envelope, refused: &Refused<'_>) {
     });
 }
 
-impl<M: Message> Nudge for CallBlock<M> {
-    fn nudge(&self) {
-        self.promise.nudge();
-    }
-}
+impl<M: Message> Promised for CallBlock<M> {
+    type Reply = M::Reply;
 
-impl<M: Message> Answer<M::Reply> for CallBlock<M> {
-    fn answer(&self, answer: Result<Box<M::Reply>, Failure>) {
-        self.promise.answer(answer);
-    }
-}
-
-impl<M: Message> Owed for CallBlock<M> {
-    fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {
-        give(self, to)
-    }
-
-    fn fail(&self, failure: Failure) {
-        self.promise.fail(failure);
-    }
-
-    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
-        self.promise.owed_by(actor, how)
-    }
-
-    fn is_queued(&self, hands: u32) {
-        self.promise.is_queued(hands);
-    }
-
-    fn harden(&self) {
-        self.promise.harden();
+    fn promise(&self) -> &Promise<M::Reply> {
+        &self.promise
     }
 }

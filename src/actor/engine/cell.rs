@@ -10,7 +10,7 @@
 //! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
-//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`Waits`), or by the promise that the owner
+//! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`EdgeGuard`), or by the promise that the owner
 //!    waits for.
 //! 7. Actors are the only re-armable tasks: a header with `after_run` is the first field of a `Core`.
 
@@ -28,6 +28,7 @@ use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
+use super::guard::contained;
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
@@ -143,15 +144,6 @@ impl Core {
         ActorId(self.header.id)
     }
 
-    /// The size of the stack that its handlers run on.
-    pub(crate) fn stack_bytes(&self) -> usize {
-        self.header.size.bytes()
-    }
-
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.header.name()
-    }
-
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
@@ -159,14 +151,11 @@ impl Core {
         self.addrs.load(Ordering::Relaxed) != 0
     }
 
-    fn runtime(&self) -> ManuallyDrop<sync::Weak<Shared>> {
-        // SAFETY: invariant 5; it is not given up here, and by the callers neither.
-        ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) })
-    }
-
     /// The runtime. Not to be dropped under the lock of the mailbox: the last to hold it ends what it has left.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
-        self.runtime().upgrade()
+        // SAFETY: invariant 5; it is not given up here.
+        let runtime = ManuallyDrop::new(unsafe { sync::Weak::from_raw(self.header.runtime.cast::<Shared>()) });
+        runtime.upgrade()
     }
 
     /// The actor waits for another, by its edge: has it look whether that still may be.
@@ -197,7 +186,7 @@ impl Core {
             None => Exit::of_payload(&*payload).unwrap_or_else(|| self.not_started()),
         };
         // A payload whose destructor panics would end the process.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        contained(|| drop(payload));
         Box::new(exit)
     }
 
@@ -246,15 +235,15 @@ impl<P> waiting::WaitingSender<P> {
         if let Some(actor) = &self.actor {
             actor.core().edge.clear();
         }
-        self.room
+        self.waiter
     }
 }
 
 /// An envelope was taken out of this mailbox, and `sender` has got the place. What is left of the lock.
 #[inline]
-pub(super) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
-    let room = sender.map(WaitingSender::let_go);
-    Held::new(mailbox.done(), room)
+pub(crate) fn hold(mailbox: Locked<'_, MailboxState>, sender: Option<WaitingSender<Envelope>>) -> Held<'_> {
+    let waiter = sender.map(WaitingSender::let_go);
+    Held { lock: mailbox.done(), waiter }
 }
 
 /// Takes an envelope out of one of the lists of its mailbox that senders put envelopes in. Another sender may have room now.
@@ -294,14 +283,9 @@ impl RunState {
         Self { core: NonNull::from(core), frame: NonNull::from(frame), end: None }
     }
 
-    /// Another frame for a nested handler. Gives the outer one back.
-    pub(crate) fn nest(&mut self, frame: &Frame) -> NonNull<Frame> {
-        std::mem::replace(&mut self.frame, NonNull::from(frame))
-    }
-
-    /// The nested handler is over.
-    pub(crate) fn unnest(&mut self, outer: NonNull<Frame>) {
-        self.frame = outer;
+    /// Another frame, for a nested handler, or the outer one again. Gives the one before.
+    pub(crate) fn set_frame(&mut self, frame: NonNull<Frame>) -> NonNull<Frame> {
+        std::mem::replace(&mut self.frame, frame)
     }
 
     #[inline]
@@ -371,14 +355,7 @@ impl Strong {
         // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
         let task = unsafe { Task::from_raw(self.0.cast()) };
         let core = self.core();
-        let launch = {
-            let mut mailbox = core.mailbox.lock();
-            let ends = mailbox.phase != Phase::Dead && !core.is_addressed() && !core.is_the_parents();
-            if ends { mailbox.mark_busy() } else { None }
-        };
-        if let Some(duty) = launch {
-            core.queue(duty);
-        }
+        core.queue_unless_dead(|| !core.is_addressed() && !core.is_the_parents());
         drop(task);
     }
 }
@@ -399,21 +376,15 @@ impl Weak {
     }
 }
 
-impl fmt::Debug for Strong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core().fmt(f)
-    }
-}
-
 /// The threads that walk now: no actor is freed meanwhile.
 pub(crate) static WALKERS: Walkers = Walkers(AtomicU32::new(0));
 
 /// A walk along the edges; what it reads is alive as long as it lasts (`edge`, V1 to V3).
-pub(super) struct Walk {
+pub(super) struct EdgeWalk {
     _counted: Walking<'static>,
 }
 
-impl Walk {
+impl EdgeWalk {
     pub(super) fn begin() -> Self {
         Self { _counted: WALKERS.enter() }
     }
@@ -429,6 +400,6 @@ impl Walk {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id())?;
-        self.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
+        self.header.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
 }

@@ -1,17 +1,24 @@
-//! How a message gets into a mailbox.
+//! How a message gets into a mailbox, and how its sender waits for room there. The protocol of that is in [`waiting`](super::waiting).
 
 #![forbid(unsafe_code)]
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use super::busy::Launch;
 use super::cell::Core;
+use super::edge::How;
 use super::envelope::Envelope;
-use super::mailbox_state::{MailboxState, Nudge};
-use super::owed::Refusal;
-use super::waiting::{WaitingEnvelope, WaitingSender};
+use super::frame::Terms;
+use super::mailbox_state::MailboxState;
+use super::origin::SendOrigin;
+use super::owed::{Owed, Refusal, Unanswered};
+use super::waiting::{CapacityWaiter, Verdict, WaitingEnvelope, WaitingSender};
+use super::walk::EdgeGuard;
 use crate::actor::Overflow;
-use crate::task::header::Wake;
+use crate::park::Wait;
+use crate::park::no_park::assert_may_park;
+use crate::task::header::{Reason, Wake};
 
 /// What the first step of a send came to.
 pub(super) enum Sent {
@@ -23,19 +30,12 @@ pub(super) enum Sent {
     Waits,
 }
 
-/// Why a message is not in; it is the sender's.
-pub(super) enum NotIn {
-    Refused(Refusal),
-    /// The mailbox drops it.
-    Dropped,
-}
-
 /// Work that is left for when the lock is free.
 #[derive(Default)]
 pub(super) struct AfterUnlock {
     launch: Option<Launch>,
     wake: Option<Wake>,
-    nudge: Option<Arc<dyn Nudge>>,
+    nudge: Option<Arc<dyn Owed>>,
     evicted: Option<Envelope>,
 }
 
@@ -58,16 +58,39 @@ impl AfterUnlock {
     }
 }
 
-/// Puts a message into the mailbox, or finds out why not. `sender` makes the sender's entry among those that wait for room;
-/// without it nobody waits.
+/// Puts a message into the mailbox, or finds out why not. `waits`: the edge of a sender that is an actor. `sender` makes the sender's
+/// entry among those that wait for room; without it nobody waits.
 #[inline]
 pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
+    target: &Core,
+    envelope: P,
+    chain: u64,
+    waits: Option<&EdgeGuard<'_>>,
+    sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
+) -> Result<Sent, (Refusal, P)> {
+    let mut after = AfterUnlock::default();
+    let sent = {
+        let mut mailbox = target.mailbox.lock();
+        let sent = put_in(&mut mailbox, envelope, chain, sender, &mut after);
+        if let (Ok(Sent::In | Sent::Waits), Some(waits)) = (&sent, waits) {
+            waits.harden();
+        }
+        sent
+    };
+    after.finish(target);
+    if sent.is_ok() {
+        target.assert_runs_here();
+    }
+    sent
+}
+
+fn put_in<P: Into<Envelope> + AsRef<Envelope>>(
     mailbox: &mut MailboxState,
     envelope: P,
     chain: u64,
     sender: Option<&dyn Fn() -> Option<WaitingSender<Envelope>>>,
     after: &mut AfterUnlock,
-) -> Result<Sent, (NotIn, P)> {
+) -> Result<Sent, (Refusal, P)> {
     let envelope = if chain == 0 {
         envelope
     } else {
@@ -85,39 +108,137 @@ pub(super) fn enqueue<P: Into<Envelope> + AsRef<Envelope>>(
             return Ok(Sent::In);
         }
         Err((Refusal::Full, envelope)) => envelope,
-        Err((why, envelope)) => return Err((NotIn::Refused(why), envelope)),
+        refused => return refused.map(|_| Sent::In),
     };
     match (mailbox.overflow, sender) {
         (Overflow::Block, Some(sender)) => {
             mailbox.wait_for_capacity(WaitingEnvelope { envelope: envelope.into(), sender: sender() });
             Ok(Sent::Waits)
         }
-        (Overflow::Block, None) | (Overflow::Reject, _) => Err((NotIn::Refused(Refusal::Full), envelope)),
-        (Overflow::DropNewest, _) => Err((NotIn::Dropped, envelope)),
+        (Overflow::Block, None) | (Overflow::Reject, _) => Err((Refusal::Full, envelope)),
+        (Overflow::DropNewest, _) => Err((Refusal::Dropped, envelope)),
         (Overflow::DropOldest, _) => {
             match mailbox.evict().map(|oldest| oldest.refuse_ask(Refusal::Full)) {
                 Some(Ok(wake)) => after.wake = wake,
                 Some(Err(evicted)) => after.evicted = Some(evicted),
                 None => {}
             }
-            let launch = mailbox.push(envelope).map_err(|(why, envelope)| (NotIn::Refused(why), envelope))?;
-            after.launch = launch;
+            after.launch = mailbox.push(envelope)?;
             Ok(Sent::In)
         }
     }
 }
 
-/// Puts a box into the mailbox. `Err`: it is not in, and still the caller's.
-pub(super) fn try_enqueue<P: Into<Envelope> + AsRef<Envelope>>(
+/// Puts an envelope into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
+pub(super) fn enqueue_or_wait(
     target: &Core,
-    envelope: P,
-    chain: u64,
-) -> Result<Sent, (NotIn, P)> {
-    let mut after = AfterUnlock::default();
-    let sent = enqueue(&mut target.mailbox.lock(), envelope, chain, None, &mut after);
-    after.finish(target);
-    if sent.is_ok() {
-        target.assert_runs_here();
+    envelope: Envelope,
+    origin: SendOrigin,
+    wait: bool,
+) -> Result<Sent, (Unanswered, Envelope)> {
+    let envelope = match enqueue(target, envelope, origin.terms.chain, None, None) {
+        Ok(sent) => return Ok(sent),
+        Err((Refusal::Full, envelope)) if wait && target.mailbox.lock().overflow == Overflow::Block => envelope,
+        Err((why, envelope)) => return Err((Unanswered::Refused(why), envelope)),
+    };
+    match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
+        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits),
+        Err(cycle) => Err((Unanswered::Deadlock(cycle), envelope)),
     }
-    sent
+}
+
+/// A sender in the line of those that wait for room. Dropped, it leaves: its envelope goes with the last share of the waiter, unless it got in.
+struct InLine<'a> {
+    target: &'a Core,
+    waiter: Arc<CapacityWaiter<Envelope>>,
+    waits: bool,
+}
+
+impl<'a> InLine<'a> {
+    fn new(target: &'a Core) -> Self {
+        Self { target, waiter: CapacityWaiter::new(), waits: false }
+    }
+
+    /// Puts the envelope into the mailbox, or behind those that wait for room there.
+    fn enter(
+        &mut self,
+        envelope: Envelope,
+        chain: u64,
+        waits: Option<&EdgeGuard<'_>>,
+    ) -> Result<Sent, (Refusal, Envelope)> {
+        let actor = || waits.and_then(EdgeGuard::actor).map(Core::weak);
+        let sender = || Some(WaitingSender { waiter: Arc::clone(&self.waiter), actor: actor() });
+        let sent = enqueue(self.target, envelope, chain, waits, Some(&sender))?;
+        self.waits = matches!(sent, Sent::Waits);
+        Ok(sent)
+    }
+
+    /// The verdict has come.
+    fn over(&mut self, verdict: Verdict<Envelope>) -> Result<Sent, (Refusal, Envelope)> {
+        self.waits = false;
+        verdict.map(|()| Sent::In).map_err(|envelope| (Refusal::Closed, envelope))
+    }
+
+    /// Takes the envelope back. `None`: it is not there, and the verdict has come or will.
+    fn leave(&mut self) -> Option<Envelope> {
+        self.waits = false;
+        let is_ours = |sender: &WaitingSender<Envelope>| Arc::ptr_eq(&sender.waiter, &self.waiter);
+        let mut mailbox = self.target.mailbox.lock();
+        Some(mailbox.withdraw(|waiting| waiting.sender.as_ref().is_some_and(is_ours))?.envelope)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            drop(self.leave());
+        }
+    }
+}
+
+/// Waits until the envelope is in the mailbox.
+#[cold]
+fn wait_for_capacity(
+    target: &Core,
+    envelope: Envelope,
+    terms: Terms,
+    waits: &EdgeGuard<'_>,
+) -> Result<Sent, (Unanswered, Envelope)> {
+    // Before anything is queued: a sender cannot leave without its envelope or the verdict.
+    assert_may_park("a send to a full mailbox");
+    let refused = |(why, envelope)| (Unanswered::Refused(why), envelope);
+    let mut line = InLine::new(target);
+    let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(refused)?;
+    if !line.waits {
+        return Ok(sent);
+    }
+    let why = loop {
+        let verdict = line.waiter.wait(Wait::new(Reason::Capacity).until(terms.deadline_ns), || waits.is_told());
+        if let Some(verdict) = verdict {
+            return line.over(verdict).map_err(refused);
+        }
+        if !waits.is_told() {
+            break Unanswered::TimedOut;
+        }
+        if let Err(cycle) = waits.look_again() {
+            break Unanswered::Deadlock(cycle);
+        }
+    };
+    let taken_back = line.leave().or_else(|| {
+        // Not for room any more: nothing interrupts this.
+        line.waiter.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
+    });
+    taken_back.map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
+}
+
+/// As [`enqueue_or_wait`], for a future. Its sender is no part of the wait-for graph: a future can wait for much at once. Dropped before
+/// it is ready, it drops its envelope, unless that got in.
+pub(super) async fn enqueue_async(target: &Core, envelope: Envelope, chain: u64) -> Result<Sent, (Refusal, Envelope)> {
+    let mut line = InLine::new(target);
+    let sent = line.enter(envelope, chain, None)?;
+    if !line.waits {
+        return Ok(sent);
+    }
+    let verdict = poll_fn(|cx| line.waiter.poll(cx.waker())).await;
+    line.over(verdict)
 }

@@ -1,33 +1,41 @@
 //! What travels to an actor: boxes ([`Boxed`]), questions on their askers' stacks ([`ask`](super::ask)), and calls
-//! ([`call`](super::call)). An [`Envelope`] is each. Its holder has the right, and the duty, to have it handled or refused.
+//! ([`call`](super::call)). An [`Envelope`] is each, as one thin pointer without the type of the message. Its holder has the right, and the
+//! duty, to have it handled or refused.
+//!
+//! A block begins with a [`Node`], which links it into a list without another allocation, and says by its table what the rest is. Mostly
+//! the block is a box ([`Boxed`], when its content is still known); it may also lie elsewhere, pinned, and the envelope is the right to it.
 //!
 //! # Invariants
 //!
-//! Those of [`erased`](super::erased), and:
-//!
 //! 1. An envelope is run by an actor of the type that its route was made for: an address has both.
 //! 2. No user code runs under the lock of a mailbox: messages are moved there, not dropped.
+//! 3. A node is the first field of a `repr(C)` block, whose type its table was made for, and every pointer to it was made from
+//!    one to the whole.
+//! 4. There is one envelope of a block at a time. Its holder owns the block, or may use it as the block's owner has promised.
+//!    An [`OwningList`](crate::base::list::OwningList) holds the envelopes that are linked in it.
 
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::erased;
 use super::owed::{Owed, Refusal};
 use super::waiting::CapacityWaiter;
 use crate::actor::{ActorId, Exit};
+use crate::base::list::{Linked, Links, Owner};
 use crate::base::spin::LockRelease;
 use crate::task::header::Wake;
+use crate::task::pool;
 
-pub(crate) type Node = erased::Node<Ops>;
-pub(crate) type Envelope = erased::Erased<Ops>;
-pub(crate) type Boxed<E> = erased::TypedBox<Ops, E>;
-pub(crate) type Kind<E> = erased::Kind<Ops, E>;
+/// How a handler or a hook ends. `Err`: the actor has to end, too.
+pub(crate) type GoesOn = Result<(), Box<Exit>>;
 
 /// Takes the envelope, the lock, and the actor and its context.
-pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> Result<(), Box<Exit>>;
+pub(crate) type RunFn = unsafe fn(Envelope, Held<'_>, *mut (), *mut ()) -> GoesOn;
 
 /// What one kind of envelope can do.
 pub(crate) struct Ops {
@@ -39,6 +47,58 @@ pub(crate) struct Ops {
     pub(crate) actor: fn() -> TypeId,
     /// It counts against the mailbox's capacity.
     pub(crate) is_counted: bool,
+    /// The envelope is dropped: with its box, or with its share of a block. Of a pinned block nothing is.
+    pub(crate) discard: unsafe fn(NonNull<Node>),
+    content: fn() -> TypeId,
+}
+
+/// The operations of blocks with an `E`.
+pub(crate) struct EnvelopeKind<E> {
+    ops: Ops,
+    _content: PhantomData<fn(E) -> E>,
+}
+
+impl<E: 'static> EnvelopeKind<E> {
+    pub(super) const fn new(
+        run: RunFn,
+        form: Form,
+        actor: fn() -> TypeId,
+        is_counted: bool,
+        discard: unsafe fn(NonNull<Node>),
+    ) -> Self {
+        Self { ops: Ops { run, form, actor, is_counted, discard, content: TypeId::of::<E> }, _content: PhantomData }
+    }
+}
+
+/// What every block begins with.
+pub(crate) struct Node {
+    links: Links<Node>,
+    ops: &'static Ops,
+}
+
+impl Node {
+    #[inline]
+    pub(crate) fn new<E>(kind: &'static EnvelopeKind<E>) -> Self {
+        Self { links: Links::new(), ops: &kind.ops }
+    }
+
+    #[inline]
+    pub(crate) fn is_linked(&self) -> bool {
+        self.links.is_linked()
+    }
+
+    #[inline]
+    pub(crate) fn ops(&self) -> &'static Ops {
+        self.ops
+    }
+}
+
+// SAFETY: the links are a field of the node, and only lists change them.
+unsafe impl Linked for Node {
+    #[inline]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 /// Gives the promise that the asker of the node waits for from now on.
@@ -70,28 +130,174 @@ pub(crate) struct Refused<'a> {
 /// The lock of the mailbox that an envelope was just taken out of; and the sender that has got the place, and is told so when the lock is
 /// free.
 pub(crate) struct Held<'a> {
-    lock: LockRelease<'a>,
-    room: Option<Arc<CapacityWaiter<Envelope>>>,
+    pub(super) lock: LockRelease<'a>,
+    pub(super) waiter: Option<Arc<CapacityWaiter<Envelope>>>,
 }
 
-impl<'a> Held<'a> {
-    #[inline]
-    pub(super) fn new(lock: LockRelease<'a>, room: Option<Arc<CapacityWaiter<Envelope>>>) -> Self {
-        Self { lock, room }
-    }
-
+impl Held<'_> {
     #[inline]
     pub(crate) fn release(self) {
         drop(self.lock);
-        if let Some(room) = self.room {
-            room.open();
+        if let Some(waiter) = self.waiter {
+            waiter.open();
         }
+    }
+}
+
+/// See the module's text. Dropped, it drops its box.
+#[must_use]
+pub(crate) struct Envelope(NonNull<Node>);
+
+// SAFETY: what is in a box is `Send`, and the caller that makes an envelope of a pinned block promises as much.
+unsafe impl Send for Envelope {}
+
+// SAFETY: boxes stay where they are, and what is pinned does, too.
+unsafe impl Owner for Envelope {
+    type Node = Node;
+
+    #[inline]
+    fn into_node(self) -> NonNull<Node> {
+        ManuallyDrop::new(self).0
+    }
+
+    #[inline]
+    unsafe fn from_node(node: NonNull<Node>) -> Self {
+        Self(node)
+    }
+}
+
+impl Envelope {
+    /// The envelope of a pinned block.
+    ///
+    /// # Safety
+    ///
+    /// Invariants 3 and 4; the block may be used from any thread, and stays where it is as long as there is the envelope.
+    #[inline]
+    pub(crate) unsafe fn pinned(node: NonNull<Node>) -> Self {
+        Self(node)
+    }
+
+    #[inline]
+    fn ops(&self) -> &'static Ops {
+        // SAFETY: invariant 4.
+        unsafe { self.0.as_ref() }.ops
+    }
+
+    /// Is it the envelope of that block?
+    pub(crate) fn is(&self, node: NonNull<Node>) -> bool {
+        self.0 == node
+    }
+
+    /// # Safety
+    ///
+    /// It is a box with an `E`.
+    #[inline]
+    pub(crate) unsafe fn boxed<E>(self) -> Boxed<E> {
+        Boxed { envelope: self, _content: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// It is a box with an `E`.
+    #[inline]
+    pub(crate) unsafe fn open<E>(self) -> E {
+        // SAFETY: as the caller promises; invariant 3.
+        unsafe {
+            let block = self.into_node().cast::<BoxBlock<E>>();
+            let content = (&raw const (*block.as_ptr()).content).read();
+            pool::free(block);
+            content
+        }
+    }
+}
+
+impl Drop for Envelope {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: invariants 3 and 4.
+        unsafe { (self.ops().discard)(self.0) }
+    }
+}
+
+impl AsRef<Envelope> for Envelope {
+    #[inline]
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+#[repr(C)]
+struct BoxBlock<E> {
+    node: Node,
+    content: E,
+}
+
+/// # Safety
+///
+/// As [`Envelope::open`].
+unsafe fn discard<E>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { Envelope(node).open::<E>() });
+}
+
+/// The envelope of a box whose content is known.
+#[must_use]
+pub(crate) struct Boxed<E> {
+    envelope: Envelope,
+    _content: PhantomData<E>,
+}
+
+impl<E: Send + 'static> Boxed<E> {
+    #[inline]
+    pub(crate) fn new(kind: &'static EnvelopeKind<E>, content: E) -> Self {
+        let block = pool::allocate::<BoxBlock<E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<BoxBlock<E>>()));
+        let place = block.as_ptr();
+        // SAFETY: fresh memory for this type. Field by field: a large content is moved straight into it.
+        unsafe {
+            (&raw mut (*place).content).write(content);
+            (&raw mut (*place).node).write(Node::new(kind));
+        }
+        Self { envelope: Envelope(block.cast()), _content: PhantomData }
+    }
+
+    /// What is in the box, where it is.
+    #[inline]
+    pub(crate) fn content(&mut self) -> &mut E {
+        // SAFETY: `new` and `of` have made it of such a box; invariants 3 and 4, and `self` is borrowed as long.
+        unsafe { &mut (*self.envelope.0.cast::<BoxBlock<E>>().as_ptr()).content }
+    }
+
+    #[inline]
+    pub(crate) fn open(self) -> E {
+        // SAFETY: `new` and `of` have made it of such a box.
+        unsafe { self.envelope.open() }
+    }
+
+    /// # Panics
+    ///
+    /// If it is no box with an `E`.
+    pub(crate) fn of(envelope: Envelope) -> Self {
+        assert_eq!((envelope.ops().content)(), TypeId::of::<E>(), "an envelope with another content");
+        Self { envelope, _content: PhantomData }
+    }
+}
+
+impl<E> AsRef<Envelope> for Boxed<E> {
+    fn as_ref(&self) -> &Envelope {
+        &self.envelope
+    }
+}
+
+impl<E> From<Boxed<E>> for Envelope {
+    #[inline]
+    fn from(boxed: Boxed<E>) -> Self {
+        boxed.envelope
     }
 }
 
 impl Envelope {
     #[inline]
-    pub(super) fn is_ask(&self) -> bool {
+    pub(crate) fn is_ask(&self) -> bool {
         matches!(self.ops().form, Form::Ask { .. })
     }
 
@@ -114,7 +320,7 @@ impl Envelope {
         actor: TypeId,
         me: *mut (),
         ctx: *mut (),
-    ) -> Result<(), Box<Exit>> {
+    ) -> GoesOn {
         let ops = self.ops();
         // What the types of addresses guarantee; were that wrong, another's state would be taken for this type.
         if (ops.actor)() != actor {
@@ -150,8 +356,8 @@ pub(crate) trait Payload: Send + Sized + 'static {
 }
 
 /// Boxes with an `E`, which `run` has handled by actors of one type. `is_counted`: against the mailbox's capacity.
-pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> Kind<E> {
-    Kind::boxed(Ops { run, form: Form::Box { refuse: refuse_box::<E> }, actor, is_counted })
+pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> EnvelopeKind<E> {
+    EnvelopeKind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, discard::<E>)
 }
 
 /// # Safety
@@ -160,4 +366,46 @@ pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_coun
 unsafe fn refuse_box<E: Payload>(envelope: Envelope, refused: &Refused<'_>) {
     // SAFETY: as the caller promises.
     unsafe { envelope.open::<E>() }.refuse(refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::list::OwningList;
+
+    impl Payload for Arc<u32> {
+        fn refuse(self, _: &Refused<'_>) {}
+    }
+    impl Payload for String {
+        fn refuse(self, _: &Refused<'_>) {}
+    }
+
+    unsafe fn run(_: Envelope, _: Held<'_>, _: *mut (), _: *mut ()) -> GoesOn {
+        Ok(())
+    }
+
+    static ARC: EnvelopeKind<Arc<u32>> = boxes(run, TypeId::of::<u8>, true);
+    static TEXT: EnvelopeKind<String> = boxes(run, TypeId::of::<u8>, false);
+
+    #[test]
+    fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {
+        let shared = Arc::new(7);
+        let mut queue = OwningList::<Envelope>::new();
+        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
+        queue.push_back(Boxed::new(&TEXT, "x".to_owned()).into());
+        queue.push_back(Boxed::new(&ARC, Arc::clone(&shared)).into());
+        let first = queue.pop_front().expect("three are in");
+        assert_eq!((first.is_counted(), *Boxed::<Arc<u32>>::of(first).open()), (true, 7));
+        let second = queue.pop_front().expect("two are in");
+        assert_eq!(Boxed::<String>::of(second).open(), "x");
+        assert_eq!(Arc::strong_count(&shared), 2);
+        drop(queue);
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "another content")]
+    fn a_box_is_not_taken_for_another() {
+        let _ = Boxed::<String>::of(Boxed::new(&ARC, Arc::new(7)).into());
+    }
 }

@@ -7,29 +7,22 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::mailbox_state::{EndQueue, Phase};
-use super::walk::Waits;
+use super::envelope::Envelope;
+use super::mailbox_state::{EndQueue, MailboxState, Phase};
+use super::monitor;
+use super::owed::Refusal;
+use super::waiting::WaitingEnvelope;
+use super::walk::EdgeGuard;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
+use crate::rt::join::JoinHandle;
 use crate::sched::remote;
 use crate::sys::clock::{NEVER, after_ns};
 use crate::task::header::Reason;
 
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
-
-pub(crate) fn stop(core: &Core, why: Exit, drain: Duration) {
-    core.stop(why, after_ns(drain));
-}
-
-pub(crate) fn is_ended(core: &Core) -> bool {
-    core.mailbox.lock().phase == Phase::Dead
-}
-
-pub(crate) fn queued(core: &Core) -> usize {
-    core.mailbox.lock().len()
-}
 
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
 const LOOKS: Duration = Duration::from_millis(10);
@@ -49,7 +42,7 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
-    let waits = Waits::set(Core::current(), core, How::JOIN);
+    let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
         let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
@@ -77,19 +70,28 @@ impl Core {
         None
     }
 
-    /// Ends an actor that rests when its runtime has ended: nobody else will.
-    pub(super) fn end_orphan(&self) {
+    /// Has an actor that rests look whether it is to end, if it has not and, under the lock of its mailbox, `is_due`.
+    pub(super) fn queue_unless_dead(&self, is_due: impl FnOnce() -> bool) {
         let launch = {
             let mut mailbox = self.mailbox.lock();
-            if mailbox.phase == Phase::Dead { None } else { mailbox.mark_busy() }
+            if !mailbox.is_dead() && is_due() { mailbox.mark_busy() } else { None }
         };
         if let Some(duty) = launch {
             self.queue(duty);
         }
     }
 
-    /// Closes the mailbox; what is queued is still handled, until `drain_until_ns`.
-    pub(crate) fn stop(&self, why: Exit, drain_until_ns: u64) {
+    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    pub(super) fn end_orphan(&self) {
+        self.queue_unless_dead(|| true);
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.mailbox.lock().is_dead()
+    }
+
+    /// Closes the mailbox; what is queued is still handled, for at most `drain`.
+    pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
         if mailbox.is_closed() {
             return;
@@ -97,7 +99,7 @@ impl Core {
         self.assert_runs_here();
         let extras = mailbox.extras();
         extras.end = Some(why);
-        extras.drain_until_ns = Some(drain_until_ns);
+        extras.drain_until_ns = Some(after_ns(drain));
         mailbox.close(Phase::Drains);
         let launch = mailbox.mark_busy();
         drop(mailbox);
@@ -126,5 +128,77 @@ impl Core {
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let pushed = self.mailbox.lock().push_signal(signal);
         pushed.map(|launch| self.launch(launch)).is_some()
+    }
+}
+
+impl Core {
+    /// Refuses everything that is queued.
+    pub(super) fn give_back_all(&self) {
+        while self.give_back_one(MailboxState::give_back) {}
+    }
+
+    /// Refuses everything that waits for room.
+    pub(super) fn give_back_waiting(&self) {
+        while self.give_back_one(MailboxState::give_back_waiting) {}
+    }
+
+    /// Refuses one message. False: there was none.
+    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope<Envelope>>) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
+        if let Some(sender) = sender {
+            let waiter = sender.let_go();
+            drop(mailbox);
+            // A future that has gone leaves its envelope to the waiter.
+            let _ = self.guarded(move || waiter.close(envelope));
+            return true;
+        }
+        let refused = envelope.refuse_ask(Refusal::Closed);
+        drop(mailbox);
+        match refused {
+            Ok(None) => {}
+            Ok(Some(wake)) => wake.schedule(),
+            Err(envelope) => self.refuse_box(envelope, Refusal::Closed),
+        }
+        true
+    }
+
+    /// The run has found a reason to end: gives back what is queued. True: `stopping` is to be called.
+    pub(crate) fn begin_end(&self, exit: &Exit) -> bool {
+        self.header.refuse_cancels();
+        let started = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.ends(exit);
+            !mailbox.fresh
+        };
+        self.give_back_all();
+        started
+    }
+
+    /// The state is dropped: ends timers and helpers, tells tied actors and joiners.
+    #[cold]
+    pub(crate) fn end(&self, exit: Exit) {
+        // Timers end before the actor is dead: none of theirs is a dead letter.
+        let (timers, helpers) = self.mailbox.lock().take_companions();
+        // What a timer would have sent, and what a helper has left, may have destructors that panic.
+        timers.iter().for_each(|timer| _ = self.guarded(|| timer.cancel()));
+        helpers.iter().for_each(JoinHandle::cancel);
+        helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
+        let (ties, ended) = self.mailbox.lock().set_dead();
+        monitor::tell(self.id(), ties, &exit);
+        if let Some(ended) = ended {
+            ended.notify_all(|end| {
+                *end = Some(exit);
+                true
+            });
+        }
+    }
+
+    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.
+    #[cold]
+    pub(super) fn refuse_all(&self) {
+        let exit = self.not_started();
+        self.mailbox.lock().ends(&exit);
+        self.give_back_all();
     }
 }

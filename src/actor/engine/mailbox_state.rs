@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
 use super::envelope::Envelope;
-use super::owed::Refusal;
+use super::owed::{Owed, Refusal};
 use super::roll::Roll;
 use super::ties::Ties;
 use super::waiting::{WaitingEnvelope, WaitingSender};
@@ -76,7 +76,7 @@ pub(crate) struct MailboxState {
     /// The list of residents that the actor is in.
     pub(super) list: u16,
     /// A run has begun, and is not over.
-    pub(super) runs: bool,
+    pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
     /// sender that waits for room, a message that was passed is in `extras`.
     urgent: bool,
@@ -104,7 +104,7 @@ pub(crate) struct Extras {
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
     chain: u64,
     /// Tells the thread that waits there.
-    nested: Option<Arc<dyn Nudge>>,
+    nested: Option<Arc<dyn Owed>>,
     killed: bool,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
@@ -129,11 +129,6 @@ impl Extras {
             }
         }
     }
-}
-
-/// Tells the thread that waits in a `reenter` to look for admitted messages.
-pub(crate) trait Nudge: Send + Sync {
-    fn nudge(&self);
 }
 
 /// What the actor does next.
@@ -223,7 +218,7 @@ impl MailboxState {
     /// Takes a message of the chain that a `reenter` of the actor lets in (else: `Err`). The caller nudges the actor when it
     /// has let go of the lock.
     #[cold]
-    pub(super) fn admit<P: Into<Envelope>>(&mut self, envelope: P, chain: u64) -> Result<Option<Arc<dyn Nudge>>, P> {
+    pub(super) fn admit<P: Into<Envelope>>(&mut self, envelope: P, chain: u64) -> Result<Option<Arc<dyn Owed>>, P> {
         if !self.admits(chain) || self.phase > Phase::Drains {
             return Err(envelope);
         }
@@ -234,7 +229,7 @@ impl MailboxState {
 
     /// From now on messages of `chain` are let in (0: none), and announced to `nested`. What was before is given back. Those
     /// that were let in and not handled are for the next `reenter` of the same handler, or else come after it.
-    pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Nudge>>) -> (u64, Option<Arc<dyn Nudge>>) {
+    pub(crate) fn let_in(&mut self, chain: u64, nested: Option<Arc<dyn Owed>>) -> (u64, Option<Arc<dyn Owed>>) {
         let extras = self.extras.get_or_insert_default();
         self.urgent |= chain == 0 && !extras.admitted.is_empty();
         (std::mem::replace(&mut extras.chain, chain), std::mem::replace(&mut extras.nested, nested))
@@ -296,7 +291,7 @@ impl MailboxState {
     }
 
     /// Gives a message back that waits for room. The first that gives up is mostly the first that came.
-    pub(super) fn leave_room(
+    pub(super) fn withdraw(
         &mut self,
         is_it: impl Fn(&WaitingEnvelope<Envelope>) -> bool,
     ) -> Option<WaitingEnvelope<Envelope>> {
@@ -320,7 +315,7 @@ impl MailboxState {
         }
         let WaitingEnvelope { envelope, sender } = self.extras().waiting.pop_front()?;
         self.queue.push_back(envelope);
-        self.len += 1; // KEY: room-place
+        self.len += 1; // KEY: capacity-place
         sender
     }
 
@@ -351,7 +346,7 @@ impl MailboxState {
 
     /// The next message, if there is one and nothing else to look at.
     #[inline]
-    pub(super) fn pop_plain(&mut self) -> Option<Envelope> {
+    pub(crate) fn pop_plain(&mut self) -> Option<Envelope> {
         if self.urgent {
             return None;
         }
@@ -362,7 +357,7 @@ impl MailboxState {
 
     /// What the actor does next.
     #[cold]
-    pub(super) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender<Envelope>>) {
+    pub(crate) fn take(&mut self, addressed: bool) -> (Take, Option<WaitingSender<Envelope>>) {
         self.queue_admitted();
         if let Some(take) = self.take_urgent() {
             return (take, None);
@@ -426,7 +421,7 @@ impl MailboxState {
     }
 
     /// A message of the chain that a `reenter` waits for.
-    pub(super) fn take_admitted(&mut self) -> Option<Envelope> {
+    pub(crate) fn take_admitted(&mut self) -> Option<Envelope> {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
@@ -441,14 +436,9 @@ impl MailboxState {
     }
 
     /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
-    pub(super) fn set_dead(&mut self, exit: &Exit) -> (Ties<Weak>, Option<EndQueue>) {
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
         self.phase = Phase::Dead;
-        // Most end normally, and unwatched: their extras would be made for this alone.
-        if self.extras.is_none() && matches!(exit, Exit::Normal) {
-            return (Ties::default(), None);
-        }
-        let extras = self.extras();
-        extras.end = Some(exit.clone());
+        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
         (std::mem::take(&mut extras.ties), extras.ended.take())
     }
 

@@ -5,15 +5,14 @@
 //! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs`,
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
-//! * Leaves: [`busy`], [`edge`], [`erased`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
+//! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
 //!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
-//! * Its life: [`give_back`], [`launch`], [`lifecycle`] (stop, kill, join), [`monitor`], [`residents`] (the actors of a runtime),
-//!   [`run`].
-//! * Sends: [`origin`], [`enqueue`], [`capacity`].
-//! * Messages and replies: [`promise`], [`reply`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
-//! * Ways to send: [`tell`], [`send_ask`], [`send_call`].
+//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
+//! * Sends: [`origin`], [`enqueue`].
+//! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
+//! * Ways to send: [`tell`], [`send`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -21,14 +20,11 @@
 pub(crate) mod ask;
 pub(crate) mod busy;
 pub(crate) mod call;
-pub(crate) mod capacity;
 pub(crate) mod cell;
 pub(crate) mod edge;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;
-pub(crate) mod erased;
 pub(crate) mod frame;
-pub(crate) mod give_back;
 pub(crate) mod guard;
 pub(crate) mod launch;
 pub(crate) mod lifecycle;
@@ -39,12 +35,9 @@ pub(crate) mod origin;
 pub(crate) mod owed;
 pub(crate) mod payload;
 pub(crate) mod promise;
-pub(crate) mod reply;
 pub(crate) mod residents;
 pub(crate) mod roll;
-pub(crate) mod run;
-pub(crate) mod send_ask;
-pub(crate) mod send_call;
+pub(crate) mod send;
 pub(crate) mod tell;
 pub(crate) mod ties;
 pub(crate) mod waiting;

@@ -14,15 +14,8 @@ use crate::actor::{ActorId, Exit, SendError};
 pub(crate) enum Refusal {
     Closed,
     Full,
-}
-
-impl Refusal {
-    pub(crate) fn into_error<M>(self, msg: M) -> SendError<M> {
-        match self {
-            Refusal::Closed => SendError::Closed(msg),
-            Refusal::Full => SendError::Full(msg),
-        }
-    }
+    /// The mailbox is full, and drops what is new.
+    Dropped,
 }
 
 /// Why there is no reply.
@@ -32,7 +25,8 @@ pub(crate) enum Failure {
     NoReply,
 }
 
-/// Why there is no answer. The message is not in it: the asker, which reads this, has the message, if no other side does.
+/// Why a message is in no mailbox, or has no answer. The message is not in it: the sender, which reads this, has the message, if no
+/// other side does.
 pub(crate) enum Unanswered {
     Refused(Refusal),
     TimedOut,
@@ -41,6 +35,20 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
+    /// Of a message that was not handled. The whole `Result` is made where the caller wants it: an error alone would be one more copy of
+    /// the message on the stack.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn with_message<T, M>(self, msg: impl FnOnce() -> M) -> Result<T, SendError<M>> {
+        match self {
+            Unanswered::Refused(Refusal::Closed) => made(msg, SendError::Closed),
+            Unanswered::Refused(Refusal::Full | Refusal::Dropped) => made(msg, SendError::Full),
+            Unanswered::TimedOut => made(msg, |msg| SendError::Timeout(Some(msg))),
+            Unanswered::Deadlock(cycle) => made(msg, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+            Unanswered::Failed(_) => unreachable!("no handler could fail to answer what none has"),
+        }
+    }
+
     /// Of a message whose handler has started. Each error is made where the caller wants it (it has room for a message).
     #[cold]
     pub(crate) fn without_message<T, M>(self) -> Result<T, SendError<M>> {
@@ -54,6 +62,12 @@ impl Unanswered {
     }
 }
 
+/// Apart, so that there is one place for a large message, and not one for each error.
+#[inline(never)]
+fn made<T, M>(msg: impl FnOnce() -> M, error: impl FnOnce(M) -> SendError<M>) -> Result<T, SendError<M>> {
+    Err(error(msg()))
+}
+
 /// Where a reply of type `R` goes, whatever the message was.
 pub(crate) trait Answer<R>: Owed {
     fn answer(&self, answer: Result<Box<R>, Failure>);
@@ -65,6 +79,9 @@ pub(crate) trait Owed: Send + Sync {
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>>;
 
     fn fail(&self, failure: Failure);
+
+    /// Has the thread that waits for the answer look again for what else it waits for.
+    fn nudge(&self);
 
     /// From now on that actor owes the answer, as far as is known: so the actor that waits for the answer waits for that one.
     /// Says how often the debt has changed hands.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::ask::Ask;
 use super::call::CallBlock;
-use super::envelope::{Kind, Payload, Refused};
+use super::envelope::{EnvelopeKind, Payload, Refused};
 use super::frame::Terms;
 use super::guard::contained;
 use super::lost::lost;
@@ -28,13 +28,13 @@ use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
-    pub(crate) tell: &'static Kind<Tell<M>>,
+    pub(crate) tell: &'static EnvelopeKind<Tell<M>>,
     /// A `tell` that does not count.
-    pub(crate) notify: &'static Kind<Tell<M>>,
-    pub(crate) beat: &'static Kind<Beat<M>>,
-    pub(crate) ask: &'static Kind<Ask<'static, M>>,
-    pub(crate) call: &'static Kind<CallBlock<M>>,
-    pub(crate) passed: &'static Kind<Passed<M>>,
+    pub(crate) notify: &'static EnvelopeKind<Tell<M>>,
+    pub(crate) beat: &'static EnvelopeKind<Beat<M>>,
+    pub(crate) ask: &'static EnvelopeKind<Ask<'static, M>>,
+    pub(crate) call: &'static EnvelopeKind<CallBlock<M>>,
+    pub(crate) passed: &'static EnvelopeKind<Passed<M>>,
     pub(crate) ask_timeout: Duration,
     pub(crate) _message: PhantomData<fn(M) -> M>,
 }
@@ -81,17 +81,17 @@ impl Payload for StreamEnded {
 /// What another handler has passed on, or this one put aside.
 pub(crate) struct Passed<M: Message> {
     pub(crate) msg: M,
-    /// `None`: nobody waits for the reply.
-    pub(crate) owed: Option<Deferred<M::Reply>>,
+    pub(crate) owed: Deferred<M::Reply>,
     pub(crate) terms: Terms,
 }
 
 impl<M: Message> Payload for Passed<M> {
     fn refuse(self, refused: &Refused<'_>) {
         contained(|| {
-            match self.owed {
-                Some(owed) => owed.fail(Failure::Died((refused.exit)())),
-                None => lost(refused.actor, type_name::<M>()),
+            if self.owed.is_awaited() {
+                self.owed.answer(Err(Failure::Died((refused.exit)())));
+            } else {
+                lost(refused.actor, type_name::<M>());
             }
             drop(self.msg);
         });

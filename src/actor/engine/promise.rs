@@ -1,4 +1,5 @@
-//! The promise of a reply that comes later, and the edge of the actor that waits for it.
+//! The promise of a reply that comes later, and the edge of the actor that waits for it; and what becomes of the reply when a handler has
+//! returned, has panicked, or puts the reply off.
 
 #![forbid(unsafe_code)]
 
@@ -6,17 +7,18 @@ use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::cell::Core;
+use super::cell::{Core, RunState};
 use super::edge::How;
+use super::envelope::GoesOn;
+use super::frame::ReplyTo;
 use super::guard::contained;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again};
 use super::weak::Weak;
-use crate::actor::ActorId;
 use crate::actor::deferred::give;
+use crate::actor::{ActorId, Deferred, Exit, Message};
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
-use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 
 struct PromiseState<R> {
@@ -52,19 +54,9 @@ pub(crate) struct Promise<R> {
 }
 
 impl<R> Promise<R> {
-    /// Of a message that is sent to `target`.
+    /// Of a message that is sent to `owed_by`. `None`: of a reply that is put off.
     #[inline(always)]
-    pub(crate) fn new(target: Weak, deadline_ns: u64, how: How) -> Self {
-        Self::of(Some(target), deadline_ns, how)
-    }
-
-    /// Of a reply that is put off.
-    pub(crate) fn put_off() -> Arc<Self> {
-        Arc::new(Self::of(None, NEVER, How::PLAIN))
-    }
-
-    #[inline(always)]
-    fn of(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+    pub(crate) fn new(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
         let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
         Self { state, deadline_ns }
     }
@@ -129,47 +121,36 @@ impl<'a, R> PromiseWait<'a, R> {
     fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let watched = Self { promise, waiter };
-        if let Some(waiter) = &watched.waiter {
-            let owed_by = promise.state.with(|state| {
-                state.waiter = Some(waiter.clone());
-                let owed_by = state.owed_by.clone().filter(|_| state.result.is_none());
-                if let Some(owed_by) = &owed_by {
-                    waiter.actor.core().edge.set(owed_by.core(), state.how.letting_in(lets_in));
-                }
-                owed_by
-            });
-            if let Some(cycle) = owed_by.and_then(|owed_by| waiter.closes_cycle(owed_by.core())) {
-                return Err(cycle);
-            }
+        let edge = promise.state.with(|state| {
+            state.waiter.clone_from(&watched.waiter);
+            state.set_edge()
+        });
+        if let Some(cycle) = edge.and_then(|(waiter, owed_by)| closes_cycle(waiter.actor.core(), owed_by.core())) {
+            return Err(cycle);
         }
         Ok(watched)
     }
 }
 
-impl Waiter {
-    fn closes_cycle(&self, owed_by: &Core) -> Option<Vec<ActorId>> {
-        closes_cycle(self.actor.core(), owed_by)
-    }
-}
-
 impl<R> PromiseState<R> {
+    /// Has the waiter's edge lead to the actor that owes the answer: both, for a look whether that closes a cycle.
+    fn set_edge(&self) -> Option<(Waiter, Weak)> {
+        let waiter = self.waiter.clone().filter(|_| self.result.is_none())?;
+        let edge = &waiter.actor.core().edge;
+        let Some(owed_by) = self.owed_by.clone() else {
+            edge.clear();
+            return None;
+        };
+        edge.set(owed_by.core(), self.how.letting_in(waiter.lets_in));
+        Some((waiter, owed_by))
+    }
+
     /// Nobody lets the message in any more.
     fn harden(&mut self) {
         self.how = How::PLAIN;
         if let Some(waiter) = &self.waiter {
             waiter.actor.core().edge.harden();
         }
-    }
-}
-
-impl<R> PromiseWait<'_, R> {
-    fn is_told(&self) -> bool {
-        self.waiter.as_ref().is_some_and(|waiter| waiter.actor.core().edge.is_told())
-    }
-
-    /// `Err`: the waiter is in a cycle.
-    fn look_again(&self) -> Result<(), Vec<ActorId>> {
-        self.waiter.as_ref().map_or(Ok(()), |waiter| look_again(waiter.actor.core()))
     }
 }
 
@@ -207,40 +188,51 @@ impl<R> Promise<R> {
             Ok(watched) => watched,
             Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
+        let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
         let wait = Wait::new(Reason::Ask).until(deadline_ns);
         let ready = |state: &mut PromiseState<R>| match state.result.take() {
             Some(result) => Some(Some(Nested::Answer(result))),
             None if admitted() => Some(Some(Nested::Admitted)),
-            None => watched.is_told().then_some(None),
+            None => asker.is_some_and(|asker| asker.edge.is_told()).then_some(None),
         };
-        let (nested, cycle) = loop {
+        let why = loop {
             match self.state.wait_until(wait, ready) {
-                Some(None) => match watched.look_again() {
+                Some(Some(nested)) => return nested,
+                Some(None) => match asker.map_or(Ok(()), look_again) {
                     Ok(()) => {}
-                    Err(cycle) => break (None, Some(cycle)),
+                    Err(cycle) => break Unanswered::Deadlock(cycle),
                 },
-                nested => break (nested.flatten(), None),
+                None => break Unanswered::TimedOut,
             }
         };
         drop(watched);
         // Or a reply that came with the deadline.
-        let late = || self.try_take().unwrap_or(Err(cycle.map_or(Unanswered::TimedOut, Unanswered::Deadlock)));
-        nested.unwrap_or_else(|| Nested::Answer(late()))
-    }
-
-    /// Has a waiting thread look again for what else it waits for.
-    pub(crate) fn nudge(&self) {
-        self.state.notify_all(|_| true);
+        Nested::Answer(self.try_take().unwrap_or(Err(why)))
     }
 }
 
-impl<R: Send + 'static> Answer<R> for Promise<R> {
-    fn answer(&self, answer: Result<Box<R>, Failure>) {
-        self.settle(|_| Some(answer.map_err(Unanswered::Failed)));
+/// What a promise is in.
+pub(crate) trait Promised: Send + Sync + 'static {
+    type Reply: Send + 'static;
+
+    fn promise(&self) -> &Promise<Self::Reply>;
+}
+
+impl<R: Send + 'static> Promised for Promise<R> {
+    type Reply = R;
+
+    fn promise(&self) -> &Self {
+        self
     }
 }
 
-impl<R: Send + 'static> Owed for Promise<R> {
+impl<P: Promised> Answer<P::Reply> for P {
+    fn answer(&self, answer: Result<Box<P::Reply>, Failure>) {
+        self.promise().settle(|_| Some(answer.map_err(Unanswered::Failed)));
+    }
+}
+
+impl<P: Promised> Owed for P {
     fn fail(&self, failure: Failure) {
         self.answer(Err(failure));
     }
@@ -249,40 +241,66 @@ impl<R: Send + 'static> Owed for Promise<R> {
         give(self, to)
     }
 
+    fn nudge(&self) {
+        self.promise().state.notify_all(|_| true);
+    }
+
     fn harden(&self) {
-        self.state.with(PromiseState::harden);
+        self.promise().state.with(PromiseState::harden);
     }
 
     fn is_queued(&self, hands: u32) {
-        self.state.with(|state| {
+        self.promise().state.with(|state| {
             if state.hands == hands {
                 state.harden();
             }
         });
     }
 
-    fn owed_by(&self, actor: Option<Weak>, how: How) -> u32 {
-        let mut owed_by = actor.clone();
-        let (hands, waiter) = self.state.with(|state| {
+    fn owed_by(&self, mut actor: Option<Weak>, how: How) -> u32 {
+        let promise = self.promise();
+        let (hands, edge) = promise.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
-            std::mem::swap(&mut state.owed_by, &mut owed_by);
+            std::mem::swap(&mut state.owed_by, &mut actor);
             (state.hands, state.how) = (state.hands.wrapping_add(1), how);
-            let waiter = state.waiter.clone().filter(|_| state.result.is_none());
-            match (&waiter, &actor) {
-                (Some(waiter), Some(actor)) => {
-                    waiter.actor.core().edge.set(actor.core(), how.letting_in(waiter.lets_in))
-                }
-                (Some(waiter), None) => waiter.actor.core().edge.clear(),
-                (None, _) => {}
-            }
-            (state.hands, waiter)
+            (state.hands, state.set_edge())
         });
-        if let (Some(waiter), Some(actor)) = (waiter, actor)
-            && let Some(cycle) = waiter.closes_cycle(actor.core())
-        {
+        if let Some(cycle) = edge.and_then(|(waiter, owed_by)| closes_cycle(waiter.actor.core(), owed_by.core())) {
             // Unless it has left meanwhile: then the cycle was one of another wait.
-            self.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
+            promise.settle(|state| state.waiter.is_some().then_some(Err(Unanswered::Deadlock(cycle))));
         }
         hands
     }
+}
+
+/// The handler has panicked, or was unwound. Why the actor ends.
+#[cold]
+pub(crate) fn died(run: &RunState, payload: Box<dyn Any + Send>) -> Box<Exit> {
+    let exit = run.core().exit_of(payload);
+    if let Some(orphans) = run.frame().take_orphans() {
+        let died = Failure::Died((*exit).clone());
+        let _ = run.core().guarded(|| orphans.fail(&died));
+    }
+    exit
+}
+
+/// Gives what the handler has returned to the promise that waits for it, or drops it. Passes a reason to end on.
+pub(crate) fn settle<M: Message>(core: &Core, reply_to: ReplyTo, result: Result<Box<M::Reply>, Box<Exit>>) -> GoesOn {
+    let owed = match reply_to {
+        ReplyTo::Owed(owed) => deferred(owed).ok(),
+        ReplyTo::Nobody | ReplyTo::Asked(_) => None,
+    };
+    let (answer, end) = match result {
+        Ok(reply) => (Ok(reply), Ok(())),
+        Err(exit) => (Err(Failure::Died((*exit).clone())), Err(exit)),
+    };
+    let given = core.guarded(|| owed.unwrap_or_else(Deferred::nobody).answer(answer));
+    end.and(given)
+}
+
+/// `Err`: it is a promise of another type.
+pub(super) fn deferred<R: Send + 'static>(owed: Arc<dyn Owed>) -> Result<Deferred<R>, Arc<dyn Owed>> {
+    let mut deferred = Deferred::<R>::nobody();
+    owed.give(&mut deferred)?;
+    Ok(deferred)
 }

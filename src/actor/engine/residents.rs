@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::cell::{Core, NOWHERE};
 use super::launch::end_left;
-use super::lifecycle::{is_ended, join};
+use super::lifecycle::join;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
@@ -44,7 +44,8 @@ pub(crate) fn enter(actor: Weak, list: u16) {
 }
 
 /// `actor` ends.
-pub(super) fn leave(actor: &Core, list: u16) {
+pub(crate) fn leave(actor: &Core) {
+    let list = actor.mailbox.lock().list;
     let mut list = lock(list);
     let place = actor.place.swap(NOWHERE, Ordering::Relaxed);
     if place == NOWHERE {
@@ -77,13 +78,13 @@ pub(crate) fn end_all(shared: &Shared) {
             drop(list);
             let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
             let _ = shielded(|| timeout(left, || actor.core().end_orphan()));
-            if !is_ended(actor.core()) {
+            if !actor.core().is_ended() {
                 elsewhere.push(actor);
             }
         }
     }
     for actor in elsewhere {
-        while !is_ended(actor.core()) && now_ns() < until_ns {
+        while !actor.core().is_ended() && now_ns() < until_ns {
             end_left();
             shared.discard_injected();
             let _ = shielded(|| join(actor.core(), after_ns(SLICE)));

@@ -6,14 +6,13 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capacity::{Entering, Unsent, enqueue_or_wait};
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{Sent, try_enqueue};
-use super::envelope::{Boxed, Envelope, Kind};
+use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
+use super::envelope::{Boxed, Envelope, EnvelopeKind};
 use super::lost::lost;
 use super::origin::SendOrigin;
-use super::owed::{Failure, Refusal};
+use super::owed::{Failure, Refusal, Unanswered};
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -43,50 +42,35 @@ pub(crate) fn tell<M: Message>(
 #[cold]
 #[inline(never)]
 fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
-    match enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some()) {
-        Ok(_) => Ok(()),
-        Err((why, envelope)) => give_back(target, why, envelope),
-    }
-}
-
-/// The message of a told box in an error. Apart, so that there is one place for a large one, and not one for each error.
-#[inline(never)]
-fn open_as<M: Message>(envelope: Envelope, error: impl FnOnce(M) -> SendError<M>) -> Result<(), SendError<M>> {
-    Err(error(Boxed::<Tell<M>>::of(envelope).open().0))
+    let sent = enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some());
+    sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
 }
 
 /// Gives a message back that could not be told.
 #[cold]
 #[inline(never)]
-pub(super) fn give_back<M: Message>(target: &Core, why: Unsent, envelope: Envelope) -> Result<(), SendError<M>> {
-    match why {
-        Unsent::Refused(Refusal::Closed) => open_as(envelope, SendError::Closed),
-        Unsent::Refused(Refusal::Full) => open_as(envelope, SendError::Full),
-        Unsent::TimedOut => open_as(envelope, |msg| SendError::Timeout(Some(msg))),
-        Unsent::Deadlock(cycle) => open_as(envelope, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
-        Unsent::Dropped => {
-            lost(target.id(), type_name::<M>());
-            Ok(())
-        }
+fn give_back<M: Message>(target: &Core, why: Unanswered, envelope: Envelope) -> Result<(), SendError<M>> {
+    if let Unanswered::Refused(Refusal::Dropped) = why {
+        lost(target.id(), type_name::<M>());
+        return Ok(());
     }
+    why.with_message(|| Boxed::<Tell<M>>::of(envelope).open().0)
 }
 
 /// As `tell`, for a future.
 pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>) -> Result<(), SendError<M>> {
-    match Entering::begin(target.core(), boxed.into(), 0).await {
-        Ok(_) => Ok(()),
-        Err((why, envelope)) => give_back(target.core(), why.into(), envelope),
-    }
+    let sent = enqueue_async(target.core(), boxed.into(), 0).await;
+    sent.map(drop).or_else(|(why, envelope)| give_back(target.core(), Unanswered::Refused(why), envelope))
 }
 
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
 pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
     let Passed { owed, terms, .. } = boxed.content();
     let chain = terms.chain;
-    let passed = owed.as_ref().and_then(|reply| reply.owed_by(Some(target.weak()), How::message(chain)));
+    let passed = owed.owed_by(Some(target.weak()), How::message(chain));
     // The promise may be gone as soon as the message is in.
     let passed = passed.filter(|_| chain != 0).map(|(promise, hands)| (Arc::clone(promise), hands));
-    match try_enqueue(target, boxed, chain) {
+    match enqueue(target, boxed, chain, None, None) {
         Ok(Sent::Admitted) => Ok(()),
         Ok(_) => {
             passed.inspect(|(promise, hands)| promise.is_queued(*hands));
@@ -114,13 +98,8 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer:
         let mut mailbox = target.mailbox.lock();
         if timer { mailbox.push_due(boxed) } else { mailbox.push(boxed).map_err(|(_, boxed)| boxed) }
     };
-    match pushed {
-        Ok(launch) => {
-            target.launch(launch);
-            Ok(())
-        }
-        Err(boxed) => give_back(target, Unsent::Refused(Refusal::Closed), boxed.into()),
-    }
+    let closed = Unanswered::Refused(Refusal::Closed);
+    pushed.map(|launch| target.launch(launch)).or_else(|boxed| give_back(target, closed, boxed.into()))
 }
 
 /// Sends one beat of an interval. False: the actor takes no more.
@@ -132,20 +111,15 @@ pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: 
 }
 
 /// Says that a stream of `M`s has ended, behind all of them. It does not count.
-pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static Kind<StreamEnded>) {
+pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static EnvelopeKind<StreamEnded>) {
     let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>() });
     let pushed = target.mailbox.lock().push(boxed);
-    match pushed {
-        Ok(launch) => target.launch(launch),
-        Err((_, boxed)) => drop(boxed),
-    }
+    let _ = pushed.map(|launch| target.launch(launch));
 }
 
 /// Puts a message aside in the running actor's own mailbox: the actor owes the reply still.
 pub(crate) fn stash<M: Message>(core: &Core, mut boxed: Boxed<Passed<M>>) {
-    if let Some(reply) = &boxed.content().owed {
-        reply.owed_by(Some(core.weak()), How::PLAIN);
-    }
+    boxed.content().owed.owed_by(Some(core.weak()), How::PLAIN);
     let put_aside = core.mailbox.lock().stash(boxed.into());
     if let Err(envelope) = put_aside {
         core.refuse_box(envelope, Refusal::Closed);

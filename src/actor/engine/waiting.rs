@@ -13,38 +13,34 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::guard::contained;
 use super::weak::Weak;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 
-/// What became of an envelope that waited for room.
-pub(super) enum Verdict<P> {
-    In,
-    /// The mailbox has closed: the envelope is the sender's again.
-    Closed(P),
-}
+/// What became of an envelope that waited for room. `Err`: the mailbox has closed, and the envelope is the sender's again.
+pub(super) type Verdict<P> = Result<(), P>;
 
 /// Where a sender waits for the verdict: its thread, or its future.
-pub(crate) struct CapacityWaiter<P>(WaitQueue<Door<P>>);
+pub(crate) struct CapacityWaiter<P>(WaitQueue<WaiterState<P>>);
 
-struct Door<P> {
+struct WaiterState<P> {
     verdict: Option<Verdict<P>>,
     waker: Option<Waker>,
 }
 
 impl<P> CapacityWaiter<P> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(WaitQueue::new(Door { verdict: None, waker: None })))
+        Arc::new(Self(WaitQueue::new(WaiterState { verdict: None, waker: None })))
     }
 
     fn settle(&self, verdict: Verdict<P>) {
         let mut waker = None;
-        self.0.notify_all(|door| {
-            door.verdict = Some(verdict); // KEY: room-verdict
-            waker = door.waker.take();
+        self.0.notify_all(|state| {
+            state.verdict = Some(verdict); // KEY: capacity-verdict
+            waker = state.waker.take();
             true
         });
         contained(|| waker.into_iter().for_each(Waker::wake));
@@ -52,26 +48,26 @@ impl<P> CapacityWaiter<P> {
 
     /// The envelope is in. Without the lock of the mailbox.
     pub(super) fn open(&self) {
-        self.settle(Verdict::In);
+        self.settle(Ok(()));
     }
 
     /// The mailbox has closed. Without the lock of the mailbox.
     pub(super) fn close(&self, envelope: P) {
-        self.settle(Verdict::Closed(envelope));
+        self.settle(Err(envelope));
     }
 
     /// `None`: the deadline has passed, or the sender is to look for a cycle again.
     pub(super) fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict<P>> {
-        let verdict = |door: &mut Door<P>| door.verdict.take().map(Some).or_else(|| is_told().then_some(None));
+        let verdict = |state: &mut WaiterState<P>| state.verdict.take().map(Some).or_else(|| is_told().then_some(None));
         self.0.wait_until(wait, verdict).flatten()
     }
 
     /// The verdict; if it is not there, `waker` is woken when it is.
-    pub(super) fn poll(&self, waker: &Waker) -> Option<Verdict<P>> {
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Verdict<P>> {
         let mut waker = Some(waker.clone());
-        self.0.with(|door| {
-            std::mem::swap(&mut door.waker, &mut waker); // The old one is dropped outside.
-            door.verdict.take()
+        self.0.with(|state| {
+            std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
+            state.verdict.take().map_or(Poll::Pending, Poll::Ready)
         })
     }
 }
@@ -83,9 +79,9 @@ pub(super) struct WaitingEnvelope<P> {
     pub(super) sender: Option<WaitingSender<P>>,
 }
 
-/// Whose box it is.
-pub(super) struct WaitingSender<P> {
-    pub(super) room: Arc<CapacityWaiter<P>>,
-    /// The actor that sends, if it is one: its edge goes when it has its room.
+/// Whose envelope it is.
+pub(crate) struct WaitingSender<P> {
+    pub(super) waiter: Arc<CapacityWaiter<P>>,
+    /// The actor that sends, if it is one: its edge goes when it has its place.
     pub(super) actor: Option<Weak>,
 }

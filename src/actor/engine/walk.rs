@@ -1,27 +1,27 @@
 //! Before an actor waits: its edge, and the walk that looks for a cycle. The protocol is in [`edge`](super::edge).
 //!
-//! All that one actor waits for in another is an edge: an answer ([`send_ask`](super::send_ask), [`promise`](super::promise)),
-//! room ([`capacity`](super::capacity)), an end ([`lifecycle`](super::lifecycle)).
+//! All that one actor waits for in another is an edge: an answer ([`send`](super::send), [`promise`](super::promise)),
+//! room ([`enqueue`](super::enqueue)), an end ([`lifecycle`](super::lifecycle)).
 
 #![forbid(unsafe_code)]
 
 use std::ptr;
 
-use super::cell::{Core, Walk};
+use super::cell::{Core, EdgeWalk};
 use super::edge::{How, Mark};
 use crate::actor::ActorId;
 
 /// The caller, an actor, waits for another; its edge goes when this does.
-pub(crate) struct Waits<'a>(Option<&'a Core>);
+pub(crate) struct EdgeGuard<'a>(Option<&'a Core>);
 
-impl<'a> Waits<'a> {
+impl<'a> EdgeGuard<'a> {
     /// Step E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
     #[inline(always)]
-    pub(super) fn set(asker: Option<&'a Core>, target: &Core, how: How) -> Waits<'a> {
+    pub(super) fn set(asker: Option<&'a Core>, target: &Core, how: How) -> EdgeGuard<'a> {
         if let Some(asker) = asker {
             asker.edge.set(target, how);
         }
-        Waits(asker)
+        EdgeGuard(asker)
     }
 
     /// Would the caller, whose edge is set, wait for one that waits? Then it has to walk.
@@ -33,15 +33,12 @@ impl<'a> Waits<'a> {
     /// `Err`: the wait would close a cycle.
     #[inline(always)]
     pub(super) fn check(&self, target: &Core) -> Result<(), Vec<ActorId>> {
-        match self.0.and_then(|asker| closes_cycle(asker, target)) {
-            Some(cycle) => Err(cycle),
-            None => Ok(()),
-        }
+        self.0.and_then(|asker| closes_cycle(asker, target)).map_or(Ok(()), Err)
     }
 
     /// `Err`: that would close a cycle.
-    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<Waits<'a>, Vec<ActorId>> {
-        let waits = Waits::set(asker, target, how);
+    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<EdgeGuard<'a>, Vec<ActorId>> {
+        let waits = EdgeGuard::set(asker, target, how);
         waits.check(target).map(|()| waits)
     }
 
@@ -94,7 +91,7 @@ impl<'a> Waits<'a> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for EdgeGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(asker) = self.0 {
@@ -128,7 +125,7 @@ fn ids(members: &[(&Core, Mark)]) -> Vec<ActorId> {
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
 #[cold]
 fn find_cycle<R>(start: &Core, found: impl FnOnce(&[(&Core, Mark)]) -> R) -> Option<R> {
-    let walk = Walk::begin();
+    let walk = EdgeWalk::begin();
     let mut first: Vec<(&Core, Mark)> = Vec::new();
     let (mut at, mut milestone) = (start, start);
     loop {

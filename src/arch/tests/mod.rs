@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::{Context, switch};
+use super::{MachineContext, switch};
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -77,7 +77,7 @@ fn the_first_function_on_a_fresh_stack_finds_it_aligned() {
     // SAFETY: 64 KiB are enough for a routine that stores one vector, and belong to this test; the routine takes any
     // argument. The context is continued once.
     let remainder = unsafe {
-        let mut fresh = Context::fresh(stack.top(), imp::aligned_store, std::ptr::null_mut());
+        let mut fresh = MachineContext::fresh(stack.top(), imp::aligned_store, std::ptr::null_mut());
         switch(hub.as_mut_ptr(), &raw mut fresh, 0)
     };
     assert_eq!(remainder, 0);
@@ -92,7 +92,7 @@ fn the_argument_goes_in_and_the_result_comes_out() {
     let mut hub = MaybeUninit::uninit();
     // SAFETY: as above; `twice` takes any argument.
     let result = unsafe {
-        let mut fresh = Context::fresh(stack.top(), twice, std::ptr::without_provenance_mut(21));
+        let mut fresh = MachineContext::fresh(stack.top(), twice, std::ptr::without_provenance_mut(21));
         switch(hub.as_mut_ptr(), &raw mut fresh, 0)
     };
     assert_eq!(result, 42);

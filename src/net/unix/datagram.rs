@@ -1,6 +1,5 @@
 //! Datagrams within this machine.
 
-use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::{self, SocketAddr};
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::{FIRST_PAUSE, LAST_PAUSE};
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
-use crate::io::source::{Kind, Patience};
-use crate::net::shared::{common_methods, debug_as_inner, end_of_example, timeout_methods};
+use crate::io::source::{Patience, SourceKind};
+use crate::net::shared::{common_methods, end_of_example, settings, timeout_methods};
 use crate::time::sleep;
 
 /// A datagram socket within this machine: [`std::os::unix::net::UnixDatagram`] whose calls park.
@@ -30,7 +29,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     fn fresh(inner: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram { socket: Socket::fresh(inner, Kind::Unix)? })
+        Ok(UnixDatagram { socket: Socket::fresh(inner, SourceKind::Unix)? })
     }
 
     /// Makes a socket at `path`, where nothing may be yet.
@@ -156,34 +155,32 @@ impl UnixDatagram {
         Ok(UnixDatagram { socket: self.socket.duplicate(self.socket.inner().try_clone()?) })
     }
 
-    /// Returns the address of this socket.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// let (a, _b) = green::os::unix::net::UnixDatagram::pair()?;
-    /// assert!(a.local_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().local_addr()
-    }
+    settings! {
+        /// Returns the address of this socket.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// let (a, _b) = green::os::unix::net::UnixDatagram::pair()?;
+        /// assert!(a.local_addr()?.is_unnamed());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn local_addr() -> SocketAddr;
 
-    /// Returns the address that the socket is connected to.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` when it is to none.
-    ///
-    /// ```
-    /// let (a, _b) = green::os::unix::net::UnixDatagram::pair()?;
-    /// assert!(a.peer_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().peer_addr()
+        /// Returns the address that the socket is connected to.
+        ///
+        /// # Errors
+        ///
+        /// `NotConnected` when it is to none.
+        ///
+        /// ```
+        /// let (a, _b) = green::os::unix::net::UnixDatagram::pair()?;
+        /// assert!(a.peer_addr()?.is_unnamed());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn peer_addr() -> SocketAddr;
     }
 
     /// Waits for a datagram, and returns its length and the address that it comes from. A cancellation point.
@@ -328,5 +325,3 @@ impl UnixDatagram {
     timeout_methods!("# let (socket, _other) = green::os::unix::net::UnixDatagram::pair()?;", "socket.recv(&mut [0])");
     common_methods!("# let (socket, _other) = green::os::unix::net::UnixDatagram::pair()?;", "socket.recv(&mut [0])");
 }
-
-debug_as_inner!(UnixDatagram);

@@ -1,15 +1,13 @@
 //! Sockets that connections within this machine come to.
 
-use std::fmt;
 use std::io;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
-use crate::net::shared::{accepted, common_methods, debug_as_inner, end_of_example, rest_if_exhausted};
+use crate::io::source::SourceKind;
+use crate::net::shared::{accept, common_methods, end_of_example};
 use crate::net::unix::UnixStream;
-use crate::sys::net::not_listening;
 
 /// A socket that connections within this machine come to: [`std::os::unix::net::UnixListener`] whose calls park.
 ///
@@ -56,7 +54,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
-        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind(path)?, Kind::Other)? })
+        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind(path)?, SourceKind::Other)? })
     }
 
     /// Listens at an address, otherwise as [`bind`](Self::bind).
@@ -73,7 +71,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<UnixListener> {
-        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind_addr(socket_addr)?, Kind::Other)? })
+        Ok(UnixListener { socket: Socket::fresh(net::UnixListener::bind_addr(socket_addr)?, SourceKind::Other)? })
     }
 
     /// Waits for the next connection, and returns it with the address that it comes from. A cancellation point.
@@ -97,11 +95,8 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let result = self.socket.read(net::UnixListener::accept, || Err(not_listening()));
-        result
-            .and_then(|(stream, addr)| Ok((UnixStream { socket: Socket::fresh(stream, Kind::Unix)? }, addr)))
-            .inspect(|_| accepted())
-            .inspect_err(|error| rest_if_exhausted(error, self.socket.is_nonblocking()))
+        let (socket, addr) = accept(&self.socket, net::UnixListener::accept, SourceKind::Unix)?;
+        Ok((UnixStream { socket }, addr))
     }
 
     /// Makes another handle to the same socket: a duplicate of the descriptor, with the same settings.
@@ -158,8 +153,6 @@ impl UnixListener {
         "socket.accept()"
     );
 }
-
-debug_as_inner!(UnixListener);
 
 /// An iterator over the connections that come to a [`UnixListener`], made by [`incoming`](UnixListener::incoming). Never ends.
 ///

@@ -1,7 +1,6 @@
 //! Connections within this machine.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStringExt;
@@ -11,9 +10,10 @@ use std::time::Duration;
 
 use super::{FIRST_PAUSE, LAST_PAUSE};
 use crate::driver::readiness::Direction;
+use crate::io::forward::by_value;
 use crate::io::socket::Socket;
-use crate::io::source::Kind;
-use crate::net::shared::{common_methods, debug_as_inner, end_of_example, read_and_write, timeout_methods};
+use crate::io::source::SourceKind;
+use crate::net::shared::{common_methods, end_of_example, read_and_write, settings, timeout_methods};
 use crate::time::sleep;
 
 /// A connection within this machine: [`std::os::unix::net::UnixStream`] whose calls park.
@@ -91,7 +91,7 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (a, b) = net::UnixStream::pair()?;
-        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, Kind::Unix)? });
+        let stream = |inner| Ok(UnixStream { socket: Socket::fresh(inner, SourceKind::Unix)? });
         stream(a).and_then(|a| Ok((a, stream(b)?)))
     }
 
@@ -114,53 +114,49 @@ impl UnixStream {
         Ok(UnixStream { socket: self.socket.duplicate(self.socket.inner().try_clone()?) })
     }
 
-    /// Returns the address of this end; that of a stream which has connected has no name.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses to say.
-    ///
-    /// ```
-    /// let (a, _b) = green::os::unix::net::UnixStream::pair()?;
-    /// assert!(a.local_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().local_addr()
-    }
+    settings! {
+        /// Returns the address of this end; that of a stream which has connected has no name.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses to say.
+        ///
+        /// ```
+        /// let (a, _b) = green::os::unix::net::UnixStream::pair()?;
+        /// assert!(a.local_addr()?.is_unnamed());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn local_addr() -> SocketAddr;
 
-    /// Returns the address of the other end.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` when the connection is over.
-    ///
-    /// ```
-    /// let (a, _b) = green::os::unix::net::UnixStream::pair()?;
-    /// assert!(a.peer_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.inner().peer_addr()
-    }
+        /// Returns the address of the other end.
+        ///
+        /// # Errors
+        ///
+        /// `NotConnected` when the connection is over.
+        ///
+        /// ```
+        /// let (a, _b) = green::os::unix::net::UnixStream::pair()?;
+        /// assert!(a.peer_addr()?.is_unnamed());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn peer_addr() -> SocketAddr;
 
-    /// Closes the reading half, the writing half or both, for all clones of the handle.
-    ///
-    /// Threads that wait there are woken: reads give what has come and then 0 bytes, writes are `BrokenPipe`. Never waits.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses.
-    ///
-    /// ```
-    /// use std::io::Read;
-    /// let (a, mut b) = green::os::unix::net::UnixStream::pair()?;
-    /// a.shutdown(std::net::Shutdown::Write)?;
-    /// assert_eq!(b.read(&mut [0])?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.inner().shutdown(how)
+        /// Closes the reading half, the writing half or both, for all clones of the handle.
+        ///
+        /// Threads that wait there are woken: reads give what has come and then 0 bytes, writes are `BrokenPipe`. Never waits.
+        ///
+        /// # Errors
+        ///
+        /// When the system refuses.
+        ///
+        /// ```
+        /// use std::io::Read;
+        /// let (a, mut b) = green::os::unix::net::UnixStream::pair()?;
+        /// a.shutdown(std::net::Shutdown::Write)?;
+        /// assert_eq!(b.read(&mut [0])?, 0);
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        fn shutdown(how: Shutdown) -> ();
     }
 
     timeout_methods!(
@@ -181,7 +177,7 @@ fn connect(addr: &socket2::SockAddr) -> io::Result<UnixStream> {
         match socket.connect(addr) {
             Ok(()) => {
                 let inner = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-                return Ok(UnixStream { socket: Socket::nonblocking(inner, Kind::Unix) });
+                return Ok(UnixStream { socket: Socket::nonblocking(inner, SourceKind::Unix) });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sleep(pause);
@@ -207,4 +203,3 @@ fn raw_addr(addr: &SocketAddr) -> io::Result<socket2::SockAddr> {
 }
 
 read_and_write!(UnixStream);
-debug_as_inner!(UnixStream);

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::{Cache, KIB, StackSize, child, read, role, size, stack, top_byte, write};
-use crate::stack::guard::{self, Kind};
+use crate::stack::guard::{self, GuardKind};
 use crate::sys::mem::testing::is_resident;
 
 #[test]
@@ -76,7 +76,7 @@ fn a_guarded_stack_in_use_costs_one_page_and_its_share_of_page_tables() {
         print!("{}", ended.output);
         return ended.assert_passed();
     }
-    if guard::kind().expect("a valid GREEN_GUARD") != Kind::Advice {
+    if guard::kind().expect("a valid GREEN_GUARD") != GuardKind::Advice {
         println!("skipped: guards cost mappings on this system, which has too few of them");
         return;
     }

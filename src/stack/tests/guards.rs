@@ -2,7 +2,7 @@ use std::ptr::NonNull;
 use std::thread;
 
 use super::{Cache, Ended, KIB, Stack, StackSize, child, role, size, stack, top_byte, write};
-use crate::stack::guard::{self, Kind};
+use crate::stack::guard::{self, GuardKind};
 use crate::stack::{Slot, overflow};
 use crate::sys::fault::testing;
 use crate::sys::mem::{self, Pages};
@@ -20,7 +20,7 @@ fn the_guard_faults_and_the_byte_above_it_works() {
         // Here with what the system has, there with what it had before.
         child(TEST, "mprotect", Some("mprotect")).assert_passed();
     } else {
-        assert_eq!(guard::kind().expect("a valid GREEN_GUARD"), Kind::Protection);
+        assert_eq!(guard::kind().expect("a valid GREEN_GUARD"), GuardKind::Protection);
     }
     let mut cache = Cache::new();
     for own in [size(16 * KIB), StackSize::DEFAULT] {
@@ -53,7 +53,7 @@ fn a_guard_survives_that_its_stack_is_trimmed_and_reused() {
 
 #[test]
 fn a_refused_advice_is_replaced_by_protection() {
-    if guard::kind().expect("a valid GREEN_GUARD") != Kind::Advice {
+    if guard::kind().expect("a valid GREEN_GUARD") != GuardKind::Advice {
         println!("skipped: this system has no guards by advice");
         return;
     }

@@ -3,7 +3,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{Cache, KIB, StackSize, child, read, role, size, top_byte, write};
-use crate::stack::guard::{self, Kind};
+use crate::stack::guard::{self, GuardKind};
 use crate::stack::{arena, reserve, unreserve};
 use crate::sys::limits;
 
@@ -59,7 +59,7 @@ fn a_promise_to_a_plain_thread_can_be_kept_or_taken_back() {
 fn a_hundred_thousand_promises_need_only_address_space() {
     let own = size(1024 * KIB);
     let mut cache = Cache::new();
-    if guard::kind().expect("a valid GREEN_GUARD") != Kind::Advice {
+    if guard::kind().expect("a valid GREEN_GUARD") != GuardKind::Advice {
         println!("skipped: guards cost mappings on this system, so promises are few");
         return;
     }

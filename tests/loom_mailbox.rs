@@ -1,5 +1,5 @@
-//! Models of what travels to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
-//! taken back, senders that wait for room and leave, an actor that ends by itself or with its runtime. Loom tries every
+//! Models of what is sent to an actor, and of its end: `actor/engine/`, the very files. Asks, calls that are
+//! taken back, senders that wait for capacity and leave, an actor that ends by itself or with its runtime. Loom tries every
 //! interleaving.
 //!
 //! An actor runs on a thread of the model that stands for its worker. A message that is lost, or an asker that is not woken,
@@ -10,89 +10,6 @@
 
 mod model;
 
-mod base {
-    pub(crate) mod abort {
-        pub(crate) fn fatal(message: std::fmt::Arguments<'_>) -> ! {
-            panic!("{message}")
-        }
-    }
-    pub(crate) mod atomic {
-        pub(crate) use loom::cell::UnsafeCell;
-        pub(crate) use loom::hint::spin_loop;
-        pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
-        pub(crate) use loom::thread::yield_now;
-
-        pub(crate) use crate::fresh::AtomicU32;
-
-        pub(crate) const MODELLED: bool = true;
-
-        pub(crate) struct Backoff;
-
-        impl Backoff {
-            pub(crate) fn new() -> Self {
-                Self
-            }
-            pub(crate) fn snooze(&self) {
-                loom::thread::yield_now();
-            }
-        }
-    }
-    pub(crate) use crate::{list, spin};
-
-    pub(crate) mod lock {
-        pub(crate) use crate::fresh::Lock;
-    }
-}
-
-mod sys {
-    pub(crate) mod clock {
-        pub(crate) const NEVER: u64 = u64::MAX;
-
-        /// No time-out but that of zero passes, and that has.
-        pub(crate) fn after_ns(d: std::time::Duration) -> u64 {
-            if d.is_zero() { 1 } else { NEVER }
-        }
-
-        pub(crate) fn coarse_after_ns(d: std::time::Duration) -> u64 {
-            after_ns(d)
-        }
-
-        pub(crate) fn at_ns(_: std::time::Instant) -> u64 {
-            1
-        }
-
-        pub(crate) fn now_ns() -> u64 {
-            2
-        }
-    }
-    pub(crate) mod fork {
-        pub(crate) const MESSAGE: &str = "";
-
-        pub(crate) fn generation() -> u32 {
-            0
-        }
-    }
-    pub(crate) use crate::{kernel as futex, parker};
-}
-
-mod fiber {
-    pub(crate) type Entry = unsafe fn(*mut ());
-
-    #[derive(Debug)]
-    pub(crate) struct Fiber;
-}
-
-mod stack {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct StackSize;
-
-    impl StackSize {
-        pub(crate) fn bytes(self) -> usize {
-            1
-        }
-    }
-}
-
 mod thread_locals {
     #[derive(Clone, Copy, Debug)]
     #[allow(dead_code, reason = "the models have one kind")]
@@ -102,40 +19,25 @@ mod thread_locals {
     }
 }
 
-mod task {
-    pub(crate) use crate::header::{Header, Task, Ticket};
-    pub(crate) use crate::{awaiter, header, limit, state, wait};
-
-    pub(crate) struct Cancelled;
-
-    pub(crate) mod pool {
-        use std::mem::MaybeUninit;
-        use std::ptr::NonNull;
-
-        pub(crate) fn allocate<T>() -> Option<NonNull<T>> {
-            Some(NonNull::from(Box::leak(Box::<MaybeUninit<T>>::new(MaybeUninit::uninit()))).cast())
-        }
-
-        pub(crate) unsafe fn free<T>(block: NonNull<T>) {
-            // SAFETY: it came from `allocate`.
-            drop(unsafe { Box::from_raw(block.cast::<MaybeUninit<T>>().as_ptr()) });
-        }
-    }
-
-    pub(crate) mod local {
-        #[derive(Default, Debug)]
-        pub(crate) struct Locals;
-
-        impl Locals {
-            pub(crate) fn reset(&mut self) {}
-        }
-    }
-}
-
+#[path = "model/os.rs"]
+mod os_threads;
 #[path = "model/actors.rs"]
 mod park;
 #[path = "model/worker.rs"]
 mod sched;
+#[path = "../src/base/spin.rs"]
+mod spin;
+#[path = "model/sys.rs"]
+mod sys;
+#[path = "model/task.rs"]
+mod task;
+#[path = "../src/park/queue.rs"]
+mod wait_queue;
+
+mod base {
+    pub(crate) use crate::model::fresh::base::*;
+    pub(crate) use crate::spin;
+}
 
 mod rt {
     pub(crate) mod join {
@@ -218,32 +120,6 @@ mod actor {
     }
 }
 
-#[path = "../src/task/awaiter.rs"]
-mod awaiter;
-#[path = "model/fresh.rs"]
-mod fresh;
-#[path = "../src/task/header.rs"]
-mod header;
-#[path = "model/kernel.rs"]
-mod kernel;
-#[path = "../src/task/limit.rs"]
-mod limit;
-#[path = "../src/base/list.rs"]
-mod list;
-#[path = "model/os.rs"]
-mod os_threads;
-#[path = "../src/sys/parker.rs"]
-mod parker;
-#[path = "../src/base/spin.rs"]
-mod spin;
-#[path = "../src/task/state.rs"]
-mod state;
-use task::pool;
-#[path = "../src/task/wait.rs"]
-mod wait;
-#[path = "../src/park/queue.rs"]
-mod wait_queue;
-
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -254,12 +130,14 @@ use actor::engine::cell::{Plan, Strong};
 use actor::engine::envelope::Boxed;
 use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
-use actor::engine::send_call::{Asking, ask_by_call, send};
-use actor::engine::{lifecycle, send_ask, tell};
+use actor::engine::send::{Asking, ask, ask_by_call, send};
+use actor::engine::tell;
 use actor::glue::{route, start};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
 use loom::thread;
+use model::prelude::{fiber, stack};
+use model::{fresh, spawn_with};
 use os_threads::unwind_me;
 use sched::Shared;
 use stack::StackSize;
@@ -353,7 +231,7 @@ impl World {
             name: None,
             size: StackSize,
             mailbox: Mailbox::bounded(capacity),
-            thread_locals: crate::thread_locals::ThreadLocals::PerWorker,
+            thread_locals: thread_locals::ThreadLocals::PerWorker,
         };
         let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
         let actor = start(&shared, plan, sums).unwrap();
@@ -374,7 +252,7 @@ impl World {
 
     /// An ask on the stack.
     fn ask(&self, timeout: Duration) -> Result<usize, SendError<Add>> {
-        send_ask::ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
+        ask(self.actor.core(), const { &route::<Sums, Add>() }, self.add(1), Some(timeout))
     }
 
     fn tell(&self) -> Result<(), SendError<Add>> {
@@ -383,7 +261,7 @@ impl World {
     }
 
     fn stop(&self) {
-        lifecycle::stop(self.actor.core(), Exit::Shutdown, Duration::from_secs(1));
+        self.actor.core().stop(Exit::Shutdown, Duration::from_secs(1));
     }
 }
 
@@ -400,13 +278,7 @@ fn with_actor(preemptions: usize, capacity: usize, senders: &'static [fn(&World)
             let shared = Arc::clone(&shared);
             move || shared.work()
         });
-        let senders: Vec<_> = senders
-            .iter()
-            .map(|sender| {
-                let world = world.clone();
-                thread::spawn(move || sender(&world))
-            })
-            .collect();
+        let senders: Vec<_> = senders.iter().map(|sender| spawn_with(&world, sender)).collect();
         last(&world);
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         shared.end();
@@ -432,12 +304,12 @@ fn checked(answer: Result<usize, SendError<Add>>) {
 
 #[test]
 fn a_call_is_answered() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
 }
 
 #[test]
 fn a_call_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world.call(Duration::ZERO)));
+    with_actor(3, 8, &[], |world| checked(world.call(Duration::ZERO)));
 }
 
 #[test]
@@ -452,7 +324,7 @@ fn a_call_that_is_taken_back_from_an_actor_that_is_stopped_is_dropped_once() {
 
 #[test]
 fn a_caller_that_is_cancelled_leaves_nothing_behind() {
-    with_actor(2, 8, &[], |world| {
+    with_actor(3, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.call(LONG)) {
             checked(answer);
         }
@@ -461,12 +333,12 @@ fn a_caller_that_is_cancelled_leaves_nothing_behind() {
 
 #[test]
 fn an_ask_is_answered() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.ask(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.ask(LONG).unwrap(), 1));
 }
 
 #[test]
 fn an_ask_that_times_out_has_its_message_back_or_the_handler_has_it() {
-    with_actor(2, 8, &[], |world| checked(world.ask(Duration::ZERO)));
+    with_actor(3, 8, &[], |world| checked(world.ask(Duration::ZERO)));
 }
 
 #[test]
@@ -476,7 +348,7 @@ fn an_ask_of_an_actor_that_is_stopped_is_answered_or_refused() {
 
 #[test]
 fn an_asker_that_is_cancelled_leaves_nothing_behind() {
-    with_actor(2, 8, &[], |world| {
+    with_actor(3, 8, &[], |world| {
         if let Some(answer) = unwind_me(|| world.ask(LONG)) {
             checked(answer);
         }
@@ -484,7 +356,7 @@ fn an_asker_that_is_cancelled_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_waits_for_room_is_let_in() {
+fn who_waits_for_capacity_is_let_in() {
     with_actor(1, 1, &[|world| world.tell().unwrap()], |world| {
         world.tell().unwrap();
         assert!(world.ask(LONG).is_ok());
@@ -509,8 +381,8 @@ fn the_place_of_a_call_that_was_taken_back_is_the_next_senders() {
 
 /// The worker is kept out until the sender has got in, so that nothing but the call makes room.
 #[test]
-fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
-    fresh::check(3, || {
+fn a_sender_that_waits_for_capacity_gets_that_of_a_call_that_is_taken_back() {
+    fresh::check(4, || {
         IDS.set(0);
         let world = loom::sync::Arc::new(World::new(1));
         let (shared, log) = (Arc::clone(&world.shared), Arc::clone(&world.log));
@@ -536,7 +408,7 @@ fn a_sender_that_waits_for_room_gets_that_of_a_call_that_is_taken_back() {
 }
 
 #[test]
-fn who_waits_for_room_when_the_actor_is_stopped_gets_its_message_back() {
+fn who_waits_for_capacity_when_the_actor_is_stopped_gets_its_message_back() {
     with_actor(1, 1, &[|world| drop(world.tell())], |world| {
         let _ = world.tell();
         world.stop();
@@ -545,10 +417,10 @@ fn who_waits_for_room_when_the_actor_is_stopped_gets_its_message_back() {
 
 #[test]
 fn an_actor_ends_once_by_itself_or_with_its_runtime() {
-    with_actor(1, 8, &[World::stop], |world| world.shared.end());
+    with_actor(2, 8, &[World::stop], |world| world.shared.end());
 }
 
 #[test]
 fn an_actor_that_rests_is_ended_with_its_runtime() {
-    with_actor(2, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+    with_actor(3, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
 }
