@@ -203,7 +203,7 @@ fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
 
 #[test]
 fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
-    with_pool(3, 1, 8, NEVER, || {
+    with_pool(2, 1, 8, NEVER, || {
         call();
         call();
     });
@@ -221,7 +221,7 @@ fn two_callers_of_two_threads_have_one_each() {
 
 #[test]
 fn who_waits_for_the_only_place_of_the_queue_gets_it() {
-    with_pool(2, 1, 1, NEVER, || beside(call, call));
+    with_pool(1, 1, 1, NEVER, || beside(call, call));
 }
 
 #[test]
