@@ -532,3 +532,83 @@ fn an_overflow_is_reported_as_on_any_stack() {
     assert_eq!(ended.signal, Some(6), "{}", ended.output);
     assert!(ended.output.contains("green thread 'deep one' (id "), "{}", ended.output);
 }
+
+#[test]
+fn a_signals_handler_finds_the_thread_that_it_interrupts() {
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+    static ALL: AtomicUsize = AtomicUsize::new(0);
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        COUNT.set(COUNT.get() + 1);
+        ALL.fetch_add(1, Ordering::Relaxed);
+    }
+    // By itself: the signal goes to any thread of the process.
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        let interval = |us| libc::itimerval {
+            it_interval: libc::timeval { tv_sec: 0, tv_usec: us },
+            it_value: libc::timeval { tv_sec: 0, tv_usec: us },
+        };
+        // SAFETY: the handler touches a thread-local and an atomic. It runs where the worker is: the other threads block the signal.
+        unsafe {
+            libc::signal(libc::SIGPROF, count as *const () as usize);
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGPROF);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            libc::setitimer(libc::ITIMER_PROF, &interval(1000), std::ptr::null_mut());
+        }
+        runtime.run(|| {
+            let body = || {
+                while ALL.load(Ordering::Relaxed) < 50 {
+                    green::yield_now();
+                }
+                ENDED.fetch_add(COUNT.get(), Ordering::Relaxed);
+            };
+            green::scope(|scope| (0..10).for_each(|_| drop(scope.spawn(body))));
+            // SAFETY: as above.
+            unsafe { libc::setitimer(libc::ITIMER_PROF, &interval(0), std::ptr::null_mut()) };
+        });
+        // What came to the worker's loop was counted there.
+        let (all, ended) = (ALL.load(Ordering::Relaxed), ENDED.load(Ordering::Relaxed));
+        assert!(ended > 0 && ended <= all, "{ended} of {all}");
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn blocks_that_are_used_again_do_not_grow() {
+    fn resident() -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4
+    }
+    thread_local! {
+        static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        let threads = |n: usize| {
+            runtime.run(|| {
+                for _ in 0..n / 100 {
+                    green::scope(|scope| {
+                        for _ in 0..100 {
+                            scope.spawn(|| {
+                                TEXT.with_borrow_mut(|text| text.push_str("something that is allocated"));
+                                green::yield_now();
+                                std::hint::black_box(std::thread::current().id());
+                            });
+                        }
+                    });
+                }
+            });
+        };
+        threads(help::scaled(5_000));
+        let before = resident();
+        threads(help::scaled(50_000));
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 512, "{grown} KiB");
+    });
+    ended.assert_success();
+}
