@@ -1,0 +1,279 @@
+//! What libc and the kernel keep by thread: keys, owners of mutexes, fork, setuid, signals, libraries.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use green::{Runtime, ThreadLocals};
+
+use crate::help::{self, in_a_child};
+use crate::{many, runtime};
+
+#[test]
+fn values_of_keys_are_the_threads_own_and_destroyed_at_its_end() {
+    static DESTROYED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn destroy(value: *mut libc::c_void) {
+        green::yield_now();
+        DESTROYED.fetch_add(value.addr(), Ordering::Relaxed);
+    }
+    let mut keys = [0; 50];
+    for key in &mut keys {
+        // SAFETY: it writes one number; the destructor takes any value.
+        assert_eq!(unsafe { libc::pthread_key_create(key, Some(destroy)) }, 0);
+    }
+    for _ in 0..3 {
+        many(20, |number| {
+            for (at, key) in keys.iter().enumerate() {
+                // SAFETY: the keys are there.
+                unsafe {
+                    assert!(libc::pthread_getspecific(*key).is_null());
+                    libc::pthread_setspecific(*key, std::ptr::without_provenance(number * 100 + at + 1));
+                    if at % 10 == 0 {
+                        green::yield_now();
+                    }
+                    assert_eq!(libc::pthread_getspecific(*key).addr(), number * 100 + at + 1);
+                }
+            }
+        });
+    }
+    let of_one: usize = (0..20).map(|number| (0..50).map(|at| number * 100 + at + 1).sum::<usize>()).sum();
+    if ThreadLocals::supported().is_ok() {
+        assert_eq!(DESTROYED.load(Ordering::Relaxed), 3 * of_one);
+    }
+    for key in keys {
+        // SAFETY: nobody uses it any more.
+        unsafe { libc::pthread_key_delete(key) };
+    }
+}
+
+#[test]
+fn a_pthread_mutex_knows_its_owner() {
+    struct Lock(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+    // SAFETY: it is used by libc's functions.
+    unsafe impl Sync for Lock {}
+    for kind in [libc::PTHREAD_MUTEX_RECURSIVE, libc::PTHREAD_MUTEX_ERRORCHECK] {
+        let lock = Lock(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+        // SAFETY: the attributes are made before they are used, and the mutex before it is locked.
+        unsafe {
+            let mut attributes = std::mem::zeroed();
+            libc::pthread_mutexattr_init(&raw mut attributes);
+            libc::pthread_mutexattr_settype(&raw mut attributes, kind);
+            libc::pthread_mutex_init(lock.0.get(), &raw const attributes);
+        }
+        let lock = &lock;
+        many(10, |_| {
+            // SAFETY: the mutex lives until all threads have ended.
+            unsafe {
+                // Tried only: this kind of lock blocks the worker.
+                while libc::pthread_mutex_trylock(lock.0.get()) != 0 {
+                    assert_ne!(libc::pthread_mutex_unlock(lock.0.get()), 0, "another one's");
+                    green::yield_now();
+                }
+                green::yield_now();
+                let again = libc::pthread_mutex_lock(lock.0.get());
+                assert_eq!(again == 0, kind == libc::PTHREAD_MUTEX_RECURSIVE);
+                green::yield_now();
+                if again == 0 {
+                    assert_eq!(libc::pthread_mutex_unlock(lock.0.get()), 0);
+                }
+                assert_eq!(libc::pthread_mutex_unlock(lock.0.get()), 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_child_of_fork_is_a_plain_thread_with_all_it_had() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(7) };
+    }
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        NUMBER.set(8);
+        // SAFETY: the child uses what a child of fork may, and ends by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(20);
+                let text = Box::new(NUMBER.get().to_string());
+                let other = std::thread::spawn(move || *text == "8" && NUMBER.get() == 7).join();
+                green::sleep(Duration::from_millis(1));
+                libc::_exit(if matches!(other, Ok(true)) { 0 } else { 1 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            assert_eq!(status, 0);
+        }
+        green::yield_now();
+        assert_eq!(NUMBER.get(), 8);
+    });
+}
+
+#[test]
+fn setuid_reaches_all_threads_from_wherever_it_is_called() {
+    let Some(runtime) = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).build().ok() else {
+        return;
+    };
+    // SAFETY: it changes nothing: the user is the one that it is.
+    let same = || assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.run(|| {
+                let spin = || {
+                    while done.load(Ordering::Relaxed) < 2 {
+                        green::yield_now();
+                    }
+                };
+                green::scope(|scope| {
+                    scope.spawn(spin);
+                    scope.spawn(spin);
+                    scope.spawn(|| {
+                        (0..20).for_each(|_| same());
+                        done.fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+            });
+        });
+        (0..20).for_each(|_| same());
+        done.fetch_add(1, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_childs_process_and_an_os_thread_start_from_a_green_one() {
+    many(5, |number| {
+        let output = std::process::Command::new("echo").arg(number.to_string()).output().unwrap();
+        assert_eq!(output.stdout, format!("{number}\n").as_bytes());
+        assert_eq!(std::thread::spawn(move || number).join().unwrap(), number);
+    });
+}
+
+#[test]
+fn libraries_may_be_loaded_meanwhile() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(7) };
+    }
+    // By itself, as it changes what is loaded.
+    let ended = in_a_child(&[], || {
+        many(10, |number| {
+            NUMBER.set(number);
+            green::yield_now();
+            // Some of them are there on most machines; the second has thread-locals.
+            for name in [c"libutil.so.1", c"libstdc++.so.6", c"libgomp.so.1"] {
+                // SAFETY: libraries of the system, whose initialisers do no harm.
+                unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+                green::yield_now();
+            }
+            assert_eq!(NUMBER.get(), number);
+        });
+        for _ in 0..3 {
+            many(20, |number| {
+                assert_eq!(NUMBER.replace(number), 7);
+                green::yield_now();
+                assert_eq!(NUMBER.get(), number);
+            });
+        }
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn an_overflow_is_reported_as_on_any_stack() {
+    fn deep(n: usize) -> usize {
+        let frame = [n; 64];
+        if n == 0 { 0 } else { deep(n - 1) + std::hint::black_box(frame)[n % 64] }
+    }
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        runtime.run(|| {
+            let thread = green::thread::Builder::new().name("deep one".into()).stack_size(64 << 10);
+            let _ = thread.spawn(|| std::hint::black_box(deep(1_000_000))).unwrap().join();
+        });
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(ended.output.contains("green thread 'deep one' (id "), "{}", ended.output);
+}
+
+#[test]
+fn a_signals_handler_finds_the_thread_that_it_interrupts() {
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+    static ALL: AtomicUsize = AtomicUsize::new(0);
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        COUNT.set(COUNT.get() + 1);
+        ALL.fetch_add(1, Ordering::Relaxed);
+    }
+    // By itself: the signal goes to any thread of the process.
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        let interval = |us| libc::itimerval {
+            it_interval: libc::timeval { tv_sec: 0, tv_usec: us },
+            it_value: libc::timeval { tv_sec: 0, tv_usec: us },
+        };
+        // SAFETY: the handler touches a thread-local and an atomic. It runs where the worker is: the other threads block the signal.
+        unsafe {
+            libc::signal(libc::SIGPROF, count as *const () as usize);
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGPROF);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            libc::setitimer(libc::ITIMER_PROF, &interval(1000), std::ptr::null_mut());
+        }
+        runtime.run(|| {
+            let body = || {
+                while ALL.load(Ordering::Relaxed) < 50 {
+                    green::yield_now();
+                }
+                ENDED.fetch_add(COUNT.get(), Ordering::Relaxed);
+            };
+            green::scope(|scope| (0..10).for_each(|_| drop(scope.spawn(body))));
+            // SAFETY: as above.
+            unsafe { libc::setitimer(libc::ITIMER_PROF, &interval(0), std::ptr::null_mut()) };
+        });
+        // What came to the worker's loop was counted there.
+        let (all, ended) = (ALL.load(Ordering::Relaxed), ENDED.load(Ordering::Relaxed));
+        assert!(ended > 0 && ended <= all, "{ended} of {all}");
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn blocks_that_are_used_again_do_not_grow() {
+    fn resident() -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4
+    }
+    thread_local! {
+        static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = runtime() else { return };
+        let threads = |n: usize| {
+            runtime.run(|| {
+                for _ in 0..n / 100 {
+                    green::scope(|scope| {
+                        for _ in 0..100 {
+                            scope.spawn(|| {
+                                TEXT.with_borrow_mut(|text| text.push_str("something that is allocated"));
+                                green::yield_now();
+                                std::hint::black_box(std::thread::current().id());
+                            });
+                        }
+                    });
+                }
+            });
+        };
+        threads(help::scaled(5_000));
+        let before = resident();
+        threads(help::scaled(50_000));
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 512, "{grown} KiB");
+    });
+    ended.assert_success();
+}
