@@ -59,6 +59,9 @@ fn one_future_reads_and_writes_at_the_same_time_and_loses_nothing() {
             assert!(got == sent);
             green::block_on(poll_fn(|cx| Pin::new(&mut client).poll_close(cx))).unwrap();
             echo.join().unwrap();
+            // The other side's end may still be under way.
+            let end = green::block_on(poll_fn(|cx| Pin::new(&mut client).poll_read(cx, &mut buf)));
+            assert_eq!(end.unwrap(), 0);
             assert_eq!(client.get_ref().peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
             drop(client.into_inner());
         });

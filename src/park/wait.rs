@@ -79,7 +79,7 @@ impl Wait {
     /// How it goes on after it was interrupted and nothing was raised.
     pub(crate) fn goes_on(self, why: NotRaised) -> Self {
         match why {
-            NotRaised::Nothing => self,
+            NotRaised::Nothing => Self { patient: false, ..self },
             NotRaised::NotYet => Self { patient: true, ..self },
             NotRaised::Unwinds => self.uninterruptible(),
         }
@@ -307,6 +307,15 @@ mod tests {
                 model.come_to_rest(&course);
             }
         }
+    }
+
+    #[test]
+    fn a_wait_that_was_patient_is_so_no_more_when_nothing_is_pending() {
+        let thread = ThreadState { interrupts: Interrupts::All, cancelled: false, limit_ns: NEVER };
+        let patient = Wait::new(Reason::Park).goes_on(NotRaised::NotYet);
+        assert_eq!(patient.how(thread, || 1).unwrap().deadline_ns, 1 + ASK_AGAIN_NS);
+        let terms = patient.goes_on(NotRaised::Nothing).how(thread, || 1).unwrap();
+        assert_eq!(terms, WaitTerms { interrupts: Interrupts::All, deadline_ns: NEVER });
     }
 
     #[test]

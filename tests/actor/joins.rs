@@ -68,8 +68,10 @@ fn fill(puppet: &Addr<Puppet>) {
 fn a_parent_that_joins_its_child_and_the_child_that_has_a_last_word_for_it_both_go_on() {
     for word in WORDS {
         for first in [First::Parent, First::Child, First::Whoever] {
-            if first == First::Child && matches!(word, Word::Join | Word::JoinTimeout) {
-                continue; // See `of_two_that_join_each_other_the_one_that_closes_the_cycle_is_told`.
+            // The one that closes the cycle is told; only where the parent waits first is that the child.
+            // See `of_two_that_join_each_other_the_one_that_closes_the_cycle_is_told`.
+            if first != First::Parent && matches!(word, Word::Join | Word::JoinTimeout) {
+                continue;
             }
             everywhere(move || last_word(word, first));
         }

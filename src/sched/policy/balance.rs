@@ -10,11 +10,15 @@
 //!
 //! # What it buys
 //!
-//! Without it (`green_without = "balance"`) a connection stays where it was accepted.
+//! Without it (`green_without = "balance"`) a connection stays where it was accepted. `benches/without balance echo -- --connections 8,64
+//! --servers green`, on two CPUs with the client on the same two, median of two rounds:
 //!
-//! | load | command |
-//! | --- | --- |
-//! | few connections, many requests each | `benches/without balance echo -- --connections 8,64 --servers green` |
+//! | load | with | without |
+//! | --- | --- | --- |
+//! | 8 connections | 99 100 requests/s, half within 32 µs, 99 % within 0.74 ms | 117 400, 49 µs, 0.42 ms |
+//! | 64 connections | 163 500 requests/s, half within 0.22 ms, 99 % within 1.0 ms | 134 600, 0.42 ms, 1.1 ms |
+//!
+//! With few connections one worker would do, and leave a CPU to the client.
 
 use crate::sched::remote::Remote;
 

@@ -9,11 +9,10 @@
 //!
 //! Without it (`green_without = "search_budget"`) each search lasts 30 µs.
 //!
-//! | load | command |
-//! | --- | --- |
-//! | messages between two workers | `benches/without search_budget channel` |
-//! | connections | `benches/without search_budget echo -- --connections 64 --servers green` |
-//! | programs of others | `benches/without search_budget savina -- --workers 2` |
+//! | `benches/without search_budget` …, two CPUs | with | without |
+//! | --- | --- | --- |
+//! | `echo -- --connections 64 --servers green`, the client on the same two | 133 900 requests/s, CPU 7.1 µs each, 99 % within 1.1 ms | 93 900, 9.6 µs, 8.1 ms |
+//! | `savina -- --workers 2`, programs of actors | the same within noise, for each of the fifteen | |
 
 use std::cell::Cell;
 
