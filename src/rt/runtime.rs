@@ -409,6 +409,7 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     let mut builder = Runtime::builder();
     builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
     builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
+    builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
     let started = builder.build()?;
     Ok(DEFAULT.get_or_init(|| started))
 }
@@ -422,6 +423,15 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
     }
 }
 
+fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
+    match std::env::var_os(name) {
+        None => Ok(ThreadLocals::PerWorker),
+        Some(value) if value == "worker" => Ok(ThreadLocals::PerWorker),
+        Some(value) if value == "thread" => Ok(ThreadLocals::PerThread),
+        Some(value) => Err(invalid(format!("{name}={value:?} is neither \"worker\" nor \"thread\""))),
+    }
+}
+
 /// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
 /// value.
 ///
@@ -429,7 +439,8 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
 /// behind: join them, or use [`scope`](crate::scope). `f` may borrow from the caller's stack; so a cancel does not
 /// interrupt the wait.
 ///
-/// The environment variables `GREEN_WORKERS` and `GREEN_STACK_SIZE` (bytes) set the default runtime's.
+/// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes) and `GREEN_THREAD_LOCALS` (`worker` or `thread`:
+/// [`ThreadLocals`]) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {

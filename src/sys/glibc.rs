@@ -4,7 +4,7 @@
 //!
 //! 1. Names are looked up with `dlsym`, so the program that is linked needs none of them, and starts where they are missing.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::sync::Barrier;
@@ -180,10 +180,23 @@ pub(crate) unsafe fn donors(
     Some(lessons.into_iter().map(|lesson| lesson.donor).collect())
 }
 
+type Create = unsafe extern "C" fn(
+    *mut libc::pthread_t,
+    *const libc::pthread_attr_t,
+    extern "C" fn(*mut c_void) -> *mut c_void,
+    *mut c_void,
+) -> c_int;
+
+/// # Safety
+///
+/// Nobody else uses the stack, and the lesson outlives the thread.
 unsafe fn start_donor(lesson: *mut Lesson, stack: usize) -> bool {
     let mut attributes = MaybeUninit::uninit();
-    // SAFETY: the attributes are made before they are used; the stack is the caller's, and so is the lesson.
+    // SAFETY: the name ends with NUL; what is found is libc's function. What stands before libc's (a sanitizer's) would leave its own traces in
+    // the descriptor. The attributes are made before they are used; the stack is the caller's, and so is the lesson.
     unsafe {
+        let Some(create) = NonNull::new(libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr())) else { return false };
+        let create = std::mem::transmute::<*mut c_void, Create>(create.as_ptr());
         if libc::pthread_attr_init(attributes.as_mut_ptr()) != 0 {
             return false;
         }
@@ -191,7 +204,7 @@ unsafe fn start_donor(lesson: *mut Lesson, stack: usize) -> bool {
         libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack, DONOR_STACK);
         libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
         let mut thread = MaybeUninit::uninit();
-        let made = libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), donate, lesson.cast());
+        let made = create(thread.as_mut_ptr(), attributes.as_ptr(), donate, lesson.cast());
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         made == 0
     }
@@ -210,7 +223,7 @@ extern "C" fn donate(lesson: *mut c_void) -> *mut c_void {
         let descriptor: *const u64 = ptr::with_exposed_provenance(((*lesson).descriptor)());
         let donor = &mut (*lesson).donor;
         donor.thread_pointer = ((*lesson).thread_pointer)();
-        donor.tid = libc::syscall(libc::SYS_gettid) as u32;
+        donor.tid = tid();
         donor.resolver = resolver_state();
         donor.argument = lesson.addr();
         for (at, word) in donor.words.iter_mut().enumerate() {
@@ -300,6 +313,29 @@ impl LastLibrary {
         // SAFETY: it stays loaded, and with it this entry.
         unsafe { (&raw const (*self.0).next).read_volatile() }.is_null()
     }
+}
+
+/// libc's own `pthread_getattr_np`, whatever the program defines.
+///
+/// # Safety
+///
+/// As of that.
+pub(crate) unsafe fn getattr(thread: c_ulong, attributes: *mut c_void) -> c_int {
+    // SAFETY: the name ends with NUL, and what is found is libc's function.
+    unsafe {
+        let Some(getattr) = NonNull::new(libc::dlsym(libc::RTLD_NEXT, c"pthread_getattr_np".as_ptr())) else {
+            return libc::ENOSYS;
+        };
+        let getattr =
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_ulong, *mut c_void) -> c_int>(getattr.as_ptr());
+        getattr(thread, attributes)
+    }
+}
+
+/// The calling thread's number in the kernel.
+pub(crate) fn tid() -> u32 {
+    // SAFETY: no conditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
 /// The signal by which glibc has all threads change their user, for `setuid` and its like.

@@ -16,7 +16,7 @@ use crate::arch::{set_thread_pointer, thread_pointer};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sys::glibc::{self, LastLibrary};
-use crate::sys::mem;
+use crate::sys::{mem, sanitizer};
 use crate::thread_locals::kit::{Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
 use crate::thread_locals::template::Word;
 
@@ -247,7 +247,18 @@ impl Block {
         let record = unsafe { record_at(self.0) };
         record.hub.set(hub);
         record.worker.set(worker_of(hub).unwrap_or(hub));
+        if sanitizer::IS_THERE {
+            self.copy_sanitizers_record(hub);
+        }
         hub
+    }
+
+    /// A sanitizer takes the thread for its worker, which it knows; it is told of each switch between stacks.
+    fn copy_sanitizers_record(&self, hub: usize) {
+        let Some((kit, (_, at))) = kit().and_then(|kit| Some((kit, kit.sanitizer?))) else { return };
+        let from = descriptor_of(hub, kit.template.witness.len) + at;
+        // SAFETY: both descriptors are as long as the template (invariant 1, and the hub's is glibc's own or a block's); nobody is on this block.
+        unsafe { ptr::copy_nonoverlapping(word(from), word(self.descriptor(kit) + at), 2) };
     }
 
     /// The record of this block.
@@ -365,6 +376,18 @@ fn no_memory() -> ! {
     fatal(format_args!("no memory for the thread-locals of a green thread"))
 }
 
+/// Runs `f` while the calling thread's descriptor says by which number the kernel knows its worker.
+pub(super) fn with_kernels_number<R>(f: impl FnOnce() -> R) -> R {
+    let number = word(thread_pointer().wrapping_add(TID.load(Ordering::Relaxed))).cast::<u32>();
+    // SAFETY: invariant 3; the number is the thread's own affair while it runs.
+    unsafe {
+        let own = number.replace(glibc::tid());
+        let result = f();
+        number.write(own);
+        result
+    }
+}
+
 /// First on a new thread-pointer: what glibc does at the begin of a thread.
 pub(crate) fn begin() {
     // SAFETY: errno of the calling thread. It is one of those that stay.
@@ -384,10 +407,15 @@ pub(crate) fn destroy() {
     }
     // What is still set stays undestroyed; the next thread does not find it.
     for key in 0..KEYS {
-        if !glibc::key(key).is_null() {
+        if !glibc::key(key).is_null() && !is_sanitizers(kit, key) {
             glibc::set_key(key, ptr::null());
         }
     }
+}
+
+/// The value is the worker's.
+fn is_sanitizers(kit: &Kit, key: u32) -> bool {
+    sanitizer::IS_THERE && kit.sanitizer.is_some_and(|(sanitizers, _)| key == sanitizers)
 }
 
 /// One round. True: there was a destructor.
@@ -404,7 +432,7 @@ fn destroy_values(kit: &Kit) -> bool {
             continue;
         }
         let value = glibc::key(key);
-        if value.is_null() {
+        if value.is_null() || is_sanitizers(kit, key) {
             continue;
         }
         glibc::set_key(key, ptr::null());

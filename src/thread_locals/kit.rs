@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use crate::arch::thread_pointer;
 use crate::sys::glibc::{self, Donor, LastLibrary, Module, symbol};
+use crate::sys::sanitizer;
 use crate::thread_locals::template::{Known, Template, Witness, Word, explain};
 use crate::thread_locals::unsupported::Unsupported;
 
@@ -48,6 +49,8 @@ pub(super) struct Kit {
     pub(super) resolver: (isize, usize),
     /// Where rseq says on which CPU the thread runs, as an offset from the thread pointer.
     pub(super) rseq_cpu: Option<isize>,
+    /// The key under which a sanitizer keeps its record of an OS thread, and where its value is in a descriptor. Green threads have their worker's.
+    pub(super) sanitizer: Option<(u32, usize)>,
     /// glibc's table of keys: a sequence number, which is odd while the key is in use, and the destructor.
     pub(super) keys: *const [usize; 2],
 }
@@ -162,6 +165,7 @@ fn learn() -> Result<Kit, NotLearned> {
     if kept.is_empty() || kept.len() > MOST_OF_LIBC {
         return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()).into());
     }
+    let sanitizer = sanitizer(&template)?;
     let changeable = changeable(&template, resolver);
     let places = template.words.iter().enumerate();
     let stack = places.filter(|(_, word)| matches!(word, Word::StackBase | Word::StackLen));
@@ -180,21 +184,40 @@ fn learn() -> Result<Kit, NotLearned> {
         kept,
         resolver: (resolver_pointer, resolver),
         rseq_cpu: rseq.map(|rseq| rseq + 4),
+        sanitizer,
         keys: symbol(c"__pthread_keys")?.as_ptr().cast(),
     })
+}
+
+/// Keys whose values stand in the descriptor itself, 16 bytes each: a number and the value.
+const NEAR_KEYS: usize = 32;
+
+/// The values of the first keys, as offsets into the descriptor.
+fn near_keys(template: &Template) -> Range<usize> {
+    match template.words[template.witness.specific / 8] {
+        Word::Within(first) => first..first + NEAR_KEYS * 16,
+        _ => 0..0,
+    }
+}
+
+fn sanitizer(template: &Template) -> Result<Option<(u32, usize)>, Unsupported> {
+    let Some(key) = sanitizer::thread_key() else {
+        return match sanitizer::IS_THERE {
+            true => Err(Unsupported::new("AddressSanitizer keeps its record of a thread under no key".to_owned())),
+            false => Ok(None),
+        };
+    };
+    let at = near_keys(template).nth(key as usize * 16);
+    at.map(|at| Some((key, at)))
+        .ok_or_else(|| Unsupported::new("AddressSanitizer's key is not one of the first".to_owned()))
 }
 
 /// All of the template, but for the values of keys, which are taken out one by one, the resolver's state, which stays, and the zeros at the
 /// begin, before the link: room that glibc leaves free.
 fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
-    const KEYS: usize = 32;
     const RESOLVER_LEN: usize = 568;
     let specific = template.witness.specific;
-    let first = match template.words[specific / 8] {
-        Word::Within(first) => first..first + KEYS * 16,
-        _ => 0..0,
-    };
-    let apart = [first, specific..specific + KEYS * 8, resolver..resolver + RESOLVER_LEN];
+    let apart = [near_keys(template), specific..specific + NEAR_KEYS * 8, resolver..resolver + RESOLVER_LEN];
     let words = template.words.iter().enumerate().map(|(at, word)| (at * 8, word));
     let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)));
     words

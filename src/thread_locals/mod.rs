@@ -3,6 +3,8 @@
 #[cfg(green_thread_locals)]
 pub(crate) mod block;
 #[cfg(green_thread_locals)]
+pub(crate) mod getattr;
+#[cfg(green_thread_locals)]
 mod kit;
 #[cfg(green_thread_locals)]
 mod probe;
@@ -73,4 +75,40 @@ pub(crate) fn is_own() -> bool {
     return block::is_own();
     #[cfg(not(green_thread_locals))]
     false
+}
+
+/// Makes libc's `pthread_getattr_np` right in threads with thread-locals of their own ([`ThreadLocals::PerThread`]).
+///
+/// Once in a program, outside of all functions: it defines the function of that name, which calls libc's. Without it a library that asks there where its
+/// stack is gets the error `ESRCH`; all else is right without it. Where there are no such threads, it does nothing.
+///
+/// ```
+/// green::pthread_getattr_np!();
+/// # fn main() {}
+/// ```
+#[cfg(all(green_thread_locals, not(all(green_sanitized, green_sanitizer = "address"))))]
+#[macro_export]
+macro_rules! pthread_getattr_np {
+    () => {
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn pthread_getattr_np(
+            thread: ::core::ffi::c_ulong,
+            attributes: *mut ::core::ffi::c_void,
+        ) -> ::core::ffi::c_int {
+            // SAFETY: as of libc's function.
+            unsafe { $crate::__pthread_getattr_np(thread, attributes) }
+        }
+    };
+}
+
+/// Does nothing here: there is nothing to do, or it is done.
+///
+/// ```
+/// green::pthread_getattr_np!();
+/// # fn main() {}
+/// ```
+#[cfg(not(all(green_thread_locals, not(all(green_sanitized, green_sanitizer = "address")))))]
+#[macro_export]
+macro_rules! pthread_getattr_np {
+    () => {};
 }

@@ -27,13 +27,11 @@ fn find_out() -> Result<(), Unsupported> {
 /// Step T1.
 fn refuse_machine() -> Result<(), Unsupported> {
     let refuse = |reason: &str| Err(Unsupported::new(reason.to_owned()));
-    if cfg!(any(green_sanitizer = "thread", green_sanitizer = "memory")) {
-        return refuse(
-            "this build has ThreadSanitizer or MemorySanitizer, whose own thread-locals have no first values",
-        );
+    if cfg!(all(green_sanitizer = "address", not(green_sanitized))) {
+        return refuse("this build has AddressSanitizer, which is not to be told of green threads");
     }
-    if cfg!(green_sanitizer = "address") {
-        return refuse("this build has AddressSanitizer, which asks the kernel for each thread by its number");
+    if cfg!(all(any(green_sanitized, green_sanitizer = "thread"), not(green_sanitizer = "address"))) {
+        return refuse("this build has a sanitizer whose own thread-locals are set up when an OS thread starts");
     }
     #[cfg(target_arch = "x86_64")]
     if glibc::hwcap2() & 2 == 0 {

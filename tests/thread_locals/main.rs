@@ -40,7 +40,24 @@ fn many(n: usize, f: impl Fn(usize) + Sync) {
 
 #[test]
 fn a_machine_like_this_has_them() {
-    assert_eq!(ThreadLocals::supported().is_ok(), cfg!(all(green_thread_locals, not(green_sanitized))));
+    assert_eq!(
+        ThreadLocals::supported().is_ok(),
+        cfg!(all(green_thread_locals, any(not(green_sanitized), green_sanitizer = "address")))
+    );
+}
+
+#[test]
+fn the_environment_gives_them_to_the_default_runtimes_threads() {
+    for value in ["worker", "thread"] {
+        let ended = help::in_a_child(&[("GREEN_THREAD_LOCALS", value)], || {
+            let wanted = std::env::var("GREEN_THREAD_LOCALS").as_deref() == Ok("thread");
+            match green::thread::Builder::new().spawn(|| std::thread::current().name().is_none()) {
+                Ok(thread) => assert_eq!(thread.join().unwrap(), wanted),
+                Err(error) => assert!(wanted && error.kind() == io::ErrorKind::Unsupported, "{error}"),
+            }
+        });
+        ended.assert_success();
+    }
 }
 
 #[test]

@@ -178,6 +178,34 @@ fn libraries_may_be_loaded_meanwhile() {
     ended.assert_success();
 }
 
+green::pthread_getattr_np!();
+
+#[test]
+fn pthread_getattr_np_says_where_the_stack_is() {
+    fn stack() -> (usize, usize) {
+        let (mut attributes, mut base, mut len) = (std::mem::MaybeUninit::uninit(), std::ptr::null_mut(), 0);
+        // SAFETY: the attributes are made before they are used; then two words and a set are written.
+        unsafe {
+            assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()), 0);
+            assert_eq!(libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut base, &raw mut len), 0);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+        let here = (&raw const len).addr();
+        assert!((base.addr()..base.addr() + len).contains(&here), "{here:#x} in {base:?}+{len:#x}");
+        (base.addr(), len)
+    }
+    let outside = stack();
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        for size in [16 << 10, 64 << 10, 1 << 20] {
+            let inside = green::thread::Builder::new().stack_size(size).spawn(stack).unwrap().join().unwrap();
+            assert!(inside.0 != outside.0 && inside.1 <= size);
+            assert_ne!(stack().0, inside.0);
+        }
+    });
+    assert_eq!(stack(), outside);
+}
+
 #[test]
 fn an_overflow_is_reported_as_on_any_stack() {
     fn deep(n: usize) -> usize {
