@@ -1,9 +1,11 @@
 //! Green threads with thread-locals of their own: what keeps state by thread is right across a park.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod crates;
 #[path = "../help/mod.rs"]
 mod help;
 mod system;
+mod tools;
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -237,33 +237,37 @@ fn a_signals_handler_finds_the_thread_that_it_interrupts() {
         COUNT.set(COUNT.get() + 1);
         ALL.fetch_add(1, Ordering::Relaxed);
     }
-    // By itself: the signal goes to any thread of the process.
     let ended = in_a_child(&[], || {
         let Some(runtime) = runtime() else { return };
-        let interval = |us| libc::itimerval {
-            it_interval: libc::timeval { tv_sec: 0, tv_usec: us },
-            it_value: libc::timeval { tv_sec: 0, tv_usec: us },
+        let set_timer = |timer, ns| {
+            let time = libc::timespec { tv_sec: 0, tv_nsec: ns };
+            let every = libc::itimerspec { it_interval: time, it_value: time };
+            // SAFETY: the timer was made.
+            assert_eq!(unsafe { libc::timer_settime(timer, 0, &raw const every, std::ptr::null_mut()) }, 0);
         };
-        // SAFETY: the handler touches a thread-local and an atomic. It runs where the worker is: the other threads block the signal.
+        // SAFETY: no conditions.
+        let worker = runtime.run(|| unsafe { libc::syscall(libc::SYS_gettid) });
+        let mut timer = std::ptr::null_mut();
+        // SAFETY: the handler touches a thread-local and an atomic; the event is one for a thread.
         unsafe {
             libc::signal(libc::SIGPROF, count as *const () as usize);
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGPROF);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            libc::setitimer(libc::ITIMER_PROF, &interval(1000), std::ptr::null_mut());
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = libc::SIGPROF;
+            event.sigev_notify_thread_id = worker as i32;
+            assert_eq!(libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer), 0);
         }
+        set_timer(timer, 50_000);
         runtime.run(|| {
             let body = || {
-                while ALL.load(Ordering::Relaxed) < 50 {
+                while ALL.load(Ordering::Relaxed) < help::scaled(2000) {
                     green::yield_now();
                 }
                 ENDED.fetch_add(COUNT.get(), Ordering::Relaxed);
             };
             green::scope(|scope| (0..10).for_each(|_| drop(scope.spawn(body))));
-            // SAFETY: as above.
-            unsafe { libc::setitimer(libc::ITIMER_PROF, &interval(0), std::ptr::null_mut()) };
         });
+        set_timer(timer, 0);
         // What came to the worker's loop was counted there.
         let (all, ended) = (ALL.load(Ordering::Relaxed), ENDED.load(Ordering::Relaxed));
         assert!(ended > 0 && ended <= all, "{ended} of {all}");
@@ -299,7 +303,7 @@ fn blocks_that_are_used_again_do_not_grow() {
         };
         threads(help::scaled(5_000));
         let before = resident();
-        threads(help::scaled(50_000));
+        threads(help::scaled(100_000));
         let grown = resident().saturating_sub(before);
         assert!(grown < 512, "{grown} KiB");
     });
