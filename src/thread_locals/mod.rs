@@ -44,7 +44,7 @@ pub enum ThreadLocals {
 impl ThreadLocals {
     /// Says whether [`PerThread`](Self::PerThread) is to be had, on this machine and with this libc.
     ///
-    /// It is on Linux, on x86_64 and aarch64, with glibc linked dynamically. The first call makes three OS threads, and learns from them
+    /// It is on Linux, on x86_64 and aarch64, with glibc 2.34 or later linked dynamically. The first call makes three OS threads, and learns from them
     /// what glibc writes for a thread.
     ///
     /// ```
