@@ -86,6 +86,7 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
 const fn vtable<M: Main, A: Actor>() -> VTable {
     VTable {
         main: M::MAIN,
+        choose_next: M::CHOOSE_NEXT,
         run: run::<A>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

@@ -13,6 +13,7 @@ use std::hint::black_box;
 
 use super::Fiber;
 use crate::arch::{set_thread_pointer, thread_pointer};
+use crate::sys::sanitizer;
 use crate::thread_locals::block::{Block, record};
 
 /// Where a thread's fiber stands.
@@ -42,27 +43,34 @@ pub(crate) unsafe fn run(slot: &FiberSlot, block: &Block, body: unsafe fn(*mut (
     }
 }
 
-/// Suspends the fiber of `slot`, which is empty because that fiber runs on a block.
+/// Suspends the fiber of `slot`, which is empty because that fiber runs on a block. `choose_next`: see
+/// [`Main::CHOOSE_NEXT`](crate::task::header::Main::CHOOSE_NEXT).
 ///
 /// # Safety
 ///
-/// As it says, and the caller runs on that fiber.
+/// As it says, and the caller runs on that fiber. After its first suspension a fiber is resumed by its worker's loop alone. `choose_next` tells the truth.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn suspend(slot: &FiberSlot) {
+pub(crate) unsafe fn suspend(slot: &FiberSlot, choose_next: Option<fn() -> bool>) {
     // SAFETY: invariant 1: the fiber runs on the block, whose record has it; when this goes on, the hub has taken it from the slot, which it
-    // has left full. The hub's thread pointer is that of the code that resumed the fiber, and goes on now. Invariant 2.
+    // has left full. The hub's thread pointer is that of the code that resumed the fiber, and goes on now; or it stays on this one, which no other
+    // thread uses, until that which it resumes next sets its own. Invariant 2.
     unsafe {
         let record = black_box(record());
         let pointer = thread_pointer();
+        // AddressSanitizer has a thread-local that says which fake stack is in use: the hub must find its own.
+        let stays = !sanitizer::IS_THERE && record.is_of_loop() && choose_next.is_some_and(|choose| choose());
         let kept = record.kept.get();
         let fiber = Fiber::from_raw(kept);
         *slot.get() = Some(Fiber::from_raw(kept));
-        set_thread_pointer(record.hub.get());
+        if !stays {
+            set_thread_pointer(record.hub.get());
+        }
         fiber.suspend();
-        let hub = thread_pointer();
-        set_thread_pointer(pointer);
-        record.hub.set(hub);
+        if thread_pointer() != pointer {
+            set_thread_pointer(pointer);
+        }
+        record.set_of_loop();
         *slot.get() = None;
     }
 }

@@ -193,7 +193,7 @@ fn switch(thread: &Header) {
         match &*thread.fiber.get() {
             Some(fiber) => _ = fiber.suspend(),
             #[cfg(green_thread_locals)]
-            None => crate::fiber::own::suspend(&thread.fiber),
+            None => crate::fiber::own::suspend(&thread.fiber, thread.vtable.choose_next),
             #[cfg(not(green_thread_locals))]
             None => {}
         }

@@ -16,9 +16,27 @@ pub(crate) struct PerThread;
 
 impl Main for PerThread {
     const MAIN: Entry = thread_main;
+    const CHOOSE_NEXT: Option<fn() -> bool> = Some(|| Worker::current().is_some_and(Worker::choose_next));
 
     fn mark(runtime: *const ()) -> *const () {
         runtime.wrapping_byte_add(1)
+    }
+}
+
+impl Worker {
+    /// See [`Main::CHOOSE_NEXT`]. The loop finds the thread where one stands that starts next, so it runs this one, whatever comes meanwhile.
+    fn choose_next(&self) -> bool {
+        let this = self.here().current_ptr();
+        if self.here().take_yields()
+            && let Some(this) = this
+        {
+            self.make_ready(this);
+        }
+        let Some(next) = self.next_at_hand() else { return false };
+        self.queues.set_next_start(next);
+        // SAFETY: invariant 3 of the worker: the queue's reference keeps it alive; invariant 3 of the header: this is its home worker.
+        let (header, fiber) = unsafe { (next.as_ref(), &*next.as_ref().fiber.get()) };
+        header.vtable.choose_next.is_some() && (fiber.is_some() || Some(next) == this)
     }
 }
 

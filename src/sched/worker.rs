@@ -227,14 +227,9 @@ impl Worker {
         if let Some(thread) = queues.take_next_start() {
             return Some(thread);
         }
-        if let Some(thread) = NonNull::new(self.here.woken.get()) {
-            self.here.woken.set(ptr::null_mut());
-            if queues.continues_streak() {
-                return Some(thread);
-            }
-            self.make_ready(thread);
+        if let Some(thread) = self.next_woken() {
+            return Some(thread);
         }
-        queues.end_streak();
         loop {
             if let Some(thread) = queues.next_ready() {
                 return Some(thread);
@@ -259,6 +254,31 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The thread woken last, if it may go before the others once more.
+    #[inline(always)]
+    fn next_woken(&self) -> Option<NonNull<Header>> {
+        if let Some(thread) = NonNull::new(self.here.woken.get()) {
+            self.here.woken.set(ptr::null_mut());
+            if self.queues.continues_streak() {
+                return Some(thread);
+            }
+            self.make_ready(thread);
+        }
+        self.queues.end_streak();
+        None
+    }
+
+    /// As [`next`](Self::next), but `None` where that would look for more than what is ready.
+    #[cfg(green_thread_locals)]
+    pub(super) fn next_at_hand(&self) -> Option<NonNull<Header>> {
+        let thread = self.next_woken().or_else(|| self.queues.next_ready());
+        if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
+            return thread;
+        }
+        self.queues.begin_round();
+        self.queues.next_ready()
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With

@@ -32,6 +32,8 @@ use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 pub(crate) struct VTable {
     /// The first function on the stack of the thread.
     pub(crate) main: Entry,
+    /// Of a thread with thread-locals of its own: see [`Main::CHOOSE_NEXT`].
+    pub(crate) choose_next: Option<fn() -> bool>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -52,6 +54,10 @@ pub(crate) struct VTable {
 pub(crate) trait Main {
     /// The first function on its stack.
     const MAIN: Entry;
+
+    /// A thread with thread-locals of its own calls this before it suspends into its worker's loop. It chooses, as the loop would, which thread runs next.
+    /// True: that is one of this kind, which has started; so the loop need not have its own thread pointer in between.
+    const CHOOSE_NEXT: Option<fn() -> bool> = None;
 
     /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
     #[inline(always)]

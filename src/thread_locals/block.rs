@@ -43,8 +43,25 @@ pub(crate) struct Record {
     pub(crate) hub: Cell<usize>,
     /// The worker's.
     worker: Cell<usize>,
+    /// The hub is the worker's loop.
+    of_loop: Cell<bool>,
     /// What the vector of dynamic thread-locals was when it was made: its address, and its generation.
     vector: Cell<(usize, usize)>,
+}
+
+impl Record {
+    /// Is the hub the worker's loop, for sure?
+    #[inline]
+    pub(crate) fn is_of_loop(&self) -> bool {
+        self.of_loop.get()
+    }
+
+    /// The hub is the worker's loop from now on.
+    #[inline]
+    pub(crate) fn set_of_loop(&self) {
+        self.of_loop.set(true);
+        self.hub.set(self.worker.get());
+    }
 }
 
 /// The thread-locals and the descriptor of one green thread, by their thread pointer.
@@ -180,6 +197,7 @@ impl Block {
                 kept: Cell::new(ptr::null_mut()),
                 hub: Cell::new(0),
                 worker: Cell::new(0),
+                of_loop: Cell::new(false),
                 vector: Cell::default(),
             };
             word(base + layout.record).cast::<Record>().write(record);
@@ -246,6 +264,7 @@ impl Block {
         // SAFETY: invariant 1.
         let record = unsafe { record_at(self.0) };
         record.hub.set(hub);
+        record.of_loop.set(false);
         record.worker.set(worker_of(hub).unwrap_or(hub));
         if sanitizer::IS_THERE {
             self.copy_sanitizers_record(hub);
