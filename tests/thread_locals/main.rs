@@ -262,6 +262,51 @@ fn kinds_of_threads_live_side_by_side_and_join_each_other() {
 }
 
 #[test]
+fn threads_of_both_kinds_follow_each_other_in_any_order() {
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(0) };
+    }
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    let mut random = help::Random::new(7);
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    runtime.run(|| {
+        NUMBER.set(1000);
+        let (sender, receiver) = green::channel::bounded(3);
+        let threads: Vec<_> = (1..=20)
+            .map(|number| {
+                let (mut random, sender, receiver) = (random.fork(), sender.clone(), receiver.clone());
+                let own = random.below(2) == 0;
+                let kind = if own { ThreadLocals::PerThread } else { ThreadLocals::PerWorker };
+                let body = move || {
+                    if own {
+                        NUMBER.set(number);
+                    }
+                    for _ in 0..help::scaled(2000) {
+                        match random.below(4) {
+                            0 => sender.send(number).unwrap(),
+                            1 => _ = receiver.try_recv(),
+                            2 => _ = receiver.recv_timeout(Duration::from_micros(random.below(3))),
+                            _ => green::yield_now(),
+                        }
+                        // A full channel is emptied by those that are left.
+                        while receiver.len() > 2 {
+                            let _ = receiver.try_recv();
+                        }
+                        assert_eq!(NUMBER.get(), if own { number } else { 1000 });
+                        assert_eq!(std::thread::current().name().is_some(), !own);
+                    }
+                };
+                green::thread::Builder::new().thread_locals(kind).spawn(body).unwrap()
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(NUMBER.get(), 1000);
+    });
+}
+
+#[test]
 fn a_result_that_nobody_takes_is_dropped_with_its_threads_own() {
     struct Looks(std::thread::ThreadId);
     impl Drop for Looks {
