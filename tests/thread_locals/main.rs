@@ -341,6 +341,24 @@ fn std_locks_and_channels_are_held_across_a_park() {
 }
 
 #[test]
+fn short_threads_do_not_all_select_the_same() {
+    static CHOSEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+    let ((to_one, one), (to_other, other)) = (green::channel::unbounded(), green::channel::unbounded());
+    let threads = 200;
+    (0..threads).for_each(|_| _ = (to_one.send(()), to_other.send(())));
+    many(threads, |_| {
+        let chosen = green::channel::select! {
+            recv(one) -> _ => 0,
+            recv(other) -> _ => 1,
+        };
+        CHOSEN[chosen].fetch_add(1, Ordering::Relaxed);
+    });
+    if ThreadLocals::supported().is_ok() {
+        CHOSEN.iter().for_each(|chosen| assert!(chosen.load(Ordering::Relaxed) > 0));
+    }
+}
+
+#[test]
 fn an_actors_handlers_have_them_for_a_run() {
     use green::actor::{Actor, Builder, Context, Handler, Message};
     thread_local! {
