@@ -77,11 +77,18 @@ fn give_block(worker: &Worker, block: Block) {
 unsafe fn on_block(start: *mut ()) {
     // SAFETY: `thread_main` passes it, and waits for the end of this.
     let Beginning { header, here } = unsafe { start.cast::<Beginning>().read() };
-    block::begin();
-    // SAFETY: the worker lives until all its threads have ended; the rest is as `thread_main`'s caller promises.
-    unsafe {
-        WorkerContext::enter(here);
+    let begin = || {
+        block::begin();
+        // SAFETY: the worker lives until all its threads have ended.
+        unsafe { WorkerContext::enter(here) };
         set_own();
-        live::<true>(header, block::destroy);
-    }
+    };
+    let renew = || {
+        // SAFETY: they have been destroyed, and this thread is on the block.
+        unsafe { block::renew() };
+        begin();
+    };
+    begin();
+    // SAFETY: as `thread_main`'s caller promises.
+    unsafe { live::<true>(header, block::destroy, renew) };
 }

@@ -114,6 +114,8 @@ pub(crate) struct Donor {
     pub(crate) stack: usize,
     /// From the begin of its descriptor on.
     pub(crate) words: Vec<u64>,
+    /// Which of those words change when the thread first asks for random bytes: glibc 2.41 keeps there what it never gets back.
+    pub(crate) random: Vec<usize>,
     /// [`resolver_state`].
     pub(crate) resolver: usize,
     /// What it was given, which it finds in its descriptor.
@@ -229,6 +231,10 @@ extern "C" fn donate(lesson: *mut c_void) -> *mut c_void {
         for (at, word) in donor.words.iter_mut().enumerate() {
             *word = descriptor.add(at).read_volatile();
         }
+        let mut byte = 0_u8;
+        libc::getrandom((&raw mut byte).cast(), 1, libc::GRND_NONBLOCK);
+        let changed = |&at: &usize| descriptor.add(at).read_volatile() != donor.words[at];
+        donor.random = (0..donor.words.len()).filter(changed).map(|at| at * 8).collect();
         libc::syscall(libc::SYS_set_tid_address, (*lesson).alive.as_ptr());
         (*lesson).barrier.wait();
     }

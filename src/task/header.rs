@@ -392,6 +392,18 @@ impl Header {
     /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
     #[must_use]
     pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { Self::complete_and(this, at_home, || {}) }
+    }
+
+    /// As [`complete`](Self::complete); calls `before_waker` before it calls a foreign waker.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) unsafe fn complete_and(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {
         // SAFETY: the caller holds a reference.
         let header = unsafe { this.as_ref() };
         let done = header.state.complete();
@@ -408,6 +420,7 @@ impl Header {
             }
         }
         if done.awaiter {
+            before_waker();
             // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
             unsafe { header.wake_awaiter() };
         }

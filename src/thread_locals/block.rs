@@ -4,7 +4,7 @@
 //!
 //! 1. A [`Block`] is the only one for its memory, which is mapped for ever and laid out as [`Kit::layout`] says: static thread-locals and
 //!    descriptor about the thread pointer, the [`Record`] behind both.
-//! 2. A block in a pool or in the store has been made new since its last thread, and nobody is on it.
+//! 2. Nobody is on a block in a pool or in the store: its last thread has ended. It is made new when it is taken: libraries may come and go until then.
 //! 3. [`RECORD`] and [`TID`] are set before there is a block.
 
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sys::glibc::{self, LastLibrary};
 use crate::sys::{mem, sanitizer};
-use crate::thread_locals::kit::{Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
+use crate::thread_locals::kit::{FirstValues, Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
 use crate::thread_locals::template::Word;
 
 /// The first number of a block: above all that the kernel gives (`PID_MAX_LIMIT`), below what a futex's word holds.
@@ -309,17 +309,30 @@ impl Block {
         // SAFETY: as the caller promises.
         unsafe {
             if known && self.vector() == self.record().vector.get() {
-                for &(begin, image, file, len) in &kit.modules {
-                    let place = word(self.0.wrapping_add_signed(begin)).cast::<u8>();
-                    ptr::copy_nonoverlapping(ptr::with_exposed_provenance(image), place, file);
-                    ptr::write_bytes(place.add(file), 0, len - file);
-                }
+                self.write_first_values(kit);
             } else {
                 self.make_vector_new(kit);
             }
             let descriptor = self.descriptor(kit);
             for &(at, value, relative) in &kit.changeable {
                 word(descriptor + at).write(value + descriptor as u64 * relative);
+            }
+        }
+    }
+
+    /// Gives all static thread-locals but libc's their first values.
+    ///
+    /// # Safety
+    ///
+    /// They have been destroyed.
+    #[inline]
+    unsafe fn write_first_values(&self, kit: &Kit) {
+        for FirstValues { begin, image, len } in &kit.modules {
+            let place = word(self.0.wrapping_add_signed(*begin)).cast::<u8>();
+            // SAFETY: the module's thread-locals are in the block (invariant 1).
+            unsafe {
+                ptr::copy_nonoverlapping(image.as_ptr(), place, image.len());
+                ptr::write_bytes(place.add(image.len()), 0, len - image.len());
             }
         }
     }
@@ -347,9 +360,7 @@ impl Block {
     }
 
     /// The block goes to all workers.
-    pub(super) fn give(self, kit: &Kit) {
-        // SAFETY: the caller owns it, so its thread has ended.
-        unsafe { self.make_new(kit) };
+    pub(super) fn give(self) {
         store().free.push(self);
     }
 }
@@ -361,19 +372,18 @@ pub(crate) struct BlockPool(Vec<Block>);
 impl BlockPool {
     /// The block used last, or another, or a fresh one.
     pub(crate) fn take(&mut self) -> Block {
-        if let Some(block) = self.0.pop() {
-            return block;
-        }
-        let free = store().free.pop();
-        free.or_else(|| kit().and_then(Block::new)).unwrap_or_else(|| no_memory())
+        let Some(kit) = kit() else { no_memory() };
+        let Some(block) = self.0.pop().or_else(|| store().free.pop()) else {
+            return Block::new(kit).unwrap_or_else(|| no_memory());
+        };
+        // SAFETY: invariant 2: its thread has ended.
+        unsafe { block.make_new(kit) };
+        block
     }
 
     /// Takes a block back whose thread has ended.
+    #[inline]
     pub(crate) fn give(&mut self, block: Block) {
-        if let Some(kit) = kit() {
-            // SAFETY: as the caller says.
-            unsafe { block.make_new(kit) };
-        }
         if self.0.len() == MOST {
             store().free.extend(self.0.drain(..MOST / 2));
         }
@@ -407,6 +417,36 @@ pub(super) fn with_kernels_number<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
+thread_local! {
+    /// The thread pointer of the block on which a thread is that forks.
+    static FORKS: Cell<usize> = const { Cell::new(0) };
+}
+
+#[inline(never)]
+fn replace_forks(pointer: usize) -> usize {
+    FORKS.replace(pointer)
+}
+
+/// A thread forks. On a block, it goes on as its worker for as long: glibc's child knows one descriptor, that of the thread that forks, and takes the
+/// stacks of all others in its list to be free.
+pub(crate) fn before_fork() {
+    let pointer = thread_pointer();
+    if let Some(worker) = worker_of(pointer) {
+        // SAFETY: the worker runs this very thread, so nobody else is on its thread-locals; they are used in a function of its own.
+        unsafe { set_thread_pointer(worker) };
+        replace_forks(pointer);
+    }
+}
+
+/// It has forked: the same in parent and child. Back to the block.
+pub(crate) fn after_fork() {
+    let pointer = replace_forks(0);
+    if pointer != 0 {
+        // SAFETY: that of the block on which the calling thread was.
+        unsafe { set_thread_pointer(pointer) };
+    }
+}
+
 /// First on a new thread-pointer: what glibc does at the begin of a thread.
 pub(crate) fn begin() {
     // SAFETY: errno of the calling thread. It is one of those that stay.
@@ -417,18 +457,35 @@ pub(crate) fn begin() {
 /// Destroys the calling thread's thread-locals and its values of pthread keys: step U3.
 pub(crate) fn destroy() {
     let Some(kit) = kit() else { return };
+    // A key's destructor may use thread-locals, whose destructors are registered by that.
     // SAFETY: the calling thread is on a block; what is called are destructors that were registered for it.
-    unsafe { (kit.functions.destroy)() };
+    let destroy = || unsafe { (kit.functions.destroy)() };
+    destroy();
     for _ in 0..KEY_ROUNDS {
         if !destroy_values(kit) {
             return;
         }
+        destroy();
     }
     // What is still set stays undestroyed; the next thread does not find it.
     for key in 0..KEYS {
         if !glibc::key(key).is_null() && !is_sanitizers(kit, key) {
             glibc::set_key(key, ptr::null());
         }
+    }
+}
+
+/// Gives the calling thread's static thread-locals their first values once more: step U3.
+///
+/// # Safety
+///
+/// They have been destroyed, and the calling thread is on a block.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn renew() {
+    if let Some(kit) = kit() {
+        // SAFETY: as the caller promises; this function uses none of them.
+        unsafe { Block(thread_pointer()).write_first_values(kit) };
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::ffi::{CStr, c_void};
 use std::ops::Range;
+use std::ptr;
 use std::sync::OnceLock;
 
 use crate::arch::thread_pointer;
 use crate::sys::glibc::{self, Donor, LastLibrary, Module, symbol};
-use crate::sys::sanitizer;
+use crate::sys::{mem, sanitizer};
 use crate::thread_locals::template::{Known, Template, Witness, Word, explain};
 use crate::thread_locals::unsupported::Unsupported;
 
@@ -35,8 +36,8 @@ pub(super) struct Kit {
     pub(super) align: usize,
     /// libc's own thread-locals, as offsets from the thread pointer.
     pub(super) kept: Range<isize>,
-    /// The other static thread-locals with their first values: offset from the thread pointer, address of the values, their bytes, all bytes.
-    pub(super) modules: Vec<(isize, usize, usize, usize)>,
+    /// The other static thread-locals.
+    pub(super) modules: Vec<FirstValues>,
     /// No library that is loaded has dynamic thread-locals.
     pub(super) all_static: bool,
     /// As long as no library comes after this one, those are all.
@@ -53,6 +54,16 @@ pub(super) struct Kit {
     pub(super) sanitizer: Option<(u32, usize)>,
     /// glibc's table of keys: a sequence number, which is odd while the key is in use, and the destructor.
     pub(super) keys: *const [usize; 2],
+}
+
+/// What the static thread-locals of one module are when a thread begins.
+#[derive(Debug)]
+pub(super) struct FirstValues {
+    /// From the thread pointer.
+    pub(super) begin: isize,
+    /// A copy, as the library may be unloaded; zeros follow up to `len`.
+    pub(super) image: Box<[u8]>,
+    pub(super) len: usize,
 }
 
 // SAFETY: the pointers are to what glibc has for all threads.
@@ -122,6 +133,9 @@ fn learn() -> Result<Kit, NotLearned> {
     let resolver_pointer = symbol(c"__resp")?.addr().get().wrapping_sub(thread_pointer()) as isize;
     let functions = functions()?;
     let (static_len, align) = static_info()?;
+    if align > mem::page_size() {
+        return Err(Unsupported::new(format!("a thread-local is aligned to {align} bytes, more than a page")).into());
+    }
     if glibc::pthread_self() != descriptor_of(thread_pointer(), witness.len) {
         return Err(Unsupported::new("pthread_self is not where the thread pointer says".to_owned()).into());
     }
@@ -156,17 +170,20 @@ fn learn() -> Result<Kit, NotLearned> {
         if (glibc::errno_location().addr()).wrapping_sub(place) < len {
             kept = begin..begin + len as isize;
         } else {
-            modules.push((begin, image, file, len));
+            // SAFETY: the module is loaded while the loader shows it, and the loader says that its first values are there.
+            let image = unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(image), file) };
+            modules.push(FirstValues { begin, image: image.into(), len });
         }
     });
     // A module elsewhere has dynamic thread-locals. This thread may have them, others need not.
     let count = modules.len();
-    modules.retain(|(begin, ..)| begin.unsigned_abs() < static_len);
+    modules.retain(|module| static_places(static_len, witness.len).contains(&module.begin));
     if kept.is_empty() || kept.len() > MOST_OF_LIBC {
         return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()).into());
     }
     let sanitizer = sanitizer(&template)?;
-    let changeable = changeable(&template, resolver);
+    let random: Vec<usize> = donors.iter().flat_map(|donor| donor.random.clone()).collect();
+    let changeable = changeable(&template, resolver, &random);
     let places = template.words.iter().enumerate();
     let stack = places.filter(|(_, word)| matches!(word, Word::StackBase | Word::StackLen));
     let stack = stack.map(|(at, word)| (at * 8, *word == Word::StackBase)).collect();
@@ -212,14 +229,14 @@ fn sanitizer(template: &Template) -> Result<Option<(u32, usize)>, Unsupported> {
         .ok_or_else(|| Unsupported::new("AddressSanitizer's key is not one of the first".to_owned()))
 }
 
-/// All of the template, but for the values of keys, which are taken out one by one, the resolver's state, which stays, and the zeros at the
-/// begin, before the link: room that glibc leaves free.
-fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
+/// All of the template, but for the values of keys, which are taken out one by one, the resolver's state and that of `getrandom`, which stay, and
+/// the zeros at the begin, before the link: room that glibc leaves free.
+fn changeable(template: &Template, resolver: usize, random: &[usize]) -> Vec<(usize, u64, u64)> {
     const RESOLVER_LEN: usize = 568;
     let specific = template.witness.specific;
     let apart = [near_keys(template), specific..specific + NEAR_KEYS * 8, resolver..resolver + RESOLVER_LEN];
     let words = template.words.iter().enumerate().map(|(at, word)| (at * 8, word));
-    let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)));
+    let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)) && !random.contains(at));
     words
         .filter_map(|(at, word)| match *word {
             Word::Same(0) if at < template.witness.list => None,
@@ -258,6 +275,11 @@ fn static_info() -> Result<(usize, usize), &'static CStr> {
         info(&raw mut len, &raw mut align);
     }
     Ok((len, align))
+}
+
+/// Where static thread-locals are, from the thread pointer.
+fn static_places(static_len: usize, descriptor: usize) -> Range<isize> {
+    if cfg!(target_arch = "x86_64") { -((static_len - descriptor) as isize)..0 } else { 0..static_len as isize }
 }
 
 /// The thread pointer, from where the descriptor begins.

@@ -77,6 +77,18 @@ pub(crate) fn is_own() -> bool {
     false
 }
 
+/// The calling thread is about to fork.
+pub(crate) fn before_fork() {
+    #[cfg(green_thread_locals)]
+    block::before_fork();
+}
+
+/// It has forked, and this is the parent or the child.
+pub(crate) fn after_fork() {
+    #[cfg(green_thread_locals)]
+    block::after_fork();
+}
+
 /// Makes libc's `pthread_getattr_np` right in threads with thread-locals of their own ([`ThreadLocals::PerThread`]).
 ///
 /// Once in a program, outside of all functions: it defines the function of that name, which calls libc's. Without it a library that asks there where its

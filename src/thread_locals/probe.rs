@@ -19,9 +19,8 @@ fn find_out() -> Result<(), Unsupported> {
     refuse_machine()?;
     let kit = kit::make()?;
     block::publish(kit);
-    rehearse(kit)?;
     setxid::install();
-    Ok(())
+    rehearse(kit)
 }
 
 /// Step T1.
@@ -67,7 +66,7 @@ fn rehearse(kit: &Kit) -> Result<(), Unsupported> {
     if !found.is_own || block::is_own() {
         return refuse("the number");
     }
-    block.give(kit);
+    block.give();
     Ok(())
 }
 
@@ -84,14 +83,17 @@ struct Sight {
 fn found(key: u32) -> Sight {
     glibc::use_global_locale();
     let errno = glibc::errno_location();
+    // SAFETY: errno of this thread.
+    let errno_value = unsafe { *errno };
     let before = glibc::key(key).addr();
     let key_stays = glibc::set_key(key, ptr::without_provenance(2)) && glibc::key(key).addr() == 2;
     glibc::set_key(key, ptr::null());
     drop(std::hint::black_box(vec![1_u8; 100]));
+    // What the allocator keeps by thread.
+    block::destroy();
     Sight {
         errno: errno.addr(),
-        // SAFETY: errno of this thread.
-        errno_value: unsafe { *errno },
+        errno_value,
         descriptor: glibc::pthread_self(),
         key: before,
         key_stays,

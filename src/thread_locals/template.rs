@@ -156,7 +156,7 @@ mod tests {
                 words[0x700 / 8] = KNOWN.function;
                 words[0x800 / 8] = n as u64;
                 let stack = at + LEN - DONOR_STACK;
-                Donor { thread_pointer: at, tid: 1000 + n as u32, stack, words, resolver: 0, argument: 1 + n }
+                Donor { thread_pointer: at, tid: 1000 + n as u32, stack, words, argument: 1 + n, ..Donor::default() }
             })
             .collect()
     }

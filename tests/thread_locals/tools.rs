@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
+use crate::help::in_a_child;
 use crate::{many, runtime};
 
 thread_local! {
@@ -98,4 +99,64 @@ fn cpp_exceptions_are_the_threads_own() {
         many(50, |number| assert!(throws_and_catches(number as c_int, yields)));
         assert_eq!(how_many_destroyed(), 50 * round);
     }
+}
+
+/// A library with a thread-local `a`, 5 at first, and `int get()`, which counts it up.
+fn library_of(name: &str) -> CString {
+    let path = std::env::temp_dir().join(format!("green-{name}-{}.so", std::process::id()));
+    let source = path.with_extension("c");
+    let text = "__thread int a __attribute__((tls_model(\"initial-exec\"))) = 5;\nint get(void) { return a++; }\n";
+    std::fs::write(&source, text).unwrap();
+    let mut compiler = Command::new(option_env!("GREEN_TEST_CXX").unwrap_or("g++"));
+    let built = compiler.args(["-xc", "-O1", "-shared", "-fPIC", "-o"]).arg(&path).arg(&source).status();
+    assert!(built.expect("g++ is there").success());
+    std::fs::remove_file(source).unwrap();
+    CString::new(path.to_str().unwrap()).unwrap()
+}
+
+fn open(name: &std::ffi::CStr) -> *mut c_void {
+    // SAFETY: a library as above, without initialisers.
+    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+    assert!(!library.is_null(), "{name:?}");
+    library
+}
+
+#[test]
+#[ignore = "needs g++: .ci/tools"]
+fn a_library_that_is_loaded_late_has_its_first_values_in_each_thread_that_starts_later() {
+    let ended = in_a_child(&[], || {
+        let name = library_of("late");
+        let runtime = runtime().unwrap();
+        // So that there are blocks that were used before.
+        runtime.run(|| (0..3).for_each(|_| green::spawn(|| ()).join().unwrap()));
+        let library = open(&name);
+        // SAFETY: the function of the library.
+        let get = unsafe {
+            std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(libc::dlsym(library, c"get".as_ptr()))
+        };
+        for _ in 0..4 {
+            assert_eq!(runtime.run(move || (get(), get())), (5, 6));
+        }
+        std::fs::remove_file(name.to_str().unwrap()).unwrap();
+    });
+    ended.assert_success();
+}
+
+#[test]
+#[ignore = "needs g++: .ci/tools"]
+fn a_library_may_be_unloaded_when_another_came_after_it() {
+    let ended = in_a_child(&[], || {
+        let (first, second) = (library_of("first"), library_of("second"));
+        let library = open(&first);
+        open(&second);
+        // From a thread that has the thread-locals of both.
+        let runtime = std::thread::spawn(runtime).join().unwrap().unwrap();
+        let some = || runtime.run(|| (0..3).for_each(|_| green::spawn(|| ()).join().unwrap()));
+        some();
+        // SAFETY: nothing of it is in use.
+        assert_eq!(unsafe { libc::dlclose(library) }, 0);
+        some();
+        [first, second].iter().for_each(|name| std::fs::remove_file(name.to_str().unwrap()).unwrap());
+    });
+    ended.assert_success();
 }
