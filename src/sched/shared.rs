@@ -217,7 +217,7 @@ pub(crate) fn discard(task: Task) {
         // and published as by a thread that was cancelled before it started.
         unsafe {
             (task.vtable.run)(header, false);
-            if Header::complete(header, false) {
+            if Header::complete(header, false, || {}) {
                 (task.vtable.drop_output)(header);
             }
             (task.vtable.done)(header);

@@ -15,7 +15,6 @@
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
-use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
@@ -148,10 +147,10 @@ pub(crate) struct Header {
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
     /// What the thread waits for: a [`Reason`], written by the thread itself.
-    reason: AtomicU32,
+    pub(super) reason: AtomicU32,
     pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
-    extra: AtomicPtr<Extra>,
+    pub(super) extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
     /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
@@ -167,7 +166,8 @@ macro_rules! reasons {
             $($(#[$doc])* $reason,)*
         }
 
-        const NAMES: &[Option<&str>] = &[None, $(Some($name)),*];
+        /// What each is called; `None`: the thread does not wait.
+        pub(crate) const NAMES: &[Option<&str>] = &[None, $(Some($name)),*];
     };
 }
 
@@ -197,36 +197,6 @@ reasons! {
     Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
-}
-
-/// Where a debugger finds the parts of a header, in bytes from its begin.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct HeaderOffsets {
-    next_live: usize,
-    fiber: usize,
-    wait: usize,
-    reason: usize,
-    id: usize,
-    size: usize,
-    extra: usize,
-    /// In the rarely used part: address and length.
-    name: usize,
-}
-
-impl Header {
-    pub(crate) const OFFSETS: HeaderOffsets = HeaderOffsets {
-        next_live: offset_of!(Self, live) + Links::<Self>::NEXT,
-        fiber: offset_of!(Self, fiber),
-        wait: offset_of!(Self, wait),
-        reason: offset_of!(Self, reason),
-        id: offset_of!(Self, id),
-        size: offset_of!(Self, size),
-        extra: offset_of!(Self, extra),
-        name: offset_of!(Extra, name),
-    };
-    /// What the reasons are called: addresses and lengths.
-    pub(crate) const REASONS: &[Option<&str>] = NAMES;
 }
 
 /// What a new header is made of.
@@ -415,26 +385,15 @@ impl Header {
         }
     }
 
-    /// The thread has stored its result: publishes that, and wakes its joiner. True: nobody holds the handle, the caller
-    /// has to drop the result.
+    /// The thread has stored its result: publishes that, and wakes its joiner, or, after a call of `before_waker`, async code. True: nobody holds
+    /// the handle, the caller has to drop the result.
     ///
     /// # Safety
     ///
     /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
-    #[must_use]
-    pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool) -> bool {
-        // SAFETY: as the caller promises.
-        unsafe { Self::complete_and(this, at_home, || {}) }
-    }
-
-    /// As [`complete`](Self::complete); calls `before_waker` before it calls a foreign waker.
-    ///
-    /// # Safety
-    ///
-    /// As there.
     #[inline(always)]
     #[must_use]
-    pub(crate) unsafe fn complete_and(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {
+    pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {
         // SAFETY: the caller holds a reference.
         let header = unsafe { this.as_ref() };
         let done = header.state.complete();

@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod header;
 pub(crate) mod limit;
 pub(crate) mod local;
+pub(crate) mod offsets;
 pub(crate) mod pool;
 pub(crate) mod state;
 pub(crate) mod wait;

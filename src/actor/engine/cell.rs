@@ -86,7 +86,7 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     let mut mailbox = core.mailbox.lock();
     if mailbox.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
-        let _ = unsafe { Header::complete(header, false) };
+        let _ = unsafe { Header::complete(header, false, || {}) };
         return Next::Over;
     }
     let more = mailbox.rest(core.is_addressed());
