@@ -164,30 +164,13 @@ fn learn() -> Result<Kit, NotLearned> {
         return Err(Unsupported::new("the resolver's state of a thread is not in its descriptor".to_owned()).into());
     }
     let last = LastLibrary::find();
-    let (mut kept, mut modules) = (0..0, Vec::new());
-    glibc::modules(&mut |Module { place, image, file, len }| {
-        let begin = place.wrapping_sub(thread_pointer()) as isize;
-        if (glibc::errno_location().addr()).wrapping_sub(place) < len {
-            kept = begin..begin + len as isize;
-        } else {
-            // SAFETY: the module is loaded while the loader shows it, and the loader says that its first values are there.
-            let image = unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(image), file) };
-            modules.push(FirstValues { begin, image: image.into(), len });
-        }
-    });
-    // A module elsewhere has dynamic thread-locals. This thread may have them, others need not.
-    let count = modules.len();
-    modules.retain(|module| static_places(static_len, witness.len).contains(&module.begin));
-    if kept.is_empty() || kept.len() > MOST_OF_LIBC {
-        return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()).into());
-    }
+    let Loaded { kept, modules, all_static } = loaded(static_places(static_len, witness.len))?;
     let sanitizer = sanitizer(&template)?;
     let random: Vec<usize> = donors.iter().flat_map(|donor| donor.random.clone()).collect();
     let changeable = changeable(&template, resolver, &random);
     let places = template.words.iter().enumerate();
     let stack = places.filter(|(_, word)| matches!(word, Word::StackBase | Word::StackLen));
     let stack = stack.map(|(at, word)| (at * 8, *word == Word::StackBase)).collect();
-    let all_static = modules.len() == count;
     Ok(Kit {
         functions,
         template,
@@ -204,6 +187,36 @@ fn learn() -> Result<Kit, NotLearned> {
         sanitizer,
         keys: symbol(c"__pthread_keys")?.as_ptr().cast(),
     })
+}
+
+/// The thread-locals of what is loaded, as in [`Kit`].
+struct Loaded {
+    kept: Range<isize>,
+    modules: Vec<FirstValues>,
+    all_static: bool,
+}
+
+/// `places`: where static thread-locals are, from the thread pointer.
+fn loaded(places: Range<isize>) -> Result<Loaded, Unsupported> {
+    let (mut kept, mut modules) = (0..0, Vec::new());
+    glibc::modules(&mut |Module { place, image, file, len }| {
+        let begin = place.wrapping_sub(thread_pointer()) as isize;
+        if (glibc::errno_location().addr()).wrapping_sub(place) < len {
+            kept = begin..begin + len as isize;
+        } else {
+            // SAFETY: the module is loaded while the loader shows it, and the loader says that its first values are there.
+            let image = unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(image), file) };
+            modules.push(FirstValues { begin, image: image.into(), len });
+        }
+    });
+    // A module elsewhere has dynamic thread-locals. This thread may have them, others need not.
+    let count = modules.len();
+    modules.retain(|module| places.contains(&module.begin));
+    if kept.is_empty() || kept.len() > MOST_OF_LIBC {
+        return Err(Unsupported::new("errno is not in the thread-locals of a library".to_owned()));
+    }
+    let all_static = modules.len() == count;
+    Ok(Loaded { kept, modules, all_static })
 }
 
 /// Keys whose values stand in the descriptor itself, 16 bytes each: a number and the value.
