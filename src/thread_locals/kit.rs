@@ -25,6 +25,18 @@ pub(super) struct Functions {
     pub(super) destroy: unsafe extern "C" fn(),
 }
 
+/// Offset from the thread pointer, address of the first values, their bytes, all bytes.
+type StaticModule = (isize, usize, usize, usize);
+
+/// What a thread may change in its descriptor.
+#[derive(Debug, Default)]
+pub(super) struct Changeable {
+    /// Offsets, and what stands from there on in all threads.
+    pub(super) runs: Vec<(usize, Vec<u64>)>,
+    /// Addresses: where they stand, and of which place in the descriptor they are, as offsets.
+    pub(super) within: Vec<(usize, usize)>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Kit {
@@ -35,14 +47,13 @@ pub(super) struct Kit {
     pub(super) align: usize,
     /// libc's own thread-locals, as offsets from the thread pointer.
     pub(super) kept: Range<isize>,
-    /// The other static thread-locals with their first values: offset from the thread pointer, address of the values, their bytes, all bytes.
-    pub(super) modules: Vec<(isize, usize, usize, usize)>,
+    /// The other static thread-locals with their first values.
+    pub(super) modules: Vec<StaticModule>,
     /// No library that is loaded has dynamic thread-locals.
     pub(super) all_static: bool,
     /// As long as no library comes after this one, those are all.
     pub(super) last: Option<LastLibrary>,
-    /// What a thread may change in its descriptor: offset, value, and 1 if that is relative to the descriptor.
-    pub(super) changeable: Vec<(usize, u64, u64)>,
+    pub(super) changeable: Changeable,
     /// Where a descriptor says where the stack is (true), and how long.
     pub(super) stack: Vec<(usize, bool)>,
     /// The pointer to the resolver's state, as an offset from the thread pointer, and that state, in the descriptor.
@@ -150,15 +161,7 @@ fn learn() -> Result<Kit, NotLearned> {
         return Err(Unsupported::new("the resolver's state of a thread is not in its descriptor".to_owned()).into());
     }
     let last = LastLibrary::find();
-    let (mut kept, mut modules) = (0..0, Vec::new());
-    glibc::modules(&mut |Module { place, image, file, len }| {
-        let begin = place.wrapping_sub(thread_pointer()) as isize;
-        if (glibc::errno_location().addr()).wrapping_sub(place) < len {
-            kept = begin..begin + len as isize;
-        } else {
-            modules.push((begin, image, file, len));
-        }
-    });
+    let (kept, mut modules) = all_modules();
     // A module elsewhere has dynamic thread-locals. This thread may have them, others need not.
     let count = modules.len();
     modules.retain(|(begin, ..)| begin.unsigned_abs() < static_len);
@@ -189,6 +192,20 @@ fn learn() -> Result<Kit, NotLearned> {
     })
 }
 
+/// libc's own thread-locals, and those of the other modules as [`Kit::modules`] has them.
+fn all_modules() -> (Range<isize>, Vec<StaticModule>) {
+    let (mut libc, mut others) = (0..0, Vec::new());
+    glibc::modules(&mut |Module { place, image, file, len }| {
+        let begin = place.wrapping_sub(thread_pointer()) as isize;
+        if (glibc::errno_location().addr()).wrapping_sub(place) < len {
+            libc = begin..begin + len as isize;
+        } else {
+            others.push((begin, image, file, len));
+        }
+    });
+    (libc, others)
+}
+
 /// Keys whose values stand in the descriptor itself, 16 bytes each: a number and the value.
 const NEAR_KEYS: usize = 32;
 
@@ -214,20 +231,28 @@ fn sanitizer(template: &Template) -> Result<Option<(u32, usize)>, Unsupported> {
 
 /// All of the template, but for the values of keys, which are taken out one by one, the resolver's state, which stays, and the zeros at the
 /// begin, before the link: room that glibc leaves free.
-fn changeable(template: &Template, resolver: usize) -> Vec<(usize, u64, u64)> {
+fn changeable(template: &Template, resolver: usize) -> Changeable {
     const RESOLVER_LEN: usize = 568;
     let specific = template.witness.specific;
     let apart = [near_keys(template), specific..specific + NEAR_KEYS * 8, resolver..resolver + RESOLVER_LEN];
-    let words = template.words.iter().enumerate().map(|(at, word)| (at * 8, word));
-    let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)));
-    words
-        .filter_map(|(at, word)| match *word {
-            Word::Same(0) if at < template.witness.list => None,
-            Word::Same(value) => Some((at, value, 0)),
-            Word::Within(offset) => Some((at, offset as u64, 1)),
-            Word::StackBase | Word::StackLen | Word::Apart => None,
-        })
-        .collect()
+    let Changeable { mut runs, mut within } = Changeable::default();
+    for (at, word) in template.words.iter().enumerate().map(|(at, word)| (at * 8, word)) {
+        let value = match *word {
+            _ if apart.iter().any(|range| range.contains(&at)) => continue,
+            Word::Same(0) if at < template.witness.list => continue,
+            Word::Same(value) => value,
+            Word::Within(offset) => {
+                within.push((at, offset));
+                continue;
+            }
+            Word::StackBase | Word::StackLen | Word::Apart => continue,
+        };
+        match runs.last_mut() {
+            Some((begin, run)) if *begin + run.len() * 8 == at => run.push(value),
+            _ => runs.push((at, vec![value])),
+        }
+    }
+    Changeable { runs, within }
 }
 
 fn functions() -> Result<Functions, &'static CStr> {
