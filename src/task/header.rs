@@ -33,6 +33,7 @@ pub(crate) struct VTable {
     /// The first function on the stack of the thread.
     pub(crate) main: Entry,
     /// Of a thread with thread-locals of its own: see [`Main::CHOOSE_NEXT`].
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
     pub(crate) choose_next: Option<fn() -> bool>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.

@@ -314,8 +314,11 @@ impl Block {
                 self.make_vector_new(kit);
             }
             let descriptor = self.descriptor(kit);
-            for &(at, value, relative) in &kit.changeable {
-                word(descriptor + at).write(value + descriptor as u64 * relative);
+            for (at, run) in &kit.changeable.runs {
+                ptr::copy_nonoverlapping(run.as_ptr(), word(descriptor + at), run.len());
+            }
+            for &(at, offset) in &kit.changeable.within {
+                word(descriptor + at).write((descriptor + offset) as u64);
             }
         }
     }

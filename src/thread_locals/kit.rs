@@ -26,6 +26,15 @@ pub(super) struct Functions {
     pub(super) destroy: unsafe extern "C" fn(),
 }
 
+/// What a thread may change in its descriptor.
+#[derive(Debug, Default)]
+pub(super) struct Changeable {
+    /// Offsets, and what stands from there on in all threads.
+    pub(super) runs: Vec<(usize, Vec<u64>)>,
+    /// Addresses: where they stand, and of which place in the descriptor they are, as offsets.
+    pub(super) within: Vec<(usize, usize)>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Kit {
@@ -42,8 +51,7 @@ pub(super) struct Kit {
     pub(super) all_static: bool,
     /// As long as no library comes after this one, those are all.
     pub(super) last: Option<LastLibrary>,
-    /// What a thread may change in its descriptor: offset, value, and 1 if that is relative to the descriptor.
-    pub(super) changeable: Vec<(usize, u64, u64)>,
+    pub(super) changeable: Changeable,
     /// Where a descriptor says where the stack is (true), and how long.
     pub(super) stack: Vec<(usize, bool)>,
     /// The pointer to the resolver's state, as an offset from the thread pointer, and that state, in the descriptor.
@@ -244,20 +252,28 @@ fn sanitizer(template: &Template) -> Result<Option<(u32, usize)>, Unsupported> {
 
 /// All of the template, but for the values of keys, which are taken out one by one, the resolver's state and that of `getrandom`, which stay, and
 /// the zeros at the begin, before the link: room that glibc leaves free.
-fn changeable(template: &Template, resolver: usize, random: &[usize]) -> Vec<(usize, u64, u64)> {
+fn changeable(template: &Template, resolver: usize, random: &[usize]) -> Changeable {
     const RESOLVER_LEN: usize = 568;
     let specific = template.witness.specific;
     let apart = [near_keys(template), specific..specific + NEAR_KEYS * 8, resolver..resolver + RESOLVER_LEN];
-    let words = template.words.iter().enumerate().map(|(at, word)| (at * 8, word));
-    let words = words.filter(|(at, _)| !apart.iter().any(|range| range.contains(at)) && !random.contains(at));
-    words
-        .filter_map(|(at, word)| match *word {
-            Word::Same(0) if at < template.witness.list => None,
-            Word::Same(value) => Some((at, value, 0)),
-            Word::Within(offset) => Some((at, offset as u64, 1)),
-            Word::StackBase | Word::StackLen | Word::Apart => None,
-        })
-        .collect()
+    let Changeable { mut runs, mut within } = Changeable::default();
+    for (at, word) in template.words.iter().enumerate().map(|(at, word)| (at * 8, word)) {
+        let value = match *word {
+            _ if apart.iter().any(|range| range.contains(&at)) || random.contains(&at) => continue,
+            Word::Same(0) if at < template.witness.list => continue,
+            Word::Same(value) => value,
+            Word::Within(offset) => {
+                within.push((at, offset));
+                continue;
+            }
+            Word::StackBase | Word::StackLen | Word::Apart => continue,
+        };
+        match runs.last_mut() {
+            Some((begin, run)) if *begin + run.len() * 8 == at => run.push(value),
+            _ => runs.push((at, vec![value])),
+        }
+    }
+    Changeable { runs, within }
 }
 
 fn functions() -> Result<Functions, &'static CStr> {
