@@ -55,6 +55,7 @@ mod actor {
     pub(crate) use self::mailbox::{Mailbox, Overflow};
     pub(crate) use self::message::Message;
     pub(crate) use self::pending::Pending;
+    pub(crate) use self::returned::Returned;
     pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
     #[path = "../../src/actor/deferred.rs"]
@@ -71,6 +72,8 @@ mod actor {
     pub(crate) mod message;
     #[path = "../../src/actor/pending.rs"]
     pub(crate) mod pending;
+    #[path = "../../src/actor/returned.rs"]
+    pub(crate) mod returned;
     #[path = "../../src/actor/signal.rs"]
     pub(crate) mod signal;
 

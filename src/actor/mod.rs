@@ -15,6 +15,7 @@ mod name;
 mod pending;
 mod recipient;
 mod reenter;
+mod returned;
 mod signal;
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -33,6 +34,7 @@ pub use name::{Name, NameTaken};
 pub use pending::Pending;
 pub use recipient::{Recipient, WeakRecipient};
 pub use reenter::Reenter;
+pub use returned::Returned;
 pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
 pub use traits::{Actor, Handler};

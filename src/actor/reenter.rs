@@ -15,7 +15,7 @@ use crate::actor::engine::promise::{Nested, Promised};
 use crate::actor::engine::send::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
-use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
+use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, Returned, SendError};
 
 impl<A: Actor> Context<A> {
     /// Lends `&mut self` for one ask, so that messages that come back because of this ask are handled meanwhile.
@@ -63,7 +63,7 @@ impl<A: Actor> Reenter<'_, A> {
     fn send_by<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         match self.origin(to, route.ask_timeout) {
             Ok(origin) => self.ask(to, NewCall::new(route.call, to, msg, origin)),
-            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
+            Err(cycle) => Err(SendError::Deadlock { msg: Some(Returned::new(msg)), cycle }),
         }
     }
 

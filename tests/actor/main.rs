@@ -17,6 +17,7 @@ mod shutdown;
 mod taken_back;
 mod turns;
 mod watching;
+mod writing;
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Failure, Refusal, Unanswered};
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::{Message, SendError};
+use crate::actor::{Message, Returned, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::park::checkpoint;
 
@@ -87,7 +87,7 @@ fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Resu
     if let Some(owed) = boxed.content().owed.take() {
         owed.fail(Failure::Died(target.why_closed()));
     }
-    Err(SendError::Closed(boxed.open().msg))
+    Err(SendError::Closed(Returned::new(boxed.open().msg)))
 }
 
 /// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
