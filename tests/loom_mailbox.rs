@@ -87,6 +87,7 @@ mod actor {
 
     pub trait Actor: Sized + Send + 'static {
         const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+        const TRAPS_EXITS: bool = false;
 
         fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
             Ok(())
@@ -111,6 +112,7 @@ mod actor {
         pub(crate) fn core(&self) -> &Core {
             self.inner.core()
         }
+        pub(crate) fn default_signal(&mut self, _: Signal) {}
     }
 }
 

@@ -7,16 +7,15 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::actor::address::{Addressed, impl_life};
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send, tell};
+use crate::actor::engine::{send, tell};
 use crate::actor::glue::route;
 use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
-use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
-use crate::sys::clock::{NEVER, after_ns};
+use crate::actor::{Actor, ActorId, Handler, Message, Pending, Recipient, SendError};
 
 /// Sends messages to an actor: the actor's address.
 ///
@@ -30,10 +29,6 @@ pub struct Addr<A> {
 impl<A: Actor> Addr<A> {
     pub(crate) fn new(strong: Strong) -> Self {
         Self { strong, _actor: PhantomData }
-    }
-
-    pub(crate) fn core(&self) -> &Core {
-        self.strong.core()
     }
 
     /// Sends a message, waits until it has been handled, and returns the reply.
@@ -165,113 +160,17 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakAddr<A> {
-        WeakAddr { weak: self.core().weak(), _actor: PhantomData }
-    }
-
-    /// Stops the actor in good order: closes the mailbox now, has what is queued handled, then ends the actor.
-    ///
-    #[doc = include_str!("docs/addr_stop.md")]
-    pub fn stop(&self) {
-        self.core().stop(Exit::Shutdown, lifecycle::DRAIN);
-    }
-
-    /// Stops the actor as [`stop`](Self::stop) does, but gives it `drain`, not five seconds, for what is queued.
-    ///
-    /// With a `drain` of zero nothing that is queued is handled; the handler that runs returns.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// counter.stop_within(Duration::from_millis(10));
-    /// assert_eq!(counter.join(), Exit::Shutdown);
-    /// ```
-    pub fn stop_within(&self, drain: Duration) {
-        self.core().stop(Exit::Shutdown, drain);
-    }
-
-    /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
-    /// waits.
-    ///
-    /// A handler that computes goes on until it waits or returns: nothing pre-empts it. [`Actor::stopping`] is called.
-    /// Does not wait.
-    ///
-    #[doc = include_str!("docs/addr_kill.md")]
-    pub fn kill(&self) {
-        self.core().kill();
-    }
-
-    /// Waits until the actor has ended, and returns why.
-    ///
-    #[doc = include_str!("docs/addr_join.md")]
-    #[track_caller]
-    pub fn join(&self) -> Exit {
-        match lifecycle::join(self.core(), NEVER) {
-            Ok(exit) => exit,
-            Err(error) => panic!("cannot join {}: {error}", self.id()),
-        }
-    }
-
-    /// Waits until the actor has ended, for at most `d`, and not beyond the deadline of the handler that calls this.
-    ///
-    #[doc = include_str!("docs/addr_join_timeout.md")]
-    pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        lifecycle::join(self.core(), after_ns(d).min(SendOrigin::limit_ns()))
-    }
-
-    /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// assert!(!counter.is_ended());
-    /// counter.kill();
-    /// counter.join();
-    /// assert!(counter.is_ended());
-    /// ```
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.core().is_ended()
-    }
-
-    /// Returns the actor's number, which no other actor of this process has or will have.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// assert_ne!(Counter(0).start().id(), Counter(0).start().id());
-    /// ```
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.core().id()
-    }
-
-    /// Returns the name that [`Builder::name`](crate::actor::Builder::name) gave to the actor.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// assert_eq!(Counter(0).start().name(), None);
-    /// assert_eq!(Builder::new().name("sums").start(Counter(0)).unwrap().name(), Some("sums"));
-    /// ```
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.core().header.name()
-    }
-
-    /// Returns how many messages wait in the mailbox.
-    ///
-    /// For diagnosis: the number may have changed already. The message that is being handled does not count.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// counter.send(Add(1)).unwrap();
-    /// assert_eq!(counter.queued(), 0);
-    /// ```
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.core().mailbox.lock().len()
+        WeakAddr::new(self.core().weak())
     }
 }
 
+impl<A: Actor> Addressed for Addr<A> {
+    fn core(&self) -> &Core {
+        self.strong.core()
+    }
+}
+
+impl_life!(Addr<A: Actor>);
 impl_clone_and_debug!(Addr<A>, strong, _actor);
 impl_eq_and_hash!(Addr<A>);
 
@@ -291,6 +190,10 @@ pub struct WeakAddr<A> {
 }
 
 impl<A: Actor> WeakAddr<A> {
+    pub(crate) fn new(weak: Weak) -> Self {
+        Self { weak, _actor: PhantomData }
+    }
+
     /// Returns an address, if one is left.
     ///
     /// `Some` does not mean that the actor runs: one that was stopped, or has died, may still have addresses.

@@ -15,7 +15,9 @@ use crate::actor::engine::ties::Tie;
 use crate::actor::engine::{lifecycle, monitor, tell};
 use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
-use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
+use crate::actor::{
+    Actor, ActorId, Addr, Address, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal, WeakAddr,
+};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
 
@@ -40,12 +42,20 @@ impl<A: Actor> Context<A> {
 
     /// Returns the actor's own address.
     ///
-    /// An actor that keeps its own address keeps itself alive, until it is stopped; see [`Addr::downgrade`].
+    /// An actor that keeps its own address keeps itself alive, until it is stopped; see [`weak_addr`](Self::weak_addr).
     ///
     #[doc = include_str!("docs/context_addr.md")]
     #[must_use]
     pub fn addr(&self) -> Addr<A> {
         Addr::new(self.core().strong())
+    }
+
+    /// Returns the actor's own address, as one that does not keep the actor alive: for its children, for closures, for its own state.
+    ///
+    #[doc = include_str!("docs/context_weak_addr.md")]
+    #[must_use]
+    pub fn weak_addr(&self) -> WeakAddr<A> {
+        WeakAddr::new(self.core().weak())
     }
 
     /// Returns the actor's number: the one that [`Addr::id`] returns, too.
@@ -82,7 +92,7 @@ impl<A: Actor> Context<A> {
     /// Watches another actor: when `other` ends, this actor's [`Actor::signal`] is called with a [`Signal::Down`].
     ///
     #[doc = include_str!("docs/context_monitor.md")]
-    pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
+    pub fn monitor(&mut self, other: &impl Address) -> MonitorRef {
         monitor::monitor(self.core(), other.core())
     }
 
@@ -96,15 +106,15 @@ impl<A: Actor> Context<A> {
     /// Links this actor and `other`: when one of them ends abnormally, the other ends, too.
     ///
     #[doc = include_str!("docs/context_link.md")]
-    pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
+    pub fn link(&mut self, other: &impl Address) {
         monitor::link(self.core(), other.core());
     }
 
     /// Takes the [`link`](Self::link) with `other` back, in both directions.
     ///
     #[doc = include_str!("docs/context_unlink.md")]
-    pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        monitor::untie(self.core(), Tie::Linked(other.id().0));
+    pub fn unlink(&mut self, other: &impl Address) {
+        monitor::untie(self.core(), Tie::Linked(other.core().id().0));
     }
 
     /// Treats a signal as an actor does that does not override [`Actor::signal`].

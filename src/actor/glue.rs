@@ -185,7 +185,10 @@ fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
 
 #[cold]
 fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
-    hook(ctx, |ctx| me.signal(signal, ctx))
+    hook(
+        ctx,
+        |ctx| if A::TRAPS_EXITS || !signal.is_trapped() { me.signal(signal, ctx) } else { ctx.default_signal(signal) },
+    )
 }
 
 /// The first part of an actor's end, on whatever stack. The state is dropped next.

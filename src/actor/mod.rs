@@ -2,6 +2,7 @@
 
 // Floor 10.
 mod addr;
+mod address;
 mod builder;
 mod context;
 mod dead_letters;
@@ -23,6 +24,7 @@ mod timer;
 mod traits;
 
 pub use addr::{Addr, WeakAddr};
+pub use address::Address;
 pub use builder::Builder;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};

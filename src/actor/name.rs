@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crate::actor::address::Addressed;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Addr};
 

@@ -2,16 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::time::Duration;
-
+use crate::actor::address::{Addressed, impl_life};
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send, tell};
 use crate::actor::{ActorId, Message, Pending, SendError};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 /// What a derive would give, whatever the type parameter can do.
 macro_rules! impl_clone_and_debug {
@@ -189,20 +189,15 @@ impl<M: Message> Recipient<M> {
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient { weak: self.strong.core().weak(), route: self.route }
     }
+}
 
-    /// Returns the actor's number.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// assert_eq!(counter.recipient::<Get>().id(), counter.id());
-    /// ```
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.strong.core().id()
+impl<M: Message> Addressed for Recipient<M> {
+    fn core(&self) -> &Core {
+        self.strong.core()
     }
 }
 
+impl_life!(Recipient<M: Message>);
 impl_clone_and_debug!(Recipient<M: Message>, strong, route);
 impl_eq_and_hash!(Recipient<M: Message>);
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::address::Addressed;
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::origin::SendOrigin;

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use crate::actor::engine::ties::Tie;
 use crate::actor::{ActorId, Exit};
 
@@ -36,7 +38,7 @@ pub struct MonitorRef(pub(crate) u64);
 /// impl Actor for Watcher {
 ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
 ///         match signal {
-///             Signal::Down(Down { actor, reason, .. }) => eprintln!("{actor:?} has ended: {reason:?}"),
+///             Signal::Down(Down { actor, name: Some(name), reason, .. }) => eprintln!("{name} ({actor}) {reason}"),
 ///             other => ctx.default_signal(other),
 ///         }
 ///     }
@@ -48,6 +50,8 @@ pub struct Down {
     pub monitor: MonitorRef,
     /// The actor that ended.
     pub actor: ActorId,
+    /// The name that [`Builder::name`](crate::actor::Builder::name) gave to it.
+    pub name: Option<Arc<str>>,
     /// Why it ended.
     pub reason: Exit,
 }
@@ -76,16 +80,19 @@ pub struct Down {
 pub enum Signal {
     /// A monitored actor has ended.
     Down(Down),
-    /// A linked actor has ended.
+    /// A linked actor has ended. For actors that [trap exits](crate::actor::Actor::TRAPS_EXITS).
     LinkExit {
         /// The actor that ended.
         actor: ActorId,
+        /// Its name, if it has one.
+        name: Option<Arc<str>>,
         /// Why.
         reason: Exit,
     },
     /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), a stream that is attached
     /// ([`Context::attach`](crate::actor::Context::attach)), or what makes the messages of an interval
-    /// ([`Context::interval`](crate::actor::Context::interval)) has panicked.
+    /// ([`Context::interval`](crate::actor::Context::interval)) has panicked. For actors that
+    /// [trap exits](crate::actor::Actor::TRAPS_EXITS).
     HelperPanicked {
         /// An [`Exit::Panic`] with the panic's message.
         reason: Exit,
@@ -99,6 +106,11 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Is it for actors that trap exits only?
+    pub(crate) fn is_trapped(&self) -> bool {
+        matches!(self, Signal::LinkExit { .. } | Signal::HelperPanicked { .. })
+    }
+
     /// The half of a tie that the signal is about.
     pub(crate) fn tie(&self) -> Option<Tie> {
         match self {

@@ -46,6 +46,40 @@ pub trait Actor: Sized + Send + 'static {
     /// for room: by default five seconds.
     const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+    /// Whether [`signal`](Self::signal) is asked when a linked actor has ended or a helper thread has panicked: by default it is not,
+    /// and an abnormal end of either ends this actor, whatever `signal` does with the rest.
+    ///
+    /// So who handles [`Signal::Down`] cannot switch links off by accident. `true` is OTP's `trap_exit`: the actor survives, unless its
+    /// `signal` says otherwise.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Addr, Context, Exit, Signal};
+    /// # struct Engine;
+    /// # impl Actor for Engine {}
+    ///
+    /// struct Car { engine: Addr<Engine>, ends: green::channel::Sender<Exit> }
+    /// impl Actor for Car {
+    ///     const TRAPS_EXITS: bool = true;
+    ///
+    ///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+    ///         ctx.link(&self.engine);
+    ///         Ok(())
+    ///     }
+    ///     fn signal(&mut self, signal: Signal, _: &mut Context<Self>) {
+    ///         if let Signal::LinkExit { reason, .. } = signal {
+    ///             self.ends.send(reason).unwrap(); // It rolls on.
+    ///         }
+    ///     }
+    /// }
+    /// let (ends, seen) = green::channel::unbounded();
+    /// let engine = Engine.start();
+    /// let car = Car { engine: engine.clone(), ends }.start();
+    /// engine.kill();
+    /// assert_eq!(seen.recv(), Ok(Exit::Killed));
+    /// assert!(!car.is_ended());
+    /// ```
+    const TRAPS_EXITS: bool = false;
+
     /// Starts the actor in the caller's runtime, or the default one, and returns its address. Does not wait for
     /// `started`.
     ///
@@ -72,9 +106,9 @@ pub trait Actor: Sized + Send + 'static {
     /// attached stream.
     ///
     /// Signals come ahead of messages, and take turns with them: after each signal one message is handled, if one
-    /// waits. [`Signal::StreamEnded`] comes after the messages of its stream. If this is not overridden, the abnormal end
-    /// of a linked actor or a panic of a helper ends this actor: [`Context::default_signal`]. Examples are at
-    /// [`Context::monitor`] and [`Context::spawn`].
+    /// waits. [`Signal::StreamEnded`] comes after the messages of its stream. Ends of linked actors and panics of helpers come here
+    /// only if [`TRAPS_EXITS`](Self::TRAPS_EXITS) says so; if not, an abnormal one ends this actor, and a normal one is not told.
+    /// What is not overridden does [`Context::default_signal`]. Examples are at [`Context::monitor`] and [`Context::spawn`].
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         ctx.default_signal(signal);
     }

@@ -325,6 +325,8 @@ fn an_actor_that_is_told_of_its_helpers_panics_may_go_on() {
         #[derive(Default)]
         struct Goes(usize);
         impl Actor for Goes {
+            const TRAPS_EXITS: bool = true;
+
             fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
                 match signal {
                     Signal::HelperPanicked { .. } => self.0 += 1,

@@ -82,6 +82,8 @@ impl Puppet {
 }
 
 impl Actor for Puppet {
+    const TRAPS_EXITS: bool = true;
+
     fn stopping(&mut self, why: &green::actor::Exit, _: &mut Context<Self>) {
         self.write(format!("stopping: {why}"));
     }

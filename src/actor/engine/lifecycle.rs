@@ -185,7 +185,7 @@ impl Core {
         helpers.iter().for_each(JoinHandle::cancel);
         helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
         let (ties, ended) = self.mailbox.lock().set_dead();
-        monitor::tell(self.id(), ties, &exit);
+        monitor::tell(self, ties, &exit);
         if let Some(ended) = ended {
             ended.notify_all(|end| {
                 *end = Some(exit);
