@@ -100,6 +100,26 @@ mod actor {
         fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
     }
 
+    pub trait Receives<M: Message>: Actor {
+        fn __run<T>(
+            &mut self,
+            msg: impl FnOnce() -> M,
+            ctx: &mut Context<Self>,
+            pass_on: impl FnOnce(M::Reply) -> T,
+        ) -> Option<T>;
+    }
+
+    impl<A: Handler<M>, M: Message> Receives<M> for A {
+        fn __run<T>(
+            &mut self,
+            msg: impl FnOnce() -> M,
+            ctx: &mut Context<Self>,
+            pass_on: impl FnOnce(M::Reply) -> T,
+        ) -> Option<T> {
+            Some(pass_on(self.handle(msg(), ctx)))
+        }
+    }
+
     pub struct Context<A: Actor> {
         pub(crate) inner: RunState,
         _actor: PhantomData<fn(A) -> A>,

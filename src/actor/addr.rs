@@ -15,7 +15,7 @@ use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send, tell};
 use crate::actor::glue::route;
 use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
-use crate::actor::{Actor, ActorId, Handler, Message, Pending, Recipient, SendError};
+use crate::actor::{Actor, ActorId, Message, Pending, Receives, Recipient, SendError};
 
 /// Sends messages to an actor: the actor's address.
 ///
@@ -39,7 +39,7 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn send<M: Message>(&self, msg: M) -> Result<M::Reply, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::ask(self.core(), const { &route::<A, M>() }, msg, None)
     }
@@ -56,7 +56,7 @@ impl<A: Actor> Addr<A> {
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
@@ -66,7 +66,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_call.md")]
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call(self.core(), const { &route::<A, M>() }, msg, true)
     }
@@ -76,7 +76,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_try_call.md")]
     pub fn try_call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call(self.core(), const { &route::<A, M>() }, msg, false)
     }
@@ -89,7 +89,7 @@ impl<A: Actor> Addr<A> {
         msg: M,
     ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<A, M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
@@ -102,7 +102,7 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
@@ -117,7 +117,7 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
@@ -127,7 +127,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_tell_async.md")]
     pub fn tell_async<M: Message>(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<A, M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell_async(self.strong.clone(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)))
     }
@@ -145,7 +145,7 @@ impl<A: Actor> Addr<A> {
     #[must_use]
     pub fn recipient<M: Message>(&self) -> Recipient<M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         Recipient::new(self.strong.clone(), const { &route::<A, M>() })
     }

@@ -16,7 +16,8 @@ use crate::actor::engine::{lifecycle, monitor, tell};
 use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{
-    Actor, ActorId, Addr, Address, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal, WeakAddr,
+    Actor, ActorId, Addr, Address, Deferred, Exit, Message, MonitorRef, Receives, Recipient, SendError, Signal,
+    WeakAddr,
 };
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::sys::clock::{NEVER, instant_at};
@@ -133,7 +134,7 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_notify.md")]
     pub fn notify<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::notify(self.core(), const { &route::<A, M>() }, msg, false)
     }
@@ -155,9 +156,23 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
+        let reply = self.defer::<M>();
+        self.forward_reply(to, msg, reply)
+    }
+
+    /// Has another actor answer by a right to reply that this one has: the asker gets the reply to `msg`, which is due when that of the
+    /// message is that is being handled.
+    ///
+    #[doc = include_str!("docs/context_forward_reply.md")]
+    pub fn forward_reply<M: Message>(
+        &mut self,
+        to: &Recipient<M>,
+        msg: M,
+        reply: Deferred<M::Reply>,
+    ) -> Result<(), SendError<M>> {
         let (core, route) = to.parts();
-        let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
-        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed, terms }))
+        let terms = self.inner.frame().terms();
+        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed: reply, terms }))
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -166,7 +181,7 @@ impl<A: Actor> Context<A> {
     #[track_caller]
     pub fn stash<M: Message>(&mut self, msg: M)
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
         tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms }));
@@ -184,7 +199,7 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_send_after.md")]
     pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         let mut msg = Some(msg);
         let weak = self.core().weak();
@@ -202,7 +217,7 @@ impl<A: Actor> Context<A> {
     #[track_caller]
     pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         assert!(!period.is_zero(), "the `period` of an interval must not be zero");
         let mut make = make;
@@ -243,7 +258,7 @@ impl<A: Actor> Context<A> {
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,
-        A: Handler<M>,
+        A: Receives<M>,
     {
         let me = self.addr().downgrade();
         let core = self.core().weak();

@@ -29,7 +29,7 @@ use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
+use crate::actor::{Actor, Context, Exit, Message, Receives, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
@@ -237,18 +237,18 @@ trait Handled<A: Actor>: Payload {
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn;
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Tell<M> {
+impl<A: Receives<M>, M: Message> Handled<A> for Tell<M> {
     #[inline]
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().0, drop)
+        handle(me, ctx, || boxed.open().0, drop).map(drop)
     }
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Beat<M> {
+impl<A: Receives<M>, M: Message> Handled<A> for Beat<M> {
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().over(), drop)
+        handle(me, ctx, || boxed.open().over(), drop).map(drop)
     }
 }
 
@@ -259,7 +259,7 @@ impl<A: Actor> Handled<A> for StreamEnded {
     }
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
+impl<A: Receives<M>, M: Message> Handled<A> for Passed<M> {
     fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         let Self { owed, terms, .. } = boxed.content();
         let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
@@ -269,7 +269,7 @@ impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
 }
 
 /// The route of `M` to `A`.
-pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
+pub(crate) const fn route<A: Receives<M>, M: Message>() -> Route<M> {
     Route {
         tell: const { &box_of::<A, _>(true) },
         notify: const { &box_of::<A, _>(false) },
@@ -303,21 +303,28 @@ unsafe fn run_box<A: Actor, E: Handled<A>>(envelope: Envelope, held: Held<'_>, m
 /// # Safety
 ///
 /// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
-unsafe fn run_ask<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
+unsafe fn run_ask<A: Receives<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
     // SAFETY: as the caller promises.
     let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
     // SAFETY: as the caller promises.
     let (msg, neighbour) = unsafe { Ask::<M>::begin(envelope, ctx.core(), ctx.inner.frame()) };
     held.release();
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
-    let result = handle(me, ctx, || msg, |reply| reply);
-    answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour)
+    match handle(me, ctx, || msg, |reply| reply).transpose() {
+        Some(result) => answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour),
+        None => Ok(()),
+    }
 }
 
 /// # Safety
 ///
 /// It is the envelope of a `CallBlock<M>`; the rest as of [`run_box`].
-unsafe fn run_call<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
+unsafe fn run_call<A: Receives<M>, M: Message>(
+    envelope: Envelope,
+    held: Held<'_>,
+    me: *mut (),
+    ctx: *mut (),
+) -> GoesOn {
     held.release();
     // SAFETY: as the caller promises.
     let (call, me, ctx) =
@@ -330,20 +337,21 @@ unsafe fn run_call<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>
 }
 
 /// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
-/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler.
+/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler. `None`: the handler has the
+/// right to reply, and nobody waits for what it returns.
 #[inline]
-fn handle<A: Handler<M>, M: Message, T>(
+fn handle<A: Receives<M>, M: Message, T>(
     me: &mut A,
     ctx: &mut Context<A>,
     msg: impl FnOnce() -> M,
     reply: impl FnOnce(M::Reply) -> T,
-) -> Result<T, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| reply(me.handle(msg(), ctx))));
+) -> Result<Option<T>, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| me.__run(msg, ctx, reply)));
     result.map_err(|payload| died(&ctx.inner, payload))
 }
 
 /// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
-fn handle_owing<A: Handler<M>, M: Message>(
+fn handle_owing<A: Receives<M>, M: Message>(
     me: &mut A,
     ctx: &mut Context<A>,
     msg: impl FnOnce() -> M,
@@ -356,7 +364,7 @@ fn handle_owing<A: Handler<M>, M: Message>(
         owed.harden();
     }
     ctx.inner.frame().set(reply_to, terms);
-    let result = handle(me, ctx, msg, Box::new);
+    let Some(result) = handle(me, ctx, msg, Box::new).transpose() else { return Ok(()) };
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
     settle::<M>(ctx.core(), reply_to, result)
 }

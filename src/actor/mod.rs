@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 // Floor 10.
+mod adapters;
 mod addr;
 mod address;
 mod builder;
@@ -10,6 +11,8 @@ mod deferred;
 mod engine;
 mod exit;
 mod glue;
+#[macro_use]
+mod macros;
 mod mailbox;
 mod message;
 mod name;
@@ -32,6 +35,7 @@ pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;
+pub use messages;
 pub use name::{Name, NameTaken};
 pub use pending::Pending;
 pub use recipient::{Recipient, WeakRecipient};
@@ -39,7 +43,7 @@ pub use reenter::Reenter;
 pub use returned::Returned;
 pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
-pub use traits::{Actor, Handler};
+pub use traits::{Actor, Handler, Receives};
 
 #[doc = include_str!("MIGRATING.md")]
 pub mod migrating {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
-use crate::actor::{Addr, Context, Exit, Mailbox, Message, Signal};
+use crate::actor::{Addr, Context, Deferred, Exit, Mailbox, Message, Signal};
 use crate::rt::runtime::with_shared;
 use crate::sched::Shared;
 
@@ -172,15 +172,15 @@ pub trait Actor: Sized + Send + 'static {
 /// assert_eq!(register.send(Get).unwrap(), 2);
 /// ```
 ///
-/// It takes no other messages: the compiler says so.
+/// It takes no other messages: the compiler says so, and names the two.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use green::actor::{Actor, Message};
 /// # struct Register;
 /// # impl Actor for Register {}
 /// struct Clear;
 /// impl Message for Clear { type Reply = (); }
-/// Register.start().tell(Clear).unwrap(); // no `Handler<Clear>`
+/// Register.start().tell(Clear).unwrap(); // actors of type `Register` do not handle messages of type `Clear`
 /// ```
 pub trait Handler<M: Message>: Actor {
     /// Handles one message and returns the reply.
@@ -217,4 +217,91 @@ pub trait Handler<M: Message>: Actor {
     /// A panic ends the actor: the asker gets [`SendError::Died`](crate::actor::SendError::Died), queued messages go back, links and monitors are
     /// told.
     fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
+
+    /// [`Receives::__run`], for a generic actor of this crate: beside its own `Receives` there could be a `Handler` somewhere.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn __handle<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        Some(pass_on(self.handle(msg(), ctx)))
+    }
+}
+
+#[diagnostic::on_unimplemented(
+    message = "actors of type `{Self}` do not handle messages of type `{M}`",
+    label = "`{Self}` has no `Handler<{M}>`",
+    note = "write `impl Handler<{M}> for {Self}`, or the message in `messages! {{ impl {Self} {{ .. }} }}`"
+)]
+/// Takes messages of type `M`: what an address asks of its actor. Each [`Handler`] does.
+///
+/// An actor implements it itself, and not `Handler`, for messages whose reply it gives by hand: it gets the right to reply as an
+/// argument, and nothing is returned. It may reply at once, later, from elsewhere ([`Deferred`]), or have another actor do it
+/// ([`Context::forward_reply`]). This costs an allocation for each ask.
+///
+/// ```
+/// use green::actor::{Actor, Context, Deferred, Message, Receives, messages};
+///
+/// /// A gate: those that wait for it are answered when it opens.
+/// #[derive(Default)]
+/// struct Gate { waiting: Vec<Deferred<u32>> }
+/// impl Actor for Gate {}
+///
+/// struct Wait;
+/// impl Message for Wait { type Reply = u32; }
+/// impl Receives<Wait> for Gate {
+///     fn receive(&mut self, _: Wait, reply: Deferred<u32>, _: &mut Context<Self>) { self.waiting.push(reply) }
+/// }
+/// messages! {
+///     impl Gate {
+///         fn Open(&mut self) { self.waiting.drain(..).for_each(|waiting| waiting.reply(7)) }
+///     }
+/// }
+///
+/// let gate = Gate::default().start();
+/// let pending = gate.call(Wait).unwrap();
+/// gate.tell(Open).unwrap();
+/// assert_eq!(pending.wait().unwrap(), 7);
+/// ```
+pub trait Receives<M: Message>: Actor {
+    /// Handles one message; `reply` is the right to answer it. A message that was told has no asker, and its reply goes nowhere.
+    ///
+    /// # Panics
+    ///
+    /// A panic ends the actor, as one of [`Handler::handle`] does. The asker gets the cause, unless it has its reply.
+    fn receive(&mut self, msg: M, reply: Deferred<M::Reply>, ctx: &mut Context<Self>);
+
+    /// Handles one message as its actor does, and passes the reply on. `None`: the actor has the right to reply.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn __run<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        let _ = pass_on;
+        let reply = ctx.defer::<M>();
+        self.receive(msg(), reply, ctx);
+        None
+    }
+}
+
+impl<A: Handler<M>, M: Message> Receives<M> for A {
+    fn receive(&mut self, msg: M, reply: Deferred<M::Reply>, ctx: &mut Context<Self>) {
+        reply.reply(self.handle(msg, ctx));
+    }
+
+    #[inline(always)]
+    fn __run<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        self.__handle(msg, ctx, pass_on)
+    }
 }

@@ -1,6 +1,7 @@
 //! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, and on one worker and more.
 #![allow(missing_docs)]
 
+mod adapters;
 mod async_side;
 mod causes;
 mod context;

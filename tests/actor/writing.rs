@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
-use green::actor::{Actor, Context, Exit, Handler, Message, SendError};
+use green::actor::{Actor, Context, Deferred, Exit, Handler, Message, Recipient, SendError, messages};
 
 use crate::help::everywhere;
 use crate::{Do, Puppet};
@@ -82,5 +82,124 @@ fn an_actor_fails_with_a_text_a_box_or_any_error() {
         let puppet = Puppet::new().0.start();
         puppet.tell(Do::new(|_, ctx| ctx.fail("no luck"))).unwrap();
         assert_eq!(puppet.join(), Exit::Error("no luck".to_owned()));
+    });
+}
+
+/// Those that wait for a number, and the numbers.
+#[derive(Default)]
+struct Desk {
+    waiting: Vec<Deferred<i64>>,
+    last: i64,
+}
+impl Actor for Desk {}
+
+messages! {
+    impl Desk {
+        /// Waits for the next number.
+        #[derive(Debug, PartialEq)]
+        pub fn Next(&mut self, reply: Deferred<i64>) { self.waiting.push(reply) }
+        fn Announce(&mut self, number: i64, twice: bool) {
+            self.last = if twice { 2 * number } else { number };
+            for waiting in self.waiting.drain(..) {
+                waiting.reply(self.last);
+            }
+        }
+        pub(crate) fn Last(&self) -> i64 { self.last }
+        fn NextOf(&mut self, ctx: &mut Context<Self>, reply: Deferred<i64>, other: Recipient<Last>,) {
+            ctx.forward_reply(&other, Last, reply).ok();
+        }
+        fn Break(&mut self, ctx: &mut Context<Self>) -> bool {
+            ctx.fail("broken");
+            ctx.deadline().is_some()
+        }
+        fn Drop(&mut self, _reply: Deferred<Vec<Vec<u8>>>, how: &'static str) { assert_eq!(how, "quietly", "{how}") }
+    }
+
+    struct Empty;
+    pub(crate) struct Pair(pub(crate) i64, i64) -> i64;
+    struct Named { one: i64, two: i64 } -> Result<i64, String>;
+}
+
+impl Handler<Pair> for Desk {
+    fn handle(&mut self, m: Pair, _: &mut Context<Self>) -> i64 {
+        m.0 + m.1
+    }
+}
+impl Handler<Named> for Desk {
+    fn handle(&mut self, m: Named, _: &mut Context<Self>) -> Result<i64, String> {
+        Ok(m.one - m.two)
+    }
+}
+impl Handler<Empty> for Desk {
+    fn handle(&mut self, _: Empty, _: &mut Context<Self>) {}
+}
+
+#[test]
+fn messages_and_handlers_are_written_as_functions() {
+    everywhere(|| {
+        let desk = Desk::default().start();
+        desk.send(Announce(4, true)).unwrap();
+        assert_eq!(desk.send(Last).unwrap(), 8);
+        assert_eq!(desk.send(Pair(1, 2)).unwrap(), 3);
+        assert_eq!(desk.send(Named { one: 1, two: 2 }).unwrap(), Ok(-1));
+        desk.send(Empty).unwrap();
+        assert!(desk.send(Break).unwrap());
+        assert_eq!(desk.join(), Exit::Error("broken".to_owned()));
+    });
+}
+
+#[test]
+fn a_handler_with_the_right_to_reply_returns_nothing() {
+    everywhere(|| {
+        let desk = Desk::default().start();
+        desk.tell(Next).unwrap();
+        let (first, second) = (desk.call(Next).unwrap(), desk.call(Next).unwrap());
+        let asker = desk.clone();
+        let asks = green::spawn(move || asker.send(Next).unwrap());
+        while desk.send(Last).is_ok() && !asks.is_finished() {
+            desk.send(Announce(5, false)).unwrap();
+        }
+        assert_eq!((first.wait().unwrap(), second.wait().unwrap(), asks.join().unwrap()), (5, 5, 5));
+
+        let other = Desk { last: 9, ..Desk::default() }.start();
+        assert_eq!(desk.send(NextOf(other.recipient())).unwrap(), 9);
+        desk.tell(NextOf(other.recipient())).unwrap();
+        other.kill();
+        other.join();
+        assert!(matches!(desk.send(NextOf(other.recipient())), Err(SendError::Died(Exit::Killed))));
+        assert!(matches!(desk.send(Drop("quietly")), Err(SendError::NoReply)));
+    });
+}
+
+#[test]
+fn a_panic_of_a_handler_with_the_right_to_reply_tells_the_cause() {
+    everywhere(|| {
+        let desk = Desk::default().start();
+        let waits = desk.call(Next).unwrap();
+        let cause = Exit::Panic("loudly".to_owned());
+        let lost = desk.send(Drop("loudly"));
+        assert!(matches!(lost, Err(SendError::Died(Exit::Panic(text))) if text.contains("loudly")), "{cause}");
+        assert!(matches!(waits.wait(), Err(SendError::Died(Exit::Panic(_)))));
+    });
+}
+
+#[test]
+fn a_stashed_or_forwarded_ask_reaches_a_handler_with_the_right_to_reply() {
+    struct Front(Recipient<Next>);
+    impl Actor for Front {}
+    impl Handler<Next> for Front {
+        fn handle(&mut self, m: Next, ctx: &mut Context<Self>) -> i64 {
+            ctx.forward(&self.0, m).unwrap();
+            0
+        }
+    }
+    everywhere(|| {
+        let desk = Desk::default().start();
+        let front = Front(desk.recipient()).start();
+        let pending = front.call(Next).unwrap();
+        front.stop();
+        front.join();
+        desk.send(Announce(3, false)).unwrap();
+        assert_eq!(pending.wait().unwrap(), 3);
     });
 }
