@@ -36,7 +36,7 @@ impl Message for Push {
 impl Handler<Push> for Node {
     fn handle(&mut self, m: Push, ctx: &mut Context<Self>) -> usize {
         if self.shut {
-            ctx.stash(m);
+            ctx.stash(m).unwrap();
             return 0;
         }
         self.items.push(m.0);

@@ -78,16 +78,22 @@ mod actor {
     pub(crate) mod signal;
 
     pub(crate) mod timer {
+        #[derive(Clone)]
         pub(crate) struct Timer;
 
         impl Timer {
             pub(crate) fn cancel(&self) {}
+            pub(crate) fn set_queued(&self, _: bool) {}
+            pub(crate) fn is_cancelled(&self) -> bool {
+                false
+            }
         }
     }
 
     pub trait Actor: Sized + Send + 'static {
         const ASK_TIMEOUT: Duration = Duration::from_secs(5);
         const TRAPS_EXITS: bool = false;
+        const RECEIVE_TIMEOUT: Option<Duration> = None;
 
         fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
             Ok(())
@@ -132,6 +138,7 @@ mod actor {
         pub(crate) fn core(&self) -> &Core {
             self.inner.core()
         }
+        pub(crate) fn expect_messages(&mut self, _: Duration) {}
         pub(crate) fn default_signal(&mut self, _: Signal) {}
     }
 }

@@ -107,6 +107,26 @@ impl<A: Actor> Addr<A> {
         tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
     }
 
+    /// Sends a message and waits for room for at most `timeout`, whether the sender is an actor or not; asks for no reply.
+    ///
+    /// A deadline that the caller inherits from its own handler still holds. Everything else is as for `tell`.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Builder::new().mailbox(Mailbox::bounded(1)).start(Counter(0)).unwrap();
+    /// counter.tell_timeout(Add(5), Duration::from_secs(1)).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tell`](Self::tell); `Timeout` with the message when `timeout` has passed.
+    pub fn tell_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<(), SendError<M>>
+    where
+        A: Receives<M>,
+    {
+        tell::tell_within(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), timeout)
+    }
+
     /// Sends a message if there is room for it; asks for no reply. Never waits.
     ///
     #[doc = include_str!("docs/addr_try_tell.md")]

@@ -28,6 +28,7 @@ use crate::actor::engine::mailbox_state::{MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
+use crate::actor::engine::silence::heard;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Context, Exit, Message, Receives, Signal};
 use crate::base::list::Owner;
@@ -180,6 +181,9 @@ fn run_envelope<'a, A: Actor>(
 fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
     ctx.core().mailbox.lock().fresh = false;
+    if let Some(timeout) = A::RECEIVE_TIMEOUT {
+        ctx.expect_messages(timeout);
+    }
     Ok(())
 }
 
@@ -241,12 +245,17 @@ impl<A: Receives<M>, M: Message> Handled<A> for Tell<M> {
     #[inline]
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().0, drop).map(drop)
+        let result = handle(me, ctx, || boxed.open().0, drop).map(drop);
+        note::<A>(ctx);
+        result
     }
 }
 
 impl<A: Receives<M>, M: Message> Handled<A> for Beat<M> {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+        if boxed.content().timer.is_cancelled() {
+            return ctx.core().guarded(|| drop(boxed.open().over()));
+        }
         ctx.inner.frame().clear();
         handle(me, ctx, || boxed.open().over(), drop).map(drop)
     }
@@ -254,7 +263,8 @@ impl<A: Receives<M>, M: Message> Handled<A> for Beat<M> {
 
 impl<A: Actor> Handled<A> for StreamEnded {
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        let signal = Signal::StreamEnded { message: boxed.open().message };
+        let Self { message, error } = boxed.open();
+        let signal = Signal::StreamEnded { message, error };
         say_signal(me, ctx, signal)
     }
 }
@@ -310,7 +320,9 @@ unsafe fn run_ask<A: Receives<M>, M: Message>(envelope: Envelope, held: Held<'_>
     let (msg, neighbour) = unsafe { Ask::<M>::begin(envelope, ctx.core(), ctx.inner.frame()) };
     held.release();
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
-    match handle(me, ctx, || msg, |reply| reply).transpose() {
+    let result = handle(me, ctx, || msg, |reply| reply);
+    note::<A>(ctx);
+    match result.transpose() {
         Some(result) => answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour),
         None => Ok(()),
     }
@@ -350,6 +362,14 @@ fn handle<A: Receives<M>, M: Message, T>(
     result.map_err(|payload| died(&ctx.inner, payload))
 }
 
+/// Notes that a message was handled, for a receive time-out.
+#[inline(always)]
+fn note<A: Actor>(ctx: &Context<A>) {
+    if A::RECEIVE_TIMEOUT.is_some() {
+        heard(ctx.core());
+    }
+}
+
 /// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
 fn handle_owing<A: Receives<M>, M: Message>(
     me: &mut A,
@@ -364,7 +384,9 @@ fn handle_owing<A: Receives<M>, M: Message>(
         owed.harden();
     }
     ctx.inner.frame().set(reply_to, terms);
-    let Some(result) = handle(me, ctx, msg, Box::new).transpose() else { return Ok(()) };
+    let result = handle(me, ctx, msg, Box::new);
+    note::<A>(ctx);
+    let Some(result) = result.transpose() else { return Ok(()) };
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
     settle::<M>(ctx.core(), reply_to, result)
 }

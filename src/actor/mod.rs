@@ -24,6 +24,7 @@ mod signal;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;
+mod timers;
 mod traits;
 
 pub use addr::{Addr, WeakAddr};
@@ -43,6 +44,7 @@ pub use reenter::Reenter;
 pub use returned::Returned;
 pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
+pub use timers::Timers;
 pub use traits::{Actor, Handler, Receives};
 
 #[doc = include_str!("MIGRATING.md")]

@@ -159,6 +159,24 @@ impl<M: Message> Recipient<M> {
         tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
+    /// Sends a message and waits for room for at most `timeout`, whether the sender is an actor or not; asks for no reply.
+    ///
+    /// A deadline that the caller inherits from its own handler still holds. Everything else is as for `tell`.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Builder::new().mailbox(Mailbox::bounded(1)).start(Counter(0)).unwrap();
+    /// let counter = counter.recipient::<Add>();
+    /// counter.tell_timeout(Add(5), Duration::from_secs(1)).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tell`](Self::tell); `Timeout` with the message when `timeout` has passed.
+    pub fn tell_timeout(&self, msg: M, timeout: Duration) -> Result<(), SendError<M>> {
+        tell::tell_within(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), timeout)
+    }
+
     /// Sends a message if there is room for it; asks for no reply. Never waits.
     ///
     /// ```

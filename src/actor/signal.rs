@@ -97,12 +97,17 @@ pub enum Signal {
         /// An [`Exit::Panic`] with the panic's message.
         reason: Exit,
     },
-    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
-    /// messages as the others do.
+    /// A stream that was attached has given its last message, or has failed. It comes after all its messages, in their order, and
+    /// not ahead of messages as the others do.
     StreamEnded {
         /// The name of the type of its messages.
         message: &'static str,
+        /// Why it has failed ([`Context::attach_results`](crate::actor::Context::attach_results)), or could not go on: its actor has
+        /// refused a message.
+        error: Option<Exit>,
     },
+    /// No message has come for [`Actor::RECEIVE_TIMEOUT`](crate::actor::Actor::RECEIVE_TIMEOUT).
+    ReceiveTimeout,
 }
 
 impl Signal {
@@ -116,7 +121,7 @@ impl Signal {
         match self {
             Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
             Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
-            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
+            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } | Signal::ReceiveTimeout => None,
         }
     }
 }

@@ -46,6 +46,34 @@ pub trait Actor: Sized + Send + 'static {
     /// for room: by default five seconds.
     const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+    /// How many messages may be [put aside](Context::stash): by default 256.
+    const STASH: usize = 256;
+
+    /// After how long without a message [`signal`](Self::signal) gets a [`Signal::ReceiveTimeout`], and again after each further
+    /// so long: by default never.
+    ///
+    /// The time begins when the last message has been handled, or with the end of `started`. Messages of the actor's own timers and
+    /// signals do not count.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Context, Exit, Signal};
+    /// use std::time::Duration;
+    ///
+    /// struct Session;
+    /// impl Actor for Session {
+    ///     const RECEIVE_TIMEOUT: Option<Duration> = Some(Duration::from_millis(5));
+    ///
+    ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+    ///         match signal {
+    ///             Signal::ReceiveTimeout => ctx.stop(),
+    ///             other => ctx.default_signal(other),
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(Session.start().join(), Exit::Normal);
+    /// ```
+    const RECEIVE_TIMEOUT: Option<Duration> = None;
+
     /// Whether [`signal`](Self::signal) is asked when a linked actor has ended or a helper thread has panicked: by default it is not,
     /// and an abnormal end of either ends this actor, whatever `signal` does with the rest.
     ///

@@ -39,7 +39,7 @@ impl Message for Keep {
 impl Handler<Keep> for Keeper {
     fn handle(&mut self, m: Keep, ctx: &mut Context<Self>) -> u32 {
         match m.0 {
-            Where::Stashed => ctx.stash(m),
+            Where::Stashed => ctx.stash(m).unwrap(),
             _ => self.kept.push(ctx.defer::<Keep>()),
         }
         0

@@ -467,7 +467,7 @@ fn what_is_stashed_by_one_that_ends_is_a_dead_letter() {
     }
     impl Actor for Late {
         fn stopping(&mut self, _: &Exit, ctx: &mut Context<Self>) {
-            ctx.stash(Bye(Arc::clone(&self.0)));
+            ctx.stash(Bye(Arc::clone(&self.0))).unwrap();
         }
     }
     impl Handler<Bye> for Late {

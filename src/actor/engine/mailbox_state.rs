@@ -99,6 +99,7 @@ pub(crate) struct Extras {
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Envelope>,
     stash: OwningList<Envelope>,
+    stashed: usize,
     /// Messages of the call chain that a `reenter` lets in.
     admitted: OwningList<Envelope>,
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
@@ -108,6 +109,8 @@ pub(crate) struct Extras {
     killed: bool,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
+    /// When the last message was handled, for an actor that has a receive time-out.
+    pub(super) heard_ns: u64,
     /// A stopped actor drains no longer than this.
     pub(crate) drain_until_ns: Option<u64>,
     /// Monitors and links.
@@ -482,13 +485,20 @@ impl MailboxState {
             return Err(envelope);
         }
         self.extras().stash.push_back(envelope);
+        self.extras().stashed += 1;
         Ok(())
+    }
+
+    /// How many were put aside.
+    pub(crate) fn stashed(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.stashed)
     }
 
     /// What was put aside comes next, in its old order.
     pub(crate) fn unstash(&mut self) {
         let Some(extras) = self.extras.as_deref_mut() else { return };
         // What was put aside does not count, either.
+        extras.stashed = 0;
         let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
         while let Some(envelope) = extras.stash.pop_back() {
             front.push_front(envelope);

@@ -12,7 +12,7 @@
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
-//! * Ways to send: [`tell`], [`send`].
+//! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -38,6 +38,7 @@ pub(crate) mod promise;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod send;
+pub(crate) mod silence;
 pub(crate) mod tell;
 pub(crate) mod ties;
 pub(crate) mod waiting;
