@@ -115,7 +115,7 @@ impl<K: Hash + Eq> Timers<K> {
     /// Returns whether the timer under a key will send, or has sent, what is not handled yet.
     ///
     /// ```
-    /// assert!(!green::actor::Timers::new().is_set(&7));
+    /// assert!(!green::actor::Timers::<u32>::new().is_set(&7));
     /// ```
     #[must_use]
     pub fn is_set<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool

@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
 use super::envelope::Envelope;
+use super::held_name::HeldName;
 use super::owed::{Owed, Refusal};
 use super::roll::Roll;
 use super::ties::Ties;
@@ -120,6 +121,7 @@ pub(crate) struct Extras {
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
     pub(crate) timers: Roll<Timer>,
+    names: Vec<HeldName>,
 }
 
 impl Extras {
@@ -438,11 +440,28 @@ impl MailboxState {
         (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
-    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
+    /// The actor has a name from now on. `Err`: it has ended.
+    pub(crate) fn hold_name(&mut self, held: HeldName) -> Result<(), HeldName> {
+        if self.is_dead() {
+            return Err(held);
+        }
+        self.extras().names.push(held);
+        Ok(())
+    }
+
+    /// The actor does not have that name any more.
+    pub(crate) fn give_name_up(&mut self, is_it: impl Fn(&HeldName) -> bool) {
+        if let Some(extras) = self.has_extras() {
+            extras.names.retain(|held| !is_it(held));
+        }
+    }
+
+    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners; and its names, to be freed
+    /// before.
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>, Vec<HeldName>) {
         self.phase = Phase::Dead;
-        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
-        (std::mem::take(&mut extras.ties), extras.ended.take())
+        let Some(extras) = self.has_extras() else { return (Ties::default(), None, Vec::new()) };
+        (std::mem::take(&mut extras.ties), extras.ended.take(), std::mem::take(&mut extras.names))
     }
 
     /// How it has ended, if it has.

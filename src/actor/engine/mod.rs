@@ -6,7 +6,7 @@
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
 //! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
-//!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
+//!   whose panic is nobody's), [`held_name`], [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
@@ -26,6 +26,7 @@ pub(crate) mod enqueue;
 pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod guard;
+pub(crate) mod held_name;
 pub(crate) mod launch;
 pub(crate) mod lifecycle;
 pub(crate) mod lost;
