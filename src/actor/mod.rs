@@ -26,6 +26,7 @@ mod tests;
 mod timer;
 mod timers;
 mod traits;
+mod wait_any;
 
 pub use addr::{Addr, WeakAddr};
 pub use address::Address;
@@ -46,6 +47,13 @@ pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
 pub use timers::Timers;
 pub use traits::{Actor, Handler, Receives};
+pub use wait_any::{AnyPending, wait_any};
+
+#[doc = include_str!("ASYNC.md")]
+pub mod async_code {
+    #[allow(unused_imports, reason = "for the links of the page")]
+    use super::*;
+}
 
 #[doc = include_str!("MIGRATING.md")]
 pub mod migrating {
