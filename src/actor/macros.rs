@@ -38,7 +38,7 @@
 ///
 /// A handler that needs its [`Context`](crate::actor::Context) takes it as its first parameter; one that replies later
 /// ([`Receives`](crate::actor::Receives)) takes the right to reply as the next one, and returns nothing. Both are known by their types,
-/// which are spelled as here:
+/// which are imported, and spelled as here:
 ///
 /// ```
 /// use green::actor::{Actor, Context, Deferred, messages};
@@ -127,10 +127,10 @@ macro_rules! messages {
     };
 
     (@ctx $A:tt $head:tt $Name:ident $this:ident (, $ctx:ident: &mut Context<Self> $($params:tt)*) $R:tt $body:block) => {
-        $crate::messages! { @reply $A $head $Name $this $ctx ($($params)*) $R $body }
+        $crate::messages! { @reply $A $head $Name $this ($ctx: &mut Context<Self>) ($($params)*) $R $body }
     };
     (@ctx $A:tt $head:tt $Name:ident $this:ident $params:tt $R:tt $body:block) => {
-        $crate::messages! { @reply $A $head $Name $this _ $params $R $body }
+        $crate::messages! { @reply $A $head $Name $this (_: &mut $crate::actor::Context<Self>) $params $R $body }
     };
 
     (@reply $A:tt $head:tt $Name:ident $this:ident $ctx:tt
@@ -154,33 +154,33 @@ macro_rules! messages {
         $(#[$meta])* $vis struct $Name($($vis $T),+);
     };
 
-    (@handle ($A:ty) $Name:ident $this:ident $ctx:tt ($R:ty) () $body:block) => {
+    (@handle ($A:ty) $Name:ident $this:ident ($($ctx:tt)*) ($R:ty) () $body:block) => {
         impl $crate::actor::Handler<$Name> for $A {
-            fn handle(&mut $this, _: $Name, $ctx: &mut $crate::actor::Context<Self>) -> $R $body
+            fn handle(&mut $this, _: $Name, $($ctx)*) -> $R $body
         }
     };
-    (@handle ($A:ty) $Name:ident $this:ident $ctx:tt ($R:ty) ($($field:ident)+) $body:block) => {
+    (@handle ($A:ty) $Name:ident $this:ident ($($ctx:tt)*) ($R:ty) ($($field:ident)+) $body:block) => {
         impl $crate::actor::Handler<$Name> for $A {
-            fn handle(&mut $this, $Name($($field),+): $Name, $ctx: &mut $crate::actor::Context<Self>) -> $R $body
+            fn handle(&mut $this, $Name($($field),+): $Name, $($ctx)*) -> $R $body
         }
     };
-    (@receive ($A:ty) $Name:ident $this:ident $ctx:tt $reply:ident ($R:ty) () $body:block) => {
+    (@receive ($A:ty) $Name:ident $this:ident ($($ctx:tt)*) $reply:ident ($R:ty) () $body:block) => {
         impl $crate::actor::Receives<$Name> for $A {
             fn receive(
                 &mut $this,
                 _: $Name,
-                $reply: $crate::actor::Deferred<$R>,
-                $ctx: &mut $crate::actor::Context<Self>,
+                $reply: Deferred<$R>,
+                $($ctx)*,
             ) $body
         }
     };
-    (@receive ($A:ty) $Name:ident $this:ident $ctx:tt $reply:ident ($R:ty) ($($field:ident)+) $body:block) => {
+    (@receive ($A:ty) $Name:ident $this:ident ($($ctx:tt)*) $reply:ident ($R:ty) ($($field:ident)+) $body:block) => {
         impl $crate::actor::Receives<$Name> for $A {
             fn receive(
                 &mut $this,
                 $Name($($field),+): $Name,
-                $reply: $crate::actor::Deferred<$R>,
-                $ctx: &mut $crate::actor::Context<Self>,
+                $reply: Deferred<$R>,
+                $($ctx)*,
             ) $body
         }
     };
