@@ -69,7 +69,7 @@ macro_rules! impl_life {
             /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
             /// waits.
             ///
-            /// A handler that computes goes on until it waits or returns: nothing pre-empts it. [`Actor::stopping`] is called.
+            /// A handler that computes goes on until it waits or returns: nothing pre-empts it. [`Actor::stopping`](crate::actor::Actor::stopping) is called.
             /// Does not wait.
             ///
             #[doc = include_str!("docs/addr_kill.md")]
