@@ -206,7 +206,9 @@ impl<A: Actor> Context<A> {
         let mut msg = Some(msg);
         let weak = self.core().weak();
         let timer = timer::start(d, move |timer, _| {
-            let _ = tell::beat(weak.core(), const { &route::<A, M>() }, msg.take()?, timer);
+            let msg = msg.take()?;
+            timer.sends_last();
+            let _ = tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer);
             None
         });
         self.own_timer(timer)

@@ -186,6 +186,12 @@ impl Timer {
         self.0.is_over()
     }
 
+    /// Its last message is about to be sent. So once that is handled, the timer is over.
+    pub(crate) fn sends_last(&self) {
+        self.set_queued(true);
+        self.0.end(FIRED);
+    }
+
     /// Is a message of it in the mailbox?
     pub(crate) fn is_queued(&self) -> bool {
         // ORDERING: Acquire pairs with `set_queued` of the run that has taken the last message up.
