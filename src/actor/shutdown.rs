@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::actor::address::Addressed;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::lifecycle::{LAST_WAIT, join};
 use crate::actor::engine::residents;

@@ -5,7 +5,6 @@ use std::ptr::NonNull;
 use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
 use crate::park::may_let_others_run;
-use crate::sched::entry::thread_main;
 use crate::sched::worker::Worker;
 use crate::sys::fork;
 use crate::task::header::Next;
@@ -140,7 +139,8 @@ impl Worker {
         if self.stopping.get() {
             let _ = header.state.cancel();
         }
-        let stack = if header.vtable.after_run.is_none() {
+        let vtable = header.vtable;
+        let stack = if vtable.after_run.is_none() {
             self.stacks().acquire(header.size)
         } else {
             // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
@@ -154,8 +154,8 @@ impl Worker {
                 }
             }
         };
-        // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
-        let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
+        // SAFETY: its first function gets the header; it stays alive until the thread has ended, by this turn's reference.
+        let fiber = unsafe { Fiber::new(stack, vtable.main, thread.as_ptr().cast()) };
         // SAFETY: invariant 3 of the header.
         unsafe { *header.fiber.get() = Some(fiber) };
         // SAFETY: a thread starts once; it is taken out in `end`.

@@ -18,7 +18,7 @@ use super::payload::Route;
 use super::promise::Promised;
 use super::walk::EdgeGuard;
 use crate::actor::{Message, Pending, SendError};
-use crate::park::no_park::{assert_may_park, may_switch};
+use crate::park::no_park::{assert_may_park, may_run_on_top};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::task::header::Reason;
@@ -44,7 +44,8 @@ pub(crate) fn ask<M: Message>(
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
     let waits = EdgeGuard::set(origin.actor, target, How::message(chain));
-    let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
+    let worker =
+        Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_run_on_top());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
             AskStep::NotSent => short_wait(target, ask, &waits),
@@ -182,7 +183,7 @@ pub(crate) fn call<M: Message>(
 /// Sends what [`NewCall::new`] has made.
 pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
     match begin(target, &new.call, new.envelope, new.origin, wait) {
-        Ok(()) => Ok(Pending(new.call)),
+        Ok(()) => Ok(Pending::new(new.call)),
         Err(why) => new.call.error(why),
     }
 }
@@ -203,7 +204,7 @@ pub(crate) fn call_async<M: Message>(
         match enqueue_async(target.core(), envelope, chain).await {
             Ok(sent) => {
                 asking.call().is_in(&sent);
-                Ok(Pending(asking.keep()))
+                Ok(Pending::new(asking.keep()))
             }
             Err((why, _)) => asking.call().error(Unanswered::Refused(why)),
         }

@@ -84,7 +84,7 @@ impl Core {
         self.end_companions();
         while self.give_back_one(MailboxState::give_back_due) {}
         let ties = self.mailbox.lock().leaves(exit.clone());
-        monitor::tell(self.id(), ties, &exit);
+        monitor::tell(self, ties, &exit);
     }
 
     /// The actor has become vacant, under the lock of its mailbox: tells the warden.

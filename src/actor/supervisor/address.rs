@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::address::Addressed;
 use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, join};
 use crate::actor::supervisor::child::Child;
 use crate::actor::supervisor::error::ChildError;

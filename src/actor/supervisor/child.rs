@@ -256,6 +256,7 @@ impl<A: Actor> Body for Typed<A> {
                 name: Some((&*self.name).into()),
                 size: size.unwrap_or(shared.stack_size),
                 mailbox: self.mailbox,
+                thread_locals: shared.thread_locals,
             };
             start_kept(shared, plan, Arc::<Watch>::clone(watch), state)
         })?;

@@ -100,7 +100,7 @@ pub(super) enum Order {
 }
 
 fn tell_ended(team: &Core, key: u64, count: u32) -> bool {
-    tell::notify(team, const { &route::<Team, Ended>() }, Ended { key, count }, false).is_ok()
+    tell::notify(team, const { &route::<Team, Ended>() }, Ended { key, count }).is_ok()
 }
 
 impl Message for Ended {
