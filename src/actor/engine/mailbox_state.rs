@@ -132,9 +132,9 @@ pub(crate) struct Extras {
     nested: Option<Arc<dyn Owed>>,
     pub(super) killed: bool,
     /// How many messages were queued when the actor was stopped or killed.
-    stopped_with: u64,
+    pub(super) stopped_with: u64,
     /// How many have been given back unhandled.
-    given_back: u64,
+    pub(super) given_back: u64,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
     /// When the last message was handled, for an actor that has a receive time-out.
@@ -203,19 +203,6 @@ impl MailboxState {
     /// Has it a warden?
     pub(crate) fn is_kept(&self) -> bool {
         self.list & KEPT != 0
-    }
-
-    pub(crate) fn stage(&self) -> Stage {
-        self.stage
-    }
-
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.stage == Stage::Fresh
-    }
-
-    /// `started` has succeeded.
-    pub(crate) fn has_started(&mut self) {
-        self.stage = Stage::Started;
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -476,19 +463,6 @@ impl MailboxState {
         self.count_stopped();
         self.extras().killed = true;
         self.urgent = true;
-    }
-
-    /// Counts what is queued, unless that was done.
-    pub(super) fn count_stopped(&mut self) {
-        let len = u64::from(self.len);
-        if self.phase == Phase::Open && !self.is_killed() {
-            self.extras().stopped_with = len;
-        }
-    }
-
-    pub(super) fn settled(&self) -> (u64, u64) {
-        let counts = self.extras.as_ref().map_or((0, 0), |extras| (extras.stopped_with, extras.given_back));
-        (counts.0.saturating_sub(counts.1), counts.1)
     }
 
     pub(crate) fn is_killed(&self) -> bool {

@@ -17,6 +17,32 @@ use crate::base::spin::Locked;
 use crate::task::header::Next;
 
 impl MailboxState {
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.stage == Stage::Fresh
+    }
+
+    /// `started` has succeeded.
+    pub(crate) fn has_started(&mut self) {
+        self.stage = Stage::Started;
+    }
+
+    /// Counts what is queued, unless that was done.
+    pub(super) fn count_stopped(&mut self) {
+        let len = self.len() as u64;
+        if self.phase == Phase::Open && !self.is_killed() {
+            self.extras().stopped_with = len;
+        }
+    }
+
+    pub(super) fn settled(&self) -> (u64, u64) {
+        let counts = self.extras.as_ref().map_or((0, 0), |extras| (extras.stopped_with, extras.given_back));
+        (counts.0.saturating_sub(counts.1), counts.1)
+    }
+
     /// The state is dropped, and the actor has not ended. Gives its ties.
     pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
         self.stage = Stage::Leaves;
