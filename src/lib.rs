@@ -13,6 +13,7 @@
 //! [actor]: actor
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![debugger_visualizer(gdb_script_file = "sched/debug.py")]
 
 pub mod actor;
 #[cfg(green_backend = "asm")]

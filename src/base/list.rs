@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
 /// The two links a node carries for each list that it can be in.
@@ -21,6 +22,9 @@ pub(crate) struct Links<T> {
 }
 
 impl<T> Links<T> {
+    /// Where a debugger finds the next node.
+    pub(crate) const NEXT: usize = offset_of!(Self, next);
+
     pub(crate) const fn new() -> Self {
         Self { next: Cell::new(ptr::null()), prev: Cell::new(ptr::null()), linked: Cell::new(false) }
     }
@@ -50,6 +54,9 @@ pub(crate) struct List<T: Linked<K>, K = ()> {
 }
 
 impl<T: Linked<K>, K> List<T, K> {
+    /// Where a debugger finds the first node.
+    pub(crate) const HEAD: usize = offset_of!(Self, head);
+
     pub(crate) const fn new() -> Self {
         Self { head: Cell::new(ptr::null()), tail: Cell::new(ptr::null()), _kind: PhantomData }
     }

@@ -42,6 +42,9 @@ struct FiberBlock {
     hub_stack: Bounds,
 }
 
+/// Where a debugger finds the contexts: of the side that is suspended while the fiber runs, and of the fiber while it does not.
+pub(crate) const CONTEXTS: [usize; 2] = [offset_of!(FiberBlock, hub), offset_of!(FiberBlock, fiber)];
+
 // A switch touches one line.
 const _: () = assert!(offset_of!(FiberBlock, stack) == 64 && align_of::<FiberBlock>() == 64);
 

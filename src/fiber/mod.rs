@@ -48,11 +48,15 @@ mod threads;
 mod tests;
 
 #[cfg(green_backend = "asm")]
-pub(crate) use asm::Fiber;
+pub(crate) use asm::{CONTEXTS, Fiber};
 #[cfg(green_backend = "corosensei")]
 pub(crate) use corosensei::Fiber;
 #[cfg(green_backend = "threads")]
 pub(crate) use threads::Fiber;
+
+/// A debugger cannot find the contexts.
+#[cfg(not(green_backend = "asm"))]
+pub(crate) const CONTEXTS: [usize; 2] = [usize::MAX; 2];
 
 /// The code of a fiber. Runs on the fiber's stack; if it unwinds, the process aborts.
 pub(crate) type Entry = unsafe fn(arg: *mut ());

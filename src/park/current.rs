@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
 use crate::driver::poller::Poller;
@@ -45,6 +45,9 @@ thread_local! {
 }
 
 impl WorkerContext {
+    /// Where a debugger finds the thread that runs.
+    pub(crate) const CURRENT: usize = offset_of!(Self, current);
+
     pub(crate) fn new(home: u16, now_ns: u64) -> Self {
         Self {
             current: Cell::new(ptr::null()),

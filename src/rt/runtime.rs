@@ -172,6 +172,7 @@ impl RuntimeBuilder {
         let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let shared = Shared::new(group, stealers, stack_size, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
+        crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));

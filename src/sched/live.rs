@@ -1,6 +1,7 @@
 //! The threads that have started on a worker and have not ended. Touched by the owner only; how many they are, others may read.
 
 use std::cell::Cell;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,9 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Where a debugger finds the first thread.
+    pub(crate) const FIRST: usize = offset_of!(Self, list) + List::<Header>::HEAD;
+
     pub(crate) fn new(shown: &'static AtomicU32) -> Self {
         Self { list: List::new(), count: Cell::new(0), shown }
     }

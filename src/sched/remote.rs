@@ -72,7 +72,7 @@ struct Spares {
 }
 
 static SPARES: Lock<Spares> = Lock::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
-static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
+pub(super) static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Spares {
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {

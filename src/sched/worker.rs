@@ -12,6 +12,7 @@
 //!    foreign async code ([`errand`](super::errand)).
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -62,6 +63,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Where a debugger finds the first thread that lives here, and the worker's number.
+    pub(super) const FIRST_LIVE: usize = offset_of!(Self, live) + Live::FIRST;
+    pub(super) const NUMBER: usize = offset_of!(Self, number);
+
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let remote = shared.remotes[number];
         let now_ns = now_ns();
@@ -118,6 +123,8 @@ impl Worker {
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.queues.unstarted.pop().is_some() {}
+        // ORDERING: Relaxed: a debugger looks while the process stands still, and all of the worker's threads have ended.
+        self.remote.here.store(ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
     }

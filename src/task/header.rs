@@ -13,6 +13,7 @@
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
@@ -178,6 +179,36 @@ reasons! {
     Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
+}
+
+/// Where a debugger finds the parts of a header, in bytes from its begin.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct HeaderOffsets {
+    next_live: usize,
+    fiber: usize,
+    wait: usize,
+    reason: usize,
+    id: usize,
+    size: usize,
+    extra: usize,
+    /// In the rarely used part: address and length.
+    name: usize,
+}
+
+impl Header {
+    pub(crate) const OFFSETS: HeaderOffsets = HeaderOffsets {
+        next_live: offset_of!(Self, live) + Links::<Self>::NEXT,
+        fiber: offset_of!(Self, fiber),
+        wait: offset_of!(Self, wait),
+        reason: offset_of!(Self, reason),
+        id: offset_of!(Self, id),
+        size: offset_of!(Self, size),
+        extra: offset_of!(Self, extra),
+        name: offset_of!(Extra, name),
+    };
+    /// What the reasons are called: addresses and lengths.
+    pub(crate) const REASONS: &[Option<&str>] = NAMES;
 }
 
 /// What a new header is made of.

@@ -229,7 +229,9 @@ pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended 
     }
     let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
     let mut child = itself();
-    child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, "1").envs(variables.iter().copied());
+    child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, "1");
+    // A backtrace costs a tenth of a second in each process, and a test may fork hundreds that panic.
+    child.env("RUST_BACKTRACE", "0").envs(variables.iter().copied());
     let done = child.output().expect("this binary runs");
     let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
     assert!(output.contains("running 1 test"), "the child did not run {name}: {output}");

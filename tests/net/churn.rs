@@ -70,15 +70,17 @@ fn connections_that_come_and_go_leave_nothing_behind() {
             let memory = resident_kib();
             let begin = Instant::now();
             let mut rounds = 0;
-            while begin.elapsed() < Duration::from_millis(700) {
+            while begin.elapsed() < Duration::from_millis(700) || rounds < 40 / SCALE {
                 round(50);
                 rounds += 1;
             }
             let after = settled(descriptors);
             assert!(after <= descriptors, "{after} descriptors, {descriptors} before {rounds} rounds");
             let grown = resident_kib().saturating_sub(memory);
+            // How many of the hundred threads of a round are alive at once is chance, so their stacks (two or three pages each)
+            // may be new to any round. What a connection left behind would be there two thousand times.
             // (Under emulation the emulator's memory is in it.)
-            let limit = 2048 * SCALE * SCALE;
+            let limit = 4096 * SCALE * SCALE;
             assert!(grown < limit, "{grown} KiB more after {rounds} rounds of 50 connections");
             server.cancel();
             assert!(server.join().unwrap_err().is::<green::Cancelled>());
