@@ -6,12 +6,15 @@ use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
 use crate::park::may_let_others_run;
 use crate::sched::entry::thread_main;
+use crate::sched::tidy::NOTE;
 use crate::sched::worker::Worker;
 use crate::sys::clock::now_ns;
 use crate::sys::fork;
-use crate::task::header::{NOTE, Next};
+use crate::task::header::{Next, Reason};
 use crate::task::{Header, Task};
 
+/// What no thread of the process does.
+const OUTSIDE: [Reason; 5] = [Reason::Readable, Reason::Writable, Reason::Sleep, Reason::Blocking, Reason::CtrlC];
 /// A thread that has ended after so long has not lived long.
 const SHORT_LIFE_NS: u64 = 16_000_000;
 
@@ -67,14 +70,14 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn note_wait(&self, thread: &Header) {
-        if thread.vtable.after_run.is_some() || thread.waits_for_joined() {
+        if thread.vtable.after_run.is_some() || thread.waits_for_one_of(&[Reason::Join, Reason::Scope]) {
             return;
         }
-        let now_ns = now_ns();
-        if !thread.waits_for_outside() {
+        let (now_ns, outside) = (now_ns(), thread.waits_for_one_of(&OUTSIDE));
+        if !outside {
             thread.seen.set(time_note(now_ns));
         }
-        self.policy.balance.waits(thread.vtable, thread.waits_for_outside(), now_ns);
+        self.policy.balance.waits(thread.vtable, outside, now_ns);
     }
 
     /// A thread has ended that has waited for others of the process in its first turn, perhaps not long ago: for the policy.

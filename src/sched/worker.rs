@@ -31,16 +31,19 @@ use crate::sched::policy::balance::Siblings;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
+use crate::sched::tidy::NOTE;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
-use crate::task::header::NOTE;
+use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task};
 
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
+/// Waits for an actor: a thread in one of these looks again when it is interrupted, also where a cancel may not end the wait.
+const LOOK_AGAIN: [Reason; 3] = [Reason::Ask, Reason::Capacity, Reason::End];
 /// Thread ids taken at a time.
 const IDS: u64 = 1024;
 
@@ -372,7 +375,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
+        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_one_of(&LOOK_AGAIN) {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {

@@ -5,8 +5,8 @@
 //! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole
 //!    block, so `vtable` may reach the rest.
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
-//! 3. The fields under "home worker only" are touched by the worker that claimed the task (if that sends it on before it starts: by
-//!    the one that gets it, from then on), and by the task itself, which runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
+//! 3. The fields under "home worker only" are touched by the worker that claimed the task (from when it is given to another, before it
+//!    starts: by that), and by the task itself, which runs on it: so by one OS thread. (Of an OS thread's header: by that.)
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
 //!    word (or its claim, or the thread itself when it yields) puts it there.
 //! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins; that thread does not leave the frame
@@ -25,10 +25,6 @@ use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
 use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
-
-/// A bit that [`Header::seen`] has before `sched::tidy` meets the thread. Alone: another worker has sent the thread, and it has not started.
-/// With a time: its first wait began then.
-pub(crate) const NOTE: u32 = 4;
 
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
@@ -286,25 +282,10 @@ impl Header {
         NAMES[self.reason.load(Ordering::Relaxed) as usize]
     }
 
-    /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
-    /// the wait. For its own worker.
-    pub(crate) fn waits_for_actor(&self) -> bool {
-        self.waits_for_one_of(&[Reason::Ask, Reason::Capacity, Reason::End])
-    }
-
-    fn waits_for_one_of(&self, reasons: &[Reason]) -> bool {
-        let waits_for = self.reason.load(Ordering::Relaxed);
-        reasons.iter().any(|reason| *reason as u32 == waits_for)
-    }
-
-    /// Does the thread wait for the end of others? For its own worker.
-    pub(crate) fn waits_for_joined(&self) -> bool {
-        self.waits_for_one_of(&[Reason::Join, Reason::Scope])
-    }
-
-    /// Does it wait for what no thread of the process does? For its own worker.
-    pub(crate) fn waits_for_outside(&self) -> bool {
-        self.waits_for_one_of(&[Reason::Readable, Reason::Writable, Reason::Sleep, Reason::Blocking, Reason::CtrlC])
+    /// Does the thread wait for one of these? For its own worker.
+    pub(crate) fn waits_for_one_of(&self, reasons: &[Reason]) -> bool {
+        let reason = self.reason.load(Ordering::Relaxed);
+        reasons.iter().any(|one| *one as u32 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).
