@@ -52,11 +52,12 @@ fn calls(patience: Patience, direction: Direction, mut call: impl FnMut(&UnixStr
     let begin = Instant::now();
     let result =
         timeout(SHORT, || source.call(ours.as_fd(), direction, patience, says_no, |()| false, || panic!("no end")));
+    let took = begin.elapsed();
     match result {
         Ok(result) => assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock),
-        Err(_) => assert_eq!(patience, Patience::Forever),
+        // A thread that got no processor finds both at their end.
+        Err(_) => assert!(patience == Patience::Forever || took >= SHORT, "{patience:?}, {took:?}"),
     }
-    let took = begin.elapsed();
     assert!(took >= SHORT / 2 && took < SHORT * 100, "{took:?}");
     calls.get()
 }
