@@ -13,6 +13,9 @@
 //! names it, and `cfg(green_sanitized)` has the crate tell it of switches and let go of every block that is free.
 //! `GREEN_SANITIZER=ignore` leaves the latter out: by that the sanitizers' tests show that they would fail.
 //!
+//! `cfg(green_thread_locals)` says that green threads may have thread-locals of their own, if the machine allows it: with our own
+//! switch, over glibc, linked dynamically.
+//!
 //! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
 use std::env;
@@ -69,4 +72,12 @@ fn main() {
         Err(_) => own.to_owned(),
     };
     println!("cargo::rustc-cfg=green_backend=\"{backend}\"");
+
+    println!("cargo::rustc-check-cfg=cfg(green_thread_locals)");
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|is| is == value);
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let dynamic = !features.split(',').any(|feature| feature == "crt-static");
+    if backend == "asm" && dynamic && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+        println!("cargo::rustc-cfg=green_thread_locals");
+    }
 }

@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use green::ThreadLocals;
+
 const WHAT: &str = "GREEN_BENCH_MEMORY";
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
@@ -36,8 +38,10 @@ fn report(what: &str, threads: usize, before: usize, start: Instant) {
     println!("{what}: {} bytes each, {ns} ns each ({threads} threads)", (resident() - before) / threads);
 }
 
-fn green_waiting(threads: usize) {
-    let runtime = green::Runtime::builder().workers(1).build().expect("a runtime");
+fn green_waiting(threads: usize, kind: ThreadLocals) {
+    let Ok(runtime) = green::Runtime::builder().workers(1).thread_locals(kind).build() else {
+        return println!("green, parked, {kind:?}: not to be had here");
+    };
     runtime.run(|| {
         let (before, start) = (resident(), Instant::now());
         let body = || {
@@ -48,7 +52,7 @@ fn green_waiting(threads: usize) {
         while !all_wait(threads) {
             green::yield_now();
         }
-        report("green, parked", threads, before, start);
+        report(&format!("green, parked, {kind:?}"), threads, before, start);
         handles.iter().for_each(|handle| handle.thread().unpark());
         handles.into_iter().for_each(|handle| handle.join().expect("it does not panic"));
     });
@@ -108,13 +112,14 @@ fn main() -> ExitCode {
     let given = env::args().skip(1).find_map(|arg| arg.parse().ok());
     let threads = given.unwrap_or(if smoke { 1_000 } else { 100_000 });
     match env::var(WHAT).as_deref() {
-        Ok("parked") => green_waiting(threads),
+        Ok("parked") => green_waiting(threads, ThreadLocals::PerWorker),
+        Ok("own") => green_waiting(threads, ThreadLocals::PerThread),
         Ok("ended") => green_ended(threads),
         Ok("tokio") => tokio_waiting(threads),
         // The system has no room for more.
         Ok("std") => std_waiting(threads.min(2_000)),
         _ => {
-            for what in ["parked", "ended", "tokio", "std"] {
+            for what in ["parked", "own", "ended", "tokio", "std"] {
                 let exe = env::current_exe().expect("this bench");
                 let child = Command::new(exe).env(WHAT, what).arg(threads.to_string()).status();
                 if !child.expect("it can be run again").success() {

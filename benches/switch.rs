@@ -15,6 +15,8 @@ mod fiber;
 mod stack;
 #[path = "../src/sys/mod.rs"]
 mod sys;
+#[path = "../src/thread_locals/mod.rs"]
+mod thread_locals;
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;

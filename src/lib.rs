@@ -37,6 +37,7 @@ mod stack;
 pub mod sync;
 mod sys;
 mod task;
+mod thread_locals;
 pub mod time;
 #[cfg(doctest)]
 mod variance;
@@ -49,6 +50,10 @@ pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
 pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
+#[cfg(green_thread_locals)]
+#[doc(hidden)]
+pub use thread_locals::getattr::pthread_getattr_np as __pthread_getattr_np;
+pub use thread_locals::{ThreadLocals, Unsupported};
 pub use time::sleep;
 
 #[doc = include_str!("rt/README.md")]

@@ -40,7 +40,7 @@ impl Joined {
     fn end(&self) {
         self.result.add(7);
         // SAFETY: it is called once.
-        assert!(!unsafe { Header::complete(self.task.as_ptr(), false) }, "there is a handle");
+        assert!(!unsafe { Header::complete(self.task.as_ptr(), false, || {}) }, "there is a handle");
     }
 
     /// As `JoinHandle::wait`.

@@ -10,6 +10,15 @@
 
 mod model;
 
+mod thread_locals {
+    #[derive(Clone, Copy, Debug)]
+    #[allow(dead_code, reason = "the models have one kind")]
+    pub(crate) enum ThreadLocals {
+        PerWorker,
+        PerThread,
+    }
+}
+
 #[path = "model/os.rs"]
 mod os_threads;
 #[path = "model/actors.rs"]
@@ -218,7 +227,12 @@ struct World {
 impl World {
     fn new(capacity: usize) -> Self {
         let (shared, log) = (Shared::new(), Arc::new(Log::default()));
-        let plan = Plan { name: None, size: StackSize, mailbox: Mailbox::bounded(capacity) };
+        let plan = Plan {
+            name: None,
+            size: StackSize,
+            mailbox: Mailbox::bounded(capacity),
+            thread_locals: thread_locals::ThreadLocals::PerWorker,
+        };
         let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
         let actor = start(&shared, plan, sums).unwrap();
         Self { shared, actor, log, is_over: loom::sync::Arc::new(model::Gate::new()) }

@@ -396,7 +396,7 @@ fn a_bad_variable_is_an_error_that_names_it() {
     }
 }
 
-const BAD_VARIABLES: [(&str, &str); 9] = [
+const BAD_VARIABLES: [(&str, &str); 11] = [
     ("GREEN_WORKERS", "0"),
     ("GREEN_WORKERS", "1025"),
     ("GREEN_WORKERS", "-1"),
@@ -406,6 +406,8 @@ const BAD_VARIABLES: [(&str, &str); 9] = [
     ("GREEN_STACK_SIZE", "1k"),
     ("GREEN_STACK_SIZE", "4096"),
     ("GREEN_STACK_SIZE", "99999999999"),
+    ("GREEN_THREAD_LOCALS", "1"),
+    ("GREEN_THREAD_LOCALS", ""),
 ];
 
 fn bad_variable(name: &'static str, value: &'static str) -> help::Ended {

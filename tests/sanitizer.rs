@@ -10,7 +10,24 @@ mod address {
     use std::hint::black_box;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
-    use crate::help::{Ended, in_a_child, runtime};
+    use green::{Runtime, ThreadLocals};
+
+    use crate::help::{Ended, in_a_child};
+
+    const KIND: &str = "GREEN_THREAD_LOCALS";
+
+    /// Runs `f` in a child for each kind of threads.
+    fn in_children(variables: &[(&str, &str)], f: impl Fn()) -> [Ended; 2] {
+        ["worker", "thread"].map(|kind| in_a_child(&[&[(KIND, kind)], variables].concat(), &f))
+    }
+
+    fn runtime(workers: usize) -> Runtime {
+        let kind = match std::env::var(KIND).as_deref() {
+            Ok("thread") => ThreadLocals::PerThread,
+            _ => ThreadLocals::PerWorker,
+        };
+        Runtime::builder().workers(workers).thread_locals(kind).build().expect("a runtime")
+    }
 
     /// Is the report of that kind, and does its stack end where a green thread begins?
     #[track_caller]
@@ -24,7 +41,7 @@ mod address {
 
     #[test]
     fn a_block_that_a_green_thread_has_freed_is_seen_when_it_is_used() {
-        let ended = in_a_child(&[], || {
+        let ended = in_children(&[], || {
             runtime(1).run(|| {
                 let block = Box::into_raw(Box::new(7_u64));
                 // SAFETY: none: this is the fault that is tested.
@@ -34,14 +51,16 @@ mod address {
                 }
             });
         });
-        assert_reported_from_inside(&ended, "heap-use-after-free");
-        let freed = ended.output.split("freed by thread").nth(1).expect("it says by whom");
-        assert!(freed.contains("thread_main"), "{freed}");
+        ended.iter().for_each(|ended| assert_reported_from_inside(ended, "heap-use-after-free"));
+        for ended in ended {
+            let freed = ended.output.split("freed by thread").nth(1).expect("it says by whom");
+            assert!(freed.contains("_entry"), "{freed}");
+        }
     }
 
     #[test]
     fn the_stack_of_a_thread_that_has_ended_is_seen_when_it_is_used() {
-        let ended = in_a_child(&[("ASAN_OPTIONS", "detect_stack_use_after_return=0")], || {
+        let ended = in_children(&[("ASAN_OPTIONS", "detect_stack_use_after_return=0")], || {
             runtime(1).run(|| {
                 static LOCAL: AtomicPtr<u64> = AtomicPtr::new(std::ptr::null_mut());
                 let thread = green::spawn(|| {
@@ -53,12 +72,12 @@ mod address {
                 black_box(unsafe { LOCAL.load(Ordering::Relaxed).read_volatile() });
             });
         });
-        assert_reported_from_inside(&ended, "use-after-poison");
+        ended.iter().for_each(|ended| assert_reported_from_inside(ended, "use-after-poison"));
     }
 
     #[test]
     fn a_local_of_a_function_that_has_returned_is_seen_when_it_is_used() {
-        let ended = in_a_child(&[("ASAN_OPTIONS", "detect_stack_use_after_return=1")], || {
+        let ended = in_children(&[("ASAN_OPTIONS", "detect_stack_use_after_return=1")], || {
             #[inline(never)]
             fn escaped() -> *mut u64 {
                 let mut local = black_box(7_u64);
@@ -72,7 +91,7 @@ mod address {
                 black_box(unsafe { local.read_volatile() });
             });
         });
-        assert_reported_from_inside(&ended, "stack-use-after-return");
+        ended.iter().for_each(|ended| assert_reported_from_inside(ended, "stack-use-after-return"));
     }
 
     /// Unwinds through some frames with locals in them.
@@ -88,7 +107,7 @@ mod address {
 
     #[test]
     fn unwinding_and_turns_on_top_of_turns_leave_no_false_reports() {
-        let ended = in_a_child(&[], || {
+        let ended = in_children(&[], || {
             fn tree(depth: usize) -> usize {
                 let locals = black_box([depth; 50]);
                 let child = (depth > 0).then(|| green::spawn(move || tree(depth - 1)));
@@ -111,8 +130,10 @@ mod address {
             let far = || green::thread::Builder::new().stack_size(128 << 20).spawn(|| unwind(10)).unwrap().join();
             assert!(runtime.run(far).is_err());
         });
-        ended.assert_success();
-        assert!(!ended.output.contains("ASan") && !ended.output.contains("AddressSanitizer"), "{}", ended.output);
+        for ended in ended {
+            ended.assert_success();
+            assert!(!ended.output.contains("ASan") && !ended.output.contains("AddressSanitizer"), "{}", ended.output);
+        }
     }
 }
 

@@ -48,7 +48,8 @@
 //   FPCR, FPSR   the control bits are callee-saved by the ABI, but Rust code runs in the default floating-point
 //                environment only and has no business to change it: not saved and not touched. Who changes it through
 //                C or assembly restores it before anything that suspends.
-//   tpidr_el0    belongs to the OS thread; fiber and hub run on the same one: not touched.
+//   tpidr_el0    belongs to the OS thread; fiber and hub run on the same one: not touched. A fiber with thread-locals of
+//                its own sets it before this text and after it (src/fiber/own.rs).
 //   BTI          every address that is jumped to indirectly starts with `bti j` (spelled as its hint: a no-op on older
 //                processors and assemblers).
 //   GCS          a guarded control stack would need its pointer switched as well; not supported. The object does not

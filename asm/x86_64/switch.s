@@ -48,7 +48,8 @@
 //   MXCSR,       control bits are callee-saved by the ABI, but Rust code runs in the default floating-point environment
 //   x87 CW       only and has no business to change it: not saved and not touched (saving costs twice the rest of the
 //                switch). Code that changes it through C or assembly restores it before anything that suspends.
-//   fs, gs       belong to the OS thread; fiber and hub run on the same one: not touched.
+//   fs, gs       belong to the OS thread; fiber and hub run on the same one: not touched. A fiber with thread-locals of
+//                its own sets the base of fs before this text and after it (src/fiber/own.rs).
 //   CET, IBT     every address that is jumped to indirectly starts with `endbr64`.
 //   CET, SHSTK   a shadow stack would need its pointer switched as well; not supported. The object does not carry the
 //                SHSTK mark, so the loader leaves the feature off.

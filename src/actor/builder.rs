@@ -8,8 +8,9 @@ use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
 use crate::actor::{Actor, Addr, Mailbox};
 use crate::rt::runtime::{Runtime, with_shared};
+use crate::rt::spawn::Custom;
 use crate::sched::Shared;
-use crate::stack::StackSize;
+use crate::thread_locals::ThreadLocals;
 
 /// Starts an actor with a name, a mailbox or a stack size of its own, or in a runtime of its own.
 ///
@@ -26,7 +27,7 @@ use crate::stack::StackSize;
 pub struct Builder<'a> {
     name: Option<String>,
     mailbox: Option<Mailbox>,
-    stack_size: Option<usize>,
+    custom: Custom,
     runtime: Option<&'a Runtime>,
 }
 
@@ -87,7 +88,23 @@ impl<'a> Builder<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.custom.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets whose thread-locals the handlers use; without this call, as the runtime's threads do.
+    ///
+    /// Of its own, the actor has them for one run: a few messages, handled in a row. Then their destructors run, and it rests.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// let idle = Builder::new().thread_locals(green::ThreadLocals::PerWorker).start(Idle)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
+        self.custom.thread_locals = Some(thread_locals);
         self
     }
 
@@ -122,17 +139,17 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. Or the error for which
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. Or the error for which
     /// the default runtime cannot start.
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
         if self.name.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an actor's name must not contain a NUL byte"));
         }
-        let size = self.stack_size.map(StackSize::new).transpose()?;
         let name = self.name.map(String::into_boxed_str);
         let mailbox = self.mailbox.unwrap_or(A::MAILBOX);
         let start = |shared: &std::sync::Arc<Shared>| {
-            start(shared, Plan { name, size: size.unwrap_or(shared.stack_size), mailbox }, actor)
+            let (size, thread_locals) = self.custom.resolve(shared)?;
+            start(shared, Plan { name, size, mailbox, thread_locals }, actor)
         };
         let strong = match self.runtime {
             Some(runtime) => start(&runtime.shared),

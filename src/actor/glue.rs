@@ -33,11 +33,14 @@ use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
+use crate::sched::entry::PerWorker;
+use crate::sched::own::PerThread;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
-use crate::task::header::{Spec, VTable};
+use crate::task::header::{Main, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
+use crate::thread_locals::ThreadLocals;
 
 #[repr(C)]
 struct Cell<A> {
@@ -59,7 +62,11 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
-    let core = Core::new(Header::new(spec, const { &vtable::<A>() }), MailboxState::new(plan.mailbox, list));
+    let vtable = match plan.thread_locals {
+        ThreadLocals::PerWorker => const { &vtable::<PerWorker, A>() },
+        ThreadLocals::PerThread => const { &vtable::<PerThread, A>() },
+    };
+    let core = Core::new(Header::new(spec, vtable), MailboxState::new(plan.mailbox, list));
     // SAFETY: fresh memory for this very type.
     unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
     // For `Core::whole`.
@@ -76,8 +83,10 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     Ok(strong)
 }
 
-const fn vtable<A: Actor>() -> VTable {
+const fn vtable<M: Main, A: Actor>() -> VTable {
     VTable {
+        main: M::MAIN,
+        choose_next: M::CHOOSE_NEXT,
         run: run::<A>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

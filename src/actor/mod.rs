@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 10.
+// Floor 11.
 mod addr;
 mod builder;
 mod context;

@@ -107,7 +107,12 @@ pub trait Actor: Sized + Send + 'static {
     ///
     /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`](crate::actor::Builder::start) gives an error instead.
     fn start(self) -> Addr<Self> {
-        let plan = |shared: &Shared| Plan { name: None, size: shared.stack_size, mailbox: Self::MAILBOX };
+        let plan = |shared: &Shared| Plan {
+            name: None,
+            size: shared.stack_size,
+            mailbox: Self::MAILBOX,
+            thread_locals: shared.thread_locals,
+        };
         match with_shared(|shared| start(shared, plan(shared), self)) {
             Ok(strong) => Addr::new(strong),
             Err(error) => panic!("failed to start an actor: {error}"),

@@ -50,3 +50,26 @@ pub(crate) fn prefetch(address: *const u8) {
     // SAFETY: a hint: any address will do.
     unsafe { std::arch::asm!("prfm pldl1keep, [{address}]", address = in(reg) address, options(nostack, readonly)) };
 }
+
+/// The thread pointer of the calling thread.
+#[cfg(green_thread_locals)]
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    let pointer;
+    // SAFETY: reads a register.
+    unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
+    pointer
+}
+
+/// Makes thread-locals those at `pointer`.
+///
+/// # Safety
+///
+/// `pointer` is the thread pointer of a thread's block, on which no other code runs. The caller uses no thread-local of the one before in
+/// the same function.
+#[cfg(green_thread_locals)]
+#[inline(always)]
+pub(crate) unsafe fn set_thread_pointer(pointer: usize) {
+    // SAFETY: as the caller promises. The text may change any memory, as far as the compiler knows: it moves no access over it.
+    unsafe { std::arch::asm!("msr tpidr_el0, {}", in(reg) pointer, options(nostack, preserves_flags)) };
+}

@@ -27,6 +27,8 @@ use x86_64 as imp;
 pub(crate) mod tests;
 
 pub(crate) use imp::{prefetch, switch};
+#[cfg(green_thread_locals)]
+pub(crate) use imp::{set_thread_pointer, thread_pointer};
 
 unsafe extern "C" {
     #[link_name = symbol!("entry")]

@@ -37,3 +37,26 @@ pub(crate) fn prefetch(address: *const u8) {
     // SAFETY: a hint: any address will do.
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
 }
+
+/// The thread pointer of the calling thread.
+#[cfg(green_thread_locals)]
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    let pointer;
+    // SAFETY: the ABI keeps the thread pointer's own value in the word that it points to.
+    unsafe { std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
+    pointer
+}
+
+/// Makes thread-locals those at `pointer`.
+///
+/// # Safety
+///
+/// The processor has FSGSBASE, and the kernel allows it. `pointer` is the thread pointer of a thread's block, on which no other code runs.
+/// The caller uses no thread-local of the one before in the same function.
+#[cfg(green_thread_locals)]
+#[inline(always)]
+pub(crate) unsafe fn set_thread_pointer(pointer: usize) {
+    // SAFETY: as the caller promises. The text may change any memory, as far as the compiler knows: it moves no access over it.
+    unsafe { std::arch::asm!("wrfsbase {}", in(reg) pointer, options(nostack, preserves_flags)) };
+}

@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 8.
+// Floor 9.
 mod buffer;
 mod iter;
 #[macro_use]

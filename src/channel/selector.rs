@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError};
@@ -59,13 +60,19 @@ pub fn send<T>(sender: &Sender<T>, index: usize) -> SelectCase<'_> {
     SelectCase::new(sender, index)
 }
 
-/// A number below `n`, by a generator of the OS thread's own (xorshift; Marsaglia 2003).
+/// A number below `n`, by a generator of the OS thread's own (xorshift; Marsaglia 2003), or of the green thread's, if it has thread-locals of
+/// its own: each begins elsewhere.
 fn random(n: usize) -> usize {
+    /// Odd numbers, as the step is even.
+    static SEEDS: AtomicU32 = AtomicU32::new(0x9E37_79B9);
     thread_local! {
-        static STATE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
+        static STATE: Cell<u32> = const { Cell::new(0) };
     }
     let step = |state: &Cell<u32>| {
         let mut x = state.get();
+        if x == 0 {
+            x = SEEDS.fetch_add(0x3C6E_F372, Ordering::Relaxed);
+        }
         x ^= x << 13;
         x ^= x >> 17;
         x ^= x << 5;

@@ -1,4 +1,4 @@
-//! Floor 5: what wakes threads when time has passed or a descriptor is ready.
+//! Floor 6: what wakes threads when time has passed or a descriptor is ready.
 //!
 //! The driver is passive. It has no thread and no clock: a worker asks it when it wants to be turned next, turns it
 //! with the time of its choice, and gets back the threads to wake. So a test runs it on a clock of its own.

@@ -143,6 +143,30 @@ impl Fiber {
         unsafe { ptr::read(&raw const (*self.0.as_ptr()).stack) }
     }
 
+    /// The fiber as a pointer, for [`own`](super::own).
+    #[cfg(green_thread_locals)]
+    pub(super) fn into_raw(self) -> *mut () {
+        self.0.as_ptr().cast()
+    }
+
+    /// # Safety
+    ///
+    /// The pointer came from [`into_raw`](Self::into_raw), and the fiber is used by one of its owners at a time.
+    #[cfg(green_thread_locals)]
+    pub(super) unsafe fn from_raw(fiber: *mut ()) -> Fiber {
+        // SAFETY: as the caller promises.
+        Fiber(unsafe { NonNull::new_unchecked(fiber.cast()) })
+    }
+
+    /// Where the stack is that the fiber runs on: its lowest usable address, and the bytes from there.
+    #[cfg(green_thread_locals)]
+    pub(super) fn stack_range(&self) -> (usize, usize) {
+        // SAFETY: the block is live (invariant 1), and `stack` is written only before there is a `Fiber`.
+        let stack = unsafe { &(*self.0.as_ptr()).stack };
+        let base = stack.limit().addr().get();
+        (base, stack.top().addr().get() - base)
+    }
+
     /// The stack that the fiber runs on.
     #[cfg(test)]
     pub(crate) fn stack(&self) -> &Stack {

@@ -1,4 +1,4 @@
-//! Floor 3: fibers. A fiber is an entry function on a stack of its own, which can stop in the middle and go on later.
+//! Floor 4: fibers. A fiber is an entry function on a stack of its own, which can stop in the middle and go on later.
 //!
 //! It knows no scheduler. Two sides take turns: the *hub*, ordinary code of an OS thread, resumes the fiber; the fiber
 //! suspends back to the hub. Nothing else moves control between them.
@@ -34,6 +34,8 @@
 //!   thousands of false reports. `valgrind --max-stackframe=65536`, less than a stack, has it see the switches (with stacks
 //!   of 64 KiB and less: half their size). A program whose frames are larger than that has no use of it.
 //!
+//! A fiber with thread-locals of its own ([`own`]) needs `asm.rs`.
+//!
 //! `build.rs` chooses. Code that runs in fibers of the last kind finds other thread-locals than its hub has: the floors
 //! above set theirs from the entry. And a hub that is such a fiber counts as the OS thread that runs it.
 
@@ -41,6 +43,8 @@
 mod asm;
 #[cfg(any(green_backend = "corosensei", all(test, not(miri))))]
 mod corosensei;
+#[cfg(green_thread_locals)]
+pub(crate) mod own;
 #[cfg(any(green_backend = "threads", test))]
 mod threads;
 

@@ -33,7 +33,7 @@
 
 #![forbid(unsafe_code)]
 
-// Floor 10: it needs `rt::blocking`, which is on floor 9.
+// Floor 11: it needs `rt::blocking`, which is on floor 10.
 mod dir;
 mod file;
 mod options;

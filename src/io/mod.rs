@@ -24,7 +24,7 @@
 //! cancellation points, and change nothing of the descriptor, so a cancel loses nothing. That a descriptor is ready says
 //! something of the moment only: where several threads read, make it non-blocking, and wait again after `WouldBlock`.
 
-// Floor 8. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
+// Floor 9. What owns a descriptor and reads from it or writes to it does so through `source`; sockets through `socket`.
 pub(crate) mod forward;
 pub(crate) mod socket;
 pub(crate) mod source;

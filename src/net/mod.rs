@@ -48,7 +48,7 @@
 //!
 //! For async code there is `Async`, with the features `hyper` and `futures-io`.
 
-// Floor 10: name resolution needs `rt::blocking`, which is on floor 9.
+// Floor 11: name resolution needs `rt::blocking`, which is on floor 10.
 #[cfg(any(feature = "hyper", feature = "futures-io"))]
 mod adapters;
 mod addr;

@@ -6,7 +6,7 @@
 //!
 //! A green thread that has started never changes its OS thread, so the address of that thread-local may be kept over a
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
-//! cells again after it.
+//! cells again after it. A green thread with thread-locals of its own has a copy of that pointer in them, set when it starts.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;

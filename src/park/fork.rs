@@ -19,6 +19,7 @@ use std::sync::Once;
 use crate::park::current::WorkerContext;
 use crate::park::os;
 use crate::sys::fork;
+use crate::thread_locals;
 
 thread_local! {
     static ORPHAN: Cell<bool> = const { Cell::new(false) };
@@ -32,15 +33,27 @@ pub(crate) fn is_orphan() -> bool {
 /// Has the handler called in children from now on.
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| fork::in_each_child(child));
+    ONCE.call_once(|| fork::at_each_fork(before, parent, child));
+}
+
+unsafe extern "C" fn before() {
+    thread_locals::before_fork();
+}
+
+unsafe extern "C" fn parent() {
+    thread_locals::after_fork();
 }
 
 /// Makes stores only: other threads may have been in the middle of anything.
 unsafe extern "C" fn child() {
+    thread_locals::after_fork();
     fork::begin_child();
     os::note_fork();
     if let Some(here) = WorkerContext::get() {
         here.set_yields();
+        if let Some(thread) = here.current() {
+            thread.state.forget_waiters();
+        }
         ORPHAN.set(true);
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(std::ptr::null()) };

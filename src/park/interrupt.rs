@@ -26,6 +26,7 @@ use crate::sys::unwinder::Unwinds;
 use crate::task::cancel::CAN_UNWIND;
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
+use crate::thread_locals::is_own;
 
 /// Says that a [`timeout`] ended before its closure did.
 ///
@@ -72,7 +73,7 @@ pub(crate) fn raise_pending(thread: &Header) -> NotRaised {
     }
     if in_some_hook() || unwinds() != Unwinds::No {
         let panicking = std::thread::panicking();
-        let in_doubt = WorkerContext::get().is_some_and(|here| here.doubt.is_in_doubt(panicking));
+        let in_doubt = WorkerContext::get().is_some_and(|here| !is_own() && here.doubt.is_in_doubt(panicking));
         return if in_doubt { NotRaised::NotYet } else { NotRaised::Unwinds };
     }
     if cancelled {

@@ -25,6 +25,7 @@ use crate::task::header::{Reason, Wake};
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task, Ticket};
+use crate::thread_locals::is_own;
 
 pub(crate) use wait::{ASK_AGAIN_NS, NotRaised, Wait};
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
@@ -102,7 +103,7 @@ fn park_with_care(
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
     let panicking = std::thread::panicking();
-    let unwinds = panicking && !here.doubt.is_in_doubt(panicking);
+    let unwinds = panicking && (is_own() || !here.doubt.is_in_doubt(panicking));
     if panicking && in_panic::is_reported() {
         no_park::parked_in_hook();
     }
@@ -179,17 +180,22 @@ fn park_os(wait: Wait, commit: impl FnOnce(Ticket) -> bool) -> WaitResult {
 fn suspend(here: &WorkerContext, thread: &Header) {
     // Its neighbours have to know if it may be unwinding.
     if std::thread::panicking() {
-        here.doubt.suspends_panicking();
+        suspends_panicking(here);
     }
     switch(thread);
 }
 
 #[inline(always)]
 fn switch(thread: &Header) {
-    // SAFETY: invariant 3 of the header: this is the running thread, so its fiber is there and it is the one that runs.
+    // SAFETY: invariant 3 of the header: this is the running thread, so if a fiber is there, it is the one that runs; if none is,
+    // the fiber runs on a block.
     unsafe {
-        if let Some(fiber) = &*thread.fiber.get() {
-            fiber.suspend();
+        match &*thread.fiber.get() {
+            Some(fiber) => _ = fiber.suspend(),
+            #[cfg(green_thread_locals)]
+            None => crate::fiber::own::suspend(&thread.fiber, thread.vtable.choose_next),
+            #[cfg(not(green_thread_locals))]
+            None => {}
         }
     }
 }
@@ -220,6 +226,16 @@ fn yield_green(here: &WorkerContext, thread: &Header) {
     switch(thread);
 }
 
+/// The calling thread suspends, or lets another run on top of itself, while std says yes. Of one with thread-locals of its own std
+/// says so to nobody else.
+#[cold]
+#[inline(never)]
+fn suspends_panicking(here: &WorkerContext) {
+    if !is_own() {
+        here.doubt.suspends_panicking();
+    }
+}
+
 /// As `leaves`, while std says that this OS thread panics. False: its hook runs, though it does not say so.
 #[cold]
 #[inline(never)]
@@ -227,7 +243,7 @@ pub(crate) fn may_let_others_run(here: &WorkerContext) -> bool {
     if in_panic::is_reported() {
         return false;
     }
-    here.doubt.suspends_panicking();
+    suspends_panicking(here);
     true
 }
 

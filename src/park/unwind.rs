@@ -28,6 +28,7 @@ use std::cell::Cell;
 use crate::park::current::WorkerContext;
 use crate::sys::unwinder::{self, Unwinds};
 use crate::task::header::Unwound;
+use crate::thread_locals::is_own;
 
 thread_local! {
     /// Unwindings that have begun on this OS thread, as far as they are noted.
@@ -40,7 +41,8 @@ thread_local! {
 pub(crate) fn unwinds() -> Unwinds {
     let panicking = std::thread::panicking();
     match WorkerContext::get() {
-        Some(here) if here.current_ptr().is_some() => here.doubt.ask(panicking, unwinder::look),
+        // With thread-locals of its own, the thread has a count of its own.
+        Some(here) if here.current_ptr().is_some() && !is_own() => here.doubt.ask(panicking, unwinder::look),
         _ if panicking => Unwinds::Yes,
         _ => Unwinds::No,
     }

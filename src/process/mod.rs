@@ -29,7 +29,7 @@
 
 #![forbid(unsafe_code)]
 
-// Floor 10: it needs `scope`, which is on floor 9.
+// Floor 11: it needs `scope`, which is on floor 10.
 mod child;
 mod pipes;
 

@@ -7,6 +7,7 @@ use crate::rt::runtime::with_shared;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::Worker;
 use crate::task::block::TaskOwner;
+use crate::thread_locals::ThreadLocals;
 
 /// Spawns a green thread with a name or a stack size of its own, and returns an error where [`spawn`](crate::spawn)
 /// panics: [`std::thread::Builder`].
@@ -71,7 +72,23 @@ impl Builder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.settings.stack_size = Some(bytes);
+        self.settings.custom.get_or_insert_default().stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets whose thread-locals the thread uses; without this call, as the runtime's threads do.
+    ///
+    /// ```
+    /// use green::ThreadLocals;
+    /// if ThreadLocals::supported().is_ok() {
+    ///     let id = || std::thread::current().id();
+    ///     let builder = || green::thread::Builder::new().thread_locals(ThreadLocals::PerThread);
+    ///     assert_ne!(builder().spawn(id)?.join().unwrap(), builder().spawn(id)?.join().unwrap());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
+        self.settings.custom.get_or_insert_default().thread_locals = Some(thread_locals);
         self
     }
 
@@ -88,7 +105,8 @@ impl Builder {
     /// # Errors
     ///
     /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable. `OutOfMemory`: no memory, address
-    /// space or mappings for another thread; the message names the limit. `Other`: this process is a child of fork, and
+    /// space or mappings for another thread; the message names the limit. `Unsupported`: thread-locals of its own are not to be had, and the
+    /// message says why. `Other`: this process is a child of fork, and
     /// the runtime its parent's. The closure is dropped.
     ///
     /// # Panics

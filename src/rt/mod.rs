@@ -1,4 +1,4 @@
-//! Floor 9: the public face of the runtime.
+//! Floor 10: the public face of the runtime.
 //!
 //! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is

@@ -23,6 +23,7 @@ use crate::rt::spawn::{Placement, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
+use crate::thread_locals::ThreadLocals;
 
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
@@ -42,6 +43,7 @@ const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 pub struct RuntimeBuilder {
     workers: Option<usize>,
     stack_size: Option<usize>,
+    thread_locals: ThreadLocals,
     thread_name: String,
     blocking_threads: usize,
     blocking_queue: usize,
@@ -52,6 +54,7 @@ impl RuntimeBuilder {
         Self {
             workers: None,
             stack_size: None,
+            thread_locals: ThreadLocals::PerWorker,
             thread_name: "green".to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
@@ -86,6 +89,23 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets whose thread-locals the runtime's green threads use. Default: their workers'.
+    ///
+    /// A thread may have it otherwise: [`Builder::thread_locals`](crate::thread::Builder::thread_locals).
+    ///
+    /// ```
+    /// use green::{Runtime, ThreadLocals};
+    /// match Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build() {
+    ///     Ok(runtime) => drop(runtime),
+    ///     Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Unsupported),
+    /// }
+    /// ```
+    #[must_use]
+    pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
+        self.thread_locals = thread_locals;
         self
     }
 
@@ -150,7 +170,7 @@ impl RuntimeBuilder {
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it
     /// refuses an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime that
-    /// has ended do not count.
+    /// has ended do not count. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) => within("workers", n, WORKERS)?,
@@ -162,6 +182,9 @@ impl RuntimeBuilder {
         if self.thread_name.contains('\0') {
             return Err(invalid("thread_name must not contain a NUL byte".to_owned()));
         }
+        if self.thread_locals == ThreadLocals::PerThread {
+            ThreadLocals::supported()?;
+        }
         hook::install();
         fork::install();
         overflow::install(current::describe);
@@ -170,7 +193,7 @@ impl RuntimeBuilder {
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
-        let shared = Shared::new(group, stealers, stack_size, pool);
+        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {
@@ -387,6 +410,7 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     let mut builder = Runtime::builder();
     builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
     builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
+    builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
     let started = builder.build()?;
     Ok(DEFAULT.get_or_init(|| started))
 }
@@ -400,6 +424,15 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
     }
 }
 
+fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
+    match std::env::var_os(name) {
+        None => Ok(ThreadLocals::PerWorker),
+        Some(value) if value == "worker" => Ok(ThreadLocals::PerWorker),
+        Some(value) if value == "thread" => Ok(ThreadLocals::PerThread),
+        Some(value) => Err(invalid(format!("{name}={value:?} is neither \"worker\" nor \"thread\""))),
+    }
+}
+
 /// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
 /// value.
 ///
@@ -407,7 +440,8 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
 /// behind: join them, or use [`scope`](crate::scope). `f` may borrow from the caller's stack; so a cancel does not
 /// interrupt the wait.
 ///
-/// The environment variables `GREEN_WORKERS` and `GREEN_STACK_SIZE` (bytes) set the default runtime's.
+/// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes) and `GREEN_THREAD_LOCALS` (`worker` or `thread`:
+/// [`ThreadLocals`]) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {

@@ -1,4 +1,7 @@
 //! The one function by which every green thread is made.
+//!
+//! A runtime whose threads have thread-locals of their own gives [`StackSize::NONE`] for the size of a stack. Of that none is to be had, so
+//! such a spawn goes on where one that is refused does, and a spawn without them has nothing to ask.
 
 use std::ffi::CString;
 use std::io;
@@ -6,19 +9,48 @@ use std::sync::Arc;
 
 use crate::park::os;
 use crate::rt::join::JoinHandle;
+use crate::sched::entry::PerWorker;
+use crate::sched::own::PerThread;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
 use crate::task::block::{self, TaskOwner};
-use crate::task::header::Spec;
+use crate::task::header::{Main, Spec};
+use crate::thread_locals::ThreadLocals;
 
 /// What a thread has of its own, if anything.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) name: Option<String>,
+    /// A box, so that the settings of most threads are short.
+    pub(crate) custom: Option<Box<Custom>>,
+}
+
+/// What a thread has not as its runtime's threads have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Custom {
     pub(crate) stack_size: Option<usize>,
+    pub(crate) thread_locals: Option<ThreadLocals>,
+}
+
+impl Custom {
+    /// The size of the stack, and whose thread-locals the thread has.
+    #[cold]
+    pub(crate) fn resolve(self, shared: &Shared) -> io::Result<(StackSize, ThreadLocals)> {
+        let size = self.stack_size.map_or(Ok(shared.stack_size), StackSize::new)?;
+        let thread_locals = self.thread_locals.unwrap_or(shared.thread_locals);
+        if thread_locals == ThreadLocals::PerThread {
+            ThreadLocals::supported()?;
+        }
+        Ok((size, thread_locals))
+    }
+
+    #[cold]
+    fn spawn_size(self, shared: &Shared) -> io::Result<StackSize> {
+        self.resolve(shared).map(|(size, thread_locals)| size.for_spawn(thread_locals == ThreadLocals::PerThread))
+    }
 }
 
 /// Where a thread may start.
@@ -35,6 +67,15 @@ pub(crate) enum Placement {
 fn checked_name(name: String) -> Box<str> {
     let name = CString::new(name).expect("thread name may not contain interior null bytes");
     name.into_string().expect("it came from a string").into_boxed_str()
+}
+
+/// A stack's promise, and an id, for a thread that is not spawned on a worker.
+fn promise_outside(shared: &Shared, size: StackSize) -> io::Result<u64> {
+    if shared.is_the_parents() {
+        return Err(fork::error());
+    }
+    stack::reserve(size)?;
+    Ok(os::fresh_ids(1))
 }
 
 /// Makes a green thread of `f` in the runtime `shared`.
@@ -54,24 +95,85 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let name = settings.name.map(checked_name);
-    let size = match settings.stack_size {
-        None => shared.stack_size,
-        Some(bytes) => StackSize::new(bytes)?,
+    let size = match &settings.custom {
+        None => shared.spawn_size,
+        Some(custom) => custom.spawn_size(shared)?,
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+    let id = 'promised: {
+        let refused = match worker {
+            Some(worker) => match worker.stacks().reserve(size) {
+                Ok(()) => break 'promised worker.fresh_id(),
+                Err(error) => error,
+            },
+            None => match promise_outside(shared, size) {
+                Ok(id) => break 'promised id,
+                Err(error) => error,
+            },
+        };
+        if size != StackSize::NONE {
+            return Err(refused);
+        }
+        // SAFETY: as the caller promises.
+        return unsafe { spawn_per_thread(shared, worker, name, settings.custom, placement, owner, f) };
+    };
+    // SAFETY: as above.
+    unsafe { make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
+}
+
+/// As [`spawn_in`], of a thread with thread-locals of its own.
+///
+/// # Safety
+///
+/// As there.
+#[inline(never)]
+unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
+    shared: &Arc<Shared>,
+    worker: Option<&Worker>,
+    name: Option<Box<str>>,
+    custom: Option<Box<Custom>>,
+    placement: Placement,
+    owner: O,
+    f: F,
+) -> io::Result<JoinHandle<T>> {
+    let size = match custom {
+        None => shared.stack_size,
+        Some(custom) => custom.resolve(shared)?.0,
+    };
     let id = match worker {
         Some(worker) => {
             worker.stacks().reserve(size)?;
             worker.fresh_id()
         }
-        None if shared.is_the_parents() => return Err(fork::error()),
-        None => {
-            stack::reserve(size)?;
-            os::fresh_ids(1)
-        }
+        None => promise_outside(shared, size)?,
     };
-    let spec = Spec { name, size, id, runtime: shared.identity(), schedule, refs: 2, handle: true };
-    let header = block::new(spec, owner, f).inspect_err(|_| match worker {
+    // SAFETY: as the caller promises.
+    unsafe { make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
+}
+
+struct PromisedStack {
+    name: Option<Box<str>>,
+    size: StackSize,
+    id: u64,
+    placement: Placement,
+}
+
+/// The second half of [`spawn_in`]: a stack is promised.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
+    shared: &Arc<Shared>,
+    worker: Option<&Worker>,
+    PromisedStack { name, size, id, placement }: PromisedStack,
+    owner: O,
+    f: F,
+) -> io::Result<JoinHandle<T>> {
+    let runtime = M::mark(shared.identity());
+    let spec = Spec { name, size, id, runtime, schedule, refs: 2, handle: true };
+    let header = block::new::<M, _, _, _>(spec, owner, f).inspect_err(|_| match worker {
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
     })?;

@@ -88,6 +88,8 @@ class Thread:
             return f"running on worker {self.worker}"
         if self.under:
             return f"below {self.under.id}, which runs on top of it"
+        if not self.fiber:
+            return "below another thread, with thread-locals of its own"
         if not self.waits:
             return "ready"
         reason = number(self.header + self.table.reason, 4)
@@ -221,6 +223,8 @@ class GreenBt(gdb.Command):
             raise gdb.GdbError("green bt: the program was built with a switch that is not green's own")
         if thread.is_current:
             raise gdb.GdbError(f"green bt: thread {wanted} runs on worker {thread.worker}: `thread apply all bt` shows it")
+        if not thread.fiber:
+            raise gdb.GdbError(f"green bt: thread {wanted} is below another, with thread-locals of its own: its place is not known")
         gdb.write(f"green thread {thread.id}: {thread.state()}\n")
         ASIDE.show(thread.context(), arguments)
 

@@ -8,8 +8,8 @@ use crate::fiber::CONTEXTS;
 use crate::park::current::WorkerContext;
 use crate::sched::remote::{MAX_WORKERS, Remote, TABLE};
 use crate::sched::worker::Worker;
-use crate::task::Header;
-use crate::task::header::HeaderOffsets;
+use crate::task::header::NAMES;
+use crate::task::offsets::{HeaderOffsets, OFFSETS};
 
 /// The script reads it word by word, in this order.
 #[repr(C)]
@@ -54,9 +54,9 @@ static DEBUG_TABLE: DebugTable = DebugTable {
     current: WorkerContext::CURRENT,
     first_live: Worker::FIRST_LIVE,
     number: Worker::NUMBER,
-    header: Header::OFFSETS,
+    header: OFFSETS,
     contexts: CONTEXTS,
-    reasons: Header::REASONS,
+    reasons: NAMES,
 };
 
 /// Keeps the table from being dropped by the linker, since nothing in the program reads it.

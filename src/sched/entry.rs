@@ -1,11 +1,21 @@
 //! The first function on every green thread's stack.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use crate::base::atomic::Ordering;
+use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
+use crate::task::header::Main;
 use crate::task::{Header, destroy_locals};
+
+/// Threads that use their workers' thread-locals.
+pub(crate) struct PerWorker;
+
+impl Main for PerWorker {
+    const MAIN: Entry = thread_main;
+}
 
 /// Runs a thread's code, and says that it is over.
 ///
@@ -25,6 +35,19 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
         // SAFETY: the worker lives until all its threads have ended.
         unsafe { WorkerContext::enter(here) };
     }
+    // SAFETY: as the caller promises.
+    unsafe { live::<false>(header, || {}, || {}) };
+}
+
+/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values.
+///
+/// # Safety
+///
+/// As [`thread_main`].
+#[inline(always)]
+pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) {
+    // SAFETY: the caller says that it is alive.
+    let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
     if !start {
         this.refuse_cancels();
@@ -33,19 +56,53 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
     unsafe { (this.vtable.run)(header, start) };
     this.refuse_cancels();
     this.limits.dissolve();
-    // SAFETY: this is the thread itself (invariant 2 of `task::local`).
-    unsafe { destroy_locals(this) };
+    // SAFETY: this is the thread itself (invariant 2 of `task::local`). True: there were some.
+    let destroy_locals = || unsafe { destroy_locals(this) };
+    destroy_locals();
+    // A result that nobody will ask for finds the thread-locals whole.
+    let dropped = OWN && this.vtable.after_run.is_none() && !this.state.has_handle();
+    if dropped {
+        // SAFETY: as below, and not done again there.
+        unsafe { drop_output(header) };
+    }
+    // Destructors of either kind of values may make some of the other.
+    let end_values = || {
+        at_end();
+        while OWN && destroy_locals() {
+            at_end();
+        }
+    };
+    end_values();
     if this.vtable.after_run.is_some() {
         return; // `Worker::end` goes on.
     }
+    // A waker that is called, and a result that is dropped after all, find thread-locals in a second life.
+    let renewed = Cell::new(false);
+    let renew = || {
+        if OWN && !renewed.replace(true) {
+            renew();
+        }
+    };
     // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
     unsafe {
-        if Header::complete(header, true) {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (this.vtable.drop_output)(header)));
+        if Header::complete(header, true, renew) && !dropped {
+            renew();
+            drop_output(header);
         }
         // The result's destructor, and a waker that was called, may have made new values.
-        destroy_locals(this);
+        destroy_locals();
+        end_values();
         this.limits.dissolve();
         (this.vtable.done)(header);
     }
+}
+
+/// # Safety
+///
+/// The result is stored, and the caller's; it is dropped once.
+#[inline]
+unsafe fn drop_output(header: NonNull<Header>) {
+    // SAFETY: as the caller promises.
+    let drop_output = || unsafe { (header.as_ref().vtable.drop_output)(header) };
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(drop_output));
 }

@@ -28,6 +28,7 @@ use std::io;
 use crate::driver::slot::call;
 use crate::park::interrupt;
 use crate::park::no_park::no_park;
+use crate::sched::entry::PerWorker;
 use crate::sched::worker::Worker;
 use crate::task::Task;
 use crate::task::block;
@@ -79,7 +80,8 @@ impl Worker {
             handle: false,
         };
         let work = Work;
-        let header = block::new(spec, (), move || drop(work)).inspect_err(|_| self.stacks().unreserve(size))?;
+        let header = block::new::<PerWorker, _, _, _>(spec, (), move || drop(work))
+            .inspect_err(|_| self.stacks().unreserve(size))?;
         self.events.fresh.set(true);
         // SAFETY: the one reference is the queue's.
         let task = unsafe { Task::from_raw(header) };

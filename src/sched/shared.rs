@@ -13,6 +13,7 @@ use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
 use crate::task::header::{Header, Next};
+use crate::thread_locals::ThreadLocals;
 
 /// One runtime, as its workers and its users see it.
 pub(crate) struct Shared {
@@ -22,6 +23,9 @@ pub(crate) struct Shared {
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
     pub(crate) stack_size: StackSize,
+    /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own.
+    pub(crate) spawn_size: StackSize,
+    pub(crate) thread_locals: ThreadLocals,
     pub(crate) pool: Pool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
@@ -43,6 +47,7 @@ impl Shared {
         Group { remotes, idle }: Group,
         stealers: Box<[Stealer<Task>]>,
         stack_size: StackSize,
+        thread_locals: ThreadLocals,
         pool: Pool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -53,6 +58,8 @@ impl Shared {
             stealers,
             injector: Injector::new(),
             stack_size,
+            spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
+            thread_locals,
             pool,
             searchers,
             last_call: OnceLock::new(),
@@ -210,7 +217,7 @@ pub(crate) fn discard(task: Task) {
         // and published as by a thread that was cancelled before it started.
         unsafe {
             (task.vtable.run)(header, false);
-            if Header::complete(header, false) {
+            if Header::complete(header, false, || {}) {
                 (task.vtable.drop_output)(header);
             }
             (task.vtable.done)(header);

@@ -5,7 +5,6 @@ use std::ptr::NonNull;
 use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
 use crate::park::may_let_others_run;
-use crate::sched::entry::thread_main;
 use crate::sched::tidy::NOTE;
 use crate::sched::worker::Worker;
 use crate::sys::clock::now_ns;
@@ -70,7 +69,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn note_wait(&self, thread: &Header) {
-        if thread.vtable.after_run.is_some() || thread.waits_for_one_of(&[Reason::Join, Reason::Scope]) {
+        let joins = thread.waits_for_one_of(&[Reason::Join, Reason::Scope]);
+        // It may have been woken, and it may have yielded by itself (`choose_next`).
+        if thread.vtable.after_run.is_some() || joins || thread.wait.waiting().is_none() {
             return;
         }
         let (now_ns, outside) = (now_ns(), thread.waits_for_one_of(&OUTSIDE));
@@ -207,7 +208,8 @@ impl Worker {
         if self.stopping.get() {
             let _ = header.state.cancel();
         }
-        let stack = if header.vtable.after_run.is_none() {
+        let vtable = header.vtable;
+        let stack = if vtable.after_run.is_none() {
             self.stacks().acquire(header.size)
         } else {
             // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.
@@ -221,8 +223,8 @@ impl Worker {
                 }
             }
         };
-        // SAFETY: `thread_main` gets the header; it stays alive until the thread has ended, by this turn's reference.
-        let fiber = unsafe { Fiber::new(stack, thread_main, thread.as_ptr().cast()) };
+        // SAFETY: its first function gets the header; it stays alive until the thread has ended, by this turn's reference.
+        let fiber = unsafe { Fiber::new(stack, vtable.main, thread.as_ptr().cast()) };
         // SAFETY: invariant 3 of the header.
         unsafe { *header.fiber.get() = Some(fiber) };
         // SAFETY: a thread starts once; it is taken out in `end`.

@@ -39,6 +39,8 @@ use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task};
+#[cfg(green_thread_locals)]
+use crate::thread_locals::block::BlockPool;
 
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
@@ -63,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(crate) stopping: Cell<bool>,
+    #[cfg(green_thread_locals)]
+    blocks: UnsafeCell<BlockPool>,
 }
 
 impl Worker {
@@ -86,6 +90,8 @@ impl Worker {
             events: Events::default(),
             policy: Policy::new(),
             stopping: Cell::new(false),
+            #[cfg(green_thread_locals)]
+            blocks: UnsafeCell::default(),
         }
     }
 
@@ -106,6 +112,14 @@ impl Worker {
     pub(crate) fn stacks(&self) -> &mut Cache {
         // SAFETY: invariant 1, and nobody keeps the reference longer than one call of the cache.
         unsafe { &mut *self.stacks.get() }
+    }
+
+    /// The blocks of threads with thread-locals of their own. Not re-entered: no method of the pool calls back.
+    #[cfg(green_thread_locals)]
+    #[expect(clippy::mut_from_ref, reason = "as above")]
+    pub(crate) fn blocks(&self) -> &mut BlockPool {
+        // SAFETY: as for `stacks`.
+        unsafe { &mut *self.blocks.get() }
     }
 
     /// The worker's whole life on its OS thread: runs threads until the runtime stops and all of its own are gone.
@@ -179,7 +193,7 @@ impl Worker {
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
     pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started() || task.runtime != self.shared.identity() || !self.may_resume_on_top() {
+        if task.state.is_started() || task.runtime != joiner.runtime || !self.may_resume_on_top() {
             return false;
         }
         let entry = self.queues.take_youngest(task);
@@ -215,14 +229,9 @@ impl Worker {
         if let Some(thread) = queues.take_next_start() {
             return Some(thread);
         }
-        if let Some(thread) = NonNull::new(self.here.woken.get()) {
-            self.here.woken.set(ptr::null_mut());
-            if queues.continues_streak() {
-                return Some(thread);
-            }
-            self.make_ready(thread);
+        if let Some(thread) = self.next_woken() {
+            return Some(thread);
         }
-        queues.end_streak();
         loop {
             if let Some(thread) = queues.next_ready() {
                 return Some(thread);
@@ -247,6 +256,31 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The thread woken last, if it may go before the others once more.
+    #[inline(always)]
+    fn next_woken(&self) -> Option<NonNull<Header>> {
+        if let Some(thread) = NonNull::new(self.here.woken.get()) {
+            self.here.woken.set(ptr::null_mut());
+            if self.queues.continues_streak() {
+                return Some(thread);
+            }
+            self.make_ready(thread);
+        }
+        self.queues.end_streak();
+        None
+    }
+
+    /// As [`next`](Self::next), but `None` where that would look for more than what is ready.
+    #[cfg(green_thread_locals)]
+    pub(super) fn next_at_hand(&self) -> Option<NonNull<Header>> {
+        let thread = self.next_woken().or_else(|| self.queues.next_ready());
+        if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
+            return thread;
+        }
+        self.queues.begin_round();
+        self.queues.next_ready()
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With

@@ -72,6 +72,9 @@ pub(crate) fn unreserve(size: StackSize) {
 
 /// Claims up to `want` slots, at least one, and says how many.
 pub(super) fn claim(size: StackSize, want: usize) -> io::Result<usize> {
+    if size == StackSize::NONE {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let mut arena = arena(size);
     if arena.claimed == arena.slots {
         arena.grow(size, want)?;

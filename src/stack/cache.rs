@@ -17,7 +17,8 @@ use super::{Slot, Stack, arena};
 /// One worker's hot stacks.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    shelves: [Shelf; CLASSES],
+    /// The last one, of [`StackSize::NONE`], is always empty.
+    shelves: [Shelf; CLASSES + 1],
     /// Some shelf has got free stacks since the last look, and may have many.
     has_many: bool,
 }
@@ -158,7 +159,7 @@ fn taken(slot: Slot, size: StackSize) -> Stack {
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        for (class, shelf) in self.shelves.iter_mut().enumerate() {
+        for (class, shelf) in self.shelves[..CLASSES].iter_mut().enumerate() {
             let size = StackSize::from_class(class);
             shelf.spill(size, shelf.free.len());
             arena::unclaim(size, std::mem::take(&mut shelf.credits));

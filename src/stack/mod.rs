@@ -1,4 +1,4 @@
-//! Floor 2: stacks, promised before they are needed, handed out hot, and guarded.
+//! Floor 3: stacks, promised before they are needed, handed out hot, and guarded.
 //!
 //! * `size`: the size classes;
 //! * `arena`: address space in chunks, shared by all workers: promises, and stacks that are in nobody's cache;

@@ -29,6 +29,14 @@ impl StackSize {
     /// 256 KiB: costs address space only, and holds what std's own 2 MiB hold in nearly every program.
     pub(crate) const DEFAULT: StackSize = StackSize(18);
 
+    /// Of no stack: what asks for one of this size is refused, on the path of refusals.
+    pub(crate) const NONE: StackSize = StackSize(MAX + 1);
+
+    /// What a spawn asks for first: `NONE`, if it is to go on where refused ones do.
+    pub(crate) fn for_spawn(self, refused: bool) -> StackSize {
+        if refused { Self::NONE } else { self }
+    }
+
     /// `bytes` rounded up to a power of two, and to four pages where a page is larger than 4 KiB.
     ///
     /// # Errors
@@ -49,7 +57,7 @@ impl StackSize {
         1 << self.0
     }
 
-    /// Which class of stacks this is: less than [`CLASSES`].
+    /// Which class of stacks this is: less than [`CLASSES`], but of [`NONE`](Self::NONE).
     #[inline]
     pub(super) fn class(self) -> usize {
         usize::from(self.0 - MIN)
@@ -57,7 +65,7 @@ impl StackSize {
 
     /// The size of class number `class`.
     pub(super) fn from_class(class: usize) -> StackSize {
-        debug_assert!(class < CLASSES);
+        debug_assert!(class <= CLASSES);
         StackSize(MIN + class as u8)
     }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// Floor 9.
+// Floor 10.
 mod barrier;
 mod condvar;
 mod holder;

@@ -27,15 +27,19 @@ pub(crate) fn error() -> io::Error {
     io::Error::other(MESSAGE)
 }
 
-/// Has `f` called in each child, by the thread that has forked, before anything else.
-pub(crate) fn in_each_child(f: unsafe extern "C" fn()) {
+/// Has each thread that forks call `before`, and `parent` or `child` afterwards, in the child before anything else.
+pub(crate) fn at_each_fork(
+    before: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) {
     #[cfg(not(miri))]
     crate::sys::library::pin();
     #[cfg(not(miri))]
-    // SAFETY: a function that lives as long as the code. An error (no memory) leaves children without it.
+    // SAFETY: functions that live as long as the code. An error (no memory) leaves children without them.
     unsafe {
-        libc::pthread_atfork(None, None, Some(f));
+        libc::pthread_atfork(Some(before), Some(parent), Some(child));
     }
     #[cfg(miri)]
-    let _ = f;
+    let _ = (before, parent, child);
 }

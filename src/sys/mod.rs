@@ -8,6 +8,8 @@ pub(crate) mod fifo;
 pub(crate) mod fork;
 pub(crate) mod frames;
 pub(crate) mod futex;
+#[cfg(green_thread_locals)]
+pub(crate) mod glibc;
 pub(crate) mod in_panic;
 pub(crate) mod library;
 pub(crate) mod limits;

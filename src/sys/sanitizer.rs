@@ -12,6 +12,8 @@
 pub(crate) use imp::Bounds;
 #[cfg(green_backend = "asm")]
 pub(crate) use imp::Left;
+#[cfg(green_thread_locals)]
+pub(crate) use imp::{IS_THERE, thread_key};
 
 #[cfg(all(green_sanitized, green_sanitizer = "address"))]
 mod imp {
@@ -62,6 +64,47 @@ mod imp {
         }
     }
 
+    /// Is there a sanitizer that keeps a record of each OS thread?
+    #[cfg(green_thread_locals)]
+    pub(crate) const IS_THERE: bool = true;
+
+    /// The pthread key under which it keeps what it knows of the calling thread.
+    #[cfg(green_thread_locals)]
+    pub(crate) fn thread_key() -> Option<u32> {
+        const KEYS: u32 = 1024;
+        (0..KEYS).find(|&key| {
+            // SAFETY: any number will do. It gets its value back at once; what stands between does not look for any key but the sanitizer's.
+            unsafe {
+                let value = libc::pthread_getspecific(key);
+                if value.is_null() {
+                    return false;
+                }
+                libc::pthread_setspecific(key, ptr::null());
+                let known = is_known();
+                libc::pthread_setspecific(key, value);
+                !known
+            }
+        })
+    }
+
+    /// Does it know the calling thread? Only then it notes what it is told.
+    #[cfg(green_thread_locals)]
+    fn is_known() -> bool {
+        let unknown = ptr::dangling_mut();
+        let (mut left, mut here) = (unknown, Bounds::UNKNOWN);
+        // SAFETY: the stack is not left: it is told of a switch to some stack and of one back.
+        unsafe {
+            __sanitizer_start_switch_fiber(&raw mut left, ptr::null(), 0);
+            if left == unknown {
+                return false;
+            }
+            __sanitizer_finish_switch_fiber(left, &raw mut here.bottom, &raw mut here.len);
+            __sanitizer_start_switch_fiber(&raw mut left, here.bottom, here.len);
+            __sanitizer_finish_switch_fiber(left, ptr::null_mut(), ptr::null_mut());
+        }
+        true
+    }
+
     #[cfg(green_backend = "asm")]
     impl Left {
         /// Before a stack is left for another one.
@@ -109,6 +152,14 @@ mod imp {
     #[cfg(green_backend = "asm")]
     #[derive(Debug)]
     pub(crate) struct Left;
+
+    #[cfg(green_thread_locals)]
+    pub(crate) const IS_THERE: bool = false;
+
+    #[cfg(green_thread_locals)]
+    pub(crate) fn thread_key() -> Option<u32> {
+        None
+    }
 
     impl Bounds {
         /// The one value.

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 
 use super::pool;
 use crate::task::cancel::Cancelled;
-use crate::task::header::{Header, Spec, VTable};
+use crate::task::header::{Header, Main, Spec, VTable};
 
 /// What a thread ends with.
 pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
@@ -45,11 +45,15 @@ union Contents<F, T> {
 
 /// Makes a task of `closure`. Out of memory: an error, and the closure is dropped.
 #[inline(always)]
-pub(crate) fn new<F: FnOnce() -> T, T, O: TaskOwner>(spec: Spec, owner: O, closure: F) -> io::Result<NonNull<Header>> {
+pub(crate) fn new<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
+    spec: Spec,
+    owner: O,
+    closure: F,
+) -> io::Result<NonNull<Header>> {
     let Some(block) = pool::allocate::<TaskBlock<F, T, O>>() else {
         return Err(no_memory(size_of::<TaskBlock<F, T, O>>()));
     };
-    let header = Header::new(spec, const { &vtable::<F, T, O>() });
+    let header = Header::new(spec, const { &vtable::<M, F, T, O>() });
     let contents = Contents { closure: ManuallyDrop::new(closure) };
     // SAFETY: fresh memory of this very layout.
     unsafe { block.write(TaskBlock { header, owner, cell: UnsafeCell::new(contents) }) };
@@ -63,8 +67,10 @@ fn no_memory(bytes: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, message)
 }
 
-const fn vtable<F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
+const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
+        main: M::MAIN,
+        choose_next: M::CHOOSE_NEXT,
         run: run::<F, T, O>,
         take_output: take_output::<F, T, O>,
         drop_output: drop_output::<F, T, O>,

@@ -7,18 +7,19 @@
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
 //! 3. The fields under "home worker only" are touched by the worker that claimed the task (from when it is given to another, before it
 //!    starts: by that), and by the task itself, which runs on it: so by one OS thread. (Of an OS thread's header: by that.)
+//!    `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs
+//!    (`fiber::own`).
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
 //!    word (or its claim, or the thread itself when it yields) puts it there.
 //! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins; that thread does not leave the frame
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
-use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
-use crate::fiber::Fiber;
+use crate::fiber::{Entry, Fiber};
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
@@ -29,6 +30,11 @@ use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
 pub(crate) struct VTable {
+    /// The first function on the stack of the thread.
+    pub(crate) main: Entry,
+    /// Of a thread with thread-locals of its own: see [`Main::CHOOSE_NEXT`].
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
+    pub(crate) choose_next: Option<fn() -> bool>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -43,6 +49,22 @@ pub(crate) struct VTable {
     /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
     /// `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
+}
+
+/// What a thread begins with. It decides whose thread-locals the thread has.
+pub(crate) trait Main {
+    /// The first function on its stack.
+    const MAIN: Entry;
+
+    /// A thread with thread-locals of its own calls this before it suspends into its worker's loop. It chooses, as the loop would, which thread runs next.
+    /// True: that is one of this kind, which has started; so the loop need not have its own thread pointer in between.
+    const CHOOSE_NEXT: Option<fn() -> bool> = None;
+
+    /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
+    #[inline(always)]
+    fn mark(runtime: *const ()) -> *const () {
+        runtime
+    }
 }
 
 /// What becomes of a re-armable task after a run.
@@ -126,12 +148,12 @@ pub(crate) struct Header {
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
     /// What the thread waits for: a [`Reason`], written by the thread itself.
-    reason: AtomicU32,
+    pub(super) reason: AtomicU32,
     pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
-    extra: AtomicPtr<Extra>,
+    pub(super) extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
-    /// Identifies the runtime of an unstarted task; only compared.
+    /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
 }
 
@@ -145,7 +167,8 @@ macro_rules! reasons {
             $($(#[$doc])* $reason,)*
         }
 
-        const NAMES: &[Option<&str>] = &[None, $(Some($name)),*];
+        /// What each is called; `None`: the thread does not wait.
+        pub(crate) const NAMES: &[Option<&str>] = &[None, $(Some($name)),*];
     };
 }
 
@@ -175,36 +198,6 @@ reasons! {
     Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
-}
-
-/// Where a debugger finds the parts of a header, in bytes from its begin.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct HeaderOffsets {
-    next_live: usize,
-    fiber: usize,
-    wait: usize,
-    reason: usize,
-    id: usize,
-    size: usize,
-    extra: usize,
-    /// In the rarely used part: address and length.
-    name: usize,
-}
-
-impl Header {
-    pub(crate) const OFFSETS: HeaderOffsets = HeaderOffsets {
-        next_live: offset_of!(Self, live) + Links::<Self>::NEXT,
-        fiber: offset_of!(Self, fiber),
-        wait: offset_of!(Self, wait),
-        reason: offset_of!(Self, reason),
-        id: offset_of!(Self, id),
-        size: offset_of!(Self, size),
-        extra: offset_of!(Self, extra),
-        name: offset_of!(Extra, name),
-    };
-    /// What the reasons are called: addresses and lengths.
-    pub(crate) const REASONS: &[Option<&str>] = NAMES;
 }
 
 /// What a new header is made of.
@@ -392,14 +385,15 @@ impl Header {
         }
     }
 
-    /// The thread has stored its result: publishes that, and wakes its joiner. True: nobody holds the handle, the caller
-    /// has to drop the result.
+    /// The thread has stored its result: publishes that, and wakes its joiner, or, after a call of `before_waker`, async code. True: nobody holds
+    /// the handle, the caller has to drop the result.
     ///
     /// # Safety
     ///
     /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
+    #[inline(always)]
     #[must_use]
-    pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool) -> bool {
+    pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {
         // SAFETY: the caller holds a reference.
         let header = unsafe { this.as_ref() };
         let done = header.state.complete();
@@ -416,6 +410,7 @@ impl Header {
             }
         }
         if done.awaiter {
+            before_waker();
             // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
             unsafe { header.wake_awaiter() };
         }

@@ -60,17 +60,20 @@ impl Locals {
 }
 
 /// Drops all values of a thread that is over, destructors that make new values included. As with std, a panic in one of
-/// them cannot be handed to anybody and ends the process.
+/// them cannot be handed to anybody and ends the process. True: there was one.
 ///
 /// # Safety
 ///
 /// Called by the thread itself, to which `locals` belong.
 #[cold]
-pub(super) unsafe fn destroy(locals: &UnsafeCell<Locals>) {
+pub(super) unsafe fn destroy(locals: &UnsafeCell<Locals>) -> bool {
+    let mut any = false;
     // SAFETY: invariant 2; the borrow ends before the destructor runs.
     while let Some(value) = unsafe { &mut *locals.get() }.pop() {
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
             fatal(format_args!("the destructor of a green-thread-local value panicked"));
         }
+        any = true;
     }
+    any
 }

@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod header;
 pub(crate) mod limit;
 pub(crate) mod local;
+pub(crate) mod offsets;
 pub(crate) mod pool;
 pub(crate) mod state;
 pub(crate) mod wait;
@@ -14,17 +15,15 @@ pub(crate) mod waker;
 pub(crate) use cancel::Cancelled;
 pub(crate) use header::{Header, Task, Ticket};
 
-/// Drops the values of [`local`] that a thread has, which is over.
+/// Drops the values of [`local`] that a thread has, which is over. True: there were some.
 ///
 /// # Safety
 ///
 /// Called by the thread itself.
 #[inline]
-pub(crate) unsafe fn destroy_locals(thread: &Header) {
-    if let Some(extra) = thread.extra() {
-        // SAFETY: as the caller promises.
-        unsafe { local::destroy(&extra.locals) };
-    }
+pub(crate) unsafe fn destroy_locals(thread: &Header) -> bool {
+    // SAFETY: as the caller promises.
+    thread.extra().is_some_and(|extra| unsafe { local::destroy(&extra.locals) })
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
 //! | 0      | `STARTED`  | a worker claims the thread; stays while a re-armable task rests | `rearm`, `unclaim`, of such a task; else never |
 //! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
-//! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up                |
+//! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up; `forget_waiters` |
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
 //! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
-//! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back |
+//! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back; `forget_waiters` |
 //! | 8..24  | home       | with `STARTED`: the remote of the claiming worker; before the start the claimer may put another one | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
@@ -100,6 +100,12 @@ impl State {
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.load(Ordering::Relaxed) & CANCEL != 0
+    }
+
+    /// In a child of fork those that wait for the thread that has forked are not there, and their stacks may be in use again.
+    pub(crate) fn forget_waiters(&self) {
+        // ORDERING: Relaxed: there is no other thread.
+        self.0.fetch_and(!(JOINING | AWAITED), Ordering::Relaxed);
     }
 
     /// The remote of the thread's worker. Only of a thread that has started.

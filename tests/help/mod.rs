@@ -229,7 +229,7 @@ pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended 
     }
     let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
     let mut child = itself();
-    child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, "1");
+    child.args([&name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]).env(ROLE, "1");
     // A backtrace costs a tenth of a second in each process, and a test may fork hundreds that panic.
     child.env("RUST_BACKTRACE", "0").envs(variables.iter().copied());
     let done = child.output().expect("this binary runs");

@@ -33,7 +33,7 @@ pub(crate) mod current {
 pub(crate) mod no_park {
     pub(crate) fn assert_may_park(_: &str) {}
 
-    pub(crate) fn may_switch() -> bool {
+    pub(crate) fn may_run_on_top() -> bool {
         true
     }
 }

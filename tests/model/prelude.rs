@@ -98,6 +98,8 @@ pub(crate) mod fork {
 
 /// No thread of a model runs on a stack of ours.
 pub(crate) mod fiber {
+    pub(crate) type Entry = unsafe fn(*mut ());
+
     #[derive(Debug)]
     pub(crate) struct Fiber;
 }

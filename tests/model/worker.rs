@@ -34,6 +34,20 @@ pub(crate) mod worker {
     }
 }
 
+pub(crate) mod entry {
+    use crate::fiber::Entry;
+    use crate::task::header::Main;
+
+    pub(crate) struct PerWorker;
+
+    impl Main for PerWorker {
+        const MAIN: Entry = |_| unreachable!("the model's turns have their own stacks");
+    }
+}
+
+#[path = "../../src/sched/no_own.rs"]
+pub(crate) mod own;
+
 pub(crate) mod shared {
     /// As the real one.
     pub(crate) fn discard(task: crate::task::Task) {

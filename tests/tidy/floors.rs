@@ -8,6 +8,7 @@ use crate::{assert_clean, lines};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["sys", "arch"],
+    &["thread_locals"],
     &["stack"],
     &["fiber"],
     &["task"],

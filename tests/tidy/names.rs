@@ -11,8 +11,19 @@ use crate::source::{Finding, Source, Token, crate_files, root};
 const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("channel", 6)];
 
 /// Names that stand in several files because std has them so, or for one thing, which each target has in a file of its own.
-const RIGHTLY_SHARED: &[&str] =
-    &["Builder", "Cache", "Fiber", "Incoming", "IntoIter", "Iter", "Receiver", "Sender", "TryIter", "Unused"];
+const RIGHTLY_SHARED: &[&str] = &[
+    "Builder",
+    "Cache",
+    "Fiber",
+    "Incoming",
+    "IntoIter",
+    "Iter",
+    "PerThread",
+    "Receiver",
+    "Sender",
+    "TryIter",
+    "Unused",
+];
 
 /// Names of types that stand in several files for several things. The list only gets shorter.
 const SHARED_NAMES: &[&str] = &[];

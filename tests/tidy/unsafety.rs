@@ -9,6 +9,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/base/spin.rs",
     "src/sys/",
     "src/arch/",
+    "src/thread_locals/",
     "src/stack/",
     "src/fiber/",
     "src/task/",

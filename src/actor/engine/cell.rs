@@ -43,6 +43,7 @@ use crate::stack::StackSize;
 use crate::task::header::Next;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
+use crate::thread_locals::ThreadLocals;
 
 /// The place of an actor that is in no list of residents.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -73,6 +74,7 @@ pub(crate) struct Plan {
     pub(crate) name: Option<Box<str>>,
     pub(crate) size: StackSize,
     pub(crate) mailbox: Mailbox,
+    pub(crate) thread_locals: ThreadLocals,
 }
 
 /// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.
@@ -84,7 +86,7 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     let mut mailbox = core.mailbox.lock();
     if mailbox.phase == Phase::Dead {
         // SAFETY: the run is over, and this is the only call.
-        let _ = unsafe { Header::complete(header, false) };
+        let _ = unsafe { Header::complete(header, false, || {}) };
         return Next::Over;
     }
     let more = mailbox.rest(core.is_addressed());

@@ -18,7 +18,7 @@ use super::payload::Route;
 use super::promise::Promised;
 use super::walk::EdgeGuard;
 use crate::actor::{Message, Pending, SendError};
-use crate::park::no_park::{assert_may_park, may_switch};
+use crate::park::no_park::{assert_may_park, may_run_on_top};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::task::header::Reason;
@@ -44,7 +44,8 @@ pub(crate) fn ask<M: Message>(
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
     let waits = EdgeGuard::set(origin.actor, target, How::message(chain));
-    let worker = Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_switch());
+    let worker =
+        Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_run_on_top());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
             AskStep::NotSent => short_wait(target, ask, &waits),

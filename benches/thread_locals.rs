@@ -1,0 +1,66 @@
+//! What do thread-locals of a thread's own cost? A yield, a thread that is spawned and joined, a round trip, beside threads that use their
+//! worker's. One worker. (The memory of a parked thread: `memory.rs`.)
+#![allow(missing_docs)]
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use green::ThreadLocals;
+
+fn yields(n: u64) {
+    let turns = || (0..n / 2).for_each(|_| green::yield_now());
+    green::scope(|scope| {
+        scope.spawn(turns);
+        scope.spawn(turns);
+    });
+}
+
+fn spawns(n: u64) {
+    for i in 0..n {
+        let _ = green::spawn(move || i).join();
+    }
+}
+
+fn round_trips(n: u64) {
+    let ((there, from_here), (back, from_there)) = (green::channel::bounded(1), green::channel::bounded(1));
+    green::scope(|scope| {
+        scope.spawn(move || from_here.iter().for_each(|i| _ = back.send(i)));
+        for i in 0..n {
+            let _ = there.send(i);
+            let _ = from_there.recv();
+        }
+        drop(there);
+    });
+}
+
+fn thread_locals(c: &mut Criterion) {
+    let runs: [(&str, fn(u64)); 3] =
+        [("yield, 2 threads", yields), ("spawn and join", spawns), ("round trip", round_trips)];
+    for (name, run) in runs {
+        let mut group = c.benchmark_group(name);
+        for kind in [ThreadLocals::PerWorker, ThreadLocals::PerThread] {
+            let Ok(runtime) = green::Runtime::builder().workers(1).thread_locals(kind).build() else { continue };
+            group.bench_function(format!("{kind:?}"), |b| {
+                b.iter_custom(|n| {
+                    runtime.run(|| {
+                        let start = Instant::now();
+                        run(n);
+                        start.elapsed()
+                    })
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .without_plots()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = thread_locals
+}
+criterion_main!(benches);

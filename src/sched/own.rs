@@ -1,0 +1,94 @@
+//! The first function on the stack of a thread with thread-locals of its own: steps U1 and U3 of [`thread_locals`](crate::thread_locals).
+
+use std::ptr::{self, NonNull};
+
+use crate::fiber::{Entry, own};
+use crate::park::current::WorkerContext;
+use crate::park::no_park::set_own;
+use crate::sched::entry::live;
+use crate::sched::worker::Worker;
+use crate::task::Header;
+use crate::task::header::Main;
+use crate::thread_locals::block::{self, Block};
+
+/// Threads with thread-locals of their own.
+pub(crate) struct PerThread;
+
+impl Main for PerThread {
+    const MAIN: Entry = thread_main;
+    const CHOOSE_NEXT: Option<fn() -> bool> = Some(|| Worker::current().is_some_and(Worker::choose_next));
+
+    fn mark(runtime: *const ()) -> *const () {
+        runtime.wrapping_byte_add(1)
+    }
+}
+
+impl Worker {
+    /// See [`Main::CHOOSE_NEXT`]. The loop finds the thread where one stands that starts next, so it runs this one, whatever comes meanwhile.
+    fn choose_next(&self) -> bool {
+        let this = self.here().current_ptr();
+        if self.here().take_yields()
+            && let Some(this) = this
+        {
+            self.make_ready(this);
+        }
+        let Some(next) = self.next_at_hand() else { return false };
+        self.queues.set_next_start(next);
+        // SAFETY: invariant 3 of the worker: the queue's reference keeps it alive; invariant 3 of the header: this is its home worker.
+        let (header, fiber) = unsafe { (next.as_ref(), &*next.as_ref().fiber.get()) };
+        header.vtable.choose_next.is_some() && (fiber.is_some() || Some(next) == this)
+    }
+}
+
+/// What the thread gets to know before it has thread-locals.
+struct Beginning {
+    header: NonNull<Header>,
+    here: *const WorkerContext,
+}
+
+/// As [`entry::thread_main`](super::entry::thread_main), of a thread with thread-locals of its own.
+///
+/// # Safety
+///
+/// As there.
+unsafe fn thread_main(thread: *mut ()) {
+    let (worker, block) = take_block();
+    // SAFETY: `start` passes the header, and it is alive until the thread has ended.
+    let header = unsafe { NonNull::new_unchecked(thread.cast::<Header>()) };
+    let start = Beginning { header, here: ptr::from_ref(worker).cast() };
+    // SAFETY: `start` has put the fiber that runs here into the header, and nobody looks for it there while it runs. The block is from
+    // the worker's pool. What follows uses no thread-local but in `give_block`.
+    unsafe { own::run(&header.as_ref().fiber, &block, on_block, (&raw const start).cast_mut().cast()) };
+    give_block(worker, block);
+}
+
+#[inline(never)]
+fn take_block<'a>() -> (&'a Worker, Block) {
+    let worker = Worker::current().expect("a thread starts on a worker");
+    (worker, worker.blocks().take())
+}
+
+#[inline(never)]
+fn give_block(worker: &Worker, block: Block) {
+    worker.blocks().give(block);
+}
+
+/// The life of the thread on its block.
+unsafe fn on_block(start: *mut ()) {
+    // SAFETY: `thread_main` passes it, and waits for the end of this.
+    let Beginning { header, here } = unsafe { start.cast::<Beginning>().read() };
+    let begin = || {
+        block::begin();
+        // SAFETY: the worker lives until all its threads have ended.
+        unsafe { WorkerContext::enter(here) };
+        set_own();
+    };
+    let renew = || {
+        // SAFETY: they have been destroyed, and this thread is on the block.
+        unsafe { block::renew() };
+        begin();
+    };
+    begin();
+    // SAFETY: as `thread_main`'s caller promises.
+    unsafe { live::<true>(header, block::destroy, renew) };
+}
