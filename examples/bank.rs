@@ -11,21 +11,37 @@
 //!
 //! Transfers run side by side, a few hundred at a time; what a line says is answered in the order of the lines. An overdraft
 //! is refused. At the end the totals have to agree, or the program fails.
+//!
+//! No transfer makes money out of an error. The money leaves one account before it is sent to the other. If it is then not known
+//! whether it has arrived (the answer is late), the sender sets it aside and finds out: each transfer has a number, and an account knows
+//! which ones it has received. To see that, two more lines give an account a fault: `slow bob 6000` has it answer each deposit so many
+//! milliseconds late, `crash bob` has it end at the next one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Context, Handler, Message, Pending, SendError};
+use green::actor::{Actor, Addr, Context, Deferred, Pending, SendError, messages};
 
 /// Transfers that may be under way.
 const WINDOW: usize = 256;
 
+/// An answer to a deposit that takes longer is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
 struct Account {
     balance: u64,
+    /// What is in no balance, because it is not known yet whether it has arrived.
+    held: u64,
+    /// The transfers that have arrived here.
+    received: HashSet<u64>,
+    slow: Duration,
+    crashes: bool,
 }
 
 impl Actor for Account {}
@@ -35,6 +51,7 @@ enum Refused {
     Overdraft { balance: u64 },
     Busy,
     Gone,
+    Unknown { held: u64 },
 }
 
 impl fmt::Display for Refused {
@@ -43,60 +60,106 @@ impl fmt::Display for Refused {
             Refused::Overdraft { balance } => write!(f, "refused: the balance is {balance}"),
             Refused::Busy => f.write_str("refused: the two accounts wait for each other, try again"),
             Refused::Gone => f.write_str("refused: an account is closed"),
+            Refused::Unknown { held } => write!(f, "not known: the other account is gone, {held} is held back"),
         }
     }
 }
 
-/// Takes from this account and gives to another.
-struct Transfer {
-    to: Addr<Account>,
-    amount: u64,
-}
-impl Message for Transfer {
-    type Reply = Result<u64, Refused>;
-}
+type Answer = Result<u64, Refused>;
 
-struct Deposit(u64);
-impl Message for Deposit {
-    type Reply = u64;
-}
-
-struct Balance;
-impl Message for Balance {
-    type Reply = u64;
-}
-
-impl Handler<Transfer> for Account {
-    fn handle(&mut self, m: Transfer, ctx: &mut Context<Self>) -> Result<u64, Refused> {
-        if m.amount > self.balance {
-            return Err(Refused::Overdraft { balance: self.balance });
-        }
-        if m.to == ctx.addr() {
-            return Ok(self.balance);
-        }
-        // The plain call: this account is not touched by others until it returns. If the other account is waiting for this
-        // one, both would wait for ever; that is an error, and the money stays here.
-        match m.to.send(Deposit(m.amount)) {
-            Ok(_) => {
-                self.balance -= m.amount;
-                Ok(self.balance)
+messages! {
+    impl Account {
+        /// Takes from this account and gives to another.
+        fn Transfer(&mut self, ctx: &mut Context<Self>, reply: Deferred<Answer>, number: u64, to: Addr<Account>, amount: u64) {
+            if amount > self.balance {
+                return reply.reply(Err(Refused::Overdraft { balance: self.balance }));
             }
-            Err(SendError::Deadlock { .. } | SendError::Timeout(Some(_)) | SendError::Full(_)) => Err(Refused::Busy),
-            Err(_) => Err(Refused::Gone),
+            if to == ctx.addr() {
+                return reply.reply(Ok(self.balance));
+            }
+            // From here on the money is in no balance. This account is not touched by others until this returns. If the other account
+            // is waiting for this one, both would wait for ever; that is an error, and the money comes back.
+            self.balance -= amount;
+            match deposit(&to, Deposit(number, amount), ctx.deadline()) {
+                Outcome::Arrived => reply.reply(Ok(self.balance)),
+                Outcome::Refused(why) => {
+                    self.balance += amount;
+                    reply.reply(Err(why));
+                }
+                Outcome::Unknown => {
+                    self.held += amount;
+                    let me = ctx.weak_addr();
+                    ctx.spawn(move || {
+                        let found = find_out(&to, number);
+                        if let Some(me) = me.upgrade() {
+                            // Refused only if this account ends, and its money with it.
+                            let _ = me.tell(Found(amount, found, reply));
+                        }
+                    });
+                }
+            }
+        }
+
+        /// What has become of money that was held.
+        fn Found(&mut self, amount: u64, arrived: Option<bool>, reply: Deferred<Answer>) {
+            let Some(arrived) = arrived else { return reply.reply(Err(Refused::Unknown { held: amount })) };
+            self.held -= amount;
+            if arrived {
+                return reply.reply(Ok(self.balance));
+            }
+            self.balance += amount;
+            reply.reply(Err(Refused::Busy));
+        }
+
+        fn Deposit(&mut self, number: u64, amount: u64) {
+            assert!(!self.crashes, "it crashes, as it was told");
+            self.balance += amount;
+            self.received.insert(number);
+            green::sleep(self.slow);
+        }
+
+        fn Received(&self, number: u64) -> bool { self.received.contains(&number) }
+        fn Balance(&self) -> u64 { self.balance }
+        fn Total(&self) -> u64 { self.balance + self.held }
+        fn Slow(&mut self, slow: Duration) { self.slow = slow }
+        fn Crash(&mut self) { self.crashes = true }
+    }
+}
+
+enum Outcome {
+    Arrived,
+    /// It has not arrived, and never will.
+    Refused(Refused),
+    Unknown,
+}
+
+/// Tries until `deadline`, as long as it is safe to try again: as long as the message comes back.
+fn deposit(to: &Addr<Account>, mut deposit: Deposit, deadline: Option<Instant>) -> Outcome {
+    loop {
+        match to.send_timeout(deposit, PATIENCE) {
+            Ok(()) => return Outcome::Arrived,
+            Err(SendError::Closed(_)) => return Outcome::Refused(Refused::Gone),
+            Err(SendError::Timeout(Some(back))) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                deposit = back.into_inner();
+            }
+            Err(SendError::Timeout(Some(_)) | SendError::Full(_) | SendError::Deadlock { msg: Some(_), .. }) => {
+                return Outcome::Refused(Refused::Busy);
+            }
+            // Its handler had started.
+            Err(_) => return Outcome::Unknown,
         }
     }
 }
 
-impl Handler<Deposit> for Account {
-    fn handle(&mut self, m: Deposit, _: &mut Context<Self>) -> u64 {
-        self.balance += m.0;
-        self.balance
-    }
-}
-
-impl Handler<Balance> for Account {
-    fn handle(&mut self, _: Balance, _: &mut Context<Self>) -> u64 {
-        self.balance
+/// Has the transfer arrived? Its deposit had been begun, and an account does one thing after the other: so the answer holds. `None`: the
+/// account is gone.
+fn find_out(to: &Addr<Account>, number: u64) -> Option<bool> {
+    loop {
+        match to.send(Received(number)) {
+            Ok(arrived) => return Some(arrived),
+            Err(SendError::Closed(_) | SendError::Died(_)) => return None,
+            Err(_) => {}
+        }
     }
 }
 
@@ -104,6 +167,8 @@ enum Line<'a> {
     Open(&'a str, u64),
     Transfer(&'a str, &'a str, u64),
     Balance(&'a str),
+    Slow(&'a str, u64),
+    Crash(&'a str),
 }
 
 fn parse(line: &str) -> Result<Option<Line<'_>>, String> {
@@ -115,6 +180,8 @@ fn parse(line: &str) -> Result<Option<Line<'_>>, String> {
         ["open", name, amount] => Ok(Some(Line::Open(name, number(amount)?))),
         ["transfer", from, to, amount] => Ok(Some(Line::Transfer(from, to, number(amount)?))),
         ["balance", name] => Ok(Some(Line::Balance(name))),
+        ["slow", name, millis] => Ok(Some(Line::Slow(name, number(millis)?))),
+        ["crash", name] => Ok(Some(Line::Crash(name))),
         _ => Err(format!("not understood: {line:?}")),
     }
 }
@@ -126,6 +193,8 @@ struct Bank {
     running: VecDeque<(String, Pending<Transfer>)>,
     refused: u64,
     done: u64,
+    /// The last transfer.
+    number: u64,
 }
 
 impl Bank {
@@ -142,10 +211,11 @@ impl Bank {
                     return Err(format!("there is an account {name:?} already").into());
                 }
                 self.opened = total;
-                self.accounts.insert(name.to_owned(), Account { balance }.start());
+                self.accounts.insert(name.to_owned(), Account { balance, ..Account::default() }.start());
             }
             Some(Line::Transfer(from, to, amount)) => {
-                let transfer = Transfer { to: self.account(to)?.clone(), amount };
+                self.number += 1;
+                let transfer = Transfer(self.number, self.account(to)?.clone(), amount);
                 let pending = self.account(from)?.call(transfer)?;
                 self.running.push_back((line.trim().to_owned(), pending));
                 if self.running.len() >= WINDOW {
@@ -156,6 +226,8 @@ impl Bank {
                 self.settle(0, out)?;
                 writeln!(out, "{name}: {}", self.account(name)?.send(Balance)?)?;
             }
+            Some(Line::Slow(name, millis)) => self.account(name)?.send(Slow(Duration::from_millis(millis)))?,
+            Some(Line::Crash(name)) => self.account(name)?.send(Crash)?,
         }
         Ok(())
     }
@@ -164,7 +236,8 @@ impl Bank {
     fn settle(&mut self, left: usize, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         while self.running.len() > left {
             let Some((line, pending)) = self.running.pop_front() else { break };
-            match pending.wait()? {
+            // However long it takes: an account answers when it knows.
+            match pending.wait_timeout(Duration::MAX)? {
                 Ok(_) => self.done += 1,
                 Err(refused) => {
                     self.refused += 1;
@@ -175,8 +248,8 @@ impl Bank {
         Ok(())
     }
 
-    fn total(&self) -> Result<u64, SendError<Balance>> {
-        self.accounts.values().map(|account| account.send(Balance)).sum()
+    fn total(&self) -> Result<u64, SendError<Total>> {
+        self.accounts.values().map(|account| account.send(Total)).sum()
     }
 }
 

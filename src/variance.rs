@@ -90,6 +90,8 @@ covariant! {
     rwlock_read_guard: "green::sync::RwLockReadGuard<'l, F>"
     join_handle: "green::thread::JoinHandle<F>"
     scoped_join_handle: "green::thread::ScopedJoinHandle<'l, F>"
+    returned: "green::actor::Returned<F>"
+    timers: "green::actor::Timers<F>"
     send_error: "green::actor::SendError<F>"
     async_stream: "green::net::Async<F>"
     blocking: "green::future::Blocking<F>"

@@ -36,7 +36,7 @@ impl Message for Push {
 impl Handler<Push> for Node {
     fn handle(&mut self, m: Push, ctx: &mut Context<Self>) -> usize {
         if self.shut {
-            ctx.stash(m);
+            ctx.stash(m).unwrap();
             return 0;
         }
         self.items.push(m.0);
@@ -153,7 +153,8 @@ fn run(program: &[Op]) {
                 models[at].push(n);
             }
             Op::Ask(at, n) if models[at].ended => {
-                assert!(matches!(actors[at].send(Push(n)), Err(SendError::Closed(Push(back))) if back == n));
+                let Err(SendError::Closed(back)) = actors[at].send(Push(n)) else { panic!("it has ended") };
+                assert_eq!(back.into_inner().0, n);
             }
             // An ask of one that is shut would wait for its end.
             Op::Ask(at, n) if !models[at].shut => {

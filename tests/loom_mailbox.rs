@@ -64,6 +64,7 @@ mod actor {
     pub(crate) use self::mailbox::{Mailbox, Overflow};
     pub(crate) use self::message::Message;
     pub(crate) use self::pending::Pending;
+    pub(crate) use self::returned::Returned;
     pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
     #[path = "../../src/actor/deferred.rs"]
@@ -80,19 +81,36 @@ mod actor {
     pub(crate) mod message;
     #[path = "../../src/actor/pending.rs"]
     pub(crate) mod pending;
+    #[path = "../../src/actor/returned.rs"]
+    pub(crate) mod returned;
     #[path = "../../src/actor/signal.rs"]
     pub(crate) mod signal;
 
     pub(crate) mod timer {
+        #[derive(Clone)]
         pub(crate) struct Timer;
+
+        /// No future waits here.
+        pub(crate) fn start(
+            _: std::time::Duration,
+            _: impl FnMut(&Timer, u64) -> Option<u64> + Send + 'static,
+        ) -> Timer {
+            Timer
+        }
 
         impl Timer {
             pub(crate) fn cancel(&self) {}
+            pub(crate) fn set_queued(&self, _: bool) {}
+            pub(crate) fn is_cancelled(&self) -> bool {
+                false
+            }
         }
     }
 
     pub trait Actor: Sized + Send + 'static {
         const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+        const TRAPS_EXITS: bool = false;
+        const RECEIVE_TIMEOUT: Option<Duration> = None;
 
         fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
             Ok(())
@@ -103,6 +121,26 @@ mod actor {
 
     pub trait Handler<M: Message>: Actor {
         fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
+    }
+
+    pub trait Receives<M: Message>: Actor {
+        fn __run<T>(
+            &mut self,
+            msg: impl FnOnce() -> M,
+            ctx: &mut Context<Self>,
+            pass_on: impl FnOnce(M::Reply) -> T,
+        ) -> Option<T>;
+    }
+
+    impl<A: Handler<M>, M: Message> Receives<M> for A {
+        fn __run<T>(
+            &mut self,
+            msg: impl FnOnce() -> M,
+            ctx: &mut Context<Self>,
+            pass_on: impl FnOnce(M::Reply) -> T,
+        ) -> Option<T> {
+            Some(pass_on(self.handle(msg(), ctx)))
+        }
     }
 
     pub struct Context<A: Actor> {
@@ -117,6 +155,8 @@ mod actor {
         pub(crate) fn core(&self) -> &Core {
             self.inner.core()
         }
+        pub(crate) fn expect_messages(&mut self, _: Duration) {}
+        pub(crate) fn default_signal(&mut self, _: Signal) {}
     }
 }
 

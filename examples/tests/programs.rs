@@ -64,6 +64,29 @@ fn bank_keeps_the_total_when_many_transfers_cross() {
 }
 
 #[test]
+fn bank_finds_out_what_has_become_of_a_transfer_whose_answer_is_late() {
+    // The money is there, and the answer comes when nobody waits for it any more.
+    let input = b"open alice 100\nopen bob 0\nslow bob 2500\ntransfer alice bob 30\nbalance alice\nbalance bob\n";
+    let expected = "alice: 70\nbob: 30\n2 accounts, 1 transfers, 0 refused, 100 in all\n";
+    assert_eq!(prints("bank", &[], input), expected);
+}
+
+#[test]
+fn bank_holds_money_back_that_a_crash_has_made_uncertain() {
+    let input = b"open alice 100\nopen bob 5\ncrash bob\ntransfer alice bob 30\nbalance alice\ntransfer alice bob 1\n\
+        balance alice\nbalance bob\n";
+    let output = run("bank", &[], input);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "transfer alice bob 30: not known: the other account is gone, 30 is held back\nalice: 70\n\
+        transfer alice bob 1: refused: an account is closed\nalice: 70\n"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.lines().last().unwrap().starts_with("bank: line 8: the actor has ended"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn bank_names_the_line_that_it_does_not_understand() {
     refuses("bank", &[], b"open a 1\nsteal a 1\n", 1, "bank: line 2: not understood: \"steal a 1\"\n");
     refuses("bank", &[], b"open a 1\nopen a 2\n", 1, "bank: line 2: there is an account \"a\" already\n");

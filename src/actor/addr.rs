@@ -7,16 +7,15 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::actor::address::{Addressed, impl_life};
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
-use crate::actor::engine::{lifecycle, send, tell};
+use crate::actor::engine::{send, tell};
 use crate::actor::glue::route;
 use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
-use crate::actor::{Actor, ActorId, Exit, Handler, JoinError, Message, Pending, Recipient, SendError};
-use crate::sys::clock::{NEVER, after_ns};
+use crate::actor::{Actor, ActorId, Message, Pending, Receives, Recipient, SendError};
 
 /// Sends messages to an actor: the actor's address.
 ///
@@ -32,10 +31,6 @@ impl<A: Actor> Addr<A> {
         Self { strong, _actor: PhantomData }
     }
 
-    pub(crate) fn core(&self) -> &Core {
-        self.strong.core()
-    }
-
     /// Sends a message, waits until it has been handled, and returns the reply.
     ///
     #[doc = include_str!("docs/addr_send.md")]
@@ -44,7 +39,7 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn send<M: Message>(&self, msg: M) -> Result<M::Reply, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::ask(self.core(), const { &route::<A, M>() }, msg, None)
     }
@@ -61,7 +56,7 @@ impl<A: Actor> Addr<A> {
     /// Those of [`send`](Self::send); `Timeout` when `timeout` has passed.
     pub fn send_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<M::Reply, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::ask(self.core(), const { &route::<A, M>() }, msg, Some(timeout))
     }
@@ -71,7 +66,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_call.md")]
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call(self.core(), const { &route::<A, M>() }, msg, true)
     }
@@ -81,7 +76,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_try_call.md")]
     pub fn try_call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call(self.core(), const { &route::<A, M>() }, msg, false)
     }
@@ -94,7 +89,7 @@ impl<A: Actor> Addr<A> {
         msg: M,
     ) -> impl Future<Output = Result<Pending<M>, SendError<M>>> + Send + use<A, M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         send::call_async(self.strong.clone(), const { &route::<A, M>() }, msg)
     }
@@ -107,9 +102,29 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), Some(A::ASK_TIMEOUT))
+    }
+
+    /// Sends a message and waits for room for at most `timeout`, whether the sender is an actor or not; asks for no reply.
+    ///
+    /// A deadline that the caller inherits from its own handler still holds. Everything else is as for `tell`.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Builder::new().mailbox(Mailbox::bounded(1)).start(Counter(0)).unwrap();
+    /// counter.tell_timeout(Add(5), Duration::from_secs(1)).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tell`](Self::tell); `Timeout` with the message when `timeout` has passed.
+    pub fn tell_timeout<M: Message>(&self, msg: M, timeout: Duration) -> Result<(), SendError<M>>
+    where
+        A: Receives<M>,
+    {
+        tell::tell_within(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), timeout)
     }
 
     /// Sends a message if there is room for it; asks for no reply. Never waits.
@@ -122,7 +137,7 @@ impl<A: Actor> Addr<A> {
     #[inline]
     pub fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell(self.core(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)), None)
     }
@@ -132,7 +147,7 @@ impl<A: Actor> Addr<A> {
     #[doc = include_str!("docs/addr_tell_async.md")]
     pub fn tell_async<M: Message>(&self, msg: M) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<A, M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         tell::tell_async(self.strong.clone(), Boxed::new(const { route::<A, M>().tell }, Tell(msg)))
     }
@@ -150,7 +165,7 @@ impl<A: Actor> Addr<A> {
     #[must_use]
     pub fn recipient<M: Message>(&self) -> Recipient<M>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         Recipient::new(self.strong.clone(), const { &route::<A, M>() })
     }
@@ -165,113 +180,17 @@ impl<A: Actor> Addr<A> {
     /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakAddr<A> {
-        WeakAddr { weak: self.core().weak(), _actor: PhantomData }
-    }
-
-    /// Stops the actor in good order: closes the mailbox now, has what is queued handled, then ends the actor.
-    ///
-    #[doc = include_str!("docs/addr_stop.md")]
-    pub fn stop(&self) {
-        self.core().stop(Exit::Shutdown, lifecycle::DRAIN);
-    }
-
-    /// Stops the actor as [`stop`](Self::stop) does, but gives it `drain`, not five seconds, for what is queued.
-    ///
-    /// With a `drain` of zero nothing that is queued is handled; the handler that runs returns.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// counter.stop_within(Duration::from_millis(10));
-    /// assert_eq!(counter.join(), Exit::Shutdown);
-    /// ```
-    pub fn stop_within(&self, drain: Duration) {
-        self.core().stop(Exit::Shutdown, drain);
-    }
-
-    /// Ends the actor as soon as possible: what is queued goes back, and a handler that waits is unwound where it
-    /// waits.
-    ///
-    /// A handler that computes goes on until it waits or returns: nothing pre-empts it. [`Actor::stopping`] is called.
-    /// Does not wait.
-    ///
-    #[doc = include_str!("docs/addr_kill.md")]
-    pub fn kill(&self) {
-        self.core().kill();
-    }
-
-    /// Waits until the actor has ended, and returns why.
-    ///
-    #[doc = include_str!("docs/addr_join.md")]
-    #[track_caller]
-    pub fn join(&self) -> Exit {
-        match lifecycle::join(self.core(), NEVER) {
-            Ok(exit) => exit,
-            Err(error) => panic!("cannot join {}: {error}", self.id()),
-        }
-    }
-
-    /// Waits until the actor has ended, for at most `d`, and not beyond the deadline of the handler that calls this.
-    ///
-    #[doc = include_str!("docs/addr_join_timeout.md")]
-    pub fn join_timeout(&self, d: Duration) -> Result<Exit, JoinError> {
-        lifecycle::join(self.core(), after_ns(d).min(SendOrigin::limit_ns()))
-    }
-
-    /// Returns whether the actor has ended; then [`join`](Self::join) does not wait.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// assert!(!counter.is_ended());
-    /// counter.kill();
-    /// counter.join();
-    /// assert!(counter.is_ended());
-    /// ```
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.core().is_ended()
-    }
-
-    /// Returns the actor's number, which no other actor of this process has or will have.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// assert_ne!(Counter(0).start().id(), Counter(0).start().id());
-    /// ```
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.core().id()
-    }
-
-    /// Returns the name that [`Builder::name`](crate::actor::Builder::name) gave to the actor.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// assert_eq!(Counter(0).start().name(), None);
-    /// assert_eq!(Builder::new().name("sums").start(Counter(0)).unwrap().name(), Some("sums"));
-    /// ```
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.core().header.name()
-    }
-
-    /// Returns how many messages wait in the mailbox.
-    ///
-    /// For diagnosis: the number may have changed already. The message that is being handled does not count.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// counter.send(Add(1)).unwrap();
-    /// assert_eq!(counter.queued(), 0);
-    /// ```
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.core().mailbox.lock().len()
+        WeakAddr::new(self.core().weak())
     }
 }
 
+impl<A: Actor> Addressed for Addr<A> {
+    fn core(&self) -> &Core {
+        self.strong.core()
+    }
+}
+
+impl_life!(Addr<A: Actor>);
 impl_clone_and_debug!(Addr<A>, strong, _actor);
 impl_eq_and_hash!(Addr<A>);
 
@@ -291,6 +210,10 @@ pub struct WeakAddr<A> {
 }
 
 impl<A: Actor> WeakAddr<A> {
+    pub(crate) fn new(weak: Weak) -> Self {
+        Self { weak, _actor: PhantomData }
+    }
+
     /// Returns an address, if one is left.
     ///
     /// `Some` does not mean that the actor runs: one that was stopped, or has died, may still have addresses.

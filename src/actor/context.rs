@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
@@ -12,12 +11,14 @@ use crate::actor::engine::cell::{Core, RunState};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::payload::Passed;
 use crate::actor::engine::ties::Tie;
-use crate::actor::engine::{lifecycle, monitor, tell};
+use crate::actor::engine::{lifecycle, monitor, silence, tell};
 use crate::actor::glue::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
-use crate::actor::{Actor, ActorId, Addr, Deferred, Exit, Handler, Message, MonitorRef, Recipient, SendError, Signal};
-use crate::base::atomic::{AtomicU32, Ordering};
-use crate::sys::clock::{NEVER, instant_at};
+use crate::actor::{
+    Actor, ActorId, Addr, Address, Deferred, Exit, Message, MonitorRef, Receives, Recipient, Returned, SendError,
+    Signal, WeakAddr,
+};
+use crate::sys::clock::{NEVER, instant_at, now_ns};
 
 /// Gives a handler access to its own actor: address, end, timers, helper threads, and the message that is being
 /// handled.
@@ -40,12 +41,20 @@ impl<A: Actor> Context<A> {
 
     /// Returns the actor's own address.
     ///
-    /// An actor that keeps its own address keeps itself alive, until it is stopped; see [`Addr::downgrade`].
+    /// An actor that keeps its own address keeps itself alive, until it is stopped; see [`weak_addr`](Self::weak_addr).
     ///
     #[doc = include_str!("docs/context_addr.md")]
     #[must_use]
     pub fn addr(&self) -> Addr<A> {
         Addr::new(self.core().strong())
+    }
+
+    /// Returns the actor's own address, as one that does not keep the actor alive: for its children, for closures, for its own state.
+    ///
+    #[doc = include_str!("docs/context_weak_addr.md")]
+    #[must_use]
+    pub fn weak_addr(&self) -> WeakAddr<A> {
+        WeakAddr::new(self.core().weak())
     }
 
     /// Returns the actor's number: the one that [`Addr::id`] returns, too.
@@ -82,7 +91,7 @@ impl<A: Actor> Context<A> {
     /// Watches another actor: when `other` ends, this actor's [`Actor::signal`] is called with a [`Signal::Down`].
     ///
     #[doc = include_str!("docs/context_monitor.md")]
-    pub fn monitor<B: Actor>(&mut self, other: &Addr<B>) -> MonitorRef {
+    pub fn monitor(&mut self, other: &impl Address) -> MonitorRef {
         monitor::monitor(self.core(), other.core())
     }
 
@@ -96,15 +105,15 @@ impl<A: Actor> Context<A> {
     /// Links this actor and `other`: when one of them ends abnormally, the other ends, too.
     ///
     #[doc = include_str!("docs/context_link.md")]
-    pub fn link<B: Actor>(&mut self, other: &Addr<B>) {
+    pub fn link(&mut self, other: &impl Address) {
         monitor::link(self.core(), other.core());
     }
 
     /// Takes the [`link`](Self::link) with `other` back, in both directions.
     ///
     #[doc = include_str!("docs/context_unlink.md")]
-    pub fn unlink<B: Actor>(&mut self, other: &Addr<B>) {
-        monitor::untie(self.core(), Tie::Linked(other.id().0));
+    pub fn unlink(&mut self, other: &impl Address) {
+        monitor::untie(self.core(), Tie::Linked(other.core().id().0));
     }
 
     /// Treats a signal as an actor does that does not override [`Actor::signal`].
@@ -113,7 +122,7 @@ impl<A: Actor> Context<A> {
     pub fn default_signal(&mut self, signal: Signal) {
         match signal {
             Signal::LinkExit { reason, .. } if !reason.is_normal() => self.fail(reason),
-            Signal::HelperPanicked { reason } => self.fail(reason),
+            Signal::HelperPanicked { reason } | Signal::StreamEnded { error: Some(reason), .. } => self.fail(reason),
             _ => {}
         }
     }
@@ -123,9 +132,9 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_notify.md")]
     pub fn notify<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
-        tell::notify(self.core(), const { &route::<A, M>() }, msg, false)
+        tell::notify(self.core(), const { &route::<A, M>() }, msg)
     }
 
     /// Puts off the reply to the message that is being handled; it is given later, from any thread, by
@@ -145,21 +154,39 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_forward.md")]
     #[track_caller]
     pub fn forward<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<(), SendError<M>> {
+        let reply = self.defer::<M>();
+        self.forward_reply(to, msg, reply)
+    }
+
+    /// Has another actor answer by a right to reply that this one has: the asker gets the reply to `msg`, which is due when that of the
+    /// message is that is being handled.
+    ///
+    #[doc = include_str!("docs/context_forward_reply.md")]
+    pub fn forward_reply<M: Message>(
+        &mut self,
+        to: &Recipient<M>,
+        msg: M,
+        reply: Deferred<M::Reply>,
+    ) -> Result<(), SendError<M>> {
         let (core, route) = to.parts();
-        let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
-        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed, terms }))
+        let terms = self.inner.frame().terms();
+        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed: reply, terms }))
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
     ///
     #[doc = include_str!("docs/context_stash.md")]
     #[track_caller]
-    pub fn stash<M: Message>(&mut self, msg: M)
+    pub fn stash<M: Message>(&mut self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
+        if self.core().mailbox.lock().stashed() >= A::STASH {
+            return Err(SendError::Full(Returned::new(msg)));
+        }
         let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
         tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms }));
+        Ok(())
     }
 
     /// Has all stashed messages handled next, in their old order, before what is queued.
@@ -174,14 +201,15 @@ impl<A: Actor> Context<A> {
     #[doc = include_str!("docs/context_send_after.md")]
     pub fn send_after<M: Message>(&mut self, d: Duration, msg: M) -> Timer
     where
-        A: Handler<M>,
+        A: Receives<M>,
     {
         let mut msg = Some(msg);
         let weak = self.core().weak();
-        let timer = timer::start(d, None, move || {
-            let Some(msg) = msg.take() else { return false };
-            let _ = tell::notify(weak.core(), const { &route::<A, M>() }, msg, true);
-            false
+        let timer = timer::start(d, move |timer, _| {
+            let msg = msg.take()?;
+            timer.sends_last();
+            let _ = tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer);
+            None
         });
         self.own_timer(timer)
     }
@@ -192,19 +220,43 @@ impl<A: Actor> Context<A> {
     #[track_caller]
     pub fn interval<M: Message>(&mut self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
     where
-        A: Handler<M>,
+        A: Receives<M>,
+    {
+        self.interval_after(period, period, make)
+    }
+
+    /// Sends a message to this actor every `period`, for the first time when `first` has passed: at once, if that is zero.
+    ///
+    #[doc = include_str!("docs/context_interval_after.md")]
+    #[track_caller]
+    pub fn interval_after<M: Message>(
+        &mut self,
+        first: Duration,
+        period: Duration,
+        make: impl FnMut() -> M + Send + 'static,
+    ) -> Timer
+    where
+        A: Receives<M>,
     {
         assert!(!period.is_zero(), "the `period` of an interval must not be zero");
         let mut make = make;
         let weak = self.core().weak();
-        let queued = Arc::new(AtomicU32::new(0));
-        let timer = timer::start(period, Some(period), move || {
-            // ORDERING: Acquire pairs with the Release of the handling run.
-            let queues = queued.load(Ordering::Acquire) != 0;
-            let beat = |msg| tell::beat(weak.core(), const { &route::<A, M>() }, msg, &queued);
-            queues || weak.core().help(&mut make).is_some_and(beat)
+        let timer = timer::start(first, move |timer, due_ns| {
+            let beat = |msg| tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer);
+            let goes_on = timer.is_queued() || weak.core().help(&mut make).is_some_and(beat);
+            // Beats that are missed altogether are left out.
+            goes_on.then(|| due_ns.saturating_add(nanos(period)).max(now_ns()))
         });
         self.own_timer(timer)
+    }
+
+    /// Has the actor told when no message has come for `timeout`.
+    #[cold]
+    pub(crate) fn expect_messages(&mut self, timeout: Duration) {
+        silence::heard(self.core());
+        let weak = self.core().weak();
+        let timer = timer::start(timeout, move |_, _| silence::look(weak.core(), nanos(timeout)));
+        self.own_timer(timer);
     }
 
     /// Has the timer end with the actor.
@@ -233,20 +285,49 @@ impl<A: Actor> Context<A> {
     pub fn attach<S, M: Message>(&mut self, source: S)
     where
         S: IntoIterator<Item = M> + Send + 'static,
-        A: Handler<M>,
+        A: Receives<M>,
     {
-        let me = self.addr().downgrade();
+        self.follow::<M>(move |me| source.into_iter().try_for_each(|msg| me.take_in(msg)));
+    }
+
+    /// Takes what `source` gives as messages of this actor, up to the first error.
+    ///
+    #[doc = include_str!("docs/context_attach_results.md")]
+    pub fn attach_results<S, M: Message, E: Into<Exit>>(&mut self, source: S)
+    where
+        S: IntoIterator<Item = Result<M, E>> + Send + 'static,
+        A: Receives<M>,
+    {
+        self.follow::<M>(move |me| source.into_iter().try_for_each(|item| me.take_in(item.map_err(Into::into)?)));
+    }
+
+    /// Has a helper send this actor `M`s; tells the actor of the end.
+    fn follow<M: Message>(&mut self, source: impl FnOnce(&WeakAddr<A>) -> Result<(), Exit> + Send + 'static)
+    where
+        A: Receives<M>,
+    {
+        let me = self.weak_addr();
         let core = self.core().weak();
         self.spawn(move || {
-            for msg in source {
-                let Some(me) = me.upgrade() else { return };
-                if me.tell(msg).is_err() {
-                    break;
-                }
-            }
-            tell::stream_ended::<M>(core.core(), const { &end_of_stream::<A>() });
+            let error = source(&me).err();
+            tell::stream_ended::<M>(core.core(), const { &end_of_stream::<A>() }, error);
         });
     }
+}
+
+impl<A: Actor> WeakAddr<A> {
+    /// Gives the actor an item of a stream.
+    fn take_in<M: Message>(&self, msg: M) -> Result<(), Exit>
+    where
+        A: Receives<M>,
+    {
+        let Some(me) = self.upgrade() else { return Err(Exit::Normal) };
+        me.tell(msg).map_err(|error| Exit::Error(error.to_string()))
+    }
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl<A: Actor> fmt::Debug for Context<A> {

@@ -3,14 +3,18 @@
 #![forbid(unsafe_code)]
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt;
 
+use crate::actor::Returned;
 use crate::task::Cancelled;
 
 /// Says why an actor ended.
 ///
-/// Any error turns into [`Exit::Error`] by `?`, so [`Actor::started`](crate::actor::Actor::started) may simply use it.
-/// (For that reason `Exit` is not an [`Error`](std::error::Error) itself.)
+/// What turns into a `Box<dyn Error + Send + Sync>` by `?` turns into [`Exit::Error`], too: any error that may go to another thread,
+/// such a box, an `anyhow::Error`, a text. So [`Actor::started`](crate::actor::Actor::started) may simply use `?`, and
+/// [`Context::fail`](crate::actor::Context::fail) takes them all. Of an error that has a source, the text has both:
+/// `reading the config: no such file`. (For this reason `Exit` is not an [`Error`](std::error::Error) itself.)
 ///
 /// ```
 /// use green::actor::{Actor, Context, Exit};
@@ -77,9 +81,20 @@ impl fmt::Display for Exit {
     }
 }
 
-impl<E: std::error::Error> From<E> for Exit {
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Exit {
     fn from(error: E) -> Self {
-        Exit::Error(error.to_string())
+        let error = error.into();
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(why) = source {
+            let why_text = why.to_string();
+            // Many an error says what its source says.
+            if !text.contains(&why_text) {
+                text = format!("{text}: {why_text}");
+            }
+            source = why.source();
+        }
+        Exit::Error(text)
     }
 }
 
@@ -103,7 +118,7 @@ impl fmt::Display for ActorId {
 
 /// Says why a message was not handled, or why its reply did not come.
 ///
-/// The message comes back wherever its handler has not started.
+/// The message comes back wherever its handler has not started, in a [`Returned`].
 ///
 /// ```
 /// use green::actor::{Actor, Context, Handler, Message, SendError};
@@ -119,22 +134,22 @@ impl fmt::Display for ActorId {
 /// let shop = Shop.start();
 /// shop.stop();
 /// match shop.send(Order(7)) {
-///     Err(SendError::Closed(order)) => assert_eq!(order.0, 7), // send it elsewhere
+///     Err(SendError::Closed(order)) => assert_eq!(order.into_inner().0, 7), // send it elsewhere
 ///     other => panic!("{other:?}"),
 /// }
 /// ```
 #[non_exhaustive]
 pub enum SendError<M> {
     /// The actor has ended or is stopping; the message was not handled.
-    Closed(M),
+    Closed(Returned<M>),
     /// The mailbox is full, and the call or the mailbox does not wait.
-    Full(M),
+    Full(Returned<M>),
     /// The deadline has passed. `Some`: the handler has not started and never will, so trying again is safe.
-    Timeout(Option<M>),
+    Timeout(Option<Returned<M>>),
     /// The caller would have waited in a cycle of actors that wait for each other.
     Deadlock {
         /// The message, if its handler has not started.
-        msg: Option<M>,
+        msg: Option<Returned<M>>,
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Vec<ActorId>,
     },
@@ -149,13 +164,14 @@ impl<M> SendError<M> {
     ///
     /// ```
     /// use green::actor::SendError;
-    /// assert_eq!(SendError::Full("hello").into_message(), Some("hello"));
+    /// # use green::actor::Returned;
+    /// assert_eq!(SendError::Full(Returned::new("hello")).into_message(), Some("hello"));
     /// assert_eq!(SendError::<&str>::NoReply.into_message(), None);
     /// ```
     pub fn into_message(self) -> Option<M> {
         match self {
-            SendError::Closed(msg) | SendError::Full(msg) => Some(msg),
-            SendError::Timeout(msg) | SendError::Deadlock { msg, .. } => msg,
+            SendError::Closed(msg) | SendError::Full(msg) => Some(msg.into_inner()),
+            SendError::Timeout(msg) | SendError::Deadlock { msg, .. } => msg.map(Returned::into_inner),
             SendError::Died(_) | SendError::NoReply => None,
         }
     }
@@ -163,7 +179,7 @@ impl<M> SendError<M> {
 
 impl<M> fmt::Debug for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let back = |msg: &Option<M>| if msg.is_some() { "Some(..)" } else { "None" };
+        let back = |msg: &Option<Returned<M>>| if msg.is_some() { "Some(..)" } else { "None" };
         match self {
             SendError::Closed(_) => f.write_str("Closed(..)"),
             SendError::Full(_) => f.write_str("Full(..)"),
@@ -189,7 +205,7 @@ impl<M> fmt::Display for SendError<M> {
     }
 }
 
-impl<M> std::error::Error for SendError<M> {}
+impl<M> Error for SendError<M> {}
 
 /// Says why [`join_timeout`](crate::actor::Addr::join_timeout) did not wait for the actor's end.
 ///
@@ -221,7 +237,7 @@ impl fmt::Display for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl Error for JoinError {}
 
 fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
     f.write_str("waiting would close a cycle:")?;

@@ -28,8 +28,9 @@ use crate::actor::engine::mailbox_state::{MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
+use crate::actor::engine::silence::heard;
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Exit, Handler, Message, Signal};
+use crate::actor::{Actor, Context, Exit, Message, Receives, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
@@ -189,12 +190,18 @@ fn run_envelope<'a, A: Actor>(
 fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
     ctx.core().mailbox.lock().fresh = false;
+    if let Some(timeout) = A::RECEIVE_TIMEOUT {
+        ctx.expect_messages(timeout);
+    }
     Ok(())
 }
 
 #[cold]
 fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
-    hook(ctx, |ctx| me.signal(signal, ctx))
+    hook(
+        ctx,
+        |ctx| if A::TRAPS_EXITS || !signal.is_trapped() { me.signal(signal, ctx) } else { ctx.default_signal(signal) },
+    )
 }
 
 /// The first part of an actor's end, on whatever stack. The state is dropped next.
@@ -243,29 +250,35 @@ trait Handled<A: Actor>: Payload {
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn;
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Tell<M> {
+impl<A: Receives<M>, M: Message> Handled<A> for Tell<M> {
     #[inline]
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().0, drop)
+        let result = handle(me, ctx, || boxed.open().0, drop).map(drop);
+        note::<A>(ctx);
+        result
     }
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Beat<M> {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+impl<A: Receives<M>, M: Message> Handled<A> for Beat<M> {
+    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+        if boxed.content().timer.is_cancelled() {
+            return ctx.core().guarded(|| drop(boxed.open().over()));
+        }
         ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().over(), drop)
+        handle(me, ctx, || boxed.open().over(), drop).map(drop)
     }
 }
 
 impl<A: Actor> Handled<A> for StreamEnded {
     fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        let signal = Signal::StreamEnded { message: boxed.open().message };
+        let Self { message, error } = boxed.open();
+        let signal = Signal::StreamEnded { message, error };
         say_signal(me, ctx, signal)
     }
 }
 
-impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
+impl<A: Receives<M>, M: Message> Handled<A> for Passed<M> {
     fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
         let Self { owed, terms, .. } = boxed.content();
         let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
@@ -275,7 +288,7 @@ impl<A: Handler<M>, M: Message> Handled<A> for Passed<M> {
 }
 
 /// The route of `M` to `A`.
-pub(crate) const fn route<A: Handler<M>, M: Message>() -> Route<M> {
+pub(crate) const fn route<A: Receives<M>, M: Message>() -> Route<M> {
     Route {
         tell: const { &box_of::<A, _>(true) },
         notify: const { &box_of::<A, _>(false) },
@@ -309,7 +322,7 @@ unsafe fn run_box<A: Actor, E: Handled<A>>(envelope: Envelope, held: Held<'_>, m
 /// # Safety
 ///
 /// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
-unsafe fn run_ask<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
+unsafe fn run_ask<A: Receives<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
     // SAFETY: as the caller promises.
     let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
     // SAFETY: as the caller promises.
@@ -317,13 +330,22 @@ unsafe fn run_ask<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>,
     held.release();
     let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
     let result = handle(me, ctx, || msg, |reply| reply);
-    answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour)
+    note::<A>(ctx);
+    match result.transpose() {
+        Some(result) => answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour),
+        None => Ok(()),
+    }
 }
 
 /// # Safety
 ///
 /// It is the envelope of a `CallBlock<M>`; the rest as of [`run_box`].
-unsafe fn run_call<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
+unsafe fn run_call<A: Receives<M>, M: Message>(
+    envelope: Envelope,
+    held: Held<'_>,
+    me: *mut (),
+    ctx: *mut (),
+) -> GoesOn {
     held.release();
     // SAFETY: as the caller promises.
     let (call, me, ctx) =
@@ -336,20 +358,29 @@ unsafe fn run_call<A: Handler<M>, M: Message>(envelope: Envelope, held: Held<'_>
 }
 
 /// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
-/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler.
+/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler. `None`: the handler has the
+/// right to reply, and nobody waits for what it returns.
 #[inline]
-fn handle<A: Handler<M>, M: Message, T>(
+fn handle<A: Receives<M>, M: Message, T>(
     me: &mut A,
     ctx: &mut Context<A>,
     msg: impl FnOnce() -> M,
     reply: impl FnOnce(M::Reply) -> T,
-) -> Result<T, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| reply(me.handle(msg(), ctx))));
+) -> Result<Option<T>, Box<Exit>> {
+    let result = catch_unwind(AssertUnwindSafe(|| me.__run(msg, ctx, reply)));
     result.map_err(|payload| died(&ctx.inner, payload))
 }
 
+/// Notes that a message was handled, for a receive time-out.
+#[inline(always)]
+fn note<A: Actor>(ctx: &Context<A>) {
+    if A::RECEIVE_TIMEOUT.is_some() {
+        heard(ctx.core());
+    }
+}
+
 /// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
-fn handle_owing<A: Handler<M>, M: Message>(
+fn handle_owing<A: Receives<M>, M: Message>(
     me: &mut A,
     ctx: &mut Context<A>,
     msg: impl FnOnce() -> M,
@@ -363,6 +394,8 @@ fn handle_owing<A: Handler<M>, M: Message>(
     }
     ctx.inner.frame().set(reply_to, terms);
     let result = handle(me, ctx, msg, Box::new);
+    note::<A>(ctx);
+    let Some(result) = result.transpose() else { return Ok(()) };
     let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
     settle::<M>(ctx.core(), reply_to, result)
 }

@@ -17,7 +17,7 @@
 /// let mailbox = Mailbox::bounded(1).overflow(Overflow::Reject);
 /// let busy = Builder::new().mailbox(mailbox).start(Park).unwrap(); // handles nothing
 /// busy.tell(Ping).unwrap();
-/// assert!(matches!(busy.tell(Ping), Err(SendError::Full(Ping)))); // does not wait
+/// assert!(matches!(busy.tell(Ping), Err(SendError::Full(_)))); // does not wait
 /// # busy.kill();
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,7 +1,9 @@
 #![doc = include_str!("README.md")]
 
 // Floor 11.
+mod adapters;
 mod addr;
+mod address;
 mod builder;
 mod context;
 mod dead_letters;
@@ -9,19 +11,25 @@ mod deferred;
 mod engine;
 mod exit;
 mod glue;
+#[macro_use]
+mod macros;
 mod mailbox;
 mod message;
 mod name;
 mod pending;
 mod recipient;
 mod reenter;
+mod returned;
 mod signal;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;
+mod timers;
 mod traits;
+mod wait_any;
 
 pub use addr::{Addr, WeakAddr};
+pub use address::Address;
 pub use builder::Builder;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
@@ -29,13 +37,23 @@ pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;
+pub use messages;
 pub use name::{Name, NameTaken};
 pub use pending::Pending;
 pub use recipient::{Recipient, WeakRecipient};
 pub use reenter::Reenter;
+pub use returned::Returned;
 pub use signal::{Down, MonitorRef, Signal};
 pub use timer::Timer;
-pub use traits::{Actor, Handler};
+pub use timers::Timers;
+pub use traits::{Actor, Handler, Receives};
+pub use wait_any::{AnyPending, wait_any};
+
+#[doc = include_str!("ASYNC.md")]
+pub mod async_code {
+    #[allow(unused_imports, reason = "for the links of the page")]
+    use super::*;
+}
 
 #[doc = include_str!("MIGRATING.md")]
 pub mod migrating {

@@ -10,15 +10,18 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use crate::actor::engine::call::CallBlock;
+use crate::actor::engine::owed::Unanswered;
 use crate::actor::engine::promise::Promised;
+use crate::actor::timer::{self, Timer};
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
-use crate::sys::clock::{after_ns, at_ns};
+use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
 
 /// Waits for a reply that is on its way: what [`Addr::call`](crate::actor::Addr::call) returns.
 ///
-/// It is a [`Future`], too, which any executor can await; as such it knows no deadline. Dropped, it leaves the message
-/// where it is: the message is handled, and the reply is dropped.
+/// It is a [`Future`], too, which any executor can await, until the same deadline as [`wait`](Self::wait). Of several the first is
+/// found by [`wait_any`](crate::actor::wait_any). Dropped, it leaves the message where it is: the message is handled, and the reply is
+/// dropped.
 ///
 /// ```
 /// use green::actor::{Actor, Context, Handler, Message};
@@ -35,12 +38,54 @@ use crate::sys::clock::{after_ns, at_ns};
 /// assert_eq!(sum, 9 + 16);
 /// ```
 #[must_use = "a reply that nobody waits for is dropped; `tell` asks for none"]
-pub struct Pending<M: Message>(pub(crate) Arc<CallBlock<M>>);
+pub struct Pending<M: Message> {
+    call: Arc<CallBlock<M>>,
+    deadline_ns: u64,
+    /// Wakes the task that awaits it when the deadline has passed.
+    alarm: Option<Alarm>,
+}
+
+/// A timer that goes with its owner.
+struct Alarm(Timer);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
 
 impl<M: Message> Pending<M> {
+    pub(crate) fn new(call: Arc<CallBlock<M>>) -> Self {
+        let deadline_ns = call.promise().deadline_ns();
+        Self { call, deadline_ns, alarm: None }
+    }
+
+    pub(crate) fn call(&self) -> &CallBlock<M> {
+        &self.call
+    }
+
+    pub(crate) fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
+    /// Has a wait for the reply, or the future, end when `d` has passed from now, which may be later than the call's own deadline.
+    ///
+    #[doc = include_str!("docs/pending_within.md")]
+    pub fn within(self, d: Duration) -> Self {
+        Self { deadline_ns: after_ns(d), alarm: None, ..self }
+    }
+
+    /// Returns whether a wait would end at once: the reply is there, or the error that there will be none. Does not wait.
+    ///
+    #[doc = include_str!("docs/pending_is_ready.md")]
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.call.promise().is_settled()
+    }
+
     /// Waits for the reply, until the deadline of the call.
     ///
-    /// That is the target's [`Actor::ASK_TIMEOUT`](crate::actor::Actor::ASK_TIMEOUT), counted from the call, or an
+    /// That is the one that [`within`](Self::within) has set, or else the target's [`Actor::ASK_TIMEOUT`](crate::actor::Actor::ASK_TIMEOUT), counted from the call, or an
     /// earlier deadline that the caller inherited. A cancellation point; a caller that is cancelled drops the reply.
     ///
     #[doc = include_str!("docs/pending_wait.md")]
@@ -49,7 +94,7 @@ impl<M: Message> Pending<M> {
     ///
     /// Those of [`Addr::send`](crate::actor::Addr::send).
     pub fn wait(self) -> Result<M::Reply, SendError<M>> {
-        let deadline_ns = self.0.promise().deadline_ns();
+        let deadline_ns = self.deadline_ns;
         self.wait_until(deadline_ns)
     }
 
@@ -83,40 +128,51 @@ impl<M: Message> Pending<M> {
     ///
     /// `Err(self)`: there is no reply yet. The inner result has the errors of [`wait`](Self::wait).
     pub fn try_take(self) -> Result<Result<M::Reply, SendError<M>>, Self> {
-        match self.0.promise().try_take() {
-            Some(answer) => Ok(self.0.unpack(answer)),
+        match self.call.promise().try_take() {
+            Some(answer) => Ok(self.call.unpack(answer)),
             None => Err(self),
         }
     }
 
     fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
         checkpoint();
-        let promise = self.0.promise();
+        let promise = self.call.promise();
         let answer = promise.try_take().unwrap_or_else(|| {
-            self.0.assert_comes();
+            self.call.assert_comes();
             promise.wait(deadline_ns)
         });
-        self.0.unpack(answer)
+        self.call.unpack(answer)
     }
 }
 
 impl<M: Message> Future for Pending<M> {
     type Output = Result<M::Reply, SendError<M>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        match self.0.promise().poll(cx.waker()) {
-            Some(answer) => Poll::Ready(self.0.unpack(answer)),
-            None => {
-                self.0.assert_comes();
-                Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if let Some(answer) = self.call.promise().poll(cx.waker()) {
+            return Poll::Ready(self.call.unpack(answer));
+        }
+        self.call.assert_comes();
+        if self.deadline_ns != NEVER {
+            let left = Duration::from_nanos(self.deadline_ns.saturating_sub(now_ns()));
+            if left.is_zero() {
+                return Poll::Ready(self.call.error(Unanswered::TimedOut));
+            }
+            if self.alarm.is_none() {
+                let call = Arc::clone(&self.call);
+                self.alarm = Some(Alarm(timer::start(left, move |_, _| {
+                    call.promise().wake();
+                    None
+                })));
             }
         }
+        Poll::Pending
     }
 }
 
 impl<M: Message> fmt::Debug for Pending<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owed_by = self.0.promise().debtor();
+        let owed_by = self.call.promise().debtor();
         f.debug_struct("Pending").field("owed_by", &owed_by.map(|actor| actor.core().id())).finish_non_exhaustive()
     }
 }

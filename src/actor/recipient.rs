@@ -2,16 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::time::Duration;
-
+use crate::actor::address::{Addressed, impl_life};
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::payload::{Route, Tell};
 use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send, tell};
 use crate::actor::{ActorId, Message, Pending, SendError};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 /// What a derive would give, whatever the type parameter can do.
 macro_rules! impl_clone_and_debug {
@@ -159,6 +159,24 @@ impl<M: Message> Recipient<M> {
         tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }
 
+    /// Sends a message and waits for room for at most `timeout`, whether the sender is an actor or not; asks for no reply.
+    ///
+    /// A deadline that the caller inherits from its own handler still holds. Everything else is as for `tell`.
+    ///
+    /// ```
+    #[doc = include_str!("docs/counter.md")]
+    /// let counter = Builder::new().mailbox(Mailbox::bounded(1)).start(Counter(0)).unwrap();
+    /// let counter = counter.recipient::<Add>();
+    /// counter.tell_timeout(Add(5), Duration::from_secs(1)).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tell`](Self::tell); `Timeout` with the message when `timeout` has passed.
+    pub fn tell_timeout(&self, msg: M, timeout: Duration) -> Result<(), SendError<M>> {
+        tell::tell_within(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), timeout)
+    }
+
     /// Sends a message if there is room for it; asks for no reply. Never waits.
     ///
     /// ```
@@ -189,20 +207,15 @@ impl<M: Message> Recipient<M> {
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient { weak: self.strong.core().weak(), route: self.route }
     }
+}
 
-    /// Returns the actor's number.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// assert_eq!(counter.recipient::<Get>().id(), counter.id());
-    /// ```
-    #[must_use]
-    pub fn id(&self) -> ActorId {
-        self.strong.core().id()
+impl<M: Message> Addressed for Recipient<M> {
+    fn core(&self) -> &Core {
+        self.strong.core()
     }
 }
 
+impl_life!(Recipient<M: Message>);
 impl_clone_and_debug!(Recipient<M: Message>, strong, route);
 impl_eq_and_hash!(Recipient<M: Message>);
 

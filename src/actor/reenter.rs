@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::address::Addressed;
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::origin::SendOrigin;
@@ -15,7 +16,7 @@ use crate::actor::engine::promise::{Nested, Promised};
 use crate::actor::engine::send::{self, Asking};
 use crate::actor::engine::weak::Weak;
 use crate::actor::glue::{route, run_admitted};
-use crate::actor::{Actor, ActorId, Addr, Context, Handler, Message, Recipient, SendError};
+use crate::actor::{Actor, ActorId, Addr, Context, Message, Receives, Recipient, Returned, SendError};
 
 impl<A: Actor> Context<A> {
     /// Lends `&mut self` for one ask, so that messages that come back because of this ask are handled meanwhile.
@@ -45,7 +46,7 @@ impl<A: Actor> Reenter<'_, A> {
     /// # Errors
     ///
     /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
-    pub fn send<B: Handler<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
+    pub fn send<B: Receives<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         self.send_by(to.core(), const { &route::<B, M>() }, msg)
     }
 
@@ -63,7 +64,7 @@ impl<A: Actor> Reenter<'_, A> {
     fn send_by<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         match self.origin(to, route.ask_timeout) {
             Ok(origin) => self.ask(to, NewCall::new(route.call, to, msg, origin)),
-            Err(cycle) => Err(SendError::Deadlock { msg: Some(msg), cycle }),
+            Err(cycle) => Err(SendError::Deadlock { msg: Some(Returned::new(msg)), cycle }),
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use crate::actor::engine::ties::Tie;
 use crate::actor::{ActorId, Exit};
 
@@ -36,7 +38,7 @@ pub struct MonitorRef(pub(crate) u64);
 /// impl Actor for Watcher {
 ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
 ///         match signal {
-///             Signal::Down(Down { actor, reason, .. }) => eprintln!("{actor:?} has ended: {reason:?}"),
+///             Signal::Down(Down { actor, name: Some(name), reason, .. }) => eprintln!("{name} ({actor}) {reason}"),
 ///             other => ctx.default_signal(other),
 ///         }
 ///     }
@@ -48,6 +50,8 @@ pub struct Down {
     pub monitor: MonitorRef,
     /// The actor that ended.
     pub actor: ActorId,
+    /// The name that [`Builder::name`](crate::actor::Builder::name) gave to it.
+    pub name: Option<Arc<str>>,
     /// Why it ended.
     pub reason: Exit,
 }
@@ -76,35 +80,48 @@ pub struct Down {
 pub enum Signal {
     /// A monitored actor has ended.
     Down(Down),
-    /// A linked actor has ended.
+    /// A linked actor has ended. For actors that [trap exits](crate::actor::Actor::TRAPS_EXITS).
     LinkExit {
         /// The actor that ended.
         actor: ActorId,
+        /// Its name, if it has one.
+        name: Option<Arc<str>>,
         /// Why.
         reason: Exit,
     },
     /// A helper thread ([`Context::spawn`](crate::actor::Context::spawn)), a stream that is attached
     /// ([`Context::attach`](crate::actor::Context::attach)), or what makes the messages of an interval
-    /// ([`Context::interval`](crate::actor::Context::interval)) has panicked.
+    /// ([`Context::interval`](crate::actor::Context::interval)) has panicked. For actors that
+    /// [trap exits](crate::actor::Actor::TRAPS_EXITS).
     HelperPanicked {
         /// An [`Exit::Panic`] with the panic's message.
         reason: Exit,
     },
-    /// A stream that was attached has given its last message. It comes after all of them, in their order, and not ahead of
-    /// messages as the others do.
+    /// A stream that was attached has given its last message, or has failed. It comes after all its messages, in their order, and
+    /// not ahead of messages as the others do.
     StreamEnded {
         /// The name of the type of its messages.
         message: &'static str,
+        /// Why it has failed ([`Context::attach_results`](crate::actor::Context::attach_results)), or could not go on: its actor has
+        /// refused a message.
+        error: Option<Exit>,
     },
+    /// No message has come for [`Actor::RECEIVE_TIMEOUT`](crate::actor::Actor::RECEIVE_TIMEOUT).
+    ReceiveTimeout,
 }
 
 impl Signal {
+    /// Is it for actors that trap exits only?
+    pub(crate) fn is_trapped(&self) -> bool {
+        matches!(self, Signal::LinkExit { .. } | Signal::HelperPanicked { .. })
+    }
+
     /// The half of a tie that the signal is about.
     pub(crate) fn tie(&self) -> Option<Tie> {
         match self {
             Signal::Down(down) => Some(Tie::Watches(down.monitor.0)),
             Signal::LinkExit { actor, .. } => Some(Tie::Linked(actor.0)),
-            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } => None,
+            Signal::HelperPanicked { .. } | Signal::StreamEnded { .. } | Signal::ReceiveTimeout => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of what addresses do not show. They are apart from the files that the models include.
 
 mod watch {
+    use crate::actor::address::Addressed;
     use crate::actor::{Actor, Addr, Context, Exit};
 
     struct Hub;

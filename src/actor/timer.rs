@@ -18,11 +18,11 @@ use crate::sys::fork::generation;
 
 /// When it is due, and a number of its own.
 type TimerKey = (u64, u64);
-type Fire = Box<dyn FnMut() -> bool + Send>;
+/// Is given the timer and when it was due; says when it is due again.
+type Fire = Box<dyn FnMut(&Timer, u64) -> Option<u64> + Send>;
 
 struct TimerEntry {
     shared: Arc<TimerShared>,
-    period_ns: Option<u64>,
     fire: Fire,
 }
 
@@ -30,9 +30,16 @@ struct TimerEntry {
 struct TimerShared {
     due_ns: AtomicU64,
     number: u64,
-    /// Cancelled, or has fired for the last time.
+    /// [`FIRED`], [`CANCELLED`].
     over: AtomicU32,
+    /// A message of it is in the mailbox.
+    queued: AtomicU32,
 }
+
+/// It has fired for the last time.
+const FIRED: u32 = 1;
+/// It was cancelled: what is queued of it is not handled.
+const CANCELLED: u32 = 2;
 
 struct Service {
     timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
@@ -100,20 +107,18 @@ impl Service {
 
     fn fire(&self, due_ns: u64, mut entry: TimerEntry) {
         // A panic of what makes the message ends this timer, not the others.
-        let mut again = false;
-        contained(|| again = (entry.fire)());
-        match entry.period_ns {
-            Some(period_ns) if again && !entry.shared.is_over() => {
-                // Beats that are missed altogether are left out.
-                let next_ns = due_ns.saturating_add(period_ns).max(now_ns());
-                let shared = Arc::clone(&entry.shared);
+        let timer = Timer(Arc::clone(&entry.shared));
+        let mut next = None;
+        contained(|| next = (entry.fire)(&timer, due_ns));
+        match next {
+            Some(next_ns) if !timer.is_over() => {
                 self.insert(next_ns, entry);
-                if shared.is_over() {
-                    contained(|| drop(self.remove(&shared))); // It was cancelled in between.
+                if timer.is_over() {
+                    contained(|| drop(self.remove(&timer.0))); // It was cancelled in between.
                 }
             }
             _ => {
-                entry.shared.end();
+                timer.0.end(FIRED);
                 contained(|| drop(entry));
             }
         }
@@ -131,9 +136,9 @@ impl TimerShared {
         self.over.load(Ordering::Acquire) != 0
     }
 
-    fn end(&self) {
-        // ORDERING: Release pairs with `is_over`; between this and `insert` the map's lock decides.
-        self.over.store(1, Ordering::Release);
+    fn end(&self, how: u32) {
+        // ORDERING: Release pairs with `is_over` and `is_cancelled`; between this and `insert` the map's lock decides.
+        self.over.fetch_or(how, Ordering::Release);
     }
 }
 
@@ -162,13 +167,14 @@ impl TimerShared {
 pub struct Timer(Arc<TimerShared>);
 
 impl Timer {
-    /// Cancels the timer: what it has not sent by now it never sends. Does not wait.
+    /// Cancels the timer: no message of it is handled from now on, also none that is queued already. Does not wait.
     ///
-    /// A message that it has sent already, and that is queued, is still handled.
+    /// If another thread cancels it, a handler of such a message may have begun. To replace one timer by another there are
+    /// [`Timers`](crate::actor::Timers).
     ///
     #[doc = include_str!("docs/timer_cancel.md")]
     pub fn cancel(&self) {
-        self.0.end();
+        self.0.end(CANCELLED);
         drop(Service::get().remove(&self.0));
     }
 
@@ -179,6 +185,34 @@ impl Timer {
     pub fn is_over(&self) -> bool {
         self.0.is_over()
     }
+
+    /// Its last message is about to be sent. So once that is handled, the timer is over.
+    pub(crate) fn sends_last(&self) {
+        self.set_queued(true);
+        self.0.end(FIRED);
+    }
+
+    /// Is a message of it in the mailbox?
+    pub(crate) fn is_queued(&self) -> bool {
+        // ORDERING: Acquire pairs with `set_queued` of the run that has taken the last message up.
+        self.0.queued.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn set_queued(&self, is_queued: bool) {
+        // ORDERING: Release pairs with `is_queued`.
+        self.0.queued.store(u32::from(is_queued), Ordering::Release);
+    }
+
+    /// Will no message of it be handled any more?
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_over() && (self.is_cancelled() || !self.is_queued())
+    }
+
+    /// Is what is queued of it not to be handled?
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // ORDERING: Acquire pairs with `end`.
+        self.0.over.load(Ordering::Acquire) & CANCELLED != 0
+    }
 }
 
 impl fmt::Debug for Timer {
@@ -187,13 +221,13 @@ impl fmt::Debug for Timer {
     }
 }
 
-/// Calls `fire` after `first`, and then every `period` as long as it says so. It must not wait.
-pub(crate) fn start(first: Duration, period: Option<Duration>, fire: impl FnMut() -> bool + Send + 'static) -> Timer {
+/// Calls `fire` after `first`, and then whenever it says. It must not wait.
+pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Option<u64> + Send + 'static) -> Timer {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let shared = Arc::new(TimerShared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0) });
-    let period_ns = period.map(|period| u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1));
-    let entry = TimerEntry { shared: Arc::clone(&shared), period_ns, fire: Box::new(fire) };
+    let shared =
+        Arc::new(TimerShared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0), queued: AtomicU32::new(0) });
+    let entry = TimerEntry { shared: Arc::clone(&shared), fire: Box::new(fire) };
     Service::get().insert(after_ns(first), entry);
     Timer(shared)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
-use crate::actor::{Addr, Context, Exit, Mailbox, Message, Signal};
+use crate::actor::{Addr, Context, Deferred, Exit, Mailbox, Message, Signal};
 use crate::rt::runtime::with_shared;
 use crate::sched::Shared;
 
@@ -46,6 +46,68 @@ pub trait Actor: Sized + Send + 'static {
     /// for room: by default five seconds.
     const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+    /// How many messages may be [put aside](Context::stash): by default 256.
+    const STASH: usize = 256;
+
+    /// After how long without a message [`signal`](Self::signal) gets a [`Signal::ReceiveTimeout`], and again after each further
+    /// so long: by default never.
+    ///
+    /// The time begins when the last message has been handled, or with the end of `started`. Messages of the actor's own timers and
+    /// signals do not count.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Context, Exit, Signal};
+    /// use std::time::Duration;
+    ///
+    /// struct Session;
+    /// impl Actor for Session {
+    ///     const RECEIVE_TIMEOUT: Option<Duration> = Some(Duration::from_millis(5));
+    ///
+    ///     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+    ///         match signal {
+    ///             Signal::ReceiveTimeout => ctx.stop(),
+    ///             other => ctx.default_signal(other),
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(Session.start().join(), Exit::Normal);
+    /// ```
+    const RECEIVE_TIMEOUT: Option<Duration> = None;
+
+    /// Whether [`signal`](Self::signal) is asked when a linked actor has ended or a helper thread has panicked: by default it is not,
+    /// and an abnormal end of either ends this actor, whatever `signal` does with the rest.
+    ///
+    /// So who handles [`Signal::Down`] cannot switch links off by accident. `true` is OTP's `trap_exit`: the actor survives, unless its
+    /// `signal` says otherwise.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Addr, Context, Exit, Signal};
+    /// # struct Engine;
+    /// # impl Actor for Engine {}
+    ///
+    /// struct Car { engine: Addr<Engine>, ends: green::channel::Sender<Exit> }
+    /// impl Actor for Car {
+    ///     const TRAPS_EXITS: bool = true;
+    ///
+    ///     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+    ///         ctx.link(&self.engine);
+    ///         Ok(())
+    ///     }
+    ///     fn signal(&mut self, signal: Signal, _: &mut Context<Self>) {
+    ///         if let Signal::LinkExit { reason, .. } = signal {
+    ///             self.ends.send(reason).unwrap(); // It rolls on.
+    ///         }
+    ///     }
+    /// }
+    /// let (ends, seen) = green::channel::unbounded();
+    /// let engine = Engine.start();
+    /// let car = Car { engine: engine.clone(), ends }.start();
+    /// engine.kill();
+    /// assert_eq!(seen.recv(), Ok(Exit::Killed));
+    /// assert!(!car.is_ended());
+    /// ```
+    const TRAPS_EXITS: bool = false;
+
     /// Starts the actor in the caller's runtime, or the default one, and returns its address. Does not wait for
     /// `started`.
     ///
@@ -72,9 +134,9 @@ pub trait Actor: Sized + Send + 'static {
     /// attached stream.
     ///
     /// Signals come ahead of messages, and take turns with them: after each signal one message is handled, if one
-    /// waits. [`Signal::StreamEnded`] comes after the messages of its stream. If this is not overridden, the abnormal end
-    /// of a linked actor or a panic of a helper ends this actor: [`Context::default_signal`]. Examples are at
-    /// [`Context::monitor`] and [`Context::spawn`].
+    /// waits. [`Signal::StreamEnded`] comes after the messages of its stream. Ends of linked actors and panics of helpers come here
+    /// only if [`TRAPS_EXITS`](Self::TRAPS_EXITS) says so; if not, an abnormal one ends this actor, and a normal one is not told.
+    /// What is not overridden does [`Context::default_signal`]. Examples are at [`Context::monitor`] and [`Context::spawn`].
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         ctx.default_signal(signal);
     }
@@ -143,15 +205,15 @@ pub trait Actor: Sized + Send + 'static {
 /// assert_eq!(register.send(Get).unwrap(), 2);
 /// ```
 ///
-/// It takes no other messages: the compiler says so.
+/// It takes no other messages: the compiler says so, and names the two.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use green::actor::{Actor, Message};
 /// # struct Register;
 /// # impl Actor for Register {}
 /// struct Clear;
 /// impl Message for Clear { type Reply = (); }
-/// Register.start().tell(Clear).unwrap(); // no `Handler<Clear>`
+/// Register.start().tell(Clear).unwrap(); // actors of type `Register` do not handle messages of type `Clear`
 /// ```
 pub trait Handler<M: Message>: Actor {
     /// Handles one message and returns the reply.
@@ -188,4 +250,91 @@ pub trait Handler<M: Message>: Actor {
     /// A panic ends the actor: the asker gets [`SendError::Died`](crate::actor::SendError::Died), queued messages go back, links and monitors are
     /// told.
     fn handle(&mut self, msg: M, ctx: &mut Context<Self>) -> M::Reply;
+
+    /// [`Receives::__run`], for a generic actor of this crate: beside its own `Receives` there could be a `Handler` somewhere.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn __handle<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        Some(pass_on(self.handle(msg(), ctx)))
+    }
+}
+
+#[diagnostic::on_unimplemented(
+    message = "actors of type `{Self}` do not handle messages of type `{M}`",
+    label = "`{Self}` has no `Handler<{M}>`",
+    note = "write `impl Handler<{M}> for {Self}`, or the message in `messages! {{ impl {Self} {{ .. }} }}`"
+)]
+/// Takes messages of type `M`: what an address asks of its actor. Each [`Handler`] does.
+///
+/// An actor implements it itself, and not `Handler`, for messages whose reply it gives by hand: it gets the right to reply as an
+/// argument, and nothing is returned. It may reply at once, later, from elsewhere ([`Deferred`]), or have another actor do it
+/// ([`Context::forward_reply`]). This costs an allocation for each ask.
+///
+/// ```
+/// use green::actor::{Actor, Context, Deferred, Message, Receives, messages};
+///
+/// /// A gate: those that wait for it are answered when it opens.
+/// #[derive(Default)]
+/// struct Gate { waiting: Vec<Deferred<u32>> }
+/// impl Actor for Gate {}
+///
+/// struct Wait;
+/// impl Message for Wait { type Reply = u32; }
+/// impl Receives<Wait> for Gate {
+///     fn receive(&mut self, _: Wait, reply: Deferred<u32>, _: &mut Context<Self>) { self.waiting.push(reply) }
+/// }
+/// messages! {
+///     impl Gate {
+///         fn Open(&mut self) { self.waiting.drain(..).for_each(|waiting| waiting.reply(7)) }
+///     }
+/// }
+///
+/// let gate = Gate::default().start();
+/// let pending = gate.call(Wait).unwrap();
+/// gate.tell(Open).unwrap();
+/// assert_eq!(pending.wait().unwrap(), 7);
+/// ```
+pub trait Receives<M: Message>: Actor {
+    /// Handles one message; `reply` is the right to answer it. A message that was told has no asker, and its reply goes nowhere.
+    ///
+    /// # Panics
+    ///
+    /// A panic ends the actor, as one of [`Handler::handle`] does. The asker gets the cause, unless it has its reply.
+    fn receive(&mut self, msg: M, reply: Deferred<M::Reply>, ctx: &mut Context<Self>);
+
+    /// Handles one message as its actor does, and passes the reply on. `None`: the actor has the right to reply.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn __run<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        let _ = pass_on;
+        let reply = ctx.defer::<M>();
+        self.receive(msg(), reply, ctx);
+        None
+    }
+}
+
+impl<A: Handler<M>, M: Message> Receives<M> for A {
+    fn receive(&mut self, msg: M, reply: Deferred<M::Reply>, ctx: &mut Context<Self>) {
+        reply.reply(self.handle(msg, ctx));
+    }
+
+    #[inline(always)]
+    fn __run<T>(
+        &mut self,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<Self>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        self.__handle(msg, ctx, pass_on)
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use green::actor::{Addr, Builder, Mailbox, Overflow, SendError};
+use green::actor::{Actor, Addr, AnyPending, Builder, Mailbox, Overflow, SendError, wait_any};
 
 use crate::help::bounded;
 use crate::{Do, Gate, LONG, Puppet, everywhere, hold};
@@ -174,5 +174,61 @@ fn a_thread_and_a_future_that_wait_for_room_come_in_turn() {
         assert!(second.poll(&mut cx).is_ready());
         assert!(wakes.0.load(Ordering::SeqCst) >= 2);
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["first", "future", "second", "thread", "last"]);
+    });
+}
+
+#[test]
+fn a_call_that_is_awaited_ends_with_its_deadline() {
+    bounded(|| {
+        let (puppet, log, gate) = full();
+        gate.open();
+        assert_eq!(crate::next(&log), "first");
+        let gate = hold(&puppet);
+        let called = puppet.call(say("late")).unwrap().within(Duration::from_millis(5));
+        let Err(SendError::Timeout(Some(_))) = futures::executor::block_on(called) else {
+            panic!("it was not handled")
+        };
+        assert_eq!(puppet.queued(), 0, "it was taken back");
+        // Without a deadline of its own, by tokio, on another thread of whose the actor has no part.
+        let soon = tokio().block_on(async {
+            let called = puppet.call_async(say("soon")).await.unwrap();
+            let mut called = std::pin::pin!(called);
+            let early = tokio::time::timeout(Duration::from_millis(5), called.as_mut()).await;
+            assert!(early.is_err());
+            gate.open();
+            called.await
+        });
+        assert_eq!(soon.unwrap(), 7);
+        let in_time = puppet.call(say("in time")).unwrap().within(LONG);
+        assert_eq!(futures::executor::block_on(in_time).unwrap(), 7);
+    });
+}
+
+#[test]
+fn of_several_replies_the_first_is_found() {
+    everywhere(|| {
+        let puppets = [(); 3].map(|()| Puppet::new().0.start());
+        let gates: Vec<_> = puppets.iter().map(hold).collect();
+        let mut pending: Vec<_> = puppets.iter().map(|puppet| puppet.call(say("one")).unwrap().within(LONG)).collect();
+        assert!(!pending.iter().any(|one| one.is_ready()));
+        let opened = gates[1].clone();
+        let opens = green::spawn(move || opened.open());
+        assert_eq!(wait_any(&pending), 1);
+        assert_eq!(pending.remove(1).wait().unwrap(), 7);
+        opens.join().unwrap();
+
+        puppets[2].kill();
+        let (first, last) = (&pending[0], &pending[1]);
+        let both: [&dyn AnyPending; 2] = [first, last];
+        assert_eq!(wait_any(&both), 1);
+        assert!(matches!(pending.remove(1).wait(), Err(SendError::Closed(_))));
+
+        let short = puppets[0].call(say("never")).unwrap().within(Duration::from_millis(2));
+        pending.push(short);
+        assert_eq!(wait_any(&pending), 1);
+        assert!(matches!(pending.remove(1).wait(), Err(SendError::Timeout(Some(_)))));
+        gates[0].open();
+        assert_eq!(wait_any(&pending), 0);
+        assert!(pending[0].is_ready());
     });
 }

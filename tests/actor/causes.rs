@@ -39,7 +39,7 @@ impl Message for Keep {
 impl Handler<Keep> for Keeper {
     fn handle(&mut self, m: Keep, ctx: &mut Context<Self>) -> u32 {
         match m.0 {
-            Where::Stashed => ctx.stash(m),
+            Where::Stashed => ctx.stash(m).unwrap(),
             _ => self.kept.push(ctx.defer::<Keep>()),
         }
         0
@@ -164,7 +164,7 @@ fn asks_that_lose_their_actor_are_told_the_true_cause() {
                 end_from_outside(how, keeper);
                 gate.open();
                 match (place, pending.wait_timeout(LONG)) {
-                    (Where::Queued, Err(SendError::Closed(Keep(Where::Queued)))) => {}
+                    (Where::Queued, Err(SendError::Closed(back))) => assert_eq!(back.into_inner().0, Where::Queued),
                     (_, Err(SendError::Died(exit))) => assert_eq!(exit, cause(how), "{place:?}, {how:?}"),
                     (_, other) => panic!("{place:?}, {how:?}: {other:?}"),
                 }

@@ -103,7 +103,7 @@ fn stashed_messages_come_back_in_order_with_their_askers() {
         impl green::actor::Handler<Pass> for Door {
             fn handle(&mut self, m: Pass, ctx: &mut Context<Self>) -> i64 {
                 if !self.open {
-                    ctx.stash(m);
+                    ctx.stash(m).unwrap();
                     return -1;
                 }
                 self.passed.push(m.0);
@@ -279,7 +279,7 @@ fn messages_that_do_not_count_keep_their_order_when_others_are_evicted_from_betw
         let puppet = Builder::new().mailbox(mailbox).start(puppet).unwrap();
         let fill = Do::new(|_, ctx: &mut Context<Puppet>| {
             let me = ctx.addr();
-            ctx.stash(note("stashed"));
+            ctx.stash(note("stashed")).unwrap();
             ctx.notify(note("n1")).unwrap();
             me.tell(note("t1")).unwrap();
             ctx.notify(note("n2")).unwrap();
@@ -325,6 +325,8 @@ fn an_actor_that_is_told_of_its_helpers_panics_may_go_on() {
         #[derive(Default)]
         struct Goes(usize);
         impl Actor for Goes {
+            const TRAPS_EXITS: bool = true;
+
             fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
                 match signal {
                     Signal::HelperPanicked { .. } => self.0 += 1,

@@ -416,7 +416,7 @@ impl Message for Work {
 impl Handler<Work> for Lazy {
     fn handle(&mut self, m: Work, ctx: &mut Context<Self>) -> u32 {
         if !self.put_aside.is_open() {
-            ctx.stash(m);
+            ctx.stash(m).unwrap();
             self.put_aside.open();
         }
         0

@@ -243,7 +243,7 @@ fn an_actor_whose_start_fails_gives_everything_back_with_the_cause() {
     }
     everywhere(|| {
         let broken = Broken.start();
-        assert!(matches!(broken.send(Get), Err(SendError::Closed(Get))));
+        assert!(matches!(broken.send(Get), Err(SendError::Closed(_))));
         assert_eq!(broken.join(), Exit::Error("invalid digit found in string".into()));
     });
 }
@@ -467,7 +467,7 @@ fn what_is_stashed_by_one_that_ends_is_a_dead_letter() {
     }
     impl Actor for Late {
         fn stopping(&mut self, _: &Exit, ctx: &mut Context<Self>) {
-            ctx.stash(Bye(Arc::clone(&self.0)));
+            ctx.stash(Bye(Arc::clone(&self.0))).unwrap();
         }
     }
     impl Handler<Bye> for Late {

@@ -1,6 +1,7 @@
 //! Actors: the guarantees of the layer, each by name. Every scenario runs from a plain OS thread, and on one worker and more.
 #![allow(missing_docs)]
 
+mod adapters;
 mod async_side;
 mod causes;
 mod context;
@@ -15,8 +16,10 @@ mod reentrant;
 mod reply;
 mod shutdown;
 mod taken_back;
+mod timing;
 mod turns;
 mod watching;
+mod writing;
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -81,6 +84,8 @@ impl Puppet {
 }
 
 impl Actor for Puppet {
+    const TRAPS_EXITS: bool = true;
+
     fn stopping(&mut self, why: &green::actor::Exit, _: &mut Context<Self>) {
         self.write(format!("stopping: {why}"));
     }

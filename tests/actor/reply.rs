@@ -40,7 +40,7 @@ fn times_out_inside<R: Send + 'static>(puppet: &Addr<Puppet>, mut message: Do<R>
     loop {
         match puppet.send_timeout(message, timeout) {
             Err(SendError::Timeout(None)) => return,
-            Err(SendError::Timeout(Some(back))) => (message, timeout) = (back, timeout * 4),
+            Err(SendError::Timeout(Some(back))) => (message, timeout) = (back.into_inner(), timeout * 4),
             _ => panic!("it was answered, or refused"),
         }
     }

@@ -228,7 +228,7 @@ fn in_a_long_row_of_actors_that_ask_each_other_when_they_end_nobody_waits() {
             let (to, sender) = (next.take(), sender.clone());
             next = Some(Last::start_in(&runtime, move || {
                 if let Some(to) = &to {
-                    sender.send(matches!(to.send(Ping), Err(SendError::Closed(Ping)))).unwrap();
+                    sender.send(matches!(to.send(Ping), Err(SendError::Closed(_)))).unwrap();
                 }
             }));
         }

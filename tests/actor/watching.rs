@@ -1,8 +1,8 @@
 //! Monitors and links.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Context, Exit, Handler, Message, Name, Signal};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, JoinError, Message, Name, Recipient, Signal};
 
 use crate::help::scaled;
 use crate::{Counter, Do, Get, LONG, Puppet, everywhere};
@@ -255,6 +255,82 @@ fn an_actor_is_not_told_of_its_own_end() {
     });
 }
 
+/// Handles the ends of those that it monitors, and says nothing of links.
+struct Inattentive(Vec<Option<std::sync::Arc<str>>>);
+
+impl Actor for Inattentive {
+    fn signal(&mut self, signal: Signal, _: &mut Context<Self>) {
+        if let Signal::Down(down) = signal {
+            self.0.push(down.name);
+        }
+    }
+}
+
+/// Has it watch.
+struct Watch {
+    monitored: Recipient<Get>,
+    linked: Recipient<Get>,
+}
+impl Message for Watch {
+    type Reply = ();
+}
+impl Handler<Watch> for Inattentive {
+    fn handle(&mut self, m: Watch, ctx: &mut Context<Self>) {
+        let _ = ctx.monitor(&m.monitored);
+        ctx.link(&m.linked);
+    }
+}
+
+struct Names;
+impl Message for Names {
+    type Reply = Vec<Option<std::sync::Arc<str>>>;
+}
+impl Handler<Names> for Inattentive {
+    fn handle(&mut self, _: Names, _: &mut Context<Self>) -> Vec<Option<std::sync::Arc<str>>> {
+        self.0.clone()
+    }
+}
+
+fn named(name: &str) -> Recipient<Get> {
+    Builder::new().name(name).start(Counter::default()).unwrap().recipient()
+}
+
+#[test]
+fn a_signal_that_does_not_speak_of_links_leaves_them_on() {
+    everywhere(|| {
+        let (monitored, linked, normal) = (named("monitored"), named("linked"), named("normal"));
+        let actor = Inattentive(Vec::new()).start();
+        let watch = |linked: &Recipient<Get>| Watch { monitored: monitored.clone(), linked: linked.clone() };
+        actor.send(watch(&linked)).unwrap();
+        actor.send(watch(&normal)).unwrap();
+        normal.stop();
+        assert_eq!(normal.join(), Exit::Shutdown);
+        assert!(actor.send(Names).unwrap().is_empty(), "a normal end is not told, and ends nobody");
+        linked.kill();
+        assert_eq!(actor.join(), Exit::Killed);
+    });
+}
+
+#[test]
+fn a_recipient_is_monitored_joined_named_and_stopped() {
+    everywhere(|| {
+        let (one, other) = (named("one"), named("other"));
+        assert_eq!((one.name(), one.is_ended(), one.queued()), (Some("one"), false, 0));
+        let actor = Inattentive(Vec::new()).start();
+        actor.send(Watch { monitored: one.clone(), linked: other.clone() }).unwrap();
+        assert_eq!(one.join_timeout(Duration::ZERO), Err(JoinError::Timeout));
+        one.stop_within(Duration::ZERO);
+        assert_eq!((one.join(), one.is_ended()), (Exit::Shutdown, true));
+        assert_eq!(actor.send(Names).unwrap(), [Some("one".into())]);
+        // One that has ended already has its name still.
+        actor.send(Watch { monitored: one, linked: other }).unwrap();
+        let start = Instant::now();
+        while actor.send(Names).unwrap() != [Some("one".into()), Some("one".into())] {
+            assert!(start.elapsed() < LONG);
+        }
+    });
+}
+
 /// Counts what it is told.
 #[derive(Default)]
 struct Tally {
@@ -263,6 +339,8 @@ struct Tally {
 }
 
 impl Actor for Tally {
+    const TRAPS_EXITS: bool = true;
+
     fn signal(&mut self, signal: Signal, _: &mut Context<Self>) {
         match signal {
             Signal::Down(_) => self.downs += 1,

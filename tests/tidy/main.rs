@@ -7,6 +7,7 @@
 //! | `names.rs`    | public items have examples, the name of a type means one thing: exceptions get only fewer  |
 //! | `unsafety.rs` | where `unsafe`, `libc`, assembly may be; what stands above a memory ordering              |
 //! | `pages.rs`    | the files and functions that the pages for readers name are there                         |
+//! | `counts.rs`   | the numbers that the page on migration has are those of its programs                      |
 //! | `shape.rs`    | lengths, leftovers, the top level, a reason for each dependency, no path of one machine   |
 //!
 //! What clippy finds is left to clippy (`[workspace.lints]` in `Cargo.toml`). `paths.rs` and `source.rs` read the source, of
@@ -18,6 +19,7 @@
 #![cfg(not(miri))]
 
 mod circles;
+mod counts;
 mod floors;
 mod names;
 mod pages;

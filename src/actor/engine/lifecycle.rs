@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
+use super::held_name::HeldName;
 use super::mailbox_state::{EndQueue, MailboxState, Phase};
 use super::monitor;
 use super::owed::Refusal;
@@ -184,8 +185,9 @@ impl Core {
         timers.iter().for_each(|timer| _ = self.guarded(|| timer.cancel()));
         helpers.iter().for_each(JoinHandle::cancel);
         helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
-        let (ties, ended) = self.mailbox.lock().set_dead();
-        monitor::tell(self.id(), ties, &exit);
+        let (ties, ended, names) = self.mailbox.lock().set_dead();
+        names.iter().for_each(HeldName::free);
+        monitor::tell(self, ties, &exit);
         if let Some(ended) = ended {
             ended.notify_all(|end| {
                 *end = Some(exit);

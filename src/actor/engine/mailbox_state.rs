@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
 use super::envelope::Envelope;
+use super::held_name::HeldName;
 use super::owed::{Owed, Refusal};
 use super::roll::Roll;
 use super::ties::Ties;
@@ -99,6 +100,7 @@ pub(crate) struct Extras {
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Envelope>,
     stash: OwningList<Envelope>,
+    stashed: usize,
     /// Messages of the call chain that a `reenter` lets in.
     admitted: OwningList<Envelope>,
     /// The chain that is let in, while the actor waits in a `reenter`; 0: none.
@@ -108,6 +110,8 @@ pub(crate) struct Extras {
     killed: bool,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
+    /// When the last message was handled, for an actor that has a receive time-out.
+    pub(super) heard_ns: u64,
     /// A stopped actor drains no longer than this.
     pub(crate) drain_until_ns: Option<u64>,
     /// Monitors and links.
@@ -117,6 +121,7 @@ pub(crate) struct Extras {
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
     pub(crate) timers: Roll<Timer>,
+    names: Vec<HeldName>,
 }
 
 impl Extras {
@@ -435,11 +440,28 @@ impl MailboxState {
         (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
-    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
+    /// The actor has a name from now on. `Err`: it has ended.
+    pub(crate) fn hold_name(&mut self, held: HeldName) -> Result<(), HeldName> {
+        if self.is_dead() {
+            return Err(held);
+        }
+        self.extras().names.push(held);
+        Ok(())
+    }
+
+    /// The actor does not have that name any more.
+    pub(crate) fn give_name_up(&mut self, is_it: impl Fn(&HeldName) -> bool) {
+        if let Some(extras) = self.has_extras() {
+            extras.names.retain(|held| !is_it(held));
+        }
+    }
+
+    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners; and its names, to be freed
+    /// before.
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>, Vec<HeldName>) {
         self.phase = Phase::Dead;
-        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
-        (std::mem::take(&mut extras.ties), extras.ended.take())
+        let Some(extras) = self.has_extras() else { return (Ties::default(), None, Vec::new()) };
+        (std::mem::take(&mut extras.ties), extras.ended.take(), std::mem::take(&mut extras.names))
     }
 
     /// How it has ended, if it has.
@@ -482,13 +504,20 @@ impl MailboxState {
             return Err(envelope);
         }
         self.extras().stash.push_back(envelope);
+        self.extras().stashed += 1;
         Ok(())
+    }
+
+    /// How many were put aside.
+    pub(crate) fn stashed(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.stashed)
     }
 
     /// What was put aside comes next, in its old order.
     pub(crate) fn unstash(&mut self) {
         let Some(extras) = self.extras.as_deref_mut() else { return };
         // What was put aside does not count, either.
+        extras.stashed = 0;
         let front = if extras.passed.is_empty() { &mut self.queue } else { &mut extras.passed };
         while let Some(envelope) = extras.stash.pop_back() {
             front.push_front(envelope);

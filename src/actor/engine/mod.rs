@@ -6,13 +6,13 @@
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
 //! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
-//!   whose panic is nobody's), [`lost`] (dead letters), [`weak`] (a counted pointer).
+//!   whose panic is nobody's), [`held_name`], [`lost`] (dead letters), [`weak`] (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
-//! * Ways to send: [`tell`], [`send`].
+//! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -26,6 +26,7 @@ pub(crate) mod enqueue;
 pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod guard;
+pub(crate) mod held_name;
 pub(crate) mod launch;
 pub(crate) mod lifecycle;
 pub(crate) mod lost;
@@ -38,6 +39,7 @@ pub(crate) mod promise;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod send;
+pub(crate) mod silence;
 pub(crate) mod tell;
 pub(crate) mod ties;
 pub(crate) mod waiting;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::DerefMut;
+use std::sync::Arc;
 
 use super::cell::Core;
 use super::mailbox_state::MailboxState;
@@ -29,13 +30,17 @@ impl Tied<Weak> for MailboxState {
 }
 
 /// What the actor that has this half is told when `actor` ends.
-fn signal(half: Tie, actor: ActorId, reason: Exit) -> Signal {
+fn signal(half: Tie, actor: ActorId, name: Option<Arc<str>>, reason: Exit) -> Signal {
     match half {
         Tie::Watches(monitor) | Tie::Watched(monitor) => {
-            Signal::Down(Down { monitor: MonitorRef(monitor), actor, reason })
+            Signal::Down(Down { monitor: MonitorRef(monitor), actor, name, reason })
         }
-        Tie::Linked(_) => Signal::LinkExit { actor, reason },
+        Tie::Linked(_) => Signal::LinkExit { actor, name, reason },
     }
+}
+
+fn name_of(actor: &Core) -> Option<Arc<str>> {
+    actor.header.name().map(Arc::from)
 }
 
 /// Has `me`, which runs, monitor `other`.
@@ -58,7 +63,7 @@ fn tie(me: &Core, other: &Core, half: Tie) {
     me.assert_runs_here();
     other.assert_runs_here();
     if ties::tie(&me.weak(), &other.weak(), half) {
-        me.signal(signal(half, other.id(), other.why_closed()));
+        me.signal(signal(half, other.id(), name_of(other), other.why_closed()));
     }
 }
 
@@ -67,10 +72,12 @@ pub(crate) fn untie(me: &Core, half: Tie) {
 }
 
 /// Tells the actors that are to be told that `me` has ended.
-pub(crate) fn tell(me: ActorId, ties: Ties<Weak>, reason: &Exit) {
+pub(crate) fn tell(me: &Core, ties: Ties<Weak>, reason: &Exit) {
+    let mut name = None;
     for (half, other) in ties.into_held() {
-        let signal = signal(half, me, reason.clone());
-        let told = ties::end(me.0, half, &other, |mailbox| mailbox.push_signal(signal));
+        let name = name.get_or_insert_with(|| name_of(me)).clone();
+        let signal = signal(half, me.id(), name, reason.clone());
+        let told = ties::end(me.id().0, half, &other, |mailbox| mailbox.push_signal(signal));
         if let Some(duty) = told.flatten().flatten() {
             other.core().queue(duty);
         }

@@ -47,9 +47,18 @@ impl SendOrigin {
         let origin = Self::inherited();
         // An actor has something to answer for, and waits no longer than for a reply; others as long as it takes.
         let own_ns = if origin.actor.is_some() { coarse_after_ns(timeout) } else { NEVER };
-        let mut origin = origin.due_by(own_ns);
-        origin.terms.chain = 0;
-        origin
+        origin.due_by(own_ns).outside()
+    }
+
+    /// The same, with a time-out of the caller's own.
+    pub(super) fn of_tell_within(timeout: Duration) -> Self {
+        Self::within(timeout).outside()
+    }
+
+    /// Of no chain.
+    fn outside(mut self) -> Self {
+        self.terms.chain = 0;
+        self
     }
 
     /// The deadline that a wait from here inherits; [`NEVER`]: none.

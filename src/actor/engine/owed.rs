@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edge::How;
 use super::weak::Weak;
-use crate::actor::{ActorId, Exit, SendError};
+use crate::actor::{ActorId, Exit, Returned, SendError};
 
 /// Why a message is given back unhandled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,10 +41,14 @@ impl Unanswered {
     #[inline(never)]
     pub(crate) fn with_message<T, M>(self, msg: impl FnOnce() -> M) -> Result<T, SendError<M>> {
         match self {
-            Unanswered::Refused(Refusal::Closed) => made(msg, SendError::Closed),
-            Unanswered::Refused(Refusal::Full | Refusal::Dropped) => made(msg, SendError::Full),
-            Unanswered::TimedOut => made(msg, |msg| SendError::Timeout(Some(msg))),
-            Unanswered::Deadlock(cycle) => made(msg, |msg| SendError::Deadlock { msg: Some(msg), cycle }),
+            Unanswered::Refused(Refusal::Closed) => made(msg, |msg| SendError::Closed(Returned::new(msg))),
+            Unanswered::Refused(Refusal::Full | Refusal::Dropped) => {
+                made(msg, |msg| SendError::Full(Returned::new(msg)))
+            }
+            Unanswered::TimedOut => made(msg, |msg| SendError::Timeout(Some(Returned::new(msg)))),
+            Unanswered::Deadlock(cycle) => {
+                made(msg, |msg| SendError::Deadlock { msg: Some(Returned::new(msg)), cycle })
+            }
             Unanswered::Failed(_) => unreachable!("no handler could fail to answer what none has"),
         }
     }

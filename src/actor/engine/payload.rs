@@ -2,8 +2,8 @@
 //!
 //! | payload   | is made by                            | its answer goes                 |
 //! | --------- | ------------------------------------- | ------------------------------- |
-//! | [`Tell`]  | `tell`, timers, `notify`              | nowhere                         |
-//! | [`Beat`]  | an interval                           | nowhere                         |
+//! | [`Tell`]  | `tell`, `notify`                      | nowhere                         |
+//! | [`Beat`]  | a timer                               | nowhere                         |
 //! | [`Passed`] | `forward`, `stash`                   | to the promise of the asker     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
 //!
@@ -13,7 +13,6 @@
 
 use std::any::type_name;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Ask;
@@ -23,8 +22,8 @@ use super::frame::Terms;
 use super::guard::contained;
 use super::lost::lost;
 use super::owed::Failure;
-use crate::actor::{Deferred, Message};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::actor::timer::Timer;
+use crate::actor::{Deferred, Exit, Message};
 
 /// How messages of one type get to actors of one type, which is forgotten here.
 pub(crate) struct Route<M: Message> {
@@ -48,17 +47,17 @@ impl<M: Message> Payload for Tell<M> {
     }
 }
 
-/// A `tell` of an interval: the next beat is left out as long as this one is queued. Not a dead letter.
+/// A `tell` of a timer: the next beat is left out as long as this one is queued. It is dropped if the timer is cancelled. Not a dead
+/// letter.
 pub(crate) struct Beat<M> {
     pub(super) msg: M,
-    pub(super) queued: Arc<AtomicU32>,
+    pub(crate) timer: Timer,
 }
 
 impl<M> Beat<M> {
     /// Another beat may be queued.
     pub(crate) fn over(self) -> M {
-        // ORDERING: Release pairs with the Acquire in `interval`.
-        self.queued.store(0, Ordering::Release);
+        self.timer.set_queued(false);
         self.msg
     }
 }
@@ -69,9 +68,10 @@ impl<M: Message> Payload for Beat<M> {
     }
 }
 
-/// That an attached stream has given its last message.
+/// That an attached stream has given its last message, or has failed.
 pub(crate) struct StreamEnded {
     pub(crate) message: &'static str,
+    pub(crate) error: Option<Exit>,
 }
 
 impl Payload for StreamEnded {

@@ -83,6 +83,27 @@ impl<R> Promise<R> {
         })
     }
 
+    /// Is the answer there? If not, `waker` is woken when it is.
+    pub(crate) fn poll_settled(&self, waker: &Waker) -> bool {
+        let mut waker = Some(waker.clone());
+        self.state.with(|state| {
+            if state.result.is_none() {
+                std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
+            }
+            state.result.is_some()
+        })
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state.with(|state| state.result.is_some())
+    }
+
+    /// Wakes the task that awaits the answer, without one.
+    pub(crate) fn wake(&self) {
+        let waker = self.state.with(|state| state.waker.take());
+        contained(|| waker.into_iter().for_each(Waker::wake));
+    }
+
     pub(crate) fn deadline_ns(&self) -> u64 {
         self.deadline_ns
     }

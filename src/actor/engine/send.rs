@@ -183,7 +183,7 @@ pub(crate) fn call<M: Message>(
 /// Sends what [`NewCall::new`] has made.
 pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
     match begin(target, &new.call, new.envelope, new.origin, wait) {
-        Ok(()) => Ok(Pending(new.call)),
+        Ok(()) => Ok(Pending::new(new.call)),
         Err(why) => new.call.error(why),
     }
 }
@@ -204,7 +204,7 @@ pub(crate) fn call_async<M: Message>(
         match enqueue_async(target.core(), envelope, chain).await {
             Ok(sent) => {
                 asking.call().is_in(&sent);
-                Ok(Pending(asking.keep()))
+                Ok(Pending::new(asking.keep()))
             }
             Err((why, _)) => asking.call().error(Unanswered::Refused(why)),
         }

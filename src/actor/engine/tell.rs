@@ -14,8 +14,8 @@ use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Failure, Refusal, Unanswered};
 use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::{Message, SendError};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::actor::timer::Timer;
+use crate::actor::{Exit, Message, Returned, SendError};
 use crate::park::checkpoint;
 
 /// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
@@ -37,6 +37,17 @@ pub(crate) fn tell<M: Message>(
         }
         Err((_, boxed)) => tell_again(target, boxed.into(), wait),
     }
+}
+
+/// As [`tell`], and waits for room for so long, whatever the sender is.
+pub(crate) fn tell_within<M: Message>(
+    target: &Core,
+    boxed: Boxed<Tell<M>>,
+    timeout: Duration,
+) -> Result<(), SendError<M>> {
+    checkpoint();
+    let sent = enqueue_or_wait(target, boxed.into(), SendOrigin::of_tell_within(timeout), true);
+    sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
 }
 
 #[cold]
@@ -87,32 +98,28 @@ fn not_forwarded<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Resu
     if let Some(owed) = boxed.content().owed.take() {
         owed.fail(Failure::Died(target.why_closed()));
     }
-    Err(SendError::Closed(boxed.open().msg))
+    Err(SendError::Closed(Returned::new(boxed.open().msg)))
 }
 
-/// Sends a message that does not count: from the actor to itself (`timer: false`), or from a timer (`true`: ahead of the
-/// messages).
-pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: bool) -> Result<(), SendError<M>> {
+/// Sends a message that does not count, from the actor to itself.
+pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Result<(), SendError<M>> {
     let boxed = Boxed::new(route.notify, Tell(msg));
-    let pushed = {
-        let mut mailbox = target.mailbox.lock();
-        if timer { mailbox.push_due(boxed) } else { mailbox.push(boxed).map_err(|(_, boxed)| boxed) }
-    };
+    let pushed = target.mailbox.lock().push(boxed).map_err(|(_, boxed)| boxed);
     let closed = Unanswered::Refused(Refusal::Closed);
     pushed.map(|launch| target.launch(launch)).or_else(|boxed| give_back(target, closed, boxed.into()))
 }
 
-/// Sends one beat of an interval. False: the actor takes no more.
-pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, queued: &Arc<AtomicU32>) -> bool {
-    queued.store(1, Ordering::Relaxed);
-    let boxed = Boxed::new(route.beat, Beat { msg, queued: Arc::clone(queued) });
+/// Sends what a timer sends: it does not count, and goes ahead of the messages. False: the actor takes no more.
+pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: &Timer) -> bool {
+    timer.set_queued(true);
+    let boxed = Boxed::new(route.beat, Beat { msg, timer: timer.clone() });
     let pushed = target.mailbox.lock().push_due(boxed);
     pushed.map(|launch| target.launch(launch)).map_err(|boxed| drop(boxed.open().over())).is_ok()
 }
 
 /// Says that a stream of `M`s has ended, behind all of them. It does not count.
-pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static EnvelopeKind<StreamEnded>) {
-    let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>() });
+pub(crate) fn stream_ended<M: Message>(target: &Core, kind: &'static EnvelopeKind<StreamEnded>, error: Option<Exit>) {
+    let boxed = Boxed::new(kind, StreamEnded { message: type_name::<M>(), error });
     let pushed = target.mailbox.lock().push(boxed);
     let _ = pushed.map(|launch| target.launch(launch));
 }
