@@ -183,7 +183,7 @@ fn ctrl_c_wakes_all_who_wait_and_does_not_end_the_process() {
 
 #[test]
 fn each_signal_wakes_those_who_wait_for_it_alone() {
-    use green::signal::{Kind, terminate, wait_for};
+    use green::signal::{SignalKind, terminate, wait_for};
     const NAME: &str = "each_signal_wakes_those_who_wait_for_it_alone";
     if std::env::var_os("GREEN_SIGNALS").is_none() {
         let child = help::itself().args([NAME, "--exact", "--nocapture"]).env("GREEN_SIGNALS", "1").output().unwrap();
@@ -191,11 +191,11 @@ fn each_signal_wakes_those_who_wait_for_it_alone() {
         return;
     }
     let kinds = [
-        (Kind::Interrupt, libc::SIGINT),
-        (Kind::Terminate, libc::SIGTERM),
-        (Kind::Hangup, libc::SIGHUP),
-        (Kind::User1, libc::SIGUSR1),
-        (Kind::User2, libc::SIGUSR2),
+        (SignalKind::Interrupt, libc::SIGINT),
+        (SignalKind::Terminate, libc::SIGTERM),
+        (SignalKind::Hangup, libc::SIGHUP),
+        (SignalKind::User1, libc::SIGUSR1),
+        (SignalKind::User2, libc::SIGUSR2),
     ];
     let all = kinds.map(|(kind, _)| kind);
     // Takes all of them over.
@@ -206,7 +206,8 @@ fn each_signal_wakes_those_who_wait_for_it_alone() {
         let others = all[place + 1..].to_vec();
         let others = runtime.spawn(move || wait_for(&others).unwrap());
         let waits = runtime.spawn(move || wait_for(&[kind]).unwrap());
-        let ends = matches!(kind, Kind::Interrupt | Kind::Terminate).then(|| runtime.spawn(|| terminate().unwrap()));
+        let ends = matches!(kind, SignalKind::Interrupt | SignalKind::Terminate)
+            .then(|| runtime.spawn(|| terminate().unwrap()));
         help::until_parked(others.thread(), "signal");
         while !waits.is_finished() || ends.as_ref().is_some_and(|ends| !ends.is_finished()) {
             // SAFETY: it takes a number.

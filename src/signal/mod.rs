@@ -1,6 +1,6 @@
 //! Waiting for signals, so that a program can stop in good order, or do what it is asked for: [`ctrl_c`], [`terminate`], [`wait_for`].
 //!
-//! A green thread that waits parks, a plain OS thread blocks; both can be cancelled. Signals that are not in [`Kind`] are left
+//! A green thread that waits parks, a plain OS thread blocks; both can be cancelled. Signals that are not in [`SignalKind`] are left
 //! to other crates: what writes a byte into a pipe from its handler, as `signal-hook` does, can be waited for by
 //! [`io::wait_readable`](crate::io::wait_readable). The [guide](crate::guide::stopping) has a whole server.
 
@@ -18,12 +18,12 @@ use crate::task::header::Reason;
 /// Names a signal that [`wait_for`] can wait for.
 ///
 /// ```
-/// use green::signal::Kind;
-/// println!("stopped by {:?}", Kind::Terminate);
+/// use green::signal::SignalKind;
+/// println!("stopped by {:?}", SignalKind::Terminate);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum SignalKind {
     /// SIGINT: ctrl-c at the keyboard.
     Interrupt,
     /// SIGTERM: what service managers send to end a process.
@@ -36,9 +36,10 @@ pub enum Kind {
     User2,
 }
 
-impl Kind {
+impl SignalKind {
     /// In the order of [`SIGNALS`].
-    const ALL: [Kind; SIGNALS.len()] = [Kind::Interrupt, Kind::Terminate, Kind::Hangup, Kind::User1, Kind::User2];
+    const ALL: [SignalKind; SIGNALS.len()] =
+        [SignalKind::Interrupt, SignalKind::Terminate, SignalKind::Hangup, SignalKind::User1, SignalKind::User2];
 
     /// Its place there.
     fn place(self) -> usize {
@@ -79,7 +80,7 @@ static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, 
 /// });
 /// ```
 pub fn ctrl_c() -> io::Result<()> {
-    wait(&[Kind::Interrupt], Reason::CtrlC).map(drop)
+    wait(&[SignalKind::Interrupt], Reason::CtrlC).map(drop)
 }
 
 /// Waits until the process is told to end: by ctrl-c (SIGINT) or SIGTERM, whichever comes first, and returns which. A cancellation
@@ -88,7 +89,7 @@ pub fn ctrl_c() -> io::Result<()> {
 /// From the first call on neither ends the process; [`ctrl_c`] says what follows from that.
 ///
 /// ```
-/// use green::signal::{Kind, terminate};
+/// use green::signal::{SignalKind, terminate};
 /// # let _ = green::timeout(std::time::Duration::ZERO, terminate);
 /// # let signals = green::spawn(|| loop {
 /// #     green::sleep(std::time::Duration::from_millis(5));
@@ -96,7 +97,7 @@ pub fn ctrl_c() -> io::Result<()> {
 /// #     unsafe { libc::raise(libc::SIGTERM) };
 /// # });
 /// let which = terminate()?;
-/// assert_eq!(which, Kind::Terminate);
+/// assert_eq!(which, SignalKind::Terminate);
 /// let end = green::shutdown(std::time::Duration::from_secs(10)); // the actors
 /// # assert!(end.is_clean());
 /// # signals.cancel();
@@ -106,8 +107,8 @@ pub fn ctrl_c() -> io::Result<()> {
 /// # Errors
 ///
 /// Those of [`ctrl_c`].
-pub fn terminate() -> io::Result<Kind> {
-    wait_for(&[Kind::Interrupt, Kind::Terminate])
+pub fn terminate() -> io::Result<SignalKind> {
+    wait_for(&[SignalKind::Interrupt, SignalKind::Terminate])
 }
 
 /// Waits for the next signal of any of these kinds, and returns its kind; of several that have come, the first in `kinds`. A
@@ -118,15 +119,15 @@ pub fn terminate() -> io::Result<Kind> {
 /// woken. Signals that come while no thread waits are not kept.
 ///
 /// ```
-/// use green::signal::{Kind, wait_for};
-/// # let _ = green::timeout(std::time::Duration::ZERO, || wait_for(&[Kind::Hangup]));
+/// use green::signal::{SignalKind, wait_for};
+/// # let _ = green::timeout(std::time::Duration::ZERO, || wait_for(&[SignalKind::Hangup]));
 /// # let signals = green::spawn(|| loop {
 /// #     green::sleep(std::time::Duration::from_millis(5));
 /// #     // SAFETY: raises a signal whose handler is this crate's.
 /// #     unsafe { libc::raise(libc::SIGHUP) };
 /// # });
-/// match wait_for(&[Kind::Hangup, Kind::User1])? {
-///     Kind::Hangup => println!("reads its settings again"),
+/// match wait_for(&[SignalKind::Hangup, SignalKind::User1])? {
+///     SignalKind::Hangup => println!("reads its settings again"),
 ///     _ => println!("writes its figures"),
 /// }
 /// # signals.cancel();
@@ -141,12 +142,12 @@ pub fn terminate() -> io::Result<Kind> {
 ///
 /// If `kinds` is empty.
 #[track_caller]
-pub fn wait_for(kinds: &[Kind]) -> io::Result<Kind> {
+pub fn wait_for(kinds: &[SignalKind]) -> io::Result<SignalKind> {
     assert!(!kinds.is_empty(), "a wait for no signal would never end");
     wait(kinds, Reason::Signal)
 }
 
-fn wait(kinds: &[Kind], reason: Reason) -> io::Result<Kind> {
+fn wait(kinds: &[SignalKind], reason: Reason) -> io::Result<SignalKind> {
     kinds.iter().try_for_each(|kind| watch(*kind))?;
     checkpoint();
     let before = COUNTS.with(|counts| *counts);
@@ -157,7 +158,7 @@ fn wait(kinds: &[Kind], reason: Reason) -> io::Result<Kind> {
 }
 
 /// Takes the signal over, once in a process. The first time starts the thread that takes the signals out of the handler's pipe.
-fn watch(kind: Kind) -> io::Result<()> {
+fn watch(kind: SignalKind) -> io::Result<()> {
     let mut installed = INSTALLED.lock();
     if installed.0 != Some(generation()) {
         start_thread()?;
@@ -178,7 +179,7 @@ fn start_thread() -> io::Result<()> {
         let Ok(mut pipe) = begin.recv() else { return };
         let mut place = [0];
         while pipe.read_exact(&mut place).is_ok() {
-            let Some(kind) = Kind::ALL.get(usize::from(place[0])) else { continue };
+            let Some(kind) = SignalKind::ALL.get(usize::from(place[0])) else { continue };
             COUNTS.notify_all(|counts| {
                 counts[kind.place()] += 1;
                 true
