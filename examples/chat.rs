@@ -1,7 +1,7 @@
 //! A chat: `cargo run --bin chat -- [address]`, then `nc 127.0.0.1 7001` a few times. Every line goes to all the others.
 //!
 //! Each client has a thread that reads and one that writes. A client that does not read what it is sent is left behind
-//! when its queue is full: nobody else waits for it. Ctrl-c says good-bye to all, and ends when they have heard it, or
+//! when its queue is full: nobody else waits for it. Ctrl-c or SIGTERM says good-bye to all, and ends when they have heard it, or
 //! after three seconds.
 
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 //!
 //! The first line is your nick; then `/join room`, `/who`, `/quit`, or something to say. The hub, each room and each member
 //! is an actor. A member's handler writes to its socket and waits while that is full: only that member falls behind, and
-//! what does not fit into its mailbox it misses. Ctrl-c says good-bye to all, and ends when they have heard it, or after
+//! what does not fit into its mailbox it misses. Ctrl-c or SIGTERM says good-bye to all, and ends when they have heard it, or after
 //! three seconds.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! An echo server: `cargo run --bin echo -- [address]`, then `nc 127.0.0.1 7000`. Ctrl-c stops it in good order.
+//! An echo server: `cargo run --bin echo -- [address]`, then `nc 127.0.0.1 7000`. Ctrl-c or SIGTERM stops it in good order.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;

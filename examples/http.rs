@@ -2,7 +2,7 @@
 //! `wrk -c 64 -t 1 http://127.0.0.1:8080/`.
 //!
 //! A green thread a connection, which waits for hyper's future by `block_on`; the socket is hyper's by an adapter of
-//! `green::net`. Malformed input is answered as hyper does; the server stays. Ctrl-c lets requests finish.
+//! `green::net`. Malformed input is answered as hyper does; the server stays. Ctrl-c or SIGTERM lets requests finish.
 
 use std::convert::Infallible;
 use std::pin::pin;

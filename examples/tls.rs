@@ -2,7 +2,7 @@
 //! `curl --insecure https://127.0.0.1:7443/` or `openssl s_client -connect 127.0.0.1:7443`.
 //!
 //! It answers a line or a request with what it was sent, and a certificate that it has just made itself. Input that is no
-//! TLS ends that connection with an alert; the server stays. Ctrl-c stops it in good order.
+//! TLS ends that connection with an alert; the server stays. Ctrl-c or SIGTERM stops it in good order.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,6 +1,6 @@
 //! A WebSocket echo by tungstenite, which knows nothing of green: `cargo run --bin websocket --features web -- [address]`.
 //!
-//! Input that is no WebSocket ends that connection with the protocol's own error; the server stays. Ctrl-c stops it in
+//! Input that is no WebSocket ends that connection with the protocol's own error; the server stays. Ctrl-c or SIGTERM stops it in
 //! good order.
 
 use std::process::ExitCode;

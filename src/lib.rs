@@ -42,6 +42,7 @@ pub mod time;
 #[cfg(doctest)]
 mod variance;
 
+pub use actor::shutdown::shutdown;
 pub use future::block_on;
 pub use park::interrupt::{Elapsed, timeout};
 pub use park::no_park::no_park;

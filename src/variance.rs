@@ -57,6 +57,7 @@ macro_rules! invariant_in_lifetime {
 invariant! {
     addr: "green::actor::Addr<W<F>>"
     weak_addr: "green::actor::WeakAddr<W<F>>"
+    child: "green::actor::Child<W<F>>"
     recipient: "green::actor::Recipient<W<F>>"
     weak_recipient: "green::actor::WeakRecipient<W<F>>"
     name: "green::actor::Name<W<F>>"

@@ -180,3 +180,44 @@ fn ctrl_c_wakes_all_who_wait_and_does_not_end_the_process() {
     waits.into_iter().for_each(|wait| wait.join().unwrap());
     raise();
 }
+
+#[test]
+fn each_signal_wakes_those_who_wait_for_it_alone() {
+    use green::signal::{SignalKind, terminate, wait_for};
+    const NAME: &str = "each_signal_wakes_those_who_wait_for_it_alone";
+    if std::env::var_os("GREEN_SIGNALS").is_none() {
+        let child = help::itself().args([NAME, "--exact", "--nocapture"]).env("GREEN_SIGNALS", "1").output().unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        return;
+    }
+    let kinds = [
+        (SignalKind::Interrupt, libc::SIGINT),
+        (SignalKind::Terminate, libc::SIGTERM),
+        (SignalKind::Hangup, libc::SIGHUP),
+        (SignalKind::User1, libc::SIGUSR1),
+        (SignalKind::User2, libc::SIGUSR2),
+    ];
+    let all = kinds.map(|(kind, _)| kind);
+    // Takes all of them over.
+    assert!(green::timeout(Duration::ZERO, || wait_for(&all)).is_err());
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    for (place, (kind, number)) in kinds.into_iter().enumerate().take(kinds.len() - 1) {
+        // Of those before it one may still be on its way.
+        let others = all[place + 1..].to_vec();
+        let others = runtime.spawn(move || wait_for(&others).unwrap());
+        let waits = runtime.spawn(move || wait_for(&[kind]).unwrap());
+        let ends = matches!(kind, SignalKind::Interrupt | SignalKind::Terminate)
+            .then(|| runtime.spawn(|| terminate().unwrap()));
+        help::until_parked(others.thread(), "signal");
+        while !waits.is_finished() || ends.as_ref().is_some_and(|ends| !ends.is_finished()) {
+            // SAFETY: it takes a number.
+            assert_eq!(unsafe { libc::raise(number) }, 0);
+            std::thread::yield_now();
+        }
+        assert_eq!(waits.join().unwrap(), kind);
+        assert!(ends.is_none_or(|ends| ends.join().unwrap() == kind));
+        assert!(!others.is_finished());
+        others.cancel();
+        assert!(others.join().is_err());
+    }
+}

@@ -1,6 +1,6 @@
 //! A server that stops in good order: what the network examples have in common.
 //!
-//! One green thread accepts, one serves each connection. Ctrl-c stops the accepting; connections may then finish until a
+//! One green thread accepts, one serves each connection. Ctrl-c and SIGTERM stop the accepting; connections may then finish until a
 //! deadline; what is left is cancelled, and its destructors run.
 
 mod running;
@@ -15,10 +15,10 @@ use green::net::{TcpListener, TcpStream};
 use green::thread::JoinHandle;
 use running::Running;
 
-/// How long connections may go on after ctrl-c.
+/// How long connections may go on after that.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Serves until ctrl-c, in a green thread. The address is the program's argument, or `default`. `on_stop` tells the
+/// Serves until ctrl-c or SIGTERM, in a green thread. The address is the program's argument, or `default`. `on_stop` tells the
 /// connections that they should come to an end, if they can be told.
 pub(crate) fn serve<E: Display>(
     default: &str,
@@ -32,7 +32,7 @@ pub(crate) fn serve<E: Display>(
         return ExitCode::from(2);
     };
     let address = address.unwrap_or_else(|| default.to_owned());
-    match TcpListener::bind(&*address).and_then(|listener| accept_until_ctrl_c(listener, connection, on_stop)) {
+    match TcpListener::bind(&*address).and_then(|listener| accept_until_told(listener, connection, on_stop)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{NAME}: {address}: {error}");
@@ -41,13 +41,13 @@ pub(crate) fn serve<E: Display>(
     }
 }
 
-fn accept_until_ctrl_c<E: Display>(
+fn accept_until_told<E: Display>(
     listener: TcpListener,
     connection: impl Fn(TcpStream) -> Result<(), E> + Send + Sync + 'static,
     on_stop: impl FnOnce(),
 ) -> io::Result<()> {
-    // Ctrl-c is ours before anybody knows where we are.
-    let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
+    // The signals are ours before anybody knows where we are.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
     println!("listening on {}", listener.local_addr()?);
     let (connection, running) = (Arc::new(connection), Running::default());
     let started = running.clone();
@@ -67,7 +67,7 @@ fn accept_until_ctrl_c<E: Display>(
             }
         }
     });
-    green::signal::ctrl_c()?;
+    green::signal::terminate()?;
     println!("stopping");
     accepting.cancel();
     let _ = accepting.join();

@@ -36,14 +36,22 @@ impl Server {
     }
 
     fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
         // SAFETY: the call takes two numbers; the child has not been waited for.
-        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) }, 0);
+        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
     }
 
     /// Ctrl-c, until it has had effect: the first may come before the server asks for it.
-    fn stop(mut self) -> ExitStatus {
+    fn stop(self) -> ExitStatus {
+        self.stop_by(libc::SIGINT)
+    }
+
+    fn stop_by(mut self, signal: libc::c_int) -> ExitStatus {
         let begin = Instant::now();
-        self.interrupt();
+        self.signal(signal);
         loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => return status,
@@ -98,6 +106,14 @@ fn echo_answers_and_after_ctrl_c_lets_a_connection_finish() {
     round_trip(&mut one, b"still here");
     drop(one);
     assert!(server.stop().success());
+}
+
+#[test]
+fn servers_stop_in_good_order_by_sigterm() {
+    for program in ["echo", "chat", "chat_actors", "http", "tls", "websocket"] {
+        let server = Server::start(program);
+        assert!(server.stop_by(libc::SIGTERM).success(), "{program}");
+    }
 }
 
 #[test]

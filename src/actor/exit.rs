@@ -43,6 +43,13 @@ pub enum Exit {
     Panic(String),
     /// It failed: [`Context::fail`](crate::actor::Context::fail), or `started` gave this error.
     Error(String),
+    /// It is a supervisor, and a child of it could not be started, or has died more often than the supervisor bears.
+    Escalated {
+        /// The child's name.
+        child: Box<str>,
+        /// Why the child ended for the last time.
+        last: Box<Exit>,
+    },
 }
 
 impl Exit {
@@ -77,9 +84,12 @@ impl fmt::Display for Exit {
             Exit::Killed => f.write_str("was killed"),
             Exit::Panic(text) => write!(f, "panicked: {text}"),
             Exit::Error(text) => write!(f, "failed: {text}"),
+            Exit::Escalated { child, last } => write!(f, "gave up its child {child:?}, which {last}"),
         }
     }
 }
+
+const _: () = assert!(size_of::<Exit>() <= 32);
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Exit {
     fn from(error: E) -> Self {

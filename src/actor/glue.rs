@@ -5,8 +5,9 @@
 //!
 //! Those of [`cell`](crate::actor::engine::cell), and:
 //!
-//! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` begins a `Cell<A>`.
-//! 2. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+//! 1. `Core` is the first field of the `repr(C)` [`Cell`]; a header whose vtable is that of `A` and `K` begins a `Cell<A, K>`.
+//! 2. `state` is initialised until the end of an incarnation has dropped it (then the actor is dead, vacant or buried), and touched
+//!    by its runs only, and by the warden that fills a vacancy.
 
 #![allow(unsafe_code)]
 
@@ -21,14 +22,15 @@ use std::sync::{self, Arc};
 
 use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
-use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_run, hold};
+use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_plain_run, after_run, hold};
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
-use crate::actor::engine::mailbox_state::{MailboxState, Take};
+use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::residents::{end_all, enter, leave};
 use crate::actor::engine::silence::heard;
+use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Context, Exit, Message, Receives, Signal};
 use crate::base::list::Owner;
@@ -38,21 +40,85 @@ use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
-use crate::task::header::{Main, Spec, VTable};
+use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
 use crate::thread_locals::ThreadLocals;
 
 #[repr(C)]
-struct Cell<A> {
+struct Cell<A, K> {
     core: Core,
     state: UnsafeCell<ManuallyDrop<A>>,
+    keep: K,
+}
+
+/// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.
+trait Keep: Send + Sync + 'static {
+    const IS_KEPT: bool;
+
+    fn warden(&self) -> Option<&Arc<dyn Warden>>;
+}
+
+impl Keep for () {
+    const IS_KEPT: bool = false;
+
+    fn warden(&self) -> Option<&Arc<dyn Warden>> {
+        None
+    }
+}
+
+impl Keep for Arc<dyn Warden> {
+    const IS_KEPT: bool = true;
+
+    fn warden(&self) -> Option<&Arc<dyn Warden>> {
+        Some(self)
+    }
 }
 
 /// Makes an actor in `shared` and queues its first run.
 pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io::Result<Strong> {
-    let Some(block) = pool::allocate::<Cell<A>>() else {
-        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A>>());
+    start_with(shared, plan, (), state)
+}
+
+/// An actor that a warden may give another state.
+pub(crate) struct Kept<A> {
+    strong: Strong,
+    _actor: PhantomData<fn(A) -> A>,
+}
+
+/// As [`start`]; the warden says what follows the end of the state.
+pub(crate) fn start_kept<A: Actor>(
+    shared: &Arc<Shared>,
+    plan: Plan,
+    warden: Arc<dyn Warden>,
+    state: A,
+) -> io::Result<Kept<A>> {
+    start_with(shared, plan, warden, state).map(|strong| Kept { strong, _actor: PhantomData })
+}
+
+impl<A: Actor> Kept<A> {
+    pub(crate) fn strong(&self) -> &Strong {
+        &self.strong
+    }
+
+    /// Gives the actor, if it is vacant, a new state, with which it starts again. Else the state comes back.
+    pub(crate) fn revive(&self, state: A) -> Result<(), A> {
+        let core = self.strong.core();
+        let cell = core.whole().cast::<Cell<A, Arc<dyn Warden>>>();
+        let mut mailbox = core.mailbox.lock();
+        let Some(duty) = mailbox.revive() else { return Err(state) };
+        // SAFETY: `start_kept` has made it for this type; nobody else gets to the state: the old one is dropped, and the next
+        // run begins after this.
+        unsafe { (*cell.as_ptr()).state.get().write(ManuallyDrop::new(state)) };
+        drop(mailbox);
+        core.launch(Some(duty));
+        Ok(())
+    }
+}
+
+fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, state: A) -> io::Result<Strong> {
+    let Some(block) = pool::allocate::<Cell<A, K>>() else {
+        let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A, K>>());
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
@@ -60,16 +126,17 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
     let list = worker.map_or_else(any, |worker| worker.remote.index);
+    let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
     let vtable = match plan.thread_locals {
-        ThreadLocals::PerWorker => const { &vtable::<PerWorker, A>() },
-        ThreadLocals::PerThread => const { &vtable::<PerThread, A>() },
+        ThreadLocals::PerWorker => const { &vtable::<PerWorker, A, K>() },
+        ThreadLocals::PerThread => const { &vtable::<PerThread, A, K>() },
     };
-    let core = Core::new(Header::new(spec, vtable), MailboxState::new(plan.mailbox, list));
+    let core = Core::new(Header::new(spec, vtable), MailboxState::new(plan.mailbox, list | kept));
     // SAFETY: fresh memory for this very type.
-    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)) }) };
+    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)), keep }) };
     // For `Core::whole`.
     let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
@@ -84,27 +151,34 @@ pub(crate) fn start<A: Actor>(shared: &Arc<Shared>, plan: Plan, state: A) -> io:
     Ok(strong)
 }
 
-const fn vtable<M: Main, A: Actor>() -> VTable {
+const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
     VTable {
         main: M::MAIN,
         choose_next: M::CHOOSE_NEXT,
-        run: run::<A>,
+        run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),
         done: |_| unreachable!("an actor is in no scope"),
-        free: free::<A>,
-        after_run: Some(after_run),
+        free: free::<A, K>,
+        after_run: Some(if K::IS_KEPT { after_kept_run::<A, K> } else { after_plain_run }),
     }
 }
 
-unsafe fn free<A>(header: NonNull<Header>) {
-    let block = header.cast::<Cell<A>>();
+unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
+    // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `warden` is
+    // called under that.
+    unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.warden().map(Arc::clone)) }
+}
+
+unsafe fn free<A, K>(header: NonNull<Header>) {
+    let block = header.cast::<Cell<A, K>>();
     WALKERS.wait();
     // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
     // block came from the pool, for this type.
     unsafe {
         drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
         pool::free(block);
     }
 }
@@ -113,30 +187,62 @@ unsafe fn free<A>(header: NonNull<Header>) {
 const BATCH: u32 = 64;
 
 /// One run: a batch of messages, and the end if there is a reason for it.
-unsafe fn run<A: Actor>(header: NonNull<Header>, start: bool) {
+unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
     // SAFETY: invariant 1: it is this actor type's vtable that calls.
-    let cell = unsafe { header.cast::<Cell<A>>().as_ref() };
+    let cell = unsafe { header.cast::<Cell<A, K>>().as_ref() };
     let core = &cell.core;
     let frame = Frame::new();
     core.set_frame(&raw const frame);
     // SAFETY: the frame outlives the context, and `core` is alive during a run.
     let mut ctx = Context::new(unsafe { RunState::new(core, &frame) });
-    // SAFETY: invariant 2.
-    let state = unsafe { &mut *cell.state.get() };
-    let exit = if start { batch(core, &mut **state, &mut ctx) } else { Some(core.not_started()) };
+    // SAFETY: this is the run.
+    let exit = if start { unsafe { batch(cell, &mut ctx) } } else { Some(core.not_started()) };
     if let Some(exit) = exit {
-        say_stopping(&mut **state, &mut ctx, &exit);
-        // SAFETY: invariant 2: once, here; nobody touches it afterwards.
-        let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
-        leave(core);
-        core.end(exit);
+        end(cell, &mut ctx, exit, start);
     }
     core.set_frame(ptr::null());
 }
 
+/// The end of an incarnation, and of the actor, unless a warden is to say whether there is another.
+#[inline(always)]
+fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
+    let core = &cell.core;
+    let warden = cell.keep.warden();
+    if K::IS_KEPT && core.is_buried() {
+        // The state is gone, and the exit known.
+        let exit = core.why_closed();
+        core.begin_end(&exit);
+        leave(core);
+        return core.end(exit);
+    }
+    let leaves = start && warden.is_some_and(|warden| warden.keeps());
+    let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
+    // SAFETY: invariant 2: this is the run, and it is not buried.
+    let state = unsafe { &mut *cell.state.get() };
+    if was_started {
+        let _ = hook(ctx, |ctx| state.stopping(&exit, ctx));
+    }
+    // SAFETY: invariant 2: once for each state; nobody touches it afterwards.
+    let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+    if leaves {
+        return core.leave(exit);
+    }
+    leave(core);
+    let Some(warden) = warden else { return core.end(exit) };
+    core.end(exit.clone());
+    warden.ended(&exit);
+}
+
 /// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.
+///
+/// # Safety
+///
+/// This is the actor's run.
 #[inline]
-fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit> {
+unsafe fn batch<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>) -> Option<Exit> {
+    let core = &cell.core;
+    // SAFETY: as the caller promises; for one call at a time; if the actor is buried, what is taken first is the end.
+    let me = || unsafe { &mut **cell.state.get() };
     for _ in 0..BATCH {
         let mut mailbox = core.mailbox.lock();
         mailbox.runs = true;
@@ -145,7 +251,7 @@ fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit
             Some(envelope) => {
                 // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
                 hands_back = mailbox.is_empty() && envelope.is_ask();
-                run_envelope(me, ctx, envelope, || hold(mailbox, None))
+                run_envelope(me(), ctx, envelope, || hold(mailbox, None))
             }
             None => {
                 let (take, sender) = mailbox.take(core.is_addressed());
@@ -153,14 +259,14 @@ fn batch<A: Actor>(core: &Core, me: &mut A, ctx: &mut Context<A>) -> Option<Exit
                 match take {
                     Take::Nothing => return None,
                     Take::End(exit) => return Some(exit),
-                    Take::Message(envelope) => run_envelope(me, ctx, envelope, || held),
+                    Take::Message(envelope) => run_envelope(me(), ctx, envelope, || held),
                     Take::Signal(signal) => {
                         held.release();
-                        say_signal(me, ctx, signal)
+                        say_signal(me(), ctx, signal)
                     }
                     Take::Start => {
                         held.release();
-                        say_started(me, ctx)
+                        say_started(me(), ctx, &cell.keep)
                     }
                 }
             }
@@ -187,9 +293,12 @@ fn run_envelope<'a, A: Actor>(
 }
 
 #[cold]
-fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> GoesOn {
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
-    ctx.core().mailbox.lock().fresh = false;
+    ctx.core().mailbox.lock().has_started();
+    if let Some(warden) = keep.warden() {
+        warden.started();
+    }
     if let Some(timeout) = A::RECEIVE_TIMEOUT {
         ctx.expect_messages(timeout);
     }
@@ -202,14 +311,6 @@ fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> Goe
         ctx,
         |ctx| if A::TRAPS_EXITS || !signal.is_trapped() { me.signal(signal, ctx) } else { ctx.default_signal(signal) },
     )
-}
-
-/// The first part of an actor's end, on whatever stack. The state is dropped next.
-#[cold]
-fn say_stopping<A: Actor>(me: &mut A, ctx: &mut Context<A>, exit: &Exit) {
-    if ctx.core().begin_end(exit) {
-        let _ = hook(ctx, |ctx| me.stopping(exit, ctx));
-    }
 }
 
 /// Calls a hook. A panic is the reason to end.

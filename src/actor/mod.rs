@@ -20,7 +20,9 @@ mod pending;
 mod recipient;
 mod reenter;
 mod returned;
+pub(crate) mod shutdown;
 mod signal;
+mod supervisor;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;
@@ -43,7 +45,12 @@ pub use pending::Pending;
 pub use recipient::{Recipient, WeakRecipient};
 pub use reenter::Reenter;
 pub use returned::Returned;
+pub use shutdown::Shutdown;
 pub use signal::{Down, MonitorRef, Signal};
+pub use supervisor::{
+    AutoShutdown, Backoff, Child, ChildError, ChildState, Made, Restart, StartError, Supervisor, SupervisorAddr, Team,
+    Tree,
+};
 pub use timer::Timer;
 pub use timers::Timers;
 pub use traits::{Actor, Handler, Receives};

@@ -66,6 +66,6 @@ mod watch {
         wait(&|| clients.iter().all(|client| halves(client) == 0));
         // A link to a dead one, too.
         let late = Client { hub: hub.clone(), links: true }.start();
-        wait(&|| late.core().mailbox.lock().extras().ties.len() == 0 && !late.core().mailbox.lock().fresh);
+        wait(&|| late.core().mailbox.lock().extras().ties.len() == 0 && !late.core().mailbox.lock().is_fresh());
     }
 }

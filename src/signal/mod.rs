@@ -1,6 +1,6 @@
-//! Waiting for ctrl-c, so that a program can stop in good order: [`ctrl_c`].
+//! Waiting for signals, so that a program can stop in good order, or do what it is asked for: [`ctrl_c`], [`terminate`], [`wait_for`].
 //!
-//! A green thread that waits parks, a plain OS thread blocks; both can be cancelled. Other signals, SIGTERM among them, are left
+//! A green thread that waits parks, a plain OS thread blocks; both can be cancelled. Signals that are not in [`SignalKind`] are left
 //! to other crates: what writes a byte into a pipe from its handler, as `signal-hook` does, can be waited for by
 //! [`io::wait_readable`](crate::io::wait_readable). The [guide](crate::guide::stopping) has a whole server.
 
@@ -11,14 +11,46 @@ use std::io::{self, Read};
 use crate::base::lock::Lock;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sys::ctrl_c::install;
 use crate::sys::fork::generation;
+use crate::sys::signals::{SIGNALS, install, open};
 use crate::task::header::Reason;
 
-/// How many interrupts there have been.
-static COUNT: WaitQueue<u64> = WaitQueue::new(0);
-/// The [`generation`] in which the watching thread was started.
-static INSTALLED: Lock<Option<u32>> = Lock::new(None);
+/// Names a signal that [`wait_for`] can wait for.
+///
+/// ```
+/// use green::signal::SignalKind;
+/// println!("stopped by {:?}", SignalKind::Terminate);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum SignalKind {
+    /// SIGINT: ctrl-c at the keyboard.
+    Interrupt,
+    /// SIGTERM: what service managers send to end a process.
+    Terminate,
+    /// SIGHUP: the terminal is gone, or, for a server, its settings are to be read again.
+    Hangup,
+    /// SIGUSR1.
+    User1,
+    /// SIGUSR2.
+    User2,
+}
+
+impl SignalKind {
+    /// In the order of [`SIGNALS`].
+    const ALL: [SignalKind; SIGNALS.len()] =
+        [SignalKind::Interrupt, SignalKind::Terminate, SignalKind::Hangup, SignalKind::User1, SignalKind::User2];
+
+    /// Its place there.
+    fn place(self) -> usize {
+        self as usize
+    }
+}
+
+/// How many signals of each kind there have been.
+static COUNTS: WaitQueue<[u64; SIGNALS.len()]> = WaitQueue::new([0; SIGNALS.len()]);
+/// The [`generation`] in which the watching thread was started, and the signals that are taken over.
+static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, [false; SIGNALS.len()]));
 
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
@@ -48,32 +80,114 @@ static INSTALLED: Lock<Option<u32>> = Lock::new(None);
 /// });
 /// ```
 pub fn ctrl_c() -> io::Result<()> {
-    watch()?;
+    wait(&[SignalKind::Interrupt], Reason::CtrlC).map(drop)
+}
+
+/// Waits until the process is told to end: by ctrl-c (SIGINT) or SIGTERM, whichever comes first, and returns which. A cancellation
+/// point.
+///
+/// From the first call on neither ends the process; [`ctrl_c`] says what follows from that.
+///
+/// ```
+/// use green::signal::{SignalKind, terminate};
+/// # let _ = green::timeout(std::time::Duration::ZERO, terminate);
+/// # let signals = green::spawn(|| loop {
+/// #     green::sleep(std::time::Duration::from_millis(5));
+/// #     // SAFETY: raises a signal whose handler is this crate's.
+/// #     unsafe { libc::raise(libc::SIGTERM) };
+/// # });
+/// let which = terminate()?;
+/// assert_eq!(which, SignalKind::Terminate);
+/// let end = green::shutdown(std::time::Duration::from_secs(10)); // the actors
+/// # assert!(end.is_clean());
+/// # signals.cancel();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`ctrl_c`].
+pub fn terminate() -> io::Result<SignalKind> {
+    wait_for(&[SignalKind::Interrupt, SignalKind::Terminate])
+}
+
+/// Waits for the next signal of any of these kinds, and returns its kind; of several that have come, the first in `kinds`. A
+/// cancellation point.
+///
+/// From the first call on, these signals no longer do what they do by default, which is to end the process. A first call that ends at
+/// once, `timeout(Duration::ZERO, || wait_for(&kinds))`, takes them over and does not wait. Any number of threads may wait; all are
+/// woken. Signals that come while no thread waits are not kept.
+///
+/// ```
+/// use green::signal::{SignalKind, wait_for};
+/// # let _ = green::timeout(std::time::Duration::ZERO, || wait_for(&[SignalKind::Hangup]));
+/// # let signals = green::spawn(|| loop {
+/// #     green::sleep(std::time::Duration::from_millis(5));
+/// #     // SAFETY: raises a signal whose handler is this crate's.
+/// #     unsafe { libc::raise(libc::SIGHUP) };
+/// # });
+/// match wait_for(&[SignalKind::Hangup, SignalKind::User1])? {
+///     SignalKind::Hangup => println!("reads its settings again"),
+///     _ => println!("writes its figures"),
+/// }
+/// # signals.cancel();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`ctrl_c`].
+///
+/// # Panics
+///
+/// If `kinds` is empty.
+#[track_caller]
+pub fn wait_for(kinds: &[SignalKind]) -> io::Result<SignalKind> {
+    assert!(!kinds.is_empty(), "a wait for no signal would never end");
+    wait(kinds, Reason::Signal)
+}
+
+fn wait(kinds: &[SignalKind], reason: Reason) -> io::Result<SignalKind> {
+    kinds.iter().try_for_each(|kind| watch(*kind))?;
     checkpoint();
-    let before = COUNT.with(|count| *count);
-    let _ = COUNT.wait_until(Wait::new(Reason::CtrlC), |count| (*count > before).then_some(()));
+    let before = COUNTS.with(|counts| *counts);
+    let came = |counts: &mut [u64; SIGNALS.len()]| {
+        kinds.iter().copied().find(|kind| counts[kind.place()] > before[kind.place()])
+    };
+    Ok(COUNTS.wait_until(Wait::new(reason), came).unwrap_or(kinds[0]))
+}
+
+/// Takes the signal over, once in a process. The first time starts the thread that takes the signals out of the handler's pipe.
+fn watch(kind: SignalKind) -> io::Result<()> {
+    let mut installed = INSTALLED.lock();
+    if installed.0 != Some(generation()) {
+        start_thread()?;
+        // In a child of fork the handlers are there, and write into this pipe now.
+        installed.0 = Some(generation());
+    }
+    let is_taken = &mut installed.1[kind.place()];
+    if !*is_taken {
+        install(kind.place())?;
+        *is_taken = true;
+    }
     Ok(())
 }
 
-/// Starts the thread that takes the interrupts out of the handler's pipe, once in a process.
-fn watch() -> io::Result<()> {
-    let mut installed = INSTALLED.lock();
-    if *installed == Some(generation()) {
-        return Ok(());
-    }
+fn start_thread() -> io::Result<()> {
     let (start, begin) = std::sync::mpsc::channel::<io::PipeReader>();
     let watches = move || {
         let Ok(mut pipe) = begin.recv() else { return };
-        while pipe.read_exact(&mut [0]).is_ok() {
-            COUNT.notify_all(|count| {
-                *count += 1;
+        let mut place = [0];
+        while pipe.read_exact(&mut place).is_ok() {
+            let Some(kind) = SignalKind::ALL.get(usize::from(place[0])) else { continue };
+            COUNTS.notify_all(|counts| {
+                counts[kind.place()] += 1;
                 true
             });
         }
     };
     std::thread::Builder::new().name("green-signal".to_owned()).spawn(watches)?;
     // It waits for the pipe, or ends if there is none.
-    let _ = start.send(install()?);
-    *installed = Some(generation());
+    let _ = start.send(open()?);
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
-pub(crate) mod ctrl_c;
 pub(crate) mod fault;
 pub(crate) mod fifo;
 pub(crate) mod fork;
@@ -20,4 +19,5 @@ pub(crate) mod poll;
 pub(crate) mod process;
 #[cfg(not(miri))]
 pub(crate) mod sanitizer;
+pub(crate) mod signals;
 pub(crate) mod unwinder;

@@ -192,6 +192,7 @@ reasons! {
     Readable: "readable",
     Writable: "writable",
     CtrlC: "ctrl-c",
+    Signal: "signal",
     /// For the reply of an actor.
     Ask: "reply",
     /// For room in an actor's mailbox.

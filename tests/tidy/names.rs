@@ -14,6 +14,7 @@ const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("channel", 6)];
 const RIGHTLY_SHARED: &[&str] = &[
     "Builder",
     "Cache",
+    "Child",
     "Fiber",
     "Incoming",
     "IntoIter",

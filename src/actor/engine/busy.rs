@@ -24,6 +24,11 @@ impl Busy {
         (!std::mem::replace(&mut self.0, true)).then_some(Launch(()))
     }
 
+    /// The duty again, of an actor that is busy because it is vacant: nobody else has it.
+    pub(crate) fn relaunch(&mut self) -> Option<Launch> {
+        self.0.then_some(Launch(()))
+    }
+
     #[inline]
     pub(crate) fn is_set(self) -> bool {
         self.0

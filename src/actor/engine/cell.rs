@@ -33,6 +33,7 @@ use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
 use super::waiting::WaitingSender;
+use super::warden::Warden;
 use super::weak::Weak;
 use crate::actor::{ActorId, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
@@ -77,8 +78,13 @@ pub(crate) struct Plan {
     pub(crate) thread_locals: ThreadLocals,
 }
 
-/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5.
-pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `warden` gives that of a kept actor.
+///
+/// # Safety
+///
+/// As of [`VTable::after_run`](crate::task::header::VTable), of a header that begins a `Core`.
+#[inline(always)]
+pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() -> Option<Arc<dyn Warden>>) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
@@ -93,7 +99,23 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>) -> Next {
     if more || core.header.state.is_cancelled() {
         core.header.state.rearm();
     }
+    if more
+        && let Some(warden) = warden()
+        && mailbox.vacates()
+    {
+        return core.tell_keeper(mailbox, &*warden);
+    }
     if more { Next::Again } else { Next::Rests }
+}
+
+/// That of an actor without a warden.
+///
+/// # Safety
+///
+/// As of [`after_run`].
+pub(crate) unsafe fn after_plain_run(header: NonNull<Header>) -> Next {
+    // SAFETY: as the caller promises.
+    unsafe { after_run(header, || None) }
 }
 
 impl Core {
@@ -135,7 +157,7 @@ impl Core {
 
     /// The pointer to the whole block (invariant 1): what a reference to its first part is not.
     #[inline]
-    fn whole(&self) -> NonNull<Core> {
+    pub(crate) fn whole(&self) -> NonNull<Core> {
         let whole = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
         NonNull::new(whole).expect("the address of a reference")
     }
@@ -394,6 +416,15 @@ impl EdgeWalk {
         let (to, mark) = at.edge.follow()?;
         // SAFETY: `at` is alive, and this walker is counted; invariant 6.
         Some((unsafe { &*to }, mark))
+    }
+}
+
+impl Core {
+    /// What the actor waits for, if it does, and for which: for a report.
+    pub(crate) fn waits_for(&self) -> Option<(&'static str, Option<ActorId>)> {
+        let what = self.header.waits_for()?;
+        let walk = EdgeWalk::begin();
+        Some((what, walk.follow(self).map(|(other, _)| other.id())))
     }
 }
 

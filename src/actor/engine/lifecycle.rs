@@ -25,6 +25,9 @@ use crate::task::header::Reason;
 /// A stopped actor handles what is queued for so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
+/// One that was killed is waited for so long: a handler that computes does not end.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(5);
+
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
 const LOOKS: Duration = Duration::from_millis(10);
 
@@ -43,14 +46,24 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
+    await_in(core, &ended, deadline_ns, Option::clone)
+}
+
+/// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`].
+pub(crate) fn await_in<S, R>(
+    core: &Core,
+    queue: &WaitQueue<S>,
+    deadline_ns: u64,
+    ready: impl Fn(&S) -> Option<R>,
+) -> Result<R, JoinError> {
     let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
         let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
         let wait = Wait::new(Reason::End).until(deadline_ns.min(look_ns));
-        let exit = |exit: &mut Option<Exit>| exit.clone().map(Some).or_else(|| waits.is_told().then_some(None));
-        match ended.wait_until(wait, exit) {
-            Some(Some(exit)) => return Ok(exit),
+        let found = |state: &mut S| ready(state).map(Some).or_else(|| waits.is_told().then_some(None));
+        match queue.wait_until(wait, found) {
+            Some(Some(found)) => return Ok(found),
             Some(None) => waits.untell(),
             None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
             None => {}
@@ -84,7 +97,20 @@ impl Core {
 
     /// Ends an actor that rests when its runtime has ended: nobody else will.
     pub(super) fn end_orphan(&self) {
-        self.queue_unless_dead(|| true);
+        if !self.bury() {
+            self.queue_unless_dead(|| true);
+        }
+    }
+
+    /// Has it found a reason to end, and not for one incarnation only?
+    pub(crate) fn is_ending(&self) -> bool {
+        self.mailbox.lock().phase >= Phase::Ends
+    }
+
+    /// Of one that was stopped or killed: how many of the messages that were queued then have been handled, and how many were given
+    /// back.
+    pub(crate) fn settled(&self) -> (u64, u64) {
+        self.mailbox.lock().settled()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -101,6 +127,7 @@ impl Core {
         let extras = mailbox.extras();
         extras.end = Some(why);
         extras.drain_until_ns = Some(after_ns(drain));
+        mailbox.count_stopped();
         mailbox.close(Phase::Drains);
         let launch = mailbox.mark_busy();
         drop(mailbox);
@@ -144,7 +171,7 @@ impl Core {
     }
 
     /// Refuses one message. False: there was none.
-    fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope<Envelope>>) -> bool {
+    pub(super) fn give_back_one(&self, take: fn(&mut MailboxState) -> Option<WaitingEnvelope<Envelope>>) -> bool {
         let mut mailbox = self.mailbox.lock();
         let Some(WaitingEnvelope { envelope, sender }) = take(&mut mailbox) else { return false };
         if let Some(sender) = sender {
@@ -170,7 +197,7 @@ impl Core {
         let started = {
             let mut mailbox = self.mailbox.lock();
             mailbox.ends(exit);
-            !mailbox.fresh
+            !mailbox.is_fresh()
         };
         self.give_back_all();
         started
@@ -179,12 +206,7 @@ impl Core {
     /// The state is dropped: ends timers and helpers, tells tied actors and joiners.
     #[cold]
     pub(crate) fn end(&self, exit: Exit) {
-        // Timers end before the actor is dead: none of theirs is a dead letter.
-        let (timers, helpers) = self.mailbox.lock().take_companions();
-        // What a timer would have sent, and what a helper has left, may have destructors that panic.
-        timers.iter().for_each(|timer| _ = self.guarded(|| timer.cancel()));
-        helpers.iter().for_each(JoinHandle::cancel);
-        helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
+        self.end_companions();
         let (ties, ended, names) = self.mailbox.lock().set_dead();
         names.iter().for_each(HeldName::free);
         monitor::tell(self, ties, &exit);
@@ -194,6 +216,17 @@ impl Core {
                 true
             });
         }
+    }
+
+    /// Ends timers and helpers.
+    #[inline]
+    pub(super) fn end_companions(&self) {
+        // Timers end before the actor is dead: none of theirs is a dead letter.
+        let (timers, helpers) = self.mailbox.lock().take_companions();
+        // What a timer would have sent, and what a helper has left, may have destructors that panic.
+        timers.iter().for_each(|timer| _ = self.guarded(|| timer.cancel()));
+        helpers.iter().for_each(JoinHandle::cancel);
+        helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
     }
 
     /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.

@@ -32,6 +32,18 @@
 //! and after each timer one message has its turn. So neither a supervisor whose child fails at once, nor an interval that is
 //! slower than its period, nor a flood of messages keeps the others waiting for more than a few handlers. A timer that becomes due
 //! while the actor `Drains` is not taken, as no message is.
+//!
+//! # Vacancy
+//!
+//! The incarnation of a kept actor ([`warden`](super::warden)) may end, and the actor does not: it stays in its phase, so what is sent
+//! meanwhile queues, and it stays busy, so nobody queues the actor. Who ends the vacancy has the entry.
+//!
+//! | stage      | entered                                        | left                                                 |
+//! | ---------- | ---------------------------------------------- | ---------------------------------------------------- |
+//! | `Fresh`    | at the start                                   | when `started` has succeeded: `Started`              |
+//! | `Leaves`   | by the run that has dropped the state          | when that run is over, in step R3                    |
+//! | `Vacant`   | in step R3; then the warden is told            | `revive`: `Fresh`, and the phase is `Open`; or `bury` |
+//! | `Buried`   | `bury`: the phase is `Ends`; the actor queues  | the next run is the end                              |
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +63,7 @@ use crate::actor::{Exit, Mailbox, Overflow, Signal};
 use crate::base::list::OwningList;
 use crate::park::queue::WaitQueue;
 use crate::rt::join::JoinHandle;
+use crate::sched::remote::MAX_WORKERS;
 use crate::sys::clock::now_ns;
 
 /// See the module's text.
@@ -60,6 +73,17 @@ pub(crate) enum Phase {
     Drains,
     Ends,
     Dead,
+}
+
+/// How far the incarnation is. See the module's text, "Vacancy".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// `started` has not been called, or has failed.
+    Fresh,
+    Started,
+    Leaves,
+    Vacant,
+    Buried,
 }
 
 /// The actor's end, for those that asked for it: set once it is known.
@@ -73,29 +97,28 @@ pub(crate) struct MailboxState {
     capacity: u32,
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
-    busy: Busy,
-    /// The list of residents that the actor is in.
-    pub(super) list: u16,
+    pub(super) busy: Busy,
+    /// The list of residents that the actor is in, and the bit `KEPT`.
+    list: u16,
     /// A run has begun, and is not over.
     pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
     /// sender that waits for room, a message that was passed is in `extras`.
-    urgent: bool,
-    /// `started` has not been called, or has failed.
-    pub(crate) fresh: bool,
-    extras: Option<Box<Extras>>,
+    pub(super) urgent: bool,
+    pub(super) stage: Stage,
+    pub(super) extras: Option<Box<Extras>>,
 }
 
 /// What most actors never need.
 #[derive(Default)]
 pub(crate) struct Extras {
-    signals: VecDeque<Signal>,
+    pub(super) signals: VecDeque<Signal>,
     /// A signal was the last to go ahead: a timer or a message has its turn.
-    signalled: bool,
+    pub(super) signalled: bool,
     /// What timers have sent.
-    due: OwningList<Envelope>,
+    pub(super) due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
-    ceded: bool,
+    pub(super) ceded: bool,
     waiting: VecDeque<WaitingEnvelope<Envelope>>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     passed: OwningList<Envelope>,
@@ -107,7 +130,11 @@ pub(crate) struct Extras {
     chain: u64,
     /// Tells the thread that waits there.
     nested: Option<Arc<dyn Owed>>,
-    killed: bool,
+    pub(super) killed: bool,
+    /// How many messages were queued when the actor was stopped or killed.
+    pub(super) stopped_with: u64,
+    /// How many have been given back unhandled.
+    pub(super) given_back: u64,
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
     /// When the last message was handled, for an actor that has a receive time-out.
@@ -136,6 +163,10 @@ impl Extras {
     }
 }
 
+/// Beside the number of a list of residents: the actor has a warden.
+pub(crate) const KEPT: u16 = 1 << 15;
+const _: () = assert!(MAX_WORKERS <= KEPT as usize);
+
 /// What the actor does next.
 pub(crate) enum Take {
     /// Calls `started`.
@@ -147,6 +178,7 @@ pub(crate) enum Take {
 }
 
 impl MailboxState {
+    /// Of a new actor that is in that list of residents; with `KEPT`, of one that has a warden.
     pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
         Self {
             queue: OwningList::new(),
@@ -158,9 +190,19 @@ impl MailboxState {
             list,
             runs: false,
             urgent: true,
-            fresh: true,
+            stage: Stage::Fresh,
             extras: None,
         }
+    }
+
+    /// The list of residents that the actor is in.
+    pub(super) fn list(&self) -> u16 {
+        self.list & !KEPT
+    }
+
+    /// Has it a warden?
+    pub(crate) fn is_kept(&self) -> bool {
+        self.list & KEPT != 0
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -372,7 +414,7 @@ impl MailboxState {
         }
         match self.pop() {
             Some((envelope, sender)) => (Take::Message(envelope), sender),
-            None if self.phase == Phase::Drains => (Take::End(self.end()), None),
+            None if self.phase == Phase::Drains => (Take::End(self.exit()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
         }
@@ -385,11 +427,12 @@ impl MailboxState {
         }
         let until = extras.as_ref().and_then(|extras| extras.drain_until_ns);
         let has_messages = !self.queue.is_empty();
-        if self.fresh {
-            return Some(Take::Start);
+        if self.stage != Stage::Started {
+            let is_fresh = self.stage == Stage::Fresh;
+            return Some(if is_fresh { Take::Start } else { Take::End(self.exit()) });
         }
         if self.phase == Phase::Drains && until.is_some_and(|until| until <= now_ns()) {
-            return Some(Take::End(self.end()));
+            return Some(Take::End(self.exit()));
         }
         let extras = extras?;
         let has_others = has_messages || !extras.passed.is_empty() || !extras.due.is_empty();
@@ -417,6 +460,7 @@ impl MailboxState {
 
     /// The actor has to look at `killed` before its next message.
     pub(crate) fn kill(&mut self) {
+        self.count_stopped();
         self.extras().killed = true;
         self.urgent = true;
     }
@@ -430,7 +474,8 @@ impl MailboxState {
         self.extras.as_deref_mut()?.admitted.pop_front()
     }
 
-    fn end(&self) -> Exit {
+    /// Why it has ended, or is to.
+    pub(super) fn exit(&self) -> Exit {
         self.extras.as_ref().and_then(|extras| extras.end.clone()).unwrap_or(Exit::Normal)
     }
 
@@ -466,7 +511,7 @@ impl MailboxState {
 
     /// How it has ended, if it has.
     pub(super) fn ended(&mut self) -> Option<Exit> {
-        (self.phase == Phase::Dead).then(|| self.end())
+        (self.phase == Phase::Dead).then(|| self.exit())
     }
 
     /// The actor has a reason to end. It is noted before what is queued goes back, so that the senders can be told.
@@ -480,7 +525,7 @@ impl MailboxState {
 
     /// Why it ends, if it has a reason to.
     pub(super) fn ending(&self) -> Option<Exit> {
-        (self.phase >= Phase::Ends).then(|| self.end())
+        (self.phase >= Phase::Ends).then(|| self.exit())
     }
 
     /// From now on nothing gets in. What goes before messages is looked at again.
@@ -532,6 +577,9 @@ impl MailboxState {
             lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(envelope) = envelope {
+            if let Some(extras) = self.extras.as_deref_mut() {
+                extras.given_back += 1;
+            }
             return Some(WaitingEnvelope { envelope, sender: None });
         }
         self.len = 0;

@@ -6,10 +6,11 @@
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
 //! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
-//!   whose panic is nobody's), [`held_name`], [`lost`] (dead letters), [`weak`] (a counted pointer).
+//!   whose panic is nobody's), [`warden`] (what decides whether an actor lives on), [`held_name`], [`lost`] (dead letters), [`weak`]
+//!   (a counted pointer).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
-//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`residents`] (the actors of a runtime).
+//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`vacancy`] (a kept actor between two states), [`residents`] (the actors of a runtime).
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
 //! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
@@ -42,6 +43,8 @@ pub(crate) mod send;
 pub(crate) mod silence;
 pub(crate) mod tell;
 pub(crate) mod ties;
+pub(crate) mod vacancy;
 pub(crate) mod waiting;
 pub(crate) mod walk;
+pub(crate) mod warden;
 pub(crate) mod weak;

@@ -45,7 +45,7 @@ pub(crate) fn enter(actor: Weak, list: u16) {
 
 /// `actor` ends.
 pub(crate) fn leave(actor: &Core) {
-    let list = actor.mailbox.lock().list;
+    let list = actor.mailbox.lock().list();
     let mut list = lock(list);
     let place = actor.place.swap(NOWHERE, Ordering::Relaxed);
     if place == NOWHERE {
@@ -57,6 +57,11 @@ pub(crate) fn leave(actor: &Core) {
     }
     drop(list);
     drop(left);
+}
+
+/// The actors of a runtime that have not ended.
+pub(crate) fn all(shared: &Shared) -> Vec<Weak> {
+    shared.remotes.iter().flat_map(|mailbox| lock(mailbox.index).clone()).collect()
 }
 
 /// How often is looked whether somebody has queued an actor after all.

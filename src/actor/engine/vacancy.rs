@@ -1,0 +1,132 @@
+//! A kept actor between two states: how it leaves, and how the vacancy ends. The states are in
+//! [`mailbox_state`](super::mailbox_state), "Vacancy".
+
+#![forbid(unsafe_code)]
+
+use super::busy::Launch;
+use super::cell::Core;
+use super::envelope::Envelope;
+use super::mailbox_state::{MailboxState, Phase, Stage};
+use super::monitor;
+use super::ties::Ties;
+use super::waiting::WaitingEnvelope;
+use super::warden::Warden;
+use super::weak::Weak;
+use crate::actor::Exit;
+use crate::base::spin::Locked;
+use crate::task::header::Next;
+
+impl MailboxState {
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.stage == Stage::Fresh
+    }
+
+    /// `started` has succeeded.
+    pub(crate) fn has_started(&mut self) {
+        self.stage = Stage::Started;
+    }
+
+    /// Counts what is queued, unless that was done.
+    pub(super) fn count_stopped(&mut self) {
+        let len = self.len() as u64;
+        if self.phase == Phase::Open && !self.is_killed() {
+            self.extras().stopped_with = len;
+        }
+    }
+
+    pub(super) fn settled(&self) -> (u64, u64) {
+        let counts = self.extras.as_ref().map_or((0, 0), |extras| (extras.stopped_with, extras.given_back));
+        (counts.0.saturating_sub(counts.1), counts.1)
+    }
+
+    /// The state is dropped, and the actor has not ended. Gives its ties.
+    pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
+        self.stage = Stage::Leaves;
+        self.urgent = true;
+        let extras = self.extras();
+        extras.end = Some(exit);
+        std::mem::take(&mut extras.ties)
+    }
+
+    /// Step R3 of a run that has more to do. True: that was to leave.
+    #[cold]
+    pub(super) fn vacates(&mut self) -> bool {
+        let leaves = self.stage == Stage::Leaves;
+        if leaves {
+            self.stage = Stage::Vacant;
+        }
+        leaves
+    }
+
+    /// A vacant actor has a new state: what is queued is for that. `None`: it is not vacant.
+    pub(crate) fn revive(&mut self) -> Option<Launch> {
+        let launch = self.occupy(Stage::Fresh, Phase::Open)?;
+        let extras = self.extras();
+        (extras.killed, extras.end, extras.drain_until_ns) = (false, None, None);
+        (extras.signalled, extras.ceded) = (false, false);
+        extras.signals.retain(|signal| signal.tie().is_some());
+        self.unstash();
+        Some(launch)
+    }
+
+    /// A vacant actor ends with its next run. `None`: it is not vacant.
+    pub(super) fn bury(&mut self) -> Option<Launch> {
+        self.occupy(Stage::Buried, Phase::Ends)
+    }
+
+    fn occupy(&mut self, stage: Stage, phase: Phase) -> Option<Launch> {
+        if self.stage != Stage::Vacant {
+            return None;
+        }
+        self.stage = stage;
+        self.close(phase);
+        self.busy.relaunch()
+    }
+
+    /// Takes one message of a timer out that will not be handled.
+    pub(super) fn give_back_due(&mut self) -> Option<WaitingEnvelope<Envelope>> {
+        let envelope = self.extras.as_deref_mut()?.due.pop_front()?;
+        Some(WaitingEnvelope { envelope, sender: None })
+    }
+}
+
+impl Core {
+    pub(crate) fn is_buried(&self) -> bool {
+        self.mailbox.lock().stage() == Stage::Buried
+    }
+
+    /// The run has found a reason for the incarnation to end. True: `stopping` is to be called.
+    pub(crate) fn begin_leave(&self) -> bool {
+        self.header.refuse_cancels();
+        !self.mailbox.lock().is_fresh()
+    }
+
+    /// The state is dropped: ends timers and helpers, tells tied actors.
+    pub(crate) fn leave(&self, exit: Exit) {
+        self.end_companions();
+        while self.give_back_one(MailboxState::give_back_due) {}
+        let ties = self.mailbox.lock().leaves(exit.clone());
+        monitor::tell(self, ties, &exit);
+    }
+
+    /// The actor has become vacant, under the lock of its mailbox: tells the warden.
+    #[cold]
+    pub(super) fn tell_keeper(&self, mailbox: Locked<'_, MailboxState>, warden: &dyn Warden) -> Next {
+        let me = self.weak();
+        let exit = mailbox.exit();
+        drop(mailbox);
+        if !warden.ended(&exit) && me.core().mailbox.lock().bury().is_some() { Next::Again } else { Next::Rests }
+    }
+
+    /// Ends the actor, if it is vacant. False: it is not.
+    pub(crate) fn bury(&self) -> bool {
+        let duty = self.mailbox.lock().bury();
+        let buries = duty.is_some();
+        self.launch(duty);
+        buries
+    }
+}

@@ -1,0 +1,267 @@
+//! A child, as a user describes it: a name, a factory, and what happens when it ends.
+
+#![forbid(unsafe_code)]
+
+use std::any::{TypeId, type_name};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actor::engine::cell::{Plan, Strong};
+use crate::actor::engine::guard::contained;
+use crate::actor::glue::{Kept, start_kept};
+use crate::actor::supervisor::backoff::Backoff;
+use crate::actor::supervisor::post::{Body, ChildSpec, Restart};
+use crate::actor::supervisor::table::Table;
+use crate::actor::supervisor::watch::Watch;
+use crate::actor::{Actor, Exit, Mailbox};
+use crate::rt::runtime::with_shared;
+use crate::stack::StackSize;
+
+/// A child has so long to end, unless [`Child::shutdown`] says otherwise.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What a factory may return: an actor, or a `Result` of one with an [`Exit`], into which `?` turns any error.
+///
+/// It is implemented for those two, and for nothing else.
+///
+/// ```
+/// use green::actor::{Actor, Child};
+/// struct Port(u16);
+/// impl Actor for Port {}
+/// let plain = Child::new("plain", || Port(80));
+/// let parsed = Child::new("parsed", || Ok(Port("8080".parse()?)));
+/// # let _ = (plain, parsed);
+/// ```
+pub trait Made<A> {
+    #[doc(hidden)]
+    fn made(self) -> Result<A, Exit>;
+}
+
+impl<A: Actor> Made<A> for A {
+    fn made(self) -> Result<A, Exit> {
+        Ok(self)
+    }
+}
+
+impl<A: Actor> Made<A> for Result<A, Exit> {
+    fn made(self) -> Result<A, Exit> {
+        self
+    }
+}
+
+type Make<A> = Box<dyn FnMut() -> Result<A, Exit> + Send>;
+
+/// Describes an actor that a [`Supervisor`](crate::actor::Supervisor) starts, and starts again when it has died.
+///
+/// The factory makes the actor's value, for the first time and for each restart. The address is the same one after a restart, and so is
+/// the mailbox: what was queued is handled by the new value.
+///
+/// ```
+/// use green::actor::{Actor, Backoff, Child, Restart};
+/// use std::time::Duration;
+///
+/// struct Db { url: &'static str }
+/// impl Actor for Db {}
+///
+/// let db = Child::new("db", || Db { url: "localhost" })
+///     .restart(Restart::Transient)
+///     .shutdown(Duration::from_secs(30))
+///     .backoff(Backoff::exponential(Duration::from_secs(1)..=Duration::from_secs(60)));
+/// # let _ = db;
+/// ```
+#[must_use = "a child is started by its supervisor"]
+pub struct Child<A> {
+    name: Arc<str>,
+    restart: Restart,
+    shutdown: Duration,
+    backoff: Option<Backoff>,
+    is_significant: bool,
+    mailbox: Option<Mailbox>,
+    stack_size: Option<usize>,
+    make: Make<A>,
+    pub(super) nested: Option<Arc<Table>>,
+}
+
+impl<A: Actor> Child<A> {
+    /// Makes a child that is permanent, has five seconds to end, and its supervisor's back-off.
+    ///
+    /// The factory runs on the supervisor's own green thread: while it waits, the supervisor waits. Its error, or its panic, is that of
+    /// a child that has died: at the first start the supervisor does not start; at a restart it is tried again, and counts.
+    ///
+    /// ```
+    /// use green::actor::{Actor, Child, Supervisor};
+    /// struct Counter { from: u32 }
+    /// impl Actor for Counter {}
+    /// let sup = Supervisor::one_for_one().child(Child::new("counter", || Counter { from: 7 })).start()?;
+    /// let counter = sup.get::<Counter>("counter").unwrap();
+    /// assert_eq!(counter.name(), Some("counter"));
+    /// # Ok::<(), green::actor::StartError>(())
+    /// ```
+    pub fn new<R: Made<A>>(name: impl AsRef<str>, factory: impl FnMut() -> R + Send + 'static) -> Self {
+        let mut factory = factory;
+        Self {
+            name: name.as_ref().into(),
+            restart: Restart::default(),
+            shutdown: SHUTDOWN,
+            backoff: None,
+            is_significant: false,
+            mailbox: None,
+            stack_size: None,
+            make: Box::new(move || factory().made()),
+            nested: None,
+        }
+    }
+
+    /// Says whether the child is started again when it has ended: by default always.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child, Restart};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// let job = Child::new("job", || Job).restart(Restart::Temporary);
+    /// # let _ = job;
+    /// ```
+    pub fn restart(self, restart: Restart) -> Self {
+        Self { restart, ..self }
+    }
+
+    /// Sets how long the child has to end when its supervisor stops it, before it is killed: by default five seconds, and a
+    /// supervisor as long as it takes.
+    ///
+    /// Within that time the child handles what is queued. Zero: it is killed at once. `Duration::MAX`: never.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// let job = Child::new("job", || Job).shutdown(std::time::Duration::ZERO);
+    /// # let _ = job;
+    /// ```
+    pub fn shutdown(self, deadline: Duration) -> Self {
+        Self { shutdown: deadline, ..self }
+    }
+
+    /// Gives the child another back-off than its supervisor's.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Backoff, Child};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// let job = Child::new("job", || Job).backoff(Backoff::none());
+    /// # let _ = job;
+    /// ```
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff: Some(backoff), ..self }
+    }
+
+    /// Has the child count for [`Supervisor::auto_shutdown`](crate::actor::Supervisor::auto_shutdown).
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child, Restart};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// let job = Child::new("job", || Job).restart(Restart::Transient).significant();
+    /// # let _ = job;
+    /// ```
+    pub fn significant(self) -> Self {
+        Self { is_significant: true, ..self }
+    }
+
+    /// Gives the child another mailbox than [`Actor::MAILBOX`].
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child, Mailbox};
+    /// # struct Log;
+    /// # impl Actor for Log {}
+    /// let log = Child::new("log", || Log).mailbox(Mailbox::unbounded());
+    /// # let _ = log;
+    /// ```
+    pub fn mailbox(self, mailbox: Mailbox) -> Self {
+        Self { mailbox: Some(mailbox), ..self }
+    }
+
+    /// Sets the size of the stack that the handlers run on: [`Builder::stack_size`](crate::actor::Builder::stack_size). A bad one
+    /// is an error when the child starts.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child};
+    /// # struct Deep;
+    /// # impl Actor for Deep {}
+    /// let deep = Child::new("deep", || Deep).stack_size(1 << 20);
+    /// # let _ = deep;
+    /// ```
+    pub fn stack_size(self, bytes: usize) -> Self {
+        Self { stack_size: Some(bytes), ..self }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    pub(super) fn into_spec(self) -> ChildSpec {
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested } = self;
+        let mailbox = mailbox.unwrap_or(A::MAILBOX);
+        let body = Typed { name: Arc::clone(&name), make, mailbox, stack_size, nested, kept: None };
+        ChildSpec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
+    }
+}
+
+impl<A> fmt::Debug for Child<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("name", &self.name).field("restart", &self.restart).finish_non_exhaustive()
+    }
+}
+
+struct Typed<A> {
+    name: Arc<str>,
+    make: Make<A>,
+    mailbox: Mailbox,
+    stack_size: Option<usize>,
+    nested: Option<Arc<Table>>,
+    kept: Option<Kept<A>>,
+}
+
+impl<A: Actor> Body for Typed<A> {
+    fn actor(&self) -> (TypeId, &'static str) {
+        (TypeId::of::<A>(), type_name::<A>())
+    }
+
+    fn nested(&self) -> Option<Arc<Table>> {
+        self.nested.clone()
+    }
+
+    fn start(&mut self, watch: &Arc<Watch>) -> Result<Strong, Exit> {
+        let mut state = match catch_unwind(AssertUnwindSafe(&mut self.make)) {
+            Ok(made) => made?,
+            Err(payload) => {
+                let Some(exit) = Exit::of_payload(&*payload) else { resume_unwind(payload) };
+                contained(|| drop(payload));
+                return Err(exit);
+            }
+        };
+        if let Some(kept) = &self.kept {
+            state = match kept.revive(state) {
+                Ok(()) => return Ok(kept.strong().clone()),
+                Err(state) => state,
+            };
+        }
+        if self.name.contains('\0') {
+            return Err(Exit::Error("an actor's name must not contain a NUL byte".to_owned()));
+        }
+        let size = self.stack_size.map(StackSize::new).transpose()?;
+        let kept = with_shared(|shared| {
+            let plan = Plan {
+                name: Some((&*self.name).into()),
+                size: size.unwrap_or(shared.stack_size),
+                mailbox: self.mailbox,
+                thread_locals: shared.thread_locals,
+            };
+            start_kept(shared, plan, Arc::<Watch>::clone(watch), state)
+        })?;
+        let strong = kept.strong().clone();
+        self.kept = Some(kept);
+        Ok(strong)
+    }
+}

@@ -1,0 +1,150 @@
+//! What everybody may know of a supervisor's children: under a lock of its own, so that nobody waits for the supervisor.
+
+#![forbid(unsafe_code)]
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::actor::Shutdown;
+use crate::actor::engine::cell::Strong;
+use crate::actor::supervisor::error::{ChildError, StartError};
+use crate::actor::supervisor::watch::Watch;
+use crate::base::atomic::{AtomicU64, Ordering};
+use crate::base::lock::Lock;
+use crate::park::queue::WaitQueue;
+use crate::sys::clock::{NEVER, now_ns};
+
+/// One child, as others see it.
+#[derive(Clone)]
+pub(super) struct ChildEntry {
+    pub(super) name: Arc<str>,
+    pub(super) actor: TypeId,
+    pub(super) type_name: &'static str,
+    /// `None`: it has not been started.
+    pub(super) strong: Option<Strong>,
+    pub(super) watch: Arc<Watch>,
+    /// Of a supervisor: its children.
+    pub(super) nested: Option<Arc<Table>>,
+    /// It will be started again.
+    pub(super) is_pending: bool,
+    pub(super) restarts: u32,
+}
+
+#[derive(Default)]
+struct Children {
+    /// By the order of their starts.
+    entries: BTreeMap<u64, ChildEntry>,
+    names: HashMap<Arc<str>, u64>,
+}
+
+pub(super) struct Table {
+    children: Lock<Children>,
+    /// Children get no longer than this to end.
+    by_ns: AtomicU64,
+    /// How the start has ended, once it has.
+    pub(super) outcome: WaitQueue<Option<Result<(), StartError>>>,
+    pub(super) tally: Lock<Shutdown>,
+}
+
+impl Table {
+    pub(super) fn new() -> Arc<Self> {
+        let (children, outcome, tally) =
+            (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
+        Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), outcome, tally })
+    }
+
+    /// Another life of the supervisor begins.
+    pub(super) fn reset(&self) {
+        self.by_ns.store(NEVER, Ordering::Relaxed);
+        *self.tally.lock() = Shutdown::default();
+    }
+
+    pub(super) fn by_ns(&self) -> u64 {
+        // ORDERING: Relaxed, here and where it is set: a moment and nothing else; what follows goes by way of the mailboxes.
+        self.by_ns.load(Ordering::Relaxed)
+    }
+
+    /// The children get no longer than until then.
+    pub(super) fn end_by(&self, by_ns: u64) {
+        self.by_ns.fetch_min(by_ns, Ordering::Relaxed);
+    }
+
+    /// False: the name is taken.
+    pub(super) fn add(&self, key: u64, entry: ChildEntry) -> bool {
+        let mut children = self.children.lock();
+        if children.names.contains_key(&entry.name) {
+            return false;
+        }
+        children.names.insert(Arc::clone(&entry.name), key);
+        children.entries.insert(key, entry);
+        true
+    }
+
+    pub(super) fn remove(&self, key: u64) {
+        let mut children = self.children.lock();
+        let entry = children.entries.remove(&key);
+        if let Some(entry) = &entry {
+            children.names.remove(&entry.name);
+        }
+        drop(children);
+        // The last address may go with it.
+        drop(entry);
+    }
+
+    /// The child of that key has this address now.
+    pub(super) fn moved_in(&self, key: u64, strong: Strong) {
+        let mut before = Some(strong);
+        self.change(key, |entry| std::mem::swap(&mut entry.strong, &mut before));
+        // Without the lock: it may be the last address of an actor.
+        drop(before);
+    }
+
+    pub(super) fn change(&self, key: u64, change: impl FnOnce(&mut ChildEntry)) {
+        let mut children = self.children.lock();
+        if let Some(entry) = children.entries.get_mut(&key) {
+            change(entry);
+        }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<u64> {
+        self.children.lock().names.get(name).copied()
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Result<ChildEntry, ChildError> {
+        let children = self.children.lock();
+        let entry = children.names.get(name).and_then(|key| children.entries.get(key));
+        entry.cloned().ok_or_else(|| ChildError::Unknown(name.into()))
+    }
+
+    /// The address of a child of that type.
+    pub(super) fn address(&self, name: &str, actor: TypeId) -> Result<Strong, ChildError> {
+        let ChildEntry { strong, type_name, actor: found, .. } = self.entry(name)?;
+        if found != actor {
+            return Err(ChildError::WrongType { name: name.into(), actor: type_name });
+        }
+        strong.filter(|strong| !strong.core().is_ending()).ok_or_else(|| ChildError::Ended(name.into()))
+    }
+
+    /// All, in the order of their starts.
+    pub(super) fn entries(&self) -> Vec<ChildEntry> {
+        self.children.lock().entries.values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.children.lock().entries.len()
+    }
+
+    /// Kills every actor of the tree below the supervisor. Waits for none.
+    pub(super) fn kill_all(&self) {
+        self.end_by(now_ns());
+        for entry in self.entries() {
+            if let Some(nested) = &entry.nested {
+                nested.kill_all();
+            }
+            if let Some(strong) = &entry.strong {
+                strong.core().kill();
+            }
+        }
+    }
+}

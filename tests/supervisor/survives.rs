@@ -1,0 +1,234 @@
+//! What survives a restart, and who is told of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use green::actor::{Actor, Addr, Child, Context, Down, Exit, Handler, Message, SendError, Signal, Supervisor};
+use green::channel;
+
+use crate::help::{everywhere, until};
+use crate::{Add, End, Log, eager, get, puppet, restarts, runs, three};
+
+#[test]
+fn the_address_survives_and_the_state_is_new() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_one(), &log);
+        let a = get(&sup, "a");
+        let weak = a.downgrade();
+        for _ in 0..100 {
+            assert_eq!(a.send(Add(5)).unwrap(), 5);
+            assert!(matches!(a.send(End::Panic), Err(SendError::Died(Exit::Panic(text))) if text == "as told"));
+        }
+        assert_eq!(get(&sup, "a"), a);
+        assert_eq!(weak.upgrade(), Some(a.clone()));
+        assert!(!a.is_ended());
+    });
+}
+
+#[test]
+fn the_message_that_killed_is_not_tried_again_and_what_is_queued_behind_it_is_handled() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_one(), &log);
+        let a = get(&sup, "a");
+        let killer = a.call(End::Panic).unwrap();
+        let queued: Vec<_> = (0..100).map(|_| a.call(Add(1)).unwrap()).collect();
+        assert!(matches!(killer.wait(), Err(SendError::Died(_))));
+        let sums: Vec<_> = queued.into_iter().map(|pending| pending.wait().unwrap()).collect();
+        assert_eq!(sums, (1..=100).collect::<Vec<_>>());
+        until(|| runs(&sup, "a"));
+        assert_eq!(restarts(&sup, "a"), 1);
+    });
+}
+
+#[test]
+fn a_kill_and_a_failure_keep_the_queue_too() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_all(), &log);
+        let (a, c) = (get(&sup, "a"), get(&sup, "c"));
+        for round in 0..20 {
+            let first = a.call(End::Fail).unwrap();
+            let queued: Vec<_> = (0..10).map(|_| a.call(Add(1)).unwrap()).collect();
+            if round % 2 == 0 {
+                a.kill();
+            }
+            let _ = first.wait();
+            // Not all are handled by the same life: the kill may come between.
+            assert!(queued.into_iter().all(|pending| pending.wait().is_ok()));
+            // A sibling that is ended with it drains, and is closed until it is back.
+            until(|| c.send(Add(1)).is_ok());
+        }
+    });
+}
+
+#[test]
+fn senders_that_wait_for_room_get_it_after_the_restart() {
+    everywhere(|| {
+        let log = Log::default();
+        let child = puppet("a", &log).mailbox(green::actor::Mailbox::bounded(1));
+        let sup = eager(Supervisor::one_for_one()).child(child).start().unwrap();
+        let a = get(&sup, "a");
+        let senders: Vec<_> = (0..8)
+            .map(|n| {
+                let a = a.clone();
+                green::spawn(move || {
+                    for _ in 0..50 {
+                        if n == 0 { a.tell(End::Fail).unwrap() } else { a.tell(Add(1)).unwrap() }
+                    }
+                })
+            })
+            .collect();
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        assert!(a.send(Add(0)).is_ok());
+    });
+}
+
+/// Writes down whose end it is told.
+struct Watcher(channel::Sender<Exit>);
+impl Actor for Watcher {
+    fn signal(&mut self, signal: Signal, _: &mut Context<Self>) {
+        if let Signal::Down(Down { reason, .. }) = signal {
+            self.0.send(reason).unwrap();
+        }
+    }
+}
+struct Watch(Addr<crate::Puppet>);
+impl Message for Watch {
+    type Reply = ();
+}
+impl Handler<Watch> for Watcher {
+    fn handle(&mut self, Watch(other): Watch, ctx: &mut Context<Self>) {
+        let _ = ctx.monitor(&other);
+    }
+}
+
+#[test]
+fn a_monitor_is_told_of_the_end_of_one_life() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_one(), &log);
+        let a = get(&sup, "a");
+        let (sender, told) = channel::unbounded();
+        let watcher = Watcher(sender).start();
+        for _ in 0..3 {
+            watcher.send(Watch(a.clone())).unwrap();
+            let _ = a.send(End::Fail);
+            assert_eq!(told.recv(), Ok(Exit::Error("as told".to_owned())));
+            assert!(a.send(Add(1)).is_ok());
+        }
+        watcher.send(Watch(a.clone())).unwrap();
+        sup.stop();
+        assert_eq!(told.recv(), Ok(Exit::Shutdown));
+        assert!(told.try_recv().is_err());
+        assert_eq!(a.join(), Exit::Shutdown);
+    });
+}
+
+/// Has a timer, a helper and a stream, counts what comes, and dies when told.
+struct Busy(Arc<AtomicU32>);
+struct Gone(Arc<AtomicU32>);
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+struct Tick;
+impl Message for Tick {
+    type Reply = ();
+}
+impl Actor for Busy {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        ctx.send_after(Duration::from_secs(3600), Tick);
+        ctx.interval(Duration::from_secs(3600), || Tick);
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let gone = Gone(Arc::clone(&self.0));
+        ctx.spawn(move || {
+            let _gone = gone;
+            green::thread::park();
+        });
+        Ok(())
+    }
+}
+impl Handler<Tick> for Busy {
+    fn handle(&mut self, _: Tick, ctx: &mut Context<Self>) {
+        ctx.fail(Exit::Error("ticked".to_owned()));
+    }
+}
+
+#[test]
+fn timers_and_helpers_end_with_their_life() {
+    everywhere(|| {
+        let alive = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&alive);
+        let sup =
+            eager(Supervisor::one_for_one()).child(Child::new("busy", move || Busy(count.clone()))).start().unwrap();
+        let busy = sup.get::<Busy>("busy").unwrap();
+        for lives in 1..=5 {
+            let _ = busy.send(Tick);
+            until(|| restarts(&sup, "busy") == lives && runs(&sup, "busy") && alive.load(Ordering::Relaxed) == 1);
+        }
+        sup.shutdown(crate::LONG);
+        until(|| alive.load(Ordering::Relaxed) == 0);
+    });
+}
+
+/// Linked to its sibling, by the name.
+struct Linked {
+    other: &'static str,
+    sup: channel::Receiver<green::actor::SupervisorAddr>,
+}
+struct Die;
+impl Message for Die {
+    type Reply = ();
+}
+struct Tie;
+impl Message for Tie {
+    type Reply = ();
+}
+impl Actor for Linked {}
+impl Handler<Tie> for Linked {
+    fn handle(&mut self, _: Tie, ctx: &mut Context<Self>) {
+        let sup = self.sup.recv().unwrap();
+        ctx.link(&sup.get::<Linked>(self.other).unwrap());
+    }
+}
+impl Handler<Die> for Linked {
+    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
+        panic!("as told");
+    }
+}
+
+#[test]
+fn a_cycle_of_links_ends_all_of_them_once() {
+    everywhere(|| {
+        let (sender, receiver) = channel::bounded(3);
+        let names = ["a", "b", "c"];
+        let sup = (0..3).fold(eager(Supervisor::one_for_one()), |all, n| {
+            let sup = receiver.clone();
+            all.child(Child::new(names[n], move || Linked { other: names[(n + 1) % 3], sup: sup.clone() }))
+        });
+        let sup = sup.start().unwrap();
+        for round in 1..=10 {
+            for name in names {
+                sender.send(sup.clone()).unwrap();
+                sup.get::<Linked>(name).unwrap().send(Tie).unwrap();
+            }
+            let _ = sup.get::<Linked>("a").unwrap().send(Die);
+            until(|| names.iter().all(|name| restarts(&sup, name) == round && runs(&sup, name)));
+        }
+    });
+}
+
+#[test]
+fn a_named_child_keeps_its_name() {
+    static NAME: green::actor::Name<crate::Puppet> = green::actor::Name::new("a named child");
+    let log = Log::default();
+    let sup = three(Supervisor::one_for_one(), &log);
+    let a = get(&sup, "a");
+    NAME.register(&a).unwrap();
+    let _ = a.send(End::Panic);
+    assert_eq!(NAME.lookup(), Some(a));
+}
