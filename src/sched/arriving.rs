@@ -1,4 +1,4 @@
-//! How many threads are under way to a worker, which shall start them, and whether it has ended, in one word.
+//! How many unstarted threads are under way to a worker, and whether it has ended, in one word.
 //!
 //! `word = count`, or `CLOSED`. A thread must not be sent to an inbox that nobody reads any more, and a worker must not end
 //! while one is on its way:
@@ -7,11 +7,11 @@
 //!  the sender                                            the worker that wants to end
 //!  E1  count + 1, unless CLOSED                 [RMW]    C1  has no thread of its own
 //!  E2  leaves the thread in the inbox                    C2  count 0 -> CLOSED            [CAS]
-//!                                                        C3  that failed: sleeps, for a thread is coming; E3 takes it out
-//!                                                            of the inbox, E4 starts it: it has one; count - 1; then C1
+//!                                                        C3  that failed: sleeps, for a thread is coming; takes the
+//!                                                            thread out of the inbox, count - 1, runs it; then C1
 //! ```
 //!
-//! E1 and C2 are exchanges on one word, so one comes first. E1: C2 fails until the thread has started. C2: E1 fails, and
+//! E1 and C2 are exchanges on one word, so one comes first. E1: C2 fails until the thread has come out. C2: E1 fails, and
 //! the sender keeps the thread.
 
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -44,7 +44,7 @@ impl Arriving {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// An expected thread has started.
+    /// An expected thread has come out of the inbox.
     pub(crate) fn arrived(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

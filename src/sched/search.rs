@@ -1,17 +1,15 @@
 //! What a worker does when it has nothing to run: searches, sleeps, gets up. The steps of `sched/PROTOCOL.md`.
 
 use std::cell::Cell;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::sched::doorbell::Sleeper;
-use crate::sched::policy::balance::Siblings;
 use crate::sched::policy::heartbeat::Activity;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, now_ns, precisely};
-use crate::task::{Header, Task};
+use crate::task::Task;
 
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
@@ -29,18 +27,6 @@ const TIMERS_NS: u64 = 50_000;
 impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
-        let has_siblings = self.shared.remotes.len() > 1;
-        if has_siblings {
-            self.remote.busy.turns(false, now_ns());
-        }
-        let goes_on = self.search_or_sleep();
-        if has_siblings {
-            self.remote.busy.turns(true, now_ns());
-        }
-        goes_on
-    }
-
-    fn search_or_sleep(&self) -> bool {
         if self.stopping.get() {
             if self.live.count() == 0 && self.remote.arriving.close() {
                 return false;
@@ -85,8 +71,8 @@ impl Worker {
             }
             let events = !worth_it && looks % LOOKS_PER_POLL == 1 && self.look_for_events();
             let found = worth_it || events || self.here().wheel.borrow().next_ns() <= now;
-            if let Some(thread) = stolen {
-                self.queues.set_next_start(thread);
+            if let Some(task) = stolen {
+                self.adopt(task);
             }
             if found {
                 self.stop_searching();
@@ -112,33 +98,37 @@ impl Worker {
         }
     }
 
-    /// Takes one unstarted thread from elsewhere, and claims it: it shall be the next to run, as it can no longer be stolen, and must not
-    /// wait behind one that still could be. `any`: also the only one of a worker, and one of a worker that has fewer than this one.
-    /// Counts in `seen` the looks in a row at which something was left where it is.
-    fn steal(&self, any: bool, seen: &mut u32, now_ns: u64) -> Option<NonNull<Header>> {
+    /// Takes one unstarted thread from elsewhere. `singles`: also from a worker that has only one. Counts in `seen` the
+    /// looks in a row at which something was left where it is.
+    fn steal(&self, singles: bool, seen: &mut u32, now_ns: u64) -> Option<Task> {
         let shared = &self.shared;
-        if let Some(thread) = self.oldest_from_outside() {
-            return Some(thread);
+        if let Some(task) = shared.take_injected() {
+            return Some(task);
         }
-        let load = self.policy.balance.any_waits().then(|| self.remote.load()).flatten().unwrap_or(0) as usize;
         let mut left = false;
         let count = shared.stealers.len();
         for at in self.number + 1..self.number + count {
-            let (stealer, remote) = (&shared.stealers[at % count], shared.remotes[at % count]);
+            let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             left |= len >= 1;
-            let worth_it = len >= 1 && remote.run_rate.is_worth_helping(now_ns);
-            let fair = len >= 2 && load + 2 <= len + remote.load().unwrap_or(0) as usize;
+            let worth_it = len >= 1 && shared.remotes[at % count].run_rate.is_worth_helping(now_ns);
             if worth_it
-                && (fair || any)
+                && (len >= 2 || singles)
                 && let Some(task) = steal_unstarted(stealer)
-                && let Some(thread) = self.place(task, Siblings::Idle)
             {
-                return Some(thread);
+                return Some(task);
             }
         }
         *seen = if left { *seen + 1 } else { 0 };
         None
+    }
+
+    /// Makes a stolen thread this worker's own, and the next to run: as it can no longer be stolen, it must not wait
+    /// behind one that still could be.
+    fn adopt(&self, task: Task) {
+        if let Some(thread) = self.claim(task) {
+            self.queues.set_next_start(thread);
+        }
     }
 
     /// Sleeps until something is left for it, a timer is due, or, for the lookout, there is something to steal. True: it was
@@ -157,9 +147,9 @@ impl Worker {
         // Where no worker may search, this look is all there is.
         if night.saw_work.get()
             && !search
-            && let Some(thread) = self.steal(true, &mut 0, now_ns())
+            && let Some(task) = self.steal(false, &mut 0, now_ns())
         {
-            self.queues.set_next_start(thread);
+            self.adopt(task);
         }
         search
     }
@@ -189,8 +179,8 @@ impl Worker {
     fn look_round(&self) -> bool {
         let mut seen = 0;
         for _ in 0..=PATIENCE {
-            if let Some(thread) = self.steal(seen >= PATIENCE, &mut seen, now_ns()) {
-                self.queues.set_next_start(thread);
+            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen, now_ns()) {
+                self.adopt(task);
                 return true;
             }
             if seen == 0 {

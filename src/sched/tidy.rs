@@ -64,10 +64,6 @@ impl Tidy {
 const ODD: u32 = 1;
 const DONE: u32 = 2;
 
-/// A bit that `seen` has before a pass meets the thread. Alone: another worker has given the thread to this one, and it has not started.
-/// With a time: its first wait began then.
-pub(crate) const NOTE: u32 = 4;
-
 /// How a pass meets a thread.
 enum Met {
     /// It runs, or has been met in this pass (others have ended, so the pass comes round again), or is done with in this wait.

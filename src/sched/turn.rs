@@ -5,17 +5,10 @@ use std::ptr::NonNull;
 use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
 use crate::park::may_let_others_run;
-use crate::sched::tidy::NOTE;
 use crate::sched::worker::Worker;
-use crate::sys::clock::now_ns;
 use crate::sys::fork;
-use crate::task::header::{Next, Reason};
+use crate::task::header::Next;
 use crate::task::{Header, Task};
-
-/// What no thread of the process does.
-const OUTSIDE: [Reason; 5] = [Reason::Readable, Reason::Writable, Reason::Sleep, Reason::Blocking, Reason::CtrlC];
-/// A thread that has ended after so long has not lived long.
-const SHORT_LIFE_NS: u64 = 16_000_000;
 
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
@@ -35,75 +28,16 @@ impl Worker {
         // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
         let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-        if unsafe { &*header.fiber.get() }.is_none() {
-            return self.first_turn(thread);
-        }
-        self.here().refill_budget();
-        let end = self.resume(thread, None);
-        self.after_turn(thread, end);
-    }
-
-    /// A turn of a thread that has no stack yet.
-    #[inline(never)]
-    fn first_turn(&self, thread: NonNull<Header>) {
-        if !self.start(thread) {
+        if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
             return;
         }
-        // SAFETY: as in `turn`.
-        let header = unsafe { thread.as_ref() };
-        if header.seen.get() == NOTE {
-            header.seen.set(0);
-            self.remote.arriving.arrived();
-        }
         self.here().refill_budget();
-        let end = self.resume(thread, None);
-        match end {
-            TurnEnd::Waits => self.note_wait(header),
-            TurnEnd::Yields => {}
-            TurnEnd::Over => self.policy.balance.ended(header.vtable),
-        }
-        self.after_turn(thread, end);
-    }
-
-    /// The first turn of a thread has ended because it waits: for the policy.
-    #[cold]
-    #[inline(never)]
-    fn note_wait(&self, thread: &Header) {
-        let joins = thread.waits_for_one_of(&[Reason::Join, Reason::Scope]);
-        // It may have been woken, and it may have yielded by itself (`choose_next`).
-        if thread.vtable.after_run.is_some() || joins || thread.wait.waiting().is_none() {
-            return;
-        }
-        let (now_ns, outside) = (now_ns(), thread.waits_for_one_of(&OUTSIDE));
-        if !outside {
-            thread.seen.set(time_note(now_ns));
-        }
-        self.policy.balance.waits(thread.vtable, outside, now_ns);
-    }
-
-    /// A thread has ended that has waited for others of the process in its first turn, perhaps not long ago: for the policy.
-    #[cold]
-    #[inline(never)]
-    fn note_end(&self, thread: &Header) {
-        let now_ns = now_ns();
-        if time_note(now_ns).wrapping_sub(thread.seen.get()) < time_note(SHORT_LIFE_NS) {
-            self.policy.balance.is_short_lived(thread.vtable, now_ns);
-        }
-    }
-
-    #[inline(always)]
-    fn after_turn(&self, thread: NonNull<Header>, end: TurnEnd) {
-        match end {
+        match self.resume(thread, None) {
             TurnEnd::Waits => {}
             TurnEnd::Yields => self.make_ready(thread),
             TurnEnd::Over => {
-                // SAFETY: as in `turn`.
-                let header = unsafe { thread.as_ref() };
-                if header.seen.get() & NOTE != 0 {
-                    self.note_end(header);
-                }
                 self.end(thread);
-                // SAFETY: the turn's reference.
+                // SAFETY: the turn's reference, as above.
                 self.after_end(unsafe { Task::from_raw(thread) });
             }
         }
@@ -123,10 +57,7 @@ impl Worker {
         debug_assert!(started);
         match self.resume_on_top(thread) {
             // From now on it runs in turns of its own, with a reference of its own.
-            TurnEnd::Waits => {
-                self.note_wait(task);
-                task.state.add_ref();
-            }
+            TurnEnd::Waits => task.state.add_ref(),
             TurnEnd::Yields => {
                 task.state.add_ref();
                 self.make_ready(thread);
@@ -280,11 +211,6 @@ impl Worker {
         std::thread::yield_now();
         self.launch(task);
     }
-}
-
-/// A time, in units of 8 µs, as [`NOTE`] has it.
-fn time_note(now_ns: u64) -> u32 {
-    (now_ns >> 13 << 3) as u32 | NOTE
 }
 
 /// See [`park::fork`](crate::park::fork).

@@ -6,8 +6,8 @@
 //!    those by `&`, so all its parts are cells.
 //! 2. `here` is the first field of the `repr(C)` struct, and the pointer given to `WorkerContext::enter` was made from one to the
 //!    whole worker: so a `WorkerContext` that is entered on this OS thread is part of a `Worker`.
-//! 3. A thread stands in at most one of `ready` and `next_start` of the queues, `here.woken` and an inbox, or runs. Each of them, and each entry
-//!    of a deque, has a counted reference.
+//! 3. A thread stands in at most one of `ready` and `next_start` of the queues and `here.woken`, or runs. Each of them, and each entry of a deque,
+//!    has a counted reference.
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks, and so do the wakers of
 //!    foreign async code ([`errand`](super::errand)).
 
@@ -27,15 +27,12 @@ use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
-use crate::sched::policy::balance::Siblings;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
-use crate::sched::tidy::NOTE;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
-use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
 use crate::task::{Header, Task};
@@ -44,8 +41,6 @@ use crate::thread_locals::block::BlockPool;
 
 /// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
 const OUTSIDE_FIRST: u32 = 8;
-/// Waits for an actor: a thread in one of these looks again when it is interrupted, also where a cancel may not end the wait.
-const LOOK_AGAIN: [Reason; 3] = [Reason::Ask, Reason::Capacity, Reason::End];
 /// Thread ids taken at a time.
 const IDS: u64 = 1024;
 
@@ -166,6 +161,16 @@ impl Worker {
     pub(crate) fn spawn(&self, task: Task) {
         self.queues.note_youngest(&task);
         self.offer(task, true);
+    }
+
+    /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
+    #[cold]
+    pub(crate) fn spawn_balanced(&self, task: Task) {
+        let load = self.live.count() + self.queues.unstarted.len();
+        match Policy::server(&self.shared.remotes, self.remote, load) {
+            Some(remote) => remote.send_unstarted(task),
+            None => self.spawn(task),
+        }
     }
 
     /// As [`spawn`](Self::spawn), for a re-armable task that is not started. A worker that goes through them quickly needs no help; the lookout stays on
@@ -375,11 +380,9 @@ impl Worker {
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
         let (search, control) = (batch.search, batch.control);
         batch.deliver(|thread| {
-            // SAFETY: it is alive until it has run, which it does here.
-            let header = unsafe { thread.as_ref() };
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-            if unsafe { (*header.fiber.get()).is_none() } {
-                header.seen.set(NOTE);
+            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+                self.remote.arriving.arrived();
             }
             self.make_ready(thread);
         });
@@ -409,7 +412,7 @@ impl Worker {
         if !task.state.lives_at(self.remote.index) {
             return;
         }
-        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_one_of(&LOOK_AGAIN) {
+        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
             return;
         }
         if let Some(epoch) = task.wait.waiting() {
@@ -429,7 +432,7 @@ impl Worker {
         }
     }
 
-    /// Claims the oldest unstarted thread that starts here: of this worker, or of those that OS threads have spawned.
+    /// Claims the oldest unstarted thread: of this worker, or of those that OS threads have spawned.
     fn oldest_unstarted(&self, outside_first: bool) -> Option<NonNull<Header>> {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
@@ -438,7 +441,7 @@ impl Worker {
         while !self.queues.unstarted.is_empty() {
             match stealer.steal() {
                 Steal::Success(task) => {
-                    if let Some(thread) = self.place(task, Siblings::All) {
+                    if let Some(thread) = self.claim(task) {
                         return Some(thread);
                     }
                 }
@@ -449,36 +452,13 @@ impl Worker {
         self.oldest_from_outside()
     }
 
-    pub(crate) fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
+    fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
         while let Some(task) = self.shared.take_injected() {
-            if let Some(thread) = self.place(task, Siblings::All) {
+            if let Some(thread) = self.claim(task) {
                 return Some(thread);
             }
         }
         None
-    }
-
-    /// Claims a thread that is about to start, unless a joiner has (step D1). `None`: this, or it starts on one of those siblings.
-    #[inline]
-    pub(crate) fn place(&self, task: Task, to: Siblings) -> Option<NonNull<Header>> {
-        let thread = self.claim(task)?;
-        // SAFETY: it was claimed here and has not started, so it is alive.
-        let header = unsafe { thread.as_ref() };
-        let (remotes, load) = (&self.shared.remotes, || self.load());
-        let Some(remote) = self.policy.balance.elsewhere(remotes, self.number, header.vtable, load, to) else {
-            return Some(thread);
-        };
-        // SAFETY: as above; it is in no queue. The remote expects it.
-        unsafe { remote.send_unstarted(thread) };
-        None
-    }
-
-    /// How many threads the worker has, and will have if it starts all that it can: with one that it has just taken out.
-    fn load(&self) -> usize {
-        let balance = &self.policy.balance;
-        let unstarted = balance.counts_unstarted(self.remote.run_rate.started());
-        let unstarted = if unstarted { self.queues.unstarted.len() + self.shared.injector.len() } else { 0 };
-        self.remote.load().map_or(0, |load| load as usize) + unstarted + 1
     }
 
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.

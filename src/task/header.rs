@@ -5,8 +5,8 @@
 //! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole
 //!    block, so `vtable` may reach the rest.
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
-//! 3. The fields under "home worker only" are touched by the worker that claimed the task (from when it is given to another, before it
-//!    starts: by that), and by the task itself, which runs on it: so by one OS thread. (Of an OS thread's header: by that.)
+//! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
+//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
 //!    `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs
 //!    (`fiber::own`).
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
@@ -276,10 +276,11 @@ impl Header {
         NAMES[self.reason.load(Ordering::Relaxed) as usize]
     }
 
-    /// Does the thread wait for one of these? For its own worker.
-    pub(crate) fn waits_for_one_of(&self, reasons: &[Reason]) -> bool {
+    /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
+    /// the wait. For its own worker.
+    pub(crate) fn waits_for_actor(&self) -> bool {
         let reason = self.reason.load(Ordering::Relaxed);
-        reasons.iter().any(|one| *one as u32 == reason)
+        [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).

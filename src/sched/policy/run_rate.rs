@@ -68,11 +68,6 @@ impl RunRate {
         self.starts.store(self.starts.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How many it has started.
-    pub(crate) fn started(&self) -> u32 {
-        self.starts.load(Ordering::Relaxed)
-    }
-
     #[inline]
     pub(crate) fn is_quick(&self) -> bool {
         self.verdict.load(Ordering::Relaxed) == QUICK
