@@ -34,8 +34,8 @@ fn round_trips(n: u64) {
 }
 
 fn thread_locals(c: &mut Criterion) {
-    let runs: [(&str, fn(u64)); 3] =
-        [("yield, 2 threads", yields), ("spawn and join", spawns), ("round trip", round_trips)];
+    type Run = (&'static str, fn(u64));
+    let runs: [Run; 3] = [("yield, 2 threads", yields), ("spawn and join", spawns), ("round trip", round_trips)];
     for (name, run) in runs {
         let mut group = c.benchmark_group(name);
         for kind in [ThreadLocals::PerWorker, ThreadLocals::PerThread] {
