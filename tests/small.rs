@@ -183,6 +183,8 @@ fn an_actor_is_told_and_asked_and_stops() {
 struct Tied(Addr<Sum>, usize);
 
 impl Actor for Tied {
+    const TRAPS_EXITS: bool = true;
+
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
         ctx.link(&self.0);
         let taken_back = ctx.monitor(&self.0);
