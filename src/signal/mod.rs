@@ -47,8 +47,16 @@ impl SignalKind {
     }
 }
 
-/// How many signals of each kind there have been.
-static COUNTS: WaitQueue<[u64; SIGNALS.len()]> = WaitQueue::new([0; SIGNALS.len()]);
+/// The signals of one kind.
+#[derive(Clone, Copy)]
+struct Came {
+    count: u64,
+    /// What the count was when a wait last ended by one.
+    seen: u64,
+}
+
+/// Those of each kind.
+static CAME: WaitQueue<[Came; SIGNALS.len()]> = WaitQueue::new([Came { count: 0, seen: 0 }; SIGNALS.len()]);
 /// The [`generation`] in which the watching thread was started, and the signals that are taken over.
 static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, [false; SIGNALS.len()]));
 
@@ -56,8 +64,8 @@ static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, 
 /// point.
 ///
 /// From the first call on, ctrl-c no longer ends the process, not even when no thread waits. A first call that ends at once,
-/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. Interrupts that come while no thread waits are not kept. How
-/// a server uses it to stop in good order is a page of the [guide](crate::guide::stopping).
+/// `timeout(Duration::ZERO, ctrl_c)`, takes it over and does not wait. An interrupt that comes while no thread waits is kept: the next wait
+/// ends at once. Several are kept as one. How a server uses it to stop in good order is a page of the [guide](crate::guide::stopping).
 ///
 /// # Errors
 ///
@@ -116,7 +124,7 @@ pub fn terminate() -> io::Result<SignalKind> {
 ///
 /// From the first call on, these signals no longer do what they do by default, which is to end the process. A first call that ends at
 /// once, `timeout(Duration::ZERO, || wait_for(&kinds))`, takes them over and does not wait. Any number of threads may wait; all are
-/// woken. Signals that come while no thread waits are not kept.
+/// woken. A signal that comes while no thread waits for it is kept, several of a kind as one: the next wait for it ends at once.
 ///
 /// ```
 /// use green::signal::{SignalKind, wait_for};
@@ -150,11 +158,14 @@ pub fn wait_for(kinds: &[SignalKind]) -> io::Result<SignalKind> {
 fn wait(kinds: &[SignalKind], reason: Reason) -> io::Result<SignalKind> {
     kinds.iter().try_for_each(|kind| watch(*kind))?;
     checkpoint();
-    let before = COUNTS.with(|counts| *counts);
-    let came = |counts: &mut [u64; SIGNALS.len()]| {
-        kinds.iter().copied().find(|kind| counts[kind.place()] > before[kind.place()])
+    // One that came when nobody waited is more than was seen. All that wait when one comes have the same `before`.
+    let before = CAME.with(|came| came.map(|came| came.seen));
+    let came = |came: &mut [Came; SIGNALS.len()]| {
+        let kind = kinds.iter().copied().find(|kind| came[kind.place()].count > before[kind.place()])?;
+        came[kind.place()].seen = came[kind.place()].count;
+        Some(kind)
     };
-    Ok(COUNTS.wait_until(Wait::new(reason), came).unwrap_or(kinds[0]))
+    Ok(CAME.wait_until(Wait::new(reason), came).unwrap_or(kinds[0]))
 }
 
 /// Takes the signal over, once in a process. The first time starts the thread that takes the signals out of the handler's pipe.
@@ -180,8 +191,8 @@ fn start_thread() -> io::Result<()> {
         let mut place = [0];
         while pipe.read_exact(&mut place).is_ok() {
             let Some(kind) = SignalKind::ALL.get(usize::from(place[0])) else { continue };
-            COUNTS.notify_all(|counts| {
-                counts[kind.place()] += 1;
+            CAME.notify_all(|came| {
+                came[kind.place()].count += 1;
                 true
             });
         }
