@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-/// Says why [`ThreadLocals::PerThread`] is not to be had.
+/// Says why [`ThreadLocals::PerThread`](crate::ThreadLocals::PerThread) is not to be had.
 ///
 /// As an [`io::Error`] its kind is `Unsupported`.
 ///
