@@ -207,8 +207,16 @@ impl Core {
     #[cold]
     pub(crate) fn end(&self, exit: Exit) {
         self.end_companions();
-        let (ties, ended, names) = self.mailbox.lock().set_dead();
-        names.iter().for_each(HeldName::free);
+        // The names are free before anybody can see that the actor has ended.
+        let (ties, ended) = loop {
+            let mut mailbox = self.mailbox.lock();
+            let names = mailbox.take_names();
+            if names.is_empty() {
+                break mailbox.set_dead();
+            }
+            drop(mailbox);
+            names.iter().for_each(HeldName::free);
+        };
         monitor::tell(self, ties, &exit);
         if let Some(ended) = ended {
             ended.notify_all(|end| {

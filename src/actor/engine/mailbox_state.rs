@@ -501,12 +501,16 @@ impl MailboxState {
         }
     }
 
-    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners; and its names, to be freed
-    /// before.
-    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>, Vec<HeldName>) {
+    /// The names of an actor that ends, to be freed without the lock.
+    pub(super) fn take_names(&mut self) -> Vec<HeldName> {
+        self.has_extras().map(|extras| std::mem::take(&mut extras.names)).unwrap_or_default()
+    }
+
+    /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
         self.phase = Phase::Dead;
-        let Some(extras) = self.has_extras() else { return (Ties::default(), None, Vec::new()) };
-        (std::mem::take(&mut extras.ties), extras.ended.take(), std::mem::take(&mut extras.names))
+        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
+        (std::mem::take(&mut extras.ties), extras.ended.take())
     }
 
     /// How it has ended, if it has.
