@@ -101,6 +101,7 @@ mod actor {
         impl Timer {
             pub(crate) fn cancel(&self) {}
             pub(crate) fn set_queued(&self, _: bool) {}
+            pub(crate) fn is_taken_up(&self) {}
             pub(crate) fn is_cancelled(&self) -> bool {
                 false
             }

@@ -30,7 +30,7 @@ struct TimerEntry {
 struct TimerShared {
     due_ns: AtomicU64,
     number: u64,
-    /// [`FIRED`], [`CANCELLED`].
+    /// [`FIRED`], [`CANCELLED`], [`LAST`].
     over: AtomicU32,
     /// A message of it is in the mailbox.
     queued: AtomicU32,
@@ -40,6 +40,8 @@ struct TimerShared {
 const FIRED: u32 = 1;
 /// It was cancelled: what is queued of it is not handled.
 const CANCELLED: u32 = 2;
+/// It sends its last message. It has fired when that is in the mailbox, or handled already.
+const LAST: u32 = 4;
 
 struct Service {
     timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
@@ -133,7 +135,7 @@ impl Service {
 impl TimerShared {
     fn is_over(&self) -> bool {
         // ORDERING: Acquire pairs with `end`.
-        self.over.load(Ordering::Acquire) != 0
+        self.over.load(Ordering::Acquire) & (FIRED | CANCELLED) != 0
     }
 
     fn end(&self, how: u32) {
@@ -186,10 +188,18 @@ impl Timer {
         self.0.is_over()
     }
 
-    /// Its last message is about to be sent. So once that is handled, the timer is over.
+    /// Its last message is about to be sent.
     pub(crate) fn sends_last(&self) {
-        self.set_queued(true);
-        self.0.end(FIRED);
+        self.0.end(LAST);
+    }
+
+    /// A message of it is taken up. If that is the last, the timer is over by then.
+    pub(crate) fn is_taken_up(&self) {
+        // ORDERING: Relaxed: it was set before the message went into the mailbox, whose lock has brought it here.
+        if self.0.over.load(Ordering::Relaxed) & LAST != 0 {
+            self.0.end(FIRED);
+        }
+        self.set_queued(false);
     }
 
     /// Is a message of it in the mailbox?

@@ -57,7 +57,7 @@ pub(crate) struct Beat<M> {
 impl<M> Beat<M> {
     /// Another beat may be queued.
     pub(crate) fn over(self) -> M {
-        self.timer.set_queued(false);
+        self.timer.is_taken_up();
         self.msg
     }
 }
