@@ -212,10 +212,13 @@ fn a_wait_whose_time_is_over_can_be_left_while_another_thread_has_the_mutex() {
             let (pair, waits) = (pair(()), Arc::new(AtomicBool::new(false)));
             let wait = {
                 let (pair, waits) = (pair.clone(), waits.clone());
-                move || {
-                    let guard = pair.0.lock().unwrap();
+                move || -> () {
+                    let mut guard = pair.0.lock().unwrap();
                     waits.store(true, Ordering::Relaxed);
-                    drop(pair.1.wait_timeout(guard, Duration::from_millis(5)));
+                    // Again and again: the mutex may be free when the time of a wait is over.
+                    loop {
+                        guard = pair.1.wait_timeout(guard, Duration::from_millis(5)).unwrap().0;
+                    }
                 }
             };
             let timed = wait.clone();
