@@ -1,11 +1,11 @@
-//! Figures: printed, and only in a build with optimisations, by
-//! `cargo test --release --test supervisor -- --ignored --nocapture figures`.
+//! Figures, in a build with optimisations: `cargo test --release --test supervisor -- --ignored --nocapture figures`. The bounds are wide: on a
+//! quiet machine a restart takes two microseconds, and the end of the tree less than a second.
 
 use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Child, Context, Exit, Handler, Message, Supervisor};
 
-use crate::{End, Log, eager, get, three};
+use crate::eager;
 
 struct Idle;
 impl Actor for Idle {}
@@ -27,7 +27,7 @@ impl Handler<Ping> for Idle {
 }
 
 #[test]
-#[ignore = "prints figures, and asserts none on a loaded machine"]
+#[ignore = "takes long without optimisations: .ci/run has a release build"]
 fn figures_of_a_restart_and_of_a_hundred_thousand_children() {
     green::run(|| {
         let sup = eager(Supervisor::one_for_one()).child(Child::new("idle", || Idle)).start().unwrap();
@@ -43,7 +43,9 @@ fn figures_of_a_restart_and_of_a_hundred_thousand_children() {
             let _ = idle.send(Die);
             let _ = idle.send(Ping);
         }
-        println!("a restart: {:?} (an ask: {asks:?})", (start.elapsed() / rounds).saturating_sub(2 * asks));
+        let restart = (start.elapsed() / rounds).saturating_sub(2 * asks);
+        println!("a restart: {restart:?} (an ask: {asks:?})");
+        assert!(restart < Duration::from_micros(100), "{restart:?}");
 
         let many = eager(Supervisor::dynamic()).start().unwrap();
         let start = Instant::now();
@@ -53,10 +55,9 @@ fn figures_of_a_restart_and_of_a_hundred_thousand_children() {
         println!("{rounds} children started: {:?}", start.elapsed());
         let start = Instant::now();
         let end = many.shutdown(Duration::from_secs(60));
-        println!("and stopped: {:?}: {end}", start.elapsed());
+        let took = start.elapsed();
+        println!("and stopped: {took:?}: {end}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
         assert_eq!(end.stopped, rounds as usize);
     });
-    let log = Log::default();
-    let sup = three(Supervisor::one_for_one(), &log);
-    let _ = get(&sup, "a").send(End::Panic);
 }
