@@ -280,6 +280,21 @@ fn a_task_that_leaves_its_home_is_found_by_a_cancel_where_it_is() {
     });
 }
 
+/// Worker 1 has claimed a thread and gives it to worker 2, which starts it, while somebody cancels it.
+#[test]
+fn a_thread_that_is_given_to_another_worker_is_found_by_a_cancel_there() {
+    check(3, || {
+        let state = Arc::new(State::new(2, true));
+        assert!(state.claim(1));
+        let canceller = spawn_with(&state, State::cancel);
+        state.set_home(2);
+        assert!(state.lives_at(2) && state.home() == 2 && !state.claim(3));
+        let starts_cancelled = state.is_cancelled();
+        let found = canceller.join().unwrap();
+        assert!(starts_cancelled || found == state::CancelFound::Started { home: 2 }, "{found:?}");
+    });
+}
+
 #[test]
 fn a_task_that_could_not_be_started_is_claimed_again_with_its_cancel() {
     check(3, || {

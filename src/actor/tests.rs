@@ -69,29 +69,3 @@ mod watch {
         wait(&|| late.core().mailbox.lock().extras().ties.len() == 0 && !late.core().mailbox.lock().is_fresh());
     }
 }
-
-mod lifecycle {
-    use crate::actor::{Actor, Context, Handler, Message};
-    use crate::park::current::WorkerContext;
-    use crate::rt::runtime::Runtime;
-
-    struct Deaf;
-    impl Actor for Deaf {}
-    struct One;
-    impl Message for One {
-        type Reply = ();
-    }
-    impl Handler<One> for Deaf {
-        fn handle(&mut self, _: One, _: &mut Context<Self>) {}
-    }
-
-    #[test]
-    fn an_actor_that_is_started_or_told_is_not_taken_for_the_server_of_an_accepted_connection() {
-        Runtime::builder().workers(1).build().unwrap().run(|| {
-            let here = WorkerContext::get().expect("on a worker");
-            here.set_accepted();
-            Deaf.start().tell(One).unwrap();
-            assert!(here.take_accepted(), "the thread that is spawned next serves it");
-        });
-    }
-}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::io::socket::Socket;
 use crate::io::source::SourceKind;
-use crate::park::current::WorkerContext;
 use crate::sys::net::{is_exhausted, not_listening};
 use crate::time::sleep;
 
@@ -177,8 +176,7 @@ macro_rules! read_and_write {
     };
 }
 
-/// Accepts a connection. What the running thread spawns next, before it waits, may start on another worker; and if there are
-/// no descriptors, a loop that ignores the error shall not spin.
+/// Accepts a connection. If there are no descriptors, a loop that ignores the error shall not spin.
 pub(super) fn accept<L: AsFd, S: AsFd, A>(
     listener: &Socket<L>,
     accept: impl FnMut(&L) -> io::Result<(S, A)>,
@@ -186,10 +184,8 @@ pub(super) fn accept<L: AsFd, S: AsFd, A>(
 ) -> io::Result<(Socket<S>, A)> {
     let accepted = listener.read(accept, || Err(not_listening()));
     let accepted = accepted.and_then(|(stream, addr)| Ok((Socket::fresh(stream, kind)?, addr)));
-    match &accepted {
-        Ok(_) => _ = WorkerContext::get().map(WorkerContext::set_accepted),
-        Err(error) if !listener.is_nonblocking() && is_exhausted(error) => sleep(REST),
-        Err(_) => {}
+    if accepted.as_ref().is_err_and(is_exhausted) && !listener.is_nonblocking() {
+        sleep(REST);
     }
     accepted
 }

@@ -16,13 +16,10 @@ use std::ptr::{self, NonNull};
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::doubt::Doubt;
-use crate::task::wait::Epoch;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
 pub(crate) const BUDGET: u32 = 128;
-
-const NOT_ACCEPTED: (u64, Epoch) = (0, Epoch::from_bits(0));
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it.
 pub(crate) struct WorkerContext {
@@ -39,9 +36,6 @@ pub(crate) struct WorkerContext {
     budget: Cell<u32>,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
     pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
-    /// The thread (its id) that was the last here to accept a connection, and the wait that it came from. 0: the thread that is
-    /// to serve the connection has been spawned.
-    accepted: Cell<(u64, Epoch)>,
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
 }
@@ -63,7 +57,6 @@ impl WorkerContext {
             doubt: Doubt::new(),
             budget: Cell::new(0),
             wheel: RefCell::new(Wheel::new(now_ns)),
-            accepted: Cell::new(NOT_ACCEPTED),
             poller: OnceCell::new(),
         }
     }
@@ -163,27 +156,6 @@ impl WorkerContext {
     #[inline]
     pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
         WorkerContext::get().is_some_and(|here| here.current.get() == thread.as_ptr())
-    }
-
-    /// The running thread has accepted a connection.
-    pub(crate) fn set_accepted(&self) {
-        self.accepted.set(self.acceptor());
-    }
-
-    /// Has the running thread accepted a connection, and not waited since? Then what it spawns now is to serve that. The answer
-    /// is given once for each connection.
-    #[inline(always)]
-    pub(crate) fn take_accepted(&self) -> bool {
-        self.accepted.get().0 != 0 && self.take_accepted_by_current()
-    }
-
-    #[cold]
-    fn take_accepted_by_current(&self) -> bool {
-        self.accepted.replace(NOT_ACCEPTED) == self.acceptor()
-    }
-
-    fn acceptor(&self) -> (u64, Epoch) {
-        self.current().map_or(NOT_ACCEPTED, |thread| (thread.id, thread.wait.last()))
     }
 
     /// Spends one blocking call. False: the budget is used up.

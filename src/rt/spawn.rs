@@ -180,8 +180,6 @@ unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, placement) {
-        // Directly after an `accept` it serves the connection.
-        (Some(worker), Placement::Anywhere) if worker.here().take_accepted() => worker.spawn_balanced(task),
         (Some(worker), Placement::Anywhere) => worker.spawn(task),
         (Some(worker), Placement::Here) => {
             task.state.claim_unshared(worker.remote.index);

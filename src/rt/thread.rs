@@ -238,29 +238,27 @@ pub fn available_parallelism() -> io::Result<NonZeroUsize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::park::current::WorkerContext;
+    use super::spawn;
     use crate::rt::runtime::Runtime;
+    use crate::sched::Worker;
+
+    /// A tree of so many leaves: their number, and how many threads the workers of its nodes have given away.
+    fn tree(leaves: u32) -> (u32, u32) {
+        if leaves == 1 {
+            return (1, 0);
+        }
+        let parts: Vec<_> = (0..10).map(|_| spawn(move || tree(leaves / 10))).collect();
+        let parts = parts.into_iter().map(|part| part.join().expect("it does not panic"));
+        let (leaves, given) = parts.fold((0, 0), |(leaves, given), part| (leaves + part.0, given.max(part.1)));
+        (leaves, given.max(Worker::current().expect("on a worker").policy.balance.given.get()))
+    }
 
     #[test]
-    fn only_what_an_accepting_thread_spawns_before_it_waits_serves_the_connection() {
-        let here = || WorkerContext::get().expect("on a worker");
-        Runtime::builder().workers(1).build().unwrap().run(move || {
-            let accepts = || here().set_accepted();
-            accepts();
-            assert!(here().take_accepted() && !here().take_accepted(), "one thread for one connection");
-
-            accepts();
-            let other = spawn_local(move || here().take_accepted());
-            assert!(!other.join().unwrap(), "another thread has accepted it");
-
-            accepts();
-            park_timeout(Duration::from_millis(1));
-            assert!(!here().take_accepted(), "it has waited since");
-
-            accepts();
-            spawn(|| ()).join().unwrap();
-            assert!(!here().take_accepted(), "this is what `spawn` asks");
-        });
+    fn a_tree_of_threads_that_are_joined_is_hardly_handed_round() {
+        for workers in [2, 4] {
+            let runtime = Runtime::builder().workers(workers).build().unwrap();
+            let (leaves, given) = runtime.run(|| tree(if cfg!(miri) { 100 } else { 100_000 }));
+            assert!(given <= leaves / 100, "{given} of {leaves}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::sched::arriving::Arriving;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
+use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
 use crate::task::state::CancelFound;
@@ -42,6 +43,8 @@ pub(crate) struct Remote {
     pub(crate) live: AtomicU32,
     /// How quickly the worker goes through its actors.
     pub(crate) run_rate: RunRate,
+    /// How much of its time it spends running threads.
+    pub(crate) busy: BusyShare,
     /// That the worker goes on.
     pub(crate) heartbeat: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
@@ -78,6 +81,7 @@ impl Spares {
             cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
             run_rate: RunRate::new(),
+            busy: BusyShare::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
             poller: Lock::new(None),
@@ -101,6 +105,7 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
     let take = |_| match pool.remotes.pop() {
         Some(remote) => {
             remote.arriving.reopen();
+            remote.busy.reset();
             remote.doorbell.counted.hand_over(idle);
             remote
         }
@@ -145,12 +150,16 @@ impl Remote {
         unsafe { self.doorbell.send(thread, || self.wake_poller()) };
     }
 
-    /// Leaves an unstarted thread, which is in no queue, for the worker, which expects it.
-    pub(crate) fn send_unstarted(&self, task: Task) {
-        let claimed = task.state.claim(self.index);
-        debug_assert!(claimed, "it stands in no queue and nobody joins it");
-        // SAFETY: it waits for nothing and is in no queue; claimed, it is this worker's alone.
-        unsafe { self.send(task.into_raw()) };
+    /// Leaves a thread that shall start on the worker, which expects it.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the worker that has claimed it. It has not started, and is in no queue; its reference goes along.
+    pub(crate) unsafe fn send_unstarted(&self, thread: NonNull<Header>) {
+        // SAFETY: it is alive as long as its reference is.
+        unsafe { thread.as_ref() }.state.set_home(self.index);
+        // SAFETY: it waits for nothing, is in no queue and has been claimed, so it is this worker's alone.
+        unsafe { self.send(thread) };
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.

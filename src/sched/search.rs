@@ -27,6 +27,13 @@ const TIMERS_NS: u64 = 50_000;
 impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
+        self.remote.busy.turns(false, now_ns());
+        let goes_on = self.search_or_sleep();
+        self.remote.busy.turns(true, now_ns());
+        goes_on
+    }
+
+    fn search_or_sleep(&self) -> bool {
         if self.stopping.get() {
             if self.live.count() == 0 && self.remote.arriving.close() {
                 return false;

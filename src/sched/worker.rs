@@ -163,16 +163,6 @@ impl Worker {
         self.offer(task, true);
     }
 
-    /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
-    #[cold]
-    pub(crate) fn spawn_balanced(&self, task: Task) {
-        let load = self.live.count() + self.queues.unstarted.len();
-        match Policy::server(&self.shared.remotes, self.remote, load) {
-            Some(remote) => remote.send_unstarted(task),
-            None => self.spawn(task),
-        }
-    }
-
     /// As [`spawn`](Self::spawn), for a re-armable task that is not started. A worker that goes through them quickly needs no help; the lookout stays on
     /// guard.
     #[inline]
@@ -432,7 +422,7 @@ impl Worker {
         }
     }
 
-    /// Claims the oldest unstarted thread: of this worker, or of those that OS threads have spawned.
+    /// Claims the oldest unstarted thread that starts here: of this worker, or of those that OS threads have spawned.
     fn oldest_unstarted(&self, outside_first: bool) -> Option<NonNull<Header>> {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
@@ -441,7 +431,7 @@ impl Worker {
         while !self.queues.unstarted.is_empty() {
             match stealer.steal() {
                 Steal::Success(task) => {
-                    if let Some(thread) = self.claim(task) {
+                    if let Some(thread) = self.place(task) {
                         return Some(thread);
                     }
                 }
@@ -454,10 +444,23 @@ impl Worker {
 
     fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
         while let Some(task) = self.shared.take_injected() {
-            if let Some(thread) = self.claim(task) {
+            if let Some(thread) = self.place(task) {
                 return Some(thread);
             }
         }
+        None
+    }
+
+    /// Claims a thread that is about to start, unless a joiner has (step D1). `None`: this, or it starts on a sibling.
+    #[inline]
+    fn place(&self, task: Task) -> Option<NonNull<Header>> {
+        let thread = self.claim(task)?;
+        // SAFETY: it was claimed here and has not started, so it is alive.
+        let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
+        let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
+        let Some(remote) = elsewhere else { return Some(thread) };
+        // SAFETY: as above; it is in no queue. The remote expects it.
+        unsafe { remote.send_unstarted(thread) };
         None
     }
 

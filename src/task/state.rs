@@ -8,7 +8,7 @@
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
 //! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
 //! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back; `forget_waiters` |
-//! | 8..24  | home       | with `STARTED`: the remote of the claiming worker | `rearm`, of a re-armable task; else never |
+//! | 8..24  | home       | with `STARTED`: the remote of the claiming worker; before the start the claimer may put another one | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
 //! The result is touched before `COMPLETE` by the thread itself; after it the handle while `HANDLE` is set, otherwise
@@ -195,9 +195,18 @@ impl State {
         if self.lives_at(home) {
             return;
         }
+        self.set_home(home);
+    }
+
+    /// A task that the caller has claimed, and that has not started, starts on the worker `home`.
+    pub(crate) fn set_home(&self, home: u16) {
         let place = STARTED | u64::from(home) << HOME_SHIFT;
-        // ORDERING: as in `claim`.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(word & !HOME | place));
+        let moved = |mut word: u64| {
+            word &= !HOME; // KEY: given-home
+            Some(word | place)
+        };
+        // ORDERING: as in `claim`. An exchange, as somebody may cancel the thread meanwhile.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
     }
 
     /// A run of a re-armable task is over: it counts as not started, and not cancelled.

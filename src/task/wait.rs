@@ -115,12 +115,6 @@ impl WaitWord {
         (word & STATE == WAITING).then_some(Epoch(word & !STATE))
     }
 
-    /// The last wait, for the owner, which runs: as long as the answer is the same, it has not waited.
-    pub(crate) fn last(&self) -> Epoch {
-        // ORDERING: Relaxed: nobody else changes a word that is not WAITING.
-        Epoch(self.0.load(Ordering::Relaxed) & !STATE)
-    }
-
     /// The owner runs again: how did the wait end?
     #[inline]
     pub(crate) fn finish(&self) -> End {

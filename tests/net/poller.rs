@@ -328,7 +328,8 @@ fn waiting_for_a_socket_inside_no_park_panics() {
 
 #[test]
 fn connections_that_come_one_by_one_are_spread_over_the_workers() {
-    for workers in [2, 4] {
+    // How many of 40 connections each worker has.
+    let counts = |workers| {
         runtime(workers).run(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let addr = listener.local_addr().unwrap();
@@ -356,9 +357,17 @@ fn connections_that_come_one_by_one_are_spread_over_the_workers() {
             for thread in server.join().unwrap() {
                 *counts.entry(thread.join().unwrap()).or_insert(0) += 1;
             }
-            assert_eq!(counts.len(), workers, "{counts:?}");
-            assert!(counts.values().all(|count| *count >= 40 / workers / 2), "{counts:?}");
-        });
+            counts.into_values().collect::<Vec<usize>>()
+        })
+    };
+    for workers in [2, 4] {
+        // A worker that gets no CPU meanwhile has fewer.
+        let tries = (0..20).map(|_| counts(workers));
+        let even = |counts: &Vec<usize>| {
+            counts.len() == workers && counts.iter().all(|count| (40 * 4 / 5..=40 * 6 / 5).contains(&(count * workers)))
+        };
+        let mut seen = Vec::new();
+        assert!(tries.inspect(|counts| seen.push(counts.clone())).any(|counts| even(&counts)), "{seen:?}");
     }
 }
 

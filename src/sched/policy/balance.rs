@@ -1,32 +1,186 @@
-//! Where does the thread that serves a new connection start?
-//!
-//! A started thread stays where it is, and a connection's thread lives as long as the connection. Started by the worker that
-//! accepts, one after the other as connections come, all of them would stay there: none is ever stolen, because each
-//! starts as soon as the accepting thread waits again. So the first thread that the accepting thread spawns before it waits again
-//! goes to the worker with the fewest threads, if that has fewer than this one. The accepting worker then has a message to send (and a
-//! sleeper to wake) for every second connection, and the load of all workers is the same from then on.
-//!
-//! Such a thread is claimed when it is sent, so nobody steals it if its worker computes without a pause.
-//!
-//! # What it buys
-//!
-//! Without it (`green_without = "balance"`) a connection stays where it was accepted. `benches/without balance echo -- --connections 8,64
-//! --servers green`, on two CPUs with the client on the same two, median of two rounds:
-//!
-//! | load | with | without |
-//! | --- | --- | --- |
-//! | 8 connections | 99 100 requests/s, half within 32 µs, 99 % within 0.74 ms | 117 400, 49 µs, 0.42 ms |
-//! | 64 connections | 163 500 requests/s, half within 0.22 ms, 99 % within 1.0 ms | 134 600, 0.42 ms, 1.1 ms |
-//!
-//! With few connections one worker would do, and leave a CPU to the client.
+//! On which worker does a thread start? A thread that has started stays where it is, so this is decided once for its whole life. The steps,
+//! and why they lose nothing, are in `sched/PROTOCOL.md`, *Placement*.
 
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+
+use crate::sched::policy::busy_share::ALL;
 use crate::sched::remote::Remote;
+use crate::sys::clock::now_ns;
+
+/// A worker that has fewer threads gives none away: a pair that talks stays together.
+const FEW: u32 = 3;
+/// One that has so many more than the sibling that has fewest gives some of them away; or an eighth of its own, if that is more.
+const SLACK: u32 = 2;
+const SLACK_SHARE: u32 = 8;
+/// How many at a time: threads that are spawned one after the other stay together.
+const PAIR: u32 = 2;
+const BATCH: u32 = 16;
+/// A sibling that is busier than the worker by more than a quarter gets none.
+const BUSIER: u32 = ALL / 4;
 
 const ON: bool = cfg!(not(green_without = "balance"));
 
-/// The worker that should have the next connection, if it is another one than `own`, which has `load` threads; it expects the thread.
-pub(crate) fn less_loaded(remotes: &[&'static Remote], own: &Remote, load: u32) -> Option<&'static Remote> {
-    let others = remotes.iter().copied().filter(|remote| ON && remote.index != own.index);
-    let (least, remote) = others.filter_map(|remote| Some((remote.load()?, remote))).min_by_key(|(load, _)| *load)?;
-    (least + 1 < load && remote.arriving.expect()).then_some(remote)
+/// What one worker owes to a sibling: so many of the threads that it takes from its queues next.
+#[derive(Debug)]
+pub(crate) struct Balance {
+    /// The sibling, by its number.
+    creditor: Cell<usize>,
+    owed: Cell<u32>,
+    #[cfg(test)]
+    pub(crate) given: Cell<u32>,
+}
+
+impl Balance {
+    pub(crate) fn new() -> Self {
+        Self {
+            creditor: Cell::new(0),
+            owed: Cell::new(0),
+            #[cfg(test)]
+            given: Cell::new(0),
+        }
+    }
+
+    /// For a thread that the worker, that `number` of `remotes`, is about to start: `None`, it starts here. Otherwise there, where it is
+    /// expected.
+    #[inline]
+    pub(crate) fn elsewhere(&self, remotes: &[&'static Remote], number: usize) -> Option<&'static Remote> {
+        if remotes.len() == 1 || !ON {
+            return None;
+        }
+        let load = remotes[number].load().filter(|load| *load >= FEW)?;
+        self.give(remotes, number, load)
+    }
+
+    #[inline(never)]
+    fn give(&self, remotes: &[&'static Remote], number: usize, load: u32) -> Option<&'static Remote> {
+        let owes = self.owed.get() > 0 && remotes[self.creditor.get()].load().is_some_and(|has| has < load);
+        if !owes {
+            self.owed.set(self.owe(remotes, number, load));
+        }
+        let left = self.owed.get().checked_sub(1)?;
+        let remote = remotes[self.creditor.get()];
+        remote.arriving.expect().then(|| {
+            self.owed.set(left);
+            #[cfg(test)]
+            self.given.set(self.given.get() + 1);
+            remote
+        })
+    }
+
+    /// Chooses a creditor: how many threads it is owed.
+    fn owe(&self, remotes: &[&'static Remote], number: usize, load: u32) -> u32 {
+        let most = load - SLACK.max(load / SLACK_SHARE);
+        // In turn, beginning behind the last one.
+        let others =
+            (1..=remotes.len()).map(|after| (self.creditor.get() + after) % remotes.len()).filter(|at| *at != number);
+        let fewer = |at: &usize| remotes[*at].load().is_some_and(|has| has <= most);
+        if !others.clone().any(|at| fewer(&at)) {
+            return 0;
+        }
+        let now_ns = now_ns();
+        let busiest = remotes[number].busy.at(now_ns).saturating_add(BUSIER);
+        let free = others.filter(|at| fewer(at) && remotes[*at].busy.at(now_ns) <= busiest);
+        let Some((has, at)) = free.filter_map(|at| Some((remotes[at].load()?, at))).min_by_key(|(has, _)| *has) else {
+            return 0;
+        };
+        self.creditor.set(at);
+        (load.saturating_sub(has) / 2).clamp(PAIR, BATCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::atomic::Ordering;
+    use crate::sched::remote::{self, Group};
+
+    /// Workers that have these numbers of threads, and what the first one owes.
+    struct Workers {
+        group: Option<Group>,
+        balance: Balance,
+    }
+
+    impl Workers {
+        fn with(loads: &[u32]) -> Self {
+            let group = remote::acquire(loads.len()).expect("so few workers");
+            for (remote, load) in group.remotes.iter().zip(loads) {
+                remote.live.store(*load, Ordering::Relaxed);
+            }
+            Self { group: Some(group), balance: Balance::new() }
+        }
+
+        fn remotes(&self) -> &[&'static Remote] {
+            &self.group.as_ref().expect("until the end").remotes
+        }
+
+        /// One more thread starts, on the first worker or on the one that gets it.
+        fn start(&self) -> usize {
+            let there = self.balance.elsewhere(self.remotes(), 0);
+            let is_there = |remote: &&'static Remote| there.is_some_and(|there| remote.index == there.index);
+            let at = self.remotes().iter().position(is_there).unwrap_or(0);
+            if at == 0 {
+                self.remotes()[0].live.fetch_add(1, Ordering::Relaxed);
+            }
+            at
+        }
+
+        fn loads(&self) -> Vec<u32> {
+            self.remotes().iter().map(|remote| remote.load().expect("it has not ended")).collect()
+        }
+    }
+
+    impl Drop for Workers {
+        fn drop(&mut self) {
+            let group = self.group.take().expect("once");
+            for remote in &group.remotes {
+                remote.live.store(0, Ordering::Relaxed);
+                remote.arriving.reopen();
+            }
+            remote::release(group);
+        }
+    }
+
+    #[test]
+    fn eight_threads_are_shared_out_and_the_first_few_stay() {
+        let workers = Workers::with(&[1, 0]);
+        assert_eq!([workers.start(), workers.start()], [0, 0], "a pair");
+        (0..6).for_each(|_| _ = workers.start());
+        assert_eq!(workers.loads(), [5, 4]);
+        let workers = Workers::with(&[1, 0, 0, 0]);
+        (0..8).for_each(|_| _ = workers.start());
+        assert!(workers.loads().iter().all(|load| (2..=3).contains(load)), "{:?}", workers.loads());
+    }
+
+    #[test]
+    fn a_great_many_are_within_an_eighth_and_come_in_batches() {
+        let workers = Workers::with(&[1, 0]);
+        let places: Vec<_> = (0..1000).map(|_| workers.start()).collect();
+        let loads = workers.loads();
+        assert!(loads[0] >= loads[1] && (loads[0] - loads[1]) * SLACK_SHARE <= loads[0] + SLACK_SHARE, "{loads:?}");
+        let changes = places.windows(2).filter(|two| two[0] != two[1]).count();
+        assert!(changes < 200, "{changes}");
+    }
+
+    #[test]
+    fn a_busy_sibling_gets_none_unless_the_worker_is_as_busy() {
+        let workers = Workers::with(&[9, 0]);
+        workers.remotes()[1].busy.set_all();
+        assert_eq!(workers.start(), 0);
+        workers.remotes()[0].busy.set_all();
+        assert_eq!(workers.start(), 1, "both are");
+        let workers = Workers::with(&[9, 0, 4]);
+        workers.remotes()[1].busy.set_all();
+        assert_eq!(workers.start(), 2, "the free one, although it has more");
+    }
+
+    #[test]
+    fn a_sibling_that_has_ended_gets_none() {
+        let workers = Workers::with(&[9, 0]);
+        assert!(workers.remotes()[1].arriving.close());
+        assert_eq!(workers.start(), 0);
+        workers.remotes()[1].arriving.reopen();
+        assert_eq!(workers.start(), 1);
+    }
 }
