@@ -47,6 +47,7 @@ pub use future::block_on;
 pub use park::interrupt::{Elapsed, timeout};
 pub use park::no_park::no_park;
 pub use rt::blocking::{blocking, unblock};
+pub use rt::metrics::metrics;
 pub use rt::runtime::{Runtime, RuntimeBuilder, run};
 pub use rt::scope::scope;
 pub use rt::thread::{spawn, spawn_local, yield_now};
@@ -56,6 +57,14 @@ pub use task::cancel::Cancelled;
 pub use thread_locals::getattr::pthread_getattr_np as __pthread_getattr_np;
 pub use thread_locals::{ThreadLocals, Unsupported};
 pub use time::sleep;
+
+/// What a runtime has counted: threads, wake-ups, events, delays, stacks.
+///
+/// [`Runtime::metrics`] and [`metrics()`](crate::metrics()) read the counters of a runtime, at any time and from any thread, in a release build as in
+/// any other. `examples/metrics.rs` serves them to Prometheus.
+pub mod metrics {
+    pub use crate::rt::metrics::{Blocking, Histogram, Metrics, Stacks, Threads, Worker};
+}
 
 #[doc = include_str!("rt/README.md")]
 pub mod thread {

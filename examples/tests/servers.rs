@@ -117,6 +117,44 @@ fn servers_stop_in_good_order_by_sigterm() {
 }
 
 #[test]
+fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
+    let server = Server::start("metrics");
+    let page = |path: &str| client("curl", &["-s", "-i", &format!("http://{}{path}", server.addr)], b"");
+    let begin = Instant::now();
+    let page_of = loop {
+        let text = page("/metrics");
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        // The threads of its ring have begun.
+        let live = number(&text, "green_threads{state=\"live\"}");
+        if live >= 1001.0 && number(&text, "green_worker_timers_total{worker=\"0\"}") >= 1.0 {
+            break text;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "{text}");
+    };
+    let (_, body) = page_of.split_once("\r\n\r\n").unwrap();
+    for line in body.lines().filter(|line| !line.starts_with("# ")) {
+        let (name, value) = line.rsplit_once(' ').expect(line);
+        assert!(name.starts_with("green_") && value.parse::<f64>().is_ok(), "{line}");
+        let family = name.split('{').next().unwrap();
+        let family = family.trim_end_matches("_bucket").trim_end_matches("_count");
+        assert!(body.contains(&format!("# TYPE {family} ")), "{line}");
+    }
+    assert!(page("/").starts_with("HTTP/1.1 404"));
+    let mut other = server.connect();
+    other.write_all(b"what is this\r\n\r\n").unwrap();
+    let mut text = String::new();
+    other.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+    assert!(server.stop().success());
+}
+
+/// The number behind a name, in Prometheus' format.
+fn number(page: &str, name: &str) -> f64 {
+    let line = page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is not in {page}"));
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[test]
 fn echo_cancels_a_connection_that_does_not_finish_in_time() {
     let server = Server::start("echo");
     let mut one = server.connect();

@@ -136,6 +136,11 @@ impl Pool {
         self.0.state.with(|state| state.left += 1);
     }
 
+    /// How many threads there are, how many of them have nothing to do, and how many jobs wait.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        self.0.state.with(|state| (state.threads, state.idle, state.queue.len()))
+    }
+
     /// No jobs come any more: the threads end when they have none.
     pub(crate) fn close(&self) {
         self.0.state.with(|state| state.closed = true);

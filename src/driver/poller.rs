@@ -90,8 +90,8 @@ impl Poller {
         whole
     }
 
-    /// Hands out the threads that the events of the last [`wait`](Self::wait) wake. They are delivered once.
-    pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(EventWakes)) {
+    /// Hands out the threads that the events of the last [`wait`](Self::wait) wake; how many events there were. They are delivered once.
+    pub(crate) fn deliver(&self, now_ns: u64, each: impl Fn(EventWakes)) -> u64 {
         let (_, events) = &mut *self.polling.borrow_mut();
         let mut count = 0;
         for event in events.iter().filter(|event| event.token() != WAKER) {
@@ -111,6 +111,7 @@ impl Poller {
         events.clear();
         // A full look leaves events behind.
         self.due_ns.set(if count == EVENTS { 0 } else { now_ns + INTERVAL_NS });
+        count as u64
     }
 
     /// The worker has looked at `now_ns`, and there was nothing.

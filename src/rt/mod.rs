@@ -3,7 +3,7 @@
 //! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
 //!   made; [`handle`], [`join`]: handles.
-//! * [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
+//! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
@@ -13,6 +13,7 @@ pub(crate) mod join;
 pub(crate) mod lent;
 pub(crate) mod local;
 pub(crate) mod members;
+pub(crate) mod metrics;
 pub(crate) mod runtime;
 pub(crate) mod scope;
 pub(crate) mod spawn;

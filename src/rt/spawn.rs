@@ -177,6 +177,7 @@ unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
     })?;
+    shared.count_spawn(worker.map(|worker| worker.remote));
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, placement) {

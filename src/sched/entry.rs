@@ -7,7 +7,8 @@ use crate::base::atomic::Ordering;
 use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
-use crate::task::header::Main;
+use crate::sched::worker::Worker;
+use crate::task::header::{Main, Outcome};
 use crate::task::{Header, destroy_locals};
 
 /// Threads that use their workers' thread-locals.
@@ -53,8 +54,13 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
         this.refuse_cancels();
     }
     // SAFETY: the thread was claimed once, and this is it.
-    unsafe { (this.vtable.run)(header, start) };
+    let outcome = unsafe { (this.vtable.run)(header, start) };
     this.refuse_cancels();
+    if outcome != Outcome::Returned
+        && let Some(worker) = Worker::current()
+    {
+        worker.remote.counters.ended(outcome);
+    }
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`). True: there were some.
     let destroy_locals = || unsafe { destroy_locals(this) };

@@ -3,6 +3,7 @@
 pub(crate) mod arriving;
 pub(crate) mod clock;
 pub(crate) mod counted;
+pub(crate) mod counters;
 pub(crate) mod debug;
 pub(crate) mod doorbell;
 pub(crate) mod entry;

@@ -25,6 +25,11 @@ impl ReadyQueue {
         self.len.get()
     }
 
+    /// The thread that was queued last.
+    pub(crate) fn last(&self) -> *const Header {
+        self.tail.get()
+    }
+
     /// # Safety
     ///
     /// The thread is alive until it is popped, and in no other queue.

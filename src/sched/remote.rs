@@ -16,6 +16,7 @@ use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
+use crate::sched::counters::Counters;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
@@ -49,6 +50,7 @@ pub(crate) struct Remote {
     pub(crate) heartbeat: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
+    pub(crate) counters: Counters,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Lock<Option<Arc<PollerHandle>>>,
     /// The number by which a thread's state word names this remote.
@@ -84,6 +86,7 @@ impl Spares {
             busy: BusyShare::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
+            counters: Counters::new(),
             poller: Lock::new(None),
             index: self.made as u16,
             here: AtomicPtr::new(ptr::null_mut()),
@@ -106,6 +109,8 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
         Some(remote) => {
             remote.arriving.reopen();
             remote.busy.reset();
+            remote.run_rate.reset();
+            remote.counters.reset();
             remote.doorbell.counted.hand_over(idle);
             remote
         }

@@ -134,6 +134,7 @@ impl Worker {
     /// behind one that still could be.
     fn adopt(&self, task: Task) {
         if let Some(thread) = self.claim(task) {
+            self.remote.counters.stolen.add(1);
             self.queues.set_next_start(thread);
         }
     }
@@ -143,6 +144,7 @@ impl Worker {
     #[must_use]
     fn sleep(&self, searching: bool) -> bool {
         self.clock.tidy.later();
+        self.remote.counters.sleeps.add(1);
         let idle = self.shared.idle();
         let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
         let mut batch = self.remote.doorbell.go_to_sleep(idle, self.shared.workers(), searching, &night);
@@ -175,6 +177,7 @@ impl Worker {
         if self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
             return true;
         }
+        self.remote.counters.polls.add(1);
         self.remote.heartbeat.beat(Activity::Polls);
         let woken =
             self.remote.doorbell.parker.park_elsewhere(|| self.events.are_waiting.set(poller.wait(deadline_ns.max(1))));

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::blocking::pool::Pool;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Group, Remote};
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
+    /// Threads that were spawned by others than its own.
+    spawned_outside: AtomicU64,
     /// Ends what rests when the runtime has ended.
     last_call: OnceLock<fn(&Shared)>,
     /// 0; [`STOPS`]; [`OVER`].
@@ -62,6 +64,7 @@ impl Shared {
             thread_locals,
             pool,
             searchers,
+            spawned_outside: AtomicU64::new(0),
             last_call: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
@@ -128,6 +131,21 @@ impl Shared {
         while let Some(task) = self.take_injected() {
             discard(task);
         }
+    }
+
+    /// A thread was spawned, by one of its own threads on `worker` or by another.
+    #[inline]
+    pub(crate) fn count_spawn(&self, worker: Option<&Remote>) {
+        match worker {
+            Some(worker) => worker.counters.spawned.add(1),
+            None => _ = self.spawned_outside.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// How many threads were ever spawned.
+    pub(crate) fn spawned(&self) -> u64 {
+        let inside: u64 = self.remotes.iter().map(|remote| remote.counters.spawned.get()).sum();
+        inside + self.spawned_outside.load(Ordering::Relaxed)
     }
 
     /// Queues a thread that an OS thread has spawned, and wakes a worker for it if all that could take it sleep.

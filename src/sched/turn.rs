@@ -119,6 +119,7 @@ impl Worker {
     #[inline(always)]
     fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
         self.clock.count_turn();
+        self.delay.turn(thread.as_ptr(), &self.remote.counters);
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
         let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
@@ -141,6 +142,7 @@ impl Worker {
         }
         let vtable = header.vtable;
         let stack = if vtable.after_run.is_none() {
+            self.remote.counters.started.add(1);
             self.stacks().acquire(header.size)
         } else {
             // A re-armable task rests without a promise, else a million of them would take up a million stacks' addresses.

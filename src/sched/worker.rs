@@ -22,6 +22,7 @@ use crate::base::atomic::Ordering;
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
 use crate::sched::clock::Clock;
+use crate::sched::counters::DelayProbe;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
@@ -59,6 +60,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) events: Events,
     pub(crate) policy: Policy,
+    pub(super) delay: DelayProbe,
     pub(crate) stopping: Cell<bool>,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
@@ -84,6 +86,7 @@ impl Worker {
             clock: Clock::new(now_ns),
             events: Events::default(),
             policy: Policy::new(),
+            delay: DelayProbe::new(),
             stopping: Cell::new(false),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
@@ -244,13 +247,24 @@ impl Worker {
                 }
             }
             self.tick(false);
-            if !queues.begin_round() {
+            if !self.begin_round() {
                 self.tick(true);
-                if !queues.begin_round() && !self.has_unstarted() {
+                if !self.begin_round() && !self.has_unstarted() {
                     return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
         }
+    }
+
+    /// A round begins. False: nothing is ready.
+    #[inline]
+    fn begin_round(&self) -> bool {
+        let ready = self.queues.begin_round();
+        self.remote.counters.ready.set(ready as u64);
+        if ready > 0 {
+            self.delay.round(|| self.queues.ready.last());
+        }
+        ready > 0
     }
 
     /// The thread woken last, if it may go before the others once more.
@@ -274,7 +288,7 @@ impl Worker {
         if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
             return thread;
         }
-        self.queues.begin_round();
+        self.begin_round();
         self.queues.next_ready()
     }
 
@@ -307,6 +321,7 @@ impl Worker {
             let Some(thread) = due else { break };
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
             unsafe { fire(thread) };
+            self.remote.counters.timers.add(1);
             fired = true;
         }
         if fired {
@@ -326,6 +341,7 @@ impl Worker {
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
     pub(crate) fn look_for_events(&self) -> bool {
         let Some(poller) = self.here.poller() else { return false };
+        self.remote.counters.polls.add(1);
         if poller.wait(0) {
             self.deliver_events();
         } else {
@@ -337,7 +353,7 @@ impl Worker {
     /// Queues the threads that the poller's last events wake, in the order of the events.
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
-            poller.deliver(now_ns(), |wakes| self.events.add(wakes));
+            self.remote.counters.events.add(poller.deliver(now_ns(), |wakes| self.events.add(wakes)));
             self.queue_woken();
             self.queue_errands();
         }
@@ -370,6 +386,7 @@ impl Worker {
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
         let (search, control) = (batch.search, batch.control);
         batch.deliver(|thread| {
+            self.remote.counters.woken.add(1);
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
                 self.remote.arriving.arrived();
@@ -459,6 +476,7 @@ impl Worker {
         let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
         let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
         let Some(remote) = elsewhere else { return Some(thread) };
+        self.remote.counters.given.add(1);
         // SAFETY: as above; it is in no queue. The remote expects it.
         unsafe { remote.send_unstarted(thread) };
         None

@@ -49,6 +49,10 @@ struct Run {
     left: usize,
 }
 
+/// Slots that are claimed, of all sizes, and the most that ever were.
+static CLAIMED: AtomicUsize = AtomicUsize::new(0);
+static MOST_CLAIMED: AtomicUsize = AtomicUsize::new(0);
+
 static ARENAS: [Mutex<Arena>; CLASSES] = [const { Mutex::new(Arena::new()) }; CLASSES];
 
 fn arena(size: StackSize) -> MutexGuard<'static, Arena> {
@@ -81,6 +85,9 @@ pub(super) fn claim(size: StackSize, want: usize) -> io::Result<usize> {
     }
     let granted = want.min(arena.slots - arena.claimed);
     arena.claimed += granted;
+    drop(arena);
+    let claimed = CLAIMED.fetch_add(granted, Ordering::Relaxed) + granted;
+    MOST_CLAIMED.fetch_max(claimed, Ordering::Relaxed);
     Ok(granted)
 }
 
@@ -89,6 +96,7 @@ pub(super) fn unclaim(size: StackSize, count: usize) {
     let mut arena = arena(size);
     debug_assert!(arena.claimed >= count);
     arena.claimed -= count;
+    CLAIMED.fetch_sub(count, Ordering::Relaxed);
 }
 
 /// Fills `out` with slots, which a claim is held for each; the first is to be used first.
@@ -115,6 +123,13 @@ pub(super) fn give(size: StackSize, slots: &[Slot]) {
     debug_assert!(arena.ready.capacity() - arena.ready.len() >= slots.len());
     arena.ready.extend_from_slice(slots);
     arena.claimed -= slots.len();
+    CLAIMED.fetch_sub(slots.len(), Ordering::Relaxed);
+}
+
+/// How many stacks of all sizes are promised or out, and the most that ever were.
+pub(crate) fn counts() -> (usize, usize) {
+    let claimed = CLAIMED.load(Ordering::Relaxed);
+    (claimed, MOST_CLAIMED.load(Ordering::Relaxed).max(claimed))
 }
 
 /// Gives the pages of unused stacks back to the system, their guards excepted.

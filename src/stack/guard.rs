@@ -41,6 +41,15 @@ pub(super) fn kind() -> io::Result<GuardKind> {
     KIND.get_or_init(probe).clone().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
+/// How guards are made, in a word. `""`: it cannot be said.
+pub(crate) fn name() -> &'static str {
+    match kind() {
+        Ok(GuardKind::Advice) => "advice",
+        Ok(GuardKind::Protection) => "protection",
+        Err(_) => "",
+    }
+}
+
 /// Bytes of guard at the low end of a slot of `size`. Safe in a signal handler.
 ///
 /// A page where the compiler probes each page of a large frame in turn. Elsewhere a frame can step over a page, so the

@@ -37,7 +37,7 @@ pub(crate) struct VTable {
     pub(crate) choose_next: Option<fn() -> bool>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
-    pub(crate) run: unsafe fn(NonNull<Header>, bool),
+    pub(crate) run: unsafe fn(NonNull<Header>, bool) -> Outcome,
     /// Moves the result to where the second pointer points.
     pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the result. May unwind.
@@ -155,6 +155,14 @@ pub(crate) struct Header {
     pub(crate) id: u64,
     /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
+}
+
+/// How a closure has come to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Returned,
+    Panicked,
+    Cancelled,
 }
 
 /// Each reason has a name of its own, which [`Thread::waits_for`](crate::Thread::waits_for) tells.

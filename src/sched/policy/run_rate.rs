@@ -44,7 +44,7 @@ const ON: bool = cfg!(not(green_without = "run_rate"));
 #[derive(Debug)]
 pub(crate) struct RunRate {
     /// Runs of re-armable tasks that the worker has started. Stored by the worker only.
-    starts: AtomicU32,
+    starts: AtomicU64,
     /// The last thief's.
     verdict: AtomicU32,
     /// Where the present span began: `starts`, and the time.
@@ -55,7 +55,7 @@ pub(crate) struct RunRate {
 impl RunRate {
     pub(crate) fn new() -> Self {
         Self {
-            starts: AtomicU32::new(0),
+            starts: AtomicU64::new(0),
             verdict: AtomicU32::new(SLOW),
             counted: AtomicU32::new(0),
             since_ns: AtomicU64::new(0),
@@ -65,7 +65,18 @@ impl RunRate {
     /// The worker starts a run.
     #[inline]
     pub(crate) fn starts(&self) {
-        self.starts.store(self.starts.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.starts.store(self.starts.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// How many it has started.
+    pub(crate) fn started(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
+    }
+
+    /// Another worker has the remote.
+    pub(crate) fn reset(&self) {
+        self.starts.store(0, Ordering::Relaxed);
+        self.counted.store(0, Ordering::Relaxed);
     }
 
     #[inline]
@@ -87,7 +98,7 @@ impl RunRate {
         if span_ns < SPAN_NS {
             return self.verdict.load(Ordering::Relaxed) == SLOW;
         }
-        let starts = self.starts.load(Ordering::Relaxed);
+        let starts = self.starts.load(Ordering::Relaxed) as u32;
         let runs = starts.wrapping_sub(self.counted.load(Ordering::Relaxed));
         let verdict = match runs {
             0 => SLOW,

@@ -1,0 +1,148 @@
+//! What a running program does, in numbers, for Prometheus: `cargo run --bin metrics -- [address]`, then
+//! `curl http://127.0.0.1:9100/metrics`.
+//!
+//! So that there is something to see, a thousand threads sleep, wake and send each other numbers. The page is written by hand:
+//! Prometheus' text format is lines of a name, labels and a number. Ctrl-c or SIGTERM stops the server in good order.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use green::channel::bounded;
+use green::metrics::{Metrics, Worker};
+use green::net::TcpStream;
+
+mod serve;
+
+/// Bytes of a request's head that are read.
+const HEAD: u64 = 16 << 10;
+/// How long a client may take for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn page(metrics: &Metrics) -> String {
+    let mut page = String::new();
+    let threads = &metrics.threads;
+    family(&mut page, "green_threads", "gauge", "Green threads by state.");
+    for (state, count) in [("unstarted", threads.unstarted), ("live", threads.live), ("ready", threads.ready)] {
+        line(&mut page, "green_threads", &format!("state=\"{state}\""), count as f64);
+    }
+    let totals = [
+        ("green_threads_spawned_total", threads.spawned),
+        ("green_threads_panicked_total", threads.panicked),
+        ("green_threads_cancelled_total", threads.cancelled),
+    ];
+    for (name, count) in totals {
+        family(&mut page, name, "counter", "Since the beginning.");
+        line(&mut page, name, "", count as f64);
+    }
+    type Field = (&'static str, &'static str, fn(&Worker) -> f64);
+    let of_workers: [Field; 10] = [
+        ("green_worker_busy", "gauge", |worker| worker.busy),
+        ("green_worker_threads", "gauge", |worker| worker.live as f64),
+        ("green_worker_actor_runs_total", "counter", |worker| worker.actor_runs as f64),
+        ("green_worker_stolen_total", "counter", |worker| worker.stolen as f64),
+        ("green_worker_given_total", "counter", |worker| worker.given as f64),
+        ("green_worker_woken_total", "counter", |worker| worker.woken as f64),
+        ("green_worker_sleeps_total", "counter", |worker| worker.sleeps as f64),
+        ("green_worker_polls_total", "counter", |worker| worker.polls as f64),
+        ("green_worker_events_total", "counter", |worker| worker.events as f64),
+        ("green_worker_timers_total", "counter", |worker| worker.timers as f64),
+    ];
+    for (name, kind, value) in of_workers {
+        family(&mut page, name, kind, "For each worker.");
+        for (number, worker) in metrics.workers.iter().enumerate() {
+            line(&mut page, name, &format!("worker=\"{number}\""), value(worker));
+        }
+    }
+    delays(&mut page, &metrics.workers);
+    let gauges = [
+        ("green_blocking_threads", metrics.blocking.threads),
+        ("green_blocking_idle", metrics.blocking.idle),
+        ("green_blocking_queued", metrics.blocking.queued),
+        ("green_stacks", metrics.stacks.claimed),
+        ("green_stacks_most", metrics.stacks.most_claimed),
+    ];
+    for (name, count) in gauges {
+        family(&mut page, name, "gauge", "Of the pool of OS threads; stacks of the process.");
+        line(&mut page, name, "", count as f64);
+    }
+    page
+}
+
+/// How long ready threads have waited for their turn: a histogram, as Prometheus has it.
+fn delays(page: &mut String, workers: &[Worker]) {
+    let name = "green_delay_seconds";
+    family(page, name, "histogram", "From ready to running, by samples.");
+    for (number, worker) in workers.iter().enumerate() {
+        let mut up_to = 0;
+        for (bound, count) in worker.delays.counts() {
+            up_to += count;
+            let bound = if bound == Duration::MAX { "+Inf".to_owned() } else { bound.as_secs_f64().to_string() };
+            line(page, &format!("{name}_bucket"), &format!("worker=\"{number}\",le=\"{bound}\""), up_to as f64);
+        }
+        line(page, &format!("{name}_count"), &format!("worker=\"{number}\""), up_to as f64);
+    }
+}
+
+fn family(page: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(page: &mut String, name: &str, labels: &str, value: f64) {
+    let _ = match labels {
+        "" => writeln!(page, "{name} {value}"),
+        _ => writeln!(page, "{name}{{{labels}}} {value}"),
+    };
+}
+
+fn answer(stream: TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new((&stream).take(HEAD)).lines();
+    let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    for header in lines {
+        if header?.is_empty() {
+            break;
+        }
+    }
+    let mut words = request.split(' ');
+    let (status, page) = match (words.next(), words.next()) {
+        (Some("GET"), Some("/metrics")) => ("200 OK", page(&green::metrics())),
+        (Some("GET"), Some(_)) => ("404 Not Found", "look at /metrics\n".to_owned()),
+        _ => ("400 Bad Request", "GET /metrics\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        page.len()
+    );
+    (&stream).write_all(head.as_bytes())?;
+    (&stream).write_all(page.as_bytes())
+}
+
+/// A ring of threads that pass a number on, each after a pause.
+fn work() {
+    let (first, mut last) = bounded::<u64>(1);
+    for n in 0..1000 {
+        let (next, receiver) = bounded(1);
+        green::spawn(move || {
+            for number in last {
+                green::sleep(Duration::from_millis(n % 7));
+                if next.send(number + 1).is_err() {
+                    return;
+                }
+            }
+        });
+        last = receiver;
+    }
+    green::spawn(move || {
+        (0..20).for_each(|number| drop(first.send(number)));
+        last.iter().for_each(|number| drop(first.send(number)));
+    });
+}
+
+fn main() -> ExitCode {
+    green::run(|| {
+        work();
+        serve::serve("127.0.0.1:9100", answer, || {})
+    })
+}

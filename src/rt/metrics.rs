@@ -1,0 +1,216 @@
+//! What a runtime has counted: [`Metrics`].
+
+use std::time::Duration;
+
+use crate::rt::runtime::{Runtime, with_shared};
+use crate::sched::Shared;
+use crate::sched::counters::{Counter, Counters, DELAYS};
+use crate::sched::policy::busy_share;
+use crate::sched::remote::Remote;
+use crate::stack;
+use crate::sys::clock::now_ns;
+
+/// What a [`Runtime`] has counted so far, and how much of everything there is now: what [`Runtime::metrics`] returns.
+///
+/// Each worker counts by plain stores to memory of its own, so counting costs a thread next to nothing. Numbers that are read while the
+/// runtime works are a few turns old, and need not fit each other to the last unit. What is counted since the beginning never
+/// falls.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Of all workers together.
+    pub threads: Threads,
+    /// One for each worker, in the order of their numbers.
+    pub workers: Vec<Worker>,
+    /// The OS threads that run [`blocking`](crate::blocking) closures.
+    pub blocking: Blocking,
+    /// The stacks of the whole process, all runtimes together.
+    pub stacks: Stacks,
+}
+
+/// The green threads of a runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Threads {
+    /// Spawned, and not started yet.
+    pub unstarted: u64,
+    /// Started, and not ended: those that run, are ready, or wait; and the turns of actors that are under way.
+    pub live: u64,
+    /// Of these, the ones that were ready to run when their worker last looked.
+    pub ready: u64,
+    /// Spawned since the beginning.
+    pub spawned: u64,
+    /// Since the beginning: ended in a panic.
+    pub panicked: u64,
+    /// Since the beginning: ended by a [cancel](crate::thread::JoinHandle::cancel).
+    pub cancelled: u64,
+}
+
+/// One worker of a runtime.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Worker {
+    /// How much of its time it has run threads, from 0 to 1, as a moving average over 134 ms. A processor that it does not get counts as
+    /// busy.
+    pub busy: f64,
+    /// Threads that have started on it, and not ended.
+    pub live: u64,
+    /// Threads that were ready to run when it last looked.
+    pub ready: u64,
+    /// Since the beginning: threads that have started on it.
+    pub started: u64,
+    /// Since the beginning: turns of actors.
+    pub actor_runs: u64,
+    /// Since the beginning: unstarted threads and actors that it has taken from others.
+    pub stolen: u64,
+    /// Since the beginning: unstarted threads that it has given to others, because it had more.
+    pub given: u64,
+    /// Since the beginning: wake-ups of its threads by others than its own threads.
+    pub woken: u64,
+    /// Since the beginning: how often it has gone to sleep.
+    pub sleeps: u64,
+    /// Since the beginning: how often it has asked the system for events.
+    pub polls: u64,
+    /// Since the beginning: events of descriptors that it got.
+    pub events: u64,
+    /// Since the beginning: timers that were due.
+    pub timers: u64,
+    /// How long threads that were ready have waited for their turn: a sample, one thread in 61 rounds.
+    pub delays: Histogram,
+}
+
+/// The OS threads of a runtime that run [`blocking`](crate::blocking) closures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Blocking {
+    /// OS threads, now.
+    pub threads: usize,
+    /// Of these, those that have nothing to do.
+    pub idle: usize,
+    /// Closures that wait for one.
+    pub queued: usize,
+}
+
+/// The stacks of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stacks {
+    /// Stacks that are in use, at hand for the next thread, or promised to one that has not started.
+    pub claimed: usize,
+    /// The most that there ever were.
+    pub most_claimed: usize,
+    /// How a guard page is made here: `"advice"` (`MADV_GUARD_INSTALL`) or `"protection"` (`mprotect`).
+    pub guards: &'static str,
+}
+
+/// How often durations fell between bounds that are powers of two: below 1024 ns, below 2048 ns, and so on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Histogram([u64; DELAYS]);
+
+impl Histogram {
+    /// Returns the bounds and the counts, from the shortest: how many durations were shorter than the bound, and not shorter than the one
+    /// before. The last bound is [`Duration::MAX`].
+    ///
+    /// ```
+    /// let metrics = green::run(green::metrics);
+    /// let delays = &metrics.workers[0].delays;
+    /// assert_eq!(delays.counts().next().unwrap().0, std::time::Duration::from_nanos(1024));
+    /// assert_eq!(delays.counts().map(|(_, count)| count).sum::<u64>(), delays.len());
+    /// ```
+    pub fn counts(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let bound = |at| if at + 1 == DELAYS { Duration::MAX } else { Duration::from_nanos(1024_u64 << at) };
+        self.0.into_iter().enumerate().map(move |(at, count)| (bound(at), count))
+    }
+
+    /// Returns how many durations there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Runtime {
+    /// Returns what the runtime has counted. It takes a few microseconds, and stops nobody.
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(2).build()?;
+    /// runtime.run(|| (0..10).for_each(|n| assert_eq!(green::spawn(move || n).join().unwrap(), n)));
+    /// let metrics = runtime.metrics();
+    /// assert_eq!(metrics.workers.len(), 2);
+    /// assert_eq!(metrics.threads.spawned, 11);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        read(&self.shared)
+    }
+}
+
+/// Returns what the caller's runtime has counted, or, on a thread that belongs to none, the default one.
+///
+/// ```
+/// let metrics = green::run(|| {
+///     green::spawn(|| ()).join().unwrap();
+///     green::metrics()
+/// });
+/// assert!(metrics.threads.spawned >= 2 && metrics.threads.live >= 1);
+/// ```
+///
+/// # Panics
+///
+/// If the default runtime has not started yet, and cannot.
+#[must_use]
+pub fn metrics() -> Metrics {
+    with_shared(|shared| Ok(read(shared)))
+        .unwrap_or_else(|error| panic!("failed to start the default runtime: {error}"))
+}
+
+fn read(shared: &Shared) -> Metrics {
+    let now_ns = now_ns();
+    let workers: Vec<Worker> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
+    let sum =
+        |count: fn(&Counters) -> &Counter| shared.remotes.iter().map(|remote| count(&remote.counters).get()).sum();
+    // Before `spawned`, which it is a part of.
+    let started: u64 = sum(|counters| &counters.started);
+    let spawned = shared.spawned();
+    let (threads, idle, queued) = shared.pool.counts();
+    let (claimed, most_claimed) = stack::counts();
+    Metrics {
+        threads: Threads {
+            unstarted: spawned.saturating_sub(started),
+            live: workers.iter().map(|worker| worker.live).sum(),
+            ready: workers.iter().map(|worker| worker.ready).sum(),
+            spawned,
+            panicked: sum(|counters| &counters.panicked),
+            cancelled: sum(|counters| &counters.cancelled),
+        },
+        workers,
+        blocking: Blocking { threads, idle, queued },
+        stacks: Stacks { claimed, most_claimed, guards: stack::guard_kind() },
+    }
+}
+
+fn worker(remote: &Remote, now_ns: u64) -> Worker {
+    let counters = &remote.counters;
+    Worker {
+        busy: f64::from(remote.busy.at(now_ns)) / f64::from(busy_share::ALL),
+        live: u64::from(remote.load().unwrap_or(0)),
+        ready: counters.ready.get(),
+        started: counters.started.get(),
+        actor_runs: remote.run_rate.started(),
+        stolen: counters.stolen.get(),
+        given: counters.given.get(),
+        woken: counters.woken.get(),
+        sleeps: counters.sleeps.get(),
+        polls: counters.polls.get(),
+        events: counters.events.get(),
+        timers: counters.timers.get(),
+        delays: Histogram(std::array::from_fn(|at| counters.delays[at].get())),
+    }
+}

@@ -1,0 +1,206 @@
+//! What a worker counts, for [`Metrics`](crate::metrics::Metrics). Only the owner writes, by plain stores; others read, and may see a count that is
+//! some turns old.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::ptr;
+
+use crate::base::atomic::{AtomicU64, Ordering};
+use crate::sys::clock::now_ns;
+use crate::task::Header;
+use crate::task::header::Outcome;
+
+/// A number that its owner changes.
+#[derive(Debug)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&self, more: u64) {
+        self.set(self.get() + more);
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Delays are counted by their powers of two: below 1 µs (1024 ns), 2 µs, …, and the rest: a second and more.
+pub(crate) const DELAYS: usize = 21;
+const SHORTEST: u32 = 10;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    /// Threads that threads of the worker have spawned, that have started on it, and that have ended in a panic or by a cancel.
+    pub(crate) spawned: Counter,
+    pub(crate) started: Counter,
+    pub(crate) panicked: Counter,
+    pub(crate) cancelled: Counter,
+    /// Unstarted threads that it has taken from others, and given to them.
+    pub(crate) stolen: Counter,
+    pub(crate) given: Counter,
+    /// Threads of the worker that others have woken.
+    pub(crate) woken: Counter,
+    /// Threads that were ready when its last round began.
+    pub(crate) ready: Counter,
+    pub(crate) sleeps: Counter,
+    pub(crate) polls: Counter,
+    pub(crate) events: Counter,
+    pub(crate) timers: Counter,
+    /// By [`DELAYS`].
+    pub(crate) delays: [Counter; DELAYS],
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            spawned: Counter::new(),
+            started: Counter::new(),
+            panicked: Counter::new(),
+            cancelled: Counter::new(),
+            stolen: Counter::new(),
+            given: Counter::new(),
+            woken: Counter::new(),
+            ready: Counter::new(),
+            sleeps: Counter::new(),
+            polls: Counter::new(),
+            events: Counter::new(),
+            timers: Counter::new(),
+            delays: [const { Counter(AtomicU64::new(0)) }; DELAYS],
+        }
+    }
+
+    /// Another worker begins to count.
+    pub(crate) fn reset(&self) {
+        let Self {
+            spawned,
+            started,
+            panicked,
+            cancelled,
+            stolen,
+            given,
+            woken,
+            ready,
+            sleeps,
+            polls,
+            events,
+            timers,
+            delays,
+        } = self;
+        let counters =
+            [spawned, started, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers];
+        counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
+    }
+
+    /// A thread has ended, other than by returning.
+    #[cold]
+    pub(crate) fn ended(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Returned => {}
+            Outcome::Panicked => self.panicked.add(1),
+            Outcome::Cancelled => self.cancelled.add(1),
+        }
+    }
+}
+
+/// Of one in so many rounds a thread's delay is measured; a prime, so that it does not keep step with what repeats.
+const ROUNDS_PER_PROBE: u32 = 61;
+
+/// How long threads that are ready wait for their turn, by samples: now and then the last one of the queue is timed.
+#[derive(Debug)]
+pub(crate) struct DelayProbe {
+    rounds: Cell<u32>,
+    /// Only compared.
+    thread: Cell<*const Header>,
+    since_ns: Cell<u64>,
+}
+
+impl DelayProbe {
+    pub(crate) fn new() -> Self {
+        Self { rounds: Cell::new(0), thread: Cell::new(ptr::null()), since_ns: Cell::new(0) }
+    }
+
+    /// A round begins, and `last` is the thread that was queued last.
+    #[inline(always)]
+    pub(crate) fn round(&self, last: impl FnOnce() -> *const Header) {
+        let left = self.rounds.get();
+        self.rounds.set(left.wrapping_sub(1));
+        if left == 0 {
+            self.begin(last());
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin(&self, last: *const Header) {
+        self.rounds.set(ROUNDS_PER_PROBE - 1);
+        self.thread.set(last);
+        self.since_ns.set(now_ns());
+    }
+
+    /// `thread` has its turn.
+    #[inline(always)]
+    pub(crate) fn turn(&self, thread: *const Header, counters: &Counters) {
+        if self.thread.get() == thread {
+            self.end(counters);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end(&self, counters: &Counters) {
+        self.thread.set(ptr::null());
+        counters.delays[class(now_ns().saturating_sub(self.since_ns.get()))].add(1);
+    }
+}
+
+fn class(delay_ns: u64) -> usize {
+    let bits = u64::BITS - delay_ns.leading_zeros();
+    (bits.saturating_sub(SHORTEST) as usize).min(DELAYS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_counted_by_its_power_of_two() {
+        for (delay_ns, at) in
+            [(0, 0), (1023, 0), (1024, 1), (2047, 1), (2048, 2), (1 << 29, DELAYS - 1), (u64::MAX, DELAYS - 1)]
+        {
+            assert_eq!(class(delay_ns), at, "{delay_ns}");
+        }
+        assert_eq!(class((1 << 29) - 1), DELAYS - 2);
+    }
+
+    #[test]
+    fn one_round_in_so_many_is_timed_and_only_its_last_thread() {
+        let (probe, counters) = (DelayProbe::new(), Counters::new());
+        let [one, other] = [16, 32].map(ptr::without_provenance::<Header>);
+        let measured = || counters.delays.iter().map(Counter::get).sum::<u64>();
+        probe.round(|| one);
+        probe.turn(other, &counters);
+        assert_eq!(measured(), 0);
+        probe.turn(one, &counters);
+        probe.turn(one, &counters);
+        assert_eq!(measured(), 1);
+        (1..ROUNDS_PER_PROBE).for_each(|_| probe.round(|| unreachable!("not measured")));
+        probe.round(|| other);
+        probe.turn(other, &counters);
+        assert_eq!(measured(), 2);
+        counters.reset();
+        assert_eq!(measured(), 0);
+    }
+}
