@@ -11,6 +11,7 @@ mod deferred;
 mod engine;
 mod exit;
 mod glue;
+mod group;
 #[macro_use]
 mod macros;
 mod mailbox;
@@ -38,6 +39,7 @@ pub use context::Context;
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
+pub use group::Group;
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;
 pub use messages;

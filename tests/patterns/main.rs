@@ -1,7 +1,8 @@
-//! What is made of actors: pools.
+//! What is made of actors: groups, pools.
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod groups;
 #[path = "../help/mod.rs"]
 mod help;
 mod pools;
