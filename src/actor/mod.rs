@@ -29,6 +29,7 @@ mod supervisor;
 mod tests;
 mod timer;
 mod timers;
+mod topic;
 mod traits;
 mod wait_any;
 
@@ -57,6 +58,7 @@ pub use supervisor::{
 };
 pub use timer::Timer;
 pub use timers::Timers;
+pub use topic::{Lag, Lagged, Topic};
 pub use traits::{Actor, Handler, Receives};
 pub use wait_any::{AnyPending, wait_any};
 

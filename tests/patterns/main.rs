@@ -1,4 +1,4 @@
-//! What is made of actors: groups, pools.
+//! What is made of actors: pools, groups, topics.
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
@@ -8,6 +8,7 @@ mod help;
 mod pools;
 mod pools_by_key;
 mod pools_end;
+mod topics;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -241,7 +241,8 @@ fn a_cycle_through_a_pool_is_found_as_one_through_a_forwarder_is() {
     messages! {
         impl Asks {
             fn Begin(&mut self) -> bool {
-                matches!(self.0.as_ref().unwrap().send(Turn), Ok(true))
+                // If both close it at the same instant, either may be told.
+                matches!(self.0.as_ref().unwrap().send(Turn), Ok(true) | Err(SendError::Deadlock { .. }))
             }
             fn Set(&mut self, to: Recipient<Turn>) { self.0 = Some(to) }
         }
