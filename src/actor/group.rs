@@ -15,9 +15,9 @@ use crate::actor::address::Addressed;
 use crate::actor::engine::held_name::HeldName;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
 
-/// For each text the members: a [`Members`] of the type's messages.
+/// For each text the members: a [`GroupMembers`] of the type's messages.
 type Groups = HashMap<Arc<str>, Box<dyn Any + Send>>;
-type Members<M> = Vec<WeakRecipient<M>>;
+type GroupMembers<M> = Vec<WeakRecipient<M>>;
 
 static GROUPS: LazyLock<Mutex<HashMap<TypeId, Groups>>> = LazyLock::new(Mutex::default);
 
@@ -26,10 +26,10 @@ fn groups() -> MutexGuard<'static, HashMap<TypeId, Groups>> {
 }
 
 /// Looks at a group, or changes it. `None`: it has no members.
-fn with<M: Message, R>(text: &str, f: impl FnOnce(&mut Members<M>) -> R) -> Option<R> {
+fn with<M: Message, R>(text: &str, f: impl FnOnce(&mut GroupMembers<M>) -> R) -> Option<R> {
     let (mut groups, of) = (groups(), TypeId::of::<Group<M>>());
     let of_type = groups.get_mut(&of)?;
-    let members = of_type.get_mut(text)?.downcast_mut::<Members<M>>()?;
+    let members = of_type.get_mut(text)?.downcast_mut::<GroupMembers<M>>()?;
     let result = f(members);
     if members.is_empty() {
         of_type.remove(text);
@@ -42,7 +42,7 @@ fn with<M: Message, R>(text: &str, f: impl FnOnce(&mut Members<M>) -> R) -> Opti
 
 /// Takes a member out. It is dropped without the lock: it may be the last that has the actor's block.
 fn take_out<M: Message>(text: &str, actor: ActorId) -> Option<WeakRecipient<M>> {
-    with(text, |members: &mut Members<M>| {
+    with(text, |members: &mut GroupMembers<M>| {
         let place = members.iter().position(|member| member.id() == actor)?;
         Some(members.remove(place))
     })
@@ -123,7 +123,8 @@ impl<M: Message, T: AsRef<str>> Group<M, T> {
         let is_new = {
             let mut groups = groups();
             let members = groups.entry(of).or_default().entry(Arc::clone(&text));
-            let members = members.or_insert_with(|| Box::new(Members::<M>::new())).downcast_mut::<Members<M>>();
+            let members =
+                members.or_insert_with(|| Box::new(GroupMembers::<M>::new())).downcast_mut::<GroupMembers<M>>();
             let members = members.expect("the type of its key");
             let is_new = members.iter().all(|other| other.id() != member.id());
             if is_new {
@@ -170,7 +171,7 @@ impl<M: Message, T: AsRef<str>> Group<M, T> {
     /// ```
     #[must_use]
     pub fn members(&self) -> Vec<Recipient<M>> {
-        let members = with(self.text.as_ref(), |members: &mut Members<M>| members.clone()).unwrap_or_default();
+        let members = with(self.text.as_ref(), |members: &mut GroupMembers<M>| members.clone()).unwrap_or_default();
         members.iter().filter_map(WeakRecipient::upgrade).filter(|member| !member.is_ended()).collect()
     }
 

@@ -12,6 +12,7 @@ mod engine;
 mod exit;
 mod glue;
 mod group;
+mod machine;
 #[macro_use]
 mod macros;
 mod mailbox;
@@ -41,6 +42,7 @@ pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
 pub use group::Group;
+pub use machine::{Machine, On, StateMachine, Step};
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;
 pub use messages;
