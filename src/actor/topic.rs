@@ -1,13 +1,15 @@
 //! Topics: publish and subscribe, with a stated answer to "what if a subscriber is too slow?".
 //!
-//! Each subscription is a small actor, a relay, with a queue of its own: a mailbox that blocks, drops the oldest, or rejects. The
-//! relay waits for room in the subscriber's mailbox, and nobody else does.
+//! Each subscription is a small actor, a relay, which waits for room in the subscriber's mailbox, and nobody else does. Its queue is its
+//! mailbox, which blocks or rejects; or, where the oldest is dropped, a [`Ring`]: there the relay has to know how many are missing before
+//! which message. The relay is told of the ring's first message, and tells itself after each until it finds the ring empty, which it notes
+//! under the ring's lock; so no message is left there.
 
 #![forbid(unsafe_code)]
 
 use std::any::type_name;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::actor::{
     Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
     WeakRecipient,
 };
+use crate::base::lock::Lock;
 
 /// Says what happens when a subscriber of a [`Topic`] is so slow that its queue there is full.
 ///
@@ -77,14 +80,50 @@ struct Subscriber<M: Message> {
     /// The subscriber itself.
     actor: ActorId,
     relay: Addr<Relay<M>>,
-    dropped: Arc<AtomicU64>,
-    waits: bool,
+    queue: RelayQueue<M>,
+}
+
+enum RelayQueue<M> {
+    Blocks,
+    Rejects,
+    DropsOldest(Arc<Lock<Ring<M>>>),
+}
+
+/// The newest messages. Dropped without its lock is what is dropped.
+struct Ring<M> {
+    messages: VecDeque<M>,
+    len: usize,
+    /// How many were dropped since the last one was taken out: they would have come before what is there.
+    dropped: u64,
+    /// The relay looks, or will.
+    is_known: bool,
+}
+
+impl<M> Ring<M> {
+    /// Gives what is dropped, and whether the relay is to be told.
+    fn push(&mut self, msg: M) -> (Option<M>, bool) {
+        let oldest = if self.messages.len() == self.len { self.messages.pop_front() } else { None };
+        self.dropped += u64::from(oldest.is_some());
+        self.messages.push_back(msg);
+        (oldest, !std::mem::replace(&mut self.is_known, true))
+    }
+
+    /// The next message, and how many are missing before it.
+    fn pop(&mut self) -> Option<(u64, M)> {
+        let next = self.messages.pop_front();
+        self.is_known = next.is_some();
+        next.map(|msg| (std::mem::take(&mut self.dropped), msg))
+    }
 }
 
 impl<M: Message> Clone for Subscriber<M> {
     fn clone(&self) -> Self {
-        let Self { actor, relay, dropped, waits } = self;
-        Self { actor: *actor, relay: relay.clone(), dropped: Arc::clone(dropped), waits: *waits }
+        let queue = match &self.queue {
+            RelayQueue::Blocks => RelayQueue::Blocks,
+            RelayQueue::Rejects => RelayQueue::Rejects,
+            RelayQueue::DropsOldest(ring) => RelayQueue::DropsOldest(Arc::clone(ring)),
+        };
+        Self { actor: self.actor, relay: self.relay.clone(), queue }
     }
 }
 
@@ -138,19 +177,20 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// If `queue` is zero, or more than 2^32 - 1. If there is no memory for the relay, or the default runtime cannot start.
     #[expect(clippy::needless_pass_by_value, reason = "a setting, mostly made where it is passed")]
     pub fn subscribe(&self, to: &Recipient<M>, queue: usize, lag: Lag) -> bool {
-        let (told, overflow) = match &lag {
-            Lag::Block => (None, Overflow::Block),
-            Lag::DropOldest(told) => (Some(told.downgrade()), Overflow::DropOldest),
-            Lag::Unsubscribe(told) => (Some(told.downgrade()), Overflow::Reject),
+        let mailbox = Mailbox::bounded(queue);
+        let (told, mailbox, queue) = match &lag {
+            Lag::Block => (None, mailbox, RelayQueue::Blocks),
+            Lag::Unsubscribe(told) => (Some(told), mailbox.overflow(Overflow::Reject), RelayQueue::Rejects),
+            Lag::DropOldest(told) => {
+                let ring = Ring { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false };
+                (Some(told), mailbox, RelayQueue::DropsOldest(Arc::new(Lock::new(ring))))
+            }
         };
-        let dropped = Arc::new(AtomicU64::new(0));
-        let topic = Arc::downgrade(&self.0);
-        let relay = Relay { to: to.downgrade(), told, dropped: Arc::clone(&dropped), topic, is_over: false };
-        let mailbox = Mailbox::bounded(queue).overflow(overflow);
+        let (to_relay, topic) = (to.downgrade(), Arc::downgrade(&self.0));
+        let relay = Relay { to: to_relay, told: told.map(Recipient::downgrade), topic, is_over: false };
         let relay = Builder::new().mailbox(mailbox).start(relay);
         let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
-        let waits = matches!(lag, Lag::Block);
-        let subscriber = Subscriber { actor: to.id(), relay: relay.clone(), dropped, waits };
+        let subscriber = Subscriber { actor: to.id(), relay, queue };
         let is_new = {
             let mut list = lock(&self.0);
             let is_new = list.iter().all(|other| other.actor != to.id());
@@ -201,16 +241,27 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     }
 
     fn publish_to(&self, subscriber: &Subscriber<M>, msg: M) -> bool {
-        let Subscriber { actor, relay, dropped, waits } = subscriber;
-        let published = Published { msg: Some(msg), dropped: Arc::clone(dropped) };
-        let told = if *waits { relay.tell(published) } else { relay.try_tell(published) };
+        let Subscriber { actor, relay, queue } = subscriber;
+        let told = match queue {
+            RelayQueue::Blocks => relay.tell(Published(msg)),
+            RelayQueue::Rejects => relay.try_tell(Published(msg)),
+            RelayQueue::DropsOldest(ring) => {
+                let (oldest, is_first) = ring.lock().push(msg);
+                if oldest.is_some() {
+                    lost(*actor, type_name::<M>());
+                }
+                if is_first {
+                    let look = Look(Arc::clone(ring));
+                    let _ = notify(relay.core(), const { &route::<Relay<M>, Look<M>>() }, look);
+                }
+                return !relay.is_ended();
+            }
+        };
         match told {
             Ok(()) => return true,
             Err(SendError::Closed(_)) => {}
-            // It rejects.
             // It rejects. One publisher ends it.
-            Err(SendError::Full(back)) => {
-                drop(back.into_inner().msg.take());
+            Err(SendError::Full(_)) => {
                 if take_out(&self.0, *actor).is_some() {
                     let _ = notify(relay.core(), const { &route::<Relay<M>, Leave>() }, Leave);
                 }
@@ -233,23 +284,18 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     }
 }
 
-/// A message on its way to a subscriber. Dropped unread, it counts.
-struct Published<M> {
-    msg: Option<M>,
-    dropped: Arc<AtomicU64>,
-}
+/// A message on its way to a subscriber.
+struct Published<M>(M);
 
 impl<M: Message> Message for Published<M> {
     type Reply = ();
 }
 
-impl<M> Drop for Published<M> {
-    fn drop(&mut self) {
-        if self.msg.is_some() {
-            // Relaxed: a number and nothing else; the next message comes by way of the mailbox.
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// There is something in the ring.
+struct Look<M>(Arc<Lock<Ring<M>>>);
+
+impl<M: Message> Message for Look<M> {
+    type Reply = ();
 }
 
 /// The subscription has ended.
@@ -263,7 +309,6 @@ impl Message for Leave {
 struct Relay<M: Message> {
     to: WeakRecipient<M>,
     told: Option<WeakRecipient<Lagged>>,
-    dropped: Arc<AtomicU64>,
     topic: Weak<Subscribers<M>>,
     /// The subscriber was told that there will be no more.
     is_over: bool,
@@ -324,13 +369,22 @@ impl<M: Message> Actor for Relay<M> {
 }
 
 impl<M: Message> Handler<Published<M>> for Relay<M> {
-    fn handle(&mut self, mut published: Published<M>, ctx: &mut Context<Self>) {
-        let Some(msg) = published.msg.take().filter(|_| !self.is_over) else { return };
-        match self.dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            dropped => self.say(Lagged::Lost(dropped)),
+    fn handle(&mut self, Published(msg): Published<M>, ctx: &mut Context<Self>) {
+        if !self.is_over && !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+            self.leave(ctx);
         }
-        if !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+    }
+}
+
+impl<M: Message> Handler<Look<M>> for Relay<M> {
+    fn handle(&mut self, Look(ring): Look<M>, ctx: &mut Context<Self>) {
+        let Some((dropped, msg)) = ring.lock().pop() else { return };
+        if dropped > 0 {
+            self.say(Lagged::Lost(dropped));
+        }
+        if self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+            let _ = ctx.notify(Look(ring));
+        } else {
             self.leave(ctx);
         }
     }
