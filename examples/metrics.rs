@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use green::channel::bounded;
-use green::metrics::{Metrics, Worker};
+use green::metrics::{Metrics, WorkerMetrics};
 use green::net::TcpStream;
 
 mod serve;
@@ -36,7 +36,7 @@ fn page(metrics: &Metrics) -> String {
         family(&mut page, name, "counter", "Since the beginning.");
         line(&mut page, name, "", count as f64);
     }
-    type Field = (&'static str, &'static str, fn(&Worker) -> f64);
+    type Field = (&'static str, &'static str, fn(&WorkerMetrics) -> f64);
     let of_workers: [Field; 10] = [
         ("green_worker_busy", "gauge", |worker| worker.busy),
         ("green_worker_threads", "gauge", |worker| worker.live as f64),
@@ -71,7 +71,7 @@ fn page(metrics: &Metrics) -> String {
 }
 
 /// How long ready threads have waited for their turn: a histogram, as Prometheus has it.
-fn delays(page: &mut String, workers: &[Worker]) {
+fn delays(page: &mut String, workers: &[WorkerMetrics]) {
     let name = "green_delay_seconds";
     family(page, name, "histogram", "From ready to running, by samples.");
     for (number, worker) in workers.iter().enumerate() {

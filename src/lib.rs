@@ -63,7 +63,7 @@ pub use time::sleep;
 /// [`Runtime::metrics`] and [`metrics()`](crate::metrics()) read the counters of a runtime, at any time and from any thread, in a release build as in
 /// any other. `examples/metrics.rs` serves them to Prometheus.
 pub mod metrics {
-    pub use crate::rt::metrics::{Blocking, Histogram, Metrics, Stacks, Threads, Worker};
+    pub use crate::rt::metrics::{BlockingMetrics, Histogram, Metrics, StackMetrics, ThreadMetrics, WorkerMetrics};
 }
 
 #[doc = include_str!("rt/README.md")]

@@ -70,16 +70,16 @@ use model::late::base;
 use model::prelude::{fiber, stack};
 use model::{Gate, Watched, check};
 use os::unwind_me;
-use pool::Pool;
+use pool::BlockingPool;
 use sys::clock::NEVER;
 
 // Of one model: loom runs all its threads on one OS thread.
 thread_local! {
     static PATIENCE_NS: Cell<u64> = const { Cell::new(NEVER) };
-    static POOL: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+    static POOL: RefCell<Option<Arc<BlockingPool>>> = const { RefCell::new(None) };
 }
 
-fn the_pool() -> Arc<Pool> {
+fn the_pool() -> Arc<BlockingPool> {
     POOL.with_borrow(|pool| Arc::clone(pool.as_ref().expect("a model has its pool")))
 }
 
@@ -109,7 +109,7 @@ const AT_ONCE: u64 = 1;
 fn with_pool(preemptions: usize, threads: usize, jobs: usize, patience_ns: u64, model: fn()) {
     check(preemptions, move || {
         PATIENCE_NS.set(patience_ns);
-        POOL.set(Some(Arc::new(Pool::new(threads, jobs, "pool".to_owned()))));
+        POOL.set(Some(Arc::new(BlockingPool::new(threads, jobs, "pool".to_owned()))));
         model();
         the_pool().stop();
         POOL.take();

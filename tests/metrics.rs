@@ -12,7 +12,7 @@ use green::metrics::Metrics;
 use help::{runtime, spin_until};
 
 /// Of all workers.
-fn sum(metrics: &Metrics, count: fn(&green::metrics::Worker) -> u64) -> u64 {
+fn sum(metrics: &Metrics, count: fn(&green::metrics::WorkerMetrics) -> u64) -> u64 {
     metrics.workers.iter().map(count).sum()
 }
 

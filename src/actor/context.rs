@@ -170,7 +170,7 @@ impl<A: Actor> Context<A> {
     ) -> Result<(), SendError<M>> {
         let (core, route) = to.parts();
         let terms = self.inner.frame().terms();
-        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed: reply, terms }))
+        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed: reply, terms, seat: None }))
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -185,7 +185,7 @@ impl<A: Actor> Context<A> {
             return Err(SendError::Full(Returned::new(msg)));
         }
         let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
-        tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms }));
+        tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms, seat: None }));
         Ok(())
     }
 

@@ -382,10 +382,14 @@ impl<A: Actor> Handled<A> for StreamEnded {
 
 impl<A: Receives<M>, M: Message> Handled<A> for Passed<M> {
     fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        let Self { owed, terms, .. } = boxed.content();
+        let Self { owed, terms, seat, .. } = boxed.content();
         let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
-        let terms = *terms;
-        handle_owing(me, ctx, || boxed.open().msg, reply_to, terms)
+        let (terms, seat) = (*terms, seat.take());
+        let result = handle_owing(me, ctx, || boxed.open().msg, reply_to, terms);
+        if let Some(seat) = seat.filter(|_| result.is_err() || ctx.inner.end.is_some()) {
+            seat.is_dying();
+        }
+        result
     }
 }
 

@@ -11,12 +11,15 @@ mod deferred;
 mod engine;
 mod exit;
 mod glue;
+mod group;
+mod machine;
 #[macro_use]
 mod macros;
 mod mailbox;
 mod message;
 mod name;
 mod pending;
+mod pool;
 mod recipient;
 mod reenter;
 mod returned;
@@ -27,6 +30,7 @@ mod supervisor;
 mod tests;
 mod timer;
 mod timers;
+mod topic;
 mod traits;
 mod wait_any;
 
@@ -37,11 +41,14 @@ pub use context::Context;
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
+pub use group::Group;
+pub use machine::{Machine, On, StateMachine, Step};
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;
 pub use messages;
 pub use name::{Name, NameTaken};
 pub use pending::Pending;
+pub use pool::{ByKey, Keyed, OneQueue, Pool};
 pub use recipient::{Recipient, WeakRecipient};
 pub use reenter::Reenter;
 pub use returned::Returned;
@@ -53,6 +60,7 @@ pub use supervisor::{
 };
 pub use timer::Timer;
 pub use timers::Timers;
+pub use topic::{Lag, Lagged, Topic};
 pub use traits::{Actor, Handler, Receives};
 pub use wait_any::{AnyPending, wait_any};
 

@@ -1,4 +1,4 @@
-//! A call: a closure that blocks an OS thread, run on one of a [`Pool`] while its caller waits for the value.
+//! A call: a closure that blocks an OS thread, run on one of a [`BlockingPool`] while its caller waits for the value.
 //!
 //! A [`BlockingCall`] is shared by its caller and the pool's thread. Its state, under the lock of a queue in which the caller waits:
 //!
@@ -20,7 +20,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::blocking::pool::{Job, Pool, Runnable};
+use crate::blocking::pool::{BlockingPool, Job, Runnable};
 use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, interrupt};
@@ -53,7 +53,7 @@ struct BlockingCall<F, T, S> {
 /// With `may_leave`, neither `f` nor its value borrows anything.
 #[track_caller]
 pub(crate) unsafe fn call<F: FnOnce() -> T + Send, T: Send>(
-    pool: &Pool,
+    pool: &BlockingPool,
     inside: impl Surroundings,
     f: F,
     may_leave: bool,
@@ -143,7 +143,7 @@ impl<F: FnOnce() -> T + Send, T: Send, S: Surroundings> Runnable for BlockingCal
 /// The caller is unwound: it leaves its call.
 struct Leaves<'a, F, T, S> {
     call: &'a BlockingCall<F, T, S>,
-    pool: &'a Pool,
+    pool: &'a BlockingPool,
 }
 
 impl<F, T, S> Drop for Leaves<'_, F, T, S> {

@@ -18,10 +18,10 @@
 //!   it finds the thread gone and adds another.
 //! * No wake-up is lost: a thread looks for a job under the lock of `idle`, and stands in its queue before it lets go of that;
 //!   a caller takes that lock after its job has joined the queue. (The order of the two locks: `idle`, then the other.)
-//! * A job that still waits is its caller's to take back ([`Pool::withdraw`]): a thread of the pool or the caller, never both,
+//! * A job that still waits is its caller's to take back ([`BlockingPool::withdraw`]): a thread of the pool or the caller, never both,
 //!   takes its number out of the queue, and so has the job.
 //!
-//! A thread may run a job that nobody waits for any more ([`Pool::leave`]). Nobody waits for that thread either: [`Pool::stop`]
+//! A thread may run a job that nobody waits for any more ([`BlockingPool::leave`]). Nobody waits for that thread either: [`BlockingPool::stop`]
 //! returns without it. It is still one of the `max_threads`.
 
 #![forbid(unsafe_code)]
@@ -43,7 +43,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// A closure, and the place for its value.
 pub(crate) trait Runnable: Send + Sync {
-    /// Runs the closure, if it is still there. Does not unwind. True: its caller has left ([`Pool::leave`]).
+    /// Runs the closure, if it is still there. Does not unwind. True: its caller has left ([`BlockingPool::leave`]).
     fn run(&self) -> bool;
 }
 
@@ -76,7 +76,7 @@ struct Threads {
 }
 
 /// See the module's text.
-pub(crate) struct Pool(Arc<Threads>);
+pub(crate) struct BlockingPool(Arc<Threads>);
 
 /// What a thread finds when it looks for a job.
 enum Found {
@@ -84,7 +84,7 @@ enum Found {
     Closed,
 }
 
-impl Pool {
+impl BlockingPool {
     pub(crate) fn new(max_threads: usize, max_jobs: usize, name: String) -> Self {
         let state = WaitQueue::new(Jobs::default());
         Self(Arc::new(Threads {

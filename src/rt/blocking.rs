@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock, Weak};
 
 use crate::blocking::call::call;
-use crate::blocking::pool::Pool;
+use crate::blocking::pool::BlockingPool;
 use crate::park::current::with_header;
 use crate::park::fork;
 use crate::rt::runtime::with_shared;
@@ -78,7 +78,8 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
 /// As [`unblock`], for a look-up of a name. Those have few threads of their own in this process: files that do not answer take
 /// none of them away, nor the other way round. `f` calls nothing of this crate's.
 pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
+    static POOL: LazyLock<BlockingPool> =
+        LazyLock::new(|| BlockingPool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
     if may_block() || POOL.is_the_parents() {
         return f();
     }

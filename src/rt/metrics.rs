@@ -19,19 +19,19 @@ use crate::sys::clock::now_ns;
 #[non_exhaustive]
 pub struct Metrics {
     /// Of all workers together.
-    pub threads: Threads,
+    pub threads: ThreadMetrics,
     /// One for each worker, in the order of their numbers.
-    pub workers: Vec<Worker>,
+    pub workers: Vec<WorkerMetrics>,
     /// The OS threads that run [`blocking`](crate::blocking) closures.
-    pub blocking: Blocking,
+    pub blocking: BlockingMetrics,
     /// The stacks of the whole process, all runtimes together.
-    pub stacks: Stacks,
+    pub stacks: StackMetrics,
 }
 
 /// The green threads of a runtime.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Threads {
+pub struct ThreadMetrics {
     /// Spawned, and not started yet.
     pub unstarted: u64,
     /// Started, and not ended: those that run, are ready, or wait; and the turns of actors that are under way.
@@ -49,7 +49,7 @@ pub struct Threads {
 /// One worker of a runtime.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
-pub struct Worker {
+pub struct WorkerMetrics {
     /// How much of its time it has run threads, from 0 to 1, as a moving average over 134 ms. A processor that it does not get counts as
     /// busy.
     pub busy: f64,
@@ -82,7 +82,7 @@ pub struct Worker {
 /// The OS threads of a runtime that run [`blocking`](crate::blocking) closures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Blocking {
+pub struct BlockingMetrics {
     /// OS threads, now.
     pub threads: usize,
     /// Of these, those that have nothing to do.
@@ -94,7 +94,7 @@ pub struct Blocking {
 /// The stacks of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Stacks {
+pub struct StackMetrics {
     /// Stacks that are in use, at hand for the next thread, or promised to one that has not started.
     pub claimed: usize,
     /// The most that there ever were.
@@ -173,7 +173,7 @@ pub fn metrics() -> Metrics {
 
 fn read(shared: &Shared) -> Metrics {
     let now_ns = now_ns();
-    let workers: Vec<Worker> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
+    let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
     let sum =
         |count: fn(&Counters) -> &Counter| shared.remotes.iter().map(|remote| count(&remote.counters).get()).sum();
     // Before `spawned`, which it is a part of.
@@ -182,7 +182,7 @@ fn read(shared: &Shared) -> Metrics {
     let (threads, idle, queued) = shared.pool.counts();
     let (claimed, most_claimed) = stack::counts();
     Metrics {
-        threads: Threads {
+        threads: ThreadMetrics {
             unstarted: spawned.saturating_sub(started),
             live: workers.iter().map(|worker| worker.live).sum(),
             ready: workers.iter().map(|worker| worker.ready).sum(),
@@ -191,14 +191,14 @@ fn read(shared: &Shared) -> Metrics {
             cancelled: sum(|counters| &counters.cancelled),
         },
         workers,
-        blocking: Blocking { threads, idle, queued },
-        stacks: Stacks { claimed, most_claimed, guards: stack::guard_kind() },
+        blocking: BlockingMetrics { threads, idle, queued },
+        stacks: StackMetrics { claimed, most_claimed, guards: stack::guard_kind() },
     }
 }
 
-fn worker(remote: &Remote, now_ns: u64) -> Worker {
+fn worker(remote: &Remote, now_ns: u64) -> WorkerMetrics {
     let counters = &remote.counters;
-    Worker {
+    WorkerMetrics {
         busy: f64::from(remote.busy.at(now_ns)) / f64::from(busy_share::ALL),
         live: u64::from(remote.load().unwrap_or(0)),
         ready: counters.ready.get(),

@@ -11,7 +11,7 @@ use crossbeam_deque::Worker as Deque;
 use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::blocking::call::call;
-use crate::blocking::pool::Pool;
+use crate::blocking::pool::BlockingPool;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
@@ -192,7 +192,7 @@ impl RuntimeBuilder {
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
-        let pool = Pool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
+        let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let shared = Shared::new(group, stealers, stack_size, self.thread_locals, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();

@@ -60,7 +60,7 @@ pub(crate) struct Remote {
 }
 
 /// The remotes of one runtime, and the word in which its sleepers are counted.
-pub(crate) struct Group {
+pub(crate) struct RemoteGroup {
     pub(crate) remotes: Box<[&'static Remote]>,
     pub(crate) idle: &'static Idle,
 }
@@ -99,7 +99,7 @@ impl Spares {
 }
 
 /// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
-pub(crate) fn acquire(workers: usize) -> Option<Group> {
+pub(crate) fn acquire(workers: usize) -> Option<RemoteGroup> {
     let mut pool = SPARES.lock();
     if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
         return None;
@@ -116,11 +116,11 @@ pub(crate) fn acquire(workers: usize) -> Option<Group> {
         }
         None => pool.make(idle),
     };
-    Some(Group { remotes: (0..workers).map(take).collect(), idle })
+    Some(RemoteGroup { remotes: (0..workers).map(take).collect(), idle })
 }
 
 /// Gives the remotes of a runtime back, all of whose workers have ended.
-pub(crate) fn release(group: Group) {
+pub(crate) fn release(group: RemoteGroup) {
     for remote in &group.remotes {
         remote.doorbell.counted.wait_for_the_late();
         // A cancel that came too late.

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::blocking::pool::Pool;
+use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
-use crate::sched::remote::{self, Group, Remote};
+use crate::sched::remote::{self, Remote, RemoteGroup};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own.
     pub(crate) spawn_size: StackSize,
     pub(crate) thread_locals: ThreadLocals,
-    pub(crate) pool: Pool,
+    pub(crate) pool: BlockingPool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -46,11 +46,11 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        Group { remotes, idle }: Group,
+        RemoteGroup { remotes, idle }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
         stack_size: StackSize,
         thread_locals: ThreadLocals,
-        pool: Pool,
+        pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
@@ -207,7 +207,7 @@ impl Drop for Shared {
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        remote::release(Group { remotes: std::mem::take(&mut self.remotes), idle: self.idle });
+        remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle });
     }
 }
 

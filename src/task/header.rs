@@ -207,6 +207,8 @@ reasons! {
     Capacity: "mailbox",
     /// For the end of an actor.
     End: "actor's end",
+    /// For a free worker of a pool of actors.
+    Worker: "worker",
 }
 
 /// What a new header is made of.

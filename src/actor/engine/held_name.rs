@@ -1,4 +1,4 @@
-//! A name that an actor has, among what ends with it.
+//! A name that an actor has, or a group that it is in, among what ends with it.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use crate::actor::ActorId;
 /// See the module's text. How names are kept is for the registry.
 #[derive(Debug)]
 pub(crate) struct HeldName {
-    /// The type of the actor.
+    /// The type of the actor; or that of the group.
     pub(crate) of: TypeId,
     pub(crate) text: Arc<str>,
     pub(crate) actor: ActorId,

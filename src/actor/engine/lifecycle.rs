@@ -19,7 +19,7 @@ use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::rt::join::JoinHandle;
 use crate::sched::remote;
-use crate::sys::clock::{NEVER, after_ns};
+use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::header::Reason;
 
 /// A stopped actor handles what is queued for so long.
@@ -111,6 +111,12 @@ impl Core {
     /// back.
     pub(crate) fn settled(&self) -> (u64, u64) {
         self.mailbox.lock().settled()
+    }
+
+    /// Of one that was stopped: how long it may go on with what is queued.
+    pub(crate) fn drain_left(&self) -> Option<Duration> {
+        let until_ns = self.mailbox.lock().has_extras()?.drain_until_ns?;
+        Some(Duration::from_nanos(until_ns.saturating_sub(now_ns())))
     }
 
     pub(crate) fn is_ended(&self) -> bool {

@@ -7,7 +7,7 @@
 //!
 //! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
 //!   whose panic is nobody's), [`warden`] (what decides whether an actor lives on), [`held_name`], [`lost`] (dead letters), [`weak`]
-//!   (a counted pointer).
+//!   (a counted pointer), [`crew`] (the workers of a pool).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`vacancy`] (a kept actor between two states), [`residents`] (the actors of a runtime).
@@ -22,6 +22,7 @@ pub(crate) mod ask;
 pub(crate) mod busy;
 pub(crate) mod call;
 pub(crate) mod cell;
+pub(crate) mod crew;
 pub(crate) mod edge;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;

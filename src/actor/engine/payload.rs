@@ -4,7 +4,7 @@
 //! | --------- | ------------------------------------- | ------------------------------- |
 //! | [`Tell`]  | `tell`, `notify`                      | nowhere                         |
 //! | [`Beat`]  | a timer                               | nowhere                         |
-//! | [`Passed`] | `forward`, `stash`                   | to the promise of the asker     |
+//! | [`Passed`] | `forward`, `stash`, a pool           | to the promise of the asker     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
 //!
 //! Calls are in [`call`](super::call).
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::ask::Ask;
 use super::call::CallBlock;
+use super::crew::Seat;
 use super::envelope::{EnvelopeKind, Payload, Refused};
 use super::frame::Terms;
 use super::guard::contained;
@@ -83,6 +84,8 @@ pub(crate) struct Passed<M: Message> {
     pub(crate) msg: M,
     pub(crate) owed: Deferred<M::Reply>,
     pub(crate) terms: Terms,
+    /// Of a pool's message.
+    pub(crate) seat: Option<Seat>,
 }
 
 impl<M: Message> Payload for Passed<M> {

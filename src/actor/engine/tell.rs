@@ -75,7 +75,12 @@ pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>
 }
 
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
-pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
+pub(crate) fn forward<M: Message>(target: &Core, boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
+    pass(target, boxed).or_else(|boxed| not_forwarded(target, boxed))
+}
+
+/// As [`forward`]; if the mailbox is closed, all that was to be passed comes back.
+pub(crate) fn pass<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), Boxed<Passed<M>>> {
     let Passed { owed, terms, .. } = boxed.content();
     let chain = terms.chain;
     let passed = owed.owed_by(Some(target.weak()), How::message(chain));
@@ -87,7 +92,7 @@ pub(crate) fn forward<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) ->
             passed.inspect(|(promise, hands)| promise.is_queued(*hands));
             Ok(())
         }
-        Err((_, boxed)) => not_forwarded(target, boxed),
+        Err((_, boxed)) => Err(boxed),
     }
 }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use crate::actor::address::Addressed;
 use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, join};
 use crate::actor::supervisor::child::Child;
-use crate::actor::supervisor::error::ChildError;
+use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{Order, Team};
 use crate::actor::supervisor::tree::{Tree, tree};
 use crate::actor::{Actor, Addr, Exit, SendError, Shutdown};
+use crate::park::Wait;
 use crate::sys::clock::after_ns;
+use crate::task::header::Reason;
 
 /// Reaches a supervisor: what [`Supervisor::start`](crate::actor::Supervisor::start) returns.
 ///
@@ -40,6 +42,12 @@ pub struct SupervisorAddr {
 impl SupervisorAddr {
     pub(super) fn new(addr: Addr<Team>, table: Arc<Table>) -> Self {
         Self { addr, table }
+    }
+
+    /// Waits for the children of the first start. To be asked once.
+    pub(in crate::actor) fn has_started(&self) -> Result<(), StartError> {
+        let outcome = self.table.outcome.wait_until(Wait::new(Reason::Ask), Option::take);
+        outcome.unwrap_or(Ok(()))
     }
 
     /// Returns the address of a child, which stays the same when the child is started again. Does not wait.

@@ -4,9 +4,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::engine::cell::Plan;
+use crate::actor::engine::warden::Warden;
+use crate::actor::glue::start_kept;
 use crate::actor::supervisor::address::SupervisorAddr;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::child::Child;
@@ -14,10 +18,10 @@ use crate::actor::supervisor::error::StartError;
 use crate::actor::supervisor::post::ChildSpec;
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{AutoShutdown, Strategy, Team};
-use crate::actor::{Actor, Builder, Exit};
-use crate::park::Wait;
+use crate::actor::{Actor, Addr, Builder, Exit};
+use crate::rt::runtime::with_shared;
+use crate::sched::Shared;
 use crate::sys::clock::now_ns;
-use crate::task::header::Reason;
 
 /// Describes a supervisor: an actor that starts other actors, and starts them again when they die.
 ///
@@ -33,10 +37,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// How many restarts are borne, in which window, unless `intensity` says otherwise.
+    pub(in crate::actor) const INTENSITY: (u32, Duration) = (3, Duration::from_secs(5));
+
     fn new(strategy: Strategy) -> Self {
-        let intensity = (3, Duration::from_secs(5));
         let (auto_shutdown, backoff) = (AutoShutdown::default(), Backoff::default());
-        Self { strategy, name: None, auto_shutdown, intensity, backoff, children: Vec::new() }
+        Self { strategy, name: None, auto_shutdown, intensity: Self::INTENSITY, backoff, children: Vec::new() }
     }
 
     /// Makes a supervisor that starts a child which has died again, and leaves the others alone.
@@ -194,13 +200,28 @@ impl Supervisor {
             builder = builder.name(name.clone());
         }
         let addr = builder.start(self.into_team(&table)?).map_err(StartError::Io)?;
-        let outcome = table.outcome.wait_until(Wait::new(Reason::Ask), |outcome| match outcome {
-            Some(Ok(())) => Some(Ok(())),
-            // It is asked for once.
-            Some(error) => Some(std::mem::replace(error, Ok(()))),
-            None => None,
-        });
-        outcome.unwrap_or(Ok(())).map(|()| SupervisorAddr::new(addr, table))
+        let supervisor = SupervisorAddr::new(addr, table);
+        supervisor.has_started().map(|()| supervisor)
+    }
+
+    /// Starts the supervisor as a part of the actor that calls this, which ends it; `warden` is told of its end. Does not wait.
+    pub(in crate::actor) fn start_part(
+        self,
+        table: &Arc<Table>,
+        warden: Arc<dyn Warden>,
+    ) -> io::Result<SupervisorAddr> {
+        let start = |shared: &Arc<Shared>| {
+            let plan = Plan {
+                name: self.name.clone().map(String::into_boxed_str),
+                size: shared.stack_size,
+                mailbox: Team::MAILBOX,
+                thread_locals: shared.thread_locals,
+            };
+            let team = self.into_team(table).map_err(io::Error::other)?;
+            start_kept(shared, plan, warden, team)
+        };
+        let addr = Addr::new(with_shared(start)?.strong().clone());
+        Ok(SupervisorAddr::new(addr, Arc::clone(table)))
     }
 
     fn into_team(self, table: &Arc<Table>) -> Result<Team, StartError> {
@@ -250,9 +271,7 @@ impl Child<Team> {
             of_team.reset();
             Ok(factory().into_team(&of_team)?)
         };
-        let mut child = Child::new(name, make).shutdown(Duration::MAX);
-        child.nested = Some(table);
-        child
+        Child::new(name, make).shutdown(Duration::MAX).with_children(table)
     }
 }
 

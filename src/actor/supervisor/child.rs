@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::engine::cell::{Plan, Strong};
+use crate::actor::engine::crew::Place;
 use crate::actor::engine::guard::contained;
 use crate::actor::glue::{Kept, start_kept};
 use crate::actor::supervisor::backoff::Backoff;
@@ -81,7 +82,8 @@ pub struct Child<A> {
     mailbox: Option<Mailbox>,
     stack_size: Option<usize>,
     make: Make<A>,
-    pub(super) nested: Option<Arc<Table>>,
+    nested: Option<Arc<Table>>,
+    place: Option<Place>,
 }
 
 impl<A: Actor> Child<A> {
@@ -111,7 +113,18 @@ impl<A: Actor> Child<A> {
             stack_size: None,
             make: Box::new(move || factory().made()),
             nested: None,
+            place: None,
         }
+    }
+
+    /// The child has children of its own.
+    pub(in crate::actor) fn with_children(self, table: Arc<Table>) -> Self {
+        Self { nested: Some(table), ..self }
+    }
+
+    /// The child is a worker of a pool.
+    pub(in crate::actor) fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// Says whether the child is started again when it has ended: by default always.
@@ -201,10 +214,10 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested } = self;
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested, place } = self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
         let body = Typed { name: Arc::clone(&name), make, mailbox, stack_size, nested, kept: None };
-        ChildSpec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
+        ChildSpec { name, restart, shutdown, backoff, is_significant, place, body: Box::new(body) }
     }
 }
 

@@ -47,6 +47,16 @@ pub enum StartError {
     Io(io::Error),
 }
 
+impl StartError {
+    /// What the supervisor ends with.
+    pub(in crate::actor) fn exit(&self) -> Exit {
+        match self {
+            StartError::Child { name, exit } => Exit::Escalated { child: name.clone(), last: Box::new(exit.clone()) },
+            error => Exit::Error(error.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::actor::Exit;
 use crate::actor::engine::cell::Strong;
+use crate::actor::engine::crew::Place;
 use crate::actor::supervisor::backoff::Backoff;
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::watch::Watch;
@@ -61,6 +62,8 @@ pub(super) struct ChildSpec {
     pub(super) shutdown: Duration,
     pub(super) backoff: Option<Backoff>,
     pub(super) is_significant: bool,
+    /// Of a worker of a pool.
+    pub(super) place: Option<Place>,
     pub(super) body: Box<dyn Body>,
 }
 

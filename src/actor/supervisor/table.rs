@@ -38,7 +38,7 @@ struct Children {
     names: HashMap<Arc<str>, u64>,
 }
 
-pub(super) struct Table {
+pub(in crate::actor) struct Table {
     children: Lock<Children>,
     /// Children get no longer than this to end.
     by_ns: AtomicU64,
@@ -48,16 +48,17 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::actor) fn new() -> Arc<Self> {
         let (children, outcome, tally) =
             (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
         Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), outcome, tally })
     }
 
     /// Another life of the supervisor begins.
-    pub(super) fn reset(&self) {
+    pub(in crate::actor) fn reset(&self) {
         self.by_ns.store(NEVER, Ordering::Relaxed);
         *self.tally.lock() = Shutdown::default();
+        self.outcome.with(|outcome| *outcome = None);
     }
 
     pub(super) fn by_ns(&self) -> u64 {

@@ -128,12 +128,7 @@ impl Actor for Team {
                 Err(ChildError::Start { name, exit }) => StartError::Child { name, exit },
                 Err(_) => StartError::Duplicate((&*name).into()),
             };
-            let exit = match &error {
-                StartError::Child { name, exit } => {
-                    Exit::Escalated { child: name.clone(), last: Box::new(exit.clone()) }
-                }
-                error => Exit::Error(error.to_string()),
-            };
+            let exit = error.exit();
             self.end_all();
             self.say(Err(error));
             return Err(exit);
@@ -308,7 +303,7 @@ impl Team {
     fn add(&mut self, spec: ChildSpec, ctx: &Context<Self>) -> Result<(), ChildError> {
         self.last += 1;
         let key = self.last;
-        let watch = Watch::new(ctx.core().weak(), key, tell_ended);
+        let watch = Watch::new(ctx.core().weak(), key, tell_ended, spec.place.clone());
         let (actor, type_name) = spec.body.actor();
         let (nested, name) = (spec.body.nested(), Arc::clone(&spec.name));
         let entry = ChildEntry {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::actor::Exit;
 use crate::actor::engine::cell::Core;
+use crate::actor::engine::crew::Place;
 use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
 use crate::park::queue::WaitQueue;
@@ -54,18 +55,20 @@ pub(super) struct Watch {
     key: u64,
     /// Tells the supervisor that the child of that key has ended, in which of its lives. False: there is no supervisor.
     tell: fn(&Core, u64, u32) -> bool,
+    /// Of a worker of a pool.
+    place: Option<Place>,
 }
 
 impl Watch {
-    pub(super) fn new(team: Weak, key: u64, tell: fn(&Core, u64, u32) -> bool) -> Arc<Self> {
+    pub(super) fn new(team: Weak, key: u64, tell: fn(&Core, u64, u32) -> bool, place: Option<Place>) -> Arc<Self> {
         let status = LifeStage::Down(Exit::Normal);
         let life = Life { status, count: 0, born_ns: now_ns(), has_started: false, expected: Expected::No };
-        Arc::new(Self { life: WaitQueue::new(life), team, key, tell })
+        Arc::new(Self { life: WaitQueue::new(life), team, key, tell, place })
     }
 
     /// For another actor in the place of one that was given up: that one has this still.
     pub(super) fn another(&self) -> Arc<Self> {
-        Self::new(self.team.clone(), self.key, self.tell)
+        Self::new(self.team.clone(), self.key, self.tell, self.place.clone())
     }
 
     /// A new life begins.
@@ -103,9 +106,11 @@ impl Warden for Watch {
             life.has_started = true;
             true
         });
+        self.place.iter().for_each(Place::started);
     }
 
     fn ended(&self, exit: &Exit) -> bool {
+        self.place.iter().for_each(Place::ended);
         let mut tells = None;
         let mut keeps = true;
         self.life.notify_all(|life| {

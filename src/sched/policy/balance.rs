@@ -94,11 +94,11 @@ impl Balance {
 mod tests {
     use super::*;
     use crate::base::atomic::Ordering;
-    use crate::sched::remote::{self, Group};
+    use crate::sched::remote::{self, RemoteGroup};
 
     /// Workers that have these numbers of threads, and what the first one owes.
     struct Workers {
-        group: Option<Group>,
+        group: Option<RemoteGroup>,
         balance: Balance,
     }
 

@@ -1,0 +1,417 @@
+//! Topics: publish and subscribe, with a stated answer to "what if a subscriber is too slow?".
+//!
+//! Each subscription is a small actor, a relay, which waits for room in the subscriber's mailbox, and nobody else does. Its queue is its
+//! mailbox, which blocks or rejects; or, where the oldest is dropped, a [`Ring`]: there the relay has to know how many are missing before
+//! which message. The relay is told of the ring's first message, and tells itself after each until it finds the ring empty, which it notes
+//! under the ring's lock; so no message is left there.
+
+#![forbid(unsafe_code)]
+
+use std::any::type_name;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::actor::address::Addressed;
+use crate::actor::engine::lost::lost;
+use crate::actor::engine::tell::notify;
+use crate::actor::glue::route;
+use crate::actor::{
+    Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
+    WeakRecipient,
+};
+use crate::base::lock::Lock;
+
+/// Says what happens when a subscriber of a [`Topic`] is so slow that its queue there is full.
+///
+/// ```
+/// use green::actor::{Lag, Lagged, Recipient};
+/// let told = Recipient::from_fn(|lagged: Lagged| eprintln!("{lagged:?}"));
+/// let (all_or_wait, newest, all_or_nothing) = (Lag::Block, Lag::DropOldest(told.clone()), Lag::Unsubscribe(told));
+/// # let _ = (all_or_wait, newest, all_or_nothing);
+/// ```
+#[derive(Clone, Debug)]
+pub enum Lag {
+    /// The publisher waits for room: nothing is lost, and the slowest subscriber sets the pace.
+    Block,
+    /// What has waited longest is dropped. This recipient, as a rule the subscriber, is told how much was lost, before what comes next.
+    DropOldest(Recipient<Lagged>),
+    /// The subscription ends: what is queued still comes, and then this recipient is told.
+    Unsubscribe(Recipient<Lagged>),
+}
+
+/// Tells a subscriber of a [`Topic`] that it was too slow: a message for the recipient in its [`Lag`].
+///
+/// ```
+/// use green::actor::{Actor, Context, Handler, Lagged};
+/// struct Chart;
+/// impl Actor for Chart {}
+/// impl Handler<Lagged> for Chart {
+///     fn handle(&mut self, lagged: Lagged, ctx: &mut Context<Self>) {
+///         match lagged {
+///             Lagged::Lost(messages) => eprintln!("{messages} prices are missing"),
+///             Lagged::Unsubscribed => ctx.stop(),
+///         }
+///     }
+/// }
+/// Chart.start().tell(Lagged::Lost(3)).unwrap();
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lagged {
+    /// So many messages were dropped here, right before the next one.
+    Lost(u64),
+    /// There will be no more: the subscription has ended.
+    Unsubscribed,
+}
+
+impl Message for Lagged {
+    type Reply = ();
+}
+
+/// Publishes messages to subscribers, each with a queue of its own and a stated [`Lag`].
+///
+#[doc = include_str!("docs/topic.md")]
+pub struct Topic<M: Message>(Arc<Subscribers<M>>);
+
+type Subscribers<M> = Mutex<Arc<Vec<Subscriber<M>>>>;
+
+struct Subscriber<M: Message> {
+    /// The subscriber itself.
+    actor: ActorId,
+    relay: Addr<Relay<M>>,
+    queue: RelayQueue<M>,
+}
+
+enum RelayQueue<M> {
+    Blocks,
+    Rejects,
+    DropsOldest(Arc<Lock<Ring<M>>>),
+}
+
+/// The newest messages. Dropped without its lock is what is dropped.
+struct Ring<M> {
+    messages: VecDeque<M>,
+    len: usize,
+    /// How many were dropped since the last one was taken out: they would have come before what is there.
+    dropped: u64,
+    /// The relay looks, or will.
+    is_known: bool,
+}
+
+impl<M> Ring<M> {
+    /// Gives what is dropped, and whether the relay is to be told.
+    fn push(&mut self, msg: M) -> (Option<M>, bool) {
+        let oldest = if self.messages.len() == self.len { self.messages.pop_front() } else { None };
+        self.dropped += u64::from(oldest.is_some());
+        self.messages.push_back(msg);
+        (oldest, !std::mem::replace(&mut self.is_known, true))
+    }
+
+    /// The next message, and how many are missing before it.
+    fn pop(&mut self) -> Option<(u64, M)> {
+        let next = self.messages.pop_front();
+        self.is_known = next.is_some();
+        next.map(|msg| (std::mem::take(&mut self.dropped), msg))
+    }
+}
+
+impl<M: Message> Clone for Subscriber<M> {
+    fn clone(&self) -> Self {
+        let queue = match &self.queue {
+            RelayQueue::Blocks => RelayQueue::Blocks,
+            RelayQueue::Rejects => RelayQueue::Rejects,
+            RelayQueue::DropsOldest(ring) => RelayQueue::DropsOldest(Arc::clone(ring)),
+        };
+        Self { actor: self.actor, relay: self.relay.clone(), queue }
+    }
+}
+
+fn lock<M: Message>(subscribers: &Subscribers<M>) -> MutexGuard<'_, Arc<Vec<Subscriber<M>>>> {
+    subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the subscription of an actor out. What is dropped with it is dropped without the lock.
+fn take_out<M: Message>(subscribers: &Subscribers<M>, actor: ActorId) -> Option<Subscriber<M>> {
+    let mut list = lock(subscribers);
+    let found = list.iter().find(|subscriber| subscriber.actor == actor)?.clone();
+    let rest = list.iter().filter(|subscriber| subscriber.actor != actor).cloned().collect();
+    let before = std::mem::replace(&mut *list, Arc::new(rest));
+    drop(list);
+    drop(before);
+    Some(found)
+}
+
+impl<M: Message<Reply = ()> + Clone> Topic<M> {
+    /// Makes a topic without subscribers. Its clones are the same topic.
+    ///
+    /// ```
+    /// # use green::actor::{Topic, messages};
+    /// # messages! { #[derive(Clone)] struct Price(u32); }
+    /// let prices = Topic::<Price>::new();
+    /// assert_eq!(prices.publish(Price(7)), 0);
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Has `to` told of all that is published from now on, in order. Does not wait. False: it is subscribed already.
+    ///
+    /// Up to `queue` messages wait for it here, besides those in its mailbox; `lag` says what happens to one more. The subscription ends
+    /// with the subscriber, and goes on over a [restart](crate::actor::Supervisor). It keeps neither `to` nor the recipient in `lag` alive.
+    ///
+    /// ```
+    /// # use green::actor::{Lag, Recipient, Topic, messages};
+    /// # messages! { #[derive(Clone)] struct Price(u32); }
+    /// let prices = Topic::<Price>::new();
+    /// let (sender, received) = green::channel::unbounded();
+    /// let to = Recipient::from(sender);
+    /// assert!(prices.subscribe(&to, 16, Lag::Block));
+    /// prices.publish(Price(7));
+    /// assert_eq!(received.recv().unwrap().0, 7);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `queue` is zero, or more than 2^32 - 1. If there is no memory for the relay, or the default runtime cannot start.
+    #[expect(clippy::needless_pass_by_value, reason = "a setting, mostly made where it is passed")]
+    pub fn subscribe(&self, to: &Recipient<M>, queue: usize, lag: Lag) -> bool {
+        let mailbox = Mailbox::bounded(queue);
+        let (told, mailbox, queue) = match &lag {
+            Lag::Block => (None, mailbox, RelayQueue::Blocks),
+            Lag::Unsubscribe(told) => (Some(told), mailbox.overflow(Overflow::Reject), RelayQueue::Rejects),
+            Lag::DropOldest(told) => {
+                let ring = Ring { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false };
+                (Some(told), mailbox, RelayQueue::DropsOldest(Arc::new(Lock::new(ring))))
+            }
+        };
+        let (to_relay, topic) = (to.downgrade(), Arc::downgrade(&self.0));
+        let relay = Relay { to: to_relay, told: told.map(Recipient::downgrade), topic, is_over: false };
+        let relay = Builder::new().mailbox(mailbox).start(relay);
+        let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
+        let subscriber = Subscriber { actor: to.id(), relay, queue };
+        let is_new = {
+            let mut list = lock(&self.0);
+            let is_new = list.iter().all(|other| other.actor != to.id());
+            if is_new {
+                Arc::make_mut(&mut *list).push(subscriber);
+            }
+            is_new
+        };
+        if is_new && to.is_ended() {
+            self.unsubscribe(to);
+        }
+        is_new
+    }
+
+    /// Ends the subscription of `to`. What was published before still comes. False: it was not subscribed.
+    ///
+    /// ```
+    /// # use green::actor::{Lag, Recipient, Topic, messages};
+    /// # messages! { #[derive(Clone)] struct Price(u32); }
+    /// let prices = Topic::<Price>::new();
+    /// let to = Recipient::from_fn(|price: Price| println!("{}", price.0));
+    /// prices.subscribe(&to, 16, Lag::Block);
+    /// assert!(prices.unsubscribe(&to));
+    /// assert_eq!(prices.publish(Price(7)), 0);
+    /// ```
+    pub fn unsubscribe(&self, to: &Recipient<M>) -> bool {
+        take_out(&self.0, to.id()).is_some()
+    }
+
+    /// Publishes a message, and returns for how many subscribers it is queued now.
+    ///
+    /// Waits for room for the subscribers that [block](Lag::Block), one after the other; in a handler until the handler's
+    /// deadline at most, and not in a circle ([`SendError::Deadlock`]): then that subscriber misses the message, which is a dead letter. A cancellation
+    /// point, if it waits.
+    ///
+    /// ```
+    /// # use green::actor::{Lag, Recipient, Topic, messages};
+    /// # messages! { #[derive(Clone)] struct Price(u32); }
+    /// let prices = Topic::<Price>::new();
+    /// let to = Recipient::from_fn(|price: Price| println!("{}", price.0));
+    /// prices.subscribe(&to, 16, Lag::Block);
+    /// assert_eq!(prices.publish(Price(7)), 1);
+    /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a message is sent by value")]
+    pub fn publish(&self, msg: M) -> usize {
+        let subscribers = Arc::clone(&lock(&self.0));
+        subscribers.iter().filter(|subscriber| self.publish_to(subscriber, msg.clone())).count()
+    }
+
+    fn publish_to(&self, subscriber: &Subscriber<M>, msg: M) -> bool {
+        let Subscriber { actor, relay, queue } = subscriber;
+        let told = match queue {
+            RelayQueue::Blocks => relay.tell(Published(msg)),
+            RelayQueue::Rejects => relay.try_tell(Published(msg)),
+            RelayQueue::DropsOldest(ring) => {
+                let (oldest, is_first) = ring.lock().push(msg);
+                if oldest.is_some() {
+                    lost(*actor, type_name::<M>());
+                }
+                if is_first {
+                    let look = Look(Arc::clone(ring));
+                    let _ = notify(relay.core(), const { &route::<Relay<M>, Look<M>>() }, look);
+                }
+                return !relay.is_ended();
+            }
+        };
+        match told {
+            Ok(()) => return true,
+            Err(SendError::Closed(_)) => {}
+            // It rejects. One publisher ends it.
+            Err(SendError::Full(_)) => {
+                if take_out(&self.0, *actor).is_some() {
+                    let _ = notify(relay.core(), const { &route::<Relay<M>, Leave>() }, Leave);
+                }
+            }
+            Err(_) => lost(*actor, type_name::<M>()),
+        }
+        false
+    }
+
+    /// Returns how many subscribers there are.
+    ///
+    /// ```
+    /// # use green::actor::{Topic, messages};
+    /// # messages! { #[derive(Clone)] struct Price(u32); }
+    /// assert_eq!(Topic::<Price>::new().subscribers(), 0);
+    /// ```
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        lock(&self.0).len()
+    }
+}
+
+/// A message on its way to a subscriber.
+struct Published<M>(M);
+
+impl<M: Message> Message for Published<M> {
+    type Reply = ();
+}
+
+/// There is something in the ring.
+struct Look<M>(Arc<Lock<Ring<M>>>);
+
+impl<M: Message> Message for Look<M> {
+    type Reply = ();
+}
+
+/// The subscription has ended.
+struct Leave;
+
+impl Message for Leave {
+    type Reply = ();
+}
+
+/// One subscription.
+struct Relay<M: Message> {
+    to: WeakRecipient<M>,
+    told: Option<WeakRecipient<Lagged>>,
+    topic: Weak<Subscribers<M>>,
+    /// The subscriber was told that there will be no more.
+    is_over: bool,
+}
+
+impl<M: Message> Relay<M> {
+    /// Watches the subscriber's present life.
+    fn watch(&self, ctx: &mut Context<Self>) {
+        match self.to.upgrade().filter(|to| !to.is_ended()) {
+            Some(to) => _ = ctx.monitor(&to),
+            None => self.leave(ctx),
+        }
+    }
+
+    fn leave(&self, ctx: &mut Context<Self>) {
+        let subscriber = self.topic.upgrade().and_then(|topic| take_out(&topic, self.to.id()));
+        drop(subscriber);
+        ctx.stop();
+    }
+
+    fn say(&self, lagged: Lagged) {
+        if let Some(told) = self.told.as_ref().and_then(WeakRecipient::upgrade) {
+            pass_on(&told, lagged);
+        }
+    }
+}
+
+/// Waits for room as long as it takes. False: the other has ended, or waits for this one.
+fn pass_on<M: Message>(to: &Recipient<M>, msg: M) -> bool {
+    let mut msg = msg;
+    loop {
+        match to.tell(msg) {
+            Ok(()) => return true,
+            Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
+            Err(error) => {
+                lost(to.id(), type_name::<M>());
+                return !matches!(error, SendError::Closed(_));
+            }
+        }
+    }
+}
+
+impl<M: Message> Actor for Relay<M> {
+    const ASK_TIMEOUT: Duration = Duration::MAX;
+
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        self.watch(ctx);
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+        match signal {
+            // A life of the subscriber is over; it may have another.
+            Signal::Down(_) => self.watch(ctx),
+            other => ctx.default_signal(other),
+        }
+    }
+}
+
+impl<M: Message> Handler<Published<M>> for Relay<M> {
+    fn handle(&mut self, Published(msg): Published<M>, ctx: &mut Context<Self>) {
+        if !self.is_over && !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+            self.leave(ctx);
+        }
+    }
+}
+
+impl<M: Message> Handler<Look<M>> for Relay<M> {
+    fn handle(&mut self, Look(ring): Look<M>, ctx: &mut Context<Self>) {
+        let Some((dropped, msg)) = ring.lock().pop() else { return };
+        if dropped > 0 {
+            self.say(Lagged::Lost(dropped));
+        }
+        if self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+            let _ = ctx.notify(Look(ring));
+        } else {
+            self.leave(ctx);
+        }
+    }
+}
+
+impl<M: Message> Handler<Leave> for Relay<M> {
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        self.say(Lagged::Unsubscribed);
+        self.is_over = true;
+        ctx.stop();
+    }
+}
+
+impl<M: Message> Clone for Topic<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Message<Reply = ()> + Clone> Default for Topic<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Message> fmt::Debug for Topic<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("subscribers", &lock(&self.0).len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,291 @@
+//! Topics, and their answers to a subscriber that is too slow.
+
+use std::time::Duration;
+
+use green::actor::{
+    Actor, Addr, Backoff, Builder, Child, Context, Handler, Lag, Lagged, Mailbox, Recipient, Supervisor, Topic,
+    messages,
+};
+
+use crate::LONG;
+use crate::help::{Gate, Random, everywhere, on_workers, scaled, until};
+
+messages! {
+    #[derive(Clone, Debug)]
+    struct News(u64);
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Listener {
+    heard: Vec<Heard>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heard {
+    News(u64),
+    Lagged(Lagged),
+}
+
+impl Actor for Listener {
+    const MAILBOX: Mailbox = Mailbox::bounded(1);
+    const ASK_TIMEOUT: Duration = LONG;
+}
+impl Handler<News> for Listener {
+    fn handle(&mut self, News(number): News, _: &mut Context<Self>) {
+        self.heard.push(Heard::News(number));
+    }
+}
+impl Handler<Lagged> for Listener {
+    fn handle(&mut self, lagged: Lagged, _: &mut Context<Self>) {
+        self.heard.push(Heard::Lagged(lagged));
+    }
+}
+messages! {
+    impl Listener {
+        fn All(&mut self) -> Vec<Heard> { self.heard.clone() }
+        fn Hold(&mut self, begun: Gate, gate: Gate) {
+            begun.open();
+            gate.wait();
+        }
+        fn Panic(&mut self) { std::panic::panic_any("as told".to_owned()) }
+    }
+}
+
+/// A listener that hears nothing until the gate is opened.
+fn held(gate: &Gate) -> Addr<Listener> {
+    let (listener, begun) = (Listener::default().start(), Gate::new());
+    listener.tell(Hold(begun.clone(), gate.clone())).unwrap();
+    begun.wait();
+    listener
+}
+
+fn all(listener: &Addr<Listener>) -> Vec<Heard> {
+    listener.send(All).unwrap()
+}
+
+fn news(numbers: impl IntoIterator<Item = u64>) -> Vec<Heard> {
+    numbers.into_iter().map(Heard::News).collect()
+}
+
+#[test]
+fn each_subscriber_gets_each_message_once_and_in_order() {
+    everywhere(|| {
+        let topic = Topic::new();
+        let listeners: Vec<_> = (0..3).map(|_| Listener::default().start()).collect();
+        let lags = |told: Recipient<Lagged>| [Lag::Block, Lag::DropOldest(told.clone()), Lag::Unsubscribe(told)];
+        for (index, listener) in listeners.iter().enumerate() {
+            assert!(topic.subscribe(&listener.recipient(), 100, lags(listener.recipient())[index].clone()));
+            assert!(!topic.subscribe(&listener.recipient(), 100, Lag::Block), "it is subscribed already");
+        }
+        (0..100).for_each(|number| assert_eq!(topic.publish(News(number)), 3));
+        for listener in &listeners {
+            until(|| all(listener).len() == 100);
+            assert_eq!(all(listener), news(0..100));
+        }
+    });
+}
+
+#[test]
+fn a_publisher_waits_for_a_subscriber_that_blocks_and_nothing_is_lost() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let slow = held(&gate);
+        topic.subscribe(&slow.recipient(), 2, Lag::Block);
+        let published = green::channel::unbounded();
+        let publisher = green::spawn({
+            let (topic, sender) = (topic.clone(), published.0);
+            move || {
+                for number in 0..10 {
+                    topic.publish(News(number));
+                    sender.send(number).unwrap();
+                }
+            }
+        });
+        // One in its mailbox, one in the relay's hand, and two queued.
+        for number in 0..4 {
+            assert_eq!(published.1.recv(), Ok(number));
+        }
+        assert!(published.1.try_recv().is_err());
+        gate.open();
+        publisher.join().unwrap();
+        until(|| all(&slow).len() == 10);
+        assert_eq!(all(&slow), news(0..10));
+    });
+}
+
+#[test]
+fn a_subscriber_whose_oldest_messages_are_dropped_is_told_how_many_right_there() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let (slow, quick) = (held(&gate), Listener::default().start());
+        topic.subscribe(&slow.recipient(), 2, Lag::DropOldest(slow.recipient()));
+        topic.subscribe(&quick.recipient(), 100, Lag::Block);
+        (0..12).for_each(|number| assert_eq!(topic.publish(News(number)), 2));
+        gate.open();
+        until(|| all(&slow).last() == Some(&Heard::News(11)));
+        let heard = all(&slow);
+        let lost: u64 =
+            heard.iter().map(|heard| if let Heard::Lagged(Lagged::Lost(lost)) = heard { *lost } else { 0 }).sum();
+        // Of twelve, one is in its mailbox, one in the relay's hand, and two are queued.
+        assert!(lost >= 8, "{heard:?}");
+        let mut next = 0;
+        for item in &heard {
+            match item {
+                Heard::News(number) => assert_eq!((*number, next), (next, *number), "{heard:?}"),
+                Heard::Lagged(Lagged::Lost(messages)) => next += messages - 1,
+                Heard::Lagged(other) => panic!("{other:?}"),
+            }
+            next += 1;
+        }
+        until(|| all(&quick).len() == 12);
+        assert_eq!(all(&quick), news(0..12), "the others are not held up");
+    });
+}
+
+#[test]
+fn a_subscription_that_ends_because_of_its_lag_gives_what_was_queued_and_says_so() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let slow = held(&gate);
+        topic.subscribe(&slow.recipient(), 2, Lag::Unsubscribe(slow.recipient()));
+        let mut queued = 0;
+        while topic.publish(News(queued)) == 1 {
+            queued += 1;
+        }
+        assert_eq!((topic.subscribers(), topic.publish(News(99))), (0, 0));
+        gate.open();
+        until(|| all(&slow).len() as u64 == queued + 1);
+        let mut expected = news(0..queued);
+        expected.push(Heard::Lagged(Lagged::Unsubscribed));
+        assert_eq!(all(&slow), expected);
+        assert!(topic.subscribe(&slow.recipient(), 2, Lag::Block), "it may come back");
+    });
+}
+
+#[test]
+fn a_subscription_ends_with_its_subscriber_and_keeps_nobody_alive() {
+    everywhere(|| {
+        let topic = Topic::new();
+        let (killed, dropped) = (Listener::default().start(), Listener::default().start());
+        topic.subscribe(&killed.recipient(), 2, Lag::Block);
+        topic.subscribe(&dropped.recipient(), 2, Lag::DropOldest(dropped.recipient()));
+        assert_eq!(topic.publish(News(1)), 2);
+        killed.kill();
+        drop(dropped);
+        until(|| topic.subscribers() == 0);
+        killed.join();
+        topic.subscribe(&killed.recipient(), 2, Lag::Block);
+        until(|| topic.subscribers() == 0);
+    });
+}
+
+#[test]
+fn a_subscription_goes_on_over_restarts_of_its_subscriber() {
+    everywhere(|| {
+        let topic = Topic::new();
+        let child = Child::new("listener", Listener::default).backoff(Backoff::none());
+        let sup = Supervisor::one_for_one().intensity(1000, LONG).child(child).start().unwrap();
+        let listener = sup.get::<Listener>("listener").unwrap();
+        topic.subscribe(&listener.recipient(), 2, Lag::Block);
+        for round in 0..5 {
+            assert!(listener.send(Panic).is_err());
+            until(|| sup.tree().find("listener").unwrap().restarts == round + 1);
+            assert_eq!(topic.publish(News(round.into())), 1);
+            until(|| all(&listener) == news([round.into()]));
+        }
+        sup.terminate("listener").unwrap();
+        until(|| topic.subscribers() == 0);
+    });
+}
+
+#[test]
+fn what_was_published_before_an_unsubscribe_still_comes() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let slow = held(&gate);
+        topic.subscribe(&slow.recipient(), 10, Lag::Block);
+        (0..5).for_each(|number| _ = topic.publish(News(number)));
+        assert!(topic.unsubscribe(&slow.recipient()));
+        assert!(!topic.unsubscribe(&slow.recipient()));
+        topic.publish(News(9));
+        gate.open();
+        until(|| all(&slow).len() == 5);
+        assert_eq!(all(&slow), news(0..5));
+    });
+}
+
+#[test]
+fn a_subscriber_that_publishes_to_its_own_full_topic_is_not_stuck() {
+    struct Echo(Topic<News>);
+    impl Actor for Echo {
+        const MAILBOX: Mailbox = Mailbox::bounded(1);
+    }
+    impl Handler<News> for Echo {
+        fn handle(&mut self, News(number): News, _: &mut Context<Self>) {
+            if number > 0 {
+                self.0.publish(News(number - 1));
+                self.0.publish(News(number - 1));
+            }
+        }
+    }
+    messages! {
+        impl Echo { fn Done(&mut self) {} }
+    }
+    everywhere(|| {
+        let topic = Topic::new();
+        let echo = Builder::new().start(Echo(topic.clone())).unwrap();
+        topic.subscribe(&echo.recipient(), 1, Lag::Block);
+        topic.publish(News(8));
+        for _ in 0..10 {
+            echo.send_timeout(Done, LONG).unwrap();
+        }
+        echo.kill();
+    });
+}
+
+#[test]
+fn whatever_the_lag_what_is_heard_and_what_is_reported_lost_is_all() {
+    on_workers(|| {
+        let topic = Topic::new();
+        let listeners: Vec<_> = (0..4).map(|_| Listener::default().start()).collect();
+        for (index, listener) in listeners.iter().enumerate() {
+            let lag = if index % 2 == 0 { Lag::Block } else { Lag::DropOldest(listener.recipient()) };
+            topic.subscribe(&listener.recipient(), 1 + index, lag);
+        }
+        let rounds: u64 = scaled(300);
+        let publishers: Vec<_> = (0..3)
+            .map(|publisher| {
+                let topic = topic.clone();
+                green::spawn(move || {
+                    let mut random = Random::new(publisher + 1);
+                    for number in 0..rounds {
+                        topic.publish(News(publisher * 1_000_000 + number));
+                        if random.below(4) == 0 {
+                            green::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        topic.publish(News(u64::MAX));
+        for (index, listener) in listeners.iter().enumerate() {
+            until(|| all(listener).last() == Some(&Heard::News(u64::MAX)));
+            let (mut lost, mut heard) = (0, vec![]);
+            for item in all(listener) {
+                match item {
+                    Heard::News(number) => heard.push(number),
+                    Heard::Lagged(Lagged::Lost(messages)) => lost += messages,
+                    Heard::Lagged(other) => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(heard.len() as u64 + lost, 3 * rounds + 1);
+            assert!(index % 2 == 1 || lost == 0);
+            for publisher in 0..3 {
+                let of_one = heard.iter().filter(|number| **number / 1_000_000 == publisher);
+                assert!(of_one.is_sorted());
+            }
+        }
+    });
+}
