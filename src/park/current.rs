@@ -13,9 +13,11 @@ use std::io;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
+use crate::base::atomic::AtomicU64;
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::doubt::Doubt;
+use crate::sys::clock;
 use crate::task::wait::Epoch;
 use crate::task::{Header, Task};
 
@@ -39,6 +41,8 @@ pub(crate) struct WorkerContext {
     budget: Cell<u32>,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
     pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
+    /// What the threads here go by in the place of real time.
+    pub(crate) virtual_time: Option<&'static AtomicU64>,
     /// The thread (its id) that was the last here to accept a connection, and the wait that it came from. 0: the thread that is
     /// to serve the connection has been spawned.
     accepted: Cell<(u64, Epoch)>,
@@ -54,7 +58,7 @@ impl WorkerContext {
     /// Where a debugger finds the thread that runs.
     pub(crate) const CURRENT: usize = offset_of!(Self, current);
 
-    pub(crate) fn new(home: u16, now_ns: u64) -> Self {
+    pub(crate) fn new(home: u16, now_ns: u64, virtual_time: Option<&'static AtomicU64>) -> Self {
         Self {
             current: Cell::new(ptr::null()),
             home,
@@ -63,6 +67,7 @@ impl WorkerContext {
             doubt: Doubt::new(),
             budget: Cell::new(0),
             wheel: RefCell::new(Wheel::new(now_ns)),
+            virtual_time,
             accepted: Cell::new(NOT_ACCEPTED),
             poller: OnceCell::new(),
         }
@@ -94,6 +99,8 @@ impl WorkerContext {
     /// `here` stays valid until it is replaced.
     pub(crate) unsafe fn enter(here: *const WorkerContext) {
         HERE.set(here);
+        // SAFETY: null, or valid as the caller promises.
+        clock::go_by(unsafe { here.as_ref() }.and_then(|here| here.virtual_time));
     }
 
     /// The same as [`get`](Self::get), as the pointer that was given to [`enter`](Self::enter): it may reach further.
