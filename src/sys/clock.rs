@@ -48,14 +48,22 @@ pub(crate) fn go_by(time: Option<&'static AtomicU64>) {
 /// The virtual time of the worker that this runs on.
 #[inline]
 pub(crate) fn virtual_ns() -> Option<u64> {
+    VIRTUAL.get().map(read)
+}
+
+#[cold]
+fn read(time: &AtomicU64) -> u64 {
     // ORDERING: Relaxed: only this OS thread writes it.
-    VIRTUAL.get().map(|time| time.load(Ordering::Relaxed))
+    time.load(Ordering::Relaxed)
 }
 
 /// The time of the worker that this runs on; elsewhere, real time.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
-    virtual_ns().unwrap_or_else(real_ns)
+    match VIRTUAL.get() {
+        None => real_ns(),
+        Some(time) => read(time),
+    }
 }
 
 /// The same as std counts it.
