@@ -88,8 +88,11 @@ pub(crate) fn after_ns(d: Duration) -> u64 {
 #[inline]
 pub(crate) fn coarse_after_ns(d: Duration) -> u64 {
     let d = u64::try_from(d.as_nanos()).unwrap_or(NEVER);
-    let real_ns = || system::coarse_ns().saturating_sub(zero().system_ns).saturating_add(COARSE_NS);
-    virtual_ns().unwrap_or_else(real_ns).saturating_add(d)
+    let now_ns = match VIRTUAL.get() {
+        None => system::coarse_ns().saturating_sub(zero().system_ns).saturating_add(COARSE_NS),
+        Some(time) => read(time),
+    };
+    now_ns.saturating_add(d)
 }
 
 /// The system's clocks, whatever they begin with. std's `Instant` is the same clock on Linux; asked for the difference of two
