@@ -209,6 +209,27 @@ fn a_job_that_comes_while_a_thread_goes_idle_is_found_by_it() {
     });
 }
 
+/// What a worker with virtual time relies on: it looks for wake-ups after it has found the pool quiet.
+#[test]
+fn a_pool_that_is_quiet_has_woken_its_callers() {
+    struct Wakes(loom::sync::atomic::AtomicU32);
+    impl pool::Runnable for Wakes {
+        fn run(&self) -> bool {
+            self.0.store(1, Relaxed);
+            false
+        }
+    }
+    with_pool(3, 1, 8, NEVER, || {
+        let wakes = Arc::new(Wakes(loom::sync::atomic::AtomicU32::new(0)));
+        let job: pool::Job = wakes.clone();
+        the_pool().submit(park::Wait::new(task::header::Reason::Blocking), &job).unwrap();
+        while !the_pool().is_quiet() {
+            thread::yield_now();
+        }
+        assert_eq!(wakes.0.load(Relaxed), 1);
+    });
+}
+
 #[test]
 fn two_callers_of_one_thread_that_ends_whenever_it_can_have_their_turns() {
     with_pool(2, 1, 8, AT_ONCE, || beside(call, call));

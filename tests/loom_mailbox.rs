@@ -173,7 +173,8 @@ use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
 use actor::engine::send::{Asking, ask, ask_by_call, send};
 use actor::engine::tell;
-use actor::glue::{route, start};
+use actor::engine::warden::Warden;
+use actor::glue::{Kept, route, start, start_kept};
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -206,6 +207,12 @@ struct Log {
 
 // SAFETY: loom checks `sum`.
 unsafe impl Send for Sums {}
+
+impl Sums {
+    fn new(log: &Arc<Log>) -> Self {
+        Sums { sum: UnsafeCell::new(0), log: Arc::clone(log) }
+    }
+}
 
 impl Actor for Sums {
     fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
@@ -258,6 +265,11 @@ impl Handler<Add> for Sums {
     }
 }
 
+fn plan(capacity: usize) -> Plan {
+    let (size, mailbox) = (StackSize, Mailbox::bounded(capacity));
+    Plan { name: None, size, mailbox, thread_locals: thread_locals::ThreadLocals::PerWorker }
+}
+
 struct World {
     shared: Arc<Shared>,
     actor: Strong,
@@ -268,14 +280,7 @@ struct World {
 impl World {
     fn new(capacity: usize) -> Self {
         let (shared, log) = (Shared::new(), Arc::new(Log::default()));
-        let plan = Plan {
-            name: None,
-            size: StackSize,
-            mailbox: Mailbox::bounded(capacity),
-            thread_locals: thread_locals::ThreadLocals::PerWorker,
-        };
-        let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
-        let actor = start(&shared, plan, sums).unwrap();
+        let actor = start(&shared, plan(capacity), Sums::new(&log)).unwrap();
         Self { shared, actor, log, is_over: loom::sync::Arc::new(model::Gate::new()) }
     }
 
@@ -464,4 +469,92 @@ fn an_actor_ends_once_by_itself_or_with_its_runtime() {
 #[test]
 fn an_actor_that_rests_is_ended_with_its_runtime() {
     with_actor(3, 8, &[], |world| assert_eq!(world.call(LONG).unwrap(), 1));
+}
+
+/// Tells its supervisor, a thread of the model, when the actor is vacant.
+struct Tells {
+    vacant: model::Gate,
+    fills: bool,
+}
+
+impl Warden for Tells {
+    fn keeps(&self) -> bool {
+        true
+    }
+    fn started(&self) {}
+    fn ended(&self, _: &Exit) -> bool {
+        self.vacant.open();
+        self.fills
+    }
+}
+
+/// As [`with_actor`], with an actor that outlives its states, of which there are at most so many. It is killed, and
+/// `supervisor` sees to the vacancy; `fills`: the warden says that somebody will.
+fn with_kept_actor(
+    preemptions: usize,
+    fills: bool,
+    states: usize,
+    supervisor: fn(&Kept<Sums>, &Arc<Log>),
+    sender: fn(&World),
+) {
+    fresh::check(preemptions, move || {
+        IDS.set(0);
+        let (shared, log) = (Shared::new(), Arc::new(Log::default()));
+        let tells = Arc::new(Tells { vacant: model::Gate::new(), fills });
+        let warden = Arc::clone(&tells);
+        let kept = start_kept(&shared, plan(8), warden, Sums::new(&log)).unwrap();
+        let actor = kept.strong().clone();
+        let is_over = loom::sync::Arc::new(model::Gate::new());
+        let world = World { shared: Arc::clone(&shared), actor, log: Arc::clone(&log), is_over };
+        let worker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.work()
+        });
+        let supervisor = thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                kept.strong().core().kill();
+                tells.vacant.wait();
+                supervisor(&kept, &log);
+            }
+        });
+        sender(&world);
+        supervisor.join().unwrap();
+        shared.end();
+        worker.join().unwrap();
+        drop(world);
+        assert_eq!(log.dropped.load(Relaxed), log.made.load(Relaxed), "a message was lost, or came twice");
+        assert_eq!(log.states_dropped.load(Relaxed), states, "each state has ended once");
+    });
+}
+
+fn revive(kept: &Kept<Sums>, log: &Arc<Log>) {
+    assert!(kept.revive(Sums::new(log)).is_ok(), "it is vacant");
+    assert!(kept.revive(Sums::new(log)).is_err(), "and then it is not");
+}
+
+fn bury(kept: &Kept<Sums>, log: &Arc<Log>) {
+    kept.strong().core().bury();
+    assert!(kept.revive(Sums::new(log)).is_err(), "it has ended");
+}
+
+#[test]
+fn a_message_that_meets_the_end_of_a_state_is_handled_by_that_or_the_next() {
+    // The third is the one that comes back.
+    with_kept_actor(1, true, 3, revive, |world| assert_eq!(world.call(LONG).unwrap(), 1));
+}
+
+#[test]
+fn an_ask_that_meets_the_end_of_a_state_is_answered_by_that_or_the_next() {
+    with_kept_actor(1, true, 3, revive, |world| assert_eq!(world.ask(LONG).unwrap(), 1));
+}
+
+#[test]
+fn a_message_to_an_actor_that_stays_vacant_is_handled_before_or_comes_back() {
+    with_kept_actor(1, true, 2, bury, |world| checked(world.call(LONG)));
+}
+
+#[test]
+fn an_actor_whose_vacancy_nobody_will_fill_ends() {
+    with_kept_actor(1, false, 2, bury, |world| checked(world.call(LONG)));
 }

@@ -56,7 +56,11 @@ fn threads_are_counted_by_how_they_end_and_by_where_they_are() {
         });
         let metrics = when(&runtime, "the end of all", |metrics| metrics.threads.live == 0);
         let threads = metrics.threads;
-        assert_eq!((threads.spawned, threads.unstarted, threads.panicked, threads.cancelled), (46, 0, 3, 2), "{metrics:?}");
+        assert_eq!(
+            (threads.spawned, threads.unstarted, threads.panicked, threads.cancelled),
+            (46, 0, 3, 2),
+            "{metrics:?}"
+        );
         assert_eq!(sum(&metrics, |worker| worker.started), 46);
         assert!(sum(&metrics, |worker| worker.timers) >= 40, "{metrics:?}");
         assert_eq!(metrics.workers.len(), workers);

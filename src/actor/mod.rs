@@ -26,6 +26,7 @@ mod returned;
 pub(crate) mod shutdown;
 mod signal;
 mod supervisor;
+pub mod testkit;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod timer;

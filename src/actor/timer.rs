@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use crate::actor::engine::guard::contained;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::clock::{after_ns, now_ns};
+use crate::rt::join::JoinHandle;
+use crate::rt::thread::spawn;
+use crate::sys::clock::{after_ns, instant_at, now_ns, virtual_ns};
 use crate::sys::fork::generation;
+use crate::time::sleep_until;
 
 /// When it is due, and a number of its own.
 type TimerKey = (u64, u64);
@@ -34,6 +37,8 @@ struct TimerShared {
     over: AtomicU32,
     /// A message of it is in the mailbox.
     queued: AtomicU32,
+    /// What waits for it under virtual time, in the place of the service.
+    thread: OnceLock<JoinHandle<()>>,
 }
 
 /// It has fired for the last time.
@@ -107,28 +112,36 @@ impl Service {
         }
     }
 
-    fn fire(&self, due_ns: u64, mut entry: TimerEntry) {
-        // A panic of what makes the message ends this timer, not the others.
-        let timer = Timer(Arc::clone(&entry.shared));
-        let mut next = None;
-        contained(|| next = (entry.fire)(&timer, due_ns));
-        match next {
-            Some(next_ns) if !timer.is_over() => {
-                self.insert(next_ns, entry);
-                if timer.is_over() {
-                    contained(|| drop(self.remove(&timer.0))); // It was cancelled in between.
-                }
-            }
-            _ => {
-                timer.0.end(FIRED);
-                contained(|| drop(entry));
-            }
+    fn fire(&self, due_ns: u64, entry: TimerEntry) {
+        let Some((next_ns, entry)) = entry.fire(due_ns) else { return };
+        let shared = Arc::clone(&entry.shared);
+        self.insert(next_ns, entry);
+        if shared.is_over() {
+            contained(|| drop(self.remove(&shared))); // It was cancelled in between.
         }
     }
 
     #[must_use]
     fn remove(&self, shared: &TimerShared) -> Option<TimerEntry> {
         self.lock().remove(&(shared.due_ns.load(Ordering::Relaxed), shared.number))
+    }
+}
+
+impl TimerEntry {
+    /// When it is due again, if it is.
+    fn fire(mut self, due_ns: u64) -> Option<(u64, Self)> {
+        // A panic of what makes the message ends this timer, not the others.
+        let timer = Timer(Arc::clone(&self.shared));
+        let mut next = None;
+        contained(|| next = (self.fire)(&timer, due_ns));
+        if let Some(next_ns) = next
+            && !timer.is_over()
+        {
+            return Some((next_ns, self));
+        }
+        timer.0.end(FIRED);
+        contained(|| drop(self));
+        None
     }
 }
 
@@ -177,7 +190,10 @@ impl Timer {
     #[doc = include_str!("docs/timer_cancel.md")]
     pub fn cancel(&self) {
         self.0.end(CANCELLED);
-        drop(Service::get().remove(&self.0));
+        match self.0.thread.get() {
+            Some(thread) => thread.cancel(),
+            None => drop(Service::get().remove(&self.0)),
+        }
     }
 
     /// Returns whether the timer has sent its last message, or was cancelled.
@@ -235,9 +251,28 @@ impl fmt::Debug for Timer {
 pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Option<u64> + Send + 'static) -> Timer {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let shared =
-        Arc::new(TimerShared { due_ns: AtomicU64::new(0), number, over: AtomicU32::new(0), queued: AtomicU32::new(0) });
+    let shared = Arc::new(TimerShared {
+        due_ns: AtomicU64::new(0),
+        number,
+        over: AtomicU32::new(0),
+        queued: AtomicU32::new(0),
+        thread: OnceLock::new(),
+    });
     let entry = TimerEntry { shared: Arc::clone(&shared), fire: Box::new(fire) };
-    Service::get().insert(after_ns(first), entry);
+    let due_ns = after_ns(first);
+    if virtual_ns().is_some() {
+        shared.thread.get_or_init(|| spawn(move || wait_and_fire(due_ns, entry)));
+    } else {
+        Service::get().insert(due_ns, entry);
+    }
     Timer(shared)
+}
+
+/// The life of a timer under virtual time, on a green thread of its own: no OS thread can wait for that time.
+fn wait_and_fire(due_ns: u64, entry: TimerEntry) {
+    let mut next = Some((due_ns, entry));
+    while let Some((due_ns, entry)) = next {
+        sleep_until(instant_at(due_ns));
+        next = entry.fire(due_ns);
+    }
 }

@@ -141,6 +141,16 @@ impl BlockingPool {
         self.0.state.with(|state| (state.threads, state.idle, state.queue.len()))
     }
 
+    /// Has every job whose caller waits for it been run, and its caller been woken?
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.state.with(|state| {
+            let mut quiet = true;
+            quiet &= state.queue.is_empty(); // KEY: quiet-queue
+            quiet &= state.threads - state.idle == state.left; // KEY: quiet-runs
+            quiet
+        })
+    }
+
     /// No jobs come any more: the threads end when they have none.
     pub(crate) fn close(&self) {
         self.0.state.with(|state| state.closed = true);

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 use receiver::ReceiverFlavor;
 use sender::SenderFlavor;
 
+use crate::sys::clock;
+
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryReadyError,
     TryRecvError, TrySelectError, TrySendError,
@@ -116,7 +118,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// # drop(s);
 /// ```
 pub fn after(duration: Duration) -> Receiver<Instant> {
-    Instant::now().checked_add(duration).map_or_else(never, at)
+    clock::now().checked_add(duration).map_or_else(never, at)
 }
 
 /// Makes a receiver that gets one message at the moment `when`: `when` itself. It never gets disconnected.
@@ -147,7 +149,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// assert!(start.elapsed() >= Duration::from_millis(6));
 /// ```
 pub fn tick(duration: Duration) -> Receiver<Instant> {
-    let Some(first) = Instant::now().checked_add(duration) else { return never() };
+    let Some(first) = clock::now().checked_add(duration) else { return never() };
     Receiver { flavor: ReceiverFlavor::Timer(Arc::new(timer::TimerChannel::tick(first, duration))) }
 }
 

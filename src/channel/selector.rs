@@ -26,7 +26,7 @@ use crate::channel::sender::Sender;
 use crate::channel::waiter::{ChannelWaiter, Outcome, Role, place};
 use crate::park::unwind::unwinding;
 use crate::park::{Wait, WaitResult, checkpoint, spend, wait_in};
-use crate::sys::clock::{NEVER, at_ns, has_passed};
+use crate::sys::clock::{NEVER, after_ns, at_ns, has_passed};
 use crate::task::header::Reason;
 
 /// One operation of a select.
@@ -92,9 +92,7 @@ enum SelectLimit {
 
 impl SelectLimit {
     fn after(timeout: Duration) -> Self {
-        Instant::now()
-            .checked_add(timeout)
-            .map_or(SelectLimit::Until(NEVER), |deadline| SelectLimit::Until(at_ns(deadline)))
+        SelectLimit::Until(after_ns(timeout))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::base::abort::fatal;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::Ready;
 use crate::driver::slot::{self, EventWakes, WAKER};
-use crate::sys::clock::{NEVER, now_ns, precisely};
+use crate::sys::clock::{NEVER, precisely, real_ns};
 use crate::sys::poll;
 
 /// Events that one look brings in at most.
@@ -78,7 +78,7 @@ impl Poller {
 
     /// The time-out for mio. Where mio counts in milliseconds, what is less than one is waited for here.
     fn coarse(&self, deadline_ns: u64) -> Duration {
-        let left = Duration::from_nanos(deadline_ns.saturating_sub(now_ns()));
+        let left = Duration::from_nanos(deadline_ns.saturating_sub(real_ns()));
         if cfg!(not(target_os = "linux")) {
             return left;
         }

@@ -12,6 +12,7 @@ use crate::future::block_on;
 use crate::park::current::WorkerContext;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::{park_timeout, spawn, spawn_local};
+use crate::time::now;
 
 /// Runs hyper's background tasks, each as a green thread of its own: a [`hyper::rt::Executor`].
 ///
@@ -91,7 +92,7 @@ impl GreenTimer {
 
 impl hyper::rt::Timer for GreenTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(Sleep { deadline: Instant::now().checked_add(duration), thread: None })
+        Box::pin(Sleep { deadline: now().checked_add(duration), thread: None })
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
@@ -115,7 +116,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let rest = match self.deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                Some(deadline) => deadline.saturating_duration_since(now()),
                 None => Duration::MAX,
             };
             if rest.is_zero() {

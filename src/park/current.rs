@@ -13,9 +13,11 @@ use std::io;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
+use crate::base::atomic::AtomicU64;
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::doubt::Doubt;
+use crate::sys::clock;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -36,6 +38,8 @@ pub(crate) struct WorkerContext {
     budget: Cell<u32>,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
     pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
+    /// What the threads here go by in the place of real time.
+    pub(crate) virtual_time: Option<&'static AtomicU64>,
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
 }
@@ -48,7 +52,7 @@ impl WorkerContext {
     /// Where a debugger finds the thread that runs.
     pub(crate) const CURRENT: usize = offset_of!(Self, current);
 
-    pub(crate) fn new(home: u16, now_ns: u64) -> Self {
+    pub(crate) fn new(home: u16, now_ns: u64, virtual_time: Option<&'static AtomicU64>) -> Self {
         Self {
             current: Cell::new(ptr::null()),
             home,
@@ -57,6 +61,7 @@ impl WorkerContext {
             doubt: Doubt::new(),
             budget: Cell::new(0),
             wheel: RefCell::new(Wheel::new(now_ns)),
+            virtual_time,
             poller: OnceCell::new(),
         }
     }
@@ -87,6 +92,8 @@ impl WorkerContext {
     /// `here` stays valid until it is replaced.
     pub(crate) unsafe fn enter(here: *const WorkerContext) {
         HERE.set(here);
+        // SAFETY: null, or valid as the caller promises.
+        clock::go_by(unsafe { here.as_ref() }.and_then(|here| here.virtual_time));
     }
 
     /// The same as [`get`](Self::get), as the pointer that was given to [`enter`](Self::enter): it may reach further.

@@ -8,7 +8,7 @@ use crate::sched::counters::{Counter, Counters, DELAYS};
 use crate::sched::policy::busy_share;
 use crate::sched::remote::Remote;
 use crate::stack;
-use crate::sys::clock::now_ns;
+use crate::sys::clock::real_ns;
 
 /// What a [`Runtime`] has counted so far, and how much of everything there is now: what [`Runtime::metrics`] returns.
 ///
@@ -172,7 +172,7 @@ pub fn metrics() -> Metrics {
 }
 
 fn read(shared: &Shared) -> Metrics {
-    let now_ns = now_ns();
+    let now_ns = real_ns();
     let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
     let sum =
         |count: fn(&Counters) -> &Counter| shared.remotes.iter().map(|remote| count(&remote.counters).get()).sum();

@@ -47,6 +47,7 @@ pub struct RuntimeBuilder {
     thread_name: String,
     blocking_threads: usize,
     blocking_queue: usize,
+    virtual_time: bool,
 }
 
 impl RuntimeBuilder {
@@ -58,6 +59,7 @@ impl RuntimeBuilder {
             thread_name: "green".to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
+            virtual_time: false,
         }
     }
 
@@ -158,6 +160,19 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Gives the runtime a time of its own, for tests: it stands still while anything runs, and jumps to the next timer when nothing
+    /// can. It has one worker.
+    ///
+    #[doc = include_str!("docs/virtual_time.md")]
+    #[doc(alias = "start_paused")]
+    #[doc(alias = "pause")]
+    #[doc(alias = "advance")]
+    #[must_use]
+    pub fn virtual_time(mut self) -> Self {
+        self.virtual_time = true;
+        self
+    }
+
     /// Starts the runtime: its workers run when this returns.
     ///
     /// ```
@@ -173,7 +188,11 @@ impl RuntimeBuilder {
     /// has ended do not count. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
+            Some(n) if self.virtual_time && n != 1 => {
+                return Err(invalid(format!("workers = {n}, and virtual time needs one worker")));
+            }
             Some(n) => within("workers", n, WORKERS)?,
+            None if self.virtual_time => 1,
             None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(*WORKERS.end()),
         };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
@@ -193,7 +212,7 @@ impl RuntimeBuilder {
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
-        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, pool);
+        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, pool, self.virtual_time);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {

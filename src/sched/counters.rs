@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use crate::base::atomic::{AtomicU64, Ordering};
-use crate::sys::clock::now_ns;
+use crate::sys::clock::real_ns;
 use crate::task::Header;
 use crate::task::header::Outcome;
 
@@ -147,7 +147,7 @@ impl DelayProbe {
     fn begin(&self, last: *const Header) {
         self.rounds.set(ROUNDS_PER_PROBE - 1);
         self.thread.set(last);
-        self.since_ns.set(now_ns());
+        self.since_ns.set(real_ns());
     }
 
     /// `thread` has its turn.
@@ -162,7 +162,7 @@ impl DelayProbe {
     #[inline(never)]
     fn end(&self, counters: &Counters) {
         self.thread.set(ptr::null());
-        counters.delays[class(now_ns().saturating_sub(self.since_ns.get()))].add(1);
+        counters.delays[class(real_ns().saturating_sub(self.since_ns.get()))].add(1);
     }
 }
 

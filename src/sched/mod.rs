@@ -22,6 +22,7 @@ pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod tidy;
 pub(crate) mod turn;
+mod virtual_time;
 pub(crate) mod worker;
 
 pub(crate) use shared::Shared;

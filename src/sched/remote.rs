@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
@@ -53,6 +53,8 @@ pub(crate) struct Remote {
     pub(crate) counters: Counters,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Lock<Option<Arc<PollerHandle>>>,
+    /// The time of a worker that has virtual time.
+    pub(crate) virtual_ns: AtomicU64,
     /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
     /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
@@ -88,6 +90,7 @@ impl Spares {
             arriving: Arriving::new(),
             counters: Counters::new(),
             poller: Lock::new(None),
+            virtual_ns: AtomicU64::new(0),
             index: self.made as u16,
             here: AtomicPtr::new(ptr::null_mut()),
         })));

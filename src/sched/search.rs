@@ -8,7 +8,7 @@ use crossbeam_deque::{Steal, Stealer};
 use crate::sched::doorbell::Sleeper;
 use crate::sched::policy::heartbeat::Activity;
 use crate::sched::worker::Worker;
-use crate::sys::clock::{NEVER, now_ns, precisely};
+use crate::sys::clock::{NEVER, precisely, real_ns};
 use crate::task::Task;
 
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
@@ -27,9 +27,9 @@ const TIMERS_NS: u64 = 50_000;
 impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
-        self.remote.busy.turns(false, now_ns());
+        self.remote.busy.turns(false, real_ns());
         let goes_on = self.search_or_sleep();
-        self.remote.busy.turns(true, now_ns());
+        self.remote.busy.turns(true, real_ns());
         goes_on
     }
 
@@ -65,13 +65,13 @@ impl Worker {
 
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
     fn search(&self) -> bool {
-        let mut now = now_ns();
+        let mut now = real_ns();
         let until = now + self.policy.search.spend_ns(self.here().poller().is_some());
         let (mut patience, mut looks) = (0, 0);
         loop {
             let stolen = self.steal(patience >= PATIENCE, &mut patience, now);
             looks += 1;
-            now = now_ns();
+            now = real_ns();
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
                 self.policy.search.was_worth_it();
@@ -156,18 +156,18 @@ impl Worker {
         // Where no worker may search, this look is all there is.
         if night.saw_work.get()
             && !search
-            && let Some(task) = self.steal(false, &mut 0, now_ns())
+            && let Some(task) = self.steal(false, &mut 0, real_ns())
         {
             self.adopt(task);
         }
         search
     }
 
-    /// Step 4: sleeps in the poller, if there is one, else in the parker. True: unparked, or there are events.
-    fn sleep_until(&self, deadline_ns: u64) -> bool {
+    /// Step 4: sleeps in the poller, if there is one, else in the parker; 0: only looks. True: unparked, or there are events.
+    pub(super) fn sleep_until(&self, deadline_ns: u64) -> bool {
         let Some(poller) = self.here().poller() else {
             let park = || self.remote.doorbell.parker.park(deadline_ns);
-            return if deadline_ns == NEVER { park() } else { precisely(park) };
+            return if deadline_ns == NEVER || deadline_ns == 0 { park() } else { precisely(park) };
         };
         if !self.events.sleeps_in_poller.replace(true) {
             self.remote.set_poller(Some(Arc::clone(poller.handle())));
@@ -189,7 +189,7 @@ impl Worker {
     fn look_round(&self) -> bool {
         let mut seen = 0;
         for _ in 0..=PATIENCE {
-            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen, now_ns()) {
+            if let Some(task) = self.steal(seen >= PATIENCE, &mut seen, real_ns()) {
                 self.adopt(task);
                 return true;
             }
@@ -226,13 +226,16 @@ impl Sleeper for Night<'_> {
     fn sleep(&self, lookout: bool) -> bool {
         let worker = self.worker;
         let timer_ns = worker.here().wheel.borrow().next_ns();
+        if let Some(time) = worker.here().virtual_time {
+            return worker.sleep_virtually(time, timer_ns);
+        }
         let timers_ns = timer_ns.max(worker.clock.got_up_for_timers_ns.get() + TIMERS_NS);
         let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(LOOKOUT_MAX_NS));
-        let nap_until_ns = if lookout { now_ns() + nap_ns } else { NEVER };
+        let nap_until_ns = if lookout { real_ns() + nap_ns } else { NEVER };
         if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.clock.tidy.next_ns(&worker.live))) {
             return true;
         }
-        let now_ns = now_ns();
+        let now_ns = real_ns();
         if timer_ns <= now_ns {
             worker.clock.got_up_for_timers_ns.set(now_ns);
             return true;

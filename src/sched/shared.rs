@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) spawn_size: StackSize,
     pub(crate) thread_locals: ThreadLocals,
     pub(crate) pool: BlockingPool,
+    /// Its only worker goes by virtual time.
+    pub(crate) virtual_time: bool,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -51,6 +53,7 @@ impl Shared {
         stack_size: StackSize,
         thread_locals: ThreadLocals,
         pool: BlockingPool,
+        virtual_time: bool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
@@ -63,6 +66,7 @@ impl Shared {
             spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
             thread_locals,
             pool,
+            virtual_time,
             searchers,
             spawned_outside: AtomicU64::new(0),
             last_call: OnceLock::new(),

@@ -19,7 +19,7 @@ use std::cell::Cell;
 
 use crate::sched::live::Live;
 use crate::stack::unused::{self, Unused};
-use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::clock::{NEVER, real_ns};
 use crate::task::Header;
 
 /// From the end of a pass to the next one.
@@ -98,7 +98,7 @@ impl Tidy {
     pub(crate) fn later(&self) {
         if !self.news.replace(true) && self.left.get() == 0 {
             // It slept through the time that the next pass was due at.
-            self.due_ns.set(now_ns() + PAUSE_NS);
+            self.due_ns.set(real_ns() + PAUSE_NS);
         }
     }
 
@@ -114,7 +114,7 @@ impl Tidy {
         let ticks = self.timeless.get().wrapping_add(2);
         self.timeless.set(ticks);
         if ticks == 0 {
-            let now_ns = now_ns();
+            let now_ns = real_ns();
             if self.is_due(now_ns) {
                 self.step(live, now_ns);
             }

@@ -32,7 +32,7 @@ use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
 use crate::stack::Cache;
-use crate::sys::clock::now_ns;
+use crate::sys::clock::{real_ns, virtual_ns};
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
@@ -73,9 +73,12 @@ impl Worker {
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let remote = shared.remotes[number];
-        let now_ns = now_ns();
+        let now_ns = real_ns();
+        let virtual_time = shared.virtual_time.then_some(&remote.virtual_ns);
+        // ORDERING: Relaxed: of this OS thread only.
+        virtual_time.inspect(|time| time.store(now_ns, Ordering::Relaxed));
         Self {
-            here: WorkerContext::new(remote.index, now_ns),
+            here: WorkerContext::new(remote.index, now_ns, virtual_time),
             shared,
             remote,
             number,
@@ -314,10 +317,11 @@ impl Worker {
     /// The part of a tick that looks at the clock.
     #[inline(never)]
     fn tick_time(&self) {
-        let now_ns = now_ns();
+        let now_ns = real_ns();
+        let due_ns = virtual_ns().unwrap_or(now_ns);
         let mut fired = false;
         loop {
-            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let due = self.here.wheel.borrow_mut().turn(due_ns);
             let Some(thread) = due else { break };
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
             unsafe { fire(thread) };
@@ -345,7 +349,7 @@ impl Worker {
         if poller.wait(0) {
             self.deliver_events();
         } else {
-            poller.looked(now_ns());
+            poller.looked(real_ns());
         }
         self.queues.ready.len() > 0
     }
@@ -353,7 +357,7 @@ impl Worker {
     /// Queues the threads that the poller's last events wake, in the order of the events.
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
-            self.remote.counters.events.add(poller.deliver(now_ns(), |wakes| self.events.add(wakes)));
+            self.remote.counters.events.add(poller.deliver(real_ns(), |wakes| self.events.add(wakes)));
             self.queue_woken();
             self.queue_errands();
         }

@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::debug::debug;
 use crate::park::checkpoint;
 use crate::park::no_park::assert_may_park;
 use crate::sync::mutex::MutexGuard;
 use crate::sync::raw_condvar::RawCondvar;
-use crate::sys::clock::{NEVER, after_ns};
+use crate::sys::clock::{NEVER, after_ns, has_passed};
 
 /// Lets threads wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies them:
 /// [`std::sync::Condvar`].
@@ -179,13 +179,15 @@ impl Condvar {
     where
         F: FnMut(&mut T) -> bool,
     {
-        let start = Instant::now();
+        let deadline_ns = after_ns(dur);
         loop {
             if !condition(&mut *guard) {
                 return Ok((guard, result(false)));
             }
-            let Some(left) = dur.checked_sub(start.elapsed()) else { return Ok((guard, result(true))) };
-            guard = self.wait_timeout(guard, left)?.0;
+            if has_passed(deadline_ns) {
+                return Ok((guard, result(true)));
+            }
+            guard = self.wait_until(guard, deadline_ns)?.0;
         }
     }
 

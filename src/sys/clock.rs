@@ -1,7 +1,13 @@
 //! The monotonic clock in nanoseconds, counted from the first call in this process.
+//!
+//! What runs on a worker with virtual time sees that time in its place ([`now_ns`]). The scheduler's own sleeps and habits go by
+//! real time everywhere ([`real_ns`]).
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::base::atomic::{AtomicU64, Ordering};
 
 /// A moment that never comes: the deadline of a wait without one.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -29,9 +35,45 @@ fn zero() -> &'static ZeroPoint {
     })
 }
 
-/// Nanoseconds since the first call in this process.
+thread_local! {
+    /// The virtual time of the worker that this is.
+    static VIRTUAL: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
+}
+
+/// This OS thread goes by `time`, or by real time again. A green thread with thread-locals of its own says so, too.
+pub(crate) fn go_by(time: Option<&'static AtomicU64>) {
+    VIRTUAL.set(time);
+}
+
+/// The virtual time of the worker that this runs on.
+#[inline]
+pub(crate) fn virtual_ns() -> Option<u64> {
+    VIRTUAL.get().map(read)
+}
+
+#[cold]
+fn read(time: &AtomicU64) -> u64 {
+    // ORDERING: Relaxed: only this OS thread writes it.
+    time.load(Ordering::Relaxed)
+}
+
+/// The time of the worker that this runs on; elsewhere, real time.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
+    match VIRTUAL.get() {
+        None => real_ns(),
+        Some(time) => read(time),
+    }
+}
+
+/// The same as std counts it.
+pub(crate) fn now() -> Instant {
+    virtual_ns().map_or_else(Instant::now, instant_at)
+}
+
+/// Nanoseconds since the first call in this process.
+#[inline]
+pub(crate) fn real_ns() -> u64 {
     let zero_ns = zero().system_ns;
     system::now_ns() - zero_ns
 }
@@ -46,8 +88,11 @@ pub(crate) fn after_ns(d: Duration) -> u64 {
 #[inline]
 pub(crate) fn coarse_after_ns(d: Duration) -> u64 {
     let d = u64::try_from(d.as_nanos()).unwrap_or(NEVER);
-    let coarse_ns = system::coarse_ns().saturating_sub(zero().system_ns);
-    coarse_ns.saturating_add(COARSE_NS).saturating_add(d)
+    let now_ns = match VIRTUAL.get() {
+        None => system::coarse_ns().saturating_sub(zero().system_ns).saturating_add(COARSE_NS),
+        Some(time) => read(time),
+    };
+    now_ns.saturating_add(d)
 }
 
 /// The system's clocks, whatever they begin with. std's `Instant` is the same clock on Linux; asked for the difference of two

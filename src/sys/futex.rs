@@ -10,7 +10,7 @@ mod linux {
     //! Linux: the futex system call.
 
     use crate::base::atomic::AtomicU32;
-    use crate::sys::clock::{NEVER, now_ns};
+    use crate::sys::clock::{NEVER, real_ns};
 
     #[derive(Debug)]
     pub(crate) struct Futex;
@@ -25,7 +25,7 @@ mod linux {
             let mut timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             let mut timeout_ptr = std::ptr::null();
             if deadline_ns != NEVER {
-                let left = deadline_ns.saturating_sub(now_ns());
+                let left = deadline_ns.saturating_sub(real_ns());
                 if left == 0 {
                     return false;
                 }
@@ -61,7 +61,7 @@ mod other {
     use std::time::Duration;
 
     use crate::base::atomic::{AtomicU32, Ordering};
-    use crate::sys::clock::{NEVER, now_ns};
+    use crate::sys::clock::{NEVER, real_ns};
 
     #[derive(Debug)]
     pub(crate) struct Futex {
@@ -85,7 +85,7 @@ mod other {
                 drop(self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 return true;
             }
-            let left = deadline_ns.saturating_sub(now_ns());
+            let left = deadline_ns.saturating_sub(real_ns());
             if left == 0 {
                 return false;
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use crate::sys::clock::{NEVER, now_ns};
+use crate::sys::clock::{NEVER, real_ns};
 
 /// Waits until `fd` can be read from (or written to), or has an error or an end to tell of; until `deadline_ns` at the
 /// latest, which may have passed already. False: it was the deadline.
@@ -19,7 +19,7 @@ pub(crate) fn wait_for(fd: impl AsRawFd, write: bool, deadline_ns: u64) -> io::R
         let left = match deadline_ns {
             NEVER => None,
             0 => Some(Duration::ZERO),
-            deadline_ns => Some(Duration::from_nanos(deadline_ns.saturating_sub(now_ns()))),
+            deadline_ns => Some(Duration::from_nanos(deadline_ns.saturating_sub(real_ns()))),
         };
         match poll(&mut one, left) {
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),

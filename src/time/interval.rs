@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::time::sleep::sleep_until;
+use crate::time::sleep::{now, sleep_until};
 
 /// How late a tick may be taken and still count as taken on time.
 const SLACK: Duration = Duration::from_millis(5);
@@ -100,7 +100,7 @@ pub struct Interval {
 #[must_use]
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(now(), period)
 }
 
 /// Makes an interval that ticks every `period`, the first time at `start`; at once if that has passed.
@@ -136,7 +136,7 @@ impl Interval {
     pub fn tick(&mut self) -> Instant {
         let due = self.due;
         sleep_until(due);
-        self.due = self.missed.next(due, Instant::now(), self.period);
+        self.due = self.missed.next(due, now(), self.period);
         due
     }
 
@@ -163,7 +163,7 @@ impl Interval {
     /// every.tick(); // not an hour later
     /// ```
     pub fn reset_immediately(&mut self) {
-        self.due = Instant::now();
+        self.due = now();
     }
 
     /// Moves the next tick to `after` from now; the period stays.
@@ -176,7 +176,7 @@ impl Interval {
     /// assert!(every.tick() >= now + Duration::from_millis(2));
     /// ```
     pub fn reset_after(&mut self, after: Duration) {
-        let now = Instant::now();
+        let now = now();
         self.due = now.checked_add(after).unwrap_or_else(|| far_away(now));
     }
 

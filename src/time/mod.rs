@@ -28,4 +28,4 @@ pub use crate::park::interrupt::{Elapsed, timeout};
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub(crate) use sleep::Pauses;
-pub use sleep::{sleep, sleep_until};
+pub use sleep::{now, sleep, sleep_until};

@@ -4,8 +4,24 @@ use std::time::{Duration, Instant};
 
 use crate::park::no_park::assert_may_park;
 use crate::park::{Wait, checkpoint, wait_in};
-use crate::sys::clock::{after_ns, at_ns, now_ns};
+use crate::sys::clock::{self, after_ns, at_ns, now_ns};
 use crate::task::header::Reason;
+
+/// Returns the moment that it is now for the caller: [`Instant::now`], or, in a runtime with
+/// [virtual time](crate::RuntimeBuilder::virtual_time), the moment there.
+///
+/// Code that takes its moments from here can be tested under virtual time.
+///
+/// ```
+/// use std::time::Duration;
+/// let next = green::time::now() + Duration::from_millis(1);
+/// green::time::sleep_until(next);
+/// assert!(green::time::now() >= next);
+/// ```
+#[must_use]
+pub fn now() -> Instant {
+    clock::now()
+}
 
 /// Waits for `dur`: not shorter, and longer only by the time until it is the thread's turn again. A cancellation point.
 ///

@@ -16,6 +16,7 @@ mod reentrant;
 mod reply;
 mod shutdown;
 mod taken_back;
+mod testkit;
 mod timing;
 mod turns;
 mod watching;

@@ -46,7 +46,7 @@ impl MailboxState {
     /// The state is dropped, and the actor has not ended. Gives its ties.
     pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
         self.stage = Stage::Leaves;
-        self.urgent = true;
+        self.urgent = true; // KEY: vacancy-urgent
         let extras = self.extras();
         extras.end = Some(exit);
         std::mem::take(&mut extras.ties)
@@ -57,7 +57,7 @@ impl MailboxState {
     pub(super) fn vacates(&mut self) -> bool {
         let leaves = self.stage == Stage::Leaves;
         if leaves {
-            self.stage = Stage::Vacant;
+            self.stage = Stage::Vacant; // KEY: vacancy
         }
         leaves
     }
@@ -83,7 +83,7 @@ impl MailboxState {
             return None;
         }
         self.stage = stage;
-        self.close(phase);
+        self.close(phase); // KEY: vacancy-phase
         self.busy.relaunch()
     }
 

@@ -4,14 +4,14 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{FIRST_PAUSE, LAST_PAUSE};
 use crate::driver::readiness::Direction;
 use crate::io::socket::Socket;
 use crate::io::source::{Patience, SourceKind};
 use crate::net::shared::{common_methods, end_of_example, settings, timeout_methods};
-use crate::time::sleep;
+use crate::time::{now, sleep};
 
 /// A datagram socket within this machine: [`std::os::unix::net::UnixDatagram`] whose calls park.
 ///
@@ -287,13 +287,13 @@ impl UnixDatagram {
     /// No event tells that the queue of a socket which this one is not connected to has room: so it asks, with pauses.
     fn send_patiently(&self, send: impl Fn(&net::UnixDatagram) -> io::Result<usize>) -> io::Result<usize> {
         let patience = self.socket.patience(Direction::Write);
-        let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let (begin, mut pause) = (now(), FIRST_PAUSE);
         loop {
             match self.socket.call(Direction::Write, Patience::None, &send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match patience {
                     Patience::None => return Err(error),
-                    Patience::For(ns) if begin.elapsed() >= Duration::from_nanos(ns) => return Err(error),
-                    Patience::For(ns) => sleep(pause.min(Duration::from_nanos(ns).saturating_sub(begin.elapsed()))),
+                    Patience::For(ns) if now() - begin >= Duration::from_nanos(ns) => return Err(error),
+                    Patience::For(ns) => sleep(pause.min(Duration::from_nanos(ns).saturating_sub(now() - begin))),
                     Patience::Forever => sleep(pause),
                 },
                 result => return result,

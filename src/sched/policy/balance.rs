@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use crate::sched::policy::busy_share::ALL;
 use crate::sched::remote::Remote;
-use crate::sys::clock::now_ns;
+use crate::sys::clock::real_ns;
 
 /// A worker that has fewer threads gives none away: a pair that talks stays together.
 const FEW: u32 = 3;
@@ -79,7 +79,7 @@ impl Balance {
         if !others.clone().any(|at| fewer(&at)) {
             return 0;
         }
-        let now_ns = now_ns();
+        let now_ns = real_ns();
         let busiest = remotes[number].busy.at(now_ns).saturating_add(BUSIER);
         let free = others.filter(|at| fewer(at) && remotes[*at].busy.at(now_ns) <= busiest);
         let Some((has, at)) = free.filter_map(|at| Some((remotes[at].load()?, at))).min_by_key(|(has, _)| *has) else {

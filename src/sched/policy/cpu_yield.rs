@@ -37,7 +37,7 @@ use std::cell::Cell;
 
 use crate::sched::policy::heartbeat::Activity;
 use crate::sched::remote::Remote;
-use crate::sys::clock::now_ns;
+use crate::sys::clock::real_ns;
 use crate::sys::cpu_clock::CpuClock;
 
 /// A sibling that has stood still for less is left alone.
@@ -110,7 +110,7 @@ impl SiblingProbe {
         if remotes.len() == 1 || !CpuClock::IS_KNOWN || !ON {
             return false;
         }
-        let now = now_ns();
+        let now = real_ns();
         let short = self.comes_by(now);
         let sibling = self.sibling(remotes, number);
         let word = sibling.heartbeat.word();
@@ -133,10 +133,10 @@ impl SiblingProbe {
         let used_ns = if starves { sibling.heartbeat.clock.stands_at_ns() } else { None };
         let unparked = used_ns.is_some_and(|used_ns| {
             own.heartbeat.beat(Activity::YieldsCpu);
-            let before = now_ns();
+            let before = real_ns();
             let unparked = own.doorbell.parker.park(deadline_ns.min(before + GIVES_NS));
             own.heartbeat.beat(Activity::Runs);
-            let now = now_ns();
+            let now = real_ns();
             let ran_ns = sibling.heartbeat.clock.read_ns().unwrap_or(0).saturating_sub(used_ns);
             self.has_yielded(now - before, ran_ns, now);
             self.before_ns.set(now);

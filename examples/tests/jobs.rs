@@ -1,0 +1,232 @@
+//! The example `jobs`: its results are complete and right however many workers have died and however it was stopped.
+#![cfg(not(miri))]
+#![allow(missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::path::PathBuf;
+use std::process::{Child, Output, Stdio};
+
+#[path = "../../tests/help/mod.rs"]
+mod help;
+
+use help::{bounded, example, scaled, spin_until};
+
+/// Files of one test.
+struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("green-jobs-{}-{name}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Self { dir }
+    }
+
+    fn results(&self) -> PathBuf {
+        self.dir.join("results")
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.results()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A file with the jobs as it is for a child, and for the test, with the place in common up to which it was read.
+    fn input(&self, jobs: &[String]) -> File {
+        let path = self.dir.join("input");
+        fs::write(&path, jobs.concat()).unwrap();
+        File::open(path).unwrap()
+    }
+
+    fn start(&self, args: &[&str], input: &File) -> Child {
+        let mut command = example("jobs");
+        command.args(args).arg(self.results()).stdin(input.try_clone().unwrap());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self, args: &[&str], input: &File) -> (Option<i32>, String, String) {
+        told(self.start(args, input))
+    }
+
+    /// Each job has its result once, and that is right.
+    #[track_caller]
+    fn assert_complete(&self, jobs: &[String]) {
+        let mut lines = self.lines();
+        lines.sort();
+        assert!(lines == expected(jobs), "{} results of {} jobs", lines.len(), jobs.len());
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn told(child: Child) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = bounded(move || child.wait_with_output()).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn jobs(n: usize) -> Vec<String> {
+    (0..n).map(|n| format!("job {n} of many\n")).collect()
+}
+
+fn expected(jobs: &[String]) -> Vec<String> {
+    let hash = |job: &str| {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for byte in job.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        format!("{hash:016x} {job}")
+    };
+    let all: BTreeSet<String> = jobs.iter().map(|job| hash(job.trim_end())).collect();
+    all.into_iter().collect()
+}
+
+fn signal(child: &Child, signal: libc::c_int) {
+    // SAFETY: the call takes two numbers; the child has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
+}
+
+/// The number before `what` in the summary.
+#[track_caller]
+fn count(summary: &str, what: &str) -> usize {
+    let before = summary.split(what).next().unwrap();
+    before.rsplit(|byte: char| !byte.is_ascii_digit()).find(|word| !word.is_empty()).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_results_are_complete_and_right_however_many_workers_die() {
+    let files = Files::new("seeds");
+    let jobs = jobs(scaled(160));
+    for (seed, workers, fail) in
+        [("1", "1", "50"), ("2", "8", "50"), ("3", "3", "90"), ("4", "64", "20"), ("5", "2", "0")]
+    {
+        let _ = fs::remove_file(files.results());
+        let (code, left, said) =
+            files.run(&["--seed", seed, "--workers", workers, "--fail", fail], &files.input(&jobs));
+        assert_eq!((code, &*left), (Some(0), ""), "{said}");
+        assert!(said.starts_with(&format!("jobs: {} done, 0 before, 0 left, ", jobs.len())), "{said}");
+        // Two faults of three cost a try.
+        let failed = count(&said, " tries failed");
+        let percent: usize = fail.parse().unwrap();
+        assert!(failed >= jobs.len() * percent / 300 && (percent > 0 || failed == 0), "{said}");
+        files.assert_complete(&jobs);
+    }
+}
+
+#[test]
+fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
+    for how in [libc::SIGTERM, libc::SIGINT] {
+        let files = Files::new(&format!("stop-{how}"));
+        // More than is read at a time, with lines across the borders of what is.
+        let jobs = jobs(10_000);
+        let mut input = files.input(&jobs);
+        let child = files.start(&["--workers", "4", "--fail", "30", "--pause", "2"], &input);
+        spin_until("a result", || files.lines().len() >= 20);
+        signal(&child, how);
+        let (code, left, said) = told(child);
+        assert_eq!(code, Some(1), "{said}");
+        let done = files.lines();
+        assert!(done.len() < jobs.len(), "it was not in the middle");
+        assert_eq!(count(&said, " done, "), done.len());
+
+        // What it has not done is what it has printed, and what it has not read.
+        let mut rest = left;
+        let read = input.stream_position().unwrap();
+        assert!(read > 0);
+        input.read_to_string(&mut rest).unwrap();
+        let mut all: Vec<String> = rest.lines().map(|job| format!("{job}\n")).collect();
+        all.extend(done.iter().map(|line| format!("{}\n", &line[17..])));
+        all.sort();
+        let mut same = jobs.clone();
+        same.sort();
+        assert!(all == same, "{} of {}", all.len(), same.len());
+
+        // And the next run does just that.
+        let (code, left, said) = files.run(&["--fail", "10"], &files.input(&jobs));
+        assert_eq!((code, &*left), (Some(0), ""), "{said}");
+        assert_eq!((count(&said, " done, "), count(&said, " before, ")), (jobs.len() - done.len(), done.len()));
+        files.assert_complete(&jobs);
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_is_taken_up_where_it_was() {
+    let files = Files::new("kill");
+    let jobs = jobs(scaled(2000));
+    let child = files.start(&["--fail", "30", "--pause", "1"], &files.input(&jobs));
+    spin_until("a result", || files.lines().len() >= 20);
+    signal(&child, libc::SIGKILL);
+    assert_eq!(told(child).0, None);
+    // The kernel writes such a line whole; a full disk, or a crash of the machine, would not.
+    let mut results = File::options().append(true).open(files.results()).unwrap();
+    results.write_all(b"0123456789abcdef job 7 of ma").unwrap();
+    let (code, left, said) = files.run(&["--fail", "30"], &files.input(&jobs));
+    assert_eq!((code, &*left), (Some(0), ""), "{said}");
+    files.assert_complete(&jobs);
+}
+
+#[test]
+fn jobs_come_through_a_pipe_as_they_are_and_are_done_once() {
+    let files = Files::new("pipe");
+    let mut child = example("jobs")
+        .args(["--workers", "2"])
+        .arg(files.results())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"tea\n\ncof").unwrap();
+    spin_until("the first result", || files.lines().len() == 1);
+    stdin.write_all(b"fee\ntea\n\nno end of line").unwrap();
+    drop(stdin);
+    let (code, left, said) = told(child);
+    assert_eq!((code, &*left), (Some(0), ""), "{said}");
+    assert_eq!(said, "jobs: 3 done, 0 before, 0 left, 0 tries failed\n");
+    files.assert_complete(&["tea".to_owned(), "coffee".to_owned(), "no end of line".to_owned()]);
+}
+
+#[test]
+fn a_stop_comes_through_while_it_waits_for_input() {
+    let files = Files::new("waits");
+    let mut command = example("jobs");
+    command.arg(files.results()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Held until it has ended.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"tea\nhalf a li").unwrap();
+    spin_until("the first result", || files.lines().len() == 1);
+    signal(&child, libc::SIGTERM);
+    let (code, left, said) = told(child);
+    assert_eq!((code, &*left), (Some(1), "half a li"), "{said}");
+    drop(stdin);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let files = Files::new("refused");
+    let nothing = files.input(&[]);
+    let (code, _, said) = files.run(&["--fail", "96"], &nothing);
+    assert_eq!((code, said.starts_with("usage: jobs ")), (Some(2), true), "{said}");
+    for args in [&["--workers", "0"][..], &["--pause"], &["--seed", "x"], &["--what", "1"], &["other"]] {
+        let (code, _, said) = files.run(args, &nothing);
+        assert_eq!((code, said.starts_with("usage: jobs ")), (Some(2), true), "{args:?}: {said}");
+    }
+    assert!(!files.results().exists());
+    fs::write(files.results(), "a letter\nto somebody\n").unwrap();
+    let (code, _, said) = files.run(&[], &nothing);
+    assert_eq!((code, said.ends_with("results: not a file of results\n")), (Some(2), true), "{said}");
+    assert_eq!(fs::read_to_string(files.results()).unwrap(), "a letter\nto somebody\n", "it is not touched");
+    fs::remove_file(files.results()).unwrap();
+    fs::create_dir(files.results()).unwrap();
+    let (code, _, said) = files.run(&[], &nothing);
+    assert_eq!((code, said.starts_with("jobs: ")), (Some(2), true), "{said}");
+}

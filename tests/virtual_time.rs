@@ -1,0 +1,311 @@
+//! Virtual time: hours pass in no time, in the right order, and only while nothing else can happen.
+
+mod help;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use green::channel::{after, tick, unbounded};
+use green::sync::{Condvar, Mutex};
+use green::time::{interval, now, sleep_until};
+use green::{Runtime, sleep, spawn, timeout};
+use help::bounded;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// A tick of the wheel, and the next one.
+const GRAIN: Duration = Duration::from_nanos(2048);
+
+/// Runs `f` in a runtime with virtual time. It must not last as long as it seems to.
+#[track_caller]
+fn virtually<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    bounded(|| Runtime::builder().virtual_time().build().expect("a runtime").run(f))
+}
+
+#[track_caller]
+fn assert_passed(since: Instant, d: Duration) {
+    let passed = now() - since;
+    assert!(passed >= d && passed <= d + GRAIN, "{passed:?}, not {d:?}");
+}
+
+#[test]
+fn a_sleep_of_hours_takes_no_time_and_has_passed() {
+    virtually(|| {
+        let start = now();
+        sleep(1000 * HOUR);
+        assert_passed(start, 1000 * HOUR);
+        sleep_until(start + 2000 * HOUR);
+        assert_passed(start, 2000 * HOUR);
+    });
+}
+
+#[test]
+fn time_stands_still_while_a_thread_runs() {
+    virtually(|| {
+        let start = now();
+        spawn(|| sleep(HOUR));
+        for _ in 0..1000 {
+            green::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(now(), start);
+    });
+}
+
+#[test]
+fn what_is_due_in_between_happens_first_and_in_its_order() {
+    virtually(|| {
+        let (sender, log) = unbounded();
+        for hours in [5, 1, 4, 2, 3] {
+            let sender = sender.clone();
+            spawn(move || {
+                sleep(hours * HOUR);
+                sender.send(hours).unwrap();
+                // Ready again at the same moment: time waits for it.
+                green::yield_now();
+                sender.send(10 * hours).unwrap();
+            });
+        }
+        sleep(3 * HOUR + HOUR / 2);
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), [1, 10, 2, 20, 3, 30]);
+        sleep(2 * HOUR);
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), [4, 40, 5, 50]);
+    });
+}
+
+#[test]
+fn time_outs_end_waits_of_every_kind_on_time() {
+    virtually(|| {
+        let (_sender, receiver) = unbounded::<u32>();
+        let start = now();
+        assert!(receiver.recv_timeout(HOUR).is_err());
+        assert_passed(start, HOUR);
+
+        let start = now();
+        assert!(timeout(HOUR, || receiver.recv()).is_err());
+        assert_passed(start, HOUR);
+
+        let start = now();
+        let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+        let (_guard, ended) = condvar.wait_timeout_while(mutex.lock().unwrap(), HOUR, |()| true).unwrap();
+        assert!(ended.timed_out());
+        assert_passed(start, HOUR);
+
+        let start = now();
+        green::channel::select! {
+            recv(receiver) -> _ => unreachable!(),
+            recv(after(HOUR)) -> when => assert_eq!(when, Ok(start + HOUR)),
+        }
+        assert_passed(start, HOUR);
+
+        let start = now();
+        green::thread::park_timeout(HOUR);
+        assert_passed(start, HOUR);
+    });
+}
+
+#[test]
+fn ticks_come_at_their_moments() {
+    virtually(|| {
+        let start = now();
+        let mut every = interval(HOUR);
+        assert_eq!(every.tick(), start);
+        for n in 1..100 {
+            assert_eq!(every.tick(), start + n * HOUR);
+        }
+        assert_passed(start, 99 * HOUR);
+
+        let start = now();
+        let ticks = tick(HOUR);
+        for n in 1..100 {
+            assert_eq!(ticks.recv(), Ok(start + n * HOUR));
+        }
+        assert_passed(start, 99 * HOUR);
+    });
+}
+
+#[test]
+fn a_message_that_comes_in_time_is_no_time_out() {
+    virtually(|| {
+        let (sender, receiver) = unbounded();
+        spawn(move || {
+            sleep(HOUR);
+            sender.send(7).unwrap();
+        });
+        let start = now();
+        assert_eq!(receiver.recv_timeout(2 * HOUR), Ok(7));
+        assert_passed(start, HOUR);
+    });
+}
+
+#[test]
+fn time_stands_still_while_a_blocking_closure_runs() {
+    virtually(|| {
+        let start = now();
+        let slept = green::scope(|scope| {
+            let waiter =
+                scope.spawn(|| timeout(HOUR, || green::unblock(|| std::thread::sleep(Duration::from_millis(30)))));
+            let sleeper = scope.spawn(|| sleep(2 * HOUR));
+            assert_eq!(waiter.join().unwrap(), Ok(()), "the time-out came first");
+            assert_eq!(now(), start);
+            sleeper.join().unwrap();
+        });
+        assert_eq!(slept, ());
+        assert_passed(start, 2 * HOUR);
+    });
+}
+
+#[test]
+fn an_abandoned_blocking_closure_does_not_hold_time() {
+    virtually(|| {
+        let go = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&go);
+        let thread = spawn(move || {
+            green::unblock(move || {
+                while !waits.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+            });
+        });
+        while thread.thread().waits_for().is_none() {
+            green::yield_now();
+        }
+        thread.cancel();
+        assert!(thread.join().is_err());
+        let start = now();
+        sleep(HOUR);
+        assert_passed(start, HOUR);
+        go.store(true, Ordering::Release);
+    });
+}
+
+#[test]
+fn many_short_blocking_closures_never_lose_to_their_time_out() {
+    virtually(|| {
+        let late = Arc::new(AtomicU32::new(0));
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let late = Arc::clone(&late);
+                spawn(move || {
+                    for _ in 0..help::scaled(200) {
+                        let ended = timeout(Duration::from_nanos(1), || green::unblock(std::thread::yield_now));
+                        late.fetch_add(u32::from(ended.is_err()), Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(late.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn an_event_that_is_there_comes_before_a_time_out() {
+    use std::io::{Read, Write};
+    virtually(|| {
+        let (mut a, mut b) = green::os::unix::net::UnixStream::pair().unwrap();
+        b.set_read_timeout(Some(HOUR)).unwrap();
+        let mut byte = [0];
+        assert_eq!(b.read(&mut byte).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        for n in 0..100 {
+            let reader = spawn(move || b.read_exact(&mut byte).map(|()| (b, byte[0])));
+            green::yield_now();
+            a.write_all(&[n]).unwrap();
+            let (back, got) = reader.join().unwrap().unwrap();
+            b = back;
+            assert_eq!(got, n);
+        }
+    });
+}
+
+#[test]
+fn threads_with_thread_locals_of_their_own_go_by_it_too() {
+    if green::ThreadLocals::supported().is_err() {
+        return;
+    }
+    bounded(|| {
+        let builder = Runtime::builder().thread_locals(green::ThreadLocals::PerThread).virtual_time();
+        builder.build().unwrap().run(|| {
+            let start = now();
+            let other = spawn(|| {
+                sleep(HOUR);
+                now()
+            });
+            sleep(2 * HOUR);
+            assert_passed(start, 2 * HOUR);
+            let then = other.join().unwrap();
+            assert!(then - start >= HOUR && then - start <= HOUR + GRAIN);
+        });
+    });
+}
+
+#[test]
+fn other_threads_keep_to_real_time() {
+    bounded(|| {
+        let virtual_one = Runtime::builder().virtual_time().build().unwrap();
+        let far = virtual_one.run(|| {
+            sleep(HOUR);
+            now()
+        });
+        assert!(now() < far, "an OS thread");
+        assert!(help::runtime(1).run(now) < far, "another runtime");
+        assert!(green::run(now) < far, "the default runtime");
+    });
+}
+
+#[test]
+fn a_runtime_begins_at_the_moment_it_is_built_whatever_ran_on_its_worker_before() {
+    bounded(|| {
+        for _ in 0..3 {
+            let before = Instant::now();
+            let runtime = Runtime::builder().virtual_time().build().unwrap();
+            let (first, second) = runtime.run(|| {
+                (now(), {
+                    sleep(HOUR);
+                    now()
+                })
+            });
+            assert!(first + Duration::from_secs(1) >= before && first <= Instant::now());
+            assert!(second >= first + HOUR);
+        }
+    });
+}
+
+#[test]
+fn an_os_thread_wakes_a_thread_that_waits_without_a_timer() {
+    let (sender, receiver) = unbounded();
+    let waiter = std::thread::spawn(move || virtually(move || receiver.recv()));
+    sender.send(7).unwrap();
+    assert_eq!(waiter.join().unwrap(), Ok(7));
+}
+
+#[test]
+fn it_needs_one_worker() {
+    let error = Runtime::builder().workers(2).virtual_time().build().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "workers = 2, and virtual time needs one worker");
+    assert_eq!(Runtime::builder().virtual_time().build().unwrap().workers(), 1);
+    assert_eq!(Runtime::builder().workers(1).virtual_time().build().unwrap().workers(), 1);
+}
+
+#[test]
+fn dropping_the_runtime_unwinds_what_sleeps() {
+    bounded(|| {
+        let runtime = Runtime::builder().virtual_time().build().unwrap();
+        let dropped = Arc::new(AtomicBool::new(false));
+        struct Note(Arc<AtomicBool>);
+        impl Drop for Note {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let note = Note(Arc::clone(&dropped));
+        let (_sender, never) = unbounded::<()>();
+        runtime.spawn(move || {
+            let _note = note;
+            never.recv()
+        });
+        drop(runtime);
+        assert!(dropped.load(Ordering::SeqCst));
+    });
+}
