@@ -40,7 +40,7 @@ use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
-use crate::task::header::{Main, Next, Outcome, Spec, VTable};
+use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
 use crate::thread_locals::ThreadLocals;
@@ -187,7 +187,7 @@ unsafe fn free<A, K>(header: NonNull<Header>) {
 const BATCH: u32 = 64;
 
 /// One run: a batch of messages, and the end if there is a reason for it.
-unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) -> Outcome {
+unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
     // SAFETY: invariant 1: it is this actor type's vtable that calls.
     let cell = unsafe { header.cast::<Cell<A, K>>().as_ref() };
     let core = &cell.core;
@@ -201,7 +201,6 @@ unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) -> Outcom
         end(cell, &mut ctx, exit, start);
     }
     core.set_frame(ptr::null());
-    Outcome::Returned
 }
 
 /// The end of an incarnation, and of the actor, unless a warden is to say whether there is another.

@@ -75,7 +75,7 @@ pub struct WorkerMetrics {
     pub events: u64,
     /// Since the beginning: timers that were due.
     pub timers: u64,
-    /// How long threads that were ready have waited for their turn: a sample, one thread in 61 rounds.
+    /// How long threads that were ready have waited for their turn: a sample.
     pub delays: Histogram,
 }
 

@@ -7,9 +7,10 @@ use std::cell::Cell;
 use std::ptr;
 
 use crate::base::atomic::{AtomicU64, Ordering};
+use crate::sched::ready::ReadyQueue;
 use crate::sys::clock::real_ns;
 use crate::task::Header;
-use crate::task::header::Outcome;
+use crate::task::header::EndsBy;
 
 /// A number that its owner changes.
 #[derive(Debug)]
@@ -104,24 +105,23 @@ impl Counters {
         counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
     }
 
-    /// A thread has ended, other than by returning.
-    #[cold]
-    pub(crate) fn ended(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Returned => {}
-            Outcome::Panicked => self.panicked.add(1),
-            Outcome::Cancelled => self.cancelled.add(1),
+    /// A thread ends by unwinding.
+    pub(crate) fn unwound(&self, how: EndsBy) {
+        match how {
+            EndsBy::Panic => self.panicked.add(1),
+            EndsBy::Cancel => self.cancelled.add(1),
         }
     }
 }
 
-/// Of one in so many rounds a thread's delay is measured; a prime, so that it does not keep step with what repeats.
-const ROUNDS_PER_PROBE: u32 = 61;
+/// At one in so many looks at the clock, which come every eight turns or when there is nothing to run, a thread's delay is measured; a prime, so
+/// that it does not keep step with what repeats.
+const LOOKS_PER_PROBE: u32 = 7;
 
 /// How long threads that are ready wait for their turn, by samples: now and then the last one of the queue is timed.
 #[derive(Debug)]
 pub(crate) struct DelayProbe {
-    rounds: Cell<u32>,
+    looks: Cell<u32>,
     /// Only compared.
     thread: Cell<*const Header>,
     since_ns: Cell<u64>,
@@ -129,25 +129,28 @@ pub(crate) struct DelayProbe {
 
 impl DelayProbe {
     pub(crate) fn new() -> Self {
-        Self { rounds: Cell::new(0), thread: Cell::new(ptr::null()), since_ns: Cell::new(0) }
+        Self { looks: Cell::new(0), thread: Cell::new(ptr::null()), since_ns: Cell::new(0) }
     }
 
-    /// A round begins, and `last` is the thread that was queued last.
-    #[inline(always)]
-    pub(crate) fn round(&self, last: impl FnOnce() -> *const Header) {
-        let left = self.rounds.get();
-        self.rounds.set(left.wrapping_sub(1));
+    /// The worker looks at the clock, and so many are `ready`.
+    #[inline]
+    pub(crate) fn look(&self, ready: &ReadyQueue, counters: &Counters) {
+        let left = self.looks.get();
+        self.looks.set(left.wrapping_sub(1));
         if left == 0 {
-            self.begin(last());
+            self.begin(ready, counters);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin(&self, last: *const Header) {
-        self.rounds.set(ROUNDS_PER_PROBE - 1);
-        self.thread.set(last);
-        self.since_ns.set(real_ns());
+    fn begin(&self, ready: &ReadyQueue, counters: &Counters) {
+        self.looks.set(LOOKS_PER_PROBE - 1);
+        counters.ready.set(ready.len() as u64);
+        self.thread.set(ready.last());
+        if ready.len() > 0 {
+            self.since_ns.set(real_ns());
+        }
     }
 
     /// `thread` has its turn.
@@ -183,24 +186,5 @@ mod tests {
             assert_eq!(class(delay_ns), at, "{delay_ns}");
         }
         assert_eq!(class((1 << 29) - 1), DELAYS - 2);
-    }
-
-    #[test]
-    fn one_round_in_so_many_is_timed_and_only_its_last_thread() {
-        let (probe, counters) = (DelayProbe::new(), Counters::new());
-        let [one, other] = [16, 32].map(ptr::without_provenance::<Header>);
-        let measured = || counters.delays.iter().map(Counter::get).sum::<u64>();
-        probe.round(|| one);
-        probe.turn(other, &counters);
-        assert_eq!(measured(), 0);
-        probe.turn(one, &counters);
-        probe.turn(one, &counters);
-        assert_eq!(measured(), 1);
-        (1..ROUNDS_PER_PROBE).for_each(|_| probe.round(|| unreachable!("not measured")));
-        probe.round(|| other);
-        probe.turn(other, &counters);
-        assert_eq!(measured(), 2);
-        counters.reset();
-        assert_eq!(measured(), 0);
     }
 }

@@ -8,7 +8,7 @@ use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
 use crate::sched::worker::Worker;
-use crate::task::header::{Main, Outcome};
+use crate::task::header::{EndsBy, Main};
 use crate::task::{Header, destroy_locals};
 
 /// Threads that use their workers' thread-locals.
@@ -16,6 +16,19 @@ pub(crate) struct PerWorker;
 
 impl Main for PerWorker {
     const MAIN: Entry = thread_main;
+
+    fn unwound(how: EndsBy) {
+        count_unwound(how);
+    }
+}
+
+/// For the metrics.
+#[cold]
+pub(super) fn count_unwound(how: EndsBy) {
+    // `None`: it was discarded.
+    if let Some(worker) = Worker::current() {
+        worker.remote.counters.unwound(how);
+    }
 }
 
 /// Runs a thread's code, and says that it is over.
@@ -54,13 +67,8 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
         this.refuse_cancels();
     }
     // SAFETY: the thread was claimed once, and this is it.
-    let outcome = unsafe { (this.vtable.run)(header, start) };
+    unsafe { (this.vtable.run)(header, start) };
     this.refuse_cancels();
-    if outcome != Outcome::Returned
-        && let Some(worker) = Worker::current()
-    {
-        worker.remote.counters.ended(outcome);
-    }
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`). True: there were some.
     let destroy_locals = || unsafe { destroy_locals(this) };

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::fiber::Entry;
-use crate::task::header::Main;
+use crate::task::header::{EndsBy, Main};
 
 /// Threads with thread-locals of their own: none.
 pub(crate) struct PerThread;
 
 impl Main for PerThread {
     const MAIN: Entry = |_| unreachable!("no thread has thread-locals of its own here");
+
+    fn unwound(_: EndsBy) {}
 }

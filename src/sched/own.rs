@@ -5,10 +5,10 @@ use std::ptr::{self, NonNull};
 use crate::fiber::{Entry, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::set_own;
-use crate::sched::entry::live;
+use crate::sched::entry::{count_unwound, live};
 use crate::sched::worker::Worker;
 use crate::task::Header;
-use crate::task::header::Main;
+use crate::task::header::{EndsBy, Main};
 use crate::thread_locals::block::{self, Block};
 
 /// Threads with thread-locals of their own.
@@ -17,6 +17,10 @@ pub(crate) struct PerThread;
 impl Main for PerThread {
     const MAIN: Entry = thread_main;
     const CHOOSE_NEXT: Option<fn() -> bool> = Some(|| Worker::current().is_some_and(Worker::choose_next));
+
+    fn unwound(how: EndsBy) {
+        count_unwound(how);
+    }
 
     fn mark(runtime: *const ()) -> *const () {
         runtime.wrapping_byte_add(1)

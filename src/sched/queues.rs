@@ -108,12 +108,12 @@ impl Queues {
         self.streak.set(0);
     }
 
-    /// A round begins, of so many threads that are ready.
+    /// A round begins. False: nothing is ready.
     #[inline]
-    pub(crate) fn begin_round(&self) -> usize {
+    pub(crate) fn begin_round(&self) -> bool {
         self.ready_left.set(self.ready.len());
         self.starts_left.set(STARTS_PER_ROUND);
-        self.ready_left.get()
+        self.ready_left.get() > 0
     }
 
     /// The oldest thread that was ready when the round began.

@@ -28,6 +28,7 @@ impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
         self.remote.busy.turns(false, real_ns());
+        self.remote.counters.ready.set(0);
         let goes_on = self.search_or_sleep();
         self.remote.busy.turns(true, real_ns());
         goes_on

@@ -31,6 +31,7 @@ impl Worker {
         if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
             return;
         }
+        self.delay.turn(thread.as_ptr(), &self.remote.counters);
         self.here().refill_budget();
         match self.resume(thread, None) {
             TurnEnd::Waits => {}
@@ -119,7 +120,6 @@ impl Worker {
     #[inline(always)]
     fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
         self.clock.count_turn();
-        self.delay.turn(thread.as_ptr(), &self.remote.counters);
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
         let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };

@@ -250,24 +250,13 @@ impl Worker {
                 }
             }
             self.tick(false);
-            if !self.begin_round() {
+            if !self.queues.begin_round() {
                 self.tick(true);
-                if !self.begin_round() && !self.has_unstarted() {
+                if !self.queues.begin_round() && !self.has_unstarted() {
                     return NonNull::new(self.here.woken.replace(ptr::null_mut()));
                 }
             }
         }
-    }
-
-    /// A round begins. False: nothing is ready.
-    #[inline]
-    fn begin_round(&self) -> bool {
-        let ready = self.queues.begin_round();
-        self.remote.counters.ready.set(ready as u64);
-        if ready > 0 {
-            self.delay.round(|| self.queues.ready.last());
-        }
-        ready > 0
     }
 
     /// The thread woken last, if it may go before the others once more.
@@ -291,7 +280,7 @@ impl Worker {
         if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
             return thread;
         }
-        self.begin_round();
+        self.queues.begin_round();
         self.queues.next_ready()
     }
 
@@ -304,6 +293,7 @@ impl Worker {
             self.empty_inbox();
         }
         if now || self.clock.is_due() {
+            self.delay.look(&self.queues.ready, &self.remote.counters);
             let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
             if has_time {
                 self.tick_time();

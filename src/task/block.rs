@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 
 use super::pool;
 use crate::task::cancel::Cancelled;
-use crate::task::header::{Header, Main, Outcome, Spec, VTable};
+use crate::task::header::{EndsBy, Header, Main, Spec, VTable};
 
 /// What a thread ends with.
 pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
@@ -71,7 +71,7 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
         main: M::MAIN,
         choose_next: M::CHOOSE_NEXT,
-        run: run::<F, T, O>,
+        run: run::<M, F, T, O>,
         take_output: take_output::<F, T, O>,
         drop_output: drop_output::<F, T, O>,
         done: done::<F, T, O>,
@@ -85,20 +85,17 @@ fn cell<F, T, O>(header: NonNull<Header>) -> *mut Contents<F, T> {
     unsafe { (*header.cast::<TaskBlock<F, T, O>>().as_ptr()).cell.get() }
 }
 
-unsafe fn run<F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: bool) -> Outcome {
+unsafe fn run<M: Main, F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: bool) {
     let cell = cell::<F, T, O>(header);
     // SAFETY: invariant 1: the closure is there and only the thread itself touches it now.
     let closure = unsafe { ManuallyDrop::take(&mut (*cell).closure) };
     let output = catch_unwind(AssertUnwindSafe(move || if start { Some(closure()) } else { None }));
     let output = output.and_then(|value| value.ok_or_else(Cancelled::payload));
-    let outcome = match &output {
-        Ok(_) => Outcome::Returned,
-        Err(payload) if payload.is::<Cancelled>() => Outcome::Cancelled,
-        Err(_) => Outcome::Panicked,
-    };
+    if let Err(payload) = &output {
+        M::unwound(if payload.is::<Cancelled>() { EndsBy::Cancel } else { EndsBy::Panic });
+    }
     // SAFETY: invariant 1: the closure has been moved out.
     unsafe { (*cell).output = ManuallyDrop::new(output) };
-    outcome
 }
 
 unsafe fn take_output<F, T, O>(header: NonNull<Header>, to: *mut ()) {

@@ -37,7 +37,7 @@ pub(crate) struct VTable {
     pub(crate) choose_next: Option<fn() -> bool>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
-    pub(crate) run: unsafe fn(NonNull<Header>, bool) -> Outcome,
+    pub(crate) run: unsafe fn(NonNull<Header>, bool),
     /// Moves the result to where the second pointer points.
     pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the result. May unwind.
@@ -59,6 +59,9 @@ pub(crate) trait Main {
     /// A thread with thread-locals of its own calls this before it suspends into its worker's loop. It chooses, as the loop would, which thread runs next.
     /// True: that is one of this kind, which has started; so the loop need not have its own thread pointer in between.
     const CHOOSE_NEXT: Option<fn() -> bool> = None;
+
+    /// The thread's closure has unwound.
+    fn unwound(how: EndsBy);
 
     /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
     #[inline(always)]
@@ -157,12 +160,11 @@ pub(crate) struct Header {
     pub(crate) runtime: *const (),
 }
 
-/// How a closure has come to its end.
+/// What a closure that unwinds ends by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    Returned,
-    Panicked,
-    Cancelled,
+pub(crate) enum EndsBy {
+    Panic,
+    Cancel,
 }
 
 /// Each reason has a name of its own, which [`Thread::waits_for`](crate::Thread::waits_for) tells.
