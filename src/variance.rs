@@ -13,6 +13,10 @@ macro_rules! preamble {
 # struct W<F>(F);
 # impl<F: Send + 'static> Actor for W<F> {}
 # impl<F: Send + 'static> Message for W<F> { type Reply = (); }
+# impl<F: Send + 'static> green::actor::StateMachine for W<F> {
+#     type State = ();
+#     fn timed_out(&mut self, _: &(), _: &mut Context<green::actor::Machine<Self>>) {}
+# }
 # type Any = for<'a> fn(&'a str);
 # type Static = fn(&'static str);
 "
@@ -61,6 +65,11 @@ invariant! {
     recipient: "green::actor::Recipient<W<F>>"
     weak_recipient: "green::actor::WeakRecipient<W<F>>"
     name: "green::actor::Name<W<F>>"
+    group: "green::actor::Group<W<F>>"
+    topic: "green::actor::Topic<W<F>>"
+    pool: "green::actor::Pool<W<F>>"
+    machine: "green::actor::Machine<W<F>>"
+    step_of_message: "green::actor::Step<(), W<F>>"
     context: "green::actor::Context<W<F>>"
     reenter: "green::actor::Reenter<'l, W<F>>"
     pending: "green::actor::Pending<W<F>>"
@@ -88,6 +97,7 @@ invariant! {
 }
 
 covariant! {
+    step: "green::actor::Step<F, W<u8>>"
     rwlock_read_guard: "green::sync::RwLockReadGuard<'l, F>"
     join_handle: "green::thread::JoinHandle<F>"
     scoped_join_handle: "green::thread::ScopedJoinHandle<'l, F>"

@@ -11,7 +11,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::cell::UnsafeCell;
 use std::io;
 use std::marker::PhantomData;
@@ -161,6 +161,7 @@ const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
         done: |_| unreachable!("an actor is in no scope"),
         free: free::<A, K>,
         after_run: Some(if K::IS_KEPT { after_kept_run::<A, K> } else { after_plain_run }),
+        type_name: Some(type_name::<A>),
     }
 }
 
@@ -386,7 +387,7 @@ impl<A: Receives<M>, M: Message> Handled<A> for Passed<M> {
         let (terms, seat) = (*terms, seat.take());
         let result = handle_owing(me, ctx, || boxed.open().msg, reply_to, terms);
         if let Some(seat) = seat.filter(|_| result.is_err() || ctx.inner.end.is_some()) {
-            seat.is_dying();
+            seat.goes_down();
         }
         result
     }

@@ -12,6 +12,7 @@ mod engine;
 mod exit;
 mod glue;
 mod group;
+mod list;
 mod machine;
 #[macro_use]
 mod macros;
@@ -43,6 +44,7 @@ pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use deferred::Deferred;
 pub use exit::{ActorId, Exit, JoinError, SendError};
 pub use group::Group;
+pub use list::{ActorInfo, actors};
 pub use machine::{Machine, On, StateMachine, Step};
 pub use mailbox::{Mailbox, Overflow};
 pub use message::Message;

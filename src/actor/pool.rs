@@ -164,7 +164,7 @@ impl<A: Actor, R: 'static> Pool<A, R> {
         assert_ne!(len, 0, "a pool needs one worker at least");
         Self {
             len,
-            make: Arc::new(move || factory().made()),
+            make: Arc::new(move || factory().made()?.ok_or_else(|| "the factory of a pool has made no worker".into())),
             intensity: Supervisor::INTENSITY,
             backoff: Backoff::default(),
             table: Table::new(),
@@ -246,7 +246,7 @@ impl<A: Actor, R: 'static> Pool<A, R> {
                 Ok(()) => return,
                 Err(boxed) => {
                     let mut passed = boxed.open();
-                    passed.seat.take().map(Seat::is_refused);
+                    passed.seat.take().into_iter().for_each(Seat::finds_shut);
                     held.passed = Some(passed);
                 }
             }

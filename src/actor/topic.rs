@@ -1,7 +1,7 @@
 //! Topics: publish and subscribe, with a stated answer to "what if a subscriber is too slow?".
 //!
 //! Each subscription is a small actor, a relay, which waits for room in the subscriber's mailbox, and nobody else does. Its queue is its
-//! mailbox, which blocks or rejects; or, where the oldest is dropped, a [`Ring`]: there the relay has to know how many are missing before
+//! mailbox, which blocks or rejects; or, where the oldest is dropped, a [`Newest`]: there the relay has to know how many are missing before
 //! which message. The relay is told of the ring's first message, and tells itself after each until it finds the ring empty, which it notes
 //! under the ring's lock; so no message is left there.
 
@@ -86,11 +86,11 @@ struct Subscriber<M: Message> {
 enum RelayQueue<M> {
     Blocks,
     Rejects,
-    DropsOldest(Arc<Lock<Ring<M>>>),
+    DropsOldest(Arc<Lock<Newest<M>>>),
 }
 
 /// The newest messages. Dropped without its lock is what is dropped.
-struct Ring<M> {
+struct Newest<M> {
     messages: VecDeque<M>,
     len: usize,
     /// How many were dropped since the last one was taken out: they would have come before what is there.
@@ -99,7 +99,7 @@ struct Ring<M> {
     is_known: bool,
 }
 
-impl<M> Ring<M> {
+impl<M> Newest<M> {
     /// Gives what is dropped, and whether the relay is to be told.
     fn push(&mut self, msg: M) -> (Option<M>, bool) {
         let oldest = if self.messages.len() == self.len { self.messages.pop_front() } else { None };
@@ -182,7 +182,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
             Lag::Block => (None, mailbox, RelayQueue::Blocks),
             Lag::Unsubscribe(told) => (Some(told), mailbox.overflow(Overflow::Reject), RelayQueue::Rejects),
             Lag::DropOldest(told) => {
-                let ring = Ring { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false };
+                let ring = Newest { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false };
                 (Some(told), mailbox, RelayQueue::DropsOldest(Arc::new(Lock::new(ring))))
             }
         };
@@ -263,7 +263,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
             // It rejects. One publisher ends it.
             Err(SendError::Full(_)) => {
                 if take_out(&self.0, *actor).is_some() {
-                    let _ = notify(relay.core(), const { &route::<Relay<M>, Leave>() }, Leave);
+                    let _ = notify(relay.core(), const { &route::<Relay<M>, EndOfTopic>() }, EndOfTopic);
                 }
             }
             Err(_) => lost(*actor, type_name::<M>()),
@@ -292,16 +292,16 @@ impl<M: Message> Message for Published<M> {
 }
 
 /// There is something in the ring.
-struct Look<M>(Arc<Lock<Ring<M>>>);
+struct Look<M>(Arc<Lock<Newest<M>>>);
 
 impl<M: Message> Message for Look<M> {
     type Reply = ();
 }
 
 /// The subscription has ended.
-struct Leave;
+struct EndOfTopic;
 
-impl Message for Leave {
+impl Message for EndOfTopic {
     type Reply = ();
 }
 
@@ -390,8 +390,8 @@ impl<M: Message> Handler<Look<M>> for Relay<M> {
     }
 }
 
-impl<M: Message> Handler<Leave> for Relay<M> {
-    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+impl<M: Message> Handler<EndOfTopic> for Relay<M> {
+    fn handle(&mut self, _: EndOfTopic, ctx: &mut Context<Self>) {
         self.say(Lagged::Unsubscribed);
         self.is_over = true;
         ctx.stop();

@@ -201,6 +201,15 @@ pub(crate) fn current_task() -> Task {
     with_task(Task::clone)
 }
 
+/// Calls `report` with the actor that runs here, if one does: its number, its name and its type. For the report of a panic.
+pub(crate) fn describe_actor(report: impl FnOnce(u64, Option<&str>, &str)) {
+    if let Some(header) = WorkerContext::get().and_then(WorkerContext::current)
+        && let Some(type_name) = header.vtable.type_name
+    {
+        report(header.id, header.name(), type_name());
+    }
+}
+
 /// The id of the green thread that runs here, and its name: for the overflow report. Reads nothing but cells.
 pub(crate) fn describe(report: &mut dyn FnMut(u64, Option<&str>)) {
     if let Some(header) = WorkerContext::get().and_then(WorkerContext::current) {

@@ -31,6 +31,7 @@ static VTABLE: VTable = VTable {
     done: |_| unreachable!("an OS thread is not run"),
     free,
     after_run: None,
+    type_name: None,
 };
 
 unsafe fn free(header: NonNull<Header>) {

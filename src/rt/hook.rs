@@ -1,6 +1,6 @@
 //! A wrapper round the process's panic hook. It marks the OS thread while the hook runs: nothing may switch there, because a
 //! panic of another green thread inside this one's hook makes std abort with a message that helps nobody. And it notes
-//! that a panic begins.
+//! that a panic begins. If the hook is std's, the wrapper names the actor that panics, in a line of its own.
 //!
 //! The first runtime puts it there. A program that sets a hook later throws it away, and the hook in it; so with each
 //! wrapper goes a [`Keeper`], whose destructor, which std runs before `set_hook` returns, wraps what has been put in its
@@ -13,9 +13,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
+use std::ptr;
 use std::sync::{Arc, Once, OnceLock};
 
 use crate::base::lock::Lock;
+use crate::park::current;
 use crate::park::no_park::set_in_hook;
 use crate::park::unwind;
 use crate::sys::in_panic;
@@ -54,7 +56,9 @@ fn wrap() {
     WRAPS.set(true);
     let hook = panic::take_hook();
     let is_wrapper = WRAPPERS.lock().contains(&address(&hook));
-    panic::set_hook(if is_wrapper { hook } else { wrapper(hook) });
+    // What is there now is std's own.
+    let is_std = is_same(&hook, &panic::take_hook());
+    panic::set_hook(if is_wrapper { hook } else { wrapper(hook, is_std) });
     WRAPS.set(false);
     static LEARNS: Once = Once::new();
     LEARNS.call_once(learn);
@@ -83,7 +87,20 @@ thread_local! {
     static STACK: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-fn wrapper(previous: Hook) -> Hook {
+/// Are both hooks the same function? Then neither has a place in memory. If they are taken for two, a line is missing in a report.
+fn is_same(one: &Hook, other: &Hook) -> bool {
+    size_of_val(&**one) == 0 && ptr::eq(&raw const **one, &raw const **other)
+}
+
+/// The line above std's: that names the worker only.
+fn name_actor(id: u64, name: Option<&str>, type_name: &str) {
+    match name {
+        Some(name) => eprintln!("\nin actor {id} {name:?} ({type_name})"),
+        None => eprintln!("\nin actor {id} ({type_name})"),
+    }
+}
+
+fn wrapper(previous: Hook, is_std: bool) -> Hook {
     let keeper = Keeper(Arc::default());
     let place = Arc::clone(&keeper.0);
     let hook: Hook = Box::new(move |info| {
@@ -93,6 +110,9 @@ fn wrapper(previous: Hook) -> Hook {
         }
         unwind::begins(true);
         let before = set_in_hook(true);
+        if is_std {
+            current::describe_actor(name_actor);
+        }
         previous(info);
         set_in_hook(before);
     });

@@ -77,6 +77,7 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
         done: done::<F, T, O>,
         free: free::<F, T, O>,
         after_run: None,
+        type_name: None,
     }
 }
 

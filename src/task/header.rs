@@ -49,6 +49,8 @@ pub(crate) struct VTable {
     /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
     /// `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
+    /// Of an actor: the name of its type.
+    pub(crate) type_name: Option<fn() -> &'static str>,
 }
 
 /// What a thread begins with. It decides whose thread-locals the thread has.

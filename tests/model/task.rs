@@ -26,6 +26,7 @@ pub(crate) const fn vtable(free: unsafe fn(NonNull<Header>)) -> header::VTable {
         done: |_| unreachable!("it runs by itself"),
         free,
         after_run: None,
+        type_name: None,
     }
 }
 

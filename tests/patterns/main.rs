@@ -1,10 +1,11 @@
-//! What is made of actors: pools, groups, topics, state machines.
+//! What is made of actors: pools, groups, topics, state machines, lists.
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
 mod groups;
 #[path = "../help/mod.rs"]
 mod help;
+mod lists;
 mod machines;
 mod pools;
 mod pools_by_key;

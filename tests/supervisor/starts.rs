@@ -1,9 +1,12 @@
 //! Starts in order, and starts that fail.
 
-use green::actor::{Actor, Child, Context, Exit, Restart, StartError, Supervisor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::help::everywhere;
-use crate::{Log, Puppet, eager, puppet, three};
+use green::actor::{Actor, Child, ChildError, Context, Exit, Restart, SendError, StartError, Supervisor};
+
+use crate::help::{everywhere, until};
+use crate::{Add, End, LONG, Log, Puppet, eager, get, has_ended, puppet, three};
 
 #[test]
 fn children_are_started_in_order_and_terminated_in_reverse() {
@@ -87,4 +90,57 @@ fn a_bad_stack_size_and_a_bad_name_are_errors_of_the_start() {
     assert!(matches!(small, Err(StartError::Child { exit: Exit::Error(_), .. })));
     let nul = Supervisor::one_for_one().child(puppet("a\0", &log)).start();
     assert!(matches!(nul, Err(StartError::Child { exit: Exit::Error(_), .. })));
+}
+
+/// Makes nothing until it is allowed to.
+fn when(allowed: &Arc<AtomicBool>, log: &Log, name: &str) -> Child<Puppet> {
+    let (allowed, log, text) = (Arc::clone(allowed), log.clone(), name.to_owned());
+    Child::new(name, move || {
+        allowed.load(Ordering::SeqCst).then(|| Puppet { name: text.clone(), log: log.clone(), sum: 0 })
+    })
+}
+
+#[test]
+fn a_child_whose_factory_makes_nothing_is_kept_and_can_be_started_later() {
+    everywhere(|| {
+        let (log, allowed) = (Log::default(), Arc::new(AtomicBool::new(false)));
+        let sup = eager(Supervisor::one_for_one()).child(when(&allowed, &log, "a")).child(puppet("b", &log));
+        let sup = sup.start().unwrap();
+        assert_eq!(log.take(), ["+b"]);
+        assert!(has_ended(&sup, "a"));
+        assert_eq!(sup.get::<Puppet>("a"), Err(ChildError::Ended("a".into())));
+        sup.restart("a").unwrap();
+        assert!(has_ended(&sup, "a"));
+        allowed.store(true, Ordering::SeqCst);
+        sup.restart("a").unwrap();
+        assert_eq!(get(&sup, "a").send(Add(3)).unwrap(), 3);
+        assert!(sup.shutdown(LONG).is_clean());
+    });
+}
+
+#[test]
+fn a_child_whose_factory_makes_nothing_at_a_restart_has_ended_and_its_queue_goes_back() {
+    everywhere(|| {
+        let (log, allowed) = (Log::default(), Arc::new(AtomicBool::new(true)));
+        let sup = eager(Supervisor::one_for_one()).child(when(&allowed, &log, "a")).start().unwrap();
+        let a = get(&sup, "a");
+        allowed.store(false, Ordering::SeqCst);
+        assert!(matches!(a.send(End::Panic), Err(SendError::Died(_))));
+        a.join();
+        assert!(matches!(a.send(Add(1)), Err(SendError::Closed(_))));
+        until(|| has_ended(&sup, "a"));
+        allowed.store(true, Ordering::SeqCst);
+        sup.restart("a").unwrap();
+        assert_eq!(get(&sup, "a").send(Add(3)).unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_child_of_a_dynamic_supervisor_whose_factory_makes_nothing_is_forgotten() {
+    everywhere(|| {
+        let (log, allowed) = (Log::default(), Arc::new(AtomicBool::new(false)));
+        let sup = Supervisor::dynamic().start().unwrap();
+        assert_eq!(sup.start_child(when(&allowed, &log, "a")), Err(ChildError::Ended("a".into())));
+        assert!(sup.is_empty());
+    });
 }

@@ -145,12 +145,12 @@ impl Seat {
     }
 
     /// The worker ends after the message that it had.
-    pub(crate) fn is_dying(self) {
+    pub(crate) fn goes_down(self) {
         self.leave(Presence::Down);
     }
 
     /// The worker takes no messages.
-    pub(crate) fn is_refused(self) {
+    pub(crate) fn finds_shut(self) {
         self.leave(Presence::Shut);
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let old = crew.take_free().unwrap();
         place.ended();
         place.started();
-        old.is_refused();
+        old.finds_shut();
         assert_eq!(crew.take_free().unwrap().index(), 0);
     }
 
@@ -191,7 +191,7 @@ mod tests {
         (0..2).for_each(|index| Place::new(&crew, index).started());
         let (one, two) = (crew.take_free().unwrap(), crew.take_free().unwrap());
         assert_eq!((one.index(), two.index()), (0, 1));
-        one.is_dying();
+        one.goes_down();
         drop(two);
         assert_eq!(crew.take_free().unwrap().index(), 1);
         crew.ended(&Exit::Killed);
@@ -204,7 +204,7 @@ mod tests {
         let (one, two) = (crew.take_at(0, 2).unwrap(), crew.take_at(0, 2).unwrap());
         drop(one);
         let three = crew.take_at(0, 2).unwrap();
-        two.is_refused();
+        two.finds_shut();
         Place::new(&crew, 0).started();
         assert_eq!(crew.take_at(0, 2).unwrap().index(), 0);
         drop(three);

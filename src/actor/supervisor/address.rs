@@ -108,7 +108,8 @@ impl SupervisorAddr {
     pub fn start_child<A: Actor>(&self, child: Child<A>) -> Result<Addr<A>, ChildError> {
         let name = child.name();
         self.order(Order::Start(child.into_spec()))?;
-        self.get(&name)
+        // One that has ended may be forgotten already.
+        self.get(&name).map_err(|_| ChildError::Ended((&*name).into()))
     }
 
     /// Ends a child: stops it, waits for its [deadline](Child::shutdown), kills it. It is not started again by itself, unless a sibling's

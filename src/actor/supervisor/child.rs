@@ -23,36 +23,55 @@ use crate::stack::StackSize;
 /// A child has so long to end, unless [`Child::shutdown`] says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What a factory may return: an actor, or a `Result` of one with an [`Exit`], into which `?` turns any error.
+/// What a factory may return: an actor, or a `Result` of one with an [`Exit`], into which `?` turns any error; or an `Option` of one, or a `Result` of
+/// that.
 ///
-/// It is implemented for those two, and for nothing else.
+/// `None` is OTP's `ignore`: there is nothing to start now, which is no error. The supervisor goes on with the next child, and this one has ended
+/// ([`ChildState::Ended`](crate::actor::ChildState::Ended)); it can be started by [`SupervisorAddr::restart`](crate::actor::SupervisorAddr::restart).
+///
+/// It is implemented for those four, and for nothing else.
 ///
 /// ```
-/// use green::actor::{Actor, Child};
+/// use green::actor::{Actor, Child, ChildError, Supervisor};
 /// struct Port(u16);
 /// impl Actor for Port {}
 /// let plain = Child::new("plain", || Port(80));
 /// let parsed = Child::new("parsed", || Ok(Port("8080".parse()?)));
-/// # let _ = (plain, parsed);
+/// let only_if_set = Child::new("only if set", || std::env::var("NO_SUCH_PORT").ok().map(|_| Port(0)));
+/// let sup = Supervisor::one_for_one().child(plain).child(parsed).child(only_if_set).start()?;
+/// assert_eq!(sup.get::<Port>("only if set"), Err(ChildError::Ended("only if set".into())));
+/// # Ok::<(), green::actor::StartError>(())
 /// ```
 pub trait Made<A> {
     #[doc(hidden)]
-    fn made(self) -> Result<A, Exit>;
+    fn made(self) -> Result<Option<A>, Exit>;
 }
 
 impl<A: Actor> Made<A> for A {
-    fn made(self) -> Result<A, Exit> {
+    fn made(self) -> Result<Option<A>, Exit> {
+        Ok(Some(self))
+    }
+}
+
+impl<A: Actor> Made<A> for Option<A> {
+    fn made(self) -> Result<Option<A>, Exit> {
         Ok(self)
     }
 }
 
 impl<A: Actor> Made<A> for Result<A, Exit> {
-    fn made(self) -> Result<A, Exit> {
+    fn made(self) -> Result<Option<A>, Exit> {
+        self.map(Some)
+    }
+}
+
+impl<A: Actor> Made<A> for Result<Option<A>, Exit> {
+    fn made(self) -> Result<Option<A>, Exit> {
         self
     }
 }
 
-type Make<A> = Box<dyn FnMut() -> Result<A, Exit> + Send>;
+type Make<A> = Box<dyn FnMut() -> Result<Option<A>, Exit> + Send>;
 
 /// Describes an actor that a [`Supervisor`](crate::actor::Supervisor) starts, and starts again when it has died.
 ///
@@ -245,8 +264,8 @@ impl<A: Actor> Body for Typed<A> {
         self.nested.clone()
     }
 
-    fn start(&mut self, watch: &Arc<Watch>) -> Result<Strong, Exit> {
-        let mut state = match catch_unwind(AssertUnwindSafe(&mut self.make)) {
+    fn start(&mut self, watch: &Arc<Watch>) -> Result<Option<Strong>, Exit> {
+        let made = match catch_unwind(AssertUnwindSafe(&mut self.make)) {
             Ok(made) => made?,
             Err(payload) => {
                 let Some(exit) = Exit::of_payload(&*payload) else { resume_unwind(payload) };
@@ -254,9 +273,10 @@ impl<A: Actor> Body for Typed<A> {
                 return Err(exit);
             }
         };
+        let Some(mut state) = made else { return Ok(None) };
         if let Some(kept) = &self.kept {
             state = match kept.revive(state) {
-                Ok(()) => return Ok(kept.strong().clone()),
+                Ok(()) => return Ok(Some(kept.strong().clone())),
                 Err(state) => state,
             };
         }
@@ -275,6 +295,6 @@ impl<A: Actor> Body for Typed<A> {
         })?;
         let strong = kept.strong().clone();
         self.kept = Some(kept);
-        Ok(strong)
+        Ok(Some(strong))
     }
 }

@@ -51,8 +51,8 @@ pub(super) trait Body: Send {
     fn nested(&self) -> Option<Arc<Table>>;
 
     /// Calls the factory, and gives its state to the actor, or to a new one if that has ended. Does not wait for `started`. Does not
-    /// unwind, unless it is cancelled.
-    fn start(&mut self, watch: &Arc<Watch>) -> Result<Strong, Exit>;
+    /// unwind, unless it is cancelled. `None`: the factory has made nothing.
+    fn start(&mut self, watch: &Arc<Watch>) -> Result<Option<Strong>, Exit>;
 }
 
 /// A child that is in no supervisor yet.

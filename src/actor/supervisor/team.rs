@@ -221,11 +221,17 @@ impl Handler<Order> for Team {
 }
 
 impl Post {
-    /// Starts the child and waits for `started`. If that fails, the child is vacant.
+    /// Starts the child and waits for `started`. If that fails, the child is vacant; if there is nothing to start, it has ended.
     fn start(&mut self, table: &Table, key: u64) -> Result<(), Exit> {
         self.state = PostState::Runs;
         self.watch.begin();
-        let started = self.spec.body.start(&self.watch).and_then(|strong| {
+        let started = self.spec.body.start(&self.watch).and_then(|made| {
+            let Some(strong) = made else {
+                self.watch.fail(Exit::Normal);
+                self.state = PostState::Over;
+                self.bury();
+                return Ok(());
+            };
             self.strong = Some(strong.clone());
             table.moved_in(key, strong.clone());
             let came_to = |life: &Life| match &life.status {
@@ -322,7 +328,7 @@ impl Team {
         let post = Post { spec, watch, strong: None, state: PostState::Over, deaths: 0, delay: 0 };
         let post = self.posts.entry(key).or_insert(post);
         let started = post.start(&self.table, key);
-        if started.is_err() {
+        if started.is_err() || post.is_forgotten(self.strategy) {
             self.forget(key);
         }
         started.map_err(|exit| ChildError::Start { name: (&*name).into(), exit })
