@@ -73,6 +73,7 @@ invariant! {
     context: "green::actor::Context<W<F>>"
     reenter: "green::actor::Reenter<'l, W<F>>"
     pending: "green::actor::Pending<W<F>>"
+    test_probe: "green::actor::testkit::TestProbe<W<F>>"
     deferred: "green::actor::Deferred<F>"
     sender: "green::channel::Sender<F>"
     receiver: "green::channel::Receiver<F>"

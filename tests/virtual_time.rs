@@ -142,7 +142,7 @@ fn a_message_that_comes_in_time_is_no_time_out() {
 fn time_stands_still_while_a_blocking_closure_runs() {
     virtually(|| {
         let start = now();
-        let slept = green::scope(|scope| {
+        green::scope(|scope| {
             let waiter =
                 scope.spawn(|| timeout(HOUR, || green::unblock(|| std::thread::sleep(Duration::from_millis(30)))));
             let sleeper = scope.spawn(|| sleep(2 * HOUR));
@@ -150,7 +150,6 @@ fn time_stands_still_while_a_blocking_closure_runs() {
             assert_eq!(now(), start);
             sleeper.join().unwrap();
         });
-        assert_eq!(slept, ());
         assert_passed(start, 2 * HOUR);
     });
 }

@@ -232,3 +232,37 @@ fn a_named_child_keeps_its_name() {
     let _ = a.send(End::Panic);
     assert_eq!(NAME.lookup(), Some(a));
 }
+
+/// Takes a name for as long as it lives.
+struct Chief;
+static CHIEF: green::actor::Name<Chief> = green::actor::Name::new("the chief");
+
+impl Actor for Chief {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        Ok(CHIEF.register(&ctx.addr())?)
+    }
+}
+
+impl Handler<End> for Chief {
+    fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+        ctx.fail("as told");
+    }
+}
+
+/// The children of a supervisor that is restarted are other actors. Those before them have ended by then, so their names are free.
+#[test]
+fn the_name_of_a_child_goes_to_its_successor_when_the_supervisor_of_both_is_restarted() {
+    let inner =
+        || Supervisor::one_for_one().intensity(0, Duration::from_secs(3600)).child(Child::new("chief", || Chief));
+    let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
+    let mut before = None;
+    for n in 0..20 {
+        until(|| CHIEF.lookup().is_some_and(|chief| before.as_ref() != Some(&chief)) && runs(&sup, "inner"));
+        let chief = CHIEF.lookup().unwrap();
+        assert_eq!(restarts(&sup, "inner"), n, "the name was free each time");
+        let _ = chief.send(End::Fail);
+        chief.join();
+        before = Some(chief);
+    }
+    assert!(!sup.is_ended());
+}

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::actor::{Actor, Context, Handler, Message};
 
-type Answer<M> = Box<dyn FnMut(M) -> <M as Message>::Reply + Send>;
+type MockAnswer<M> = Box<dyn FnMut(M) -> <M as Message>::Reply + Send>;
 
 /// Stands for an actor in a test: answers each type of message by a closure.
 ///
@@ -45,7 +45,7 @@ type Answer<M> = Box<dyn FnMut(M) -> <M as Message>::Reply + Send>;
 #[derive(Default)]
 #[must_use = "it answers when it has been started"]
 pub struct Mock {
-    /// An [`Answer`] for each type.
+    /// An [`MockAnswer`] for each type.
     answers: HashMap<TypeId, Box<dyn Any + Send>>,
 }
 
@@ -74,7 +74,7 @@ impl Mock {
     /// assert_eq!(counter.send(Next).unwrap(), 2);
     /// ```
     pub fn on<M: Message>(mut self, answer: impl FnMut(M) -> M::Reply + Send + 'static) -> Self {
-        let answer: Answer<M> = Box::new(answer);
+        let answer: MockAnswer<M> = Box::new(answer);
         self.answers.insert(TypeId::of::<M>(), Box::new(answer));
         self
     }
@@ -84,7 +84,7 @@ impl Actor for Mock {}
 
 impl<M: Message> Handler<M> for Mock {
     fn handle(&mut self, msg: M, _: &mut Context<Self>) -> M::Reply {
-        let answer = self.answers.get_mut(&TypeId::of::<M>()).and_then(|answer| answer.downcast_mut::<Answer<M>>());
+        let answer = self.answers.get_mut(&TypeId::of::<M>()).and_then(|answer| answer.downcast_mut::<MockAnswer<M>>());
         let answer = answer.unwrap_or_else(|| panic!("the mock has no answer to {}", type_name::<M>()));
         answer(msg)
     }

@@ -68,14 +68,14 @@ impl Actor for Watcher {
     }
 }
 
-struct Watch(Weak);
+struct WatchActor(Weak);
 
-impl Message for Watch {
+impl Message for WatchActor {
     type Reply = ();
 }
 
-impl Handler<Watch> for Watcher {
-    fn handle(&mut self, Watch(actor): Watch, ctx: &mut Context<Self>) {
+impl Handler<WatchActor> for Watcher {
+    fn handle(&mut self, WatchActor(actor): WatchActor, ctx: &mut Context<Self>) {
         let _ = monitor(ctx.core(), actor.core());
     }
 }
@@ -256,7 +256,8 @@ impl<M: Message> TestProbe<M> {
         if !self.with_watched(|watched| watched.add(actor.id())) {
             return;
         }
-        self.watcher.send(Watch(actor.weak())).expect("the watcher lives as long as the probe");
+        let watched = self.watcher.send_timeout(WatchActor(actor.weak()), Duration::MAX);
+        watched.expect("the watcher answers at once");
     }
 
     /// Waits for the end of an actor, and returns why it ended. One that has ended already is no fault.
