@@ -19,7 +19,7 @@ use crate::park::{Wait, fork, interrupt};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
-use crate::rt::spawn::{Placement, spawn_in};
+use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -319,7 +319,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Settings::here(), Placement::Anywhere, (), f) };
         output(handle)
     }
 
@@ -337,9 +337,10 @@ impl Runtime {
     /// # Panics
     ///
     /// If there is no memory for the thread.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         // SAFETY: nothing is borrowed.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Settings::here(), Placement::Anywhere, (), f) };
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
@@ -458,9 +459,10 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
 #[track_caller]
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");
+    let settings = Settings::here();
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
+        unsafe { spawn_in(shared, settings, Placement::Anywhere, (), f) }
     });
     output(handle)
 }

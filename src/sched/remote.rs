@@ -16,9 +16,11 @@ use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
+use crate::sched::biased::BiasedLock;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
+use crate::sched::live::Place;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
 use crate::task::state::CancelFound;
@@ -40,6 +42,8 @@ pub(crate) struct Remote {
     cancels: Lock<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
+    /// Guards the list of those threads, and `here`, against the end of the worker.
+    pub(crate) listed: BiasedLock<Place>,
     /// How quickly the worker goes through its actors.
     pub(crate) run_rate: RunRate,
     /// That the worker goes on.
@@ -77,6 +81,7 @@ impl Spares {
             doorbell: Doorbell::new(idle),
             cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
+            listed: BiasedLock::new(Place::NOWHERE),
             run_rate: RunRate::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),

@@ -13,6 +13,7 @@ pub(crate) mod in_panic;
 pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod membarrier;
 pub(crate) mod net;
 pub(crate) mod parker;
 pub(crate) mod poll;

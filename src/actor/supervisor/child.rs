@@ -4,7 +4,7 @@
 
 use std::any::{TypeId, type_name};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +81,7 @@ pub struct Child<A> {
     mailbox: Option<Mailbox>,
     stack_size: Option<usize>,
     make: Make<A>,
+    made_at: &'static Location<'static>,
     pub(super) nested: Option<Arc<Table>>,
 }
 
@@ -99,6 +100,7 @@ impl<A: Actor> Child<A> {
     /// assert_eq!(counter.name(), Some("counter"));
     /// # Ok::<(), green::actor::StartError>(())
     /// ```
+    #[track_caller]
     pub fn new<R: Made<A>>(name: impl AsRef<str>, factory: impl FnMut() -> R + Send + 'static) -> Self {
         let mut factory = factory;
         Self {
@@ -110,6 +112,7 @@ impl<A: Actor> Child<A> {
             mailbox: None,
             stack_size: None,
             make: Box::new(move || factory().made()),
+            made_at: Location::caller(),
             nested: None,
         }
     }
@@ -201,9 +204,9 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested } = self;
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, made_at, nested } = self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
-        let body = Typed { name: Arc::clone(&name), make, mailbox, stack_size, nested, kept: None };
+        let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, stack_size, nested, kept: None };
         ChildSpec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
     }
 }
@@ -217,6 +220,7 @@ impl<A> fmt::Debug for Child<A> {
 struct Typed<A> {
     name: Arc<str>,
     make: Make<A>,
+    made_at: &'static Location<'static>,
     mailbox: Mailbox,
     stack_size: Option<usize>,
     nested: Option<Arc<Table>>,
@@ -257,6 +261,7 @@ impl<A: Actor> Body for Typed<A> {
                 size: size.unwrap_or(shared.stack_size),
                 mailbox: self.mailbox,
                 thread_locals: shared.thread_locals,
+                started_at: self.made_at,
             };
             start_kept(shared, plan, Arc::<Watch>::clone(watch), state)
         })?;
