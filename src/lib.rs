@@ -22,6 +22,7 @@ mod base;
 mod blocking;
 pub mod channel;
 mod driver;
+pub mod dump;
 mod fiber;
 pub mod fs;
 pub mod future;
@@ -61,7 +62,7 @@ pub use time::sleep;
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
-    pub use crate::rt::handle::{Thread, ThreadId};
+    pub use crate::rt::handle::Thread;
     pub use crate::rt::join::JoinHandle;
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
@@ -69,6 +70,7 @@ pub mod thread {
         available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
     pub use crate::time::{sleep, sleep_until};
+    pub use crate::task::id::ThreadId;
     pub use std::thread::Result;
 }
 

@@ -119,6 +119,7 @@ impl Builder {
     /// # Panics
     ///
     /// If the name has a NUL byte, as std's does.
+    #[inline]
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -200,7 +201,7 @@ impl Builder {
     /// # Safety
     ///
     /// As [`spawn_in`].
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: TaskOwner>(
         self,

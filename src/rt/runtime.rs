@@ -12,6 +12,7 @@ use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::blocking::call::call;
 use crate::blocking::pool::Pool;
+use crate::dump;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
@@ -170,7 +171,7 @@ impl RuntimeBuilder {
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it
     /// refuses an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime that
-    /// has ended do not count. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
+    /// has ended do not count. Those of [`dump::on_signal`](crate::dump::on_signal), if `GREEN_DUMP` asks for it. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) => within("workers", n, WORKERS)?,
@@ -185,6 +186,7 @@ impl RuntimeBuilder {
         if self.thread_locals == ThreadLocals::PerThread {
             ThreadLocals::supported()?;
         }
+        dump::from_env()?;
         hook::install();
         fork::install();
         overflow::install(current::describe);

@@ -1,7 +1,7 @@
 //! A lock that costs its *owner* two stores and a load, and *visitors*, who come seldom, as much as is needed for that.
 //!
 //! The owner is one OS thread. Visitors come in calls of [`Visitor::visit`], any number of times between [`BiasedLock::open`] and the drop of
-//! what that returns. While somebody has it open, the owner goes by an ordinary lock, as visitors do.
+//! what that returns; one at a time. While one has it open, the owner goes by an ordinary lock, as visitors do.
 //!
 //! ```text
 //!  the owner                                 a visitor
@@ -29,13 +29,11 @@ pub(crate) struct BiasedLock<T> {
     inside: AtomicU32,
     visited: AtomicU32,
     lock: Lock<T>,
-    /// One has it open.
-    opened: Lock<()>,
 }
 
 impl<T> BiasedLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { inside: AtomicU32::new(0), visited: AtomicU32::new(0), lock: Lock::new(value), opened: Lock::new(()) }
+        Self { inside: AtomicU32::new(0), visited: AtomicU32::new(0), lock: Lock::new(value) }
     }
 
     /// The owner's way in. `f` gets what the visitors keep, if there are any.
@@ -61,15 +59,17 @@ impl<T> BiasedLock<T> {
         f(Some(&mut self.lock.lock()))
     }
 
-    /// From now on the caller may visit, until the result is dropped. Others that want to wait meanwhile.
+    /// From now on the caller may visit, until the result is dropped.
     ///
     /// # Errors
     ///
-    /// The system has no [`membarrier`].
+    /// `ResourceBusy`: another has it open. `Unsupported`: the system has no [`membarrier`].
     pub(crate) fn open(&self) -> io::Result<Visitor<'_, T>> {
-        let alone = self.opened.lock();
-        let visitor = Visitor { lock: self, _alone: alone };
-        self.visited.store(1, Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `drop`: the visitor before this one is through.
+        if self.visited.swap(1, Ordering::Acquire) != 0 {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the threads of the runtime are being listed already"));
+        }
+        let visitor = Visitor { lock: self };
         membarrier::heavy()?; // KEY: heavy-fence
         // ORDERING: Acquire pairs with the Release in `own`.
         while self.inside.load(Ordering::Acquire) != 0 {
@@ -83,7 +83,6 @@ impl<T> BiasedLock<T> {
 #[derive(Debug)]
 pub(crate) struct Visitor<'a, T> {
     lock: &'a BiasedLock<T>,
-    _alone: Locked<'a, ()>,
 }
 
 impl<T> Visitor<'_, T> {

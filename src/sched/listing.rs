@@ -26,8 +26,11 @@
 //! # Those that have not started, and live nowhere yet
 //!
 //! They stand in queues that others can only take from. So each is taken out, as by a thief, looked at, and queued again where any worker takes it: in
-//! the injector, in the same order. For a thread that has not started that is the same as being stolen.
+//! the injector, in the same order. For a thread that has not started that is the same as being stolen. They come first: so one that starts meanwhile is met
+//! in a list after that, and not counted again. In between, for the moment from being taken out of a queue until it has its stack, or in
+//! the inbox of a worker that it is sent to, a thread is in neither, and may be missed.
 
+use std::collections::HashSet;
 use std::io;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -36,7 +39,7 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::base::atomic::Ordering;
-use crate::fiber::{Fiber, Suspended};
+use crate::fiber::Fiber;
 use crate::park::current::WorkerContext;
 use crate::base::lock::Locked;
 use crate::sched::biased::Visitor;
@@ -44,6 +47,8 @@ use crate::sched::live::{Live, Place};
 use crate::sched::remote::Remote;
 use crate::sched::{Shared, Worker};
 use crate::sys::membarrier;
+use crate::sys::stack_walk::StackCopy;
+use crate::task::id::ThreadId;
 use crate::task::{Header, Task};
 use crate::task::wait::WaitLook;
 
@@ -70,7 +75,7 @@ pub(crate) enum Doing {
 /// One thread, as it was at one moment.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) id: u64,
+    pub(crate) id: ThreadId,
     pub(crate) name: Option<Box<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) doing: Doing,
@@ -78,18 +83,10 @@ pub(crate) struct Record {
     pub(crate) stack: Option<StackCopy>,
 }
 
-/// A stack that was copied while its thread was suspended.
-#[derive(Debug)]
-pub(crate) struct StackCopy {
-    pub(crate) suspended: Suspended,
-    /// From the stack pointer upwards.
-    pub(crate) words: Vec<usize>,
-}
-
 impl Record {
     fn new(thread: &Header, doing: Doing) -> Self {
         let name = thread.name().map(Into::into);
-        Self { id: thread.id, name, spawned_at: thread.spawned_at, doing, stack: None }
+        Self { id: ThreadId::of(thread), name, spawned_at: thread.spawned_at, doing, stack: None }
     }
 }
 
@@ -100,6 +97,11 @@ impl Record {
 /// Those of [`membarrier`], and of `each`, which ends it.
 pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(Record) -> io::Result<()>) -> io::Result<()> {
     let visitors = shared.remotes.iter().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
+    let mut unstarted = Unstarted { shared, met: HashSet::new() };
+    unstarted.list(shared.injector.len(), || shared.take_injected(), &mut each)?;
+    for stealer in &shared.stealers {
+        unstarted.list(stealer.len(), || steal(stealer), &mut each)?;
+    }
     for number in 0..visitors.len() {
         let mut begun = false;
         loop {
@@ -108,15 +110,11 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(Record) -> io::Res
             if records.is_empty() {
                 break;
             }
-            records.into_iter().try_for_each(&mut each)?;
+            let new = |record: &Record| !unstarted.met.contains(&record.id);
+            records.into_iter().filter(new).try_for_each(&mut each)?;
         }
     }
-    drop(visitors);
-    let unstarted = Unstarted(shared);
-    for stealer in &shared.stealers {
-        unstarted.list(stealer.len(), || steal(stealer), &mut each)?;
-    }
-    unstarted.list(shared.injector.len(), || shared.take_injected(), &mut each)
+    Ok(())
 }
 
 /// As long as there is one, no worker of a runtime ends, nor any thread that lives there.
@@ -232,16 +230,20 @@ unsafe fn copy(thread: &Header) -> Option<StackCopy> {
     // SAFETY: what stands in a block is always a stack pointer into the very stack that has the block at its top, or zero; so all of it is
     // mapped. Volatile: the words may change meanwhile, and mean nothing then.
     let words = (0..len).map(|at| unsafe { from.add(at).read_volatile() }).collect();
-    Some(StackCopy { suspended, words })
+    Some(StackCopy { registers: suspended.registers, words })
 }
 
 /// The unstarted threads of a runtime.
-struct Unstarted<'a>(&'a Arc<Shared>);
+struct Unstarted<'a> {
+    shared: &'a Arc<Shared>,
+    /// They are met once, also if they start meanwhile.
+    met: HashSet<ThreadId>,
+}
 
 impl Unstarted<'_> {
     /// Lists as many of a queue as there are now.
     fn list(
-        &self,
+        &mut self,
         count: usize,
         take: impl Fn() -> Option<Task>,
         each: &mut impl FnMut(Record) -> io::Result<()>,
@@ -249,7 +251,8 @@ impl Unstarted<'_> {
         for _ in 0..count {
             let Some(task) = take() else { break };
             // A joiner may have started it.
-            let record = (!task.state.is_started()).then(|| Record::new(&task, Doing::Unstarted));
+            let is_new = !task.state.is_started() && self.met.insert(ThreadId::of(&task));
+            let record = is_new.then(|| Record::new(&task, Doing::Unstarted));
             self.put_back(task);
             record.map_or(Ok(()), &mut *each)?;
         }
@@ -257,9 +260,9 @@ impl Unstarted<'_> {
     }
 
     fn put_back(&self, task: Task) {
-        self.0.inject(task);
-        if self.0.is_over() {
-            self.0.discard_injected();
+        self.shared.inject(task);
+        if self.shared.is_over() {
+            self.shared.discard_injected();
         }
     }
 }

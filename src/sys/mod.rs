@@ -21,4 +21,5 @@ pub(crate) mod process;
 #[cfg(not(miri))]
 pub(crate) mod sanitizer;
 pub(crate) mod signals;
+pub(crate) mod stack_walk;
 pub(crate) mod unwinder;
