@@ -400,3 +400,69 @@ fn a_thread_with_thread_locals_of_its_own_is_shown_with_its_stack() {
     drop(locked);
     waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), 3));
 }
+
+/// In a child: raises SIGQUIT while every worker is stuck, and waits for a dump on standard error.
+fn quits() {
+    use std::os::fd::AsRawFd;
+
+    let path = std::env::temp_dir().join(format!("green-dump-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    // SAFETY: both are open.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
+    let runtime = help::runtime(1);
+    let waits = green::thread::Builder::new().name("in vain".to_owned());
+    let waits = runtime.run(|| waits.spawn(green::thread::park).unwrap());
+    help::until_parked(waits.thread(), "park");
+    let stuck = Arc::new(AtomicBool::new(false));
+    let sticks = Arc::clone(&stuck);
+    runtime.spawn(move || {
+        sticks.store(true, Ordering::SeqCst);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    help::spin_until("a stuck worker", || stuck.load(Ordering::SeqCst));
+    for dumps in 1..=2 {
+        // SAFETY: raises a signal that is handled.
+        unsafe { libc::raise(libc::SIGQUIT) };
+        let shown = || std::fs::read_to_string(&path).unwrap().matches("\"in vain\"\n").count();
+        help::spin_until("a dump", || shown() == dumps);
+    }
+    assert!(std::fs::read_to_string(&path).unwrap().contains("waits: park"));
+    std::fs::remove_file(path).unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn a_signal_that_is_asked_for_has_a_dump_written_though_every_worker_is_stuck_and_the_program_goes_on() {
+    let asks = || {
+        // One that is refused takes nothing away.
+        green::dump::on_signal(libc::SIGKILL).unwrap_err();
+        green::dump::on_signal(libc::SIGQUIT).unwrap();
+        quits();
+    };
+    help::in_a_child(&[], asks).assert_success();
+}
+
+#[test]
+fn the_variable_asks_for_a_dump_by_signal() {
+    help::in_a_child(&[("GREEN_DUMP", "quit")], quits).assert_success();
+}
+
+#[test]
+fn a_value_that_the_variable_does_not_know_is_an_error_that_names_both() {
+    let builds = || {
+        let error = green::Runtime::new().unwrap_err();
+        assert_eq!(error.to_string(), r#"GREEN_DUMP="often" is not "quit""#);
+    };
+    help::in_a_child(&[("GREEN_DUMP", "often")], builds).assert_success();
+}
+
+#[test]
+fn a_signal_that_is_taken_or_is_none_is_an_error() {
+    // SAFETY: nothing raises it.
+    unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
+    assert_eq!(green::dump::on_signal(libc::SIGWINCH).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(green::dump::on_signal(libc::SIGKILL).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(green::dump::on_signal(100_000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}

@@ -35,11 +35,12 @@ pub fn on_signal(signal: i32) -> io::Result<()> {
     if writer.is_some_and(|made_in| made_in != generation()) {
         return Err(crate::sys::fork::error());
     }
-    if let Some(pipe) = signals::take(signal)? {
+    if writer.is_none() {
+        let pipe = signals::open_for_taken()?;
         std::thread::Builder::new().name("green-dump".to_owned()).spawn(move || write_dumps(pipe))?;
         *writer = Some(generation());
     }
-    Ok(())
+    signals::take(signal)
 }
 
 /// What `GREEN_DUMP` asks for, once.

@@ -65,9 +65,11 @@ impl Live {
     /// The thread is in no list, and will end here; it is taken out before it is freed.
     #[inline]
     pub(crate) unsafe fn push(&self, thread: NonNull<Header>) {
-        // SAFETY: as the caller promises.
-        self.listed.own(|_| unsafe { self.list.push_back(thread) });
-        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.listed.own(|_| {
+            // SAFETY: as the caller promises.
+            unsafe { self.list.push_back(thread) };
+            self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        });
     }
 
     /// # Safety
@@ -83,8 +85,8 @@ impl Live {
             }
             // SAFETY: as the caller promises.
             unsafe { self.list.remove(thread) };
+            self.count.store(self.count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         });
-        self.count.store(self.count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 
     /// Makes `last` the last one, as [`List::rotate_past`]; not while somebody lists them, who would miss some.

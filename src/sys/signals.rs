@@ -17,7 +17,7 @@ static PIPE: AtomicU32 = AtomicU32::new(u32::MAX);
 
 extern "C" fn handle(signal: libc::c_int) {
     let place = SIGNALS.iter().position(|known| *known == signal).unwrap_or_default() as u8;
-    // ORDERING: Acquire pairs with the Release in `open`; there was a descriptor before there was a handler.
+    // ORDERING: Acquire pairs with the Release in `open_pipe`; there was a descriptor before there was a handler.
     tell(PIPE.load(Ordering::Acquire) as libc::c_int, place);
 }
 
@@ -25,16 +25,25 @@ extern "C" fn handle(signal: libc::c_int) {
 static TAKEN: AtomicU32 = AtomicU32::new(u32::MAX);
 
 extern "C" fn handle_taken(_: libc::c_int) {
-    // ORDERING: Acquire pairs with the Release in `take`.
+    // ORDERING: Acquire pairs with the Release in `open_pipe`.
     tell(TAKEN.load(Ordering::Acquire) as libc::c_int, 0);
 }
 
-/// Takes over a signal that nobody has, for the rest of the process: each time it comes, a byte comes out of the pipe of the first call.
+/// Makes the pipe for [`take`]. Called once.
 ///
 /// # Errors
 ///
-/// `ResourceBusy`: the signal has a handler, or is ignored. There are no more descriptors, or there is no such signal.
-pub(crate) fn take(signal: libc::c_int) -> io::Result<Option<PipeReader>> {
+/// There are no more descriptors.
+pub(crate) fn open_for_taken() -> io::Result<PipeReader> {
+    open_pipe(&TAKEN)
+}
+
+/// Takes over a signal that nobody has, for the rest of the process: each time it comes, a byte comes out of the pipe.
+///
+/// # Errors
+///
+/// `ResourceBusy`: the signal has a handler, or is ignored. Those of `sigaction`: there is no such signal.
+pub(crate) fn take(signal: libc::c_int) -> io::Result<()> {
     // SAFETY: a zeroed `sigaction` is a valid one, and is written here.
     let now = unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
@@ -44,12 +53,10 @@ pub(crate) fn take(signal: libc::c_int) -> io::Result<Option<PipeReader>> {
         now
     };
     if now.sa_sigaction != libc::SIG_DFL {
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("signal {signal} is taken: it has a handler or is ignored")));
+        let message = format!("signal {signal} is taken: it has a handler, or is ignored");
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
     }
-    // ORDERING: Relaxed: only this function stores, and its caller holds a lock.
-    let pipe = if TAKEN.load(Ordering::Relaxed) == u32::MAX { Some(open_pipe(&TAKEN)?) } else { None };
-    set_handler(signal, handle_taken)?;
-    Ok(pipe)
+    set_handler(signal, handle_taken)
 }
 
 /// Writes a byte into a pipe, in a handler. A full pipe is as good as another byte. errno is kept for the code that was interrupted.
