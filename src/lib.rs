@@ -22,6 +22,7 @@ mod base;
 mod blocking;
 pub mod channel;
 mod driver;
+pub mod dump;
 mod fiber;
 pub mod fs;
 pub mod future;
@@ -70,13 +71,14 @@ pub mod metrics {
 pub mod thread {
     pub use crate::local;
     pub use crate::rt::builder::Builder;
-    pub use crate::rt::handle::{Thread, ThreadId};
+    pub use crate::rt::handle::Thread;
     pub use crate::rt::join::JoinHandle;
     pub use crate::rt::local::{AccessError, LocalKey};
     pub use crate::rt::scope::{Scope, ScopedJoinHandle, scope};
     pub use crate::rt::thread::{
         available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
+    pub use crate::task::id::ThreadId;
     pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::panic::Location;
 
 use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
@@ -141,15 +142,17 @@ impl<'a> Builder<'a> {
     ///
     /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. Or the error for which
     /// the default runtime cannot start.
+    #[track_caller]
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
         if self.name.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an actor's name must not contain a NUL byte"));
         }
         let name = self.name.map(String::into_boxed_str);
         let mailbox = self.mailbox.unwrap_or(A::MAILBOX);
+        let started_at = Location::caller();
         let start = |shared: &std::sync::Arc<Shared>| {
             let (size, thread_locals) = self.custom.resolve(shared)?;
-            start(shared, Plan { name, size, mailbox, thread_locals }, actor)
+            start(shared, Plan { name, size, mailbox, thread_locals, started_at }, actor)
         };
         let strong = match self.runtime {
             Some(runtime) => start(&runtime.shared),

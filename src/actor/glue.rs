@@ -129,7 +129,16 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
-    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
+    let spec = Spec {
+        name: plan.name,
+        size: plan.size,
+        id,
+        runtime,
+        schedule,
+        refs: 3,
+        handle: false,
+        spawned_at: plan.started_at,
+    };
     let vtable = match plan.thread_locals {
         ThreadLocals::PerWorker => const { &vtable::<PerWorker, A, K>() },
         ThreadLocals::PerThread => const { &vtable::<PerThread, A, K>() },

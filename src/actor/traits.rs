@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::actor::engine::cell::Plan;
@@ -168,12 +169,15 @@ pub trait Actor: Sized + Send + 'static {
     /// # Panics
     ///
     /// If there is no memory for it, or the default runtime cannot start; [`Builder::start`](crate::actor::Builder::start) gives an error instead.
+    #[track_caller]
     fn start(self) -> Addr<Self> {
+        let started_at = Location::caller();
         let plan = |shared: &Shared| Plan {
             name: None,
             size: shared.stack_size,
             mailbox: Self::MAILBOX,
             thread_locals: shared.thread_locals,
+            started_at,
         };
         match with_shared(|shared| start(shared, plan(shared), self)) {
             Ok(strong) => Addr::new(strong),

@@ -3,7 +3,9 @@
 //! The protocol files (`task/wait.rs`, `sched/idle.rs`, `sync/raw_mutex.rs` and the like) take their atomics from here; the
 //! models, `tests/loom*.rs`, include the same files and put loom's atomics in this module's place.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
+};
 
 pub(crate) use crossbeam_utils::Backoff;
 

@@ -22,7 +22,7 @@
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
-use super::{Code, Entry, Status};
+use super::{Code, Entry, Status, Suspended};
 use crate::arch::{self, MachineContext};
 use crate::stack::Stack;
 use crate::stack::unused::Unused;
@@ -129,6 +129,23 @@ impl Fiber {
         // SAFETY: the block is live (invariant 1), and `fiber` is a suspended context (2; the caller): its frames end at its
         // stack pointer, below which a function that switches keeps nothing.
         unsafe { (*self.0.as_ptr()).stack.unused((*self.0.as_ptr()).fiber.sp()) }
+    }
+
+    /// Where the fiber of `slot` is suspended, for a reader on any OS thread, while its owner may do what it likes with it.
+    ///
+    /// The result is worth something only if it turns out afterwards that the fiber was suspended all the time.
+    ///
+    /// # Safety
+    ///
+    /// `slot` may be read. (A stack, and the block on it, stays mapped for ever.)
+    pub(crate) unsafe fn peek(slot: *const Option<Fiber>) -> Option<Suspended> {
+        // SAFETY: as the caller promises; null is `None`, and a slot that is not empty has the address of a block, which is mapped.
+        // Volatile: the words may change meanwhile, and mean nothing then.
+        unsafe {
+            let block = NonNull::new(slot.cast::<*mut FiberBlock>().read_volatile())?.as_ptr();
+            let registers = (&raw const (*block).fiber).cast::<[usize; 4]>().read_volatile();
+            Some(Suspended { registers, top: block.addr() })
+        }
     }
 
     /// The stack, to be used again.

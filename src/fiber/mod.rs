@@ -58,6 +58,26 @@ pub(crate) use corosensei::Fiber;
 #[cfg(green_backend = "threads")]
 pub(crate) use threads::Fiber;
 
+/// Where a fiber is suspended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspended {
+    /// Stack pointer, program counter, frame pointer and base register, in the order of a saved context.
+    pub(crate) registers: [usize; 4],
+    /// Its frames lie below this address.
+    pub(crate) top: usize,
+}
+
+/// What another backend's fiber leaves behind is not known.
+#[cfg(not(green_backend = "asm"))]
+impl Fiber {
+    /// # Safety
+    ///
+    /// None.
+    pub(crate) unsafe fn peek(_: *const Option<Fiber>) -> Option<Suspended> {
+        None
+    }
+}
+
 /// A debugger cannot find the contexts.
 #[cfg(not(green_backend = "asm"))]
 pub(crate) const CONTEXTS: [usize; 2] = [usize::MAX; 2];

@@ -13,7 +13,7 @@ use std::io;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
-use crate::base::atomic::AtomicU64;
+use crate::base::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::driver::poller::Poller;
 use crate::driver::wheel::Wheel;
 use crate::park::doubt::Doubt;
@@ -23,10 +23,10 @@ use crate::task::{Header, Task};
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
 pub(crate) const BUDGET: u32 = 128;
 
-/// One worker, as the threads that run on it see it. Only its own OS thread touches it.
+/// One worker, as the threads that run on it see it. Only its own OS thread touches it; others read `current`.
 pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
-    current: Cell<*const Header>,
+    current: AtomicPtr<Header>,
     /// The number of the worker's remote.
     home: u16,
     /// The thread that was woken last, by one that runs here or by the loop: it is next.
@@ -54,7 +54,7 @@ impl WorkerContext {
 
     pub(crate) fn new(home: u16, now_ns: u64, virtual_time: Option<&'static AtomicU64>) -> Self {
         Self {
-            current: Cell::new(ptr::null()),
+            current: AtomicPtr::new(ptr::null_mut()),
             home,
             woken: Cell::new(ptr::null_mut()),
             yields: Cell::new(false),
@@ -114,7 +114,8 @@ impl WorkerContext {
     /// `thread` is about to be resumed; `None`: the worker's loop goes on.
     #[inline(always)]
     pub(crate) fn set_current(&self, thread: Option<NonNull<Header>>) {
-        self.current.set(thread.map_or(ptr::null(), |thread| thread.as_ptr()));
+        // ORDERING: Relaxed: other OS threads that look have a `membarrier` of their own.
+        self.current.store(thread.map_or(ptr::null_mut(), NonNull::as_ptr), Ordering::Relaxed);
     }
 
     /// A turn begins.
@@ -133,13 +134,23 @@ impl WorkerContext {
     #[inline(always)]
     pub(crate) fn current<'a>(&self) -> Option<&'a Header> {
         // SAFETY: a thread that runs holds a reference to its header; the result is used by that thread only.
-        unsafe { self.current.get().as_ref() }
+        unsafe { self.current.load(Ordering::Relaxed).as_ref() }
     }
 
     /// The same, as a pointer to the whole task.
     #[inline(always)]
     pub(crate) fn current_ptr(&self) -> Option<NonNull<Header>> {
-        NonNull::new(self.current.get().cast_mut())
+        NonNull::new(self.current.load(Ordering::Relaxed))
+    }
+
+    /// Which thread runs on a worker, for any OS thread.
+    ///
+    /// # Safety
+    ///
+    /// `here` is a worker that has not ended.
+    pub(crate) unsafe fn current_of(here: *const WorkerContext) -> *const Header {
+        // SAFETY: as the caller promises; of the rest nothing is touched.
+        unsafe { (*(&raw const (*here).current)).load(Ordering::Relaxed) }
     }
 
     /// The number of the worker's remote, by which the threads that live here name it.
@@ -162,7 +173,7 @@ impl WorkerContext {
     /// Is `thread` the green thread that runs here?
     #[inline]
     pub(crate) fn is_current(thread: NonNull<Header>) -> bool {
-        WorkerContext::get().is_some_and(|here| here.current.get() == thread.as_ptr())
+        WorkerContext::get().is_some_and(|here| here.current.load(Ordering::Relaxed) == thread.as_ptr())
     }
 
     /// Spends one blocking call. False: the budget is used up.

@@ -6,6 +6,7 @@
 //! 2. The thread-local holds one counted reference; handles and wakers that outlive the OS thread hold theirs.
 
 use std::cell::Cell;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicU64, Ordering};
@@ -102,6 +103,7 @@ fn make() -> NonNull<Header> {
         schedule,
         refs: 1,
         handle: false,
+        spawned_at: Location::caller(),
     };
     let thread = Box::new(OsThread { header: Header::new(spec, &VTABLE), parker: Parker::new() });
     let header = NonNull::from(Box::leak(thread)).cast::<Header>();

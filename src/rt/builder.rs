@@ -1,6 +1,7 @@
 //! `thread::Builder`.
 
 use std::io;
+use std::panic::Location;
 
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::with_shared;
@@ -19,10 +20,16 @@ use crate::thread_locals::ThreadLocals;
 /// thread.join().unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "must eventually spawn the thread"]
 pub struct Builder {
     settings: Settings,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Builder {
@@ -34,7 +41,7 @@ impl Builder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new() -> Self {
-        Self::default()
+        Self { settings: Settings::here() }
     }
 
     /// Names the thread, for [`Thread::name`](crate::thread::Thread::name) and for the report of a stack overflow.
@@ -112,13 +119,15 @@ impl Builder {
     /// # Panics
     ///
     /// If the name has a NUL byte, as std's does.
+    #[inline]
+    #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, (), f) })
+        unsafe { self.spawn_owned((), f) }
     }
 
     /// Spawns the thread on the calling worker, where it stays, so that `f` need not be `Send`:
@@ -141,6 +150,7 @@ impl Builder {
     /// # Panics
     ///
     /// Outside a green thread; if the name has a NUL byte.
+    #[track_caller]
     pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
@@ -150,7 +160,7 @@ impl Builder {
             panic!("spawn_local outside a green thread: there is no worker here that could run it");
         };
         // SAFETY: nothing is borrowed, and the thread starts and stays on this worker.
-        unsafe { spawn_in(&worker.shared, self.settings, Placement::Here, (), f) }
+        unsafe { spawn_in(&worker.shared, self.settings_here(), Placement::Here, (), f) }
     }
 
     /// Spawns a thread that may borrow, without a scope that would wait for it:
@@ -176,6 +186,7 @@ impl Builder {
     ///
     /// The thread has ended, or has been joined, before anything that `f` borrows is gone, and before anything that its
     /// result borrows is gone the result has been taken or dropped.
+    #[track_caller]
     pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send,
@@ -190,12 +201,22 @@ impl Builder {
     /// # Safety
     ///
     /// As [`spawn_in`].
+    #[inline(always)]
+    #[track_caller]
     pub(crate) unsafe fn spawn_owned<F: FnOnce() -> T + Send, T: Send, O: TaskOwner>(
         self,
         owner: O,
         f: F,
     ) -> io::Result<JoinHandle<T>> {
+        let settings = self.settings_here();
         // SAFETY: as the caller promises.
-        with_shared(|shared| unsafe { spawn_in(shared, self.settings, Placement::Anywhere, owner, f) })
+        with_shared(|shared| unsafe { spawn_in(shared, settings, Placement::Anywhere, owner, f) })
+    }
+
+    /// The settings, of a thread that the caller's caller makes.
+    #[inline(always)]
+    #[track_caller]
+    fn settings_here(self) -> Settings {
+        Settings { spawned_at: Location::caller(), ..self.settings }
     }
 }

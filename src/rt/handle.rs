@@ -1,21 +1,11 @@
-//! `Thread` and `ThreadId`: a thread as others see it.
+//! `Thread`: a thread as others see it.
 
-use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::debug::debug;
 use crate::task::Task;
+use crate::task::id::ThreadId;
 use crate::task::wait::End;
-
-/// Identifies a thread, green or OS, in this process: [`std::thread::ThreadId`]. A number is never used twice.
-///
-/// ```
-/// let here = green::thread::current().id();
-/// let there = green::spawn(|| green::thread::current().id()).join().unwrap();
-/// assert_ne!(here, there);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ThreadId(NonZeroU64);
 
 /// Refers to a thread, green or OS: [`std::thread::Thread`]. [`current`](crate::thread::current) and [`JoinHandle::thread`](crate::thread::JoinHandle::thread) return one.
 ///
@@ -42,7 +32,7 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn id(&self) -> ThreadId {
-        ThreadId(NonZeroU64::new(self.0.id).expect("the numbers of threads begin with 1"))
+        ThreadId::of(&self.0)
     }
 
     /// Returns the thread's name, if it was given one by [`Builder::name`](crate::thread::Builder::name).

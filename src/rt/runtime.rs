@@ -12,6 +12,7 @@ use crate::base::debug::debug;
 use crate::base::lock::Lock;
 use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
+use crate::dump;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::queue::WaitQueue;
@@ -19,7 +20,7 @@ use crate::park::{Wait, fork, interrupt};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
-use crate::rt::spawn::{Placement, spawn_in};
+use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker, remote};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -185,7 +186,7 @@ impl RuntimeBuilder {
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it
     /// refuses an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime that
-    /// has ended do not count. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
+    /// has ended do not count. Those of [`dump::on_signal`](crate::dump::on_signal), if `GREEN_DUMP` asks for it. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) if self.virtual_time && n != 1 => {
@@ -204,6 +205,7 @@ impl RuntimeBuilder {
         if self.thread_locals == ThreadLocals::PerThread {
             ThreadLocals::supported()?;
         }
+        dump::from_env()?;
         hook::install();
         fork::install();
         overflow::install(current::describe);
@@ -338,7 +340,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert_may_park("Runtime::run");
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Settings::here(), Placement::Anywhere, (), f) };
         output(handle)
     }
 
@@ -356,9 +358,10 @@ impl Runtime {
     /// # Panics
     ///
     /// If there is no memory for the thread.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         // SAFETY: nothing is borrowed.
-        let handle = unsafe { spawn_in(&self.shared, Default::default(), Placement::Anywhere, (), f) };
+        let handle = unsafe { spawn_in(&self.shared, Settings::here(), Placement::Anywhere, (), f) };
         handle.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
     }
 
@@ -477,9 +480,10 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
 #[track_caller]
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     assert_may_park("green::run");
+    let settings = Settings::here();
     let handle = with_shared(|shared| {
         // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, Default::default(), Placement::Anywhere, (), f) }
+        unsafe { spawn_in(shared, settings, Placement::Anywhere, (), f) }
     });
     output(handle)
 }

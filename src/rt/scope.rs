@@ -152,14 +152,19 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// If there is no memory for it.
     #[inline]
+    #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.spawn_with(Builder::new(), f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
+        match self.spawn_with(Builder::new(), f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("failed to spawn a green thread: {error}"),
+        }
     }
 
+    #[track_caller]
     fn spawn_with<F, T>(&'scope self, builder: Builder, f: F) -> io::Result<ScopedJoinHandle<'scope, T>>
     where
         F: FnOnce() -> T + Send + 'scope,
@@ -198,6 +203,7 @@ impl Builder {
     /// # Panics
     ///
     /// If the name has a NUL byte.
+    #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,
         scope: &'scope Scope<'scope, '_>,

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::park::os;
@@ -20,12 +21,22 @@ use crate::task::block::{self, TaskOwner};
 use crate::task::header::{Main, Spec};
 use crate::thread_locals::ThreadLocals;
 
-/// What a thread has of its own, if anything.
-#[derive(Debug, Default)]
+/// What a thread has of its own, if anything, and the call that makes it.
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) name: Option<String>,
     /// A box, so that the settings of most threads are short.
     pub(crate) custom: Option<Box<Custom>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+impl Settings {
+    /// Nothing of its own; made by the caller's caller.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn here() -> Self {
+        Self { name: None, custom: None, spawned_at: Location::caller() }
+    }
 }
 
 /// What a thread has not as its runtime's threads have it.
@@ -115,10 +126,15 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
             return Err(refused);
         }
         // SAFETY: as the caller promises.
-        return unsafe { spawn_per_thread(shared, worker, name, settings.custom, placement, owner, f) };
+        return unsafe {
+            spawn_per_thread(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f)
+        };
     };
+    let spawned_at = settings.spawned_at;
     // SAFETY: as above.
-    unsafe { make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
+    unsafe {
+        make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
+    }
 }
 
 /// As [`spawn_in`], of a thread with thread-locals of its own.
@@ -130,13 +146,14 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
 unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
+    settings: Settings,
     name: Option<Box<str>>,
-    custom: Option<Box<Custom>>,
     placement: Placement,
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
-    let size = match custom {
+    let spawned_at = settings.spawned_at;
+    let size = match settings.custom {
         None => shared.stack_size,
         Some(custom) => custom.resolve(shared)?.0,
     };
@@ -148,7 +165,9 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
         None => promise_outside(shared, size)?,
     };
     // SAFETY: as the caller promises.
-    unsafe { make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement }, owner, f) }
+    unsafe {
+        make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
+    }
 }
 
 struct PromisedStack {
@@ -156,6 +175,7 @@ struct PromisedStack {
     size: StackSize,
     id: u64,
     placement: Placement,
+    spawned_at: &'static Location<'static>,
 }
 
 /// The second half of [`spawn_in`]: a stack is promised.
@@ -167,12 +187,12 @@ struct PromisedStack {
 unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
-    PromisedStack { name, size, id, placement }: PromisedStack,
+    PromisedStack { name, size, id, placement, spawned_at }: PromisedStack,
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let runtime = M::mark(shared.identity());
-    let spec = Spec { name, size, id, runtime, schedule, refs: 2, handle: true };
+    let spec = Spec { name, size, id, runtime, schedule, refs: 2, handle: true, spawned_at };
     let header = block::new::<M, _, _, _>(spec, owner, f).inspect_err(|_| match worker {
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
@@ -182,10 +202,7 @@ unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, placement) {
         (Some(worker), Placement::Anywhere) => worker.spawn(task),
-        (Some(worker), Placement::Here) => {
-            task.state.claim_unshared(worker.remote.index);
-            worker.make_ready(task.into_raw());
-        }
+        (Some(worker), Placement::Here) => worker.spawn_here(task),
         (None, _) => shared.inject(task),
     }
     Ok(handle)

@@ -58,12 +58,16 @@ use crate::task::header::Reason;
 ///
 /// If there is no memory for it, or the default runtime cannot start; [`Builder::spawn`] returns an error instead.
 #[inline]
+#[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Builder::new().spawn(f).unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"))
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    }
 }
 
 /// Spawns a green thread on the calling worker. It is never stolen, so the closure need not be `Send`.
@@ -91,6 +95,7 @@ where
 /// # Panics
 ///
 /// Outside a green thread; if there is no memory for it.
+#[track_caller]
 pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + 'static,

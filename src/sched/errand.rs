@@ -24,6 +24,7 @@
 //! that would wait panics.
 
 use std::io;
+use std::panic::Location;
 
 use crate::driver::slot::call;
 use crate::park::interrupt;
@@ -78,6 +79,7 @@ impl Worker {
             schedule: super::worker::schedule,
             refs: 1,
             handle: false,
+            spawned_at: Location::caller(),
         };
         let work = Work;
         let header = block::new::<PerWorker, _, _, _>(spec, (), move || drop(work))
@@ -85,8 +87,7 @@ impl Worker {
         self.events.fresh.set(true);
         // SAFETY: the one reference is the queue's.
         let task = unsafe { Task::from_raw(header) };
-        task.state.claim_unshared(self.remote.index);
-        self.make_ready(task.into_raw());
+        self.spawn_here(task);
         Ok(())
     }
 }

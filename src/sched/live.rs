@@ -1,49 +1,75 @@
-//! The threads that have started on a worker and have not ended. Touched by the owner only; how many they are, others may read.
+//! The threads that live on a worker: they have started, or will start nowhere else, and have not ended. The owner alone changes the list; how many they are
+//! others may read at any time, and the list under its lock ([`listing`](super::listing)).
 
-use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr::NonNull;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::List;
+use crate::sched::biased::BiasedLock;
+use crate::sched::remote::Remote;
 use crate::task::Header;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) list: List<Header>,
-    count: Cell<usize>,
-    /// The count, for others.
-    shown: &'static AtomicU32,
+    /// How many they are. Changed by the owner.
+    count: &'static AtomicU32,
+    listed: &'static BiasedLock<Place>,
+}
+
+/// How far one that lists the threads has come: the thread that it meets next, and how many it meets at most. New ones come behind all others, so that
+/// is enough for those that were there when it began; else it might never come to an end.
+#[derive(Debug)]
+pub(crate) struct Place {
+    next: Option<NonNull<Header>>,
+    left: usize,
+}
+
+// SAFETY: it is an address, used under the lock that guards the list.
+unsafe impl Send for Place {}
+
+impl Place {
+    pub(crate) const NOWHERE: Self = Self { next: None, left: 0 };
+
+    /// Begins at the first.
+    pub(crate) fn begin(&mut self, live: &Live) {
+        *self = Self { next: live.list.front(), left: live.count() };
+    }
+
+    /// The thread that is met next.
+    pub(crate) fn next(&mut self, live: &Live) -> Option<NonNull<Header>> {
+        self.left = self.left.checked_sub(1)?;
+        let thread = self.next?;
+        self.next = live.list.next_of(thread);
+        Some(thread)
+    }
 }
 
 impl Live {
     /// Where a debugger finds the first thread.
     pub(crate) const FIRST: usize = offset_of!(Self, list) + List::<Header>::HEAD;
 
-    pub(crate) fn new(shown: &'static AtomicU32) -> Self {
-        Self { list: List::new(), count: Cell::new(0), shown }
+    pub(crate) fn new(remote: &'static Remote) -> Self {
+        Self { list: List::new(), count: &remote.live, listed: &remote.listed }
     }
 
     #[inline]
     pub(crate) fn count(&self) -> usize {
-        self.count.get()
-    }
-
-    #[inline]
-    fn set_count(&self, count: usize) {
-        self.count.set(count);
-        self.shown.store(count as u32, Ordering::Relaxed);
+        self.count.load(Ordering::Relaxed) as usize
     }
 
     /// # Safety
     ///
-    /// The thread has just started here; it is taken out before it is freed.
+    /// The thread is in no list, and will end here; it is taken out before it is freed.
     #[inline]
     pub(crate) unsafe fn push(&self, thread: NonNull<Header>) {
-        // SAFETY: as the caller promises; it starts once, so it is in no list.
-        unsafe { self.list.push_back(thread) };
-        self.set_count(self.count.get() + 1);
+        self.listed.own(|_| {
+            // SAFETY: as the caller promises.
+            unsafe { self.list.push_back(thread) };
+            self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        });
     }
 
     /// # Safety
@@ -51,8 +77,29 @@ impl Live {
     /// The thread is in the list.
     #[inline]
     pub(crate) unsafe fn remove(&self, thread: NonNull<Header>) {
-        // SAFETY: as the caller promises.
-        unsafe { self.list.remove(thread) };
-        self.set_count(self.count.get() - 1);
+        self.listed.own(|place| {
+            if let Some(place) = place
+                && place.next == Some(thread)
+            {
+                place.next = self.list.next_of(thread);
+            }
+            // SAFETY: as the caller promises.
+            unsafe { self.list.remove(thread) };
+            self.count.store(self.count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        });
+    }
+
+    /// Makes `last` the last one, as [`List::rotate_past`]; not while somebody lists them, who would miss some.
+    ///
+    /// # Safety
+    ///
+    /// The thread is in the list.
+    pub(crate) unsafe fn rotate_past(&self, last: NonNull<Header>) {
+        self.listed.own(|place| {
+            if place.is_none() {
+                // SAFETY: as the caller promises.
+                unsafe { self.list.rotate_past(last) };
+            }
+        });
     }
 }

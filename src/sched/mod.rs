@@ -1,6 +1,7 @@
 #![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod arriving;
+pub(crate) mod biased;
 pub(crate) mod clock;
 pub(crate) mod counted;
 pub(crate) mod counters;
@@ -11,6 +12,7 @@ pub(crate) mod errand;
 pub(crate) mod events;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod listing;
 pub(crate) mod live;
 #[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod own;

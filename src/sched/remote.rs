@@ -16,10 +16,12 @@ use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
 use crate::sched::arriving::Arriving;
+use crate::sched::biased::BiasedLock;
 use crate::sched::counters::Counters;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
+use crate::sched::live::Place;
 use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
@@ -42,6 +44,8 @@ pub(crate) struct Remote {
     cancels: Lock<Vec<Task>>,
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
+    /// Guards the list of those threads, and `here`, against the end of the worker.
+    pub(crate) listed: BiasedLock<Place>,
     /// How quickly the worker goes through its actors.
     pub(crate) run_rate: RunRate,
     /// How much of its time it spends running threads.
@@ -84,6 +88,7 @@ impl Spares {
             doorbell: Doorbell::new(idle),
             cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
+            listed: BiasedLock::new(Place::NOWHERE),
             run_rate: RunRate::new(),
             busy: BusyShare::new(),
             heartbeat: Heartbeat::new(),

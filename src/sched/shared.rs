@@ -1,11 +1,12 @@
 //! What the workers of one runtime share.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
@@ -41,6 +42,9 @@ pub(crate) struct Shared {
     made_in: u32,
 }
 
+/// Those that may not have ended.
+static RUNTIMES: Lock<Vec<Weak<Shared>>> = Lock::new(Vec::new());
+
 /// Every thread of the runtime is cancelled.
 const STOPS: u32 = 1;
 /// And its workers are gone.
@@ -57,7 +61,7 @@ impl Shared {
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             remotes,
             idle,
             stealers,
@@ -72,7 +76,18 @@ impl Shared {
             last_call: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
-        })
+        });
+        let mut runtimes = RUNTIMES.lock();
+        runtimes.retain(|runtime| runtime.strong_count() > 0);
+        runtimes.push(Arc::downgrade(&shared));
+        drop(runtimes);
+        shared
+    }
+
+    /// The runtimes of this process that have not ended.
+    pub(crate) fn all() -> Vec<Arc<Self>> {
+        let runtimes: Vec<_> = RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect();
+        runtimes.into_iter().filter(|runtime| !runtime.is_the_parents() && !runtime.is_over()).collect()
     }
 
     pub(crate) fn workers(&self) -> u32 {

@@ -167,7 +167,7 @@ impl Tidy {
         }
         if let Some(last) = last {
             // SAFETY: it was just met there. So the next one to be met is the one behind it.
-            unsafe { live.list.rotate_past(last) };
+            unsafe { live.rotate_past(last) };
         }
         // SAFETY: as above: the stacks' threads do not run before this returns.
         unsafe { unused::give_back(&mut stacks[..count]) }

@@ -160,8 +160,10 @@ impl Worker {
         let fiber = unsafe { Fiber::new(stack, vtable.main, thread.as_ptr().cast()) };
         // SAFETY: invariant 3 of the header.
         unsafe { *header.fiber.get() = Some(fiber) };
-        // SAFETY: a thread starts once; it is taken out in `end`.
-        unsafe { self.live.push(thread) };
+        if !header.live.is_linked() {
+            // SAFETY: it is in no list; it is taken out in `end`.
+            unsafe { self.live.push(thread) };
+        }
         // So that it can wait for a time without an allocation.
         self.here().wheel.borrow_mut().make_room(self.live.count());
         true

@@ -83,7 +83,7 @@ impl Worker {
             remote,
             number,
             queues: Queues::new(unstarted),
-            live: Live::new(&remote.live),
+            live: Live::new(remote),
             stacks: UnsafeCell::new(Cache::new()),
             ids: Cell::new((0, 0)),
             clock: Clock::new(now_ns),
@@ -141,8 +141,8 @@ impl Worker {
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.queues.unstarted.pop().is_some() {}
-        // ORDERING: Relaxed: a debugger looks while the process stands still, and all of the worker's threads have ended.
-        self.remote.here.store(ptr::null_mut(), Ordering::Relaxed);
+        // ORDERING: Relaxed: who lists threads looks under the lock; a debugger, while the process stands still.
+        self.remote.listed.own(|_| self.remote.here.store(ptr::null_mut(), Ordering::Relaxed));
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
     }
@@ -160,6 +160,15 @@ impl Worker {
     pub(crate) fn make_ready(&self, thread: NonNull<Header>) {
         // SAFETY: invariant 3: it is in no queue, and its reference keeps it alive.
         unsafe { self.queues.ready.push(thread) };
+    }
+
+    /// Queues an unstarted thread that starts here and nowhere else, and lives here from now on.
+    pub(crate) fn spawn_here(&self, task: Task) {
+        task.state.claim_unshared(self.remote.index);
+        let thread = task.into_raw();
+        // SAFETY: nobody else has seen it; it is taken out when it ends.
+        unsafe { self.live.push(thread) };
+        self.make_ready(thread);
     }
 
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
@@ -383,6 +392,8 @@ impl Worker {
             self.remote.counters.woken.add(1);
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
             if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+                // SAFETY: it comes out of the inbox once.
+                unsafe { self.live.push(thread) };
                 self.remote.arriving.arrived();
             }
             self.make_ready(thread);

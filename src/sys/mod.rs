@@ -13,6 +13,7 @@ pub(crate) mod in_panic;
 pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod membarrier;
 pub(crate) mod net;
 pub(crate) mod parker;
 pub(crate) mod poll;
@@ -20,4 +21,5 @@ pub(crate) mod process;
 #[cfg(not(miri))]
 pub(crate) mod sanitizer;
 pub(crate) mod signals;
+pub(crate) mod stack_walk;
 pub(crate) mod unwinder;

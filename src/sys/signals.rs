@@ -9,19 +9,63 @@ use crate::sys::library;
 /// The signals that can be taken over. Each is a byte in the pipe: its place here.
 pub(crate) const SIGNALS: [libc::c_int; 5] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 
+/// What `ctrl-\\` sends.
+pub(crate) const QUIT: libc::c_int = libc::SIGQUIT;
+
 /// The writing end of the pipe, which is never closed.
 static PIPE: AtomicU32 = AtomicU32::new(u32::MAX);
 
 extern "C" fn handle(signal: libc::c_int) {
     let place = SIGNALS.iter().position(|known| *known == signal).unwrap_or_default() as u8;
-    // ORDERING: Acquire pairs with the Release in `open`; there was a descriptor before there was a handler.
-    let fd = PIPE.load(Ordering::Acquire) as libc::c_int;
-    // SAFETY: the location is this thread's; `write` may be called in a handler, with one valid byte. A full pipe is as
-    // good as another byte. errno is kept for the code that was interrupted.
+    // ORDERING: Acquire pairs with the Release in `open_pipe`; there was a descriptor before there was a handler.
+    tell(PIPE.load(Ordering::Acquire) as libc::c_int, place);
+}
+
+/// The writing end of the pipe of [`take`], which is never closed.
+static TAKEN: AtomicU32 = AtomicU32::new(u32::MAX);
+
+extern "C" fn handle_taken(_: libc::c_int) {
+    // ORDERING: Acquire pairs with the Release in `open_pipe`.
+    tell(TAKEN.load(Ordering::Acquire) as libc::c_int, 0);
+}
+
+/// Makes the pipe for [`take`]. Called once.
+///
+/// # Errors
+///
+/// There are no more descriptors.
+pub(crate) fn open_for_taken() -> io::Result<PipeReader> {
+    open_pipe(&TAKEN)
+}
+
+/// Takes over a signal that nobody has, for the rest of the process: each time it comes, a byte comes out of the pipe.
+///
+/// # Errors
+///
+/// `ResourceBusy`: the signal has a handler, or is ignored. Those of `sigaction`: there is no such signal.
+pub(crate) fn take(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: a zeroed `sigaction` is a valid one, and is written here.
+    let now = unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(signal, std::ptr::null(), &raw mut now) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        now
+    };
+    if now.sa_sigaction != libc::SIG_DFL {
+        let message = format!("signal {signal} is taken: it has a handler, or is ignored");
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+    }
+    set_handler(signal, handle_taken)
+}
+
+/// Writes a byte into a pipe, in a handler. A full pipe is as good as another byte. errno is kept for the code that was interrupted.
+fn tell(pipe: libc::c_int, byte: u8) {
+    // SAFETY: the location is this thread's; `write` may be called in a handler, with one valid byte.
     unsafe {
         let errno = errno();
         let before = *errno;
-        libc::write(fd, [place].as_ptr().cast(), 1);
+        libc::write(pipe, [byte].as_ptr().cast(), 1);
         *errno = before;
     }
 }
@@ -44,10 +88,14 @@ unsafe fn errno() -> *mut libc::c_int {
 ///
 /// There are no more descriptors.
 pub(crate) fn open() -> io::Result<PipeReader> {
+    open_pipe(&PIPE)
+}
+
+fn open_pipe(place: &AtomicU32) -> io::Result<PipeReader> {
     let (reader, writer) = io::pipe()?;
     socket2::SockRef::from(&writer).set_nonblocking(true)?;
-    // ORDERING: see `handle`.
-    PIPE.store(writer.into_raw_fd() as u32, Ordering::Release);
+    // ORDERING: Release pairs with the Acquires in the handlers.
+    place.store(writer.into_raw_fd() as u32, Ordering::Release);
     Ok(reader)
 }
 
@@ -60,16 +108,19 @@ pub(crate) fn open() -> io::Result<PipeReader> {
 ///
 /// Those of `sigaction`.
 pub(crate) fn install(place: usize) -> io::Result<()> {
+    set_handler(SIGNALS[place], handle)
+}
+
+fn set_handler(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
     library::pin();
     // SAFETY: a zeroed `sigaction` is a valid one without flags, and its mask is set below.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    let handler: extern "C" fn(libc::c_int) = handle;
     action.sa_sigaction = handler as usize;
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: a valid mask and action, and a handler that does what a handler may.
     let result = unsafe {
         libc::sigemptyset(&raw mut action.sa_mask);
-        libc::sigaction(SIGNALS[place], &raw const action, std::ptr::null_mut())
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

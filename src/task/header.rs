@@ -15,6 +15,7 @@
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
 use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
@@ -25,7 +26,7 @@ use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
-use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
+use crate::task::wait::{End, Epoch, ParkToken, WaitLook, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
 #[derive(Debug)]
@@ -117,14 +118,23 @@ impl Extra {
 
 /// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unwound {
-    pub(crate) number: u64,
-    pub(crate) by_panic: bool,
-}
+pub(crate) struct Unwound(u64);
 
 impl Unwound {
     /// The thread has not unwound. Numbers begin with 1.
-    pub(crate) const NEVER: Self = Self { number: 0, by_panic: false };
+    pub(crate) const NEVER: Self = Self(0);
+
+    pub(crate) fn new(number: u64, by_panic: bool) -> Self {
+        Self(number << 1 | u64::from(by_panic))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(crate) fn is_by_panic(self) -> bool {
+        self.0 & 1 != 0
+    }
 }
 
 /// See the module's text.
@@ -160,6 +170,8 @@ pub(crate) struct Header {
     pub(crate) id: u64,
     /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
+    /// The call that made the thread.
+    pub(crate) spawned_at: &'static Location<'static>,
 }
 
 /// What a closure that unwinds ends by.
@@ -225,6 +237,7 @@ pub(crate) struct Spec {
     pub(crate) schedule: Schedule,
     pub(crate) refs: u32,
     pub(crate) handle: bool,
+    pub(crate) spawned_at: &'static Location<'static>,
 }
 
 impl Header {
@@ -256,6 +269,7 @@ impl Header {
             extra: AtomicPtr::new(extra),
             id: spec.id,
             runtime: spec.runtime,
+            spawned_at: spec.spawned_at,
         }
     }
 
@@ -288,6 +302,18 @@ impl Header {
         // The reason of a wait that has been ended stays until the thread runs again. ORDERING: Relaxed: as in `set_reason`.
         self.wait.waiting()?;
         NAMES[self.reason.load(Ordering::Relaxed) as usize]
+    }
+
+    /// The wait that the thread is in, and what it is for, for one that lists threads: if two looks agree, the thread was in it all
+    /// the time between them.
+    pub(crate) fn look(&self) -> (WaitLook, &'static str) {
+        let name = NAMES[self.reason.load(Ordering::Relaxed) as usize];
+        (self.wait.look(), name.unwrap_or_default())
+    }
+
+    /// Has it thread-locals of its own?
+    pub(crate) fn has_own_locals(&self) -> bool {
+        self.vtable.choose_next.is_some()
     }
 
     /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end

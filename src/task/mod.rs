@@ -4,6 +4,7 @@ pub(crate) mod awaiter;
 pub(crate) mod block;
 pub(crate) mod cancel;
 pub(crate) mod header;
+pub(crate) mod id;
 pub(crate) mod limit;
 pub(crate) mod local;
 pub(crate) mod offsets;

@@ -43,6 +43,17 @@ impl Epoch {
     }
 }
 
+/// What a park word said at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct WaitLook(u64);
+
+impl WaitLook {
+    /// Does the thread wait, or is about to?
+    pub(crate) fn is_waiting(self) -> bool {
+        self.0 & STATE == WAITING
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -113,6 +124,11 @@ impl WaitWord {
         // ORDERING: Relaxed: the thread waits on this very worker; `end` decides.
         let word = self.0.load(Ordering::Relaxed);
         (word & STATE == WAITING).then_some(Epoch(word & !STATE))
+    }
+
+    /// What the word says, for anybody.
+    pub(crate) fn look(&self) -> WaitLook {
+        WaitLook(self.0.load(Ordering::Relaxed))
     }
 
     /// The owner runs again: how did the wait end?

@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["park"],
     &["blocking"],
     &["sched", "channel", "time", "io", "signal"],
+    &["dump"],
     &["rt", "sync"],
     // Name resolution and files need `blocking`, which is in `rt`.
     &["future", "actor", "net", "fs", "process", "variance", "guide"],

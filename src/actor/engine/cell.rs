@@ -20,7 +20,7 @@ use std::any::Any;
 use std::cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
@@ -76,6 +76,7 @@ pub(crate) struct Plan {
     pub(crate) size: StackSize,
     pub(crate) mailbox: Mailbox,
     pub(crate) thread_locals: ThreadLocals,
+    pub(crate) started_at: &'static Location<'static>,
 }
 
 /// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `warden` gives that of a kept actor.

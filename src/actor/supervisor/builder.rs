@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,17 +206,20 @@ impl Supervisor {
     }
 
     /// Starts the supervisor as a part of the actor that calls this, which ends it; `warden` is told of its end. Does not wait.
+    #[track_caller]
     pub(in crate::actor) fn start_part(
         self,
         table: &Arc<Table>,
         warden: Arc<dyn Warden>,
     ) -> io::Result<SupervisorAddr> {
+        let started_at = Location::caller();
         let start = |shared: &Arc<Shared>| {
             let plan = Plan {
                 name: self.name.clone().map(String::into_boxed_str),
                 size: shared.stack_size,
                 mailbox: Team::MAILBOX,
                 thread_locals: shared.thread_locals,
+                started_at,
             };
             let team = self.into_team(table).map_err(io::Error::other)?;
             start_kept(shared, plan, warden, team)

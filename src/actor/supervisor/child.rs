@@ -4,7 +4,7 @@
 
 use std::any::{TypeId, type_name};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +101,8 @@ pub struct Child<A> {
     mailbox: Option<Mailbox>,
     stack_size: Option<usize>,
     make: Make<A>,
-    nested: Option<Arc<Table>>,
+    made_at: &'static Location<'static>,
+    pub(super) nested: Option<Arc<Table>>,
     place: Option<Place>,
 }
 
@@ -120,6 +121,7 @@ impl<A: Actor> Child<A> {
     /// assert_eq!(counter.name(), Some("counter"));
     /// # Ok::<(), green::actor::StartError>(())
     /// ```
+    #[track_caller]
     pub fn new<R: Made<A>>(name: impl AsRef<str>, factory: impl FnMut() -> R + Send + 'static) -> Self {
         let mut factory = factory;
         Self {
@@ -131,6 +133,7 @@ impl<A: Actor> Child<A> {
             mailbox: None,
             stack_size: None,
             make: Box::new(move || factory().made()),
+            made_at: Location::caller(),
             nested: None,
             place: None,
         }
@@ -233,9 +236,21 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, nested, place } = self;
+        let Self {
+            name,
+            restart,
+            shutdown,
+            backoff,
+            is_significant,
+            mailbox,
+            stack_size,
+            make,
+            made_at,
+            nested,
+            place,
+        } = self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
-        let body = Typed { name: Arc::clone(&name), make, mailbox, stack_size, nested, kept: None };
+        let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, stack_size, nested, kept: None };
         ChildSpec { name, restart, shutdown, backoff, is_significant, place, body: Box::new(body) }
     }
 }
@@ -249,6 +264,7 @@ impl<A> fmt::Debug for Child<A> {
 struct Typed<A> {
     name: Arc<str>,
     make: Make<A>,
+    made_at: &'static Location<'static>,
     mailbox: Mailbox,
     stack_size: Option<usize>,
     nested: Option<Arc<Table>>,
@@ -290,6 +306,7 @@ impl<A: Actor> Body for Typed<A> {
                 size: size.unwrap_or(shared.stack_size),
                 mailbox: self.mailbox,
                 thread_locals: shared.thread_locals,
+                started_at: self.made_at,
             };
             start_kept(shared, plan, Arc::<Watch>::clone(watch), state)
         })?;

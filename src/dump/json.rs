@@ -1,0 +1,112 @@
+//! A dump for programs: a line of JSON for each thread.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::dump::stacks::{Function, Functions};
+use crate::dump::{ThreadInfo, ThreadState, for_each};
+
+/// Writes every green thread of the process as a line of JSON, as it is met: so there is no limit to how many they are.
+///
+/// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
+/// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if it waits and
+/// its stack is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
+/// and `line` as far as they are known, else with `address`. More names may come.
+///
+/// ```
+/// let mut lines = Vec::new();
+/// green::run(|| green::dump::json(&mut lines))?;
+/// let lines = String::from_utf8(lines).unwrap();
+/// assert!(lines.lines().any(|line| line.contains(r#""state":"running""#)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`for_each`], and of `out`.
+pub fn json(out: &mut impl Write) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    let mut numbers: HashMap<Arc<[usize]>, usize> = HashMap::new();
+    let mut functions = Functions::default();
+    for_each(|thread| {
+        let mut stack = None;
+        if !thread.frames.is_empty() {
+            let next = numbers.len() + 1;
+            let number = *numbers.entry(Arc::clone(&thread.frames)).or_insert(next);
+            if number == next {
+                write_stack(&mut out, number, &thread.frames, &mut functions)?;
+            }
+            stack = Some(number);
+        }
+        write_thread(&mut out, thread, stack)
+    })?;
+    out.flush()
+}
+
+fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>) -> io::Result<()> {
+    write!(out, r#"{{"id":{}"#, thread.id.number())?;
+    if let Some(name) = thread.name() {
+        write!(out, r#","name":{}"#, Quoted(name))?;
+    }
+    match thread.state {
+        ThreadState::Unstarted => write!(out, r#","state":"unstarted""#)?,
+        ThreadState::Ready => write!(out, r#","state":"ready""#)?,
+        ThreadState::Running(worker) => write!(out, r#","state":"running","worker":{worker}"#)?,
+        ThreadState::Waiting(reason) => write!(out, r#","state":"waiting","waits_for":{}"#, Quoted(reason))?,
+    }
+    write!(out, r#","spawned_at":{}"#, Quoted(&thread.spawned_at.to_string()))?;
+    if let Some(stack) = stack {
+        write!(out, r#","stack":{stack}"#)?;
+    }
+    writeln!(out, "}}")
+}
+
+fn write_stack(out: &mut impl Write, number: usize, frames: &[usize], functions: &mut Functions) -> io::Result<()> {
+    write!(out, r#"{{"stack":{number},"frames":["#)?;
+    let mut comma = "";
+    for address in frames {
+        for Function { name, file, line } in functions.at(*address) {
+            match name {
+                Some(name) => write!(out, r#"{comma}{{"function":{}"#, Quoted(name))?,
+                None => write!(out, r#"{comma}{{"address":"{address:#x}""#)?,
+            }
+            if let (Some(file), Some(line)) = (file, line) {
+                write!(out, r#","file":{},"line":{line}"#, Quoted(file))?;
+            }
+            write!(out, "}}")?;
+            comma = ",";
+        }
+    }
+    writeln!(out, "]}}")
+}
+
+/// A string as JSON writes it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                c if u32::from(c) < 0x20 => write!(f, "\\u{:04x}", u32::from(c))?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_json_does_not_take_in_a_string_is_written_otherwise() {
+        let text = Quoted("a \"b\" \\ \n\u{1} ü").to_string();
+        assert_eq!(text, r#""a \"b\" \\ \u000a\u0001 ü""#);
+    }
+}

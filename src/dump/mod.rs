@@ -1,0 +1,165 @@
+//! Shows every green thread of the process while it runs: which there are, what each waits for, and where.
+//!
+//! What one asks first of a program that hangs or grows: where are they all, and what is stuck? [`text`] answers for a person, in groups of equal
+//! stacks; [`json`] for a program, a line a thread; [`for_each`] as data; [`on_signal`] without a change in the program's course, from outside.
+//!
+//! ```
+//! let waits = green::spawn(green::thread::park);
+//! while waits.thread().waits_for().is_none() {
+//!     green::yield_now();
+//! }
+//! let mut text = Vec::new();
+//! green::dump::text(&mut text)?;
+//! assert!(String::from_utf8(text).unwrap().contains("waits: park"));
+//! waits.thread().unpark();
+//! # waits.join().unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What it costs, and what it stops
+//!
+//! Nothing stops. The workers go on, and need not help: a dump is whole, too, when each of them is stuck. While one is made, a worker that starts or
+//! ends a thread may wait some 100 µs for it; a thread that starts or ends meanwhile is whole in it, or absent. Threads that have not
+//! started are queued anew, where any worker takes them. A dump takes some microseconds a thread, and memory for each *group*, not for each thread; of
+//! a stack it reads what is in use, 64 KiB at most. When no dump is made, that one may be costs a thread some ten instructions, once.
+//!
+//! # What it does not show
+//!
+//! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. Of a thread that runs there is no stack, since that changes.
+//! Backtraces need Linux, x86_64 or aarch64, and the feature `backtrace`, which is on by default; function names need symbols, so a
+//! program that is stripped shows addresses, and lines need debug information (`debug = "line-tables-only"`).
+//!
+//! # Where it may be called
+//!
+//! On any thread, green or OS, also while a runtime shuts down. Two dumps at a time: the second is an error. In a child of fork there are
+//! no threads to show. Not in a signal handler: for that there is [`on_signal`].
+#![forbid(unsafe_code)]
+
+mod json;
+mod signal;
+mod stacks;
+mod text;
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+
+pub use self::json::json;
+pub(crate) use self::signal::from_env;
+pub use self::signal::on_signal;
+pub use self::text::text;
+
+use crate::dump::stacks::Stacks;
+use crate::sched::Shared;
+use crate::sched::listing::{Doing, Record, list};
+use crate::task::id::ThreadId;
+
+/// What a thread did when it was met.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ThreadState {
+    /// It has not started: it has no stack yet.
+    Unstarted,
+    /// It waits for its turn. (Or lets another run on top of itself: a thread that it joins, an actor that it asks.)
+    Ready,
+    /// It runs, on the worker of its runtime with this number.
+    Running(usize),
+    /// It waits for this, as [`Thread::waits_for`](crate::thread::Thread::waits_for) calls it.
+    Waiting(&'static str),
+}
+
+impl fmt::Display for ThreadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unstarted => f.write_str("unstarted"),
+            Self::Ready => f.write_str("ready"),
+            Self::Running(worker) => write!(f, "runs on worker {worker}"),
+            Self::Waiting(reason) => write!(f, "waits: {reason}"),
+        }
+    }
+}
+
+/// One green thread, as it was when it was met.
+#[derive(Clone, Debug)]
+pub struct ThreadInfo {
+    id: ThreadId,
+    name: Option<Box<str>>,
+    state: ThreadState,
+    spawned_at: &'static Location<'static>,
+    frames: Arc<[usize]>,
+}
+
+impl ThreadInfo {
+    fn new(record: Record, stacks: &mut Stacks) -> Self {
+        let state = match record.doing {
+            Doing::Unstarted => ThreadState::Unstarted,
+            Doing::Ready => ThreadState::Ready,
+            Doing::Runs(worker) => ThreadState::Running(worker),
+            Doing::Waits(reason) => ThreadState::Waiting(reason),
+        };
+        let frames = stacks.frames(record.stack.as_ref());
+        Self { id: record.id, name: record.name, state, spawned_at: record.spawned_at, frames }
+    }
+
+    /// Returns the thread's number.
+    #[must_use]
+    pub fn id(&self) -> ThreadId {
+        self.id
+    }
+
+    /// Returns the thread's name, if it has one; of an actor that of its builder or supervisor.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Returns what it did.
+    #[must_use]
+    pub fn state(&self) -> ThreadState {
+        self.state
+    }
+
+    /// Returns the call that spawned the thread, or started the actor.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+
+    /// Returns where it waits: addresses within the calls on its stack, innermost first, at most 128. Threads with equal stacks share
+    /// them. None, if it does not wait or the machine does not tell.
+    #[must_use]
+    pub fn frames(&self) -> &[usize] {
+        &self.frames
+    }
+}
+
+/// Calls `f` with every green thread of the process, as they are met. `f` may wait, and may spawn.
+///
+/// ```
+/// use green::dump::ThreadState;
+/// green::run(|| {
+///     let mut running = Vec::new();
+///     green::dump::for_each(|thread| {
+///         if let ThreadState::Running(_) = thread.state() {
+///             running.push(thread.id());
+///         }
+///         Ok(())
+///     })?;
+///     assert!(running.contains(&green::thread::current().id()));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of `f`, which end it. `ResourceBusy`: another dump is being made. `Unsupported`: the system has no membarrier(2), which Linux has since
+/// 4.14.
+pub fn for_each(mut f: impl FnMut(&ThreadInfo) -> io::Result<()>) -> io::Result<()> {
+    let mut stacks = Stacks::new();
+    for runtime in Shared::all() {
+        list(&runtime, |record| f(&ThreadInfo::new(record, &mut stacks)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The distinct stacks of a dump, and the names of what is on them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::sys::stack_walk::{StackCopy, Walker};
+
+/// Each stack that was met, once.
+#[derive(Debug)]
+pub(super) struct Stacks {
+    walker: Walker,
+    known: HashSet<Arc<[usize]>>,
+    found: Vec<usize>,
+}
+
+impl Stacks {
+    pub(super) fn new() -> Self {
+        Self { walker: Walker::new(), known: HashSet::new(), found: Vec::new() }
+    }
+
+    /// The frames on a stack; of `None`, none.
+    pub(super) fn frames(&mut self, stack: Option<&StackCopy>) -> Arc<[usize]> {
+        self.found.clear();
+        if let Some(stack) = stack {
+            self.walker.walk(stack, &mut self.found);
+        }
+        if let Some(known) = self.known.get(&*self.found) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[usize]> = self.found.as_slice().into();
+        self.known.insert(Arc::clone(&new));
+        new
+    }
+}
+
+/// A function that has called another, or waits.
+#[derive(Debug, Default)]
+pub(super) struct Function {
+    pub(super) name: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+}
+
+/// The functions at addresses, each looked up once.
+#[derive(Debug, Default)]
+pub(super) struct Functions(HashMap<usize, Vec<Function>>);
+
+impl Functions {
+    /// Those at one address: the one that was called, and before it those that are inlined into it.
+    pub(super) fn at(&mut self, address: usize) -> &[Function] {
+        self.0.entry(address).or_insert_with(|| look_up(address))
+    }
+}
+
+#[cfg(feature = "backtrace")]
+fn look_up(address: usize) -> Vec<Function> {
+    let mut functions = Vec::new();
+    backtrace::resolve(std::ptr::without_provenance_mut(address), |symbol| {
+        functions.push(Function {
+            // Without the compiler's hash.
+            name: symbol.name().map(|name| format!("{name:#}")),
+            file: symbol.filename().map(|file| file.display().to_string()),
+            line: symbol.lineno(),
+        });
+    });
+    if functions.is_empty() {
+        functions.push(Function::default());
+    }
+    functions
+}
+
+#[cfg(not(feature = "backtrace"))]
+fn look_up(_: usize) -> Vec<Function> {
+    vec![Function::default()]
+}

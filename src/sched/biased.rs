@@ -1,0 +1,104 @@
+//! A lock that costs its *owner* two stores and a load, and *visitors*, who come seldom, as much as is needed for that.
+//!
+//! The owner is one OS thread. Visitors come in calls of [`Visitor::visit`], any number of times between [`BiasedLock::open`] and the drop of
+//! what that returns; one at a time. While one has it open, the owner goes by an ordinary lock, as visitors do.
+//!
+//! ```text
+//!  the owner                                 a visitor
+//!  O1  inside := 1                           V1  visited := 1
+//!  O2  light fence                           V2  heavy fence
+//!  O3  visited = 0: goes on; inside := 0     V3  waits until inside = 0
+//!  O4  visited = 1: inside := 0, and         V4  each visit under the lock
+//!      goes on under the lock                V5  visited := 0, under the lock
+//! ```
+//!
+//! **They never meet.** If the owner goes on at O3, it did not see V1. Then O1 comes before V3 in the order of the two fences, so V3 sees it, and waits.
+//! Whenever the owner comes after that, it sees V1, and both go by the lock. V3 is not asked again: `inside` is 1 for a moment at O4 only.
+//!
+//! **They see each other's changes.** O3's last store releases, V3 acquires; V5 releases, O3's load acquires; the lock does the rest.
+
+use std::io;
+
+use crate::base::atomic::{AtomicU32, Ordering, yield_now};
+use crate::base::lock::{Lock, Locked};
+use crate::sys::membarrier;
+
+/// See the module's text. `T` is what visitors keep from one visit to the next, and the owner heeds.
+#[derive(Debug)]
+pub(crate) struct BiasedLock<T> {
+    inside: AtomicU32,
+    visited: AtomicU32,
+    lock: Lock<T>,
+}
+
+impl<T> BiasedLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { inside: AtomicU32::new(0), visited: AtomicU32::new(0), lock: Lock::new(value) }
+    }
+
+    /// The owner's way in. `f` gets what the visitors keep, if there are any.
+    #[inline(always)]
+    pub(crate) fn own<R>(&self, f: impl FnOnce(Option<&mut T>) -> R) -> R {
+        self.inside.store(1, Ordering::Relaxed);
+        membarrier::light(); // KEY: light-fence
+        // ORDERING: Acquire pairs with the Release in `drop`: a visitor has read what this changes.
+        if self.visited.load(Ordering::Acquire) != 0 {
+            return self.own_slowly(f);
+        }
+        let result = f(None);
+        // ORDERING: Release pairs with the Acquire in `open`: the visitor sees what `f` has changed.
+        self.inside.store(0, Ordering::Release);
+        result
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn own_slowly<R>(&self, f: impl FnOnce(Option<&mut T>) -> R) -> R {
+        // ORDERING: Relaxed: nothing was changed.
+        self.inside.store(0, Ordering::Relaxed);
+        f(Some(&mut self.lock.lock()))
+    }
+
+    /// From now on the caller may visit, until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy`: another has it open. `Unsupported`: the system has no [`membarrier`].
+    pub(crate) fn open(&self) -> io::Result<Visitor<'_, T>> {
+        // ORDERING: Acquire pairs with the Release in `drop`: the visitor before this one is through.
+        if self.visited.swap(1, Ordering::Acquire) != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "the threads of the runtime are being listed already",
+            ));
+        }
+        let visitor = Visitor { lock: self };
+        membarrier::heavy()?; // KEY: heavy-fence
+        // ORDERING: Acquire pairs with the Release in `own`.
+        while self.inside.load(Ordering::Acquire) != 0 {
+            yield_now();
+        }
+        Ok(visitor)
+    }
+}
+
+/// The right to visit.
+#[derive(Debug)]
+pub(crate) struct Visitor<'a, T> {
+    lock: &'a BiasedLock<T>,
+}
+
+impl<T> Visitor<'_, T> {
+    /// The owner is not inside while the caller has the result.
+    pub(crate) fn visit(&self) -> Locked<'_, T> {
+        self.lock.lock.lock()
+    }
+}
+
+impl<T> Drop for Visitor<'_, T> {
+    fn drop(&mut self) {
+        let _inside = self.lock.lock.lock();
+        // ORDERING: Release pairs with the Acquire in `own`.
+        self.lock.visited.store(0, Ordering::Release);
+    }
+}

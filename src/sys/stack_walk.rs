@@ -1,0 +1,233 @@
+//! The return addresses on a stack that is suspended, or was: walked from outside, from its saved registers and a copy of its words.
+//!
+//! The platform's unwinder only walks the stack of the thread that calls it. This one reads the same tables, `.eh_frame`, which a stock
+//! release build has, by the crate gimli, and keeps what it finds for each address: a program's threads wait in few places.
+//!
+//! Linux on x86_64 and aarch64, with the feature `backtrace`; elsewhere there are no frames. A library that is unloaded during a walk takes its tables
+//! along: that is an error of the program, as it is for a walk by the platform's unwinder.
+
+/// The registers of a suspended context, in its order, and the words of its stack from the stack pointer upwards.
+#[derive(Debug)]
+pub(crate) struct StackCopy {
+    /// Stack pointer, program counter, frame pointer, base register.
+    pub(crate) registers: [usize; 4],
+    pub(crate) words: Vec<usize>,
+}
+
+/// Longer walks are cut.
+pub(crate) const FRAMES: usize = 128;
+
+#[cfg(all(
+    feature = "backtrace",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
+pub(crate) use tables::Walker;
+
+#[cfg(not(all(
+    feature = "backtrace",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+)))]
+mod without {
+    /// Finds nothing.
+    #[derive(Debug)]
+    pub(crate) struct Walker;
+
+    impl Walker {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn walk(&mut self, _: &super::StackCopy, _: &mut Vec<usize>) {}
+    }
+}
+#[cfg(not(all(
+    feature = "backtrace",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+)))]
+pub(crate) use without::Walker;
+
+#[cfg(all(
+    feature = "backtrace",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
+mod tables {
+    use std::collections::HashMap;
+    use std::ffi::{c_int, c_void};
+    use std::ops::Range;
+
+    use gimli::{
+        BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, ParsedEhFrameHdr, Pointer,
+        RegisterRule, UnwindContext, UnwindSection,
+    };
+
+    use super::{FRAMES, StackCopy};
+
+    type Bytes = EndianSlice<'static, NativeEndian>;
+
+    /// DWARF's numbers of what a context saves (stack pointer, return address, frame pointer, base register).
+    #[cfg(target_arch = "x86_64")]
+    const NUMBERS: [u16; 4] = [7, 16, 6, 3];
+    #[cfg(target_arch = "aarch64")]
+    const NUMBERS: [u16; 4] = [31, 30, 29, 19];
+    const SP: usize = 0;
+    const PC: usize = 1;
+
+    /// How one register of the caller is found.
+    #[derive(Clone, Copy, Debug)]
+    enum Rule {
+        /// It is what it is in the callee.
+        Same,
+        /// It lies this far from the frame's address.
+        At(i64),
+        /// It is this far from the frame's address.
+        Is(i64),
+        Unknown,
+    }
+
+    /// How a frame is left: its address is that of a register (by its place in [`NUMBERS`]) and an offset.
+    #[derive(Clone, Copy, Debug)]
+    struct Step {
+        register: usize,
+        offset: i64,
+        rules: [Rule; 4],
+    }
+
+    /// One loaded object with its tables.
+    struct Module {
+        text: Range<usize>,
+        header: ParsedEhFrameHdr<Bytes>,
+        frames: EhFrame<Bytes>,
+        bases: BaseAddresses,
+    }
+
+    /// Walks stacks of this process, and remembers how each frame that it has met is left.
+    pub(crate) struct Walker {
+        modules: Vec<Module>,
+        context: UnwindContext<usize>,
+        steps: HashMap<usize, Option<Step>>,
+    }
+
+    impl std::fmt::Debug for Walker {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Walker").field("modules", &self.modules.len()).finish_non_exhaustive()
+        }
+    }
+
+    impl Walker {
+        /// For the objects that are loaded now.
+        pub(crate) fn new() -> Self {
+            let mut modules = Vec::new();
+            // SAFETY: `add_module` gets what it expects, while the call lasts.
+            unsafe { libc::dl_iterate_phdr(Some(add_module), (&raw mut modules).cast()) };
+            Self { modules, context: UnwindContext::new(), steps: HashMap::new() }
+        }
+
+        /// Puts the place where the stack's owner stands into `frames`, and those of the calls that led there, innermost first. They lie
+        /// within the calls, so that each belongs to the line of its call.
+        pub(crate) fn walk(&mut self, stack: &StackCopy, frames: &mut Vec<usize>) {
+            let mut registers = stack.registers.map(Some);
+            let [begin, mut place, ..] = stack.registers;
+            while place != 0 && frames.len() < FRAMES {
+                frames.push(place);
+                let Some(step) = self.step(place) else { return };
+                let Some(base) = registers[step.register] else { return };
+                let address = base.wrapping_add_signed(step.offset as isize);
+                let word = |at: usize| {
+                    let offset = at.checked_sub(begin).filter(|offset| offset.is_multiple_of(size_of::<usize>()))?;
+                    stack.words.get(offset / size_of::<usize>()).copied()
+                };
+                let recover = |(register, rule): (&Option<usize>, Rule)| match rule {
+                    Rule::Same => *register,
+                    Rule::At(offset) => word(address.wrapping_add_signed(offset as isize)),
+                    Rule::Is(offset) => Some(address.wrapping_add_signed(offset as isize)),
+                    Rule::Unknown => None,
+                };
+                let callers = std::array::from_fn(|at| recover((&registers[at], step.rules[at])));
+                let is_higher = registers[SP].is_some_and(|sp| address > sp) || frames.len() == 1;
+                registers = callers;
+                registers[SP] = Some(address);
+                let Some(back) = registers[PC].filter(|back| is_higher && *back != 0) else { return };
+                place = without_signature(back) - 1;
+            }
+        }
+
+        /// How the frame of the function at `place` is left.
+        fn step(&mut self, place: usize) -> Option<Step> {
+            if let Some(step) = self.steps.get(&place) {
+                return *step;
+            }
+            let step = self.modules.iter().find(|module| module.text.contains(&place)).and_then(|module| {
+                let table = module.header.table()?;
+                let (frames, bases) = (&module.frames, &module.bases);
+                let cie = EhFrame::cie_from_offset;
+                let row = table.unwind_info_for_address(frames, bases, &mut self.context, place as u64, cie).ok()?;
+                let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return None };
+                let register = NUMBERS.iter().position(|number| *number == register.0)?;
+                let rules = NUMBERS.map(|number| match row.register(gimli::Register(number)) {
+                    // What a table does not mention stays.
+                    None | Some(RegisterRule::SameValue) => Rule::Same,
+                    Some(RegisterRule::Offset(offset)) => Rule::At(offset),
+                    Some(RegisterRule::ValOffset(offset)) => Rule::Is(offset),
+                    Some(_) => Rule::Unknown,
+                });
+                Some(Step { register, offset, rules })
+            });
+            self.steps.insert(place, step);
+            step
+        }
+    }
+
+    /// A return address without what pointer authentication has put into its upper bits.
+    fn without_signature(address: usize) -> usize {
+        if cfg!(target_arch = "aarch64") { address & ((1 << 48) - 1) } else { address }
+    }
+
+    /// Adds an object to a vector of [`Module`]s, if it has tables.
+    ///
+    /// # Safety
+    ///
+    /// Called by `dl_iterate_phdr`, with such a vector.
+    unsafe extern "C" fn add_module(info: *mut libc::dl_phdr_info, _: usize, modules: *mut c_void) -> c_int {
+        // SAFETY: as the caller promises: the headers are there during this call, and nobody else has the vector.
+        let (info, headers, modules) = unsafe {
+            let info = &*info;
+            let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+            (info, headers, &mut *modules.cast::<Vec<Module>>())
+        };
+        let range = |header: &libc::Elf64_Phdr| {
+            let begin = (info.dlpi_addr + header.p_vaddr) as usize;
+            begin..begin + header.p_memsz as usize
+        };
+        let loaded = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+        let table = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range);
+        for text in loaded().filter(|header| header.p_flags & libc::PF_X != 0).map(range) {
+            // The table of contents, `.eh_frame_hdr`, and the frames lie in the same loaded part, or in neighbours.
+            let bytes_at = |address: usize| {
+                let part = loaded().map(range).find(|part| part.contains(&address))?;
+                // SAFETY: what is loaded stays readable and the same, until the object is unloaded (see the module's text).
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), part.end - address)
+                };
+                Some(EndianSlice::new(bytes, NativeEndian))
+            };
+            let module = table.as_ref().and_then(|table| {
+                let bases = BaseAddresses::default().set_eh_frame_hdr(table.start as u64).set_text(text.start as u64);
+                let bytes = bytes_at(table.start)?;
+                let header = EhFrameHdr::from(bytes).parse(&bases, 8).ok()?;
+                let Pointer::Direct(frames_at) = header.eh_frame_ptr() else { return None };
+                let frames = EhFrame::from(bytes_at(frames_at as usize)?);
+                Some(Module { text: text.clone(), header, frames, bases: bases.set_eh_frame(frames_at) })
+            });
+            modules.extend(module);
+        }
+        0
+    }
+}

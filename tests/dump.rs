@@ -1,0 +1,468 @@
+//! What `green::dump` shows of the threads of a program that goes on, or does not.
+#![cfg(not(miri))]
+
+mod help;
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use green::dump::{ThreadInfo, ThreadState, for_each};
+use green::thread::ThreadId;
+
+/// Has the machine stacks to show?
+const STACKS: bool = cfg!(all(
+    feature = "backtrace",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(green_sanitized),
+    green_backend = "asm"
+));
+
+/// One test at a time: two dumps at a time are an error.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn threads() -> HashMap<ThreadId, ThreadInfo> {
+    let mut all = HashMap::new();
+    let add = |thread: &ThreadInfo| {
+        assert!(all.insert(thread.id(), thread.clone()).is_none(), "{thread:?} twice");
+        Ok(())
+    };
+    for_each(add).unwrap();
+    all
+}
+
+fn text() -> String {
+    let mut text = Vec::new();
+    green::dump::text(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[inline(never)]
+fn a_wait_deep_down(depth: u64, mutex: &green::sync::Mutex<u64>) -> u64 {
+    if depth > 0 {
+        return std::hint::black_box(a_wait_deep_down(depth - 1, mutex)) + 1;
+    }
+    *mutex.lock().unwrap()
+}
+
+/// A thousand threads wait for a mutex while `f` runs, on an OS thread.
+fn while_a_thousand_wait(f: impl FnOnce()) {
+    let runtime = help::runtime(2);
+    let mutex = Arc::new(green::sync::Mutex::new(0));
+    let locked = mutex.lock().unwrap();
+    let waiters: Vec<_> = (0..1000)
+        .map(|number| {
+            let mutex = Arc::clone(&mutex);
+            let name = format!("waiter {number}");
+            runtime.run(|| green::thread::Builder::new().name(name).spawn(move || a_wait_deep_down(3, &mutex)).unwrap())
+        })
+        .collect();
+    waiters.iter().for_each(|waiter| help::until_parked(waiter.thread(), "mutex"));
+    f();
+    drop(locked);
+    assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap() == 3));
+}
+
+#[test]
+fn threads_that_wait_in_one_place_are_one_group_with_their_count_and_their_stack() {
+    let _alone = alone();
+    while_a_thousand_wait(|| {
+        let text = text();
+        let group = text.split("\n\n").find(|group| group.starts_with("1000 threads, waits: mutex, spawned at "));
+        let group = group.unwrap_or_else(|| panic!("no group in {text}"));
+        assert!(group.contains("tests/dump.rs:"), "{group}");
+        assert!(group.contains("\"waiter "), "{group}");
+        if STACKS {
+            assert_eq!(group.matches("a_wait_deep_down").count(), 4, "{group}");
+            assert!(group.contains("thread_main"), "{group}");
+        }
+    });
+}
+
+#[test]
+fn each_line_of_json_is_a_thread_or_a_stack_that_was_not_there_before() {
+    let _alone = alone();
+    while_a_thousand_wait(|| {
+        let mut json = Vec::new();
+        green::dump::json(&mut json).unwrap();
+        let json = String::from_utf8(json).unwrap();
+        assert!(json.lines().all(|line| line.starts_with('{') && line.ends_with('}')));
+        let waiters = json.lines().filter(|line| line.contains(r#""name":"waiter "#)).collect::<Vec<_>>();
+        assert_eq!(waiters.len(), 1000);
+        assert!(waiters.iter().all(|line| line.contains(r#""state":"waiting","waits_for":"mutex","spawned_at":""#)));
+        if STACKS {
+            let stack = waiters[0].split(r#""stack":"#).nth(1).unwrap();
+            let stack = format!(r#"{{"stack":{},"#, &stack[..stack.len() - 1]);
+            let shown: Vec<_> = json.lines().filter(|line| line.starts_with(&stack)).collect();
+            assert_eq!(shown.len(), 1);
+            assert_eq!(shown[0].matches("a_wait_deep_down").count(), 4, "{}", shown[0]);
+            assert!(json.find(shown[0]) < json.find(waiters[0]));
+        }
+    });
+}
+
+#[test]
+fn with_every_worker_stuck_all_threads_are_shown_those_too_that_have_not_started() {
+    let _alone = alone();
+    let runtime = help::runtime(2);
+    let stuck = AtomicUsize::new(0);
+    let go_on = AtomicBool::new(false);
+    let waiting = runtime.spawn(green::thread::park);
+    help::until_parked(waiting.thread(), "park");
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                runtime.run(|| {
+                    stuck.fetch_add(1, Ordering::SeqCst);
+                    help::spin_until("the end of the test", || go_on.load(Ordering::SeqCst));
+                })
+            });
+        }
+        let _go_on = SetAtEnd(&go_on);
+        help::spin_until("stuck workers", || stuck.load(Ordering::SeqCst) == 2);
+        let unstarted: Vec<_> = (0..100).map(|n| runtime.spawn(move || n)).collect();
+        for _ in 0..2 {
+            let all = threads();
+            assert_eq!(all[&waiting.thread().id()].state(), ThreadState::Waiting("park"));
+            assert!(unstarted.iter().all(|thread| all[&thread.thread().id()].state() == ThreadState::Unstarted));
+            for worker in 0..2 {
+                assert!(all.values().any(|thread| thread.state() == ThreadState::Running(worker)));
+            }
+        }
+        go_on.store(true, Ordering::SeqCst);
+        assert!(unstarted.into_iter().enumerate().all(|(n, thread)| thread.join().unwrap() == n));
+    });
+    waiting.thread().unpark();
+    waiting.join().unwrap();
+}
+
+#[test]
+fn the_order_in_which_threads_start_is_kept_and_none_starts_twice() {
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let started = Arc::new(Mutex::new(Vec::new()));
+    runtime.run(|| {
+        let threads: Vec<_> = (0..1000)
+            .map(|n| {
+                let started = Arc::clone(&started);
+                green::spawn(move || started.lock().unwrap().push(n))
+            })
+            .collect();
+        // Also from a thread of the worker's own.
+        let unstarted = self::threads().values().filter(|thread| thread.state() == ThreadState::Unstarted).count();
+        assert_eq!(unstarted, 1000);
+        // By the last: a thread that is joined starts at once.
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            green::yield_now();
+        }
+    });
+    assert!(started.lock().unwrap().iter().copied().eq(0..1000));
+}
+
+/// Calls `spawn`, and says where.
+#[track_caller]
+fn is_spawned_here(line: u32, thread: &green::thread::Thread) {
+    let all = threads();
+    let found: &Location<'_> = all[&thread.id()].spawned_at();
+    assert!(found.file().ends_with("dump.rs") && found.line() == line, "{found}, not line {line}");
+}
+
+#[test]
+fn a_thread_shows_the_line_that_spawned_it_whatever_did() {
+    use green::thread::Builder;
+
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let parks = green::thread::park;
+    let end = |thread: green::thread::JoinHandle<()>| {
+        thread.thread().unpark();
+        thread.join().unwrap();
+    };
+    let (line, thread) = (line!(), runtime.spawn(parks));
+    is_spawned_here(line, thread.thread());
+    end(thread);
+    let line = line!() + 1;
+    runtime.run(move || {
+        is_spawned_here(line, &green::thread::current());
+        let (line, thread) = (line!(), green::spawn(parks));
+        is_spawned_here(line, thread.thread());
+        end(thread);
+        let (line, thread) = (line!(), green::spawn_local(parks));
+        is_spawned_here(line, thread.thread());
+        end(thread);
+        let (line, thread) = (line!(), Builder::new().spawn(parks).unwrap());
+        is_spawned_here(line, thread.thread());
+        end(thread);
+        let (line, thread) = (line!(), Builder::new().name("here".to_owned()).spawn_local(parks).unwrap());
+        is_spawned_here(line, thread.thread());
+        end(thread);
+        green::scope(|s| {
+            let (line, thread) = (line!(), s.spawn(parks));
+            is_spawned_here(line, thread.thread());
+            thread.thread().unpark();
+            let (line, thread) = (line!(), Builder::new().spawn_scoped(s, parks).unwrap());
+            is_spawned_here(line, thread.thread());
+            thread.thread().unpark();
+        });
+    });
+    let line = line!() + 1;
+    green::run(move || is_spawned_here(line, &green::thread::current()));
+}
+
+#[test]
+fn an_actor_that_works_shows_its_name_and_the_line_that_started_it() {
+    use green::actor::{Actor, Builder, Context, Handler, Message};
+
+    struct Works;
+    impl Actor for Works {}
+    struct Work(green::channel::Receiver<()>);
+    impl Message for Work {
+        type Reply = ();
+    }
+    impl Handler<Work> for Works {
+        fn handle(&mut self, work: Work, _: &mut Context<Self>) {
+            work.0.recv().unwrap();
+        }
+    }
+
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    runtime.run(|| {
+        let (sender, receiver) = green::channel::bounded(0);
+        let (line, actor) = (line!(), Builder::new().name("works").start(Works).unwrap());
+        actor.tell(Work(receiver)).unwrap();
+        let found = || threads().into_values().find(|thread| thread.name() == Some("works"));
+        help::until(|| found().is_some_and(|thread| thread.state() == ThreadState::Waiting("channel receive")));
+        assert_eq!(found().unwrap().spawned_at().line(), line);
+        sender.send(()).unwrap();
+    });
+}
+
+/// Threads start, wait, are woken and end, all the time; dumps are made all the time.
+#[test]
+fn a_thread_is_whole_or_absent_while_all_of_them_come_and_go() {
+    let _alone = alone();
+    for workers in [1, 3] {
+        let runtime = help::runtime(workers);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            for churner in 0..3 {
+                let (runtime, over) = (&runtime, &over);
+                s.spawn(move || {
+                    runtime.run(|| {
+                        let mut round = 0;
+                        while !over.load(Ordering::Relaxed) {
+                            round += 1;
+                            churn(churner, round);
+                        }
+                    });
+                });
+            }
+            let _over = SetAtEnd(&over);
+            let (start, mut waits, mut stacks) = (Instant::now(), 0, 0);
+            while start.elapsed() < Duration::from_millis(1500) || waits == 0 {
+                assert!(start.elapsed() < Duration::from_secs(60), "no thread is met that waits");
+                for thread in threads().values() {
+                    check(thread);
+                    waits += usize::from(thread.state() == ThreadState::Waiting("channel receive"));
+                    stacks += usize::from(!thread.frames().is_empty());
+                }
+            }
+            assert!(!STACKS || stacks > 0);
+        });
+    }
+}
+
+/// So also if the test fails.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn churn(churner: usize, round: usize) {
+    let (sender, receiver) = green::channel::bounded::<usize>(1);
+    let threads: Vec<_> = (0..50)
+        .map(|n| {
+            let receiver = receiver.clone();
+            let name = format!("churns {churner} {round} {n} {churner}");
+            let body = move || a_receive_deep_down(n % 7, &receiver);
+            green::thread::Builder::new().name(name).spawn(body).unwrap()
+        })
+        .collect();
+    // Most of them start, and wait.
+    (0..5).for_each(|_| green::yield_now());
+    for n in 0..50 {
+        sender.send(n).unwrap();
+    }
+    threads.into_iter().for_each(|thread| assert!(thread.join().unwrap() < 100));
+}
+
+#[inline(never)]
+fn a_receive_deep_down(depth: usize, receiver: &green::channel::Receiver<usize>) -> usize {
+    if depth > 0 {
+        return std::hint::black_box(a_receive_deep_down(depth - 1, receiver)) + 1;
+    }
+    receiver.recv().unwrap()
+}
+
+/// Is it one of those threads, whole?
+fn check(thread: &ThreadInfo) {
+    assert!(thread.spawned_at().file().ends_with(".rs"), "{thread:?}");
+    let Some(name) = thread.name() else { return };
+    let parts: Vec<_> = name.split(' ').collect();
+    assert!(parts.len() == 5 && parts[0] == "churns" && parts[1] == parts[4], "{thread:?}");
+    let depth = parts[3].parse::<usize>().unwrap() % 7;
+    if thread.state() == ThreadState::Waiting("channel receive") && !thread.frames().is_empty() {
+        // Where the function calls itself. So no walk ends early or goes astray.
+        let repeated = |frame: &usize| thread.frames().iter().filter(|other| *other == frame).count();
+        let most = thread.frames().iter().map(repeated).max().unwrap_or_default();
+        assert_eq!(most, depth.max(1), "{thread:?}");
+    }
+}
+
+#[test]
+fn runtimes_that_end_during_a_dump_end() {
+    let _alone = alone();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        let makes = s.spawn(|| {
+            for _ in 0..help::scaled(160) {
+                let runtime = help::runtime(2);
+                (0..20).for_each(|_| drop(runtime.spawn(green::thread::park)));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        while !over.load(Ordering::Relaxed) && !makes.is_finished() {
+            for_each(|_| Ok(())).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_called_with_each_thread_may_wait_and_spawn_and_its_error_ends_the_dump() {
+    let _alone = alone();
+    help::on_workers(|| {
+        let parked: Vec<_> = (0..200).map(|_| green::spawn(green::thread::park)).collect();
+        let mut met = 0;
+        for_each(|_| {
+            met += 1;
+            green::yield_now();
+            green::spawn(|| ()).join().unwrap();
+            Ok(())
+        })
+        .unwrap();
+        assert!(met >= 200);
+        let error = for_each(|_| Err(io::Error::other("enough"))).unwrap_err();
+        assert_eq!(error.to_string(), "enough");
+        for_each(|_| {
+            assert_eq!(for_each(|_| Ok(())).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+            Err(io::Error::other("enough"))
+        })
+        .unwrap_err();
+        parked.iter().for_each(|thread| thread.thread().unpark());
+        parked.into_iter().for_each(|thread| thread.join().unwrap());
+        for_each(|_| Ok(())).unwrap();
+    });
+}
+
+#[test]
+fn a_thread_with_thread_locals_of_its_own_is_shown_with_its_stack() {
+    let _alone = alone();
+    if green::ThreadLocals::supported().is_err() {
+        return;
+    }
+    let runtime = green::Runtime::builder().workers(2).thread_locals(green::ThreadLocals::PerThread).build().unwrap();
+    let mutex = Arc::new(green::sync::Mutex::new(0));
+    let locked = mutex.lock().unwrap();
+    let waiters: Vec<_> = (0..10)
+        .map(|_| {
+            let mutex = Arc::clone(&mutex);
+            runtime.spawn(move || a_wait_deep_down(3, &mutex))
+        })
+        .collect();
+    waiters.iter().for_each(|waiter| help::until_parked(waiter.thread(), "mutex"));
+    let all = threads();
+    for waiter in &waiters {
+        let thread = &all[&waiter.thread().id()];
+        assert_eq!(thread.state(), ThreadState::Waiting("mutex"));
+        assert!(!STACKS || thread.frames().len() > 5, "{thread:?}");
+    }
+    drop(locked);
+    waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), 3));
+}
+
+/// In a child: raises SIGQUIT while every worker is stuck, and waits for a dump on standard error.
+fn quits() {
+    use std::os::fd::AsRawFd;
+
+    let path = std::env::temp_dir().join(format!("green-dump-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    // SAFETY: both are open.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
+    let runtime = help::runtime(1);
+    let waits = green::thread::Builder::new().name("in vain".to_owned());
+    let waits = runtime.run(|| waits.spawn(green::thread::park).unwrap());
+    help::until_parked(waits.thread(), "park");
+    let stuck = Arc::new(AtomicBool::new(false));
+    let sticks = Arc::clone(&stuck);
+    runtime.spawn(move || {
+        sticks.store(true, Ordering::SeqCst);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    help::spin_until("a stuck worker", || stuck.load(Ordering::SeqCst));
+    for dumps in 1..=2 {
+        // SAFETY: raises a signal that is handled.
+        unsafe { libc::raise(libc::SIGQUIT) };
+        let shown = || std::fs::read_to_string(&path).unwrap().matches("\"in vain\"\n").count();
+        help::spin_until("a dump", || shown() == dumps);
+    }
+    assert!(std::fs::read_to_string(&path).unwrap().contains("waits: park"));
+    std::fs::remove_file(path).unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn a_signal_that_is_asked_for_has_a_dump_written_though_every_worker_is_stuck_and_the_program_goes_on() {
+    let asks = || {
+        // One that is refused takes nothing away.
+        green::dump::on_signal(libc::SIGKILL).unwrap_err();
+        green::dump::on_signal(libc::SIGQUIT).unwrap();
+        quits();
+    };
+    help::in_a_child(&[], asks).assert_success();
+}
+
+#[test]
+fn the_variable_asks_for_a_dump_by_signal() {
+    help::in_a_child(&[("GREEN_DUMP", "quit")], quits).assert_success();
+}
+
+#[test]
+fn a_value_that_the_variable_does_not_know_is_an_error_that_names_both() {
+    let builds = || {
+        let error = green::Runtime::new().unwrap_err();
+        assert_eq!(error.to_string(), r#"GREEN_DUMP="often" is not "quit""#);
+    };
+    help::in_a_child(&[("GREEN_DUMP", "often")], builds).assert_success();
+}
+
+#[test]
+fn a_signal_that_is_taken_or_is_none_is_an_error() {
+    // SAFETY: nothing raises it.
+    unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
+    assert_eq!(green::dump::on_signal(libc::SIGWINCH).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(green::dump::on_signal(libc::SIGKILL).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(green::dump::on_signal(100_000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
