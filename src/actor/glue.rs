@@ -38,7 +38,6 @@ use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
-use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
@@ -129,7 +128,8 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
-    let spec = Spec { name: plan.name, size: plan.size, id, runtime, schedule, refs: 3, handle: false };
+    let spec =
+        Spec { name: plan.name, size: plan.size, id, runtime, schedule: shared.schedule, refs: 3, handle: false };
     let vtable = match plan.thread_locals {
         ThreadLocals::PerWorker => const { &vtable::<PerWorker, A, K>() },
         ThreadLocals::PerThread => const { &vtable::<PerThread, A, K>() },
@@ -154,7 +154,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
 const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
     VTable {
         main: M::MAIN,
-        choose_next: M::CHOOSE_NEXT,
+        border: M::BORDER,
         run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

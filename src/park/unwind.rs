@@ -93,17 +93,17 @@ impl PanicMark {
         if self.0 & CERTAIN != 0 || matches!(unwinds(), Unwinds::No | Unwinds::Barred) {
             return false;
         }
-        self.last().map_or(self.0 & UNWOUND == 0, |last| last.by_panic)
+        self.last().map_or(self.0 & UNWOUND == 0, Unwound::is_by_panic)
     }
 
     /// Has the thread, which unwinds, begun to by a cancel or a time-out since? For the thread that made the entry.
     pub(crate) fn is_left_by_interrupt(self) -> bool {
-        self.last().is_some_and(|last| !last.by_panic)
+        self.last().is_some_and(|last| !last.is_by_panic())
     }
 
     /// The last unwinding of the thread that has begun since.
     fn last(self) -> Option<Unwound> {
-        Some(with_unwound(Cell::get)).filter(|last| last.number > self.0 >> SHIFT)
+        Some(with_unwound(Cell::get)).filter(|last| last.number() > self.0 >> SHIFT)
     }
 }
 
@@ -119,5 +119,5 @@ pub(super) fn with_unwound<R>(f: impl FnOnce(&Cell<Unwound>) -> R) -> R {
 pub(crate) fn begins(by_panic: bool) {
     let number = EVENTS.get() + 1;
     EVENTS.set(number);
-    with_unwound(|last| last.set(Unwound { number, by_panic }));
+    with_unwound(|last| last.set(Unwound::new(number, by_panic)));
 }

@@ -11,7 +11,6 @@ use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
-use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -172,21 +171,22 @@ unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let runtime = M::mark(shared.identity());
-    let spec = Spec { name, size, id, runtime, schedule, refs: 2, handle: true };
+    let spec = Spec { name, size, id, runtime, schedule: shared.schedule, refs: 2, handle: true };
     let header = block::new::<M, _, _, _>(spec, owner, f).inspect_err(|_| match worker {
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
     })?;
+    if M::BORDER.is_some() && shared.moves && placement == Placement::Anywhere {
+        // SAFETY: it was just made.
+        unsafe { header.as_ref() }.state.set_movable();
+    }
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, placement) {
         // Directly after an `accept` it serves the connection.
         (Some(worker), Placement::Anywhere) if worker.here().take_accepted() => worker.spawn_balanced(task),
         (Some(worker), Placement::Anywhere) => worker.spawn(task),
-        (Some(worker), Placement::Here) => {
-            task.state.claim_unshared(worker.remote.index);
-            worker.make_ready(task.into_raw());
-        }
+        (Some(worker), Placement::Here) => worker.spawn_here(task),
         (None, _) => shared.inject(task),
     }
     Ok(handle)

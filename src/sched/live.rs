@@ -30,6 +30,11 @@ impl Live {
         self.count.get()
     }
 
+    /// As [`count`](Self::count), also for a thread that runs here while others may have the list.
+    pub(crate) fn shown(&self) -> usize {
+        self.shown.load(Ordering::Relaxed) as usize
+    }
+
     #[inline]
     fn set_count(&self, count: usize) {
         self.count.set(count);
@@ -38,10 +43,10 @@ impl Live {
 
     /// # Safety
     ///
-    /// The thread has just started here; it is taken out before it is freed.
+    /// The thread has just started here, or come from another worker's list; it is taken out before it is freed.
     #[inline]
     pub(crate) unsafe fn push(&self, thread: NonNull<Header>) {
-        // SAFETY: as the caller promises; it starts once, so it is in no list.
+        // SAFETY: as the caller promises; so it is in no list.
         unsafe { self.list.push_back(thread) };
         self.set_count(self.count.get() + 1);
     }

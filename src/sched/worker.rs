@@ -26,6 +26,7 @@ use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
+use crate::sched::moving::Watch;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
@@ -60,6 +61,9 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(crate) stopping: Cell<bool>,
+    /// What threads are resumed with: where threads move the address of `here.hub`, else 0.
+    pub(super) hub_word: Cell<usize>,
+    pub(super) watch: Watch,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
 }
@@ -73,7 +77,7 @@ impl Worker {
         let remote = shared.remotes[number];
         let now_ns = now_ns();
         Self {
-            here: WorkerContext::new(remote.index, now_ns),
+            here: WorkerContext::new(remote.index, shared.moves, &remote.latch, now_ns),
             shared,
             remote,
             number,
@@ -85,6 +89,8 @@ impl Worker {
             events: Events::default(),
             policy: Policy::new(),
             stopping: Cell::new(false),
+            hub_word: Cell::new(0),
+            watch: Watch::default(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
         }
@@ -123,6 +129,13 @@ impl Worker {
         self.remote.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
+        #[cfg(green_thread_locals)]
+        self.here.hub.set();
+        if self.shared.moves {
+            // Of the whole worker: `arrives` gets to it from there.
+            let _ = here.expose_provenance();
+            self.hub_word.set((&raw const self.here.hub).addr());
+        }
         unwinder::set_root(thread_main);
         loop {
             while let Some(thread) = self.next() {
@@ -143,7 +156,7 @@ impl Worker {
 
     /// Puts a thread that the worker's own threads or loop have woken into the slot; the thread that stood there goes to the queue.
     #[inline]
-    fn woken_here(&self, thread: NonNull<Header>) {
+    pub(super) fn woken_here(&self, thread: NonNull<Header>) {
         if let Some(before) = NonNull::new(self.here.woken.replace(thread.as_ptr())) {
             self.make_ready(before);
         }
@@ -163,10 +176,19 @@ impl Worker {
         self.offer(task, true);
     }
 
+    /// Queues a thread that starts here and stays, as its maker does from now on: they may share what is not `Send`.
+    pub(crate) fn spawn_here(&self, task: Task) {
+        if let Some(maker) = self.here.current() {
+            maker.state.pin();
+        }
+        task.state.claim_unshared(self.remote.index);
+        self.here.inside(|| self.make_ready(task.into_raw()));
+    }
+
     /// Queues the thread that is to serve a connection: here, or at the worker that should have it.
     #[cold]
     pub(crate) fn spawn_balanced(&self, task: Task) {
-        let load = self.live.count() + self.queues.unstarted.len();
+        let load = self.live.shown() + self.queues.unstarted.len();
         match Policy::server(&self.shared.remotes, self.remote, load) {
             Some(remote) => remote.send_unstarted(task),
             None => self.spawn(task),
@@ -209,7 +231,11 @@ impl Worker {
             Some(entry) => _ = entry.into_raw(),
             None => joiner.claimed.set(joiner.claimed.get() + 1),
         }
-        self.turn_on_top(task);
+        if task.vtable.border.is_none() {
+            self.turn_on_top(task);
+        } else {
+            self.here.inside(|| self.turn_on_top(task));
+        }
         true
     }
 
@@ -297,7 +323,7 @@ impl Worker {
             self.empty_inbox();
         }
         if now || self.clock.is_due() {
-            let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
+            let has_time = self.shared.moves || self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
             if has_time {
                 self.tick_time();
             } else if !now {
@@ -311,16 +337,11 @@ impl Worker {
     #[inline(never)]
     fn tick_time(&self) {
         let now_ns = now_ns();
-        let mut fired = false;
-        loop {
-            let due = self.here.wheel.borrow_mut().turn(now_ns);
-            let Some(thread) = due else { break };
-            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
-            unsafe { fire(thread) };
-            fired = true;
-        }
-        if fired {
+        if self.fire_due(now_ns) {
             self.queue_woken();
+        }
+        if self.shared.moves {
+            self.look_after_siblings(now_ns);
         }
         if self.clock.tidy.is_due(now_ns) {
             self.clock.tidy.step(&self.live, now_ns);
@@ -331,6 +352,19 @@ impl Worker {
             _ => {}
         }
         self.clock.looked();
+    }
+
+    /// Ends the waits whose timers are due. True: there were some.
+    pub(super) fn fire_due(&self, now_ns: u64) -> bool {
+        let mut fired = false;
+        loop {
+            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let Some(thread) = due else { break };
+            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
+            unsafe { fire(thread) };
+            fired = true;
+        }
+        fired
     }
 
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
@@ -354,7 +388,7 @@ impl Worker {
     }
 
     /// Of those that the loop has woken together none goes first: the one in the slot queues behind the others.
-    fn queue_woken(&self) {
+    pub(super) fn queue_woken(&self) {
         if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
             self.make_ready(last);
         }
@@ -380,8 +414,11 @@ impl Worker {
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
         let (search, control) = (batch.search, batch.control);
         batch.deliver(|thread| {
-            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+            // SAFETY: it was in the inbox, so it is alive.
+            let header = unsafe { thread.as_ref() };
+            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run; or another stands in for the worker, and it is on its way
+            // to suspend, on a block.
+            if unsafe { (*header.fiber.get()).is_none() } && !header.wait.has_begun() {
                 self.remote.arriving.arrived();
             }
             self.make_ready(thread);
@@ -397,19 +434,24 @@ impl Worker {
 
     /// Somebody was cancelled, or the runtime stops.
     fn obey(&self) {
-        for task in self.remote.take_cancels() {
-            self.interrupt(&task);
-        }
+        self.obey_cancels();
         if self.shared.is_stopping() {
             self.stopping.set(true);
             self.cancel_all();
         }
     }
 
+    /// Somebody was cancelled.
+    pub(super) fn obey_cancels(&self) {
+        for task in self.remote.take_cancels() {
+            self.interrupt(&task);
+        }
+    }
+
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
     fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.lives_at(self.remote.index) {
+        if !task.state.is_at(self.remote.index) {
             return;
         }
         if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {

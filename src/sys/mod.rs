@@ -1,5 +1,6 @@
 //! Floor 1: the operating system. The only module that names `libc`.
 
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
 pub(crate) mod fault;

@@ -6,7 +6,8 @@
 //!    block, so `vtable` may reach the rest.
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
 //! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
-//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
+//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread. A thread that is ready may get another home,
+//!    with all that it has: `sched/MOVING.md`.)
 //!    `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs
 //!    (`fiber::own`).
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
@@ -19,7 +20,7 @@ use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
-use crate::fiber::{Entry, Fiber};
+use crate::fiber::{Border, Entry, Fiber};
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
@@ -32,9 +33,9 @@ use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 pub(crate) struct VTable {
     /// The first function on the stack of the thread.
     pub(crate) main: Entry,
-    /// Of a thread with thread-locals of its own: see [`Main::CHOOSE_NEXT`].
+    /// Of a thread with thread-locals of its own: see [`Main::BORDER`].
     #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
-    pub(crate) choose_next: Option<fn() -> bool>,
+    pub(crate) border: Option<&'static Border>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -56,9 +57,8 @@ pub(crate) trait Main {
     /// The first function on its stack.
     const MAIN: Entry;
 
-    /// A thread with thread-locals of its own calls this before it suspends into its worker's loop. It chooses, as the loop would, which thread runs next.
-    /// True: that is one of this kind, which has started; so the loop need not have its own thread pointer in between.
-    const CHOOSE_NEXT: Option<fn() -> bool> = None;
+    /// What a thread with thread-locals of its own calls when it suspends and goes on.
+    const BORDER: Option<&'static Border> = None;
 
     /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
     #[inline(always)]
@@ -112,14 +112,23 @@ impl Extra {
 
 /// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unwound {
-    pub(crate) number: u64,
-    pub(crate) by_panic: bool,
-}
+pub(crate) struct Unwound(u64);
 
 impl Unwound {
     /// The thread has not unwound. Numbers begin with 1.
-    pub(crate) const NEVER: Self = Self { number: 0, by_panic: false };
+    pub(crate) const NEVER: Self = Self(0);
+
+    pub(crate) fn new(number: u64, by_panic: bool) -> Self {
+        Self(number << 1 | u64::from(by_panic))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(crate) fn is_by_panic(self) -> bool {
+        self.0 & 1 != 0
+    }
 }
 
 /// See the module's text.
@@ -144,6 +153,8 @@ pub(crate) struct Header {
     pub(crate) size: StackSize,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
+    /// Of a thread that may be taken over: its timer in the worker's wheel, by number; 0: none.
+    pub(crate) timer: Cell<u32>,
     /// The wait that the thread was in when the worker last looked for stacks that are hardly used, see `sched::tidy`.
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
@@ -235,6 +246,7 @@ impl Header {
             interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
+            timer: Cell::new(0),
             seen: Cell::new(0),
             reason: AtomicU32::new(Reason::Running as u32),
             token: ParkToken::new(),
@@ -392,7 +404,7 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
+    /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker, and nobody stands in for that.
     #[inline(always)]
     #[must_use]
     pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {

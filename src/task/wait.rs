@@ -115,6 +115,11 @@ impl WaitWord {
         (word & STATE == WAITING).then_some(Epoch(word & !STATE))
     }
 
+    /// Has the thread ever waited?
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != RUNNING
+    }
+
     /// The last wait, for the owner, which runs: as long as the answer is the same, it has not waited.
     pub(crate) fn last(&self) -> Epoch {
         // ORDERING: Relaxed: nobody else changes a word that is not WAITING.

@@ -102,6 +102,9 @@ pub(crate) mod fiber {
 
     #[derive(Debug)]
     pub(crate) struct Fiber;
+
+    #[derive(Debug)]
+    pub(crate) struct Border;
 }
 
 pub(crate) mod stack {
