@@ -6,7 +6,7 @@ mod help;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use green::os::unix::net::UnixStream;
@@ -167,4 +167,85 @@ fn whatever_a_thread_waits_for_it_is_itself_when_it_goes_on_elsewhere() {
     });
     println!("{} moves", moves.load(Relaxed));
     assert!(moves.load(Relaxed) >= 100);
+}
+
+/// A pool of eight threads that have all waited before the first of 32 jobs comes; each computes for a while. How long do all take?
+#[test]
+fn a_pool_whose_threads_have_waited_on_one_worker_uses_both() {
+    const JOBS: usize = 32;
+    let Some(runtime) = runtime(2) else { return };
+    let used = Mutex::new(std::collections::HashMap::new());
+    runtime.run(|| {
+        let (sender, receiver) = channel::unbounded::<()>();
+        green::scope(|scope| {
+            for _ in 0..8 {
+                let (receiver, used) = (receiver.clone(), &used);
+                let thread = scope.spawn(move || {
+                    while receiver.recv().is_ok() {
+                        compute(Duration::from_millis(2));
+                        *used.lock().unwrap().entry(os_thread()).or_insert(0) += 1;
+                    }
+                });
+                help::until_parked(thread.thread(), "channel receive");
+            }
+            (0..JOBS).for_each(|_| sender.send(()).unwrap());
+            drop(sender);
+        });
+    });
+    let used = used.into_inner().unwrap();
+    println!("{used:?}");
+    assert_eq!(used.values().sum::<usize>(), JOBS);
+    assert!(used.len() == 2 && used.values().all(|jobs| *jobs >= JOBS / 4), "{used:?}");
+}
+
+/// Runs `sleepers` until they have slept often, beside a thread that computes without end. How late was the latest?
+fn lateness_beside_a_hog(runtime: &Runtime, sleepers: usize, sleep: impl Fn() + Sync) -> Duration {
+    let (over, worst) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
+    runtime.run(|| {
+        green::scope(|scope| {
+            let sleepers: Vec<_> = (0..sleepers)
+                .map(|_| {
+                    let (sleep, worst) = (&sleep, &worst);
+                    scope.spawn(move || {
+                        for _ in 0..40 {
+                            let start = Instant::now();
+                            sleep();
+                            let took = start.elapsed();
+                            let mut worst = worst.lock().unwrap();
+                            *worst = took.max(*worst);
+                        }
+                    })
+                })
+                .collect();
+            sleepers.iter().for_each(|thread| help::until(|| thread.thread().waits_for().is_some()));
+            let hog = scope.spawn(|| while !over.load(Relaxed) { std::hint::spin_loop() });
+            sleepers.into_iter().for_each(|thread| thread.join().unwrap());
+            over.store(true, Relaxed);
+            hog.join().unwrap();
+        });
+    });
+    worst.into_inner().unwrap()
+}
+
+/// Without others that stand in for its worker, they would sleep for as long as the hog computes: for ever.
+#[test]
+fn sleepers_wake_beside_a_thread_that_computes() {
+    let Some(runtime) = runtime(2) else { return };
+    let late = lateness_beside_a_hog(&runtime, 20, || green::sleep(Duration::from_millis(5)));
+    println!("the longest sleep of 5 ms took {late:?}");
+}
+
+#[test]
+fn readers_get_their_bytes_beside_a_thread_that_computes() {
+    let Some(runtime) = runtime(2) else { return };
+    let late = lateness_beside_a_hog(&runtime, 10, || {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3));
+            far.write_all(b"x").unwrap();
+        });
+        near.read_exact(&mut [0]).unwrap();
+        drop(writer);
+    });
+    println!("the longest wait for 3 ms took {late:?}");
 }
