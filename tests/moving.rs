@@ -218,7 +218,11 @@ fn lateness_beside_a_hog(runtime: &Runtime, sleepers: usize, sleep: impl Fn() + 
                 })
                 .collect();
             sleepers.iter().for_each(|thread| help::until(|| thread.thread().waits_for().is_some()));
-            let hog = scope.spawn(|| while !over.load(Relaxed) { std::hint::spin_loop() });
+            let hog = scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
             sleepers.into_iter().for_each(|thread| thread.join().unwrap());
             over.store(true, Relaxed);
             hog.join().unwrap();
