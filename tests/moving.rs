@@ -1,7 +1,6 @@
 //! Threads with thread-locals of their own go on on whichever worker has time for them.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-#[allow(dead_code)]
 mod help;
 
 use std::cell::{Cell, RefCell};

@@ -114,32 +114,30 @@ impl Worker {
             && self.siblings().any(|(_, sibling)| sibling.latch.ready() >= 2 && self.stand_in(sibling, StandIn::Share))
     }
 
-    /// Stands in for workers that are stuck; takes over a thread that has stood ready, by itself, for two looks. At most once a millisecond. True: it has
-    /// got some.
-    pub(super) fn look_after_siblings(&self, now_ns: u64) -> bool {
+    /// Stands in for workers that are stuck; without anything to run, takes over a thread that has stood ready, by itself, for two looks. At most once a
+    /// millisecond.
+    pub(super) fn look_after_siblings(&self, now_ns: u64) {
         if self.stopping.get() || now_ns < self.watch.due_ns.get() {
-            return false;
+            return;
         }
         self.watch.due_ns.set(now_ns + STUCK_NS);
         let mut seen = self.watch.siblings.borrow_mut();
         seen.resize(self.shared.remotes.len(), Sibling::default());
-        let mut any = false;
         for (at, sibling) in self.siblings() {
             let (before, turn) = (seen[at].clone(), sibling.latch.turn());
             let has_ready = sibling.latch.ready() > 0;
             let same = turn.is_some() && turn == before.turn;
             let since_ns = if same { before.since_ns } else { now_ns };
             seen[at] = Sibling { turn, since_ns, has_ready };
-            any |= if same && now_ns - since_ns >= STUCK_NS {
-                self.stand_in(sibling, StandIn::Full)
-            } else {
-                has_ready && before.has_ready && !self.has_own_work() && self.stand_in(sibling, StandIn::Share)
-            };
+            if same && now_ns - since_ns >= STUCK_NS {
+                self.stand_in(sibling, StandIn::Full);
+            } else if has_ready && before.has_ready && !self.has_some() {
+                self.stand_in(sibling, StandIn::Share);
+            }
         }
-        any
     }
 
-    /// True: this worker has got a thread.
+    /// True: this worker has taken threads over. Other threads of its own may be ready, too, for events that it has found there.
     fn stand_in(&self, sibling: &Remote, how: StandIn) -> bool {
         let Some(taken) = sibling.latch.take() else { return false };
         // ORDERING: Acquire pairs with the Release in `Worker::run`.

@@ -183,8 +183,11 @@ impl Worker {
 
     /// The lookout's look: takes even a single thread, if its worker does not come to it.
     fn look_round(&self) -> bool {
-        if self.shared.moves && self.look_after_siblings(now_ns()) {
-            return true;
+        if self.shared.moves {
+            self.look_after_siblings(now_ns());
+            if self.has_some() {
+                return true;
+            }
         }
         let mut seen = 0;
         for _ in 0..=PATIENCE {

@@ -511,7 +511,12 @@ impl Worker {
 
     /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.doorbell.is_silent() || !self.here.woken.get().is_null() || self.queues.has_some()
+        !self.remote.doorbell.is_silent() || self.has_some()
+    }
+
+    /// Has the worker something to run?
+    pub(super) fn has_some(&self) -> bool {
+        !self.here.woken.get().is_null() || self.queues.has_some()
     }
 }
 
