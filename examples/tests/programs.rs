@@ -112,6 +112,20 @@ fn million_says_what_a_sleeping_thread_costs() {
 }
 
 #[test]
+fn why_move_shows_each_load_on_each_kind_of_threads() {
+    let text = prints("why_move", &[], b"");
+    let rows: Vec<_> = text.lines().skip_while(|line| !line.starts_with("milliseconds")).collect();
+    assert_eq!(rows.len(), 5, "{text}");
+    let columns = if text.starts_with("threads do not move") { 2 } else { 3 };
+    for row in &rows[1..] {
+        let cells: Vec<f64> = row[28..].split_whitespace().map(|cell| cell.parse().unwrap()).collect();
+        assert!(cells.len() == columns && cells.iter().all(|cell| (0.0..60_000.0).contains(cell)), "{text}");
+    }
+    // 128 ms of work, for two at most.
+    assert!(rows[1][28..].split_whitespace().all(|cell| cell.parse::<f64>().unwrap() >= 40.0), "{text}");
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_answered_by_the_usage() {
     for name in ["echo", "chat", "chat_actors", "tls", "websocket", "http"] {
         refuses(name, &["127.0.0.1:0", "more"], b"", 2, &format!("usage: {name} [ADDRESS]\n"));

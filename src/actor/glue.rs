@@ -38,7 +38,6 @@ use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
-use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
@@ -134,7 +133,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
         size: plan.size,
         id,
         runtime,
-        schedule,
+        schedule: shared.schedule,
         refs: 3,
         handle: false,
         spawned_at: plan.started_at,
@@ -163,7 +162,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
 const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
     VTable {
         main: M::MAIN,
-        choose_next: M::CHOOSE_NEXT,
+        border: M::BORDER,
         run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

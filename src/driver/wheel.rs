@@ -75,6 +75,18 @@ const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS, "the 
 #[must_use = "it takes up room until it is removed"]
 pub(crate) struct WheelTimer(u32);
 
+impl WheelTimer {
+    /// The timer as a number, which is not 0.
+    pub(crate) fn into_number(self) -> u32 {
+        self.0
+    }
+
+    /// From [`into_number`](Self::into_number); `None`: from 0.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct WheelNode<T> {
     /// When it fires.

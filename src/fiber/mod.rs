@@ -85,6 +85,29 @@ pub(crate) const CONTEXTS: [usize; 2] = [usize::MAX; 2];
 /// The code of a fiber. Runs on the fiber's stack; if it unwinds, the process aborts.
 pub(crate) type Entry = unsafe fn(arg: *mut ());
 
+/// What a fiber with thread-locals of its own calls on its way out and in.
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such fiber"))]
+#[derive(Debug)]
+pub(crate) struct Border {
+    /// It is about to suspend, and still on its own thread-locals. `into_loop`: to its worker's loop, which may be told what to run next. True: it
+    /// was, and that is a fiber of this kind, which has started; so the loop need not have its own thread pointer in between.
+    pub(crate) leaves: fn(into_loop: bool) -> bool,
+    /// It goes on, on its own thread-locals, resumed with this word, which is not 0.
+    pub(crate) arrives: unsafe fn(word: usize),
+}
+
+/// What the word points to with which a worker resumes fibers that come from other workers, too: the thread pointer of its loop.
+#[derive(Debug, Default)]
+pub(crate) struct Hub(std::cell::Cell<usize>);
+
+impl Hub {
+    /// For the worker, in its loop, before it resumes any.
+    #[cfg(green_thread_locals)]
+    pub(crate) fn set(&self) {
+        self.0.set(crate::arch::thread_pointer());
+    }
+}
+
 /// Asks for the cache line at `address`, which need not be valid.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {

@@ -11,7 +11,7 @@
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 
-use super::Fiber;
+use super::{Border, Fiber, Hub};
 use crate::arch::{set_thread_pointer, thread_pointer};
 use crate::sys::sanitizer;
 use crate::thread_locals::block::{Block, record};
@@ -43,15 +43,15 @@ pub(crate) unsafe fn run(slot: &FiberSlot, block: &Block, body: unsafe fn(*mut (
     }
 }
 
-/// Suspends the fiber of `slot`, which is empty because that fiber runs on a block. `choose_next`: see
-/// [`Main::CHOOSE_NEXT`](crate::task::header::Main::CHOOSE_NEXT).
+/// Suspends the fiber of `slot`, which is empty because that fiber runs on a block.
 ///
 /// # Safety
 ///
-/// As it says, and the caller runs on that fiber. After its first suspension a fiber is resumed by its worker's loop alone. `choose_next` tells the truth.
+/// As it says, and the caller runs on that fiber. After its first suspension a fiber is resumed by a worker's loop alone, with 0 or the address of the worker's
+/// [`Hub`]. `border` tells the truth, and keeps others from the slot from `leaves` to `arrives`.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn suspend(slot: &FiberSlot, choose_next: Option<fn() -> bool>) {
+pub(crate) unsafe fn suspend(slot: &FiberSlot, border: &Border) {
     // SAFETY: invariant 1: the fiber runs on the block, whose record has it; when this goes on, the hub has taken it from the slot, which it
     // has left full. The hub's thread pointer is that of the code that resumed the fiber, and goes on now; or it stays on this one, which no other
     // thread uses, until that which it resumes next sets its own. Invariant 2.
@@ -59,18 +59,24 @@ pub(crate) unsafe fn suspend(slot: &FiberSlot, choose_next: Option<fn() -> bool>
         let record = black_box(record());
         let pointer = thread_pointer();
         // AddressSanitizer has a thread-local that says which fake stack is in use: the hub must find its own.
-        let stays = !sanitizer::IS_THERE && record.is_of_loop() && choose_next.is_some_and(|choose| choose());
+        let stays = (border.leaves)(record.is_of_loop() && !sanitizer::IS_THERE);
         let kept = record.kept.get();
         let fiber = Fiber::from_raw(kept);
         *slot.get() = Some(Fiber::from_raw(kept));
         if !stays {
             set_thread_pointer(record.hub.get());
         }
-        fiber.suspend();
+        let word = fiber.suspend();
+        if word != 0 {
+            record.set_worker((*std::ptr::with_exposed_provenance::<Hub>(word)).0.get());
+        }
         if thread_pointer() != pointer {
             set_thread_pointer(pointer);
         }
         record.set_of_loop();
         *slot.get() = None;
+        if word != 0 {
+            (border.arrives)(word);
+        }
     }
 }

@@ -63,7 +63,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
                 if !extra.woken.take() {
                     // A wake that comes together with a cancel: the checkpoint raises that.
                     wait_for_token(&extra.woken, Wait::new(Reason::Future));
-                } else if Worker::current().is_some_and(Worker::has_own_work) {
+                } else if Worker::current().is_some_and(|worker| worker.here().inside(|| worker.has_own_work())) {
                     give_way();
                 }
             }

@@ -23,6 +23,8 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(any(feature = "hyper", feature = "futures-io"))]
+use std::sync::Arc;
 use std::sync::OnceLock;
 #[cfg(any(feature = "hyper", feature = "futures-io"))]
 use std::task::{Context, Poll};
@@ -178,7 +180,7 @@ impl Source {
         }
         let until_ns = deadline_ns.min(self.pause_ends_ns(direction, waits));
         let happened = match WorkerContext::get() {
-            Some(here) => self.wait_on_worker(here, fd, direction, until_ns)?,
+            Some(_) => self.wait_on_worker(fd, direction, until_ns)?,
             None if !again => wait_on_os_thread(fd, direction, until_ns)?,
             None => {
                 let edge = match &mut waits.edge {
@@ -202,14 +204,7 @@ impl Source {
         now_ns().saturating_add(pause_ns)
     }
 
-    fn wait_on_worker(
-        &self,
-        here: &WorkerContext,
-        fd: BorrowedFd<'_>,
-        direction: Direction,
-        deadline_ns: u64,
-    ) -> io::Result<bool> {
-        let handle = here.poller_or_new()?.handle();
+    fn wait_on_worker(&self, fd: BorrowedFd<'_>, direction: Direction, deadline_ns: u64) -> io::Result<bool> {
         let slot = self.slot_or_new(direction)?;
         let reason = match direction {
             Direction::Read => Reason::Readable,
@@ -217,6 +212,9 @@ impl Source {
         };
         let mut wait = Wait::new(reason).until(deadline_ns);
         loop {
+            // After a wait it may be another.
+            let Some(here) = WorkerContext::get() else { return Ok(true) };
+            let handle = here.poller_or_new()?.handle();
             let mut enqueued = Enqueued::Ready;
             let left = Cell::new(None);
             let enter = |ticket| {
@@ -273,7 +271,8 @@ impl Source {
                 let message = "async calls on a green socket that have to wait need a green thread";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)));
             };
-            let handle = here.poller_or_new()?.handle();
+            // Foreign code is called below, which may wait.
+            let handle = &Arc::clone(here.poller_or_new()?.handle());
             let slot = self.slot_or_new(direction)?;
             let mut enqueued = slot.enqueue_waker(handle, direction, cx.waker());
             if enqueued == Enqueued::Unregistered {

@@ -4,9 +4,10 @@
 //! thread-local of the worker's OS thread points to it; on any other OS thread that pointer is null, and the thread has
 //! a header of its own ([`os`](super::os)).
 //!
-//! A green thread that has started never changes its OS thread, so the address of that thread-local may be kept over a
+//! A green thread that has started never changes its thread-locals, so the address of that thread-local may be kept over a
 //! switch. Its *contents* may not: the switch is an `asm!` block that may write any memory, so the compiler reads the
-//! cells again after it. A green thread with thread-locals of its own has a copy of that pointer in them, set when it starts.
+//! cells again after it. A green thread with thread-locals of its own has a copy of that pointer in them, set when it starts, and when it
+//! goes on. It may go on elsewhere: so nothing keeps a `&WorkerContext` over a suspension.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -15,20 +16,30 @@ use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::driver::poller::Poller;
-use crate::driver::wheel::Wheel;
+use crate::driver::wheel::{Wheel, WheelTimer};
+use crate::fiber::Hub;
 use crate::park::doubt::Doubt;
+use crate::park::latch::Latch;
 use crate::sys::clock;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
 pub(crate) const BUDGET: u32 = 128;
 
-/// One worker, as the threads that run on it see it. Only its own OS thread touches it; others read `current`.
+/// The home of a worker that others may stand in for: no thread's. So none of its threads is woken by the short ways, on which only the worker itself
+/// may end its threads' waits.
+const SHARED: u16 = u16::MAX;
+
+/// One worker, as the threads that run on it see it. Only its own OS thread touches it, but for `current`, which others read, and for what the
+/// [`latch`](super::latch) lets others touch.
 pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
     current: AtomicPtr<Header>,
-    /// The number of the worker's remote.
+    /// The number of the worker's remote, or [`SHARED`].
     home: u16,
+    /// Whether others may touch `woken`, `wheel`, `poller`.
+    latch: &'static Latch,
+    pub(crate) hub: Hub,
     /// The thread that was woken last, by one that runs here or by the loop: it is next.
     pub(crate) woken: Cell<*mut Header>,
     /// The running thread suspends because it yields, not because it waits.
@@ -52,10 +63,19 @@ impl WorkerContext {
     /// Where a debugger finds the thread that runs.
     pub(crate) const CURRENT: usize = offset_of!(Self, current);
 
-    pub(crate) fn new(home: u16, now_ns: u64, virtual_time: Option<&'static AtomicU64>) -> Self {
+    /// `shared`: others may stand in for it.
+    pub(crate) fn new(
+        home: u16,
+        shared: bool,
+        latch: &'static Latch,
+        now_ns: u64,
+        virtual_time: Option<&'static AtomicU64>,
+    ) -> Self {
         Self {
             current: AtomicPtr::new(ptr::null_mut()),
-            home,
+            home: if shared { SHARED } else { home },
+            latch,
+            hub: Hub::default(),
             woken: Cell::new(ptr::null_mut()),
             yields: Cell::new(false),
             doubt: Doubt::new(),
@@ -82,7 +102,44 @@ impl WorkerContext {
             return Ok(poller);
         }
         let poller = Poller::new()?;
-        Ok(self.poller.get_or_init(|| poller))
+        Ok(self.inside(|| self.poller.get_or_init(|| poller)))
+    }
+
+    /// The worker with this hub.
+    ///
+    /// # Safety
+    ///
+    /// `hub` is the address of the field of a worker that lives.
+    #[cfg(green_thread_locals)]
+    pub(crate) unsafe fn of_hub(hub: usize) -> *const WorkerContext {
+        ptr::with_exposed_provenance(hub - offset_of!(Self, hub))
+    }
+
+    /// Runs `f`, which touches what others may touch otherwise, and does not unwind.
+    #[inline]
+    pub(crate) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        let entered = self.latch.enter();
+        let result = f();
+        if entered {
+            self.latch.leave();
+        }
+        result
+    }
+
+    /// Sets the timer of a thread that waits here, and may be taken over.
+    pub(super) fn set_timer(&self, deadline_ns: u64, thread: NonNull<Header>) {
+        self.inside(|| {
+            let timer = self.wheel.borrow_mut().insert(deadline_ns, thread);
+            // SAFETY: the thread runs, and has a reference to its header.
+            unsafe { thread.as_ref() }.timer.set(timer.into_number());
+        });
+    }
+
+    /// Takes such a timer back, unless a worker that has taken the thread over has done so. For whoever has the worker's parts.
+    pub(crate) fn take_timer(&self, thread: &Header) {
+        if let Some(timer) = WheelTimer::from_number(thread.timer.replace(0)) {
+            self.wheel.borrow_mut().remove(timer);
+        }
     }
 
     /// Makes `here` the worker of this OS thread; null: of none.
@@ -153,7 +210,7 @@ impl WorkerContext {
         unsafe { (*(&raw const (*here).current)).load(Ordering::Relaxed) }
     }
 
-    /// The number of the worker's remote, by which the threads that live here name it.
+    /// The number of the worker's remote, by which the threads that live here name it, and which only the worker itself wakes; else no thread's.
     #[inline(always)]
     pub(crate) fn home(&self) -> u16 {
         self.home
@@ -163,7 +220,7 @@ impl WorkerContext {
     #[inline(always)]
     pub(crate) fn run_next(&self, thread: NonNull<Header>) -> bool {
         // SAFETY: its wait is over and it has not been handed on, so it cannot have ended.
-        let fits = self.woken.get().is_null() && unsafe { thread.as_ref() }.state.lives_at(self.home);
+        let fits = unsafe { thread.as_ref() }.state.lives_at(self.home) && self.woken.get().is_null();
         if fits {
             self.woken.set(thread.as_ptr());
         }

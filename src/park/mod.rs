@@ -4,6 +4,7 @@ pub(crate) mod current;
 pub(crate) mod doubt;
 pub(crate) mod fork;
 pub(crate) mod interrupt;
+pub(crate) mod latch;
 pub(crate) mod no_park;
 pub(crate) mod os;
 pub(crate) mod queue;
@@ -137,12 +138,26 @@ fn wait_green(
     thread.set_reason(wait.reason);
     if how.deadline_ns == NEVER {
         suspend(here, thread);
+    } else if thread.vtable.border.is_some() {
+        suspend_until(here, this, how.deadline_ns);
     } else {
         let timer = here.wheel.borrow_mut().insert(how.deadline_ns, this);
         suspend(here, thread);
         here.wheel.borrow_mut().remove(timer);
     }
     ended(thread, wait)
+}
+
+/// Waits with a timer, where the thread may go on elsewhere.
+#[inline(never)]
+fn suspend_until(here: &WorkerContext, this: NonNull<Header>, deadline_ns: u64) {
+    here.set_timer(deadline_ns, this);
+    // SAFETY: as above.
+    let thread = unsafe { this.as_ref() };
+    suspend(here, thread);
+    if let Some(here) = WorkerContext::get() {
+        here.inside(|| here.take_timer(thread));
+    }
 }
 
 /// The thread goes on: what has ended its wait?
@@ -192,12 +207,25 @@ fn switch(thread: &Header) {
     unsafe {
         match &*thread.fiber.get() {
             Some(fiber) => _ = fiber.suspend(),
-            #[cfg(green_thread_locals)]
-            None => crate::fiber::own::suspend(&thread.fiber, thread.vtable.choose_next),
-            #[cfg(not(green_thread_locals))]
-            None => {}
+            None => switch_own(thread),
         }
     }
+}
+
+/// As [`switch`], of a thread that runs on a block.
+///
+/// # Safety
+///
+/// It is the calling one.
+#[inline(always)]
+unsafe fn switch_own(thread: &Header) {
+    #[cfg(green_thread_locals)]
+    if let Some(border) = thread.vtable.border {
+        // SAFETY: the thread's fiber runs, on a block; the rest is in `sched::own`.
+        unsafe { crate::fiber::own::suspend(&thread.fiber, border) };
+    }
+    #[cfg(not(green_thread_locals))]
+    let _ = thread;
 }
 
 /// Lets the other threads of this worker run, once each; the caller is not waiting for anything. Does nothing in a panic
@@ -326,9 +354,10 @@ pub(crate) fn schedule(wake: Wake) {
 ///
 /// # Safety
 ///
-/// [`park`] has inserted the timer on this very worker, whose loop calls this, and the thread has not left its wait since.
+/// [`park`] has inserted the timer in a wheel that the caller turns: its worker's loop does, or who has that worker's parts. The thread has not left its
+/// wait since.
 pub(crate) unsafe fn fire(thread: NonNull<Header>) {
-    // SAFETY: a thread that waits is alive, and cannot leave its wait while this worker's loop runs; the `Task` is never
+    // SAFETY: a thread that waits is alive, and cannot leave its wait while others have the worker or its loop runs; the `Task` is never
     // dropped, so it gives no reference away.
     let thread = ManuallyDrop::new(unsafe { Task::from_raw(thread) });
     if let Some(epoch) = thread.wait.waiting() {

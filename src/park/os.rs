@@ -25,7 +25,7 @@ struct OsThread {
 
 static VTABLE: VTable = VTable {
     main: |_| unreachable!("an OS thread has its own stack"),
-    choose_next: None,
+    border: None,
     run: |_, _| unreachable!("an OS thread is not run"),
     take_output: |_, _| unreachable!("an OS thread has no result"),
     drop_output: |_| unreachable!("an OS thread has no result"),

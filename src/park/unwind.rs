@@ -93,7 +93,7 @@ impl PanicMark {
         if self.0 & CERTAIN != 0 || matches!(unwinds(), Unwinds::No | Unwinds::Barred) {
             return false;
         }
-        self.last().map_or(self.0 & UNWOUND == 0, |last| last.is_by_panic())
+        self.last().map_or(self.0 & UNWOUND == 0, Unwound::is_by_panic)
     }
 
     /// Has the thread, which unwinds, begun to by a cancel or a time-out since? For the thread that made the entry.

@@ -45,6 +45,7 @@ pub struct RuntimeBuilder {
     workers: Option<usize>,
     stack_size: Option<usize>,
     thread_locals: ThreadLocals,
+    migration: bool,
     thread_name: String,
     blocking_threads: usize,
     blocking_queue: usize,
@@ -57,6 +58,7 @@ impl RuntimeBuilder {
             workers: None,
             stack_size: None,
             thread_locals: ThreadLocals::PerWorker,
+            migration: true,
             thread_name: "green".to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
@@ -109,6 +111,26 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
         self.thread_locals = thread_locals;
+        self
+    }
+
+    /// Sets whether threads that have started may go on on another worker. Default: `true`.
+    ///
+    /// It concerns threads with thread-locals of their own in a runtime whose threads have them ([`thread_locals`](Self::thread_locals)): others always stay
+    /// where they started. A thread that is ready, and for which its worker has no time, is taken over by a worker that has. A thread that has called
+    /// [`spawn_local`](crate::spawn_local) stays from then on, and so does what it has spawned so; an actor stays while it handles messages. What the system
+    /// keeps for each OS thread (its signal mask, its priority, the CPUs that it may use) does not move along.
+    ///
+    /// ```
+    /// use green::{Runtime, ThreadLocals};
+    /// let builder = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread);
+    /// if let Ok(runtime) = builder.migration(false).build() {
+    ///     assert_eq!(runtime.run(|| 6 * 7), 42); // on one worker from begin to end
+    /// }
+    /// ```
+    #[must_use]
+    pub fn migration(mut self, on: bool) -> Self {
+        self.migration = on;
         self
     }
 
@@ -214,7 +236,8 @@ impl RuntimeBuilder {
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
-        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, pool, self.virtual_time);
+        let moves = self.migration && self.thread_locals == ThreadLocals::PerThread && workers > 1;
+        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, moves, pool, self.virtual_time);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {

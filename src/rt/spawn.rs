@@ -12,7 +12,6 @@ use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
-use crate::sched::worker::schedule;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -192,12 +191,16 @@ unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let runtime = M::mark(shared.identity());
-    let spec = Spec { name, size, id, runtime, schedule, refs: 2, handle: true, spawned_at };
+    let spec = Spec { name, size, id, runtime, schedule: shared.schedule, refs: 2, handle: true, spawned_at };
     let header = block::new::<M, _, _, _>(spec, owner, f).inspect_err(|_| match worker {
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
     })?;
     shared.count_spawn(worker.map(|worker| worker.remote));
+    if M::BORDER.is_some() && shared.moves && placement == Placement::Anywhere {
+        // SAFETY: it was just made.
+        unsafe { header.as_ref() }.state.set_movable();
+    }
     // SAFETY: one of the two references is the handle's, the other the queue's.
     let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
     match (worker, placement) {

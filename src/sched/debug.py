@@ -92,7 +92,7 @@ class Thread:
             return "below another thread, with thread-locals of its own"
         if not self.waits:
             return "ready"
-        reason = number(self.header + self.table.reason, 4)
+        reason = number(self.header + self.table.reason, 1)
         return f"waits: {text(self.table.reasons + 16 * reason) or 'for its turn'}"
 
 

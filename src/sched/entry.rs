@@ -99,7 +99,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     };
     // SAFETY: as above; the result is stored. If nobody will ask for it, it is dropped here, on the thread's own stack.
     unsafe {
-        if Header::complete(header, true, renew) && !dropped {
+        if Header::complete(header, !OWN, renew) && !dropped {
             renew();
             drop_output(header);
         }

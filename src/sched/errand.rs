@@ -76,7 +76,7 @@ impl Worker {
             size,
             id: self.fresh_id(),
             runtime: self.shared.identity(),
-            schedule: super::worker::schedule,
+            schedule: self.shared.schedule,
             refs: 1,
             handle: false,
             spawned_at: Location::caller(),

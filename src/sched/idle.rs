@@ -148,6 +148,19 @@ impl Idle {
         Self::asleep(word) > 0 && word & (LOOKOUT | SEARCHING) == 0
     }
 
+    /// Does any worker sleep or search? A hint.
+    #[inline]
+    pub(crate) fn is_anybody_idle(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & (ASLEEP | SEARCHING) != 0
+    }
+
+    /// Does any worker sleep, and none search? As [`publish_more`](Self::publish_more) without its fence, for what the lookout finds if this misses it.
+    #[inline]
+    pub(crate) fn lacks_searcher(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        Self::asleep(word) > 0 && word & SEARCHING == 0
+    }
+
     /// Somebody has published work that others should help with. True: nobody searches and somebody sleeps, so wake a
     /// thief.
     #[inline]

@@ -62,7 +62,7 @@ impl Live {
 
     /// # Safety
     ///
-    /// The thread is in no list, and will end here; it is taken out before it is freed.
+    /// The thread is in no list; it is taken out before it is freed.
     #[inline]
     pub(crate) unsafe fn push(&self, thread: NonNull<Header>) {
         self.listed.own(|_| {

@@ -14,6 +14,7 @@ pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod listing;
 pub(crate) mod live;
+pub(crate) mod moving;
 #[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod own;
 pub(crate) mod policy;

@@ -2,7 +2,7 @@
 
 use std::ptr::{self, NonNull};
 
-use crate::fiber::{Entry, own};
+use crate::fiber::{Border, Entry, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::set_own;
 use crate::sched::entry::{count_unwound, live};
@@ -16,7 +16,7 @@ pub(crate) struct PerThread;
 
 impl Main for PerThread {
     const MAIN: Entry = thread_main;
-    const CHOOSE_NEXT: Option<fn() -> bool> = Some(|| Worker::current().is_some_and(Worker::choose_next));
+    const BORDER: Option<&'static Border> = Some(&Border { leaves, arrives });
 
     fn unwound(how: EndsBy) {
         count_unwound(how);
@@ -27,8 +27,29 @@ impl Main for PerThread {
     }
 }
 
+/// See [`Border::leaves`].
+fn leaves(into_loop: bool) -> bool {
+    Worker::current().is_some_and(|worker| {
+        worker.end_own_turn();
+        into_loop && worker.choose_next()
+    })
+}
+
+/// See [`Border::arrives`].
+///
+/// # Safety
+///
+/// The word is that of the worker on which the thread goes on.
+unsafe fn arrives(word: usize) {
+    // SAFETY: a worker lives longer than the turns on it.
+    unsafe { WorkerContext::enter(WorkerContext::of_hub(word)) };
+    if let Some(worker) = Worker::current() {
+        worker.begin_own_turn();
+    }
+}
+
 impl Worker {
-    /// See [`Main::CHOOSE_NEXT`]. The loop finds the thread where one stands that starts next, so it runs this one, whatever comes meanwhile.
+    /// Chooses what runs next. The loop finds the thread where one stands that starts next, so it runs this one, whatever comes meanwhile.
     fn choose_next(&self) -> bool {
         let this = self.here().current_ptr();
         if self.here().take_yields()
@@ -40,7 +61,7 @@ impl Worker {
         self.queues.set_next_start(next);
         // SAFETY: invariant 3 of the worker: the queue's reference keeps it alive; invariant 3 of the header: this is its home worker.
         let (header, fiber) = unsafe { (next.as_ref(), &*next.as_ref().fiber.get()) };
-        header.vtable.choose_next.is_some() && (fiber.is_some() || Some(next) == this)
+        header.vtable.border.is_some() && (fiber.is_some() || Some(next) == this)
     }
 }
 
@@ -56,43 +77,51 @@ struct Beginning {
 ///
 /// As there.
 unsafe fn thread_main(thread: *mut ()) {
-    let (worker, block) = take_block();
+    let (here, block) = take_block();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
     let header = unsafe { NonNull::new_unchecked(thread.cast::<Header>()) };
-    let start = Beginning { header, here: ptr::from_ref(worker).cast() };
+    let start = Beginning { header, here };
     // SAFETY: `start` has put the fiber that runs here into the header, and nobody looks for it there while it runs. The block is from
     // the worker's pool. What follows uses no thread-local but in `give_block`.
     unsafe { own::run(&header.as_ref().fiber, &block, on_block, (&raw const start).cast_mut().cast()) };
-    give_block(worker, block);
+    give_block(block);
+}
+
+fn current<'a>() -> &'a Worker {
+    Worker::current().expect("a thread runs on a worker")
 }
 
 #[inline(never)]
-fn take_block<'a>() -> (&'a Worker, Block) {
-    let worker = Worker::current().expect("a thread starts on a worker");
-    (worker, worker.blocks().take())
+fn take_block() -> (*const WorkerContext, Block) {
+    let worker = current();
+    (ptr::from_ref(worker).cast(), worker.blocks().take())
 }
 
+/// To the worker on which the thread has ended.
 #[inline(never)]
-fn give_block(worker: &Worker, block: Block) {
-    worker.blocks().give(block);
+fn give_block(block: Block) {
+    current().blocks().give(block);
 }
 
 /// The life of the thread on its block.
 unsafe fn on_block(start: *mut ()) {
     // SAFETY: `thread_main` passes it, and waits for the end of this.
     let Beginning { header, here } = unsafe { start.cast::<Beginning>().read() };
-    let begin = || {
+    let begin = |here| {
         block::begin();
-        // SAFETY: the worker lives until all its threads have ended.
+        // SAFETY: the worker lives longer than the turns on it.
         unsafe { WorkerContext::enter(here) };
         set_own();
     };
     let renew = || {
+        let here = WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const());
         // SAFETY: they have been destroyed, and this thread is on the block.
         unsafe { block::renew() };
-        begin();
+        begin(here);
     };
-    begin();
+    begin(here);
+    current().begin_own_turn();
     // SAFETY: as `thread_main`'s caller promises.
     unsafe { live::<true>(header, block::destroy, renew) };
+    current().end_own_turn();
 }

@@ -1,4 +1,4 @@
-//! The queue of ready threads of one worker: FIFO, intrusive, touched by its owner only.
+//! The queue of ready threads of one worker: FIFO, intrusive, touched by its owner only, or by who has the owner's parts.
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -28,6 +28,20 @@ impl ReadyQueue {
     /// The thread that was queued last.
     pub(crate) fn last(&self) -> *const Header {
         self.tail.get()
+    }
+
+    /// How many of the oldest `looks` threads are such, for whoever may touch the queue.
+    pub(crate) fn count(&self, is: impl Fn(&Header) -> bool, looks: usize) -> u32 {
+        let mut next = NonNull::new(self.head.get());
+        let mut count = 0;
+        for _ in 0..looks {
+            let Some(thread) = next else { break };
+            // SAFETY: it is in this queue, hence alive.
+            let thread = unsafe { thread.as_ref() };
+            count += u32::from(is(thread));
+            next = NonNull::new(thread.link().load(Ordering::Relaxed));
+        }
+        count
     }
 
     /// # Safety

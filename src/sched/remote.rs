@@ -15,6 +15,7 @@ use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::park::current::WorkerContext;
+use crate::park::latch::Latch;
 use crate::sched::arriving::Arriving;
 use crate::sched::biased::BiasedLock;
 use crate::sched::counters::Counters;
@@ -61,7 +62,9 @@ pub(crate) struct Remote {
     pub(crate) virtual_ns: AtomicU64,
     /// The number by which a thread's state word names this remote.
     pub(crate) index: u16,
-    /// The worker, for fibers that run on OS threads of their own (the `threads` backend).
+    /// Whether others may stand in for the worker.
+    pub(crate) latch: CachePadded<Latch>,
+    /// The worker, for those; and for fibers that run on OS threads of their own (the `threads` backend).
     pub(crate) here: AtomicPtr<WorkerContext>,
 }
 
@@ -97,6 +100,7 @@ impl Spares {
             poller: Lock::new(None),
             virtual_ns: AtomicU64::new(0),
             index: self.made as u16,
+            latch: CachePadded::new(Latch::new()),
             here: AtomicPtr::new(ptr::null_mut()),
         })));
         // ORDERING: Release pairs with the Acquire in `get`.

@@ -14,6 +14,8 @@ use crate::task::Task;
 /// Looks in a row at which a worker has had one unstarted thread before a searcher takes that: a thread that is spawned
 /// and joined at once stays where it is.
 const PATIENCE: u32 = 32;
+/// Looks of a searcher for one at threads that it might take over: that disturbs the worker that has them.
+const LOOKS_PER_SHARE: u32 = 64;
 /// Looks of a searcher for one of them at its own poller.
 const LOOKS_PER_POLL: u32 = 4;
 /// How long the lookout sleeps between two looks round, at first and at most. (A poller sleeps in whole milliseconds; less
@@ -52,6 +54,7 @@ impl Worker {
                 return true;
             }
             self.stacks().trim();
+            self.remote.latch.show_ready(0);
             self.remote.run_rate.rests();
             searching = self.sleep(searching);
             if !searching {
@@ -73,6 +76,9 @@ impl Worker {
             let stolen = self.steal(patience >= PATIENCE, &mut patience, now);
             looks += 1;
             now = real_ns();
+            if looks % LOOKS_PER_SHARE == 1 {
+                self.share_ready();
+            }
             let worth_it = stolen.is_some() || self.has_own_work();
             if worth_it {
                 self.policy.search.was_worth_it();
@@ -155,11 +161,11 @@ impl Worker {
             self.deliver_events();
         }
         // Where no worker may search, this look is all there is.
-        if night.saw_work.get()
-            && !search
-            && let Some(task) = self.steal(false, &mut 0, real_ns())
-        {
-            self.adopt(task);
+        if night.saw_work.get() && !search {
+            match self.steal(false, &mut 0, real_ns()) {
+                Some(task) => self.adopt(task),
+                None => _ = self.share_ready(),
+            }
         }
         search
     }
@@ -188,6 +194,12 @@ impl Worker {
 
     /// The lookout's look: takes even a single thread, if its worker does not come to it.
     fn look_round(&self) -> bool {
+        if self.shared.moves {
+            self.look_after_siblings(real_ns());
+            if self.has_some() {
+                return true;
+            }
+        }
         let mut seen = 0;
         for _ in 0..=PATIENCE {
             if let Some(task) = self.steal(seen >= PATIENCE, &mut seen, real_ns()) {
@@ -231,7 +243,8 @@ impl Sleeper for Night<'_> {
             return worker.sleep_virtually(time, timer_ns);
         }
         let timers_ns = timer_ns.max(worker.clock.got_up_for_timers_ns.get() + TIMERS_NS);
-        let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(LOOKOUT_MAX_NS));
+        let longest_ns = if worker.shared.moves { LOOKOUT_MIN_NS } else { LOOKOUT_MAX_NS };
+        let nap_ns = self.nap_ns.replace((self.nap_ns.get() * 2).min(longest_ns));
         let nap_until_ns = if lookout { real_ns() + nap_ns } else { NEVER };
         if worker.sleep_until(timers_ns.min(nap_until_ns).min(worker.clock.tidy.next_ns(&worker.live))) {
             return true;

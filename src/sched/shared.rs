@@ -9,11 +9,13 @@ use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
+use crate::sched::moving;
 use crate::sched::remote::{self, Remote, RemoteGroup};
+use crate::sched::worker;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
-use crate::task::header::{Header, Next};
+use crate::task::header::{Header, Next, Schedule};
 use crate::thread_locals::ThreadLocals;
 
 /// One runtime, as its workers and its users see it.
@@ -27,6 +29,10 @@ pub(crate) struct Shared {
     /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own.
     pub(crate) spawn_size: StackSize,
     pub(crate) thread_locals: ThreadLocals,
+    /// How a thread of this runtime is handed to its worker.
+    pub(crate) schedule: Schedule,
+    /// Threads that are ready may be taken over by another worker.
+    pub(crate) moves: bool,
     pub(crate) pool: BlockingPool,
     /// Its only worker goes by virtual time.
     pub(crate) virtual_time: bool,
@@ -56,6 +62,7 @@ impl Shared {
         stealers: Box<[Stealer<Task>]>,
         stack_size: StackSize,
         thread_locals: ThreadLocals,
+        moves: bool,
         pool: BlockingPool,
         virtual_time: bool,
     ) -> Arc<Self> {
@@ -69,6 +76,8 @@ impl Shared {
             stack_size,
             spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
             thread_locals,
+            schedule: if moves { moving::schedule } else { worker::schedule },
+            moves,
             pool,
             virtual_time,
             searchers,
@@ -197,12 +206,18 @@ impl Shared {
     /// Is there work that a worker without any should help with?
     pub(crate) fn has_work_to_share(&self) -> bool {
         let all = || self.stealers.iter().zip(&self.remotes);
-        !self.injector.is_empty() || all().any(|(stealer, remote)| stealer.len() >= 2 && !remote.run_rate.is_quick())
+        let unstarted = || all().any(|(stealer, remote)| stealer.len() >= 2 && !remote.run_rate.is_quick());
+        !self.injector.is_empty() || unstarted() || self.has_ready(2)
     }
 
-    /// Is there an unstarted thread anywhere? The lookout's question.
+    /// Is there an unstarted thread anywhere, or one that may be taken over? The lookout's question.
     pub(crate) fn has_unstarted(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty()) || self.has_ready(1)
+    }
+
+    /// Has some worker so many threads (one or two) that may be taken over?
+    fn has_ready(&self, count: u32) -> bool {
+        self.moves && self.remotes.iter().any(|remote| remote.latch.ready() >= count)
     }
 
     /// Wakes one sleeping worker, other than the caller (by its number), to search. Called after a `publish_…` that said so.

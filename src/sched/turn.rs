@@ -122,7 +122,7 @@ impl Worker {
         self.clock.count_turn();
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
-        let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(0) };
+        let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(self.hub_word.get()) };
         self.here().set_current(before);
         match (status, self.here().take_yields()) {
             (Status::Finished, false) => TurnEnd::Over,

@@ -27,6 +27,7 @@ use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
+use crate::sched::moving::Watch;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
@@ -62,6 +63,9 @@ pub(crate) struct Worker {
     pub(crate) policy: Policy,
     pub(super) delay: DelayProbe,
     pub(crate) stopping: Cell<bool>,
+    /// What threads are resumed with: where threads move the address of `here.hub`, else 0.
+    pub(super) hub_word: Cell<usize>,
+    pub(super) watch: Watch,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
 }
@@ -78,7 +82,7 @@ impl Worker {
         // ORDERING: Relaxed: of this OS thread only.
         virtual_time.inspect(|time| time.store(now_ns, Ordering::Relaxed));
         Self {
-            here: WorkerContext::new(remote.index, now_ns, virtual_time),
+            here: WorkerContext::new(remote.index, shared.moves, &remote.latch, now_ns, virtual_time),
             shared,
             remote,
             number,
@@ -91,6 +95,8 @@ impl Worker {
             policy: Policy::new(),
             delay: DelayProbe::new(),
             stopping: Cell::new(false),
+            hub_word: Cell::new(0),
+            watch: Watch::default(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
         }
@@ -129,6 +135,13 @@ impl Worker {
         self.remote.here.store(here.cast_mut(), Ordering::Release); // ORDERING: pairs with the load in `thread_main`.
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
+        #[cfg(green_thread_locals)]
+        self.here.hub.set();
+        if self.shared.moves {
+            // Of the whole worker: `arrives` gets to it from there.
+            let _ = here.expose_provenance();
+            self.hub_word.set((&raw const self.here.hub).addr());
+        }
         unwinder::set_root(thread_main);
         loop {
             while let Some(thread) = self.next() {
@@ -149,7 +162,7 @@ impl Worker {
 
     /// Puts a thread that the worker's own threads or loop have woken into the slot; the thread that stood there goes to the queue.
     #[inline]
-    fn woken_here(&self, thread: NonNull<Header>) {
+    pub(super) fn woken_here(&self, thread: NonNull<Header>) {
         if let Some(before) = NonNull::new(self.here.woken.replace(thread.as_ptr())) {
             self.make_ready(before);
         }
@@ -162,20 +175,25 @@ impl Worker {
         unsafe { self.queues.ready.push(thread) };
     }
 
-    /// Queues an unstarted thread that starts here and nowhere else, and lives here from now on.
-    pub(crate) fn spawn_here(&self, task: Task) {
-        task.state.claim_unshared(self.remote.index);
-        let thread = task.into_raw();
-        // SAFETY: nobody else has seen it; it is taken out when it ends.
-        unsafe { self.live.push(thread) };
-        self.make_ready(thread);
-    }
-
     /// Queues an unstarted thread that any worker may steal, and sees to it that somebody does when it is worth it.
     #[inline]
     pub(crate) fn spawn(&self, task: Task) {
         self.queues.note_youngest(&task);
         self.offer(task, true);
+    }
+
+    /// Queues a thread that starts here and stays, as its maker does from now on: they may share what is not `Send`.
+    pub(crate) fn spawn_here(&self, task: Task) {
+        if let Some(maker) = self.here.current() {
+            maker.state.pin();
+        }
+        task.state.claim_unshared(self.remote.index);
+        let thread = task.into_raw();
+        self.here.inside(|| {
+            // SAFETY: nobody else has seen it; it is taken out when it ends.
+            unsafe { self.live.push(thread) };
+            self.make_ready(thread);
+        });
     }
 
     /// As [`spawn`](Self::spawn), for a re-armable task that is not started. A worker that goes through them quickly needs no help; the lookout stays on
@@ -214,7 +232,11 @@ impl Worker {
             Some(entry) => _ = entry.into_raw(),
             None => joiner.claimed.set(joiner.claimed.get() + 1),
         }
-        self.turn_on_top(task);
+        if task.vtable.border.is_none() {
+            self.turn_on_top(task);
+        } else {
+            self.here.inside(|| self.turn_on_top(task));
+        }
         true
     }
 
@@ -303,7 +325,7 @@ impl Worker {
         }
         if now || self.clock.is_due() {
             self.delay.look(&self.queues.ready, &self.remote.counters);
-            let has_time = self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
+            let has_time = self.shared.moves || self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
             if has_time {
                 self.tick_time();
             } else if !now {
@@ -317,18 +339,11 @@ impl Worker {
     #[inline(never)]
     fn tick_time(&self) {
         let now_ns = real_ns();
-        let due_ns = virtual_ns().unwrap_or(now_ns);
-        let mut fired = false;
-        loop {
-            let due = self.here.wheel.borrow_mut().turn(due_ns);
-            let Some(thread) = due else { break };
-            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
-            unsafe { fire(thread) };
-            self.remote.counters.timers.add(1);
-            fired = true;
-        }
-        if fired {
+        if self.fire_due(virtual_ns().unwrap_or(now_ns)) {
             self.queue_woken();
+        }
+        if self.shared.moves {
+            self.look_after_siblings(now_ns);
         }
         if self.clock.tidy.is_due(now_ns) {
             self.clock.tidy.step(&self.live, now_ns);
@@ -339,6 +354,20 @@ impl Worker {
             _ => {}
         }
         self.clock.looked();
+    }
+
+    /// Ends the waits whose timers are due. True: there were some.
+    pub(super) fn fire_due(&self, now_ns: u64) -> bool {
+        let mut fired = false;
+        loop {
+            let due = self.here.wheel.borrow_mut().turn(now_ns);
+            let Some(thread) = due else { break };
+            // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
+            unsafe { fire(thread) };
+            self.remote.counters.timers.add(1);
+            fired = true;
+        }
+        fired
     }
 
     /// Looks for events, and queues the threads that they wake. True: the queue has something to run.
@@ -363,7 +392,7 @@ impl Worker {
     }
 
     /// Of those that the loop has woken together none goes first: the one in the slot queues behind the others.
-    fn queue_woken(&self) {
+    pub(super) fn queue_woken(&self) {
         if let Some(last) = NonNull::new(self.here.woken.replace(ptr::null_mut())) {
             self.make_ready(last);
         }
@@ -390,8 +419,11 @@ impl Worker {
         let (search, control) = (batch.search, batch.control);
         batch.deliver(|thread| {
             self.remote.counters.woken.add(1);
-            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
-            if unsafe { (*thread.as_ref().fiber.get()).is_none() } {
+            // SAFETY: it was in the inbox, so it is alive.
+            let header = unsafe { thread.as_ref() };
+            // SAFETY: invariant 3 of the header: this is its home worker, and it does not run; or another stands in for the worker, and it is on its way
+            // to suspend, on a block.
+            if unsafe { (*header.fiber.get()).is_none() } && !header.wait.has_begun() {
                 // SAFETY: it comes out of the inbox once.
                 unsafe { self.live.push(thread) };
                 self.remote.arriving.arrived();
@@ -409,19 +441,24 @@ impl Worker {
 
     /// Somebody was cancelled, or the runtime stops.
     fn obey(&self) {
-        for task in self.remote.take_cancels() {
-            self.interrupt(&task);
-        }
+        self.obey_cancels();
         if self.shared.is_stopping() {
             self.stopping.set(true);
             self.cancel_all();
         }
     }
 
+    /// Somebody was cancelled.
+    pub(super) fn obey_cancels(&self) {
+        for task in self.remote.take_cancels() {
+            self.interrupt(&task);
+        }
+    }
+
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
     fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.lives_at(self.remote.index) {
+        if !task.state.is_at(self.remote.index) {
             return;
         }
         if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
@@ -495,7 +532,12 @@ impl Worker {
 
     /// Has the worker something to run, or something in its inbox?
     pub(crate) fn has_own_work(&self) -> bool {
-        !self.remote.doorbell.is_silent() || !self.here.woken.get().is_null() || self.queues.has_some()
+        !self.remote.doorbell.is_silent() || self.has_some()
+    }
+
+    /// Has the worker something to run?
+    pub(super) fn has_some(&self) -> bool {
+        !self.here.woken.get().is_null() || self.queues.has_some()
     }
 }
 

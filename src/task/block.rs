@@ -70,7 +70,7 @@ fn no_memory(bytes: usize) -> io::Error {
 const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
         main: M::MAIN,
-        choose_next: M::CHOOSE_NEXT,
+        border: M::BORDER,
         run: run::<M, F, T, O>,
         take_output: take_output::<F, T, O>,
         drop_output: drop_output::<F, T, O>,

@@ -6,7 +6,8 @@
 //!    block, so `vtable` may reach the rest.
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
 //! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
-//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread.)
+//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread. A thread that is ready may get another home,
+//!    with all that it has: `sched/MOVING.md`.)
 //!    `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs
 //!    (`fiber::own`).
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
@@ -18,9 +19,9 @@ use std::cell::{Cell, UnsafeCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Backoff, Ordering};
+use crate::base::atomic::{AtomicPtr, AtomicU8, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
-use crate::fiber::{Entry, Fiber};
+use crate::fiber::{Border, Entry, Fiber};
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
@@ -33,9 +34,9 @@ use crate::task::wait::{End, Epoch, ParkToken, WaitLook, WaitWord};
 pub(crate) struct VTable {
     /// The first function on the stack of the thread.
     pub(crate) main: Entry,
-    /// Of a thread with thread-locals of its own: see [`Main::CHOOSE_NEXT`].
+    /// Of a thread with thread-locals of its own: see [`Main::BORDER`].
     #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
-    pub(crate) choose_next: Option<fn() -> bool>,
+    pub(crate) border: Option<&'static Border>,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -59,9 +60,8 @@ pub(crate) trait Main {
     /// The first function on its stack.
     const MAIN: Entry;
 
-    /// A thread with thread-locals of its own calls this before it suspends into its worker's loop. It chooses, as the loop would, which thread runs next.
-    /// True: that is one of this kind, which has started; so the loop need not have its own thread pointer in between.
-    const CHOOSE_NEXT: Option<fn() -> bool> = None;
+    /// What a thread with thread-locals of its own calls when it suspends and goes on.
+    const BORDER: Option<&'static Border> = None;
 
     /// The thread's closure has unwound.
     fn unwound(how: EndsBy);
@@ -157,13 +157,15 @@ pub(crate) struct Header {
     /// What may end any wait of the thread, outside all limits.
     interrupts: Cell<Interrupts>,
     pub(crate) size: StackSize,
+    /// What the thread waits for: a [`Reason`], written by the thread itself; anybody may read it.
+    pub(super) reason: AtomicU8,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
+    /// Of a thread that may be taken over: its timer in the worker's wheel, by number; 0: none.
+    pub(crate) timer: Cell<u32>,
     /// The wait that the thread was in when the worker last looked for stacks that are hardly used, see `sched::tidy`.
     pub(crate) seen: Cell<u32>,
     // Anybody, from here on.
-    /// What the thread waits for: a [`Reason`], written by the thread itself.
-    pub(super) reason: AtomicU32,
     pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
     pub(super) extra: AtomicPtr<Extra>,
@@ -262,8 +264,9 @@ impl Header {
             interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
             size: spec.size,
+            timer: Cell::new(0),
             seen: Cell::new(0),
-            reason: AtomicU32::new(Reason::Running as u32),
+            reason: AtomicU8::new(Reason::Running as u8),
             token: ParkToken::new(),
             joiner: AtomicPtr::new(ptr::null_mut()),
             extra: AtomicPtr::new(extra),
@@ -294,7 +297,7 @@ impl Header {
     #[inline(always)]
     pub(crate) fn set_reason(&self, reason: Reason) {
         // ORDERING: Relaxed: it is told, and nothing follows from it.
-        self.reason.store(reason as u32, Ordering::Relaxed);
+        self.reason.store(reason as u8, Ordering::Relaxed);
     }
 
     /// What the thread waits for, as anybody sees it; `None` when nothing: it runs, is ready, has not started or has ended.
@@ -313,14 +316,14 @@ impl Header {
 
     /// Has it thread-locals of its own?
     pub(crate) fn has_own_locals(&self) -> bool {
-        self.vtable.choose_next.is_some()
+        self.vtable.border.is_some()
     }
 
     /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
     /// the wait. For its own worker.
     pub(crate) fn waits_for_actor(&self) -> bool {
         let reason = self.reason.load(Ordering::Relaxed);
-        [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u32 == reason)
+        [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u8 == reason)
     }
 
     /// The link of the queue that the task is in (invariant 4).
@@ -432,7 +435,7 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker.
+    /// Called once, by the thread itself, which holds a reference. `at_home`: it runs on its home worker, and nobody stands in for that.
     #[inline(always)]
     #[must_use]
     pub(crate) unsafe fn complete(this: NonNull<Header>, at_home: bool, before_waker: impl FnOnce()) -> bool {

@@ -8,7 +8,8 @@
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
 //! | 4      | `CANCEL`   | somebody cancels the thread                     | `rearm`, of a re-armable task; else never   |
 //! | 5      | `AWAITED`  | a waker waits for `COMPLETE` ([`awaiter`](super::awaiter)) | the handle, when it takes that back; `forget_waiters` |
-//! | 8..24  | home       | with `STARTED`: the remote of the claiming worker; before the start the claimer may put another one | `rearm`, of a re-armable task; else never |
+//! | 6      | `MOVABLE`  | the thread is made, one with thread-locals of its own that any worker may take over | the thread, when it shares with its worker what is not `Send` |
+//! | 8..24  | home       | with `STARTED`: the remote of the claiming worker; before the start of the one that it is given to; later of the one that has taken it over | `rearm`, of a re-armable task; else never |
 //! | 32..64 | references | counted: handle, queue entry, running thread, `Thread`s | –                                   |
 //!
 //! The result is touched before `COMPLETE` by the thread itself; after it the handle while `HANDLE` is set, otherwise
@@ -19,6 +20,9 @@
 //! with the word, because a new reference is made from a held one. So a thread that is spawned and joined by the same
 //! thread, the most frequent life of all, costs no locked instruction here. While a thread runs on top of its joiner
 //! (`sched::turn`), the joiner's reference counts for both.
+//!
+//! A thread that is taken over gets its new home by an exchange on this word. So a cancel that has found the old home comes before, and the thread, which was
+//! ready then, sees `CANCEL` where it goes on.
 //!
 //! What `STARTED`, home and `CANCEL` say is in the word itself, so the operations on them are Relaxed: a claimer has the thread,
 //! with what its spawner wrote, from the queue or by the handle, a re-armable one from the thread that saw it come to rest (under
@@ -32,6 +36,7 @@ const JOINING: u64 = 1 << 2;
 const HANDLE: u64 = 1 << 3;
 const CANCEL: u64 = 1 << 4;
 const AWAITED: u64 = 1 << 5;
+const MOVABLE: u64 = 1 << 6;
 const HOME_SHIFT: u32 = 8;
 const HOME: u64 = 0xffff << HOME_SHIFT;
 const REF_SHIFT: u32 = 32;
@@ -114,12 +119,41 @@ impl State {
         ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
     }
 
-    /// Has the worker with this remote claimed the thread? If the caller is that worker, the answer stays right while its
+    /// Has the worker with this remote claimed the thread, for good? If the caller is that worker, the answer stays right while its
     /// loop runs.
     #[inline]
     pub(crate) fn lives_at(&self, home: u16) -> bool {
         // One load: a re-armable task that is not started has a home of 0, and may be claimed by another worker meanwhile.
+        self.load(Ordering::Relaxed) & (STARTED | MOVABLE | HOME) == STARTED | u64::from(home) << HOME_SHIFT
+    }
+
+    /// Does the thread live at this remote, if only for now? For the worker's own loop.
+    pub(crate) fn is_at(&self, home: u16) -> bool {
         self.load(Ordering::Relaxed) & (STARTED | HOME) == STARTED | u64::from(home) << HOME_SHIFT
+    }
+
+    /// The thread, which nobody else can see yet, may be taken over by other workers.
+    pub(crate) fn set_movable(&self) {
+        self.0.store(self.load(Ordering::Relaxed) | MOVABLE, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_movable(&self) -> bool {
+        self.load(Ordering::Relaxed) & MOVABLE != 0
+    }
+
+    /// The thread stays where it is from now on. For the thread itself.
+    pub(crate) fn pin(&self) {
+        if self.is_movable() {
+            // ORDERING: Relaxed: the thread runs; who takes it over later on sees what it did before it suspended.
+            self.0.fetch_and(!MOVABLE, Ordering::Relaxed);
+        }
+    }
+
+    /// A worker takes over a thread that is ready.
+    pub(crate) fn move_to(&self, home: u16) {
+        let place = u64::from(home) << HOME_SHIFT;
+        // ORDERING: Relaxed: see the module's text.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(word & !HOME | place));
     }
 
     /// A worker wants to start the thread. True for exactly one caller, whose queue entry's reference becomes the running

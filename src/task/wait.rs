@@ -131,6 +131,11 @@ impl WaitWord {
         WaitLook(self.0.load(Ordering::Relaxed))
     }
 
+    /// Has the thread ever waited?
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != RUNNING
+    }
+
     /// The owner runs again: how did the wait end?
     #[inline]
     pub(crate) fn finish(&self) -> End {

@@ -56,6 +56,20 @@ impl Record {
         self.of_loop.get()
     }
 
+    /// The worker with this thread pointer runs the thread from now on. For the thread, before it sets its own.
+    #[inline]
+    pub(crate) fn set_worker(&self, pointer: usize) {
+        if self.worker.replace(pointer) != pointer && sanitizer::IS_THERE {
+            self.block().copy_sanitizers_record(pointer);
+        }
+    }
+
+    /// The block that this is the record of.
+    fn block(&self) -> Block {
+        // Invariants 1 and 3.
+        Block(ptr::from_ref(self).addr() - RECORD.load(Ordering::Relaxed))
+    }
+
     /// The hub is the worker's loop from now on.
     #[inline]
     pub(crate) fn set_of_loop(&self) {

@@ -27,7 +27,7 @@ pub(crate) mod abort {
 pub(crate) mod atomic {
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use loom::thread::{Builder as OsThread, yield_now};
 
     pub(crate) const MODELLED: bool = true;
@@ -102,6 +102,9 @@ pub(crate) mod fiber {
 
     #[derive(Debug)]
     pub(crate) struct Fiber;
+
+    #[derive(Debug)]
+    pub(crate) struct Border;
 }
 
 pub(crate) mod stack {

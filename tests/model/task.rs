@@ -19,7 +19,7 @@ pub(crate) mod wait;
 pub(crate) const fn vtable(free: unsafe fn(NonNull<Header>)) -> header::VTable {
     header::VTable {
         main: |_| unreachable!("it runs by itself"),
-        choose_next: None,
+        border: None,
         run: |_, _| unreachable!("it runs by itself"),
         take_output: |_, _| unreachable!("it has no result"),
         drop_output: |_| unreachable!("it has no result"),

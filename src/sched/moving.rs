@@ -1,0 +1,223 @@
+#![doc = include_str!("MOVING.md")]
+
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+
+use crate::base::atomic::Ordering;
+use crate::park::latch::Turn;
+use crate::sched::remote::{self, Remote};
+use crate::sched::worker::Worker;
+use crate::sys::clock::real_ns;
+use crate::task::Header;
+
+/// A worker that has been in one turn for so long does not come to its other threads.
+const STUCK_NS: u64 = 1_000_000;
+/// The most threads that are taken over at one time: while they are, their worker has to wait.
+const MOST: usize = 64;
+/// So many threads of a queue are looked at for one that may be taken over.
+const LOOKS: usize = 4;
+
+/// What a worker has seen of its siblings, by their positions.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    due_ns: Cell<u64>,
+    siblings: RefCell<Vec<Sibling>>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Sibling {
+    turn: Option<Turn>,
+    since_ns: u64,
+    /// A thread stood ready there.
+    has_ready: bool,
+}
+
+/// What a worker does in the place of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum StandIn {
+    /// It takes half of the ready threads over.
+    Share,
+    /// That worker is stuck: all that it would do for those of its threads that wait, too.
+    Full,
+}
+
+/// As [`worker::schedule`](super::worker::schedule), in a runtime whose threads move.
+///
+/// # Safety
+///
+/// As [`Header::schedule`].
+pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
+    // SAFETY: the thread waits, so it is alive until it is handed over; until then nobody takes it over.
+    let home = unsafe { thread.as_ref() }.state.home();
+    match Worker::current() {
+        Some(worker) if worker.remote.index == home => worker.woken_in_turn(thread),
+        // SAFETY: as the caller promises.
+        _ => unsafe { remote::get(home).send(thread) },
+    }
+}
+
+impl Worker {
+    /// A thread of this worker is woken by one that runs here, or by the loop.
+    fn woken_in_turn(&self, thread: NonNull<Header>) {
+        if !self.remote.latch.enter() {
+            return self.woken_here(thread);
+        }
+        self.woken_here(thread);
+        let wake = self.show_ready();
+        self.remote.latch.leave();
+        if wake {
+            self.shared.notify_thief(Some(self.number));
+        }
+    }
+
+    /// Shows others how many threads they may take over. True: somebody should be woken for that, or to be on guard.
+    #[inline]
+    fn show_ready(&self) -> bool {
+        let idle = self.shared.idle();
+        let count = if idle.is_anybody_idle() { self.queues.ready.count(is_takeable, LOOKS).min(2) } else { 0 };
+        self.remote.latch.show_ready(count);
+        count >= 2 && idle.lacks_searcher() || self.live.count() >= 2 && idle.publish_one()
+    }
+
+    /// A thread with thread-locals of its own, and on them, has begun or goes on: others may have the parts.
+    #[cfg(green_thread_locals)]
+    #[inline]
+    pub(super) fn begin_own_turn(&self) {
+        if self.shared.moves {
+            let wake = self.show_ready();
+            self.remote.latch.leave_for_turn();
+            if wake {
+                self.shared.notify_thief(Some(self.number));
+            }
+        }
+    }
+
+    /// It suspends or ends.
+    #[cfg(green_thread_locals)]
+    #[inline]
+    pub(super) fn end_own_turn(&self) {
+        if self.shared.moves {
+            self.remote.latch.enter();
+        }
+    }
+
+    /// The workers but this one, from the next one on, with their positions.
+    fn siblings(&self) -> impl Iterator<Item = (usize, &'static Remote)> {
+        let count = self.shared.remotes.len();
+        (self.number + 1..self.number + count).map(move |at| (at % count, self.shared.remotes[at % count]))
+    }
+
+    /// Takes threads over from a worker that has more than one ready. True: there are some.
+    pub(super) fn share_ready(&self) -> bool {
+        self.shared.moves
+            && !self.stopping.get()
+            && self.siblings().any(|(_, sibling)| sibling.latch.ready() >= 2 && self.stand_in(sibling, StandIn::Share))
+    }
+
+    /// Stands in for workers that are stuck; without anything to run, takes over a thread that has stood ready, by itself, for two looks. At most once a
+    /// millisecond.
+    pub(super) fn look_after_siblings(&self, now_ns: u64) {
+        if self.stopping.get() || now_ns < self.watch.due_ns.get() {
+            return;
+        }
+        self.watch.due_ns.set(now_ns + STUCK_NS);
+        let mut seen = self.watch.siblings.borrow_mut();
+        seen.resize(self.shared.remotes.len(), Sibling::default());
+        for (at, sibling) in self.siblings() {
+            let (before, turn) = (seen[at].clone(), sibling.latch.turn());
+            let has_ready = sibling.latch.ready() > 0;
+            let same = turn.is_some() && turn == before.turn;
+            let since_ns = if same { before.since_ns } else { now_ns };
+            seen[at] = Sibling { turn, since_ns, has_ready };
+            if same && now_ns - since_ns >= STUCK_NS {
+                self.stand_in(sibling, StandIn::Full);
+            } else if has_ready && before.has_ready && !self.has_some() {
+                self.stand_in(sibling, StandIn::Share);
+            }
+        }
+    }
+
+    /// True: this worker has taken threads over. Other threads of its own may be ready, too, for events that it has found there.
+    fn stand_in(&self, sibling: &Remote, how: StandIn) -> bool {
+        let Some(taken) = sibling.latch.take() else { return false };
+        // ORDERING: Acquire pairs with the Release in `Worker::run`.
+        let owner = sibling.here.load(Ordering::Acquire).cast::<Worker>();
+        // SAFETY: the pointer is one to the whole worker (invariant 2 of the worker). The latch is not to be had before its loop has begun, nor after that has
+        // ended; while this has it the owner touches nothing of what is touched here (the invariants in the module's text).
+        let owner = unsafe { &*owner };
+        if how == StandIn::Full {
+            self.do_duties_of(owner);
+        }
+        let count = owner.queues.ready.len();
+        let got = self.take_over(owner, if how == StandIn::Full { count } else { count.div_ceil(2) }.min(MOST));
+        sibling.latch.show_ready(owner.queues.ready.count(is_takeable, LOOKS).min(2));
+        drop(taken);
+        self.queue_errands();
+        got
+    }
+
+    /// What the loop of `owner` would do between two turns. Then its threads that can go on are in its queue.
+    fn do_duties_of(&self, owner: &Worker) {
+        let now_ns = real_ns();
+        // The threads that this wakes are left in the owner's inbox.
+        owner.fire_due(now_ns);
+        if let Some(poller) = owner.here().poller()
+            && poller.wait(0)
+        {
+            poller.deliver(now_ns, |wakes| self.events.add(wakes));
+        }
+        let mut control = owner.take_woken();
+        if control {
+            owner.obey_cancels();
+            control = owner.take_woken() || self.shared.is_stopping();
+        }
+        owner.queue_woken();
+        if control {
+            owner.remote.notify_control();
+        }
+    }
+
+    /// Queues what is in the inbox. True: there is a notice, too, which is the caller's now.
+    fn take_woken(&self) -> bool {
+        let mut batch = self.remote.doorbell.answer(self.shared.idle(), false);
+        let control = std::mem::take(&mut batch.control);
+        self.deliver(batch);
+        control
+    }
+
+    /// Makes up to `most` threads of `owner` that are ready this worker's own, the oldest first. True: there was one.
+    fn take_over(&self, owner: &Worker, most: usize) -> bool {
+        let mut got = 0;
+        for _ in 0..owner.queues.ready.len() {
+            if got == most {
+                break;
+            }
+            let Some(thread) = owner.queues.ready.pop() else { break };
+            // SAFETY: it was in the queue, so it is alive.
+            let header = unsafe { thread.as_ref() };
+            if !is_takeable(header) {
+                owner.make_ready(thread);
+                continue;
+            }
+            owner.here().take_timer(header);
+            header.state.move_to(self.remote.index);
+            // SAFETY: it lives there, and here from now on.
+            unsafe {
+                owner.live.remove(thread);
+                self.live.push(thread);
+            }
+            self.make_ready(thread);
+            got += 1;
+        }
+        self.here().wheel.borrow_mut().make_room(self.live.count());
+        got > 0
+    }
+}
+
+/// May a thread that is ready go on elsewhere? Not one that stays, nor one that is on its way to suspend: the fiber of that is not in its place. For whoever has
+/// the worker's parts.
+fn is_takeable(thread: &Header) -> bool {
+    // SAFETY: invariant 3 of the header: the caller has the parts of the thread's worker, and the fiber is put there and taken out by a thread whose worker is
+    // inside.
+    thread.state.is_movable() && unsafe { (*thread.fiber.get()).is_some() }
+}

@@ -1,0 +1,254 @@
+//! Threads with thread-locals of their own go on on whichever worker has time for them.
+#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+mod help;
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use green::os::unix::net::UnixStream;
+use green::sync::{Condvar, Mutex};
+use green::{Runtime, ThreadLocals, channel, yield_now};
+
+/// A runtime whose threads move. `None`: none is to be had here.
+fn runtime(workers: usize) -> Option<Runtime> {
+    match Runtime::builder().workers(workers).thread_locals(ThreadLocals::PerThread).build() {
+        Ok(runtime) => Some(runtime),
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+            eprintln!("not tried: {error}");
+            None
+        }
+    }
+}
+
+/// The number of the OS thread that runs the caller.
+fn os_thread() -> i64 {
+    // SAFETY: the call has no arguments.
+    unsafe { libc::syscall(libc::SYS_gettid) }
+}
+
+fn set_errno(value: i32) {
+    // SAFETY: errno of the calling thread.
+    unsafe { *libc::__errno_location() = value };
+}
+
+/// Keeps a CPU busy.
+fn compute(d: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < d {
+        std::hint::spin_loop();
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+thread_local! {
+    static OWN: Cell<usize> = const { Cell::new(0) };
+    static LIST: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What must be the same before and after a suspension.
+struct Identity {
+    number: usize,
+    std_id: std::thread::ThreadId,
+    green_id: green::thread::ThreadId,
+    on: i64,
+    moves: usize,
+}
+
+impl Identity {
+    fn new(number: usize) -> Self {
+        assert_eq!(OWN.replace(number), 0);
+        set_errno(number as i32);
+        Self {
+            number,
+            std_id: std::thread::current().id(),
+            green_id: green::thread::current().id(),
+            on: os_thread(),
+            moves: 0,
+        }
+    }
+
+    fn suspend(&mut self, f: impl FnOnce()) {
+        LIST.with_borrow_mut(|list| *list = vec![self.number; 3]);
+        set_errno(self.number as i32);
+        f();
+        assert_eq!(OWN.get(), self.number);
+        LIST.with_borrow(|list| assert_eq!(*list, [self.number; 3]));
+        assert_eq!(std::thread::current().id(), self.std_id);
+        assert_eq!(green::thread::current().id(), self.green_id);
+        assert!(!std::thread::panicking());
+        let on = os_thread();
+        self.moves += usize::from(on != self.on);
+        self.on = on;
+    }
+
+    /// As [`suspend`](Self::suspend), by a call that leaves errno alone.
+    fn suspend_quietly(&mut self, f: impl FnOnce()) {
+        let number = self.number as i32;
+        self.suspend(|| {
+            f();
+            assert_eq!(io::Error::last_os_error().raw_os_error(), Some(number));
+        });
+    }
+}
+
+#[test]
+fn whatever_a_thread_waits_for_it_is_itself_when_it_goes_on_elsewhere() {
+    const THREADS: usize = 100;
+    let Some(runtime) = runtime(4) else { return };
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let (moves, end) = (AtomicUsize::new(0), Instant::now() + Duration::from_secs(120));
+    let (lock, changed) = (Mutex::new(0_u64), Condvar::new());
+    let (sender, receiver) = channel::bounded(10);
+    runtime.run(|| {
+        green::scope(|scope| {
+            for number in 1..=THREADS {
+                let (moves, lock, changed, sender, receiver) = (&moves, &lock, &changed, &sender, &receiver);
+                scope.spawn(move || {
+                    let mut random = Random(seed + number as u64 * 0x9e37_79b9);
+                    let mut me = Identity::new(number);
+                    let (mut near, mut far) = UnixStream::pair().unwrap();
+                    let short = |random: &mut Random| Duration::from_micros(random.below(300));
+                    let mut rounds = 0;
+                    while rounds < 300 || moves.load(Relaxed) < 100 && Instant::now() < end {
+                        rounds += 1;
+                        moves.fetch_add(std::mem::take(&mut me.moves), Relaxed);
+                        match random.below(9) {
+                            0 => me.suspend_quietly(yield_now),
+                            1 => me.suspend(|| green::sleep(short(&mut random))),
+                            2 => me.suspend(|| {
+                                let mut guard = lock.lock().unwrap();
+                                yield_now();
+                                *guard += 1;
+                                changed.notify_one();
+                            }),
+                            3 => me.suspend(|| {
+                                let guard = lock.lock().unwrap();
+                                drop(changed.wait_timeout(guard, short(&mut random)).unwrap());
+                            }),
+                            4 => me.suspend(|| _ = sender.send_timeout(number, short(&mut random))),
+                            5 => me.suspend(|| _ = receiver.recv_timeout(short(&mut random))),
+                            6 => me.suspend(|| {
+                                let mut bytes = [0; 3];
+                                green::scope(|scope| {
+                                    scope.spawn(|| far.write_all(b"abc").unwrap());
+                                    near.read_exact(&mut bytes).unwrap();
+                                });
+                                assert_eq!(&bytes, b"abc");
+                            }),
+                            7 => me.suspend(|| {
+                                let result = green::spawn(|| {
+                                    yield_now();
+                                    std::panic::resume_unwind(Box::new(7));
+                                });
+                                assert!(result.join().is_err());
+                            }),
+                            _ => compute(Duration::from_micros(random.below(100))),
+                        }
+                    }
+                });
+            }
+        });
+    });
+    println!("{} moves", moves.load(Relaxed));
+    assert!(moves.load(Relaxed) >= 100);
+}
+
+/// A pool of eight threads that have all waited before the first of 32 jobs comes; each computes for a while. How long do all take?
+#[test]
+fn a_pool_whose_threads_have_waited_on_one_worker_uses_both() {
+    const JOBS: usize = 32;
+    let Some(runtime) = runtime(2) else { return };
+    let used = Mutex::new(std::collections::HashMap::new());
+    runtime.run(|| {
+        let (sender, receiver) = channel::unbounded::<()>();
+        green::scope(|scope| {
+            for _ in 0..8 {
+                let (receiver, used) = (receiver.clone(), &used);
+                let thread = scope.spawn(move || {
+                    while receiver.recv().is_ok() {
+                        compute(Duration::from_millis(2));
+                        *used.lock().unwrap().entry(os_thread()).or_insert(0) += 1;
+                    }
+                });
+                help::until_parked(thread.thread(), "channel receive");
+            }
+            (0..JOBS).for_each(|_| sender.send(()).unwrap());
+            drop(sender);
+        });
+    });
+    let used = used.into_inner().unwrap();
+    println!("{used:?}");
+    assert_eq!(used.values().sum::<usize>(), JOBS);
+    assert!(used.len() == 2 && used.values().all(|jobs| *jobs >= JOBS / 4), "{used:?}");
+}
+
+/// Runs `sleepers` until they have slept often, beside a thread that computes without end. How late was the latest?
+fn lateness_beside_a_hog(runtime: &Runtime, sleepers: usize, sleep: impl Fn() + Sync) -> Duration {
+    let (over, worst) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
+    runtime.run(|| {
+        green::scope(|scope| {
+            let sleepers: Vec<_> = (0..sleepers)
+                .map(|_| {
+                    let (sleep, worst) = (&sleep, &worst);
+                    scope.spawn(move || {
+                        for _ in 0..40 {
+                            let start = Instant::now();
+                            sleep();
+                            let took = start.elapsed();
+                            let mut worst = worst.lock().unwrap();
+                            *worst = took.max(*worst);
+                        }
+                    })
+                })
+                .collect();
+            sleepers.iter().for_each(|thread| help::until(|| thread.thread().waits_for().is_some()));
+            let hog = scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+            sleepers.into_iter().for_each(|thread| thread.join().unwrap());
+            over.store(true, Relaxed);
+            hog.join().unwrap();
+        });
+    });
+    worst.into_inner().unwrap()
+}
+
+/// Without others that stand in for its worker, they would sleep for as long as the hog computes: for ever.
+#[test]
+fn sleepers_wake_beside_a_thread_that_computes() {
+    let Some(runtime) = runtime(2) else { return };
+    let late = lateness_beside_a_hog(&runtime, 20, || green::sleep(Duration::from_millis(5)));
+    println!("the longest sleep of 5 ms took {late:?}");
+}
+
+#[test]
+fn readers_get_their_bytes_beside_a_thread_that_computes() {
+    let Some(runtime) = runtime(2) else { return };
+    let late = lateness_beside_a_hog(&runtime, 10, || {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3));
+            far.write_all(b"x").unwrap();
+        });
+        near.read_exact(&mut [0]).unwrap();
+        drop(writer);
+    });
+    println!("the longest wait for 3 ms took {late:?}");
+}
