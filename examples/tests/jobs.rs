@@ -149,7 +149,7 @@ fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
         assert!(all == same, "{} of {}", all.len(), same.len());
 
         // And the next run does just that.
-        let (code, left, said) = files.run(&["--fail", "10"], &files.input(&jobs));
+        let (code, left, said) = files.run(&["--fail", "2", "--workers", "16"], &files.input(&jobs));
         assert_eq!((code, &*left), (Some(0), ""), "{said}");
         assert_eq!((count(&said, " done, "), count(&said, " before, ")), (jobs.len() - done.len(), done.len()));
         files.assert_complete(&jobs);
