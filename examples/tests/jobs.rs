@@ -125,7 +125,7 @@ fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
     for how in [libc::SIGTERM, libc::SIGINT] {
         let files = Files::new(&format!("stop-{how}"));
         // More than is read at a time, with lines across the borders of what is.
-        let jobs = jobs(10_000);
+        let jobs: Vec<_> = (0..1500).map(|n| format!("job {n} {:064}\n", n * 7)).collect();
         let mut input = files.input(&jobs);
         let child = files.start(&["--workers", "4", "--fail", "30", "--pause", "2"], &input);
         spin_until("a result", || files.lines().len() >= 20);
@@ -149,7 +149,7 @@ fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
         assert!(all == same, "{} of {}", all.len(), same.len());
 
         // And the next run does just that.
-        let (code, left, said) = files.run(&["--fail", "10"], &files.input(&jobs));
+        let (code, left, said) = files.run(&["--fail", "2", "--workers", "16"], &files.input(&jobs));
         assert_eq!((code, &*left), (Some(0), ""), "{said}");
         assert_eq!((count(&said, " done, "), count(&said, " before, ")), (jobs.len() - done.len(), done.len()));
         files.assert_complete(&jobs);

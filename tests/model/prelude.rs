@@ -62,6 +62,10 @@ pub(crate) mod clock {
         NOW_NS.with(|now_ns| now_ns.set(1));
     }
 
+    pub(crate) fn now() -> Instant {
+        Instant::now()
+    }
+
     pub(crate) fn now_ns() -> u64 {
         NOW_NS.with(Cell::get)
     }
