@@ -69,8 +69,8 @@ pub mod thread {
     pub use crate::rt::thread::{
         available_parallelism, current, panicking, park, park_timeout, spawn, spawn_local, yield_now,
     };
-    pub use crate::time::{sleep, sleep_until};
     pub use crate::task::id::ThreadId;
+    pub use crate::time::{sleep, sleep_until};
     pub use std::thread::Result;
 }
 

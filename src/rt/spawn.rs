@@ -126,11 +126,15 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
             return Err(refused);
         }
         // SAFETY: as the caller promises.
-        return unsafe { spawn_per_thread(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f) };
+        return unsafe {
+            spawn_per_thread(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f)
+        };
     };
     let spawned_at = settings.spawned_at;
     // SAFETY: as above.
-    unsafe { make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f) }
+    unsafe {
+        make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
+    }
 }
 
 /// As [`spawn_in`], of a thread with thread-locals of its own.
@@ -161,7 +165,9 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
         None => promise_outside(shared, size)?,
     };
     // SAFETY: as the caller promises.
-    unsafe { make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f) }
+    unsafe {
+        make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
+    }
 }
 
 struct PromisedStack {

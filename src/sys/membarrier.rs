@@ -6,11 +6,11 @@
 
 use std::io;
 
+use crate::base::atomic::Ordering;
 #[cfg(target_os = "linux")]
 use crate::base::atomic::compiler_fence;
 #[cfg(not(target_os = "linux"))]
 use crate::base::atomic::fence;
-use crate::base::atomic::Ordering;
 
 /// The side that passes often.
 #[inline(always)]

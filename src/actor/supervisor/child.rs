@@ -204,7 +204,8 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, made_at, nested } = self;
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, stack_size, make, made_at, nested } =
+            self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
         let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, stack_size, nested, kept: None };
         ChildSpec { name, restart, shutdown, backoff, is_significant, body: Box::new(body) }
