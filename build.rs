@@ -16,6 +16,8 @@
 //! `cfg(green_thread_locals)` says that green threads may have thread-locals of their own, if the machine allows it: with our own
 //! switch, over glibc, linked dynamically.
 //!
+//! `cfg(green_stack_walk)` says that the stacks of suspended threads can be walked: with the feature `backtrace`, on Linux.
+//!
 //! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
 use std::env;
@@ -72,6 +74,11 @@ fn main() {
         Err(_) => own.to_owned(),
     };
     println!("cargo::rustc-cfg=green_backend=\"{backend}\"");
+
+    println!("cargo::rustc-check-cfg=cfg(green_stack_walk)");
+    if env::var_os("CARGO_FEATURE_BACKTRACE").is_some() && has_asm && !miri && target.contains("linux") {
+        println!("cargo::rustc-cfg=green_stack_walk");
+    }
 
     println!("cargo::rustc-check-cfg=cfg(green_thread_locals)");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|is| is == value);

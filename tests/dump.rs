@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use green::dump::{ThreadInfo, ThreadState, for_each};
+use green::dump::{ThreadInfo, ThreadStatus, for_each};
 use green::thread::ThreadId;
 
 /// Has the machine stacks to show?
@@ -130,10 +130,10 @@ fn with_every_worker_stuck_all_threads_are_shown_those_too_that_have_not_started
         let unstarted: Vec<_> = (0..100).map(|n| runtime.spawn(move || n)).collect();
         for _ in 0..2 {
             let all = threads();
-            assert_eq!(all[&waiting.thread().id()].state(), ThreadState::Waiting("park"));
-            assert!(unstarted.iter().all(|thread| all[&thread.thread().id()].state() == ThreadState::Unstarted));
+            assert_eq!(all[&waiting.thread().id()].status(), ThreadStatus::Waiting("park"));
+            assert!(unstarted.iter().all(|thread| all[&thread.thread().id()].status() == ThreadStatus::Unstarted));
             for worker in 0..2 {
-                assert!(all.values().any(|thread| thread.state() == ThreadState::Running(worker)));
+                assert!(all.values().any(|thread| thread.status() == ThreadStatus::Running(worker)));
             }
         }
         go_on.store(true, Ordering::SeqCst);
@@ -156,7 +156,7 @@ fn the_order_in_which_threads_start_is_kept_and_none_starts_twice() {
             })
             .collect();
         // Also from a thread of the worker's own.
-        let unstarted = self::threads().values().filter(|thread| thread.state() == ThreadState::Unstarted).count();
+        let unstarted = self::threads().values().filter(|thread| thread.status() == ThreadStatus::Unstarted).count();
         assert_eq!(unstarted, 1000);
         // By the last: a thread that is joined starts at once.
         while !threads.iter().all(|thread| thread.is_finished()) {
@@ -239,7 +239,7 @@ fn an_actor_that_works_shows_its_name_and_the_line_that_started_it() {
         let (line, actor) = (line!(), Builder::new().name("works").start(Works).unwrap());
         actor.tell(Work(receiver)).unwrap();
         let found = || threads().into_values().find(|thread| thread.name() == Some("works"));
-        help::until(|| found().is_some_and(|thread| thread.state() == ThreadState::Waiting("channel receive")));
+        help::until(|| found().is_some_and(|thread| thread.status() == ThreadStatus::Waiting("channel receive")));
         assert_eq!(found().unwrap().spawned_at().line(), line);
         sender.send(()).unwrap();
     });
@@ -271,7 +271,7 @@ fn a_thread_is_whole_or_absent_while_all_of_them_come_and_go() {
                 assert!(start.elapsed() < Duration::from_secs(60), "no thread is met that waits");
                 for thread in threads().values() {
                     check(thread);
-                    waits += usize::from(thread.state() == ThreadState::Waiting("channel receive"));
+                    waits += usize::from(thread.status() == ThreadStatus::Waiting("channel receive"));
                     stacks += usize::from(!thread.frames().is_empty());
                 }
             }
@@ -322,7 +322,7 @@ fn check(thread: &ThreadInfo) {
     let parts: Vec<_> = name.split(' ').collect();
     assert!(parts.len() == 5 && parts[0] == "churns" && parts[1] == parts[4], "{thread:?}");
     let depth = parts[3].parse::<usize>().unwrap() % 7;
-    if thread.state() == ThreadState::Waiting("channel receive") && !thread.frames().is_empty() {
+    if thread.status() == ThreadStatus::Waiting("channel receive") && !thread.frames().is_empty() {
         // Where the function calls itself. So no walk ends early or goes astray.
         let repeated = |frame: &usize| thread.frames().iter().filter(|other| *other == frame).count();
         let most = thread.frames().iter().map(repeated).max().unwrap_or_default();
@@ -394,7 +394,7 @@ fn a_thread_with_thread_locals_of_its_own_is_shown_with_its_stack() {
     let all = threads();
     for waiter in &waiters {
         let thread = &all[&waiter.thread().id()];
-        assert_eq!(thread.state(), ThreadState::Waiting("mutex"));
+        assert_eq!(thread.status(), ThreadStatus::Waiting("mutex"));
         assert!(!STACKS || thread.frames().len() > 5, "{thread:?}");
     }
     drop(locked);

@@ -12,7 +12,7 @@ mod base {
     pub(crate) mod lock {
         use loom::sync::{Mutex, MutexGuard};
 
-        pub(crate) type Locked<'a, T> = MutexGuard<'a, T>;
+        pub(crate) type LockGuard<'a, T> = MutexGuard<'a, T>;
 
         #[derive(Debug)]
         pub(crate) struct Lock<T>(Mutex<T>);
@@ -22,7 +22,7 @@ mod base {
                 Self(Mutex::new(value))
             }
 
-            pub(crate) fn lock(&self) -> Locked<'_, T> {
+            pub(crate) fn lock(&self) -> LockGuard<'_, T> {
                 self.0.lock().unwrap()
             }
         }

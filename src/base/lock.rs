@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The right to what a [`Lock`] guards.
-pub(crate) type Locked<'a, T> = MutexGuard<'a, T>;
+pub(crate) type LockGuard<'a, T> = MutexGuard<'a, T>;
 
 /// [`std::sync::Mutex`] without poisoning: nothing unwinds under it.
 pub(crate) struct Lock<T>(Mutex<T>);
@@ -15,7 +15,7 @@ impl<T> Lock<T> {
     }
 
     #[inline]
-    pub(crate) fn lock(&self) -> Locked<'_, T> {
+    pub(crate) fn lock(&self) -> LockGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

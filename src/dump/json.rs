@@ -5,12 +5,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::dump::stacks::{Function, Functions};
-use crate::dump::{ThreadInfo, ThreadState, for_each};
+use crate::dump::stacks::{Symbol, Symbols};
+use crate::dump::{ThreadInfo, ThreadStatus, for_each};
 
 /// Writes every green thread of the process as a line of JSON, as it is met: so there is no limit to how many they are.
 ///
-/// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
+/// A line of a thread has `id`; `name`, if it has one; `status`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if it waits and
 /// its stack is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`. More names may come.
@@ -29,7 +29,7 @@ use crate::dump::{ThreadInfo, ThreadState, for_each};
 pub fn json(out: &mut impl Write) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     let mut numbers: HashMap<Arc<[usize]>, usize> = HashMap::new();
-    let mut functions = Functions::default();
+    let mut functions = Symbols::default();
     for_each(|thread| {
         let mut stack = None;
         if !thread.frames.is_empty() {
@@ -50,11 +50,11 @@ fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>)
     if let Some(name) = thread.name() {
         write!(out, r#","name":{}"#, Quoted(name))?;
     }
-    match thread.state {
-        ThreadState::Unstarted => write!(out, r#","state":"unstarted""#)?,
-        ThreadState::Ready => write!(out, r#","state":"ready""#)?,
-        ThreadState::Running(worker) => write!(out, r#","state":"running","worker":{worker}"#)?,
-        ThreadState::Waiting(reason) => write!(out, r#","state":"waiting","waits_for":{}"#, Quoted(reason))?,
+    match thread.status {
+        ThreadStatus::Unstarted => write!(out, r#","state":"unstarted""#)?,
+        ThreadStatus::Ready => write!(out, r#","state":"ready""#)?,
+        ThreadStatus::Running(worker) => write!(out, r#","state":"running","worker":{worker}"#)?,
+        ThreadStatus::Waiting(reason) => write!(out, r#","state":"waiting","waits_for":{}"#, Quoted(reason))?,
     }
     write!(out, r#","spawned_at":{}"#, Quoted(&thread.spawned_at.to_string()))?;
     if let Some(stack) = stack {
@@ -63,11 +63,11 @@ fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>)
     writeln!(out, "}}")
 }
 
-fn write_stack(out: &mut impl Write, number: usize, frames: &[usize], functions: &mut Functions) -> io::Result<()> {
+fn write_stack(out: &mut impl Write, number: usize, frames: &[usize], functions: &mut Symbols) -> io::Result<()> {
     write!(out, r#"{{"stack":{number},"frames":["#)?;
     let mut comma = "";
     for address in frames {
-        for Function { name, file, line } in functions.at(*address) {
+        for Symbol { name, file, line } in functions.at(*address) {
             match name {
                 Some(name) => write!(out, r#"{comma}{{"function":{}"#, Quoted(name))?,
                 None => write!(out, r#"{comma}{{"address":"{address:#x}""#)?,

@@ -52,13 +52,17 @@ pub use self::text::text;
 
 use crate::dump::stacks::Stacks;
 use crate::sched::Shared;
-use crate::sched::listing::{Doing, Record, list};
+use crate::sched::listing::{Doing, ThreadRecord, list};
 use crate::task::id::ThreadId;
 
 /// What a thread did when it was met.
+///
+/// ```
+/// assert_eq!(green::dump::ThreadStatus::Waiting("mutex").to_string(), "waits: mutex");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum ThreadState {
+pub enum ThreadStatus {
     /// It has not started: it has no stack yet.
     Unstarted,
     /// It waits for its turn. (Or lets another run on top of itself: a thread that it joins, an actor that it asks.)
@@ -69,7 +73,7 @@ pub enum ThreadState {
     Waiting(&'static str),
 }
 
-impl fmt::Display for ThreadState {
+impl fmt::Display for ThreadStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unstarted => f.write_str("unstarted"),
@@ -81,25 +85,36 @@ impl fmt::Display for ThreadState {
 }
 
 /// One green thread, as it was when it was met.
+///
+/// ```
+/// green::run(|| {
+///     green::dump::for_each(|thread| {
+///         let name = thread.name().unwrap_or("nameless");
+///         println!("{:?} {name}, of {}: {}", thread.id(), thread.spawned_at(), thread.status());
+///         Ok(())
+///     })
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ThreadInfo {
     id: ThreadId,
     name: Option<Box<str>>,
-    state: ThreadState,
+    status: ThreadStatus,
     spawned_at: &'static Location<'static>,
     frames: Arc<[usize]>,
 }
 
 impl ThreadInfo {
-    fn new(record: Record, stacks: &mut Stacks) -> Self {
-        let state = match record.doing {
-            Doing::Unstarted => ThreadState::Unstarted,
-            Doing::Ready => ThreadState::Ready,
-            Doing::Runs(worker) => ThreadState::Running(worker),
-            Doing::Waits(reason) => ThreadState::Waiting(reason),
+    fn new(record: ThreadRecord, stacks: &mut Stacks) -> Self {
+        let status = match record.doing {
+            Doing::Unstarted => ThreadStatus::Unstarted,
+            Doing::Ready => ThreadStatus::Ready,
+            Doing::Runs(worker) => ThreadStatus::Running(worker),
+            Doing::Waits(reason) => ThreadStatus::Waiting(reason),
         };
         let frames = stacks.frames(record.stack.as_ref());
-        Self { id: record.id, name: record.name, state, spawned_at: record.spawned_at, frames }
+        Self { id: record.id, name: record.name, status, spawned_at: record.spawned_at, frames }
     }
 
     /// Returns the thread's number.
@@ -116,8 +131,8 @@ impl ThreadInfo {
 
     /// Returns what it did.
     #[must_use]
-    pub fn state(&self) -> ThreadState {
-        self.state
+    pub fn status(&self) -> ThreadStatus {
+        self.status
     }
 
     /// Returns the call that spawned the thread, or started the actor.
@@ -137,11 +152,11 @@ impl ThreadInfo {
 /// Calls `f` with every green thread of the process, as they are met. `f` may wait, and may spawn.
 ///
 /// ```
-/// use green::dump::ThreadState;
+/// use green::dump::ThreadStatus;
 /// green::run(|| {
 ///     let mut running = Vec::new();
 ///     green::dump::for_each(|thread| {
-///         if let ThreadState::Running(_) = thread.state() {
+///         if let ThreadStatus::Running(_) = thread.status() {
 ///             running.push(thread.id());
 ///         }
 ///         Ok(())

@@ -35,7 +35,7 @@ impl Stacks {
 
 /// A function that has called another, or waits.
 #[derive(Debug, Default)]
-pub(super) struct Function {
+pub(super) struct Symbol {
     pub(super) name: Option<String>,
     pub(super) file: Option<String>,
     pub(super) line: Option<u32>,
@@ -43,20 +43,20 @@ pub(super) struct Function {
 
 /// The functions at addresses, each looked up once.
 #[derive(Debug, Default)]
-pub(super) struct Functions(HashMap<usize, Vec<Function>>);
+pub(super) struct Symbols(HashMap<usize, Vec<Symbol>>);
 
-impl Functions {
+impl Symbols {
     /// Those at one address: the one that was called, and before it those that are inlined into it.
-    pub(super) fn at(&mut self, address: usize) -> &[Function] {
+    pub(super) fn at(&mut self, address: usize) -> &[Symbol] {
         self.0.entry(address).or_insert_with(|| look_up(address))
     }
 }
 
 #[cfg(feature = "backtrace")]
-fn look_up(address: usize) -> Vec<Function> {
+fn look_up(address: usize) -> Vec<Symbol> {
     let mut functions = Vec::new();
     backtrace::resolve(std::ptr::without_provenance_mut(address), |symbol| {
-        functions.push(Function {
+        functions.push(Symbol {
             // Without the compiler's hash.
             name: symbol.name().map(|name| format!("{name:#}")),
             file: symbol.filename().map(|file| file.display().to_string()),
@@ -64,12 +64,12 @@ fn look_up(address: usize) -> Vec<Function> {
         });
     });
     if functions.is_empty() {
-        functions.push(Function::default());
+        functions.push(Symbol::default());
     }
     functions
 }
 
 #[cfg(not(feature = "backtrace"))]
-fn look_up(_: usize) -> Vec<Function> {
-    vec![Function::default()]
+fn look_up(_: usize) -> Vec<Symbol> {
+    vec![Symbol::default()]
 }

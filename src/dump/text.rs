@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::dump::stacks::Functions;
-use crate::dump::{ThreadInfo, ThreadState, for_each};
+use crate::dump::stacks::Symbols;
+use crate::dump::{ThreadInfo, ThreadStatus, for_each};
 
 /// So many of a group are named.
 const NAMED: usize = 5;
@@ -15,24 +15,24 @@ const NAMED: usize = 5;
 /// What the threads of a group have in common.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Kind {
-    state: ThreadState,
+    status: ThreadStatus,
     spawned_at: &'static Location<'static>,
     frames: Arc<[usize]>,
 }
 
 #[derive(Default, Debug)]
-struct Members {
+struct Alike {
     count: usize,
-    named: Vec<Member>,
+    named: Vec<GroupMember>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct GroupMember {
     id: u64,
     name: Option<Box<str>>,
 }
 
-impl fmt::Display for Member {
+impl fmt::Display for GroupMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "{} {name:?}", self.id),
@@ -55,15 +55,15 @@ impl fmt::Display for Member {
 ///
 /// Those of [`for_each`], and of `out`.
 pub fn text(out: &mut impl Write) -> io::Result<()> {
-    let mut groups: HashMap<Kind, Members> = HashMap::new();
+    let mut groups: HashMap<Kind, Alike> = HashMap::new();
     let mut count = 0;
     for_each(|thread| {
         count += 1;
-        let ThreadInfo { state, spawned_at, .. } = *thread;
-        let members = groups.entry(Kind { state, spawned_at, frames: Arc::clone(&thread.frames) }).or_default();
+        let ThreadInfo { status, spawned_at, .. } = *thread;
+        let members = groups.entry(Kind { status, spawned_at, frames: Arc::clone(&thread.frames) }).or_default();
         members.count += 1;
         if members.named.len() < NAMED {
-            members.named.push(Member { id: thread.id.number(), name: thread.name.clone() });
+            members.named.push(GroupMember { id: thread.id.number(), name: thread.name.clone() });
         }
         Ok(())
     })?;
@@ -71,17 +71,17 @@ pub fn text(out: &mut impl Write) -> io::Result<()> {
     groups.sort_by_key(|(_, members)| (usize::MAX - members.count, members.named[0].id));
     let mut out = io::BufWriter::new(out);
     writeln!(out, "green threads: {count}")?;
-    let mut functions = Functions::default();
+    let mut functions = Symbols::default();
     for (kind, members) in &groups {
         write_group(&mut out, kind, members, &mut functions)?;
     }
     out.flush()
 }
 
-fn write_group(out: &mut impl Write, kind: &Kind, members: &Members, functions: &mut Functions) -> io::Result<()> {
-    let Kind { state, spawned_at, frames } = kind;
+fn write_group(out: &mut impl Write, kind: &Kind, members: &Alike, functions: &mut Symbols) -> io::Result<()> {
+    let Kind { status, spawned_at, frames } = kind;
     let threads = if members.count == 1 { "thread" } else { "threads" };
-    write!(out, "\n{} {threads}, {state}, spawned at {spawned_at}: ", members.count)?;
+    write!(out, "\n{} {threads}, {status}, spawned at {spawned_at}: ", members.count)?;
     for (at, member) in members.named.iter().enumerate() {
         write!(out, "{}{member}", if at == 0 { "" } else { ", " })?;
     }

@@ -22,7 +22,7 @@
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
-use super::{Code, Entry, Status, Suspended};
+use super::{Code, Entry, SavedContext, Status};
 use crate::arch::{self, MachineContext};
 use crate::stack::Stack;
 use crate::stack::unused::Unused;
@@ -138,13 +138,13 @@ impl Fiber {
     /// # Safety
     ///
     /// `slot` may be read. (A stack, and the block on it, stays mapped for ever.)
-    pub(crate) unsafe fn peek(slot: *const Option<Fiber>) -> Option<Suspended> {
+    pub(crate) unsafe fn peek(slot: *const Option<Fiber>) -> Option<SavedContext> {
         // SAFETY: as the caller promises; null is `None`, and a slot that is not empty has the address of a block, which is mapped.
         // Volatile: the words may change meanwhile, and mean nothing then.
         unsafe {
             let block = NonNull::new(slot.cast::<*mut FiberBlock>().read_volatile())?.as_ptr();
             let registers = (&raw const (*block).fiber).cast::<[usize; 4]>().read_volatile();
-            Some(Suspended { registers, top: block.addr() })
+            Some(SavedContext { registers, top: block.addr() })
         }
     }
 

@@ -60,7 +60,7 @@ pub(crate) use threads::Fiber;
 
 /// Where a fiber is suspended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspended {
+pub(crate) struct SavedContext {
     /// Stack pointer, program counter, frame pointer and base register, in the order of a saved context.
     pub(crate) registers: [usize; 4],
     /// Its frames lie below this address.
@@ -73,7 +73,7 @@ impl Fiber {
     /// # Safety
     ///
     /// None.
-    pub(crate) unsafe fn peek(_: *const Option<Fiber>) -> Option<Suspended> {
+    pub(crate) unsafe fn peek(_: *const Option<Fiber>) -> Option<SavedContext> {
         None
     }
 }

@@ -207,7 +207,7 @@ impl WorkerContext {
     /// `here` is a worker that has not ended.
     pub(crate) unsafe fn current_of(here: *const WorkerContext) -> *const Header {
         // SAFETY: as the caller promises; of the rest nothing is touched.
-        unsafe { (*(&raw const (*here).current)).load(Ordering::Relaxed) }
+        unsafe { (*here).current.load(Ordering::Relaxed) }
     }
 
     /// The number of the worker's remote, by which the threads that live here name it, and which only the worker itself wakes; else no thread's.

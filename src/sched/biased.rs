@@ -20,7 +20,7 @@
 use std::io;
 
 use crate::base::atomic::{AtomicU32, Ordering, yield_now};
-use crate::base::lock::{Lock, Locked};
+use crate::base::lock::{Lock, LockGuard};
 use crate::sys::membarrier;
 
 /// See the module's text. `T` is what visitors keep from one visit to the next, and the owner heeds.
@@ -65,8 +65,8 @@ impl<T> BiasedLock<T> {
     ///
     /// `ResourceBusy`: another has it open. `Unsupported`: the system has no [`membarrier`].
     pub(crate) fn open(&self) -> io::Result<Visitor<'_, T>> {
-        // ORDERING: Acquire pairs with the Release in `drop`: the visitor before this one is through.
-        if self.visited.swap(1, Ordering::Acquire) != 0 {
+        // ORDERING: Relaxed: what the visitor before this one has done comes with the lock.
+        if self.visited.swap(1, Ordering::Relaxed) != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "the threads of the runtime are being listed already",
@@ -90,7 +90,7 @@ pub(crate) struct Visitor<'a, T> {
 
 impl<T> Visitor<'_, T> {
     /// The owner is not inside while the caller has the result.
-    pub(crate) fn visit(&self) -> Locked<'_, T> {
+    pub(crate) fn visit(&self) -> LockGuard<'_, T> {
         self.lock.lock.lock()
     }
 }

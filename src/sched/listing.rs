@@ -39,7 +39,7 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::base::atomic::Ordering;
-use crate::base::lock::Locked;
+use crate::base::lock::LockGuard;
 use crate::fiber::Fiber;
 use crate::park::current::WorkerContext;
 use crate::sched::biased::Visitor;
@@ -74,7 +74,7 @@ pub(crate) enum Doing {
 
 /// One thread, as it was at one moment.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct ThreadRecord {
     pub(crate) id: ThreadId,
     pub(crate) name: Option<Box<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
@@ -83,7 +83,7 @@ pub(crate) struct Record {
     pub(crate) stack: Option<StackCopy>,
 }
 
-impl Record {
+impl ThreadRecord {
     fn new(thread: &Header, doing: Doing) -> Self {
         let name = thread.name().map(Into::into);
         Self { id: ThreadId::of(thread), name, spawned_at: thread.spawned_at, doing, stack: None }
@@ -95,7 +95,7 @@ impl Record {
 /// # Errors
 ///
 /// Those of [`membarrier`], and of `each`, which ends it.
-pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(Record) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> io::Result<()>) -> io::Result<()> {
     let visitors = shared.remotes.iter().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
     let mut unstarted = Unstarted { shared, met: HashSet::new() };
     unstarted.list(shared.injector.len(), || shared.take_injected(), &mut each)?;
@@ -110,7 +110,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(Record) -> io::Res
             if records.is_empty() {
                 break;
             }
-            let new = |record: &Record| !unstarted.met.contains(&record.id);
+            let new = |record: &ThreadRecord| !unstarted.met.contains(&record.id);
             records.into_iter().filter(new).try_for_each(&mut each)?;
         }
     }
@@ -120,7 +120,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(Record) -> io::Res
 /// As long as there is one, no worker of a runtime ends, nor any thread that lives there.
 struct Visit<'a> {
     shared: &'a Shared,
-    places: Vec<Locked<'a, Place>>,
+    places: Vec<LockGuard<'a, Place>>,
 }
 
 impl<'a> Visit<'a> {
@@ -129,7 +129,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Some of the threads of one worker: the first, or the next. None: that was all.
-    fn chunk(mut self, number: usize, first: bool) -> io::Result<Vec<Record>> {
+    fn chunk(mut self, number: usize, first: bool) -> io::Result<Vec<ThreadRecord>> {
         // SAFETY: `self` is there, and goes last.
         let Some(live) = (unsafe { live_of(self.shared.remotes[number]) }) else { return Ok(Vec::new()) };
         let place = &mut self.places[number];
@@ -151,7 +151,7 @@ unsafe fn live_of<'a>(remote: &Remote) -> Option<&'a Live> {
     // ORDERING: Acquire pairs with the store in `Worker::run`.
     let here = remote.here.load(Ordering::Acquire);
     // SAFETY: invariant 2 of `worker`; the worker ends when it has been inside once more.
-    (!here.is_null()).then(|| unsafe { &*(&raw const (*here.cast::<Worker>()).live) })
+    (!here.is_null()).then(|| unsafe { &(*here.cast::<Worker>()).live })
 }
 
 /// Steps L1 to L5.
@@ -159,7 +159,7 @@ unsafe fn live_of<'a>(remote: &Remote) -> Option<&'a Live> {
 /// # Safety
 ///
 /// No worker ends meanwhile, and none of the threads.
-unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Vec<Record>> {
+unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Vec<ThreadRecord>> {
     // SAFETY: as the caller promises.
     let running: Vec<_> = shared.remotes.iter().map(|remote| unsafe { current_of(remote) }).collect();
     let look = |thread: &NonNull<Header>| {
@@ -178,9 +178,9 @@ unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Ve
             }
             None => Doing::Ready,
         };
-        (wait, Record::new(thread, doing))
+        (wait, ThreadRecord::new(thread, doing))
     };
-    let mut records: Vec<(WaitLook, Record)> = threads.iter().map(look).collect();
+    let mut records: Vec<(WaitLook, ThreadRecord)> = threads.iter().map(look).collect();
     // A sanitizer would report what is read there.
     if cfg!(green_sanitized) || !cfg!(target_os = "linux") {
         return Ok(records.into_iter().map(|(_, record)| record).collect());
@@ -249,13 +249,13 @@ impl Unstarted<'_> {
         &mut self,
         count: usize,
         take: impl Fn() -> Option<Task>,
-        each: &mut impl FnMut(Record) -> io::Result<()>,
+        each: &mut impl FnMut(ThreadRecord) -> io::Result<()>,
     ) -> io::Result<()> {
         for _ in 0..count {
             let Some(task) = take() else { break };
             // A joiner may have started it.
             let is_new = !task.state.is_started() && self.met.insert(ThreadId::of(&task));
-            let record = is_new.then(|| Record::new(&task, Doing::Unstarted));
+            let record = is_new.then(|| ThreadRecord::new(&task, Doing::Unstarted));
             self.put_back(task);
             record.map_or(Ok(()), &mut *each)?;
         }

@@ -7,7 +7,6 @@ use std::ptr::NonNull;
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::List;
 use crate::sched::biased::BiasedLock;
-use crate::sched::remote::Remote;
 use crate::task::Header;
 
 /// See the module's text.
@@ -51,8 +50,8 @@ impl Live {
     /// Where a debugger finds the first thread.
     pub(crate) const FIRST: usize = offset_of!(Self, list) + List::<Header>::HEAD;
 
-    pub(crate) fn new(remote: &'static Remote) -> Self {
-        Self { list: List::new(), count: &remote.live, listed: &remote.listed }
+    pub(crate) fn new(count: &'static AtomicU32, listed: &'static BiasedLock<Place>) -> Self {
+        Self { list: List::new(), count, listed }
     }
 
     #[inline]

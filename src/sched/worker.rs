@@ -87,7 +87,7 @@ impl Worker {
             remote,
             number,
             queues: Queues::new(unstarted),
-            live: Live::new(remote),
+            live: Live::new(&remote.live, &remote.listed),
             stacks: UnsafeCell::new(Cache::new()),
             ids: Cell::new((0, 0)),
             clock: Clock::new(now_ns),

@@ -17,20 +17,10 @@ pub(crate) struct StackCopy {
 /// Longer walks are cut.
 pub(crate) const FRAMES: usize = 128;
 
-#[cfg(all(
-    feature = "backtrace",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(miri)
-))]
+#[cfg(green_stack_walk)]
 pub(crate) use tables::Walker;
 
-#[cfg(not(all(
-    feature = "backtrace",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(miri)
-)))]
+#[cfg(not(green_stack_walk))]
 mod without {
     /// Finds nothing.
     #[derive(Debug)]
@@ -44,20 +34,10 @@ mod without {
         pub(crate) fn walk(&mut self, _: &super::StackCopy, _: &mut Vec<usize>) {}
     }
 }
-#[cfg(not(all(
-    feature = "backtrace",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(miri)
-)))]
+#[cfg(not(green_stack_walk))]
 pub(crate) use without::Walker;
 
-#[cfg(all(
-    feature = "backtrace",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(miri)
-))]
+#[cfg(green_stack_walk)]
 mod tables {
     use std::collections::HashMap;
     use std::ffi::{c_int, c_void};
@@ -101,7 +81,7 @@ mod tables {
     }
 
     /// One loaded object with its tables.
-    struct Module {
+    struct LoadedObject {
         text: Range<usize>,
         header: ParsedEhFrameHdr<Bytes>,
         frames: EhFrame<Bytes>,
@@ -110,7 +90,7 @@ mod tables {
 
     /// Walks stacks of this process, and remembers how each frame that it has met is left.
     pub(crate) struct Walker {
-        modules: Vec<Module>,
+        modules: Vec<LoadedObject>,
         context: UnwindContext<usize>,
         steps: HashMap<usize, Option<Step>>,
     }
@@ -190,7 +170,7 @@ mod tables {
         if cfg!(target_arch = "aarch64") { address & ((1 << 48) - 1) } else { address }
     }
 
-    /// Adds an object to a vector of [`Module`]s, if it has tables.
+    /// Adds an object to a vector of [`LoadedObject`]s, if it has tables.
     ///
     /// # Safety
     ///
@@ -200,7 +180,7 @@ mod tables {
         let (info, headers, modules) = unsafe {
             let info = &*info;
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-            (info, headers, &mut *modules.cast::<Vec<Module>>())
+            (info, headers, &mut *modules.cast::<Vec<LoadedObject>>())
         };
         let range = |header: &libc::Elf64_Phdr| {
             let begin = (info.dlpi_addr + header.p_vaddr) as usize;
@@ -224,7 +204,7 @@ mod tables {
                 let header = EhFrameHdr::from(bytes).parse(&bases, 8).ok()?;
                 let Pointer::Direct(frames_at) = header.eh_frame_ptr() else { return None };
                 let frames = EhFrame::from(bytes_at(frames_at as usize)?);
-                Some(Module { text: text.clone(), header, frames, bases: bases.set_eh_frame(frames_at) })
+                Some(LoadedObject { text: text.clone(), header, frames, bases: bases.set_eh_frame(frames_at) })
             });
             modules.extend(module);
         }

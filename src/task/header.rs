@@ -27,6 +27,7 @@ use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
+use crate::task::unwound::Unwound;
 use crate::task::wait::{End, Epoch, ParkToken, WaitLook, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -113,27 +114,6 @@ impl Extra {
             woken: ParkToken::new(),
             awaiter: Awaiter::new(),
         }))
-    }
-}
-
-/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unwound(u64);
-
-impl Unwound {
-    /// The thread has not unwound. Numbers begin with 1.
-    pub(crate) const NEVER: Self = Self(0);
-
-    pub(crate) fn new(number: u64, by_panic: bool) -> Self {
-        Self(number << 1 | u64::from(by_panic))
-    }
-
-    pub(crate) fn number(self) -> u64 {
-        self.0 >> 1
-    }
-
-    pub(crate) fn is_by_panic(self) -> bool {
-        self.0 & 1 != 0
     }
 }
 
@@ -307,8 +287,7 @@ impl Header {
         NAMES[self.reason.load(Ordering::Relaxed) as usize]
     }
 
-    /// The wait that the thread is in, and what it is for, for one that lists threads: if two looks agree, the thread was in it all
-    /// the time between them.
+    /// For one that lists threads: if two looks agree that the thread waits, it was in that wait all the time between them.
     pub(crate) fn look(&self) -> (WaitLook, &'static str) {
         let name = NAMES[self.reason.load(Ordering::Relaxed) as usize];
         (self.wait.look(), name.unwrap_or_default())
