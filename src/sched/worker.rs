@@ -441,22 +441,17 @@ impl Worker {
 
     /// Somebody was cancelled, or the runtime stops.
     fn obey(&self) {
-        self.obey_cancels();
+        for task in self.remote.take_cancels() {
+            self.interrupt(&task);
+        }
         if self.shared.is_stopping() {
             self.stopping.set(true);
             self.cancel_all();
         }
     }
 
-    /// Somebody was cancelled.
-    pub(super) fn obey_cancels(&self) {
-        for task in self.remote.take_cancels() {
-            self.interrupt(&task);
-        }
-    }
-
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
-    fn interrupt(&self, task: &Task) {
+    pub(super) fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
         if !task.state.is_at(self.remote.index) {
             return;
