@@ -92,16 +92,16 @@ pub(crate) struct Border {
     /// It is about to suspend, and still on its own thread-locals. `into_loop`: to its worker's loop, which may be told what to run next. True: it
     /// was, and that is a fiber of this kind, which has started; so the loop need not have its own thread pointer in between.
     pub(crate) leaves: fn(into_loop: bool) -> bool,
-    /// It goes on, on its own thread-locals, resumed with this word, which is not 0.
+    /// It goes on, on its own thread-locals, resumed with this word, by a worker that resumes fibers of others, too.
     pub(crate) arrives: unsafe fn(word: usize),
 }
 
-/// What the word points to with which a worker resumes fibers that come from other workers, too: the thread pointer of its loop.
+/// What the word points to with which a worker resumes fibers: the thread pointer of its loop, if they may come from other workers, else 0.
 #[derive(Debug, Default)]
 pub(crate) struct Hub(std::cell::Cell<usize>);
 
 impl Hub {
-    /// For the worker, in its loop, before it resumes any.
+    /// For the worker, in its loop, before it resumes any that may come from others.
     #[cfg(green_thread_locals)]
     pub(crate) fn set(&self) {
         self.0.set(crate::arch::thread_pointer());

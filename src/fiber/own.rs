@@ -47,7 +47,7 @@ pub(crate) unsafe fn run(slot: &FiberSlot, block: &Block, body: unsafe fn(*mut (
 ///
 /// # Safety
 ///
-/// As it says, and the caller runs on that fiber. After its first suspension a fiber is resumed by a worker's loop alone, with 0 or the address of the worker's
+/// As it says, and the caller runs on that fiber. After its first suspension a fiber is resumed by a worker's loop alone, with the address of the worker's
 /// [`Hub`]. `border` tells the truth, and keeps others from the slot from `leaves` to `arrives`.
 #[cold]
 #[inline(never)]
@@ -67,15 +67,16 @@ pub(crate) unsafe fn suspend(slot: &FiberSlot, border: &Border) {
             set_thread_pointer(record.hub.get());
         }
         let word = fiber.suspend();
-        if word != 0 {
-            record.set_worker((*std::ptr::with_exposed_provenance::<Hub>(word)).0.get());
+        let worker = (*std::ptr::with_exposed_provenance::<Hub>(word)).0.get();
+        if worker != 0 {
+            record.set_worker(worker);
         }
         if thread_pointer() != pointer {
             set_thread_pointer(pointer);
         }
         record.set_of_loop();
         *slot.get() = None;
-        if word != 0 {
+        if worker != 0 {
             (border.arrives)(word);
         }
     }

@@ -32,21 +32,23 @@ const SHARED: u16 = u16::MAX;
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it, but for `current`, which others read, and for what the
 /// [`latch`](super::latch) lets others touch.
+#[repr(C)]
 pub(crate) struct WorkerContext {
+    /// First: by it threads find the worker that they go on on.
+    pub(crate) hub: Hub,
     /// The thread that runs; null: the worker's own loop.
     current: AtomicPtr<Header>,
-    /// The number of the worker's remote, or [`SHARED`].
-    home: u16,
-    /// Whether others may touch `woken`, `wheel`, `poller`.
-    latch: &'static Latch,
-    pub(crate) hub: Hub,
     /// The thread that was woken last, by one that runs here or by the loop: it is next.
     pub(crate) woken: Cell<*mut Header>,
+    /// The number of the worker's remote, or [`SHARED`].
+    home: u16,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
     /// May threads be suspended here in the middle of unwinding?
     pub(crate) doubt: Doubt,
     budget: Cell<u32>,
+    /// Whether others may touch `woken`, `wheel`, `poller`.
+    latch: &'static Latch,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
     pub(crate) wheel: RefCell<Wheel<NonNull<Header>>>,
     /// What the threads here go by in the place of real time.
@@ -54,6 +56,8 @@ pub(crate) struct WorkerContext {
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
 }
+
+const _: () = assert!(offset_of!(WorkerContext, hub) == 0);
 
 thread_local! {
     static HERE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
@@ -105,16 +109,6 @@ impl WorkerContext {
         Ok(self.inside(|| self.poller.get_or_init(|| poller)))
     }
 
-    /// The worker with this hub.
-    ///
-    /// # Safety
-    ///
-    /// `hub` is the address of the field of a worker that lives.
-    #[cfg(green_thread_locals)]
-    pub(crate) unsafe fn of_hub(hub: usize) -> *const WorkerContext {
-        ptr::with_exposed_provenance(hub - offset_of!(Self, hub))
-    }
-
     /// Runs `f`, which touches what others may touch otherwise, and does not unwind.
     #[inline]
     pub(crate) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -127,6 +121,7 @@ impl WorkerContext {
     }
 
     /// Sets the timer of a thread that waits here, and may be taken over.
+    #[cold]
     pub(super) fn set_timer(&self, deadline_ns: u64, thread: NonNull<Header>) {
         self.inside(|| {
             let timer = self.wheel.borrow_mut().insert(deadline_ns, thread);
@@ -136,6 +131,7 @@ impl WorkerContext {
     }
 
     /// Takes such a timer back, unless a worker that has taken the thread over has done so. For whoever has the worker's parts.
+    #[cold]
     pub(crate) fn take_timer(&self, thread: &Header) {
         if let Some(timer) = WheelTimer::from_number(thread.timer.replace(0)) {
             self.wheel.borrow_mut().remove(timer);

@@ -100,8 +100,8 @@ impl Latch {
 
     /// Another worker takes the parts, unless the owner is inside, or a third worker has them.
     pub(crate) fn take(&self) -> Option<Taken<'_>> {
-        // ORDERING: Acquire pairs with the Release in `Taken`'s drop, for what a third worker has done.
-        let free = || self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        // ORDERING: Relaxed: the heavy fence comes after it, so what a third worker has done is visible, too.
+        let free = || self.taken.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if self.turn().is_none() || !free() {
             return None;
         }
@@ -135,7 +135,7 @@ impl Latch {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquires in `enter` and `take`.
+        // ORDERING: Release pairs with the Acquires in `enter` and `wait`, and the fence in `take`.
         self.0.taken.store(0, Ordering::Release);
     }
 }

@@ -149,6 +149,7 @@ fn wait_green(
 }
 
 /// Waits with a timer, where the thread may go on elsewhere.
+#[cold]
 #[inline(never)]
 fn suspend_until(here: &WorkerContext, this: NonNull<Header>, deadline_ns: u64) {
     here.set_timer(deadline_ns, this);

@@ -19,7 +19,8 @@ use crate::task::header::Reason;
 /// Spawns a green thread, and returns a handle to it: [`std::thread::spawn`], at the cost of a task.
 ///
 /// The thread starts on the caller's worker, after the threads that were spawned there before it, unless an idle worker
-/// takes it first, or a thread joins it: then it starts at once. Once started it stays on its worker. Outside a runtime
+/// takes it first, or a thread joins it: then it starts at once. Once started it stays on its worker, unless it
+/// [moves](crate::RuntimeBuilder::migration). Outside a runtime
 /// it goes to the default one, which starts at first use. Does not wait.
 ///
 /// The handle can [`join`](JoinHandle::join) the thread, or ask it to end ([`cancel`](JoinHandle::cancel)). When the

@@ -9,6 +9,7 @@ use crate::sched::remote::{self, Remote};
 use crate::sched::worker::Worker;
 use crate::sys::clock::real_ns;
 use crate::task::Header;
+use crate::task::state::CancelFound;
 
 /// A worker that has been in one turn for so long does not come to its other threads.
 const STUCK_NS: u64 = 1_000_000;
@@ -168,12 +169,24 @@ impl Worker {
         }
         let mut control = owner.take_woken();
         if control {
-            owner.obey_cancels();
+            owner.obey_cancels_of_suspended();
             control = owner.take_woken() || self.shared.is_stopping();
         }
         owner.queue_woken();
         if control {
             owner.remote.notify_control();
+        }
+    }
+
+    /// Ends the waits of threads that were cancelled. One that is not suspended is left to the worker's own loop: what may end its wait is not known yet.
+    fn obey_cancels_of_suspended(&self) {
+        for task in self.remote.take_cancels() {
+            // SAFETY: as in `is_takeable`; asked of a thread that lives here.
+            if task.state.is_at(self.remote.index) && unsafe { (*task.fiber.get()).is_some() } {
+                self.interrupt(&task);
+            } else {
+                remote::interrupt(&task, CancelFound::Started { home: self.remote.index });
+            }
         }
     }
 

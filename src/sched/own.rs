@@ -39,10 +39,10 @@ fn leaves(into_loop: bool) -> bool {
 ///
 /// # Safety
 ///
-/// The word is that of the worker on which the thread goes on.
+/// The word is the address of the worker on which the thread goes on.
 unsafe fn arrives(word: usize) {
     // SAFETY: a worker lives longer than the turns on it.
-    unsafe { WorkerContext::enter(WorkerContext::of_hub(word)) };
+    unsafe { WorkerContext::enter(ptr::with_exposed_provenance(word)) };
     if let Some(worker) = Worker::current() {
         worker.begin_own_turn();
     }

@@ -1,6 +1,6 @@
 //! One turn of a thread: it gets a stack if it has none, runs until it waits, yields or ends, and gives the stack back.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
@@ -122,7 +122,8 @@ impl Worker {
         self.clock.count_turn();
         self.here().set_current(Some(thread));
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
-        let status = unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(self.hub_word.get()) };
+        let status =
+            unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(ptr::from_ref(self).addr()) };
         self.here().set_current(before);
         match (status, self.here().take_yields()) {
             (Status::Finished, false) => TurnEnd::Over,

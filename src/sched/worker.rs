@@ -63,8 +63,6 @@ pub(crate) struct Worker {
     pub(crate) policy: Policy,
     pub(super) delay: DelayProbe,
     pub(crate) stopping: Cell<bool>,
-    /// What threads are resumed with: where threads move the address of `here.hub`, else 0.
-    pub(super) hub_word: Cell<usize>,
     pub(super) watch: Watch,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
@@ -95,7 +93,6 @@ impl Worker {
             policy: Policy::new(),
             delay: DelayProbe::new(),
             stopping: Cell::new(false),
-            hub_word: Cell::new(0),
             watch: Watch::default(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
@@ -136,12 +133,11 @@ impl Worker {
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
         #[cfg(green_thread_locals)]
-        self.here.hub.set();
         if self.shared.moves {
-            // Of the whole worker: `arrives` gets to it from there.
-            let _ = here.expose_provenance();
-            self.hub_word.set((&raw const self.here.hub).addr());
+            self.here.hub.set();
         }
+        // Of the whole worker: the word that threads are resumed with.
+        let _ = here.expose_provenance();
         unwinder::set_root(thread_main);
         loop {
             while let Some(thread) = self.next() {
@@ -221,7 +217,22 @@ impl Worker {
     /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
     #[inline]
     pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started() || task.runtime != joiner.runtime || !self.may_resume_on_top() {
+        if task.state.is_started_or_movable() {
+            return self.run_joined_inside(task, joiner);
+        }
+        self.run_unstarted(task, joiner)
+    }
+
+    /// The same, of a thread that may move, where the parts are not the worker's own.
+    #[cold]
+    #[inline(never)]
+    fn run_joined_inside(&self, task: &Task, joiner: &Header) -> bool {
+        !task.state.is_started() && self.here.inside(|| self.run_unstarted(task, joiner))
+    }
+
+    #[inline(always)]
+    fn run_unstarted(&self, task: &Task, joiner: &Header) -> bool {
+        if task.runtime != joiner.runtime || !self.may_resume_on_top() {
             return false;
         }
         let entry = self.queues.take_youngest(task);
@@ -232,11 +243,7 @@ impl Worker {
             Some(entry) => _ = entry.into_raw(),
             None => joiner.claimed.set(joiner.claimed.get() + 1),
         }
-        if task.vtable.border.is_none() {
-            self.turn_on_top(task);
-        } else {
-            self.here.inside(|| self.turn_on_top(task));
-        }
+        self.turn_on_top(task);
         true
     }
 
@@ -441,22 +448,17 @@ impl Worker {
 
     /// Somebody was cancelled, or the runtime stops.
     fn obey(&self) {
-        self.obey_cancels();
+        for task in self.remote.take_cancels() {
+            self.interrupt(&task);
+        }
         if self.shared.is_stopping() {
             self.stopping.set(true);
             self.cancel_all();
         }
     }
 
-    /// Somebody was cancelled.
-    pub(super) fn obey_cancels(&self) {
-        for task in self.remote.take_cancels() {
-            self.interrupt(&task);
-        }
-    }
-
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
-    fn interrupt(&self, task: &Task) {
+    pub(super) fn interrupt(&self, task: &Task) {
         // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
         if !task.state.is_at(self.remote.index) {
             return;

@@ -97,6 +97,11 @@ impl State {
     }
 
     #[inline]
+    pub(crate) fn is_started_or_movable(&self) -> bool {
+        self.load(Ordering::Relaxed) & (STARTED | MOVABLE) != 0
+    }
+
+    #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         // ORDERING: Acquire pairs with the Release in `complete`: the result is visible.
         self.load(Ordering::Acquire) & COMPLETE != 0

@@ -37,7 +37,8 @@ pub enum ThreadLocals {
     /// Its own, as an OS thread has them: what keeps state by thread is right across a park.
     ///
     /// A switch costs two writes of a register more, and a thread some five kilobytes. Destructors of thread-locals, and those of pthread
-    /// keys, run before `join` returns, and may park. An actor has its thread-locals for one run; it rests without.
+    /// keys, run before `join` returns, and may park. In a runtime whose threads have them, a thread goes on on any worker that has time for it
+    /// ([`RuntimeBuilder::migration`](crate::RuntimeBuilder::migration)). An actor has its thread-locals for one run; it rests without.
     PerThread,
 }
 

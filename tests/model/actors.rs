@@ -20,6 +20,10 @@ pub(crate) mod current {
             Some(Self)
         }
 
+        pub(crate) fn home(&self) -> u16 {
+            0
+        }
+
         pub(crate) fn current_ptr(&self) -> Option<NonNull<Header>> {
             HERE.with(std::cell::Cell::get)
         }

@@ -9,7 +9,7 @@ use loom::sync::{Condvar, Mutex};
 use crate::park::current::WorkerContext;
 use crate::stack::StackSize;
 use crate::task::Task;
-use crate::task::header::Next;
+use crate::task::header::{Next, Schedule};
 
 pub(crate) mod remote {
     use crate::task::Task;
@@ -78,6 +78,7 @@ struct Queue {
 pub(crate) struct Shared {
     pub(crate) remotes: Vec<remote::Remote>,
     pub(crate) stack_size: StackSize,
+    pub(crate) schedule: Schedule,
     last: Cell<Option<fn(&Shared)>>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -91,6 +92,7 @@ impl Shared {
         Arc::new(Self {
             remotes: vec![remote::Remote { index: 0 }],
             stack_size: StackSize,
+            schedule: worker::schedule,
             last: Cell::new(None),
             queue: Mutex::default(),
             changed: Condvar::new(),

@@ -36,8 +36,8 @@ use super::waiting::WaitingSender;
 use crate::actor::{Deferred, Exit, Message, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
-use crate::park::current::WorkerContext;
 use crate::park::{Wait, WaitResult, park};
+use crate::sched::Worker;
 use crate::sys::clock::NEVER;
 use crate::task::Ticket;
 use crate::task::header::Wake;
@@ -112,7 +112,7 @@ impl<'t, M: Message> Ask<'t, M> {
             place: AtomicPtr::new(DONE),
             ticket: Cell::new(None),
             deadline_ns: origin.terms.deadline_ns,
-            home: WorkerContext::get().map_or(NO_WORKER, |here| u32::from(here.home())),
+            home: Worker::current().map_or(NO_WORKER, |worker| u32::from(worker.here().home())),
             asker: origin.actor,
             chain: origin.terms.chain,
             target,
