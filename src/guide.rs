@@ -8,6 +8,7 @@
 //! | [`tls`] | rustls over a green socket, as plain blocking code |
 //! | [`http`] | an HTTP server and a client by hyper, with time-outs |
 //! | [`tokio`] | async code that wants tokio's reactor, awaited by a green thread, and the other way round |
+//! | [`when_something_is_wrong`] | a program that hangs, is slow, grows or crashes: for each symptom the command, and what to look at |
 //!
 //! Three things are worth knowing before the first program. Blocking calls are this crate's, those of [`net`](crate::net),
 //! [`sync`](crate::sync), [`channel`](crate::channel), [`fs`](crate::fs) and so on: they park the green thread and let
@@ -46,3 +47,8 @@ pub mod http {}
 ///
 #[doc = include_str!("guide/tokio.md")]
 pub mod tokio {}
+
+/// A program that hangs, is slow, grows or crashes.
+///
+#[doc = include_str!("guide/when_something_is_wrong.md")]
+pub mod when_something_is_wrong {}

@@ -11,6 +11,8 @@
 //! [time]: time
 //! [future]: future
 //! [actor]: actor
+//! [dump]: dump
+//! [metrics]: metrics
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![debugger_visualizer(gdb_script_file = "sched/debug.py")]
