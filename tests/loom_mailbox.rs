@@ -273,6 +273,7 @@ impl World {
             size: StackSize,
             mailbox: Mailbox::bounded(capacity),
             thread_locals: thread_locals::ThreadLocals::PerWorker,
+            started_at: std::panic::Location::caller(),
         };
         let sums = Sums { sum: UnsafeCell::new(0), log: Arc::clone(&log) };
         let actor = start(&shared, plan, sums).unwrap();
