@@ -267,7 +267,8 @@ impl Handler<Add> for Sums {
 
 fn plan(capacity: usize) -> Plan {
     let (size, mailbox) = (StackSize, Mailbox::bounded(capacity));
-    Plan { name: None, size, mailbox, thread_locals: thread_locals::ThreadLocals::PerWorker }
+    let (thread_locals, started_at) = (thread_locals::ThreadLocals::PerWorker, std::panic::Location::caller());
+    Plan { name: None, size, mailbox, thread_locals, started_at }
 }
 
 struct World {

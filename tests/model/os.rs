@@ -41,7 +41,16 @@ unsafe fn unpark(header: NonNull<Header>) {
 
 /// A thread with so many references, of which the caller gets one; `handle`: one of them is a handle.
 pub(crate) fn task(refs: u32, handle: bool) -> Task {
-    let spec = Spec { name: None, size: StackSize, id: 0, runtime: ptr::null(), schedule: unpark, refs, handle };
+    let spec = Spec {
+        name: None,
+        size: StackSize,
+        id: 0,
+        runtime: ptr::null(),
+        schedule: unpark,
+        refs,
+        handle,
+        spawned_at: std::panic::Location::caller(),
+    };
     let thread = Box::new(OsThread { header: Header::new(spec, &VTABLE), parker: Parker::new() });
     // SAFETY: one of the references is given to the caller.
     unsafe { Task::from_raw(NonNull::from(Box::leak(thread)).cast()) }

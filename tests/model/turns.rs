@@ -62,8 +62,16 @@ unsafe fn resume(header: NonNull<Header>) {
 
 impl Parked {
     pub(crate) fn new() -> Arc<Self> {
-        let spec =
-            Spec { name: None, size: StackSize, id: 0, runtime: ptr::null(), schedule: resume, refs: 1, handle: false };
+        let spec = Spec {
+            name: None,
+            size: StackSize,
+            id: 0,
+            runtime: ptr::null(),
+            schedule: resume,
+            refs: 1,
+            handle: false,
+            spawned_at: std::panic::Location::caller(),
+        };
         Arc::new(Self {
             header: Header::new(spec, &VTABLE),
             turn: Mutex::new(Turn::Runs),
