@@ -135,8 +135,8 @@ fn work() {
         last = receiver;
     }
     green::spawn(move || {
-        (0..20).for_each(|number| drop(first.send(number)));
-        last.iter().for_each(|number| drop(first.send(number)));
+        (0..20).for_each(|number| _ = first.send(number));
+        last.iter().for_each(|number| _ = first.send(number));
     });
 }
 
