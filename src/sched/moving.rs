@@ -181,8 +181,11 @@ impl Worker {
     /// Ends the waits of threads that were cancelled. One that is not suspended is left to the worker's own loop: what may end its wait is not known yet.
     fn obey_cancels_of_suspended(&self) {
         for task in self.remote.take_cancels() {
-            // SAFETY: as in `is_takeable`; asked of a thread that lives here.
-            if task.state.is_at(self.remote.index) && unsafe { (*task.fiber.get()).is_some() } {
+            if !task.state.is_at(self.remote.index) {
+                continue;
+            }
+            // SAFETY: as in `is_takeable`: it lives here.
+            if unsafe { (*task.fiber.get()).is_some() } {
                 self.interrupt(&task);
             } else {
                 remote::interrupt(&task, CancelFound::Started { home: self.remote.index });
