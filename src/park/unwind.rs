@@ -27,7 +27,7 @@ use std::cell::Cell;
 
 use crate::park::current::WorkerContext;
 use crate::sys::unwinder::{self, Unwinds};
-use crate::task::header::Unwound;
+use crate::task::unwound::Unwound;
 use crate::thread_locals::is_own;
 
 thread_local! {

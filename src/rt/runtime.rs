@@ -20,7 +20,7 @@ use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, spawn_in};
-use crate::sched::{Shared, Worker, remote};
+use crate::sched::{Shared, Worker, moving, remote, worker};
 use crate::stack::{StackSize, overflow};
 use crate::sys::barrier;
 use crate::task::header::Reason;
@@ -220,7 +220,8 @@ impl RuntimeBuilder {
         if moves {
             barrier::prepare();
         }
-        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, moves, pool);
+        let schedule = if moves { moving::schedule } else { worker::schedule };
+        let shared = Shared::new(group, stealers, stack_size, self.thread_locals, moves, schedule, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {

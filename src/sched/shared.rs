@@ -8,9 +8,7 @@ use crossbeam_deque::{Injector, Steal, Stealer};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::blocking::pool::Pool;
 use crate::sched::idle::Idle;
-use crate::sched::moving;
 use crate::sched::remote::{self, Group, Remote};
-use crate::sched::worker;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -55,6 +53,7 @@ impl Shared {
         stack_size: StackSize,
         thread_locals: ThreadLocals,
         moves: bool,
+        schedule: Schedule,
         pool: Pool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -67,7 +66,7 @@ impl Shared {
             stack_size,
             spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
             thread_locals,
-            schedule: if moves { moving::schedule } else { worker::schedule },
+            schedule,
             moves,
             pool,
             searchers,

@@ -26,11 +26,11 @@ use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
-use crate::sched::moving::Watch;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
+use crate::sched::siblings::Siblings;
 use crate::stack::Cache;
 use crate::sys::clock::now_ns;
 use crate::sys::unwinder;
@@ -61,7 +61,7 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(crate) stopping: Cell<bool>,
-    pub(super) watch: Watch,
+    pub(super) siblings: Siblings,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
 }
@@ -87,7 +87,7 @@ impl Worker {
             events: Events::default(),
             policy: Policy::new(),
             stopping: Cell::new(false),
-            watch: Watch::default(),
+            siblings: Siblings::default(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
         }

@@ -9,10 +9,10 @@ use crate::base::atomic::{Ordering, fence};
 /// On the side that is there often.
 #[inline(always)]
 pub(crate) fn light() {
+    // ORDERING: SeqCst either way: the partner of the fence in `heavy`.
     if imp::is_asymmetric() {
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
     } else {
-        // ORDERING: the partner of the fence in `heavy`.
         fence(Ordering::SeqCst);
     }
 }

@@ -26,6 +26,7 @@ use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
+use crate::task::unwound::Unwound;
 use crate::task::wait::{End, Epoch, ParkToken, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -107,27 +108,6 @@ impl Extra {
             woken: ParkToken::new(),
             awaiter: Awaiter::new(),
         }))
-    }
-}
-
-/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unwound(u64);
-
-impl Unwound {
-    /// The thread has not unwound. Numbers begin with 1.
-    pub(crate) const NEVER: Self = Self(0);
-
-    pub(crate) fn new(number: u64, by_panic: bool) -> Self {
-        Self(number << 1 | u64::from(by_panic))
-    }
-
-    pub(crate) fn number(self) -> u64 {
-        self.0 >> 1
-    }
-
-    pub(crate) fn is_by_panic(self) -> bool {
-        self.0 & 1 != 0
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod local;
 pub(crate) mod offsets;
 pub(crate) mod pool;
 pub(crate) mod state;
+pub(crate) mod unwound;
 pub(crate) mod wait;
 pub(crate) mod waker;
 

@@ -12,6 +12,8 @@ pub(crate) mod header;
 pub(crate) mod limit;
 #[path = "../../src/task/state.rs"]
 pub(crate) mod state;
+#[path = "../../src/task/unwound.rs"]
+pub(crate) mod unwound;
 #[path = "../../src/task/wait.rs"]
 pub(crate) mod wait;
 
