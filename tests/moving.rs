@@ -286,7 +286,7 @@ fn cancels_and_timeouts_find_a_thread_wherever_it_is() {
                     green::spawn(move || {
                         loop {
                             compute(Duration::from_micros(number * 10));
-                            let _ = green::timeout(Duration::from_micros(200), || green::thread::park());
+                            let _ = green::timeout(Duration::from_micros(200), green::thread::park);
                             yield_now();
                         }
                     })
