@@ -252,3 +252,155 @@ fn readers_get_their_bytes_beside_a_thread_that_computes() {
     });
     println!("the longest wait for 3 ms took {late:?}");
 }
+
+#[test]
+fn a_thread_that_waits_beside_one_that_computes_can_be_cancelled() {
+    let Some(runtime) = runtime(2) else { return };
+    let over = AtomicBool::new(false);
+    runtime.run(|| {
+        let waiters: Vec<_> = (0..10).map(|_| green::spawn(|| green::sleep(Duration::from_secs(3600)))).collect();
+        waiters.iter().for_each(|thread| help::until_parked(thread.thread(), "sleep"));
+        green::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+            waiters.iter().for_each(green::thread::JoinHandle::cancel);
+            for waiter in waiters {
+                assert!(waiter.join().unwrap_err().is::<green::Cancelled>());
+            }
+            over.store(true, Relaxed);
+        });
+    });
+}
+
+/// Wherever a thread has got to, its time-outs and cancels find it.
+#[test]
+fn cancels_and_timeouts_find_a_thread_wherever_it_is() {
+    let Some(runtime) = runtime(3) else { return };
+    runtime.run(|| {
+        for round in 0..20 {
+            let threads: Vec<_> = (0..20)
+                .map(|number| {
+                    green::spawn(move || {
+                        loop {
+                            compute(Duration::from_micros(number * 10));
+                            let _ = green::timeout(Duration::from_micros(200), green::thread::park);
+                            yield_now();
+                        }
+                    })
+                })
+                .collect();
+            green::sleep(Duration::from_millis(round % 5));
+            for thread in threads {
+                thread.cancel();
+                let ended: std::thread::Result<()> = thread.join();
+                assert!(ended.unwrap_err().is::<green::Cancelled>());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_thread_that_has_called_spawn_local_stays_and_so_does_what_it_has_spawned() {
+    let Some(runtime) = runtime(4) else { return };
+    let (others, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    runtime.run(|| {
+        green::scope(|scope| {
+            // Load that moves about.
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let on = os_thread();
+                    while !over.load(Relaxed) {
+                        compute(Duration::from_micros(200));
+                        green::sleep(Duration::from_micros(100));
+                        others.fetch_add(usize::from(os_thread() != on), Relaxed);
+                    }
+                });
+            }
+            let pinned: Vec<_> = (0..20)
+                .map(|_| {
+                    scope.spawn(|| {
+                        yield_now();
+                        let count = std::rc::Rc::new(Cell::new(0));
+                        let theirs = count.clone();
+                        let child = green::spawn_local(move || {
+                            let on = os_thread();
+                            for _ in 0..200 {
+                                theirs.set(theirs.get() + 1);
+                                yield_now();
+                                assert_eq!(os_thread(), on);
+                            }
+                            on
+                        });
+                        let on = os_thread();
+                        for _ in 0..50 {
+                            count.set(count.get() + 1);
+                            green::sleep(Duration::from_micros(100));
+                            assert_eq!(os_thread(), on);
+                        }
+                        assert_eq!(child.join().unwrap(), on);
+                        assert_eq!(count.get(), 250);
+                    })
+                })
+                .collect();
+            pinned.into_iter().for_each(|thread| thread.join().unwrap());
+            help::until(|| others.load(Relaxed) > 0);
+            over.store(true, Relaxed);
+        });
+    });
+}
+
+#[test]
+fn without_migration_a_thread_stays_where_it_started() {
+    let builder = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).migration(false);
+    let Ok(runtime) = builder.build() else { return };
+    runtime.run(|| {
+        green::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let on = os_thread();
+                    for _ in 0..50 {
+                        compute(Duration::from_micros(100));
+                        green::sleep(Duration::from_micros(100));
+                        assert_eq!(os_thread(), on);
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// A runtime that is dropped ends its threads, wherever they are.
+#[test]
+fn a_runtime_whose_threads_move_ends_with_all_of_them() {
+    struct Counts<'a>(&'a AtomicUsize);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    for round in 0..20 {
+        let Some(runtime) = runtime(3) else { return };
+        ENDED.store(0, Relaxed);
+        let started = std::sync::Arc::new(AtomicUsize::new(0));
+        for number in 0..50 {
+            let started = started.clone();
+            runtime.spawn(move || {
+                let _counts = Counts(&ENDED);
+                started.fetch_add(1, Relaxed);
+                loop {
+                    compute(Duration::from_micros(number));
+                    green::sleep(Duration::from_micros(50));
+                    yield_now();
+                }
+            });
+        }
+        help::spin_until("all have started", || started.load(Relaxed) == 50);
+        std::thread::sleep(Duration::from_micros(round * 200));
+        drop(runtime);
+        assert_eq!(ENDED.load(Relaxed), 50);
+    }
+}

@@ -1,11 +1,10 @@
 #![doc = include_str!("MOVING.md")]
 
-use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
 use crate::base::atomic::Ordering;
-use crate::park::latch::Turn;
 use crate::sched::remote::{self, Remote};
+use crate::sched::siblings::Sibling;
 use crate::sched::worker::Worker;
 use crate::sys::clock::real_ns;
 use crate::task::Header;
@@ -17,21 +16,6 @@ const STUCK_NS: u64 = 1_000_000;
 const MOST: usize = 64;
 /// So many threads of a queue are looked at for one that may be taken over.
 const LOOKS: usize = 4;
-
-/// What a worker has seen of its siblings, by their positions.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    due_ns: Cell<u64>,
-    siblings: RefCell<Vec<Sibling>>,
-}
-
-#[derive(Clone, Default, Debug)]
-struct Sibling {
-    turn: Option<Turn>,
-    since_ns: u64,
-    /// A thread stood ready there.
-    has_ready: bool,
-}
 
 /// What a worker does in the place of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,11 +102,11 @@ impl Worker {
     /// Stands in for workers that are stuck; without anything to run, takes over a thread that has stood ready, by itself, for two looks. At most once a
     /// millisecond.
     pub(super) fn look_after_siblings(&self, now_ns: u64) {
-        if self.stopping.get() || now_ns < self.watch.due_ns.get() {
+        if self.stopping.get() || now_ns < self.siblings.due_ns.get() {
             return;
         }
-        self.watch.due_ns.set(now_ns + STUCK_NS);
-        let mut seen = self.watch.siblings.borrow_mut();
+        self.siblings.due_ns.set(now_ns + STUCK_NS);
+        let mut seen = self.siblings.seen.borrow_mut();
         seen.resize(self.shared.remotes.len(), Sibling::default());
         for (at, sibling) in self.siblings() {
             let (before, turn) = (seen[at].clone(), sibling.latch.turn());
@@ -181,8 +165,11 @@ impl Worker {
     /// Ends the waits of threads that were cancelled. One that is not suspended is left to the worker's own loop: what may end its wait is not known yet.
     fn obey_cancels_of_suspended(&self) {
         for task in self.remote.take_cancels() {
-            // SAFETY: as in `is_takeable`; asked of a thread that lives here.
-            if task.state.is_at(self.remote.index) && unsafe { (*task.fiber.get()).is_some() } {
+            if !task.state.is_at(self.remote.index) {
+                continue;
+            }
+            // SAFETY: as in `is_takeable`: it lives here.
+            if unsafe { (*task.fiber.get()).is_some() } {
                 self.interrupt(&task);
             } else {
                 remote::interrupt(&task, CancelFound::Started { home: self.remote.index });

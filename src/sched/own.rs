@@ -123,5 +123,8 @@ unsafe fn on_block(start: *mut ()) {
     current().begin_own_turn();
     // SAFETY: as `thread_main`'s caller promises.
     unsafe { live::<true>(header, block::destroy, renew) };
-    current().end_own_turn();
+    // None: a child of fork.
+    if let Some(worker) = Worker::current() {
+        worker.end_own_turn();
+    }
 }

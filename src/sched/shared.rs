@@ -9,9 +9,7 @@ use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
-use crate::sched::moving;
 use crate::sched::remote::{self, Remote, RemoteGroup};
-use crate::sched::worker;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -63,6 +61,7 @@ impl Shared {
         stack_size: StackSize,
         thread_locals: ThreadLocals,
         moves: bool,
+        schedule: Schedule,
         pool: BlockingPool,
         virtual_time: bool,
     ) -> Arc<Self> {
@@ -76,7 +75,7 @@ impl Shared {
             stack_size,
             spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
             thread_locals,
-            schedule: if moves { moving::schedule } else { worker::schedule },
+            schedule,
             moves,
             pool,
             virtual_time,

@@ -27,11 +27,11 @@ use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
-use crate::sched::moving::Watch;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
 use crate::sched::remote::{self, Remote};
 use crate::sched::shared::Shared;
+use crate::sched::siblings::Siblings;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
 use crate::sys::unwinder;
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
     pub(crate) policy: Policy,
     pub(super) delay: DelayProbe,
     pub(crate) stopping: Cell<bool>,
-    pub(super) watch: Watch,
+    pub(super) siblings: Siblings,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
 }
@@ -93,7 +93,7 @@ impl Worker {
             policy: Policy::new(),
             delay: DelayProbe::new(),
             stopping: Cell::new(false),
-            watch: Watch::default(),
+            siblings: Siblings::default(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
         }

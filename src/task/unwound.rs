@@ -1,4 +1,4 @@
-//! What a thread remembers of its unwindings, in one word.
+//! Which unwinding of a thread was the last, for what poisons a lock.
 #![forbid(unsafe_code)]
 
 /// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
