@@ -12,7 +12,7 @@
 //! [future]: future
 //! [actor]: actor
 //! [dump]: dump
-//! [metrics]: metrics
+//! [metrics]: mod@metrics
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![debugger_visualizer(gdb_script_file = "sched/debug.py")]

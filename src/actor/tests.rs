@@ -69,3 +69,48 @@ mod watch {
         wait(&|| late.core().mailbox.lock().extras().ties.len() == 0 && !late.core().mailbox.lock().is_fresh());
     }
 }
+
+/// Which worker of a pool is free.
+#[cfg(not(miri))]
+mod crew {
+    use crate::actor::engine::crew::{Crew, Place};
+    use crate::actor::engine::warden::Warden;
+    use crate::actor::exit::Exit;
+
+    #[test]
+    fn what_a_last_life_has_found_out_changes_nothing_in_the_next() {
+        let crew = Crew::new(1);
+        let place = Place::new(&crew, 0);
+        place.started();
+        let old = crew.take_free().unwrap();
+        place.ended();
+        place.started();
+        old.finds_shut();
+        assert_eq!(crew.take_free().unwrap().index(), 0);
+    }
+
+    #[test]
+    fn a_seat_that_is_dropped_is_free_and_one_of_a_dying_worker_is_not() {
+        let crew = Crew::new(2);
+        (0..2).for_each(|index| Place::new(&crew, index).started());
+        let (one, two) = (crew.take_free().unwrap(), crew.take_free().unwrap());
+        assert_eq!((one.index(), two.index()), (0, 1));
+        one.goes_down();
+        drop(two);
+        assert_eq!(crew.take_free().unwrap().index(), 1);
+        crew.ended(&Exit::Killed);
+        assert_eq!(crew.take_free().err(), Some(Exit::Killed));
+    }
+
+    #[test]
+    fn messages_may_be_queued_for_a_worker_that_is_down_and_not_for_one_that_is_shut() {
+        let crew = Crew::new(1);
+        let (one, two) = (crew.take_at(0, 2).unwrap(), crew.take_at(0, 2).unwrap());
+        drop(one);
+        let three = crew.take_at(0, 2).unwrap();
+        two.finds_shut();
+        Place::new(&crew, 0).started();
+        assert_eq!(crew.take_at(0, 2).unwrap().index(), 0);
+        drop(three);
+    }
+}

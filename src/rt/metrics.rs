@@ -15,6 +15,11 @@ use crate::sys::clock::real_ns;
 /// Each worker counts by plain stores to memory of its own, so counting costs a thread next to nothing. Numbers that are read while the
 /// runtime works are a few turns old, and need not fit each other to the last unit. What is counted since the beginning never
 /// falls.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!(!metrics.workers.is_empty());
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -29,6 +34,11 @@ pub struct Metrics {
 }
 
 /// The green threads of a runtime.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!(metrics.threads.live >= 1 && metrics.threads.spawned >= 1);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ThreadMetrics {
@@ -47,6 +57,11 @@ pub struct ThreadMetrics {
 }
 
 /// One worker of a runtime.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!((0.0..=1.0).contains(&metrics.workers[0].busy));
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct WorkerMetrics {
@@ -80,6 +95,11 @@ pub struct WorkerMetrics {
 }
 
 /// The OS threads of a runtime that run [`blocking`](crate::blocking) closures.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!(metrics.blocking.idle <= metrics.blocking.threads);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct BlockingMetrics {
@@ -92,6 +112,11 @@ pub struct BlockingMetrics {
 }
 
 /// The stacks of the process.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!(metrics.stacks.claimed <= metrics.stacks.most_claimed);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct StackMetrics {
@@ -104,6 +129,11 @@ pub struct StackMetrics {
 }
 
 /// How often durations fell between bounds that are powers of two: below 1024 ns, below 2048 ns, and so on.
+///
+/// ```
+/// let metrics = green::run(green::metrics);
+/// assert!(metrics.workers[0].delays.counts().all(|(bound, _)| !bound.is_zero()));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Histogram([u64; DELAYS]);
 
@@ -123,12 +153,22 @@ impl Histogram {
     }
 
     /// Returns how many durations there are.
+    ///
+    /// ```
+    /// let delays = green::run(green::metrics).workers[0].delays;
+    /// assert_eq!(delays.len() == 0, delays.is_empty());
+    /// ```
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.iter().sum()
     }
 
     /// Returns whether there are none.
+    ///
+    /// ```
+    /// let delays = green::run(green::metrics).workers[0].delays;
+    /// assert_eq!(delays.is_empty(), delays.counts().all(|(_, count)| count == 0));
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

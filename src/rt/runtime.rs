@@ -21,6 +21,7 @@ use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
+use crate::sched::shared::Rules;
 use crate::sched::{Shared, Worker, moving, remote, worker};
 use crate::stack::{StackSize, overflow};
 use crate::task::header::Reason;
@@ -238,8 +239,9 @@ impl RuntimeBuilder {
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let moves = self.migration && self.thread_locals == ThreadLocals::PerThread && workers > 1;
         let schedule = if moves { moving::schedule } else { worker::schedule };
-        let shared =
-            Shared::new(group, stealers, stack_size, self.thread_locals, moves, schedule, pool, self.virtual_time);
+        let (thread_locals, virtual_time) = (self.thread_locals, self.virtual_time);
+        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time };
+        let shared = Shared::new(group, stealers, rules, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::base::atomic::{AtomicU64, Ordering};
 use crate::sched::ready::ReadyQueue;
 use crate::sys::clock::real_ns;
 use crate::task::Header;
-use crate::task::header::EndsBy;
+use crate::task::unwound::EndsBy;
 
 /// A number that its owner changes.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ impl Counters {
         counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
     }
 
-    /// A thread ends by unwinding.
-    pub(crate) fn unwound(&self, how: EndsBy) {
+    /// A thread of the worker, which runs, ends without a value.
+    pub(crate) fn ended(&self, how: EndsBy) {
         match how {
             EndsBy::Panic => self.panicked.add(1),
             EndsBy::Cancel => self.cancelled.add(1),

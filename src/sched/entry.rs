@@ -7,8 +7,8 @@ use crate::base::atomic::Ordering;
 use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
 use crate::sched::remote;
-use crate::sched::worker::Worker;
-use crate::task::header::{EndsBy, Main};
+use crate::task::header::Main;
+use crate::task::unwound::EndsBy;
 use crate::task::{Header, destroy_locals};
 
 /// Threads that use their workers' thread-locals.
@@ -17,18 +17,15 @@ pub(crate) struct PerWorker;
 impl Main for PerWorker {
     const MAIN: Entry = thread_main;
 
-    fn unwound(how: EndsBy) {
-        count_unwound(how);
+    fn unwound(thread: &Header, how: EndsBy) {
+        count_end(thread, how);
     }
 }
 
-/// For the metrics.
+/// For the metrics, on the thread itself.
 #[cold]
-pub(super) fn count_unwound(how: EndsBy) {
-    // `None`: it was discarded.
-    if let Some(worker) = Worker::current() {
-        worker.remote.counters.unwound(how);
-    }
+pub(super) fn count_end(thread: &Header, how: EndsBy) {
+    remote::get(thread.state.home()).counters.ended(how);
 }
 
 /// Runs a thread's code, and says that it is over.
@@ -64,6 +61,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
     if !start {
+        count_end(this, EndsBy::Cancel);
         this.refuse_cancels();
     }
     // SAFETY: the thread was claimed once, and this is it.

@@ -43,7 +43,7 @@ use crate::base::lock::LockGuard;
 use crate::fiber::Fiber;
 use crate::park::current::WorkerContext;
 use crate::sched::biased::Visitor;
-use crate::sched::live::{Live, Place};
+use crate::sched::live::{ListPlace, Live};
 use crate::sched::remote::Remote;
 use crate::sched::{Shared, Worker};
 use crate::sys::membarrier;
@@ -120,11 +120,11 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
 /// As long as there is one, no worker of a runtime ends, nor any thread that lives there.
 struct Visit<'a> {
     shared: &'a Shared,
-    places: Vec<LockGuard<'a, Place>>,
+    places: Vec<LockGuard<'a, ListPlace>>,
 }
 
 impl<'a> Visit<'a> {
-    fn new(shared: &'a Shared, visitors: &'a [Visitor<'_, Place>]) -> Self {
+    fn new(shared: &'a Shared, visitors: &'a [Visitor<'_, ListPlace>]) -> Self {
         Self { shared, places: visitors.iter().map(Visitor::visit).collect() }
     }
 
@@ -171,7 +171,7 @@ unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Ve
             None if wait.is_waiting() => Doing::Waits(reason),
             // SAFETY: the slot is the thread's.
             None if KNOWS_FIBERS
-                && !thread.has_own_locals()
+                && thread.vtable.border.is_none()
                 && unsafe { Fiber::peek(thread.fiber.get()) }.is_none() =>
             {
                 Doing::Unstarted

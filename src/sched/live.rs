@@ -15,21 +15,21 @@ pub(crate) struct Live {
     pub(crate) list: List<Header>,
     /// How many they are. Changed by the owner.
     count: &'static AtomicU32,
-    listed: &'static BiasedLock<Place>,
+    listed: &'static BiasedLock<ListPlace>,
 }
 
 /// How far one that lists the threads has come: the thread that it meets next, and how many it meets at most. New ones come behind all others, so that
 /// is enough for those that were there when it began; else it might never come to an end.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ListPlace {
     next: Option<NonNull<Header>>,
     left: usize,
 }
 
 // SAFETY: it is an address, used under the lock that guards the list.
-unsafe impl Send for Place {}
+unsafe impl Send for ListPlace {}
 
-impl Place {
+impl ListPlace {
     pub(crate) const NOWHERE: Self = Self { next: None, left: 0 };
 
     /// Begins at the first.
@@ -50,7 +50,7 @@ impl Live {
     /// Where a debugger finds the first thread.
     pub(crate) const FIRST: usize = offset_of!(Self, list) + List::<Header>::HEAD;
 
-    pub(crate) fn new(count: &'static AtomicU32, listed: &'static BiasedLock<Place>) -> Self {
+    pub(crate) fn new(count: &'static AtomicU32, listed: &'static BiasedLock<ListPlace>) -> Self {
         Self { list: List::new(), count, listed }
     }
 

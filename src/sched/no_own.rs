@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::fiber::Entry;
-use crate::task::header::{EndsBy, Main};
+use crate::task::header::Main;
+use crate::task::unwound::EndsBy;
 
 /// Threads with thread-locals of their own: none.
 pub(crate) struct PerThread;
@@ -10,5 +11,5 @@ pub(crate) struct PerThread;
 impl Main for PerThread {
     const MAIN: Entry = |_| unreachable!("no thread has thread-locals of its own here");
 
-    fn unwound(_: EndsBy) {}
+    fn unwound(_: &crate::task::Header, _: EndsBy) {}
 }

@@ -5,10 +5,11 @@ use std::ptr::{self, NonNull};
 use crate::fiber::{Border, Entry, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::set_own;
-use crate::sched::entry::{count_unwound, live};
+use crate::sched::entry::{count_end, live};
 use crate::sched::worker::Worker;
 use crate::task::Header;
-use crate::task::header::{EndsBy, Main};
+use crate::task::header::Main;
+use crate::task::unwound::EndsBy;
 use crate::thread_locals::block::{self, Block};
 
 /// Threads with thread-locals of their own.
@@ -18,8 +19,8 @@ impl Main for PerThread {
     const MAIN: Entry = thread_main;
     const BORDER: Option<&'static Border> = Some(&Border { leaves, arrives });
 
-    fn unwound(how: EndsBy) {
-        count_unwound(how);
+    fn unwound(thread: &Header, how: EndsBy) {
+        count_end(thread, how);
     }
 
     fn mark(runtime: *const ()) -> *const () {

@@ -22,7 +22,7 @@ use crate::sched::counters::Counters;
 use crate::sched::doorbell::Doorbell;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
-use crate::sched::live::Place;
+use crate::sched::live::ListPlace;
 use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
@@ -46,7 +46,7 @@ pub(crate) struct Remote {
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// Guards the list of those threads, and `here`, against the end of the worker.
-    pub(crate) listed: BiasedLock<Place>,
+    pub(crate) listed: BiasedLock<ListPlace>,
     /// How quickly the worker goes through its actors.
     pub(crate) run_rate: RunRate,
     /// How much of its time it spends running threads.
@@ -91,7 +91,7 @@ impl Spares {
             doorbell: Doorbell::new(idle),
             cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
-            listed: BiasedLock::new(Place::NOWHERE),
+            listed: BiasedLock::new(ListPlace::NOWHERE),
             run_rate: RunRate::new(),
             busy: BusyShare::new(),
             heartbeat: Heartbeat::new(),

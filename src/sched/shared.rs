@@ -46,6 +46,15 @@ pub(crate) struct Shared {
     made_in: u32,
 }
 
+/// What holds for all threads of a runtime: see the fields of [`Shared`].
+pub(crate) struct Rules {
+    pub(crate) stack_size: StackSize,
+    pub(crate) thread_locals: ThreadLocals,
+    pub(crate) moves: bool,
+    pub(crate) schedule: Schedule,
+    pub(crate) virtual_time: bool,
+}
+
 /// Those that may not have ended.
 static RUNTIMES: Lock<Vec<Weak<Shared>>> = Lock::new(Vec::new());
 
@@ -58,12 +67,8 @@ impl Shared {
     pub(crate) fn new(
         RemoteGroup { remotes, idle }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
-        stack_size: StackSize,
-        thread_locals: ThreadLocals,
-        moves: bool,
-        schedule: Schedule,
+        Rules { stack_size, thread_locals, moves, schedule, virtual_time }: Rules,
         pool: BlockingPool,
-        virtual_time: bool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };

@@ -139,6 +139,7 @@ impl Worker {
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
         unwinder::set_root(thread_main);
+        self.remote.busy.turns(true, real_ns());
         loop {
             while let Some(thread) = self.next() {
                 self.turn(thread);

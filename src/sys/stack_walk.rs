@@ -74,7 +74,7 @@ mod tables {
 
     /// How a frame is left: its address is that of a register (by its place in [`NUMBERS`]) and an offset.
     #[derive(Clone, Copy, Debug)]
-    struct Step {
+    struct WalkStep {
         register: usize,
         offset: i64,
         rules: [Rule; 4],
@@ -92,7 +92,7 @@ mod tables {
     pub(crate) struct Walker {
         modules: Vec<LoadedObject>,
         context: UnwindContext<usize>,
-        steps: HashMap<usize, Option<Step>>,
+        steps: HashMap<usize, Option<WalkStep>>,
     }
 
     impl std::fmt::Debug for Walker {
@@ -140,7 +140,7 @@ mod tables {
         }
 
         /// How the frame of the function at `place` is left.
-        fn step(&mut self, place: usize) -> Option<Step> {
+        fn step(&mut self, place: usize) -> Option<WalkStep> {
             if let Some(step) = self.steps.get(&place) {
                 return *step;
             }
@@ -158,7 +158,7 @@ mod tables {
                     Some(RegisterRule::ValOffset(offset)) => Rule::Is(offset),
                     Some(_) => Rule::Unknown,
                 });
-                Some(Step { register, offset, rules })
+                Some(WalkStep { register, offset, rules })
             });
             self.steps.insert(place, step);
             step

@@ -16,7 +16,8 @@ use std::ptr::NonNull;
 
 use super::pool;
 use crate::task::cancel::Cancelled;
-use crate::task::header::{EndsBy, Header, Main, Spec, VTable};
+use crate::task::header::{Header, Main, Spec, VTable};
+use crate::task::unwound::EndsBy;
 
 /// What a thread ends with.
 pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
@@ -92,8 +93,9 @@ unsafe fn run<M: Main, F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: b
     let closure = unsafe { ManuallyDrop::take(&mut (*cell).closure) };
     let output = catch_unwind(AssertUnwindSafe(move || if start { Some(closure()) } else { None }));
     let output = output.and_then(|value| value.ok_or_else(Cancelled::payload));
-    if let Err(payload) = &output {
-        M::unwound(if payload.is::<Cancelled>() { EndsBy::Cancel } else { EndsBy::Panic });
+    if start && let Err(payload) = &output {
+        // SAFETY: the caller holds a reference.
+        M::unwound(unsafe { header.as_ref() }, if payload.is::<Cancelled>() { EndsBy::Cancel } else { EndsBy::Panic });
     }
     // SAFETY: invariant 1: the closure has been moved out.
     unsafe { (*cell).output = ManuallyDrop::new(output) };

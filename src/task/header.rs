@@ -27,7 +27,7 @@ use crate::task::awaiter::Awaiter;
 use crate::task::limit::{Interrupts, Limits};
 use crate::task::local::Locals;
 use crate::task::state::State;
-use crate::task::unwound::Unwound;
+use crate::task::unwound::{EndsBy, Unwound};
 use crate::task::wait::{End, Epoch, ParkToken, WaitLook, WaitWord};
 
 /// What the typed block below a header can do. One for each closure type.
@@ -64,8 +64,8 @@ pub(crate) trait Main {
     /// What a thread with thread-locals of its own calls when it suspends and goes on.
     const BORDER: Option<&'static Border> = None;
 
-    /// The thread's closure has unwound.
-    fn unwound(how: EndsBy);
+    /// The closure of a thread that has started has unwound.
+    fn unwound(thread: &Header, how: EndsBy);
 
     /// What stands for the runtime in the thread's header: the same only for threads of which one may run on top of another.
     #[inline(always)]
@@ -154,13 +154,6 @@ pub(crate) struct Header {
     pub(crate) runtime: *const (),
     /// The call that made the thread.
     pub(crate) spawned_at: &'static Location<'static>,
-}
-
-/// What a closure that unwinds ends by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum EndsBy {
-    Panic,
-    Cancel,
 }
 
 /// Each reason has a name of its own, which [`Thread::waits_for`](crate::Thread::waits_for) tells.
@@ -293,11 +286,6 @@ impl Header {
         (self.wait.look(), name.unwrap_or_default())
     }
 
-    /// Has it thread-locals of its own?
-    pub(crate) fn has_own_locals(&self) -> bool {
-        self.vtable.border.is_some()
-    }
-
     /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
     /// the wait. For its own worker.
     pub(crate) fn waits_for_actor(&self) -> bool {
@@ -397,18 +385,6 @@ impl Header {
         false
     }
 
-    /// # Safety
-    ///
-    /// As [`Awaiter::wake`].
-    #[cold]
-    #[inline(never)]
-    unsafe fn wake_awaiter(&self) {
-        if let Some(extra) = self.extra() {
-            // SAFETY: as the caller promises.
-            unsafe { extra.awaiter.wake() };
-        }
-    }
-
     /// The thread has stored its result: publishes that, and wakes its joiner, or, after a call of `before_waker`, async code. True: nobody holds
     /// the handle, the caller has to drop the result.
     ///
@@ -436,7 +412,7 @@ impl Header {
         if done.awaiter {
             before_waker();
             // SAFETY: this is the thread, it has completed and found the bit set; this happens once.
-            unsafe { header.wake_awaiter() };
+            header.extra().into_iter().for_each(|extra| unsafe { extra.awaiter.wake() });
         }
         done.detached
     }

@@ -21,3 +21,10 @@ impl Unwound {
         self.0 & 1 != 0
     }
 }
+
+/// What a closure that unwinds ends by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EndsBy {
+    Panic,
+    Cancel,
+}

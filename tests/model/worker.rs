@@ -36,14 +36,15 @@ pub(crate) mod worker {
 
 pub(crate) mod entry {
     use crate::fiber::Entry;
-    use crate::task::header::{EndsBy, Main};
+    use crate::task::header::Main;
+    use crate::task::unwound::EndsBy;
 
     pub(crate) struct PerWorker;
 
     impl Main for PerWorker {
         const MAIN: Entry = |_| unreachable!("the model's turns have their own stacks");
 
-        fn unwound(_: EndsBy) {}
+        fn unwound(_: &crate::task::Header, _: EndsBy) {}
     }
 }
 
