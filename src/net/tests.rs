@@ -33,7 +33,8 @@ fn everywhere(f: impl Fn() + Send + Sync) {
             });
             f();
             stop.store(true, Ordering::Relaxed);
-            assert!(neighbour.join().unwrap() > 20);
+            // It sleeps 150 times if the machine has nothing else to do.
+            assert!(neighbour.join().unwrap() > 5);
         });
     });
 }
