@@ -409,6 +409,12 @@ fn a_thread_with_thread_locals_of_its_own_is_shown_with_its_stack() {
     waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), 3));
 }
 
+/// In a child: a program that a shell starts in the background has SIGQUIT ignored.
+fn does_not_ignore_quit() {
+    // SAFETY: nobody has set a handler in this process.
+    unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
+}
+
 /// In a child: raises SIGQUIT while every worker is stuck, and waits for a dump on standard error.
 fn quits() {
     use std::os::fd::AsRawFd;
@@ -444,6 +450,7 @@ fn quits() {
 #[test]
 fn a_signal_that_is_asked_for_has_a_dump_written_though_every_worker_is_stuck_and_the_program_goes_on() {
     let asks = || {
+        does_not_ignore_quit();
         // One that is refused takes nothing away.
         green::dump::on_signal(libc::SIGKILL).unwrap_err();
         green::dump::on_signal(libc::SIGQUIT).unwrap();
@@ -454,6 +461,10 @@ fn a_signal_that_is_asked_for_has_a_dump_written_though_every_worker_is_stuck_an
 
 #[test]
 fn the_variable_asks_for_a_dump_by_signal() {
+    let quits = || {
+        does_not_ignore_quit();
+        quits();
+    };
     help::in_a_child(&[("GREEN_DUMP", "quit")], quits).assert_success();
 }
 
