@@ -62,7 +62,7 @@ impl Latch {
             return false;
         }
         self.word.store(word | INSIDE, Ordering::Relaxed);
-        membarrier::light(); // KEY: light-fence
+        membarrier::light(); // KEY: latch-light-fence
         let mut taken = false;
         // ORDERING: Acquire pairs with the Release in `Taken`'s drop: what the other worker has done is visible.
         taken |= self.taken.load(Ordering::Acquire) != 0; // KEY: latch-waits
@@ -108,7 +108,7 @@ impl Latch {
         let taken = Taken(self);
         let mut inside = false;
         // Where there is no such fence nobody stands in for another.
-        inside |= membarrier::heavy().is_err(); // KEY: heavy-fence
+        inside |= membarrier::heavy().is_err(); // KEY: latch-heavy-fence
         // ORDERING: Acquire pairs with the Releases of the owner.
         inside |= self.word.load(Ordering::Acquire) & INSIDE != 0; // KEY: latch-gives-up
         (!inside).then_some(taken)
