@@ -156,9 +156,9 @@ fn read(common: &Arc<Common>, queue: &Sender<Job>, mut done: HashSet<Arc<[u8]>>)
     let mut buf = vec![0; 1 << 16];
     loop {
         green::io::wait_readable(&input)?;
-        let len = input.read(&mut buf)?;
-        // All of these are jobs, or left, from here on: nothing waits in between.
+        // What is read are jobs, or left, from the read on: nothing waits in between.
         let mut begun = common.begun.lock().unwrap();
+        let len = input.read(&mut buf)?;
         begun.extend(if len > 0 { &buf[..len] } else { b"\n" });
         let whole = begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = begun.drain(..whole).collect();

@@ -297,7 +297,12 @@ impl<A: Actor, R: 'static> Actor for Pool<A, R> {
 
     fn stopping(&mut self, why: &Exit, ctx: &mut Context<Self>) {
         let Some(staff) = &self.staff else { return };
-        let left = if *why == Exit::Killed { Duration::ZERO } else { ctx.core().drain_left().unwrap_or(DRAIN) };
+        let left = match why {
+            Exit::Killed => Duration::ZERO,
+            // Its last address is gone: what it has accepted is handled, however long that takes.
+            Exit::Normal => ctx.core().drain_left().unwrap_or(Duration::MAX),
+            _ => ctx.core().drain_left().unwrap_or(DRAIN),
+        };
         staff.supervisor.shutdown(left);
     }
 }

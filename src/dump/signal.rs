@@ -1,7 +1,7 @@
 //! A dump when a signal comes.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 
 use crate::base::lock::Lock;
@@ -18,7 +18,7 @@ static DONE: Lock<bool> = Lock::new(false);
 /// every worker is stuck. The program goes on.
 ///
 /// `libc::SIGQUIT` is what `ctrl-\` at the keyboard sends; without this call it ends the process. The environment variable
-/// `GREEN_DUMP=quit` makes this call for it when the first runtime starts.
+/// `GREEN_DUMP=quit` makes this call for it when the first runtime starts; there a signal that is taken is a line on standard error, and no error.
 ///
 /// ```
 /// # #[cfg(not(miri))]
@@ -55,9 +55,15 @@ pub(crate) fn from_env() -> io::Result<()> {
         let message = format!("GREEN_DUMP={value:?} is not \"quit\"");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    on_signal(signals::QUIT).map_err(|error| io::Error::new(error.kind(), format!("GREEN_DUMP=quit: {error}")))?;
     *done = true;
-    Ok(())
+    match on_signal(signals::QUIT) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            // A shell starts what runs in the background so. That is no reason not to run.
+            let _ = writeln!(io::stderr(), "green: GREEN_DUMP=quit: {error}");
+            Ok(())
+        }
+        result => result.map_err(|error| io::Error::new(error.kind(), format!("GREEN_DUMP=quit: {error}"))),
+    }
 }
 
 fn write_dumps(mut pipe: PipeReader) {
@@ -67,7 +73,7 @@ fn write_dumps(mut pipe: PipeReader) {
         let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else { continue };
         let mut stderr = File::from(stderr);
         if let Err(error) = text(&mut stderr) {
-            let _ = io::Write::write_all(&mut stderr, format!("green: no dump: {error}\n").as_bytes());
+            let _ = writeln!(stderr, "green: no dump: {error}");
         }
     }
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::io::Write as _;
 use std::panic::{self, PanicHookInfo};
 use std::ptr;
 use std::sync::{Arc, Once, OnceLock};
@@ -94,10 +95,11 @@ fn is_same(one: &Hook, other: &Hook) -> bool {
 
 /// The line above std's: that names the worker only.
 fn name_actor(id: u64, name: Option<&str>, type_name: &str) {
-    match name {
-        Some(name) => eprintln!("\nin actor {id} {name:?} ({type_name})"),
-        None => eprintln!("\nin actor {id} ({type_name})"),
-    }
+    // Standard error may be closed; a panic here would end the process.
+    let _ = match name {
+        Some(name) => writeln!(std::io::stderr(), "\nin actor {id} {name:?} ({type_name})"),
+        None => writeln!(std::io::stderr(), "\nin actor {id} ({type_name})"),
+    };
 }
 
 fn wrapper(previous: Hook, is_std: bool) -> Hook {

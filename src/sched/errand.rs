@@ -85,6 +85,7 @@ impl Worker {
         let header = block::new::<PerWorker, _, _, _>(spec, (), move || drop(work))
             .inspect_err(|_| self.stacks().unreserve(size))?;
         self.events.fresh.set(true);
+        self.shared.count_spawn(Some(self.remote));
         // SAFETY: the one reference is the queue's.
         let task = unsafe { Task::from_raw(header) };
         self.spawn_here(task);

@@ -11,15 +11,15 @@
 //!
 //! ```text
 //!  the thread and its worker                      the lister, in a visit
-//!  T1  wait word := WAITING, epoch e              L1  looks at all `current`s, and the wait word
+//!  T1  wait word := WAITING, epoch e              L1  looks at the wait word; heavy fence; at all `current`s
 //!  T2  saves its context, leaves its stack        L2  heavy fence
 //!  T3  current := another, or none                L3  if WAITING and not current: copies context and stack
 //!  T4  the wait ends: wait word := NOTIFIED       L4  heavy fence
 //!  T5  current := this thread; it runs            L5  the wait word is the same? Then the copy is good
 //! ```
 //!
-//! *At L3 the thread has left its stack.* From T1 to T3 it is some worker's `current`, and L1 did not see it as one. So T3 came before L1, and L2 brings
-//! what came before T3 on that processor. *At L3 it has not come back.* It writes to its stack after T4, on whatever processor. If L3 has read any of
+//! *At L3 the thread has left its stack.* It becomes some worker's `current` before T1, and L1 saw T1 first; from then until T3 it is one, and L1 did not see
+//! that. So T3 came before the end of L1, and L2 brings what came before T3 on that processor. *At L3 it has not come back.* It writes to its stack after T4, on whatever processor. If L3 has read any of
 //! that, L4 brings T4, and L5 sees another word: no later wait has the same epoch. A copy that is not good is thrown away, nothing was
 //! resumed or freed by looking, and a stack stays mapped for ever.
 //!
@@ -161,11 +161,14 @@ unsafe fn live_of<'a>(remote: &Remote) -> Option<&'a Live> {
 /// No worker ends meanwhile, and none of the threads.
 unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Vec<ThreadRecord>> {
     // SAFETY: as the caller promises.
+    let waits: Vec<WaitLook> = threads.iter().map(|thread| unsafe { thread.as_ref() }.look().0).collect();
+    membarrier::heavy()?;
+    // SAFETY: as the caller promises.
     let running: Vec<_> = shared.remotes.iter().map(|remote| unsafe { current_of(remote) }).collect();
-    let look = |thread: &NonNull<Header>| {
+    let look = |(thread, wait): (&NonNull<Header>, WaitLook)| {
         // SAFETY: as the caller promises.
         let thread = unsafe { thread.as_ref() };
-        let (wait, reason) = thread.look();
+        let reason = thread.look().1;
         let doing = match running.iter().position(|running| ptr::eq(*running, thread)) {
             Some(worker) => Doing::Runs(worker),
             None if wait.is_waiting() => Doing::Waits(reason),
@@ -180,7 +183,7 @@ unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Ve
         };
         (wait, ThreadRecord::new(thread, doing))
     };
-    let mut records: Vec<(WaitLook, ThreadRecord)> = threads.iter().map(look).collect();
+    let mut records: Vec<(WaitLook, ThreadRecord)> = threads.iter().zip(waits).map(look).collect();
     // A sanitizer would report what is read there.
     if cfg!(green_sanitized) || !cfg!(target_os = "linux") {
         return Ok(records.into_iter().map(|(_, record)| record).collect());

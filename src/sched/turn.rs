@@ -177,10 +177,11 @@ impl Worker {
         let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
         unsafe {
+            // First: one that lists the threads takes a thread without a stack for one that has not started.
+            self.live.remove(thread);
             if let Some(fiber) = (*header.fiber.get()).take() {
                 self.stacks().release(fiber.into_stack());
             }
-            self.live.remove(thread);
         }
     }
 

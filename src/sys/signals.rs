@@ -52,6 +52,9 @@ pub(crate) fn take(signal: libc::c_int) -> io::Result<()> {
         }
         now
     };
+    if now.sa_sigaction == handle_taken as *const () as usize {
+        return Ok(());
+    }
     if now.sa_sigaction != libc::SIG_DFL {
         let message = format!("signal {signal} is taken: it has a handler, or is ignored");
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));

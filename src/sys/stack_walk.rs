@@ -135,7 +135,7 @@ mod tables {
                 registers = callers;
                 registers[SP] = Some(address);
                 let Some(back) = registers[PC].filter(|back| is_higher && *back != 0) else { return };
-                place = without_signature(back) - 1;
+                place = without_signature(back).wrapping_sub(1);
             }
         }
 
@@ -183,8 +183,8 @@ mod tables {
             (info, headers, &mut *modules.cast::<Vec<LoadedObject>>())
         };
         let range = |header: &libc::Elf64_Phdr| {
-            let begin = (info.dlpi_addr + header.p_vaddr) as usize;
-            begin..begin + header.p_memsz as usize
+            let begin = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
+            begin..begin.saturating_add(header.p_memsz as usize)
         };
         let loaded = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
         let table = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range);

@@ -44,7 +44,9 @@ impl BusyShare {
     pub(crate) fn at(&self, now_ns: u64) -> u32 {
         let word = self.0.load(Ordering::Relaxed);
         let average = (word >> AVERAGE_SHIFT) as i64;
-        let span = ((now_ns >> UNIT_SHIFT).wrapping_sub(word) & SINCE).min(WINDOW) as i64;
+        let span = (now_ns >> UNIT_SHIFT).wrapping_sub(word) & SINCE;
+        // The worker may have turned since the caller looked at the clock.
+        let span = if span > SINCE / 2 { 0 } else { span.min(WINDOW) as i64 };
         let to = if word & BUSY != 0 { i64::from(ALL) } else { 0 };
         (average + (to - average) * span / WINDOW as i64) as u32
     }
