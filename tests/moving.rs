@@ -239,6 +239,40 @@ fn sleepers_wake_beside_a_thread_that_computes() {
 }
 
 #[test]
+fn a_sleeper_beside_a_hog_wakes_although_the_worker_on_guard_has_got_a_hog_too() {
+    let Some(runtime) = runtime(3) else { return };
+    let latest = runtime.run(|| {
+        let stop = AtomicBool::new(false);
+        green::scope(|scope| {
+            let hogs = || {
+                while !stop.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            };
+            let sleeper = scope.spawn(|| {
+                let latest = (0..40).map(|_| {
+                    let start = Instant::now();
+                    green::sleep(Duration::from_millis(5));
+                    start.elapsed()
+                });
+                let latest = latest.max().unwrap();
+                stop.store(true, Relaxed);
+                latest
+            });
+            scope.spawn(hogs);
+            // Wakes beside the first one, is taken over, and computes from then on.
+            scope.spawn(|| {
+                green::sleep(Duration::from_millis(20));
+                hogs();
+            });
+            sleeper.join().unwrap()
+        })
+    });
+    // The hogs wait for the sleeper. Two of them leave it the third worker, and as much as the machine has.
+    assert!(latest < Duration::from_secs(5), "{latest:?}");
+}
+
+#[test]
 fn readers_get_their_bytes_beside_a_thread_that_computes() {
     let Some(runtime) = runtime(2) else { return };
     let late = lateness_beside_a_hog(&runtime, 10, || {

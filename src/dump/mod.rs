@@ -25,8 +25,7 @@
 //!
 //! # What it does not show
 //!
-//! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be met twice, or not
-//! at all, and one that is on its way to the worker where it will start may be missed.
+//! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that is on its way to the worker where it will start may be missed.
 //!
 //! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. Of a thread that runs there is no stack, since that changes.
 //! Backtraces need Linux, x86_64 or aarch64, and the feature `backtrace`, which is on by default; function names need symbols, so a

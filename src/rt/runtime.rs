@@ -24,6 +24,7 @@ use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::shared::Rules;
 use crate::sched::{Shared, Worker, moving, remote, worker};
 use crate::stack::{StackSize, overflow};
+use crate::sys::membarrier;
 use crate::task::header::Reason;
 use crate::thread_locals::ThreadLocals;
 
@@ -237,7 +238,11 @@ impl RuntimeBuilder {
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
-        let moves = self.migration && self.thread_locals == ThreadLocals::PerThread && workers > 1;
+        // Without the heavy fence nobody could stand in for another.
+        let moves = self.migration
+            && self.thread_locals == ThreadLocals::PerThread
+            && workers > 1
+            && membarrier::heavy().is_ok();
         let schedule = if moves { moving::schedule } else { worker::schedule };
         let (thread_locals, virtual_time) = (self.thread_locals, self.virtual_time);
         let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time };

@@ -110,8 +110,9 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
             if records.is_empty() {
                 break;
             }
-            let new = |record: &ThreadRecord| !unstarted.met.contains(&record.id);
-            records.into_iter().filter(new).try_for_each(&mut each)?;
+            // Threads that move may be in another list by now.
+            let mut met = |id| if shared.moves { !unstarted.met.insert(id) } else { unstarted.met.contains(&id) };
+            records.into_iter().filter(|record| !met(record.id)).try_for_each(&mut each)?;
         }
     }
     Ok(())

@@ -214,10 +214,11 @@ impl Worker {
     }
 }
 
-/// May a thread that is ready go on elsewhere? Not one that stays, nor one that is on its way to suspend: the fiber of that is not in its place. For whoever has
-/// the worker's parts.
+/// May a thread that is ready go on elsewhere? Not one that stays, nor one that is on its way to suspend: the fiber of that is not in its place. (One that has
+/// not started, and was sent to its worker, has none either.) For whoever has the worker's parts.
 fn is_takeable(thread: &Header) -> bool {
     // SAFETY: invariant 3 of the header: the caller has the parts of the thread's worker, and the fiber is put there and taken out by a thread whose worker is
     // inside.
-    thread.state.is_movable() && unsafe { (*thread.fiber.get()).is_some() }
+    let has_fiber = || unsafe { (*thread.fiber.get()).is_some() };
+    thread.state.is_movable() && (has_fiber() || !thread.wait.has_begun())
 }

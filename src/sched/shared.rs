@@ -214,14 +214,23 @@ impl Shared {
         !self.injector.is_empty() || unstarted() || self.has_ready(2)
     }
 
-    /// Is there an unstarted thread anywhere, or one that may be taken over? The lookout's question.
+    /// Is there an unstarted thread anywhere, or one that may be taken over, or a worker that others have to look after? The lookout's question.
     pub(crate) fn has_unstarted(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty()) || self.has_ready(1)
+        let unstarted = !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty());
+        unstarted || self.has_ready(1) || self.has_turns()
+    }
+
+    /// Is some worker in a turn in which others may stand in for it, and has it other threads? For one that is in none.
+    fn has_turns(&self) -> bool {
+        let has_others = |remote: &&Remote| remote.live.load(Ordering::Relaxed) >= 2;
+        self.moves
+            && !self.is_stopping()
+            && self.remotes.iter().any(|remote| remote.latch.turn().is_some() && has_others(remote))
     }
 
     /// Has some worker so many threads (one or two) that may be taken over?
     fn has_ready(&self, count: u32) -> bool {
-        self.moves && self.remotes.iter().any(|remote| remote.latch.ready() >= count)
+        self.moves && !self.is_stopping() && self.remotes.iter().any(|remote| remote.latch.ready() >= count)
     }
 
     /// Wakes one sleeping worker, other than the caller (by its number), to search. Called after a `publish_…` that said so.

@@ -83,7 +83,7 @@ impl MailboxState {
             return None;
         }
         self.stage = stage;
-        self.close(phase); // KEY: vacancy-phase
+        self.close(phase);
         self.busy.relaunch()
     }
 
