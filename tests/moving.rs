@@ -242,13 +242,13 @@ fn sleepers_wake_beside_a_thread_that_computes() {
 fn a_sleeper_beside_a_hog_wakes_although_the_worker_on_guard_has_got_a_hog_too() {
     let Some(runtime) = runtime(3) else { return };
     let latest = runtime.run(|| {
-        let stop = AtomicBool::new(false);
+        let stop = &AtomicBool::new(false);
+        let hogs = move || {
+            while !stop.load(Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
         green::scope(|scope| {
-            let hogs = || {
-                while !stop.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            };
             let sleeper = scope.spawn(|| {
                 let latest = (0..40).map(|_| {
                     let start = Instant::now();
@@ -261,7 +261,7 @@ fn a_sleeper_beside_a_hog_wakes_although_the_worker_on_guard_has_got_a_hog_too()
             });
             scope.spawn(hogs);
             // Wakes beside the first one, is taken over, and computes from then on.
-            scope.spawn(|| {
+            scope.spawn(move || {
                 green::sleep(Duration::from_millis(20));
                 hogs();
             });
