@@ -4,8 +4,11 @@
 //! models, `tests/loom*.rs`, include the same files and put loom's atomics in this module's place.
 
 pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+#[cfg(target_os = "linux")]
+pub(crate) use std::sync::atomic::compiler_fence;
 
 pub(crate) use crossbeam_utils::Backoff;
 

@@ -98,6 +98,7 @@ pub(crate) struct Border {
 
 /// What the word points to with which a worker resumes fibers: the thread pointer of its loop, if they may come from other workers, else 0.
 #[derive(Debug, Default)]
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "no thread has thread-locals of its own here"))]
 pub(crate) struct Hub(std::cell::Cell<usize>);
 
 impl Hub {

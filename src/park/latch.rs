@@ -25,6 +25,7 @@ use crate::base::atomic::{AtomicU32, Ordering, spin_loop, yield_now};
 use crate::sys::membarrier;
 
 const INSIDE: u32 = 1;
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "no thread has thread-locals of its own here"))]
 const TURN: u32 = 2;
 /// Looks between two calls of `yield_now`.
 const SPINS: u32 = 64;
@@ -92,6 +93,7 @@ impl Latch {
 
     /// The owner leaves for a new turn.
     #[inline]
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "no thread has thread-locals of its own here"))]
     pub(crate) fn leave_for_turn(&self) {
         let turn = (self.word.load(Ordering::Relaxed) & !INSIDE).wrapping_add(TURN);
         // ORDERING: as in `leave`.

@@ -8,6 +8,7 @@
 
 /// The registers of a suspended context, in its order, and the words of its stack from the stack pointer upwards.
 #[derive(Debug)]
+#[cfg_attr(not(green_stack_walk), allow(dead_code, reason = "nobody walks"))]
 pub(crate) struct StackCopy {
     /// Stack pointer, program counter, frame pointer, base register.
     pub(crate) registers: [usize; 4],
@@ -15,6 +16,7 @@ pub(crate) struct StackCopy {
 }
 
 /// Longer walks are cut.
+#[cfg_attr(not(green_stack_walk), allow(dead_code, reason = "nobody walks"))]
 pub(crate) const FRAMES: usize = 128;
 
 #[cfg(green_stack_walk)]
