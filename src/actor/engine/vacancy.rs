@@ -46,7 +46,7 @@ impl MailboxState {
     /// The state is dropped, and the actor has not ended. Gives its ties.
     pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
         self.stage = Stage::Leaves;
-        self.urgent = true; // KEY: vacancy-urgent
+        self.urgent = true;
         let extras = self.extras();
         extras.end = Some(exit);
         std::mem::take(&mut extras.ties)
