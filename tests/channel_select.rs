@@ -443,7 +443,7 @@ fn wrong_use_panics_with_the_known_messages() {
 #[test]
 fn a_ticker_and_a_time_out_share_a_select() {
     everywhere(|| {
-        let (ticker, end) = (tick(Duration::from_millis(2)), after(Duration::from_millis(25)));
+        let (ticker, end) = (tick(Duration::from_millis(2)), after(Duration::from_millis(500)));
         let mut ticks = 0;
         loop {
             select! {
@@ -451,7 +451,7 @@ fn a_ticker_and_a_time_out_share_a_select() {
                 recv(end) -> _ => break,
             }
         }
-        assert!((1..=12).contains(&ticks), "{ticks}");
+        assert!((1..=250).contains(&ticks), "{ticks}");
     });
 }
 
