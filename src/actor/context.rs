@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
 use crate::actor::engine::cell::{Core, RunState};
-use crate::actor::engine::envelope::Boxed;
-use crate::actor::engine::payload::Passed;
 use crate::actor::engine::ties::Tie;
 use crate::actor::engine::{lifecycle, monitor, silence, tell};
-use crate::actor::glue::{end_of_stream, route};
+use crate::actor::glue::{end_of_stream, passed, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{
     Actor, ActorId, Addr, Address, Deferred, Exit, Message, MonitorRef, Receives, Recipient, Returned, SendError,
@@ -170,7 +168,7 @@ impl<A: Actor> Context<A> {
     ) -> Result<(), SendError<M>> {
         let (core, route) = to.parts();
         let terms = self.inner.frame().terms();
-        tell::forward(core, Boxed::new(route.passed, Passed { msg, owed: reply, terms, seat: None }))
+        tell::forward(core, passed(route.passed, msg, reply, terms))
     }
 
     /// Puts the message that is being handled aside, with its sender, until [`unstash`](Self::unstash).
@@ -185,7 +183,7 @@ impl<A: Actor> Context<A> {
             return Err(SendError::Full(Returned::new(msg)));
         }
         let (terms, owed) = (self.inner.frame().terms(), self.defer::<M>());
-        tell::stash(self.core(), Boxed::new(const { route::<A, M>().passed }, Passed { msg, owed, terms, seat: None }));
+        tell::stash(self.core(), passed(const { route::<A, M>().passed }, msg, owed, terms));
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use crate::actor::engine::residents::{end_all, enter, leave};
 use crate::actor::engine::silence::heard;
 use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Exit, Message, Receives, Signal};
+use crate::actor::{Actor, Context, Deferred, Exit, Message, Receives, Signal};
 use crate::base::list::Owner;
 use crate::park::interrupt::unlimited;
 use crate::park::os;
@@ -189,6 +189,25 @@ unsafe fn free<A, K>(header: NonNull<Header>) {
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
         ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
         pool::free(block);
+    }
+}
+
+/// A message to be passed on. It is written where it is going to be, as it may be large.
+#[inline(always)]
+pub(crate) fn passed<M: Message>(
+    kind: &'static EnvelopeKind<Passed<M>>,
+    msg: M,
+    owed: Deferred<M::Reply>,
+    terms: Terms,
+) -> Boxed<Passed<M>> {
+    // SAFETY: all four fields are written.
+    unsafe {
+        Boxed::filled(kind, |place| {
+            (&raw mut (*place).msg).write(msg);
+            (&raw mut (*place).owed).write(owed);
+            (&raw mut (*place).terms).write(terms);
+            (&raw mut (*place).seat).write(None);
+        })
     }
 }
 

@@ -260,6 +260,23 @@ impl<E: Send + 'static> Boxed<E> {
         Self { envelope: Envelope(block.cast()), _content: PhantomData }
     }
 
+    /// As [`new`](Self::new), of what `fill` writes where it is going to be: so a large part of it is moved once.
+    ///
+    /// # Safety
+    ///
+    /// `fill` writes all of it, and does not unwind.
+    #[inline(always)]
+    pub(crate) unsafe fn filled(kind: &'static EnvelopeKind<E>, fill: impl FnOnce(*mut E)) -> Self {
+        let block = pool::allocate::<BoxBlock<E>>().unwrap_or_else(|| handle_alloc_error(Layout::new::<BoxBlock<E>>()));
+        let place = block.as_ptr();
+        // SAFETY: fresh memory for this type; as the caller promises.
+        unsafe {
+            fill(&raw mut (*place).content);
+            (&raw mut (*place).node).write(Node::new(kind));
+        }
+        Self { envelope: Envelope(block.cast()), _content: PhantomData }
+    }
+
     /// What is in the box, where it is.
     #[inline]
     pub(crate) fn content(&mut self) -> &mut E {
