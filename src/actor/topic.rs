@@ -131,11 +131,11 @@ fn lock<M: Message>(subscribers: &Subscribers<M>) -> MutexGuard<'_, Arc<Vec<Subs
     subscribers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the subscription of an actor out. What is dropped with it is dropped without the lock.
-fn take_out<M: Message>(subscribers: &Subscribers<M>, actor: ActorId) -> Option<Subscriber<M>> {
+/// Takes a subscription out. What is dropped with it is dropped without the lock.
+fn take_out<M: Message>(subscribers: &Subscribers<M>, is: impl Fn(&Subscriber<M>) -> bool) -> Option<Subscriber<M>> {
     let mut list = lock(subscribers);
-    let found = list.iter().find(|subscriber| subscriber.actor == actor)?.clone();
-    let rest = list.iter().filter(|subscriber| subscriber.actor != actor).cloned().collect();
+    let found = list.iter().find(|subscriber| is(subscriber))?.clone();
+    let rest = list.iter().filter(|subscriber| !is(subscriber)).cloned().collect();
     let before = std::mem::replace(&mut *list, Arc::new(rest));
     drop(list);
     drop(before);
@@ -217,7 +217,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// assert_eq!(prices.publish(Price(7)), 0);
     /// ```
     pub fn unsubscribe(&self, to: &Recipient<M>) -> bool {
-        take_out(&self.0, to.id()).is_some()
+        take_out(&self.0, |subscriber| subscriber.actor == to.id()).is_some()
     }
 
     /// Publishes a message, and returns for how many subscribers it is queued now.
@@ -260,9 +260,10 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         match told {
             Ok(()) => return true,
             Err(SendError::Closed(_)) => {}
-            // It rejects. One publisher ends it.
+            // It rejects. One publisher ends it: this subscription, not one that the actor has made since.
             Err(SendError::Full(_)) => {
-                if take_out(&self.0, *actor).is_some() {
+                lost(*actor, type_name::<M>());
+                if take_out(&self.0, |other| other.relay.id() == relay.id()).is_some() {
                     let _ = notify(relay.core(), const { &route::<Relay<M>, EndOfTopic>() }, EndOfTopic);
                 }
             }
@@ -324,7 +325,8 @@ impl<M: Message> Relay<M> {
     }
 
     fn leave(&self, ctx: &mut Context<Self>) {
-        let subscriber = self.topic.upgrade().and_then(|topic| take_out(&topic, self.to.id()));
+        let is_this = |subscriber: &Subscriber<M>| subscriber.relay.id() == ctx.id();
+        let subscriber = self.topic.upgrade().and_then(|topic| take_out(&topic, is_this));
         drop(subscriber);
         ctx.stop();
     }
@@ -370,7 +372,10 @@ impl<M: Message> Actor for Relay<M> {
 
 impl<M: Message> Handler<Published<M>> for Relay<M> {
     fn handle(&mut self, Published(msg): Published<M>, ctx: &mut Context<Self>) {
-        if !self.is_over && !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
+        if self.is_over {
+            // From a publisher that had not seen the end.
+            lost(self.to.id(), type_name::<M>());
+        } else if !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
             self.leave(ctx);
         }
     }

@@ -1,14 +1,16 @@
 //! Topics, and their answers to a subscriber that is too slow.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use green::actor::{
-    Actor, Addr, Backoff, Builder, Child, Context, Handler, Lag, Lagged, Mailbox, Recipient, Supervisor, Topic,
-    messages,
+    Actor, Addr, Backoff, Builder, Child, Context, DeadLetter, Handler, Lag, Lagged, Mailbox, Recipient, Supervisor,
+    Topic, dead_letters, messages,
 };
 
 use crate::LONG;
-use crate::help::{Gate, Random, everywhere, on_workers, scaled, until};
+use crate::help::{Gate, Random, everywhere, on_workers, scaled, until, until_parked};
 
 messages! {
     #[derive(Clone, Debug)]
@@ -160,6 +162,62 @@ fn a_subscription_that_ends_because_of_its_lag_gives_what_was_queued_and_says_so
         expected.push(Heard::Lagged(Lagged::Unsubscribed));
         assert_eq!(all(&slow), expected);
         assert!(topic.subscribe(&slow.recipient(), 2, Lag::Block), "it may come back");
+    });
+}
+
+#[test]
+fn a_message_by_which_a_subscription_ends_is_a_dead_letter() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let slow = held(&gate);
+        let lost = Arc::new(AtomicU64::new(0));
+        let (counted, id) = (Arc::clone(&lost), slow.id());
+        let counts = Recipient::from_fn(move |letter: DeadLetter| {
+            counted.fetch_add(u64::from(letter.actor == id), Ordering::Relaxed);
+        });
+        dead_letters().subscribe(&counts);
+        topic.subscribe(&slow.recipient(), 1, Lag::Unsubscribe(slow.recipient()));
+        let mut published = 0;
+        while topic.publish(News(published)) == 1 {
+            published += 1;
+        }
+        until(|| lost.load(Ordering::Relaxed) == 1);
+        gate.open();
+    });
+}
+
+/// `None`: the other's queue was full too early. Is the new subscription there in the end?
+fn comes_late() -> Option<bool> {
+    let (topic, first, second) = (Topic::new(), Gate::new(), Gate::new());
+    // The publisher waits for the one, and then finds the queue of the other full.
+    let (one, other) = (held(&first), held(&second));
+    topic.subscribe(&one.recipient(), 1, Lag::Block);
+    topic.subscribe(&other.recipient(), 1, Lag::Unsubscribe(other.recipient()));
+    let publisher = green::spawn({
+        let topic = topic.clone();
+        move || {
+            for number in 0..4 {
+                topic.publish(News(number));
+                // The relays pass it on.
+                green::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+    until_parked(publisher.thread(), "mailbox");
+    let was_there = topic.unsubscribe(&other.recipient());
+    assert!(topic.subscribe(&other.recipient(), 100, Lag::Unsubscribe(other.recipient())));
+    first.open();
+    publisher.join().unwrap();
+    let is_there = topic.unsubscribe(&other.recipient());
+    second.open();
+    was_there.then_some(is_there)
+}
+
+#[test]
+fn a_publisher_that_comes_late_ends_no_subscription_that_was_made_since() {
+    everywhere(|| {
+        let found = (0..100).find_map(|_| comes_late());
+        assert_eq!(found, Some(true));
     });
 }
 
