@@ -56,12 +56,12 @@ pub enum ByKey {}
 /// ```
 /// use green::actor::{Keyed, Message};
 /// struct Deposit { account: u64, amount: i64 }
-/// impl Message for Deposit(type Reply = ();)
+/// impl Message for Deposit { type Reply = (); }
 /// impl Keyed for Deposit {
 ///     type Key = u64;
 ///     fn key(&self) -> u64 { self.account }
 /// }
-/// # assert_eq!(Deposit(7, 1).key(), 7);
+/// # assert_eq!(Deposit { account: 7, amount: 1 }.key(), 7);
 /// ```
 pub trait Keyed: Message {
     /// What the messages are told apart by.
@@ -140,8 +140,8 @@ impl<A: Actor> Pool<A, ByKey> {
     ///         fn Balance(&self, account: u64) -> i64 { self.balances.get(&account).copied().unwrap_or(0) }
     ///     }
     /// }
-    /// impl Keyed for Deposit(type Key = u64; fn key(&self) -> u64 { self.account })
-    /// impl Keyed for Balance(type Key = u64; fn key(&self) -> u64 { self.account })
+    /// impl Keyed for Deposit { type Key = u64; fn key(&self) -> u64 { self.0 } }
+    /// impl Keyed for Balance { type Key = u64; fn key(&self) -> u64 { self.0 } }
     ///
     /// let accounts = Pool::by_key(4, Accounts::default).start();
     /// accounts.tell(Deposit(7, 100)).unwrap();

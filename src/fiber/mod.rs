@@ -6,8 +6,8 @@
 //! # Contract, the same for every backend
 //!
 //! 1. `Fiber::new` runs nothing. The first `resume` calls the entry on the fiber's stack.
-//! 2. All resumes of a fiber come from one OS thread, one at a time. That thread may run other fibers in between, and a
-//!    fiber may be the hub of further fibers: `suspend` goes back to the side that resumed last.
+//! 2. All resumes of a fiber come from one OS thread, one at a time; of a fiber with thread-locals of its own, each may come from another. That thread may run
+//!    other fibers in between, and a fiber may be the hub of further fibers: `suspend` goes back to the side that resumed last.
 //! 3. A word travels with each resume and is what `suspend` returns. The word of the first resume is not delivered.
 //! 4. When the entry returns, that resume returns [`Status::Finished`], and the fiber is never resumed again. An entry
 //!    that unwinds ends the process: an entry that is to survive a panic catches it inside.
@@ -27,7 +27,7 @@
 //! # Tools that follow the stack
 //!
 //! * *AddressSanitizer* has to be told of each switch, and is, by `asm.rs` in a build for it: [`crate::sys::sanitizer`].
-//! * *ThreadSanitizer* needs to be told nothing: a fiber stays on its OS thread. But it keeps one list of frames for each OS
+//! * *ThreadSanitizer* needs to be told nothing: a fiber stays on its OS thread (there are no others under it). But it keeps one list of frames for each OS
 //!   thread, which holds 65 536: so some five thousand suspended fibers with their frames are its limit.
 //! * *Valgrind* guesses that a stack pointer that moves by more than 2 MB is on another stack. Stacks that are neighbours are
 //!   nearer than that; it then takes a switch for a call with a huge frame, and all that lies between for fresh or gone:

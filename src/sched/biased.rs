@@ -1,6 +1,7 @@
 //! A lock that costs its *owner* two stores and a load, and *visitors*, who come seldom, as much as is needed for that.
 //!
-//! The owner is one OS thread. Visitors come in calls of [`Visitor::visit`], any number of times between [`BiasedLock::open`] and the drop of
+//! The owner is one OS thread at a time: with threads that move, a worker that stands in for another is the owner of the other's lock as long as it has the
+//! latch. Visitors come in calls of [`Visitor::visit`], any number of times between [`BiasedLock::open`] and the drop of
 //! what that returns; one at a time. While one has it open, the owner goes by an ordinary lock, as visitors do.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! What a worker counts, for [`Metrics`](crate::metrics::Metrics). Only the owner writes, by plain stores; others read, and may see a count that is
+//! What a worker counts, for [`Metrics`](crate::metrics::Metrics). Only the owner writes, or a worker that stands in for it, by plain stores; others read, and may see a count that is
 //! some turns old.
 
 #![forbid(unsafe_code)]

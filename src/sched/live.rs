@@ -1,4 +1,4 @@
-//! The threads that live on a worker: they have started, or will start nowhere else, and have not ended. The owner alone changes the list; how many they are
+//! The threads that live on a worker: they have started, or will start nowhere else, and have not ended. The owner alone changes the list, or a worker that stands in for it; how many they are
 //! others may read at any time, and the list under its lock ([`listing`](super::listing)).
 
 use std::mem::offset_of;
