@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --bin why_move`
 //!
-//! All threads come one after the other and wait at first, so those that stay are where the first of them was. Then a pool has 64 jobs of 2 ms for its eight
+//! All threads come one after the other and wait at first, so those that stay are where the first of them was. Then a pool has 200 jobs of 2 ms for its eight
 //! threads; a thread computes for 20 ms at a time, and one for 300 ms at one go, beside twenty that sleep for 5 ms again and again; and one connection keeps its
 //! thread busy beside five that have a request now and then. How long does the pool take, how late is the latest sleeper, the latest reply?
 
@@ -54,7 +54,7 @@ fn compute(d: Duration) {
 
 /// Eight threads that wait for jobs, and one that has them. How long do all jobs take?
 fn pool(threads: &Threads) -> Duration {
-    const JOBS: u32 = 64;
+    const JOBS: u32 = 200;
     let ((jobs, to_do), (done, finished)) = (channel::unbounded(), channel::unbounded());
     let (sender, receiver) = channel::bounded(1);
     let mut bodies: Vec<Body> = Vec::new();
