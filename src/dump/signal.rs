@@ -22,7 +22,7 @@ static DONE: Lock<bool> = Lock::new(false);
 ///
 /// ```
 /// # #[cfg(not(miri))]
-/// green::dump::on_signal(libc::SIGQUIT)?;
+/// green::dump::on_signal(libc::SIGUSR2)?; // kill -USR2 …
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
