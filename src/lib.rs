@@ -69,9 +69,16 @@ pub mod metrics {
     pub use crate::rt::metrics::{BlockingMetrics, Histogram, Metrics, StackMetrics, ThreadMetrics, WorkerMetrics};
 }
 
+/// The crate `tracing` and green threads (feature `tracing`).
+#[cfg(feature = "tracing")]
+pub mod tracing {
+    pub use crate::rt::spans::Spans;
+}
+
 #[doc = include_str!("rt/README.md")]
 pub mod thread {
     pub use crate::local;
+    pub use crate::park::on_switch::OnSwitch;
     pub use crate::rt::builder::Builder;
     pub use crate::rt::handle::Thread;
     pub use crate::rt::join::JoinHandle;

@@ -163,6 +163,8 @@ const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
     VTable {
         main: M::MAIN,
         border: M::BORDER,
+        #[cfg(not(green_backend = "asm"))]
+        has_switch_calls: false,
         run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

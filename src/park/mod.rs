@@ -6,6 +6,7 @@ pub(crate) mod fork;
 pub(crate) mod interrupt;
 pub(crate) mod latch;
 pub(crate) mod no_park;
+pub(crate) mod on_switch;
 pub(crate) mod os;
 pub(crate) mod queue;
 pub(crate) mod unwind;
@@ -204,29 +205,43 @@ fn suspend(here: &WorkerContext, thread: &Header) {
 #[inline(always)]
 fn switch(thread: &Header) {
     // SAFETY: invariant 3 of the header: this is the running thread, so if a fiber is there, it is the one that runs; if none is,
-    // the fiber runs on a block.
+    // the fiber runs on a block, or with calls at its switches.
     unsafe {
         match &*thread.fiber.get() {
+            #[cfg(not(green_backend = "asm"))]
+            Some(_) if thread.vtable.has_switch_calls => switch_with_calls(),
             Some(fiber) => _ = fiber.suspend(),
-            None => switch_own(thread),
+            None => switch_apart(thread),
         }
     }
 }
 
-/// As [`switch`], of a thread that runs on a block.
+/// As [`switch`], of a thread whose fiber is not in its place while it runs.
 ///
 /// # Safety
 ///
 /// It is the calling one.
 #[inline(always)]
-unsafe fn switch_own(thread: &Header) {
-    #[cfg(green_thread_locals)]
-    if let Some(border) = thread.vtable.border {
+unsafe fn switch_apart(thread: &Header) {
+    match thread.vtable.border {
         // SAFETY: the thread's fiber runs, on a block; the rest is in `sched::own`.
-        unsafe { crate::fiber::own::suspend(&thread.fiber, border) };
+        #[cfg(green_thread_locals)]
+        Some(border) => unsafe { crate::fiber::own::suspend(&thread.fiber, border) },
+        // SAFETY: such a thread has them.
+        _ => unsafe { switch_with_calls() },
     }
-    #[cfg(not(green_thread_locals))]
-    let _ = thread;
+}
+
+/// # Safety
+///
+/// The calling thread has something called at each switch.
+#[cold]
+unsafe fn switch_with_calls() {
+    // The pointer to the whole block, which a reference to the header is not.
+    if let Some(this) = WorkerContext::get().and_then(WorkerContext::current_ptr) {
+        // SAFETY: as the caller promises; it is the one that runs.
+        unsafe { on_switch::switch(this) };
+    }
 }
 
 /// Lets the other threads of this worker run, once each; the caller is not waiting for anything. Does nothing in a panic

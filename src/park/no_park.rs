@@ -6,15 +6,15 @@ use std::cell::Cell;
 use crate::sys::in_panic;
 
 thread_local! {
-    /// Four times the depth of `no_park` on this OS thread, [`IN_HOOK`] and [`OWN`]. Nothing switches inside the former two, so they need
+    /// Four times the depth of `no_park` on this OS thread, [`IN_HOOK`] and [`ALONE`]. Nothing switches inside the former two, so they need
     /// not be kept by green thread.
     static BARRED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The OS thread runs a panic hook.
 const IN_HOOK: u32 = 1;
-/// The thread has thread-locals of its own, this one too.
-const OWN: u32 = 2;
+/// No other runs on top of the thread: it has thread-locals of its own, this one too, or something called at each switch.
+const ALONE: u32 = 2;
 /// One call of `no_park`.
 const NO_PARK: u32 = 4;
 
@@ -53,19 +53,18 @@ pub(crate) fn may_park() -> bool {
 /// Neither inside `no_park` nor in a panic hook.
 #[inline(always)]
 pub(crate) fn may_switch() -> bool {
-    BARRED.get() & !OWN == 0
+    BARRED.get() & !ALONE == 0
 }
 
-/// The same; and nothing has to be done about thread-locals before another thread runs on top of the calling one.
+/// The same; and another thread may run on top of the calling one.
 #[inline(always)]
 pub(crate) fn may_run_on_top() -> bool {
     BARRED.get() == 0
 }
 
-/// The calling thread has thread-locals of its own from now on.
-#[cfg(green_thread_locals)]
-pub(crate) fn set_own() {
-    BARRED.set(OWN);
+/// The calling thread has no other on top of it from now on. (Or it suspends, and the OS thread runs others.)
+pub(crate) fn set_alone(alone: bool) {
+    BARRED.set(if alone { BARRED.get() | ALONE } else { BARRED.get() & !ALONE });
 }
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics

@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::Location;
 
+use crate::park::on_switch::{OnSwitch, SwitchCalls};
 use crate::rt::join::JoinHandle;
 use crate::rt::runtime::with_shared;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
@@ -99,6 +100,27 @@ impl Builder {
         self
     }
 
+    /// Sets what is called on the thread whenever it goes on and suspends: see [`OnSwitch`].
+    ///
+    /// It is for what a library keeps for each OS thread, and what would be wrong in the other green threads there: the current span, a context, a guard. A thread
+    /// without this call pays nothing for it. Such a thread never starts within another's `join`, as others do.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::sync::Arc;
+    /// let turns = Arc::new(AtomicU32::new(0));
+    /// let count = turns.clone();
+    /// let calls = (move || _ = count.fetch_add(1, Ordering::Relaxed), || ());
+    /// let thread = green::thread::Builder::new().on_switch(calls).spawn(green::yield_now)?;
+    /// thread.join().unwrap();
+    /// assert_eq!(turns.load(Ordering::Relaxed), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_switch(mut self, calls: impl OnSwitch + 'static) -> Self {
+        self.settings.custom.get_or_insert_default().on_switch = Some(SwitchCalls(Box::new(calls)));
+        self
+    }
+
     /// Spawns the thread, and returns a handle to it. Does not wait.
     ///
     /// Where the thread starts and how long it lives is said at [`spawn`](crate::spawn).
@@ -111,7 +133,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable. `OutOfMemory`: no memory, address
+    /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable, [`on_switch`](Self::on_switch) with thread-locals of its own. `OutOfMemory`: no memory, address
     /// space or mappings for another thread; the message names the limit. `Unsupported`: thread-locals of its own are not to be had, and the
     /// message says why. `Other`: this process is a child of fork, and
     /// the runtime its parent's. The closure is dropped.

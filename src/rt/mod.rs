@@ -4,6 +4,7 @@
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
 //!   made; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
+//! * `spans` (feature `tracing`): spans that follow a thread.
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
@@ -16,5 +17,7 @@ pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod runtime;
 pub(crate) mod scope;
+#[cfg(feature = "tracing")]
+pub(crate) mod spans;
 pub(crate) mod spawn;
 pub(crate) mod thread;

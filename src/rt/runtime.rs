@@ -15,12 +15,13 @@ use crate::blocking::pool::BlockingPool;
 use crate::dump;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
+use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
-use crate::rt::spawn::{Placement, Settings, spawn_in};
+use crate::rt::spawn::{Placement, Settings, needs_no_calls, spawn_in};
 use crate::sched::shared::Rules;
 use crate::sched::{Shared, Worker, moving, remote, worker};
 use crate::stack::{StackSize, overflow};
@@ -52,6 +53,7 @@ pub struct RuntimeBuilder {
     blocking_threads: usize,
     blocking_queue: usize,
     virtual_time: bool,
+    on_switch: Option<MakeSwitchCalls>,
 }
 
 impl RuntimeBuilder {
@@ -65,6 +67,7 @@ impl RuntimeBuilder {
             blocking_threads: 512,
             blocking_queue: 4096,
             virtual_time: false,
+            on_switch: None,
         }
     }
 
@@ -113,6 +116,31 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
         self.thread_locals = thread_locals;
+        self
+    }
+
+    /// Has something called whenever a thread of the runtime goes on and suspends: what `make` makes for it, on the thread that spawns it, unless the thread has its
+    /// [own](crate::thread::Builder::on_switch).
+    ///
+    /// So a runtime's threads can all carry along what a library keeps for each OS thread. Actors have no such calls.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// struct Depth(u32);
+    /// impl green::thread::OnSwitch for Depth {
+    ///     fn resume(&mut self) { self.0 = DEPTH.replace(self.0) }
+    ///     fn suspend(&mut self) { self.0 = DEPTH.replace(self.0) }
+    /// }
+    /// // A thread begins one deeper than that which has spawned it.
+    /// let runtime = green::Runtime::builder().workers(1).on_switch(|| Depth(DEPTH.get() + 1)).build()?;
+    /// assert_eq!(runtime.run(|| (DEPTH.get(), green::spawn(|| DEPTH.get()).join().unwrap())), (1, 2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_switch<C: OnSwitch + 'static>(mut self, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        self.on_switch = Some(MakeSwitchCalls::new(make));
         self
     }
 
@@ -228,6 +256,9 @@ impl RuntimeBuilder {
         }
         if self.thread_locals == ThreadLocals::PerThread {
             ThreadLocals::supported()?;
+            if self.on_switch.is_some() {
+                return Err(needs_no_calls());
+            }
         }
         dump::from_env()?;
         hook::install();
@@ -244,8 +275,8 @@ impl RuntimeBuilder {
             && workers > 1
             && membarrier::heavy().is_ok();
         let schedule = if moves { moving::schedule } else { worker::schedule };
-        let (thread_locals, virtual_time) = (self.thread_locals, self.virtual_time);
-        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time };
+        let (thread_locals, virtual_time, on_switch) = (self.thread_locals, self.virtual_time, self.on_switch);
+        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch };
         let shared = Shared::new(group, stealers, rules, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();

@@ -1,17 +1,19 @@
 //! The one function by which every green thread is made.
 //!
 //! A runtime whose threads have thread-locals of their own gives [`StackSize::NONE`] for the size of a stack. Of that none is to be had, so
-//! such a spawn goes on where one that is refused does, and a spawn without them has nothing to ask.
+//! such a spawn goes on where one that is refused does, and a spawn without them has nothing to ask. The same goes for threads with calls at their switches.
 
 use std::ffi::CString;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::park::on_switch::{MakeSwitchCalls, SwitchCalls, WithCalls};
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
+use crate::sched::switched::Switched;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -39,16 +41,17 @@ impl Settings {
 }
 
 /// What a thread has not as its runtime's threads have it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Custom {
     pub(crate) stack_size: Option<usize>,
     pub(crate) thread_locals: Option<ThreadLocals>,
+    pub(crate) on_switch: Option<SwitchCalls>,
 }
 
 impl Custom {
     /// The size of the stack, and whose thread-locals the thread has.
     #[cold]
-    pub(crate) fn resolve(self, shared: &Shared) -> io::Result<(StackSize, ThreadLocals)> {
+    pub(crate) fn resolve(&self, shared: &Shared) -> io::Result<(StackSize, ThreadLocals)> {
         let size = self.stack_size.map_or(Ok(shared.stack_size), StackSize::new)?;
         let thread_locals = self.thread_locals.unwrap_or(shared.thread_locals);
         if thread_locals == ThreadLocals::PerThread {
@@ -58,8 +61,10 @@ impl Custom {
     }
 
     #[cold]
-    fn spawn_size(self, shared: &Shared) -> io::Result<StackSize> {
-        self.resolve(shared).map(|(size, thread_locals)| size.for_spawn(thread_locals == ThreadLocals::PerThread))
+    fn spawn_size(&self, shared: &Shared) -> io::Result<StackSize> {
+        let (size, thread_locals) = self.resolve(shared)?;
+        let has_calls = self.on_switch.is_some() || shared.on_switch.is_some();
+        Ok(size.for_spawn(thread_locals == ThreadLocals::PerThread || has_calls))
     }
 }
 
@@ -125,9 +130,7 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
             return Err(refused);
         }
         // SAFETY: as the caller promises.
-        return unsafe {
-            spawn_per_thread(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f)
-        };
+        return unsafe { spawn_apart(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f) };
     };
     let spawned_at = settings.spawned_at;
     // SAFETY: as above.
@@ -136,13 +139,13 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     }
 }
 
-/// As [`spawn_in`], of a thread with thread-locals of its own.
+/// As [`spawn_in`], of a thread with thread-locals of its own, or with calls at its switches.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline(never)]
-unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
+unsafe fn spawn_apart<F: FnOnce() -> T, T, O: TaskOwner>(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
     settings: Settings,
@@ -152,9 +155,13 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
     f: F,
 ) -> io::Result<JoinHandle<T>> {
     let spawned_at = settings.spawned_at;
-    let size = match settings.custom {
-        None => shared.stack_size,
-        Some(custom) => custom.resolve(shared)?.0,
+    let custom = settings.custom.unwrap_or_default();
+    let (size, thread_locals) = custom.resolve(shared)?;
+    let on_switch = match (custom.on_switch, thread_locals) {
+        (Some(_), ThreadLocals::PerThread) => return Err(needs_no_calls()),
+        (None, ThreadLocals::PerThread) => None,
+        (None, ThreadLocals::PerWorker) => shared.on_switch.as_ref().map(MakeSwitchCalls::make),
+        (calls, ThreadLocals::PerWorker) => calls,
     };
     let id = match worker {
         Some(worker) => {
@@ -163,10 +170,22 @@ unsafe fn spawn_per_thread<F: FnOnce() -> T, T, O: TaskOwner>(
         }
         None => promise_outside(shared, size)?,
     };
-    // SAFETY: as the caller promises.
+    let stack = PromisedStack { name, size, id, placement, spawned_at };
+    // SAFETY: as the caller promises; those with calls have the owner for it.
     unsafe {
-        make::<PerThread, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
+        match (on_switch, thread_locals) {
+            (Some(calls), _) => make::<Switched, _, _, _>(shared, worker, stack, WithCalls::new(calls, owner), f),
+            (None, ThreadLocals::PerThread) => make::<PerThread, _, _, _>(shared, worker, stack, owner, f),
+            (None, ThreadLocals::PerWorker) => make::<PerWorker, _, _, _>(shared, worker, stack, owner, f),
+        }
     }
+}
+
+#[cold]
+pub(crate) fn needs_no_calls() -> io::Error {
+    let message =
+        "on_switch is for threads that use their worker's thread-locals; what has its own needs no calls at a switch";
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 struct PromisedStack {

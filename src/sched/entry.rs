@@ -38,16 +38,25 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
     let header = unsafe { NonNull::new_unchecked(thread) };
     // SAFETY: as above.
-    let this = unsafe { header.as_ref() };
+    unsafe {
+        enter_worker(header.as_ref());
+        live::<false>(header, || {}, || {});
+    }
+}
+
+/// Where a fiber has an OS thread of its own: the thread-local there knows no worker yet.
+///
+/// # Safety
+///
+/// `this` is the calling thread, which has just begun.
+#[inline(always)]
+pub(super) unsafe fn enter_worker(this: &Header) {
     if cfg!(green_backend = "threads") {
-        // This fiber has an OS thread of its own, whose thread-local knows no worker yet.
         // ORDERING: Acquire pairs with the store in `Worker::run`.
         let here = remote::get(this.state.home()).here.load(Ordering::Acquire);
         // SAFETY: the worker lives until all its threads have ended.
         unsafe { WorkerContext::enter(here) };
     }
-    // SAFETY: as the caller promises.
-    unsafe { live::<false>(header, || {}, || {}) };
 }
 
 /// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values.

@@ -24,6 +24,7 @@ pub(crate) mod remote;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod siblings;
+pub(crate) mod switched;
 pub(crate) mod tidy;
 pub(crate) mod turn;
 mod virtual_time;

@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 
 use crate::fiber::{Border, Entry, own};
 use crate::park::current::WorkerContext;
-use crate::park::no_park::set_own;
+use crate::park::no_park::set_alone;
 use crate::sched::entry::{count_end, live};
 use crate::sched::worker::Worker;
 use crate::task::Header;
@@ -112,7 +112,7 @@ unsafe fn on_block(start: *mut ()) {
         block::begin();
         // SAFETY: the worker lives longer than the turns on it.
         unsafe { WorkerContext::enter(here) };
-        set_own();
+        set_alone(true);
     };
     let renew = || {
         let here = WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const());

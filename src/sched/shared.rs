@@ -8,6 +8,7 @@ use crossbeam_deque::{Injector, Steal, Stealer};
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
+use crate::park::on_switch::MakeSwitchCalls;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
 use crate::stack::{self, StackSize};
@@ -24,7 +25,7 @@ pub(crate) struct Shared {
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
     pub(crate) stack_size: StackSize,
-    /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own.
+    /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own, or calls at their switches.
     pub(crate) spawn_size: StackSize,
     pub(crate) thread_locals: ThreadLocals,
     /// How a thread of this runtime is handed to its worker.
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) pool: BlockingPool,
     /// Its only worker goes by virtual time.
     pub(crate) virtual_time: bool,
+    /// Makes what is called at each switch of a thread.
+    pub(crate) on_switch: Option<MakeSwitchCalls>,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -53,6 +56,7 @@ pub(crate) struct Rules {
     pub(crate) moves: bool,
     pub(crate) schedule: Schedule,
     pub(crate) virtual_time: bool,
+    pub(crate) on_switch: Option<MakeSwitchCalls>,
 }
 
 /// Those that may not have ended.
@@ -67,7 +71,7 @@ impl Shared {
     pub(crate) fn new(
         RemoteGroup { remotes, idle }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
-        Rules { stack_size, thread_locals, moves, schedule, virtual_time }: Rules,
+        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch }: Rules,
         pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -78,12 +82,13 @@ impl Shared {
             stealers,
             injector: Injector::new(),
             stack_size,
-            spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread),
+            spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread || on_switch.is_some()),
             thread_locals,
             schedule,
             moves,
             pool,
             virtual_time,
+            on_switch,
             searchers,
             spawned_outside: AtomicU64::new(0),
             last_call: OnceLock::new(),

@@ -72,6 +72,8 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
         main: M::MAIN,
         border: M::BORDER,
+        #[cfg(not(green_backend = "asm"))]
+        has_switch_calls: M::HAS_SWITCH_CALLS,
         run: run::<M, F, T, O>,
         take_output: take_output::<F, T, O>,
         drop_output: drop_output::<F, T, O>,
@@ -80,6 +82,16 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
         after_run: None,
         type_name: None,
     }
+}
+
+/// The owner of a task that was made with one of type `O`, or with one of the same alignment that begins with an `O`.
+///
+/// # Safety
+///
+/// As it says, and the pointer is one to the whole block.
+pub(crate) unsafe fn owner<O>(header: NonNull<Header>) -> NonNull<O> {
+    // SAFETY: as the caller promises: this is where the block has it.
+    unsafe { header.byte_add(size_of::<Header>().next_multiple_of(align_of::<O>())).cast() }
 }
 
 fn cell<F, T, O>(header: NonNull<Header>) -> *mut Contents<F, T> {

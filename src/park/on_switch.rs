@@ -1,0 +1,249 @@
+//! What a thread has called whenever it leaves its OS thread to others, and when it goes on there.
+//!
+//! A thread that asked for it pays for it, the others nothing: while such a thread runs, the slot for its fiber in the header is empty, as that of a thread
+//! with thread-locals of its own is. So [`switch`](super::switch) finds none, and goes the rare way, to [`switch`] here.
+//!
+//! # Invariants
+//!
+//! 1. `calls` and `fiber` are touched by the thread itself only, and `calls` by one call at a time: a call cannot park, so no second one begins in it.
+//! 2. With the assembly backend the header's slot is empty while the thread runs, from [`begin`] to [`end`], and then `fiber` has the fiber.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::base::abort::fatal;
+#[cfg(green_backend = "asm")]
+use crate::fiber::Fiber;
+use crate::park::no_park::{no_park, set_alone};
+use crate::task::Header;
+use crate::task::block::{self, TaskOwner};
+
+/// What a green thread has called when it goes on and when it suspends, so that what a library keeps for each OS thread can be kept for that green thread.
+///
+/// Both are called on the thread itself. What they need of each other is in `self`; a pair of closures will do, too. They come in turn: `resume` first, before
+/// the thread's closure begins, and `suspend` last, when that is over, and its [`local!`](crate::local) values are gone; in between `suspend` and `resume` at each
+/// wait or yield in which another thread may run. (A wait that turns out to be over already is none.) A thread that is cancelled before it starts has both called, too.
+///
+/// Neither may block: that panics, as in [`no_park`](crate::no_park). A panic in either ends the process, because nobody could tell whose state the OS thread has.
+///
+/// ```
+/// use std::cell::Cell;
+/// thread_local!(static USER: Cell<u32> = const { Cell::new(0) });
+///
+/// /// Keeps `USER` for a thread.
+/// struct Mine(u32);
+/// impl green::thread::OnSwitch for Mine {
+///     fn resume(&mut self) { self.0 = USER.replace(self.0) }
+///     fn suspend(&mut self) { self.0 = USER.replace(self.0) }
+/// }
+/// let thread = |user| {
+///     green::thread::Builder::new().on_switch(Mine(user)).spawn(move || {
+///         green::yield_now();
+///         assert_eq!(USER.get(), user);
+///     })
+/// };
+/// for thread in [thread(1)?, thread(2)?] {
+///     thread.join().unwrap();
+/// }
+/// assert_eq!(USER.get(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait OnSwitch: Send {
+    /// The thread is about to run.
+    ///
+    /// ```
+    /// use green::thread::OnSwitch;
+    /// let (mut on, mut calls) = (0, 0);
+    /// (|| on += 1, || calls += 1).resume();
+    /// assert_eq!((on, calls), (1, 0));
+    /// ```
+    fn resume(&mut self);
+
+    /// The thread is about to leave its OS thread to others, or is over.
+    ///
+    /// ```
+    /// use green::thread::OnSwitch;
+    /// let (mut calls, mut off) = (0, 0);
+    /// (|| calls += 1, || off += 1).suspend();
+    /// assert_eq!((calls, off), (0, 1));
+    /// ```
+    fn suspend(&mut self);
+}
+
+impl<R: FnMut() + Send, S: FnMut() + Send> OnSwitch for (R, S) {
+    fn resume(&mut self) {
+        (self.0)();
+    }
+
+    fn suspend(&mut self) {
+        (self.1)();
+    }
+}
+
+/// As a setting.
+pub(crate) struct SwitchCalls(pub(crate) Box<dyn OnSwitch>);
+
+// SAFETY: nothing reaches what is in it by a shared reference.
+unsafe impl Sync for SwitchCalls {}
+// A panic of what is in it ends the process.
+impl UnwindSafe for SwitchCalls {}
+impl RefUnwindSafe for SwitchCalls {}
+
+impl fmt::Debug for SwitchCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SwitchCalls")
+    }
+}
+
+/// Makes one for each thread of a runtime.
+#[derive(Clone)]
+pub(crate) struct MakeSwitchCalls(Arc<dyn Fn() -> Box<dyn OnSwitch> + Send + Sync>);
+
+impl MakeSwitchCalls {
+    pub(crate) fn new<C: OnSwitch + 'static>(make: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::new(make())))
+    }
+
+    pub(crate) fn make(&self) -> SwitchCalls {
+        SwitchCalls((self.0)())
+    }
+}
+
+// It has no state of its own to be left half-done.
+impl UnwindSafe for MakeSwitchCalls {}
+impl RefUnwindSafe for MakeSwitchCalls {}
+
+impl fmt::Debug for MakeSwitchCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakeSwitchCalls")
+    }
+}
+
+/// The owner of a thread that has them, around the thread's real owner.
+#[repr(C)]
+pub(crate) struct WithCalls<O> {
+    slot: Slot,
+    owner: O,
+}
+
+struct Slot {
+    calls: UnsafeCell<Option<SwitchCalls>>,
+    #[cfg(green_backend = "asm")]
+    fiber: UnsafeCell<Option<Fiber>>,
+}
+
+impl<O> WithCalls<O> {
+    pub(crate) fn new(calls: SwitchCalls, owner: O) -> Self {
+        // The slot is found without knowing the type of the owner.
+        const { assert!(align_of::<WithCalls<O>>() == align_of::<Slot>()) };
+        let slot = Slot {
+            calls: UnsafeCell::new(Some(calls)),
+            #[cfg(green_backend = "asm")]
+            fiber: UnsafeCell::new(None),
+        };
+        Self { slot, owner }
+    }
+}
+
+impl<O: TaskOwner> TaskOwner for WithCalls<O> {
+    fn unhandled_panic(&self) {
+        self.owner.unhandled_panic();
+    }
+
+    fn done(&self) {
+        self.owner.done();
+    }
+}
+
+impl Slot {
+    /// # Safety
+    ///
+    /// `thread` was made with [`WithCalls`], by a pointer to its whole block, and is alive for `'a`.
+    unsafe fn of<'a>(thread: NonNull<Header>) -> &'a Slot {
+        // SAFETY: as the caller promises: the slot comes first in the owner.
+        unsafe { block::owner::<Slot>(thread).as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the thread itself.
+    unsafe fn call(&self, call: impl FnOnce(&mut dyn OnSwitch)) {
+        // SAFETY: invariant 1.
+        let calls = unsafe { &mut *self.calls.get() };
+        let Some(SwitchCalls(calls)) = calls else { return };
+        if catch_unwind(AssertUnwindSafe(|| no_park(|| call(&mut **calls)))).is_err() {
+            fatal(format_args!("what thread::Builder::on_switch has called panicked"));
+        }
+    }
+}
+
+/// The thread has just got its stack.
+///
+/// # Safety
+///
+/// It is the calling one, made with [`WithCalls`], and the pointer is one to its whole block.
+pub(crate) unsafe fn begin(this: NonNull<Header>) {
+    // SAFETY: as the caller promises; invariant 2: nobody looks for the fiber of a thread that runs.
+    unsafe {
+        let slot = Slot::of(this);
+        #[cfg(green_backend = "asm")]
+        {
+            *slot.fiber.get() = (*this.as_ref().fiber.get()).take();
+        }
+        set_alone(true);
+        slot.call(|calls| calls.resume());
+    }
+}
+
+/// The thread is over, and about to leave its stack.
+///
+/// # Safety
+///
+/// As [`begin`], which was called.
+pub(crate) unsafe fn end(this: NonNull<Header>) {
+    // SAFETY: as there.
+    unsafe {
+        let slot = Slot::of(this);
+        slot.call(|calls| calls.suspend());
+        if catch_unwind(AssertUnwindSafe(|| no_park(|| drop((*slot.calls.get()).take())))).is_err() {
+            fatal(format_args!("the destructor of what thread::Builder::on_switch has called panicked"));
+        }
+        set_alone(false);
+        #[cfg(green_backend = "asm")]
+        {
+            *this.as_ref().fiber.get() = (*slot.fiber.get()).take();
+        }
+    }
+}
+
+/// Leaves for the worker's loop; comes back when the loop resumes the thread.
+///
+/// # Safety
+///
+/// As [`begin`], which was called, and [`end`] was not.
+#[inline(never)]
+pub(super) unsafe fn switch(this: NonNull<Header>) {
+    // SAFETY: as there. While the thread is suspended its fiber is where the worker looks for it, and when this goes on, the worker is done with that.
+    unsafe {
+        let slot = Slot::of(this);
+        slot.call(|calls| calls.suspend());
+        set_alone(false);
+        let place = this.as_ref().fiber.get();
+        #[cfg(green_backend = "asm")]
+        {
+            *place = (*slot.fiber.get()).take();
+        }
+        if let Some(fiber) = &*place {
+            fiber.suspend();
+        }
+        #[cfg(green_backend = "asm")]
+        {
+            *slot.fiber.get() = (*place).take();
+        }
+        set_alone(true);
+        slot.call(|calls| calls.resume());
+    }
+}
