@@ -4,7 +4,9 @@
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
 //!   made; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
+//! * [`at_exit`]: what is said when the process ends.
 
+mod at_exit;
 pub(crate) mod blocking;
 pub(crate) mod builder;
 pub(crate) mod handle;
