@@ -1,11 +1,11 @@
-//! What an actor costs: a tell, an ask, a start, an idle one. One worker, so that nothing but our own work is measured.
+//! What an actor costs: a tell, an ask, the same of a supervised one, a start, an idle one. One worker, so that nothing but our own work is measured.
 //!
-//! `cargo bench -p green-benches --bench actor [tell|ask|actor_ask|spawn|idle] [count]`
+//! `cargo bench -p green-benches --bench actor [tell|supervised_tell|ask|supervised_ask|actor_ask|spawn|idle] [count]`
 #![allow(missing_docs)]
 
 use std::time::Instant;
 
-use green::actor::{Actor, Addr, Context, Handler, Message};
+use green::actor::{Actor, Addr, Child, Context, Handler, Message, Supervisor};
 
 #[derive(Default)]
 struct Counter(u64);
@@ -50,22 +50,42 @@ fn report(what: &str, count: u64, start: Instant) {
     println!("{what}: {:.1} ns", start.elapsed().as_nanos() as f64 / count as f64);
 }
 
-fn tell(count: u64) {
-    let counter = Counter::default().start();
+fn tell_to(counter: &Addr<Counter>, what: &str, count: u64) {
     let start = Instant::now();
     for _ in 0..count {
         counter.tell(Add(1)).unwrap();
     }
     assert_eq!(counter.send(Get).unwrap(), count);
-    report("tell", count, start);
+    report(what, count, start);
 }
 
-fn ask(count: u64) {
-    let counter = Counter(1).start();
+fn ask_of(counter: &Addr<Counter>, what: &str, count: u64) {
+    counter.send(Add(1)).unwrap();
     let start = Instant::now();
     let sum: u64 = (0..count).map(|_| counter.send(Get).unwrap()).sum();
     assert_eq!(sum, count);
-    report("ask", count, start);
+    report(what, count, start);
+}
+
+fn tell(count: u64) {
+    tell_to(&Counter::default().start(), "tell", count);
+}
+
+fn ask(count: u64) {
+    ask_of(&Counter::default().start(), "ask", count);
+}
+
+fn supervised(f: impl FnOnce(&Addr<Counter>)) {
+    let sup = Supervisor::one_for_one().child(Child::new("counter", Counter::default)).start().unwrap();
+    f(&sup.get("counter").unwrap());
+}
+
+fn supervised_tell(count: u64) {
+    supervised(|counter| tell_to(counter, "tell a supervised one", count));
+}
+
+fn supervised_ask(count: u64) {
+    supervised(|counter| ask_of(counter, "ask a supervised one", count));
 }
 
 fn actor_ask(count: u64) {
@@ -117,7 +137,9 @@ fn main() {
             }
         };
         run("tell", 3_000_000, tell);
+        run("supervised_tell", 3_000_000, supervised_tell);
         run("ask", 2_000_000, ask);
+        run("supervised_ask", 2_000_000, supervised_ask);
         run("actor_ask", 2_000_000, actor_ask);
         run("spawn", 100_000, spawn);
         run("idle", 1_000_000, idle);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use green::channel::{after, tick, unbounded};
 use green::sync::{Condvar, Mutex};
-use green::time::{interval, now, sleep_until};
+use green::time::{Limiter, interval, now, sleep_until};
 use green::{Runtime, sleep, spawn, timeout};
 use help::bounded;
 
@@ -307,4 +307,86 @@ fn dropping_the_runtime_unwinds_what_sleeps() {
         drop(runtime);
         assert!(dropped.load(Ordering::SeqCst));
     });
+}
+
+#[test]
+fn a_limiter_lets_a_burst_through_and_then_keeps_to_its_rate() {
+    virtually(|| {
+        let limiter = Limiter::new(0.001, 3);
+        for _ in 0..3 {
+            let start = now();
+            (0..3).for_each(|_| limiter.acquire());
+            assert_eq!(now(), start, "what has gathered");
+            assert!(!limiter.try_acquire());
+            for n in 1..=5 {
+                limiter.acquire();
+                assert_passed(start, n * Duration::from_secs(1000));
+            }
+            sleep(100 * HOUR); // no more than three gather
+        }
+    });
+}
+
+#[test]
+fn those_that_wait_for_a_limiter_are_served_in_turn_and_who_leaves_gives_its_permit_back() {
+    virtually(|| {
+        let (limiter, (sender, log)) = (Arc::new(Limiter::new(1.0 / 3600.0, 1)), unbounded());
+        limiter.acquire();
+        let start = now();
+        assert!(timeout(HOUR / 2, || limiter.acquire()).is_err());
+        for n in 1..=4 {
+            let (limiter, sender) = (Arc::clone(&limiter), sender.clone());
+            spawn(move || {
+                limiter.acquire();
+                sender.send((n, now())).unwrap();
+            });
+            green::yield_now();
+        }
+        for n in 1..=4 {
+            let (who, at) = log.recv().unwrap();
+            assert!(who == n && at >= start + n * HOUR && at <= start + n * HOUR + GRAIN, "{who}: {:?}", at - start);
+        }
+        // One that leaves from the middle leaves the others as they are.
+        let late = {
+            let limiter = Arc::clone(&limiter);
+            spawn(move || limiter.acquire())
+        };
+        green::yield_now();
+        let last = {
+            let limiter = Arc::clone(&limiter);
+            spawn(move || {
+                limiter.acquire();
+                now()
+            })
+        };
+        green::yield_now();
+        late.cancel();
+        let at = last.join().unwrap() - start;
+        assert!(at >= 6 * HOUR && at <= 6 * HOUR + GRAIN, "{at:?}");
+        assert!(late.join().is_err());
+    });
+}
+
+#[test]
+fn a_limiter_of_many_threads_gives_as_many_permits_as_it_has() {
+    bounded(|| {
+        let (limiter, taken) = (Limiter::new(1e-6, 1000), AtomicU32::new(0));
+        green::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    while limiter.try_acquire() {
+                        taken.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 1000);
+    });
+}
+
+#[test]
+fn a_limiter_without_a_rate_or_a_burst_is_refused() {
+    for (rate, burst) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (2e9, 1), (1.0, 0)] {
+        assert!(std::panic::catch_unwind(|| Limiter::new(rate, burst)).is_err(), "{rate}, {burst}");
+    }
 }

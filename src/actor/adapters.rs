@@ -56,6 +56,8 @@ impl<M: Message, N: Message, F: Send + 'static> Actor for Mapping<M, N, F> {
 
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         match signal {
+            // Of one life of a supervised target: its address and its queue go on.
+            Signal::Down(_) if !self.to.is_ended() => _ = ctx.monitor(&self.to),
             Signal::Down(down) => ctx.fail(down.reason),
             other => ctx.default_signal(other),
         }
@@ -135,7 +137,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// So an actor listens to others under types of its own. What is told waits for room where it goes, in order; an ask is
     /// answered there, as one that was [forwarded](Context::forward). The new recipient keeps this one's actor alive, and ends when that
-    /// does, for the same reason. For messages with another reply there is [`from_fn`](Self::from_fn), whose closure may ask.
+    /// does, for the same reason; it lives on when a supervisor starts that one again. For messages with another reply there is [`from_fn`](Self::from_fn), whose closure may ask.
     ///
     /// ```
     /// use green::actor::{Actor, Recipient, messages};

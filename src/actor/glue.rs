@@ -28,7 +28,7 @@ use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
 use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
 use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
-use crate::actor::engine::residents::{end_all, enter, leave};
+use crate::actor::engine::residents::{end_all, enter, leave, waiting};
 use crate::actor::engine::silence::heard;
 use crate::actor::engine::warden::Warden;
 use crate::actor::engine::weak::Weak;
@@ -38,6 +38,7 @@ use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
+use crate::sched::shared::ActorCalls;
 use crate::sched::{Shared, Worker};
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
@@ -126,7 +127,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
     let list = worker.map_or_else(any, |worker| worker.remote.index);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
-    shared.call_last(end_all);
+    shared.has_actors(const { ActorCalls { end: end_all, waiting } });
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
     let spec = Spec {
         name: plan.name,

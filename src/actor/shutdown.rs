@@ -134,7 +134,7 @@ impl Runtime {
 /// kills those that have not ended within `deadline`.
 ///
 /// As [`Runtime::shutdown`], but the threads go on, and what is spawned or started later runs: the default runtime ends with the process.
-/// Without this call what is still queued when `main` returns is gone with the process.
+/// Without this call what is still queued when `main` returns is gone with the process; a line on standard error says how much it was.
 ///
 /// ```
 /// use green::actor::{Actor, Context, Handler, Message};

@@ -234,6 +234,11 @@ impl<P: Owner> OwningList<P> {
         self.0.contains(node)
     }
 
+    /// How many there are: it goes through all of them.
+    pub(crate) fn count(&self) -> usize {
+        std::iter::successors(self.0.front(), |node| self.0.next_of(*node)).count()
+    }
+
     #[inline]
     pub(crate) fn push_back(&mut self, owner: P) {
         // SAFETY: as `Owner` promises.

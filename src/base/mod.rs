@@ -5,6 +5,7 @@ pub(crate) mod atomic;
 pub(crate) mod debug;
 pub(crate) mod list;
 pub(crate) mod lock;
+pub(crate) mod report;
 pub(crate) mod spin;
 
 /// How many random programs a test tries: `n`, a handful in an interpreter, or what `PROPTEST_CASES` says.

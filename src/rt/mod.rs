@@ -5,7 +5,9 @@
 //!   made; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 //! * `spans` (feature `tracing`): spans that follow a thread.
+//! * [`at_exit`]: what is said when the process ends.
 
+mod at_exit;
 pub(crate) mod blocking;
 pub(crate) mod builder;
 pub(crate) mod handle;

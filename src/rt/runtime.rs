@@ -18,6 +18,7 @@ use crate::park::no_park::assert_may_park;
 use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, fork, interrupt};
+use crate::rt::at_exit;
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
@@ -263,6 +264,7 @@ impl RuntimeBuilder {
         dump::from_env()?;
         hook::install();
         fork::install();
+        at_exit::install();
         overflow::install(current::describe);
         let group = remote::acquire(workers)
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
@@ -331,7 +333,8 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 ///
 /// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so
 /// the destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then,
-/// also those that rested. A thread that computes without a blocking call, or swallows every cancel, keeps the drop
+/// also those that rested; messages that they have not handled are dead letters, and a line on standard error says how
+/// many ([`shutdown`](Runtime::shutdown) has them handled). A thread that computes without a blocking call, or swallows every cancel, keeps the drop
 /// waiting. Dropped by one of its own threads, or in a [`blocking`](crate::blocking) closure of one, the runtime does
 /// not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound: the drop waits until
 /// the threads end by themselves.
@@ -522,7 +525,8 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
 /// value.
 ///
 /// This is how a program's `main` becomes a green thread. `run` does not wait for threads that `f` has spawned and left
-/// behind: join them, or use [`scope`](crate::scope). `f` may borrow from the caller's stack; so a cancel does not
+/// behind: join them, or use [`scope`](crate::scope); nor for [`actors`](crate::actor), which [`shutdown`](crate::shutdown())
+/// stops in good order. If messages still wait for some when the process ends, a line on standard error says how many. `f` may borrow from the caller's stack; so a cancel does not
 /// interrupt the wait.
 ///
 /// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes) and `GREEN_THREAD_LOCALS` (`worker` or `thread`:

@@ -7,6 +7,7 @@ use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::Lock;
+use crate::base::report::report;
 use crate::blocking::pool::BlockingPool;
 use crate::park::on_switch::MakeSwitchCalls;
 use crate::sched::idle::Idle;
@@ -41,8 +42,8 @@ pub(crate) struct Shared {
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
     spawned_outside: AtomicU64,
-    /// Ends what rests when the runtime has ended.
-    last_call: OnceLock<fn(&Shared)>,
+    /// Once there was an actor.
+    actors: OnceLock<ActorCalls>,
     /// 0; [`STOPS`]; [`OVER`].
     stop: AtomicU32,
     /// [`fork::generation`] of the process that made it.
@@ -57,6 +58,16 @@ pub(crate) struct Rules {
     pub(crate) schedule: Schedule,
     pub(crate) virtual_time: bool,
     pub(crate) on_switch: Option<MakeSwitchCalls>,
+}
+
+/// What a runtime asks the actors' module for.
+#[derive(Clone, Copy)]
+pub(crate) struct ActorCalls {
+    /// Ends the actors that rest, when the runtime has ended. Gives how many messages that were told its actors have dropped since
+    /// it began to end.
+    pub(crate) end: fn(&Shared) -> u64,
+    /// How many messages wait, and for how many actors.
+    pub(crate) waiting: fn(&Shared) -> (usize, usize),
 }
 
 /// Those that may not have ended.
@@ -91,7 +102,7 @@ impl Shared {
             on_switch,
             searchers,
             spawned_outside: AtomicU64::new(0),
-            last_call: OnceLock::new(),
+            actors: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
         });
@@ -146,9 +157,14 @@ impl Shared {
         self.stop.load(Ordering::Relaxed) == OVER
     }
 
-    /// Has `f` called when the runtime has ended: its workers are gone, and what was queued is discarded. There is one such `f`.
-    pub(crate) fn call_last(&self, f: fn(&Shared)) {
-        self.last_call.get_or_init(|| f);
+    /// There is an actor: `calls.end` is called when the workers are gone, and what was queued is discarded.
+    pub(crate) fn has_actors(&self, calls: ActorCalls) {
+        self.actors.get_or_init(|| calls);
+    }
+
+    /// How many messages wait for actors, and for how many of them.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.actors.get().map_or((0, 0), |actors| (actors.waiting)(self))
     }
 
     /// The workers have ended, or never began: discards what nobody will run, and ends what rests.
@@ -156,8 +172,11 @@ impl Shared {
         // ORDERING: Relaxed: as in `is_over`.
         self.stop.store(OVER, Ordering::Relaxed);
         self.discard_injected();
-        if let Some(call) = self.last_call.get() {
-            call(self);
+        let lost = self.actors.get().map_or(0, |actors| (actors.end)(self));
+        if lost != 0 {
+            report(format_args!(
+                "messages that nobody has handled when a runtime was dropped: {lost} (Runtime::shutdown has them handled)"
+            ));
         }
         // What was queued by those that ended.
         self.discard_injected();

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
+pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod fifo;
 pub(crate) mod fork;

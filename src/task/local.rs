@@ -44,6 +44,12 @@ impl Locals {
         pointer
     }
 
+    /// Was any key used since the run began?
+    #[inline]
+    pub(super) fn has_any(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
     /// The values are gone and a new run begins: every key may have a value again.
     pub(crate) fn reset(&mut self) {
         debug_assert!(self.slots.iter().all(|(_, slot)| matches!(slot, LocalSlot::Gone)));

@@ -24,8 +24,8 @@ pub(crate) use header::{Header, Task, Ticket};
 /// Called by the thread itself.
 #[inline]
 pub(crate) unsafe fn destroy_locals(thread: &Header) -> bool {
-    // SAFETY: as the caller promises.
-    thread.extra().is_some_and(|extra| unsafe { local::destroy(&extra.locals) })
+    // SAFETY: as the caller promises; the borrow that asks whether there are any is over at once.
+    thread.extra().is_some_and(|extra| unsafe { (&*extra.locals.get()).has_any() && local::destroy(&extra.locals) })
 }
 
 #[cfg(test)]

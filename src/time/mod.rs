@@ -1,4 +1,5 @@
-//! Time: [`sleep`], [`timeout`], and [`interval`] for what is to happen again and again.
+//! Time: [`sleep`], [`timeout`], [`interval`] for what is to happen again and again, [`Limiter`] for what is not to
+//! happen too often.
 //!
 //! ```
 //! use green::time::{Duration, Instant, interval};
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod interval;
+mod limiter;
 mod sleep;
 
 pub use std::time::{Duration, Instant};
@@ -27,5 +29,6 @@ pub use std::time::{Duration, Instant};
 pub use crate::park::interrupt::{Elapsed, timeout};
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use limiter::Limiter;
 pub(crate) use sleep::Pauses;
 pub use sleep::{now, sleep, sleep_until};

@@ -71,7 +71,7 @@ pub fn sleep_until(deadline: Instant) {
     sleep_until_ns(at_ns(deadline));
 }
 
-fn sleep_until_ns(deadline_ns: u64) {
+pub(super) fn sleep_until_ns(deadline_ns: u64) {
     checkpoint();
     let mut wait = Wait::new(Reason::Sleep).until(deadline_ns);
     while now_ns() < deadline_ns {

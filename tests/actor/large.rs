@@ -279,3 +279,22 @@ fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
         other.kill();
     });
 }
+
+// Elsewhere the compiler does not probe the stack.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn a_message_too_large_for_a_stack_ends_the_process_with_the_size_of_the_stack_and_the_actors_name() {
+    let ended = crate::help::in_a_child(&[], || {
+        let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
+        // The sender has room for it, the handler has not.
+        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(move || by_call::<{ 256 << 10 }>(&sum));
+        let _ = thread.unwrap().join();
+    });
+    assert_eq!(ended.signal, Some(6), "{}", ended.output);
+    assert!(
+        ended.output.contains("'small one'") && ended.output.contains("has overflowed its stack"),
+        "{}",
+        ended.output
+    );
+    assert!(ended.output.contains("stack size 65536 bytes"), "{}", ended.output);
+}

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError, dead_letters};
 
 use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
@@ -340,4 +340,72 @@ fn actors_of_the_default_runtime_go_with_the_process_as_threads_do() {
     });
     ended.assert_success();
     assert!(!ended.output.contains("stopping was called"), "{}", ended.output);
+}
+
+/// Has an actor that waits in its handler, with so many messages behind that.
+fn queue_behind_one(puppet: &Addr<Puppet>, count: usize) {
+    let inside = Gate::new();
+    let reached = inside.clone();
+    let parks = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+        reached.open();
+        green::thread::park();
+    });
+    puppet.tell(parks).unwrap();
+    inside.wait();
+    (0..count).for_each(|_| puppet.tell(Do::new(|_, _| ())).unwrap());
+}
+
+#[test]
+fn what_a_dropped_runtime_leaves_unhandled_is_counted_and_said() {
+    let ended = in_a_child(&[], || {
+        for workers in [1, 2] {
+            let runtime = runtime(workers);
+            let start = || Builder::new().runtime(&runtime).start(Puppet::new().0).unwrap();
+            let (one, other) = (start(), start());
+            queue_behind_one(&one, 7);
+            queue_behind_one(&other, 4);
+            // Its asker learns of it.
+            let asked = one.call(Do::new(|_, _| ())).unwrap();
+            let before = dead_letters().count();
+            drop(runtime);
+            assert!(matches!(asked.wait(), Err(SendError::Closed(_))));
+            assert_eq!(dead_letters().count() - before, 11);
+        }
+    });
+    ended.assert_success();
+    let said: Vec<_> = ended.output.lines().filter(|line| line.contains("when a runtime was dropped")).collect();
+    assert_eq!(said.len(), 2, "{}", ended.output);
+    assert!(said.iter().all(|line| line.contains("dropped: 11 (")), "{said:?}");
+}
+
+#[test]
+fn what_waits_when_the_process_ends_is_said() {
+    let ended = in_a_child(&[], || {
+        let (one, other) = (Puppet::new().0.start(), Puppet::new().0.start());
+        queue_behind_one(&one, 7);
+        queue_behind_one(&other, 4);
+        let held = runtime(1);
+        let third = Builder::new().runtime(&held).start(Puppet::new().0).unwrap();
+        queue_behind_one(&third, 2);
+        std::mem::forget((one, other, third, held));
+    });
+    ended.assert_success();
+    assert!(ended.output.contains("the process ends: 13 (of 3 actors"), "{}", ended.output);
+}
+
+#[test]
+fn what_was_drained_by_a_shutdown_is_not_said_to_wait() {
+    let ended = in_a_child(&[], || {
+        let ten = |puppet: &Addr<Puppet>| (0..10).for_each(|_| puppet.tell(Do::new(|_, _| ())).unwrap());
+        let runtime = runtime(1);
+        let other = start(&runtime).0;
+        ten(&other);
+        assert!(runtime.shutdown(LONG).is_clean());
+        let one = Puppet::new().0.start();
+        ten(&one);
+        assert!(green::shutdown(LONG).is_clean());
+        std::mem::forget((one, other));
+    });
+    ended.assert_success();
+    assert!(!ended.output.contains("green:"), "{}", ended.output);
 }

@@ -84,6 +84,44 @@ fn a_probe_sees_the_ends_of_actors_in_whatever_order_it_expects_them() {
 }
 
 #[test]
+fn threads_that_expect_ends_by_one_probe_all_get_them() {
+    everywhere(|| {
+        let probe = TestProbe::<Line>::new();
+        let actors: Vec<_> = (0..8).map(|_| Counter(0).start()).collect();
+        green::scope(|s| {
+            // Each end is expected by two, and comes while all wait.
+            let expect = |n: usize| (probe.expect_down(&actors[n]), n);
+            let threads: Vec<_> = (0..16).map(|n| s.spawn(move || expect(n / 2))).collect();
+            for (n, actor) in actors.iter().enumerate().rev() {
+                green::yield_now();
+                if n % 2 == 0 { actor.stop() } else { actor.kill() }
+            }
+            for (exit, n) in threads.into_iter().map(|thread| thread.join().unwrap()) {
+                assert_eq!(exit, if n % 2 == 0 { Exit::Shutdown } else { Exit::Killed });
+            }
+        });
+    });
+}
+
+#[test]
+fn an_end_that_was_expected_is_not_taken_for_the_next() {
+    run(|| {
+        let probe = TestProbe::<Line>::new();
+        let sup =
+            Supervisor::one_for_one().intensity(10, SECOND).child(Child::new("c", || Counter(0))).start().unwrap();
+        let counter = sup.get::<Counter>("c").unwrap();
+        counter.kill();
+        assert_eq!(probe.expect_down(&counter), Exit::Killed);
+        green::sleep(HOUR);
+        probe.watch(&counter);
+        probe.watch(&counter);
+        counter.stop();
+        assert_eq!(probe.expect_down(&counter), Exit::Shutdown);
+        sup.shutdown(SECOND);
+    });
+}
+
+#[test]
 fn an_end_that_does_not_come_is_told_with_the_name() {
     run(|| {
         let probe = TestProbe::<Line>::new();

@@ -203,3 +203,20 @@ fn a_stashed_or_forwarded_ask_reaches_a_handler_with_the_right_to_reply() {
         assert_eq!(pending.wait().unwrap(), 3);
     });
 }
+
+/// The page on migration counts the lines of one program, written four times.
+#[test]
+fn the_same_counter_has_as_many_lines_as_the_page_says_and_no_more_than_thirty_here() {
+    let page = include_str!("../../src/actor/MIGRATING.md");
+    let (_, page) = page.split_once("# One counter, four times").unwrap();
+    let programs: Vec<_> = page.split("```").skip(1).step_by(2).collect();
+    let is_written = |line: &&str| !line.trim().is_empty();
+    for (library, program) in ["green", "kameo", "ractor", "actix"].into_iter().zip(programs) {
+        // The first line is that of the fence.
+        let lines = program.lines().skip(1).filter(is_written).count();
+        let row = page.lines().find(|line| line.starts_with(&format!("| {library} |"))).unwrap();
+        let said: usize = row.split('|').nth(2).unwrap().trim().parse().unwrap();
+        assert_eq!(lines, said, "{library}");
+        assert!(library != "green" || lines <= 30);
+    }
+}

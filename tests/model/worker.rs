@@ -52,6 +52,14 @@ pub(crate) mod entry {
 pub(crate) mod own;
 
 pub(crate) mod shared {
+    use super::Shared;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct ActorCalls {
+        pub(crate) end: fn(&Shared) -> u64,
+        pub(crate) waiting: fn(&Shared) -> (usize, usize),
+    }
+
     /// As the real one.
     pub(crate) fn discard(task: crate::task::Task) {
         assert_eq!(super::turn(&task, false), crate::task::header::Next::Over);
@@ -80,12 +88,12 @@ pub(crate) struct Shared {
     pub(crate) remotes: Vec<remote::Remote>,
     pub(crate) stack_size: StackSize,
     pub(crate) schedule: Schedule,
-    last: Cell<Option<fn(&Shared)>>,
+    actors: Cell<Option<shared::ActorCalls>>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
-// SAFETY: loom's threads take turns, and `last` is set before there is another.
+// SAFETY: loom's threads take turns, and `actors` is set before there is another.
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -94,14 +102,19 @@ impl Shared {
             remotes: vec![remote::Remote { index: 0 }],
             stack_size: StackSize,
             schedule: worker::schedule,
-            last: Cell::new(None),
+            actors: Cell::new(None),
             queue: Mutex::default(),
             changed: Condvar::new(),
         })
     }
 
-    pub(crate) fn call_last(&self, f: fn(&Shared)) {
-        self.last.set(Some(f));
+    pub(crate) fn has_actors(&self, calls: shared::ActorCalls) {
+        self.actors.set(Some(calls));
+    }
+
+    /// Nothing is said here of what is lost at the end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        false
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -133,8 +146,8 @@ impl Shared {
             }
         }
         self.discard_injected();
-        if let Some(last) = self.last.get() {
-            last(self);
+        if let Some(actors) = self.actors.get() {
+            (actors.end)(self);
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use green::actor::{Actor, Child, Context, Exit, Handler, Message, Supervisor};
+use green::sync::Barrier;
 
 use crate::help::{Flag, bounded, everywhere, runtime, until};
-use crate::{Add, Log, eager, get, puppet, three};
+use crate::{Add, LONG, Log, eager, get, puppet, three};
 
 /// Does not end when it is stopped: it waits where only a kill reaches.
 struct Stubborn(Log);
@@ -206,5 +207,26 @@ fn many_trees_that_die_while_their_runtime_ends_leave_nothing() {
             assert!(sups.iter().all(green::actor::SupervisorAddr::is_ended));
             drop(log);
         }
+    });
+}
+
+/// Ends when all others of its kind do, too.
+struct Meets(Arc<Barrier>);
+impl Actor for Meets {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        self.0.wait();
+    }
+}
+
+#[test]
+fn children_of_a_dynamic_supervisor_are_terminated_at_once_in_no_order() {
+    everywhere(|| {
+        let (sup, barrier) = (eager(Supervisor::dynamic()).start().unwrap(), Arc::new(Barrier::new(5)));
+        for n in 0..5 {
+            let barrier = Arc::clone(&barrier);
+            sup.start_child(Child::new(n.to_string(), move || Meets(Arc::clone(&barrier)))).unwrap();
+        }
+        let end = sup.shutdown(LONG);
+        assert_eq!((end.stopped, end.killed, end.left), (5, 0, 0));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use green::actor::{Actor, Backoff, Child, Context, Exit, Restart, StartError, Supervisor};
+use green::actor::{Actor, Backoff, Child, Context, Exit, Pool, Restart, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
 use crate::{End, Log, eager, end, get, puppet, restarts, runs};
@@ -115,6 +115,14 @@ fn a_restart_that_fails_is_tried_again_and_counts() {
 fn a_window_of_zero_is_an_error() {
     let zero = Supervisor::one_for_one().intensity(3, Duration::ZERO).start();
     assert!(matches!(zero, Err(StartError::ZeroWindow)));
+    // Of one that is a child, or a part of a pool, the exit says so.
+    let inner = || Supervisor::one_for_one().intensity(3, Duration::ZERO);
+    let error = Supervisor::one_for_one().child(Child::supervisor("inner", inner)).start().unwrap_err();
+    assert!(matches!(&error, StartError::Child { name, .. } if &**name == "inner"), "{error:?}");
+    let pool = Pool::shared(1, || ShortLived).intensity(3, Duration::ZERO).start().join();
+    for text in [error.to_string(), pool.to_string()] {
+        assert!(text.contains("the window of a supervisor's intensity is zero"), "{text}");
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Children that are started, terminated, restarted and removed at run time.
 
-use green::actor::{Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, Supervisor};
+use green::actor::{Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
-use crate::{Add, End, Log, Puppet, eager, end, get, has_ended, puppet, runs, three};
+use crate::{Add, End, Log, Puppet, eager, end, get, has_ended, puppet, restarts, runs, three};
 
 #[test]
 fn start_child_of_a_name_that_is_there_is_an_error_whether_it_runs_or_not() {
@@ -160,6 +160,62 @@ fn auto_shutdown_all_significant_waits_for_the_last_and_does_not_count_those_tha
         let _ = get(&sup, "c").send(End::Panic);
         assert_eq!(sup.join(), Exit::Normal);
     });
+}
+
+#[test]
+fn a_supervisor_that_shuts_down_by_itself_has_ended_normally_for_the_next_higher_one() {
+    everywhere(|| {
+        let log = Log::default();
+        let inner_log = log.clone();
+        let inner = move || {
+            let any = eager(Supervisor::one_for_one()).auto_shutdown(AutoShutdown::Any);
+            any.child(puppet("s", &inner_log).restart(Restart::Transient).significant()).child(puppet("b", &inner_log))
+        };
+        let inner = Child::supervisor("inner", inner).restart(Restart::Transient);
+        let sup = eager(Supervisor::one_for_one()).child(inner).start().unwrap();
+        let _ = get(&sup.supervisor("inner").unwrap(), "s").send(End::Quit);
+        until(|| has_ended(&sup, "inner"));
+        assert_eq!((restarts(&sup, "inner"), log.take().len()), (0, 4));
+        assert!(!sup.is_ended());
+    });
+}
+
+#[test]
+fn a_significant_child_that_a_siblings_death_terminates_shuts_nothing_down() {
+    everywhere(|| {
+        let log = Log::default();
+        let any = eager(Supervisor::one_for_all()).auto_shutdown(AutoShutdown::Any);
+        let significant = puppet("s", &log).restart(Restart::Transient).significant();
+        let sup = any.child(puppet("a", &log)).child(significant).start().unwrap();
+        end(&sup, "a", End::Panic);
+        until(|| log.len() == 6);
+        assert_eq!(log.take(), ["+a", "+s", "-a", "-s", "+a", "+s"]);
+        assert!(!sup.is_ended());
+    });
+}
+
+#[test]
+fn a_significant_child_that_is_permanent_or_whose_supervisor_does_not_shut_down_by_itself_is_refused() {
+    let is_taken = |auto_shutdown, restart| {
+        let log = Log::default();
+        let significant = || puppet("s", &log).restart(restart).significant();
+        let supervisor = || eager(Supervisor::one_for_one()).auto_shutdown(auto_shutdown);
+        let first = supervisor().child(significant()).start();
+        let sup = supervisor().start().unwrap();
+        let added = sup.start_child(significant());
+        assert_eq!(first.is_ok(), added.is_ok());
+        let Err(error) = first else { return true };
+        assert!(matches!(&error, StartError::Significant(name) if &**name == "s"), "{error:?}");
+        assert!(error.to_string().starts_with("the child \"s\" cannot be significant"), "{error}");
+        assert_eq!(added, Err(ChildError::Significant("s".into())));
+        assert_eq!((log.len(), sup.len()), (0, 0));
+        false
+    };
+    for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
+        assert!(!is_taken(AutoShutdown::Never, restart));
+        assert_eq!(is_taken(AutoShutdown::Any, restart), restart != Restart::Permanent);
+        assert_eq!(is_taken(AutoShutdown::All, restart), restart != Restart::Permanent);
+    }
 }
 
 /// Asks its supervisor for a sibling, while it starts.

@@ -221,3 +221,124 @@ fn random_failures_leave_a_tree_as_the_rules_say() {
         bounded(move || runtime(1 + seed as usize % 2).run(move || case(seed)));
     }
 }
+
+/// A supervisor of the model with its restarts that are borne, and that are still, and its children; or a child without any.
+#[derive(Clone, Debug)]
+struct Node {
+    name: String,
+    strategy: Strategy,
+    borne: u32,
+    left: u32,
+    children: Vec<Node>,
+}
+
+impl Node {
+    fn random(random: &mut Random, name: &str, depth: u32) -> Self {
+        let strategy = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne][random.below(3) as usize];
+        let borne = random.below(4) as u32;
+        let count = if depth == 0 { 0 } else { 1 + random.below(3) };
+        let children = (0..count)
+            .map(|n| {
+                let depth = random.below(u64::from(depth)) as u32;
+                Node::random(random, &format!("{name}.{n}"), depth)
+            })
+            .collect();
+        Self { name: name.to_owned(), strategy, borne, left: borne, children }
+    }
+
+    fn describe(&self, log: &Log) -> Supervisor {
+        let empty = match self.strategy {
+            Strategy::OneForAll => Supervisor::one_for_all(),
+            Strategy::RestForOne => Supervisor::rest_for_one(),
+            _ => Supervisor::one_for_one(),
+        };
+        let empty = empty.backoff(Backoff::none()).intensity(self.borne, Duration::from_secs(86_400));
+        self.children.iter().fold(empty, |supervisor, node| {
+            let (inner, log) = (node.clone(), log.clone());
+            match node.children[..] {
+                [] => supervisor.child(puppet(&node.name, &log)),
+                _ => supervisor.child(green::actor::Child::supervisor(&node.name, move || inner.describe(&log))),
+            }
+        })
+    }
+
+    fn start(&mut self, log: &mut Vec<String>) {
+        self.left = self.borne;
+        if self.children.is_empty() {
+            log.push(format!("+{}", self.name));
+        }
+        self.children.iter_mut().for_each(|child| child.start(log));
+    }
+
+    fn stop(&self, log: &mut Vec<String>) {
+        self.children.iter().rev().for_each(|child| child.stop(log));
+        if self.children.is_empty() {
+            log.push(format!("-{}", self.name));
+        }
+    }
+
+    /// A random child without children ends, from here on at the places that `path` gets. True: and this one with it.
+    fn fail(&mut self, random: &mut Random, path: &mut Vec<String>, log: &mut Vec<String>) -> bool {
+        if self.children.is_empty() {
+            log.push(format!("-{}", self.name));
+            return true;
+        }
+        let at = random.below(self.children.len() as u64) as usize;
+        path.push(self.children[at].name.clone());
+        if !self.children[at].fail(random, path, log) {
+            return false;
+        }
+        let is_borne = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        let others = match self.strategy {
+            _ if !is_borne => 0..self.children.len(),
+            Strategy::OneForAll => 0..self.children.len(),
+            Strategy::RestForOne => at..self.children.len(),
+            _ => at..at + 1,
+        };
+        others.clone().rev().filter(|other| *other != at).for_each(|other| self.children[other].stop(log));
+        if is_borne {
+            self.children[others].iter_mut().for_each(|child| child.start(log));
+        }
+        !is_borne
+    }
+}
+
+fn all_run(tree: &green::actor::Tree) -> bool {
+    tree.state == ChildState::Runs && tree.children.iter().all(all_run)
+}
+
+fn tree_case(seed: u64) {
+    let mut random = Random::new(seed);
+    let (log, mut should) = (Log::default(), Vec::new());
+    let mut model = Node::random(&mut random, "top", 3);
+    let sup = model.describe(&log).start().unwrap();
+    model.start(&mut should);
+    for _ in 0..20 {
+        assert_eq!(log.take(), std::mem::take(&mut should), "seed {seed}, {model:?}");
+        let mut path = Vec::new();
+        let how = [End::Panic, End::Fail, End::Quit][random.below(3) as usize];
+        let has_ended = model.fail(&mut random, &mut path, &mut should);
+        let last = path.pop().expect("the top has children");
+        let team = path.iter().fold(sup.clone(), |sup, name| sup.supervisor(name).unwrap());
+        let _ = team.get::<Puppet>(&last).unwrap().send(how);
+        if has_ended {
+            assert!(matches!(sup.join(), Exit::Escalated { .. }), "seed {seed}");
+            assert_eq!(log.take(), should, "seed {seed}, {model:?}");
+            return;
+        }
+        until(|| log.len() == should.len() && all_run(&sup.tree()));
+    }
+    log.take();
+    let (end, mut should) = (sup.shutdown(crate::LONG), Vec::new());
+    model.stop(&mut should);
+    assert_eq!((end.killed, end.left, log.take()), (0, 0, should), "seed {seed}");
+}
+
+#[test]
+fn random_failures_climb_a_tree_as_the_rules_say() {
+    for seed in 1..=u64::from(cases(60)) {
+        println!("seed {seed}");
+        bounded(move || runtime(1 + seed as usize % 2).run(move || tree_case(seed)));
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use green::actor::{Backoff, ChildState, Supervisor};
+use green::actor::{Backoff, Child, ChildState, Exit, Supervisor};
 
 use crate::help::{everywhere, until};
-use crate::{Add, End, Log, eager, end, get, puppet, restarts, runs, three};
+use crate::{Add, End, Log, Puppet, eager, end, get, puppet, restarts, runs, three};
 
 #[test]
 fn one_for_one_restarts_the_terminated_process_alone() {
@@ -96,5 +96,41 @@ fn a_group_waits_for_the_delay_of_the_child_that_died() {
         let _ = get(&sup, "a").send(End::Fail);
         until(|| sup.tree().children.iter().all(|child| matches!(child.state, ChildState::Waits(_))));
         assert_eq!(log.take(), ["+a", "+b", "-a", "-b"]);
+    });
+}
+
+/// Fails at its second and third start.
+fn falters(name: &str, log: &Log) -> Child<Puppet> {
+    let (text, log, mut starts) = (name.to_owned(), log.clone(), 0);
+    Child::new(name, move || {
+        starts += 1;
+        let puppet = Puppet { name: text.clone(), log: log.clone(), sum: 0 };
+        if (2..=3).contains(&starts) { Err(Exit::Error("it falters".to_owned())) } else { Ok(puppet) }
+    })
+}
+
+#[test]
+fn a_restart_of_a_group_that_fails_terminates_the_group_and_is_tried_again_and_counts() {
+    everywhere(|| {
+        for (supervisor, first) in [(Supervisor::one_for_all(), "a"), (Supervisor::rest_for_one(), "b")] {
+            let log = Log::default();
+            let group = eager(supervisor).child(puppet("a", &log)).child(puppet("b", &log)).child(falters("f", &log));
+            let sup = group.child(puppet("z", &log)).start().unwrap();
+            assert_eq!(log.take(), ["+a", "+b", "+f", "+z"]);
+            let _ = get(&sup, "b").send(End::Panic);
+            until(|| restarts(&sup, "f") == 2 && ["a", "b", "f", "z"].iter().all(|name| runs(&sup, name)));
+            assert_eq!(restarts(&sup, "b"), 1);
+            let lines = log.take();
+            // "b" dies; then the others go, in reverse; then twice a start up to "f", which fails; then all.
+            let once: &[&str] = if first == "a" { &["-b", "-z", "-f", "-a"] } else { &["-b", "-z", "-f"] };
+            assert_eq!(&lines[..once.len()], once, "{lines:?}");
+            assert_eq!(lines.last().map(|line| &**line), Some("+z"));
+            for name in ["a", "b", "f", "z"] {
+                let count = |sign: &str| lines.iter().filter(|line| **line == format!("{sign}{name}")).count();
+                let ends = usize::from(name != "a" || first == "a");
+                assert_eq!(count("+"), count("-"), "{lines:?}");
+                assert!(count("-") >= ends, "{lines:?}");
+            }
+        }
     });
 }

@@ -43,6 +43,35 @@ fn the_message_that_killed_is_not_tried_again_and_what_is_queued_behind_it_is_ha
     });
 }
 
+green::actor::messages! { struct Twice(u32) -> u32; }
+
+#[test]
+fn a_mapped_recipient_survives_restarts_and_ends_with_its_target() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_one(), &log);
+        let a = get(&sup, "a");
+        let twice = a.recipient().map(|n: Twice| Add(2 * n.0));
+        for round in 0..20 {
+            assert_eq!(twice.send(Twice(2)).unwrap(), 4);
+            if round % 2 == 0 {
+                a.kill()
+            } else {
+                _ = a.send(End::Panic)
+            }
+            // It is told of the end before, or after, this.
+            until(|| restarts(&sup, "a") == 2 * round + 1 && runs(&sup, "a"));
+            twice.tell(Twice(1)).unwrap();
+            assert_eq!(twice.send(Twice(1)).unwrap(), 4);
+            let _ = a.send(End::Fail);
+            until(|| restarts(&sup, "a") == 2 * round + 2 && runs(&sup, "a"));
+        }
+        assert!(!twice.is_ended());
+        sup.terminate("a").unwrap();
+        assert_eq!(twice.join(), Exit::Shutdown);
+    });
+}
+
 #[test]
 fn a_kill_and_a_failure_keep_the_queue_too() {
     everywhere(|| {

@@ -29,6 +29,7 @@ use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::guard::contained;
+use super::lost::{lost, lost_at_end};
 use super::mailbox_state::{MailboxState, Phase};
 use super::owed::Refusal;
 use super::waiting;
@@ -231,7 +232,17 @@ impl Core {
 
     /// Refuses a box. Without the lock of the mailbox.
     pub(super) fn refuse_box(&self, envelope: Envelope, why: Refusal) {
-        envelope.refuse_box(&Refused { actor: self.id(), why, exit: &|| self.why_closed() });
+        let (exit, lose) = (&|| self.why_closed(), &|message, is_note| self.lose(message, is_note));
+        let refused = Refused { why, is_counted: envelope.as_ref().is_counted(), exit, lose };
+        envelope.refuse_box(&refused);
+    }
+
+    /// A message that nobody is told of is dropped; a note is one to itself. Without the lock of the mailbox.
+    fn lose(&self, message: &'static str, is_note: bool) {
+        lost(self.id(), message);
+        if !is_note && self.shared().is_none_or(|shared| shared.is_stopping()) {
+            lost_at_end(self.mailbox.lock().list());
+        }
     }
 
     /// The task for the actor's entry in a queue.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use super::owed::{Owed, Refusal};
 use super::waiting::CapacityWaiter;
-use crate::actor::{ActorId, Exit};
+use crate::actor::Exit;
 use crate::base::list::{Linked, Links, Owner};
 use crate::base::spin::LockRelease;
 use crate::task::header::Wake;
@@ -119,12 +119,15 @@ pub(crate) enum Form {
     },
 }
 
-/// Why a message is refused, and by which actor.
+/// Why a message is refused.
 pub(crate) struct Refused<'a> {
-    pub(crate) actor: ActorId,
     pub(crate) why: Refusal,
+    /// It has counted against the mailbox's capacity.
+    pub(crate) is_counted: bool,
     /// Why that actor takes no more messages.
     pub(crate) exit: &'a dyn Fn() -> Exit,
+    /// Counts a dead letter, by the type of its message, and whether it is a note of an actor to itself.
+    pub(crate) lose: &'a dyn Fn(&'static str, bool),
 }
 
 /// The lock of the mailbox that an envelope was just taken out of; and the sender that has got the place, and is told so when the lock is

@@ -6,8 +6,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::actor::ActorId;
+use crate::sched::remote::MAX_WORKERS;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// For each list of residents: how many of its actors' messages were lost since their runtime began to end.
+static AT_END: [AtomicU64; MAX_WORKERS] = [const { AtomicU64::new(0) }; MAX_WORKERS];
 
 type Report = fn(ActorId, &'static str);
 
@@ -30,4 +34,14 @@ pub(crate) fn lost(actor: ActorId, message: &'static str) {
     if let Some(report) = REPORT.get() {
         report(actor, message);
     }
+}
+
+/// One was, of an actor in that list, whose runtime ends.
+pub(super) fn lost_at_end(list: u16) {
+    AT_END[usize::from(list)].fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many were so, of that list. The next runtime that has it begins anew.
+pub(super) fn take_lost_at_end(list: u16) -> u64 {
+    AT_END[usize::from(list)].swap(0, Ordering::Relaxed)
 }

@@ -121,8 +121,8 @@ pub(crate) struct Extras {
     pub(super) ceded: bool,
     waiting: VecDeque<WaitingEnvelope<Envelope>>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
-    passed: OwningList<Envelope>,
-    stash: OwningList<Envelope>,
+    pub(super) passed: OwningList<Envelope>,
+    pub(super) stash: OwningList<Envelope>,
     stashed: usize,
     /// Messages of the call chain that a `reenter` lets in.
     admitted: OwningList<Envelope>,

@@ -21,7 +21,6 @@ use super::crew::Seat;
 use super::envelope::{EnvelopeKind, Payload, Refused};
 use super::frame::Terms;
 use super::guard::contained;
-use super::lost::lost;
 use super::owed::Failure;
 use crate::actor::timer::Timer;
 use crate::actor::{Deferred, Exit, Message};
@@ -43,7 +42,7 @@ pub(crate) struct Tell<M>(pub(crate) M);
 
 impl<M: Message> Payload for Tell<M> {
     fn refuse(self, refused: &Refused<'_>) {
-        lost(refused.actor, type_name::<M>());
+        (refused.lose)(type_name::<M>(), !refused.is_counted);
         contained(|| drop(self));
     }
 }
@@ -94,7 +93,7 @@ impl<M: Message> Payload for Passed<M> {
             if self.owed.is_awaited() {
                 self.owed.answer(Err(Failure::Died((refused.exit)())));
             } else {
-                lost(refused.actor, type_name::<M>());
+                (refused.lose)(type_name::<M>(), false);
             }
             drop(self.msg);
         });

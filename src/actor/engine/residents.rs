@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::cell::{Core, NOWHERE};
 use super::launch::end_left;
 use super::lifecycle::join;
+use super::lost::take_lost_at_end;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
@@ -64,12 +65,26 @@ pub(crate) fn all(shared: &Shared) -> Vec<Weak> {
     shared.remotes.iter().flat_map(|mailbox| lock(mailbox.index).clone()).collect()
 }
 
+/// How many messages wait for the actors of a runtime, and for how many of them. For the end of the process: under the locks.
+pub(crate) fn waiting(shared: &Shared) -> (usize, usize) {
+    let (mut messages, mut actors) = (0, 0);
+    for mailbox in &shared.remotes {
+        for actor in lock(mailbox.index).iter() {
+            let waiting = actor.core().mailbox.lock().unhandled();
+            messages += waiting;
+            actors += usize::from(waiting != 0);
+        }
+    }
+    (messages, actors)
+}
+
 /// How often is looked whether somebody has queued an actor after all.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Ends all actors of a runtime whose workers are gone, the youngest of each worker first, and waits for those that other threads
-/// end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's is.
-pub(crate) fn end_all(shared: &Shared) {
+/// end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's is. Gives
+/// how many messages that were told they have dropped since their runtime began to end.
+pub(crate) fn end_all(shared: &Shared) -> u64 {
     let until_ns = after_ns(LAST_WORDS);
     let mut elsewhere = Vec::new();
     for mailbox in &shared.remotes {
@@ -95,4 +110,5 @@ pub(crate) fn end_all(shared: &Shared) {
             let _ = shielded(|| join(actor.core(), after_ns(SLICE)));
         }
     }
+    shared.remotes.iter().map(|mailbox| take_lost_at_end(mailbox.index)).sum()
 }

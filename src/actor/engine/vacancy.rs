@@ -43,6 +43,12 @@ impl MailboxState {
         (counts.0.saturating_sub(counts.1), counts.1)
     }
 
+    /// How many messages nobody has handled: it goes through all of them. Those of timers are not among them.
+    pub(super) fn unhandled(&self) -> usize {
+        let aside = self.extras.as_ref().map_or(0, |extras| extras.passed.count() + extras.stash.count());
+        self.queue.count() + aside
+    }
+
     /// The state is dropped, and the actor has not ended. Gives its ties.
     pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
         self.stage = Stage::Leaves;

@@ -102,7 +102,7 @@ impl SupervisorAddr {
     ///
     /// # Errors
     ///
-    /// `Duplicate`: there is a child of that name. `Start`: the factory or `started` has failed or panicked; the child is forgotten.
+    /// `Duplicate`: there is a child of that name. `Significant`: it cannot be. `Start`: the factory or `started` has failed or panicked; the child is forgotten.
     /// `Closed`: the supervisor ends. `Unanswered`: the deadline of the handler that calls this has passed, or that is a child which
     /// the supervisor waits for.
     pub fn start_child<A: Actor>(&self, child: Child<A>) -> Result<Addr<A>, ChildError> {

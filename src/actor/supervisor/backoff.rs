@@ -146,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn bounds_that_make_no_sense_are_refused() {
+        for refused in [
+            || Backoff::exponential(2 * MS..=MS),
+            || Backoff::default().jitter(-0.1),
+            || Backoff::default().jitter(1.1),
+            || Backoff::default().jitter(f64::NAN),
+        ] {
+            assert!(std::panic::catch_unwind(refused).is_err());
+        }
+    }
+
+    #[test]
     fn restarts_are_counted_in_a_window_that_slides() {
         let mut three = Intensity::new(3, Duration::from_nanos(100));
         assert_eq!([0, 50, 100].map(|now| three.bears(now)), [true; 3]);

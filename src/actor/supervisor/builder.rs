@@ -193,7 +193,8 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: a child has not started, and those before it have ended; two have the same name; the window is zero; no memory.
+    /// [`StartError`]: a child has not started, and those before it have ended; two have the same name; one cannot be significant; the window is
+    /// zero; no memory.
     pub fn start(self) -> Result<SupervisorAddr, StartError> {
         let table = Table::new();
         let mut builder = Builder::new();
@@ -236,6 +237,9 @@ impl Supervisor {
         let mut names = HashSet::new();
         if let Some(twice) = children.iter().find(|child| !names.insert(&child.name)) {
             return Err(StartError::Duplicate((&*twice.name).into()));
+        }
+        if let Some(child) = children.iter().find(|child| !auto_shutdown.takes(child)) {
+            return Err(StartError::Significant((&*child.name).into()));
         }
         Ok(Team {
             table: Arc::clone(table),

@@ -191,7 +191,8 @@ impl<A: Actor> Child<A> {
         Self { backoff: Some(backoff), ..self }
     }
 
-    /// Has the child count for [`Supervisor::auto_shutdown`](crate::actor::Supervisor::auto_shutdown).
+    /// Has the child count for [`Supervisor::auto_shutdown`](crate::actor::Supervisor::auto_shutdown), which that must not have left at its
+    /// default; nor may the child be permanent.
     ///
     /// ```
     /// # use green::actor::{Actor, Child, Restart};

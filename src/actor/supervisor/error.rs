@@ -39,6 +39,9 @@ pub enum StartError {
     },
     /// Two children have this name.
     Duplicate(Box<str>),
+    /// This child cannot be [significant](crate::actor::Child::significant): it is permanent, so it never ends by itself; or the supervisor never
+    /// [shuts down](crate::actor::Supervisor::auto_shutdown) because of one.
+    Significant(Box<str>),
     /// The window of the intensity is zero, so nothing would ever be too often.
     ZeroWindow,
     /// The supervisor was ended while it started.
@@ -62,6 +65,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Child { name, exit } => write!(f, "the child {name:?} has not started: it {exit}"),
             StartError::Duplicate(name) => write!(f, "two children have the name {name:?}"),
+            StartError::Significant(name) => write_significant(f, name),
             StartError::ZeroWindow => f.write_str("the window of a supervisor's intensity is zero"),
             StartError::Ended => f.write_str("the supervisor was ended while it started"),
             StartError::Io(error) => write!(f, "the supervisor has not started: {error}"),
@@ -73,6 +77,13 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         if let StartError::Io(error) = self { Some(error) } else { None }
     }
+}
+
+fn write_significant(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    write!(
+        f,
+        "the child {name:?} cannot be significant: it is permanent, or its supervisor does not shut down by itself"
+    )
 }
 
 /// Says why a supervisor has not done what it was asked for with a child.
@@ -95,6 +106,8 @@ pub enum ChildError {
     Unknown(Box<str>),
     /// There is one already.
     Duplicate(Box<str>),
+    /// The child cannot be [significant](crate::actor::Child::significant): [`StartError::Significant`].
+    Significant(Box<str>),
     /// The child is an actor of another type.
     WrongType {
         /// Its name.
@@ -124,6 +137,7 @@ impl fmt::Display for ChildError {
         match self {
             ChildError::Unknown(name) => write!(f, "there is no child {name:?}"),
             ChildError::Duplicate(name) => write!(f, "there is a child {name:?} already"),
+            ChildError::Significant(name) => write_significant(f, name),
             ChildError::WrongType { name, actor } => write!(f, "the child {name:?} is of the type {actor}"),
             ChildError::Ended(name) => write!(f, "the child {name:?} has ended"),
             ChildError::Running(name) => write!(f, "the child {name:?} has not ended"),

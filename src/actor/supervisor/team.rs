@@ -54,6 +54,13 @@ pub enum AutoShutdown {
     All,
 }
 
+impl AutoShutdown {
+    /// As in OTP: a significant child is one that can end by itself, and that matters then.
+    pub(super) fn takes(self, child: &ChildSpec) -> bool {
+        !child.is_significant || (self != AutoShutdown::Never && child.restart != Restart::Permanent)
+    }
+}
+
 /// The actor behind a [`SupervisorAddr`](crate::actor::SupervisorAddr): what its address is of. Nothing else can be done with it.
 ///
 /// ```
@@ -307,6 +314,9 @@ impl Team {
     }
 
     fn add(&mut self, spec: ChildSpec, ctx: &Context<Self>) -> Result<(), ChildError> {
+        if !self.auto_shutdown.takes(&spec) {
+            return Err(ChildError::Significant((&*spec.name).into()));
+        }
         self.last += 1;
         let key = self.last;
         let watch = Watch::new(ctx.core().weak(), key, tell_ended, spec.place.clone());

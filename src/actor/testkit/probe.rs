@@ -3,15 +3,21 @@
 #![forbid(unsafe_code)]
 
 use std::any::type_name;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::PATIENCE;
+use crate::actor::engine::mailbox_state::EndQueue;
 use crate::actor::engine::monitor::monitor;
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, ActorId, Addr, Address, Context, Down, Exit, Handler, Message, Recipient, Signal};
-use crate::channel::{Receiver, Sender, unbounded};
+use crate::actor::{Actor, ActorId, Addr, Address, Context, Exit, Handler, Message, MonitorRef, Recipient, Signal};
+use crate::channel::{Receiver, unbounded};
+use crate::park::Wait;
+use crate::park::queue::WaitQueue;
+use crate::sys::clock::after_ns;
+use crate::task::header::Reason;
 use crate::time::now;
 
 /// Queues the messages that it gets, and the ends of the actors that it watches, for a test that expects them.
@@ -44,39 +50,53 @@ pub struct TestProbe<M: Message> {
     recipient: Recipient<M>,
     messages: Receiver<M>,
     watcher: Addr<Watcher>,
-    downs: Receiver<Down>,
-    watched: Mutex<Watched>,
 }
 
+/// Monitors actors, and keeps their ends for those that wait for them.
 #[derive(Default)]
-struct Watched {
-    /// Those whose end was not expected yet.
-    actors: Vec<ActorId>,
-    /// Ends that came while another was expected.
-    downs: Vec<Down>,
+struct Watcher {
+    /// Until the end was expected: so whoever expects it meanwhile waits for the same one.
+    watched: HashMap<ActorId, (MonitorRef, EndQueue)>,
 }
-
-/// Has the ends of others told to a channel.
-struct Watcher(Sender<Down>);
 
 impl Actor for Watcher {
     fn signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
-        match signal {
-            Signal::Down(down) => _ = self.0.send(down),
-            other => ctx.default_signal(other),
+        let Signal::Down(down) = signal else { return ctx.default_signal(signal) };
+        if let Some((monitor, end)) = self.watched.get(&down.actor)
+            && *monitor == down.monitor
+        {
+            end.notify_all(|end| end.replace(down.reason).is_none());
         }
     }
 }
 
+/// Watches an actor, and gives where its end will be.
 struct WatchActor(Weak);
 
 impl Message for WatchActor {
-    type Reply = ();
+    type Reply = EndQueue;
 }
 
 impl Handler<WatchActor> for Watcher {
-    fn handle(&mut self, WatchActor(actor): WatchActor, ctx: &mut Context<Self>) {
-        let _ = monitor(ctx.core(), actor.core());
+    fn handle(&mut self, WatchActor(actor): WatchActor, ctx: &mut Context<Self>) -> EndQueue {
+        let monitors = || (monitor(ctx.core(), actor.core()), Arc::new(WaitQueue::new(None)));
+        let (_, end) = self.watched.entry(actor.core().id()).or_insert_with(monitors);
+        Arc::clone(end)
+    }
+}
+
+/// That end was expected: the next one is another.
+struct EndExpected(ActorId, EndQueue);
+
+impl Message for EndExpected {
+    type Reply = ();
+}
+
+impl Handler<EndExpected> for Watcher {
+    fn handle(&mut self, EndExpected(actor, end): EndExpected, _: &mut Context<Self>) {
+        if self.watched.get(&actor).is_some_and(|(_, watched)| Arc::ptr_eq(watched, &end)) {
+            self.watched.remove(&actor);
+        }
     }
 }
 
@@ -125,8 +145,7 @@ impl<M: Message> TestProbe<M> {
             let _ = sender.send(msg);
             answer
         });
-        let (sender, downs) = unbounded();
-        Self { recipient, messages, watcher: Watcher(sender).start(), downs, watched: Mutex::default() }
+        Self { recipient, messages, watcher: Watcher::default().start() }
     }
 
     /// Returns where the probe gets its messages.
@@ -252,15 +271,11 @@ impl<M: Message> TestProbe<M> {
     /// });
     /// ```
     pub fn watch(&self, actor: &impl Address) {
-        let actor = actor.core();
-        if !self.with_watched(|watched| watched.add(actor.id())) {
-            return;
-        }
-        let watched = self.watcher.send_timeout(WatchActor(actor.weak()), Duration::MAX);
-        watched.expect("the watcher answers at once");
+        let _ = self.ask_watcher(WatchActor(actor.core().weak()));
     }
 
-    /// Waits for the end of an actor, and returns why it ended. One that has ended already is no fault.
+    /// Waits for the end of an actor, and returns why it ended. One that has ended already is no fault. Threads that expect the
+    /// same end all get it.
     ///
     /// ```
     /// # use green::actor::{Actor, Exit, messages, testkit::TestProbe};
@@ -277,39 +292,20 @@ impl<M: Message> TestProbe<M> {
     /// If it does not come.
     #[track_caller]
     pub fn expect_down(&self, actor: &impl Address) -> Exit {
-        self.watch(actor);
-        let (id, until) = (actor.core().id(), now() + PATIENCE);
-        loop {
-            if let Some(exit) = self.with_watched(|watched| watched.take(id)) {
-                return exit;
-            }
-            match self.downs.recv_deadline(until) {
-                Ok(down) => self.with_watched(|watched| watched.downs.push(down)),
-                Err(_) => panic!("{:?} has not ended within {PATIENCE:?}", actor.core()),
-            }
-        }
+        let actor = actor.core();
+        let end = self.ask_watcher(WatchActor(actor.weak()));
+        let Some(exit) = end.wait_until(Wait::new(Reason::End).until(after_ns(PATIENCE)), |end| end.clone()) else {
+            panic!("{actor:?} has not ended within {PATIENCE:?}");
+        };
+        self.ask_watcher(EndExpected(actor.id(), end));
+        exit
     }
 
-    fn with_watched<R>(&self, f: impl FnOnce(&mut Watched) -> R) -> R {
-        f(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Watched {
-    /// False: it is watched already.
-    fn add(&mut self, actor: ActorId) -> bool {
-        let is_new = !self.actors.contains(&actor);
-        if is_new {
-            self.actors.push(actor);
-        }
-        is_new
-    }
-
-    /// Its end, if that has come: then it is watched no more.
-    fn take(&mut self, actor: ActorId) -> Option<Exit> {
-        let at = self.downs.iter().position(|down| down.actor == actor)?;
-        self.actors.retain(|watched| *watched != actor);
-        Some(self.downs.remove(at).reason)
+    fn ask_watcher<Q: Message>(&self, question: Q) -> Q::Reply
+    where
+        Watcher: Handler<Q>,
+    {
+        self.watcher.send_timeout(question, Duration::MAX).expect("the watcher answers at once")
     }
 }
 
