@@ -16,6 +16,8 @@ pub(crate) mod waiters;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+#[cfg(green_thread_locals)]
+use crate::fiber::{Fiber, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::{assert_may_park, may_park, may_switch};
 use crate::park::wait::WaitTerms;
@@ -209,6 +211,22 @@ fn switch(thread: &Header) {
         match &*thread.fiber.get() {
             Some(fiber) => _ = fiber.suspend(),
             None => switch_own(thread),
+        }
+    }
+}
+
+/// Does the calling code stand on the stack of `thread`, which is the calling one? A signal handler may have a stack of its own.
+#[cfg(green_thread_locals)]
+pub(crate) fn is_on_its_stack(thread: &Header) -> bool {
+    let holds = |fiber: &Fiber| {
+        let (base, len) = fiber.stack_range();
+        (base..base + len).contains(&crate::arch::stack_pointer())
+    };
+    // SAFETY: as in `switch`.
+    unsafe {
+        match &*thread.fiber.get() {
+            Some(fiber) => holds(fiber),
+            None => is_own() && holds(&own::running()),
         }
     }
 }

@@ -190,6 +190,8 @@ reasons! {
     WaitGroup: "wait group",
     Readable: "readable",
     Writable: "writable",
+    /// For a word of memory, in other people's code.
+    Futex: "futex",
     CtrlC: "ctrl-c",
     Signal: "signal",
     /// For the reply of an actor.

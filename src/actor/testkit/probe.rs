@@ -4,13 +4,14 @@
 
 use std::any::type_name;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::PATIENCE;
 use crate::actor::engine::monitor::monitor;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, ActorId, Addr, Address, Context, Down, Exit, Handler, Message, Recipient, Signal};
+use crate::base::lock::lock;
 use crate::channel::{Receiver, Sender, unbounded};
 use crate::time::now;
 
@@ -291,7 +292,7 @@ impl<M: Message> TestProbe<M> {
     }
 
     fn with_watched<R>(&self, f: impl FnOnce(&mut Watched) -> R) -> R {
-        f(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.watched))
     }
 }
 
