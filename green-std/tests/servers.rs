@@ -13,18 +13,19 @@ green_std::interpose!();
 
 const CLIENTS: usize = 100;
 
-fn redis_clients() {
+/// `test` is a part of the keys: the tests share a server.
+fn redis_clients(test: &str) {
     let client = redis::Client::open(var("GREEN_TEST_REDIS").unwrap()).unwrap();
     let begun = Instant::now();
     many(CLIENTS, |number| {
         let mut connection = client.get_connection().unwrap();
-        let key = format!("green-{number}");
+        let key = format!("{test}-{number}");
         for turn in 0..10 {
             let () = connection.set(&key, turn).unwrap();
             assert_eq!(connection.get::<_, u32>(&key).unwrap(), turn);
         }
         // It waits in the server.
-        let nothing: Option<(String, String)> = connection.blpop(format!("empty-{number}"), 0.2).unwrap();
+        let nothing: Option<(String, String)> = connection.blpop(format!("{test}-empty-{number}"), 0.2).unwrap();
         assert_eq!(nothing, None);
     });
     assert!(begun.elapsed() < Duration::from_secs(10), "one after the other they take twenty seconds");
@@ -33,13 +34,13 @@ fn redis_clients() {
 #[test]
 #[ignore = "needs a server: .ci/green-std"]
 fn redis_on_one_worker() {
-    on_one_worker(redis_clients);
+    on_one_worker(|| redis_clients("one"));
 }
 
 #[test]
 #[ignore = "needs a server: .ci/green-std"]
 fn redis_while_threads_move() {
-    on_two_workers(redis_clients);
+    on_two_workers(|| redis_clients("moving"));
 }
 
 fn postgres_clients() {
