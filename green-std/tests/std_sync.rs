@@ -49,7 +49,8 @@ fn a_condition_variable_wakes_one_or_all_and_times_out() {
     on_one_worker(|| {
         let (turn, changed) = (Mutex::new(0), Condvar::new());
         many(50, |number| {
-            let mut turn = changed.wait_while(turn.lock().unwrap(), |turn| *turn != number).unwrap();
+            // Those that come first wait longest.
+            let mut turn = changed.wait_while(turn.lock().unwrap(), |turn| *turn != 49 - number).unwrap();
             *turn += 1;
             changed.notify_all();
         });

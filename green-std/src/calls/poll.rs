@@ -151,11 +151,8 @@ const BITS: usize = usize::BITS as usize;
 impl Sets {
     fn copy(&self) -> [Vec<usize>; 3] {
         // SAFETY: the caller of `select` promises that its sets have a bit for each descriptor below its first argument.
-        self.given.map(|set| {
-            (0..self.words)
-                .map(|at| if set.is_null() { 0 } else { unsafe { set.cast::<usize>().add(at).read() } })
-                .collect()
-        })
+        let word = |set: *mut fd_set, at: usize| unsafe { set.cast::<usize>().add(at).read() };
+        self.given.map(|set| (0..self.words).map(|at| if set.is_null() { 0 } else { word(set, at) }).collect())
     }
 
     fn give_back(&self, sets: &[Vec<usize>; 3]) {
