@@ -29,6 +29,8 @@ mod fiber;
 pub mod fs;
 pub mod future;
 pub mod guide;
+#[cfg(green_thread_locals)]
+mod interposed;
 pub mod io;
 pub mod net;
 mod park;
@@ -60,6 +62,16 @@ pub use task::cancel::Cancelled;
 pub use thread_locals::getattr::pthread_getattr_np as __pthread_getattr_np;
 pub use thread_locals::{ThreadLocals, Unsupported};
 pub use time::sleep;
+
+/// For the crate `green-std` alone.
+#[cfg(green_thread_locals)]
+#[doc(hidden)]
+pub mod __interposed {
+    pub use crate::interposed::{
+        Caller, FutexEnd, NEVER, WaitEnd, after, blocking, caller, futex_wait, futex_wake, has_passed, sleep_until,
+        spend, wait_for,
+    };
+}
 
 /// What a runtime has counted: threads, wake-ups, events, delays, stacks.
 ///

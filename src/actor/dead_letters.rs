@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::actor::engine::lost;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
+use crate::base::lock::lock;
 
 static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new());
 
@@ -110,7 +111,7 @@ impl DeadLetters {
     /// dead_letters().subscribe(&log.recipient());
     /// ```
     pub fn subscribe(&self, to: &Recipient<DeadLetter>) {
-        let mut subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut subscribers = lock(&SUBSCRIBERS);
         // Held until the lock is free: the last address of an actor may end it.
         let alive: Vec<_> = subscribers.iter().filter_map(WeakRecipient::upgrade).collect();
         *subscribers = alive.iter().chain([to]).map(Recipient::downgrade).collect();
@@ -124,7 +125,7 @@ fn report(actor: ActorId, message: &'static str) {
     if message == std::any::type_name::<DeadLetter>() {
         return; // A dead letter about a dead letter would go on for ever.
     }
-    let subscribers = SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let subscribers = lock(&SUBSCRIBERS).clone();
     for subscriber in subscribers.iter().filter_map(WeakRecipient::upgrade) {
         let _ = subscriber.try_tell(DeadLetter { actor, message });
     }

@@ -9,11 +9,12 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::held_name::HeldName;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
+use crate::base::lock::lock;
 
 /// For each text the members: a [`GroupMembers`] of the type's messages.
 type Groups = HashMap<Arc<str>, Box<dyn Any + Send>>;
@@ -22,7 +23,7 @@ type GroupMembers<M> = Vec<WeakRecipient<M>>;
 static GROUPS: LazyLock<Mutex<HashMap<TypeId, Groups>>> = LazyLock::new(Mutex::default);
 
 fn groups() -> MutexGuard<'static, HashMap<TypeId, Groups>> {
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&GROUPS)
 }
 
 /// Looks at a group, or changes it. `None`: it has no members.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::actor::engine::guard::contained;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::base::lock::lock;
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 use crate::sys::clock::{after_ns, instant_at, now_ns, virtual_ns};
@@ -79,7 +80,7 @@ impl Service {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TimerKey, TimerEntry>> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.timers)
     }
 
     fn insert(&self, due_ns: u64, entry: TimerEntry) {

@@ -10,7 +10,7 @@
 use std::any::type_name;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::actor::address::Addressed;
@@ -21,7 +21,7 @@ use crate::actor::{
     Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
     WeakRecipient,
 };
-use crate::base::lock::Lock;
+use crate::base::lock::{Lock, lock};
 
 /// Says what happens when a subscriber of a [`Topic`] is so slow that its queue there is full.
 ///
@@ -125,10 +125,6 @@ impl<M: Message> Clone for Subscriber<M> {
         };
         Self { actor: self.actor, relay: self.relay.clone(), queue }
     }
-}
-
-fn lock<M: Message>(subscribers: &Subscribers<M>) -> MutexGuard<'_, Arc<Vec<Subscriber<M>>>> {
-    subscribers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes a subscription out. What is dropped with it is dropped without the lock.

@@ -28,7 +28,7 @@ pub(crate) mod tests;
 
 pub(crate) use imp::{prefetch, switch};
 #[cfg(green_thread_locals)]
-pub(crate) use imp::{set_thread_pointer, thread_pointer};
+pub(crate) use imp::{set_thread_pointer, stack_pointer, thread_pointer};
 
 unsafe extern "C" {
     #[link_name = symbol!("entry")]

@@ -48,6 +48,16 @@ pub(crate) fn thread_pointer() -> usize {
     pointer
 }
 
+/// Where the caller's stack ends.
+#[cfg(green_thread_locals)]
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let pointer;
+    // SAFETY: reads a register.
+    unsafe { std::arch::asm!("mov {}, rsp", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
+    pointer
+}
+
 /// Makes thread-locals those at `pointer`.
 ///
 /// # Safety

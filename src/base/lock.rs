@@ -1,7 +1,8 @@
 //! A lock for a few instructions: what guards the queues of the green locks. Its holder neither parks nor runs
 //! code of the users; so an OS thread waits for it at most as long as another one is off its core.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// The right to what a [`Lock`] guards.
 pub(crate) type LockGuard<'a, T> = MutexGuard<'a, T>;
@@ -16,8 +17,38 @@ impl<T> Lock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+}
+
+thread_local! {
+    static WAITED_FOR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does the calling thread wait for a lock of this crate? Then it must not park: what holds the lock may be a worker's loop, or a thread that would have to
+/// run on the caller's worker.
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "nothing parks in std's locks here"))]
+pub(crate) fn is_waited_for() -> bool {
+    WAITED_FOR.get()
+}
+
+/// Locks `mutex`, poisoned or not. All waiting for locks of this crate is in here: see [`is_waited_for`].
+#[inline]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(error)) => error.into_inner(),
+        Err(TryLockError::WouldBlock) => wait(mutex),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    WAITED_FOR.set(true);
+    let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+    WAITED_FOR.set(false);
+    guard
 }
 
 impl<T> std::fmt::Debug for Lock<T> {

@@ -177,7 +177,7 @@ impl Fiber {
 
     /// Where the stack is that the fiber runs on: its lowest usable address, and the bytes from there.
     #[cfg(green_thread_locals)]
-    pub(super) fn stack_range(&self) -> (usize, usize) {
+    pub(crate) fn stack_range(&self) -> (usize, usize) {
         // SAFETY: the block is live (invariant 1), and `stack` is written only before there is a `Fiber`.
         let stack = unsafe { &(*self.0.as_ptr()).stack };
         let base = stack.limit().addr().get();

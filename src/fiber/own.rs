@@ -43,6 +43,16 @@ pub(crate) unsafe fn run(slot: &FiberSlot, block: &Block, body: unsafe fn(*mut (
     }
 }
 
+/// The fiber that runs on the calling thread's block.
+///
+/// # Safety
+///
+/// The caller is on a block, and runs a fiber there. It uses what it gets as long as it runs.
+pub(crate) unsafe fn running() -> Fiber {
+    // SAFETY: invariant 1: the record of the block has it.
+    unsafe { Fiber::from_raw(record().kept.get()) }
+}
+
 /// Suspends the fiber of `slot`, which is empty because that fiber runs on a block.
 ///
 /// # Safety

@@ -17,6 +17,8 @@ pub(crate) mod waiters;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+#[cfg(green_thread_locals)]
+use crate::fiber::{Fiber, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::{assert_may_park, may_park, may_switch};
 use crate::park::wait::WaitTerms;
@@ -216,6 +218,23 @@ fn switch(thread: &Header) {
     }
 }
 
+/// Does the calling code stand on the stack of `thread`, which is the calling one? A signal handler may have a stack of its own.
+#[cfg(green_thread_locals)]
+pub(crate) fn is_on_its_stack(thread: &Header) -> bool {
+    let holds = |fiber: &Fiber| {
+        let (base, len) = fiber.stack_range();
+        (base..base + len).contains(&crate::arch::stack_pointer())
+    };
+    // SAFETY: as in `switch`.
+    unsafe {
+        match &*thread.fiber.get() {
+            Some(fiber) => holds(fiber),
+            None if is_own() => holds(&own::running()),
+            None => this_block().and_then(|this| on_switch::running(this)).is_some_and(holds),
+        }
+    }
+}
+
 /// As [`switch`], of a thread whose fiber is not in its place while it runs.
 ///
 /// # Safety
@@ -237,11 +256,15 @@ unsafe fn switch_apart(thread: &Header) {
 /// The calling thread has something called at each switch.
 #[cold]
 unsafe fn switch_with_calls() {
-    // The pointer to the whole block, which a reference to the header is not.
-    if let Some(this) = WorkerContext::get().and_then(WorkerContext::current_ptr) {
+    if let Some(this) = this_block() {
         // SAFETY: as the caller promises; it is the one that runs.
         unsafe { on_switch::switch(this) };
     }
+}
+
+/// The pointer to the whole block of the thread that runs, which a reference to the header is not.
+fn this_block() -> Option<NonNull<Header>> {
+    WorkerContext::get().and_then(WorkerContext::current_ptr)
 }
 
 /// Lets the other threads of this worker run, once each; the caller is not waiting for anything. Does nothing in a panic

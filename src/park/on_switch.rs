@@ -198,6 +198,17 @@ pub(crate) unsafe fn begin(this: NonNull<Header>) {
     }
 }
 
+/// The fiber of the calling thread, which has them.
+///
+/// # Safety
+///
+/// It is the calling one, between [`begin`] and [`end`].
+#[cfg(green_thread_locals)]
+pub(super) unsafe fn running<'a>(this: NonNull<Header>) -> Option<&'a Fiber> {
+    // SAFETY: as the caller promises; invariant 1.
+    unsafe { (*Slot::of(this).fiber.get()).as_ref() }
+}
+
 /// The thread is over, and about to leave its stack.
 ///
 /// # Safety

@@ -13,12 +13,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::Slot;
 use super::guard::{self, GuardKind};
 use super::size::{CLASSES, StackSize};
 use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::lock::lock;
 use crate::sys::{limits, mem};
 
 /// The first chunk of a class: a short program should not look as if it used gigabytes.
@@ -57,7 +58,7 @@ static ARENAS: [Mutex<Arena>; CLASSES] = [const { Mutex::new(Arena::new()) }; CL
 
 fn arena(size: StackSize) -> MutexGuard<'static, Arena> {
     // No code of others runs under the lock and nothing in it panics half-way.
-    ARENAS[size.class()].lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ARENAS[size.class()])
 }
 
 /// Promises one stack of `size`, as [`Cache::reserve`](super::Cache::reserve) does, to a thread without a cache.

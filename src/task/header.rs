@@ -196,6 +196,9 @@ reasons! {
     WaitGroup: "wait group",
     Readable: "readable",
     Writable: "writable",
+    /// For a word of memory, in other people's code.
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "only threads with thread-locals of their own do"))]
+    Futex: "futex",
     CtrlC: "ctrl-c",
     Signal: "signal",
     /// For the reply of an actor.

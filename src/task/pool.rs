@@ -14,9 +14,10 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use crate::base::lock::lock;
 use crate::sys::mem;
 
 /// The sizes of blocks; their alignment is 16. (glibc rounds a size up to 8 more than a multiple of 16.)
@@ -172,7 +173,7 @@ fn fetch(class: usize) -> *mut Chain {
     if STORED[class].load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
     }
-    let mut store = STORES[class].lock().unwrap_or_else(PoisonError::into_inner);
+    let mut store = lock(&STORES[class]);
     let batch = store.0.pop();
     STORED[class].store(store.0.len(), Ordering::Relaxed);
     batch.unwrap_or(ptr::null_mut())
@@ -231,7 +232,7 @@ unsafe fn free_slow(class: usize, block: NonNull<u8>) {
 /// `batch` is a chain of this class, and the caller's.
 unsafe fn store(class: usize, batch: *mut Chain) {
     {
-        let mut store = STORES[class].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = lock(&STORES[class]);
         if store.0.len() < STORE / (BATCH as usize * SIZES[class]) {
             store.0.push(batch);
             STORED[class].store(store.0.len(), Ordering::Relaxed);

@@ -136,6 +136,12 @@ impl WaitWord {
         self.0.load(Ordering::Relaxed) != RUNNING
     }
 
+    /// Is the owner in a wait, which may have been ended already? For the owner.
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "for what only such threads do"))]
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & STATE != RUNNING
+    }
+
     /// The owner runs again: how did the wait end?
     #[inline]
     pub(crate) fn finish(&self) -> End {

@@ -10,11 +10,12 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::arch::{set_thread_pointer, thread_pointer};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::base::lock::lock;
 use crate::sys::glibc::{self, LastLibrary};
 use crate::sys::{mem, sanitizer};
 use crate::thread_locals::kit::{FirstValues, Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
@@ -185,7 +186,7 @@ static STORE: Mutex<BlockStore> = Mutex::new(BlockStore { free: Vec::new(), fres
 static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
 
 fn store() -> std::sync::MutexGuard<'static, BlockStore> {
-    STORE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&STORE)
 }
 
 impl Block {

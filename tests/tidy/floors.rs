@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["dump"],
     &["rt", "sync"],
     // Name resolution and files need `blocking`, which is in `rt`.
-    &["future", "actor", "net", "fs", "process", "variance", "guide"],
+    &["future", "actor", "net", "fs", "process", "variance", "guide", "interposed"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

@@ -1,0 +1,166 @@
+//! `read` and `write` on whatever a descriptor is.
+//!
+//! | what it is | the call |
+//! | --- | --- |
+//! | a socket | as `recv` and `send` |
+//! | a pipe | told not to wait (`RWF_NOWAIT`), where the kernel can; else made when `poll` says that it need not wait, by one thread at a time |
+//! | a terminal, an eventfd, a timerfd and the like | made when `poll` says that it need not wait |
+//! | a file | made as it is: a disk has no readiness |
+
+use std::ffi::{c_int, c_void};
+
+use libc::{iovec, size_t, ssize_t};
+
+use crate::calls::raw::{self, AGAIN, address, error, returned};
+use crate::calls::socket::{one_at_a_time, send_rest};
+use crate::calls::waits::{Direction, is_nonblocking, look, may_park, may_park_anywhere, until_done};
+
+/// So much goes into a pipe that can be written to (`PIPE_BUF`).
+const PIPE_BUF: usize = 4096;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Socket,
+    Pipe,
+    Other,
+}
+
+/// What `fd` is, if calls on it may park the caller.
+fn kind(fd: c_int) -> Option<Kind> {
+    if !may_park() || is_nonblocking(fd) {
+        return None;
+    }
+    // SAFETY: zeros are a value of it.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat`.
+    if unsafe { raw::call(libc::SYS_fstat, [fd as usize, address(&raw mut status), 0, 0, 0, 0]) } != 0 {
+        return None;
+    }
+    match status.st_mode & libc::S_IFMT {
+        libc::S_IFSOCK => Some(Kind::Socket),
+        // Output goes through locks that belong to a thread.
+        _ if !may_park_anywhere() => None,
+        libc::S_IFIFO => Some(Kind::Pipe),
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK | libc::S_IFLNK => None,
+        _ => Some(Kind::Other),
+    }
+}
+
+/// Reads into, or writes out of, `parts`, without waiting if the kernel can; else when `poll` says that it need not.
+fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isize {
+    let (nowait, plain, events) = match direction {
+        Direction::Read => (libc::SYS_preadv2, libc::SYS_readv, libc::POLLIN),
+        Direction::Write => (libc::SYS_pwritev2, libc::SYS_writev, libc::POLLOUT),
+    };
+    let (at, count) = (address(parts.as_ptr()), parts.len());
+    // SAFETY: the caller's buffers.
+    let now = || unsafe {
+        let here = usize::MAX; // the descriptor's own position
+        raw::call(nowait, [fd as usize, at, count, here, here, libc::RWF_NOWAIT as usize])
+    };
+    // SAFETY: the same.
+    let block = || unsafe { raw::call(plain, [fd as usize, at, count, 0, 0, 0]) };
+    let when_ready = || {
+        if look(fd, events) == 0 {
+            return AGAIN;
+        }
+        let len: usize = parts.iter().map(|part| part.iov_len).sum();
+        if kind == Kind::Pipe && direction == Direction::Write && len > PIPE_BUF {
+            let first = parts.iter().find(|part| part.iov_len > 0).expect("there is more than nothing");
+            let len = first.iov_len.min(PIPE_BUF);
+            // SAFETY: a part of the caller's buffers.
+            return unsafe { raw::call(libc::SYS_write, [fd as usize, address(first.iov_base), len, 0, 0, 0]) };
+        }
+        block()
+    };
+    let attempt = || match kind {
+        Kind::Pipe => match now() {
+            UNSUPPORTED => one_at_a_time(fd, when_ready),
+            result => result,
+        },
+        _ => one_at_a_time(fd, when_ready),
+    };
+    until_done(fd, direction, attempt, block)
+}
+
+const UNSUPPORTED: isize = error(libc::EOPNOTSUPP);
+
+/// # Safety
+///
+/// As of `readv`.
+pub unsafe fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    // SAFETY: as the caller promises.
+    let block = || unsafe { raw::call(libc::SYS_readv, [fd as usize, address(parts), count as usize, 0, 0, 0]) };
+    let Some(kind) = kind(fd).filter(|_| (1..=1024).contains(&count)) else { return returned(block()) };
+    if kind == Kind::Socket {
+        // SAFETY: zeros are a message without content.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (parts.cast_mut(), count as usize);
+        // SAFETY: as the caller promises; the message is this function's.
+        return unsafe { crate::calls::socket::recvmsg(fd, &raw mut message, 0) };
+    }
+    // SAFETY: as the caller promises.
+    let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
+    returned(transfer(fd, kind, Direction::Read, parts))
+}
+
+/// # Safety
+///
+/// As of `writev`.
+pub unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    // SAFETY: as the caller promises.
+    let block = || unsafe { raw::call(libc::SYS_writev, [fd as usize, address(parts), count as usize, 0, 0, 0]) };
+    let Some(kind) = kind(fd).filter(|_| (1..=1024).contains(&count)) else { return returned(block()) };
+    if kind == Kind::Socket {
+        // SAFETY: zeros are a message without content.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (parts.cast_mut(), count as usize);
+        // SAFETY: as the caller promises; the message is this function's.
+        return unsafe { crate::calls::socket::sendmsg(fd, &raw const message, 0) };
+    }
+    // SAFETY: as the caller promises.
+    let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
+    let first = transfer(fd, kind, Direction::Write, parts);
+    if first <= 0 {
+        return returned(first);
+    }
+    send_rest(fd, parts, first as usize, |rest| transfer(fd, kind, Direction::Write, rest))
+}
+
+/// # Safety
+///
+/// As of `read`.
+pub unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    // SAFETY: as the caller promises.
+    let block = || unsafe { raw::call(libc::SYS_read, [fd as usize, address(buf), len, 0, 0, 0]) };
+    match kind(fd).filter(|_| len > 0) {
+        None => returned(block()),
+        // SAFETY: as the caller promises.
+        Some(Kind::Socket) => unsafe { crate::calls::socket::recv(fd, buf, len, 0) },
+        Some(kind) => {
+            let part = iovec { iov_base: buf, iov_len: len };
+            returned(transfer(fd, kind, Direction::Read, &[part]))
+        }
+    }
+}
+
+/// # Safety
+///
+/// As of `write`.
+pub unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
+    // SAFETY: as the caller promises.
+    let block = || unsafe { raw::call(libc::SYS_write, [fd as usize, address(buf), len, 0, 0, 0]) };
+    match kind(fd).filter(|_| len > 0) {
+        None => returned(block()),
+        // SAFETY: as the caller promises.
+        Some(Kind::Socket) => unsafe { crate::calls::socket::send(fd, buf, len, 0) },
+        Some(kind) => {
+            let parts = [iovec { iov_base: buf.cast_mut(), iov_len: len }];
+            let first = transfer(fd, kind, Direction::Write, &parts);
+            if first <= 0 {
+                return returned(first);
+            }
+            send_rest(fd, &parts, first as usize, |rest| transfer(fd, kind, Direction::Write, rest))
+        }
+    }
+}

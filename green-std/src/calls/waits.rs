@@ -1,0 +1,169 @@
+//! Whether a call may park, and the waits that parked calls are made of.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+pub(crate) use green::__interposed::{Caller, NEVER, WaitEnd, after, blocking, has_passed, sleep_until, spend};
+use green::__interposed::{caller, wait_for};
+
+use crate::calls::counters::{BLOCKED, DESCRIPTORS};
+use crate::calls::raw::{self, AGAIN, address, error};
+
+thread_local! {
+    static OFF: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `f`, in which no call of the calling thread parks: all block, as without this crate.
+///
+/// It is for code that must not be interleaved with other green threads, or that needs the exact behaviour of a system call. What `f` calls of `green` itself
+/// parks as ever; where that is a fault, use [`green::no_park`].
+///
+/// ```
+/// let answer = green_std::off(|| 7);
+/// assert_eq!(answer, 7);
+/// ```
+pub fn off<R>(f: impl FnOnce() -> R) -> R {
+    struct On;
+    impl Drop for On {
+        fn drop(&mut self) {
+            OFF.set(OFF.get() - 1);
+        }
+    }
+    OFF.set(OFF.get() + 1);
+    let _on = On;
+    f()
+}
+
+/// Who calls, for the question whether it may park.
+#[inline]
+pub(crate) fn who() -> Caller {
+    match caller() {
+        Caller::Plain => Caller::Plain,
+        green if OFF.get() == 0 => green,
+        _ => Caller::Plain,
+    }
+}
+
+#[inline]
+pub(crate) fn may_park() -> bool {
+    who() != Caller::Plain
+}
+
+/// May the caller park while it holds what belongs to a thread?
+#[inline]
+pub(crate) fn may_park_anywhere() -> bool {
+    who() == Caller::HasThreadLocals
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// Waits for a descriptor that was just found not to be ready. `None`: it cannot be waited for, the caller has to block.
+pub(crate) fn wait(fd: c_int, direction: Direction, deadline_ns: u64) -> Option<WaitEnd> {
+    // SAFETY: it is used for the duration of the call, and may be closed meanwhile as in any system call; -1 is refused.
+    let fd = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })?;
+    let ended = wait_for(fd, direction == Direction::Write, deadline_ns);
+    match ended {
+        Ok(_) => DESCRIPTORS.add(),
+        Err(_) => BLOCKED.add(),
+    }
+    ended.ok()
+}
+
+pub(crate) fn is_nonblocking(fd: c_int) -> bool {
+    // SAFETY: reads flags.
+    let flags = unsafe { raw::call(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
+    flags >= 0 && flags & libc::O_NONBLOCK as isize != 0
+}
+
+/// An option of a socket; `None`: it is no socket, or there is no such option.
+pub(crate) fn option<T: Copy + Default>(fd: c_int, name: c_int) -> Option<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    let args =
+        [fd as usize, libc::SOL_SOCKET as usize, name as usize, address(&raw mut value), address(&raw mut len), 0];
+    // SAFETY: the kernel writes at most `len` bytes there.
+    let result = unsafe { raw::call(libc::SYS_getsockopt, args) };
+    (result == 0).then_some(value)
+}
+
+/// When a call that begins now gives up, as the socket's `SO_RCVTIMEO` or `SO_SNDTIMEO` says.
+pub(crate) fn deadline(fd: c_int, direction: Direction) -> u64 {
+    let name = if direction == Direction::Read { libc::SO_RCVTIMEO } else { libc::SO_SNDTIMEO };
+    match option::<[i64; 2]>(fd, name) {
+        Some([0, 0]) | None => NEVER,
+        Some([seconds, micros]) => after(Duration::new(seconds as u64, micros as u32 * 1000)),
+    }
+}
+
+/// What `poll` says of one descriptor now.
+pub(crate) fn look(fd: c_int, events: i16) -> i16 {
+    let mut one = libc::pollfd { fd, events, revents: 0 };
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let args = [address(&raw mut one), 1, address(&raw const zero), 0, 8, 0];
+    // SAFETY: one descriptor, a time-out, no mask.
+    let count = unsafe { raw::call(libc::SYS_ppoll, args) };
+    if count > 0 { one.revents } else { 0 }
+}
+
+/// For how long a thread that writes to a Unix socket waits before it tries again: when the peer stops reading, nobody tells.
+struct Pauses(Option<u64>);
+
+impl Pauses {
+    fn new(fd: c_int, direction: Direction) -> Self {
+        let unix = direction == Direction::Write && option::<c_int>(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX);
+        Self(unix.then_some(1))
+    }
+
+    /// The end of the next wait, if that is before `deadline_ns`.
+    fn before(&mut self, deadline_ns: u64) -> u64 {
+        let Some(millis) = self.0 else { return deadline_ns };
+        self.0 = Some((millis * 2).min(100));
+        deadline_ns.min(after(Duration::from_millis(millis)))
+    }
+}
+
+/// Makes a call on a socket that blocks: `attempt` does not block and may say `EAGAIN`; `block` is the same call as it was made.
+pub(crate) fn until_done(
+    fd: c_int,
+    direction: Direction,
+    mut attempt: impl FnMut() -> isize,
+    block: impl FnOnce() -> isize,
+) -> isize {
+    let mut result = attempt();
+    if result != AGAIN {
+        spend();
+        return result;
+    }
+    if is_nonblocking(fd) {
+        return result;
+    }
+    let (deadline_ns, mut pauses) = (deadline(fd, direction), Pauses::new(fd, direction));
+    while result == AGAIN {
+        match wait(fd, direction, pauses.before(deadline_ns)) {
+            None => return block(),
+            Some(WaitEnd::Interrupted) => {
+                spend();
+                return error(libc::ECANCELED);
+            }
+            Some(WaitEnd::TimedOut) if has_passed(deadline_ns) => return AGAIN,
+            Some(WaitEnd::TimedOut) => {}
+            // The reading side may have ended, where only a call that blocks says so: it does not block.
+            Some(WaitEnd::Ready) if direction == Direction::Read => {
+                result = attempt();
+                if result == AGAIN && look(fd, libc::POLLRDHUP) & (libc::POLLRDHUP | libc::POLLHUP) != 0 {
+                    return block();
+                }
+                continue;
+            }
+            Some(WaitEnd::Ready) => {}
+        }
+        result = attempt();
+    }
+    result
+}

@@ -1,0 +1,112 @@
+//! What the crate `green-std` needs to park a green thread inside a function of libc: no public interface, and not covered by the
+//! crate's version.
+//!
+//! `green-std` defines functions of libc that block, such as `recv`, in the final program. Each asks [`caller`] first. A green thread that may park waits
+//! here, for a descriptor ([`wait_for`]), for a moment ([`sleep_until`]) or for a word of memory ([`futex`]); everybody else makes the system call.
+//!
+//! **Nothing unwinds out of these waits.** Their callers are declared as `extern "C"`, which compilers take for a promise. So a cancel, or an enclosing
+//! `timeout`, ends such a wait with [`WaitEnd::Interrupted`], and is raised at the thread's next call of this crate that blocks.
+
+mod descriptor;
+mod futex;
+
+pub use descriptor::wait_for;
+pub use futex::{FutexEnd, futex_wait, futex_wake};
+
+use std::time::Duration;
+
+use crate::base::lock;
+use crate::park::current::WorkerContext;
+use crate::park::no_park::may_switch;
+use crate::park::{self, Wait, WaitResult};
+use crate::sys::clock::{self, now_ns};
+use crate::sys::in_panic;
+use crate::task::header::Reason;
+use crate::thread_locals::is_own;
+
+/// The deadline of a wait without one.
+pub const NEVER: u64 = clock::NEVER;
+
+/// Who calls: may it park?
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// No: it is a plain OS thread, or code of this crate, or a signal handler on a stack of its own, or inside of `no_park` or a panic hook.
+    Plain,
+    /// A green thread with the thread-locals of its worker: not while it holds what belongs to an OS thread.
+    SharesThreadLocals,
+    /// A green thread with thread-locals of its own.
+    HasThreadLocals,
+}
+
+/// How a wait has ended.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum WaitEnd {
+    /// What it waited for has come, or may have: look again.
+    Ready,
+    /// The deadline has passed.
+    TimedOut,
+    /// The thread has been cancelled, or a `timeout` around it is over.
+    Interrupted,
+}
+
+/// Says who calls.
+#[doc(hidden)]
+#[inline]
+pub fn caller() -> Caller {
+    match WorkerContext::get() {
+        Some(here) => on_worker(here),
+        None => Caller::Plain,
+    }
+}
+
+fn on_worker(here: &WorkerContext) -> Caller {
+    let Some(thread) = here.current() else { return Caller::Plain };
+    let (is_own, has_own) = (is_own(), thread.vtable.border.is_some());
+    // On its way to its thread-locals, or away from them; or in the middle of a wait; or in a lock of this crate.
+    let in_the_crate = is_own != has_own || thread.wait.is_on() || lock::is_waited_for();
+    let in_hook = !may_switch() || std::thread::panicking() && in_panic::is_reported();
+    match in_the_crate || in_hook || !park::is_on_its_stack(thread) {
+        true => Caller::Plain,
+        false if has_own => Caller::HasThreadLocals,
+        false => Caller::SharesThreadLocals,
+    }
+}
+
+/// The moment `d` from now, for the waits here.
+#[doc(hidden)]
+pub fn after(d: Duration) -> u64 {
+    clock::after_ns(d)
+}
+
+/// Has the moment passed?
+#[doc(hidden)]
+pub fn has_passed(deadline_ns: u64) -> bool {
+    clock::has_passed(deadline_ns)
+}
+
+/// Parks the calling green thread until `deadline_ns`: never [`WaitEnd::Ready`].
+#[doc(hidden)]
+pub fn sleep_until(deadline_ns: u64) -> WaitEnd {
+    let wait = Wait::new(Reason::Sleep).until(deadline_ns);
+    while now_ns() < deadline_ns {
+        if park::park(wait, |_| true) == WaitResult::Interrupted {
+            return WaitEnd::Interrupted;
+        }
+    }
+    WaitEnd::TimedOut
+}
+
+/// The thread has made a call that did not wait: when it has made many in a row, its neighbours have their turn.
+#[doc(hidden)]
+pub fn spend() {
+    park::spend();
+}
+
+/// Runs `f` on an OS thread that may block. No cancel or `timeout` takes effect in this call.
+#[doc(hidden)]
+pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    park::interrupt::shielded(|| crate::rt::blocking::blocking(f))
+}
