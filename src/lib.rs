@@ -37,6 +37,7 @@ mod rt;
 mod sched;
 pub mod signal;
 mod stack;
+pub mod stall;
 pub mod sync;
 mod sys;
 mod task;

@@ -90,6 +90,8 @@ pub struct WorkerMetrics {
     pub events: u64,
     /// Since the beginning: timers that were due.
     pub timers: u64,
+    /// Since the beginning: [stalls](crate::stall).
+    pub stalls: u64,
     /// How long threads that were ready have waited for their turn: a sample.
     pub delays: Histogram,
 }
@@ -251,6 +253,7 @@ fn worker(remote: &Remote, now_ns: u64) -> WorkerMetrics {
         polls: counters.polls.get(),
         events: counters.events.get(),
         timers: counters.timers.get(),
+        stalls: counters.stalls.get(),
         delays: Histogram(std::array::from_fn(|at| counters.delays[at].get())),
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use crossbeam_deque::Worker as Deque;
 
@@ -24,6 +25,7 @@ use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::shared::Rules;
 use crate::sched::{Shared, Worker, moving, remote, worker};
 use crate::stack::{StackSize, overflow};
+use crate::stall;
 use crate::sys::membarrier;
 use crate::task::header::Reason;
 use crate::thread_locals::ThreadLocals;
@@ -31,6 +33,7 @@ use crate::thread_locals::ThreadLocals;
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
+const MAX_STALL_LIMIT_MS: usize = 3_600_000;
 
 /// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
 ///
@@ -52,6 +55,7 @@ pub struct RuntimeBuilder {
     blocking_threads: usize,
     blocking_queue: usize,
     virtual_time: bool,
+    stall_limit: Duration,
 }
 
 impl RuntimeBuilder {
@@ -65,6 +69,7 @@ impl RuntimeBuilder {
             blocking_threads: 512,
             blocking_queue: 4096,
             virtual_time: false,
+            stall_limit: stall::LIMIT,
         }
     }
 
@@ -198,6 +203,23 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it. Default: 20 ms. Zero:
+    /// never.
+    ///
+    /// Of the default runtime `GREEN_STALL_LIMIT` sets it, in milliseconds. A runtime with [`virtual_time`](Self::virtual_time) is not watched.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let runtime = green::Runtime::builder().workers(1).stall_limit(Duration::from_millis(100)).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = limit;
+        self
+    }
+
     /// Starts the runtime: its workers run when this returns.
     ///
     /// ```
@@ -245,10 +267,14 @@ impl RuntimeBuilder {
             && membarrier::heavy().is_ok();
         let schedule = if moves { moving::schedule } else { worker::schedule };
         let (thread_locals, virtual_time) = (self.thread_locals, self.virtual_time);
-        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time };
+        let stall_limit_ns = if virtual_time { 0 } else { u64::try_from(self.stall_limit.as_nanos()).unwrap_or(0) };
+        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, stall_limit_ns };
         let shared = Shared::new(group, stealers, rules, pool);
         let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
         crate::sched::debug::keep();
+        if stall_limit_ns != 0 {
+            stall::watch();
+        }
         for (number, deque) in deques.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));
@@ -465,6 +491,9 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
     builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
     builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
+    if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT_MS)? {
+        builder.stall_limit = Duration::from_millis(ms as u64);
+    }
     let started = builder.build()?;
     Ok(DEFAULT.get_or_init(|| started))
 }
@@ -494,8 +523,8 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
 /// behind: join them, or use [`scope`](crate::scope). `f` may borrow from the caller's stack; so a cancel does not
 /// interrupt the wait.
 ///
-/// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes) and `GREEN_THREAD_LOCALS` (`worker` or `thread`:
-/// [`ThreadLocals`]) set the default runtime's.
+/// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes), `GREEN_THREAD_LOCALS` (`worker` or `thread`:
+/// [`ThreadLocals`]) and `GREEN_STALL_LIMIT` (milliseconds; 0: off) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {

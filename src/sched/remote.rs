@@ -26,6 +26,7 @@ use crate::sched::live::ListPlace;
 use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
+use crate::sys::system_thread::SystemThread;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
@@ -64,9 +65,21 @@ pub(crate) struct Remote {
     pub(crate) index: u16,
     /// Whether others may stand in for the worker.
     pub(crate) latch: CachePadded<Latch>,
-    /// The worker, for those; and for fibers that run on OS threads of their own (the `threads` backend).
+    /// The worker, for the [`monitor`](super::monitor) and a dump, and its OS thread. The worker does not end while one has the lock.
+    pub(crate) watched: Lock<Option<WatchedWorker>>,
+    /// The worker, for those that stand in; and for fibers that run on OS threads of their own (the `threads` backend).
     pub(crate) here: AtomicPtr<WorkerContext>,
 }
+
+/// A worker that has begun and has not ended, and its OS thread.
+#[derive(Debug)]
+pub(crate) struct WatchedWorker {
+    pub(crate) here: *const WorkerContext,
+    pub(crate) os: SystemThread,
+}
+
+// SAFETY: it is an address; what may be touched there says who follows it.
+unsafe impl Send for WatchedWorker {}
 
 /// The remotes of one runtime, and the word in which its sleepers are counted.
 pub(crate) struct RemoteGroup {
@@ -101,6 +114,7 @@ impl Spares {
             virtual_ns: AtomicU64::new(0),
             index: self.made as u16,
             latch: CachePadded::new(Latch::new()),
+            watched: Lock::new(None),
             here: AtomicPtr::new(ptr::null_mut()),
         })));
         // ORDERING: Release pairs with the Acquire in `get`.

@@ -32,7 +32,7 @@ impl Worker {
         self.remote.busy.turns(false, real_ns());
         self.remote.counters.ready.set(0);
         let goes_on = self.search_or_sleep();
-        self.remote.busy.turns(true, real_ns());
+        self.gets_busy();
         goes_on
     }
 

@@ -10,6 +10,7 @@ use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
+use crate::sched::watched;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) pool: BlockingPool,
     /// Its only worker goes by virtual time.
     pub(crate) virtual_time: bool,
+    /// After so long in one turn a worker is reported, if somebody waits for it; 0: never.
+    pub(crate) stall_limit_ns: u64,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -53,6 +56,7 @@ pub(crate) struct Rules {
     pub(crate) moves: bool,
     pub(crate) schedule: Schedule,
     pub(crate) virtual_time: bool,
+    pub(crate) stall_limit_ns: u64,
 }
 
 /// Those that may not have ended.
@@ -67,7 +71,7 @@ impl Shared {
     pub(crate) fn new(
         RemoteGroup { remotes, idle }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
-        Rules { stack_size, thread_locals, moves, schedule, virtual_time }: Rules,
+        Rules { stack_size, thread_locals, moves, schedule, virtual_time, stall_limit_ns }: Rules,
         pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -84,12 +88,19 @@ impl Shared {
             moves,
             pool,
             virtual_time,
+            stall_limit_ns,
             searchers,
             spawned_outside: AtomicU64::new(0),
             last_call: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
         });
+        if stall_limit_ns != 0 {
+            // SAFETY: its queue stays where it is until the drop, which forgets it.
+            unsafe {
+                watched::watch(shared.identity(), &shared.remotes, &shared.stealers, &shared.injector, stall_limit_ns)
+            };
+        }
         let mut runtimes = RUNTIMES.lock();
         runtimes.retain(|runtime| runtime.strong_count() > 0);
         runtimes.push(Arc::downgrade(&shared));
@@ -251,6 +262,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if self.stall_limit_ns != 0 {
+            watched::forget(self.identity());
+        }
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();

@@ -29,11 +29,13 @@ use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
-use crate::sched::remote::{self, Remote};
+use crate::sched::remote::{self, Remote, WatchedWorker};
 use crate::sched::shared::Shared;
 use crate::sched::siblings::Siblings;
+use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
+use crate::sys::system_thread::SystemThread;
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
@@ -139,7 +141,8 @@ impl Worker {
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
         unwinder::set_root(thread_main);
-        self.remote.busy.turns(true, real_ns());
+        *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
+        self.gets_busy();
         loop {
             while let Some(thread) = self.next() {
                 self.turn(thread);
@@ -148,6 +151,7 @@ impl Worker {
                 break;
             }
         }
+        *self.remote.watched.lock() = None;
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.queues.unstarted.pop().is_some() {}
@@ -155,6 +159,14 @@ impl Worker {
         self.remote.listed.own(|_| self.remote.here.store(ptr::null_mut(), Ordering::Relaxed));
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
+    }
+
+    /// The worker begins, or goes on after a sleep.
+    pub(super) fn gets_busy(&self) {
+        self.remote.busy.turns(true, real_ns());
+        if self.shared.stall_limit_ns != 0 {
+            watched::worker_gets_busy();
+        }
     }
 
     /// Puts a thread that the worker's own threads or loop have woken into the slot; the thread that stood there goes to the queue.
