@@ -116,10 +116,12 @@ mod linux {
         // ORDERING: Acquire pairs with the Release at H3: what the function has done is visible. A4.
         while WORD.load(Ordering::Acquire) != word(DONE) {
             looks += 1;
-            match looks {
-                ..SPINS => spin_loop(),
-                ..YIELDS => yield_now(),
-                _ => std::thread::sleep(Duration::from_micros(50)),
+            if looks < SPINS {
+                spin_loop();
+            } else if looks < YIELDS {
+                yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
             }
             // ORDERING: Relaxed: nothing was handed over. A5.
             let take_back = || WORD.compare_exchange(word(ASKED), 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();

@@ -79,11 +79,13 @@ fn usage(text: &str) -> Option<CpuUsage> {
 
 /// The system call in which a lock of std's, and of most others, waits.
 #[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_cast, reason = "it is narrower on machines of 32 bits")]
 pub(crate) const FUTEX: i64 = libc::SYS_futex as i64;
 #[cfg(not(target_os = "linux"))]
 pub(crate) const FUTEX: i64 = -1;
 
 /// The name of a system call in which threads use to wait.
+#[cfg_attr(target_os = "linux", allow(clippy::useless_conversion, reason = "as above"))]
 pub(crate) fn call_name(number: i64) -> Option<&'static str> {
     #[cfg(target_os = "linux")]
     return linux::CALLS
