@@ -240,17 +240,32 @@ fn a_stall_after_all_have_slept_for_long_is_reported_too() {
 }
 
 #[test]
-fn by_default_it_is_a_line_on_standard_error_with_the_functions() {
-    let ended = help::in_a_child(&[], || {
+fn by_default_standard_error_says_so_and_names_the_functions() {
+    use std::os::fd::AsRawFd;
+
+    let in_child = || {
+        let path = std::env::temp_dir().join(format!("green-stall-{}", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        // SAFETY: both are open.
+        assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
         let runtime = help::runtime(1);
-        let long = runtime.spawn(|| std::thread::sleep(Duration::from_millis(1500)));
-        runtime.spawn(|| ()).join().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let long = runtime.spawn(move || sleeps(&until));
+        let waits = runtime.spawn(|| ());
+        let says = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
+        help::spin_until("a report", || says("green: worker 0 stalled for "));
+        // Only a worker that has answered is known that far.
+        let is_known = || says("green: worker 0 stands in ") && says("stall::sleeps");
+        if STACKS && !says("its thread ") {
+            help::spin_until("the names of the functions", is_known);
+        }
+        over.store(true, Ordering::SeqCst);
         long.join().unwrap();
-    });
-    ended.assert_success();
-    let line = ended.output.lines().find(|line| line.contains("green: worker 0 stalled for "));
-    let line = line.unwrap_or_else(|| panic!("no line in {}", ended.output));
-    assert!(!STACKS || line.contains("sleep"), "{line}");
+        waits.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+    };
+    help::in_a_child(&[], in_child).assert_success();
 }
 
 #[test]

@@ -139,9 +139,10 @@ fn look_at(runtime: &WatchedRuntime, number: usize, now_ns: u64, is_late: bool) 
     let watched = remote.watched.lock();
     let Some(watched) = watched.as_ref() else { return WorkerSeen::default() };
     let turn = Some((turn(watched), busy_since));
-    if turn != before.turn || is_late {
-        let (since_ns, ask_ns) = (now_ns, now_ns + runtime.limit_ns);
-        return WorkerSeen { turn, since_ns, ask_ns, ..WorkerSeen::default() };
+    let is_new = turn != before.turn;
+    if is_new || is_late {
+        let (since_ns, ask_ns, reported) = (now_ns, now_ns + runtime.limit_ns, before.reported && !is_new);
+        return WorkerSeen { turn, since_ns, ask_ns, reported, ..WorkerSeen::default() };
     }
     let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
     let waits = if !before.reported && runtime.waits_for(number) { before.waits + 1 } else { 0 };

@@ -1,4 +1,5 @@
-//! The line on standard error.
+//! The lines on standard error: one that says what is known at once, and one with the names of the functions, which take a second to be looked up in a large
+//! program, the first time.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -31,6 +32,12 @@ impl StallLine {
         if let Some(line) = self.line(stall, real_ns()) {
             // Not by std's handle, whose lock the thread may hold that is stuck.
             write_stderr(line.as_bytes());
+            let functions = functions(stall);
+            if !functions.is_empty() {
+                write_stderr(
+                    format!("green: worker {} stands in {}\n", stall.worker, functions.join(" < ")).as_bytes(),
+                );
+            }
         }
     }
 
@@ -41,11 +48,6 @@ impl StallLine {
         }
         self.next_ns = now_ns + PAUSE_NS;
         let mut line = format!("green: {stall}");
-        let mut before = ": ";
-        for name in functions(stall) {
-            let _ = write!(line, "{before}{name}");
-            before = " < ";
-        }
         match std::mem::take(&mut self.left_out) {
             0 => {}
             left_out => _ = write!(line, " (and {left_out} more stalls since the last line)"),

@@ -3,10 +3,11 @@
 //! Green threads take turns: a thread that computes for long without a blocking call, or blocks its OS thread in a call that is not this crate's,
 //! keeps its worker from every other thread there. A *stall* is one turn that takes 20 ms
 //! ([`stall_limit`](crate::RuntimeBuilder::stall_limit), `GREEN_STALL_LIMIT`) while a thread that is ready, has been woken or has not started, a timer or an
-//! event waits for that worker. Each is reported once: by a line on standard error, at most one in ten seconds, or to a hook of the program's.
+//! event waits for that worker. Each is reported once: on standard error, at most once in ten seconds, or to a hook of the program's.
 //!
 //! ```text
-//! green: worker 1 stalled for 26 ms: thread 5 "parse" (spawned at src/main.rs:12:9) computes: my::tokenize < my::parse < …
+//! green: worker 1 stalled for 26 ms: thread 5 "parse" (spawned at src/main.rs:12:9) computes
+//! green: worker 1 stands in shop::tokenize < shop::parse < shop::main::{{closure}}
 //! ```
 //!
 //! What helps: [`blocking`](crate::blocking()) for calls that block, [`yield_now`](crate::yield_now) in loops that compute. [`Stall::cause`] tells which of them.
@@ -63,7 +64,7 @@ type StallHook = Arc<dyn Fn(&Stall) + Send + Sync>;
 
 static HOOK: Lock<Option<StallHook>> = Lock::new(None);
 
-/// From now on `hook` is called with each stall of any runtime of the process, in place of the line on standard error.
+/// From now on `hook` is called with each stall of any runtime of the process, in place of the lines on standard error.
 ///
 /// It is called by the monitor, an OS thread with every signal blocked: what it does there delays the report of further stalls. A panic in it is
 /// caught.
