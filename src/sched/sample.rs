@@ -55,7 +55,8 @@ struct Notes {
     /// `None`: it has no name.
     name_len: Option<usize>,
     at: Interrupted,
-    words: [usize; STACK / size_of::<usize>()],
+    /// In a block of their own: a green stack has no room for them.
+    words: Box<[usize]>,
     /// How many of them there are.
     len: usize,
     has_ready: bool,
@@ -75,7 +76,7 @@ static NOTES: PerProcess<Lock<Notes>> = PerProcess::new(|| {
         name: [0; NAME],
         name_len: None,
         at: Interrupted { place: 0, registers: [0; 4] },
-        words: [0; STACK / size_of::<usize>()],
+        words: vec![0; STACK / size_of::<usize>()].into(),
         len: 0,
         has_ready: false,
         timer_ns: NEVER,
