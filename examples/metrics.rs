@@ -57,6 +57,8 @@ fn page(metrics: &Metrics) -> String {
         }
     }
     delays(&mut page, &metrics.workers);
+    family(&mut page, "green_spare_workers_total", "counter", "Started because all workers were stalled.");
+    line(&mut page, "green_spare_workers_total", "", metrics.spare_workers as f64);
     let gauges = [
         ("green_blocking_threads", metrics.blocking.threads),
         ("green_blocking_idle", metrics.blocking.idle),

@@ -214,9 +214,11 @@ fn a_limit_of_zero_is_none() {
     let reports = Reports::new();
     let runtime = Runtime::builder().workers(1).stall_limit(Duration::ZERO).build().unwrap();
     let long = runtime.spawn(|| std::thread::sleep(Duration::from_millis(150)));
+    let thread = long.thread().clone();
     runtime.spawn(|| ()).join().unwrap();
     long.join().unwrap();
-    assert!(!reports.any());
+    assert!(reports.of(&thread).is_empty());
+    assert_eq!(runtime.metrics().workers[0].stalls, 0);
 }
 
 #[test]
@@ -330,4 +332,86 @@ fn a_runtime_of_a_child_of_fork_is_watched_by_a_monitor_of_the_childs() {
         assert_eq!(status, 0);
     };
     help::in_a_child(&[], in_child).assert_success();
+}
+
+/// As std's own test of `OnceLock` has it: the readers spin until a writer has come.
+#[test]
+fn readers_that_spin_before_the_writers_have_started_get_what_these_write() {
+    use std::sync::{OnceLock, mpsc};
+
+    static ONCE: OnceLock<usize> = OnceLock::new();
+    let builder = Runtime::builder().workers(2).spare_workers(16);
+    let runtime = help::bounded(|| {
+        let runtime = builder.build().unwrap();
+        runtime.run(|| {
+            let (sender, receiver) = mpsc::channel();
+            let spin = |sender: mpsc::Sender<usize>| {
+                green::spawn(move || {
+                    let found = loop {
+                        match ONCE.get() {
+                            Some(found) => break *found,
+                            None => std::hint::spin_loop(),
+                        }
+                    };
+                    sender.send(found).unwrap();
+                });
+            };
+            (0..10).for_each(|_| spin(sender.clone()));
+            (0..10).for_each(|n| drop(green::spawn(move || _ = ONCE.set(n))));
+            drop(sender);
+            let found: Vec<_> = receiver.iter().collect();
+            assert!(found.len() == 10 && found.iter().all(|n| *n == *ONCE.get().unwrap()));
+        });
+        runtime
+    });
+    assert!(runtime.metrics().spare_workers >= 1);
+}
+
+#[test]
+fn a_thread_that_has_started_on_a_spare_worker_goes_on_there() {
+    let ran = help::bounded(|| {
+        let runtime = Runtime::builder().workers(1).spare_workers(1).build().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let spins = runtime.spawn(move || computes(&until));
+        let (sender, receiver) = green::channel::bounded::<u32>(0);
+        let echo = runtime.spawn(move || {
+            let children: Vec<_> = (0..10).map(|n| green::spawn(move || n)).collect();
+            children.into_iter().for_each(|child| _ = child.join().unwrap());
+            receiver.iter().sum::<u32>()
+        });
+        for n in 0..10 {
+            sender.send(n).unwrap();
+            green::sleep(Duration::from_millis(20));
+        }
+        let shown = runtime.metrics().threads.live;
+        drop(sender);
+        assert_eq!(echo.join().unwrap(), 45);
+        assert!(shown >= 2);
+        // It has ended, or ends with the runtime.
+        let again = runtime.spawn(|| 7);
+        assert_eq!(again.join().unwrap(), 7);
+        over.store(true, Ordering::SeqCst);
+        spins.join().unwrap();
+        runtime.metrics().spare_workers
+    });
+    assert!(ran >= 1);
+}
+
+#[test]
+fn a_runtime_that_ends_unwinds_what_lives_on_a_spare_worker() {
+    help::bounded(|| {
+        for _ in 0..help::scaled(8) {
+            let runtime = Runtime::builder().workers(1).spare_workers(2).build().unwrap();
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let spins = runtime.spawn(move || computes(&until));
+            let waits = runtime.spawn(green::thread::park);
+            help::until_parked(waits.thread(), "park");
+            over.store(true, Ordering::SeqCst);
+            drop(runtime);
+            assert!(waits.join().unwrap_err().is::<green::Cancelled>());
+            let _ = spins.join();
+        }
+    });
 }

@@ -124,7 +124,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
-    let list = worker.map_or_else(any, |worker| worker.remote.index);
+    let list = worker.filter(|worker| !worker.is_spare).map_or_else(any, |worker| worker.remote.index);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.call_last(end_all);
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::atomic::Ordering;
 use crate::rt::runtime::{Runtime, with_shared};
 use crate::sched::Shared;
 use crate::sched::counters::{Counter, Counters, DELAYS};
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub threads: ThreadMetrics,
     /// One for each worker, in the order of their numbers.
     pub workers: Vec<WorkerMetrics>,
+    /// Since the beginning: [spare workers](crate::RuntimeBuilder::spare_workers) that were started.
+    pub spare_workers: u64,
     /// The OS threads that run [`blocking`](crate::blocking) closures.
     pub blocking: BlockingMetrics,
     /// The stacks of the whole process, all runtimes together.
@@ -217,7 +220,7 @@ fn read(shared: &Shared) -> Metrics {
     let now_ns = real_ns();
     let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
     let sum =
-        |count: fn(&Counters) -> &Counter| shared.remotes.iter().map(|remote| count(&remote.counters).get()).sum();
+        |count: fn(&Counters) -> &Counter| shared.every_remote().map(|remote| count(&remote.counters).get()).sum();
     // Before `spawned`, which it is a part of.
     let started: u64 = sum(|counters| &counters.started);
     let spawned = shared.spawned();
@@ -226,13 +229,14 @@ fn read(shared: &Shared) -> Metrics {
     Metrics {
         threads: ThreadMetrics {
             unstarted: spawned.saturating_sub(started),
-            live: workers.iter().map(|worker| worker.live).sum(),
+            live: shared.every_remote().map(|remote| u64::from(remote.load().unwrap_or(0))).sum(),
             ready: workers.iter().map(|worker| worker.ready).sum(),
             spawned,
             panicked: sum(|counters| &counters.panicked),
             cancelled: sum(|counters| &counters.cancelled),
         },
         workers,
+        spare_workers: shared.spares_started.load(Ordering::Relaxed),
         blocking: BlockingMetrics { threads, idle, queued },
         stacks: StackMetrics { claimed, most_claimed, guards: stack::guard_kind() },
     }

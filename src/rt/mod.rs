@@ -2,7 +2,7 @@
 //!
 //! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
-//!   made; [`handle`], [`join`]: handles.
+//!   made; [`workers`]: their OS threads; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 
 pub(crate) mod blocking;
@@ -18,3 +18,4 @@ pub(crate) mod runtime;
 pub(crate) mod scope;
 pub(crate) mod spawn;
 pub(crate) mod thread;
+mod workers;

@@ -16,23 +16,23 @@ use crate::blocking::pool::BlockingPool;
 use crate::dump;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
-use crate::park::queue::WaitQueue;
-use crate::park::{Wait, fork, interrupt};
+use crate::park::{fork, interrupt};
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
+use crate::rt::workers::WorkerThreads;
 use crate::sched::shared::Rules;
-use crate::sched::{Shared, Worker, moving, remote, worker};
+use crate::sched::{Shared, Worker, moving, remote, watched, worker};
 use crate::stack::{StackSize, overflow};
 use crate::stall;
 use crate::sys::membarrier;
-use crate::task::header::Reason;
 use crate::thread_locals::ThreadLocals;
 
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
+const SPARE_WORKERS: RangeInclusive<usize> = 0..=1024;
 const MAX_STALL_LIMIT_MS: usize = 3_600_000;
 
 /// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
@@ -56,6 +56,7 @@ pub struct RuntimeBuilder {
     blocking_queue: usize,
     virtual_time: bool,
     stall_limit: Duration,
+    spare_workers: usize,
 }
 
 impl RuntimeBuilder {
@@ -70,6 +71,7 @@ impl RuntimeBuilder {
             blocking_queue: 4096,
             virtual_time: false,
             stall_limit: stall::LIMIT,
+            spare_workers: 4,
         }
     }
 
@@ -220,6 +222,32 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets how many spare workers there may be at one time: 0 to 1024. Default: 4.
+    ///
+    /// When all workers are [stalled](crate::stall), and there are threads that have not started, a spare worker starts them: an OS thread more, which
+    /// ends when it has nothing to run and no thread lives on it. So threads that spin until another has done something get on. Not without a
+    /// [`stall_limit`](Self::stall_limit).
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).spare_workers(1).build()?;
+    /// let set = std::sync::OnceLock::new();
+    /// runtime.run(|| {
+    ///     green::scope(|scope| {
+    ///         scope.spawn(|| set.set(7));
+    ///         while set.get().is_none() {
+    ///             std::hint::spin_loop();
+    ///         }
+    ///     });
+    /// });
+    /// assert_eq!(set.get(), Some(&7));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn spare_workers(mut self, n: usize) -> Self {
+        self.spare_workers = n;
+        self
+    }
+
     /// Starts the runtime: its workers run when this returns.
     ///
     /// ```
@@ -242,6 +270,9 @@ impl RuntimeBuilder {
             None if self.virtual_time => 1,
             None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(*WORKERS.end()),
         };
+        let spare_workers = within("spare_workers", self.spare_workers, SPARE_WORKERS)?;
+        let stall_limit_ns =
+            if self.virtual_time { 0 } else { u64::try_from(self.stall_limit.as_nanos()).unwrap_or(0) };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
         let blocking_threads = within("blocking_threads", self.blocking_threads, BLOCKING_THREADS)?;
         let blocking_queue = within("blocking_queue", self.blocking_queue, BLOCKING_QUEUE)?;
@@ -255,7 +286,7 @@ impl RuntimeBuilder {
         hook::install();
         fork::install();
         overflow::install(current::describe);
-        let group = remote::acquire(workers)
+        let group = remote::acquire(workers, if stall_limit_ns == 0 { 0 } else { spare_workers })
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
@@ -267,34 +298,21 @@ impl RuntimeBuilder {
             && membarrier::heavy().is_ok();
         let schedule = if moves { moving::schedule } else { worker::schedule };
         let (thread_locals, virtual_time) = (self.thread_locals, self.virtual_time);
-        let stall_limit_ns = if virtual_time { 0 } else { u64::try_from(self.stall_limit.as_nanos()).unwrap_or(0) };
         let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, stall_limit_ns };
         let shared = Shared::new(group, stealers, rules, pool);
-        let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
+        let threads = WorkerThreads::new(self.thread_name);
+        let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
-        if stall_limit_ns != 0 {
-            stall::watch();
-        }
         for (number, deque) in deques.into_iter().enumerate() {
-            let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
-            let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));
-            running.with(|running| *running += 1);
-            let started = thread.spawn(move || {
-                overflow::prepare_thread();
-                Worker::new(shared, number, deque).run();
-                running.notify_all(|running| {
-                    *running -= 1;
-                    true
-                });
-            });
-            match started {
-                Ok(thread) => runtime.threads.push(thread),
-                Err(error) => {
-                    runtime.running.with(|running| *running -= 1);
-                    let message = format!("worker {number} of {workers} could not be started: {error}");
-                    return Err(io::Error::new(error.kind(), message));
-                }
-            }
+            runtime.threads.start(&runtime.shared, number, deque).map_err(|error| {
+                let message = format!("worker {number} of {workers} could not be started: {error}");
+                io::Error::new(error.kind(), message)
+            })?;
+        }
+        if stall_limit_ns != 0 {
+            let (shared, threads) = (Arc::downgrade(&runtime.shared), Arc::clone(&runtime.threads));
+            watched::set_start_spare(runtime.shared.identity(), Arc::new(move || threads.start_spare(&shared)));
+            stall::watch();
         }
         Ok(runtime)
     }
@@ -342,9 +360,7 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// Should the closure of that green thread return in the child, the process aborts: end it with `exit` or exec.
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    /// Workers whose OS threads have not ended.
-    running: Arc<WaitQueue<usize>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Arc<WorkerThreads>,
 }
 
 impl UnwindSafe for Runtime {}
@@ -438,8 +454,8 @@ impl Runtime {
 
 impl Runtime {
     /// Waits for the workers' OS threads, which have run everything: what is left is to drop their thread-locals.
-    fn join_workers(&mut self) {
-        let threads = std::mem::take(&mut self.threads);
+    fn join_workers(&self) {
+        let threads = self.threads.take();
         let this = std::thread::current().id();
         let join = move || {
             for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
@@ -459,7 +475,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if self.shared.is_the_parents() {
             // Those are no threads of this process.
-            std::mem::forget(std::mem::take(&mut self.threads));
+            std::mem::forget(Arc::clone(&self.threads));
             assert!(std::thread::panicking(), "a runtime cannot be dropped: {}", crate::sys::fork::MESSAGE);
             return;
         }
@@ -468,8 +484,7 @@ impl Drop for Runtime {
         if own == Some(Arc::as_ptr(&self.shared)) {
             return;
         }
-        let wait = Wait::new(Reason::Join).uninterruptible();
-        let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
+        self.threads.wait();
         self.shared.pool.stop();
         self.join_workers();
         self.shared.end();

@@ -106,7 +106,7 @@ impl ThreadRecord {
 /// Those of [`membarrier`], and of `each`, which ends it.
 pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> io::Result<()>) -> io::Result<()> {
     let mut samples = samples(shared);
-    let visitors = shared.remotes.iter().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
+    let visitors = shared.every_remote().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
     let mut unstarted = Unstarted { shared, met: HashSet::new() };
     unstarted.list(shared.injector.len(), || shared.take_injected(), &mut each)?;
     for stealer in &shared.stealers {
@@ -131,7 +131,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
 /// What the workers run.
 fn samples(shared: &Shared) -> Vec<Option<Sample>> {
     let until_ns = real_ns() + PATIENCE_NS;
-    shared.remotes.iter().map(|remote| sample(remote, until_ns.saturating_sub(real_ns()))).collect()
+    shared.every_remote().map(|remote| sample(remote, until_ns.saturating_sub(real_ns()))).collect()
 }
 
 /// As long as there is one, no worker of a runtime ends, nor any thread that lives there.
@@ -148,7 +148,7 @@ impl<'a> Visit<'a> {
     /// Some of the threads of one worker: the first, or the next. None: that was all.
     fn chunk(mut self, number: usize, first: bool, samples: &mut [Option<Sample>]) -> io::Result<Vec<ThreadRecord>> {
         // SAFETY: `self` is there, and goes last.
-        let Some(live) = (unsafe { live_of(self.shared.remotes[number]) }) else { return Ok(Vec::new()) };
+        let Some(live) = (unsafe { live_of(self.shared.remote(number)) }) else { return Ok(Vec::new()) };
         let place = &mut self.places[number];
         if first {
             place.begin(live);
@@ -185,7 +185,7 @@ unsafe fn look_at(
     let waits: Vec<WaitLook> = threads.iter().map(|thread| unsafe { thread.as_ref() }.look().0).collect();
     membarrier::heavy()?;
     // SAFETY: as the caller promises.
-    let running: Vec<_> = shared.remotes.iter().map(|remote| unsafe { current_of(remote) }).collect();
+    let running: Vec<_> = shared.every_remote().map(|remote| unsafe { current_of(remote) }).collect();
     let look = |(thread, wait): (&NonNull<Header>, WaitLook)| {
         // SAFETY: as the caller promises.
         let thread = unsafe { thread.as_ref() };
@@ -216,7 +216,7 @@ unsafe fn look_at(
             Doing::Waits(_) => record.stack = unsafe { copy(thread.as_ref()) },
             Doing::Runs(worker) => {
                 // SAFETY: as the caller promises.
-                let turn = unsafe { turn_of(shared.remotes[worker]) };
+                let turn = unsafe { turn_of(shared.remote(worker)) };
                 let is_this = |sample: &Sample| Some(sample.turn) == turn && ptr::eq(sample.header, thread.as_ptr());
                 record.stack = samples[worker].take_if(|sample| is_this(sample)).and_then(|sample| sample.stack);
             }

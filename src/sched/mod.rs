@@ -26,6 +26,7 @@ pub(crate) mod sample;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod siblings;
+pub(crate) mod spare;
 pub(crate) mod tidy;
 pub(crate) mod turn;
 mod virtual_time;

@@ -14,12 +14,14 @@
 //! Three times in the limit, while any worker is busy. A monitor that comes late itself, because the process was stopped or gets no processor, begins anew: what it
 //! would say of the workers' turns holds for itself. With nothing to watch it sleeps ([`watched`](super::watched)).
 
+use std::sync::Arc;
+
 use crate::sched::remote::Remote;
 use crate::sched::sample::{Sample, sample_of, turn};
-use crate::sched::watched::{WatchedRuntime, Watchman, WorkerSeen};
+use crate::sched::watched::{StartSpare, WatchedRuntime, Watchman, WorkerSeen};
 use crate::sys::clock::real_ns;
 use crate::sys::signals;
-use crate::sys::system_thread::{CpuUsage, FUTEX, OsActivity};
+use crate::sys::system_thread::{CpuUsage, FUTEX, OsActivity, ask_for_short_slices};
 
 /// Looks in the time of the limit.
 const LOOKS: u64 = 3;
@@ -78,6 +80,8 @@ struct Suspect {
 #[derive(Default)]
 struct Round {
     suspects: Vec<Suspect>,
+    /// Runtimes that need a spare worker.
+    start_spares: Vec<StartSpare>,
     /// Some worker runs, or has run since the last look.
     stirred: bool,
     /// The least of the limits; 0: there is no runtime.
@@ -85,6 +89,7 @@ struct Round {
 }
 
 fn watch(watchman: &'static Watchman, report: fn(StallRecord)) {
+    ask_for_short_slices();
     let (mut quiet, mut due_ns, mut step_ns) = (0, real_ns(), STEP_MIN_NS);
     loop {
         let now_ns = real_ns();
@@ -95,6 +100,7 @@ fn watch(watchman: &'static Watchman, report: fn(StallRecord)) {
                 report(stall);
             }
         }
+        round.start_spares.iter().for_each(|start| start());
         quiet = if round.stirred { 0 } else { quiet + 1 };
         step_ns = (round.limit_ns / LOOKS).clamp(STEP_MIN_NS, STEP_MAX_NS);
         if quiet >= QUIET || round.limit_ns == 0 {
@@ -125,11 +131,37 @@ fn look(runtimes: &mut [WatchedRuntime], now_ns: u64, is_late: bool) -> Round {
             }
             runtime.seen[number] = seen;
         }
+        round.start_spares.extend(needs_spare(runtime, now_ns));
     }
     if runtimes.is_empty() {
         round.limit_ns = 0;
     }
     round
+}
+
+/// All workers are stalled, those that are spare, too, and there are unstarted threads. A spare worker that sleeps, as threads live on it, is woken.
+fn needs_spare(runtime: &mut WatchedRuntime, now_ns: u64) -> Option<StartSpare> {
+    let start = runtime.start_spare.as_ref()?;
+    let is_stalled = |seen: &WorkerSeen| seen.turn.is_some() && now_ns - seen.since_ns >= runtime.limit_ns;
+    let spares = runtime.spares();
+    if !runtime.seen[..spares.start].iter().all(is_stalled) || !runtime.has_unstarted() {
+        runtime.unstarted = 0;
+        return None;
+    }
+    runtime.unstarted += 1;
+    if runtime.unstarted < 2 {
+        return None;
+    }
+    for (seen, remote) in runtime.seen[spares.clone()].iter().zip(&runtime.remotes[spares]) {
+        let runs = remote.watched.lock().is_some();
+        if runs && seen.turn.is_none() {
+            remote.notify_control();
+        }
+        if runs && !is_stalled(seen) {
+            return None;
+        }
+    }
+    Some(Arc::clone(start))
 }
 
 /// What is seen of a worker now.

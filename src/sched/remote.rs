@@ -85,6 +85,8 @@ unsafe impl Send for WatchedWorker {}
 pub(crate) struct RemoteGroup {
     pub(crate) remotes: Box<[&'static Remote]>,
     pub(crate) idle: &'static Idle,
+    /// Of its spare workers. Each is counted by itself.
+    pub(crate) spares: Box<[&'static Remote]>,
 }
 
 /// What no runtime has now.
@@ -99,6 +101,21 @@ static SPARES: Lock<Spares> = Lock::new(Spares { remotes: Vec::new(), idles: Vec
 pub(super) static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Spares {
+    fn idle(&mut self) -> &'static Idle {
+        self.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())))
+    }
+
+    /// There is one left.
+    fn take(&mut self, idle: &'static Idle) -> &'static Remote {
+        let Some(remote) = self.remotes.pop() else { return self.make(idle) };
+        remote.arriving.reopen();
+        remote.busy.reset();
+        remote.run_rate.reset();
+        remote.counters.reset();
+        remote.doorbell.counted.hand_over(idle);
+        remote
+    }
+
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
             doorbell: Doorbell::new(idle),
@@ -124,41 +141,38 @@ impl Spares {
     }
 }
 
-/// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
-pub(crate) fn acquire(workers: usize) -> Option<RemoteGroup> {
+/// Remotes for `workers` workers, and for as many of the `spares` as there are left. `None`: there would be more than [`MAX_WORKERS`] in the process.
+pub(crate) fn acquire(workers: usize, spares: usize) -> Option<RemoteGroup> {
     let mut pool = SPARES.lock();
-    if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
-        return None;
-    }
-    let idle = pool.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())));
-    let take = |_| match pool.remotes.pop() {
-        Some(remote) => {
-            remote.arriving.reopen();
-            remote.busy.reset();
-            remote.run_rate.reset();
-            remote.counters.reset();
-            remote.doorbell.counted.hand_over(idle);
-            remote
-        }
-        None => pool.make(idle),
+    let left = (pool.remotes.len() + (MAX_WORKERS - pool.made)).checked_sub(workers)?;
+    let idle = pool.idle();
+    let remotes = (0..workers).map(|_| pool.take(idle)).collect();
+    let spare = |_| {
+        let idle = pool.idle();
+        let remote = pool.take(idle);
+        // Nobody sends a thread there, whether it runs or not.
+        let _ = remote.arriving.close();
+        remote
     };
-    Some(RemoteGroup { remotes: (0..workers).map(take).collect(), idle })
+    let spares = (0..spares.min(left)).map(spare).collect();
+    Some(RemoteGroup { remotes, idle, spares })
 }
 
 /// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: RemoteGroup) {
-    for remote in &group.remotes {
+    for remote in group.remotes.iter().chain(&group.spares) {
         remote.doorbell.counted.wait_for_the_late();
         // A cancel that came too late.
         drop(remote.take_cancels());
         remote
             .doorbell
-            .answer(group.idle, false)
+            .answer(remote.doorbell.counted.idle(), false)
             .deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
     let mut pool = SPARES.lock();
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
-    pool.remotes.extend(group.remotes.iter().rev());
+    pool.remotes.extend(group.spares.iter().chain(group.remotes.iter().rev()));
+    pool.idles.extend(group.spares.iter().map(|remote| remote.doorbell.counted.idle()));
     pool.idles.push(group.idle);
 }
 

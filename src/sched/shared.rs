@@ -10,6 +10,7 @@ use crate::base::lock::Lock;
 use crate::blocking::pool::BlockingPool;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
+use crate::sched::spare::SpareSlot;
 use crate::sched::watched;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -21,6 +22,9 @@ use crate::thread_locals::ThreadLocals;
 pub(crate) struct Shared {
     pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,
+    /// Of the spare workers ([`spare`](super::spare)), which are none of `remotes`.
+    pub(crate) spares: Box<[SpareSlot]>,
+    pub(crate) spares_started: AtomicU64,
     pub(crate) stealers: Box<[Stealer<Task>]>,
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
@@ -69,7 +73,7 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        RemoteGroup { remotes, idle }: RemoteGroup,
+        RemoteGroup { remotes, idle, spares }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
         Rules { stack_size, thread_locals, moves, schedule, virtual_time, stall_limit_ns }: Rules,
         pool: BlockingPool,
@@ -79,6 +83,8 @@ impl Shared {
         let shared = Arc::new(Self {
             remotes,
             idle,
+            spares: spares.into_iter().map(SpareSlot::new).collect(),
+            spares_started: AtomicU64::new(0),
             stealers,
             injector: Injector::new(),
             stack_size,
@@ -96,10 +102,9 @@ impl Shared {
             made_in: fork::generation(),
         });
         if stall_limit_ns != 0 {
+            let (key, remotes) = (shared.identity(), shared.every_remote().collect());
             // SAFETY: its queue stays where it is until the drop, which forgets it.
-            unsafe {
-                watched::watch(shared.identity(), &shared.remotes, &shared.stealers, &shared.injector, stall_limit_ns)
-            };
+            unsafe { watched::watch(key, remotes, &shared.stealers, &shared.injector, stall_limit_ns) };
         }
         let mut runtimes = RUNTIMES.lock();
         runtimes.retain(|runtime| runtime.strong_count() > 0);
@@ -112,6 +117,16 @@ impl Shared {
     pub(crate) fn all() -> Vec<Arc<Self>> {
         let runtimes: Vec<_> = RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect();
         runtimes.into_iter().filter(|runtime| !runtime.is_the_parents() && !runtime.is_over()).collect()
+    }
+
+    /// Of the workers, then of the spare ones.
+    pub(crate) fn every_remote(&self) -> impl Iterator<Item = &'static Remote> {
+        self.remotes.iter().copied().chain(self.spares.iter().map(|slot| slot.remote))
+    }
+
+    /// The worker's with this number.
+    pub(crate) fn remote(&self, number: usize) -> &'static Remote {
+        self.remotes.get(number).copied().unwrap_or_else(|| self.spares[number - self.remotes.len()].remote)
     }
 
     pub(crate) fn workers(&self) -> u32 {
@@ -141,9 +156,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the notices below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
-        for remote in &self.remotes {
-            remote.notify_control();
-        }
+        self.every_remote().for_each(Remote::notify_control);
     }
 
     /// Are the workers gone? Then nobody takes what is queued.
@@ -187,7 +200,7 @@ impl Shared {
 
     /// How many threads were ever spawned.
     pub(crate) fn spawned(&self) -> u64 {
-        let inside: u64 = self.remotes.iter().map(|remote| remote.counters.spawned.get()).sum();
+        let inside: u64 = self.every_remote().map(|remote| remote.counters.spawned.get()).sum();
         inside + self.spawned_outside.load(Ordering::Relaxed)
     }
 
@@ -268,7 +281,8 @@ impl Drop for Shared {
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle });
+        let spares = self.spares.iter().map(|slot| slot.remote).collect();
+        remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle, spares });
     }
 }
 

@@ -16,7 +16,9 @@
 //! A monitor that went to sleep as often as the workers would be woken as often as these, for 5 µs each time. So it does when nothing has happened for a while.
 //! What is woken late is a hint: a stall is noticed later, and nothing else.
 
+use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crossbeam_deque::{Injector, Stealer};
 
@@ -49,12 +51,20 @@ static WATCHMAN: PerProcess<Watchman> =
 /// One runtime.
 pub(super) struct WatchedRuntime {
     key: usize,
+    /// Of the workers, then of the spare ones.
     pub(super) remotes: Box<[&'static Remote]>,
     stealers: Box<[Stealer<Task>]>,
     injector: NonNull<Injector<Task>>,
     pub(super) limit_ns: u64,
     pub(super) seen: Box<[WorkerSeen]>,
+    /// Starts a spare worker, if there is one left.
+    pub(super) start_spare: Option<StartSpare>,
+    /// Looks in a row at which there were unstarted threads.
+    pub(super) unstarted: u32,
 }
+
+/// Called by the monitor.
+pub(crate) type StartSpare = Arc<dyn Fn() + Send + Sync>;
 
 // SAFETY: the queue is made for many threads; it is there as long as this is in the list.
 unsafe impl Send for WatchedRuntime {}
@@ -128,19 +138,29 @@ fn wake() {
 /// The injector stays where it is until the runtime is forgotten.
 pub(super) unsafe fn watch(
     key: *const (),
-    remotes: &[&'static Remote],
+    remotes: Box<[&'static Remote]>,
     stealers: &[Stealer<Task>],
     injector: &Injector<Task>,
     limit_ns: u64,
 ) {
+    let seen = vec![WorkerSeen::default(); remotes.len()].into();
     WATCHMAN.get().runtimes().push(WatchedRuntime {
         key: key.addr(),
-        remotes: remotes.into(),
+        remotes,
+        seen,
+        start_spare: None,
+        unstarted: 0,
         stealers: stealers.into(),
         injector: NonNull::from(injector),
         limit_ns,
-        seen: vec![WorkerSeen::default(); remotes.len()].into(),
     });
+}
+
+/// The runtime has spare workers.
+pub(crate) fn set_start_spare(key: *const (), start: StartSpare) {
+    if let Some(runtime) = WATCHMAN.get().runtimes().iter_mut().find(|runtime| runtime.key == key.addr()) {
+        runtime.start_spare = Some(start);
+    }
 }
 
 /// The runtime ends.
@@ -153,13 +173,25 @@ impl WatchedRuntime {
         self.key
     }
 
+    /// Is there a thread that has not started, which any worker may take?
+    pub(super) fn has_unstarted(&self) -> bool {
+        // SAFETY: as below.
+        let injector = unsafe { self.injector.as_ref() };
+        !injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+    }
+
+    /// Those that are spare.
+    pub(super) fn spares(&self) -> Range<usize> {
+        self.stealers.len()..self.remotes.len()
+    }
+
     /// Does something wait for this worker, as far as others can see: a thread that was woken or shall start, or an event?
     pub(super) fn waits_for(&self, number: usize) -> bool {
         let remote = self.remotes[number];
         // SAFETY: it is there as long as this is in the list.
         let injector = unsafe { self.injector.as_ref() };
         !remote.doorbell.is_silent()
-            || !self.stealers[number].is_empty()
+            || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty())
             || !injector.is_empty()
             || remote.latch.ready() > 0
             || remote.live.load(Ordering::Relaxed) >= 2 && remote.has_events()

@@ -25,6 +25,7 @@ use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
+use crate::sched::idle::Idle;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
@@ -56,6 +57,8 @@ pub(crate) struct Worker {
     pub(crate) remote: &'static Remote,
     /// Position among the runtime's workers.
     pub(crate) number: usize,
+    /// It is a [spare one](super::spare).
+    pub(crate) is_spare: bool,
     pub(crate) queues: Queues,
     pub(crate) live: Live,
     pub(crate) stacks: UnsafeCell<Cache>,
@@ -76,7 +79,8 @@ impl Worker {
     pub(super) const NUMBER: usize = offset_of!(Self, number);
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
-        let remote = shared.remotes[number];
+        let is_spare = number >= shared.remotes.len();
+        let remote = shared.remote(number);
         let now_ns = real_ns();
         let virtual_time = shared.virtual_time.then_some(&remote.virtual_ns);
         // ORDERING: Relaxed: of this OS thread only.
@@ -86,6 +90,7 @@ impl Worker {
             shared,
             remote,
             number,
+            is_spare,
             queues: Queues::new(unstarted),
             live: Live::new(&remote.live, &remote.listed),
             stacks: UnsafeCell::new(Cache::new()),
@@ -161,6 +166,11 @@ impl Worker {
         unsafe { WorkerContext::enter(ptr::null()) };
     }
 
+    /// The count of sleepers that the worker is in.
+    pub(super) fn counted_in(&self) -> &'static Idle {
+        if self.is_spare { self.remote.doorbell.counted.idle() } else { self.shared.idle() }
+    }
+
     /// The worker begins, or goes on after a sleep.
     pub(super) fn gets_busy(&self) {
         self.remote.busy.turns(true, real_ns());
@@ -215,6 +225,9 @@ impl Worker {
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
     #[inline]
     fn offer(&self, task: Task, worth_it: bool) {
+        if self.is_spare {
+            return self.shared.inject(task);
+        }
         self.queues.unstarted.push(task);
         if self.shared.remotes.len() > 1 {
             let idle = self.shared.idle();
@@ -432,7 +445,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn empty_inbox(&self) {
-        self.deliver(self.remote.doorbell.answer(self.shared.idle(), false));
+        self.deliver(self.remote.doorbell.answer(self.counted_in(), false));
     }
 
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
@@ -501,6 +514,9 @@ impl Worker {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
         }
+        if self.is_spare {
+            return self.oldest_from_outside();
+        }
         let stealer = &self.shared.stealers[self.number];
         while !self.queues.unstarted.is_empty() {
             match stealer.steal() {
@@ -531,7 +547,11 @@ impl Worker {
         let thread = self.claim(task)?;
         // SAFETY: it was claimed here and has not started, so it is alive.
         let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
-        let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
+        let elsewhere = if rests || self.is_spare {
+            None
+        } else {
+            self.policy.balance.elsewhere(&self.shared.remotes, self.number)
+        };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
         // SAFETY: as above; it is in no queue. The remote expects it.

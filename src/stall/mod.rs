@@ -28,6 +28,12 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Spare workers
+//!
+//! When all workers of a runtime are stalled, and there are threads that have not started, a spare worker starts them
+//! ([`spare_workers`](crate::RuntimeBuilder::spare_workers)). Threads that have started go on where they are. A spare worker is watched as the others are; its number comes
+//! after theirs. The destructors of its OS thread's thread-locals have run when the runtime's drop returns, as with any.
+//!
 //! # What it costs
 //!
 //! One OS thread, `green-monitor`, that looks at all workers three times in the limit, some microseconds each time, while any of them is busy; with
