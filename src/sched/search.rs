@@ -49,10 +49,11 @@ impl Worker {
                 return true;
             }
         }
-        if self.is_spare && !self.stopping.get() {
-            if let Some(goes_on) = self.spare_waits() {
-                return goes_on;
-            }
+        if self.is_spare
+            && !self.stopping.get()
+            && let Some(goes_on) = self.spare_waits()
+        {
+            return goes_on;
         }
         let limit = if self.is_spare { 0 } else { self.shared.searchers };
         let mut searching = limit > 0 && self.policy.search.pays() && self.shared.idle().try_search(limit);
