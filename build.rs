@@ -18,6 +18,8 @@
 //!
 //! `cfg(green_stack_walk)` says that the stacks of suspended threads can be walked: with the feature `backtrace`, on Linux.
 //!
+//! `cfg(green_asks)` says that an OS thread can be asked by a signal where it stands: on Linux, without a sanitizer.
+//!
 //! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
 use std::env;
@@ -78,6 +80,13 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(green_stack_walk)");
     if env::var_os("CARGO_FEATURE_BACKTRACE").is_some() && has_asm && !miri && target.contains("linux") {
         println!("cargo::rustc-cfg=green_stack_walk");
+    }
+
+    println!("cargo::rustc-check-cfg=cfg(green_asks)");
+    let sanitized = !sanitizers.is_empty();
+    let wide = env::var("CARGO_CFG_TARGET_POINTER_WIDTH").is_ok_and(|width| width == "64");
+    if has_asm && wide && !miri && !sanitized && env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo::rustc-cfg=green_asks");
     }
 
     println!("cargo::rustc-check-cfg=cfg(green_thread_locals)");

@@ -37,7 +37,7 @@ fn page(metrics: &Metrics) -> String {
         line(&mut page, name, "", count as f64);
     }
     type Field = (&'static str, &'static str, fn(&WorkerMetrics) -> f64);
-    let of_workers: [Field; 10] = [
+    let of_workers: [Field; 11] = [
         ("green_worker_busy", "gauge", |worker| worker.busy),
         ("green_worker_threads", "gauge", |worker| worker.live as f64),
         ("green_worker_actor_runs_total", "counter", |worker| worker.actor_runs as f64),
@@ -48,6 +48,7 @@ fn page(metrics: &Metrics) -> String {
         ("green_worker_polls_total", "counter", |worker| worker.polls as f64),
         ("green_worker_events_total", "counter", |worker| worker.events as f64),
         ("green_worker_timers_total", "counter", |worker| worker.timers as f64),
+        ("green_worker_stalls_total", "counter", |worker| worker.stalls as f64),
     ];
     for (name, kind, value) in of_workers {
         family(&mut page, name, kind, "For each worker.");
@@ -56,6 +57,8 @@ fn page(metrics: &Metrics) -> String {
         }
     }
     delays(&mut page, &metrics.workers);
+    family(&mut page, "green_spare_workers_total", "counter", "Started because all workers were stalled.");
+    line(&mut page, "green_spare_workers_total", "", metrics.spare_workers as f64);
     let gauges = [
         ("green_blocking_threads", metrics.blocking.threads),
         ("green_blocking_idle", metrics.blocking.idle),

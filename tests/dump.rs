@@ -166,6 +166,42 @@ fn the_order_in_which_threads_start_is_kept_and_none_starts_twice() {
     assert!(started.lock().unwrap().iter().copied().eq(0..1000));
 }
 
+#[inline(never)]
+fn a_loop_deep_down(depth: u64, over: &AtomicBool) -> u64 {
+    if depth > 0 {
+        return std::hint::black_box(a_loop_deep_down(depth - 1, over)) + 1;
+    }
+    help::spin_until("the end of the test", || over.load(Ordering::SeqCst));
+    0
+}
+
+#[test]
+fn a_thread_that_runs_is_shown_with_the_stack_on_which_it_stands() {
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        let _over = SetAtEnd(&over);
+        s.spawn(|| runtime.run(|| assert_eq!(a_loop_deep_down(3, &over), 3)));
+        if !STACKS {
+            return;
+        }
+        // A worker that gets no processor does not answer.
+        let start = Instant::now();
+        loop {
+            let text = text();
+            let group = text.split("\n\n").find(|group| group.contains("a_loop_deep_down"));
+            if let Some(group) = group {
+                assert!(group.starts_with("1 thread, runs on worker 0, spawned at "), "{group}");
+                assert_eq!(group.matches("a_loop_deep_down").count(), 4, "{group}");
+                assert!(group.contains("thread_main"), "{group}");
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "no such stack in {text}");
+        }
+    });
+}
+
 /// Calls `spawn`, and says where.
 #[track_caller]
 fn is_spawned_here(line: u32, thread: &green::thread::Thread) {

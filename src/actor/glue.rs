@@ -125,7 +125,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
     // A worker's own list, or any.
     let any = || shared.remotes[id as usize % shared.remotes.len()].index;
-    let list = worker.map_or_else(any, |worker| worker.remote.index);
+    let list = worker.filter(|worker| !worker.is_spare).map_or_else(any, |worker| worker.remote.index);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.has_actors(const { ActorCalls { end: end_all, waiting } });
     let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
@@ -164,8 +164,6 @@ const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
     VTable {
         main: M::MAIN,
         border: M::BORDER,
-        #[cfg(not(green_backend = "asm"))]
-        has_switch_calls: false,
         run: run::<A, K>,
         take_output: |_, _| unreachable!("an actor has no result"),
         drop_output: |_| unreachable!("an actor has no result"),

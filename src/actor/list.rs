@@ -8,7 +8,8 @@ use crate::actor::engine::cell::Core;
 use crate::actor::engine::mailbox_state::Stage;
 use crate::actor::engine::residents;
 use crate::actor::{ActorId, ChildState};
-use crate::rt::runtime::{Runtime, with_shared};
+use crate::rt::default::with_shared;
+use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
 
 /// Shows an actor: what [`actors`] and [`Runtime::actors`] return. As text it is one line.

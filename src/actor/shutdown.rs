@@ -11,7 +11,8 @@ use crate::actor::engine::lifecycle::{LAST_WAIT, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Addr, Exit};
-use crate::rt::runtime::{Runtime, default_runtime};
+use crate::rt::default::default_runtime;
+use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
 use crate::sys::clock::{after_ns, now_ns};
 

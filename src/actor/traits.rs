@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
 use crate::actor::{Addr, Context, Deferred, Exit, Mailbox, Message, Signal};
-use crate::rt::runtime::with_shared;
+use crate::rt::default::with_shared;
 use crate::sched::Shared;
 
 /// Holds state and handles messages, one at a time.

@@ -11,8 +11,8 @@ use crate::dump::{ThreadInfo, ThreadStatus, for_each};
 /// Writes every green thread of the process as a line of JSON, as it is met: so there is no limit to how many they are.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
-/// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if it waits and
-/// its stack is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
+/// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if its stack
+/// is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`. More names may come.
 ///
 /// ```

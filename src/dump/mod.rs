@@ -27,7 +27,10 @@
 //!
 //! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that is on its way to the worker where it will start may be missed.
 //!
-//! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. Of a thread that runs there is no stack, since that changes.
+//! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. The stack of a thread that runs is that of a moment before: each worker that
+//! is in a turn is interrupted by a signal (SIGURG), whose handler notes it. There is none if the thread has come to its next turn since, if the worker gets no processor, or if
+//! the program has put a handler of its own in the place of ours. (A handler that was there before is called for signals of others.) A system call that is interrupted goes on, but for
+//! those which Linux never restarts: these return `EINTR`, as for any signal.
 //! Backtraces need Linux, x86_64 or aarch64, and the feature `backtrace`, which is on by default; function names need symbols, so a
 //! program that is stripped shows addresses, and lines need debug information (`debug = "line-tables-only"`).
 //!
@@ -39,7 +42,7 @@
 
 mod json;
 mod signal;
-mod stacks;
+pub(crate) mod stacks;
 mod text;
 
 use std::fmt;
@@ -143,8 +146,8 @@ impl ThreadInfo {
         self.spawned_at
     }
 
-    /// Returns where it waits: addresses within the calls on its stack, innermost first, at most 128. Threads with equal stacks share
-    /// them. None, if it does not wait or the machine does not tell.
+    /// Returns where it waits, or runs: addresses within the calls on its stack, innermost first, at most 128. Threads with equal stacks share
+    /// them. None, if it is not known.
     #[must_use]
     pub fn frames(&self) -> &[usize] {
         &self.frames

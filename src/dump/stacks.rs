@@ -7,19 +7,19 @@ use crate::sys::stack_walk::{StackCopy, Walker};
 
 /// Each stack that was met, once.
 #[derive(Debug)]
-pub(super) struct Stacks {
+pub(crate) struct Stacks {
     walker: Walker,
     known: HashSet<Arc<[usize]>>,
     found: Vec<usize>,
 }
 
 impl Stacks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { walker: Walker::new(), known: HashSet::new(), found: Vec::new() }
     }
 
     /// The frames on a stack; of `None`, none.
-    pub(super) fn frames(&mut self, stack: Option<&StackCopy>) -> Arc<[usize]> {
+    pub(crate) fn frames(&mut self, stack: Option<&StackCopy>) -> Arc<[usize]> {
         self.found.clear();
         if let Some(stack) = stack {
             self.walker.walk(stack, &mut self.found);
@@ -35,19 +35,19 @@ impl Stacks {
 
 /// A function that has called another, or waits.
 #[derive(Debug, Default)]
-pub(super) struct Symbol {
-    pub(super) name: Option<String>,
-    pub(super) file: Option<String>,
-    pub(super) line: Option<u32>,
+pub(crate) struct Symbol {
+    pub(crate) name: Option<String>,
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u32>,
 }
 
 /// The functions at addresses, each looked up once.
 #[derive(Debug, Default)]
-pub(super) struct Symbols(HashMap<usize, Vec<Symbol>>);
+pub(crate) struct Symbols(HashMap<usize, Vec<Symbol>>);
 
 impl Symbols {
     /// Those at one address: the one that was called, and before it those that are inlined into it.
-    pub(super) fn at(&mut self, address: usize) -> &[Symbol] {
+    pub(crate) fn at(&mut self, address: usize) -> &[Symbol] {
         self.0.entry(address).or_insert_with(|| look_up(address))
     }
 }

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_sleep_that_is_dropped_leaves_no_thread_behind() {
-        crate::rt::runtime::run(|| {
+        crate::rt::default::run(|| {
             let waker = Waker::noop();
             for deadline in [None, Instant::now().checked_add(Duration::from_secs(1000))] {
                 let mut sleep = Sleep { deadline, thread: None };

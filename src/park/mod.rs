@@ -211,7 +211,7 @@ fn switch(thread: &Header) {
     unsafe {
         match &*thread.fiber.get() {
             #[cfg(not(green_backend = "asm"))]
-            Some(_) if thread.vtable.has_switch_calls => switch_with_calls(),
+            Some(_) if on_switch::is_marked(thread) => switch_with_calls(),
             Some(fiber) => _ = fiber.suspend(),
             None => switch_apart(thread),
         }

@@ -98,6 +98,15 @@ impl fmt::Debug for SwitchCalls {
     }
 }
 
+/// What is added to the pointer that stands for the runtime in the header of such a thread.
+pub(crate) const MARK: usize = 2;
+
+/// Has the thread such calls?
+#[cfg(not(green_backend = "asm"))]
+pub(super) fn is_marked(thread: &Header) -> bool {
+    thread.runtime.addr() & MARK != 0
+}
+
 /// Makes one for each thread of a runtime.
 #[derive(Clone)]
 pub(crate) struct MakeSwitchCalls(Arc<dyn Fn() -> Box<dyn OnSwitch> + Send + Sync>);
@@ -125,11 +134,11 @@ impl fmt::Debug for MakeSwitchCalls {
 /// The owner of a thread that has them, around the thread's real owner.
 #[repr(C)]
 pub(crate) struct WithCalls<O> {
-    slot: Slot,
+    slot: CallSlot,
     owner: O,
 }
 
-struct Slot {
+struct CallSlot {
     calls: UnsafeCell<Option<SwitchCalls>>,
     #[cfg(green_backend = "asm")]
     fiber: UnsafeCell<Option<Fiber>>,
@@ -138,8 +147,8 @@ struct Slot {
 impl<O> WithCalls<O> {
     pub(crate) fn new(calls: SwitchCalls, owner: O) -> Self {
         // The slot is found without knowing the type of the owner.
-        const { assert!(align_of::<WithCalls<O>>() == align_of::<Slot>()) };
-        let slot = Slot {
+        const { assert!(align_of::<WithCalls<O>>() == align_of::<CallSlot>()) };
+        let slot = CallSlot {
             calls: UnsafeCell::new(Some(calls)),
             #[cfg(green_backend = "asm")]
             fiber: UnsafeCell::new(None),
@@ -158,13 +167,13 @@ impl<O: TaskOwner> TaskOwner for WithCalls<O> {
     }
 }
 
-impl Slot {
+impl CallSlot {
     /// # Safety
     ///
     /// `thread` was made with [`WithCalls`], by a pointer to its whole block, and is alive for `'a`.
-    unsafe fn of<'a>(thread: NonNull<Header>) -> &'a Slot {
+    unsafe fn of<'a>(thread: NonNull<Header>) -> &'a CallSlot {
         // SAFETY: as the caller promises: the slot comes first in the owner.
-        unsafe { block::owner::<Slot>(thread).as_ref() }
+        unsafe { block::owner::<CallSlot>(thread).as_ref() }
     }
 
     /// # Safety
@@ -188,7 +197,7 @@ impl Slot {
 pub(crate) unsafe fn begin(this: NonNull<Header>) {
     // SAFETY: as the caller promises; invariant 2: nobody looks for the fiber of a thread that runs.
     unsafe {
-        let slot = Slot::of(this);
+        let slot = CallSlot::of(this);
         #[cfg(green_backend = "asm")]
         {
             *slot.fiber.get() = (*this.as_ref().fiber.get()).take();
@@ -206,7 +215,7 @@ pub(crate) unsafe fn begin(this: NonNull<Header>) {
 #[cfg(green_thread_locals)]
 pub(super) unsafe fn running<'a>(this: NonNull<Header>) -> Option<&'a Fiber> {
     // SAFETY: as the caller promises; invariant 1.
-    unsafe { (*Slot::of(this).fiber.get()).as_ref() }
+    unsafe { (*CallSlot::of(this).fiber.get()).as_ref() }
 }
 
 /// The thread is over, and about to leave its stack.
@@ -217,7 +226,7 @@ pub(super) unsafe fn running<'a>(this: NonNull<Header>) -> Option<&'a Fiber> {
 pub(crate) unsafe fn end(this: NonNull<Header>) {
     // SAFETY: as there.
     unsafe {
-        let slot = Slot::of(this);
+        let slot = CallSlot::of(this);
         slot.call(|calls| calls.suspend());
         if catch_unwind(AssertUnwindSafe(|| no_park(|| drop((*slot.calls.get()).take())))).is_err() {
             fatal(format_args!("the destructor of what thread::Builder::on_switch has called panicked"));
@@ -239,7 +248,7 @@ pub(crate) unsafe fn end(this: NonNull<Header>) {
 pub(super) unsafe fn switch(this: NonNull<Header>) {
     // SAFETY: as there. While the thread is suspended its fiber is where the worker looks for it, and when this goes on, the worker is done with that.
     unsafe {
-        let slot = Slot::of(this);
+        let slot = CallSlot::of(this);
         slot.call(|calls| calls.suspend());
         set_alone(false);
         let place = this.as_ref().fiber.get();

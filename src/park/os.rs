@@ -26,8 +26,6 @@ struct OsThread {
 static VTABLE: VTable = VTable {
     main: |_| unreachable!("an OS thread has its own stack"),
     border: None,
-    #[cfg(not(green_backend = "asm"))]
-    has_switch_calls: false,
     run: |_, _| unreachable!("an OS thread is not run"),
     take_output: |_, _| unreachable!("an OS thread has no result"),
     drop_output: |_| unreachable!("an OS thread has no result"),

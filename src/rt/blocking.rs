@@ -6,7 +6,7 @@ use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::park::current::with_header;
 use crate::park::fork;
-use crate::rt::runtime::with_shared;
+use crate::rt::default::with_shared;
 use crate::sched::{Shared, Worker};
 
 /// Threads for look-ups of names. One that gets no answer takes its thread for ten seconds and more.

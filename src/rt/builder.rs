@@ -4,8 +4,8 @@ use std::io;
 use std::panic::Location;
 
 use crate::park::on_switch::{OnSwitch, SwitchCalls};
+use crate::rt::default::with_shared;
 use crate::rt::join::JoinHandle;
-use crate::rt::runtime::with_shared;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::Worker;
 use crate::task::block::TaskOwner;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::rt::runtime::{Runtime, with_shared};
+use crate::base::atomic::Ordering;
+use crate::rt::default::with_shared;
+use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
 use crate::sched::counters::{Counter, Counters, DELAYS};
 use crate::sched::policy::busy_share;
@@ -27,6 +29,8 @@ pub struct Metrics {
     pub threads: ThreadMetrics,
     /// One for each worker, in the order of their numbers.
     pub workers: Vec<WorkerMetrics>,
+    /// Since the beginning: [spare workers](crate::RuntimeBuilder::spare_workers) that were started.
+    pub spare_workers: u64,
     /// The OS threads that run [`blocking`](crate::blocking) closures.
     pub blocking: BlockingMetrics,
     /// The stacks of the whole process, all runtimes together.
@@ -90,6 +94,8 @@ pub struct WorkerMetrics {
     pub events: u64,
     /// Since the beginning: timers that were due.
     pub timers: u64,
+    /// Since the beginning: [stalls](crate::stall).
+    pub stalls: u64,
     /// How long threads that were ready have waited for their turn: a sample.
     pub delays: Histogram,
 }
@@ -215,7 +221,7 @@ fn read(shared: &Shared) -> Metrics {
     let now_ns = real_ns();
     let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
     let sum =
-        |count: fn(&Counters) -> &Counter| shared.remotes.iter().map(|remote| count(&remote.counters).get()).sum();
+        |count: fn(&Counters) -> &Counter| shared.every_remote().map(|remote| count(&remote.counters).get()).sum();
     // Before `spawned`, which it is a part of.
     let started: u64 = sum(|counters| &counters.started);
     let spawned = shared.spawned();
@@ -224,13 +230,14 @@ fn read(shared: &Shared) -> Metrics {
     Metrics {
         threads: ThreadMetrics {
             unstarted: spawned.saturating_sub(started),
-            live: workers.iter().map(|worker| worker.live).sum(),
+            live: shared.every_remote().map(|remote| u64::from(remote.load().unwrap_or(0))).sum(),
             ready: workers.iter().map(|worker| worker.ready).sum(),
             spawned,
             panicked: sum(|counters| &counters.panicked),
             cancelled: sum(|counters| &counters.cancelled),
         },
         workers,
+        spare_workers: shared.spares_started.load(Ordering::Relaxed),
         blocking: BlockingMetrics { threads, idle, queued },
         stacks: StackMetrics { claimed, most_claimed, guards: stack::guard_kind() },
     }
@@ -251,6 +258,7 @@ fn worker(remote: &Remote, now_ns: u64) -> WorkerMetrics {
         polls: counters.polls.get(),
         events: counters.events.get(),
         timers: counters.timers.get(),
+        stalls: counters.stalls.get(),
         delays: Histogram(std::array::from_fn(|at| counters.delays[at].get())),
     }
 }

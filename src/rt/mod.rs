@@ -1,8 +1,8 @@
 //! Floor 10: the public face of the runtime.
 //!
-//! * [`runtime`]: `Runtime`, its builder, the default runtime, `run`.
+//! * [`runtime`]: `Runtime`, its builder; [`default`]: the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
-//!   made; [`handle`], [`join`]: handles.
+//!   made; [`workers`]: their OS threads; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
 //! * `spans` (feature `tracing`): spans that follow a thread.
 //! * [`at_exit`]: what is said when the process ends.
@@ -10,6 +10,7 @@
 mod at_exit;
 pub(crate) mod blocking;
 pub(crate) mod builder;
+pub(crate) mod default;
 pub(crate) mod handle;
 pub(crate) mod hook;
 pub(crate) mod join;
@@ -23,3 +24,4 @@ pub(crate) mod scope;
 pub(crate) mod spans;
 pub(crate) mod spawn;
 pub(crate) mod thread;
+mod workers;

@@ -4,35 +4,37 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crossbeam_deque::Worker as Deque;
 
 use crate::base::debug::debug;
-use crate::base::lock::Lock;
 use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::dump;
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
-use crate::park::queue::WaitQueue;
-use crate::park::{Wait, fork, interrupt};
+use crate::park::{fork, interrupt};
 use crate::rt::at_exit;
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, needs_no_calls, spawn_in};
+use crate::rt::workers::WorkerThreads;
 use crate::sched::shared::Rules;
-use crate::sched::{Shared, Worker, moving, remote, worker};
+use crate::sched::{Shared, Worker, moving, remote, watched, worker};
 use crate::stack::{StackSize, overflow};
+use crate::stall;
 use crate::sys::membarrier;
-use crate::task::header::Reason;
 use crate::thread_locals::ThreadLocals;
 
 pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
+const SPARE_WORKERS: RangeInclusive<usize> = 0..=1024;
+pub(super) const MAX_STALL_LIMIT_MS: usize = 3_600_000;
 
 /// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
 ///
@@ -46,15 +48,17 @@ const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RuntimeBuilder {
-    workers: Option<usize>,
-    stack_size: Option<usize>,
-    thread_locals: ThreadLocals,
+    pub(super) workers: Option<usize>,
+    pub(super) stack_size: Option<usize>,
+    pub(super) thread_locals: ThreadLocals,
     migration: bool,
     thread_name: String,
     blocking_threads: usize,
     blocking_queue: usize,
     virtual_time: bool,
     on_switch: Option<MakeSwitchCalls>,
+    pub(super) stall_limit: Duration,
+    spare_workers: usize,
 }
 
 impl RuntimeBuilder {
@@ -69,6 +73,8 @@ impl RuntimeBuilder {
             blocking_queue: 4096,
             virtual_time: false,
             on_switch: None,
+            stall_limit: stall::LIMIT,
+            spare_workers: 4,
         }
     }
 
@@ -227,6 +233,49 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it. Default: 20 ms. Zero:
+    /// never.
+    ///
+    /// Of the default runtime `GREEN_STALL_LIMIT` sets it, in milliseconds. A runtime with [`virtual_time`](Self::virtual_time) is not watched.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let runtime = green::Runtime::builder().workers(1).stall_limit(Duration::from_millis(100)).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = limit;
+        self
+    }
+
+    /// Sets how many spare workers there may be at one time: 0 to 1024. Default: 4.
+    ///
+    /// When all workers are [stalled](crate::stall), and there are threads that have not started, a spare worker starts them: an OS thread more, which
+    /// ends when it has nothing to run and no thread lives on it. So threads that spin until another has done something get on. Not without a
+    /// [`stall_limit`](Self::stall_limit).
+    ///
+    /// ```
+    /// let runtime = green::Runtime::builder().workers(1).spare_workers(1).build()?;
+    /// let set = std::sync::OnceLock::new();
+    /// runtime.run(|| {
+    ///     green::scope(|scope| {
+    ///         scope.spawn(|| set.set(7));
+    ///         while set.get().is_none() {
+    ///             std::hint::spin_loop();
+    ///         }
+    ///     });
+    /// });
+    /// assert_eq!(set.get(), Some(&7));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn spare_workers(mut self, n: usize) -> Self {
+        self.spare_workers = n;
+        self
+    }
+
     /// Starts the runtime: its workers run when this returns.
     ///
     /// ```
@@ -249,6 +298,9 @@ impl RuntimeBuilder {
             None if self.virtual_time => 1,
             None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(*WORKERS.end()),
         };
+        let spare_workers = within("spare_workers", self.spare_workers, SPARE_WORKERS)?;
+        let stall_limit_ns =
+            if self.virtual_time { 0 } else { u64::try_from(self.stall_limit.as_nanos()).unwrap_or(0) };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
         let blocking_threads = within("blocking_threads", self.blocking_threads, BLOCKING_THREADS)?;
         let blocking_queue = within("blocking_queue", self.blocking_queue, BLOCKING_QUEUE)?;
@@ -266,7 +318,7 @@ impl RuntimeBuilder {
         fork::install();
         at_exit::install();
         overflow::install(current::describe);
-        let group = remote::acquire(workers)
+        let group = remote::acquire(workers, if stall_limit_ns == 0 { 0 } else { spare_workers })
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
@@ -278,36 +330,27 @@ impl RuntimeBuilder {
             && membarrier::heavy().is_ok();
         let schedule = if moves { moving::schedule } else { worker::schedule };
         let (thread_locals, virtual_time, on_switch) = (self.thread_locals, self.virtual_time, self.on_switch);
-        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch };
+        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns };
         let shared = Shared::new(group, stealers, rules, pool);
-        let mut runtime = Runtime { running: Arc::new(WaitQueue::new(0)), shared, threads: Vec::new() };
+        let threads = WorkerThreads::new(self.thread_name);
+        let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {
-            let (shared, running) = (Arc::clone(&runtime.shared), Arc::clone(&runtime.running));
-            let thread = std::thread::Builder::new().name(format!("{}-{number}", self.thread_name));
-            running.with(|running| *running += 1);
-            let started = thread.spawn(move || {
-                overflow::prepare_thread();
-                Worker::new(shared, number, deque).run();
-                running.notify_all(|running| {
-                    *running -= 1;
-                    true
-                });
-            });
-            match started {
-                Ok(thread) => runtime.threads.push(thread),
-                Err(error) => {
-                    runtime.running.with(|running| *running -= 1);
-                    let message = format!("worker {number} of {workers} could not be started: {error}");
-                    return Err(io::Error::new(error.kind(), message));
-                }
-            }
+            runtime.threads.start(&runtime.shared, number, deque).map_err(|error| {
+                let message = format!("worker {number} of {workers} could not be started: {error}");
+                io::Error::new(error.kind(), message)
+            })?;
+        }
+        if stall_limit_ns != 0 {
+            let (shared, threads) = (Arc::downgrade(&runtime.shared), Arc::clone(&runtime.threads));
+            watched::set_start_spare(runtime.shared.identity(), Arc::new(move || threads.start_spare(&shared)));
+            stall::watch();
         }
         Ok(runtime)
     }
 }
 
-fn invalid(message: String) -> io::Error {
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
@@ -350,9 +393,7 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// Should the closure of that green thread return in the child, the process aborts: end it with `exit` or exec.
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    /// Workers whose OS threads have not ended.
-    running: Arc<WaitQueue<usize>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Arc<WorkerThreads>,
 }
 
 impl UnwindSafe for Runtime {}
@@ -446,8 +487,8 @@ impl Runtime {
 
 impl Runtime {
     /// Waits for the workers' OS threads, which have run everything: what is left is to drop their thread-locals.
-    fn join_workers(&mut self) {
-        let threads = std::mem::take(&mut self.threads);
+    fn join_workers(&self) {
+        let threads = self.threads.take();
         let this = std::thread::current().id();
         let join = move || {
             for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
@@ -467,7 +508,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if self.shared.is_the_parents() {
             // Those are no threads of this process.
-            std::mem::forget(std::mem::take(&mut self.threads));
+            std::mem::forget(Arc::clone(&self.threads));
             assert!(std::thread::panicking(), "a runtime cannot be dropped: {}", crate::sys::fork::MESSAGE);
             return;
         }
@@ -476,111 +517,16 @@ impl Drop for Runtime {
         if own == Some(Arc::as_ptr(&self.shared)) {
             return;
         }
-        let wait = Wait::new(Reason::Join).uninterruptible();
-        let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
+        self.threads.wait();
         self.shared.pool.stop();
         self.join_workers();
         self.shared.end();
     }
 }
 
-/// The default runtime; the settings come from the environment. After an error the next caller tries again.
-pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
-    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
-    static STARTS: Lock<()> = Lock::new(());
-    if let Some(runtime) = DEFAULT.get() {
-        return Ok(runtime);
-    }
-    let _one = STARTS.lock();
-    if let Some(runtime) = DEFAULT.get() {
-        return Ok(runtime);
-    }
-    let mut builder = Runtime::builder();
-    builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
-    builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
-    builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
-    let started = builder.build()?;
-    Ok(DEFAULT.get_or_init(|| started))
-}
-
-/// A number from the environment; unset: `None`.
-pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<Option<usize>> {
-    let Some(value) = std::env::var_os(name) else { return Ok(None) };
-    match value.to_str().and_then(|value| value.trim().parse().ok()) {
-        Some(n) if bounds.contains(&n) => Ok(Some(n)),
-        _ => Err(invalid(format!("{name}={value:?} is not a number from {} to {}", bounds.start(), bounds.end()))),
-    }
-}
-
-fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
-    match std::env::var_os(name) {
-        None => Ok(ThreadLocals::PerWorker),
-        Some(value) if value == "worker" => Ok(ThreadLocals::PerWorker),
-        Some(value) if value == "thread" => Ok(ThreadLocals::PerThread),
-        Some(value) => Err(invalid(format!("{name}={value:?} is neither \"worker\" nor \"thread\""))),
-    }
-}
-
-/// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
-/// value.
-///
-/// This is how a program's `main` becomes a green thread. `run` does not wait for threads that `f` has spawned and left
-/// behind: join them, or use [`scope`](crate::scope); nor for [`actors`](crate::actor), which [`shutdown`](crate::shutdown())
-/// stops in good order. If messages still wait for some when the process ends, a line on standard error says how many. `f` may borrow from the caller's stack; so a cancel does not
-/// interrupt the wait.
-///
-/// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes) and `GREEN_THREAD_LOCALS` (`worker` or `thread`:
-/// [`ThreadLocals`]) set the default runtime's.
-///
-/// ```
-/// let lines = green::run(|| {
-///     let workers: Vec<_> = (1..=3).map(|n| green::spawn(move || n * n)).collect();
-///     workers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
-/// });
-/// assert_eq!(lines, [1, 4, 9]);
-/// ```
-///
-/// # Panics
-///
-/// With what `f` panics with; if the runtime cannot be started, because one of those variables is bad or the system
-/// refuses a thread; inside [`no_park`](crate::no_park).
-#[track_caller]
-pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    assert_may_park("green::run");
-    let settings = Settings::here();
-    let handle = with_shared(|shared| {
-        // SAFETY: `f` and its result may borrow: the thread is joined before this returns, whatever happens.
-        unsafe { spawn_in(shared, settings, Placement::Anywhere, (), f) }
-    });
-    output(handle)
-}
-
 /// What the thread returns or panics with.
 #[track_caller]
-fn output<T>(thread: io::Result<JoinHandle<T>>) -> T {
+pub(super) fn output<T>(thread: io::Result<JoinHandle<T>>) -> T {
     let thread = thread.unwrap_or_else(|error| panic!("failed to spawn a green thread: {error}"));
     thread.join_shielded().unwrap_or_else(|payload| interrupt::resume(payload))
-}
-
-/// Calls `f` with the caller's runtime, or the default one.
-#[inline]
-pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
-    match Worker::current() {
-        Some(worker) => f(&worker.shared),
-        None => f(&shared_elsewhere()?),
-    }
-}
-
-/// The runtime of an OS thread that is no worker.
-#[inline(never)]
-fn shared_elsewhere() -> io::Result<Arc<Shared>> {
-    if fork::is_orphan() {
-        return Err(crate::sys::fork::error());
-    }
-    match lent() {
-        Some(runtime) => {
-            runtime.upgrade().ok_or_else(|| io::Error::other("the runtime that this closure was called from has ended"))
-        }
-        None => Ok(Arc::clone(&default_runtime()?.shared)),
-    }
 }

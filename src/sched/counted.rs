@@ -36,7 +36,7 @@ impl Counted {
     }
 
     #[inline]
-    fn idle(&self) -> &'static Idle {
+    pub(crate) fn idle(&self) -> &'static Idle {
         // ORDERING: Relaxed: see L2 in the module's text; the mark was taken out with Acquire, or the caller keeps the runtime.
         let idle = self.0.load(Ordering::Relaxed);
         // SAFETY: it came from a reference for ever.

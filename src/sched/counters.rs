@@ -60,6 +60,8 @@ pub(crate) struct Counters {
     pub(crate) polls: Counter,
     pub(crate) events: Counter,
     pub(crate) timers: Counter,
+    /// Changed by the [`monitor`](super::monitor) alone.
+    pub(crate) stalls: Counter,
     /// By [`DELAYS`].
     pub(crate) delays: [Counter; DELAYS],
 }
@@ -79,6 +81,7 @@ impl Counters {
             polls: Counter::new(),
             events: Counter::new(),
             timers: Counter::new(),
+            stalls: Counter::new(),
             delays: [const { Counter(AtomicU64::new(0)) }; DELAYS],
         }
     }
@@ -98,10 +101,11 @@ impl Counters {
             polls,
             events,
             timers,
+            stalls,
             delays,
         } = self;
         let counters =
-            [spawned, started, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers];
+            [spawned, started, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers, stalls];
         counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
     }
 

@@ -23,6 +23,11 @@
 //! that, L4 brings T4, and L5 sees another word: no later wait has the same epoch. A copy that is not good is thrown away, nothing was
 //! resumed or freed by looking, and a stack stays mapped for ever.
 //!
+//! # Stacks of threads that run
+//!
+//! Before all else each worker that is in a turn is asked for it ([`sample`](super::sample)), by a signal. If that turn is still the present one when its
+//! thread is met, the thread has stood there a moment ago.
+//!
 //! # Those that have not started, and live nowhere yet
 //!
 //! They stand in queues that others can only take from. So each is taken out, as by a thief, looked at, and queued again where any worker takes it: in
@@ -45,7 +50,9 @@ use crate::park::current::WorkerContext;
 use crate::sched::biased::Visitor;
 use crate::sched::live::{ListPlace, Live};
 use crate::sched::remote::Remote;
+use crate::sched::sample::{Sample, sample};
 use crate::sched::{Shared, Worker};
+use crate::sys::clock::real_ns;
 use crate::sys::membarrier;
 use crate::sys::stack_walk::StackCopy;
 use crate::task::id::ThreadId;
@@ -56,6 +63,8 @@ use crate::task::{Header, Task};
 const CHUNK: usize = 64;
 /// Of a stack, so much is copied: its innermost frames.
 const STACK: usize = 64 << 10;
+/// So long the workers may take, all together, to say what they run.
+const PATIENCE_NS: u64 = 50_000_000;
 /// Is it known whether a thread has a fiber, and where that is suspended?
 const KNOWS_FIBERS: bool = cfg!(green_backend = "asm");
 
@@ -79,7 +88,7 @@ pub(crate) struct ThreadRecord {
     pub(crate) name: Option<Box<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) doing: Doing,
-    /// Where it waits.
+    /// Where it waits, or runs.
     pub(crate) stack: Option<StackCopy>,
 }
 
@@ -96,7 +105,8 @@ impl ThreadRecord {
 ///
 /// Those of [`membarrier`], and of `each`, which ends it.
 pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> io::Result<()>) -> io::Result<()> {
-    let visitors = shared.remotes.iter().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
+    let mut samples = samples(shared);
+    let visitors = shared.every_remote().map(|remote| remote.listed.open()).collect::<io::Result<Vec<_>>>()?;
     let mut unstarted = Unstarted { shared, met: HashSet::new() };
     unstarted.list(shared.injector.len(), || shared.take_injected(), &mut each)?;
     for stealer in &shared.stealers {
@@ -105,7 +115,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
     for number in 0..visitors.len() {
         let mut begun = false;
         loop {
-            let records = Visit::new(shared, &visitors).chunk(number, !begun)?;
+            let records = Visit::new(shared, &visitors).chunk(number, !begun, &mut samples)?;
             begun = true;
             if records.is_empty() {
                 break;
@@ -116,6 +126,12 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
         }
     }
     Ok(())
+}
+
+/// What the workers run.
+fn samples(shared: &Shared) -> Vec<Option<Sample>> {
+    let until_ns = real_ns() + PATIENCE_NS;
+    shared.every_remote().map(|remote| sample(remote, until_ns.saturating_sub(real_ns()))).collect()
 }
 
 /// As long as there is one, no worker of a runtime ends, nor any thread that lives there.
@@ -130,16 +146,16 @@ impl<'a> Visit<'a> {
     }
 
     /// Some of the threads of one worker: the first, or the next. None: that was all.
-    fn chunk(mut self, number: usize, first: bool) -> io::Result<Vec<ThreadRecord>> {
+    fn chunk(mut self, number: usize, first: bool, samples: &mut [Option<Sample>]) -> io::Result<Vec<ThreadRecord>> {
         // SAFETY: `self` is there, and goes last.
-        let Some(live) = (unsafe { live_of(self.shared.remotes[number]) }) else { return Ok(Vec::new()) };
+        let Some(live) = (unsafe { live_of(self.shared.remote(number)) }) else { return Ok(Vec::new()) };
         let place = &mut self.places[number];
         if first {
             place.begin(live);
         }
         let chunk: Vec<_> = std::iter::from_fn(|| place.next(live)).take(CHUNK).collect();
         // SAFETY: they are in the list; as above.
-        unsafe { look_at(self.shared, &chunk) }
+        unsafe { look_at(self.shared, &chunk, samples) }
     }
 }
 
@@ -160,12 +176,16 @@ unsafe fn live_of<'a>(remote: &Remote) -> Option<&'a Live> {
 /// # Safety
 ///
 /// No worker ends meanwhile, and none of the threads.
-unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Vec<ThreadRecord>> {
+unsafe fn look_at(
+    shared: &Shared,
+    threads: &[NonNull<Header>],
+    samples: &mut [Option<Sample>],
+) -> io::Result<Vec<ThreadRecord>> {
     // SAFETY: as the caller promises.
     let waits: Vec<WaitLook> = threads.iter().map(|thread| unsafe { thread.as_ref() }.look().0).collect();
     membarrier::heavy()?;
     // SAFETY: as the caller promises.
-    let running: Vec<_> = shared.remotes.iter().map(|remote| unsafe { current_of(remote) }).collect();
+    let running: Vec<_> = shared.every_remote().map(|remote| unsafe { current_of(remote) }).collect();
     let look = |(thread, wait): (&NonNull<Header>, WaitLook)| {
         // SAFETY: as the caller promises.
         let thread = unsafe { thread.as_ref() };
@@ -191,9 +211,16 @@ unsafe fn look_at(shared: &Shared, threads: &[NonNull<Header>]) -> io::Result<Ve
     }
     membarrier::heavy()?;
     for (thread, (_, record)) in threads.iter().zip(&mut records) {
-        if let Doing::Waits(_) = record.doing {
+        match record.doing {
             // SAFETY: as the caller promises.
-            record.stack = unsafe { copy(thread.as_ref()) };
+            Doing::Waits(_) => record.stack = unsafe { copy(thread.as_ref()) },
+            Doing::Runs(worker) => {
+                // SAFETY: as the caller promises.
+                let turn = unsafe { turn_of(shared.remote(worker)) };
+                let is_this = |sample: &Sample| Some(sample.turn) == turn && ptr::eq(sample.header, thread.as_ptr());
+                record.stack = samples[worker].take_if(|sample| is_this(sample)).and_then(|sample| sample.stack);
+            }
+            _ => {}
         }
     }
     membarrier::heavy()?;
@@ -220,6 +247,18 @@ unsafe fn current_of(remote: &Remote) -> *const Header {
     if here.is_null() { ptr::null() } else { unsafe { WorkerContext::current_of(here) } }
 }
 
+/// The number of a worker's present turn.
+///
+/// # Safety
+///
+/// The worker does not end meanwhile.
+unsafe fn turn_of(remote: &Remote) -> Option<u32> {
+    // ORDERING: Acquire pairs with the store in `Worker::run`.
+    let here = remote.here.load(Ordering::Acquire);
+    // SAFETY: as the caller promises: null, or a worker, of which one atomic is read.
+    (!here.is_null()).then(|| unsafe { (*here.cast::<Worker>()).clock.turns() })
+}
+
 /// Step L3.
 ///
 /// # Safety
@@ -228,7 +267,7 @@ unsafe fn current_of(remote: &Remote) -> *const Header {
 unsafe fn copy(thread: &Header) -> Option<StackCopy> {
     // SAFETY: the slot is the thread's.
     let suspended = unsafe { Fiber::peek(thread.fiber.get()) }?;
-    let [sp, ..] = suspended.registers;
+    let [sp, place, ..] = suspended.registers;
     if sp >= suspended.top || suspended.top - sp > thread.size.bytes() || !sp.is_multiple_of(size_of::<usize>()) {
         return None;
     }
@@ -237,7 +276,7 @@ unsafe fn copy(thread: &Header) -> Option<StackCopy> {
     // SAFETY: what stands in a block is always a stack pointer into the very stack that has the block at its top, or zero; so all of it is
     // mapped. Volatile: the words may change meanwhile, and mean nothing then.
     let words = (0..len).map(|at| unsafe { from.add(at).read_volatile() }).collect();
-    Some(StackCopy { registers: suspended.registers, words })
+    Some(StackCopy { place, registers: suspended.registers, words })
 }
 
 /// The unstarted threads of a runtime.

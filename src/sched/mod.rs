@@ -14,6 +14,7 @@ pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod listing;
 pub(crate) mod live;
+pub(crate) mod monitor;
 pub(crate) mod moving;
 #[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod own;
@@ -21,13 +22,16 @@ pub(crate) mod policy;
 pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod remote;
+pub(crate) mod sample;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod siblings;
+pub(crate) mod spare;
 pub(crate) mod switched;
 pub(crate) mod tidy;
 pub(crate) mod turn;
 mod virtual_time;
+pub(crate) mod watched;
 pub(crate) mod worker;
 
 pub(crate) use shared::Shared;

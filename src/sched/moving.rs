@@ -179,7 +179,7 @@ impl Worker {
 
     /// Queues what is in the inbox. True: there is a notice, too, which is the caller's now.
     fn take_woken(&self) -> bool {
-        let mut batch = self.remote.doorbell.answer(self.shared.idle(), false);
+        let mut batch = self.remote.doorbell.answer(self.counted_in(), false);
         let control = std::mem::take(&mut batch.control);
         self.deliver(batch);
         control

@@ -127,8 +127,13 @@ impl Queues {
         self.ready.pop()
     }
 
+    /// Is there a thread that is ready or stolen?
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready.len() > 0 || !self.next_start.get().is_null()
+    }
+
     /// Is there a thread that is ready, stolen or unstarted?
     pub(crate) fn has_some(&self) -> bool {
-        self.ready.len() > 0 || !self.next_start.get().is_null() || !self.unstarted.is_empty()
+        self.has_ready() || !self.unstarted.is_empty()
     }
 }

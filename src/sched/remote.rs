@@ -26,6 +26,7 @@ use crate::sched::live::ListPlace;
 use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
+use crate::sys::system_thread::SystemThread;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 
@@ -64,14 +65,28 @@ pub(crate) struct Remote {
     pub(crate) index: u16,
     /// Whether others may stand in for the worker.
     pub(crate) latch: CachePadded<Latch>,
-    /// The worker, for those; and for fibers that run on OS threads of their own (the `threads` backend).
+    /// The worker, for the [`monitor`](super::monitor) and a dump, and its OS thread. The worker does not end while one has the lock.
+    pub(crate) watched: Lock<Option<WatchedWorker>>,
+    /// The worker, for those that stand in; and for fibers that run on OS threads of their own (the `threads` backend).
     pub(crate) here: AtomicPtr<WorkerContext>,
 }
+
+/// A worker that has begun and has not ended, and its OS thread.
+#[derive(Debug)]
+pub(crate) struct WatchedWorker {
+    pub(crate) here: *const WorkerContext,
+    pub(crate) os: SystemThread,
+}
+
+// SAFETY: it is an address; what may be touched there says who follows it.
+unsafe impl Send for WatchedWorker {}
 
 /// The remotes of one runtime, and the word in which its sleepers are counted.
 pub(crate) struct RemoteGroup {
     pub(crate) remotes: Box<[&'static Remote]>,
     pub(crate) idle: &'static Idle,
+    /// Of its spare workers. Each is counted by itself.
+    pub(crate) spares: Box<[&'static Remote]>,
 }
 
 /// What no runtime has now.
@@ -86,6 +101,21 @@ static SPARES: Lock<Spares> = Lock::new(Spares { remotes: Vec::new(), idles: Vec
 pub(super) static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Spares {
+    fn idle(&mut self) -> &'static Idle {
+        self.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())))
+    }
+
+    /// There is one left.
+    fn take(&mut self, idle: &'static Idle) -> &'static Remote {
+        let Some(remote) = self.remotes.pop() else { return self.make(idle) };
+        remote.arriving.reopen();
+        remote.busy.reset();
+        remote.run_rate.reset();
+        remote.counters.reset();
+        remote.doorbell.counted.hand_over(idle);
+        remote
+    }
+
     fn make(&mut self, idle: &'static Idle) -> &'static Remote {
         let remote: &'static Remote = Box::leak(Box::new(CachePadded::new(Remote {
             doorbell: Doorbell::new(idle),
@@ -101,6 +131,7 @@ impl Spares {
             virtual_ns: AtomicU64::new(0),
             index: self.made as u16,
             latch: CachePadded::new(Latch::new()),
+            watched: Lock::new(None),
             here: AtomicPtr::new(ptr::null_mut()),
         })));
         // ORDERING: Release pairs with the Acquire in `get`.
@@ -110,41 +141,38 @@ impl Spares {
     }
 }
 
-/// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
-pub(crate) fn acquire(workers: usize) -> Option<RemoteGroup> {
+/// Remotes for `workers` workers, and for as many of the `spares` as there are left. `None`: there would be more than [`MAX_WORKERS`] in the process.
+pub(crate) fn acquire(workers: usize, spares: usize) -> Option<RemoteGroup> {
     let mut pool = SPARES.lock();
-    if pool.remotes.len() + (MAX_WORKERS - pool.made) < workers {
-        return None;
-    }
-    let idle = pool.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())));
-    let take = |_| match pool.remotes.pop() {
-        Some(remote) => {
-            remote.arriving.reopen();
-            remote.busy.reset();
-            remote.run_rate.reset();
-            remote.counters.reset();
-            remote.doorbell.counted.hand_over(idle);
-            remote
-        }
-        None => pool.make(idle),
+    let left = (pool.remotes.len() + (MAX_WORKERS - pool.made)).checked_sub(workers)?;
+    let idle = pool.idle();
+    let remotes = (0..workers).map(|_| pool.take(idle)).collect();
+    let spare = |_| {
+        let idle = pool.idle();
+        let remote = pool.take(idle);
+        // Nobody sends a thread there, whether it runs or not.
+        let _ = remote.arriving.close();
+        remote
     };
-    Some(RemoteGroup { remotes: (0..workers).map(take).collect(), idle })
+    let spares = (0..spares.min(left)).map(spare).collect();
+    Some(RemoteGroup { remotes, idle, spares })
 }
 
 /// Gives the remotes of a runtime back, all of whose workers have ended.
 pub(crate) fn release(group: RemoteGroup) {
-    for remote in &group.remotes {
+    for remote in group.remotes.iter().chain(&group.spares) {
         remote.doorbell.counted.wait_for_the_late();
         // A cancel that came too late.
         drop(remote.take_cancels());
         remote
             .doorbell
-            .answer(group.idle, false)
+            .answer(remote.doorbell.counted.idle(), false)
             .deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
     let mut pool = SPARES.lock();
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
-    pool.remotes.extend(group.remotes.iter().rev());
+    pool.remotes.extend(group.spares.iter().chain(group.remotes.iter().rev()));
+    pool.idles.extend(group.spares.iter().map(|remote| remote.doorbell.counted.idle()));
     pool.idles.push(group.idle);
 }
 

@@ -32,7 +32,9 @@ impl Worker {
         self.remote.busy.turns(false, real_ns());
         self.remote.counters.ready.set(0);
         let goes_on = self.search_or_sleep();
-        self.remote.busy.turns(true, real_ns());
+        if goes_on {
+            self.gets_busy();
+        }
         goes_on
     }
 
@@ -47,7 +49,13 @@ impl Worker {
                 return true;
             }
         }
-        let limit = self.shared.searchers;
+        if self.is_spare
+            && !self.stopping.get()
+            && let Some(goes_on) = self.spare_waits()
+        {
+            return goes_on;
+        }
+        let limit = if self.is_spare { 0 } else { self.shared.searchers };
         let mut searching = limit > 0 && self.policy.search.pays() && self.shared.idle().try_search(limit);
         loop {
             if searching && self.search() {
@@ -65,6 +73,16 @@ impl Worker {
                 return true;
             }
         }
+    }
+
+    /// A spare worker has nothing to run: steps B1 to B3 of [`spare`](super::spare). False: it ends; `None`: it sleeps.
+    fn spare_waits(&self) -> Option<bool> {
+        if let Some(task) = self.steal(true, &mut 0, real_ns()) {
+            self.adopt(task);
+            return Some(true);
+        }
+        let ends = self.live.count() == 0 && !self.has_own_work() && self.remote.arriving.close();
+        ends.then_some(false)
     }
 
     /// Looks for work for a bounded time. True: there is some, and this worker is no longer a searcher.
@@ -114,14 +132,15 @@ impl Worker {
 
     /// Takes one unstarted thread from elsewhere. `singles`: also from a worker that has only one. Counts in `seen` the
     /// looks in a row at which something was left where it is.
-    fn steal(&self, singles: bool, seen: &mut u32, now_ns: u64) -> Option<Task> {
+    pub(super) fn steal(&self, singles: bool, seen: &mut u32, now_ns: u64) -> Option<Task> {
         let shared = &self.shared;
         if let Some(task) = shared.take_injected() {
             return Some(task);
         }
         let mut left = false;
         let count = shared.stealers.len();
-        for at in self.number + 1..self.number + count {
+        let others = if self.is_spare { 0..count } else { self.number + 1..self.number + count };
+        for at in others {
             let stealer = &shared.stealers[at % count];
             let len = stealer.len();
             left |= len >= 1;
@@ -139,7 +158,7 @@ impl Worker {
 
     /// Makes a stolen thread this worker's own, and the next to run: as it can no longer be stolen, it must not wait
     /// behind one that still could be.
-    fn adopt(&self, task: Task) {
+    pub(super) fn adopt(&self, task: Task) {
         if let Some(thread) = self.claim(task) {
             self.remote.counters.stolen.add(1);
             self.queues.set_next_start(thread);
@@ -152,9 +171,9 @@ impl Worker {
     fn sleep(&self, searching: bool) -> bool {
         self.clock.tidy.later();
         self.remote.counters.sleeps.add(1);
-        let idle = self.shared.idle();
+        let (idle, workers) = (self.counted_in(), if self.is_spare { 1 } else { self.shared.workers() });
         let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
-        let mut batch = self.remote.doorbell.go_to_sleep(idle, self.shared.workers(), searching, &night);
+        let mut batch = self.remote.doorbell.go_to_sleep(idle, workers, searching, &night);
         let search = std::mem::take(&mut batch.search);
         self.deliver(batch);
         if self.events.are_waiting.take() {
@@ -181,7 +200,7 @@ impl Worker {
             self.remote.heartbeat.begin();
         }
         self.clock.looked();
-        if self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
+        if !self.is_spare && self.policy.before_poll(&self.shared.remotes, self.number, deadline_ns) {
             return true;
         }
         self.remote.counters.polls.add(1);
@@ -228,7 +247,7 @@ struct Night<'a> {
 
 impl Sleeper for Night<'_> {
     fn has_work_to_share(&self) -> bool {
-        self.saw_work.set(self.worker.shared.has_work_to_share());
+        self.saw_work.set(!self.worker.is_spare && self.worker.shared.has_work_to_share());
         self.saw_work.get()
     }
 

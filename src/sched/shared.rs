@@ -12,6 +12,8 @@ use crate::blocking::pool::BlockingPool;
 use crate::park::on_switch::MakeSwitchCalls;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
+use crate::sched::spare::SpareSlot;
+use crate::sched::watched;
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
 use crate::task::Task;
@@ -22,6 +24,9 @@ use crate::thread_locals::ThreadLocals;
 pub(crate) struct Shared {
     pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,
+    /// Of the spare workers ([`spare`](super::spare)), which are none of `remotes`.
+    pub(crate) spares: Box<[SpareSlot]>,
+    pub(crate) spares_started: AtomicU64,
     pub(crate) stealers: Box<[Stealer<Task>]>,
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) virtual_time: bool,
     /// Makes what is called at each switch of a thread.
     pub(crate) on_switch: Option<MakeSwitchCalls>,
+    /// After so long in one turn a worker is reported, if somebody waits for it; 0: never.
+    pub(crate) stall_limit_ns: u64,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -58,6 +65,7 @@ pub(crate) struct Rules {
     pub(crate) schedule: Schedule,
     pub(crate) virtual_time: bool,
     pub(crate) on_switch: Option<MakeSwitchCalls>,
+    pub(crate) stall_limit_ns: u64,
 }
 
 /// What a runtime asks the actors' module for.
@@ -80,9 +88,9 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        RemoteGroup { remotes, idle }: RemoteGroup,
+        RemoteGroup { remotes, idle, spares }: RemoteGroup,
         stealers: Box<[Stealer<Task>]>,
-        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch }: Rules,
+        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns }: Rules,
         pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -90,6 +98,8 @@ impl Shared {
         let shared = Arc::new(Self {
             remotes,
             idle,
+            spares: spares.into_iter().map(SpareSlot::new).collect(),
+            spares_started: AtomicU64::new(0),
             stealers,
             injector: Injector::new(),
             stack_size,
@@ -100,12 +110,18 @@ impl Shared {
             pool,
             virtual_time,
             on_switch,
+            stall_limit_ns,
             searchers,
             spawned_outside: AtomicU64::new(0),
             actors: OnceLock::new(),
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
         });
+        if stall_limit_ns != 0 {
+            let (key, remotes) = (shared.identity(), shared.every_remote().collect());
+            // SAFETY: its queue stays where it is until the drop, which forgets it.
+            unsafe { watched::watch(key, remotes, &shared.stealers, &shared.injector, stall_limit_ns) };
+        }
         let mut runtimes = RUNTIMES.lock();
         runtimes.retain(|runtime| runtime.strong_count() > 0);
         runtimes.push(Arc::downgrade(&shared));
@@ -117,6 +133,16 @@ impl Shared {
     pub(crate) fn all() -> Vec<Arc<Self>> {
         let runtimes: Vec<_> = RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect();
         runtimes.into_iter().filter(|runtime| !runtime.is_the_parents() && !runtime.is_over()).collect()
+    }
+
+    /// Of the workers, then of the spare ones.
+    pub(crate) fn every_remote(&self) -> impl Iterator<Item = &'static Remote> {
+        self.remotes.iter().copied().chain(self.spares.iter().map(|slot| slot.remote))
+    }
+
+    /// The worker's with this number.
+    pub(crate) fn remote(&self, number: usize) -> &'static Remote {
+        self.remotes.get(number).copied().unwrap_or_else(|| self.spares[number - self.remotes.len()].remote)
     }
 
     pub(crate) fn workers(&self) -> u32 {
@@ -146,9 +172,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the notices below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
-        for remote in &self.remotes {
-            remote.notify_control();
-        }
+        self.every_remote().for_each(Remote::notify_control);
     }
 
     /// Are the workers gone? Then nobody takes what is queued.
@@ -200,7 +224,7 @@ impl Shared {
 
     /// How many threads were ever spawned.
     pub(crate) fn spawned(&self) -> u64 {
-        let inside: u64 = self.remotes.iter().map(|remote| remote.counters.spawned.get()).sum();
+        let inside: u64 = self.every_remote().map(|remote| remote.counters.spawned.get()).sum();
         inside + self.spawned_outside.load(Ordering::Relaxed)
     }
 
@@ -275,10 +299,14 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if self.stall_limit_ns != 0 {
+            watched::forget(self.identity());
+        }
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle });
+        let spares = self.spares.iter().map(|slot| slot.remote).collect();
+        remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle, spares });
     }
 }
 

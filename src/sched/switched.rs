@@ -14,14 +14,13 @@ pub(crate) struct Switched;
 
 impl Main for Switched {
     const MAIN: Entry = thread_main;
-    const HAS_SWITCH_CALLS: bool = true;
 
     fn unwound(thread: &Header, how: EndsBy) {
         entry::count_end(thread, how);
     }
 
     fn mark(runtime: *const ()) -> *const () {
-        runtime.wrapping_byte_add(2)
+        runtime.wrapping_byte_add(on_switch::MARK)
     }
 }
 

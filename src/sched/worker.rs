@@ -25,15 +25,18 @@ use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
+use crate::sched::idle::Idle;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
-use crate::sched::remote::{self, Remote};
+use crate::sched::remote::{self, Remote, WatchedWorker};
 use crate::sched::shared::Shared;
 use crate::sched::siblings::Siblings;
+use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
+use crate::sys::system_thread::SystemThread;
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
 use crate::task::wait::End;
@@ -54,6 +57,8 @@ pub(crate) struct Worker {
     pub(crate) remote: &'static Remote,
     /// Position among the runtime's workers.
     pub(crate) number: usize,
+    /// It is a [spare one](super::spare).
+    pub(crate) is_spare: bool,
     pub(crate) queues: Queues,
     pub(crate) live: Live,
     pub(crate) stacks: UnsafeCell<Cache>,
@@ -74,7 +79,8 @@ impl Worker {
     pub(super) const NUMBER: usize = offset_of!(Self, number);
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
-        let remote = shared.remotes[number];
+        let is_spare = number >= shared.remotes.len();
+        let remote = shared.remote(number);
         let now_ns = real_ns();
         let virtual_time = shared.virtual_time.then_some(&remote.virtual_ns);
         // ORDERING: Relaxed: of this OS thread only.
@@ -84,6 +90,7 @@ impl Worker {
             shared,
             remote,
             number,
+            is_spare,
             queues: Queues::new(unstarted),
             live: Live::new(&remote.live, &remote.listed),
             stacks: UnsafeCell::new(Cache::new()),
@@ -139,7 +146,8 @@ impl Worker {
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
         unwinder::set_root(thread_main);
-        self.remote.busy.turns(true, real_ns());
+        *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
+        self.gets_busy();
         loop {
             while let Some(thread) = self.next() {
                 self.turn(thread);
@@ -148,6 +156,7 @@ impl Worker {
                 break;
             }
         }
+        *self.remote.watched.lock() = None;
         self.remote.set_poller(None);
         // What is left in the deque are entries of threads that were started by a joiner.
         while self.queues.unstarted.pop().is_some() {}
@@ -155,6 +164,19 @@ impl Worker {
         self.remote.listed.own(|_| self.remote.here.store(ptr::null_mut(), Ordering::Relaxed));
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
+    }
+
+    /// The count of sleepers that the worker is in.
+    pub(super) fn counted_in(&self) -> &'static Idle {
+        if self.is_spare { self.remote.doorbell.counted.idle() } else { self.shared.idle() }
+    }
+
+    /// The worker begins, or goes on after a sleep.
+    pub(super) fn gets_busy(&self) {
+        self.remote.busy.turns(true, real_ns());
+        if self.shared.stall_limit_ns != 0 {
+            watched::worker_gets_busy();
+        }
     }
 
     /// Puts a thread that the worker's own threads or loop have woken into the slot; the thread that stood there goes to the queue.
@@ -203,6 +225,9 @@ impl Worker {
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
     #[inline]
     fn offer(&self, task: Task, worth_it: bool) {
+        if self.is_spare {
+            return self.shared.inject(task);
+        }
         self.queues.unstarted.push(task);
         if self.shared.remotes.len() > 1 {
             let idle = self.shared.idle();
@@ -420,7 +445,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn empty_inbox(&self) {
-        self.deliver(self.remote.doorbell.answer(self.shared.idle(), false));
+        self.deliver(self.remote.doorbell.answer(self.counted_in(), false));
     }
 
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
@@ -489,6 +514,9 @@ impl Worker {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
         }
+        if self.is_spare {
+            return self.oldest_from_outside();
+        }
         let stealer = &self.shared.stealers[self.number];
         while !self.queues.unstarted.is_empty() {
             match stealer.steal() {
@@ -519,7 +547,11 @@ impl Worker {
         let thread = self.claim(task)?;
         // SAFETY: it was claimed here and has not started, so it is alive.
         let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
-        let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
+        let elsewhere = if rests || self.is_spare {
+            None
+        } else {
+            self.policy.balance.elsewhere(&self.shared.remotes, self.number)
+        };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
         // SAFETY: as above; it is in no queue. The remote expects it.

@@ -12,12 +12,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard};
 
-use super::Slot;
 use super::guard::{self, GuardKind};
 use super::size::{CLASSES, StackSize};
+use super::{Slot, Stack};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::lock;
 use crate::sys::{limits, mem};
@@ -277,6 +277,23 @@ pub(super) fn guard_below(address: usize, reach: usize) -> Option<StackSize> {
         }
     }
     None
+}
+
+/// The top of the stack that `address` lies in. Safe in a signal handler, as above.
+pub(crate) fn top_above(address: usize) -> Option<usize> {
+    // ORDERING: as in `guard_below`.
+    CHUNKS[..CHUNK_COUNT.load(Ordering::Relaxed)].iter().find_map(|chunk| {
+        // ORDERING: Acquire pairs with the Release in `register`.
+        let base = chunk.base.load(Ordering::Acquire);
+        let offset = address.wrapping_sub(base);
+        if base == 0 || offset >= chunk.len.load(Ordering::Relaxed) {
+            return None;
+        }
+        let size = StackSize::from_shift(chunk.shift.load(Ordering::Relaxed) as u32);
+        let slot = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address - offset % size.bytes()))?;
+        let top = Stack { slot: Slot(slot), size }.top().addr().get();
+        (address < top).then_some(top)
+    })
 }
 
 /// How many slots of `size` are promised or out.

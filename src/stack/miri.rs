@@ -44,6 +44,11 @@ pub(crate) fn counts() -> (usize, usize) {
     (0, 0)
 }
 
+/// Nobody runs on these stacks.
+pub(crate) fn top_above(_address: usize) -> Option<usize> {
+    None
+}
+
 /// There are no guards.
 pub(crate) fn guard_kind() -> &'static str {
     ""

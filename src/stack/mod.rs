@@ -43,13 +43,13 @@ mod tests;
 use std::ptr::NonNull;
 
 #[cfg(not(miri))]
-pub(crate) use self::arena::{counts, reserve, unreserve};
+pub(crate) use self::arena::{counts, reserve, top_above, unreserve};
 #[cfg(not(miri))]
 pub(crate) use self::cache::Cache;
 #[cfg(not(miri))]
 pub(crate) use self::guard::name as guard_kind;
 #[cfg(miri)]
-pub(crate) use self::miri::{Cache, counts, guard, guard_kind, overflow, reserve, unreserve, unused};
+pub(crate) use self::miri::{Cache, counts, guard, guard_kind, overflow, reserve, top_above, unreserve, unused};
 pub(crate) use self::size::StackSize;
 #[cfg(not(miri))]
 use crate::sys::sanitizer::Bounds;

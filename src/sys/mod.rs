@@ -1,5 +1,6 @@
 //! Floor 1: the operating system. The only module that names `libc`.
 
+pub(crate) mod ask;
 pub(crate) mod clock;
 pub(crate) mod cpu_clock;
 pub(crate) mod exit;
@@ -23,4 +24,5 @@ pub(crate) mod process;
 pub(crate) mod sanitizer;
 pub(crate) mod signals;
 pub(crate) mod stack_walk;
+pub(crate) mod system_thread;
 pub(crate) mod unwinder;

@@ -74,13 +74,13 @@ fn tell(pipe: libc::c_int, byte: u8) {
 }
 
 #[cfg(target_os = "linux")]
-unsafe fn errno() -> *mut libc::c_int {
+pub(super) unsafe fn errno() -> *mut libc::c_int {
     // SAFETY: it has no conditions.
     unsafe { libc::__errno_location() }
 }
 
 #[cfg(not(target_os = "linux"))]
-unsafe fn errno() -> *mut libc::c_int {
+pub(super) unsafe fn errno() -> *mut libc::c_int {
     // SAFETY: it has no conditions.
     unsafe { libc::__error() }
 }
@@ -126,4 +126,19 @@ fn set_handler(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::
         libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Runs `f`, which starts an OS thread, with every signal blocked: so they are in that thread, too, and the program's handlers never run there.
+pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: valid sets of our own; the second call puts back what the first has found.
+    unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        let blocked = libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) == 0;
+        let result = f();
+        if blocked {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        }
+        result
+    }
 }

@@ -6,11 +6,14 @@
 //! Linux on x86_64 and aarch64, with the feature `backtrace`; elsewhere there are no frames. A library that is unloaded during a walk takes its tables
 //! along: that is an error of the program, as it is for a walk by the platform's unwinder.
 
-/// The registers of a suspended context, in its order, and the words of its stack from the stack pointer upwards.
+/// Where a thread stands, its registers, and the words of its stack from the stack pointer upwards.
 #[derive(Debug)]
 #[cfg_attr(not(green_stack_walk), allow(dead_code, reason = "nobody walks"))]
 pub(crate) struct StackCopy {
-    /// Stack pointer, program counter, frame pointer, base register.
+    /// The address of the instruction that comes next.
+    pub(crate) place: usize,
+    /// Stack pointer; the register that has the return address of a function that has not stored it (where there is one: else the place);
+    /// frame pointer; base register.
     pub(crate) registers: [usize; 4],
     pub(crate) words: Vec<usize>,
 }
@@ -116,7 +119,7 @@ mod tables {
         /// within the calls, so that each belongs to the line of its call.
         pub(crate) fn walk(&mut self, stack: &StackCopy, frames: &mut Vec<usize>) {
             let mut registers = stack.registers.map(Some);
-            let [begin, mut place, ..] = stack.registers;
+            let (begin, mut place) = (stack.registers[SP], stack.place);
             while place != 0 && frames.len() < FRAMES {
                 frames.push(place);
                 let Some(step) = self.step(place) else { return };

@@ -72,8 +72,6 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
     VTable {
         main: M::MAIN,
         border: M::BORDER,
-        #[cfg(not(green_backend = "asm"))]
-        has_switch_calls: M::HAS_SWITCH_CALLS,
         run: run::<M, F, T, O>,
         take_output: take_output::<F, T, O>,
         drop_output: drop_output::<F, T, O>,

@@ -38,8 +38,6 @@ pub(crate) struct VTable {
     /// Of a thread with thread-locals of its own: see [`Main::BORDER`].
     #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
     pub(crate) border: Option<&'static Border>,
-    #[cfg(not(green_backend = "asm"))]
-    pub(crate) has_switch_calls: bool,
     /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
     /// the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
@@ -65,10 +63,6 @@ pub(crate) trait Main {
 
     /// What a thread with thread-locals of its own calls when it suspends and goes on.
     const BORDER: Option<&'static Border> = None;
-
-    /// Threads that have something called at each switch.
-    #[cfg_attr(green_backend = "asm", allow(dead_code, reason = "the slot of the fiber tells"))]
-    const HAS_SWITCH_CALLS: bool = false;
 
     /// The closure of a thread that has started has unwound.
     fn unwound(thread: &Header, how: EndsBy);

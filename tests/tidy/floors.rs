@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["blocking"],
     &["sched", "channel", "time", "io", "signal"],
     &["dump"],
+    &["stall"],
     &["rt", "sync"],
     // Name resolution and files need `blocking`, which is in `rt`.
     &["future", "actor", "net", "fs", "process", "variance", "guide", "interposed"],

@@ -20,7 +20,7 @@ use crate::actor::supervisor::post::ChildSpec;
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{AutoShutdown, Strategy, Team};
 use crate::actor::{Actor, Addr, Builder, Exit};
-use crate::rt::runtime::with_shared;
+use crate::rt::default::with_shared;
 use crate::sched::Shared;
 use crate::sys::clock::now_ns;
 

@@ -17,7 +17,7 @@ use crate::actor::supervisor::post::{Body, ChildSpec, Restart};
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::watch::Watch;
 use crate::actor::{Actor, Exit, Mailbox};
-use crate::rt::runtime::with_shared;
+use crate::rt::default::with_shared;
 use crate::stack::StackSize;
 
 /// A child has so long to end, unless [`Child::shutdown`] says otherwise.

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::PATIENCE;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::residents;
-use crate::rt::runtime::{Runtime, with_shared};
+use crate::rt::default::with_shared;
+use crate::rt::runtime::Runtime;
 use crate::sys::clock::{after_ns, has_passed};
 use crate::time::Pauses;
 

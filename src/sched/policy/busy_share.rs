@@ -51,6 +51,12 @@ impl BusyShare {
         (average + (to - average) * span / WINDOW as i64) as u32
     }
 
+    /// A word that stays the same while the worker is busy without a pause; `None`: it is not.
+    pub(crate) fn busy_since(&self) -> Option<u64> {
+        let word = self.0.load(Ordering::Relaxed);
+        (word & BUSY != 0).then_some(word)
+    }
+
     /// From now on the worker is busy, or is not.
     pub(crate) fn turns(&self, busy: bool, now_ns: u64) {
         let busy = if busy { BUSY } else { 0 };

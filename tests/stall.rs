@@ -1,0 +1,417 @@
+//! Which workers are reported as stalled, and what is said of them.
+#![cfg(all(not(miri), target_os = "linux"))]
+
+mod help;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use green::stall::{Stall, StallCause};
+use green::thread::{Builder, Thread};
+use green::{Runtime, ThreadLocals};
+
+/// Are workers asked what they do?
+const ASKS: bool =
+    cfg!(all(green_backend = "asm", not(green_sanitized), any(target_arch = "x86_64", target_arch = "aarch64")));
+const STACKS: bool = ASKS && cfg!(feature = "backtrace");
+
+/// The hook is the process's: one test at a time.
+struct Reports(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+static ALONE: Mutex<()> = Mutex::new(());
+static SEEN: Mutex<VecDeque<Stall>> = Mutex::new(VecDeque::new());
+
+impl Reports {
+    fn new() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| green::stall::set_hook(|stall| SEEN.lock().unwrap().push_back(stall.clone())));
+        SEEN.lock().unwrap().clear();
+        Self(alone)
+    }
+
+    /// The reports of this thread.
+    fn of(&self, thread: &Thread) -> Vec<Stall> {
+        SEEN.lock().unwrap().iter().filter(|stall| stall.thread_id() == Some(thread.id())).cloned().collect()
+    }
+
+    fn any(&self) -> bool {
+        !SEEN.lock().unwrap().is_empty()
+    }
+}
+
+/// Has threads stall, each as long as `stalls` says while `go_on` is not called, until the one is reported with this cause. A worker that gets no processor at the moment
+/// says nothing of itself.
+#[track_caller]
+fn is_reported(runtime: &Runtime, cause: fn(StallCause) -> bool, stalls: fn(&AtomicBool)) -> Stall {
+    let reports = Reports::new();
+    let start = Instant::now();
+    loop {
+        SEEN.lock().unwrap().clear();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let body = move || stalls(&until);
+        let thread = runtime.run(|| Builder::new().name("stalls".to_owned()).spawn(body).unwrap());
+        let waits = runtime.spawn(|| ());
+        help::spin_until("a report", || reports.any());
+        over.store(true, Ordering::SeqCst);
+        waits.join().unwrap();
+        let id = thread.thread().clone();
+        thread.join().unwrap();
+        let found = reports.of(&id).into_iter().find(|stall| cause(stall.cause()));
+        if let Some(stall) = found {
+            return stall;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "no such report: {:?}", SEEN.lock().unwrap());
+    }
+}
+
+#[inline(never)]
+fn computes(over: &AtomicBool) {
+    while !over.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+}
+
+fn sleeps(over: &AtomicBool) {
+    while !over.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn check(stall: &Stall) {
+    assert_eq!((stall.worker(), stall.thread_name()), (0, Some("stalls")), "{stall:?}");
+    assert!(stall.spawned_at().unwrap().file().ends_with("stall.rs"), "{stall:?}");
+    assert!(stall.duration() >= Duration::from_millis(20), "{stall:?}");
+    assert!(!STACKS || stall.frames().len() > 3, "{stall:?}");
+    assert!(stall.to_string().starts_with("worker 0 stalled for "), "{stall}");
+}
+
+#[test]
+fn a_thread_that_computes_while_another_waits_is_reported_with_its_stack() {
+    if ASKS {
+        let computes = is_reported(&help::runtime(1), |cause| cause == StallCause::Computes, computes);
+        check(&computes);
+    }
+}
+
+#[test]
+fn a_thread_in_a_system_call_is_reported_with_the_call() {
+    if ASKS {
+        let is_sleep = |cause| matches!(cause, StallCause::SystemCall { .. });
+        let sleeps = is_reported(&help::runtime(1), is_sleep, sleeps);
+        check(&sleeps);
+        assert!(sleeps.to_string().contains("nanosleep") || help::EMULATED, "{sleeps}");
+    }
+}
+
+#[test]
+fn a_thread_that_waits_for_a_lock_of_stds_is_reported_so() {
+    static LOCK: Mutex<()> = Mutex::new(());
+    if !ASKS {
+        return;
+    }
+    let waits = |over: &AtomicBool| {
+        while !over.load(Ordering::SeqCst) {
+            // Another OS thread has it for a while.
+            let has = AtomicBool::new(false);
+            std::thread::scope(|s| {
+                s.spawn(|| {
+                    let _has = LOCK.lock();
+                    has.store(true, Ordering::SeqCst);
+                    let start = Instant::now();
+                    while !over.load(Ordering::SeqCst) && start.elapsed() < Duration::from_secs(20) {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                });
+                while !has.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                let _waits = LOCK.lock();
+            });
+        }
+    };
+    check(&is_reported(&help::runtime(1), |cause| cause == StallCause::Lock, waits));
+}
+
+#[test]
+fn a_thread_with_thread_locals_of_its_own_is_reported_as_any() {
+    if ASKS && ThreadLocals::supported().is_ok() {
+        let builder = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread);
+        check(&is_reported(&builder.build().unwrap(), |cause| cause == StallCause::Computes, computes));
+    }
+}
+
+/// Is a thread reported that computes while one that `waits` has begun to wait lives on its worker?
+fn while_one(waits: fn(&AtomicBool), reported: bool) {
+    let reports = Reports::new();
+    let runtime = help::runtime(1);
+    for _ in 0..200 {
+        let done = AtomicBool::new(false);
+        let thread = runtime.run(|| {
+            green::scope(|scope| {
+                scope.spawn(|| waits(&done));
+                // It starts, and waits.
+                green::yield_now();
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(150) {
+                    std::hint::spin_loop();
+                }
+                done.store(true, Ordering::SeqCst);
+                green::thread::current()
+            })
+        });
+        if !reported {
+            return assert!(reports.of(&thread).is_empty(), "{:?}", reports.of(&thread));
+        }
+        // A worker that gets no processor does not answer.
+        if !reports.of(&thread).is_empty() {
+            return;
+        }
+    }
+    panic!("it is not reported");
+}
+
+#[test]
+fn a_thread_that_is_ready_waits_for_its_worker() {
+    if ASKS {
+        while_one(|done| (0..4).filter(|_| !done.load(Ordering::SeqCst)).for_each(|_| green::yield_now()), true);
+    }
+}
+
+#[test]
+fn a_timer_that_is_due_waits_for_its_worker() {
+    if ASKS {
+        while_one(|_| green::sleep(Duration::from_millis(5)), true);
+    }
+}
+
+#[test]
+fn a_thread_that_computes_while_nothing_waits_is_not_reported() {
+    while_one(|_| {}, false);
+    while_one(|_| green::sleep(Duration::from_millis(400)), false);
+}
+
+#[test]
+fn each_stall_is_reported_once_and_counted() {
+    let reports = Reports::new();
+    let runtime = help::runtime(1);
+    let before = runtime.metrics().workers[0].stalls;
+    let long = runtime.spawn(|| std::thread::sleep(Duration::from_millis(400)));
+    let thread = long.thread().clone();
+    let waits = runtime.spawn(|| ());
+    long.join().unwrap();
+    waits.join().unwrap();
+    assert!(reports.of(&thread).len() <= 1);
+    // Another worker's is none of this runtime's.
+    assert!(runtime.metrics().workers[0].stalls > before || help::EMULATED);
+}
+
+#[test]
+fn a_limit_of_zero_is_none() {
+    let reports = Reports::new();
+    let runtime = Runtime::builder().workers(1).stall_limit(Duration::ZERO).build().unwrap();
+    let long = runtime.spawn(|| std::thread::sleep(Duration::from_millis(150)));
+    let thread = long.thread().clone();
+    runtime.spawn(|| ()).join().unwrap();
+    long.join().unwrap();
+    assert!(reports.of(&thread).is_empty());
+    assert_eq!(runtime.metrics().workers[0].stalls, 0);
+}
+
+#[test]
+fn a_stall_after_all_have_slept_for_long_is_reported_too() {
+    let reports = Reports::new();
+    let runtime = help::runtime(2);
+    runtime.run(|| ());
+    // The monitor sleeps by then.
+    std::thread::sleep(Duration::from_millis(500));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| runtime.run(|| sleeps(&over)));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let waits = runtime.spawn(|| ());
+        help::spin_until("a report", || reports.any());
+        over.store(true, Ordering::SeqCst);
+        waits.join().unwrap();
+    });
+}
+
+#[test]
+fn by_default_standard_error_says_so_and_names_the_functions() {
+    use std::os::fd::AsRawFd;
+
+    let in_child = || {
+        let path = std::env::temp_dir().join(format!("green-stall-{}", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        // SAFETY: both are open.
+        assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
+        let runtime = help::runtime(1);
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let long = runtime.spawn(move || sleeps(&until));
+        let waits = runtime.spawn(|| ());
+        let says = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
+        help::spin_until("a report", || says("green: worker 0 stalled for "));
+        // Only a worker that has answered is known that far.
+        let is_known = || says("green: worker 0 stands in ") && says("stall::sleeps");
+        if STACKS && !says("its thread ") {
+            help::spin_until("the names of the functions", is_known);
+        }
+        over.store(true, Ordering::SeqCst);
+        long.join().unwrap();
+        waits.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+    };
+    help::in_a_child(&[], in_child).assert_success();
+}
+
+#[test]
+fn the_variable_sets_the_limit_of_the_default_runtime() {
+    let ended = help::in_a_child(&[("GREEN_STALL_LIMIT", "0"), ("GREEN_WORKERS", "1")], || {
+        green::run(|| {
+            let waits = green::spawn(|| ());
+            std::thread::sleep(Duration::from_millis(300));
+            waits.join().unwrap();
+        });
+    });
+    ended.assert_success();
+    assert!(!ended.output.contains("stalled"), "{}", ended.output);
+}
+
+static URGENT: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn urgent(_: libc::c_int) {
+    URGENT.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_handler_of_the_programs_is_called_for_signals_of_others_alone() {
+    if !ASKS {
+        return;
+    }
+    let in_child = || {
+        // SAFETY: a handler that may be called in a signal handler.
+        unsafe { libc::signal(libc::SIGURG, urgent as *const () as libc::sighandler_t) };
+        check(&is_reported(&help::runtime(1), |cause| cause == StallCause::Computes, computes));
+        assert_eq!(URGENT.load(Ordering::SeqCst), 0);
+        // SAFETY: it is handled.
+        unsafe { libc::raise(libc::SIGURG) };
+        assert_eq!(URGENT.load(Ordering::SeqCst), 1);
+    };
+    help::in_a_child(&[], in_child).assert_success();
+}
+
+#[test]
+fn a_runtime_of_a_child_of_fork_is_watched_by_a_monitor_of_the_childs() {
+    let in_child = || {
+        let parents = help::runtime(1);
+        parents.run(|| ());
+        // SAFETY: the child makes a runtime of its own, and exits.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let seen = Arc::new(AtomicBool::new(false));
+            let sees = Arc::clone(&seen);
+            green::stall::set_hook(move |_| sees.store(true, Ordering::SeqCst));
+            let runtime = help::runtime(1);
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let _long = runtime.spawn(move || sleeps(&until));
+            let _waits = runtime.spawn(|| ());
+            help::spin_until("a report", || seen.load(Ordering::SeqCst));
+            // SAFETY: no requirements.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: the child is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+    };
+    help::in_a_child(&[], in_child).assert_success();
+}
+
+/// As std's own test of `OnceLock` has it: the readers spin until a writer has come.
+#[test]
+fn readers_that_spin_before_the_writers_have_started_get_what_these_write() {
+    use std::sync::{OnceLock, mpsc};
+
+    static ONCE: OnceLock<usize> = OnceLock::new();
+    let builder = Runtime::builder().workers(2).spare_workers(16);
+    let runtime = help::bounded(|| {
+        let runtime = builder.build().unwrap();
+        runtime.run(|| {
+            let (sender, receiver) = mpsc::channel();
+            let spin = |sender: mpsc::Sender<usize>| {
+                green::spawn(move || {
+                    let found = loop {
+                        match ONCE.get() {
+                            Some(found) => break *found,
+                            None => std::hint::spin_loop(),
+                        }
+                    };
+                    sender.send(found).unwrap();
+                });
+            };
+            (0..10).for_each(|_| spin(sender.clone()));
+            (0..10).for_each(|n| drop(green::spawn(move || _ = ONCE.set(n))));
+            drop(sender);
+            let found: Vec<_> = receiver.iter().collect();
+            assert!(found.len() == 10 && found.iter().all(|n| *n == *ONCE.get().unwrap()));
+        });
+        runtime
+    });
+    assert!(runtime.metrics().spare_workers >= 1);
+}
+
+#[test]
+fn a_thread_that_has_started_on_a_spare_worker_goes_on_there() {
+    let ran = help::bounded(|| {
+        let runtime = Runtime::builder().workers(1).spare_workers(1).build().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let spins = runtime.spawn(move || computes(&until));
+        let (sender, receiver) = green::channel::bounded::<u32>(0);
+        let echo = runtime.spawn(move || {
+            let children: Vec<_> = (0..10).map(|n| green::spawn(move || n)).collect();
+            children.into_iter().for_each(|child| _ = child.join().unwrap());
+            receiver.iter().sum::<u32>()
+        });
+        for n in 0..10 {
+            sender.send(n).unwrap();
+            green::sleep(Duration::from_millis(20));
+        }
+        let shown = runtime.metrics().threads.live;
+        drop(sender);
+        assert_eq!(echo.join().unwrap(), 45);
+        assert!(shown >= 2);
+        // It has ended, or ends with the runtime.
+        let again = runtime.spawn(|| 7);
+        assert_eq!(again.join().unwrap(), 7);
+        over.store(true, Ordering::SeqCst);
+        spins.join().unwrap();
+        runtime.metrics().spare_workers
+    });
+    assert!(ran >= 1);
+}
+
+#[test]
+fn a_runtime_that_ends_unwinds_what_lives_on_a_spare_worker() {
+    help::bounded(|| {
+        for _ in 0..help::scaled(8) {
+            let runtime = Runtime::builder().workers(1).spare_workers(2).build().unwrap();
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let spins = runtime.spawn(move || computes(&until));
+            let waits = runtime.spawn(green::thread::park);
+            help::until_parked(waits.thread(), "park");
+            over.store(true, Ordering::SeqCst);
+            drop(runtime);
+            assert!(waits.join().unwrap_err().is::<green::Cancelled>());
+            let _ = spins.join();
+        }
+    });
+}
