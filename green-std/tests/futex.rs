@@ -163,3 +163,43 @@ fn no_wake_up_is_lost_between_workers_and_os_threads() {
         assert_eq!(count.into_inner(), 10 * TURNS);
     });
 }
+
+/// Two threads alternate; a wake-up that is lost hangs both. Each looks for a while, another one each time, before it waits: so the other changes the word at every
+/// moment of its way into the wait.
+fn alternates(word: &AtomicU32, own: u32, turns: u32) {
+    for turn in 0..turns {
+        let mut looks = turn * 37 % 1009;
+        loop {
+            let value = word.load(Ordering::Acquire);
+            if value % 2 == own {
+                break;
+            }
+            if looks == 0 {
+                wait(word, value);
+            }
+            looks = looks.saturating_sub(1);
+        }
+        word.fetch_add(1, Ordering::Release);
+        wake(word, 1);
+    }
+}
+
+#[test]
+fn a_green_thread_and_an_os_thread_or_another_workers_alternate() {
+    const TURNS: u32 = 5000;
+    on_two_workers(|| {
+        let words = [const { AtomicU32::new(0) }; 3];
+        let [one, two, three] = &words;
+        thread::scope(|os| {
+            os.spawn(|| alternates(one, 0, TURNS));
+            os.spawn(|| alternates(two, 1, TURNS));
+            green::scope(|green| {
+                green.spawn(|| alternates(one, 1, TURNS));
+                green.spawn(|| alternates(two, 0, TURNS));
+                green.spawn(|| alternates(three, 0, TURNS));
+                green.spawn(|| alternates(three, 1, TURNS));
+            });
+        });
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 2 * TURNS));
+    });
+}
