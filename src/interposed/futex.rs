@@ -6,7 +6,6 @@
 //!    [`waiters`](crate::park::waiters) asks.
 //! 2. A table is never freed.
 
-use std::cell::Cell;
 use std::ptr;
 
 use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
@@ -152,16 +151,15 @@ pub fn futex_wake(address: usize, most: u32, bits: u32) -> u32 {
     if bucket.count.load(Ordering::Relaxed) == 0 {
         return 0;
     }
-    let woken = Cell::new(0);
+    let mut woken = 0;
     let mut wakes = WakeList::new();
     let waiters = bucket.waiters.lock();
-    let is_meant = |node: &WaitNode<AwaitedWord>| {
-        node.payload.address == address && node.payload.bits & bits != 0 && woken.get() < most
-    };
-    waiters.claim_those(is_meant, |claimed| {
-        woken.set(woken.get() + 1);
+    let is_meant = |node: &WaitNode<AwaitedWord>| node.payload.address == address && node.payload.bits & bits != 0;
+    waiters.claim_while(is_meant, |claimed| {
+        woken += 1;
         wakes.push(claimed);
+        woken < most
     });
     drop(waiters);
-    woken.get()
+    woken
 }

@@ -188,6 +188,16 @@ impl<P: WaitPayload> Waiters<P> {
 
     /// Ends the waits of those of which `is` holds, and gives each to `claim`.
     pub(crate) fn claim_those(&self, is: impl Fn(&WaitNode<P>) -> bool, mut claim: impl FnMut(Claimed<P>)) {
+        let all = |claimed| {
+            claim(claimed);
+            true
+        };
+        self.claim_while(is, all);
+    }
+
+    /// The same, as long as `claim` wants more.
+    #[inline]
+    pub(crate) fn claim_while(&self, is: impl Fn(&WaitNode<P>) -> bool, mut claim: impl FnMut(Claimed<P>) -> bool) {
         let mut next = self.0.front();
         while let Some(node) = next {
             next = self.0.next_of(node);
@@ -198,7 +208,9 @@ impl<P: WaitPayload> Waiters<P> {
                     self.0.remove(node);
                     Claimed::new(node)
                 };
-                claimed.into_iter().for_each(&mut claim);
+                if claimed.is_some_and(|claimed| !claim(claimed)) {
+                    return;
+                }
             }
         }
     }
