@@ -177,7 +177,7 @@ const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
 unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
     // SAFETY: as the caller promises; invariant 1; the block is there as long as the lock of the mailbox is held, and `warden` is
     // called under that.
-    unsafe { after_run(header, || header.cast::<Cell<A, K>>().as_ref().keep.warden().map(Arc::clone)) }
+    unsafe { after_run::<true>(header, || header.cast::<Cell<A, K>>().as_ref().keep.warden().map(Arc::clone)) }
 }
 
 unsafe fn free<A, K>(header: NonNull<Header>) {

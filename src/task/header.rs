@@ -306,6 +306,7 @@ impl Header {
         self.extra().and_then(|extra| extra.name.as_deref())
     }
 
+    #[inline]
     pub(crate) fn extra(&self) -> Option<&Extra> {
         // ORDERING: Acquire pairs with the Release in `extra_or_new`.
         let extra = self.extra.load(Ordering::Acquire);
@@ -333,6 +334,7 @@ impl Header {
     ///
     /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
     /// that it may be started again.
+    #[inline]
     pub(crate) unsafe fn reset(&self) {
         self.limits.dissolve();
         self.claimed.set(0);

@@ -51,6 +51,7 @@ impl Locals {
     }
 
     /// The values are gone and a new run begins: every key may have a value again.
+    #[inline]
     pub(crate) fn reset(&mut self) {
         debug_assert!(self.slots.iter().all(|(_, slot)| matches!(slot, LocalSlot::Gone)));
         self.slots.clear();

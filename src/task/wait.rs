@@ -173,6 +173,7 @@ impl ParkToken {
     }
 
     /// The owner takes the token if there is one. Also clears what an ended wait left behind.
+    #[inline]
     #[must_use]
     pub(crate) fn take(&self) -> bool {
         // ORDERING: Acquire pairs with the Release in `put`. The plain look first spares the exchange.

@@ -30,7 +30,7 @@ use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::guard::contained;
 use super::lost::{lost, lost_at_end};
-use super::mailbox_state::{MailboxState, Phase};
+use super::mailbox_state::{MailboxState, Phase, Stage};
 use super::owed::Refusal;
 use super::waiting;
 use super::waiting::WaitingSender;
@@ -80,13 +80,17 @@ pub(crate) struct Plan {
     pub(crate) started_at: &'static Location<'static>,
 }
 
-/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `warden` gives that of a kept actor.
+/// The end of the protocol in [`mailbox_state`](super::mailbox_state): steps R1 to R5. `warden` gives that of a kept actor, which is
+/// asked for when its state has ended only.
 ///
 /// # Safety
 ///
 /// As of [`VTable::after_run`](crate::task::header::VTable), of a header that begins a `Core`.
 #[inline(always)]
-pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() -> Option<Arc<dyn Warden>>) -> Next {
+pub(crate) unsafe fn after_run<const KEPT: bool>(
+    header: NonNull<Header>,
+    warden: impl FnOnce() -> Option<Arc<dyn Warden>>,
+) -> Next {
     // SAFETY: invariants 1 and 7.
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
@@ -101,11 +105,8 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() ->
     if more || core.header.state.is_cancelled() {
         core.header.state.rearm();
     }
-    if more
-        && let Some(warden) = warden()
-        && mailbox.vacates()
-    {
-        return core.tell_keeper(mailbox, &*warden);
+    if KEPT && more && mailbox.stage() == Stage::Leaves {
+        return core.vacate(mailbox, warden);
     }
     if more { Next::Again } else { Next::Rests }
 }
@@ -117,7 +118,7 @@ pub(crate) unsafe fn after_run(header: NonNull<Header>, warden: impl FnOnce() ->
 /// As of [`after_run`].
 pub(crate) unsafe fn after_plain_run(header: NonNull<Header>) -> Next {
     // SAFETY: as the caller promises.
-    unsafe { after_run(header, || None) }
+    unsafe { after_run::<false>(header, || None) }
 }
 
 impl Core {

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::busy::Launch;
 use super::cell::Core;
 use super::envelope::Envelope;
@@ -58,14 +60,9 @@ impl MailboxState {
         std::mem::take(&mut extras.ties)
     }
 
-    /// Step R3 of a run that has more to do. True: that was to leave.
-    #[cold]
-    pub(super) fn vacates(&mut self) -> bool {
-        let leaves = self.stage == Stage::Leaves;
-        if leaves {
-            self.stage = Stage::Vacant; // KEY: vacancy
-        }
-        leaves
+    /// Step R3 of a run that was to leave.
+    fn vacate(&mut self) {
+        self.stage = Stage::Vacant; // KEY: vacancy
     }
 
     /// A vacant actor has a new state: what is queued is for that. `None`: it is not vacant.
@@ -119,9 +116,17 @@ impl Core {
         monitor::tell(self, ties, &exit);
     }
 
-    /// The actor has become vacant, under the lock of its mailbox: tells the warden.
+    /// The actor becomes vacant, under the lock of its mailbox: tells the warden. Apart: no run but the last of a state comes here.
     #[cold]
-    pub(super) fn tell_keeper(&self, mailbox: Locked<'_, MailboxState>, warden: &dyn Warden) -> Next {
+    #[inline(never)]
+    pub(super) fn vacate(
+        &self,
+        mailbox: Locked<'_, MailboxState>,
+        warden: impl FnOnce() -> Option<Arc<dyn Warden>>,
+    ) -> Next {
+        let mut mailbox = mailbox;
+        let Some(warden) = warden() else { return Next::Again };
+        mailbox.vacate();
         let me = self.weak();
         let exit = mailbox.exit();
         drop(mailbox);
