@@ -75,9 +75,9 @@
 //!
 //! # Costs
 //!
-//! A call that has to wait keeps a duplicate of the descriptor meanwhile, which its worker's poller knows: five small system calls more than the two of a
-//! socket of [`green::net`]. Two green threads or more that wait to accept at one descriptor do not disturb each other; another process that accepts there, too, may
-//! leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and two loads more.
+//! A call that has to wait keeps a duplicate of the descriptor meanwhile, which its worker's poller knows: six small system calls more, some five microseconds for each
+//! wait, than a socket of [`green::net`]. Green threads that wait to accept at one descriptor do not disturb each other; another process that accepts there, too,
+//! may leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and two loads more.
 //!
 //! `read` and `write` look first what the descriptor is: two system calls more for a file. std's locks spin before they wait, as they do between OS threads: a
 //! `Mutex` of std that is held across a park costs a neighbour some microseconds each time, one of [`green::sync`] less than one.
