@@ -53,6 +53,9 @@
 //!   these system calls itself.
 //! * `ppoll`, `pselect`, `epoll_pwait` with a signal mask; `recvmsg` with `MSG_WAITALL`; futexes with priorities, or shared between processes.
 //!   [`counters`] counts them as blocked.
+//! * A global allocator that waits for a lock of std, or of another crate that uses futexes: it must not be used together with this crate, as `green` itself
+//!   allocates where nothing may park. (Those of glibc, jemalloc and mimalloc have locks of other kinds.)
+//! * A panic's report, while a neighbour on the same worker holds the lock of `stderr` across a park: a panic hook must not park, so it blocks the worker for ever.
 //! * Loops that wait by `sched_yield`, or `std::thread::yield_now`, for what another thread of the same worker shall do.
 //! * Code that is inside of [`off`] or [`green::no_park`], in a panic hook, or in a signal handler that has a stack of its own (std's and `green`'s have). A handler
 //!   without one must not block, as ever.
@@ -72,9 +75,12 @@
 //!
 //! # Costs
 //!
-//! A call that has to wait keeps a duplicate of the descriptor meanwhile, which its worker's poller knows: five small system calls more than the two of a
-//! socket of [`green::net`]. Two green threads or more that wait to accept at one descriptor do not disturb each other; another process that accepts there, too, may
-//! leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and two loads more.
+//! A call that has to wait keeps a duplicate of the descriptor meanwhile, which its worker's poller knows: six small system calls more, some five microseconds for each
+//! wait, than a socket of [`green::net`]. Green threads that wait to accept at one descriptor do not disturb each other; another process that accepts there, too,
+//! may leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and two loads more.
+//!
+//! `read` and `write` look first what the descriptor is: two system calls more for a file. std's locks spin before they wait, as they do between OS threads: a
+//! `Mutex` of std that is held across a park costs a neighbour some microseconds each time, one of [`green::sync`] less than one.
 //!
 //! [`PerThread`]: green::ThreadLocals::PerThread
 

@@ -138,3 +138,53 @@ fn ureq() {
         server.join().unwrap();
     });
 }
+
+#[test]
+fn attohttpc() {
+    const REQUESTS: usize = 60;
+    on_one_worker(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = green::spawn(move || serve(&listener, REQUESTS));
+        many(REQUESTS, |number| {
+            let response = attohttpc::get(format!("http://{address}/{number}")).send().unwrap();
+            assert_eq!(response.text().unwrap(), format!("/{number}"));
+        });
+        server.join().unwrap();
+    });
+}
+
+/// Makes connections that are numbers.
+struct Numbers(AtomicUsize);
+
+impl r2d2::ManageConnection for Numbers {
+    type Connection = usize;
+    type Error = std::io::Error;
+
+    fn connect(&self) -> Result<usize, std::io::Error> {
+        Ok(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn is_valid(&self, _: &mut usize) -> Result<(), std::io::Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut usize) -> bool {
+        false
+    }
+}
+
+#[test]
+fn r2d2() {
+    on_one_worker(|| {
+        let pool = r2d2::Pool::builder().max_size(3).build(Numbers(AtomicUsize::new(0))).unwrap();
+        many(50, |_| {
+            let connection = pool.get().unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            assert!(*connection < 3);
+        });
+        let held: Vec<_> = (0..3).map(|_| pool.get().unwrap()).collect();
+        assert!(pool.get_timeout(Duration::from_millis(10)).is_err());
+        drop(held);
+    });
+}

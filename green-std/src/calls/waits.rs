@@ -17,8 +17,9 @@ thread_local! {
 
 /// Runs `f`, in which no call of the calling thread parks: all block, as without this crate.
 ///
-/// It is for code that must not be interleaved with other green threads, or that needs the exact behaviour of a system call. What `f` calls of `green` itself
-/// parks as ever; where that is a fault, use [`green::no_park`].
+/// It is for code that must not be interleaved with other green threads, or that needs the exact behaviour of a system call. What `f` calls of
+/// `green` itself parks as ever (where that is a fault, use [`green::no_park`]); of threads that share thread-locals the neighbours that run meanwhile are
+/// inside of this, too.
 ///
 /// ```
 /// let answer = green_std::off(|| 7);
