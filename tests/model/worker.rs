@@ -167,6 +167,7 @@ impl Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) remote: remote::Remote,
+    pub(crate) is_spare: bool,
 }
 
 impl Worker {
