@@ -51,9 +51,16 @@ fn is_reported(runtime: &Runtime, cause: fn(StallCause) -> bool, stalls: fn(&Ato
     loop {
         SEEN.lock().unwrap().clear();
         let over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&over);
-        let body = move || stalls(&until);
+        let _over = SetAtEnd(Arc::clone(&over));
+        let (until, begun) = (Arc::clone(&over), Arc::new(AtomicBool::new(false)));
+        let begins = Arc::clone(&begun);
+        let body = move || {
+            begins.store(true, Ordering::SeqCst);
+            stalls(&until);
+        };
         let thread = runtime.run(|| Builder::new().name("stalls".to_owned()).spawn(body).unwrap());
+        // What waits must not be started first.
+        help::spin_until("the thread", || begun.load(Ordering::SeqCst));
         let waits = runtime.spawn(|| ());
         help::spin_until("a report", || reports.any());
         over.store(true, Ordering::SeqCst);
@@ -65,6 +72,15 @@ fn is_reported(runtime: &Runtime, cause: fn(StallCause) -> bool, stalls: fn(&Ato
             return stall;
         }
         assert!(start.elapsed() < Duration::from_secs(60), "no such report: {:?}", SEEN.lock().unwrap());
+    }
+}
+
+/// So also if the test fails: else the end of the runtime would wait for ever.
+struct SetAtEnd(Arc<AtomicBool>);
+
+impl Drop for SetAtEnd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -228,12 +244,17 @@ fn a_stall_after_all_have_slept_for_long_is_reported_too() {
     runtime.run(|| ());
     // The monitor sleeps by then.
     std::thread::sleep(Duration::from_millis(500));
-    let over = AtomicBool::new(false);
+    let (over, begun) = (Arc::new(AtomicBool::new(false)), AtomicU32::new(0));
+    let stalls = || {
+        begun.fetch_add(1, Ordering::SeqCst);
+        sleeps(&over);
+    };
     std::thread::scope(|s| {
+        let _over = SetAtEnd(Arc::clone(&over));
         for _ in 0..2 {
-            s.spawn(|| runtime.run(|| sleeps(&over)));
+            s.spawn(|| runtime.run(stalls));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        help::spin_until("both", || begun.load(Ordering::SeqCst) == 2);
         let waits = runtime.spawn(|| ());
         help::spin_until("a report", || reports.any());
         over.store(true, Ordering::SeqCst);

@@ -113,6 +113,7 @@ impl Worker {
         WorkerContext::entered().map(|here| unsafe { here.cast::<Worker>().as_ref() })
     }
 
+    #[inline(always)]
     pub(crate) fn here(&self) -> &WorkerContext {
         &self.here
     }
@@ -226,7 +227,7 @@ impl Worker {
     #[inline]
     fn offer(&self, task: Task, worth_it: bool) {
         if self.is_spare {
-            return self.shared.inject(task);
+            return self.offer_to_all(task);
         }
         self.queues.unstarted.push(task);
         if self.shared.remotes.len() > 1 {
@@ -237,6 +238,12 @@ impl Worker {
                 self.shared.notify_thief(Some(self.number));
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn offer_to_all(&self, task: Task) {
+        self.shared.inject(task);
     }
 
     /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
@@ -514,12 +521,9 @@ impl Worker {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
         }
-        if self.is_spare {
-            return self.oldest_from_outside();
-        }
-        let stealer = &self.shared.stealers[self.number];
+        // The queue of a spare worker, whose number is beyond the stealers, is empty.
         while !self.queues.unstarted.is_empty() {
-            match stealer.steal() {
+            match self.shared.stealers[self.number].steal() {
                 Steal::Success(task) => {
                     if let Some(thread) = self.place(task) {
                         return Some(thread);
@@ -547,11 +551,7 @@ impl Worker {
         let thread = self.claim(task)?;
         // SAFETY: it was claimed here and has not started, so it is alive.
         let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
-        let elsewhere = if rests || self.is_spare {
-            None
-        } else {
-            self.policy.balance.elsewhere(&self.shared.remotes, self.number)
-        };
+        let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
         // SAFETY: as above; it is in no queue. The remote expects it.

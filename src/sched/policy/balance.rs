@@ -62,7 +62,8 @@ impl Balance {
         if remotes.len() == 1 || !ON {
             return None;
         }
-        let load = remotes[number].load().filter(|load| *load >= FEW)?;
+        // A spare worker is none of them.
+        let load = remotes.get(number)?.load().filter(|load| *load >= FEW)?;
         self.give(remotes, number, load)
     }
 
