@@ -18,7 +18,7 @@
 //!
 //! `cfg(green_stack_walk)` says that the stacks of suspended threads can be walked: with the feature `backtrace`, on Linux.
 //!
-//! `cfg(green_asks)` says that an OS thread can be asked by a signal where it stands: on Linux, without a sanitizer.
+//! `cfg(green_asks)` says that an OS thread can be asked by a signal where it stands: on Linux, with our own switch, without a sanitizer.
 //!
 //! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
@@ -85,7 +85,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(green_asks)");
     let sanitized = !sanitizers.is_empty();
     let wide = env::var("CARGO_CFG_TARGET_POINTER_WIDTH").is_ok_and(|width| width == "64");
-    if has_asm && wide && !miri && !sanitized && env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+    if backend == "asm" && wide && !sanitized && env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!("cargo::rustc-cfg=green_asks");
     }
 

@@ -42,6 +42,11 @@ impl Reports {
     }
 }
 
+/// Without a spare one, which might run what stalls and leave the other one to what waits.
+fn one_worker() -> Runtime {
+    Runtime::builder().workers(1).spare_workers(0).build().unwrap()
+}
+
 /// Has threads stall, each as long as `stalls` says while `go_on` is not called, until the one is reported with this cause. A worker that gets no processor at the moment
 /// says nothing of itself.
 #[track_caller]
@@ -108,7 +113,7 @@ fn check(stall: &Stall) {
 #[test]
 fn a_thread_that_computes_while_another_waits_is_reported_with_its_stack() {
     if ASKS {
-        let computes = is_reported(&help::runtime(1), |cause| cause == StallCause::Computes, computes);
+        let computes = is_reported(&one_worker(), |cause| cause == StallCause::Computes, computes);
         check(&computes);
     }
 }
@@ -117,7 +122,7 @@ fn a_thread_that_computes_while_another_waits_is_reported_with_its_stack() {
 fn a_thread_in_a_system_call_is_reported_with_the_call() {
     if ASKS {
         let is_sleep = |cause| matches!(cause, StallCause::SystemCall { .. });
-        let sleeps = is_reported(&help::runtime(1), is_sleep, sleeps);
+        let sleeps = is_reported(&one_worker(), is_sleep, sleeps);
         check(&sleeps);
         assert!(sleeps.to_string().contains("nanosleep") || help::EMULATED, "{sleeps}");
     }
@@ -149,13 +154,13 @@ fn a_thread_that_waits_for_a_lock_of_stds_is_reported_so() {
             });
         }
     };
-    check(&is_reported(&help::runtime(1), |cause| cause == StallCause::Lock, waits));
+    check(&is_reported(&one_worker(), |cause| cause == StallCause::Lock, waits));
 }
 
 #[test]
 fn a_thread_with_thread_locals_of_its_own_is_reported_as_any() {
     if ASKS && ThreadLocals::supported().is_ok() {
-        let builder = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread);
+        let builder = Runtime::builder().workers(1).spare_workers(0).thread_locals(ThreadLocals::PerThread);
         check(&is_reported(&builder.build().unwrap(), |cause| cause == StallCause::Computes, computes));
     }
 }
@@ -318,7 +323,7 @@ fn a_handler_of_the_programs_is_called_for_signals_of_others_alone() {
     let in_child = || {
         // SAFETY: a handler that may be called in a signal handler.
         unsafe { libc::signal(libc::SIGURG, urgent as *const () as libc::sighandler_t) };
-        check(&is_reported(&help::runtime(1), |cause| cause == StallCause::Computes, computes));
+        check(&is_reported(&one_worker(), |cause| cause == StallCause::Computes, computes));
         assert_eq!(URGENT.load(Ordering::SeqCst), 0);
         // SAFETY: it is handled.
         unsafe { libc::raise(libc::SIGURG) };
