@@ -135,9 +135,19 @@ fn a_thread_keeps_what_is_its_own_over_every_kind_of_wait() {
 #[test]
 fn joined_at_once_a_thread_with_calls_does_not_see_its_joiners() {
     on(1, || {
-        let joiner = mine(1).spawn(|| {
+        let doubler = Doubler.start();
+        let joiner = mine(1).spawn(move || {
             mine(2).spawn(|| assert_eq!(USER.get(), 2)).unwrap().join().unwrap();
             assert_eq!(USER.get(), 1);
+            assert_eq!(doubler.send(Double(4)).unwrap(), 8);
+            let counts = Counted::default();
+            let both = counts.clone();
+            let outer = Builder::new().on_switch(counts.clone()).spawn(move || {
+                let before = both.now();
+                mine(3).spawn(|| ()).unwrap().join().unwrap();
+                (before, both.now())
+            });
+            assert_eq!(outer.unwrap().join().unwrap(), ((1, 0), (2, 1)), "a join of an unstarted thread is a switch");
         });
         joiner.unwrap().join().unwrap();
         mine(3).spawn(|| assert_eq!(USER.get(), 3)).unwrap().join().unwrap();
@@ -239,6 +249,33 @@ fn the_calls_are_made_on_the_thread_itself() {
     while calls.load(SeqCst) < 4 {
         green::yield_now();
     }
+}
+
+#[test]
+fn a_cancelled_thread_has_calls_that_make_cancellation_points() {
+    struct Locks(Arc<green::sync::Mutex<u32>>);
+    impl OnSwitch for Locks {
+        fn resume(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+        fn suspend(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    on(1, || {
+        let lock = Arc::new(green::sync::Mutex::new(0));
+        let thread = Builder::new().on_switch(Locks(lock.clone())).spawn(green::thread::park).unwrap();
+        green::yield_now();
+        thread.cancel();
+        assert!(thread.join().unwrap_err().is::<green::Cancelled>());
+        green::yield_now();
+        assert_eq!(*lock.lock().unwrap(), 4);
+        let locks = Locks(lock.clone());
+        let late = Builder::new()
+            .on_switch(locks)
+            .spawn(|| green::timeout(Duration::from_millis(1), || green::sleep(Duration::from_secs(60))).is_err());
+        assert!(late.unwrap().join().unwrap());
+    });
 }
 
 #[test]

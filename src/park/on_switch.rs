@@ -11,12 +11,14 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::base::abort::fatal;
+use crate::base::atomic::{AtomicUsize, Ordering};
 #[cfg(green_backend = "asm")]
 use crate::fiber::Fiber;
+use crate::park::interrupt::shielded;
 use crate::park::no_park::{no_park, set_alone};
 use crate::task::Header;
 use crate::task::block::{self, TaskOwner};
@@ -98,8 +100,16 @@ impl fmt::Debug for SwitchCalls {
     }
 }
 
-/// What is added to the pointer that stands for the runtime in the header of such a thread.
-pub(crate) const MARK: usize = 2;
+/// What is added to what stands for the runtime in the header of such a thread.
+const MARK: usize = 2;
+
+/// What stands for the runtime in the header of such a thread: no other has the same, so that no two of them run on top of one another.
+pub(crate) fn mark() -> *const () {
+    // A 64-bit number of them is not reached.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // ORDERING: Relaxed: nothing but that it is another one each time.
+    ptr::without_provenance(NEXT.fetch_add(2 * MARK, Ordering::Relaxed) | MARK)
+}
 
 /// Has the thread such calls?
 #[cfg(not(green_backend = "asm"))]
@@ -183,7 +193,8 @@ impl CallSlot {
         // SAFETY: invariant 1.
         let calls = unsafe { &mut *self.calls.get() };
         let Some(SwitchCalls(calls)) = calls else { return };
-        if catch_unwind(AssertUnwindSafe(|| no_park(|| call(&mut **calls)))).is_err() {
+        let called = catch_unwind(AssertUnwindSafe(|| no_park(|| shielded(|| call(&mut **calls)))));
+        if called.is_err() {
             fatal(format_args!("what thread::Builder::on_switch has called panicked"));
         }
     }
@@ -228,7 +239,8 @@ pub(crate) unsafe fn end(this: NonNull<Header>) {
     unsafe {
         let slot = CallSlot::of(this);
         slot.call(|calls| calls.suspend());
-        if catch_unwind(AssertUnwindSafe(|| no_park(|| drop((*slot.calls.get()).take())))).is_err() {
+        let dropped = catch_unwind(AssertUnwindSafe(|| no_park(|| shielded(|| drop((*slot.calls.get()).take())))));
+        if dropped.is_err() {
             fatal(format_args!("the destructor of what thread::Builder::on_switch has called panicked"));
         }
         set_alone(false);

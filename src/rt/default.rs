@@ -9,7 +9,7 @@ use crate::base::lock::Lock;
 use crate::park::fork;
 use crate::park::no_park::assert_may_park;
 use crate::rt::lent::lent;
-use crate::rt::runtime::{MAX_STALL_LIMIT_MS, Runtime, WORKERS, invalid, output};
+use crate::rt::runtime::{MAX_STALL_LIMIT, Runtime, WORKERS, invalid, output};
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
@@ -30,7 +30,7 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
     builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
     builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
-    if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT_MS)? {
+    if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT.as_millis() as usize)? {
         builder.stall_limit = Duration::from_millis(ms as u64);
     }
     let started = builder.build()?;

@@ -34,7 +34,7 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 const SPARE_WORKERS: RangeInclusive<usize> = 0..=1024;
-pub(super) const MAX_STALL_LIMIT_MS: usize = 3_600_000;
+pub(super) const MAX_STALL_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
 ///
@@ -73,7 +73,7 @@ impl RuntimeBuilder {
             blocking_queue: 4096,
             virtual_time: false,
             on_switch: None,
-            stall_limit: stall::LIMIT,
+            stall_limit: Duration::ZERO,
             spare_workers: 4,
         }
     }
@@ -233,8 +233,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it. Default: 20 ms. Zero:
-    /// never.
+    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it, up to an hour. Zero,
+    /// the default: never.
     ///
     /// Of the default runtime `GREEN_STALL_LIMIT` sets it, in milliseconds. A runtime with [`virtual_time`](Self::virtual_time) is not watched.
     ///
@@ -300,7 +300,7 @@ impl RuntimeBuilder {
         };
         let spare_workers = within("spare_workers", self.spare_workers, SPARE_WORKERS)?;
         let stall_limit_ns =
-            if self.virtual_time { 0 } else { u64::try_from(self.stall_limit.as_nanos()).unwrap_or(0) };
+            if self.virtual_time { 0 } else { self.stall_limit.min(MAX_STALL_LIMIT).as_nanos() as u64 };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
         let blocking_threads = within("blocking_threads", self.blocking_threads, BLOCKING_THREADS)?;
         let blocking_queue = within("blocking_queue", self.blocking_queue, BLOCKING_QUEUE)?;

@@ -13,6 +13,7 @@ use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
+use crate::sys::signals::SignalMask;
 use crate::task::Task;
 use crate::task::header::Reason;
 
@@ -23,11 +24,13 @@ pub(super) struct WorkerThreads {
     handles: Lock<Vec<OsJoinHandle<()>>>,
     /// The beginning of their names.
     name: String,
+    /// Of the OS thread that has made the runtime: the monitor, which starts spare ones, has every signal blocked.
+    mask: SignalMask,
 }
 
 impl WorkerThreads {
     pub(super) fn new(name: String) -> Arc<Self> {
-        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name })
+        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name, mask: SignalMask::current() })
     }
 
     /// Starts the worker with this number.
@@ -50,8 +53,11 @@ impl WorkerThreads {
         let (shared, this) = (Arc::clone(shared), Arc::clone(self));
         let thread = std::thread::Builder::new().name(format!("{}-{number}", self.name));
         let started = thread.spawn(move || {
-            overflow::prepare_thread();
             let slot = number.checked_sub(shared.remotes.len());
+            if slot.is_some() {
+                this.mask.set();
+            }
+            overflow::prepare_thread();
             let runtime = Arc::clone(&shared);
             Worker::new(shared, number, unstarted).run();
             if let Some(slot) = slot {

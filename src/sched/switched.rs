@@ -19,8 +19,8 @@ impl Main for Switched {
         entry::count_end(thread, how);
     }
 
-    fn mark(runtime: *const ()) -> *const () {
-        runtime.wrapping_byte_add(on_switch::MARK)
+    fn mark(_: *const ()) -> *const () {
+        on_switch::mark()
     }
 }
 

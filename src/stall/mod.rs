@@ -1,9 +1,10 @@
-//! Reports workers that do not come round while something waits for them: which thread keeps them, for how long, where, and what it does. On by default.
+//! Reports workers that do not come round while something waits for them: which thread keeps them, for how long, where, and what it does. Off by default.
 //!
 //! Green threads take turns: a thread that computes for long without a blocking call, or blocks its OS thread in a call that is not this crate's,
-//! keeps its worker from every other thread there. A *stall* is one turn that takes 20 ms
-//! ([`stall_limit`](crate::RuntimeBuilder::stall_limit), `GREEN_STALL_LIMIT`) while a thread that is ready, has been woken or has not started, a timer or an
-//! event waits for that worker. Each is reported once: on standard error, at most once in ten seconds, or to a hook of the program's.
+//! keeps its worker from every other thread there. A *stall* is one turn that takes so long as
+//! [`stall_limit`](crate::RuntimeBuilder::stall_limit) or the variable `GREEN_STALL_LIMIT` says (20 ms are a good choice) while a thread that is ready, has been woken or has not started, a timer or an
+//! event waits for that worker. Each is reported once: on standard error, at most once in ten seconds, or to a hook of the program's. (On standard error
+//! not those in which the worker got no processor: these tell of the machine.)
 //!
 //! ```text
 //! green: worker 1 stalled for 26 ms: thread 5 "parse" (spawned at src/main.rs:12:9) computes
@@ -16,9 +17,10 @@
 //! use std::sync::mpsc;
 //! use std::time::Duration;
 //!
+//!
 //! let (sender, stalls) = mpsc::channel();
 //! green::stall::set_hook(move |stall| _ = sender.send(stall.to_string()));
-//! let runtime = green::Runtime::builder().workers(1).build()?;
+//! let runtime = green::Runtime::builder().workers(1).stall_limit(Duration::from_millis(20)).build()?;
 //! let blocks = runtime.spawn(|| std::thread::sleep(Duration::from_millis(500)));
 //! let waits = runtime.spawn(|| ());
 //! # let _ = (blocks.join(), waits.join());
@@ -55,16 +57,12 @@ mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use self::report::{Stall, StallCause};
 
 use crate::base::lock::Lock;
 use crate::sched::monitor::{self, StallRecord};
 use crate::stall::line::StallLine;
-
-/// The default of [`stall_limit`](crate::RuntimeBuilder::stall_limit).
-pub(crate) const LIMIT: Duration = Duration::from_millis(20);
 
 type StallHook = Arc<dyn Fn(&Stall) + Send + Sync>;
 
@@ -95,6 +93,7 @@ fn report(record: StallRecord) {
     let hook = HOOK.lock().clone();
     match hook {
         Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stall))),
+        None if stall.cause() == StallCause::NoProcessor => {}
         None => LINE.lock().write(&stall),
     }
 }

@@ -58,7 +58,6 @@ mod linux {
     use std::cell::UnsafeCell;
     use std::mem::transmute;
     use std::ptr;
-    use std::time::Duration;
 
     use super::{Interrupted, Note};
     use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, spin_loop, yield_now};
@@ -118,10 +117,9 @@ mod linux {
             looks += 1;
             if looks < SPINS {
                 spin_loop();
-            } else if looks < YIELDS {
-                yield_now();
             } else {
-                std::thread::sleep(Duration::from_micros(50));
+                // No sleep: the program may have defined that anew, so that a green thread would park in it with the lock.
+                yield_now();
             }
             // ORDERING: Relaxed: nothing was handed over. A5.
             let take_back = || WORD.compare_exchange(word(ASKED), 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();

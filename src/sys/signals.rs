@@ -128,6 +128,28 @@ fn set_handler(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Which signals an OS thread has blocked.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Of the calling OS thread.
+    pub(crate) fn current() -> Self {
+        // SAFETY: a valid set of our own, which is filled; without a new one nothing is changed.
+        unsafe {
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut mask);
+            Self(mask)
+        }
+    }
+
+    /// Makes it that of the calling OS thread.
+    pub(crate) fn set(&self) {
+        // SAFETY: a valid set.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// Runs `f`, which starts an OS thread, with every signal blocked: so they are in that thread, too, and the program's handlers never run there.
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: valid sets of our own; the second call puts back what the first has found.

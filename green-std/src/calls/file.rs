@@ -37,7 +37,8 @@ fn kind(fd: c_int) -> Option<Kind> {
         return None;
     }
     match status.st_mode & libc::S_IFMT {
-        libc::S_IFSOCK => Some(Kind::Socket),
+        // The standard streams of std, too, where they are sockets.
+        libc::S_IFSOCK if fd > 2 || may_park_anywhere() => Some(Kind::Socket),
         // Output goes through locks that belong to a thread.
         _ if !may_park_anywhere() => None,
         libc::S_IFIFO => Some(Kind::Pipe),
@@ -75,7 +76,8 @@ fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isi
     };
     let attempt = || match kind {
         Kind::Pipe => match now() {
-            UNSUPPORTED => one_at_a_time(fd, when_ready),
+            // What an older kernel, a filter of system calls or an emulator says.
+            result if UNSUPPORTED.contains(&result) => one_at_a_time(fd, when_ready),
             result => result,
         },
         _ => one_at_a_time(fd, when_ready),
@@ -83,7 +85,7 @@ fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isi
     until_done(fd, direction, attempt, block)
 }
 
-const UNSUPPORTED: isize = error(libc::EOPNOTSUPP);
+const UNSUPPORTED: [isize; 4] = [error(libc::EOPNOTSUPP), error(libc::ENOSYS), error(libc::EINVAL), error(libc::EPERM)];
 
 /// # Safety
 ///
