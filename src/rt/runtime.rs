@@ -257,7 +257,8 @@ impl RuntimeBuilder {
     /// [`stall_limit`](Self::stall_limit).
     ///
     /// ```
-    /// let runtime = green::Runtime::builder().workers(1).spare_workers(1).build()?;
+    /// let limit = std::time::Duration::from_millis(20);
+    /// let runtime = green::Runtime::builder().workers(1).stall_limit(limit).spare_workers(1).build()?;
     /// let set = std::sync::OnceLock::new();
     /// runtime.run(|| {
     ///     green::scope(|scope| {
