@@ -333,7 +333,7 @@ impl RuntimeBuilder {
         let (thread_locals, virtual_time, on_switch) = (self.thread_locals, self.virtual_time, self.on_switch);
         let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns };
         let shared = Shared::new(group, stealers, rules, pool);
-        let threads = WorkerThreads::new(self.thread_name);
+        let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty());
         let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {

@@ -24,13 +24,14 @@ pub(super) struct WorkerThreads {
     handles: Lock<Vec<OsJoinHandle<()>>>,
     /// The beginning of their names.
     name: String,
-    /// Of the OS thread that has made the runtime: the monitor, which starts spare ones, has every signal blocked.
-    mask: SignalMask,
+    /// Of the OS thread that has made the runtime, if there may be spare ones: the monitor, which starts them, has every signal blocked.
+    mask: Option<SignalMask>,
 }
 
 impl WorkerThreads {
-    pub(super) fn new(name: String) -> Arc<Self> {
-        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name, mask: SignalMask::current() })
+    pub(super) fn new(name: String, has_spares: bool) -> Arc<Self> {
+        let mask = has_spares.then(SignalMask::current);
+        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name, mask })
     }
 
     /// Starts the worker with this number.
@@ -54,8 +55,8 @@ impl WorkerThreads {
         let thread = std::thread::Builder::new().name(format!("{}-{number}", self.name));
         let started = thread.spawn(move || {
             let slot = number.checked_sub(shared.remotes.len());
-            if slot.is_some() {
-                this.mask.set();
+            if let (Some(_), Some(mask)) = (slot, &this.mask) {
+                mask.set();
             }
             overflow::prepare_thread();
             let runtime = Arc::clone(&shared);
