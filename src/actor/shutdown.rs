@@ -137,7 +137,7 @@ impl Runtime {
 /// As [`Runtime::shutdown`], but the threads go on, and what is spawned or started later runs: the default runtime ends with the process.
 /// Without this call what is still queued when `main` returns is gone with the process; a line on standard error says how much it was.
 ///
-/// ```
+/// ```standalone_crate
 /// use green::actor::{Actor, Context, Handler, Message};
 /// use std::time::Duration;
 ///

@@ -15,7 +15,7 @@ use crate::dump::{ThreadInfo, ThreadStatus, for_each};
 /// is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`. More names may come.
 ///
-/// ```
+/// ```standalone_crate
 /// let mut lines = Vec::new();
 /// green::run(|| green::dump::json(&mut lines))?;
 /// let lines = String::from_utf8(lines).unwrap();

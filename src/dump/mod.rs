@@ -3,7 +3,7 @@
 //! What one asks first of a program that hangs or grows: where are they all, and what is stuck? [`text`] answers for a person, in groups of equal
 //! stacks; [`json`] for a program, a line a thread; [`for_each`] as data; [`on_signal`] without a change in the program's course, from outside.
 //!
-//! ```
+//! ```standalone_crate
 //! let waits = green::spawn(green::thread::park);
 //! while waits.thread().waits_for().is_none() {
 //!     green::yield_now();
@@ -91,7 +91,7 @@ impl fmt::Display for ThreadStatus {
 
 /// One green thread, as it was when it was met.
 ///
-/// ```
+/// ```standalone_crate
 /// green::run(|| {
 ///     green::dump::for_each(|thread| {
 ///         let name = thread.name().unwrap_or("nameless");
@@ -156,7 +156,7 @@ impl ThreadInfo {
 
 /// Calls `f` with every green thread of the process, as they are met. `f` may wait, and may spawn.
 ///
-/// ```
+/// ```standalone_crate
 /// use green::dump::ThreadStatus;
 /// green::run(|| {
 ///     let mut running = Vec::new();

@@ -46,7 +46,7 @@ impl fmt::Display for GroupMember {
 /// Threads that do the same, have equal stacks and were spawned by the same call are one group, with their count and the first of their numbers
 /// and names. So the text is as long as the program is varied, not as its threads are many. The form may change with any version.
 ///
-/// ```
+/// ```standalone_crate
 /// green::dump::text(&mut std::io::stderr())?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

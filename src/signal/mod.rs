@@ -96,7 +96,7 @@ pub fn ctrl_c() -> io::Result<()> {
 ///
 /// From the first call on neither ends the process; [`ctrl_c`] says what follows from that.
 ///
-/// ```
+/// ```standalone_crate
 /// use green::signal::{SignalKind, terminate};
 /// # let _ = green::timeout(std::time::Duration::ZERO, terminate);
 /// # let signals = green::spawn(|| loop {
