@@ -36,7 +36,11 @@ fn a_cycle_through_ones_own_caller_is_told_although_its_chain_is_let_in() {
             let to_c = c.clone();
             let in_a = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
                 to_c.tell(Do::new(move |puppet, ctx| assert!((in_c.0)(puppet, ctx)))).unwrap();
-                ctx.reenter(puppet).send(&b, in_b).unwrap()
+                // If the last ask meets the look of another asker, any of the three may be told.
+                match ctx.reenter(puppet).send(&b, in_b) {
+                    Err(SendError::Deadlock { cycle, .. }) => cycle.len() == 3,
+                    answer => answer.unwrap(),
+                }
             });
             let start = Instant::now();
             assert!(a.send_timeout(in_a, LONG).unwrap());
