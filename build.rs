@@ -13,12 +13,17 @@
 //! names it, and `cfg(green_sanitized)` has the crate tell it of switches and let go of every block that is free.
 //! `GREEN_SANITIZER=ignore` leaves the latter out: by that the sanitizers' tests show that they would fail.
 //!
+//! `GREEN_VALGRIND=1`, for `cfg(green_valgrind)`, has Valgrind told where the stacks are: some instructions for each thread that starts.
+//!
 //! `cfg(green_thread_locals)` says that green threads may have thread-locals of their own, if the machine allows it: with our own
 //! switch, over glibc, linked dynamically.
 //!
 //! `cfg(green_stack_walk)` says that the stacks of suspended threads can be walked: with the feature `backtrace`, on Linux.
 //!
 //! `cfg(green_asks)` says that an OS thread can be asked by a signal where it stands: on Linux, with our own switch, without a sanitizer.
+//!
+//! `GREEN_DEADLOCKS`, for `cfg(green_deadlocks)`, has a release build find deadlocks as a debug build does. Not a feature: one crate of many that turned it on would
+//! make every lock of the program larger and slower.
 //!
 //! `GREEN_EMULATED`, for `cfg(green_emulated)`, says that tests will run under an emulator; it changes nothing in the crate.
 
@@ -33,6 +38,10 @@ fn main() {
     println!("cargo::rerun-if-env-changed=GREEN_SANITIZER");
     println!("cargo::rustc-check-cfg=cfg(green_sanitized)");
     println!("cargo::rustc-check-cfg=cfg(green_sanitizer, values(any()))");
+
+    if !switches(&[("GREEN_DEADLOCKS", "green_deadlocks"), ("GREEN_VALGRIND", "green_valgrind")]) {
+        return;
+    }
 
     println!("cargo::rerun-if-env-changed=GREEN_EMULATED");
     println!("cargo::rustc-check-cfg=cfg(green_emulated)");
@@ -96,4 +105,21 @@ fn main() {
     if backend == "asm" && dynamic && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         println!("cargo::rustc-cfg=green_thread_locals");
     }
+}
+
+/// What is off unless the environment says 1. False: it says something else, and that was told.
+fn switches(all: &[(&str, &str)]) -> bool {
+    all.iter().all(|(variable, cfg)| {
+        println!("cargo::rerun-if-env-changed={variable}");
+        println!("cargo::rustc-check-cfg=cfg({cfg})");
+        match env::var(variable).as_deref() {
+            Ok("1") => println!("cargo::rustc-cfg={cfg}"),
+            Err(_) | Ok("" | "0") => {}
+            Ok(value) => {
+                println!("cargo::error={variable}={value:?}: it takes 1, or 0");
+                return false;
+            }
+        }
+        true
+    })
 }

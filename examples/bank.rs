@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Transfers run side by side, a few hundred at a time; what a line says is answered in the order of the lines. An overdraft
-//! is refused. At the end the totals have to agree, or the program fails.
+//! is refused. At the end the totals have to agree, or the program fails. Ctrl-c and SIGTERM stop it in good order: it reads no further
+//! line, the transfers that are under way end, the totals have to agree, and it says after which line it was, and exits with 1.
 //!
 //! No transfer makes money out of an error. The money leaves one account before it is sent to the other. If it is then not known
 //! whether it has arrived (the answer is late), the sender sets it aside and finds out: each transfer has a number, and an account knows
@@ -21,17 +22,22 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, BufRead, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Context, Deferred, Pending, SendError, messages};
+use green::channel::{Receiver, bounded, select};
 
 /// Transfers that may be under way.
 const WINDOW: usize = 256;
 
 /// An answer to a deposit that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long actors have to end.
+const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Account {
@@ -253,11 +259,25 @@ impl Bank {
     }
 }
 
-fn run(input: impl BufRead, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+/// `Some`: it was stopped after so many lines.
+fn run(file: Option<OsString>, out: &mut impl Write) -> Result<Option<usize>, Box<dyn Error>> {
+    // The signals are ours before there is anything to lose.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+    let (told, stops) = bounded::<()>(0);
+    green::spawn(move || green::signal::terminate().map(|_| drop(told)));
+    let lines = lines(file)?;
     let mut bank = Bank::default();
-    for (number, line) in input.lines().enumerate() {
-        let line = line?;
-        bank.line(&line, out).map_err(|error| format!("line {}: {error}", number + 1))?;
+    let mut stopped = None;
+    for number in 1.. {
+        let line = select! {
+            recv(stops) -> _ => {
+                stopped = Some(number - 1);
+                break;
+            }
+            recv(lines) -> line => line,
+        };
+        let Ok(line) = line else { break };
+        bank.line(&line?, out).map_err(|error| format!("line {number}: {error}"))?;
     }
     bank.settle(0, out)?;
     let total = bank.total()?;
@@ -271,16 +291,29 @@ fn run(input: impl BufRead, out: &mut impl Write) -> Result<(), Box<dyn Error>> 
     if total != bank.opened {
         return Err(format!("the totals do not agree: {} was paid in, {total} is there", bank.opened).into());
     }
-    Ok(())
+    drop(bank);
+    let end = green::shutdown(GRACE);
+    if end.is_clean() { Ok(stopped) } else { Err(format!("the accounts: {end}").into()) }
 }
 
-/// All of the input: the file that the argument names, or what is on standard input.
-fn input(file: Option<OsString>) -> Result<String, String> {
-    let (name, text) = match &file {
-        Some(path) => (path.display().to_string(), std::fs::read_to_string(path)),
-        None => ("standard input".to_owned(), io::read_to_string(io::stdin())),
+/// The lines of the file that the argument names, or of standard input. A read there blocks: so an OS thread reads, and nobody waits for that
+/// one.
+fn lines(file: Option<OsString>) -> Result<Receiver<Result<String, String>>, String> {
+    let name = file.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
+    let failed = move |error: io::Error| format!("{name}: {error}");
+    let (sender, lines) = bounded(WINDOW);
+    let input: Box<dyn BufRead + Send> = match file {
+        Some(path) => Box::new(BufReader::new(File::open(path).map_err(&failed)?)),
+        None => Box::new(BufReader::new(io::stdin())),
     };
-    text.map_err(|error| format!("{name}: {error}"))
+    std::thread::spawn(move || {
+        for line in input.lines() {
+            if sender.send(line.map_err(&failed)).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(lines)
 }
 
 fn main() -> ExitCode {
@@ -289,9 +322,12 @@ fn main() -> ExitCode {
         eprintln!("usage: bank [FILE]");
         return ExitCode::from(2);
     };
-    let run = |text: String| run(text.as_bytes(), &mut io::stdout().lock()).map_err(|error| error.to_string());
-    match input(file).and_then(|text| green::run(|| run(text))) {
-        Ok(()) => ExitCode::SUCCESS,
+    match green::run(|| run(file, &mut io::stdout().lock()).map_err(|error| error.to_string())) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(lines)) => {
+            eprintln!("bank: stopped after line {lines}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("bank: {error}");
             ExitCode::FAILURE

@@ -10,7 +10,7 @@
 //! Ctrl-c and SIGTERM stop it in good order: nothing more is read, the jobs that are under way end, and those that were read and
 //! are not done are printed on standard output, together with the beginning of a line that was read. What RESULTS has already is
 //! not done again. So whether it was stopped or killed, run it again with the same file and the same jobs, and
-//! only the rest is done. Exits with 0 if all are done, with 1 if some are left, with 2 after an error.
+//! only the rest is done. Exits with 0 if all are done, with 1 if some are left, with 2 after an error; then, too, what is left is printed.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use green::actor::{Actor, Addr, Backoff, Child, Context, Exit, Supervisor, messages};
+use green::actor::{Actor, Addr, Backoff, Child, Context, Supervisor, messages};
 use green::channel::{Receiver, Sender, bounded, select};
 use green::sync::Mutex;
 use green::thread::JoinHandle;
@@ -111,9 +111,8 @@ struct Ledger {
 }
 
 impl Actor for Ledger {
-    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
-        let _ = self.file.sync_all();
-    }
+    // However slow the disk is: a result that is written is not to be called left.
+    const ASK_TIMEOUT: Duration = Duration::MAX;
 }
 
 messages! {
@@ -128,6 +127,7 @@ messages! {
             }
             written
         }
+        fn Sync(&mut self) -> io::Result<()> { self.file.sync_all() }
     }
 }
 
@@ -251,18 +251,23 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     // If it has not ended by itself.
     reader.cancel();
     let fed = feeders.into_iter().try_for_each(|feeder| feeder.join().expect("it does not panic"));
-    // Cancelled, it has no result.
-    let was_read = reader.join().unwrap_or(Ok(()));
+    // Cancelled, it has no result, and has not come to the end of its input.
+    let was_read = reader.join().map_or(Ok(false), |read| read.map(|()| true));
     team.shutdown(GRACE);
+    let synced = ledger.send(Sync);
     ledger.shutdown(GRACE);
     common.bar.abandon(); // As it is: `finish` would fill it.
+    // What is left is printed after an error, too: it was read, and nobody else has it.
+    let reported = report(&common, before);
     fed?;
-    was_read.map_err(|error| format!("standard input: {error}"))?;
-    report(&common, before).map_err(|error| format!("standard output: {error}"))
+    synced.map_err(|error| error.to_string())?.map_err(|error| format!("{}: {error}", options.results.display()))?;
+    let is_whole = was_read.map_err(|error| format!("standard input: {error}"))?;
+    let left = reported.map_err(|error| format!("standard output: {error}"))?;
+    Ok(if is_whole && left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints what is left, and says what was done.
-fn report(common: &Common, before: usize) -> io::Result<ExitCode> {
+/// Prints what is left, says what was done, and gives how many jobs are left.
+fn report(common: &Common, before: usize) -> io::Result<usize> {
     let (left, begun) = (common.left.lock().unwrap(), common.begun.lock().unwrap());
     let mut out = io::BufWriter::new(io::stdout().lock());
     left.iter().try_for_each(|job| out.write_all(&[job, &b"\n"[..]].concat()))?;
@@ -270,8 +275,7 @@ fn report(common: &Common, before: usize) -> io::Result<ExitCode> {
     out.flush()?;
     let (done, deaths) = (common.bar.position(), common.deaths.load(Ordering::Relaxed));
     eprintln!("jobs: {done} done, {before} before, {} left, {deaths} tries failed", left.len());
-    let is_complete = !common.stopping.load(Ordering::Relaxed);
-    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(left.len())
 }
 
 fn options(args: impl Iterator<Item = OsString>) -> Option<Options> {

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use green::actor::ActorMetrics;
 use green::channel::bounded;
 use green::metrics::{Metrics, WorkerMetrics};
 use green::net::TcpStream;
@@ -20,7 +21,7 @@ const HEAD: u64 = 16 << 10;
 /// How long a client may take for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn page(metrics: &Metrics) -> String {
+fn page(metrics: &Metrics, actors: &ActorMetrics) -> String {
     let mut page = String::new();
     let threads = &metrics.threads;
     family(&mut page, "green_threads", "gauge", "Green threads by state.");
@@ -29,6 +30,7 @@ fn page(metrics: &Metrics) -> String {
     }
     let totals = [
         ("green_threads_spawned_total", threads.spawned),
+        ("green_threads_ended_total", threads.ended),
         ("green_threads_panicked_total", threads.panicked),
         ("green_threads_cancelled_total", threads.cancelled),
     ];
@@ -70,7 +72,30 @@ fn page(metrics: &Metrics) -> String {
         family(&mut page, name, "gauge", "Of the pool of OS threads; stacks of the process.");
         line(&mut page, name, "", count as f64);
     }
+    of_actors(&mut page, actors);
     page
+}
+
+/// How many actors do what, and the longest queues.
+fn of_actors(page: &mut String, actors: &ActorMetrics) {
+    family(page, "green_actors", "gauge", "Actors by state.");
+    let states = [
+        ("starting", actors.starting),
+        ("resting", actors.resting),
+        ("working", actors.working),
+        ("waiting", actors.waiting),
+        ("restarting", actors.restarting),
+    ];
+    for (state, count) in states {
+        line(page, "green_actors", &format!("state=\"{state}\""), count as f64);
+    }
+    family(page, "green_actors_queued", "gauge", "Messages in all mailboxes.");
+    line(page, "green_actors_queued", "", actors.queued as f64);
+    family(page, "green_actor_queue", "gauge", "Messages of the actors with the longest queues.");
+    for actor in &actors.longest {
+        let name = actor.name.as_deref().unwrap_or(actor.type_name);
+        line(page, "green_actor_queue", &format!("actor=\"{}\",name={name:?}", actor.id), actor.queued as f64);
+    }
 }
 
 /// How long ready threads have waited for their turn: a histogram, as Prometheus has it.
@@ -110,7 +135,7 @@ fn answer(stream: TcpStream) -> io::Result<()> {
     }
     let mut words = request.split(' ');
     let (status, page) = match (words.next(), words.next()) {
-        (Some("GET"), Some("/metrics")) => ("200 OK", page(&green::metrics())),
+        (Some("GET"), Some("/metrics")) => ("200 OK", page(&green::metrics(), &green::actor::metrics())),
         (Some("GET"), Some(_)) => ("404 Not Found", "look at /metrics\n".to_owned()),
         _ => ("400 Bad Request", "GET /metrics\n".to_owned()),
     };

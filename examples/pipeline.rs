@@ -6,7 +6,8 @@
 //!
 //! Prints a line for each line of input: its FNV-1a hash of 64 bits in hexadecimal, a space, and its length in bytes,
 //! line ending excluded. Exits with 2 and a message after a wrong argument, an input line over 16 MiB, or an error of a
-//! stream.
+//! stream. Ctrl-c and SIGTERM stop it in good order: it reads no further line, prints the hashes of those that it has, says how many they
+//! are, and exits with 1.
 //!
 //! A thread reads, `THREADS` of them hash, and the main thread puts the results back into order. The channels between
 //! them are bounded, so memory is bounded however long the input is, and a stage that is slow slows those before it.
@@ -16,8 +17,9 @@
 use std::env;
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use green::channel::{Receiver, Sender, bounded};
+use green::channel::{Receiver, Sender, bounded, select};
 
 /// Hashing threads when the argument does not say.
 const THREADS: usize = 8;
@@ -33,7 +35,11 @@ fn main() -> ExitCode {
         Err(message) => return fail(&message),
     };
     match green::run(|| pipeline(threads)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(lines)) => {
+            eprintln!("pipeline: stopped after {lines} lines");
+            ExitCode::FAILURE
+        }
         Err(message) => fail(&message),
     }
 }
@@ -61,7 +67,12 @@ struct Hashed {
     len: usize,
 }
 
-fn pipeline(threads: usize) -> Result<(), String> {
+/// `Some`: it was stopped after so many lines.
+fn pipeline(threads: usize) -> Result<Option<usize>, String> {
+    // The signals are ours before there is anything to lose.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+    let (told, stops) = bounded::<()>(0);
+    green::spawn(move || green::signal::terminate().map(|_| drop(told)));
     let (jobs, to_hash) = bounded::<Job>(IN_FLIGHT);
     let (results, in_order) = bounded::<Receiver<Hashed>>(IN_FLIGHT);
     green::scope(|scope| {
@@ -75,7 +86,7 @@ fn pipeline(threads: usize) -> Result<(), String> {
             });
         }
         drop(to_hash);
-        let reader = scope.spawn(move || read(&jobs, &results));
+        let reader = scope.spawn(move || read(&jobs, &results, &stops));
         let printed = print(&in_order);
         // If printing has failed, the reader finds that out when it sends the next line.
         drop(in_order);
@@ -84,19 +95,38 @@ fn pipeline(threads: usize) -> Result<(), String> {
     })
 }
 
-/// Sends each line to be hashed, and its place in the order to the printer.
-fn read(jobs: &Sender<Job>, results: &Sender<Receiver<Hashed>>) -> Result<(), String> {
-    let mut number = 0;
-    loop {
-        number += 1;
-        // A read of standard input blocks, and the kernel cannot say when it would not: it runs on a thread for that.
-        let line = green::blocking(next_line).map_err(|error| format!("standard input, line {number}: {error}"))?;
-        let Some(line) = line else { return Ok(()) };
+/// Sends each line to be hashed, and its place in the order to the printer, until there is none, or until `stops` is closed: then it gives how
+/// many were read.
+fn read(jobs: &Sender<Job>, results: &Sender<Receiver<Hashed>>, stops: &Receiver<()>) -> Result<Option<usize>, String> {
+    let lines = lines();
+    for number in 1.. {
+        let line = select! {
+            recv(stops) -> _ => return Ok(Some(number - 1)),
+            recv(lines) -> line => line,
+        };
+        let Ok(line) = line else { break };
+        let line = line.map_err(|error| format!("standard input, line {number}: {error}"))?;
         let (result, receiver) = bounded(1);
         if results.send(receiver).is_err() || jobs.send((line, result)).is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(None)
+}
+
+/// The lines of standard input. A read there blocks, and the kernel cannot say when it would not: so an OS thread reads, and nobody waits for
+/// that one.
+fn lines() -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, lines) = bounded(IN_FLIGHT);
+    std::thread::spawn(move || {
+        while let Some(line) = next_line().transpose() {
+            let is_last = line.is_err();
+            if sender.send(line).is_err() || is_last {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// The next line of standard input without its ending; `None` at the end.
@@ -117,11 +147,18 @@ fn next_line() -> io::Result<Option<Vec<u8>>> {
 /// Prints the hashes as they come, in order.
 fn print(in_order: &Receiver<Receiver<Hashed>>) -> Result<(), String> {
     let mut output = BufWriter::new(io::stdout());
-    let result = in_order.iter().try_for_each(|receiver| match receiver.recv() {
-        Ok(Hashed { hash, len }) => writeln!(output, "{hash:016x} {len}"),
-        Err(_) => unreachable!("a line that was read is hashed"),
-    });
-    result.and_then(|()| output.flush()).map_err(|error| format!("standard output: {error}"))
+    let mut print_all = || -> io::Result<()> {
+        while let Ok(result) = in_order.try_recv().or_else(|_| {
+            // The next line may be long in coming.
+            output.flush()?;
+            in_order.recv().map_err(io::Error::other)
+        }) {
+            let Ok(Hashed { hash, len }) = result.recv() else { unreachable!("a line that was read is hashed") };
+            writeln!(output, "{hash:016x} {len}")?;
+        }
+        output.flush()
+    };
+    print_all().map_err(|error| format!("standard output: {error}"))
 }
 
 /// The hash of Fowler, Noll and Vo, variant 1a.

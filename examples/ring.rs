@@ -1,14 +1,22 @@
 //! A ring of actors that hand a token round: `cargo run --release --bin ring -- [ACTORS] [HOPS]`.
 //!
-//! Each actor is a heap cell; only the one that has the token runs.
+//! Each actor is a heap cell; only the one that has the token runs. Ctrl-c and SIGTERM stop it in good order: the token goes no further, the
+//! actors end, and it says how far the token has come, and exits with 1.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Context, Deferred, Handler, Message, Recipient, SendError};
 
 /// Beyond it the cells alone would take gigabytes.
 const MOST: u64 = 10_000_000;
+
+/// How long actors have to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Somebody wants it to stop: the token goes no further.
+static STOPS: AtomicBool = AtomicBool::new(false);
 
 struct Node {
     next: Option<Addr<Node>>,
@@ -43,7 +51,7 @@ impl Handler<Token> for Node {
     fn handle(&mut self, Token(hops): Token, _: &mut Context<Self>) {
         self.seen += 1;
         let sent = match &self.next {
-            Some(next) if hops > 0 => next.tell(Token(hops - 1)).is_ok(),
+            Some(next) if hops > 0 && !STOPS.load(Ordering::Relaxed) => next.tell(Token(hops - 1)).is_ok(),
             _ => self.done.tell(Arrived).is_ok(),
         };
         assert!(sent, "the ring is broken");
@@ -104,6 +112,9 @@ fn arguments() -> Option<(u64, u64)> {
 }
 
 fn ring(actors: u64, hops: u64) -> Result<u64, Box<dyn std::error::Error>> {
+    // The signals are ours before there is anything to stop.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+    green::spawn(|| green::signal::terminate().map(|_| STOPS.store(true, Ordering::Relaxed)));
     let finish = Finish::default().start();
     let node = || Node { next: None, seen: 0, done: finish.recipient() }.start();
     let nodes: Vec<_> = (0..actors).map(|_| node()).collect();
@@ -113,13 +124,14 @@ fn ring(actors: u64, hops: u64) -> Result<u64, Box<dyn std::error::Error>> {
     let start = Instant::now();
     nodes[0].tell(Token(hops))?;
     finish.send(Wait)?;
-    println!(
-        "{hops} hops round {actors} actors: {:.1} ns a hop",
-        start.elapsed().as_nanos() as f64 / hops.max(1) as f64
-    );
+    let took = start.elapsed().as_nanos() as f64;
     let seen = nodes.iter().map(|node| node.send(Seen)).sum::<Result<u64, SendError<Seen>>>()?;
+    let done = seen - 1;
+    println!("{done} hops round {actors} actors: {:.1} ns a hop", took / done.max(1) as f64);
     nodes.iter().for_each(Addr::stop); // A ring keeps itself alive.
-    Ok(seen)
+    drop(finish);
+    let end = green::shutdown(GRACE);
+    if end.is_clean() { Ok(done) } else { Err(format!("the actors: {end}").into()) }
 }
 
 fn main() -> ExitCode {
@@ -128,9 +140,11 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match green::run(|| ring(actors, hops).map_err(|error| error.to_string())) {
-        Ok(seen) => {
-            assert_eq!(seen, hops + 1, "every hop was seen by one actor");
-            ExitCode::SUCCESS
+        Ok(done) if done == hops => ExitCode::SUCCESS,
+        Ok(done) => {
+            assert!(done < hops && STOPS.load(Ordering::Relaxed), "every hop was seen by one actor");
+            eprintln!("ring: stopped after {done} of {hops} hops");
+            ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("ring: {error}");

@@ -6,7 +6,8 @@
 //!
 //! Prints what `grep -rnF PATTERN DIR` prints, in sorted order, then a line with what it took. Files with a NUL byte
 //! and files that cannot be read are named on standard error and left out. Exits as grep does: 0 when something
-//! matched, 1 when nothing did, 2 after an error.
+//! matched, 1 when nothing did, 2 after an error. Ctrl-c and SIGTERM stop it in good order: it goes to no further file, prints what the
+//! files have that are under way, and exits with 2.
 //!
 //! It is plain blocking code. The walk spawns a green thread for each file it comes to, and joins the oldest one when
 //! [`IN_FLIGHT`] of them are under way: so the output streams in order, and memory stays bounded on any tree. The
@@ -21,7 +22,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How many files are searched at a time.
 const IN_FLIGHT: usize = 256;
@@ -33,6 +35,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match green::run(|| search_tree(&pattern.into_vec(), Path::new(&root))) {
+        Ok(totals) if STOPS.load(Ordering::Relaxed) => {
+            eprintln!("search: stopped after {} files", totals.files);
+            ExitCode::from(2)
+        }
         Ok(totals) if totals.errors > 0 => ExitCode::from(2),
         Ok(totals) if totals.matches == 0 => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
@@ -42,6 +48,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Somebody wants it to stop.
+static STOPS: AtomicBool = AtomicBool::new(false);
 
 #[derive(Default)]
 struct Totals {
@@ -59,13 +68,16 @@ struct Found {
 
 /// Searches everything under `root` and prints it. Only writing to standard output fails as a whole.
 fn search_tree(pattern: &[u8], root: &Path) -> io::Result<Totals> {
+    // The signals are ours before there is anything to stop.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+    green::spawn(|| green::signal::terminate().map(|_| STOPS.store(true, Ordering::Relaxed)));
     let start = Instant::now();
     let with_names = root.is_dir();
     let mut output = BufWriter::new(io::stdout());
     let mut totals = Totals::default();
     green::scope(|scope| {
         let mut under_way = VecDeque::new();
-        for found in walk(root) {
+        for found in walk(root).take_while(|_| !STOPS.load(Ordering::Relaxed)) {
             match found {
                 Ok(path) => under_way.push_back(scope.spawn(move || search_file(pattern, path, with_names))),
                 Err((dir, error)) => {

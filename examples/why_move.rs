@@ -1,11 +1,11 @@
-//! Why threads that have started should be able to go on on another worker: four loads, each on OS threads, on green threads that stay where they
-//! started, and on green threads that move.
+//! Why threads that have started should be able to go on on another worker: four loads, each on OS threads, on green threads that are *pinned* to the worker that the
+//! first of them was on, on green threads that stay where they have been *placed*, and on green threads that *move*.
 //!
 //! `cargo run --release --bin why_move`
 //!
-//! All threads come one after the other and wait at first, so those that stay are where the first of them was. Then a pool has 200 jobs of 2 ms for its eight
-//! threads; a thread computes for 20 ms at a time, and one for 300 ms at one go, beside twenty that sleep for 5 ms again and again; and one connection keeps its
-//! thread busy beside five that have a request now and then. How long does the pool take, how late is the latest sleeper, the latest reply?
+//! All threads come one after the other and wait at first. Then a pool has 200 jobs of 2 ms for its eight threads; a thread computes for 20 ms at a time, and one for
+//! 300 ms at one go, beside twenty that sleep for 5 ms again and again; and one connection has 150 requests of 2 ms beside five that have a small one now and
+//! then. How long does the work take, and how late is the latest: the first job of a thread of the pool, a sleeper, a reply to the five?
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -45,6 +45,9 @@ impl Threads {
     }
 }
 
+/// All of the work, and the latest of those beside it.
+struct Took(Duration, Duration);
+
 fn compute(d: Duration) {
     let start = Instant::now();
     while start.elapsed() < d {
@@ -52,16 +55,21 @@ fn compute(d: Duration) {
     }
 }
 
-/// Eight threads that wait for jobs, and one that has them. How long do all jobs take?
-fn pool(threads: &Threads) -> Duration {
+/// Eight threads that wait for jobs, and one that has them. How long do all jobs take, and how late does the latest of the eight get its first?
+fn pool(threads: &Threads) -> Took {
     const JOBS: u32 = 200;
     let ((jobs, to_do), (done, finished)) = (channel::unbounded(), channel::unbounded());
     let (sender, receiver) = channel::bounded(1);
+    let latest_ns = AtomicU64::new(0);
     let mut bodies: Vec<Body> = Vec::new();
     for _ in 0..8 {
-        let (to_do, done) = (to_do.clone(), done.clone());
+        let (to_do, done, latest_ns) = (to_do.clone(), done.clone(), &latest_ns);
         bodies.push(Box::new(move || {
-            while let Ok(job) = to_do.recv() {
+            let mut is_first = true;
+            while let Ok((given, job)) = to_do.recv() {
+                if std::mem::take(&mut is_first) {
+                    latest_ns.fetch_max(Instant::elapsed(&given).as_nanos() as u64, Relaxed);
+                }
                 compute(job);
                 done.send(()).unwrap();
             }
@@ -69,18 +77,18 @@ fn pool(threads: &Threads) -> Duration {
     }
     bodies.push(Box::new(move || {
         let start = Instant::now();
-        (0..JOBS).for_each(|_| jobs.send(Duration::from_millis(2)).unwrap());
+        (0..JOBS).for_each(|_| jobs.send((start, Duration::from_millis(2))).unwrap());
         (0..JOBS).for_each(|_| finished.recv().unwrap());
         sender.send(start.elapsed()).unwrap();
     }));
     threads.run(bodies);
-    receiver.recv().unwrap()
+    Took(receiver.recv().unwrap(), Duration::from_nanos(latest_ns.load(Relaxed)))
 }
 
-/// Twenty threads that sleep for 5 ms at a time, and `busy`. How late is the latest of them?
-fn sleepers(threads: &Threads, busy: impl FnOnce() + Send) -> Duration {
+/// Twenty threads that sleep for 5 ms at a time, and `busy`. How long does that take, and how late is the latest of them?
+fn sleepers(threads: &Threads, busy: impl FnOnce() + Send) -> Took {
     const NAP: Duration = Duration::from_millis(5);
-    let (over, latest_ns) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, latest_ns, all_ns) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let mut bodies: Vec<Body> = Vec::new();
     for _ in 0..20 {
         let (over, latest_ns) = (&over, &latest_ns);
@@ -95,11 +103,13 @@ fn sleepers(threads: &Threads, busy: impl FnOnce() + Send) -> Duration {
     bodies.push(Box::new(|| {
         green::sleep(NAP);
         latest_ns.store(0, Relaxed);
+        let start = Instant::now();
         busy();
+        all_ns.store(start.elapsed().as_nanos() as u64, Relaxed);
         over.store(true, Relaxed);
     }));
     threads.run(bodies);
-    Duration::from_nanos(latest_ns.load(Relaxed))
+    Took(Duration::from_nanos(all_ns.load(Relaxed)), Duration::from_nanos(latest_ns.load(Relaxed)))
 }
 
 /// Computes for 300 ms, and gives way every 20.
@@ -115,40 +125,45 @@ fn hog() {
     compute(Duration::from_millis(300));
 }
 
-/// Six connections, whose clients are OS threads. One has its next request ready when the last is answered, and each takes 2 ms. How late is the latest
-/// reply to the others?
-fn hot_connection(threads: &Threads) -> Duration {
-    let latest_ns = AtomicU64::new(0);
+/// Six connections, whose clients are OS threads. One has its next request ready when the last is answered, and each takes 2 ms. How long do all of these take, and
+/// how late is the latest reply to the others?
+fn hot_connection(threads: &Threads) -> Took {
+    const REQUESTS: u32 = 150;
+    let (over, latest_ns, all_ns) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|clients| {
         let mut bodies: Vec<Body> = Vec::new();
         for number in 0..6 {
             let (mut near, mut far) = UnixStream::pair().expect("a pair of sockets");
-            let (work, pause) = if number == 0 { (2, 0) } else { (0, 5) };
+            let work = Duration::from_millis(if number == 0 { 2 } else { 0 });
             bodies.push(Box::new(move || {
                 let mut request = [0];
                 while near.read_exact(&mut request).is_ok() {
-                    compute(Duration::from_millis(work));
+                    compute(work);
                     near.write_all(&request).unwrap();
                 }
             }));
-            let latest_ns = &latest_ns;
+            let (over, latest_ns, all_ns) = (&over, &latest_ns, &all_ns);
             clients.spawn(move || {
                 std::thread::sleep(Duration::from_millis(20));
-                let begin = Instant::now();
-                while begin.elapsed() < Duration::from_millis(300) {
-                    std::thread::sleep(Duration::from_millis(pause));
+                let mut ask = || {
                     let start = Instant::now();
                     far.write_all(b"?").unwrap();
                     far.read_exact(&mut [0]).unwrap();
-                    if number != 0 {
-                        latest_ns.fetch_max(start.elapsed().as_nanos() as u64, Relaxed);
-                    }
+                    start.elapsed().as_nanos() as u64
+                };
+                if number == 0 {
+                    all_ns.store((0..REQUESTS).map(|_| ask()).sum(), Relaxed);
+                    over.store(true, Relaxed);
+                }
+                while !over.load(Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                    latest_ns.fetch_max(ask(), Relaxed);
                 }
             });
         }
         threads.run(bodies);
     });
-    Duration::from_nanos(latest_ns.load(Relaxed))
+    Took(Duration::from_nanos(all_ns.load(Relaxed)), Duration::from_nanos(latest_ns.load(Relaxed)))
 }
 
 fn main() {
@@ -156,22 +171,24 @@ fn main() {
         eprintln!("usage: why_move");
         std::process::exit(2);
     }
-    let builder = Runtime::builder().workers(2);
-    let stay = Threads::Green(builder.clone().build().expect("a runtime"));
-    let columns = match builder.thread_locals(ThreadLocals::PerThread).build() {
-        Ok(runtime) => vec![Threads::Os, stay, Threads::Green(runtime)],
-        Err(error) => {
-            println!("threads do not move here: {error}");
-            vec![Threads::Os, stay]
-        }
-    };
-    println!("{:28}{:>12}{:>12}{:>12}", "milliseconds", "OS threads", "stay", "move");
-    let row = |name: &str, run: &dyn Fn(&Threads) -> Duration| {
-        let cells = columns.iter().map(|threads| format!("{:12.1}", run(threads).as_secs_f64() * 1e3));
+    // The loads stall workers on purpose: that needs no reports.
+    let builder = Runtime::builder().workers(2).stall_limit(Duration::ZERO);
+    // Pinned to one of two workers is to be on the only one.
+    let pinned = builder.clone().workers(1).build().expect("a runtime");
+    let placed = builder.clone().build().expect("a runtime");
+    let mut columns = vec![Threads::Os, Threads::Green(pinned), Threads::Green(placed)];
+    match builder.thread_locals(ThreadLocals::PerThread).build() {
+        Ok(runtime) => columns.push(Threads::Green(runtime)),
+        Err(error) => println!("threads do not move here: {error}"),
+    }
+    println!("{:28}{:>16}{:>16}{:>16}{:>16}", "milliseconds: all, latest", "OS threads", "pinned", "placed", "moving");
+    let row = |name: &str, run: &dyn Fn(&Threads) -> Took| {
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let cells = columns.iter().map(run).map(|Took(all, latest)| format!("{:8.1}{:8.1}", ms(all), ms(latest)));
         println!("{name:28}{}", cells.collect::<String>());
     };
-    row("a pool of eight: all jobs", &pool);
-    row("a slow loop: latest sleeper", &|threads| sleepers(threads, slow_loop));
-    row("a hog: latest sleeper", &|threads| sleepers(threads, hog));
-    row("a hot connection: others", &hot_connection);
+    row("a pool of eight, first jobs", &pool);
+    row("a slow loop, sleepers", &|threads| sleepers(threads, slow_loop));
+    row("a hog, sleepers", &|threads| sleepers(threads, hog));
+    row("a hot connection, others", &hot_connection);
 }

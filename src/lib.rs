@@ -12,6 +12,7 @@
 //! [future]: future
 //! [actor]: actor
 //! [dump]: dump
+//! [recorder]: recorder
 //! [metrics]: mod@metrics
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -26,6 +27,7 @@ pub mod channel;
 mod driver;
 pub mod dump;
 mod fiber;
+mod flight;
 pub mod fs;
 pub mod future;
 pub mod guide;
@@ -35,6 +37,7 @@ pub mod io;
 pub mod net;
 mod park;
 pub mod process;
+pub mod recorder;
 mod rt;
 mod sched;
 pub mod signal;
@@ -70,8 +73,8 @@ pub use time::sleep;
 #[doc(hidden)]
 pub mod __interposed {
     pub use crate::interposed::{
-        Caller, FutexEnd, NEVER, WaitEnd, after, blocking, caller, futex_wait, futex_wake, has_passed, sleep_until,
-        spend, wait_for,
+        BlockingKind, Caller, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
+        caller, futex_wait, futex_wake, hand_over, has_passed, sleep_until, spend,
     };
 }
 

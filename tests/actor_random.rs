@@ -242,7 +242,7 @@ proptest! {
     fn a_random_program_does_what_the_model_says(program in prop::collection::vec(op(), 0..60), workers in 0..3_usize) {
         match workers {
             0 => run(&program),
-            _ => green::Runtime::builder().workers(workers).build().unwrap().run(|| run(&program)),
+            _ => help::builder().workers(workers).build().unwrap().run(|| run(&program)),
         }
     }
 
@@ -252,6 +252,6 @@ proptest! {
         capacity in 1..5_usize,
         workers in 1..3_usize,
     ) {
-        green::Runtime::builder().workers(workers).build().unwrap().run(|| run_together(&senders, capacity));
+        help::builder().workers(workers).build().unwrap().run(|| run_together(&senders, capacity));
     }
 }

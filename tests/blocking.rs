@@ -17,10 +17,10 @@ fn a_closure_runs_on_another_os_thread_and_may_borrow() {
     on_workers(|| {
         let text = String::from("borrowed");
         let mut place = 0;
-        let here = std::thread::current().id();
+        let here = help::os_thread();
         let there = green::blocking(|| {
             place = text.len();
-            std::thread::current().id()
+            help::os_thread()
         });
         assert_eq!(place, 8);
         assert_ne!(here, there);
@@ -29,8 +29,8 @@ fn a_closure_runs_on_another_os_thread_and_may_borrow() {
 
 #[test]
 fn on_a_plain_os_thread_the_closure_runs_where_it_is() {
-    let here = std::thread::current().id();
-    assert_eq!(green::blocking(|| std::thread::current().id()), here);
+    let here = help::os_thread();
+    assert_eq!(green::blocking(help::os_thread), here);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_closure_that_blocks_does_not_stop_the_worker() {
 fn as_many_closures_run_at_one_time_as_there_are_threads_and_no_more() {
     bounded(|| {
         let threads = 3;
-        let runtime = Runtime::builder().workers(2).blocking_threads(threads).blocking_queue(2).build().unwrap();
+        let runtime = help::builder().workers(2).blocking_threads(threads).blocking_queue(2).build().unwrap();
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         // All three have to be there together.
         let together = Barrier::new(threads);
@@ -79,18 +79,18 @@ fn as_many_closures_run_at_one_time_as_there_are_threads_and_no_more() {
 }
 
 /// Says when it is dropped, and where.
-struct Dropped(mpsc::Sender<std::thread::ThreadId>);
+struct Dropped(mpsc::Sender<u64>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        let _ = self.0.send(std::thread::current().id());
+        let _ = self.0.send(help::os_thread());
     }
 }
 
 /// Runs `f` as a green thread of a runtime whose one pool thread is taken until `f` has returned.
 fn with_the_pool_taken(workers: usize, queue: usize, f: impl FnOnce() + Send + 'static) {
     bounded(move || {
-        let builder = Runtime::builder().workers(workers).blocking_threads(1).blocking_queue(queue);
+        let builder = help::builder().workers(workers).blocking_threads(1).blocking_queue(queue);
         builder.build().unwrap().run(|| {
             let (release, blocked) = mpsc::channel::<()>();
             let started = Flag::new();
@@ -115,7 +115,7 @@ fn with_the_pool_taken(workers: usize, queue: usize, f: impl FnOnce() + Send + '
 #[test]
 fn a_caller_whose_closure_waits_can_be_cancelled_and_one_whose_closure_runs_cannot() {
     bounded(|| {
-        let runtime = Runtime::builder().workers(1).blocking_threads(1).blocking_queue(1).build().unwrap();
+        let runtime = help::builder().workers(1).blocking_threads(1).blocking_queue(1).build().unwrap();
         runtime.run(|| {
             let (release, blocked) = mpsc::channel::<()>();
             let started = Arc::new(Flag::new());
@@ -154,7 +154,7 @@ fn a_time_out_takes_a_closure_that_waits_out_of_the_queue_and_the_caller_drops_i
             let (sender, receiver) = mpsc::channel();
             // More than have a place in the queue, one after the other: each gives its place back.
             for _ in 0..20 {
-                let (here, mark) = (std::thread::current().id(), Dropped(sender.clone()));
+                let (here, mark) = (help::os_thread(), Dropped(sender.clone()));
                 let start = Instant::now();
                 let result = green::timeout(Duration::from_millis(2), || {
                     green::blocking(move || {
@@ -184,7 +184,7 @@ fn a_closure_that_owns_what_it_uses_is_left_by_a_time_out_though_it_runs_and_its
                 green::unblock(move || {
                     flag.set();
                     let _ = blocked.recv();
-                    (mark, std::thread::current().id())
+                    (mark, help::os_thread())
                 })
             });
             assert!(result.is_err() && start.elapsed() < d + Duration::from_secs(10));
@@ -195,7 +195,7 @@ fn a_closure_that_owns_what_it_uses_is_left_by_a_time_out_though_it_runs_and_its
         assert!(receiver.try_recv().is_err(), "it runs, and has all it owns");
         drop(release);
         let there = green::blocking(move || receiver.recv().unwrap());
-        assert_ne!(there, std::thread::current().id());
+        assert_ne!(there, help::os_thread());
         assert_eq!(green::unblock(|| 1), 1);
         let payload = catch_unwind(|| green::unblock(|| resume_unwind(Box::new(17)))).unwrap_err();
         assert_eq!(payload.downcast_ref(), Some(&17));
@@ -206,7 +206,7 @@ fn a_closure_that_owns_what_it_uses_is_left_by_a_time_out_though_it_runs_and_its
 fn a_closure_that_owns_what_it_uses_is_taken_back_from_the_queue() {
     with_the_pool_taken(1, 4, || {
         let (sender, receiver) = mpsc::channel();
-        let (here, mark) = (std::thread::current().id(), Dropped(sender));
+        let (here, mark) = (help::os_thread(), Dropped(sender));
         let thread = green::spawn_local(move || green::unblock(move || drop(mark)));
         until_parked(thread.thread(), "blocking");
         thread.cancel();
@@ -259,7 +259,7 @@ fn a_runtime_that_is_dropped_does_not_wait_for_a_closure_that_was_left() {
 fn stress_time_outs_race_with_a_pool_that_takes_the_closures() {
     bounded(|| {
         for workers in [1, 2, 4] {
-            let runtime = Runtime::builder().workers(workers).blocking_threads(2).blocking_queue(3).build().unwrap();
+            let runtime = help::builder().workers(workers).blocking_threads(2).blocking_queue(3).build().unwrap();
             let (made, dropped) = (Arc::new(()), AtomicUsize::new(0));
             runtime.run(|| {
                 green::scope(|s| {
@@ -301,7 +301,7 @@ fn stress_time_outs_race_with_a_pool_that_takes_the_closures() {
 fn many_callers_get_through_a_small_pool() {
     bounded(|| {
         for (threads, queue) in [(1, 1), (2, 1), (1, 8), (4, 4)] {
-            let builder = Runtime::builder().workers(4).blocking_threads(threads).blocking_queue(queue);
+            let builder = help::builder().workers(4).blocking_threads(threads).blocking_queue(queue);
             let (runtime, sum) = (builder.build().unwrap(), AtomicUsize::new(0));
             runtime.run(|| {
                 green::scope(|s| {
@@ -319,14 +319,14 @@ fn many_callers_get_through_a_small_pool() {
 #[test]
 fn a_spawn_in_the_closure_stays_in_the_callers_runtime() {
     bounded(|| {
-        let builder = Runtime::builder().workers(1).thread_name("mine");
+        let builder = help::builder().workers(1).thread_name("mine");
         let name = builder.build().unwrap().run(|| {
             green::blocking(|| {
-                let spawned = green::spawn(|| std::thread::current().name().map(str::to_owned));
-                (spawned.join().unwrap(), green::run(|| std::thread::current().name().map(str::to_owned)))
+                let spawned = green::spawn(help::os_thread_name);
+                (spawned.join().unwrap(), green::run(help::os_thread_name))
             })
         });
-        assert_eq!(name, (Some("mine-0".to_owned()), Some("mine-0".to_owned())));
+        assert_eq!(name, ("mine-0".to_owned(), "mine-0".to_owned()));
     });
 }
 
@@ -373,7 +373,7 @@ fn a_runtime_that_is_dropped_waits_for_the_closures_that_run() {
 #[test]
 fn when_no_os_thread_can_be_had_the_closure_runs_where_it_is_and_nobody_waits_for_ever() {
     let ended = in_a_child(&[], || {
-        let runtime = Runtime::builder().workers(4).blocking_threads(2).build().unwrap();
+        let runtime = help::builder().workers(4).blocking_threads(2).build().unwrap();
         // The stacks that are used below are there.
         runtime
             .run(|| green::scope(|s| (0..1000).for_each(|_| drop(s.spawn(|| green::sleep(Duration::from_millis(5)))))));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use green::Cancelled;
 use green::channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, after, at, bounded, never, tick,
     unbounded,
 };
-use green::{Cancelled, Runtime};
 
 mod help;
 
@@ -54,7 +54,7 @@ fn messages_come_out_in_the_order_in_which_one_sender_sent_them() {
 fn every_message_is_received_exactly_once_by_any_mix_of_threads() {
     let each = scaled(2000);
     for workers in [1, 2] {
-        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let runtime = help::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
             let senders = 4;
             let mut green_threads = Vec::new();
@@ -183,7 +183,7 @@ fn a_time_out_gives_the_message_back_and_takes_none_along() {
 #[test]
 fn no_message_is_lost_to_a_receiver_that_times_out() {
     for workers in [1, 2] {
-        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let runtime = help::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
             let n = scaled(400);
             runtime.run(|| {
@@ -222,7 +222,7 @@ fn no_message_is_lost_to_a_receiver_that_times_out() {
 #[test]
 fn a_cancelled_receiver_takes_no_message_along() {
     for workers in [1, 2] {
-        Runtime::builder().workers(workers).build().unwrap().run(|| {
+        help::builder().workers(workers).build().unwrap().run(|| {
             for (s, r) in kinds() {
                 for round in 0..scaled(100) {
                     let (first, second) = (r.clone(), r.clone());
@@ -252,7 +252,7 @@ fn a_cancelled_receiver_takes_no_message_along() {
 #[test]
 fn a_cancelled_sender_drops_its_message_and_nobody_receives_it() {
     for workers in [1, 2] {
-        Runtime::builder().workers(workers).build().unwrap().run(|| {
+        help::builder().workers(workers).build().unwrap().run(|| {
             let alive = Arc::new(AtomicUsize::new(0));
             for capacity in [0, 1, 2] {
                 let (s, r) = bounded(capacity);
@@ -285,7 +285,7 @@ fn a_timeout_around_a_receive_ends_it() {
 /// The rule of fairness: those that wait are served in the order in which they came, whoever else comes meanwhile.
 #[test]
 fn waiting_receivers_and_senders_are_served_first_come_first_served() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         for (s, r) in kinds() {
             let (order, seen) = unbounded();
             let threads: Vec<_> = (0..5)
@@ -323,7 +323,7 @@ fn waiting_receivers_and_senders_are_served_first_come_first_served() {
 
 #[test]
 fn a_chatty_pair_does_not_starve_its_neighbours() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         let ((s1, r1), (s2, r2)) = (bounded(1), bounded(1));
         let echo = green::spawn(move || r1.iter().all(|message: u64| s2.send(message).is_ok()));
         let neighbour = Arc::new(AtomicUsize::new(0));
@@ -346,7 +346,7 @@ fn a_chatty_pair_does_not_starve_its_neighbours() {
 
 #[test]
 fn a_thread_that_polls_lets_the_one_it_waits_for_run() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         let (s, r) = bounded(0);
         let sender = green::spawn(move || s.send(5).unwrap());
         let got = loop {
@@ -362,7 +362,7 @@ fn a_thread_that_polls_lets_the_one_it_waits_for_run() {
 
 #[test]
 fn with_capacity_zero_a_send_returns_when_its_message_has_been_received() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         let (s, r) = bounded(0);
         let received = Arc::new(AtomicUsize::new(0));
         let flag = Arc::clone(&received);
@@ -512,7 +512,7 @@ fn tick_keeps_one_message_and_does_not_drift_while_it_is_awaited() {
 
 #[test]
 fn a_cancelled_wait_for_a_tick_leaves_the_tick() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         let r = tick(Duration::from_millis(200));
         let waiting = r.clone();
         let victim = green::spawn(move || waiting.recv());
@@ -528,7 +528,7 @@ fn a_cancelled_wait_for_a_tick_leaves_the_tick() {
 #[test]
 fn a_runtime_that_ends_unwinds_those_that_wait_on_channels() {
     let alive = Arc::new(AtomicUsize::new(0));
-    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let runtime = help::builder().workers(2).build().unwrap();
     for (s, r) in kinds::<Counted>() {
         let keep = (s.clone(), Counted::new(&alive));
         runtime.spawn(move || {
@@ -548,7 +548,7 @@ fn random_traffic_loses_nothing() {
     });
     println!("SEED={seed}");
     for workers in [1, 2] {
-        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let runtime = help::builder().workers(workers).build().unwrap();
         for (kind, (s, r)) in kinds().into_iter().enumerate() {
             let (sent, got) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let threads: Vec<_> = (0..8u64)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use green::Cancelled;
 use green::channel::{
     Receiver, RecvTimeoutError, Select, Sender, TryRecvError, after, bounded, never, select, select_biased, tick,
     unbounded,
 };
-use green::{Cancelled, Runtime};
 
 mod help;
 
@@ -162,7 +162,7 @@ fn a_select_waits_for_whatever_comes_first() {
 fn two_selects_meet_in_a_channel_without_a_buffer() {
     for workers in [1, 2] {
         let n = scaled(1000);
-        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let runtime = help::builder().workers(workers).build().unwrap();
         let (s, r) = bounded(0);
         let one = |s: Sender<usize>, r: Receiver<usize>| {
             move || {
@@ -244,7 +244,7 @@ fn a_message_that_panics_while_it_is_made_harms_nobody() {
 #[test]
 fn a_select_that_times_out_or_is_cancelled_takes_nothing_along() {
     for workers in [1, 2] {
-        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let runtime = help::builder().workers(workers).build().unwrap();
         for (s, r) in kinds() {
             let n = scaled(300);
             let silent = never::<usize>();
@@ -287,7 +287,7 @@ fn a_select_that_times_out_or_is_cancelled_takes_nothing_along() {
 #[test]
 fn a_cancelled_select_leaves_the_message_to_the_next() {
     for workers in [1, 2] {
-        Runtime::builder().workers(workers).build().unwrap().run(|| {
+        help::builder().workers(workers).build().unwrap().run(|| {
             for (s, r) in kinds() {
                 for i in 0..scaled(100) {
                     let (first, second) = (r.clone(), r.clone());
@@ -459,7 +459,7 @@ fn a_ticker_and_a_time_out_share_a_select() {
 fn a_select_that_asks_without_waiting_sees_all_channels_at_one_moment() {
     // A message is always in one of the two channels; looking at one after the other could miss it.
     let n = scaled(2000);
-    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let runtime = help::builder().workers(2).build().unwrap();
     let ((s1, r1), (s2, r2)) = (unbounded::<usize>(), unbounded::<usize>());
     s1.send(0).unwrap();
     let mover = runtime.spawn({

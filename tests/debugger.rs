@@ -3,10 +3,10 @@
 
 mod help;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ fn debuggee() {
         return;
     }
     help::set_limit(libc::RLIMIT_CORE as i32, most_of_a_core());
+    // Where a process may look at its children only, also one that is none of them may look at this one.
+    // SAFETY: it changes who may trace this process.
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
     let runtime = green::Runtime::builder().workers(1).build().unwrap();
     runtime.run(|| {
         let mutex = Arc::new(Mutex::new(0));
@@ -43,6 +46,14 @@ fn debuggee() {
             })
             .collect();
         waiters.iter().for_each(|waiter| help::until_parked(waiter.thread(), "mutex"));
+        // One that waits with a deadline, for a lock that has readers.
+        let shared = Arc::new(green::sync::RwLock::new(()));
+        let _read = shared.read().unwrap();
+        let writes = green::thread::Builder::new().name("writer".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || _ = green::timeout(Duration::from_secs(3600), || drop(shared.write().unwrap()))
+        });
+        help::until_parked(writes.unwrap().thread(), "rwlock");
         let joined = green::thread::Builder::new().name("on top".to_owned()).spawn(|| {
             println!("\npid={}", std::process::id());
             loop {
@@ -53,7 +64,8 @@ fn debuggee() {
     });
 }
 
-struct Debuggee(Child);
+/// With its output: a test that takes long says so there, and ends if nobody could read it.
+struct Debuggee(Child, Option<BufReader<ChildStdout>>);
 
 impl Debuggee {
     /// The program, as soon as all of its threads wait.
@@ -65,9 +77,11 @@ impl Debuggee {
         let mut command = help::itself();
         command.current_dir(directory);
         command.args(["debuggee", "--exact", "--nocapture"]).env(CHILD, "1").stdout(Stdio::piped());
-        let mut child = Self(command.spawn().unwrap());
-        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.starts_with("pid=")), "the program ended");
+        let mut child = Self(command.spawn().unwrap(), None);
+        let mut output = BufReader::new(child.0.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("pid=")), "the program ended");
+        child.1 = Some(output);
         child
     }
 }
@@ -108,8 +122,8 @@ fn id_of<'a>(list: &'a str, what: &str) -> &'a str {
 }
 
 fn check(target: &[&str]) {
-    let list = gdb(target, &["green threads"]);
-    assert!(list.contains(&format!("\n{} green threads\n", COUNT + 2)), "{list}");
+    let list = gdb(target, &["green threads", "green locks"]);
+    assert!(list.contains(&format!("\n{} green threads\n", COUNT + 3)), "{list}");
     assert_eq!(list.matches("waits: mutex").count(), COUNT, "{list}");
     assert!(list.contains("'on top'  running on worker 0"), "{list}");
     let waiter = id_of(&list, "'waiter 997'");
@@ -125,6 +139,13 @@ fn check(target: &[&str]) {
     assert!(text.contains(&format!("thread {running} runs on worker 0")), "{text}");
     assert!(text.contains("no green thread 123456789"), "{text}");
     assert!(text.contains("which thread?"), "{text}");
+    assert!(list.contains("\n2 locks that green threads wait for\n"), "{list}");
+    let mutex = list.lines().find(|line| line.starts_with("mutex 0x")).unwrap_or_else(|| panic!("no mutex in {list}"));
+    // The thread that holds it joins the one that runs on top of it.
+    assert!(mutex.contains(&format!(", held by thread {below}; waiting: {COUNT}: ")), "{mutex}");
+    assert!(mutex.ends_with(", ...") && mutex.contains(" 'waiter 0', "), "{mutex}");
+    let rwlock = list.lines().find(|line| line.starts_with("rwlock 0x")).unwrap_or_else(|| panic!("none in {list}"));
+    assert!(rwlock.contains(", held by 1 readers; waiting: 1: ") && rwlock.ends_with(" 'writer'"), "{rwlock}");
 }
 
 /// Is there a gdb? `.ci/run` sees to it, and says so.
@@ -137,6 +158,12 @@ fn has_gdb() -> bool {
     there
 }
 
+/// What this machine refuses to gdb; where there has to be a gdb it has to work, too.
+fn not_run(why: &str) {
+    assert!(std::env::var_os("GREEN_HAS_GDB").is_none(), "{why}");
+    eprintln!("not run: {why}");
+}
+
 #[test]
 fn a_live_process_shows_its_green_threads() {
     if !has_gdb() {
@@ -145,7 +172,7 @@ fn a_live_process_shows_its_green_threads() {
     let child = Debuggee::start();
     let process = child.0.id().to_string();
     if gdb(&["-p", &process], &[]).contains("Operation not permitted") {
-        return eprintln!("not run: a process here may not look at another");
+        return not_run("a process here may not look at another");
     }
     check(&["-p", &process]);
 }
@@ -169,15 +196,22 @@ fn a_core_file_shows_its_green_threads() {
     if !has_gdb() {
         return;
     }
-    if !cores_are_written_here() {
-        return eprintln!("not run: the system writes no core files, or elsewhere");
-    }
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("core.{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let mut child = Debuggee::start_in(&directory);
-    // SAFETY: a signal to our own child, which has not been waited for.
-    assert_eq!(unsafe { libc::kill(child.0.id() as i32, libc::SIGABRT) }, 0);
-    assert!(child.0.wait().unwrap().core_dumped());
+    if cores_are_written_here() {
+        // SAFETY: a signal to our own child, which has not been waited for.
+        assert_eq!(unsafe { libc::kill(child.0.id() as i32, libc::SIGABRT) }, 0);
+        assert!(child.0.wait().unwrap().core_dumped());
+    } else {
+        // The system writes none, or elsewhere: gdb does.
+        let file = format!("gcore {}", directory.join("core").display());
+        let text = gdb(&["-p", &child.0.id().to_string()], &[&file]);
+        if text.contains("Operation not permitted") {
+            return not_run("a process here may not look at another, nor are core files written");
+        }
+        assert!(text.contains("Saved corefile"), "{text}");
+    }
     let core = std::fs::read_dir(&directory).unwrap().next().expect("a core file").unwrap().path();
     check(&[&program(), &core.display().to_string()]);
     std::fs::remove_dir_all(&directory).unwrap();

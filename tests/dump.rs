@@ -22,7 +22,7 @@ const STACKS: bool = cfg!(all(
     green_backend = "asm"
 ));
 
-/// One test at a time: two dumps at a time are an error.
+/// One test at a time: each looks at all threads of the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,6 +86,48 @@ fn threads_that_wait_in_one_place_are_one_group_with_their_count_and_their_stack
     });
 }
 
+/// Each line, as a program reads it.
+fn are_threads_and_their_stacks(json: &str) {
+    let mut stacks = std::collections::HashSet::new();
+    for line in json.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let stack = value["stack"].as_u64();
+        if let Some(frames) = value["frames"].as_array() {
+            assert!(stacks.insert(stack.unwrap()), "{line}");
+            assert!(
+                !frames.is_empty() && frames.iter().all(|at| at["function"].is_string() || at["address"].is_string())
+            );
+            continue;
+        }
+        assert!(value["id"].is_u64() && value["spawned_at"].is_string(), "{line}");
+        assert!(stack.is_none_or(|stack| stacks.contains(&stack)), "{line}");
+        match value["state"].as_str() {
+            Some("waiting") => assert!(value["waits_for"].is_string(), "{line}"),
+            Some("running") => assert!(value["worker"].is_u64(), "{line}"),
+            Some("ready" | "unstarted") => {}
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+#[test]
+fn a_name_of_whatever_characters_comes_out_of_json_as_it_was() {
+    let _alone = alone();
+    let name = "a \"name\" with \\ and \n, \u{1b}[31m, \u{7f}, ü, \u{2028}, 🧵";
+    let runtime = help::runtime(1);
+    let waits = green::thread::Builder::new().name(name.to_owned());
+    let waits = runtime.run(|| waits.spawn(green::thread::park).unwrap());
+    help::until_parked(waits.thread(), "park");
+    let mut json = Vec::new();
+    green::dump::json(&mut json).unwrap();
+    let json = String::from_utf8(json).unwrap();
+    are_threads_and_their_stacks(&json);
+    let names = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone());
+    assert_eq!(names.filter(|found| found == name).count(), 1, "{json}");
+    waits.thread().unpark();
+    waits.join().unwrap();
+}
+
 #[test]
 fn each_line_of_json_is_a_thread_or_a_stack_that_was_not_there_before() {
     let _alone = alone();
@@ -93,7 +135,7 @@ fn each_line_of_json_is_a_thread_or_a_stack_that_was_not_there_before() {
         let mut json = Vec::new();
         green::dump::json(&mut json).unwrap();
         let json = String::from_utf8(json).unwrap();
-        assert!(json.lines().all(|line| line.starts_with('{') && line.ends_with('}')));
+        are_threads_and_their_stacks(&json);
         let waiters = json.lines().filter(|line| line.contains(r#""name":"waiter "#)).collect::<Vec<_>>();
         assert_eq!(waiters.len(), 1000);
         assert!(waiters.iter().all(|line| line.contains(r#""state":"waiting","waits_for":"mutex","spawned_at":""#)));
@@ -191,9 +233,9 @@ fn a_thread_that_runs_is_shown_with_the_stack_on_which_it_stands() {
         loop {
             let text = text();
             let group = text.split("\n\n").find(|group| group.contains("a_loop_deep_down"));
-            if let Some(group) = group {
+            // It may not be down there yet.
+            if let Some(group) = group.filter(|group| group.matches("a_loop_deep_down").count() == 4) {
                 assert!(group.starts_with("1 thread, runs on worker 0, spawned at "), "{group}");
-                assert_eq!(group.matches("a_loop_deep_down").count(), 4, "{group}");
                 assert!(group.contains("thread_main"), "{group}");
                 break;
             }
@@ -373,24 +415,6 @@ fn check(thread: &ThreadInfo) {
 }
 
 #[test]
-fn runtimes_that_end_during_a_dump_end() {
-    let _alone = alone();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|s| {
-        let makes = s.spawn(|| {
-            for _ in 0..help::scaled(160) {
-                let runtime = help::runtime(2);
-                (0..20).for_each(|_| drop(runtime.spawn(green::thread::park)));
-            }
-            over.store(true, Ordering::Relaxed);
-        });
-        while !over.load(Ordering::Relaxed) && !makes.is_finished() {
-            for_each(|_| Ok(())).unwrap();
-        }
-    });
-}
-
-#[test]
 fn what_is_called_with_each_thread_may_wait_and_spawn_and_its_error_ends_the_dump() {
     let _alone = alone();
     help::on_workers(|| {
@@ -409,7 +433,7 @@ fn what_is_called_with_each_thread_may_wait_and_spawn_and_its_error_ends_the_dum
         let error = for_each(|_| Err(io::Error::other("enough"))).unwrap_err();
         assert_eq!(error.to_string(), "enough");
         for_each(|_| {
-            assert_eq!(for_each(|_| Ok(())).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+            for_each(|_| Ok(())).unwrap();
             Err(io::Error::other("enough"))
         })
         .unwrap_err();
@@ -451,12 +475,13 @@ fn does_not_ignore_quit() {
     unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
 }
 
-/// In a child: raises SIGQUIT while every worker is stuck, and waits for a dump on standard error.
-fn quits() {
+/// In a child: raises SIGQUIT while every worker is stuck, and waits for a dump on standard error. `prepare` is called before.
+fn quits_after(prepare: impl FnOnce()) {
     use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
 
     let path = std::env::temp_dir().join(format!("green-dump-{}", std::process::id()));
-    let file = std::fs::File::create(&path).unwrap();
+    let file = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&path).unwrap();
     // SAFETY: both are open.
     assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
     let runtime = help::runtime(1);
@@ -472,15 +497,78 @@ fn quits() {
         }
     });
     help::spin_until("a stuck worker", || stuck.load(Ordering::SeqCst));
+    prepare();
+    // The file is open: there may be no other descriptor.
+    let written = || {
+        let mut bytes = vec![0; 1 << 20];
+        let len = file.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    };
     for dumps in 1..=2 {
         // SAFETY: raises a signal that is handled.
         unsafe { libc::raise(libc::SIGQUIT) };
-        let shown = || std::fs::read_to_string(&path).unwrap().matches("\"in vain\"\n").count();
-        help::spin_until("a dump", || shown() == dumps);
+        help::spin_until("a dump", || written().matches("\"in vain\"\n").count() == dumps);
     }
-    assert!(std::fs::read_to_string(&path).unwrap().contains("waits: park"));
+    assert!(written().contains("waits: park"));
     std::fs::remove_file(path).unwrap();
     std::process::exit(0);
+}
+
+fn quits() {
+    quits_after(|| ());
+}
+
+#[test]
+fn a_program_that_has_used_up_its_descriptors_is_dumped_by_signal() {
+    let asks = || {
+        does_not_ignore_quit();
+        green::dump::on_signal(libc::SIGQUIT).unwrap();
+        quits_after(|| {
+            let none = libc::rlimit { rlim_cur: 3, rlim_max: 3 };
+            // SAFETY: a valid limit. What is open stays open.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none) }, 0);
+            std::fs::File::open("/dev/null").unwrap_err();
+        });
+    };
+    help::in_a_child(&[], asks).assert_success();
+}
+
+#[test]
+fn a_signal_to_a_child_of_fork_does_not_dump_the_parent() {
+    use std::os::fd::AsRawFd;
+
+    let forks = || {
+        does_not_ignore_quit();
+        green::dump::on_signal(libc::SIGQUIT).unwrap();
+        let path = std::env::temp_dir().join(format!("green-dump-of-fork-{}", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        // SAFETY: both are open.
+        assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 2) }, 2);
+        help::runtime(1).run(|| {
+            // SAFETY: the child calls nothing but what may be called in one.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: as above.
+                unsafe {
+                    libc::raise(libc::SIGQUIT);
+                    libc::_exit(0)
+                }
+            }
+            let mut status = 0;
+            // SAFETY: its own child, and room for the status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        });
+        // SAFETY: raises a signal that is handled.
+        unsafe { libc::raise(libc::SIGQUIT) };
+        let dumps = || std::fs::read_to_string(&path).unwrap().matches("green threads:").count();
+        help::spin_until("a dump", || dumps() > 0);
+        // Two would be written one after the other.
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(dumps(), 1);
+        std::fs::remove_file(path).unwrap();
+    };
+    help::in_a_child(&[], forks).assert_success();
 }
 
 #[test]
@@ -502,22 +590,4 @@ fn the_variable_asks_for_a_dump_by_signal() {
         quits();
     };
     help::in_a_child(&[("GREEN_DUMP", "quit")], quits).assert_success();
-}
-
-#[test]
-fn a_value_that_the_variable_does_not_know_is_an_error_that_names_both() {
-    let builds = || {
-        let error = green::Runtime::new().unwrap_err();
-        assert_eq!(error.to_string(), r#"GREEN_DUMP="often" is not "quit""#);
-    };
-    help::in_a_child(&[("GREEN_DUMP", "often")], builds).assert_success();
-}
-
-#[test]
-fn a_signal_that_is_taken_or_is_none_is_an_error() {
-    // SAFETY: nothing raises it.
-    unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
-    assert_eq!(green::dump::on_signal(libc::SIGWINCH).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-    assert_eq!(green::dump::on_signal(libc::SIGKILL).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(green::dump::on_signal(100_000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use green::Cancelled;
 use green::fs::File;
-use green::{Cancelled, Runtime};
 use help::{bounded, everywhere, until_parked};
 
 /// A path in the temporary directory, removed in the end.
@@ -51,7 +51,7 @@ impl Drop for Temporary {
 fn with_a_small_pool(f: impl Fn() + Send + Sync + Clone + 'static) {
     for workers in [1, 2] {
         let f = f.clone();
-        bounded(move || Runtime::builder().workers(workers).blocking_threads(2).build().unwrap().run(f));
+        bounded(move || help::builder().workers(workers).blocking_threads(2).build().unwrap().run(f));
     }
 }
 

@@ -10,7 +10,6 @@ use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use green::Runtime;
 use green::net::{TcpListener, TcpStream};
 use help::{bounded, in_a_child, runtime};
 
@@ -192,7 +191,7 @@ fn whoever_waits_for_an_actor_of_the_parents_or_sends_to_it_is_told_in_a_child()
             assert!(dead.tell(Add(1)).is_err() && dead.call(Add(1)).is_err() && dead.send(Add(1)).is_err());
             dead.stop();
             dead.kill();
-            let own = Runtime::builder().workers(1).build().unwrap();
+            let own = help::builder().workers(1).build().unwrap();
             let counter = green::actor::Builder::new().runtime(&own).start(Counter::default()).unwrap();
             assert_eq!(counter.send(Add(1)).unwrap(), 1);
             counter.tell(Add(1)).unwrap();
@@ -284,7 +283,7 @@ fn what_needs_no_runtime_and_a_runtime_of_its_own_work_in_a_child() {
             green::timeout(Duration::from_secs(10), || "localhost:1".to_socket_addrs()).unwrap().unwrap();
         });
         assert_works("a runtime of its own", || {
-            let runtime = Runtime::builder().workers(2).build().unwrap();
+            let runtime = help::builder().workers(2).build().unwrap();
             let sum: u64 = runtime.run(|| {
                 let threads: Vec<_> = (0..100)
                     .map(|n| {
@@ -392,7 +391,7 @@ fn a_childs_copies_of_sockets_take_nothing_away_from_the_parents_poller() {
             let (client, mut server) = sockets.take().unwrap();
             server.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
             server.read(&mut [0]).unwrap_err();
-            let own = Runtime::builder().workers(1).build().unwrap();
+            let own = help::builder().workers(1).build().unwrap();
             own.run(|| server.read(&mut [0]).unwrap_err());
             server.set_read_timeout(None).unwrap();
             drop((client, server));
@@ -437,5 +436,91 @@ fn a_green_thread_that_returns_in_the_child_ends_that_with_a_message_and_its_nei
         }
     });
     assert!(ended.output.contains("has come to its end in the child"), "{}", ended.output);
+    ended.assert_success();
+}
+
+/// A connection is made, and served: both ends wait, and so does the listener.
+fn connects() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = green::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    });
+    let (mut server, _) = listener.accept().unwrap();
+    green::yield_now();
+    server.write_all(b"1").unwrap();
+    client.join().unwrap();
+}
+
+#[test]
+fn a_grandchild_uses_no_slot_in_which_a_thread_of_its_parent_waits() {
+    const SIZE: usize = 16 << 20;
+    let ended = in_a_child(&[], || {
+        runtime(1).run(connects);
+        assert_works("a child", || {
+            runtime(1).run(|| {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (mut server, _) = listener.accept().unwrap();
+                let writes = green::spawn(move || server.write_all(&vec![0; SIZE]).unwrap());
+                help::until_parked(writes.thread(), "writable");
+                assert_works("a grandchild", || runtime(1).run(connects));
+                assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), SIZE);
+                writes.join().unwrap();
+            });
+        });
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn a_child_that_was_forked_while_others_had_the_crates_locks_does_not_hang() {
+    let ended = in_a_child(&[], || {
+        // What std is asked once in a process (its panic hook) has been asked.
+        runtime(1).run(|| ());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let is_over = || over.load(std::sync::atomic::Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            // They take and give remotes, stacks, blocks, slots of descriptors, rings of events.
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !is_over() {
+                        runtime(1).run(|| {
+                            let threads: Vec<_> = (0..100).map(|n| green::spawn(move || n)).collect();
+                            threads.into_iter().for_each(|thread| _ = thread.join());
+                            connects();
+                        });
+                    }
+                });
+            }
+            for _ in 0..help::scaled(150) {
+                assert_works("a runtime of the child's own", || {
+                    let own = runtime(1);
+                    let sum = own.run(|| {
+                        let threads: Vec<_> = (0..100).map(|n| green::spawn(move || n)).collect();
+                        connects();
+                        let _ = green::timeout(Duration::ZERO, green::signal::ctrl_c);
+                        threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
+                    });
+                    assert_eq!(sum, 4950);
+                });
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+    ended.assert_success();
+}
+
+#[test]
+fn a_child_makes_a_runtime_though_the_dumps_that_the_variable_asks_for_are_its_parents() {
+    let ended = in_a_child(&[("GREEN_DUMP", "quit")], || {
+        green::dump::on_signal(libc::SIGUSR2).unwrap();
+        let (status, said) = forked(|| assert_eq!(runtime(1).run(|| 5), 5));
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains("green: GREEN_DUMP=quit: this process is a child of fork"), "{said}");
+        // The parent obeys it.
+        drop(runtime(1));
+    });
     ended.assert_success();
 }

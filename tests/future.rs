@@ -102,7 +102,7 @@ fn a_wake_of_oneself_inside_poll_is_not_lost() {
 
 #[test]
 fn a_future_that_wakes_itself_lets_its_neighbours_run() {
-    green::Runtime::builder().workers(1).build().unwrap().run(|| {
+    help::builder().workers(1).build().unwrap().run(|| {
         let turn = Arc::new(AtomicUsize::new(0));
         let threads = [0, 1].map(|me| {
             let turn = turn.clone();
@@ -202,7 +202,7 @@ fn a_waker_may_be_used_when_its_block_on_and_its_thread_are_over() {
     let stray = [
         std::thread::spawn(waker).join().unwrap(),
         green::spawn(waker).join().unwrap(),
-        green::Runtime::builder().workers(1).build().unwrap().run(waker),
+        help::builder().workers(1).build().unwrap().run(waker),
     ];
     everywhere(move || {
         for waker in &stray {

@@ -249,7 +249,7 @@ fn blocking_closures_are_awaited() {
 #[test]
 fn stress_polls_race_with_the_end() {
     let rounds = scaled(3000);
-    let runtime = green::Runtime::builder().workers(2).build().unwrap();
+    let runtime = help::builder().workers(2).build().unwrap();
     let (one, two) = <(Arc<Counter>, Arc<Counter>)>::default();
     let results = Arc::new(());
     for round in 0..rounds {

@@ -321,3 +321,58 @@ fn a_hook_that_was_taken_may_be_dropped_by_a_thread_that_unwinds() {
     });
     ended.assert_success();
 }
+
+/// Says which line the report has to have.
+fn expect(name: &str, thread: &green::thread::Thread) {
+    let id: String = format!("{:?}", thread.id()).chars().filter(char::is_ascii_digit).collect();
+    eprintln!("\nexpected: in green thread '{name}' ({id})");
+}
+
+fn panics_of_all_kinds() {
+    for thread_locals in [green::ThreadLocals::PerWorker, green::ThreadLocals::PerThread] {
+        if thread_locals == green::ThreadLocals::PerThread && green::ThreadLocals::supported().is_err() {
+            continue;
+        }
+        let runtime = green::Runtime::builder().workers(2).thread_locals(thread_locals).build().unwrap();
+        runtime.run(|| {
+            let named = green::thread::Builder::new().name("reader".to_owned()).spawn(|| panic!("named")).unwrap();
+            let thread = named.thread().clone();
+            assert!(named.join().is_err());
+            expect("reader", &thread);
+            let nameless = green::spawn(|| panic!("nameless"));
+            let thread = nameless.thread().clone();
+            assert!(nameless.join().is_err());
+            expect("<unnamed>", &thread);
+        });
+    }
+}
+
+#[test]
+fn the_report_of_a_panic_names_the_green_thread_and_not_only_its_worker() {
+    let ended = in_a_child(&[], panics_of_all_kinds);
+    ended.assert_success();
+    let lines: Vec<_> = ended.output.lines().collect();
+    let expected: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("expected: ")).collect();
+    assert!(expected.len() >= 2, "{}", ended.output);
+    for line in expected {
+        let at = lines
+            .iter()
+            .position(|other| *other == line)
+            .unwrap_or_else(|| panic!("{line:?} is not in\n{}", ended.output));
+        assert!(
+            lines[at..].iter().take(3).any(|next| next.starts_with("thread '") && next.contains(" panicked at ")),
+            "{}",
+            ended.output
+        );
+    }
+}
+
+#[test]
+fn the_report_of_an_os_threads_panic_is_stds_alone() {
+    let ended = in_a_child(&[], || {
+        runtime(1).run(|| ());
+        assert!(std::thread::spawn(|| panic!("plain")).join().is_err());
+    });
+    ended.assert_success();
+    assert!(ended.output.contains("plain") && !ended.output.contains("in green thread"), "{}", ended.output);
+}

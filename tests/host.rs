@@ -9,13 +9,12 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use green::Runtime;
 use green::process::Command;
 
 /// On a plain OS thread, and on a runtime with one worker: there, whatever holds a worker up hangs.
 fn both(f: impl Fn() + Send + Sync) {
     f();
-    Runtime::builder().workers(1).build().unwrap().run(f);
+    help::builder().workers(1).build().unwrap().run(f);
 }
 
 struct Dir(PathBuf);
@@ -167,7 +166,7 @@ fn ctrl_c_wakes_all_who_wait_and_does_not_end_the_process() {
         // SAFETY: it takes a number.
         assert_eq!(unsafe { libc::raise(libc::SIGINT) }, 0);
     };
-    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let runtime = help::builder().workers(1).build().unwrap();
     let waits: Vec<_> = (0..3).map(|_| runtime.spawn(|| green::signal::ctrl_c().unwrap())).collect();
     // The first wait takes the signal over; until then it would end the process.
     assert!(green::timeout(Duration::from_millis(1), green::signal::ctrl_c).is_err());
@@ -220,7 +219,7 @@ fn each_signal_wakes_those_who_wait_for_it_alone() {
     let all = kinds.map(|(kind, _)| kind);
     // Takes all of them over.
     assert!(green::timeout(Duration::ZERO, || wait_for(&all)).is_err());
-    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let runtime = help::builder().workers(1).build().unwrap();
     for (place, (kind, number)) in kinds.into_iter().enumerate().take(kinds.len() - 1) {
         // Of those before it one may still be on its way.
         let others = all[place + 1..].to_vec();

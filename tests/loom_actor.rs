@@ -360,7 +360,7 @@ fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
     check(4, || {
         let (a, b) = (Core::new(), Core::new());
         let walkers = Arc::new(Walkers(AtomicU32::new(0)));
-        a.edge.set(&*b, How::PLAIN);
+        let waits = EdgeGuard::set(Some(&a), &b, How::PLAIN);
         let walker = {
             let (a, walkers) = (a.clone(), walkers.clone());
             thread::spawn(move || {
@@ -371,8 +371,11 @@ fn what_a_walker_reads_is_alive_until_it_is_counted_no_more() {
                 }
             })
         };
-        a.edge.clear();
-        walkers.wait();
+        drop(waits);
+        // As the thread that frees it.
+        if b.edge.is_reached() {
+            walkers.wait();
+        }
         b.gone.with_mut(|gone| {
             // SAFETY: as above.
             unsafe { *gone = true };

@@ -195,7 +195,7 @@ fn beside(other: fn(), own: fn()) {
 
 #[test]
 fn a_job_that_comes_while_the_last_thread_ends_has_a_thread() {
-    with_pool(3, 1, 8, AT_ONCE, || {
+    with_pool(2, 1, 8, AT_ONCE, || {
         call();
         call();
     });
@@ -272,7 +272,7 @@ fn the_place_of_one_that_was_taken_back_is_the_next_callers() {
 
 #[test]
 fn a_thread_with_a_closure_that_was_left_takes_the_next_job() {
-    with_pool(3, 1, 8, NEVER, || {
+    with_pool(2, 1, 8, NEVER, || {
         call_and_leave();
         call();
     });

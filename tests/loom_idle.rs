@@ -85,6 +85,10 @@ struct Worker {
     /// As the lookout it gets up by itself, and looks round.
     naps: bool,
     slept: AtomicUsize,
+    /// A spare worker is up.
+    spare: AtomicUsize,
+    /// That of a spare worker that comes and goes.
+    spares_bell: Option<Doorbell<Note>>,
 }
 
 impl Sleeper for Worker {
@@ -109,7 +113,35 @@ impl Sleeper for Worker {
     }
 
     fn look_round(&self) -> bool {
-        self.has_unstarted()
+        self.has_unstarted() || self.is_spare_up()
+    }
+
+    fn notify_thief(&self) {}
+
+    fn is_spare_up(&self) -> bool {
+        let is_up = |bell: &Doorbell<Note>| bell.counted.idle().nobody_asleep();
+        self.spare.load(Ordering::Relaxed) != 0 || self.spares_bell.as_ref().is_some_and(is_up)
+    }
+}
+
+/// A spare worker whose timer is due.
+struct SpareNight;
+
+impl Sleeper for SpareNight {
+    fn has_work_to_share(&self) -> bool {
+        false
+    }
+
+    fn has_unstarted(&self) -> bool {
+        false
+    }
+
+    fn sleep(&self, _: bool) -> bool {
+        true
+    }
+
+    fn look_round(&self) -> bool {
+        true
     }
 
     fn notify_thief(&self) {}
@@ -118,8 +150,23 @@ impl Sleeper for Worker {
 impl Worker {
     fn new(timer: bool, naps: bool) -> Arc<Self> {
         let idle: &'static Idle = Box::leak(Box::new(Idle::new()));
-        let (work, slept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { bell: Doorbell::new(idle), idle, work, timer, naps, slept })
+        let [work, slept, spare] = [0; 3].map(AtomicUsize::new);
+        Arc::new(Self { bell: Doorbell::new(idle), idle, work, timer, naps, slept, spare, spares_bell: None })
+    }
+
+    /// The only one beside a spare one.
+    fn beside_spare() -> Arc<Self> {
+        let mut worker = Self::new(false, true);
+        let bell = Doorbell::new(Box::leak(Box::new(Idle::new())));
+        Arc::get_mut(&mut worker).expect("nobody else has it").spares_bell = Some(bell);
+        worker
+    }
+
+    /// The spare one has several threads, and begins a turn that lasts.
+    fn begin_spares_turn(&self) {
+        if self.idle.publish_one() {
+            self.idle.notify_thief(|| self.bell.notify_search(|| {}), || true);
+        }
     }
 
     /// P1 to P6', by somebody else.
@@ -296,5 +343,51 @@ fn a_thread_that_is_published_while_the_lookout_resigns_is_left_to_a_lookout_or_
         assert_eq!(publisher.join().unwrap(), resigned, "somebody else looks after it just when there is no lookout");
         assert_eq!(idle.has_lookout(), !resigned);
         waker.join().unwrap();
+    });
+}
+
+/// The only worker goes to sleep while a spare one gets up, which has more than one thread and is in one turn from then on.
+#[test]
+fn a_spare_worker_that_gets_up_is_looked_after() {
+    check(3, || {
+        let worker = Worker::new(false, true);
+        let spare = spawn_with(&worker, move |worker| {
+            worker.spare.store(1, Ordering::Relaxed);
+            worker.idle.spare_is_up();
+            if worker.idle.publish_one() {
+                worker.idle.notify_thief(|| worker.bell.notify_search(|| {}), || true);
+            }
+        });
+        // If it sleeps without being the lookout, and is not woken, this would never return.
+        if worker.bell.go_to_sleep(worker.idle, 1, false, &*worker).search {
+            let _ = worker.idle.found();
+        }
+        spare.join().unwrap();
+        assert!(worker.is_spare_up() && worker.idle.nobody_asleep());
+    });
+}
+
+/// As before, but its timer is due just when somebody leaves something for it, who counts it awake late.
+#[test]
+fn a_spare_worker_that_gets_up_before_it_is_counted_awake_is_looked_after() {
+    check(3, || {
+        let worker = Worker::beside_spare();
+        let spare = spawn_with(&worker, move |worker| {
+            let bell = worker.spares_bell.as_ref().expect("it is there");
+            bell.go_to_sleep(bell.counted.idle(), 1, false, &SpareNight).deliver(drop);
+            bell.spare_is_up(worker.idle);
+            worker.begin_spares_turn();
+        });
+        let late = spawn_with(&worker, move |worker| {
+            // SAFETY: the note is leaked.
+            unsafe { worker.spares_bell.as_ref().expect("it is there").send(note(1), || {}) };
+        });
+        // As above.
+        if worker.bell.go_to_sleep(worker.idle, 1, false, &*worker).search {
+            let _ = worker.idle.found();
+        }
+        spare.join().unwrap();
+        late.join().unwrap();
+        assert!(worker.is_spare_up() && worker.idle.nobody_asleep());
     });
 }

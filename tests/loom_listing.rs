@@ -1,5 +1,5 @@
-//! Models of the lock by which threads are listed: loom tries every interleaving, and every value that a weak memory may return. The
-//! very source file is included here.
+//! Models of the lock by which threads are listed, and of the roster of actors: loom tries every interleaving, and every value that a weak memory may return. The
+//! very source files are included here.
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![allow(missing_docs, dead_code, unreachable_pub, unused_imports)]
 
@@ -47,10 +47,76 @@ mod sys {
 
 #[path = "../src/sched/biased.rs"]
 mod biased;
+#[path = "../src/sched/roster.rs"]
+mod roster;
 
-use biased::BiasedLock;
+mod sched {
+    pub(crate) use crate::{biased, roster};
+
+    pub(crate) mod live {
+        /// Nobody lists threads here.
+        #[derive(Debug)]
+        pub(crate) struct ListPlaces;
+    }
+}
+
+mod task {
+    use std::ptr::NonNull;
+
+    use crate::base::atomic::{AtomicU32, Ordering};
+    use crate::model::Watched;
+
+    #[derive(Debug)]
+    pub(crate) struct Header {
+        pub(crate) refs: AtomicU32,
+        /// What the last to have it does with it.
+        pub(crate) block: Watched,
+    }
+
+    /// A counted reference.
+    pub(crate) struct Task(pub(crate) NonNull<Header>);
+
+    // SAFETY: it is counted.
+    unsafe impl Send for Task {}
+
+    impl Task {
+        /// Its memory stays, so that loom sees who comes too late.
+        pub(crate) fn new() -> Self {
+            let header = Box::leak(Box::new(Header { refs: AtomicU32::new(1), block: Watched::new(0) }));
+            Self(NonNull::from(header))
+        }
+
+        pub(crate) unsafe fn counted(header: NonNull<Header>) -> Self {
+            let task = Self(header);
+            assert_eq!(task.header().block.get(), 0, "it is alive");
+            task.header().refs.fetch_add(1, Ordering::Relaxed);
+            task
+        }
+
+        pub(crate) fn header(&self) -> &Header {
+            // SAFETY: it is never freed.
+            unsafe { self.0.as_ref() }
+        }
+    }
+
+    impl Drop for Task {
+        fn drop(&mut self) {
+            if self.header().refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.header().block.add(1);
+            }
+        }
+    }
+}
+
+use std::ptr;
+
+use base::atomic::Ordering;
 use loom::sync::Arc;
 use model::{Watched, check, spawn_with};
+use sched::biased::BiasedLock;
+use sched::live::ListPlaces;
+use sched::roster::{OwnedList, Roster, RosterShare, SlotStock};
+use task::Task;
 
 /// What the lock guards, which loom watches, and the lock; a visitor keeps how often it came.
 struct Guarded {
@@ -112,19 +178,160 @@ fn the_owner_gets_what_the_visitors_keep_as_long_as_there_may_be_one() {
 }
 
 #[test]
-fn one_visitor_after_the_other_and_the_second_sees_what_the_first_has_done() {
+fn two_visitors_and_the_owner_never_meet_though_one_of_them_leaves_before_the_other() {
+    check(1, || {
+        let guarded = Guarded::new();
+        let visits = |guarded: &Guarded| {
+            let visitor = guarded.lock.open().unwrap();
+            let mut visits = visitor.visit();
+            *visits += 1;
+            guarded.number.add(1);
+        };
+        let other = spawn_with(&guarded, visits);
+        let owner = spawn_with(&guarded, Guarded::change);
+        visits(&guarded);
+        other.join().unwrap();
+        owner.join().unwrap();
+        guarded.change();
+        assert_eq!(guarded.number.get(), 4);
+    });
+}
+
+#[test]
+fn a_visitor_that_comes_while_another_is_there_sees_what_the_owner_has_done() {
     check(2, || {
         let guarded = Guarded::new();
-        let comes = |guarded: &Guarded| {
-            let Ok(visitor) = guarded.lock.open() else { return 0 };
-            let _visit = visitor.visit();
-            guarded.number.add(1);
-            1
+        let owner = spawn_with(&guarded, |guarded| {
+            guarded.change();
+            guarded.change();
+        });
+        let first = guarded.lock.open().unwrap();
+        let second = guarded.lock.open().unwrap();
+        drop(first);
+        let seen = {
+            let _visit = second.visit();
+            guarded.number.add(10)
         };
-        let other = spawn_with(&guarded, comes);
-        let came = comes(&guarded);
-        let all = came + other.join().unwrap();
-        assert!(all >= 1);
-        assert_eq!(guarded.number.get(), all);
+        drop(second);
+        owner.join().unwrap();
+        assert!(guarded.number.get() == 12 && seen >= 10);
+    });
+}
+
+/// An actor's block, in a roster as it is; loom watches `block`.
+struct World {
+    roster: &'static Roster,
+    owned: &'static BiasedLock<ListPlaces>,
+}
+
+// SAFETY: the tasks are counted.
+unsafe impl Send for World {}
+// SAFETY: as above.
+unsafe impl Sync for World {}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let (roster, owned) = (Box::leak(Box::new(Roster::new())), Box::leak(Box::new(BiasedLock::new(ListPlaces))));
+        Arc::new(Self { roster, owned })
+    }
+
+    /// A new actor, with the reference of its run, in its slot.
+    fn enter(&self, worker: Option<RosterShare<'_>>) -> (Task, u32) {
+        let (task, number) = (Task::new(), self.roster.reserve(worker));
+        // SAFETY: it leaves in `ends`.
+        unsafe { self.roster.enter(number, task.0) };
+        (task, number)
+    }
+
+    /// The last run: D1, D2, and then the end, if nobody else has the actor without an exchange.
+    fn ends(&self, (task, number): (Task, u32), worker: Option<RosterShare<'_>>) {
+        self.roster.leave(number, worker);
+        if task.header().refs.load(Ordering::Acquire) == 1 {
+            task.header().block.add(1);
+        }
+    }
+
+    /// What a lister does with those that it has found.
+    fn lists(&self) -> usize {
+        self.looks_at(self.roster.all([self.owned].into_iter()))
+    }
+
+    fn looks_at(&self, found: Vec<Task>) -> usize {
+        found.iter().for_each(|task| assert_eq!(task.header().block.get(), 0, "it has not ended"));
+        found.len()
+    }
+
+    /// For the owner.
+    fn with_share(&self, owner: impl FnOnce(RosterShare<'_>)) {
+        let stock = SlotStock::new(self.roster);
+        owner(RosterShare { stock: &stock, owned: Some(OwnedList::new(self.owned)) });
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // SAFETY: `new` has leaked them, and the last one drops them.
+        unsafe {
+            drop(Box::from_raw(ptr::from_ref(self.roster).cast_mut()));
+            drop(Box::from_raw(ptr::from_ref(self.owned).cast_mut()));
+        }
+    }
+}
+
+#[test]
+fn an_actor_that_its_owner_ends_and_one_that_gets_its_slot_meet_no_lister_after_that() {
+    check(3, || {
+        let world = World::new();
+        let lister = spawn_with(&world, World::lists);
+        world.with_share(|share| {
+            let first = world.enter(Some(share));
+            let slot = first.1;
+            world.ends(first, Some(share));
+            let second = world.enter(Some(share));
+            assert_eq!(second.1, slot, "it is used again");
+            world.ends(second, Some(share));
+        });
+        assert!(lister.join().unwrap() <= 1);
+    });
+}
+
+#[test]
+fn an_actor_that_an_outsider_ends_and_one_that_gets_its_slot_meet_no_lister_after_that() {
+    check(3, || {
+        let world = World::new();
+        let first = world.enter(None);
+        let lister = spawn_with(&world, World::lists);
+        let slot = first.1;
+        world.ends(first, None);
+        let second = world.enter(None);
+        assert_eq!(second.1, slot, "it is used again");
+        world.ends(second, None);
+        assert!(lister.join().unwrap() <= 1);
+    });
+}
+
+#[test]
+fn one_that_stays_is_listed_while_another_ends() {
+    check(2, || {
+        let world = World::new();
+        let stays = world.enter(None);
+        let ends = world.enter(None);
+        let lister = spawn_with(&world, World::lists);
+        world.ends(ends, None);
+        assert!((1..=2).contains(&lister.join().unwrap()));
+        world.ends(stays, None);
+    });
+}
+
+#[test]
+fn an_actor_that_ends_as_its_runtime_does_is_taken_out_alive_or_not_at_all() {
+    check(3, || {
+        let world = World::new();
+        let end = spawn_with(&world, |world| world.looks_at(world.roster.take_all()));
+        for _ in 0..2 {
+            world.ends(world.enter(None), None);
+        }
+        assert!(end.join().unwrap() <= 1);
+        assert!(world.roster.take_all().is_empty());
     });
 }

@@ -39,6 +39,18 @@ mod base {
     pub(crate) use crate::spin;
 }
 
+/// Nothing is recorded.
+mod flight {
+    pub(crate) enum EventKind {
+        MessageBegins,
+        MessageEnds,
+    }
+
+    pub(crate) fn records_all() -> bool {
+        false
+    }
+}
+
 mod rt {
     pub(crate) mod join {
         pub(crate) struct JoinHandle<T>(T);
@@ -75,6 +87,8 @@ mod actor {
     pub(crate) mod exit;
     #[path = "../../src/actor/glue.rs"]
     pub(crate) mod glue;
+    #[path = "../../src/actor/handling.rs"]
+    pub(crate) mod handling;
     #[path = "../../src/actor/mailbox.rs"]
     pub(crate) mod mailbox;
     #[path = "../../src/actor/message.rs"]
@@ -167,14 +181,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use actor::engine::call::NewCall;
-use actor::engine::cell::{Plan, Strong};
+use actor::engine::cell::{Core, Plan, Strong};
 use actor::engine::envelope::Boxed;
 use actor::engine::origin::SendOrigin;
 use actor::engine::payload::Tell;
 use actor::engine::send::{Asking, ask, ask_by_call, send};
 use actor::engine::tell;
 use actor::engine::warden::Warden;
-use actor::glue::{Kept, route, start, start_kept};
+use actor::glue::{Kept, start, start_kept};
+use actor::handling::route;
 use actor::{Actor, Context, Exit, Handler, Mailbox, Message, Pending, SendError};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -313,6 +328,9 @@ impl World {
 }
 
 const LONG: Duration = Duration::from_secs(1);
+
+#[path = "model/addresses.rs"]
+mod addresses;
 
 /// Runs `senders` and `last` beside the actor's worker, in a mailbox of `capacity`; at the end every message that was made is
 /// gone, once, and so is the actor.
@@ -489,12 +507,13 @@ impl Warden for Tells {
     }
 }
 
-/// As [`with_actor`], with an actor that outlives its states, of which there are at most so many. It is killed, and
+/// As [`with_actor`], with an actor that outlives its states, of which there are at most so many. `ends` ends the first, and
 /// `supervisor` sees to the vacancy; `fills`: the warden says that somebody will.
 fn with_kept_actor(
     preemptions: usize,
     fills: bool,
     states: usize,
+    ends: fn(&Core),
     supervisor: fn(&Kept<Sums>, &Arc<Log>),
     sender: fn(&World),
 ) {
@@ -514,7 +533,7 @@ fn with_kept_actor(
         let supervisor = thread::spawn({
             let log = Arc::clone(&log);
             move || {
-                kept.strong().core().kill();
+                ends(kept.strong().core());
                 tells.vacant.wait();
                 supervisor(&kept, &log);
             }
@@ -534,6 +553,15 @@ fn revive(kept: &Kept<Sums>, log: &Arc<Log>) {
     assert!(kept.revive(Sums::new(log)).is_err(), "and then it is not");
 }
 
+/// While it is vacant it is told something.
+fn tell_and_revive(kept: &Kept<Sums>, log: &Arc<Log>) {
+    log.made.fetch_add(1, Relaxed);
+    let (route, msg) = (const { &route::<Sums, Add>() }, Add { amount: UnsafeCell::new(1), log: Arc::clone(log) });
+    let told = tell::tell(kept.strong().core(), Boxed::new(route.tell, Tell(msg)), Some(LONG));
+    assert!(told.is_ok(), "it is between two states");
+    revive(kept, log);
+}
+
 fn bury(kept: &Kept<Sums>, log: &Arc<Log>) {
     kept.strong().core().bury();
     assert!(kept.revive(Sums::new(log)).is_err(), "it has ended");
@@ -542,20 +570,26 @@ fn bury(kept: &Kept<Sums>, log: &Arc<Log>) {
 #[test]
 fn a_message_that_meets_the_end_of_a_state_is_handled_by_that_or_the_next() {
     // The third is the one that comes back.
-    with_kept_actor(1, true, 3, revive, |world| assert_eq!(world.call(LONG).unwrap(), 1));
+    with_kept_actor(1, true, 3, Core::kill, revive, |world| assert_eq!(world.call(LONG).unwrap(), 1));
 }
 
 #[test]
 fn an_ask_that_meets_the_end_of_a_state_is_answered_by_that_or_the_next() {
-    with_kept_actor(1, true, 3, revive, |world| assert_eq!(world.ask(LONG).unwrap(), 1));
+    with_kept_actor(1, true, 3, Core::kill, revive, |world| assert_eq!(world.ask(LONG).unwrap(), 1));
 }
 
 #[test]
 fn a_message_to_an_actor_that_stays_vacant_is_handled_before_or_comes_back() {
-    with_kept_actor(1, true, 2, bury, |world| checked(world.call(LONG)));
+    with_kept_actor(1, true, 2, Core::kill, bury, |world| checked(world.call(LONG)));
 }
 
 #[test]
 fn an_actor_whose_vacancy_nobody_will_fill_ends() {
-    with_kept_actor(1, false, 2, bury, |world| checked(world.call(LONG)));
+    with_kept_actor(1, false, 2, Core::kill, bury, |world| checked(world.call(LONG)));
+}
+
+#[test]
+fn an_actor_that_was_stopped_and_is_vacant_takes_messages_for_its_next_state() {
+    let stop = |core: &Core| core.stop(Exit::Shutdown, LONG);
+    with_kept_actor(1, true, 3, stop, tell_and_revive, |_| ());
 }

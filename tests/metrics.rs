@@ -37,7 +37,7 @@ fn threads_are_counted_by_how_they_end_and_by_where_they_are() {
                 }
                 let metrics = loop {
                     let metrics = green::metrics();
-                    // A thread that is given to another worker lives there from then on, and has not started yet.
+                    assert_eq!(metrics.threads.ended, 0);
                     if metrics.threads.live == 41 && metrics.threads.unstarted == 0 {
                         break metrics;
                     }
@@ -58,8 +58,8 @@ fn threads_are_counted_by_how_they_end_and_by_where_they_are() {
         let metrics = when(&runtime, "the end of all", |metrics| metrics.threads.live == 0);
         let threads = metrics.threads;
         assert_eq!(
-            (threads.spawned, threads.unstarted, threads.panicked, threads.cancelled),
-            (46, 0, 3, 2),
+            (threads.spawned, threads.unstarted, threads.ended, threads.panicked, threads.cancelled),
+            (46, 0, 46, 3, 2),
             "{metrics:?}"
         );
         assert_eq!(sum(&metrics, |worker| worker.started), 46);
@@ -131,6 +131,85 @@ fn delays_are_sampled_and_one_that_is_long_is_seen() {
 }
 
 #[test]
+fn a_thread_that_has_not_started_does_not_live_wherever_it_stands() {
+    let runtime = runtime(1);
+    runtime.run(|| {
+        let waits: Vec<_> = (0..7).map(|_| green::spawn(green::thread::park)).collect();
+        // They stand in their worker's own queue, as they start nowhere else.
+        let local: Vec<_> = (0..5).map(|_| green::spawn_local(|| ())).collect();
+        let threads = green::metrics().threads;
+        assert_eq!((threads.live, threads.unstarted, threads.ended), (1, 12, 0), "{threads:?}");
+        local.into_iter().for_each(|thread| thread.join().unwrap());
+        waits.iter().for_each(|thread| thread.thread().unpark());
+        waits.into_iter().for_each(|thread| thread.join().unwrap());
+        let threads = green::metrics().threads;
+        assert_eq!((threads.live, threads.unstarted, threads.ended), (1, 0, 12), "{threads:?}");
+    });
+}
+
+#[test]
+fn threads_that_are_given_to_a_worker_are_not_wake_ups() {
+    // Each of them counts where it was given, and nobody else wakes anything.
+    let given = || {
+        let runtime = runtime(2);
+        let go = help::Flag::new();
+        runtime.run(|| {
+            green::scope(|scope| {
+                for _ in 0..40 {
+                    scope.spawn(|| {
+                        while !go.is_set() {
+                            green::yield_now();
+                        }
+                    });
+                }
+                (0..100).for_each(|_| green::yield_now());
+                let metrics = runtime.metrics();
+                go.set();
+                let given = sum(&metrics, |worker| worker.given);
+                assert!(sum(&metrics, |worker| worker.woken) < given.max(1), "{metrics:?}");
+                given
+            })
+        })
+    };
+    help::spin_until("some are given", || given() > 5);
+}
+
+#[test]
+fn the_delay_of_a_thread_that_others_wake_begins_when_they_do() {
+    let runtime = runtime(1);
+    let over = std::sync::Arc::new(AtomicBool::new(false));
+    let _over = StopsAtEnd(&over);
+    let (done, finished) = (over.clone(), over.clone());
+    let computes = runtime.spawn(move || {
+        while !done.load(Ordering::Relaxed) {
+            green::thread::park();
+            std::thread::sleep(Duration::from_millis(10)); // It blocks its worker.
+        }
+    });
+    let next = computes.thread().clone();
+    let is_woken = runtime.spawn(move || {
+        while !finished.load(Ordering::Relaxed) {
+            next.unpark();
+            green::thread::park();
+        }
+    });
+    // Nothing else is ready there: so what it waits for its turn it waits in the inbox.
+    spin_until("a long delay", || {
+        if is_woken.thread().waits_for() == Some("park") && computes.thread().waits_for().is_none() {
+            is_woken.thread().unpark();
+        }
+        let delays = runtime.metrics().workers[0].delays;
+        delays.counts().any(|(bound, count)| bound > Duration::from_millis(5) && count > 0)
+    });
+    over.store(true, Ordering::Relaxed);
+    spin_until("their end", || {
+        computes.thread().unpark();
+        is_woken.thread().unpark();
+        computes.is_finished() && is_woken.is_finished()
+    });
+}
+
+#[test]
 fn stacks_and_the_pool_that_blocks_are_counted() {
     let runtime = runtime(1);
     let before = runtime.metrics().stacks;
@@ -169,6 +248,51 @@ fn actors_turns_are_no_threads() {
     let metrics = runtime.metrics();
     assert!(sum(&metrics, |worker| worker.actor_runs) >= 1, "{metrics:?}");
     assert_eq!(metrics.threads.spawned, 0);
+}
+
+#[test]
+fn actors_are_counted_by_what_they_do_with_the_longest_queues() {
+    use green::actor::{Actor, Builder, Context, Handler, Message};
+    struct Slow(std::sync::Arc<help::Flag>);
+    impl Actor for Slow {}
+    struct Wait;
+    impl Message for Wait {
+        type Reply = ();
+    }
+    impl Handler<Wait> for Slow {
+        fn handle(&mut self, Wait: Wait, _: &mut Context<Self>) {
+            self.0.wait();
+        }
+    }
+    let runtime = runtime(2);
+    let open = std::sync::Arc::new(help::Flag::new());
+    let actors: Vec<_> = (0..20)
+        .map(|n| {
+            let builder = Builder::new().runtime(&runtime).name(format!("slow {n}"));
+            builder.start(Slow(open.clone())).unwrap()
+        })
+        .collect();
+    let metrics = || runtime.actor_metrics();
+    spin_until("all rest", || metrics().resting == 20);
+    assert!(metrics().longest.is_empty());
+    // One handles the first of its messages, and waits in it; the others stay in its queue.
+    for (n, actor) in actors.iter().enumerate().skip(5) {
+        (0..=n).for_each(|_| actor.tell(Wait).unwrap());
+    }
+    // They look now and then whether the flag is set.
+    let found = std::cell::RefCell::new(metrics());
+    spin_until("15 wait", || found.replace(metrics()).waiting == 15 && found.borrow().waiting == 15);
+    let found = found.into_inner();
+    assert_eq!((found.starting, found.resting, found.working, found.restarting), (0, 5, 0, 0), "{found:?}");
+    assert_eq!(found.queued, (5..20).sum(), "{found:?}");
+    let longest: Vec<_> = found.longest.iter().map(|actor| (actor.name.as_deref().unwrap(), actor.queued)).collect();
+    assert_eq!(longest.len(), 10);
+    assert_eq!((longest[0], longest[9]), (("slow 19", 19), ("slow 10", 10)));
+    open.set();
+    spin_until("all rest", || metrics().resting == 20);
+    assert_eq!(metrics().queued, 0);
+    drop(actors);
+    spin_until("all have ended", || metrics().resting == 0);
 }
 
 #[test]

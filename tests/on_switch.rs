@@ -354,6 +354,55 @@ fn a_call_that_blocks_or_panics_ends_the_process_and_says_so() {
     assert!(ended.output.contains("on_switch") && ended.output.contains("no_park"), "{}", ended.output);
 }
 
+/// Panics at its so manyeth call of each kind, counted from one; or when it is dropped.
+struct Panics {
+    resumes: u32,
+    suspends: u32,
+    at_resume: u32,
+    at_suspend: u32,
+}
+
+impl OnSwitch for Panics {
+    fn resume(&mut self) {
+        self.resumes += 1;
+        assert_ne!(self.resumes, self.at_resume, "resume");
+    }
+
+    fn suspend(&mut self) {
+        self.suspends += 1;
+        assert_ne!(self.suspends, self.at_suspend, "suspend");
+    }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        assert!(self.at_resume + self.at_suspend > 0, "drop");
+    }
+}
+
+#[test]
+fn a_panic_of_a_call_at_a_switch_ends_the_process_wherever_it_comes() {
+    // Before the closure, in the middle, at the end; when the calls are dropped.
+    for (at_resume, at_suspend, what) in
+        [(1, 0, "resume"), (2, 0, "resume"), (0, 1, "suspend"), (0, 2, "suspend"), (0, 0, "drop")]
+    {
+        let ended = in_a_child(&[], move || {
+            let calls = Panics { resumes: 0, suspends: 0, at_resume, at_suspend };
+            let runtime = Runtime::builder().workers(1).build().unwrap();
+            runtime.run(move || {
+                // Another thread to switch to.
+                let other = green::spawn(|| (0..5).for_each(|_| green::yield_now()));
+                let thread = Builder::new().on_switch(calls).spawn(green::yield_now).unwrap();
+                other.join().unwrap();
+                // Not reached: nor does a join get the panic.
+                thread.join().unwrap_err();
+            });
+        });
+        assert_eq!(ended.signal, Some(libc::SIGABRT), "{what}: {}", ended.output);
+        assert!(ended.output.contains("on_switch has called panicked"), "{what}: {}", ended.output);
+    }
+}
+
 #[cfg(feature = "tracing")]
 mod spans {
     use green::Runtime;

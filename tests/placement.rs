@@ -1,7 +1,7 @@
 //! Where threads start that live long: not all on one worker. (A started thread stays where it is.)
 //!
 //! A machine that has other things to do may keep a worker from its CPU for as long as a whole test lasts; that worker then gets few
-//! threads, and rightly so. So each of these is tried some times over.
+//! threads, and rightly so. So each of these is tried some times over, and has to come right most times.
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
@@ -16,8 +16,9 @@ use green::channel::{Receiver, Sender, unbounded};
 use green::thread::JoinHandle;
 use help::{bounded, runtime, spin_until, until, until_parked};
 
-/// How often a test may try.
-const TRIES: usize = 20;
+/// How often a test tries, and how often it has to come right.
+const TRIES: usize = 10;
+const MOST: usize = if cfg!(green_emulated) { 2 } else { 5 };
 
 /// Threads that wait for a first job, which never comes, and on which worker each is.
 #[derive(Clone)]
@@ -73,19 +74,16 @@ impl Pool {
 #[track_caller]
 fn spreads(threads: usize, fill: impl Fn(&Pool, usize) + Send + Sync + Clone + 'static) {
     for workers in [2, 4] {
-        let mut seen = Vec::new();
+        let (mut seen, mut right) = (Vec::new(), 0);
         for _ in 0..TRIES {
             let (pool, fill) = (Pool::new(workers), fill.clone());
             let filled = pool.clone();
             bounded(move || fill(&filled, threads));
             assert!(pool.has(threads));
-            if pool.is_spread() {
-                seen.clear();
-                break;
-            }
+            right += usize::from(pool.is_spread());
             seen.push(pool.spread());
         }
-        assert!(seen.is_empty(), "{threads} threads on {workers} workers, (workers, most on one): {seen:?}");
+        assert!(right >= MOST, "{threads} threads on {workers} workers, (workers, most on one): {seen:?}");
     }
 }
 
@@ -179,12 +177,10 @@ fn what_the_threads_of_a_pool_compute_is_shared_out() {
                 turns.into_values().max().unwrap_or(0)
             })
         });
-        if spans <= 300 {
-            return;
-        }
         seen.push(spans);
     }
-    panic!("of 500 turns one worker had {seen:?}");
+    let right = seen.iter().filter(|spans| **spans <= 300).count();
+    assert!(right >= MOST, "of 500 turns one worker had {seen:?}");
 }
 
 #[test]
@@ -212,7 +208,8 @@ fn a_pair_that_talks_stays_together() {
             pair.0 == pair.1
         })
     };
-    assert!((0..TRIES).any(|_| bounded(together)), "it never is");
+    let right = (0..TRIES).filter(|_| bounded(together)).count();
+    assert!(right >= MOST, "it is {right} times of {TRIES}");
 }
 
 /// What would be given away is kept when the other workers have ended: the runtime ends with all its threads.

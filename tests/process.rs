@@ -9,7 +9,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
-use green::Runtime;
 use green::process::{Command, Stdio};
 use help::{everywhere, in_a_child, on_workers, set_limit};
 
@@ -217,7 +216,7 @@ fn a_stream_that_was_set_here_counts_and_one_that_output_has_reset_does_not() {
 #[test]
 fn a_child_without_a_pidfd_is_waited_for_and_left_by_a_time_out() {
     let ended = in_a_child(&[], || {
-        let runtime = Runtime::builder().workers(1).blocking_threads(1).build().unwrap();
+        let runtime = help::builder().workers(1).blocking_threads(1).build().unwrap();
         runtime.run(|| {
             let mut lasts: Vec<_> = (0..3).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
             let mut ends = Command::new("sleep").arg("0.1").spawn().unwrap();

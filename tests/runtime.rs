@@ -13,10 +13,6 @@ use std::time::Duration;
 use green::{Cancelled, Runtime};
 use help::{Flag, bounded, in_a_child, runtime, scaled, spin_until};
 
-fn worker_name() -> String {
-    std::thread::current().name().unwrap_or_default().to_owned()
-}
-
 /// Adds one when it is dropped.
 struct Counts(Arc<AtomicUsize>);
 
@@ -54,15 +50,15 @@ fn run_hands_a_panic_on_and_does_not_wait_for_detached_threads() {
 #[test]
 fn a_thread_stays_in_its_runtime_and_so_does_what_it_spawns() {
     bounded(|| {
-        let first = Runtime::builder().workers(2).thread_name("first").build().unwrap();
-        let second = Runtime::builder().workers(1).thread_name("second").build().unwrap();
+        let first = help::builder().workers(2).thread_name("first").build().unwrap();
+        let second = help::builder().workers(1).thread_name("second").build().unwrap();
         assert_eq!((first.workers(), second.workers()), (2, 1));
         let (a, b) = first.run(|| {
-            let a = green::spawn(|| green::spawn(worker_name).join().unwrap()).join().unwrap();
+            let a = green::spawn(|| green::spawn(help::os_thread_name).join().unwrap()).join().unwrap();
             // Across runtimes: spawn, join, wake.
             let other = second.spawn(|| {
                 green::thread::park();
-                worker_name()
+                help::os_thread_name()
             });
             green::yield_now();
             other.thread().unpark();
@@ -340,7 +336,7 @@ fn settings_out_of_their_bounds_are_errors_that_name_them() {
         ("thread_name", |b| b.thread_name("a\0b")),
     ];
     for (what, set) in cases {
-        let error = set(Runtime::builder()).build().unwrap_err();
+        let error = set(help::builder()).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{what}");
         assert!(error.to_string().contains(what), "{what}: {error}");
     }
@@ -351,7 +347,7 @@ fn more_workers_than_the_process_may_have_is_an_error_and_a_dropped_runtime_give
     let ended = in_a_child(&[], || {
         let mut runtimes = vec![];
         let error = loop {
-            match Runtime::builder().workers(1024).build() {
+            match help::builder().workers(1024).build() {
                 Ok(runtime) => runtimes.push(runtime),
                 Err(error) => break error,
             }
@@ -361,7 +357,7 @@ fn more_workers_than_the_process_may_have_is_an_error_and_a_dropped_runtime_give
         // Four times 1024 fit, unless the system has fewer threads to give.
         assert!(text.contains("more than 4096 workers") || text.contains("could not be started"), "{text}");
         drop(runtimes);
-        assert_eq!(Runtime::builder().workers(1024).build().unwrap().run(|| 5), 5);
+        assert_eq!(help::builder().workers(1024).build().unwrap().run(|| 5), 5);
     });
     ended.assert_success();
 }
@@ -425,7 +421,7 @@ fn bad_variable(name: &'static str, value: &'static str) -> help::Ended {
         let panics = std::panic::catch_unwind(|| green::spawn(|| ())).unwrap_err();
         assert!(panics.downcast_ref::<String>().unwrap().contains(name));
         // A runtime that was made by hand does not care.
-        assert_eq!(Runtime::builder().workers(1).build().unwrap().run(|| 3), 3);
+        assert_eq!(help::builder().workers(1).build().unwrap().run(|| 3), 3);
     })
 }
 
@@ -435,10 +431,10 @@ fn bad_variable(name: &'static str, value: &'static str) -> help::Ended {
 fn when_no_worker_can_be_started_build_says_which_and_leaves_nothing_behind() {
     let ended = in_a_child(&[], || {
         help::leave_address_space(20 << 20);
-        let error = Runtime::builder().workers(64).build().unwrap_err();
+        let error = help::builder().workers(64).build().unwrap_err();
         assert!(error.to_string().contains("of 64 could not be started"), "{error}");
         // What fits goes.
-        assert_eq!(Runtime::builder().workers(1).stack_size(16 << 10).build().unwrap().workers(), 1);
+        assert_eq!(help::builder().workers(1).stack_size(16 << 10).build().unwrap().workers(), 1);
     });
     ended.assert_success();
 }
@@ -448,8 +444,7 @@ fn runtimes_of_all_sizes_one_after_the_other_do_not_use_up_the_places() {
     bounded(|| {
         // All in all many more than there are places; at no time more than a few.
         for workers in (1..=scaled(96)).chain((1..=scaled(96)).rev()) {
-            let runtime =
-                Runtime::builder().workers(workers).build().unwrap_or_else(|error| panic!("{workers}: {error}"));
+            let runtime = help::builder().workers(workers).build().unwrap_or_else(|error| panic!("{workers}: {error}"));
             assert_eq!(runtime.run(|| green::spawn(|| 1).join().unwrap()), 1);
         }
     });

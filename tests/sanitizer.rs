@@ -1,5 +1,5 @@
 //! What the sanitizers see in a green thread, and that they see nothing where nothing is. `.ci/sanitizers` runs these tests;
-//! AddressSanitizer's with `GREEN_SANITIZER=ignore` as well, and then they have to fail.
+//! with `GREEN_SANITIZER=ignore` as well, and then some have to fail.
 #![cfg(any(green_sanitizer = "address", green_sanitizer = "thread"))]
 #![allow(missing_docs)]
 
@@ -182,6 +182,66 @@ mod thread {
         let report = report.unwrap_or_else(|| panic!("{}", ended.output));
         assert!(report.contains("Shared>::add") && report.contains("thread_main"), "{report}");
         assert_eq!(ended.code, Some(66));
+    }
+
+    /// Calls itself so often, and then something else.
+    #[inline(never)]
+    fn neighbour(depth: usize, then: &dyn Fn()) -> usize {
+        if depth == 0 {
+            then();
+            return 0;
+        }
+        std::hint::black_box(neighbour(depth - 1, then)) + 1
+    }
+
+    #[inline(never)]
+    fn racer(shared: &Shared, over: &std::sync::atomic::AtomicBool) {
+        // Others stand deep down on their stacks when this one goes on.
+        (0..5).for_each(|_| green::yield_now());
+        shared.add();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_report_shows_the_frames_of_the_green_thread_that_has_raced_and_no_others() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let ended = in_a_child(&[], || {
+            on_two_workers(|shared| {
+                let over = Arc::new(AtomicBool::new(false));
+                let seen = Arc::clone(&over);
+                let yields = move || {
+                    while !seen.load(Ordering::Relaxed) {
+                        green::yield_now();
+                    }
+                };
+                let near = green::spawn_local(move || neighbour(5, &yields));
+                racer(shared, &over);
+                assert_eq!(near.join().unwrap(), 5);
+            });
+        });
+        let report = ended.output.split("WARNING: ThreadSanitizer: data race").nth(1);
+        let report = report.unwrap_or_else(|| panic!("{}", ended.output));
+        let stacks: Vec<_> = report.split("\n\n").take(2).collect();
+        for stack in stacks {
+            assert!(stack.contains("Shared>::add") && stack.contains("racer"), "{report}");
+            assert!(stack.contains("thread_main") && !stack.contains("neighbour"), "{report}");
+        }
+    }
+
+    #[test]
+    fn six_hundred_thousand_frames_of_threads_that_wait_are_no_limit() {
+        let ended = in_a_child(&[], || {
+            runtime(1).run(|| {
+                let threads: Vec<_> =
+                    (0..3000).map(|_| green::spawn(|| neighbour(200, &green::thread::park))).collect();
+                threads.iter().for_each(|thread| crate::help::until_parked(thread.thread(), "park"));
+                threads.iter().for_each(|thread| thread.thread().unpark());
+                threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 200));
+            });
+        });
+        ended.assert_success();
+        assert!(!ended.output.contains("ThreadSanitizer"), "{}", ended.output);
     }
 
     #[test]

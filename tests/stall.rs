@@ -12,7 +12,7 @@ use green::stall::{Stall, StallCause};
 use green::thread::{Builder, Thread};
 use green::{Runtime, RuntimeBuilder, ThreadLocals};
 
-/// Are workers asked what they do?
+/// Is it known what a worker does?
 const ASKS: bool =
     cfg!(all(green_backend = "asm", not(green_sanitized), any(target_arch = "x86_64", target_arch = "aarch64")));
 const STACKS: bool = ASKS && cfg!(feature = "backtrace");
@@ -52,10 +52,10 @@ fn one_worker() -> Runtime {
     watched(1).spare_workers(0).build().unwrap()
 }
 
-/// Has threads stall, each as long as `stalls` says while `go_on` is not called, until the one is reported with this cause. A worker that gets no processor at the moment
+/// Has threads stall, each as long as `stalls` says while `go_on` is not called, until the one is reported that `is` wants. A worker that gets no processor at the moment
 /// says nothing of itself.
 #[track_caller]
-fn is_reported(runtime: &Runtime, cause: fn(StallCause) -> bool, stalls: fn(&AtomicBool)) -> Stall {
+fn is_reported(runtime: &Runtime, is: fn(&Stall) -> bool, stalls: fn(&AtomicBool)) -> Stall {
     let reports = Reports::new();
     let start = Instant::now();
     loop {
@@ -77,7 +77,7 @@ fn is_reported(runtime: &Runtime, cause: fn(StallCause) -> bool, stalls: fn(&Ato
         waits.join().unwrap();
         let id = thread.thread().clone();
         thread.join().unwrap();
-        let found = reports.of(&id).into_iter().find(|stall| cause(stall.cause()));
+        let found = reports.of(&id).into_iter().find(is);
         if let Some(stall) = found {
             return stall;
         }
@@ -107,18 +107,22 @@ fn sleeps(over: &AtomicBool) {
     }
 }
 
+/// A worker that gets no processor for some time does not say where it stands.
+fn computes_with_stack(stall: &Stall) -> bool {
+    stall.cause() == StallCause::Computes && (!STACKS || stall.frames().len() > 3)
+}
+
 fn check(stall: &Stall) {
     assert_eq!((stall.worker(), stall.thread_name()), (0, Some("stalls")), "{stall:?}");
     assert!(stall.spawned_at().unwrap().file().ends_with("stall.rs"), "{stall:?}");
     assert!(stall.duration() >= Duration::from_millis(20), "{stall:?}");
-    assert!(!STACKS || stall.frames().len() > 3, "{stall:?}");
     assert!(stall.to_string().starts_with("worker 0 stalled for "), "{stall}");
 }
 
 #[test]
 fn a_thread_that_computes_while_another_waits_is_reported_with_its_stack() {
     if ASKS {
-        let computes = is_reported(&one_worker(), |cause| cause == StallCause::Computes, computes);
+        let computes = is_reported(&one_worker(), computes_with_stack, computes);
         check(&computes);
     }
 }
@@ -126,7 +130,7 @@ fn a_thread_that_computes_while_another_waits_is_reported_with_its_stack() {
 #[test]
 fn a_thread_in_a_system_call_is_reported_with_the_call() {
     if ASKS {
-        let is_sleep = |cause| matches!(cause, StallCause::SystemCall { .. });
+        let is_sleep = |stall: &Stall| matches!(stall.cause(), StallCause::SystemCall { .. });
         let sleeps = is_reported(&one_worker(), is_sleep, sleeps);
         check(&sleeps);
         assert!(sleeps.to_string().contains("nanosleep") || help::EMULATED, "{sleeps}");
@@ -160,14 +164,96 @@ fn a_thread_that_waits_for_a_lock_of_stds_is_reported_so() {
             });
         }
     };
-    check(&is_reported(&one_worker(), |cause| cause == StallCause::Lock, waits));
+    check(&is_reported(&one_worker(), |stall| stall.cause() == StallCause::Lock, waits));
+}
+
+/// Five threads that compute, on one processor.
+#[cfg(not(green_emulated))]
+#[test]
+fn a_thread_that_gets_no_processor_is_reported_so() {
+    /// Leaves the calling OS thread the first of its processors; gives what it had.
+    fn pin() -> libc::cpu_set_t {
+        // SAFETY: the calls write and read one set, and zeros are one.
+        unsafe {
+            let mut all: libc::cpu_set_t = std::mem::zeroed();
+            assert_eq!(libc::sched_getaffinity(0, size_of_val(&all), &raw mut all), 0);
+            let first = (0..libc::CPU_SETSIZE as usize).find(|cpu| libc::CPU_ISSET(*cpu, &all)).expect("it runs");
+            let mut one: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(first, &mut one);
+            set(&one);
+            all
+        }
+    }
+    fn set(cpus: &libc::cpu_set_t) {
+        // SAFETY: the call reads one set.
+        assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(cpus), cpus) }, 0);
+    }
+    fn competes(over: &AtomicBool) {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    pin();
+                    computes(over);
+                });
+            }
+            let all = pin();
+            computes(over);
+            set(&all);
+        });
+    }
+    // A kernel may be without; then nobody knows.
+    if std::fs::read_to_string("/proc/self/schedstat").is_ok_and(|text| !text.starts_with("0 0 ")) {
+        let runtime = one_worker();
+        let stall = is_reported(&runtime, |stall| stall.cause() == StallCause::NoProcessor, competes);
+        assert!(stall.to_string().ends_with(" gets no processor"), "{stall}");
+        check(&stall);
+    }
+}
+
+/// How often each OS thread of that name has slept.
+fn sleeps_of(name: &str) -> Vec<u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
+    let status = named.filter_map(|task| std::fs::read_to_string(task.join("status")).ok());
+    let count = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
+        line.expect("Linux tells it").trim().parse().expect("a number")
+    };
+    status.map(count).collect()
+}
+
+#[cfg(not(green_emulated))]
+#[test]
+fn there_is_one_monitor_for_all_runtimes_and_it_sleeps_while_nothing_runs() {
+    let ended = help::in_a_child(&[], || {
+        let runtimes = [watched(1).build().unwrap(), watched(2).build().unwrap()];
+        runtimes.iter().for_each(|runtime| runtime.run(|| ()));
+        let all = || sleeps_of("green-monitor");
+        help::spin_until("the monitor", || !all().is_empty());
+        assert_eq!(all().len(), 1);
+        // Of looks there would be 150 in that time.
+        let looks_in_a_second = || {
+            let before = all()[0];
+            std::thread::sleep(Duration::from_secs(1));
+            all()[0] - before
+        };
+        help::spin_until("its sleep", || looks_in_a_second() <= 10);
+        // A worker that gets busy wakes it.
+        let before = all()[0];
+        help::spin_until("its looks", || {
+            runtimes[0].run(|| ());
+            all()[0] > before + 10
+        });
+        assert_eq!(all().len(), 1);
+    });
+    ended.assert_success();
 }
 
 #[test]
 fn a_thread_with_thread_locals_of_its_own_is_reported_as_any() {
     if ASKS && ThreadLocals::supported().is_ok() {
         let builder = watched(1).spare_workers(0).thread_locals(ThreadLocals::PerThread);
-        check(&is_reported(&builder.build().unwrap(), |cause| cause == StallCause::Computes, computes));
+        check(&is_reported(&builder.build().unwrap(), computes_with_stack, computes));
     }
 }
 
@@ -218,6 +304,68 @@ fn a_timer_that_is_due_waits_for_its_worker() {
 #[test]
 fn a_thread_that_computes_while_nothing_waits_is_not_reported() {
     while_one(|_| {}, false);
+}
+
+/// Computes for many limits, as `f` has prepared it; that is not reported, as nothing waits for it.
+fn is_no_stall(f: impl FnOnce() + Send) {
+    let reports = Reports::new();
+    let runtime = one_worker();
+    let thread = runtime.run(|| {
+        f();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            std::hint::spin_loop();
+        }
+        green::thread::current()
+    });
+    assert!(reports.of(&thread).is_empty(), "{:?}", reports.of(&thread));
+}
+
+#[test]
+fn threads_that_their_joiner_has_run_itself_do_not_wait() {
+    is_no_stall(|| {
+        let threads: Vec<_> = (0..8).map(|n| green::spawn(move || n)).collect();
+        threads.into_iter().for_each(|thread| _ = thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_timer_that_is_not_due_yet_does_not_wait() {
+    let sleeper = Arc::new(Mutex::new(None));
+    let handle = Arc::clone(&sleeper);
+    is_no_stall(move || {
+        *handle.lock().unwrap() = Some(green::spawn(|| green::sleep(Duration::from_millis(2000))));
+        green::yield_now();
+    });
+    let sleeper = sleeper.lock().unwrap().take().unwrap();
+    sleeper.cancel();
+    assert!(sleeper.join().is_err());
+}
+
+#[test]
+fn an_event_that_no_thread_waits_for_does_not_wait() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (near, _) = listener.accept().unwrap();
+    let mut near = green::net::TcpStream::from(std::os::fd::OwnedFd::from(near));
+    let kept = Arc::new(Mutex::new(None));
+    let keeps = Arc::clone(&kept);
+    is_no_stall(move || {
+        let reads = green::spawn(move || {
+            near.read_exact(&mut [0]).unwrap();
+            near
+        });
+        // A second thread that lives here, and waits for no event.
+        drop(green::spawn(|| green::thread::park_timeout(Duration::from_secs(1))));
+        help::until_parked(reads.thread(), "readable");
+        far.write_all(&[1]).unwrap();
+        let near = reads.join().unwrap();
+        // Nobody reads this.
+        far.write_all(&[2]).unwrap();
+        *keeps.lock().unwrap() = Some((near, far));
+    });
+    drop(kept);
 }
 
 #[test]
@@ -290,9 +438,9 @@ fn by_default_standard_error_says_so_and_names_the_functions() {
         let waits = runtime.spawn(|| ());
         let says = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
         help::spin_until("a report", || says("green: worker 0 stalled for "));
-        // Only a worker that has answered is known that far.
-        let is_known = || says("green: worker 0 stands in ") && says("stall::sleeps");
-        if STACKS && !says("its thread ") {
+        // Once it has stood where it was read for long enough.
+        let is_known = || says("green: worker 0 stands in ") && says("sleep");
+        if STACKS && !help::EMULATED && says("system call") {
             help::spin_until("the names of the functions", is_known);
         }
         over.store(true, Ordering::SeqCst);
@@ -332,18 +480,81 @@ extern "C" fn urgent(_: libc::c_int) {
 }
 
 #[test]
-fn a_handler_of_the_programs_is_called_for_signals_of_others_alone() {
+fn a_handler_of_the_programs_stays_with_its_flags_and_the_thread_is_known_without_a_signal() {
     if !ASKS {
         return;
     }
     let in_child = || {
+        let handler = urgent as *const () as libc::sighandler_t;
+        let installed = || {
+            // SAFETY: zeros are a valid `sigaction`, and a null new action only reads.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                assert_eq!(libc::sigaction(libc::SIGURG, std::ptr::null(), &raw mut action), 0);
+                action
+            }
+        };
+        let mut action = installed();
+        (action.sa_sigaction, action.sa_flags) = (handler, libc::SA_ONSTACK);
         // SAFETY: a handler that may be called in a signal handler.
-        unsafe { libc::signal(libc::SIGURG, urgent as *const () as libc::sighandler_t) };
-        check(&is_reported(&one_worker(), |cause| cause == StallCause::Computes, computes));
+        assert_eq!(unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) }, 0);
+        let flags = installed().sa_flags;
+        let stall = is_reported(&one_worker(), |stall| stall.cause() == StallCause::Computes, computes);
+        assert_eq!((stall.thread_name(), stall.frames()), (Some("stalls"), &[][..]));
         assert_eq!(URGENT.load(Ordering::SeqCst), 0);
+        assert_eq!((installed().sa_sigaction, installed().sa_flags), (handler, flags));
         // SAFETY: it is handled.
         unsafe { libc::raise(libc::SIGURG) };
         assert_eq!(URGENT.load(Ordering::SeqCst), 1);
+    };
+    help::in_a_child(&[], in_child).assert_success();
+}
+
+#[test]
+fn a_call_that_a_signal_would_end_is_not_interrupted() {
+    static ENDED: AtomicU32 = AtomicU32::new(0);
+    if !ASKS || help::EMULATED {
+        return;
+    }
+    ENDED.store(0, Ordering::SeqCst);
+    let polls = |over: &AtomicBool| {
+        while !over.load(Ordering::SeqCst) {
+            // SAFETY: no descriptors.
+            if unsafe { libc::poll(std::ptr::null_mut(), 0, 300) } != 0 {
+                ENDED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    };
+    let stall = is_reported(&one_worker(), |stall| matches!(stall.cause(), StallCause::SystemCall { .. }), polls);
+    check(&stall);
+    assert_eq!(ENDED.load(Ordering::SeqCst), 0, "poll has returned EINTR");
+}
+
+#[test]
+fn a_hook_that_panics_with_what_panics_when_it_is_dropped_does_not_end_the_reports() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let in_child = || {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        green::stall::set_hook(|_| {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            std::panic::panic_any(Bomb);
+        });
+        let runtime = one_worker();
+        for calls in 1..=3 {
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let long = runtime.spawn(move || sleeps(&until));
+            let waits = runtime.spawn(|| ());
+            help::spin_until("a report", || CALLS.load(Ordering::SeqCst) >= calls);
+            over.store(true, Ordering::SeqCst);
+            long.join().unwrap();
+            waits.join().unwrap();
+        }
     };
     help::in_a_child(&[], in_child).assert_success();
 }
@@ -374,86 +585,4 @@ fn a_runtime_of_a_child_of_fork_is_watched_by_a_monitor_of_the_childs() {
         assert_eq!(status, 0);
     };
     help::in_a_child(&[], in_child).assert_success();
-}
-
-/// As std's own test of `OnceLock` has it: the readers spin until a writer has come.
-#[test]
-fn readers_that_spin_before_the_writers_have_started_get_what_these_write() {
-    use std::sync::{OnceLock, mpsc};
-
-    static ONCE: OnceLock<usize> = OnceLock::new();
-    let builder = watched(2).spare_workers(16);
-    let runtime = help::bounded(|| {
-        let runtime = builder.build().unwrap();
-        runtime.run(|| {
-            let (sender, receiver) = mpsc::channel();
-            let spin = |sender: mpsc::Sender<usize>| {
-                green::spawn(move || {
-                    let found = loop {
-                        match ONCE.get() {
-                            Some(found) => break *found,
-                            None => std::hint::spin_loop(),
-                        }
-                    };
-                    sender.send(found).unwrap();
-                });
-            };
-            (0..10).for_each(|_| spin(sender.clone()));
-            (0..10).for_each(|n| drop(green::spawn(move || _ = ONCE.set(n))));
-            drop(sender);
-            let found: Vec<_> = receiver.iter().collect();
-            assert!(found.len() == 10 && found.iter().all(|n| *n == *ONCE.get().unwrap()));
-        });
-        runtime
-    });
-    assert!(runtime.metrics().spare_workers >= 1);
-}
-
-#[test]
-fn a_thread_that_has_started_on_a_spare_worker_goes_on_there() {
-    let ran = help::bounded(|| {
-        let runtime = watched(1).spare_workers(1).build().unwrap();
-        let over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&over);
-        let spins = runtime.spawn(move || computes(&until));
-        let (sender, receiver) = green::channel::bounded::<u32>(0);
-        let echo = runtime.spawn(move || {
-            let children: Vec<_> = (0..10).map(|n| green::spawn(move || n)).collect();
-            children.into_iter().for_each(|child| _ = child.join().unwrap());
-            receiver.iter().sum::<u32>()
-        });
-        for n in 0..10 {
-            sender.send(n).unwrap();
-            green::sleep(Duration::from_millis(20));
-        }
-        let shown = runtime.metrics().threads.live;
-        drop(sender);
-        assert_eq!(echo.join().unwrap(), 45);
-        assert!(shown >= 2);
-        // It has ended, or ends with the runtime.
-        let again = runtime.spawn(|| 7);
-        assert_eq!(again.join().unwrap(), 7);
-        over.store(true, Ordering::SeqCst);
-        spins.join().unwrap();
-        runtime.metrics().spare_workers
-    });
-    assert!(ran >= 1);
-}
-
-#[test]
-fn a_runtime_that_ends_unwinds_what_lives_on_a_spare_worker() {
-    help::bounded(|| {
-        for _ in 0..help::scaled(8) {
-            let runtime = watched(1).spare_workers(2).build().unwrap();
-            let over = Arc::new(AtomicBool::new(false));
-            let until = Arc::clone(&over);
-            let spins = runtime.spawn(move || computes(&until));
-            let waits = runtime.spawn(green::thread::park);
-            help::until_parked(waits.thread(), "park");
-            over.store(true, Ordering::SeqCst);
-            drop(runtime);
-            assert!(waits.join().unwrap_err().is::<green::Cancelled>());
-            let _ = spins.join();
-        }
-    });
 }

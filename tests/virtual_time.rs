@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use green::channel::{after, tick, unbounded};
 use green::sync::{Condvar, Mutex};
 use green::time::{Limiter, interval, now, sleep_until};
-use green::{Runtime, sleep, spawn, timeout};
+use green::{sleep, spawn, timeout};
 use help::bounded;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -19,7 +19,7 @@ const GRAIN: Duration = Duration::from_nanos(2048);
 /// Runs `f` in a runtime with virtual time. It must not last as long as it seems to.
 #[track_caller]
 fn virtually<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    bounded(|| Runtime::builder().virtual_time().build().expect("a runtime").run(f))
+    bounded(|| help::builder().virtual_time().build().expect("a runtime").run(f))
 }
 
 #[track_caller]
@@ -223,7 +223,7 @@ fn threads_with_thread_locals_of_their_own_go_by_it_too() {
         return;
     }
     bounded(|| {
-        let builder = Runtime::builder().thread_locals(green::ThreadLocals::PerThread).virtual_time();
+        let builder = help::builder().thread_locals(green::ThreadLocals::PerThread).virtual_time();
         builder.build().unwrap().run(|| {
             let start = now();
             let other = spawn(|| {
@@ -241,7 +241,7 @@ fn threads_with_thread_locals_of_their_own_go_by_it_too() {
 #[test]
 fn other_threads_keep_to_real_time() {
     bounded(|| {
-        let virtual_one = Runtime::builder().virtual_time().build().unwrap();
+        let virtual_one = help::builder().virtual_time().build().unwrap();
         let far = virtual_one.run(|| {
             sleep(HOUR);
             now()
@@ -257,7 +257,7 @@ fn a_runtime_begins_at_the_moment_it_is_built_whatever_ran_on_its_worker_before(
     bounded(|| {
         for _ in 0..3 {
             let before = Instant::now();
-            let runtime = Runtime::builder().virtual_time().build().unwrap();
+            let runtime = help::builder().virtual_time().build().unwrap();
             let (first, second) = runtime.run(|| {
                 (now(), {
                     sleep(HOUR);
@@ -280,17 +280,17 @@ fn an_os_thread_wakes_a_thread_that_waits_without_a_timer() {
 
 #[test]
 fn it_needs_one_worker() {
-    let error = Runtime::builder().workers(2).virtual_time().build().unwrap_err();
+    let error = help::builder().workers(2).virtual_time().build().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert_eq!(error.to_string(), "workers = 2, and virtual time needs one worker");
-    assert_eq!(Runtime::builder().virtual_time().build().unwrap().workers(), 1);
-    assert_eq!(Runtime::builder().workers(1).virtual_time().build().unwrap().workers(), 1);
+    assert_eq!(help::builder().virtual_time().build().unwrap().workers(), 1);
+    assert_eq!(help::builder().workers(1).virtual_time().build().unwrap().workers(), 1);
 }
 
 #[test]
 fn dropping_the_runtime_unwinds_what_sleeps() {
     bounded(|| {
-        let runtime = Runtime::builder().virtual_time().build().unwrap();
+        let runtime = help::builder().virtual_time().build().unwrap();
         let dropped = Arc::new(AtomicBool::new(false));
         struct Note(Arc<AtomicBool>);
         impl Drop for Note {

@@ -7,6 +7,8 @@
 //! cargo bench -p green-benches --bench echo -- [--connections 64,1000] [--rounds 5] [--seconds 2] [--threads 1] [--servers green,tokio]
 //! ```
 //!
+//! `green-off` and `green-all` are green without its flight recorder, and with every event recorded: `--servers green,green-off`.
+//!
 //! A server whose name has a `/` is a program of somebody else's that prints its address and echoes.
 #![allow(missing_docs, unreachable_pub)]
 

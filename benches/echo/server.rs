@@ -2,12 +2,16 @@
 
 use std::io::{Read, Write};
 
+use green::recorder::Detail;
+
 const WORKERS: usize = 2;
 const BUFFER: usize = 256;
 
 pub fn serve(name: &str) {
     match name {
-        "green" => green(),
+        "green" => green(Detail::default()),
+        "green-off" => green(Detail::Off),
+        "green-all" => green(Detail::All),
         "tokio" => tokio(),
         "std" => std(),
         _ => panic!("there is no server {name:?}"),
@@ -24,8 +28,8 @@ fn echo(mut stream: impl Read + Write) {
     }
 }
 
-fn green() {
-    let runtime = green::Runtime::builder().workers(WORKERS).build().expect("a runtime");
+fn green(recorder: Detail) {
+    let runtime = green::Runtime::builder().workers(WORKERS).recorder(recorder).build().expect("a runtime");
     runtime.run(|| {
         let listener = green::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         println!("{}", listener.local_addr().expect("it is bound"));

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::fd::FromRawFd;
 use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 #[path = "../../tests/help/mod.rs"]
 mod help;
@@ -120,6 +121,39 @@ fn the_results_are_complete_and_right_however_many_workers_die() {
     }
 }
 
+/// A terminal for the standard error of a child: what is shown there, and the child's end of it.
+fn terminal() -> (File, File) {
+    let (mut shown, mut end) = (-1, -1);
+    let none = std::ptr::null_mut();
+    // SAFETY: two places for descriptors; no name, no settings, no size is asked for or given.
+    assert_eq!(unsafe { libc::openpty(&raw mut shown, &raw mut end, none, none.cast(), none.cast()) }, 0);
+    // SAFETY: both were just opened, and nobody else has them.
+    unsafe { (File::from_raw_fd(shown), File::from_raw_fd(end)) }
+}
+
+#[test]
+fn the_progress_bar_comes_to_its_end_however_many_workers_die() {
+    let files = Files::new("bar");
+    let jobs = jobs(scaled(80));
+    let (mut shown, end) = terminal();
+    let mut command = example("jobs");
+    command.args(["--workers", "4", "--fail", "60", "--seed", "7"]).arg(files.results());
+    command.stdin(files.input(&jobs)).stdout(Stdio::piped()).stderr(end).env("TERM", "xterm");
+    let mut child = command.spawn().unwrap();
+    drop(command); // It has the other end of the terminal.
+    let text = bounded(move || {
+        let mut text = Vec::new();
+        // The end is an error, of a terminal.
+        let _ = shown.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    assert!(child.wait().unwrap().success(), "{text}");
+    let last = text.rsplit("tries have failed").nth(1).expect(&text);
+    let position = last.split_whitespace().rev().find(|word| word.contains('/')).expect(&text);
+    assert_eq!(position, format!("{0}/{0}", jobs.len()), "{text}");
+    files.assert_complete(&jobs);
+}
+
 #[test]
 fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
     for how in [libc::SIGTERM, libc::SIGINT] {
@@ -208,6 +242,51 @@ fn a_stop_comes_through_while_it_waits_for_input() {
     let (code, left, said) = told(child);
     assert_eq!((code, &*left), (Some(1), "half a li"), "{said}");
     drop(stdin);
+}
+
+#[test]
+fn a_write_that_fails_leaves_each_job_done_or_printed() {
+    let files = Files::new("full");
+    let jobs = jobs(100);
+    // The file of results may not grow beyond a block or two, and the signal that would say so is ignored.
+    let plain = example("jobs");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command.args(["--workers", "3"]).arg(files.results()).stdin(files.input(&jobs));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (code, left, said) = told(child);
+    assert_eq!(code, Some(2), "{said}");
+    let done = files.lines();
+    assert!(!done.is_empty() && done.len() < jobs.len(), "{} are done: {said}", done.len());
+    let mut all: Vec<String> = left.lines().map(str::to_owned).collect();
+    all.extend(done.iter().map(|line| line[17..].to_owned()));
+    all.sort();
+    let mut same: Vec<_> = jobs.iter().map(|job| job.trim_end().to_owned()).collect();
+    same.sort();
+    assert_eq!(all, same, "{said}");
+}
+
+/// A signal while the only job is under way. `None`: it was not, or the end of the input had not been read.
+fn stopped_at_the_last_job(files: &Files) -> Option<i32> {
+    let _ = fs::remove_file(files.results());
+    let jobs = jobs(1);
+    let input = files.input(&jobs);
+    let child = files.start(&["--workers", "1", "--pause", "200"], &input);
+    let read = || (&mut &input).stream_position().unwrap();
+    spin_until("the job", || read() > 0);
+    signal(&child, libc::SIGTERM);
+    let (code, left, said) = told(child);
+    assert_eq!(files.lines().is_empty(), !left.is_empty(), "{said}");
+    code.filter(|code| left.is_empty() && *code == 0)
+}
+
+#[test]
+fn a_stop_after_all_has_been_read_and_done_is_no_failure() {
+    let files = Files::new("late");
+    assert!((0..50).any(|_| stopped_at_the_last_job(&files) == Some(0)));
 }
 
 #[test]

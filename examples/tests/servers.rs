@@ -109,10 +109,12 @@ fn echo_answers_and_after_ctrl_c_lets_a_connection_finish() {
 }
 
 #[test]
-fn servers_stop_in_good_order_by_sigterm() {
-    for program in ["echo", "chat", "chat_actors", "http", "tls", "websocket"] {
-        let server = Server::start(program);
-        assert!(server.stop_by(libc::SIGTERM).success(), "{program}");
+fn servers_stop_in_good_order_by_sigterm_and_by_ctrl_c() {
+    for program in ["echo", "chat", "chat_actors", "http", "tls", "websocket", "metrics"] {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            let server = Server::start(program);
+            assert!(server.stop_by(signal).success(), "{program}");
+        }
     }
 }
 
@@ -140,6 +142,7 @@ fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
         let family = family.trim_end_matches("_bucket").trim_end_matches("_count");
         assert!(body.contains(&format!("# TYPE {family} ")), "{line}");
     }
+    assert_eq!(number(&page_of, "green_actors{state=\"waiting\"}"), 0.0);
     assert!(page("/").starts_with("HTTP/1.1 404"));
     let mut other = server.connect();
     other.write_all(b"what is this\r\n\r\n").unwrap();

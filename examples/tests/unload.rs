@@ -6,8 +6,10 @@
 #[path = "../../tests/help/mod.rs"]
 mod help;
 
+use std::cell::RefCell;
 use std::ffi::{CString, c_void};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use help::{in_a_child, library};
 
@@ -86,4 +88,86 @@ fn the_host_goes_on_and_ends_after_the_library_was_unloaded() {
         }
     });
     ended.assert_success();
+}
+
+#[test]
+fn a_recursive_mutex_of_the_program_keeps_the_librarys_green_threads_out() {
+    let builder = green::Runtime::builder().workers(1).thread_locals(green::ThreadLocals::PerThread);
+    let Ok(runtime) = builder.build() else { return };
+    let path = CString::new(library("plugin").as_os_str().as_bytes()).unwrap();
+    // SAFETY: the library is what `plugin.rs` says, and stays; the mutex is made before it is used, and stays in its place.
+    let said = runtime.run(|| unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW);
+        let try_lock = libc::dlsym(library, c"plugin_try_lock".as_ptr());
+        assert!(!try_lock.is_null());
+        let try_lock = std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> i32>(try_lock);
+        let (mut attributes, mut mutex) = (std::mem::zeroed(), libc::PTHREAD_MUTEX_INITIALIZER);
+        libc::pthread_mutexattr_init(&raw mut attributes);
+        libc::pthread_mutexattr_settype(&raw mut attributes, libc::PTHREAD_MUTEX_RECURSIVE);
+        libc::pthread_mutex_init(&raw mut mutex, &raw const attributes);
+        // The lowest numbers of both copies are tried.
+        let said: Vec<i32> = green::scope(|scope| {
+            let mutex = (&raw mut mutex).expose_provenance();
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(move || {
+                        let mutex: *mut libc::pthread_mutex_t = std::ptr::with_exposed_provenance_mut(mutex);
+                        assert_eq!(libc::pthread_mutex_lock(mutex), 0);
+                        let said = try_lock(mutex.cast());
+                        assert_eq!(libc::pthread_mutex_unlock(mutex), 0);
+                        said
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        said
+    });
+    assert_eq!(said, [libc::EBUSY; 3]);
+}
+
+/// A result that is dropped when its thread's thread-locals have been destroyed finds them again, those of the library, too.
+#[test]
+fn a_librarys_thread_locals_have_a_second_life_as_well() {
+    type Count = extern "C" fn() -> i32;
+    static COUNTED: AtomicI32 = AtomicI32::new(0);
+    struct Counts(Count);
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            COUNTED.store((self.0)(), Ordering::SeqCst);
+        }
+    }
+    /// Opens the first, waits for the second.
+    struct Waits(help::Gate, help::Gate);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.0.open();
+            self.1.wait();
+        }
+    }
+    thread_local!(static WAITS: RefCell<Option<Waits>> = const { RefCell::new(None) });
+    let builder = green::Runtime::builder().workers(1).thread_locals(green::ThreadLocals::PerThread);
+    let Ok(runtime) = builder.build() else { return };
+    let path = CString::new(library("plugin").as_os_str().as_bytes()).unwrap();
+    // SAFETY: the library is what `plugin.rs` says, and stays; `plugin_count` has this type.
+    let count = unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW);
+        let count = libc::dlsym(library, c"plugin_count".as_ptr());
+        assert!(!count.is_null());
+        std::mem::transmute::<*mut c_void, Count>(count)
+    };
+    runtime.run(|| {
+        let (reached, gate) = (help::Gate::new(), help::Gate::new());
+        let waits = Waits(reached.clone(), gate.clone());
+        let thread = green::spawn(move || {
+            assert_eq!((count(), count()), (1, 2));
+            WAITS.set(Some(waits));
+            Counts(count)
+        });
+        reached.wait();
+        drop(thread);
+        gate.open();
+    });
+    drop(runtime);
+    assert_eq!(COUNTED.load(Ordering::SeqCst), 1);
 }

@@ -1,5 +1,5 @@
 //! Crates from crates.io, as they are, on many green threads of one worker.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 
@@ -150,6 +150,25 @@ fn attohttpc() {
             let response = attohttpc::get(format!("http://{address}/{number}")).send().unwrap();
             assert_eq!(response.text().unwrap(), format!("/{number}"));
         });
+        server.join().unwrap();
+    });
+}
+
+/// Its own runtime is in an OS thread, for which the caller waits.
+#[test]
+fn reqwest_blocking() {
+    const REQUESTS: usize = 60;
+    on_one_worker(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = green::spawn(move || serve(&listener, REQUESTS));
+        let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(100)).build().unwrap();
+        many(REQUESTS, |number| {
+            let response = client.get(format!("http://{address}/{number}")).send().unwrap();
+            assert_eq!(response.text().unwrap(), format!("/{number}"));
+        });
+        // Its end is waited for as well.
+        drop(client);
         server.join().unwrap();
     });
 }

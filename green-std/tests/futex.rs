@@ -1,11 +1,11 @@
 //! The system call itself: green waiters and the kernel's, counted together; no wake-up is lost, none is used twice.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 
 use std::ffi::{c_int, c_long};
 use std::io;
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,25 +15,18 @@ use libc::timespec;
 
 green_std::interpose!();
 
-fn futex(
-    word: &AtomicU32,
-    operation: c_int,
-    value: u32,
-    time: *const timespec,
-    other: *const AtomicU32,
-    last: u32,
-) -> c_long {
+fn futex(word: &AtomicU32, operation: c_int, value: u32, time: *const timespec, other: *mut u32, last: u32) -> c_long {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: words and a time that are valid for the call.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, time, other, last) }
 }
 
 fn wait(word: &AtomicU32, value: u32) -> c_long {
-    futex(word, libc::FUTEX_WAIT, value, null(), null(), 0)
+    futex(word, libc::FUTEX_WAIT, value, null(), null_mut(), 0)
 }
 
 fn wake(word: &AtomicU32, most: u32) -> c_long {
-    futex(word, libc::FUTEX_WAKE, most, null(), null(), 0)
+    futex(word, libc::FUTEX_WAKE, most, null(), null_mut(), 0)
 }
 
 fn last_error() -> Option<i32> {
@@ -80,14 +73,14 @@ fn a_wait_for_another_value_is_none_and_a_late_one_times_out() {
         assert_eq!((wait(&word, 8), last_error()), (-1, Some(libc::EAGAIN)));
         let time = timespec { tv_sec: 0, tv_nsec: 10_000_000 };
         let begun = Instant::now();
-        let late = futex(&word, libc::FUTEX_WAIT, 7, &raw const time, null(), 0);
+        let late = futex(&word, libc::FUTEX_WAIT, 7, &raw const time, null_mut(), 0);
         assert_eq!((late, last_error()), (-1, Some(libc::ETIMEDOUT)));
         assert!(begun.elapsed() >= Duration::from_millis(10));
         // A moment that has passed.
-        let late = futex(&word, libc::FUTEX_WAIT_BITSET, 7, &raw const time, null(), u32::MAX);
+        let late = futex(&word, libc::FUTEX_WAIT_BITSET, 7, &raw const time, null_mut(), u32::MAX);
         assert_eq!((late, last_error()), (-1, Some(libc::ETIMEDOUT)));
         let none = timespec { tv_sec: 0, tv_nsec: -1 };
-        let none = futex(&word, libc::FUTEX_WAIT, 7, &raw const none, null(), 0);
+        let none = futex(&word, libc::FUTEX_WAIT, 7, &raw const none, null_mut(), 0);
         assert_eq!((none, last_error()), (-1, Some(libc::EINVAL)));
         assert_eq!(wake(&word, 10), 0, "one that timed out is still there");
     });
@@ -103,17 +96,16 @@ fn bits_choose_who_is_woken_and_a_requeue_wakes() {
                 .into_iter()
                 .map(|bits| {
                     scope.spawn(move || {
-                        assert_eq!(futex(word, libc::FUTEX_WAIT_BITSET, 7, null(), null(), bits), 0);
+                        assert_eq!(futex(word, libc::FUTEX_WAIT_BITSET, 7, null(), null_mut(), bits), 0);
                         woken.fetch_add(bits as usize, Ordering::Relaxed);
                     })
                 })
                 .collect();
             until(|| waiters.iter().all(|waiter| waiter.thread().waits_for() == Some("futex")));
-            assert_eq!(futex(word, libc::FUTEX_WAKE_BITSET, 10, null(), null(), 6), 2);
+            assert_eq!(futex(word, libc::FUTEX_WAKE_BITSET, 10, null(), null_mut(), 6), 2);
             until(|| woken.load(Ordering::Relaxed) == 6);
-            let moves = |last| {
-                futex(word, libc::FUTEX_CMP_REQUEUE, 0, std::ptr::without_provenance(10), &raw const other, last)
-            };
+            let moves =
+                |last| futex(word, libc::FUTEX_CMP_REQUEUE, 0, std::ptr::without_provenance(10), other.as_ptr(), last);
             assert_eq!((moves(8), last_error()), (-1, Some(libc::EAGAIN)));
             assert!(moves(7) >= 0);
         });
@@ -138,6 +130,28 @@ impl Lock {
             wake(&self.0, 1);
         }
     }
+}
+
+#[test]
+fn a_wake_up_inside_of_off_let_the_woken_thread_run() {
+    on_one_worker(|| {
+        let (lock, ran) = (Lock(AtomicU32::new(0)), AtomicUsize::new(0));
+        let (lock, ran) = (&lock, &ran);
+        green::scope(|scope| {
+            lock.lock();
+            let waiter = scope.spawn(move || {
+                lock.lock();
+                ran.store(1, Ordering::Relaxed);
+                lock.unlock();
+            });
+            until(|| waiter.thread().waits_for() == Some("futex"));
+            green_std::off(|| {
+                lock.unlock();
+                assert_eq!(ran.load(Ordering::Relaxed), 0);
+            });
+        });
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+    });
 }
 
 #[test]
@@ -201,5 +215,98 @@ fn a_green_thread_and_an_os_thread_or_another_workers_alternate() {
             });
         });
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 2 * TURNS));
+    });
+}
+
+#[test]
+fn a_wake_up_with_an_operation_on_another_word_reached_no_green_thread() {
+    on_one_worker(|| {
+        let (word, other) = (AtomicU32::new(7), AtomicU32::new(5));
+        let (word, other) = (&word, &other);
+        // Adds two to the other word, and wakes there, too, if it was five.
+        let what = (libc::FUTEX_OP_ADD as u32) << 28 | (libc::FUTEX_OP_CMP_EQ as u32) << 24 | 2 << 12 | 5;
+        let wakes = || futex(word, libc::FUTEX_WAKE_OP, 10, std::ptr::without_provenance(10), other.as_ptr(), what);
+        green::scope(|scope| {
+            let here = scope.spawn(move || wait(word, 7));
+            let there = scope.spawn(move || wait(other, 5));
+            let all = [&here, &there];
+            until(|| all.iter().all(|waiter| waiter.thread().waits_for() == Some("futex")));
+            assert_eq!((wakes(), other.load(Ordering::Relaxed)), (2, 7));
+            assert_eq!((here.join().unwrap(), there.join().unwrap()), (0, 0));
+            let here = scope.spawn(move || wait(word, 7));
+            let there = scope.spawn(move || wait(other, 7));
+            let all = [&here, &there];
+            until(|| all.iter().all(|waiter| waiter.thread().waits_for() == Some("futex")));
+            assert_eq!((wakes(), other.load(Ordering::Relaxed)), (1, 9));
+            assert_eq!((wake(other, 1), here.join().unwrap(), there.join().unwrap()), (1, 0, 0));
+        });
+    });
+}
+
+/// As libstdc++ has it in `std::future` and in the guards of statics of functions.
+fn shared_futex(word: &AtomicU32, operation: c_int, value: u32, time: *const timespec) -> c_long {
+    // SAFETY: a word and a time that are valid for the call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, time) }
+}
+
+#[test]
+fn a_wait_by_a_futex_that_is_not_private_blocked_the_worker_with_whom_it_waited_for() {
+    on_one_worker(|| {
+        let word = AtomicU32::new(0);
+        green::scope(|scope| {
+            let word = &word;
+            let waiter = scope.spawn(move || {
+                while word.load(Ordering::Acquire) == 0 {
+                    shared_futex(word, libc::FUTEX_WAIT, 0, null());
+                }
+            });
+            until(|| waiter.thread().waits_for() == Some("futex"));
+            word.store(1, Ordering::Release);
+            // It may just be on its way from one wait to the next.
+            assert!(shared_futex(word, libc::FUTEX_WAKE, 1, null()) <= 1);
+        });
+    });
+}
+
+/// Another process's, as it looks from here: the word has another address, and the kernel's wake-up finds nobody.
+#[test]
+fn a_wait_for_a_word_that_another_process_changes_ends() {
+    on_one_worker(|| {
+        // SAFETY: a file without a name, two mappings of its first page that stay, of which words are used.
+        let [word, same] = unsafe {
+            let fd = libc::memfd_create(c"word".as_ptr(), 0);
+            assert!(fd >= 0 && libc::ftruncate(fd, 4096) == 0);
+            [(); 2].map(|()| {
+                let both = libc::PROT_READ | libc::PROT_WRITE;
+                let at = libc::mmap(null_mut(), 4096, both, libc::MAP_SHARED, fd, 0);
+                assert_ne!(at, libc::MAP_FAILED);
+                &*at.cast::<AtomicU32>()
+            })
+        };
+        green::scope(|scope| {
+            let waiter = scope.spawn(move || {
+                while word.load(Ordering::Acquire) == 0 {
+                    assert!(matches!(shared_futex(word, libc::FUTEX_WAIT, 0, null()), 0 | -1));
+                }
+            });
+            until(|| waiter.thread().waits_for() == Some("futex"));
+            same.store(1, Ordering::Release);
+            assert!(shared_futex(same, libc::FUTEX_WAKE, 1, null()) >= 0);
+        });
+        // A time of its own, which is shorter.
+        let moment = timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let late = shared_futex(word, libc::FUTEX_WAIT, 1, &raw const moment);
+        assert_eq!((late, last_error()), (-1, Some(libc::ETIMEDOUT)));
+    });
+}
+
+#[test]
+fn a_wait_by_a_futex_with_priorities_is_counted_as_blocked() {
+    on_one_worker(|| {
+        let word = AtomicU32::new(0);
+        let before = green_std::counters().blocked;
+        assert_eq!(futex(&word, libc::FUTEX_LOCK_PI, 0, null(), null_mut(), 0), 0);
+        assert_eq!(futex(&word, libc::FUTEX_UNLOCK_PI, 0, null(), null_mut(), 0), 0);
+        assert_eq!(green_std::counters().blocked, before + 1);
     });
 }

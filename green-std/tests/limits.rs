@@ -1,5 +1,5 @@
 //! Where calls do not park, and how waits end early.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 

@@ -1,5 +1,5 @@
 //! std's own sockets and pipes, and libc's calls on them: they park green threads, and keep their time-outs and flags.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 
@@ -362,5 +362,202 @@ fn a_name_is_looked_up_by_the_pool() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         TcpStream::connect(("localhost", listener.local_addr().unwrap().port())).unwrap();
         assert!(green_std::counters().handed_over > before);
+    });
+}
+
+/// A descriptor of another file under the number of `old`, which is closed by a way that nobody sees.
+fn replace(old: UnixStream, new: impl Into<std::os::fd::OwnedFd>) -> std::os::fd::RawFd {
+    use std::os::fd::IntoRawFd;
+    let (old, new) = (old.into_raw_fd(), new.into());
+    // SAFETY: the number was this function's, as is the new descriptor.
+    let result = unsafe { libc::syscall(libc::SYS_dup3, new.as_raw_fd(), old, libc::O_CLOEXEC) };
+    assert_eq!(result, old.into());
+    old
+}
+
+#[test]
+fn a_number_that_is_used_again_is_waited_for_anew() {
+    use std::os::fd::FromRawFd;
+    on_one_worker(|| {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        // The open file stays, and so what was registered for it.
+        let kept = one.try_clone().unwrap();
+        for turn in 0..20 {
+            let reads = green::spawn(move || {
+                let mut got = [0];
+                one.read_exact(&mut got).unwrap();
+                (one, got)
+            });
+            until(|| reads.thread().waits_for() == Some("readable"));
+            other.write_all(&[turn]).unwrap();
+            let (before, got) = reads.join().unwrap();
+            assert_eq!(got, [turn]);
+            let (next, peer) = UnixStream::pair().unwrap();
+            let number = replace(before, next);
+            // SAFETY: it is nobody else's.
+            one = unsafe { UnixStream::from_raw_fd(number) };
+            other = peer;
+        }
+        drop(kept);
+    });
+}
+
+#[test]
+fn who_polls_one_of_greens_own_sockets_does_not_take_its_events() {
+    on_one_worker(|| {
+        // The number has been waited for, and is known here.
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let reads = green::spawn(move || {
+            (&one).read_exact(&mut [0]).unwrap();
+            one
+        });
+        until(|| reads.thread().waits_for() == Some("readable"));
+        other.write_all(b"1").unwrap();
+        let one = reads.join().unwrap();
+        let (next, mut peer) = UnixStream::pair().unwrap();
+        let number = replace(one, next);
+        // SAFETY: it is nobody else's.
+        let next = unsafe { <UnixStream as std::os::fd::FromRawFd>::from_raw_fd(number) };
+        let own = green::os::unix::net::UnixStream::from(next);
+        green::scope(|scope| {
+            let own = &own;
+            let reads = scope.spawn(move || {
+                let mut got = [0; 2];
+                let mut own = own;
+                own.read_exact(&mut got).unwrap();
+                got
+            });
+            until(|| reads.thread().waits_for() == Some("readable"));
+            for _ in 0..2 {
+                let polls = scope.spawn(move || poll(&mut [pollfd(own, libc::POLLIN)], 100_000));
+                until(|| polls.thread().waits_for() == Some("readable"));
+                peer.write_all(b"2").unwrap();
+                assert_eq!(polls.join().unwrap(), 1);
+            }
+            assert_eq!(&reads.join().unwrap(), b"22");
+        });
+    });
+}
+
+#[test]
+fn both_directions_of_a_socket_are_waited_for_at_once() {
+    const LEN: usize = 3_000_000;
+    for on in [on_one_worker, on_two_workers] {
+        on(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (other, _) = listener.accept().unwrap();
+            green::scope(|scope| {
+                for stream in [&one, &other] {
+                    scope.spawn(move || {
+                        let (mut left, mut part, mut stream) = (LEN, [0; 10_000], stream);
+                        while left > 0 {
+                            left -= stream.read(&mut part).unwrap();
+                        }
+                    });
+                    scope.spawn(move || {
+                        let mut stream = stream;
+                        stream.write_all(&vec![1; LEN]).unwrap();
+                    });
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn threads_that_accept_by_duplicates_of_a_listener_do_not_block_each_other() {
+    const TURNS: usize = 300;
+    on_two_workers(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = AtomicUsize::new(0);
+        green::scope(|scope| {
+            let accepted = &accepted;
+            for _ in 0..4 {
+                let own = listener.try_clone().unwrap();
+                scope.spawn(move || {
+                    while accepted.load(Ordering::Relaxed) < TURNS {
+                        drop(own.accept().unwrap());
+                        accepted.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for turn in 1..=TURNS {
+                drop(TcpStream::connect(address).unwrap());
+                // One that has been let in wrongly blocks a worker until the next comes, and with it this thread or the one that counts.
+                until(|| accepted.load(Ordering::Relaxed) >= turn);
+            }
+            (0..4).for_each(|_| drop(TcpStream::connect(address)));
+        });
+    });
+}
+
+#[test]
+fn std_copies_from_files_and_pipes_to_sockets() {
+    const LEN: usize = 3_000_000;
+    on_one_worker(|| {
+        let bytes: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+        let path = std::env::temp_dir().join(format!("green-std-copy-{}", std::process::id()));
+        std::fs::write(&path, &bytes).unwrap();
+        let mut file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (mut from_file, mut to) = UnixStream::pair().unwrap();
+        // `sendfile`.
+        let copies = green::spawn(move || io::copy(&mut file, &mut to).unwrap());
+        let mut got = Vec::new();
+        from_file.read_to_end(&mut got).unwrap();
+        assert!(copies.join().unwrap() == LEN as u64 && got == bytes);
+
+        // `splice`, from a pipe to a socket and from one to the next.
+        let ((mut end, mut begin), (mut socket, mut to_socket)) = (io::pipe().unwrap(), UnixStream::pair().unwrap());
+        let (mut last, mut to_last) = io::pipe().unwrap();
+        let (mut middle, mut to_middle) = io::pipe().unwrap();
+        let copies = [
+            green::spawn(move || io::copy(&mut end, &mut to_socket).unwrap()),
+            green::spawn(move || io::copy(&mut socket, &mut to_middle).unwrap()),
+            green::spawn(move || io::copy(&mut middle, &mut to_last).unwrap()),
+        ];
+        let sent = bytes.clone();
+        let sends = green::spawn(move || begin.write_all(&sent).unwrap());
+        let mut got = Vec::new();
+        last.read_to_end(&mut got).unwrap();
+        sends.join().unwrap();
+        assert!(copies.into_iter().all(|copies| copies.join().unwrap() == LEN as u64) && got == bytes);
+    });
+}
+
+#[test]
+fn what_waits_for_another_does_not_wait_for_its_place_in_a_pool() {
+    let runtime = green::Runtime::builder().workers(1).blocking_threads(1);
+    let Ok(runtime) = runtime.thread_locals(green::ThreadLocals::PerThread).build() else { return };
+    runtime.run(|| {
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        let (taken, is_taken) = std::sync::mpsc::channel();
+        // The pool's one thread is taken until the end.
+        let takes = green::spawn(move || {
+            green::blocking(move || {
+                taken.send(()).unwrap();
+                goes.recv().unwrap();
+            });
+        });
+        is_taken.recv().unwrap();
+        std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 80)).unwrap().next().unwrap();
+        let thread = std::thread::spawn(|| 7);
+        assert_eq!(thread.join().unwrap(), 7);
+        let before = green_std::counters().handed_over;
+        let mut child = Command::new("true").spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        let path = std::env::temp_dir().join(format!("green-std-lock-{}", std::process::id()));
+        let [one, other] = [(); 2].map(|()| File::create(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        one.lock().unwrap();
+        let locks = green::spawn(move || other.lock().unwrap());
+        until(|| locks.thread().waits_for() == Some("sleep"));
+        one.unlock().unwrap();
+        locks.join().unwrap();
+        assert!(green_std::counters().handed_over <= before + 1);
+        go.send(()).unwrap();
+        takes.join().unwrap();
     });
 }

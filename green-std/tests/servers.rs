@@ -1,5 +1,5 @@
 //! Clients of real servers, as they are, on many green threads of one worker. `.ci/green-std` installs and starts the servers.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 

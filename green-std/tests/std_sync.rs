@@ -1,5 +1,5 @@
 //! std's own locks, channels, threads and sleeps: they park green threads, and wake green and OS threads alike.
-#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![cfg(green_std)]
 
 mod help;
 
@@ -228,4 +228,40 @@ fn locks_do_not_park_threads_that_share_thread_locals() {
             });
         });
     });
+}
+
+#[test]
+fn semaphores_of_libc_park() {
+    for on in [on_one_worker, on_two_workers] {
+        on(|| {
+            // SAFETY: zeros are room for two semaphores.
+            let sems: [libc::sem_t; 2] = unsafe { std::mem::zeroed() };
+            // An address, as it goes to threads of all kinds.
+            let [ping, pong] = [0, 1].map(|at| (&raw const sems[at]).expose_provenance());
+            let at = std::ptr::with_exposed_provenance_mut::<libc::sem_t>;
+            // SAFETY: semaphores that live until all threads are through with them.
+            unsafe {
+                [ping, pong].iter().for_each(|sem| assert_eq!(libc::sem_init(at(*sem), 0, 0), 0));
+                let answers = move || {
+                    for _ in 0..500 {
+                        assert_eq!(libc::sem_wait(at(ping)), 0);
+                        assert_eq!(libc::sem_post(at(pong)), 0);
+                    }
+                };
+                let asks = move || {
+                    for _ in 0..500 {
+                        assert_eq!(libc::sem_post(at(ping)), 0);
+                        assert_eq!(libc::sem_wait(at(pong)), 0);
+                    }
+                };
+                let (os, green) = (thread::spawn(answers), green::spawn(answers));
+                many(2, |_| asks());
+                os.join().unwrap();
+                green.join().unwrap();
+                let past = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+                assert_eq!(libc::sem_timedwait(at(ping), &raw const past), -1);
+                assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ETIMEDOUT));
+            }
+        });
+    }
 }

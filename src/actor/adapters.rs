@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::any::type_name;
 use std::marker::PhantomData;
 
-use crate::actor::engine::lost::lost;
-use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Recipient, SendError, Signal};
+use crate::actor::address::Addressed;
+use crate::actor::engine::relay::InHand;
+use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Receives, Recipient, SendError, Signal};
 use crate::channel::Sender;
 
 /// Answers each message by a closure.
@@ -31,12 +31,13 @@ impl<M: Message> Actor for Sink<M> {}
 impl<M: Message<Reply = ()>> Handler<M> for Sink<M> {
     fn handle(&mut self, msg: M, ctx: &mut Context<Self>) {
         let reply = ctx.defer::<M>();
+        // An asker learns what has become of it.
+        let in_hand = (!reply.is_awaited()).then(|| InHand::<M>::new(ctx.core(), ctx.id()));
         if self.0.send(msg).is_ok() {
+            in_hand.into_iter().for_each(InHand::arrived);
             return reply.reply(());
         }
-        if !reply.is_awaited() {
-            lost(ctx.id(), type_name::<M>());
-        }
+        drop(in_hand);
         ctx.stop();
     }
 }
@@ -99,15 +100,23 @@ where
             let _ = ctx.forward_reply(&self.to, msg, reply);
             return;
         }
+        let in_hand = InHand::<M>::new(ctx.core(), self.to.id());
         loop {
             match self.to.tell(msg) {
-                Ok(()) => return,
+                Ok(()) => return in_hand.arrived(),
                 // For room it waits as long as it takes: those that send here meanwhile wait, too.
                 Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
-                Err(_) => return lost(self.to.id(), type_name::<M>()),
+                Err(_) => return,
             }
         }
     }
+}
+
+/// Starts an adapter in front of something that is at that distance.
+fn relay<A: Receives<M>, M: Message>(adapter: A, next: u8) -> Recipient<M> {
+    let relay = adapter.start();
+    relay.core().relays_to(next);
+    relay.recipient()
 }
 
 /// # Adapters
@@ -130,7 +139,7 @@ impl<M: Message> Recipient<M> {
     /// assert_eq!(shop.send(Price("gold")).unwrap(), None);
     /// ```
     pub fn from_fn(f: impl FnMut(M) -> M::Reply + Send + 'static) -> Self {
-        Callback { f, _message: PhantomData }.start().recipient()
+        relay(Callback { f, _message: PhantomData }, 0)
     }
 
     /// Makes a recipient of other messages, of which `f` makes those that this one takes.
@@ -163,7 +172,7 @@ impl<M: Message> Recipient<M> {
     /// ```
     #[doc(alias = "contramap")]
     pub fn map<N: Message<Reply = M::Reply>>(&self, f: impl FnMut(N) -> M + Send + 'static) -> Recipient<N> {
-        Mapping { to: self.clone(), f, _message: PhantomData }.start().recipient()
+        relay(Mapping { to: self.clone(), f, _message: PhantomData }, self.core().distance())
     }
 }
 
@@ -186,6 +195,6 @@ impl<M: Message> Recipient<M> {
 /// ```
 impl<M: Message<Reply = ()>> From<Sender<M>> for Recipient<M> {
     fn from(sender: Sender<M>) -> Self {
-        Sink(sender).start().recipient()
+        relay(Sink(sender), 0)
     }
 }

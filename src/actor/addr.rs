@@ -13,7 +13,7 @@ use crate::actor::engine::envelope::Boxed;
 use crate::actor::engine::payload::Tell;
 use crate::actor::engine::weak::Weak;
 use crate::actor::engine::{send, tell};
-use crate::actor::glue::route;
+use crate::actor::handling::route;
 use crate::actor::recipient::{impl_clone_and_debug, impl_eq_and_hash};
 use crate::actor::{Actor, ActorId, Message, Pending, Receives, Recipient, SendError};
 
@@ -37,6 +37,7 @@ impl<A: Actor> Addr<A> {
     #[doc(alias = "ask")]
     #[doc(alias = "request")]
     #[inline]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn send<M: Message>(&self, msg: M) -> Result<M::Reply, SendError<M>>
     where
         A: Receives<M>,

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::actor::engine::ask::defer;
 use crate::actor::engine::cell::{Core, RunState};
+use crate::actor::engine::relay::InHand;
 use crate::actor::engine::ties::Tie;
 use crate::actor::engine::{lifecycle, monitor, silence, tell};
-use crate::actor::glue::{end_of_stream, passed, route};
+use crate::actor::glue::passed;
+use crate::actor::handling::{end_of_stream, route};
 use crate::actor::timer::{self, Timer};
 use crate::actor::{
     Actor, ActorId, Addr, Address, Deferred, Exit, Message, MonitorRef, Receives, Recipient, Returned, SendError,
@@ -285,7 +287,7 @@ impl<A: Actor> Context<A> {
         S: IntoIterator<Item = M> + Send + 'static,
         A: Receives<M>,
     {
-        self.follow::<M>(move |me| source.into_iter().try_for_each(|msg| me.take_in(msg)));
+        self.follow::<M>(move |core, me| source.into_iter().try_for_each(|msg| me.take_in(core, msg)));
     }
 
     /// Takes what `source` gives as messages of this actor, up to the first error.
@@ -296,31 +298,36 @@ impl<A: Actor> Context<A> {
         S: IntoIterator<Item = Result<M, E>> + Send + 'static,
         A: Receives<M>,
     {
-        self.follow::<M>(move |me| source.into_iter().try_for_each(|item| me.take_in(item.map_err(Into::into)?)));
+        self.follow::<M>(move |core, me| {
+            source.into_iter().try_for_each(|item| me.take_in(core, item.map_err(Into::into)?))
+        });
     }
 
     /// Has a helper send this actor `M`s; tells the actor of the end.
-    fn follow<M: Message>(&mut self, source: impl FnOnce(&WeakAddr<A>) -> Result<(), Exit> + Send + 'static)
+    fn follow<M: Message>(&mut self, source: impl FnOnce(&Core, &WeakAddr<A>) -> Result<(), Exit> + Send + 'static)
     where
         A: Receives<M>,
     {
         let me = self.weak_addr();
         let core = self.core().weak();
         self.spawn(move || {
-            let error = source(&me).err();
+            let error = source(core.core(), &me).err();
             tell::stream_ended::<M>(core.core(), const { &end_of_stream::<A>() }, error);
         });
     }
 }
 
 impl<A: Actor> WeakAddr<A> {
-    /// Gives the actor an item of a stream.
-    fn take_in<M: Message>(&self, msg: M) -> Result<(), Exit>
+    /// Gives the actor, which is `core`, an item of a stream.
+    fn take_in<M: Message>(&self, core: &Core, msg: M) -> Result<(), Exit>
     where
         A: Receives<M>,
     {
+        let in_hand = InHand::<M>::new(core, core.id());
         let Some(me) = self.upgrade() else { return Err(Exit::Normal) };
-        me.tell(msg).map_err(|error| Exit::Error(error.to_string()))
+        me.tell(msg).map_err(|error| Exit::Error(error.to_string()))?;
+        in_hand.arrived();
+        Ok(())
     }
 }
 

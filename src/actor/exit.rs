@@ -156,11 +156,12 @@ pub enum SendError<M> {
     Full(Returned<M>),
     /// The deadline has passed. `Some`: the handler has not started and never will, so trying again is safe.
     Timeout(Option<Returned<M>>),
-    /// The caller would have waited in a cycle of actors that wait for each other.
+    /// The caller would have waited in a cycle of actors that wait for each other; where deadlocks are named ([`sync`](crate::sync)), also of actors and threads that wait for
+    /// each other and for each other's locks.
     Deadlock {
         /// The message, if its handler has not started.
         msg: Option<Returned<M>>,
-        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
+        /// The actors of the cycle: the first would wait for the second, and so on, the last for the first, but for threads between them that are no actors.
         cycle: Vec<ActorId>,
     },
     /// The handler had started, and the actor died: the cause.

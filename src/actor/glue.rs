@@ -1,5 +1,5 @@
 //! The glue between actors and the [`engine`](crate::actor::engine): all that is generic over the type of the actor and calls its
-//! code. The block with the state, its runs, and, for each kind of envelope, how the handler gets the message.
+//! code. Here the block with the state, and its runs; [`handling`](super::handling) has how the handler gets a message.
 //!
 //! # Invariants
 //!
@@ -15,29 +15,28 @@ use std::any::{TypeId, type_name};
 use std::cell::UnsafeCell;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
-use crate::actor::engine::ask::{Ask, answer, asks};
-use crate::actor::engine::call::{calls, share_of};
 use crate::actor::engine::cell::{Core, InnerExit, Plan, RunState, Strong, WALKERS, after_plain_run, after_run, hold};
-use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
-use crate::actor::engine::frame::{Frame, ReplyTo, Terms};
+use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held};
+use crate::actor::engine::frame::{Frame, Terms};
+use crate::actor::engine::lifecycle::PlainTake;
 use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
-use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
-use crate::actor::engine::promise::{died, settle};
-use crate::actor::engine::residents::{end_all, enter, leave, waiting};
-use crate::actor::engine::silence::heard;
+use crate::actor::engine::payload::Passed;
+use crate::actor::engine::residents::{end_all, leave, waiting};
 use crate::actor::engine::warden::Warden;
-use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Context, Deferred, Exit, Message, Receives, Signal};
-use crate::base::list::Owner;
+use crate::actor::{Actor, Context, Deferred, Exit, Message, Signal};
+use crate::base::atomic::MODELLED;
+use crate::flight::{EventKind, records_all};
 use crate::park::interrupt::unlimited;
 use crate::park::os;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
+use crate::sched::recording::{record_all, record_name};
+use crate::sched::roster::RosterShare;
 use crate::sched::shared::ActorCalls;
 use crate::sched::{Shared, Worker};
 use crate::task::header::{Main, Next, Spec, VTable};
@@ -51,6 +50,9 @@ struct Cell<A, K> {
     state: UnsafeCell<ManuallyDrop<A>>,
     keep: K,
 }
+
+// A supervised actor with a small state takes an allocator's block of 256, too.
+const _: () = assert!(MODELLED || size_of::<Cell<(), Arc<dyn Warden>>>() <= 256);
 
 /// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.
 trait Keep: Send + Sync + 'static {
@@ -123,19 +125,17 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     };
     let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
-    // A worker's own list, or any.
-    let any = || shared.remotes[id as usize % shared.remotes.len()].index;
-    let list = worker.filter(|worker| !worker.is_spare).map_or_else(any, |worker| worker.remote.index);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.has_actors(const { ActorCalls { end: end_all, waiting } });
-    let runtime = sync::Weak::into_raw(Arc::downgrade(shared)).cast();
+    let weak = worker.map_or_else(|| Arc::downgrade(shared), |worker| worker.stock.take(shared));
+    let runtime = sync::Weak::into_raw(weak).cast();
     let spec = Spec {
         name: plan.name,
         size: plan.size,
         id,
         runtime,
         schedule: shared.schedule,
-        refs: 3,
+        refs: 1,
         handle: false,
         spawned_at: plan.started_at,
     };
@@ -143,14 +143,25 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
         ThreadLocals::PerWorker => const { &vtable::<PerWorker, A, K>() },
         ThreadLocals::PerThread => const { &vtable::<PerThread, A, K>() },
     };
-    let core = Core::new(Header::new(spec, vtable), MailboxState::new(plan.mailbox, list | kept));
-    // SAFETY: fresh memory for this very type.
-    unsafe { block.write(Cell { core, state: UnsafeCell::new(ManuallyDrop::new(state)), keep }) };
+    let share = worker.map(Worker::roster);
+    let roster = share.map_or(shared.roster, RosterShare::roster);
+    let slot = roster.reserve(share);
+    let mailbox = MailboxState::new(plan.mailbox, shared.remotes[0].index | kept);
+    // SAFETY: fresh memory for this very type, and all of it is written; part by part: what is written as one is copied once more.
+    unsafe {
+        let place = block.as_ptr();
+        Core::write(&raw mut (*place).core, Header::new(spec, vtable), mailbox, slot);
+        (&raw mut (*place).state).write(UnsafeCell::new(ManuallyDrop::new(state)));
+        (&raw mut (*place).keep).write(keep);
+        if let Some(worker) = worker {
+            (*place).core.header.state.claim_unshared(worker.remote.index);
+        }
+    }
     // For `Core::whole`.
     let _ = block.as_ptr().expose_provenance();
     let strong = Strong::from_raw(block.cast());
-    // SAFETY: invariant 2: the residents' reference.
-    enter(unsafe { Weak::new(Task::from_raw(block.cast())) }, list);
+    // SAFETY: an actor is re-armable, and leaves in its last run.
+    unsafe { roster.enter(slot, block.cast()) };
     // SAFETY: invariant 2: the life's reference; the mailbox was made busy, and this is its entry.
     let task = unsafe { Task::from_raw(block.cast()) };
     match worker {
@@ -182,11 +193,18 @@ unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
 
 unsafe fn free<A, K>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A, K>>();
-    WALKERS.wait();
-    // SAFETY: the last reference is gone and nobody walks, so the actor has ended and `state` is dropped; invariant 5; the
+    // SAFETY: invariant 1; the last reference is gone, and the block is still there.
+    if unsafe { block.cast::<Core>().as_ref() }.edge.is_reached() {
+        WALKERS.wait();
+    }
+    // SAFETY: the last reference is gone and nobody walks past here, so the actor has ended and `state` is dropped; invariant 5; the
     // block came from the pool, for this type.
     unsafe {
-        drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
+        let shared = sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>());
+        match Worker::current().filter(|worker| worker.shared.identity() == shared.as_ptr().cast()) {
+            Some(worker) => worker.stock.put(shared),
+            None => drop(shared),
+        }
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
         ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
         pool::free(block);
@@ -217,6 +235,25 @@ const BATCH: u32 = 64;
 
 /// One run: a batch of messages, and the end if there is a reason for it.
 unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
+    // SAFETY: invariant 1 of `cell`; as the caller promises.
+    unsafe {
+        if header.cast::<Core>().as_ref().is_addressed() {
+            run_in::<A, K, false>(header, start);
+        } else {
+            run_alone::<A, K>(header, start);
+        }
+    }
+}
+
+/// The same, of an actor without an address: probably nobody else has it.
+#[inline(never)]
+unsafe fn run_alone<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
+    // SAFETY: as the caller promises.
+    unsafe { run_in::<A, K, true>(header, start) };
+}
+
+#[inline(always)]
+unsafe fn run_in<A: Actor, K: Keep, const ALONE: bool>(header: NonNull<Header>, start: bool) {
     // SAFETY: invariant 1: it is this actor type's vtable that calls.
     let cell = unsafe { header.cast::<Cell<A, K>>().as_ref() };
     let core = &cell.core;
@@ -225,16 +262,31 @@ unsafe fn run<A: Actor, K: Keep>(header: NonNull<Header>, start: bool) {
     // SAFETY: the frame outlives the context, and `core` is alive during a run.
     let mut ctx = Context::new(unsafe { RunState::new(core, &frame) });
     // SAFETY: this is the run.
-    let exit = if start { unsafe { batch(cell, &mut ctx) } } else { Some(core.not_started()) };
-    if let Some(exit) = exit {
-        end(cell, &mut ctx, exit, start);
+    let end = if start { unsafe { batch::<A, K, ALONE>(cell, &mut ctx) } } else { RunEnd::Because(core.not_started()) };
+    match end {
+        RunEnd::No => {}
+        RunEnd::Because(exit) => end_because(cell, &mut ctx, exit, start),
+        RunEnd::Over => {
+            core.header.refuse_cancels();
+            drop_state(cell, &mut ctx, true, &Exit::Normal);
+            leave(core);
+            core.end_over();
+        }
     }
     core.set_frame(ptr::null());
 }
 
+/// Does the actor end?
+enum RunEnd {
+    No,
+    Because(Exit),
+    /// See [`Take::Over`].
+    Over,
+}
+
 /// The end of an incarnation, and of the actor, unless a warden is to say whether there is another.
 #[inline(always)]
-fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
+fn end_because<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, start: bool) {
     let core = &cell.core;
     let warden = cell.keep.warden();
     if K::IS_KEPT && core.is_buried() {
@@ -246,13 +298,7 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
     }
     let leaves = start && warden.is_some_and(|warden| warden.keeps());
     let was_started = if leaves { core.begin_leave() } else { core.begin_end(&exit) };
-    // SAFETY: invariant 2: this is the run, and it is not buried.
-    let state = unsafe { &mut *cell.state.get() };
-    if was_started {
-        let _ = hook(ctx, |ctx| state.stopping(&exit, ctx));
-    }
-    // SAFETY: invariant 2: once for each state; nobody touches it afterwards.
-    let _ = core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+    drop_state(cell, ctx, was_started, &exit);
     if leaves {
         return core.leave(exit);
     }
@@ -262,32 +308,59 @@ fn end<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit: Exit, s
     warden.ended(&exit);
 }
 
-/// Handles what is in the mailbox, up to a batch. `Some`: the actor has to end.
+/// The last words of a state. Once for each: nobody touches it afterwards. It is not buried.
+#[inline(always)]
+fn drop_state<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, was_started: bool, exit: &Exit) {
+    // SAFETY: invariant 2: this is the run, as only that has a context.
+    let state = unsafe { &mut *cell.state.get() };
+    if was_started {
+        let _ = hook(ctx, |ctx| state.stopping(exit, ctx));
+    }
+    // SAFETY: invariant 2.
+    let _ = cell.core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+}
+
+/// Handles what is in the mailbox, up to a batch.
 ///
 /// # Safety
 ///
 /// This is the actor's run.
 #[inline]
-unsafe fn batch<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>) -> Option<Exit> {
+unsafe fn batch<A: Actor, K: Keep, const ALONE: bool>(cell: &Cell<A, K>, ctx: &mut Context<A>) -> RunEnd {
     let core = &cell.core;
     // SAFETY: as the caller promises; for one call at a time; if the actor is buried, what is taken first is the end.
     let me = || unsafe { &mut **cell.state.get() };
-    for _ in 0..BATCH {
-        let mut mailbox = core.mailbox.lock();
+    let alone = if ALONE { core.alone_here() } else { None };
+    let mut has_started = false;
+    for handled in 0..BATCH {
+        let mut mailbox = if ALONE { core.lock_for(alone) } else { core.mailbox.lock() };
         mailbox.runs = true;
-        let mut hands_back = false;
+        let mut is_last = false;
         let result = match mailbox.pop_plain() {
             Some(envelope) => {
-                // An asker goes on as soon as this run is over: what comes meanwhile is found at its end.
-                hands_back = mailbox.is_empty() && envelope.is_ask();
+                // What comes meanwhile is found at the end of the run. An asker goes on as soon as that is over; and where messages come one
+                // at a time, a look for a second would cost another lock.
+                is_last = mailbox.is_empty() && (envelope.is_ask() || handled == 0 && core.is_addressed());
                 run_envelope(me(), ctx, envelope, || hold(mailbox, None))
             }
             None => {
-                let (take, sender) = mailbox.take(core.is_addressed());
+                // Until it is noted there is something to look at.
+                if mem::take(&mut has_started) {
+                    mailbox.has_started();
+                }
+                let is_addressed = core.is_addressed();
+                let (take, sender) = match mailbox.take_plain(is_addressed) {
+                    PlainTake::Start => (Take::Start, None),
+                    PlainTake::Message(envelope) => (Take::Message(envelope), None),
+                    PlainTake::Over => (Take::Over, None),
+                    PlainTake::Nothing => (Take::Nothing, None),
+                    PlainTake::Look => mailbox.take(is_addressed),
+                };
                 let held = hold(mailbox, sender);
                 match take {
-                    Take::Nothing => return None,
-                    Take::End(exit) => return Some(exit),
+                    Take::Nothing => return RunEnd::No,
+                    Take::End(exit) => return RunEnd::Because(exit),
+                    Take::Over => return RunEnd::Over,
                     Take::Message(envelope) => run_envelope(me(), ctx, envelope, || held),
                     Take::Signal(signal) => {
                         held.release();
@@ -295,23 +368,43 @@ unsafe fn batch<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>) -> O
                     }
                     Take::Start => {
                         held.release();
-                        say_started(me(), ctx, &cell.keep)
+                        say_started(me(), ctx, &cell.keep).inspect(|()| has_started = true)
                     }
                 }
             }
         };
         if let Some(exit) = result.err().or_else(|| ctx.inner.end.take()) {
-            return Some(*exit);
+            if has_started {
+                core.mailbox.lock().has_started();
+            }
+            return RunEnd::Because(*exit);
         }
-        if hands_back {
+        if is_last {
             break;
         }
     }
-    None
+    RunEnd::No
 }
 
 #[inline(always)]
 fn run_envelope<'a, A: Actor>(
+    me: &mut A,
+    ctx: &mut Context<A>,
+    envelope: Envelope,
+    held: impl FnOnce() -> Held<'a>,
+) -> GoesOn {
+    if records_all() {
+        let id = ctx.core().header.id;
+        record_all(EventKind::MessageBegins, id);
+        let result = run_unrecorded(me, ctx, envelope, held);
+        record_all(EventKind::MessageEnds, id);
+        return result;
+    }
+    run_unrecorded(me, ctx, envelope, held)
+}
+
+#[inline(always)]
+fn run_unrecorded<'a, A: Actor>(
     me: &mut A,
     ctx: &mut Context<A>,
     envelope: Envelope,
@@ -323,9 +416,11 @@ fn run_envelope<'a, A: Actor>(
 
 #[cold]
 fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> GoesOn {
+    record_name(&ctx.core().header);
     hook(ctx, |ctx| me.started(ctx))?.map_err(Box::new)?;
-    ctx.core().mailbox.lock().has_started();
     if let Some(warden) = keep.warden() {
+        // Who asks the one that it tells finds it noted.
+        ctx.core().mailbox.lock().has_started();
         warden.started();
     }
     if let Some(timeout) = A::RECEIVE_TIMEOUT {
@@ -335,7 +430,7 @@ fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> 
 }
 
 #[cold]
-fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
+pub(super) fn say_signal<A: Actor>(me: &mut A, ctx: &mut Context<A>, signal: Signal) -> GoesOn {
     hook(
         ctx,
         |ctx| if A::TRAPS_EXITS || !signal.is_trapped() { me.signal(signal, ctx) } else { ctx.default_signal(signal) },
@@ -371,165 +466,4 @@ pub(crate) fn run_admitted<A: Actor>(me: &mut A, ctx: &mut Context<A>) -> bool {
         std::panic::resume_unwind(Box::new(InnerExit(*exit)));
     }
     true
-}
-
-/// What a box holds for actors of type `A`.
-trait Handled<A: Actor>: Payload {
-    /// Has the message handled, and answers. `Err`: the actor has to end. Does not unwind. The box is opened where its message
-    /// is needed: a large one is moved once.
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn;
-}
-
-impl<A: Receives<M>, M: Message> Handled<A> for Tell<M> {
-    #[inline]
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        ctx.inner.frame().clear();
-        let result = handle(me, ctx, || boxed.open().0, drop).map(drop);
-        note::<A>(ctx);
-        result
-    }
-}
-
-impl<A: Receives<M>, M: Message> Handled<A> for Beat<M> {
-    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        if boxed.content().timer.is_cancelled() {
-            return ctx.core().guarded(|| drop(boxed.open().over()));
-        }
-        ctx.inner.frame().clear();
-        handle(me, ctx, || boxed.open().over(), drop).map(drop)
-    }
-}
-
-impl<A: Actor> Handled<A> for StreamEnded {
-    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        let Self { message, error } = boxed.open();
-        let signal = Signal::StreamEnded { message, error };
-        say_signal(me, ctx, signal)
-    }
-}
-
-impl<A: Receives<M>, M: Message> Handled<A> for Passed<M> {
-    fn run(mut boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
-        let Self { owed, terms, seat, .. } = boxed.content();
-        let reply_to = owed.take().map_or(ReplyTo::Nobody, ReplyTo::Owed);
-        let (terms, seat) = (*terms, seat.take());
-        let result = handle_owing(me, ctx, || boxed.open().msg, reply_to, terms);
-        if let Some(seat) = seat.filter(|_| result.is_err() || ctx.inner.end.is_some()) {
-            seat.goes_down();
-        }
-        result
-    }
-}
-
-/// The route of `M` to `A`.
-pub(crate) const fn route<A: Receives<M>, M: Message>() -> Route<M> {
-    Route {
-        tell: const { &box_of::<A, _>(true) },
-        notify: const { &box_of::<A, _>(false) },
-        beat: const { &box_of::<A, _>(false) },
-        ask: const { &asks(run_ask::<A, M>, TypeId::of::<A>) },
-        call: const { &calls(run_call::<A, M>, TypeId::of::<A>) },
-        passed: const { &box_of::<A, _>(false) },
-        ask_timeout: A::ASK_TIMEOUT,
-        _message: PhantomData,
-    }
-}
-
-/// How an actor is told of the end of a stream.
-pub(crate) const fn end_of_stream<A: Actor>() -> EnvelopeKind<StreamEnded> {
-    box_of::<A, _>(false)
-}
-
-const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> EnvelopeKind<E> {
-    boxes(run_box::<A, E>, TypeId::of::<A>, is_counted)
-}
-
-/// # Safety
-///
-/// It is a box with an `E`; the rest is an `A` and its context, which nobody else uses meanwhile.
-unsafe fn run_box<A: Actor, E: Handled<A>>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
-    held.release();
-    // SAFETY: as the caller promises.
-    unsafe { E::run(envelope.boxed(), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) }
-}
-
-/// # Safety
-///
-/// It is the envelope of an `Ask<M>`, under the lock; the rest as of [`run_box`].
-unsafe fn run_ask<A: Receives<M>, M: Message>(envelope: Envelope, held: Held<'_>, me: *mut (), ctx: *mut ()) -> GoesOn {
-    // SAFETY: as the caller promises.
-    let (me, ctx) = unsafe { (&mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
-    // SAFETY: as the caller promises.
-    let (msg, neighbour) = unsafe { Ask::<M>::begin(envelope, ctx.core(), ctx.inner.frame()) };
-    held.release();
-    let Some(msg) = msg else { unreachable!("an ask was queued without its message") };
-    let result = handle(me, ctx, || msg, |reply| reply);
-    note::<A>(ctx);
-    match result.transpose() {
-        Some(result) => answer::<M>(ctx.core(), ctx.inner.frame(), result, neighbour),
-        None => Ok(()),
-    }
-}
-
-/// # Safety
-///
-/// It is the envelope of a `CallBlock<M>`; the rest as of [`run_box`].
-unsafe fn run_call<A: Receives<M>, M: Message>(
-    envelope: Envelope,
-    held: Held<'_>,
-    me: *mut (),
-    ctx: *mut (),
-) -> GoesOn {
-    held.release();
-    // SAFETY: as the caller promises.
-    let (call, me, ctx) =
-        unsafe { (share_of::<M>(envelope.into_node()), &mut *me.cast::<A>(), &mut *ctx.cast::<Context<A>>()) };
-    let Some(claim) = call.claim() else { return Ok(()) };
-    let terms = call.terms();
-    // SAFETY: the frame has a share of the block until the handler begins.
-    let msg = || unsafe { claim.take() };
-    handle_owing::<A, M>(me, ctx, msg, ReplyTo::Owed(call), terms)
-}
-
-/// Calls the handler. `msg` gives the message when its place, the handler's argument, is there, and `reply`
-/// takes the reply to where it stays: large ones are moved once. A panic of it is one of the handler. `None`: the handler has the
-/// right to reply, and nobody waits for what it returns.
-#[inline]
-fn handle<A: Receives<M>, M: Message, T>(
-    me: &mut A,
-    ctx: &mut Context<A>,
-    msg: impl FnOnce() -> M,
-    reply: impl FnOnce(M::Reply) -> T,
-) -> Result<Option<T>, Box<Exit>> {
-    let result = catch_unwind(AssertUnwindSafe(|| me.__run(msg, ctx, reply)));
-    result.map_err(|payload| died(&ctx.inner, payload))
-}
-
-/// Notes that a message was handled, for a receive time-out.
-#[inline(always)]
-fn note<A: Actor>(ctx: &Context<A>) {
-    if A::RECEIVE_TIMEOUT.is_some() {
-        heard(ctx.core());
-    }
-}
-
-/// Has a message handled whose reply goes to `reply_to`: a promise, or nobody.
-fn handle_owing<A: Receives<M>, M: Message>(
-    me: &mut A,
-    ctx: &mut Context<A>,
-    msg: impl FnOnce() -> M,
-    reply_to: ReplyTo,
-    terms: Terms,
-) -> GoesOn {
-    if let ReplyTo::Owed(owed) = &reply_to
-        && terms.chain != 0
-    {
-        owed.harden();
-    }
-    ctx.inner.frame().set(reply_to, terms);
-    let result = handle(me, ctx, msg, Box::new);
-    note::<A>(ctx);
-    let Some(result) = result.transpose() else { return Ok(()) };
-    let reply_to = ctx.inner.frame().reply_to.replace(ReplyTo::Nobody);
-    settle::<M>(ctx.core(), reply_to, result)
 }

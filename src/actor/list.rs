@@ -47,7 +47,7 @@ pub struct ActorInfo {
 
 impl ActorInfo {
     /// `None`: it has ended.
-    fn of(actor: &Core) -> Option<Self> {
+    pub(super) fn of(actor: &Core) -> Option<Self> {
         let (queued, state) = {
             let mailbox = actor.mailbox.lock();
             if mailbox.is_dead() {
@@ -56,7 +56,7 @@ impl ActorInfo {
             let state = match mailbox.stage() {
                 Stage::Fresh => Some(ChildState::Starts),
                 Stage::Started => Some(ChildState::Runs),
-                Stage::Leaves | Stage::Vacant | Stage::Buried => None,
+                Stage::Leaves | Stage::Vacant | Stage::Buried | Stage::Over => None,
             };
             (mailbox.len(), state)
         };
@@ -86,8 +86,8 @@ impl fmt::Display for ActorInfo {
 
 /// Returns all actors of the caller's runtime, or of the default one, that have not ended, in the order of their numbers.
 ///
-/// It is a picture of a moment, taken without waiting for any of them. Its cost grows with their number; while those that were started on one
-/// worker are counted, others that start or end there wait. Also supervisors are in it, and the actors that are parts of something else: workers
+/// It is a picture of a moment, taken without waiting for any of them. Its cost grows with their number, and with
+/// that of all that there were at one time; a few at a time are counted, while others that start or end wait. Also supervisors are in it, and the actors that are parts of something else: workers
 /// of pools, adapters.
 ///
 /// ```

@@ -20,8 +20,10 @@ use crate::actor::engine::lost::lost;
 use crate::actor::engine::owed::Failure;
 use crate::actor::engine::payload::Passed;
 use crate::actor::engine::tell;
-use crate::actor::glue::route;
-use crate::actor::supervisor::Table;
+use crate::actor::engine::warden::Brood;
+use crate::actor::engine::weak::Weak;
+use crate::actor::handling::route;
+use crate::actor::supervisor::{Table, TableSlot};
 use crate::actor::{
     Actor, ActorId, Addr, Backoff, Child, Context, Exit, Handler, Made, Mailbox, Message, Receives, Signal, Supervisor,
     SupervisorAddr,
@@ -202,7 +204,8 @@ impl<A: Actor, R: 'static> Pool<A, R> {
         Self { backoff, ..self }
     }
 
-    fn hire(&mut self, name: &str) -> Result<(), Exit> {
+    fn hire(&mut self, ctx: &Context<Self>) -> Result<(), Exit> {
+        let name = ctx.core().header.name().unwrap_or("worker");
         let crew = Crew::new(self.len);
         let names: Vec<String> = (1..=self.len).map(|number| format!("{name} {number}")).collect();
         let worker = |(index, name): (usize, &String)| {
@@ -214,7 +217,8 @@ impl<A: Actor, R: 'static> Pool<A, R> {
         let workers = Supervisor::dynamic().name(format!("{name} (workers)")).intensity(borne, window);
         let workers = names.iter().enumerate().map(worker).fold(workers.backoff(self.backoff), Supervisor::child);
         let supervisor = workers.start_part(&self.table, Arc::<Crew>::clone(&crew))?;
-        // From here on it ends with the pool's state.
+        // From here on it ends with the pool's state, and is killed with the pool.
+        ctx.core().mailbox.lock().extras().brood = Some(Arc::new(WorkersOf(supervisor.addr().core().weak())));
         let staff = self.staff.insert(Staff { supervisor, crew, workers: Vec::new() });
         staff.supervisor.has_started().map_err(|error| error.exit())?;
         for name in &names {
@@ -282,7 +286,7 @@ impl<A: Actor, R: 'static> Actor for Pool<A, R> {
     const ASK_TIMEOUT: Duration = A::ASK_TIMEOUT;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
-        self.hire(ctx.core().header.name().unwrap_or("worker"))?;
+        self.hire(ctx)?;
         self.staff.iter().for_each(|staff| _ = ctx.monitor(staff.supervisor.addr()));
         Ok(())
     }
@@ -303,7 +307,18 @@ impl<A: Actor, R: 'static> Actor for Pool<A, R> {
             Exit::Normal => ctx.core().drain_left().unwrap_or(Duration::MAX),
             _ => ctx.core().drain_left().unwrap_or(DRAIN),
         };
-        staff.supervisor.shutdown(left);
+        let end = staff.supervisor.shutdown(left);
+        let ends = [end.stopped, end.failed, end.killed, end.left];
+        ctx.core().mailbox.lock().extras().parts = (ends, [end.drained, end.lost]);
+    }
+}
+
+/// The workers' supervisor, whose own brood they are.
+struct WorkersOf(Weak);
+
+impl Brood for WorkersOf {
+    fn kill_all(&self) {
+        self.0.core().kill();
     }
 }
 
@@ -373,13 +388,11 @@ impl<A: Actor, R: 'static> Child<Pool<A, R>> {
     /// ```
     pub fn pool(name: impl AsRef<str>, factory: impl FnMut() -> Pool<A, R> + Send + 'static) -> Self {
         let mut factory = factory;
-        let table = Table::new();
-        let of_pool = Arc::clone(&table);
-        let make = move || {
-            of_pool.reset();
-            Pool { table: Arc::clone(&of_pool), ..factory() }
-        };
-        Child::new(name, make).with_children(table)
+        let nested = TableSlot::new();
+        let of_pool = nested.clone();
+        // The workers of each life have a supervisor of their own, and the last one may not have ended.
+        let make = move || Pool { table: of_pool.renew(), ..factory() };
+        Child::new(name, make).with_children(nested)
     }
 }
 

@@ -80,6 +80,7 @@ impl<M: Message> Recipient<M> {
     /// # Errors
     ///
     /// `Closed`, `Full`, `Timeout`, `Deadlock`, `Died` or `NoReply`: see [`Addr::send`](crate::actor::Addr::send).
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn send(&self, msg: M) -> Result<M::Reply, SendError<M>> {
         send::ask(self.strong.core(), self.route, msg, None)
     }

@@ -15,7 +15,8 @@ use crate::actor::engine::payload::Route;
 use crate::actor::engine::promise::{Nested, Promised};
 use crate::actor::engine::send::{self, Asking};
 use crate::actor::engine::weak::Weak;
-use crate::actor::glue::{route, run_admitted};
+use crate::actor::glue::run_admitted;
+use crate::actor::handling::route;
 use crate::actor::{Actor, ActorId, Addr, Context, Message, Receives, Recipient, Returned, SendError};
 
 impl<A: Actor> Context<A> {

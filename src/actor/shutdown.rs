@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::cell::Core;
-use crate::actor::engine::lifecycle::{LAST_WAIT, join};
+use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Addr, Exit};
@@ -25,13 +25,15 @@ use crate::sys::clock::{after_ns, now_ns};
 /// # impl Actor for Idle {}
 /// let end: Shutdown = Idle.start().shutdown(std::time::Duration::from_secs(1));
 /// assert!(end.is_clean());
-/// assert_eq!(end.to_string(), "1 stopped, 0 killed, 0 left; 0 messages drained, 0 lost");
+/// assert_eq!(end.to_string(), "1 stopped, 0 failed, 0 killed, 0 left; 0 messages drained, 0 lost");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Shutdown {
     /// Actors that ended in good order.
     pub stopped: usize,
+    /// Actors that ended by a panic or an error, as while they handled what was queued.
+    pub failed: usize,
     /// Actors that had to be killed.
     pub killed: usize,
     /// Actors that have not ended: a handler that computes, or waits in a system call, goes on until it returns.
@@ -43,18 +45,19 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Returns whether all actors ended in good order, and no message was lost.
+    /// Returns whether no actor has failed, was killed or is left, and no message was lost.
     ///
     /// ```
     /// assert!(green::actor::Shutdown::default().is_clean());
     /// ```
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        (self.killed, self.left, self.lost) == (0, 0, 0)
+        (self.failed, self.killed, self.left, self.lost) == (0, 0, 0, 0)
     }
 
     pub(super) fn add(&mut self, other: Shutdown) {
         self.stopped += other.stopped;
+        self.failed += other.failed;
         self.killed += other.killed;
         self.left += other.left;
         self.drained += other.drained;
@@ -66,7 +69,8 @@ impl Shutdown {
         *(match exit {
             None => &mut self.left,
             Some(Exit::Killed) => &mut self.killed,
-            Some(_) => &mut self.stopped,
+            Some(exit) if exit.is_normal() => &mut self.stopped,
+            Some(_) => &mut self.failed,
         }) += 1;
         let (drained, lost) = actor.settled();
         self.drained += drained;
@@ -76,8 +80,11 @@ impl Shutdown {
 
 impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stopped, killed, left, drained, lost } = self;
-        write!(f, "{stopped} stopped, {killed} killed, {left} left; {drained} messages drained, {lost} lost")
+        let Self { stopped, failed, killed, left, drained, lost } = self;
+        write!(
+            f,
+            "{stopped} stopped, {failed} failed, {killed} killed, {left} left; {drained} messages drained, {lost} lost"
+        )
     }
 }
 
@@ -85,9 +92,9 @@ impl<A: Actor> Addr<A> {
     /// Stops the actor and waits for its end; kills it if that has not come within `deadline`, and waits again, for five
     /// seconds at most.
     ///
-    /// What is queued is handled, until the deadline. A handler that computes cannot be killed: then the answer says that one is `left`.
-    /// A [supervised](crate::actor::Supervisor) actor may be started again by its supervisor; it is ended by
-    /// [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). A cancellation point.
+    /// What is queued is handled, until the deadline. The answer counts this actor, of a [`Pool`](crate::actor::Pool) also the workers. A handler that computes cannot be killed: then the answer says that one is `left`.
+    /// Of a [supervised](crate::actor::Supervisor) actor this ends its present life, and its supervisor may start it again; it is ended for
+    /// good by [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). A cancellation point.
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -99,13 +106,18 @@ impl<A: Actor> Addr<A> {
     /// ```
     pub fn shutdown(&self, deadline: Duration) -> Shutdown {
         let core = self.core();
+        // Before the stop: a supervised actor may soon have another life.
+        let life = LifeEnd::of(core);
         core.stop(Exit::Shutdown, deadline);
-        let exit = join(core, after_ns(deadline)).or_else(|_| {
+        let exit = life.join(core, after_ns(deadline)).or_else(|_| {
             core.kill();
-            join(core, after_ns(LAST_WAIT))
+            life.join(core, after_ns(LAST_WAIT))
         });
         let mut end = Shutdown::default();
         end.count(core, exit.ok().as_ref());
+        let parts = core.mailbox.lock().has_extras().map(|extras| extras.parts);
+        let ([stopped, failed, killed, left], [drained, lost]) = parts.unwrap_or_default();
+        end.add(Shutdown { stopped, failed, killed, left, drained, lost });
         end
     }
 }
@@ -114,9 +126,10 @@ impl Runtime {
     /// Ends the runtime in good order: stops its actors and waits for them, kills those that have not ended within
     /// `deadline`, and then does what its drop does: cancels its threads, and waits for them.
     ///
-    /// A supervisor stops its own children, in its order. Actors that are started meanwhile are stopped, too. The answer counts actors
-    /// and their messages, not threads. Called by one of the runtime's own actors, it does not wait for that one. A cancellation
-    /// point.
+    /// A supervisor stops its own children, in its order. Adapters ([`Recipient::map`](crate::actor::Recipient::map) and the like) and subscriptions
+    /// of topics end first, so that what they have gets to where it goes; they have half of the time at most, and five seconds. Actors that are started meanwhile are stopped, too. The answer counts actors
+    /// and their messages, not threads. Called by one of the runtime's own actors, it does not wait for that one; but a supervised
+    /// actor is ended by its supervisor, in the midst of this call. A cancellation point.
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -171,27 +184,65 @@ fn others(shared: &Shared) -> Vec<Weak> {
     others
 }
 
+/// Those that were waited for in vain, which may have ended since and be in no list any more, and all [`others`].
+fn with_others(late: &mut Vec<Weak>, shared: &Shared) -> Vec<Weak> {
+    let mut actors = std::mem::take(late);
+    actors.append(&mut others(shared));
+    actors.sort_by_key(|actor| actor.core().id());
+    actors.dedup_by_key(|actor| actor.core().id());
+    actors
+}
+
+/// Ends the relays while what they pass on is still taken, those first whose messages go through others. One that waits for room until half of the
+/// time is over, or for [`DRAIN`], waits on while the others end. Gives those that have not ended, and the actors that are no relays.
+fn end_relays(mut actors: Vec<Weak>, by_ns: u64, end: &mut Shutdown) -> Vec<Weak> {
+    let left = Duration::from_nanos(by_ns.saturating_sub(now_ns()));
+    let until_ns = after_ns(DRAIN.min(left / 2));
+    let farthest = actors.iter().map(|actor| actor.core().distance()).max().unwrap_or(0);
+    for distance in (1..=farthest).rev() {
+        let (relays, mut others): (Vec<_>, _) =
+            actors.into_iter().partition(|actor| actor.core().distance() == distance);
+        relays.iter().for_each(|relay| relay.core().stop(Exit::Shutdown, left));
+        for relay in relays {
+            match join(relay.core(), until_ns) {
+                Ok(exit) => end.count(relay.core(), Some(&exit)),
+                Err(_) => others.push(relay),
+            }
+        }
+        actors = others;
+    }
+    actors
+}
+
 fn end_actors(shared: &Shared, deadline: Duration) -> Shutdown {
     let mut end = Shutdown::default();
     let by_ns = after_ns(deadline);
     // Those that are started meanwhile are found by another look.
+    let mut late = Vec::new();
     loop {
-        let actors = others(shared);
+        let actors = with_others(&mut late, shared);
         if actors.is_empty() || now_ns() >= by_ns {
             break;
         }
+        let before = end;
+        let actors = end_relays(actors, by_ns, &mut end);
         let left = Duration::from_nanos(by_ns.saturating_sub(now_ns()));
         // Their supervisors stop the others.
         let roots = actors.iter().filter(|actor| !actor.core().mailbox.lock().is_kept());
         roots.for_each(|actor| actor.core().stop(Exit::Shutdown, left));
         for actor in actors {
+            // When the deadline has passed, this still says which have ended.
             match join(actor.core(), by_ns) {
                 Ok(exit) => end.count(actor.core(), Some(&exit)),
-                Err(_) => break,
+                Err(_) => late.push(actor),
             }
         }
+        if end == before {
+            // All that are left wait for the caller, or the time is over.
+            break;
+        }
     }
-    let actors = others(shared);
+    let actors = with_others(&mut late, shared);
     actors.iter().for_each(|actor| actor.core().kill());
     let last_ns = after_ns(LAST_WAIT);
     for actor in actors {

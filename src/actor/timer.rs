@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::actor::engine::guard::contained;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::lock;
+use crate::park::os_threads::{self, LaterWake};
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 use crate::sys::clock::{after_ns, instant_at, now_ns, virtual_ns};
@@ -28,6 +29,8 @@ type Fire = Box<dyn FnMut(&Timer, u64) -> Option<u64> + Send>;
 struct TimerEntry {
     shared: Arc<TimerShared>,
     fire: Fire,
+    /// The last to be dropped.
+    _later: LaterWake,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Service {
     }
 
     fn run(&self) {
+        let _serves = os_threads::serves();
         let mut timers = self.lock();
         loop {
             let now = now_ns();
@@ -259,7 +263,7 @@ pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Option<u64
         queued: AtomicU32::new(0),
         thread: OnceLock::new(),
     });
-    let entry = TimerEntry { shared: Arc::clone(&shared), fire: Box::new(fire) };
+    let entry = TimerEntry { shared: Arc::clone(&shared), fire: Box::new(fire), _later: LaterWake::new() };
     let due_ns = after_ns(first);
     if virtual_ns().is_some() {
         shared.thread.get_or_init(|| spawn(move || wait_and_fire(due_ns, entry)));

@@ -3,7 +3,8 @@
 //! Each subscription is a small actor, a relay, which waits for room in the subscriber's mailbox, and nobody else does. Its queue is its
 //! mailbox, which blocks or rejects; or, where the oldest is dropped, a [`Newest`]: there the relay has to know how many are missing before
 //! which message. The relay is told of the ring's first message, and tells itself after each until it finds the ring empty, which it notes
-//! under the ring's lock; so no message is left there.
+//! under the ring's lock; so no message is left there. A relay that is stopped is told nothing any more, and empties the ring at once. When it
+//! ends it shuts the ring: what is there is lost, and nothing gets in any more.
 
 #![forbid(unsafe_code)]
 
@@ -14,9 +15,11 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::actor::address::Addressed;
+use crate::actor::engine::cell::Core;
 use crate::actor::engine::lost::lost;
+use crate::actor::engine::relay::InHand;
 use crate::actor::engine::tell::notify;
-use crate::actor::glue::route;
+use crate::actor::handling::route;
 use crate::actor::{
     Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
     WeakRecipient,
@@ -97,15 +100,29 @@ struct Newest<M> {
     dropped: u64,
     /// The relay looks, or will.
     is_known: bool,
+    /// The relay has ended.
+    is_shut: bool,
+}
+
+/// What has become of a message for a ring.
+enum Pushed<M> {
+    /// It is there. This was dropped; the relay is to be told.
+    In {
+        dropped: Option<M>,
+        is_first: bool,
+    },
+    Refused(M),
 }
 
 impl<M> Newest<M> {
-    /// Gives what is dropped, and whether the relay is to be told.
-    fn push(&mut self, msg: M) -> (Option<M>, bool) {
+    fn push(&mut self, msg: M) -> Pushed<M> {
+        if self.is_shut {
+            return Pushed::Refused(msg);
+        }
         let oldest = if self.messages.len() == self.len { self.messages.pop_front() } else { None };
         self.dropped += u64::from(oldest.is_some());
         self.messages.push_back(msg);
-        (oldest, !std::mem::replace(&mut self.is_known, true))
+        Pushed::In { dropped: oldest, is_first: !std::mem::replace(&mut self.is_known, true) }
     }
 
     /// The next message, and how many are missing before it.
@@ -178,14 +195,17 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
             Lag::Block => (None, mailbox, RelayQueue::Blocks),
             Lag::Unsubscribe(told) => (Some(told), mailbox.overflow(Overflow::Reject), RelayQueue::Rejects),
             Lag::DropOldest(told) => {
-                let ring = Newest { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false };
+                let ring =
+                    Newest { messages: VecDeque::new(), len: queue, dropped: 0, is_known: false, is_shut: false };
                 (Some(told), mailbox, RelayQueue::DropsOldest(Arc::new(Lock::new(ring))))
             }
         };
         let (to_relay, topic) = (to.downgrade(), Arc::downgrade(&self.0));
-        let relay = Relay { to: to_relay, told: told.map(Recipient::downgrade), topic, is_over: false };
+        let ring = if let RelayQueue::DropsOldest(ring) = &queue { Some(Arc::clone(ring)) } else { None };
+        let relay = Relay { to: to_relay, told: told.map(Recipient::downgrade), topic, ring, is_over: false };
         let relay = Builder::new().mailbox(mailbox).start(relay);
         let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
+        relay.core().relays_to(to.core().distance());
         let subscriber = Subscriber { actor: to.id(), relay, queue };
         let is_new = {
             let mut list = lock(&self.0);
@@ -242,15 +262,16 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
             RelayQueue::Blocks => relay.tell(Published(msg)),
             RelayQueue::Rejects => relay.try_tell(Published(msg)),
             RelayQueue::DropsOldest(ring) => {
-                let (oldest, is_first) = ring.lock().push(msg);
-                if oldest.is_some() {
+                let pushed = ring.lock().push(msg);
+                let Pushed::In { dropped, is_first } = pushed else { return false };
+                if dropped.is_some() {
                     lost(*actor, type_name::<M>());
                 }
                 if is_first {
-                    let look = Look(Arc::clone(ring));
-                    let _ = notify(relay.core(), const { &route::<Relay<M>, Look<M>>() }, look);
+                    // Refused, by a relay that ends: that looks into the ring itself.
+                    let _ = notify(relay.core(), const { &route::<Relay<M>, Look>() }, Look);
                 }
-                return !relay.is_ended();
+                return true;
             }
         };
         match told {
@@ -289,9 +310,9 @@ impl<M: Message> Message for Published<M> {
 }
 
 /// There is something in the ring.
-struct Look<M>(Arc<Lock<Newest<M>>>);
+struct Look;
 
-impl<M: Message> Message for Look<M> {
+impl Message for Look {
     type Reply = ();
 }
 
@@ -307,6 +328,8 @@ struct Relay<M: Message> {
     to: WeakRecipient<M>,
     told: Option<WeakRecipient<Lagged>>,
     topic: Weak<Subscribers<M>>,
+    /// Where the oldest is dropped.
+    ring: Option<Arc<Lock<Newest<M>>>>,
     /// The subscriber was told that there will be no more.
     is_over: bool,
 }
@@ -327,24 +350,62 @@ impl<M: Message> Relay<M> {
         ctx.stop();
     }
 
-    fn say(&self, lagged: Lagged) {
-        if let Some(told) = self.told.as_ref().and_then(WeakRecipient::upgrade) {
-            pass_on(&told, lagged);
+    fn deliver(&self, msg: M, ctx: &mut Context<Self>) {
+        let is_there = match self.to.upgrade() {
+            Some(to) => pass_on(&to, msg, ctx.core()),
+            None => {
+                ctx.core().loses(self.to.id(), type_name::<M>());
+                false
+            }
+        };
+        if !is_there {
+            self.leave(ctx);
         }
+    }
+
+    /// Takes one message out of the ring and passes it on. False: there was none.
+    fn look(&self, ctx: &mut Context<Self>) -> bool {
+        let Some(ring) = &self.ring else { return false };
+        let next = ring.lock().pop();
+        let Some((dropped, msg)) = next else { return false };
+        if dropped > 0 {
+            self.say(Lagged::Lost(dropped), ctx);
+        }
+        self.deliver(msg, ctx);
+        true
+    }
+
+    fn say(&self, lagged: Lagged, ctx: &Context<Self>) {
+        if let Some(told) = self.told.as_ref().and_then(WeakRecipient::upgrade) {
+            pass_on(&told, lagged, ctx.core());
+        }
+    }
+
+    /// Nothing gets into the ring any more, and what is there is lost.
+    fn shut(&mut self, lose: impl Fn(ActorId, &'static str)) {
+        let Some(ring) = self.ring.take() else { return };
+        let left = {
+            let mut ring = ring.lock();
+            ring.is_shut = true;
+            std::mem::take(&mut ring.messages)
+        };
+        left.iter().for_each(|_| lose(self.to.id(), type_name::<M>()));
     }
 }
 
-/// Waits for room as long as it takes. False: the other has ended, or waits for this one.
-fn pass_on<M: Message>(to: &Recipient<M>, msg: M) -> bool {
+/// Waits for room as long as it takes. False: the other has ended.
+fn pass_on<M: Message>(to: &Recipient<M>, msg: M, relay: &Core) -> bool {
     let mut msg = msg;
+    let in_hand = InHand::<M>::new(relay, to.id());
     loop {
         match to.tell(msg) {
-            Ok(()) => return true,
-            Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
-            Err(error) => {
-                lost(to.id(), type_name::<M>());
-                return !matches!(error, SendError::Closed(_));
+            Ok(()) => {
+                in_hand.arrived();
+                return true;
             }
+            Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
+            // It may be between two lives.
+            Err(error) => return !(matches!(error, SendError::Closed(_)) && to.is_ended()),
         }
     }
 }
@@ -364,36 +425,41 @@ impl<M: Message> Actor for Relay<M> {
             other => ctx.default_signal(other),
         }
     }
+
+    fn stopping(&mut self, _: &Exit, ctx: &mut Context<Self>) {
+        self.shut(|to, message| ctx.core().loses(to, message));
+    }
 }
 
 impl<M: Message> Handler<Published<M>> for Relay<M> {
     fn handle(&mut self, Published(msg): Published<M>, ctx: &mut Context<Self>) {
         if self.is_over {
             // From a publisher that had not seen the end.
-            lost(self.to.id(), type_name::<M>());
-        } else if !self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
-            self.leave(ctx);
+            ctx.core().loses(self.to.id(), type_name::<M>());
+        } else {
+            self.deliver(msg, ctx);
         }
     }
 }
 
-impl<M: Message> Handler<Look<M>> for Relay<M> {
-    fn handle(&mut self, Look(ring): Look<M>, ctx: &mut Context<Self>) {
-        let Some((dropped, msg)) = ring.lock().pop() else { return };
-        if dropped > 0 {
-            self.say(Lagged::Lost(dropped));
+impl<M: Message> Handler<Look> for Relay<M> {
+    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
+        if self.look(ctx) && ctx.notify(Look).is_err() {
+            while self.look(ctx) {}
         }
-        if self.to.upgrade().is_some_and(|to| pass_on(&to, msg)) {
-            let _ = ctx.notify(Look(ring));
-        } else {
-            self.leave(ctx);
-        }
+    }
+}
+
+impl<M: Message> Drop for Relay<M> {
+    /// Where there is no `stopping`: it was not started.
+    fn drop(&mut self) {
+        self.shut(lost);
     }
 }
 
 impl<M: Message> Handler<EndOfTopic> for Relay<M> {
     fn handle(&mut self, _: EndOfTopic, ctx: &mut Context<Self>) {
-        self.say(Lagged::Unsubscribed);
+        self.say(Lagged::Unsubscribed, ctx);
         self.is_over = true;
         ctx.stop();
     }

@@ -327,9 +327,9 @@ pub trait Receives<M: Message>: Actor {
     }
 }
 
-impl<A: Handler<M>, M: Message> Receives<M> for A {
+impl<A: Actor, M: HandledBy<A>> Receives<M> for A {
     fn receive(&mut self, msg: M, reply: Deferred<M::Reply>, ctx: &mut Context<Self>) {
-        reply.reply(self.handle(msg, ctx));
+        let _ = M::__handled(self, || msg, ctx, |answer| reply.reply(answer));
     }
 
     #[inline(always)]
@@ -339,6 +339,30 @@ impl<A: Handler<M>, M: Message> Receives<M> for A {
         ctx: &mut Context<Self>,
         pass_on: impl FnOnce(M::Reply) -> T,
     ) -> Option<T> {
-        self.__handle(msg, ctx, pass_on)
+        M::__handled(self, msg, ctx, pass_on)
+    }
+}
+
+/// [`Handler`], seen from the message. The compiler decides nothing of a type that it does not know yet, so before it names a missing handler it looks at the
+/// argument of `tell`: of the type of an actor alone it would say that there is none for messages of type `_`.
+#[doc(hidden)]
+pub trait HandledBy<A: Actor>: Message {
+    fn __handled<T>(
+        actor: &mut A,
+        msg: impl FnOnce() -> Self,
+        ctx: &mut Context<A>,
+        pass_on: impl FnOnce(Self::Reply) -> T,
+    ) -> Option<T>;
+}
+
+impl<A: Handler<M>, M: Message> HandledBy<A> for M {
+    #[inline(always)]
+    fn __handled<T>(
+        actor: &mut A,
+        msg: impl FnOnce() -> M,
+        ctx: &mut Context<A>,
+        pass_on: impl FnOnce(M::Reply) -> T,
+    ) -> Option<T> {
+        actor.__handle(msg, ctx, pass_on)
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Wake, Waker};
 use crate::actor::engine::promise::Promised;
 use crate::actor::{Message, Pending};
 use crate::park::queue::WaitQueue;
+use crate::park::waits_on::NotedMany;
 use crate::park::{Wait, checkpoint};
 use crate::sys::clock::now_ns;
 use crate::task::header::Reason;
@@ -39,6 +40,9 @@ trait Awaited {
     fn poll_settled(&self, waker: &Waker) -> bool;
 
     fn due_ns(&self) -> u64;
+
+    /// Who owes it, for a dump.
+    fn note(&self) -> usize;
 }
 
 impl<M: Message> Awaited for Pending<M> {
@@ -49,6 +53,10 @@ impl<M: Message> Awaited for Pending<M> {
     fn due_ns(&self) -> u64 {
         self.deadline_ns()
     }
+
+    fn note(&self) -> usize {
+        self.call().promise().note()
+    }
 }
 
 impl<T: Awaited + ?Sized> Awaited for &T {
@@ -58,6 +66,10 @@ impl<T: Awaited + ?Sized> Awaited for &T {
 
     fn due_ns(&self) -> u64 {
         T::due_ns(self)
+    }
+
+    fn note(&self) -> usize {
+        T::note(self)
     }
 }
 
@@ -108,12 +120,17 @@ pub fn wait_any<P: AnyPending>(pending: &[P]) -> usize {
     let due_ns = pending.iter().map(Awaited::due_ns).min().expect("there is one");
     let bell = Arc::new(Bell(WaitQueue::new(false)));
     let waker = Waker::from(Arc::clone(&bell));
+    let mut notes = Vec::new();
     loop {
         let now = now_ns();
         if let Some(ready) = pending.iter().position(|one| one.poll_settled(&waker) || one.due_ns() <= now) {
             return ready;
         }
-        let wait = Wait::new(Reason::Ask).until(due_ns);
+        if notes.is_empty() {
+            notes.extend(pending.iter().map(Awaited::note));
+        }
+        let many = NotedMany::of(&notes, |note| note);
+        let wait = Wait::new(Reason::Ask).on_many(&many).until(due_ns);
         bell.0.wait_until(wait, |rung| std::mem::take(rung).then_some(()));
     }
 }

@@ -51,6 +51,50 @@ pub(crate) fn prefetch(address: *const u8) {
     unsafe { std::arch::asm!("prfm pldl1keep, [{address}]", address = in(reg) address, options(nostack, readonly)) };
 }
 
+/// Asks Valgrind for something (its manual, "The Client Request mechanism"): it knows these instructions, which nobody else would write. Without it, 0.
+#[cfg(green_valgrind)]
+pub(crate) fn ask_valgrind(request: [usize; 6]) -> usize {
+    let answer;
+    // SAFETY: what the processor does leaves all as it was: the rotations by 128 bits together, and the or of a register with itself.
+    unsafe {
+        std::arch::asm!(
+            "ror x12, x12, #3",
+            "ror x12, x12, #13",
+            "ror x12, x12, #51",
+            "ror x12, x12, #61",
+            "orr x10, x10, x10",
+            in("x4") request.as_ptr(),
+            inout("x3") 0_usize => answer,
+            options(nostack)
+        );
+    }
+    answer
+}
+
+/// A word that others may change meanwhile: read so that neither the compiler nor a sanitizer makes anything of it.
+///
+/// # Safety
+///
+/// The word is mapped, and aligned.
+#[inline(always)]
+pub(crate) unsafe fn peek(address: *const usize) -> usize {
+    let word;
+    // SAFETY: as the caller promises.
+    unsafe {
+        std::arch::asm!("ldr {}, [{}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly))
+    };
+    word
+}
+
+/// The counter that all processors share.
+#[inline(always)]
+pub(crate) fn counter() -> u64 {
+    let ticks;
+    // SAFETY: reads a register.
+    unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags, nomem)) };
+    ticks
+}
+
 /// The thread pointer of the calling thread.
 #[cfg(green_thread_locals)]
 #[inline(always)]

@@ -26,7 +26,11 @@ use x86_64 as imp;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use imp::{prefetch, switch};
+#[cfg(green_valgrind)]
+pub(crate) use imp::ask_valgrind;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use imp::counter;
+pub(crate) use imp::{peek, prefetch, switch};
 #[cfg(green_thread_locals)]
 pub(crate) use imp::{set_thread_pointer, stack_pointer, thread_pointer};
 

@@ -38,6 +38,41 @@ pub(crate) fn prefetch(address: *const u8) {
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
 }
 
+/// Asks Valgrind for something (its manual, "The Client Request mechanism"): it knows these instructions, which nobody else would write. Without it, 0.
+#[cfg(green_valgrind)]
+pub(crate) fn ask_valgrind(request: [usize; 6]) -> usize {
+    let answer;
+    // SAFETY: what the processor does leaves all as it was, but for the flags: the rotations by 128 bits together, and the exchange of a register with itself.
+    unsafe {
+        std::arch::asm!(
+            "rol rdi, 3",
+            "rol rdi, 13",
+            "rol rdi, 61",
+            "rol rdi, 51",
+            "xchg rbx, rbx",
+            in("rax") request.as_ptr(),
+            inout("rdx") 0_usize => answer,
+            options(nostack)
+        );
+    }
+    answer
+}
+
+/// A word that others may change meanwhile: read so that neither the compiler nor a sanitizer makes anything of it.
+///
+/// # Safety
+///
+/// The word is mapped, and aligned.
+#[inline(always)]
+pub(crate) unsafe fn peek(address: *const usize) -> usize {
+    let word;
+    // SAFETY: as the caller promises.
+    unsafe {
+        std::arch::asm!("mov {}, [{}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly))
+    };
+    word
+}
+
 /// The thread pointer of the calling thread.
 #[cfg(green_thread_locals)]
 #[inline(always)]

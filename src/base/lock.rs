@@ -15,6 +15,11 @@ impl<T> Lock<T> {
         Self(Mutex::new(value))
     }
 
+    /// `None`: somebody has it.
+    pub(crate) fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
+
     #[inline]
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
         lock(&self.0)

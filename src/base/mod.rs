@@ -3,9 +3,11 @@
 pub(crate) mod abort;
 pub(crate) mod atomic;
 pub(crate) mod debug;
+pub(crate) mod latest;
 pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod report;
+pub(crate) mod shown;
 pub(crate) mod spin;
 
 /// How many random programs a test tries: `n`, a handful in an interpreter, or what `PROPTEST_CASES` says.

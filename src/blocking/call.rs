@@ -16,6 +16,7 @@
 //! 1. A call whose closure or value may borrow is `Over`, or `Queued` in nobody's hands but the caller's, when its caller goes
 //!    on: what the pool's thread still has of it then holds neither closure nor value.
 
+use std::any::type_name;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -64,7 +65,7 @@ pub(crate) unsafe fn call<F: FnOnce() -> T + Send, T: Send>(
     let job: Arc<dyn Runnable + '_> = call.clone();
     // SAFETY: only the lifetime changes; invariant 1: the pool does not touch what may borrow once the caller goes on.
     let job: Job = unsafe { mem::transmute::<Arc<dyn Runnable + '_>, Job>(job) };
-    let mut wait = Wait::new(Reason::Blocking);
+    let mut wait = Wait::new(Reason::Blocking).on(const { &(type_name::<F> as fn() -> &'static str) });
     loop {
         let Ok(number) = pool.submit(wait, &job) else { return call.run_here() };
         let mut queued = true;

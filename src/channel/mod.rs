@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 use receiver::ReceiverFlavor;
 use sender::SenderFlavor;
 
+use crate::base::atomic::MODELLED;
+use crate::park::waits_on;
 use crate::sys::clock;
 
 pub use crossbeam_channel::{
@@ -78,6 +80,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
         let sender = Sender { flavor: SenderFlavor::Zero(Arc::clone(&shared)) };
         return (sender, Receiver { flavor: ReceiverFlavor::Zero(shared) });
     }
+    const { assert_places(queue::Queue::<T, buffer::Ring<T>>::PLACES) };
     let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Ring::new(cap), cap as u64));
     let sender = Sender { flavor: SenderFlavor::Bounded(Arc::clone(&shared)) };
     (sender, Receiver { flavor: ReceiverFlavor::Bounded(shared) })
@@ -96,9 +99,16 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// assert!(r.recv().is_err());
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    const { assert_places(queue::Queue::<T, buffer::Blocks<T>>::PLACES) };
     let shared = shared::SharedChannel::new(queue::Queue::new(buffer::Blocks::new(), u64::MAX));
     let sender = Sender { flavor: SenderFlavor::Unbounded(Arc::clone(&shared)) };
     (sender, Receiver { flavor: ReceiverFlavor::Unbounded(shared) })
+}
+
+/// What reads a channel from outside knows where its sides are, and their positions.
+const fn assert_places(places: [usize; 2]) {
+    assert!(MODELLED || places[0] == 0 && places[1] == waits_on::RECEIVING_SIDE);
+    const { assert!(word::POSITION_SHIFT == waits_on::POSITION_SHIFT) };
 }
 
 /// Makes a receiver that gets one message, `duration` from now: the moment at which it was due.

@@ -30,8 +30,8 @@ pub(crate) trait Operation {
     /// A number that grows whenever the operation may have stopped to need waiting.
     fn version(&self) -> u64;
 
-    /// When to try again although nobody has woken the select.
-    fn deadline_ns(&self) -> u64;
+    /// When to try again although nobody has woken the select; and what a dump reads of a wait for it (`park::waits_on`), 0: nothing.
+    fn deadline_and_note(&self) -> (u64, usize);
 
     /// Links the node; false: the operation would not wait.
     ///
@@ -66,8 +66,8 @@ impl<T> Operation for Sender<T> {
         each_flavor!(self: Sending, shared => shared.channel.version())
     }
 
-    fn deadline_ns(&self) -> u64 {
-        NEVER
+    fn deadline_and_note(&self) -> (u64, usize) {
+        (NEVER, each_flavor!(self: Sending, shared => shared.channel.note()))
     }
 
     unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {
@@ -131,11 +131,10 @@ impl<T> Operation for Receiver<T> {
         each_flavor!(self: Receiving, shared => shared.channel.version(), Receiving::Timer(_) | Receiving::Never => 0)
     }
 
-    fn deadline_ns(&self) -> u64 {
-        match &self.flavor {
-            Receiving::Timer(timer) => timer.deadline_ns(),
-            _ => NEVER,
-        }
+    fn deadline_and_note(&self) -> (u64, usize) {
+        each_flavor!(self: Receiving, shared => (NEVER, shared.channel.note()),
+            Receiving::Timer(timer) => (timer.deadline_ns(), 0),
+            Receiving::Never => (NEVER, 0))
     }
 
     unsafe fn register(&self, node: &ChannelWaiter, ticket: Ticket) -> bool {

@@ -8,6 +8,9 @@
 //!    has waited longest ([`settle`](Queue::settle)), before it unlocks.
 //! 4. Locks are taken in the order head, tail.
 
+use std::mem::offset_of;
+use std::ptr;
+
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crossbeam_utils::CachePadded;
 
@@ -39,6 +42,7 @@ pub(crate) struct Head<R> {
 }
 
 /// See the module's text.
+#[repr(C)]
 pub(crate) struct Queue<T, B: Buffer<T>> {
     tail: CachePadded<EndLock<Tail<B::Write>>>,
     head: CachePadded<Receiving<B::Read>>,
@@ -47,6 +51,7 @@ pub(crate) struct Queue<T, B: Buffer<T>> {
     _message: std::marker::PhantomData<T>,
 }
 
+#[repr(C)]
 struct Receiving<R> {
     side: EndLock<Head<R>>,
     /// The sending side's position when it was last looked at. Changed under the lock; a hint without it.
@@ -62,6 +67,9 @@ type TailGuard<'a, T, B> = Guard<'a, Tail<<B as Buffer<T>>::Write>>;
 type HeadGuard<'a, T, B> = Guard<'a, Head<<B as Buffer<T>>::Read>>;
 
 impl<T, B: Buffer<T>> Queue<T, B> {
+    /// Where the sides are.
+    pub(super) const PLACES: [usize; 2] = [offset_of!(Self, tail), offset_of!(Self, head)];
+
     pub(crate) fn new(buffer: B, cap: u64) -> Self {
         let (write, read) = buffer.start();
         let tail = Tail { at: write, head_seen: 0, permits: 0, receivers: Waiters::new() };
@@ -215,7 +223,7 @@ impl<T, B: Buffer<T>> Queue<T, B> {
 
     #[inline(never)]
     fn send_waiting(&self, mut message: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
-        let mut wait = Wait::new(Reason::Send).until(deadline_ns);
+        let mut wait = Wait::new(Reason::Send).on(self).until(deadline_ns);
         loop {
             if has_passed(deadline_ns) {
                 return Err(SendTimeoutError::Timeout(message));
@@ -243,13 +251,13 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         if deadline_ns == NEVER && self.looks_empty() {
             // No checkpoint: `park` is one.
-            let mut wait = Wait::new(Reason::Receive);
+            let mut wait = Wait::new(Reason::Receive).on(self);
             return self.wait_for_message(&mut wait).map_or_else(|| self.recv_waiting(wait), Ok);
         }
         checkpoint();
         match self.try_recv() {
             Ok(message) => Ok(message),
-            Err(_) => self.recv_waiting(Wait::new(Reason::Receive).until(deadline_ns)),
+            Err(_) => self.recv_waiting(Wait::new(Reason::Receive).on(self).until(deadline_ns)),
         }
     }
 
@@ -400,6 +408,11 @@ impl<T, B: Buffer<T>> Queue<T, B> {
     /// Would a receive not wait?
     pub(crate) fn can_recv(&self) -> bool {
         self.len() > 0 || self.tail.peek().is_closed()
+    }
+
+    /// What a thread notes that waits here: `park::waits_on`.
+    pub(crate) fn note(&self) -> usize {
+        ptr::from_ref(self).expose_provenance()
     }
 
     /// Grows whenever something comes to be sent or received.

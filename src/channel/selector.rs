@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError};
@@ -25,6 +25,7 @@ use crate::channel::selected::Selected;
 use crate::channel::sender::Sender;
 use crate::channel::waiter::{ChannelWaiter, Outcome, Role, place};
 use crate::park::unwind::unwinding;
+use crate::park::waits_on::NotedMany;
 use crate::park::{Wait, WaitResult, checkpoint, spend, wait_in};
 use crate::sys::clock::{NEVER, after_ns, at_ns, has_passed};
 use crate::task::header::Reason;
@@ -34,15 +35,22 @@ pub struct SelectCase<'a> {
     operation: &'a dyn Operation,
     index: usize,
     node: ChannelWaiter,
+    /// For a dump, while the select waits.
+    note: AtomicUsize,
 }
 
 impl<'a> SelectCase<'a> {
     fn new<H: Operation>(handle: &'a H, index: usize) -> Self {
-        Self { operation: handle, index, node: ChannelWaiter::new(Role::Watch, ptr::null_mut()) }
+        Self {
+            operation: handle,
+            index,
+            node: ChannelWaiter::new(Role::Watch, ptr::null_mut()),
+            note: AtomicUsize::new(0),
+        }
     }
 
     fn fresh(&self) -> Self {
-        Self { node: ChannelWaiter::new(Role::Watch, ptr::null_mut()), ..*self }
+        Self { node: ChannelWaiter::new(Role::Watch, ptr::null_mut()), note: AtomicUsize::new(0), ..*self }
     }
 
     fn chosen(&self, selected: Selected) -> SelectedOperation<'a> {
@@ -130,7 +138,13 @@ fn wait_once<'e, 'a>(
     // Taken out once, below; never dropped in place.
     let mut selected = ManuallyDrop::new(Selected::Empty);
     let selected_at = place(&mut selected);
-    let deadline_ns = entries.iter().map(|entry| entry.operation.deadline_ns()).fold(until_ns, u64::min);
+    let mut deadline_ns = until_ns;
+    for entry in entries {
+        let (own_ns, note) = entry.operation.deadline_and_note();
+        deadline_ns = deadline_ns.min(own_ns);
+        entry.note.store(note, Ordering::Relaxed);
+    }
+    let notes = NotedMany::of(entries, |entry| &entry.note);
     let registered = Cell::new(0);
     let register = |ticket| {
         entries.iter().all(|entry| {
@@ -149,7 +163,7 @@ fn wait_once<'e, 'a>(
             }
         }
     };
-    *wait = wait.until(deadline_ns);
+    *wait = wait.on_many(&notes).until(deadline_ns);
     let ended = wait_in(wait, register, unregister);
     let count = registered.get();
     unregister();

@@ -23,7 +23,7 @@ use crate::base::atomic::{AtomicU64, MODELLED, Ordering, spin_loop, yield_now};
 const LOCKED: u64 = 1;
 const WAITING: u64 = 2;
 const CLOSED: u64 = 4;
-const POSITION_SHIFT: u32 = 3;
+pub(super) const POSITION_SHIFT: u32 = 3;
 const ONE: u64 = 1 << POSITION_SHIFT;
 
 /// A value of the word.
@@ -60,7 +60,8 @@ impl Bits {
     }
 }
 
-/// See the module's text.
+/// See the module's text. The word comes first: who reads it from outside finds it there.
+#[repr(C)]
 pub(crate) struct EndLock<S> {
     word: AtomicU64,
     state: UnsafeCell<S>,

@@ -8,6 +8,7 @@
 //!    hands ([`Selected::Peer`]), and is let go with the message, or with the word that there is none.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
@@ -15,6 +16,7 @@ use crate::channel::selected::Selected;
 use crate::channel::waiter::{ChannelWaiter, Handover, Outcome, Role, accept, offer, place};
 use crate::channel::word::{EndLock, Guard};
 use crate::park::waiters::{Claimed, Waiters, WakeList};
+use crate::park::waits_on::EMPTY;
 use crate::park::{Wait, checkpoint, park};
 use crate::sys::clock::has_passed;
 use crate::task::Ticket;
@@ -116,7 +118,7 @@ impl<T> ZeroChannel<T> {
     #[inline(never)]
     pub(crate) fn send(&self, mut message: T, deadline_ns: u64) -> Result<(), SendTimeoutError<T>> {
         checkpoint();
-        let mut wait = Wait::new(Reason::Send).until(deadline_ns);
+        let mut wait = Wait::new(Reason::Send).on_empty(self).until(deadline_ns);
         loop {
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -141,7 +143,7 @@ impl<T> ZeroChannel<T> {
     #[inline]
     pub(crate) fn recv(&self, deadline_ns: u64) -> Result<T, RecvTimeoutError> {
         checkpoint();
-        let mut wait = Wait::new(Reason::Receive).until(deadline_ns);
+        let mut wait = Wait::new(Reason::Receive).on_empty(self).until(deadline_ns);
         loop {
             match self.try_recv() {
                 Ok(message) => return Ok(message),
@@ -240,6 +242,11 @@ impl<T> ZeroChannel<T> {
             Err(Closed) => Some(Selected::Closed),
             Ok(receiver) => receiver.map(Selected::Peer),
         }
+    }
+
+    /// What a thread notes that waits here: `park::waits_on`.
+    pub(crate) fn note(&self) -> usize {
+        ptr::from_ref(self).expose_provenance() | EMPTY
     }
 
     /// Grows whenever a thread comes that waits.

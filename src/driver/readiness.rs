@@ -190,6 +190,18 @@ impl Readiness {
         }
     }
 
+    /// That of the present registration.
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    pub(crate) fn generation(&self) -> Generation {
+        generation(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Is the present registration the one of that moment?
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    pub(crate) fn is_registration_of(&self, seen: Seen) -> bool {
+        generation(seen.0) == self.generation()
+    }
+
     /// A registration begins: events of earlier ones count no more. What is known stays.
     pub(crate) fn renew(&self) -> Generation {
         generation(self.0.fetch_add(GENERATION_ONE, Ordering::Relaxed).wrapping_add(GENERATION_ONE))

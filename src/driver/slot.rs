@@ -25,7 +25,8 @@
 //! A descriptor is registered by the thread that first has to wait, with the poller of its worker. Threads of other
 //! workers wait in the same slot and are woken across. When the same happens [`PATIENCE`] times in a row without a wait of
 //! the home worker, the next of them moves the registration to its own worker: a connection that was made on one worker
-//! and is served on another becomes local. A registration tells at once what is ready already, so moving loses nothing.
+//! and is served on another becomes local. It moves at once with a thread that has moved: one that has waited here as a thread of the home worker, and
+//! waits as one of another. A registration tells at once what is ready already, so moving loses nothing.
 //! A worker that ends gives its registrations up ([`abandon`]); a thread that waits elsewhere is woken, and registers anew.
 
 use std::io;
@@ -37,9 +38,11 @@ use std::task::Waker;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
+use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
+use crate::sys::fork::PerProcess;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -55,11 +58,46 @@ const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
 static TABLE: [OnceLock<Box<[SourceSlot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
-static FREE: Lock<Free> = Lock::new(Free { made: 0, free: Vec::new() });
+static FREE: PerProcess<Lock<Free>> = PerProcess::new(|| Lock::new(Free::after_parents()));
+/// Chunks that this process and its parents have made, or begun to make.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
+/// The chunks of this process, which stand side by side, and the slots in them that nobody has. The chunks before them are its parents': a thread that is not here may have
+/// the lock of any slot there.
 struct Free {
+    first: usize,
+    /// The end of them.
     made: usize,
     free: Vec<u32>,
+}
+
+impl Free {
+    fn after_parents() -> Self {
+        // ORDERING: Relaxed: the thread that has forked finds what all threads of the parent had stored by then.
+        let first = BEGUN.load(Ordering::Relaxed);
+        Self { first, made: first, free: Vec::new() }
+    }
+
+    /// The next chunk: one that a parent had neither made nor begun, as it says so before it begins. `None`: there is room for no more.
+    fn grow(&mut self) -> Option<()> {
+        let chunk = self.made;
+        let place = TABLE.get(chunk)?;
+        // ORDERING(argued): AcqRel: a fork finds it stored if it finds `place` touched. The models have no fork.
+        BEGUN.swap(chunk + 1, Ordering::AcqRel);
+        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| SourceSlot::new(index as u32)).collect());
+        self.made += 1;
+        self.free.extend((chunk * CHUNK..(chunk + 1) * CHUNK).rev().map(|index| index as u32));
+        Some(())
+    }
+}
+
+/// The slots of this process.
+fn own() -> impl Iterator<Item = &'static SourceSlot> {
+    let (first, made) = {
+        let free = FREE.get().lock();
+        (free.first, free.made)
+    };
+    TABLE[first..made].iter().filter_map(OnceLock::get).flatten()
 }
 
 /// See the module's text.
@@ -73,8 +111,12 @@ pub(crate) struct SourceSlot {
 #[derive(Default)]
 struct Waiting {
     home: Option<(Arc<PollerHandle>, RawFd)>,
+    /// What home tells of, by direction.
+    told: [bool; 2],
     /// Waits in a row of threads of other workers than home's.
     strangers: u8,
+    /// Of home's worker, the thread that has waited last, by direction: the address of its header, for comparing only. 0: none, at this home.
+    at_home: [usize; 2],
     /// The first that waits in each direction, and the others.
     first: [Option<Ticket>; 2],
     more: Vec<(Direction, Ticket)>,
@@ -127,15 +169,9 @@ pub(crate) fn call(waker: Waker) {
 ///
 /// There are as many sources as can be told apart.
 pub(crate) fn acquire() -> io::Result<&'static SourceSlot> {
-    let mut free = FREE.lock();
-    if free.free.is_empty() {
-        let chunk = free.made;
-        let Some(place) = TABLE.get(chunk) else {
-            return Err(io::Error::other(format!("more than {} sources of events in one process", CHUNK * CHUNKS)));
-        };
-        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| SourceSlot::new(index as u32)).collect());
-        free.made += 1;
-        free.free.extend((chunk * CHUNK..(chunk + 1) * CHUNK).rev().map(|index| index as u32));
+    let mut free = FREE.get().lock();
+    if free.free.is_empty() && free.grow().is_none() {
+        return Err(io::Error::other(format!("more than {} sources of events in one process", CHUNK * CHUNKS)));
     }
     let index = free.free.pop().expect("a chunk was just added");
     drop(free);
@@ -160,8 +196,7 @@ pub(crate) fn event(token: Token, ready: Ready) -> Option<EventWakes> {
 /// loop any more, so foreign wakers may do what they like.
 pub(crate) fn abandon(home: &Arc<PollerHandle>) {
     home.close();
-    let made = FREE.lock().made;
-    for slot in TABLE.iter().take(made).filter_map(OnceLock::get).flatten() {
+    for slot in own() {
         let mut inner = slot.inner.lock();
         if inner.home.as_ref().is_some_and(|(at, _)| Arc::ptr_eq(at, home)) {
             inner.leave_home();
@@ -171,6 +206,11 @@ pub(crate) fn abandon(home: &Arc<PollerHandle>) {
             wakes.schedule(call);
         }
     }
+}
+
+/// Does async code wait, which any thread may wait for?
+pub(crate) fn has_wakers() -> bool {
+    own().any(|slot| slot.inner.lock().wakers.iter().any(Option::is_some))
 }
 
 impl SourceSlot {
@@ -193,30 +233,92 @@ impl SourceSlot {
     /// Steps R4 and R5, for a thread of the worker of `here`.
     pub(crate) fn enqueue(&self, here: &Arc<PollerHandle>, direction: Direction, ticket: Ticket) -> Enqueued {
         let mut inner = self.inner.lock();
-        if !inner.lives_at(here) {
+        if !inner.lives_at(here, direction, address(ticket)) {
             return Enqueued::Unregistered;
         }
         let ready = self.readiness.load().may_try(direction);
         if ready {
             return Enqueued::Ready;
         }
-        let first = &mut inner.first[direction as usize];
-        match first {
-            None => *first = Some(ticket),
-            Some(_) => inner.more.push((direction, ticket)),
-        }
+        inner.put(direction, ticket);
         Enqueued::Waits
+    }
+
+    /// The same, of a thread that has been in [`arm`](Self::arm) before `seen`, and has used the descriptor since.
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    pub(crate) fn enqueue_again(
+        &self,
+        here: &Arc<PollerHandle>,
+        direction: Direction,
+        seen: Seen,
+        ticket: Ticket,
+    ) -> Enqueued {
+        let mut inner = self.inner.lock();
+        let is_told = inner.told[direction as usize] && self.readiness.is_registration_of(seen);
+        if !inner.lives_at(here, direction, address(ticket)) || !is_told {
+            return Enqueued::Unregistered;
+        }
+        if self.readiness.load().may_try(direction) {
+            return Enqueued::Ready;
+        }
+        inner.put(direction, ticket);
+        Enqueued::Waits
+    }
+
+    /// Step R5 where nobody knows whether the registration is that of `fd`: the number may have been closed, and used again, without
+    /// this crate's knowledge. The kernel knows, as it finds a registration by the open file and the number: it is asked to
+    /// look anew, tells at once of what is there, and if the registration is not `fd`'s there is a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register`](Self::register); `AlreadyExists`: the descriptor is in another slot. The ticket is not here, then.
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    pub(crate) fn arm(
+        &self,
+        here: &Arc<PollerHandle>,
+        fd: RawFd,
+        direction: Direction,
+        ticket: Ticket,
+    ) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        inner.put(direction, ticket);
+        let stays = inner.lives_at(here, direction, address(ticket));
+        let Err(error) = self.look_anew(&mut inner, here, fd, stays) else {
+            if inner.home.as_ref().is_some_and(|(home, _)| Arc::ptr_eq(home, here)) {
+                inner.at_home[direction as usize] = address(ticket); // Of a new registration, too.
+            }
+            return Ok(());
+        };
+        inner.take_back(direction, ticket);
+        // As in `register`.
+        let wakes = inner.take_all();
+        drop(inner);
+        wakes.schedule(call);
+        Err(error)
+    }
+
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    fn look_anew(&self, inner: &mut Waiting, here: &Arc<PollerHandle>, fd: RawFd, stays: bool) -> io::Result<()> {
+        let told = [Direction::Read, Direction::Write].map(|direction| inner.has(direction));
+        let interest = interest(if told == [true, true] { None } else { Some(direction_of(told)) }, false);
+        inner.told = told;
+        if stays && let Some((home, _)) = &inner.home {
+            let token = token(self.index, self.readiness.generation());
+            match home.registry.reregister(&mut SourceFd(&fd), token, interest) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => inner.home = None,
+                done => return done,
+            }
+        }
+        inner.leave_home();
+        let token = token(self.index, self.readiness.renew());
+        here.registry.register(&mut SourceFd(&fd), token, interest)?;
+        inner.home = Some((Arc::clone(here), fd));
+        Ok(())
     }
 
     /// A thread that something else has woken takes its ticket back.
     pub(crate) fn withdraw(&self, direction: Direction, ticket: Ticket) {
-        let mut inner = self.inner.lock();
-        let first = &mut inner.first[direction as usize];
-        if *first == Some(ticket) {
-            *first = None;
-        } else {
-            inner.more.retain(|(_, other)| *other != ticket);
-        }
+        self.inner.lock().take_back(direction, ticket);
     }
 
     /// As [`enqueue`](Self::enqueue), for async code: its waker stays until the next event. The waker's own code, `clone` and
@@ -226,7 +328,7 @@ impl SourceSlot {
         loop {
             let mut clone = (!self.has_waker(direction, waker)).then(|| waker.clone());
             let mut inner = self.inner.lock();
-            if !inner.lives_at(here) {
+            if !inner.lives_at(here, direction, 0) {
                 return Enqueued::Unregistered;
             }
             if self.readiness.load().may_try(direction) {
@@ -263,6 +365,7 @@ impl SourceSlot {
         let registered = here.registry.register(&mut SourceFd(&fd), token, interest(None, urgent));
         if registered.is_ok() {
             inner.home = Some((Arc::clone(here), fd));
+            inner.told = [true; 2];
             return Ok(());
         }
         // The threads here wait for a registration that is gone: they shall see the error for themselves.
@@ -281,9 +384,15 @@ impl SourceSlot {
         let wakers = std::mem::take(&mut inner.wakers);
         self.readiness.reset();
         drop(inner);
-        FREE.lock().free.push(self.index);
+        FREE.get().lock().free.push(self.index);
         drop(wakers);
     }
+}
+
+/// The one direction of which it is true.
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+fn direction_of(told: [bool; 2]) -> Direction {
+    if told[Direction::Read as usize] { Direction::Read } else { Direction::Write }
 }
 
 /// In one direction, or both.
@@ -302,23 +411,50 @@ pub(super) fn interest(direction: Option<Direction>, urgent: bool) -> Interest {
 }
 
 impl Waiting {
-    /// May a thread of the worker of `here` wait for events of the present registration?
-    fn lives_at(&mut self, here: &Arc<PollerHandle>) -> bool {
+    fn put(&mut self, direction: Direction, ticket: Ticket) {
+        let first = &mut self.first[direction as usize];
+        match first {
+            None => *first = Some(ticket),
+            Some(_) => self.more.push((direction, ticket)),
+        }
+    }
+
+    fn take_back(&mut self, direction: Direction, ticket: Ticket) {
+        let first = &mut self.first[direction as usize];
+        if *first == Some(ticket) {
+            *first = None;
+        } else {
+            self.more.retain(|(_, other)| *other != ticket);
+        }
+    }
+
+    /// Does a thread wait in this direction?
+    #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
+    fn has(&self, direction: Direction) -> bool {
+        self.first[direction as usize].is_some() || self.more.iter().any(|(other, _)| *other == direction)
+    }
+
+    /// May `thread` (0: async code), which runs on the worker of `here`, wait for events of the present registration?
+    fn lives_at(&mut self, here: &Arc<PollerHandle>, direction: Direction, thread: usize) -> bool {
+        let at_home = &mut self.at_home[direction as usize];
         match &self.home {
             None => false,
             Some((home, _)) if Arc::ptr_eq(home, here) => {
                 self.strangers = 0;
+                *at_home = thread;
                 true
             }
             Some((home, _)) => {
                 self.strangers = self.strangers.saturating_add(1);
-                self.strangers <= PATIENCE && !home.is_closed()
+                let has_moved = thread != 0 && *at_home == thread;
+                self.strangers <= PATIENCE && !has_moved && !home.is_closed()
             }
         }
     }
 
     fn leave_home(&mut self) {
         self.strangers = 0;
+        self.at_home = [0; 2];
         if let Some((home, fd)) = self.home.take()
             && !home.is_closed()
         {
@@ -347,6 +483,11 @@ impl Waiting {
     fn take_all(&mut self) -> EventWakes {
         self.take(Ready { read: true, write: true, ..Ready::default() })
     }
+}
+
+/// Tells threads apart, while they live.
+fn address(ticket: Ticket) -> usize {
+    ticket.thread.addr().get()
 }
 
 /// Ends the wait of a ticket that was in a slot whose lock the caller holds.

@@ -1,7 +1,9 @@
 //! The poller and its slots, without a scheduler: the woken threads are looked at, not run.
 
 use std::io::{PipeReader, PipeWriter, Write, pipe};
+use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -11,6 +13,8 @@ use super::poller::Poller;
 use super::readiness::Direction;
 use super::slot::{Enqueued, SourceSlot, acquire, call};
 use crate::sys::clock::{NEVER, now_ns};
+use crate::task::Ticket;
+use crate::task::wait::Epoch;
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -98,6 +102,48 @@ fn a_registration_moves_to_the_worker_that_keeps_waiting_and_takes_what_is_ready
     turn(&there);
     assert_eq!(watched.woken(), 1, "the new one tells at once");
     watched.slot.release();
+}
+
+#[test]
+fn a_registration_moves_at_once_with_a_thread_that_has_moved() {
+    let (here, there) = (Poller::new().unwrap(), Poller::new().unwrap());
+    let watched = Watched::new(&here);
+    // Threads by their addresses, which are compared only: nothing ends these waits.
+    let [mover, stranger] = [64, 128]
+        .map(|at| Ticket::new(NonNull::without_provenance(NonZeroUsize::new(at).unwrap()), Epoch::from_bits(8)));
+    let wait = |poller: &Poller, ticket| {
+        let enqueued = watched.slot.enqueue(poller.handle(), Direction::Read, ticket);
+        if enqueued == Enqueued::Waits {
+            watched.slot.withdraw(Direction::Read, ticket);
+        }
+        enqueued
+    };
+    assert_eq!(wait(&here, mover), Enqueued::Waits);
+    assert_eq!(wait(&there, stranger), Enqueued::Waits, "it may be there for once");
+    assert_eq!(wait(&there, mover), Enqueued::Unregistered);
+    watched.slot.register(there.handle(), watched.reader.as_raw_fd(), false).unwrap();
+    watched.slot.clear(Direction::Read, watched.slot.seen());
+    // It has not waited at the new home.
+    assert_eq!(wait(&here, mover), Enqueued::Waits);
+    assert_eq!(wait(&there, mover), Enqueued::Waits);
+    assert_eq!(wait(&here, stranger), Enqueued::Waits);
+    watched.slot.release();
+}
+
+#[test]
+fn a_registration_of_a_raw_descriptor_moves_at_once_with_the_thread_that_made_it() {
+    let (here, there) = (Poller::new().unwrap(), Poller::new().unwrap());
+    let (reader, _writer) = pipe().unwrap();
+    let slot = acquire().unwrap();
+    slot.clear(Direction::Read, slot.seen());
+    // As above.
+    let mover = Ticket::new(NonNull::without_provenance(NonZeroUsize::new(64).unwrap()), Epoch::from_bits(8));
+    slot.arm(here.handle(), reader.as_raw_fd(), Direction::Read, mover).unwrap();
+    slot.withdraw(Direction::Read, mover);
+    let enqueued = slot.enqueue(there.handle(), Direction::Read, mover);
+    slot.withdraw(Direction::Read, mover);
+    assert_eq!(enqueued, Enqueued::Unregistered);
+    slot.release();
 }
 
 #[test]

@@ -54,6 +54,7 @@
 
 use std::mem;
 
+use crate::base::shown::ShownWord;
 use crate::sys::clock::NEVER;
 
 /// A tick is `1 << TICK_BITS` nanoseconds.
@@ -96,12 +97,18 @@ struct WheelNode<T> {
     prev: u32,
 }
 
+/// Where a wheel stands, and which of its slots hold anything: others may look at it.
+#[derive(Debug)]
+pub(crate) struct WheelHands {
+    /// The tick that the wheel has been turned to.
+    cursor: ShownWord,
+    /// One bit a slot, one word a level.
+    occupied: [ShownWord; LEVELS],
+}
+
 /// The timers of one worker. The code that inserts a timer says what the wheel hands over when it is due.
 pub(crate) struct Wheel<T> {
-    /// The tick that the wheel has been turned to.
-    cursor: u64,
-    /// One bit a slot, one word a level.
-    occupied: [u64; LEVELS],
+    pub(crate) hands: WheelHands,
     nodes: Vec<WheelNode<T>>,
     /// The first of the free nodes, linked by `next`.
     free: u32,
@@ -125,8 +132,10 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn new(now_ns: u64) -> Self {
         let head = |at| WheelNode { tick: 0, payload: None, next: at, prev: at };
         Self {
-            cursor: now_ns >> TICK_BITS,
-            occupied: [0; LEVELS],
+            hands: WheelHands {
+                cursor: ShownWord::new(now_ns >> TICK_BITS),
+                occupied: [const { ShownWord::new(0) }; LEVELS],
+            },
             nodes: (0..HEADS as u32).map(head).collect(),
             free: NONE,
             len: 0,
@@ -223,9 +232,9 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn turn(&mut self, now_ns: u64) -> Option<T> {
         let now = now_ns >> TICK_BITS;
         while let Some(first) = self.first()
-            && first.start <= now.max(self.cursor)
+            && first.start <= now.max(self.hands.cursor.get())
         {
-            self.cursor = first.start;
+            self.hands.cursor.set(first.start);
             if first.level > 0 {
                 self.cascade(first.head);
                 continue;
@@ -238,7 +247,7 @@ impl<T: Copy> Wheel<T> {
             self.join(prev, next);
             return payload;
         }
-        self.cursor = now.max(self.cursor);
+        self.hands.cursor.set(now.max(self.hands.cursor.get()));
         None
     }
 
@@ -258,7 +267,8 @@ impl<T: Copy> Wheel<T> {
     #[inline]
     fn link(&mut self, at: u32, tick: u64) {
         let head = self.head_of(tick);
-        self.occupied[head as usize / SLOTS] |= 1 << (head as usize % SLOTS);
+        let slots = &self.hands.occupied[head as usize / SLOTS];
+        slots.set(slots.get() | 1 << (head as usize % SLOTS));
         let last = mem::replace(&mut self.node(head).prev, at);
         self.node(last).next = at;
         let node = self.node(at);
@@ -273,7 +283,8 @@ impl<T: Copy> Wheel<T> {
         if prev == next {
             // Only a head is its own neighbour.
             let head = next as usize;
-            self.occupied[head / SLOTS] &= !(1 << (head % SLOTS));
+            let slots = &self.hands.occupied[head / SLOTS];
+            slots.set(slots.get() & !(1 << (head % SLOTS)));
         }
     }
 
@@ -289,9 +300,9 @@ impl<T: Copy> Wheel<T> {
     /// The slot for a tick (invariant 1).
     #[inline]
     fn head_of(&self, tick: u64) -> u32 {
-        let tick = tick.max(self.cursor);
+        let tick = tick.max(self.hands.cursor.get());
         // The lowest bit is set so that equal ticks count as differing in digit 0.
-        let level = ((tick ^ self.cursor) | 1).ilog2() / DIGIT_BITS;
+        let level = ((tick ^ self.hands.cursor.get()) | 1).ilog2() / DIGIT_BITS;
         let digit = (tick >> (level * DIGIT_BITS)) as u32 % SLOTS as u32;
         level * SLOTS as u32 + digit
     }
@@ -299,14 +310,27 @@ impl<T: Copy> Wheel<T> {
     /// The occupied slot that is due first (invariant 2).
     #[inline]
     fn first(&self) -> Option<First> {
-        if self.is_empty() {
-            return None;
-        }
-        let level = self.occupied.iter().position(|word| *word != 0)?;
-        let digit = self.occupied[level].trailing_zeros();
+        if self.is_empty() { None } else { self.hands.first() }
+    }
+}
+
+impl WheelHands {
+    #[inline]
+    fn first(&self) -> Option<First> {
+        let level = self.occupied.iter().position(|word| word.get() != 0)?;
+        let digit = self.occupied[level].get().trailing_zeros();
         let shift = level as u32 * DIGIT_BITS;
         // The digits above the slot's own are the cursor's, those below are 0.
-        let above = self.cursor >> shift >> DIGIT_BITS << DIGIT_BITS;
+        let above = self.cursor.get() >> shift >> DIGIT_BITS << DIGIT_BITS;
         Some(First { level, head: (level * SLOTS) as u32 + digit, start: (above | u64::from(digit)) << shift })
+    }
+
+    /// When the first timer is due for certain, for anybody: the end of the slot that comes first. [`NEVER`]: none is pending. What others change at this
+    /// moment may give another time, once.
+    pub(crate) fn surely_due_ns(&self) -> u64 {
+        self.first().map_or(NEVER, |First { level, start, .. }| {
+            let last = start.saturating_add((1 << (level as u32 * DIGIT_BITS)) - 1);
+            if last > NEVER >> TICK_BITS { NEVER } else { last << TICK_BITS }
+        })
     }
 }

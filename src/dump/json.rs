@@ -6,14 +6,17 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::dump::stacks::{Symbol, Symbols};
-use crate::dump::{ThreadInfo, ThreadStatus, for_each};
+use crate::dump::{HeldBy, ThreadInfo, ThreadStatus, WaitsOn, for_each};
+use crate::task::id::ThreadId;
 
 /// Writes every green thread of the process as a line of JSON, as it is met: so there is no limit to how many they are.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if its stack
-/// is known. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
-/// and `line` as far as they are known, else with `address`. More names may come.
+/// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count; `thread`, the one
+/// that it joins, and `thread_name`; `actor` and `actor_name`; `channel`, an address, and `messages`, those in it; `object`, the address of a condition variable, semaphore, barrier or wait group; `descriptor`; `closure`, of a blocking call;
+/// `waited_ms`, at least; `left_ms`, until its time is over. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
+/// and `line` as far as they are known, else with `address`, and, of the program or library that this is in, `module` and `offset`. More names may come.
 ///
 /// ```standalone_crate
 /// let mut lines = Vec::new();
@@ -28,6 +31,13 @@ use crate::dump::{ThreadInfo, ThreadStatus, for_each};
 /// Those of [`for_each`], and of `out`.
 pub fn json(out: &mut impl Write) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
+    let result = write_all(&mut out).and_then(|()| out.flush());
+    // After an error its destructor would try once more.
+    let _ = out.into_parts();
+    result
+}
+
+fn write_all(out: &mut impl Write) -> io::Result<()> {
     let mut numbers: HashMap<Arc<[usize]>, usize> = HashMap::new();
     let mut functions = Symbols::default();
     for_each(|thread| {
@@ -36,13 +46,12 @@ pub fn json(out: &mut impl Write) -> io::Result<()> {
             let next = numbers.len() + 1;
             let number = *numbers.entry(Arc::clone(&thread.frames)).or_insert(next);
             if number == next {
-                write_stack(&mut out, number, &thread.frames, &mut functions)?;
+                write_stack(out, number, &thread.frames, &mut functions)?;
             }
             stack = Some(number);
         }
-        write_thread(&mut out, thread, stack)
-    })?;
-    out.flush()
+        write_thread(out, thread, stack)
+    })
 }
 
 fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>) -> io::Result<()> {
@@ -57,20 +66,66 @@ fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>)
         ThreadStatus::Waiting(reason) => write!(out, r#","state":"waiting","waits_for":{}"#, Quoted(reason))?,
     }
     write!(out, r#","spawned_at":{}"#, Quoted(&thread.spawned_at.to_string()))?;
+    if let Some(on) = &thread.waits_on {
+        write_waits_on(out, on)?;
+    }
+    for (name, time) in [("waited_ms", thread.waited), ("left_ms", thread.time_left)] {
+        if let Some(time) = time {
+            write!(out, r#","{name}":{}"#, time.as_millis())?;
+        }
+    }
     if let Some(stack) = stack {
         write!(out, r#","stack":{stack}"#)?;
     }
     writeln!(out, "}}")
 }
 
+fn write_waits_on(out: &mut dyn Write, on: &WaitsOn) -> io::Result<()> {
+    let mut named = |what, id: ThreadId, name: &Option<Box<str>>| {
+        write!(out, r#","{what}":{}"#, id.number())?;
+        name.as_ref().map_or(Ok(()), |name| write!(out, r#","{what}_name":{}"#, Quoted(name)))
+    };
+    match on {
+        WaitsOn::Lock { address, held_by } => {
+            write!(out, r#","lock":"{address:#x}""#)?;
+            match held_by {
+                HeldBy::Thread(id) => write!(out, r#","held_by":{}"#, id.number()),
+                HeldBy::Readers(count) => write!(out, r#","readers":{count}"#),
+                HeldBy::Other => Ok(()),
+            }
+        }
+        WaitsOn::Thread { id, name } => named("thread", *id, name),
+        WaitsOn::Actor { id, name } => named("actor", *id, name),
+        WaitsOn::Channel { address, len } => write!(out, r#","channel":"{address:#x}","messages":{len}"#),
+        WaitsOn::Object { address } => write!(out, r#","object":"{address:#x}""#),
+        WaitsOn::Descriptor(fd) => write!(out, r#","descriptor":{fd}"#),
+        WaitsOn::FirstOf { count, some } => {
+            write!(out, r#","first_of":{count},"some":["#)?;
+            for (at, one) in some.iter().enumerate() {
+                let mut fields = Vec::new();
+                write_waits_on(&mut fields, one)?;
+                // They begin with a comma.
+                write!(out, "{}{{", if at == 0 { "" } else { "," })?;
+                out.write_all(&fields[1..])?;
+                write!(out, "}}")?;
+            }
+            write!(out, "]")
+        }
+        WaitsOn::BlockingCall(name) => write!(out, r#","closure":{}"#, Quoted(name)),
+    }
+}
+
 fn write_stack(out: &mut impl Write, number: usize, frames: &[usize], functions: &mut Symbols) -> io::Result<()> {
     write!(out, r#"{{"stack":{number},"frames":["#)?;
     let mut comma = "";
     for address in frames {
-        for Symbol { name, file, line } in functions.at(*address) {
+        for Symbol { name, module, file, line } in functions.at(*address) {
             match name {
                 Some(name) => write!(out, r#"{comma}{{"function":{}"#, Quoted(name))?,
                 None => write!(out, r#"{comma}{{"address":"{address:#x}""#)?,
+            }
+            if let Some((module, offset)) = module {
+                write!(out, r#","module":{},"offset":"{offset:#x}""#, Quoted(module))?;
             }
             if let (Some(file), Some(line)) = (file, line) {
                 write!(out, r#","file":{},"line":{line}"#, Quoted(file))?;

@@ -25,18 +25,19 @@
 //!
 //! # What it does not show
 //!
-//! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that is on its way to the worker where it will start may be missed.
+//! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that a worker has just taken out of a queue to start it.
 //!
 //! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. The stack of a thread that runs is that of a moment before: each worker that
-//! is in a turn is interrupted by a signal (SIGURG), whose handler notes it. There is none if the thread has come to its next turn since, if the worker gets no processor, or if
-//! the program has put a handler of its own in the place of ours. (A handler that was there before is called for signals of others.) A system call that is interrupted goes on, but for
-//! those which Linux never restarts: these return `EINTR`, as for any signal.
+//! is in a turn is interrupted by a signal (SIGURG), whose handler notes it; one that waits in a system call is not interrupted, its stack is read as it lies there, and may end
+//! early. There is none if the thread has come to its next turn since, if the worker gets no processor, or, of one that computes, if the program has a handler of its own for
+//! that signal: that stays as it is.
 //! Backtraces need Linux, x86_64 or aarch64, and the feature `backtrace`, which is on by default; function names need symbols, so a
-//! program that is stripped shows addresses, and lines need debug information (`debug = "line-tables-only"`).
+//! program that is stripped shows the program's or library's name and how far behind its beginning (`addr2line -e NAME OFFSET` finds the function in a file that is not
+//! stripped), and lines need debug information (`debug = "line-tables-only"`).
 //!
 //! # Where it may be called
 //!
-//! On any thread, green or OS, also while a runtime shuts down. Two dumps at a time: the second is an error. In a child of fork there are
+//! On any thread, green or OS, also while a runtime shuts down, and several at a time: one whose reader is slow keeps no other waiting. In a child of fork there are
 //! no threads to show. Not in a signal handler: for that there is [`on_signal`].
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::json::json;
 pub(crate) use self::signal::from_env;
@@ -56,8 +58,10 @@ pub use self::signal::on_signal;
 pub use self::text::text;
 
 use crate::dump::stacks::Stacks;
+pub use crate::park::waits_on::{HeldBy, WaitsOn};
 use crate::sched::Shared;
 use crate::sched::listing::{Doing, ThreadRecord, list};
+use crate::sys::clock::real_ns;
 use crate::task::id::ThreadId;
 
 /// What a thread did when it was met.
@@ -68,7 +72,7 @@ use crate::task::id::ThreadId;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ThreadStatus {
-    /// It has not started: it has no stack yet.
+    /// It has not started: it has no stack yet. (One with thread-locals of its own that starts on its worker and nowhere else may be shown as ready.)
     Unstarted,
     /// It waits for its turn. (Or lets another run on top of itself: a thread that it joins, an actor that it asks.)
     Ready,
@@ -107,6 +111,9 @@ pub struct ThreadInfo {
     name: Option<Box<str>>,
     status: ThreadStatus,
     spawned_at: &'static Location<'static>,
+    waits_on: Option<WaitsOn>,
+    waited: Option<Duration>,
+    time_left: Option<Duration>,
     frames: Arc<[usize]>,
 }
 
@@ -119,7 +126,17 @@ impl ThreadInfo {
             Doing::Waits(reason) => ThreadStatus::Waiting(reason),
         };
         let frames = stacks.frames(record.stack.as_ref());
-        Self { id: record.id, name: record.name, status, spawned_at: record.spawned_at, frames }
+        let left_ns = |deadline_ns: u64| deadline_ns.saturating_sub(real_ns());
+        Self {
+            id: record.id,
+            name: record.name,
+            status,
+            spawned_at: record.spawned_at,
+            waits_on: record.waits_on,
+            waited: record.waited_ns.map(Duration::from_nanos),
+            time_left: record.deadline_ns.map(left_ns).map(Duration::from_nanos),
+            frames,
+        }
     }
 
     /// Returns the thread's number.
@@ -146,8 +163,29 @@ impl ThreadInfo {
         self.spawned_at
     }
 
-    /// Returns where it waits, or runs: addresses within the calls on its stack, innermost first, at most 128. Threads with equal stacks share
-    /// them. None, if it is not known.
+    /// Returns for what it waits, and whose that is; `None`, if it does not wait, or for nothing of that kind: for a sleep, in `park`.
+    #[must_use]
+    pub fn waits_on(&self) -> Option<&WaitsOn> {
+        self.waits_on.as_ref()
+    }
+
+    /// Returns how long it has waited, at least. The time is taken when its worker comes round to look at all its threads, which it does once a second
+    /// (of a million threads it takes 40 s). So it is `None` for a wait that has just begun, and on a worker that is stuck. It costs a thread
+    /// nothing.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
+    /// Returns how long it waits at most: until the end of its call's time, or of an enclosing [`timeout`](crate::timeout). `None`, if there is
+    /// no end, or if it goes by virtual time.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.time_left
+    }
+
+    /// Returns where it waits, is ready, or runs: addresses within the calls on its stack, innermost first, at most 128. Threads with equal stacks share
+    /// them. None, if it is not known: of one that is ready, if its worker has gone on to another thread while it was looked at.
     #[must_use]
     pub fn frames(&self) -> &[usize] {
         &self.frames
@@ -174,8 +212,8 @@ impl ThreadInfo {
 ///
 /// # Errors
 ///
-/// Those of `f`, which end it. `ResourceBusy`: another dump is being made. `Unsupported`: the system has no membarrier(2), which Linux has since
-/// 4.14.
+/// Those of `f`, which end it. `Unsupported`: the system has no membarrier(2), which Linux has since
+/// 4.14. Or the system refuses two descriptors.
 pub fn for_each(mut f: impl FnMut(&ThreadInfo) -> io::Result<()>) -> io::Result<()> {
     let mut stacks = Stacks::new();
     for runtime in Shared::all() {

@@ -1,18 +1,19 @@
 //! A dump when a signal comes.
 
-use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::AsFd;
 
+use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::dump::text;
-use crate::sys::fork::generation;
-use crate::sys::signals;
+use crate::park::{fork, os_threads};
+use crate::sys::fork::PerProcess;
+use crate::sys::signals::{self, SignalUse};
+use crate::sys::standard_error::StandardError;
 
-/// The [`generation`] of the process in which the thread that writes was started.
-static WRITER: Lock<Option<u32>> = Lock::new(None);
-/// `GREEN_DUMP` has been obeyed.
-static DONE: Lock<bool> = Lock::new(false);
+/// The thread that writes was started.
+static WRITER: PerProcess<Lock<bool>> = PerProcess::new(|| Lock::new(false));
+/// `GREEN_DUMP` has been obeyed: 1. By a parent is enough.
+static DONE: AtomicU32 = AtomicU32::new(0);
 
 /// From now on the signal with this number has [`text`] written to standard error, each time it comes, by an OS thread that is no worker: so also when
 /// every worker is stuck. The program goes on.
@@ -29,18 +30,20 @@ static DONE: Lock<bool> = Lock::new(false);
 /// # Errors
 ///
 /// `ResourceBusy`: the signal has a handler already, or is ignored. `InvalidInput`: there is no such signal, or no process can handle
-/// it. `Other`: the process is a child of fork, and its parent has made this call. Or the system refuses descriptors or an OS thread.
+/// it, or a fault of the program makes it (`SIGSEGV`, `SIGFPE`, …). `Other`: the process is a child of fork, and its parent has made this call. Or the system refuses descriptors or an OS thread.
 pub fn on_signal(signal: i32) -> io::Result<()> {
-    let mut writer = WRITER.lock();
-    if writer.is_some_and(|made_in| made_in != generation()) {
+    fork::install();
+    let mut writer = WRITER.get().lock();
+    if !*writer && signals::is_the_parents(SignalUse::Dump) {
         return Err(crate::sys::fork::error());
     }
-    if writer.is_none() {
-        let pipe = signals::open_for_taken()?;
-        std::thread::Builder::new().name("green-dump".to_owned()).spawn(move || write_dumps(pipe))?;
-        *writer = Some(generation());
+    if !*writer {
+        let pipe = signals::open_for_taken(SignalUse::Dump)?;
+        let thread = std::thread::Builder::new().name("green-dump".to_owned());
+        signals::while_blocked(|| thread.spawn(move || write_dumps(pipe)))?;
+        *writer = true;
     }
-    signals::take(signal)
+    signals::take(signal, SignalUse::Dump)
 }
 
 /// What `GREEN_DUMP` asks for, once.
@@ -49,17 +52,23 @@ pub fn on_signal(signal: i32) -> io::Result<()> {
 ///
 /// `InvalidInput`: it asks for something else. Those of [`on_signal`].
 pub(crate) fn from_env() -> io::Result<()> {
-    let mut done = DONE.lock();
-    let Some(value) = std::env::var_os("GREEN_DUMP").filter(|_| !*done) else { return Ok(()) };
+    // ORDERING of this function: Relaxed: the handler that is set says the same.
+    let is_done = DONE.load(Ordering::Relaxed) != 0;
+    let Some(value) = std::env::var_os("GREEN_DUMP").filter(|_| !is_done) else { return Ok(()) };
     if value != "quit" {
         let message = format!("GREEN_DUMP={value:?} is not \"quit\"");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    *done = true;
     match on_signal(signals::QUIT) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            // A shell starts what runs in the background so. That is no reason not to run.
-            let _ = writeln!(io::stderr(), "green: GREEN_DUMP=quit: {error}");
+        Ok(()) => {
+            DONE.store(1, Ordering::Relaxed);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy || signals::is_the_parents(SignalUse::Dump) => {
+            // A shell starts what runs in the background so; or this is a child of fork, whose parent has its dumps. That is no reason not to run.
+            if DONE.swap(1, Ordering::Relaxed) == 0 {
+                let _ = writeln!(io::stderr(), "green: GREEN_DUMP=quit: {error}");
+            }
             Ok(())
         }
         result => result.map_err(|error| io::Error::new(error.kind(), format!("GREEN_DUMP=quit: {error}"))),
@@ -67,11 +76,10 @@ pub(crate) fn from_env() -> io::Result<()> {
 }
 
 fn write_dumps(mut pipe: PipeReader) {
+    let _serves = os_threads::serves();
     let mut byte = [0];
     while pipe.read_exact(&mut byte).is_ok() {
-        // Not by std's handle, whose lock a worker may hold that is stuck.
-        let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else { continue };
-        let mut stderr = File::from(stderr);
+        let mut stderr = StandardError;
         if let Err(error) = text(&mut stderr) {
             let _ = writeln!(stderr, "green: no dump: {error}");
         }

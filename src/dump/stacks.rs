@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::sys::library::module_of;
 use crate::sys::stack_walk::{StackCopy, Walker};
 
 /// Each stack that was met, once.
@@ -37,6 +38,8 @@ impl Stacks {
 #[derive(Debug, Default)]
 pub(crate) struct Symbol {
     pub(crate) name: Option<String>,
+    /// Of one without a name: the program or library that it is in, and how far behind its beginning.
+    pub(crate) module: Option<(String, usize)>,
     pub(crate) file: Option<String>,
     pub(crate) line: Option<u32>,
 }
@@ -59,6 +62,7 @@ fn look_up(address: usize) -> Vec<Symbol> {
         functions.push(Symbol {
             // Without the compiler's hash.
             name: symbol.name().map(|name| format!("{name:#}")),
+            module: None,
             file: symbol.filename().map(|file| file.display().to_string()),
             line: symbol.lineno(),
         });
@@ -66,10 +70,13 @@ fn look_up(address: usize) -> Vec<Symbol> {
     if functions.is_empty() {
         functions.push(Symbol::default());
     }
+    for function in functions.iter_mut().filter(|function| function.name.is_none()) {
+        function.module = module_of(address);
+    }
     functions
 }
 
 #[cfg(not(feature = "backtrace"))]
-fn look_up(_: usize) -> Vec<Symbol> {
-    vec![Symbol::default()]
+fn look_up(address: usize) -> Vec<Symbol> {
+    vec![Symbol { module: module_of(address), ..Symbol::default() }]
 }

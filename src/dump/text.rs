@@ -5,11 +5,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dump::stacks::Symbols;
-use crate::dump::{ThreadInfo, ThreadStatus, for_each};
+use crate::dump::{ThreadInfo, ThreadStatus, WaitsOn, for_each};
 
-/// So many of a group are named.
+/// So many of a group are named, and so many of the things that they wait on.
 const NAMED: usize = 5;
 
 /// What the threads of a group have in common.
@@ -24,12 +25,39 @@ struct Kind {
 struct Alike {
     count: usize,
     named: Vec<GroupMember>,
+    /// What the first of them wait on, each with how many do.
+    on: Vec<(WaitsOn, usize)>,
+    /// How many wait on something else.
+    on_others: usize,
+    longest: Option<Duration>,
+    /// The first time to be over.
+    first_over: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct GroupMember {
     id: u64,
     name: Option<Box<str>>,
+}
+
+impl Alike {
+    fn add(&mut self, thread: &ThreadInfo) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(GroupMember { id: thread.id.number(), name: thread.name.clone() });
+        }
+        if let Some(on) = &thread.waits_on {
+            if let Some((_, count)) = self.on.iter_mut().find(|(known, _)| known == on) {
+                *count += 1;
+            } else if self.on.len() < NAMED {
+                self.on.push((on.clone(), 1));
+            } else {
+                self.on_others += 1;
+            }
+        }
+        self.longest = self.longest.max(thread.waited);
+        self.first_over = [self.first_over, thread.time_left].into_iter().flatten().min();
+    }
 }
 
 impl fmt::Display for GroupMember {
@@ -44,7 +72,7 @@ impl fmt::Display for GroupMember {
 /// Writes what every green thread of the process does, as text for people, largest groups first.
 ///
 /// Threads that do the same, have equal stacks and were spawned by the same call are one group, with their count and the first of their numbers
-/// and names. So the text is as long as the program is varied, not as its threads are many. The form may change with any version.
+/// and names, and what the first of them wait on: a lock with who holds it, a thread, a channel, a descriptor, an actor. So the text is as long as the program is varied, not as its threads are many. The form may change with any version.
 ///
 /// ```standalone_crate
 /// green::dump::text(&mut std::io::stderr())?;
@@ -60,11 +88,7 @@ pub fn text(out: &mut impl Write) -> io::Result<()> {
     for_each(|thread| {
         count += 1;
         let ThreadInfo { status, spawned_at, .. } = *thread;
-        let members = groups.entry(Kind { status, spawned_at, frames: Arc::clone(&thread.frames) }).or_default();
-        members.count += 1;
-        if members.named.len() < NAMED {
-            members.named.push(GroupMember { id: thread.id.number(), name: thread.name.clone() });
-        }
+        groups.entry(Kind { status, spawned_at, frames: Arc::clone(&thread.frames) }).or_default().add(thread);
         Ok(())
     })?;
     let mut groups: Vec<_> = groups.into_iter().collect();
@@ -86,11 +110,25 @@ fn write_group(out: &mut impl Write, kind: &Kind, members: &Alike, functions: &m
         write!(out, "{}{member}", if at == 0 { "" } else { ", " })?;
     }
     writeln!(out, "{}", if members.count > members.named.len() { ", …" } else { "" })?;
+    for (on, count) in &members.on {
+        let count = if members.count == 1 { String::new() } else { format!("{count} ") };
+        writeln!(out, "  {count}on {on}")?;
+    }
+    if members.on_others > 0 {
+        writeln!(out, "  {} on others", members.on_others)?;
+    }
+    if let Some(longest) = members.longest {
+        writeln!(out, "  {}for {longest:.1?} at least", if members.count == 1 { "" } else { "the longest " })?;
+    }
+    if let Some(left) = members.first_over {
+        writeln!(out, "  {}for {left:.1?} more at most", if members.count == 1 { "" } else { "the first " })?;
+    }
     for address in &**frames {
         for function in functions.at(*address) {
-            match &function.name {
-                Some(name) => write!(out, "    {name}")?,
-                None => write!(out, "    {address:#x}")?,
+            match (&function.name, &function.module) {
+                (Some(name), _) => write!(out, "    {name}")?,
+                (None, Some((module, offset))) => write!(out, "    {module}+{offset:#x}")?,
+                (None, None) => write!(out, "    {address:#x}")?,
             }
             match (&function.file, function.line) {
                 (Some(file), Some(line)) => writeln!(out, "  {file}:{line}")?,

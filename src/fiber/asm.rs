@@ -22,11 +22,13 @@
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
+use super::known_stack::KnownStack;
 use super::{Code, Entry, SavedContext, Status};
 use crate::arch::{self, MachineContext};
-use crate::stack::Stack;
+use crate::base::atomic::{AtomicU64, Ordering};
 use crate::stack::unused::Unused;
-use crate::sys::sanitizer::{Bounds, Left};
+use crate::stack::{self, Stack};
+use crate::sys::sanitizer::{Bounds, KnownFiber, Left};
 
 /// A closure on a stack. See the contract in the parent module.
 #[derive(Debug)]
@@ -40,6 +42,10 @@ struct FiberBlock {
     stack: Stack,
     code: Code,
     hub_stack: Bounds,
+    /// Of whoever looks after the fiber while it is suspended; 0: none.
+    note: AtomicU64,
+    known: KnownFiber,
+    known_stack: KnownStack,
 }
 
 /// Where a debugger finds the contexts: of the side that is suspended while the fiber runs, and of the fiber while it does not.
@@ -47,6 +53,9 @@ pub(crate) const CONTEXTS: [usize; 2] = [offset_of!(FiberBlock, hub), offset_of!
 
 // A switch touches one line.
 const _: () = assert!(offset_of!(FiberBlock, stack) == 64 && align_of::<FiberBlock>() == 64);
+
+/// So many fibers that have resumed one another are looked for.
+const DEEPEST: usize = 1024;
 
 /// The word that `suspend` hands to the hub.
 const SUSPENDED: usize = 0;
@@ -68,7 +77,17 @@ impl Fiber {
             let block = stack.top().cast::<FiberBlock>().sub(1);
             let fiber = MachineContext::fresh(block.cast(), main, block.as_ptr().cast());
             let code = Code { entry, arg };
-            block.write(FiberBlock { hub: MaybeUninit::uninit(), fiber, stack, code, hub_stack: Bounds::UNKNOWN });
+            let known_stack = KnownStack::new(&stack);
+            block.write(FiberBlock {
+                hub: MaybeUninit::uninit(),
+                fiber,
+                stack,
+                code,
+                hub_stack: Bounds::UNKNOWN,
+                note: AtomicU64::new(0),
+                known: KnownFiber::new(),
+                known_stack,
+            });
             Fiber(block)
         }
     }
@@ -85,8 +104,12 @@ impl Fiber {
         // running nor finished) and on its own thread (the caller); the stack is the fiber's alone.
         let word = unsafe {
             let left = Left::to((*block).stack.bounds());
+            (*block).known.is_resumed();
             let word = arch::switch((&raw mut (*block).hub).cast(), &raw const (*block).fiber, word);
             let _from = left.back();
+            if word == FINISHED {
+                (*block).known.has_ended();
+            }
             word
         };
         if word == SUSPENDED { Status::Suspended } else { Status::Finished }
@@ -104,6 +127,7 @@ impl Fiber {
         // thread; the hub's stack is untouched since.
         unsafe {
             let left = Left::to((*block).hub_stack);
+            (*block).known.suspends();
             let word = arch::switch(&raw mut (*block).fiber, (&raw const (*block).hub).cast(), SUSPENDED);
             (*block).hub_stack = left.back();
             word
@@ -131,6 +155,12 @@ impl Fiber {
         unsafe { (*self.0.as_ptr()).stack.unused((*self.0.as_ptr()).fiber.sp()) }
     }
 
+    /// Leaves a note for [`peek`](Self::peek).
+    pub(crate) fn leave_note(&self, note: u64) {
+        // SAFETY: the block is live (invariant 1). ORDERING: Relaxed: the note is all that there is to see.
+        unsafe { (*self.0.as_ptr()).note.store(note, Ordering::Relaxed) };
+    }
+
     /// Where the fiber of `slot` is suspended, for a reader on any OS thread, while its owner may do what it likes with it.
     ///
     /// The result is worth something only if it turns out afterwards that the fiber was suspended all the time.
@@ -140,12 +170,31 @@ impl Fiber {
     /// `slot` may be read. (A stack, and the block on it, stays mapped for ever.)
     pub(crate) unsafe fn peek(slot: *const Option<Fiber>) -> Option<SavedContext> {
         // SAFETY: as the caller promises; null is `None`, and a slot that is not empty has the address of a block, which is mapped.
-        // Volatile: the words may change meanwhile, and mean nothing then.
         unsafe {
-            let block = NonNull::new(slot.cast::<*mut FiberBlock>().read_volatile())?.as_ptr();
-            let registers = (&raw const (*block).fiber).cast::<[usize; 4]>().read_volatile();
-            Some(SavedContext { registers, top: block.addr() })
+            let block = NonNull::new(ptr::with_exposed_provenance_mut::<FiberBlock>(arch::peek(slot.cast())))?.as_ptr();
+            let registers = peek_registers((&raw const (*block).fiber).cast());
+            let note = arch::peek((*block).note.as_ptr().cast()) as u64;
+            Some(SavedContext { registers, top: block.addr(), note })
         }
+    }
+
+    /// Where the fibers stand that are beneath the one of `slot`, which runs: the one that has resumed it, that which has resumed that, and so on. For a reader
+    /// as [`peek`](Self::peek)'s; the result is worth something only if it turns out afterwards that the fiber ran all the time.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(crate) unsafe fn peek_beneath(slot: *const Option<Fiber>) -> impl Iterator<Item = SavedContext> {
+        // SAFETY: as the caller promises.
+        let first = unsafe { arch::peek(slot.cast()) };
+        let hub_of = |block: usize| {
+            let block = NonNull::new(ptr::with_exposed_provenance_mut::<FiberBlock>(block))?.as_ptr();
+            // SAFETY: the address of a block, as in `peek`, or of the place of one on a stack, which is mapped.
+            let registers = unsafe { peek_registers((&raw const (*block).hub).cast()) };
+            let top = stack::top_above(registers[0])?.checked_sub(size_of::<FiberBlock>())?;
+            Some(SavedContext { registers, top, note: 0 })
+        };
+        std::iter::successors(hub_of(first), move |context| hub_of(context.top)).take(DEEPEST)
     }
 
     /// The stack, to be used again.
@@ -157,7 +206,12 @@ impl Fiber {
     pub(crate) unsafe fn into_stack(self) -> Stack {
         // SAFETY: the block is live (invariant 1) and `self` goes, so its stack is moved out once. No frame is left on
         // it (the caller).
-        unsafe { ptr::read(&raw const (*self.0.as_ptr()).stack) }
+        unsafe {
+            let block = self.0.as_ptr();
+            (*block).known.is_over();
+            (*block).known_stack.is_over();
+            ptr::read(&raw const (*block).stack)
+        }
     }
 
     /// The fiber as a pointer, for [`own`](super::own).
@@ -190,6 +244,14 @@ impl Fiber {
         // SAFETY: the block is live (invariant 1), and `stack` is written only before there is a `Fiber`.
         unsafe { &(*self.0.as_ptr()).stack }
     }
+}
+
+/// # Safety
+///
+/// They are mapped.
+unsafe fn peek_registers(context: *const usize) -> [usize; 4] {
+    // SAFETY: as the caller promises: a context has four words.
+    std::array::from_fn(|at| unsafe { arch::peek(context.add(at)) })
 }
 
 /// First on the fiber's stack.

@@ -27,12 +27,11 @@
 //! # Tools that follow the stack
 //!
 //! * *AddressSanitizer* has to be told of each switch, and is, by `asm.rs` in a build for it: [`crate::sys::sanitizer`].
-//! * *ThreadSanitizer* needs to be told nothing: a fiber stays on its OS thread (there are no others under it). But it keeps one list of frames for each OS
-//!   thread, which holds 65 536: so some five thousand suspended fibers with their frames are its limit.
+//! * *ThreadSanitizer* is told, too, in a build for it: each fiber is one of its own to it. There are some six thousand that it is told of at a time; the frames of those beyond
+//!   stand in one list for each OS thread, of 65 536. A fiber stays on its OS thread (there are no others under it).
 //! * *Valgrind* guesses that a stack pointer that moves by more than 2 MB is on another stack. Stacks that are neighbours are
 //!   nearer than that; it then takes a switch for a call with a huge frame, and all that lies between for fresh or gone:
-//!   thousands of false reports. `valgrind --max-stackframe=65536`, less than a stack, has it see the switches (with stacks
-//!   of 64 KiB and less: half their size). A program whose frames are larger than that has no use of it.
+//!   thousands of false reports. In a build with `GREEN_VALGRIND=1` in the environment it is told where each stack is ([`known_stack`]).
 //!
 //! A fiber with thread-locals of its own ([`own`]) needs `asm.rs`.
 //!
@@ -43,6 +42,8 @@
 mod asm;
 #[cfg(any(green_backend = "corosensei", all(test, not(miri))))]
 mod corosensei;
+#[cfg(green_backend = "asm")]
+mod known_stack;
 #[cfg(green_thread_locals)]
 pub(crate) mod own;
 #[cfg(any(green_backend = "threads", test))]
@@ -59,12 +60,14 @@ pub(crate) use corosensei::Fiber;
 pub(crate) use threads::Fiber;
 
 /// Where a fiber is suspended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SavedContext {
     /// Stack pointer, program counter, frame pointer and base register, in the order of a saved context.
     pub(crate) registers: [usize; 4],
     /// Its frames lie below this address.
     pub(crate) top: usize,
+    /// What was left by `leave_note`; 0: nothing.
+    pub(crate) note: u64,
 }
 
 /// What another backend's fiber leaves behind is not known.
@@ -76,6 +79,16 @@ impl Fiber {
     pub(crate) unsafe fn peek(_: *const Option<Fiber>) -> Option<SavedContext> {
         None
     }
+
+    /// # Safety
+    ///
+    /// None.
+    pub(crate) unsafe fn peek_beneath(_: *const Option<Fiber>) -> impl Iterator<Item = SavedContext> {
+        std::iter::empty()
+    }
+
+    /// Nobody could read it.
+    pub(crate) fn leave_note(&self, _: u64) {}
 }
 
 /// A debugger cannot find the contexts.

@@ -11,8 +11,8 @@
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 
-use super::{Border, Fiber, Hub};
 use crate::arch::{set_thread_pointer, thread_pointer};
+use crate::fiber::{Border, Fiber, Hub};
 use crate::sys::sanitizer;
 use crate::thread_locals::block::{Block, record};
 
@@ -36,10 +36,10 @@ pub(crate) unsafe fn run(slot: &FiberSlot, block: &Block, body: unsafe fn(*mut (
         block.enter();
         let record = block.record();
         record.kept.set(fiber.into_raw());
-        set_thread_pointer(block.thread_pointer());
+        set_thread_pointer(block.thread_pointer()); // KEY: block-begin
         black_box(body)(arg);
-        *slot.get() = Some(Fiber::from_raw(record.kept.get()));
-        set_thread_pointer(record.hub.get());
+        *slot.get() = Some(Fiber::from_raw(record.kept.get())); // KEY: block-last-slot
+        set_thread_pointer(record.hub.get()); // KEY: block-end
     }
 }
 
@@ -72,22 +72,22 @@ pub(crate) unsafe fn suspend(slot: &FiberSlot, border: &Border) {
         let stays = (border.leaves)(record.is_of_loop() && !sanitizer::IS_THERE);
         let kept = record.kept.get();
         let fiber = Fiber::from_raw(kept);
-        *slot.get() = Some(Fiber::from_raw(kept));
+        *slot.get() = Some(Fiber::from_raw(kept)); // KEY: block-slot
         if !stays {
-            set_thread_pointer(record.hub.get());
+            set_thread_pointer(record.hub.get()); // KEY: block-hub
         }
         let word = fiber.suspend();
         let worker = (*std::ptr::with_exposed_provenance::<Hub>(word)).0.get();
         if worker != 0 {
-            record.set_worker(worker);
+            record.set_worker(worker); // KEY: block-worker
         }
         if thread_pointer() != pointer {
-            set_thread_pointer(pointer);
+            set_thread_pointer(pointer); // KEY: block-goes-on
         }
-        record.set_of_loop();
-        *slot.get() = None;
+        record.set_of_loop(); // KEY: block-of-loop
+        *slot.get() = None; // KEY: block-slot-empty
         if worker != 0 {
-            (border.arrives)(word);
+            (border.arrives)(word); // KEY: block-arrives
         }
     }
 }

@@ -2,21 +2,22 @@
 //!
 //! # Invariants
 //!
-//! 1. Nodes are in the frame of [`futex_wait`], linked and unlinked under the lock of the bucket of their address, as invariant 1 of
+//! 1. Nodes are in the frame of `wait_in_line`, linked and unlinked under the lock of the bucket of their address, as invariant 1 of
 //!    [`waiters`](crate::park::waiters) asks.
-//! 2. A table is never freed.
+//! 2. A node's `word` is null, or valid as long as the node's thread waits.
 
 use std::ptr;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+use crate::base::atomic::{AtomicU32, MODELLED, Ordering, fence};
 use crate::base::spin::SpinLock;
 use crate::park::waiters::{WaitNode, WaitPayload, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, park};
-use crate::sys::fork;
+use crate::sys::fork::PerProcess;
 use crate::task::header::Reason;
 
-/// Buckets: a power of two.
-const BUCKETS: usize = 256;
+/// Buckets that are made at a time, and how often: powers of two. So many that threads which wait for different words seldom share one.
+const CHUNK: usize = if MODELLED { 1 } else { 64 };
+const CHUNKS: usize = if MODELLED { 1 } else { 256 };
 
 /// How [`futex_wait`] has ended.
 #[doc(hidden)]
@@ -35,131 +36,131 @@ pub enum FutexEnd {
 struct AwaitedWord {
     address: usize,
     bits: u32,
+    /// To be looked at by who wakes the thread; may be null.
+    word: *const AtomicU32,
 }
 
 impl WaitPayload for AwaitedWord {}
 
+// SAFETY: the pointer is used as invariant 2 says.
+unsafe impl Send for AwaitedWord {}
+
 #[repr(align(64))]
 struct Bucket {
-    count: AtomicU32,
+    /// 0: nobody waits, or is about to. Written under the lock.
+    occupied: AtomicU32,
     waiters: SpinLock<Waiters<AwaitedWord>>,
 }
 
-struct FutexTable {
-    /// The process that it belongs to, among those that have forked one another.
-    generation: u32,
-    buckets: Vec<Bucket>,
+impl Bucket {
+    /// At the end of what may have taken the last one out.
+    fn settle(&self, waiters: &Waiters<AwaitedWord>) {
+        self.occupied.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
+    }
 }
 
-static TABLE: AtomicPtr<FutexTable> = AtomicPtr::new(ptr::null_mut());
+type BucketChunk = [Bucket; CHUNK];
 
-/// The table of this process, if there is one.
+fn new_chunk() -> BucketChunk {
+    std::array::from_fn(|_| Bucket { occupied: AtomicU32::new(0), waiters: SpinLock::new(Waiters::new()) })
+}
+
+static TABLE: [PerProcess<BucketChunk>; CHUNKS] = [const { PerProcess::new(new_chunk) }; CHUNKS];
+
+/// The chunk of an address, and the bucket in it.
 #[inline]
-fn table() -> Option<&'static FutexTable> {
-    // ORDERING: Acquire pairs with the Release in `table_or_new`.
-    let table = TABLE.load(Ordering::Acquire);
-    // SAFETY: null, or from `Box::into_raw`; invariant 2.
-    unsafe { table.as_ref() }.filter(|table| table.generation == fork::generation())
-}
-
-fn table_or_new() -> &'static FutexTable {
-    loop {
-        let before = TABLE.load(Ordering::Relaxed);
-        if let Some(table) = table() {
-            return table;
-        }
-        let bucket = |_| Bucket { count: AtomicU32::new(0), waiters: SpinLock::new(Waiters::new()) };
-        let new = FutexTable { generation: fork::generation(), buckets: (0..BUCKETS).map(bucket).collect() };
-        let new = Box::into_raw(Box::new(new));
-        // ORDERING: Release publishes the table's content.
-        if TABLE.compare_exchange(before, new, Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: it was made above, and nobody else has seen it.
-            drop(unsafe { Box::from_raw(new) });
-        }
-    }
-}
-
-impl FutexTable {
-    #[inline]
-    fn bucket(&self, address: usize) -> &Bucket {
-        // Fibonacci hashing: the upper bits of the product are well mixed.
-        let mixed = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        &self.buckets[mixed as usize % BUCKETS]
-    }
-}
-
-/// Counts a thread in its bucket as long as it is there.
-struct CountedIn<'a>(&'a Bucket);
-
-impl<'a> CountedIn<'a> {
-    /// Steps W1 and W2.
-    fn enter(bucket: &'a Bucket) -> Self {
-        bucket.count.fetch_add(1, Ordering::Relaxed);
-        // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `futex_wake`.
-        fence(Ordering::SeqCst);
-        Self(bucket)
-    }
-}
-
-impl Drop for CountedIn<'_> {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-    }
+fn place(address: usize) -> (&'static PerProcess<BucketChunk>, usize) {
+    // Fibonacci hashing: the upper bits of the product are well mixed.
+    let mixed = ((address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+    (&TABLE[mixed / CHUNK % CHUNKS], mixed % CHUNK)
 }
 
 /// Parks the calling green thread as long as `word` is `expected`, until a [`futex_wake`] of its address and one of `bits`. Not a cancellation point.
 ///
 /// # Safety
 ///
-/// `word` is valid for reads, and aligned.
+/// `word` is valid for reads, and aligned, until this returns.
 #[doc(hidden)]
 pub unsafe fn futex_wait(word: *const AtomicU32, expected: u32, bits: u32, deadline_ns: u64) -> FutexEnd {
-    let address = word.addr();
-    let bucket = table_or_new().bucket(address);
-    let _counted = CountedIn::enter(bucket);
-    let node = WaitNode::with(AwaitedWord { address, bits });
+    // ORDERING: Relaxed: the fence comes before it, or the lock of a waker (step W3).
+    // SAFETY: valid, as the caller promises.
+    let is_over = || unsafe { &*word }.load(Ordering::Relaxed) != expected;
+    wait_in_line(AwaitedWord { address: word.addr(), bits, word }, deadline_ns, is_over)
+}
+
+/// As [`futex_wait`], for what is at an address and is no word: `is_over` looks whether there is anything to wait for, in a few
+/// instructions, and neither waits nor unwinds.
+#[doc(hidden)]
+pub fn address_wait(address: usize, deadline_ns: u64, is_over: impl FnOnce() -> bool) -> FutexEnd {
+    wait_in_line(AwaitedWord { address, bits: u32::MAX, word: ptr::null() }, deadline_ns, is_over)
+}
+
+fn wait_in_line(awaited: AwaitedWord, deadline_ns: u64, is_over: impl FnOnce() -> bool) -> FutexEnd {
+    let (chunk, at) = place(awaited.address);
+    let bucket = &chunk.get()[at];
+    let node = WaitNode::with(awaited);
     let wait = Wait::new(Reason::Futex).until(deadline_ns).uninterruptible();
     let ended = park(wait, |ticket| {
         let waiters = bucket.waiters.lock();
-        // ORDERING: Relaxed: the fence comes before it, or the lock of a waker (step W4).
-        // SAFETY: valid, as the caller promises.
-        let is_same = unsafe { &*word }.load(Ordering::Relaxed) == expected;
-        if is_same {
-            // SAFETY: invariant 1; a wait that has begun.
-            unsafe { waiters.push_back(&node, ticket) };
+        bucket.occupied.store(1, Ordering::Relaxed); // KEY: futex-occupied
+        // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `futex_wake`.
+        fence(Ordering::SeqCst);
+        if is_over() {
+            bucket.settle(&waiters);
+            return false; // KEY: futex-look
         }
-        is_same
+        // SAFETY: invariant 1; a wait that has begun.
+        unsafe { waiters.push_back(&node, ticket) }; // KEY: futex-link
+        true
     });
     match ended {
         WaitResult::Notified => FutexEnd::Woken,
         WaitResult::Refused => FutexEnd::Changed,
         WaitResult::TimedOut | WaitResult::Interrupted => {
+            let waiters = bucket.waiters.lock();
             // SAFETY: it was linked in this list.
-            unsafe { bucket.waiters.lock().remove(&node) };
+            unsafe { waiters.remove(&node) }; // KEY: futex-unlink
+            bucket.settle(&waiters);
+            drop(waiters);
             if ended == WaitResult::TimedOut { FutexEnd::TimedOut } else { FutexEnd::Woken }
         }
     }
 }
 
-/// Wakes up to `most` green threads that wait at `address` for one of `bits`; says how many. From any thread.
+/// What [`futex_wake`] has done.
 #[doc(hidden)]
-pub fn futex_wake(address: usize, most: u32, bits: u32) -> u32 {
-    // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `CountedIn::enter`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FutexWoken {
+    /// How many threads it has woken.
+    pub count: u32,
+    /// The word of the last one was zero.
+    pub is_free: bool,
+}
+
+/// Wakes up to `most` green threads that wait at `address` for one of `bits`. From any thread, but not from a signal handler.
+#[doc(hidden)]
+pub fn futex_wake(address: usize, most: u32, bits: u32) -> FutexWoken {
+    let mut woken = FutexWoken { count: 0, is_free: false };
+    // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `wait_in_line`.
     fence(Ordering::SeqCst);
-    let Some(table) = table() else { return 0 };
-    let bucket = table.bucket(address);
-    if bucket.count.load(Ordering::Relaxed) == 0 {
-        return 0;
+    let (chunk, at) = place(address);
+    let Some(bucket) = chunk.made().map(|chunk| &chunk[at]) else { return woken };
+    if bucket.occupied.load(Ordering::Relaxed) == 0 {
+        return woken;
     }
-    let mut woken = 0;
     let mut wakes = WakeList::new();
     let waiters = bucket.waiters.lock();
     let is_meant = |node: &WaitNode<AwaitedWord>| node.payload.address == address && node.payload.bits & bits != 0;
     waiters.claim_while(is_meant, |claimed| {
-        woken += 1;
+        woken.count += 1; // KEY: futex-used-once
+        // SAFETY: null, or valid (invariant 2): its thread waits until it is scheduled.
+        let word = unsafe { claimed.payload().word.as_ref() };
+        woken.is_free = word.is_some_and(|word| word.load(Ordering::Relaxed) == 0);
         wakes.push(claimed);
-        woken < most
+        woken.count < most
     });
+    bucket.settle(&waiters);
     drop(waiters);
+    drop(wakes);
     woken
 }

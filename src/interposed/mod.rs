@@ -2,7 +2,7 @@
 //! crate's version.
 //!
 //! `green-std` defines functions of libc that block, such as `recv`, in the final program. Each asks [`caller`] first. A green thread that may park waits
-//! here, for a descriptor ([`wait_for`]), for a moment ([`sleep_until`]) or for a word of memory ([`futex`]); everybody else makes the system call.
+//! here, for a descriptor ([`DescriptorWait`]), for a moment ([`sleep_until`]) or for a word of memory ([`futex`]); everybody else makes the system call.
 //!
 //! **Nothing unwinds out of these waits.** Their callers are declared as `extern "C"`, which compilers take for a promise. So a cancel, or an enclosing
 //! `timeout`, ends such a wait with [`WaitEnd::Interrupted`], and is raised at the thread's next call of this crate that blocks.
@@ -10,8 +10,9 @@
 mod descriptor;
 mod futex;
 
-pub use descriptor::wait_for;
-pub use futex::{FutexEnd, futex_wait, futex_wake};
+pub use crate::rt::blocking::BlockingKind;
+pub use descriptor::DescriptorWait;
+pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_wake};
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::base::lock;
 use crate::park::current::WorkerContext;
 use crate::park::no_park::may_switch;
 use crate::park::{self, Wait, WaitResult};
+use crate::rt::blocking::blocking_as;
 use crate::sys::clock::{self, now_ns};
 use crate::sys::in_panic;
 use crate::task::header::Reason;
@@ -67,8 +69,11 @@ fn on_worker(here: &WorkerContext) -> Caller {
     let (is_own, has_own) = (is_own(), thread.vtable.border.is_some());
     // On its way to its thread-locals, or away from them; or in the middle of a wait; or in a lock of this crate.
     let in_the_crate = is_own != has_own || thread.wait.is_on() || lock::is_waited_for();
-    let in_hook = !may_switch() || std::thread::panicking() && in_panic::is_reported();
-    match in_the_crate || in_hook || !park::is_on_its_stack(thread) {
+    if in_the_crate || !may_switch() || !park::is_on_its_stack(thread) {
+        return Caller::Plain;
+    }
+    // After the others: it looks through the stack, which a signal handler must not.
+    match std::thread::panicking() && in_panic::is_reported() {
         true => Caller::Plain,
         false if has_own => Caller::HasThreadLocals,
         false => Caller::SharesThreadLocals,
@@ -105,8 +110,17 @@ pub fn spend() {
     park::spend();
 }
 
+/// The thread that the caller has just woken has its turn, if it is next on this worker and the caller may switch: it waited for a lock that is free now, and finds it so
+/// before the caller takes the lock again. See "the end of a lock" in `PROTOCOL.md`.
+#[doc(hidden)]
+pub fn hand_over() {
+    if WorkerContext::get().is_some_and(|here| here.current().is_some() && !here.woken.get().is_null()) {
+        park::give_way();
+    }
+}
+
 /// Runs `f` on an OS thread that may block. No cancel or `timeout` takes effect in this call.
 #[doc(hidden)]
-pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    park::interrupt::shielded(|| crate::rt::blocking::blocking(f))
+pub fn blocking<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
+    park::interrupt::shielded(|| blocking_as(kind, f))
 }

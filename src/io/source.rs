@@ -210,7 +210,7 @@ impl Source {
             Direction::Read => Reason::Readable,
             Direction::Write => Reason::Writable,
         };
-        let mut wait = Wait::new(reason).until(deadline_ns);
+        let mut wait = Wait::new(reason).until(deadline_ns).on_descriptor(fd.as_raw_fd());
         loop {
             // After a wait it may be another.
             let Some(here) = WorkerContext::get() else { return Ok(true) };

@@ -15,6 +15,7 @@ use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::base::shown::ShownPtr;
 use crate::driver::poller::Poller;
 use crate::driver::wheel::{Wheel, WheelTimer};
 use crate::fiber::Hub;
@@ -24,10 +25,10 @@ use crate::sys::clock;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
-pub(crate) const BUDGET: u32 = 128;
+pub(crate) const BUDGET: i32 = 128;
 
 /// The home of a worker that others may stand in for: no thread's. So none of its threads is woken by the short ways, on which only the worker itself
-/// may end its threads' waits.
+/// may end its threads' waits; nor is one where every wake is recorded, as nothing is on those.
 const SHARED: u16 = u16::MAX;
 
 /// One worker, as the threads that run on it see it. Only its own OS thread touches it, but for `current`, which others read, and for what the
@@ -39,14 +40,14 @@ pub(crate) struct WorkerContext {
     /// The thread that runs; null: the worker's own loop.
     current: AtomicPtr<Header>,
     /// The thread that was woken last, by one that runs here or by the loop: it is next.
-    pub(crate) woken: Cell<*mut Header>,
+    pub(crate) woken: ShownPtr<Header>,
     /// The number of the worker's remote, or [`SHARED`].
     home: u16,
     /// The running thread suspends because it yields, not because it waits.
     yields: Cell<bool>,
     /// May threads be suspended here in the middle of unwinding?
     pub(crate) doubt: Doubt,
-    budget: Cell<u32>,
+    budget: Cell<i32>,
     /// Whether others may touch `woken`, `wheel`, `poller`.
     latch: &'static Latch,
     /// Timers of the threads that wait here. Never borrowed for longer than one call.
@@ -67,7 +68,7 @@ impl WorkerContext {
     /// Where a debugger finds the thread that runs.
     pub(crate) const CURRENT: usize = offset_of!(Self, current);
 
-    /// `shared`: others may stand in for it.
+    /// `shared`: others may stand in for it, or every wake is recorded.
     pub(crate) fn new(
         home: u16,
         shared: bool,
@@ -80,7 +81,7 @@ impl WorkerContext {
             home: if shared { SHARED } else { home },
             latch,
             hub: Hub::default(),
-            woken: Cell::new(ptr::null_mut()),
+            woken: ShownPtr::null(),
             yields: Cell::new(false),
             doubt: Doubt::new(),
             budget: Cell::new(0),
@@ -232,11 +233,16 @@ impl WorkerContext {
     /// Spends one blocking call. False: the budget is used up.
     #[inline(always)]
     pub(crate) fn spend(&self) -> bool {
-        let left = self.budget.get();
-        if left != 0 {
-            self.budget.set(left - 1);
-        }
-        left != 0
+        // Stored in any case: so it is one instruction, which says how it ended.
+        let left = self.budget.get() - 1;
+        self.budget.set(left);
+        if left < 0 { self.overspent() } else { true }
+    }
+
+    #[cold]
+    fn overspent(&self) -> bool {
+        self.budget.set(0);
+        false
     }
 
     #[inline(always)]
@@ -265,12 +271,10 @@ pub(crate) fn current_task() -> Task {
     with_task(Task::clone)
 }
 
-/// Calls `report` with the actor that runs here, if one does: its number, its name and its type. For the report of a panic.
-pub(crate) fn describe_actor(report: impl FnOnce(u64, Option<&str>, &str)) {
-    if let Some(header) = WorkerContext::get().and_then(WorkerContext::current)
-        && let Some(type_name) = header.vtable.type_name
-    {
-        report(header.id, header.name(), type_name());
+/// Calls `report` with the green thread that runs here: its number, its name and, of an actor, the type. For the report of a panic.
+pub(crate) fn describe_with_type(report: impl FnOnce(u64, Option<&str>, Option<&str>)) {
+    if let Some(header) = WorkerContext::get().and_then(WorkerContext::current) {
+        report(header.id, header.name(), header.vtable.type_name.map(|type_name| type_name()));
     }
 }
 

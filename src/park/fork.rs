@@ -12,8 +12,13 @@
 //! * what is sent to an actor, or waits for one: by its id, as well;
 //! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`WorkerContext`], which
 //!   is never set when a fiber finishes otherwise.
+//!
+//! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came) each process has for
+//! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. Not provided for is a fork while another thread makes the very first
+//! runtime, which asks std for its panic hook; nor one while another thread is inside a lock, channel, socket, name or group that the child uses.
 
 use std::cell::Cell;
+use std::ptr;
 use std::sync::Once;
 
 use crate::park::current::WorkerContext;
@@ -23,6 +28,8 @@ use crate::thread_locals;
 
 thread_local! {
     static ORPHAN: Cell<bool> = const { Cell::new(false) };
+    /// The worker, while a thread with thread-locals of its own forks on those of the worker.
+    static ASIDE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
 }
 
 /// Was the calling OS thread green when it forked, so that its runtime is the parent's?
@@ -36,17 +43,37 @@ pub(crate) fn install() {
     ONCE.call_once(|| fork::at_each_fork(before, parent, child));
 }
 
+/// Other people's handlers run before and after this one. Where the thread goes on as its worker it is no green thread: it could not suspend there.
 unsafe extern "C" fn before() {
-    thread_locals::before_fork();
+    if thread_locals::before_fork() {
+        step_aside();
+    }
+}
+
+/// The worker's thread-locals, which are those of a plain OS thread until [`step_back`].
+#[inline(never)]
+fn step_aside() {
+    ASIDE.set(WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const()));
+    // SAFETY: no worker.
+    unsafe { WorkerContext::enter(ptr::null()) };
+}
+
+#[inline(never)]
+fn step_back() {
+    if thread_locals::has_forked_as_worker() {
+        // SAFETY: it was entered before, and the worker has been waiting for this thread since.
+        unsafe { WorkerContext::enter(ASIDE.replace(ptr::null())) };
+        thread_locals::after_fork();
+    }
 }
 
 unsafe extern "C" fn parent() {
-    thread_locals::after_fork();
+    step_back();
 }
 
 /// Makes stores only: other threads may have been in the middle of anything.
 unsafe extern "C" fn child() {
-    thread_locals::after_fork();
+    step_back();
     fork::begin_child();
     os::note_fork();
     if let Some(here) = WorkerContext::get() {
@@ -56,6 +83,6 @@ unsafe extern "C" fn child() {
         }
         ORPHAN.set(true);
         // SAFETY: no worker.
-        unsafe { WorkerContext::enter(std::ptr::null()) };
+        unsafe { WorkerContext::enter(ptr::null()) };
     }
 }

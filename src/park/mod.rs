@@ -1,6 +1,8 @@
 #![doc = include_str!("PROTOCOL.md")]
 
 pub(crate) mod current;
+#[cfg(any(debug_assertions, green_deadlocks))]
+pub(crate) mod deadlock;
 pub(crate) mod doubt;
 pub(crate) mod fork;
 pub(crate) mod interrupt;
@@ -8,11 +10,15 @@ pub(crate) mod latch;
 pub(crate) mod no_park;
 pub(crate) mod on_switch;
 pub(crate) mod os;
+pub(crate) mod os_threads;
+pub(crate) mod owed_answer;
+pub(crate) mod possession;
 pub(crate) mod queue;
 pub(crate) mod unwind;
 mod wait;
 mod wait_in;
 pub(crate) mod waiters;
+pub(crate) mod waits_on;
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -22,6 +28,7 @@ use crate::fiber::{Fiber, own};
 use crate::park::current::WorkerContext;
 use crate::park::no_park::{assert_may_park, may_park, may_switch};
 use crate::park::wait::WaitTerms;
+use crate::park::waits_on::DatedWait;
 use crate::sys::clock::{NEVER, has_passed, now_ns};
 use crate::sys::in_panic;
 use crate::task::cancel::CAN_UNWIND;
@@ -33,6 +40,30 @@ use crate::thread_locals::is_own;
 
 pub(crate) use wait::{ASK_AGAIN_NS, NotRaised, Wait};
 pub(crate) use wait_in::{wait_for_token, wait_in, wait_unless};
+
+/// Who makes a call, as it found out in the beginning: what a lock says of its holder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LockTaker {
+    /// Only compared. An old one, if the thread has moved since.
+    pub(crate) worker: *const WorkerContext,
+    /// The number of the green thread; 0: it is none.
+    #[cfg_attr(
+        any(debug_assertions, green_deadlocks),
+        allow(dead_code, reason = "there OS threads have numbers, too")
+    )]
+    pub(crate) id: u64,
+}
+
+impl LockTaker {
+    const UNKNOWN: Self = Self { worker: std::ptr::null(), id: 0 };
+
+    /// Who makes this call.
+    #[inline(always)]
+    pub(crate) fn now() -> Self {
+        let Some(here) = WorkerContext::get() else { return Self::UNKNOWN };
+        Self { worker: here, id: here.current().map_or(0, |thread| thread.id) }
+    }
+}
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +136,15 @@ fn park_with_care(
     commit: impl FnOnce(Ticket) -> bool,
 ) -> WaitResult {
     // SAFETY: as above.
-    let thread = unsafe { this.as_ref() };
+    match terms_with_care(here, unsafe { this.as_ref() }, wait) {
+        Some((wait, how)) => wait_green(here, this, wait, how, commit),
+        None => WaitResult::Interrupted,
+    }
+}
+
+/// What may end that wait; `None`: something has already. Apart: there are as many of the caller as there are kinds of waits.
+#[inline(never)]
+fn terms_with_care(here: &WorkerContext, thread: &Header, wait: Wait) -> Option<(Wait, WaitTerms)> {
     let panicking = std::thread::panicking();
     let unwinds = panicking && (is_own() || !here.doubt.is_in_doubt(panicking));
     if panicking && in_panic::is_reported() {
@@ -117,10 +156,7 @@ fn park_with_care(
         limit_ns: thread.limits.earliest_ns(),
     };
     let wait = if CAN_UNWIND { wait } else { wait.uninterruptible() };
-    match wait.how(state, now_ns) {
-        Some(how) => wait_green(here, this, wait, how, commit),
-        None => WaitResult::Interrupted,
-    }
+    wait.how(state, now_ns).map(|how| (wait, how))
 }
 
 #[inline(always)]
@@ -133,6 +169,8 @@ fn wait_green(
 ) -> WaitResult {
     // SAFETY: as above.
     let thread = unsafe { this.as_ref() };
+    let dated = DatedWait { on: wait.on, deadline_ns: how.deadline_ns };
+    thread.set_waits_on(if how.deadline_ns == NEVER { wait.on } else { dated.mark() });
     let epoch = thread.wait.begin();
     if !commit(Ticket::new(this, epoch)) && thread.wait.retract(epoch) {
         return WaitResult::Refused;
@@ -320,12 +358,8 @@ pub(crate) fn may_let_others_run(here: &WorkerContext) -> bool {
 pub(crate) fn checkpoint() {
     match WorkerContext::get() {
         Some(here) => {
-            let Some(thread) = here.current() else { return };
-            if thread.state.is_cancelled() || !thread.limits.is_empty() {
-                let _ = interrupt::raise_pending(thread);
-            }
-            if !here.spend() {
-                give_way();
+            if let Some(thread) = here.current() {
+                green_checkpoint(here, thread);
             }
         }
         None => current::with_header(|thread| {
@@ -336,6 +370,16 @@ pub(crate) fn checkpoint() {
     }
 }
 
+#[inline(always)]
+fn green_checkpoint(here: &WorkerContext, thread: &Header) {
+    if thread.state.is_cancelled() || !thread.limits.is_empty() {
+        let _ = interrupt::raise_pending(thread);
+    }
+    if !here.spend() {
+        give_way();
+    }
+}
+
 /// As [`checkpoint`], for a call that is about to return without waiting. A plain OS thread goes through at once: nobody
 /// cancels it, nor waits for its turn.
 #[inline(always)]
@@ -343,6 +387,17 @@ pub(crate) fn quick_checkpoint() {
     if WorkerContext::get().is_some() {
         checkpoint();
     }
+}
+
+/// As [`quick_checkpoint`]; says who the caller is, which it has found out by the way.
+#[inline(always)]
+pub(crate) fn quick_checkpoint_as() -> LockTaker {
+    // Each is read once: this is on the way of every lock.
+    let Some(here) = WorkerContext::get() else { return LockTaker::UNKNOWN };
+    let Some(thread) = here.current() else { return LockTaker::UNKNOWN };
+    let caller = LockTaker { worker: here, id: thread.id };
+    green_checkpoint(here, thread);
+    caller
 }
 
 /// An attempt that failed and did not wait spends from the same budget: so a thread that polls lets its neighbours run.

@@ -112,8 +112,7 @@ pub(crate) fn mark() -> *const () {
 }
 
 /// Has the thread such calls?
-#[cfg(not(green_backend = "asm"))]
-pub(super) fn is_marked(thread: &Header) -> bool {
+pub(crate) fn is_marked(thread: &Header) -> bool {
     thread.runtime.addr() & MARK != 0
 }
 

@@ -10,6 +10,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicU64, Ordering};
+use crate::park::os_threads::waits;
 use crate::stack::StackSize;
 use crate::sys::clock::NEVER;
 use crate::sys::parker::Parker;
@@ -150,6 +151,8 @@ pub(crate) unsafe fn sleep(header: NonNull<Header>, epoch: Epoch, mut deadline_n
     while !backoff.is_completed() && !thread.parker.has_token() {
         backoff.snooze();
     }
+    // SAFETY: it is the calling thread's.
+    let _waits = (deadline_ns == NEVER).then(|| waits(|| unsafe { Task::counted(header) }));
     while !thread.parker.park(deadline_ns) {
         if thread.header.wait.end(epoch, End::TimedOut) {
             return;

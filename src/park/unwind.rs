@@ -2,7 +2,7 @@
 //!
 //! [`unwinds`] answers the first, by what std and [`doubt`](super::doubt) say. But a cancel unwinds too. So it is noted when an unwinding begins, and
 //! what begins it: a panic by the panic hook, a cancel or time-out by the code that raises it. Both take the next number of
-//! their OS thread ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
+//! the process ([`EVENTS`]) and leave it with the thread that unwinds (`Header::unwound`). A lock's guard keeps the number
 //! of the moment when it was made ([`PanicMark`]). When the guard is dropped:
 //!
 //! | the thread unwinds | noted since the guard was made | and then                                                |
@@ -25,14 +25,17 @@
 
 use std::cell::Cell;
 
+use crate::base::atomic::{AtomicU64, Ordering};
 use crate::park::current::WorkerContext;
 use crate::sys::unwinder::{self, Unwinds};
 use crate::task::unwound::Unwound;
 use crate::thread_locals::is_own;
 
+/// Unwindings that have begun, as far as they are noted, times four: as a mark has them. Of all threads: a guard may be dropped by another thread than that which made it (`spawn_local`), and a thread-local of a
+/// green thread's own may begin a second life.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
-    /// Unwindings that have begun on this OS thread, as far as they are noted.
-    static EVENTS: Cell<u64> = const { Cell::new(0) };
     /// As `Header::unwound`, of a plain OS thread, which may have no header.
     static OS_UNWOUND: Cell<Unwound> = const { Cell::new(Unwound::NEVER) };
 }
@@ -67,7 +70,8 @@ impl PanicMark {
     /// Now.
     #[inline(always)]
     pub(crate) fn now() -> Self {
-        let number = EVENTS.get() << SHIFT;
+        // ORDERING: Relaxed, as in `begins`: a thread finds its own numbers in the order in which it took them.
+        let number = EVENTS.load(Ordering::Relaxed);
         if std::thread::panicking() { Self(number | Self::while_panicking()) } else { Self(number) }
     }
 
@@ -117,7 +121,6 @@ pub(super) fn with_unwound<R>(f: impl FnOnce(&Cell<Unwound>) -> R) -> R {
 
 /// The calling thread begins to unwind.
 pub(crate) fn begins(by_panic: bool) {
-    let number = EVENTS.get() + 1;
-    EVENTS.set(number);
-    with_unwound(|last| last.set(Unwound::new(number, by_panic)));
+    let number = EVENTS.fetch_add(1 << SHIFT, Ordering::Relaxed) + (1 << SHIFT);
+    with_unwound(|last| last.set(Unwound::new(number >> SHIFT, by_panic)));
 }

@@ -12,6 +12,9 @@
 //! the end of this file drives all of it.
 #![forbid(unsafe_code)]
 
+use std::ptr;
+
+use crate::park::waits_on::{self, NotedMany};
 use crate::sys::clock::NEVER;
 use crate::task::header::Reason;
 use crate::task::limit::Interrupts;
@@ -23,6 +26,8 @@ pub(crate) const ASK_AGAIN_NS: u64 = 4_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     pub(crate) reason: Reason,
+    /// What exactly: an address or a number, which [`waits_on`](super::waits_on) reads by the reason; 0: it is not told.
+    pub(crate) on: usize,
     pub(crate) deadline_ns: u64,
     pub(crate) interrupts: Interrupts,
     /// It has been interrupted, nothing could be raised yet, and it shall not be again before an interval is over.
@@ -60,7 +65,38 @@ pub(crate) struct WaitTerms {
 
 impl Wait {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, deadline_ns: NEVER, interrupts: Interrupts::All, patient: false }
+        Self { reason, on: 0, deadline_ns: NEVER, interrupts: Interrupts::All, patient: false }
+    }
+
+    /// It is for this, which stays in place as long as the wait lasts.
+    #[inline(always)]
+    pub(crate) fn on<T>(self, what: *const T) -> Self {
+        Self { on: what.expose_provenance(), ..self }
+    }
+
+    /// As [`on`](Self::on), of a channel that never holds a message.
+    #[inline(always)]
+    pub(crate) fn on_empty<T>(self, what: *const T) -> Self {
+        Self { on: what.expose_provenance() | waits_on::EMPTY, ..self }
+    }
+
+    /// It is for what the actor owes whose header's address stands in this place, or null; the place stays as long as the wait lasts, and the header as long as its address
+    /// stands there.
+    #[inline(always)]
+    pub(crate) fn on_owed<T>(self, place: *const T) -> Self {
+        Self { on: waits_on::debt_note(place), ..self }
+    }
+
+    /// It is for the first of several.
+    #[inline(always)]
+    pub(crate) fn on_many(self, many: &NotedMany) -> Self {
+        Self { on: ptr::from_ref(many).expose_provenance() | waits_on::MANY, ..self }
+    }
+
+    /// It is for the descriptor with this number.
+    #[inline(always)]
+    pub(crate) fn on_descriptor(self, fd: i32) -> Self {
+        Self { on: (fd as usize) << waits_on::FD_SHIFT, ..self }
     }
 
     pub(crate) fn until(self, deadline_ns: u64) -> Self {

@@ -75,16 +75,45 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     unsafe { call(&shared.pool, Arc::downgrade(&shared), f, true) }
 }
 
+static NAMES: LazyLock<BlockingPool> =
+    LazyLock::new(|| BlockingPool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
+
 /// As [`unblock`], for a look-up of a name. Those have few threads of their own in this process: files that do not answer take
 /// none of them away, nor the other way round. `f` calls nothing of this crate's.
 pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    static POOL: LazyLock<BlockingPool> =
-        LazyLock::new(|| BlockingPool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
-    if may_block() || POOL.is_the_parents() {
+    if may_block() || NAMES.is_the_parents() {
         return f();
     }
     // SAFETY: the closure and its value borrow nothing.
-    unsafe { call(&POOL, Weak::<Shared>::new(), f, true) }
+    unsafe { call(&NAMES, Weak::<Shared>::new(), f, true) }
+}
+
+/// What foreign code waits for in a pool of its own.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg(green_thread_locals)]
+pub enum BlockingKind {
+    /// The address of a name.
+    Names,
+    /// The end of an OS thread, or of a process.
+    Waits,
+}
+
+/// As [`blocking`], in a pool of this process for what is of the same kind. `f` calls nothing of this crate's.
+#[cfg(green_thread_locals)]
+pub(crate) fn blocking_as<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
+    /// As many threads as there is to wait for: one that is waited for may itself wait for what another waits for here.
+    static WAITS: LazyLock<BlockingPool> =
+        LazyLock::new(|| BlockingPool::new(usize::MAX, usize::MAX, "green-waits".to_owned()));
+    let pool: &BlockingPool = match kind {
+        BlockingKind::Names => &NAMES,
+        BlockingKind::Waits => &WAITS,
+    };
+    if may_block() || pool.is_the_parents() {
+        return f();
+    }
+    // SAFETY: the caller does not leave.
+    unsafe { call(pool, Weak::<Shared>::new(), f, false) }
 }
 
 /// May the caller simply block? A plain OS thread may, outside a `timeout`.

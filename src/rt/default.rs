@@ -8,21 +8,23 @@ use std::time::Duration;
 use crate::base::lock::Lock;
 use crate::park::fork;
 use crate::park::no_park::assert_may_park;
+use crate::recorder::Detail;
 use crate::rt::lent::lent;
 use crate::rt::runtime::{MAX_STALL_LIMIT, Runtime, WORKERS, invalid, output};
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
+use crate::sys::fork::PerProcess;
 use crate::thread_locals::ThreadLocals;
 
 /// The default runtime; the settings come from the environment. After an error the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     static DEFAULT: OnceLock<Runtime> = OnceLock::new();
-    static STARTS: Lock<()> = Lock::new(());
+    static STARTS: PerProcess<Lock<()>> = PerProcess::new(|| Lock::new(()));
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
-    let _one = STARTS.lock();
+    let _one = STARTS.get().lock();
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
@@ -33,6 +35,7 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
     if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT.as_millis() as usize)? {
         builder.stall_limit = Duration::from_millis(ms as u64);
     }
+    builder.recorder = recorder_from_env("GREEN_RECORDER")?;
     let started = builder.build()?;
     Ok(DEFAULT.get_or_init(|| started))
 }
@@ -55,6 +58,12 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
     }
 }
 
+fn recorder_from_env(name: &str) -> io::Result<Detail> {
+    let Some(value) = std::env::var_os(name) else { return Ok(Detail::default()) };
+    let known = [Detail::Off, Detail::Rare, Detail::All].into_iter().find(|detail| value == *detail.to_string());
+    known.ok_or_else(|| invalid(format!("{name}={value:?} is neither \"off\", \"rare\" nor \"all\"")))
+}
+
 /// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
 /// value.
 ///
@@ -64,7 +73,8 @@ fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
 /// interrupt the wait.
 ///
 /// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes), `GREEN_THREAD_LOCALS` (`worker` or `thread`:
-/// [`ThreadLocals`]) and `GREEN_STALL_LIMIT` (milliseconds; 0: off) set the default runtime's.
+/// [`ThreadLocals`]), `GREEN_STALL_LIMIT` (milliseconds; 0: off) and `GREEN_RECORDER` (`off`, `rare` or `all`:
+/// [`recorder`](crate::recorder)) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {

@@ -1,6 +1,6 @@
 //! A wrapper round the process's panic hook. It marks the OS thread while the hook runs: nothing may switch there, because a
 //! panic of another green thread inside this one's hook makes std abort with a message that helps nobody. And it notes
-//! that a panic begins. If the hook is std's, the wrapper names the actor that panics, in a line of its own.
+//! that a panic begins. If the hook is std's, the wrapper names the green thread or the actor that panics, in a line of its own.
 //!
 //! The first runtime puts it there. A program that sets a hook later throws it away, and the hook in it; so with each
 //! wrapper goes a [`Keeper`], whose destructor, which std runs before `set_hook` returns, wraps what has been put in its
@@ -21,6 +21,7 @@ use crate::base::lock::Lock;
 use crate::park::current;
 use crate::park::no_park::set_in_hook;
 use crate::park::unwind;
+use crate::recorder;
 use crate::sys::in_panic;
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
@@ -93,12 +94,13 @@ fn is_same(one: &Hook, other: &Hook) -> bool {
     size_of_val(&**one) == 0 && ptr::eq(&raw const **one, &raw const **other)
 }
 
-/// The line above std's: that names the worker only.
-fn name_actor(id: u64, name: Option<&str>, type_name: &str) {
+/// The line above std's: that names the worker's OS thread only. In std's form.
+fn name_thread(id: u64, name: Option<&str>, type_name: Option<&str>) {
     // Standard error may be closed; a panic here would end the process.
-    let _ = match name {
-        Some(name) => writeln!(std::io::stderr(), "\nin actor {id} {name:?} ({type_name})"),
-        None => writeln!(std::io::stderr(), "\nin actor {id} ({type_name})"),
+    let _ = match (type_name, name) {
+        (Some(type_name), Some(name)) => writeln!(std::io::stderr(), "\nin actor {id} {name:?} ({type_name})"),
+        (Some(type_name), None) => writeln!(std::io::stderr(), "\nin actor {id} ({type_name})"),
+        (None, name) => writeln!(std::io::stderr(), "\nin green thread '{}' ({id})", name.unwrap_or("<unnamed>")),
     };
 }
 
@@ -113,9 +115,10 @@ fn wrapper(previous: Hook, is_std: bool) -> Hook {
         unwind::begins(true);
         let before = set_in_hook(true);
         if is_std {
-            current::describe_actor(name_actor);
+            current::describe_with_type(name_thread);
         }
         previous(info);
+        recorder::panicked();
         set_in_hook(before);
     });
     WRAPPERS.lock().push(*place.get_or_init(|| address(&hook)));

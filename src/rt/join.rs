@@ -17,6 +17,8 @@ use std::task::{Context, Poll};
 
 use crate::base::debug::debug;
 use crate::park::current::WorkerContext;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::park::deadlock::{self, WaitTarget};
 use crate::park::no_park::may_switch;
 use crate::park::os;
 use crate::park::{Wait, checkpoint, wait_unless};
@@ -155,10 +157,13 @@ impl<T> JoinHandle<T> {
     fn wait(&self, mut wait: Wait) {
         let task = &self.thread.0;
         self.check_not_self();
+        wait = wait.on(task.as_ptr().as_ptr());
         while !task.state.is_complete() {
             if run_unstarted(task) {
                 continue;
             }
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            let _waits = deadlock::about_to_wait(WaitTarget::End(task.id), &wait);
             let mut slot = MaybeUninit::uninit();
             // SAFETY: this is the handle; `slot` stays until the wait is over: `join_leave` is called if anything but the
             // ticket ends it.

@@ -48,15 +48,17 @@ pub struct Metrics {
 pub struct ThreadMetrics {
     /// Spawned, and not started yet.
     pub unstarted: u64,
-    /// Started, and not ended: those that run, are ready, or wait; and the turns of actors that are under way.
+    /// Started, and not ended: those that run, are ready, or wait. (The turns of actors that are under way are not among them, see [`Runtime::actor_metrics`].)
     pub live: u64,
-    /// Of these, the ones that were ready to run when their worker last looked.
+    /// Threads, and turns of actors, that were ready to run when their worker last looked.
     pub ready: u64,
-    /// Spawned since the beginning.
+    /// Spawned since the beginning: each of these is unstarted, live or ended.
     pub spawned: u64,
-    /// Since the beginning: ended in a panic.
+    /// Since the beginning: ended, in whatever way. One that has never started, because its runtime was stopped first, is not among them.
+    pub ended: u64,
+    /// Of these: ended in a panic.
     pub panicked: u64,
-    /// Since the beginning: ended by a [cancel](crate::thread::JoinHandle::cancel).
+    /// Of these: ended by a [cancel](crate::thread::JoinHandle::cancel).
     pub cancelled: u64,
 }
 
@@ -72,7 +74,7 @@ pub struct WorkerMetrics {
     /// How much of its time it has run threads, from 0 to 1, as a moving average over 134 ms. A processor that it does not get counts as
     /// busy.
     pub busy: f64,
-    /// Threads that have started on it, and not ended.
+    /// Threads and turns of actors that live on it: they have started there, and not ended, or will start nowhere else.
     pub live: u64,
     /// Threads that were ready to run when it last looked.
     pub ready: u64,
@@ -84,7 +86,7 @@ pub struct WorkerMetrics {
     pub stolen: u64,
     /// Since the beginning: unstarted threads that it has given to others, because it had more.
     pub given: u64,
-    /// Since the beginning: wake-ups of its threads by others than its own threads.
+    /// Since the beginning: wake-ups of its threads by others than its own threads. (Threads that it is given are no wake-ups.)
     pub woken: u64,
     /// Since the beginning: how often it has gone to sleep.
     pub sleeps: u64,
@@ -96,7 +98,8 @@ pub struct WorkerMetrics {
     pub timers: u64,
     /// Since the beginning: [stalls](crate::stall).
     pub stalls: u64,
-    /// How long threads that were ready have waited for their turn: a sample.
+    /// How long threads that were ready have waited for their turn, the time included in which one that others have woken has waited for the worker to come
+    /// round, or to get up: a sample.
     pub delays: Histogram,
 }
 
@@ -222,7 +225,8 @@ fn read(shared: &Shared) -> Metrics {
     let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
     let sum =
         |count: fn(&Counters) -> &Counter| shared.every_remote().map(|remote| count(&remote.counters).get()).sum();
-    // Before `spawned`, which it is a part of.
+    // Each before that which it is a part of.
+    let ended: u64 = sum(|counters| &counters.ended);
     let started: u64 = sum(|counters| &counters.started);
     let spawned = shared.spawned();
     let (threads, idle, queued) = shared.pool.counts();
@@ -230,9 +234,10 @@ fn read(shared: &Shared) -> Metrics {
     Metrics {
         threads: ThreadMetrics {
             unstarted: spawned.saturating_sub(started),
-            live: shared.every_remote().map(|remote| u64::from(remote.load().unwrap_or(0))).sum(),
+            live: started.saturating_sub(ended),
             ready: workers.iter().map(|worker| worker.ready).sum(),
             spawned,
+            ended,
             panicked: sum(|counters| &counters.panicked),
             cancelled: sum(|counters| &counters.cancelled),
         },

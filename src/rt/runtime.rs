@@ -7,24 +7,26 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_deque::Worker as Deque;
-
 use crate::base::debug::debug;
 use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::dump;
+use crate::flight::{MOST_EVENTS, Recording};
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
 use crate::park::{fork, interrupt};
+use crate::recorder::Detail;
 use crate::rt::at_exit;
 use crate::rt::hook;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, needs_no_calls, spawn_in};
 use crate::rt::workers::WorkerThreads;
+use crate::sched::deque::Deque;
+use crate::sched::schedule::schedule_of;
 use crate::sched::shared::Rules;
-use crate::sched::{Shared, Worker, moving, remote, watched, worker};
+use crate::sched::{Shared, Worker, remote, watched};
 use crate::stack::{StackSize, overflow};
 use crate::stall;
 use crate::sys::membarrier;
@@ -34,6 +36,13 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const BLOCKING_QUEUE: RangeInclusive<usize> = 1..=1 << 20;
 const SPARE_WORKERS: RangeInclusive<usize> = 0..=1024;
+/// An interpreter is too slow to be watched.
+const STALL_LIMIT: Duration = if cfg!(miri) { Duration::ZERO } else { Duration::from_millis(20) };
+/// Of a runtime with more than one worker.
+const DEFAULT_SPARES: usize = 16;
+const RECORDER_EVENTS: RangeInclusive<usize> = 1..=MOST_EVENTS;
+/// An interpreter is too slow to make large rings.
+const EVENTS: usize = if cfg!(miri) { 64 } else { 4096 };
 pub(super) const MAX_STALL_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Starts a [`Runtime`] with settings of its own: what [`Runtime::builder`] returns.
@@ -51,14 +60,16 @@ pub struct RuntimeBuilder {
     pub(super) workers: Option<usize>,
     pub(super) stack_size: Option<usize>,
     pub(super) thread_locals: ThreadLocals,
-    migration: bool,
+    migration: Option<bool>,
     thread_name: String,
     blocking_threads: usize,
     blocking_queue: usize,
     virtual_time: bool,
     on_switch: Option<MakeSwitchCalls>,
     pub(super) stall_limit: Duration,
-    spare_workers: usize,
+    spare_workers: Option<usize>,
+    pub(super) recorder: Detail,
+    recorder_events: usize,
 }
 
 impl RuntimeBuilder {
@@ -67,14 +78,16 @@ impl RuntimeBuilder {
             workers: None,
             stack_size: None,
             thread_locals: ThreadLocals::PerWorker,
-            migration: true,
+            migration: None,
             thread_name: "green".to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
             virtual_time: false,
             on_switch: None,
-            stall_limit: Duration::ZERO,
-            spare_workers: 4,
+            stall_limit: STALL_LIMIT,
+            spare_workers: None,
+            recorder: Detail::default(),
+            recorder_events: EVENTS,
         }
     }
 
@@ -151,7 +164,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets whether threads that have started may go on on another worker. Default: `true`.
+    /// Sets whether threads that have started may go on on another worker. Default: they may where the system lets them, as [`Runtime::migrates`] tells.
+    ///
+    /// They need membarrier(2) of Linux, which a sandbox may forbid: if `true` is asked for, that is an error of [`build`](Self::build).
     ///
     /// It concerns threads with thread-locals of their own in a runtime whose threads have them ([`thread_locals`](Self::thread_locals)): others always stay
     /// where they started. A thread that is ready, and for which its worker has no time, is taken over by a worker that has. A thread that has called
@@ -167,7 +182,7 @@ impl RuntimeBuilder {
     /// ```
     #[must_use]
     pub fn migration(mut self, on: bool) -> Self {
-        self.migration = on;
+        self.migration = Some(on);
         self
     }
 
@@ -233,8 +248,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it, up to an hour. Zero,
-    /// the default: never.
+    /// Sets after how long a worker that does not come round is reported as a [stall](crate::stall), if something waits for it, up to an hour. Zero: never.
+    /// Default: 20 ms.
     ///
     /// Of the default runtime `GREEN_STALL_LIMIT` sets it, in milliseconds. A runtime with [`virtual_time`](Self::virtual_time) is not watched.
     ///
@@ -250,11 +265,11 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets how many spare workers there may be at one time: 0 to 1024. Default: 4.
+    /// Sets how many spare workers there may be at one time: 0 to 1024. Default: 16; of a runtime with one worker none.
     ///
-    /// When all workers are [stalled](crate::stall), and there are threads that have not started, a spare worker starts them: an OS thread more, which
-    /// ends when it has nothing to run and no thread lives on it. So threads that spin until another has done something get on. Not without a
-    /// [`stall_limit`](Self::stall_limit).
+    /// When all workers have been [stalled](crate::stall) for ten times the [`stall_limit`](Self::stall_limit), and there are threads that have not started, a
+    /// spare worker starts them: an OS thread more, which ends when it has nothing to run and no thread lives on it. So threads that spin until another has done
+    /// something get on. Not without a stall limit.
     ///
     /// ```
     /// let limit = std::time::Duration::from_millis(20);
@@ -273,7 +288,36 @@ impl RuntimeBuilder {
     /// ```
     #[must_use]
     pub fn spare_workers(mut self, n: usize) -> Self {
-        self.spare_workers = n;
+        self.spare_workers = Some(n);
+        self
+    }
+
+    /// Sets what the [flight recorder](crate::recorder) records. Default: [`Detail::Rare`]. Of the default runtime `GREEN_RECORDER` sets it.
+    ///
+    /// ```
+    /// use green::recorder::{Detail, Happening};
+    /// let runtime = green::Runtime::builder().workers(1).recorder(Detail::All).build()?;
+    /// runtime.run(|| green::sleep(std::time::Duration::from_millis(1)));
+    /// let trace = green::recorder::snapshot();
+    /// assert!(trace.events().iter().any(|event| matches!(event.what, Happening::Parks(_, Some("sleep")))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn recorder(mut self, detail: Detail) -> Self {
+        self.recorder = detail;
+        self
+    }
+
+    /// Sets how many events the [flight recorder](crate::recorder) keeps of each worker, rounded up to a power of two: 1 to 16 777 216, of 16 bytes
+    /// each. Default: 4096.
+    ///
+    /// ```
+    /// let error = green::Runtime::builder().recorder_events(0).build().unwrap_err();
+    /// assert!(error.to_string().contains("recorder_events = 0"), "{error}");
+    /// ```
+    #[must_use]
+    pub fn recorder_events(mut self, n: usize) -> Self {
+        self.recorder_events = n;
         self
     }
 
@@ -289,7 +333,8 @@ impl RuntimeBuilder {
     ///
     /// `InvalidInput` for a setting out of its bounds, which the message names; whatever the system says when it
     /// refuses an OS thread; `Other` when there would be more than 4096 workers in the process. Those of a runtime that
-    /// has ended do not count. Those of [`dump::on_signal`](crate::dump::on_signal), if `GREEN_DUMP` asks for it. `Unsupported` if its threads are to have thread-locals of their own, and cannot: the message says why.
+    /// has ended do not count. Those of [`dump::on_signal`](crate::dump::on_signal), if `GREEN_DUMP` asks for it. `Unsupported` if its threads are to have thread-locals of
+    /// their own, or to [migrate](Self::migration), and cannot: the message says why.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(n) if self.virtual_time && n != 1 => {
@@ -299,7 +344,11 @@ impl RuntimeBuilder {
             None if self.virtual_time => 1,
             None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(*WORKERS.end()),
         };
-        let spare_workers = within("spare_workers", self.spare_workers, SPARE_WORKERS)?;
+        let default_spares = if workers == 1 { 0 } else { DEFAULT_SPARES };
+        let spare_workers = within("spare_workers", self.spare_workers.unwrap_or(default_spares), SPARE_WORKERS)?;
+        let events = within("recorder_events", self.recorder_events, RECORDER_EVENTS)?;
+        let all = self.recorder == Detail::All;
+        let recording = Recording { events: if self.recorder == Detail::Off { 0 } else { events }, all };
         let stall_limit_ns =
             if self.virtual_time { 0 } else { self.stall_limit.min(MAX_STALL_LIMIT).as_nanos() as u64 };
         let stack_size = self.stack_size.map_or(Ok(StackSize::DEFAULT), StackSize::new)?;
@@ -319,20 +368,26 @@ impl RuntimeBuilder {
         fork::install();
         at_exit::install();
         overflow::install(current::describe);
-        let group = remote::acquire(workers, if stall_limit_ns == 0 { 0 } else { spare_workers })
+        let moves = self.migration != Some(false) && self.thread_locals == ThreadLocals::PerThread && workers > 1;
+        // Without the heavy fence nobody could stand in for another.
+        let moves = moves
+            && match membarrier::heavy() {
+                Err(error) if self.migration == Some(true) => {
+                    return Err(io::Error::new(error.kind(), format!("started threads cannot move: {error}")));
+                }
+                found => found.is_ok(),
+            };
+        let group = remote::acquire(workers)
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
-        let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
+        let deques: Vec<_> = (0..workers).map(|_| Deque::new()).collect();
         let stealers = deques.iter().map(Deque::stealer).collect();
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
-        // Without the heavy fence nobody could stand in for another.
-        let moves = self.migration
-            && self.thread_locals == ThreadLocals::PerThread
-            && workers > 1
-            && membarrier::heavy().is_ok();
-        let schedule = if moves { moving::schedule } else { worker::schedule };
+        let schedule = schedule_of(moves, all);
         let (thread_locals, virtual_time, on_switch) = (self.thread_locals, self.virtual_time, self.on_switch);
-        let rules = Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns };
-        let shared = Shared::new(group, stealers, rules, pool);
+        let rules =
+            Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns, recording };
+        let spare_workers = if stall_limit_ns == 0 { 0 } else { spare_workers };
+        let shared = Shared::new(group, spare_workers, stealers, rules, pool);
         let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty());
         let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
@@ -426,6 +481,18 @@ impl Runtime {
     /// Those of [`RuntimeBuilder::build`].
     pub fn new() -> io::Result<Runtime> {
         Self::builder().build()
+    }
+
+    /// Says whether started threads go on on another worker where their own has no time for them: [`RuntimeBuilder::migration`].
+    ///
+    /// ```
+    /// // With thread-locals of their workers they do not.
+    /// assert!(!green::Runtime::new()?.migrates());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn migrates(&self) -> bool {
+        self.shared.moves
     }
 
     /// Runs `f` as a green thread of this runtime, waits for its end, and returns its value.

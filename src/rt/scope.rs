@@ -13,6 +13,10 @@ use std::ptr;
 use std::task::{Context, Poll};
 
 use crate::base::debug::debug;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::park::Wait;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::park::deadlock::{self, WaitTarget};
 use crate::park::interrupt;
 use crate::park::no_park::assert_may_park;
 use crate::rt::builder::Builder;
@@ -20,6 +24,8 @@ use crate::rt::handle::Thread;
 use crate::rt::join::JoinHandle;
 use crate::rt::members::Members;
 use crate::task::block::TaskOwner;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::task::header::Reason;
 
 /// Spawns the threads of one [`scope`] call: [`std::thread::Scope`].
 ///
@@ -125,11 +131,25 @@ where
     assert_may_park("green::scope");
     let scope = Scope { members: Members::new(), scope: PhantomData, env: PhantomData };
     let result = interrupt::catch(|| f(&scope));
-    scope.members.wait();
+    {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        let _waits = (scope.members.count() != 0).then(|| {
+            deadlock::about_to_wait(WaitTarget::Scope(scope.address()), &Wait::new(Reason::Scope).uninterruptible())
+        });
+        scope.members.wait();
+    }
     match result {
         Err(payload) => interrupt::resume(payload),
         Ok(_) if scope.members.has_panicked() => panic!("a scoped thread panicked"),
         Ok(value) => value,
+    }
+}
+
+#[cfg(any(debug_assertions, green_deadlocks))]
+impl Scope<'_, '_> {
+    /// Names the scope.
+    fn address(&self) -> usize {
+        ptr::from_ref(&self.members).addr()
     }
 }
 
@@ -170,6 +190,14 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        let f = {
+            let address = self.address();
+            move || {
+                let _member = deadlock::member_of(address);
+                f()
+            }
+        };
         self.members.add();
         let member = Member(ptr::from_ref(&self.members));
         // Also if the closure, which an error drops, panics then.

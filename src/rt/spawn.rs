@@ -6,20 +6,23 @@
 use std::ffi::CString;
 use std::io;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::flight::{EventKind, records_all};
 use crate::park::on_switch::{MakeSwitchCalls, SwitchCalls, WithCalls};
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
+use crate::sched::recording::record_all;
 use crate::sched::switched::Switched;
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
-use crate::task::Task;
 use crate::task::block::{self, TaskOwner};
 use crate::task::header::{Main, Spec};
+use crate::task::{Header, Task};
 use crate::thread_locals::ThreadLocals;
 
 /// What a thread has of its own, if anything, and the call that makes it.
@@ -133,13 +136,14 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
         return unsafe { spawn_apart(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f) };
     };
     let spawned_at = settings.spawned_at;
-    // SAFETY: as above.
-    unsafe {
-        make::<PerWorker, _, _, _>(shared, worker, PromisedStack { name, size, id, placement, spawned_at }, owner, f)
-    }
+    let spec = PromisedStack { name, size, id, spawned_at }.spec::<PerWorker>(shared);
+    let made = block::new::<PerWorker, _, _, _>(spec, owner, f);
+    // SAFETY: as above; it was just made.
+    unsafe { admit(shared, worker, size, placement, false, made).map(|task| JoinHandle::new(task)) }
 }
 
-/// As [`spawn_in`], of a thread with thread-locals of its own, or with calls at its switches.
+/// As [`spawn_in`], of a thread with thread-locals of its own, or with calls at its switches. There are as many of this as of closures, so what does not
+/// depend on the closure is apart.
 ///
 /// # Safety
 ///
@@ -154,6 +158,40 @@ unsafe fn spawn_apart<F: FnOnce() -> T, T, O: TaskOwner>(
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
+    let Apart { on_switch, thread_locals, stack } = promise_apart(shared, worker, settings, name)?;
+    let size = stack.size;
+    let moves = thread_locals == ThreadLocals::PerThread && shared.moves && placement == Placement::Anywhere;
+    // Those with calls have the owner for it.
+    let made = match (on_switch, thread_locals) {
+        (Some(calls), _) => {
+            block::new_apart::<Switched, _, _, _>(stack.spec::<Switched>(shared), WithCalls::new(calls, owner), f)
+        }
+        (None, ThreadLocals::PerThread) => {
+            block::new_apart::<PerThread, _, _, _>(stack.spec::<PerThread>(shared), owner, f)
+        }
+        (None, ThreadLocals::PerWorker) => {
+            block::new_apart::<PerWorker, _, _, _>(stack.spec::<PerWorker>(shared), owner, f)
+        }
+    };
+    // SAFETY: as the caller promises; it was just made.
+    unsafe { admit_apart(shared, worker, size, placement, moves, made).map(|task| JoinHandle::new(task)) }
+}
+
+/// What [`spawn_apart`] makes its thread of.
+struct Apart {
+    on_switch: Option<SwitchCalls>,
+    thread_locals: ThreadLocals,
+    stack: PromisedStack,
+}
+
+#[cold]
+#[inline(never)]
+fn promise_apart(
+    shared: &Shared,
+    worker: Option<&Worker>,
+    settings: Settings,
+    name: Option<Box<str>>,
+) -> io::Result<Apart> {
     let spawned_at = settings.spawned_at;
     let custom = settings.custom.unwrap_or_default();
     let (size, thread_locals) = custom.resolve(shared)?;
@@ -170,15 +208,23 @@ unsafe fn spawn_apart<F: FnOnce() -> T, T, O: TaskOwner>(
         }
         None => promise_outside(shared, size)?,
     };
-    let stack = PromisedStack { name, size, id, placement, spawned_at };
-    // SAFETY: as the caller promises; those with calls have the owner for it.
-    unsafe {
-        match (on_switch, thread_locals) {
-            (Some(calls), _) => make::<Switched, _, _, _>(shared, worker, stack, WithCalls::new(calls, owner), f),
-            (None, ThreadLocals::PerThread) => make::<PerThread, _, _, _>(shared, worker, stack, owner, f),
-            (None, ThreadLocals::PerWorker) => make::<PerWorker, _, _, _>(shared, worker, stack, owner, f),
-        }
-    }
+    Ok(Apart { on_switch, thread_locals, stack: PromisedStack { name, size, id, spawned_at } })
+}
+
+/// # Safety
+///
+/// As of [`admit`].
+#[inline(never)]
+unsafe fn admit_apart(
+    shared: &Arc<Shared>,
+    worker: Option<&Worker>,
+    size: StackSize,
+    placement: Placement,
+    moves: bool,
+    made: io::Result<NonNull<Header>>,
+) -> io::Result<Task> {
+    // SAFETY: as the caller promises.
+    unsafe { admit(shared, worker, size, placement, moves, made) }
 }
 
 #[cold]
@@ -192,36 +238,49 @@ struct PromisedStack {
     name: Option<Box<str>>,
     size: StackSize,
     id: u64,
-    placement: Placement,
     spawned_at: &'static Location<'static>,
 }
 
-/// The second half of [`spawn_in`]: a stack is promised.
+impl PromisedStack {
+    /// Of a thread that begins with `M`.
+    #[inline(always)]
+    fn spec<M: Main>(self, shared: &Shared) -> Spec {
+        let Self { name, size, id, spawned_at } = self;
+        let runtime = M::mark(shared.identity());
+        Spec { name, size, id, runtime, schedule: shared.schedule, refs: 2, handle: true, spawned_at }
+    }
+}
+
+/// The second half of [`spawn_in`]: the block was made, or not. The thread is counted and queued; the result is the handle's reference. `moves`: other workers may
+/// take it over.
 ///
 /// # Safety
 ///
-/// As there.
+/// As there; nobody else has seen the header, and it has two references.
 #[inline(always)]
-unsafe fn make<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
+unsafe fn admit(
     shared: &Arc<Shared>,
     worker: Option<&Worker>,
-    PromisedStack { name, size, id, placement, spawned_at }: PromisedStack,
-    owner: O,
-    f: F,
-) -> io::Result<JoinHandle<T>> {
-    let runtime = M::mark(shared.identity());
-    let spec = Spec { name, size, id, runtime, schedule: shared.schedule, refs: 2, handle: true, spawned_at };
-    let header = block::new::<M, _, _, _>(spec, owner, f).inspect_err(|_| match worker {
+    size: StackSize,
+    placement: Placement,
+    moves: bool,
+    made: io::Result<NonNull<Header>>,
+) -> io::Result<Task> {
+    let header = made.inspect_err(|_| match worker {
         Some(worker) => worker.stacks().unreserve(size),
         None => stack::unreserve(size),
     })?;
     shared.count_spawn(worker.map(|worker| worker.remote));
-    if M::BORDER.is_some() && shared.moves && placement == Placement::Anywhere {
-        // SAFETY: it was just made.
-        unsafe { header.as_ref() }.state.set_movable();
+    // SAFETY: it was just made.
+    let thread = unsafe { header.as_ref() };
+    if records_all() {
+        record_all(EventKind::Spawns, thread.id);
+    }
+    if moves {
+        thread.state.set_movable();
     }
     // SAFETY: one of the two references is the handle's, the other the queue's.
-    let (handle, task) = unsafe { (JoinHandle::new(Task::from_raw(header)), Task::from_raw(header)) };
+    let (handle, task) = unsafe { (Task::from_raw(header), Task::from_raw(header)) };
     match (worker, placement) {
         (Some(worker), Placement::Anywhere) => worker.spawn(task),
         (Some(worker), Placement::Here) => worker.spawn_here(task),

@@ -5,12 +5,11 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle as OsJoinHandle;
 
-use crossbeam_deque::Worker as Deque;
-
 use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
+use crate::sched::deque::Deque;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
 use crate::sys::signals::SignalMask;
@@ -98,7 +97,7 @@ impl WorkerThreads {
             goes_on
         });
         let number = shared.remotes.len() + slot;
-        if goes_on && self.start_counted(&shared, number, Deque::new_lifo()).is_ok() {
+        if goes_on && self.start_counted(&shared, number, Deque::new()).is_ok() {
             shared.spares_started.fetch_add(1, Ordering::Relaxed);
         } else {
             // The monitor tries again.

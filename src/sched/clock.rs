@@ -7,6 +7,8 @@ use crate::sched::tidy::Tidy;
 
 /// Turns after which the clock is looked at although there is still something to run.
 const TURNS_PER_TICK: u32 = 8;
+/// Where turns take longer than an eighth of this, and others rely on a look as often: fewer turns.
+const SLOW_NS: u64 = 1_000_000;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -16,6 +18,10 @@ pub(crate) struct Clock {
     turns: AtomicU32,
     /// What it was when the clock was looked at.
     looked_at: Cell<u32>,
+    /// After how many turns a look may not wait for the end of a round; what the count was, and when, when that was last judged.
+    slow_turns: Cell<u32>,
+    paced_at: Cell<u32>,
+    paced_ns: Cell<u64>,
     /// When a timer last ended a sleep.
     pub(crate) got_up_for_timers_ns: Cell<u64>,
     pub(crate) tidy: Tidy,
@@ -26,6 +32,9 @@ impl Clock {
         Self {
             turns: AtomicU32::new(0),
             looked_at: Cell::new(0),
+            slow_turns: Cell::new(u32::MAX),
+            paced_at: Cell::new(0),
+            paced_ns: Cell::new(now_ns),
             got_up_for_timers_ns: Cell::new(0),
             tidy: Tidy::new(now_ns),
         }
@@ -49,9 +58,89 @@ impl Clock {
         self.turns().wrapping_sub(self.looked_at.get()) >= TURNS_PER_TICK
     }
 
+    /// Do turns take so long that a look is due in the middle of a round?
+    #[inline]
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.turns().wrapping_sub(self.looked_at.get()) >= self.slow_turns.get()
+    }
+
+    /// The worker looks, and others rely on it (`sched/MOVING.md`): the next look is due after so many turns as fit into [`SLOW_NS`], going by the last eight or more.
+    pub(crate) fn set_pace(&self, now_ns: u64) {
+        let turns = self.turns().wrapping_sub(self.paced_at.get());
+        if turns >= TURNS_PER_TICK {
+            let spent_ns = now_ns.saturating_sub(self.paced_ns.replace(now_ns)).max(1);
+            self.paced_at.set(self.turns());
+            let fit = u64::from(turns) * SLOW_NS / spent_ns;
+            self.slow_turns.set(if fit < u64::from(TURNS_PER_TICK) { fit.max(1) as u32 } else { u32::MAX });
+        }
+    }
+
+    /// The worker had nothing to run for so long: that says nothing of its turns.
+    pub(crate) fn leave_out(&self, ns: u64) {
+        self.paced_ns.set(self.paced_ns.get() + ns);
+    }
+
     /// The worker looks, or needs not.
     #[inline]
     pub(crate) fn looked(&self) {
         self.looked_at.set(self.turns());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_whose_turns_are_long_looks_at_the_clock_every_millisecond() {
+        let clock = Clock::new(0);
+        let turns = |n: u32| (0..n).for_each(|_| clock.count_turn());
+        turns(100);
+        assert!(clock.is_due() && !clock.is_overdue(), "nobody relies on it");
+        let mut now_ns = 0;
+        let mut look_after = |n: u32, spent_ns: u64| {
+            turns(n);
+            now_ns += spent_ns;
+            clock.set_pace(now_ns);
+            clock.looked();
+        };
+        // Quick turns: the end of a round comes soon.
+        look_after(0, 100_000);
+        turns(100);
+        assert!(!clock.is_overdue());
+        // Long ones, of 4 ms and of 300 us.
+        for (each_ns, after) in [(4_000_000, 1), (300_000, 3)] {
+            look_after(100, 100 * each_ns);
+            turns(after - 1);
+            assert!(!clock.is_overdue());
+            turns(1);
+            assert!(clock.is_overdue());
+        }
+        // A short one among them is no sign of more.
+        look_after(100, 400_000_000);
+        look_after(1, 1_000);
+        turns(1);
+        assert!(clock.is_overdue());
+        // Several are.
+        look_after(20, 20_000);
+        look_after(20, 20_000);
+        turns(1);
+        assert!(!clock.is_overdue());
+    }
+
+    #[test]
+    fn a_sleep_does_not_pass_for_slow_turns() {
+        let clock = Clock::new(0);
+        let eight_turns_until = |now_ns| {
+            (0..8).for_each(|_| clock.count_turn());
+            clock.set_pace(now_ns);
+            clock.looked();
+            clock.count_turn();
+            clock.is_overdue()
+        };
+        assert!(!eight_turns_until(10_000));
+        clock.leave_out(1_000_000_000);
+        assert!(!eight_turns_until(1_000_020_000));
+        assert!(eight_turns_until(2_000_000_000));
     }
 }

@@ -8,6 +8,7 @@ use std::ptr;
 
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::sched::ready::ReadyQueue;
+use crate::sched::wake_probe::WakeProbe;
 use crate::sys::clock::real_ns;
 use crate::task::Header;
 use crate::task::unwound::EndsBy;
@@ -44,9 +45,10 @@ const SHORTEST: u32 = 10;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// Threads that threads of the worker have spawned, that have started on it, and that have ended in a panic or by a cancel.
+    /// Threads that threads of the worker have spawned, that have started on it, that have ended on it, and of these in a panic or by a cancel.
     pub(crate) spawned: Counter,
     pub(crate) started: Counter,
+    pub(crate) ended: Counter,
     pub(crate) panicked: Counter,
     pub(crate) cancelled: Counter,
     /// Unstarted threads that it has taken from others, and given to them.
@@ -71,6 +73,7 @@ impl Counters {
         Self {
             spawned: Counter::new(),
             started: Counter::new(),
+            ended: Counter::new(),
             panicked: Counter::new(),
             cancelled: Counter::new(),
             stolen: Counter::new(),
@@ -91,6 +94,7 @@ impl Counters {
         let Self {
             spawned,
             started,
+            ended,
             panicked,
             cancelled,
             stolen,
@@ -104,8 +108,10 @@ impl Counters {
             stalls,
             delays,
         } = self;
-        let counters =
-            [spawned, started, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers, stalls];
+        let counters = [
+            spawned, started, ended, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers,
+            stalls,
+        ];
         counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
     }
 
@@ -122,38 +128,61 @@ impl Counters {
 /// that it does not keep step with what repeats.
 const LOOKS_PER_PROBE: u32 = 7;
 
-/// How long threads that are ready wait for their turn, by samples: now and then the last one of the queue is timed.
+/// A sample that has not ended after so long is given up: its thread may have gone elsewhere. As much is the longest delay that is told from others.
+const LONGEST_NS: u64 = 1_000_000_000;
+
+/// How long threads that are ready wait for their turn, by samples: now and then the last one of the queue is timed, or the next one that others wake.
 #[derive(Debug)]
 pub(crate) struct DelayProbe {
     looks: Cell<u32>,
     /// Only compared.
     thread: Cell<*const Header>,
     since_ns: Cell<u64>,
+    /// The next sample is of one that others wake.
+    of_woken: Cell<bool>,
 }
 
 impl DelayProbe {
     pub(crate) fn new() -> Self {
-        Self { looks: Cell::new(0), thread: Cell::new(ptr::null()), since_ns: Cell::new(0) }
+        Self { looks: Cell::new(0), thread: Cell::new(ptr::null()), since_ns: Cell::new(0), of_woken: Cell::new(false) }
     }
 
-    /// The worker looks at the clock, and so many are `ready`.
+    /// The worker looks at the clock, and so many are `ready`. True: at this look a sample begins.
     #[inline]
-    pub(crate) fn look(&self, ready: &ReadyQueue, counters: &Counters) {
+    pub(crate) fn look(&self, ready: &ReadyQueue, counters: &Counters, woken: &WakeProbe) -> bool {
         let left = self.looks.get();
         self.looks.set(left.wrapping_sub(1));
         if left == 0 {
-            self.begin(ready, counters);
+            self.begin(ready, counters, woken);
         }
+        left == 0
     }
 
     #[cold]
     #[inline(never)]
-    fn begin(&self, ready: &ReadyQueue, counters: &Counters) {
+    fn begin(&self, ready: &ReadyQueue, counters: &Counters, woken: &WakeProbe) {
         self.looks.set(LOOKS_PER_PROBE - 1);
         counters.ready.set(ready.len() as u64);
-        self.thread.set(ready.last());
-        if ready.len() > 0 {
-            self.since_ns.set(real_ns());
+        let now_ns = real_ns();
+        // One that waits for long is worth more than the next.
+        if !self.thread.get().is_null() && now_ns.saturating_sub(self.since_ns.get()) < LONGEST_NS {
+            return;
+        }
+        self.thread.set(ptr::null());
+        let of_woken = self.of_woken.replace(!self.of_woken.get());
+        if of_woken || ready.len() == 0 {
+            woken.want();
+        } else {
+            self.thread.set(ready.last());
+            self.since_ns.set(now_ns);
+        }
+    }
+
+    /// A thread has come that others have woken at `since_ns`.
+    pub(crate) fn came(&self, thread: *const Header, since_ns: u64) {
+        if self.thread.get().is_null() {
+            self.thread.set(thread);
+            self.since_ns.set(since_ns);
         }
     }
 

@@ -2,6 +2,7 @@
 
     green threads         every green thread that has started: its number, its name, what it does, where it stands
     green bt ID [ARGS]    the backtrace of one of them; ARGS as for `bt`
+    green locks           each lock that threads wait for: who holds it, and who waits
 
 The script is part of each program that green is linked into. gdb reads it there if it is told that it may
 (`add-auto-load-safe-path PROGRAM`); otherwise `source` this file. It needs the program's symbols, but no description of its types:
@@ -15,13 +16,17 @@ import re
 import gdb
 from gdb.unwinder import Unwinder
 
-VERSION = 1
+VERSION = 2
 WORDS = (
     "version remotes max_remotes worker current first_live number "
-    "next_live fiber wait reason id size extra name hub context reasons reason_count"
+    "next_live fiber wait reason id size extra name link hub context reasons reason_count holder"
 ).split()
 WAITING = 1
 """The low three bits of the word at `wait`, while a thread waits."""
+LOCKED = {"mutex": 1, "rwlock": 1 << 3, "once": None}
+"""The waits for a lock, and the bit of its word that says that its holder has it alone. As in src/park/waits_on.rs."""
+READERS_SHIFT = 4
+DATED = 1
 
 
 def memory(address, length):
@@ -92,8 +97,17 @@ class Thread:
             return "below another thread, with thread-locals of its own"
         if not self.waits:
             return "ready"
-        reason = number(self.header + self.table.reason, 1)
-        return f"waits: {text(self.table.reasons + 16 * reason) or 'for its turn'}"
+        return f"waits: {self.reason() or 'for its turn'}"
+
+    def reason(self):
+        return text(self.table.reasons + 16 * number(self.header + self.table.reason, 1))
+
+    def lock(self):
+        """The address of the lock that it waits for, if it does: what it has noted of its wait, or what stands in the note of one with a deadline."""
+        if self.is_current or not self.waits or self.reason() not in LOCKED:
+            return None
+        note = number(self.header + self.table.link)
+        return number(note & ~DATED) if note & DATED else note
 
 
 def threads():
@@ -184,8 +198,19 @@ def place(address):
     return found[1]
 
 
+def held_by(lock, kind, names, table):
+    word = number(lock, 4)
+    if kind == "rwlock" and word >> READERS_SHIFT:
+        return f"{word >> READERS_SHIFT} readers"
+    bit = LOCKED[kind]
+    holder = number(lock + table.holder)
+    if not holder or bit is not None and not word & bit:
+        return "no green thread"
+    return f"thread {holder}{names.get(holder, '')}"
+
+
 class Green(gdb.Command):
-    """Looks at green threads: `green threads`, `green bt ID`."""
+    """Looks at green threads: `green threads`, `green bt ID`, `green locks`."""
 
     def __init__(self):
         super().__init__("green", gdb.COMMAND_STACK, prefix=True)
@@ -229,6 +254,29 @@ class GreenBt(gdb.Command):
         ASIDE.show(thread.context(), arguments)
 
 
+class GreenLocks(gdb.Command):
+    """Lists the locks that green threads wait for: who holds each, and who waits."""
+
+    SHOWN = 10
+
+    def __init__(self):
+        super().__init__("green locks", gdb.COMMAND_STACK)
+
+    def invoke(self, argument, from_tty):
+        found, names, locks = list(threads()), {}, {}
+        for thread in found:
+            names[thread.id] = f" {thread.name!r}" if thread.name else ""
+            if lock := thread.lock():
+                locks.setdefault((lock, thread.reason()), []).append(thread.id)
+        for (lock, kind), waiters in locks.items():
+            holder = held_by(lock, kind, names, found[0].table)
+            shown = ", ".join(f"{waiter}{names[waiter]}" for waiter in waiters[: self.SHOWN])
+            more = ", ..." if len(waiters) > self.SHOWN else ""
+            gdb.write(f"{kind} {lock:#x}, held by {holder}; waiting: {len(waiters)}: {shown}{more}\n")
+        gdb.write(f"{len(locks)} locks that green threads wait for\n")
+
+
 Green()
 GreenThreads()
+GreenLocks()
 GreenBt()

@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use crate::base::atomic::AtomicPtr;
 use crate::fiber::CONTEXTS;
 use crate::park::current::WorkerContext;
+use crate::park::waits_on::LockImage;
 use crate::sched::remote::{MAX_WORKERS, Remote, TABLE};
 use crate::sched::worker::Worker;
 use crate::task::header::NAMES;
@@ -28,6 +29,8 @@ struct DebugTable {
     /// In what `header.fiber` points to.
     contexts: [usize; 2],
     reasons: &'static [Option<&'static str>],
+    /// In a lock.
+    holder: usize,
 }
 
 /// By this name the script asks for it. It carries the crate's version, as two of them may be in one program.
@@ -47,7 +50,7 @@ macro_rules! symbol {
 // SAFETY: nothing else has a name that begins so; two crates of one version would not link for their routines' names, either.
 #[unsafe(export_name = symbol!())]
 static DEBUG_TABLE: DebugTable = DebugTable {
-    version: 1,
+    version: 2,
     remotes: &TABLE,
     max_remotes: MAX_WORKERS,
     worker: offset_of!(Remote, here),
@@ -57,6 +60,7 @@ static DEBUG_TABLE: DebugTable = DebugTable {
     header: OFFSETS,
     contexts: CONTEXTS,
     reasons: NAMES,
+    holder: offset_of!(LockImage, holder),
 };
 
 /// Keeps the table from being dropped by the linker, since nothing in the program reads it.

@@ -27,6 +27,11 @@ pub(crate) trait Sleeper {
 
     /// Steps P4 to P6', as long as there is an unstarted thread.
     fn notify_thief(&self);
+
+    /// Is a worker up that is not counted in `idle`, and that the lookout has to look after?
+    fn is_spare_up(&self) -> bool {
+        false
+    }
 }
 
 /// See the module's text.
@@ -82,6 +87,11 @@ impl<T: Queued> Doorbell<T> {
         self.inbox.is_empty()
     }
 
+    /// Is the owner marked as asleep, so that nobody has left anything for it?
+    pub(crate) fn is_marked(&self) -> bool {
+        self.inbox.is_marked()
+    }
+
     /// The owner takes what there is. `counted`: it is counted as asleep in `idle`, and has no mark in the inbox that says so.
     pub(crate) fn answer(&self, idle: &Idle, mut counted: bool) -> Batch<T> {
         let batch = self.inbox.take();
@@ -92,11 +102,19 @@ impl<T: Queued> Doorbell<T> {
         batch
     }
 
+    /// The owner, a spare worker, has got up; `runtimes` counts those that are not spare. Who took its mark out may not have counted it yet: it would begin a turn
+    /// while it passes for one that sleeps.
+    pub(crate) fn spare_is_up(&self, runtimes: &Idle) {
+        self.counted.wait_for_the_late(); // KEY: spare-counted
+        runtimes.spare_is_up();
+    }
+
     /// Steps S1 to S5, for the owner, which is one of `workers` and is counted in `idle`; `searching`: as a searcher, too.
     pub(crate) fn go_to_sleep(&self, idle: &Idle, workers: u32, searching: bool, sleeper: &impl Sleeper) -> Batch<T> {
         let mut marked = true;
+        let all = workers + u32::from(sleeper.is_spare_up());
         // S1: counted as asleep. S2: marked as asleep, unless there is something in the inbox.
-        let duty = idle.announce(searching, workers); // SWAP: announce
+        let duty = idle.announce(searching, all); // SWAP: announce
         marked &= self.inbox.doze(); // SWAP: announce
         let mut lookout = duty == Duty::Lookout;
         if marked {
@@ -117,12 +135,14 @@ fn sleep_marked(idle: &Idle, workers: u32, mut lookout: bool, sleeper: &impl Sle
         // S3: the last look.
         idle.before_last_look(); // SWAP: look
         let mut up = sleeper.has_work_to_share(); // SWAP: look
+        // S3'.
+        up = up || !lookout && sleeper.is_spare_up() && !idle.has_lookout(); // KEY: spare-lookout
         // S4.
         up = up || sleeper.sleep(lookout);
         if up {
             return lookout;
         }
-        if lookout && idle.resign_if_all_asleep(workers) {
+        if lookout && !sleeper.is_spare_up() && idle.resign_if_all_asleep(workers) {
             lookout = false;
             // Somebody may be up and not yet counted so, and have relied on the lookout.
             up = sleeper.has_unstarted();

@@ -59,7 +59,18 @@ pub(super) unsafe fn enter_worker(this: &Header) {
     }
 }
 
-/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values.
+/// Runs `f`; `APART`: as a function of its own, whose caller knows no address of what it uses.
+#[inline(always)]
+fn call<const APART: bool, R>(f: impl FnOnce() -> R) -> R {
+    #[inline(never)]
+    fn apart<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    if APART { apart(f) } else { f() }
+}
+
+/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values, at other addresses, it may
+/// be: so this uses them in functions that are not inlined.
 ///
 /// # Safety
 ///
@@ -78,19 +89,19 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     this.refuse_cancels();
     this.limits.dissolve();
     // SAFETY: this is the thread itself (invariant 2 of `task::local`). True: there were some.
-    let destroy_locals = || unsafe { destroy_locals(this) };
+    let destroy_locals = || call::<OWN, _>(|| unsafe { destroy_locals(this) });
     destroy_locals();
     // A result that nobody will ask for finds the thread-locals whole.
     let dropped = OWN && this.vtable.after_run.is_none() && !this.state.has_handle();
     if dropped {
         // SAFETY: as below, and not done again there.
-        unsafe { drop_output(header) };
+        unsafe { call::<OWN, _>(|| drop_output(header)) };
     }
     // Destructors of either kind of values may make some of the other.
     let end_values = || {
-        at_end();
+        call::<OWN, _>(&at_end);
         while OWN && destroy_locals() {
-            at_end();
+            call::<OWN, _>(&at_end);
         }
     };
     end_values();
@@ -108,7 +119,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     unsafe {
         if Header::complete(header, !OWN, renew) && !dropped {
             renew();
-            drop_output(header);
+            call::<OWN, _>(|| drop_output(header));
         }
         // The result's destructor, and a waker that was called, may have made new values.
         destroy_locals();

@@ -124,6 +124,13 @@ impl Idle {
         false
     }
 
+    /// A spare worker has got up, which is not counted here; before it looks for a lookout.
+    pub(crate) fn spare_is_up(&self) {
+        // ORDERING: SeqCst pairs with the fence in `before_last_look`: a sleeper that is not the lookout sees the spare worker, or that sees
+        // the sleeper.
+        fence(Ordering::SeqCst); // KEY: spare-fence
+    }
+
     /// Is there a lookout?
     pub(crate) fn has_lookout(&self) -> bool {
         // ORDERING: Relaxed: comes after the exchange in `found`, on the same word.

@@ -142,6 +142,11 @@ impl<T: Queued> Inbox<T> {
         self.word.load(Ordering::Relaxed).is_null()
     }
 
+    /// Is the owner marked as asleep? For one that looks from outside.
+    pub(crate) fn is_marked(&self) -> bool {
+        flags(self.word.load(Ordering::Relaxed)) & ASLEEP != 0
+    }
+
     /// The owner takes everything.
     pub(crate) fn take(&self) -> Batch<T> {
         // ORDERING: Acquire pairs with the Releases of `push`, `notify_control` and `notify_search`.

@@ -15,7 +15,7 @@ pub(crate) struct Live {
     pub(crate) list: List<Header>,
     /// How many they are. Changed by the owner.
     count: &'static AtomicU32,
-    listed: &'static BiasedLock<ListPlace>,
+    listed: &'static BiasedLock<ListPlaces>,
 }
 
 /// How far one that lists the threads has come: the thread that it meets next, and how many it meets at most. New ones come behind all others, so that
@@ -26,17 +26,38 @@ pub(crate) struct ListPlace {
     left: usize,
 }
 
-// SAFETY: it is an address, used under the lock that guards the list.
-unsafe impl Send for ListPlace {}
+/// The places of all that list the threads now; `None`: nobody has that number.
+#[derive(Debug)]
+pub(crate) struct ListPlaces(Vec<Option<ListPlace>>);
 
-impl ListPlace {
-    pub(crate) const NOWHERE: Self = Self { next: None, left: 0 };
+// SAFETY: they are addresses, used under the lock that guards the list.
+unsafe impl Send for ListPlaces {}
 
-    /// Begins at the first.
-    pub(crate) fn begin(&mut self, live: &Live) {
-        *self = Self { next: live.list.front(), left: live.count() };
+impl ListPlaces {
+    pub(crate) const NONE: Self = Self(Vec::new());
+
+    /// A place at the first thread, by number, until it is [left](Self::leave).
+    pub(crate) fn begin(&mut self, live: &Live) -> usize {
+        let place = Some(ListPlace { next: live.list.front(), left: live.count() });
+        if let Some(free) = self.0.iter().position(Option::is_none) {
+            self.0[free] = place;
+            return free;
+        }
+        self.0.push(place);
+        self.0.len() - 1
     }
 
+    /// The place with this number, which has begun.
+    pub(crate) fn at(&mut self, number: usize) -> &mut ListPlace {
+        self.0[number].as_mut().expect("it has begun, and has not been left")
+    }
+
+    pub(crate) fn leave(&mut self, number: usize) {
+        self.0[number] = None;
+    }
+}
+
+impl ListPlace {
     /// The thread that is met next.
     pub(crate) fn next(&mut self, live: &Live) -> Option<NonNull<Header>> {
         self.left = self.left.checked_sub(1)?;
@@ -50,7 +71,7 @@ impl Live {
     /// Where a debugger finds the first thread.
     pub(crate) const FIRST: usize = offset_of!(Self, list) + List::<Header>::HEAD;
 
-    pub(crate) fn new(count: &'static AtomicU32, listed: &'static BiasedLock<ListPlace>) -> Self {
+    pub(crate) fn new(count: &'static AtomicU32, listed: &'static BiasedLock<ListPlaces>) -> Self {
         Self { list: List::new(), count, listed }
     }
 
@@ -76,11 +97,10 @@ impl Live {
     /// The thread is in the list.
     #[inline]
     pub(crate) unsafe fn remove(&self, thread: NonNull<Header>) {
-        self.listed.own(|place| {
-            if let Some(place) = place
-                && place.next == Some(thread)
-            {
-                place.next = self.list.next_of(thread);
+        self.listed.own(|places| {
+            if let Some(places) = places {
+                let meet_it = places.0.iter_mut().flatten().filter(|place| place.next == Some(thread));
+                meet_it.for_each(|place| place.next = self.list.next_of(thread));
             }
             // SAFETY: as the caller promises.
             unsafe { self.list.remove(thread) };
@@ -94,8 +114,8 @@ impl Live {
     ///
     /// The thread is in the list.
     pub(crate) unsafe fn rotate_past(&self, last: NonNull<Header>) {
-        self.listed.own(|place| {
-            if place.is_none() {
+        self.listed.own(|places| {
+            if places.is_none() {
                 // SAFETY: as the caller promises.
                 unsafe { self.list.rotate_past(last) };
             }

@@ -3,31 +3,42 @@
 //! A *stall*: a worker has been in one turn for a limit, while something waits for it. Each is reported once. The worker shows its turns by a count that it keeps
 //! anyway (`sched/clock.rs`): as long as that is the same, and the worker has not slept, it is in one turn. So a turn costs nothing more.
 //!
-//! # What waits for a worker
-//!
-//! Others see: what is in its inbox, unstarted threads in its queue or from outside (at two looks in a row, as another worker may be about to take them),
-//! events of its descriptors. The rest only the worker itself knows: threads that are ready, timers that are due. So it is asked, by a signal that interrupts it
-//! ([`sample`](super::sample)): at the limit, if other threads live there, and again each time the turn has become twice as long.
-//!
 //! # How often
 //!
-//! Three times in the limit, while any worker is busy. A monitor that comes late itself, because the process was stopped or gets no processor, begins anew: what it
-//! would say of the workers' turns holds for itself. With nothing to watch it sleeps ([`watched`](super::watched)).
+//! Three times in the limit, while any worker is busy. Where nothing has changed for long, all busy workers being in the same turns, the time between two looks grows
+//! with that, up to a second; a worker that gets busy ends it. With nothing to watch the monitor sleeps ([`watched`](super::watched)), where deadlocks are
+//! named after a look whether anything can go on ([`standstill`](super::standstill)).
+//!
+//! At each look a worker that has been in one turn for the limit is looked at closely ([`glance`](super::glance)) if something has seemed to wait for it at two looks in
+//! a row (another worker may be about to take what was there at one); and in any case at the limit, and each time the turn has become twice as long, if other threads live there.
+//!
+//! A monitor that comes late itself by more than the time between two looks, because the process was stopped, its quota of processor time used up, or the machine is
+//! overloaded, does not count that time: in it the workers could not go on either.
 
-use std::sync::Arc;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::sched::remote::Remote;
-use crate::sched::sample::{Sample, sample_of, turn};
+use crate::flight::{EventKind, record_outside};
+use crate::park::os_threads;
+use crate::sched::glance::{ThreadIdentity, glance};
+use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sched::sample::{sample_of, turn};
+use crate::sched::standstill::{Standstill, StandstillRecord};
 use crate::sched::watched::{StartSpare, WatchedRuntime, Watchman, WorkerSeen};
-use crate::sys::clock::real_ns;
+use crate::sys::clock::{NEVER, real_ns};
 use crate::sys::signals;
-use crate::sys::system_thread::{CpuUsage, FUTEX, OsActivity, ask_for_short_slices};
+use crate::sys::stack_walk::StackCopy;
+use crate::sys::system_thread::{CpuUsage, FUTEX, OsActivity, OsCall, ask_for_short_slices};
 
 /// Looks in the time of the limit.
 const LOOKS: u64 = 3;
 /// The bounds of the time between two looks.
 const STEP_MIN_NS: u64 = 1_000_000;
 const STEP_MAX_NS: u64 = 1_000_000_000;
+/// Of the time in which nothing has changed, the step is this part at least.
+const CALM: u64 = 8;
+/// A worker that is stalled for so many limits may get a spare one beside it.
+const SPARE_AFTER: u64 = 10;
 /// So long a worker may take to answer.
 const PATIENCE_NS: u64 = 10_000_000;
 /// After so many looks at which nothing has happened the monitor sleeps until something does.
@@ -43,8 +54,10 @@ pub(crate) struct StallRecord {
     /// Since the turn was first seen.
     pub(crate) for_ns: u64,
     pub(crate) does: StalledBy,
-    /// `None`: the worker did not answer.
-    pub(crate) sample: Option<Sample>,
+    /// The thread that keeps it, if that is known.
+    pub(crate) thread: Option<ThreadIdentity>,
+    /// Where that stands, if that is known.
+    pub(crate) stack: Option<StackCopy>,
 }
 
 /// What keeps the worker.
@@ -57,14 +70,22 @@ pub(crate) enum StalledBy {
     Unknown,
 }
 
-/// Sees to it that there is a monitor, which calls `report` with each stall.
-pub(crate) fn start(report: fn(StallRecord)) {
+/// What the monitor calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reports {
+    pub(crate) stall: fn(StallRecord),
+    /// Nothing can go on.
+    pub(crate) standstill: fn(StandstillRecord),
+}
+
+/// Sees to it that there is a monitor, which calls `reports`.
+pub(crate) fn start(reports: Reports) {
     let watchman = Watchman::get();
     let mut started = watchman.started.lock();
     if !*started {
         let thread = std::thread::Builder::new().name("green-monitor".to_owned()).stack_size(STACK);
         // Without one nothing is reported; the next runtime tries again.
-        *started = signals::while_blocked(|| thread.spawn(move || watch(watchman, report))).is_ok();
+        *started = signals::while_blocked(|| thread.spawn(move || watch(watchman, reports))).is_ok();
     }
 }
 
@@ -82,52 +103,114 @@ struct Round {
     suspects: Vec<Suspect>,
     /// Runtimes that need a spare worker.
     start_spares: Vec<StartSpare>,
-    /// Some worker runs, or has run since the last look.
-    stirred: bool,
+    /// Some worker is busy.
+    busy: bool,
+    /// Some worker is in another turn than at the last look, or sleeps, or does not any more.
+    changed: bool,
     /// The least of the limits; 0: there is no runtime.
     limit_ns: u64,
 }
 
-fn watch(watchman: &'static Watchman, report: fn(StallRecord)) {
+/// When the monitor looks.
+#[derive(Debug)]
+struct Pace {
+    due_ns: u64,
+    step_ns: u64,
+    /// When something has last changed.
+    changed_ns: u64,
+    /// Looks in a row at which no worker was busy, and nothing had changed.
+    quiet: u32,
+}
+
+impl Pace {
+    fn new(now_ns: u64) -> Self {
+        Self { due_ns: now_ns, step_ns: STEP_MIN_NS, changed_ns: now_ns, quiet: 0 }
+    }
+
+    /// By how much the monitor is later than it wanted to be; 0: by no more than what is usual.
+    fn late_ns(&self, now_ns: u64) -> u64 {
+        let late_ns = now_ns.saturating_sub(self.due_ns);
+        if late_ns > self.step_ns { late_ns } else { 0 }
+    }
+
+    /// The monitor has slept its time, and nobody has got busy: it need not look so often again.
+    fn is_quiet_still(&mut self) {
+        self.quiet = QUIET;
+    }
+
+    /// After a look: until when to sleep, and whether who gets busy ends that.
+    fn next(&mut self, round: &Round, now_ns: u64) -> (u64, bool) {
+        if round.changed {
+            self.changed_ns = now_ns;
+        }
+        self.quiet = if round.busy || round.changed { 0 } else { self.quiet + 1 };
+        let least_ns = (round.limit_ns / LOOKS).clamp(STEP_MIN_NS, STEP_MAX_NS);
+        self.step_ns = least_ns.max(((now_ns - self.changed_ns) / CALM).min(STEP_MAX_NS));
+        self.due_ns = now_ns + self.step_ns;
+        if self.quiet >= QUIET || round.limit_ns == 0 {
+            self.quiet = 0;
+            self.due_ns = NEVER;
+        }
+        (self.due_ns, self.due_ns == NEVER || self.step_ns > least_ns)
+    }
+}
+
+fn watch(watchman: &'static Watchman, reports: Reports) {
+    let _serves = os_threads::serves();
     ask_for_short_slices();
-    let (mut quiet, mut due_ns, mut step_ns) = (0, real_ns(), STEP_MIN_NS);
+    let mut standstill = Standstill::new();
+    let mut pace = Pace::new(real_ns());
     loop {
         let now_ns = real_ns();
-        let is_late = now_ns > due_ns + LOOKS * step_ns;
-        let round = look(&mut watchman.runtimes(), now_ns, is_late);
-        for suspect in round.suspects {
-            if let Some(stall) = examine(watchman, &suspect) {
-                report(stall);
-            }
-        }
+        let round = look(&mut watchman.runtimes(), now_ns, pace.late_ns(now_ns));
+        // First, as a report may take its time.
         round.start_spares.iter().for_each(|start| start());
-        quiet = if round.stirred { 0 } else { quiet + 1 };
-        step_ns = (round.limit_ns / LOOKS).clamp(STEP_MIN_NS, STEP_MAX_NS);
-        if quiet >= QUIET || round.limit_ns == 0 {
-            watchman.sleep_soundly(|| is_any_busy(&watchman.runtimes()));
-            quiet = 0;
-            due_ns = real_ns();
+        for stall in round.suspects.iter().filter_map(|suspect| examine(watchman, suspect)) {
+            // What goes wrong in the report of one stall is not to be the end of all reports; not even a payload whose destructor panics.
+            let _ = catch_unwind(AssertUnwindSafe(|| (reports.stall)(stall))).map_err(mem::forget);
+        }
+        let (mut until_ns, lightly) = pace.next(&round, real_ns());
+        if until_ns == NEVER {
+            until_ns = standstill.look(reports.standstill);
+        }
+        if lightly {
+            let was_woken = watchman.sleep_lightly(until_ns, || has_news(&watchman.runtimes()));
+            if was_woken {
+                standstill.forget();
+            } else {
+                pace.is_quiet_still();
+            }
         } else {
-            due_ns = real_ns() + step_ns;
-            watchman.sleep_until(due_ns);
+            watchman.sleep_until(until_ns);
         }
     }
 }
 
-fn is_any_busy(runtimes: &[WatchedRuntime]) -> bool {
-    runtimes.iter().flat_map(|runtime| &runtime.remotes).any(|remote| remote.busy.busy_since().is_some())
+/// Is a worker busy that was not at the last look?
+fn has_news(runtimes: &[WatchedRuntime]) -> bool {
+    runtimes.iter().any(|runtime| {
+        runtime.remotes().any(|(number, remote)| {
+            let seen = runtime.seen.get(number).and_then(|seen| seen.turn);
+            let since = remote.busy.busy_since();
+            since.is_some() && since != seen.map(|(_, since)| since)
+        })
+    })
 }
 
-fn look(runtimes: &mut [WatchedRuntime], now_ns: u64, is_late: bool) -> Round {
+/// `late_ns` do not count.
+fn look(runtimes: &mut [WatchedRuntime], now_ns: u64, late_ns: u64) -> Round {
     let mut round = Round { limit_ns: u64::MAX, ..Round::default() };
     for runtime in &mut *runtimes {
         round.limit_ns = round.limit_ns.min(runtime.limit_ns);
-        for number in 0..runtime.remotes.len() {
-            let seen = look_at(runtime, number, now_ns, is_late);
-            round.stirred |= seen.turn.is_some() || seen.turn != runtime.seen[number].turn;
-            if is_suspect(runtime, number, &seen, now_ns) {
-                let (runtime, remote) = (runtime.key(), runtime.remotes[number]);
-                round.suspects.push(Suspect { runtime, number, remote, seen: seen.clone() });
+        let count = runtime.remotes().count();
+        runtime.seen.resize_with(count, WorkerSeen::default);
+        for number in 0..count {
+            let Some(remote) = runtime.crew().remote(number) else { break };
+            let seen = look_at(runtime, remote, number, now_ns, late_ns);
+            round.busy |= seen.turn.is_some();
+            round.changed |= seen.turn != runtime.seen[number].turn;
+            if is_suspect(runtime, remote, &seen, now_ns) {
+                round.suspects.push(Suspect { runtime: runtime.key(), number, remote, seen: seen.clone() });
             }
             runtime.seen[number] = seen;
         }
@@ -139,12 +222,13 @@ fn look(runtimes: &mut [WatchedRuntime], now_ns: u64, is_late: bool) -> Round {
     round
 }
 
-/// All workers are stalled, those that are spare, too, and there are unstarted threads. A spare worker that sleeps, as threads live on it, is woken.
+/// All workers are stalled for long, those that are spare, too, and there are unstarted threads. A spare worker that sleeps, as threads live on it, is woken.
 fn needs_spare(runtime: &mut WatchedRuntime, now_ns: u64) -> Option<StartSpare> {
-    let start = runtime.start_spare.as_ref()?;
-    let is_stalled = |seen: &WorkerSeen| seen.turn.is_some() && now_ns - seen.since_ns >= runtime.limit_ns;
+    let start = runtime.start_spare.clone()?;
+    let stalled_ns = runtime.limit_ns.saturating_mul(SPARE_AFTER);
+    let is_stalled = |seen: &WorkerSeen| seen.turn.is_some() && now_ns - seen.since_ns >= stalled_ns;
     let spares = runtime.spares();
-    if !runtime.seen[..spares.start].iter().all(is_stalled) || !runtime.has_unstarted() {
+    if !runtime.seen[..spares.start].iter().all(is_stalled) || !runtime.crew().has_unstarted() {
         runtime.unstarted = 0;
         return None;
     }
@@ -152,7 +236,8 @@ fn needs_spare(runtime: &mut WatchedRuntime, now_ns: u64) -> Option<StartSpare> 
     if runtime.unstarted < 2 {
         return None;
     }
-    for (seen, remote) in runtime.seen[spares.clone()].iter().zip(&runtime.remotes[spares]) {
+    for number in spares {
+        let (seen, Some(remote)) = (&runtime.seen[number], runtime.crew().remote(number)) else { break };
         let runs = remote.watched.lock().is_some();
         if runs && seen.turn.is_none() {
             remote.notify_control();
@@ -161,64 +246,74 @@ fn needs_spare(runtime: &mut WatchedRuntime, now_ns: u64) -> Option<StartSpare> 
             return None;
         }
     }
-    Some(Arc::clone(start))
+    Some(start)
+}
+
+/// The turn that a worker is in. `None`: it sleeps.
+fn turn_now(remote: &Remote, watched: &WatchedWorker) -> Option<(u32, u64)> {
+    Some((turn(watched), remote.busy.busy_since()?))
 }
 
 /// What is seen of a worker now.
-fn look_at(runtime: &WatchedRuntime, number: usize, now_ns: u64, is_late: bool) -> WorkerSeen {
-    let (remote, before) = (runtime.remotes[number], &runtime.seen[number]);
-    let Some(busy_since) = remote.busy.busy_since() else { return WorkerSeen::default() };
+fn look_at(runtime: &WatchedRuntime, remote: &Remote, number: usize, now_ns: u64, late_ns: u64) -> WorkerSeen {
+    let before = &runtime.seen[number];
+    if remote.busy.busy_since().is_none() {
+        return WorkerSeen::default();
+    }
     let watched = remote.watched.lock();
     let Some(watched) = watched.as_ref() else { return WorkerSeen::default() };
-    let turn = Some((turn(watched), busy_since));
-    let is_new = turn != before.turn;
-    if is_new || is_late {
-        let (since_ns, ask_ns, reported) = (now_ns, now_ns + runtime.limit_ns, before.reported && !is_new);
-        return WorkerSeen { turn, since_ns, ask_ns, reported, ..WorkerSeen::default() };
+    let turn = turn_now(remote, watched);
+    if turn.is_none() || turn != before.turn {
+        return WorkerSeen { turn, since_ns: now_ns, look_ns: now_ns + runtime.limit_ns, ..WorkerSeen::default() };
     }
     let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
-    let waits = if !before.reported && runtime.waits_for(number) { before.waits + 1 } else { 0 };
-    WorkerSeen { usage, waits, ..before.clone() }
+    let waits = !before.reported && runtime.crew().seems_awaited(number, watched);
+    let waits = if waits { before.waits + 1 } else { 0 };
+    let (since_ns, look_ns) = (before.since_ns + late_ns, before.look_ns + late_ns);
+    WorkerSeen { since_ns, look_ns, usage, waits, ..before.clone() }
 }
 
-fn is_suspect(runtime: &WatchedRuntime, number: usize, seen: &WorkerSeen, now_ns: u64) -> bool {
-    let has_others = || runtime.remotes[number].load().is_some_and(|load| load >= 2);
+fn is_suspect(runtime: &WatchedRuntime, remote: &Remote, seen: &WorkerSeen, now_ns: u64) -> bool {
+    let has_others = || remote.load().is_some_and(|load| load >= 2);
     seen.turn.is_some()
         && !seen.reported
         && now_ns - seen.since_ns >= runtime.limit_ns
-        && (seen.waits >= 2 || now_ns >= seen.ask_ns && has_others())
+        && (seen.waits == 2 || now_ns >= seen.look_ns && (seen.waits > 2 || has_others()))
 }
 
-/// Asks a worker what it does. `None`: it has come round, or nothing waits for it.
+/// Looks closely at a worker. `None`: it has come round, or nothing waits for it.
 fn examine(watchman: &Watchman, suspect: &Suspect) -> Option<StallRecord> {
     let seen = &suspect.seen;
-    let (does, sample, now_ns) = {
-        let watched = suspect.remote.watched.lock();
-        let watched = watched.as_ref()?;
-        // Before the signal, which interrupts the call.
-        let (activity, usage) = (watched.os.activity(), watched.os.usage());
-        let sample = sample_of(watched, PATIENCE_NS);
-        let now_ns = real_ns();
-        if turn(watched) != seen.turn?.0 || sample.as_ref().is_some_and(|sample| sample.turn != turn(watched)) {
-            return None;
-        }
-        (stalled_by(activity, seen.usage, usage), sample, now_ns)
-    };
-    let waits = |sample: &Sample| sample.has_ready || sample.timer_ns <= now_ns;
-    let is_stall = seen.waits >= 2 || sample.as_ref().is_some_and(waits);
+    let watched = suspect.remote.watched.lock();
+    let watched = watched.as_ref()?;
+    let is_in_it = || turn_now(suspect.remote, watched) == seen.turn;
+    let glance = glance(watched, suspect.remote);
+    let is_stall = glance.waits_inside || glance.waits_outside && seen.waits >= 2;
+    let (activity, usage) = (watched.os.activity(), watched.os.usage());
+    if !is_in_it() {
+        return None;
+    }
+    // Only who will be reported is disturbed.
+    let sample = is_stall.then(|| sample_of(watched, activity, PATIENCE_NS)).flatten();
+    let is_stall = is_stall && is_in_it();
+    let now_ns = real_ns();
     let for_ns = now_ns - seen.since_ns;
     if let Some(runtime) = watchman.runtimes().iter_mut().find(|runtime| runtime.key() == suspect.runtime)
         && let Some(now) = runtime.seen.get_mut(suspect.number)
         && now.turn == seen.turn
     {
         now.reported = is_stall;
-        now.ask_ns = now_ns + for_ns;
+        now.look_ns = now_ns + for_ns;
     }
     if !is_stall {
         return None;
     }
     suspect.remote.counters.stalls.add(1);
-    Some(StallRecord { worker: suspect.number, for_ns, does, sample })
+    record_outside(EventKind::Stalls, suspect.number.min(255) as u8, for_ns / 1000);
+    let stack =
+        sample.filter(|sample| Some(sample.turn) == seen.turn.map(|(turn, _)| turn)).and_then(|sample| sample.stack);
+    let does = stalled_by(activity, seen.usage, usage);
+    Some(StallRecord { worker: suspect.number, for_ns, does, thread: glance.thread, stack })
 }
 
 /// From what the OS thread does, and what it has got of processors since the turn was first seen.
@@ -227,8 +322,8 @@ fn stalled_by(activity: OsActivity, first: Option<CpuUsage>, now: Option<CpuUsag
         now.waited_ns.saturating_sub(first.waited_ns) > now.ran_ns.saturating_sub(first.ran_ns)
     };
     match activity {
-        OsActivity::InCall(FUTEX) => StalledBy::Lock,
-        OsActivity::InCall(number) => StalledBy::Call(number),
+        OsActivity::InCall(OsCall { number: FUTEX, .. }) => StalledBy::Lock,
+        OsActivity::InCall(OsCall { number, .. }) => StalledBy::Call(number),
         OsActivity::Runs if first.zip(now).is_some_and(is_kept_waiting) => StalledBy::NoProcessor,
         OsActivity::Runs => StalledBy::Computing,
         OsActivity::Unknown => StalledBy::Unknown,

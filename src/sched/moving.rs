@@ -1,9 +1,11 @@
 #![doc = include_str!("MOVING.md")]
 
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use crate::base::atomic::Ordering;
 use crate::sched::remote::{self, Remote};
+use crate::sched::search::steal_unstarted;
 use crate::sched::siblings::Sibling;
 use crate::sched::worker::Worker;
 use crate::sys::clock::real_ns;
@@ -26,7 +28,7 @@ enum StandIn {
     Full,
 }
 
-/// As [`worker::schedule`](super::worker::schedule), in a runtime whose threads move.
+/// As [`schedule`](super::schedule), in a runtime whose threads move.
 ///
 /// # Safety
 ///
@@ -49,7 +51,7 @@ impl Worker {
         }
         self.woken_here(thread);
         let wake = self.show_ready();
-        self.remote.latch.leave();
+        self.remote.latch.leave(); // KEY: moving-leave-again
         if wake {
             self.shared.notify_thief(Some(self.number));
         }
@@ -70,7 +72,7 @@ impl Worker {
     pub(super) fn begin_own_turn(&self) {
         if self.shared.moves {
             let wake = self.show_ready();
-            self.remote.latch.leave_for_turn();
+            self.remote.latch.leave_for_turn(); // KEY: moving-leave
             if wake {
                 self.shared.notify_thief(Some(self.number));
             }
@@ -82,14 +84,14 @@ impl Worker {
     #[inline]
     pub(super) fn end_own_turn(&self) {
         if self.shared.moves {
-            self.remote.latch.enter();
+            self.remote.latch.enter(); // KEY: moving-enter
         }
     }
 
-    /// The workers but this one, from the next one on, with their positions.
+    /// The workers but this one, from the next one on, with their positions; the spare ones that there have been, too: threads live on them.
     fn siblings(&self) -> impl Iterator<Item = (usize, &'static Remote)> {
-        let count = self.shared.remotes.len();
-        (self.number + 1..self.number + count).map(move |at| (at % count, self.shared.remotes[at % count]))
+        let all = || self.shared.every_remote().enumerate();
+        all().skip(self.number + 1).chain(all().take(self.number))
     }
 
     /// Takes threads over from a worker that has more than one ready. True: there are some.
@@ -99,16 +101,35 @@ impl Worker {
             && self.siblings().any(|(_, sibling)| sibling.latch.ready() >= 2 && self.stand_in(sibling, StandIn::Share))
     }
 
+    /// Runs what there is, where others rely on a look at them every millisecond: see [`look_after_siblings`](Self::look_after_siblings).
+    #[inline(never)]
+    pub(super) fn run_looking(&self) {
+        while let Some(thread) = self.next_or_look() {
+            let _ = self.turn(thread);
+        }
+    }
+
+    /// As [`next`](Self::next), after a look that is overdue.
+    pub(super) fn next_or_look(&self) -> Option<NonNull<Header>> {
+        // Not where the thread is chosen already: the loop may be on another one's thread-locals.
+        if self.clock.is_overdue() && !self.queues.has_next_start() {
+            self.tick(true);
+        }
+        self.next()
+    }
+
     /// Stands in for workers that are stuck; without anything to run, takes over a thread that has stood ready, by itself, for two looks. At most once a
     /// millisecond.
     pub(super) fn look_after_siblings(&self, now_ns: u64) {
-        if self.stopping.get() || now_ns < self.siblings.due_ns.get() {
+        if now_ns < self.siblings.due_ns.get() {
             return;
         }
         self.siblings.due_ns.set(now_ns + STUCK_NS);
         let mut seen = self.siblings.seen.borrow_mut();
-        seen.resize(self.shared.remotes.len(), Sibling::default());
         for (at, sibling) in self.siblings() {
+            if at >= seen.len() {
+                seen.resize(at + 1, Sibling::default());
+            }
             let (before, turn) = (seen[at].clone(), sibling.latch.turn());
             let has_ready = sibling.latch.ready() > 0;
             let same = turn.is_some() && turn == before.turn;
@@ -116,9 +137,32 @@ impl Worker {
             seen[at] = Sibling { turn, since_ns, has_ready };
             if same && now_ns - since_ns >= STUCK_NS {
                 self.stand_in(sibling, StandIn::Full);
+                self.start_one_of(at);
             } else if has_ready && before.has_ready && !self.has_some() {
                 self.stand_in(sibling, StandIn::Share);
             }
+        }
+    }
+
+    /// The runtime stops, and no thread is left here. True: threads are left elsewhere, one of which may compute and keep the others from their end; so this worker
+    /// has looked after them, and does not end yet.
+    pub(super) fn looks_after_the_last(&self) -> bool {
+        let has_others = |remote: &Remote| remote.live.load(Ordering::Relaxed) >= 2;
+        let stays = self.shared.moves && self.siblings().any(|(_, sibling)| has_others(sibling));
+        if stays {
+            std::thread::sleep(Duration::from_nanos(STUCK_NS));
+            self.look_after_siblings(real_ns());
+        }
+        stays
+    }
+
+    /// A worker that is stuck does not come to its unstarted threads, either, and this one, which may be busy for long, too, steals none: one of them starts here.
+    fn start_one_of(&self, at: usize) {
+        if let Some(stealer) = self.shared.stealers.get(at).filter(|_| !self.is_spare)
+            && let Some(task) = steal_unstarted(stealer)
+        {
+            self.remote.counters.stolen.add(1);
+            self.queues.unstarted.push(task);
         }
     }
 
@@ -156,7 +200,7 @@ impl Worker {
             owner.obey_cancels_of_suspended();
             control = owner.take_woken() || self.shared.is_stopping();
         }
-        owner.queue_woken();
+        owner.queue_woken(); // KEY: moving-slot
         if control {
             owner.remote.notify_control();
         }
@@ -165,11 +209,13 @@ impl Worker {
     /// Ends the waits of threads that were cancelled. One that is not suspended is left to the worker's own loop: what may end its wait is not known yet.
     fn obey_cancels_of_suspended(&self) {
         for task in self.remote.take_cancels() {
+            // In this order: one that is seen to wait is seen where it lives.
+            let waits = task.wait.waiting().is_some();
             if !task.state.is_at(self.remote.index) {
                 continue;
             }
             // SAFETY: as in `is_takeable`: it lives here.
-            if unsafe { (*task.fiber.get()).is_some() } {
+            if waits && unsafe { (*task.fiber.get()).is_some() } {
                 self.interrupt(&task);
             } else {
                 remote::interrupt(&task, CancelFound::Started { home: self.remote.index });
@@ -196,17 +242,17 @@ impl Worker {
             // SAFETY: it was in the queue, so it is alive.
             let header = unsafe { thread.as_ref() };
             if !is_takeable(header) {
-                owner.make_ready(thread);
-                continue;
+                owner.make_ready(thread); // KEY: moving-put-back
+                continue; // KEY: moving-whole
             }
-            owner.here().take_timer(header);
-            header.state.move_to(self.remote.index);
+            owner.here().take_timer(header); // KEY: moving-timer
+            header.state.move_to(self.remote.index); // KEY: moving-home
             // SAFETY: it lives there, and here from now on.
             unsafe {
-                owner.live.remove(thread);
-                self.live.push(thread);
+                owner.live.remove(thread); // KEY: moving-leaves-list
+                self.live.push(thread); // KEY: moving-joins-list
             }
-            self.make_ready(thread);
+            self.make_ready(thread); // KEY: moving-queue
             got += 1;
         }
         self.here().wheel.borrow_mut().make_room(self.live.count());

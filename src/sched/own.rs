@@ -31,7 +31,7 @@ impl Main for PerThread {
 /// See [`Border::leaves`].
 fn leaves(into_loop: bool) -> bool {
     Worker::current().is_some_and(|worker| {
-        worker.end_own_turn();
+        worker.end_own_turn(); // KEY: own-enter
         into_loop && worker.choose_next()
     })
 }
@@ -43,9 +43,9 @@ fn leaves(into_loop: bool) -> bool {
 /// The word is the address of the worker on which the thread goes on.
 unsafe fn arrives(word: usize) {
     // SAFETY: a worker lives longer than the turns on it.
-    unsafe { WorkerContext::enter(ptr::with_exposed_provenance(word)) };
+    unsafe { WorkerContext::enter(ptr::with_exposed_provenance(word)) }; // KEY: own-worker
     if let Some(worker) = Worker::current() {
-        worker.begin_own_turn();
+        worker.begin_own_turn(); // KEY: own-leave
     }
 }
 
@@ -56,10 +56,10 @@ impl Worker {
         if self.here().take_yields()
             && let Some(this) = this
         {
-            self.make_ready(this);
+            self.make_ready(this); // KEY: own-yields
         }
         let Some(next) = self.next_at_hand() else { return false };
-        self.queues.set_next_start(next);
+        self.queues.set_next_start(next); // KEY: own-next
         // SAFETY: invariant 3 of the worker: the queue's reference keeps it alive; invariant 3 of the header: this is its home worker.
         let (header, fiber) = unsafe { (next.as_ref(), &*next.as_ref().fiber.get()) };
         header.vtable.border.is_some() && (fiber.is_some() || Some(next) == this)
@@ -104,28 +104,58 @@ fn give_block(block: Block) {
     current().blocks().give(block);
 }
 
-/// The life of the thread on its block.
+/// Begins on thread-locals that have their first values.
+///
+/// # Safety
+///
+/// The worker that `here` is part of lives longer than the turns on it.
+#[inline(never)]
+unsafe fn begin(here: *const WorkerContext) {
+    block::begin();
+    // SAFETY: as the caller promises.
+    unsafe { WorkerContext::enter(here) }; // KEY: own-first-worker
+    set_alone(true);
+}
+
+#[inline(never)]
+fn begin_first_turn() {
+    current().begin_own_turn(); // KEY: own-first-leave
+}
+
+#[inline(never)]
+fn end_last_turn() {
+    // None: a child of fork.
+    if let Some(worker) = Worker::current() {
+        worker.end_own_turn(); // KEY: own-last-enter
+    }
+}
+
+/// A second life.
+///
+/// # Safety
+///
+/// As [`block::renew`].
+#[inline(never)]
+unsafe fn renew() {
+    let here = WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const());
+    // SAFETY: as the caller promises; this one uses thread-locals only before. The worker goes on with this turn.
+    unsafe {
+        block::renew();
+        begin(here);
+    }
+}
+
+/// The life of the thread on its block. In a library that was loaded late, the crate's own thread-locals are dynamic, and [`renew`] may free them: this
+/// uses none, but in functions that are not inlined. (The compiler keeps a thread-local's address over calls.)
 unsafe fn on_block(start: *mut ()) {
     // SAFETY: `thread_main` passes it, and waits for the end of this.
     let Beginning { header, here } = unsafe { start.cast::<Beginning>().read() };
-    let begin = |here| {
-        block::begin();
-        // SAFETY: the worker lives longer than the turns on it.
-        unsafe { WorkerContext::enter(here) };
-        set_alone(true);
-    };
-    let renew = || {
-        let here = WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const());
-        // SAFETY: they have been destroyed, and this thread is on the block.
-        unsafe { block::renew() };
+    // SAFETY: as `thread_main`'s caller promises; the worker lives longer than the turns on it. When `renew` is called they have been destroyed, this thread is on the
+    // block, and neither this nor `live` uses thread-locals.
+    unsafe {
         begin(here);
-    };
-    begin(here);
-    current().begin_own_turn();
-    // SAFETY: as `thread_main`'s caller promises.
-    unsafe { live::<true>(header, block::destroy, renew) };
-    // None: a child of fork.
-    if let Some(worker) = Worker::current() {
-        worker.end_own_turn();
+        begin_first_turn();
+        live::<true>(header, block::destroy, || renew());
     }
+    end_last_turn();
 }

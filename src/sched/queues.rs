@@ -4,8 +4,7 @@
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-use crossbeam_deque::Worker as Deque;
-
+use crate::sched::deque::{Deque, Pointer};
 use crate::sched::ready::ReadyQueue;
 use crate::task::{Header, Task};
 
@@ -16,6 +15,21 @@ const WOKEN_STREAK: u32 = 16;
 /// that many tell something would have its turn ever later.
 const STARTS_PER_ROUND: u32 = 256;
 pub(super) const THREAD_COSTS: u32 = 16;
+
+impl Pointer for Task {
+    type Target = Header;
+
+    #[inline]
+    fn into_raw(self) -> NonNull<Header> {
+        self.into_raw()
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: NonNull<Header>) -> Self {
+        // SAFETY: as the caller promises, it is the reference that `into_raw` gave out.
+        unsafe { Self::from_raw(raw) }
+    }
+}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -30,6 +44,12 @@ pub(crate) struct Queues {
     streak: Cell<u32>,
     ready_left: Cell<usize>,
     pub(super) starts_left: Cell<u32>,
+}
+
+/// Is that the entry of a thread that a joiner has started? A re-armable task is started from its entry only.
+#[inline]
+pub(crate) fn is_stale(entry: &Task) -> bool {
+    entry.state.is_started() && entry.vtable.after_run.is_none()
 }
 
 impl Queues {
@@ -63,29 +83,50 @@ impl Queues {
         if entry.as_ptr() == task.as_ptr() {
             return Some(entry);
         }
-        self.unstarted.push(entry);
+        self.put_back(entry);
         None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_back(&self, entry: Task) {
+        self.unstarted.push(entry);
     }
 
     /// Takes entries of threads that a joiner has started out of the youngest end of the deque.
     #[inline]
     pub(crate) fn drop_stale(&self, count: u32) {
+        if count > 0 {
+            self.drop_some_stale(count);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_some_stale(&self, count: u32) {
         for _ in 0..count {
             match self.unstarted.pop() {
-                Some(task) if task.state.is_started() => {}
-                Some(task) => {
-                    self.unstarted.push(task);
-                    break;
-                }
-                None => break,
+                Some(task) if is_stale(&task) => {}
+                Some(task) => return self.put_back(task),
+                None => return,
             }
         }
+    }
+
+    /// How many entries there are for unstarted threads; some may be stale. For anybody.
+    pub(crate) fn unstarted_len(&self) -> usize {
+        self.unstarted.len()
     }
 
     /// `thread`, which was claimed, starts next.
     pub(crate) fn set_next_start(&self, thread: NonNull<Header>) {
         debug_assert!(self.next_start.get().is_null());
         self.next_start.set(thread.as_ptr());
+    }
+
+    /// Does a thread stand ready that was chosen to be the next?
+    #[inline]
+    pub(super) fn has_next_start(&self) -> bool {
+        !self.next_start.get().is_null()
     }
 
     #[inline]
@@ -129,7 +170,7 @@ impl Queues {
 
     /// Is there a thread that is ready or stolen?
     pub(crate) fn has_ready(&self) -> bool {
-        self.ready.len() > 0 || !self.next_start.get().is_null()
+        self.ready.len() > 0 || self.has_next_start()
     }
 
     /// Is there a thread that is ready, stolen or unstarted?

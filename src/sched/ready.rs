@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::base::atomic::Ordering;
+use crate::base::shown::ShownWord;
 use crate::fiber;
 use crate::task::Header;
 
@@ -12,17 +13,18 @@ use crate::task::Header;
 pub(crate) struct ReadyQueue {
     head: Cell<*mut Header>,
     tail: Cell<*mut Header>,
-    len: Cell<usize>,
+    /// Others look at it.
+    len: ShownWord,
 }
 
 impl ReadyQueue {
     pub(crate) fn new() -> Self {
-        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()), len: Cell::new(0) }
+        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()), len: ShownWord::new(0) }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len.get()
+        self.len.get() as usize
     }
 
     /// The thread that was queued last.

@@ -20,12 +20,16 @@ use crate::sched::arriving::Arriving;
 use crate::sched::biased::BiasedLock;
 use crate::sched::counters::Counters;
 use crate::sched::doorbell::Doorbell;
+use crate::sched::given::Given;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Queued;
-use crate::sched::live::ListPlace;
+use crate::sched::live::ListPlaces;
 use crate::sched::policy::busy_share::BusyShare;
 use crate::sched::policy::heartbeat::Heartbeat;
 use crate::sched::policy::run_rate::RunRate;
+use crate::sched::roster::Roster;
+use crate::sched::wake_probe::WakeProbe;
+use crate::sys::fork::PerProcess;
 use crate::sys::system_thread::SystemThread;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
@@ -47,7 +51,7 @@ pub(crate) struct Remote {
     /// Threads that live on the worker, as of late.
     pub(crate) live: AtomicU32,
     /// Guards the list of those threads, and `here`, against the end of the worker.
-    pub(crate) listed: BiasedLock<ListPlace>,
+    pub(crate) listed: BiasedLock<ListPlaces>,
     /// How quickly the worker goes through its actors.
     pub(crate) run_rate: RunRate,
     /// How much of its time it spends running threads.
@@ -56,7 +60,11 @@ pub(crate) struct Remote {
     pub(crate) heartbeat: Heartbeat,
     /// Unstarted threads that other workers have sent and that have not come out of the inbox.
     pub(crate) arriving: Arriving,
+    /// Which they are.
+    pub(crate) given: Given,
     pub(crate) counters: Counters,
+    /// When a thread was woken.
+    pub(crate) wake_probe: WakeProbe,
     /// The poller that the worker sleeps in, if it has one: there it is fetched.
     poller: Lock<Option<Arc<PollerHandle>>>,
     /// The time of a worker that has virtual time.
@@ -69,6 +77,8 @@ pub(crate) struct Remote {
     pub(crate) watched: Lock<Option<WatchedWorker>>,
     /// The worker, for those that stand in; and for fibers that run on OS threads of their own (the `threads` backend).
     pub(crate) here: AtomicPtr<WorkerContext>,
+    /// That of the runtime whose first remote this is.
+    roster: Roster,
 }
 
 /// A worker that has begun and has not ended, and its OS thread.
@@ -97,10 +107,21 @@ struct Spares {
     made: usize,
 }
 
-static SPARES: Lock<Spares> = Lock::new(Spares { remotes: Vec::new(), idles: Vec::new(), made: 0 });
+static SPARES: PerProcess<Lock<Spares>> = PerProcess::new(|| Lock::new(Spares::after_a_parent()));
 pub(super) static TABLE: [AtomicPtr<Remote>; MAX_WORKERS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_WORKERS];
 
 impl Spares {
+    /// None; what a parent of this process has made keeps its numbers.
+    fn after_a_parent() -> Self {
+        let made = TABLE.iter().position(|place| place.load(Ordering::Relaxed).is_null()).unwrap_or(MAX_WORKERS);
+        Self { remotes: Vec::new(), idles: Vec::new(), made }
+    }
+
+    /// How many there may be yet.
+    fn left(&self) -> usize {
+        self.remotes.len() + (MAX_WORKERS - self.made)
+    }
+
     fn idle(&mut self) -> &'static Idle {
         self.idles.pop().unwrap_or_else(|| Box::leak(Box::new(Idle::new())))
     }
@@ -112,6 +133,7 @@ impl Spares {
         remote.busy.reset();
         remote.run_rate.reset();
         remote.counters.reset();
+        remote.wake_probe.reset();
         remote.doorbell.counted.hand_over(idle);
         remote
     }
@@ -121,18 +143,21 @@ impl Spares {
             doorbell: Doorbell::new(idle),
             cancels: Lock::new(Vec::new()),
             live: AtomicU32::new(0),
-            listed: BiasedLock::new(ListPlace::NOWHERE),
+            listed: BiasedLock::new(ListPlaces::NONE),
             run_rate: RunRate::new(),
             busy: BusyShare::new(),
             heartbeat: Heartbeat::new(),
             arriving: Arriving::new(),
+            given: Given::new(),
             counters: Counters::new(),
+            wake_probe: WakeProbe::new(),
             poller: Lock::new(None),
             virtual_ns: AtomicU64::new(0),
             index: self.made as u16,
             latch: CachePadded::new(Latch::new()),
             watched: Lock::new(None),
             here: AtomicPtr::new(ptr::null_mut()),
+            roster: Roster::new(),
         })));
         // ORDERING: Release pairs with the Acquire in `get`.
         TABLE[self.made].store(ptr::from_ref(remote).cast_mut(), Ordering::Release);
@@ -141,21 +166,24 @@ impl Spares {
     }
 }
 
-/// Remotes for `workers` workers, and for as many of the `spares` as there are left. `None`: there would be more than [`MAX_WORKERS`] in the process.
-pub(crate) fn acquire(workers: usize, spares: usize) -> Option<RemoteGroup> {
-    let mut pool = SPARES.lock();
-    let left = (pool.remotes.len() + (MAX_WORKERS - pool.made)).checked_sub(workers)?;
+/// Remotes for `workers` workers. `None`: there would be more than [`MAX_WORKERS`] in the process.
+pub(crate) fn acquire(workers: usize) -> Option<RemoteGroup> {
+    let mut pool = SPARES.get().lock();
+    if pool.left() < workers {
+        return None;
+    }
     let idle = pool.idle();
     let remotes = (0..workers).map(|_| pool.take(idle)).collect();
-    let spare = |_| {
+    Some(RemoteGroup { remotes, idle, spares: Box::new([]) })
+}
+
+/// The remote of a spare worker, which is counted by itself. `None`, as above.
+pub(crate) fn acquire_spare() -> Option<&'static Remote> {
+    let mut pool = SPARES.get().lock();
+    (pool.left() > 0).then(|| {
         let idle = pool.idle();
-        let remote = pool.take(idle);
-        // Nobody sends a thread there, whether it runs or not.
-        let _ = remote.arriving.close();
-        remote
-    };
-    let spares = (0..spares.min(left)).map(spare).collect();
-    Some(RemoteGroup { remotes, idle, spares })
+        pool.take(idle)
+    })
 }
 
 /// Gives the remotes of a runtime back, all of whose workers have ended.
@@ -169,11 +197,16 @@ pub(crate) fn release(group: RemoteGroup) {
             .answer(remote.doorbell.counted.idle(), false)
             .deliver(|_| unreachable!("a thread was woken after its runtime had ended"));
     }
-    let mut pool = SPARES.lock();
+    let mut pool = SPARES.get().lock();
     // The one that was given back last is the warmest, and is taken first; of a group, the first.
     pool.remotes.extend(group.spares.iter().chain(group.remotes.iter().rev()));
     pool.idles.extend(group.spares.iter().map(|remote| remote.doorbell.counted.idle()));
     pool.idles.push(group.idle);
+}
+
+/// The roster of the runtime whose first remote has that index. It outlives the runtime, as the remotes do.
+pub(crate) fn roster_of(index: u16) -> &'static Roster {
+    &get(index).roster
 }
 
 #[inline]
@@ -191,6 +224,7 @@ impl Remote {
     ///
     /// The caller has won the thread's wait; this is the remote of the thread's home.
     pub(crate) unsafe fn send(&self, thread: NonNull<Header>) {
+        self.wake_probe.leaves(thread.as_ptr());
         // SAFETY: the thread lives at least until its worker has taken it out and run it; invariant 4 of the header.
         unsafe { self.doorbell.send(thread, || self.wake_poller()) };
     }
@@ -203,8 +237,9 @@ impl Remote {
     pub(crate) unsafe fn send_unstarted(&self, thread: NonNull<Header>) {
         // SAFETY: it is alive as long as its reference is.
         unsafe { thread.as_ref() }.state.set_home(self.index);
+        self.given.add(thread);
         // SAFETY: it waits for nothing, is in no queue and has been claimed, so it is this worker's alone.
-        unsafe { self.send(thread) };
+        unsafe { self.doorbell.send(thread, || self.wake_poller()) };
     }
 
     /// How many threads the worker has, or will have. `None`: it has ended.

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crossbeam_deque::{Steal, Stealer};
-
+use crate::flight::EventKind;
+use crate::sched::deque::Stealer;
 use crate::sched::doorbell::Sleeper;
 use crate::sched::policy::heartbeat::Activity;
+use crate::sched::queues::is_stale;
+use crate::sched::spare::SpareSlot;
 use crate::sched::worker::Worker;
 use crate::sys::clock::{NEVER, precisely, real_ns};
 use crate::task::Task;
@@ -29,19 +31,27 @@ const TIMERS_NS: u64 = 50_000;
 impl Worker {
     /// Searches, then sleeps, until there may be something to run. False: the runtime stops, and this worker is done.
     pub(crate) fn wait_for_work(&self) -> bool {
-        self.remote.busy.turns(false, real_ns());
+        let since_ns = real_ns();
+        self.remote.busy.turns(false, since_ns);
         self.remote.counters.ready.set(0);
+        self.scribe.write_apart(EventKind::Sleeps, 0);
         let goes_on = self.search_or_sleep();
+        self.scribe.write_apart(EventKind::GetsUp, 0);
         if goes_on {
-            self.gets_busy();
+            self.gets_busy(since_ns);
         }
         goes_on
     }
 
     fn search_or_sleep(&self) -> bool {
         if self.stopping.get() {
-            if self.live.count() == 0 && self.remote.arriving.close() {
-                return false;
+            if self.live.count() == 0 {
+                if self.looks_after_the_last() {
+                    return true;
+                }
+                if self.remote.arriving.close() {
+                    return false;
+                }
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
             self.cancel_all();
@@ -161,6 +171,8 @@ impl Worker {
     pub(super) fn adopt(&self, task: Task) {
         if let Some(thread) = self.claim(task) {
             self.remote.counters.stolen.add(1);
+            // SAFETY: it was claimed here and has not started, so it is alive.
+            unsafe { self.record_of(EventKind::Stolen, thread) };
             self.queues.set_next_start(thread);
         }
     }
@@ -175,6 +187,9 @@ impl Worker {
         let night = Night { worker: self, nap_ns: Cell::new(LOOKOUT_MIN_NS), saw_work: Cell::new(false) };
         let mut batch = self.remote.doorbell.go_to_sleep(idle, workers, searching, &night);
         let search = std::mem::take(&mut batch.search);
+        if self.is_spare {
+            self.remote.doorbell.spare_is_up(self.shared.idle());
+        }
         self.deliver(batch);
         if self.events.are_waiting.take() {
             self.deliver_events();
@@ -287,16 +302,14 @@ impl Sleeper for Night<'_> {
         let shared = &self.worker.shared;
         shared.notify_thief_for(Some(self.worker.number), || shared.has_unstarted());
     }
+
+    fn is_spare_up(&self) -> bool {
+        let Worker { shared, is_spare, .. } = self.worker;
+        shared.moves && !is_spare && !shared.is_stopping() && shared.spares.iter().any(SpareSlot::is_up)
+    }
 }
 
 /// The oldest entry of a worker's deque whose thread has not been started by a joiner.
-fn steal_unstarted(stealer: &Stealer<Task>) -> Option<Task> {
-    loop {
-        match stealer.steal() {
-            Steal::Success(task) if task.state.is_started() => {}
-            Steal::Success(task) => return Some(task),
-            Steal::Empty => return None,
-            Steal::Retry => std::hint::spin_loop(),
-        }
-    }
+pub(super) fn steal_unstarted(stealer: &Stealer<Task>) -> Option<Task> {
+    std::iter::from_fn(|| stealer.steal()).find(|task| !is_stale(task))
 }

@@ -3,19 +3,22 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock, Weak};
 
-use crossbeam_deque::{Injector, Steal, Stealer};
+use crossbeam_deque::{Injector, Steal};
 
-use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::base::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::base::lock::Lock;
 use crate::base::report::report;
 use crate::blocking::pool::BlockingPool;
+use crate::flight::Recording;
 use crate::park::on_switch::MakeSwitchCalls;
+use crate::sched::deque::Stealer;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
+use crate::sched::roster::Roster;
 use crate::sched::spare::SpareSlot;
 use crate::sched::watched;
 use crate::stack::{self, StackSize};
-use crate::sys::fork;
+use crate::sys::fork::{self, PerProcess};
 use crate::task::Task;
 use crate::task::header::{Header, Next, Schedule};
 use crate::thread_locals::ThreadLocals;
@@ -30,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) stealers: Box<[Stealer<Task>]>,
     /// Threads that OS threads have spawned, oldest first.
     pub(crate) injector: Injector<Task>,
+    /// Had by the one that lists unstarted threads ([`listing`](super::listing)).
+    pub(crate) listing: Lock<()>,
     pub(crate) stack_size: StackSize,
     /// What a spawn asks for: `stack_size`, or [`StackSize::NONE`] if threads have thread-locals of their own, or calls at their switches.
     pub(crate) spawn_size: StackSize,
@@ -45,12 +50,14 @@ pub(crate) struct Shared {
     pub(crate) on_switch: Option<MakeSwitchCalls>,
     /// After so long in one turn a worker is reported, if somebody waits for it; 0: never.
     pub(crate) stall_limit_ns: u64,
+    pub(crate) recording: Recording,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
     spawned_outside: AtomicU64,
     /// Once there was an actor.
     actors: OnceLock<ActorCalls>,
+    pub(crate) roster: &'static Roster,
     /// 0; [`STOPS`]; [`OVER`].
     stop: AtomicU32,
     /// [`fork::generation`] of the process that made it.
@@ -66,6 +73,7 @@ pub(crate) struct Rules {
     pub(crate) virtual_time: bool,
     pub(crate) on_switch: Option<MakeSwitchCalls>,
     pub(crate) stall_limit_ns: u64,
+    pub(crate) recording: Recording,
 }
 
 /// What a runtime asks the actors' module for.
@@ -79,7 +87,7 @@ pub(crate) struct ActorCalls {
 }
 
 /// Those that may not have ended.
-static RUNTIMES: Lock<Vec<Weak<Shared>>> = Lock::new(Vec::new());
+static RUNTIMES: PerProcess<Lock<Vec<Weak<Shared>>>> = PerProcess::new(|| Lock::new(Vec::new()));
 
 /// Every thread of the runtime is cancelled.
 const STOPS: u32 = 1;
@@ -88,20 +96,23 @@ const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
-        RemoteGroup { remotes, idle, spares }: RemoteGroup,
+        RemoteGroup { remotes, idle, .. }: RemoteGroup,
+        spares: usize,
         stealers: Box<[Stealer<Task>]>,
-        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns }: Rules,
+        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns, recording }: Rules,
         pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
+        let roster = remote::roster_of(remotes[0].index);
         let shared = Arc::new(Self {
             remotes,
             idle,
-            spares: spares.into_iter().map(SpareSlot::new).collect(),
+            spares: (0..spares).map(|_| SpareSlot::new()).collect(),
             spares_started: AtomicU64::new(0),
             stealers,
             injector: Injector::new(),
+            listing: Lock::new(()),
             stack_size,
             spawn_size: stack_size.for_spawn(thread_locals == ThreadLocals::PerThread || on_switch.is_some()),
             thread_locals,
@@ -111,18 +122,19 @@ impl Shared {
             virtual_time,
             on_switch,
             stall_limit_ns,
+            recording,
             searchers,
             spawned_outside: AtomicU64::new(0),
             actors: OnceLock::new(),
+            roster,
             stop: AtomicU32::new(0),
             made_in: fork::generation(),
         });
         if stall_limit_ns != 0 {
-            let (key, remotes) = (shared.identity(), shared.every_remote().collect());
-            // SAFETY: its queue stays where it is until the drop, which forgets it.
-            unsafe { watched::watch(key, remotes, &shared.stealers, &shared.injector, stall_limit_ns) };
+            // SAFETY: it stays where it is until the drop, which forgets it.
+            unsafe { watched::watch(NonNull::from(&*shared), shared.remotes.len(), stall_limit_ns) };
         }
-        let mut runtimes = RUNTIMES.lock();
+        let mut runtimes = RUNTIMES.get().lock();
         runtimes.retain(|runtime| runtime.strong_count() > 0);
         runtimes.push(Arc::downgrade(&shared));
         drop(runtimes);
@@ -131,18 +143,19 @@ impl Shared {
 
     /// The runtimes of this process that have not ended.
     pub(crate) fn all() -> Vec<Arc<Self>> {
-        let runtimes: Vec<_> = RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect();
+        let runtimes: Vec<_> = RUNTIMES.get().lock().iter().filter_map(Weak::upgrade).collect();
         runtimes.into_iter().filter(|runtime| !runtime.is_the_parents() && !runtime.is_over()).collect()
     }
 
-    /// Of the workers, then of the spare ones.
+    /// Of the workers, then of the spare ones that there have been so far.
     pub(crate) fn every_remote(&self) -> impl Iterator<Item = &'static Remote> {
-        self.remotes.iter().copied().chain(self.spares.iter().map(|slot| slot.remote))
+        self.remotes.iter().copied().chain(self.spares.iter().map_while(SpareSlot::remote))
     }
 
     /// The worker's with this number.
     pub(crate) fn remote(&self, number: usize) -> &'static Remote {
-        self.remotes.get(number).copied().unwrap_or_else(|| self.spares[number - self.remotes.len()].remote)
+        let spare = || self.spares[number - self.remotes.len()].remote().expect("it has been started");
+        self.remotes.get(number).copied().unwrap_or_else(spare)
     }
 
     pub(crate) fn workers(&self) -> u32 {
@@ -172,6 +185,8 @@ impl Shared {
     pub(crate) fn stop(&self) {
         // ORDERING: Release pairs with `is_stopping`; the notices below bring every worker to look.
         self.stop.store(STOPS, Ordering::Release);
+        // ORDERING: SeqCst pairs with the fence in `SpareSlot::take`.
+        fence(Ordering::SeqCst);
         self.every_remote().for_each(Remote::notify_control);
     }
 
@@ -184,6 +199,11 @@ impl Shared {
     /// There is an actor: `calls.end` is called when the workers are gone, and what was queued is discarded.
     pub(crate) fn has_actors(&self, calls: ActorCalls) {
         self.actors.get_or_init(|| calls);
+    }
+
+    /// Has there been an actor?
+    pub(crate) fn has_had_actors(&self) -> bool {
+        self.actors.get().is_some()
     }
 
     /// How many messages wait for actors, and for how many of them.
@@ -270,15 +290,15 @@ impl Shared {
 
     /// Is some worker in a turn in which others may stand in for it, and has it other threads? For one that is in none.
     fn has_turns(&self) -> bool {
-        let has_others = |remote: &&Remote| remote.live.load(Ordering::Relaxed) >= 2;
+        let has_others = |remote: &Remote| remote.live.load(Ordering::Relaxed) >= 2;
         self.moves
             && !self.is_stopping()
-            && self.remotes.iter().any(|remote| remote.latch.turn().is_some() && has_others(remote))
+            && self.every_remote().any(|remote| remote.latch.turn().is_some() && has_others(remote))
     }
 
     /// Has some worker so many threads (one or two) that may be taken over?
     fn has_ready(&self, count: u32) -> bool {
-        self.moves && !self.is_stopping() && self.remotes.iter().any(|remote| remote.latch.ready() >= count)
+        self.moves && !self.is_stopping() && self.every_remote().any(|remote| remote.latch.ready() >= count)
     }
 
     /// Wakes one sleeping worker, other than the caller (by its number), to search. Called after a `publish_…` that said so.
@@ -305,7 +325,7 @@ impl Drop for Shared {
         self.end();
         // Already closed, unless the runtime was dropped by one of its own threads.
         self.pool.close();
-        let spares = self.spares.iter().map(|slot| slot.remote).collect();
+        let spares = self.spares.iter().filter_map(SpareSlot::remote).collect();
         remote::release(RemoteGroup { remotes: std::mem::take(&mut self.remotes), idle: self.idle, spares });
     }
 }
@@ -327,7 +347,11 @@ pub(crate) fn discard(task: Task) {
             (task.vtable.run)(header, false);
             after_run(header)
         };
-        debug_assert_eq!(next, Next::Over, "a re-armable task that is told to end does");
+        debug_assert_ne!(next, Next::Again, "a re-armable task that is told to end does");
+        if next == Next::Rests {
+            // It has ended, and is its handles' now.
+            let _ = task.into_raw();
+        }
     } else if task.state.claim(0) {
         stack::unreserve(task.size);
         // SAFETY: the claim was won, so the closure is there and nobody else will touch it; then the result is stored

@@ -13,7 +13,7 @@
 //!
 //! ```text
 //!  the monitor                                              the spare worker
-//!  A1  all workers, those that are spare, too, are stalled,  B1  runs what it has, and takes unstarted threads from everywhere
+//!  A1  all workers, those that are spare, too, are stalled   B1  runs what it has, and takes unstarted threads from everywhere
 //!      and at two looks in a row there are unstarted threads B2  nothing is left: do threads live here? Sleeps until one is woken, or A3
 //!  A2  takes a slot that is free: FREE -> TAKEN  [CAS]       B3  none does: closes `arriving`, ends; TAKEN -> FREE
 //!  A3  no slot: wakes a spare worker that sleeps
@@ -21,41 +21,68 @@
 //!
 //! *Who starts it:* the monitor alone, at A2. *Who ends it:* itself, at B3, when no thread lives there: so no thread loses its home. *A runtime that ends:* a
 //! slot is taken only while workers run, under the lock of their count, and counts among them; so the end waits for it, and
-//! it sees that the runtime stops, as others do.
+//! it sees that the runtime stops, as others do: `stop` writes that and then looks for remotes, the monitor makes the remote at A2 and then looks whether the runtime
+//! stops, each with a full fence in between; so one sees the other.
+//!
+//! *Where threads move it is looked after:* while a spare worker is up, one of the others is the lookout. Who goes to sleep looks for spare workers that are up (S3' of
+//! `PROTOCOL.md`), a spare worker that gets up looks for a lookout when it begins a turn and has other threads, each after a fence;
+//! it is counted as awake before that fence.
 //!
 //! *No thread waits for ever for a spare worker that has just ended:* the monitor looks again, and starts one anew.
 
-use crate::base::atomic::{AtomicU32, Ordering};
-use crate::sched::remote::Remote;
+use std::sync::OnceLock;
+
+use crate::base::atomic::{AtomicU32, Ordering, fence};
+use crate::sched::remote::{self, Remote};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
 
 /// Room for one spare worker.
 pub(crate) struct SpareSlot {
-    pub(crate) remote: &'static Remote,
+    /// Once there was one.
+    remote: OnceLock<&'static Remote>,
     state: AtomicU32,
 }
 
 impl SpareSlot {
-    pub(crate) fn new(remote: &'static Remote) -> Self {
-        Self { remote, state: AtomicU32::new(FREE) }
+    pub(crate) fn new() -> Self {
+        Self { remote: OnceLock::new(), state: AtomicU32::new(FREE) }
+    }
+
+    /// Of the worker, if there ever was one.
+    pub(crate) fn remote(&self) -> Option<&'static Remote> {
+        self.remote.get().copied()
+    }
+
+    /// Is its worker up? For the lookout of a runtime whose threads move.
+    pub(crate) fn is_up(&self) -> bool {
+        let awake = |remote: &Remote| remote.doorbell.counted.idle().nobody_asleep();
+        self.state.load(Ordering::Relaxed) == TAKEN && self.remote().is_some_and(awake)
     }
 
     /// Step A2. True: the caller starts a worker for it, or frees it.
     #[must_use]
     pub(crate) fn take(&self) -> bool {
         // ORDERING: Acquire pairs with the Release in `free`: the worker before has left the remote.
-        let taken = self.state.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        if taken {
-            self.remote.arriving.reopen();
+        if self.state.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return false;
         }
-        taken
+        let remote = self.remote().or_else(remote::acquire_spare);
+        match remote {
+            Some(remote) => self.remote.get_or_init(|| remote).arriving.reopen(),
+            None => self.state.store(FREE, Ordering::Relaxed),
+        }
+        // ORDERING: SeqCst pairs with the fence in `Shared::stop`: that finds the remote, or the caller sees that the runtime stops.
+        fence(Ordering::SeqCst);
+        remote.is_some()
     }
 
     /// Step B3: the worker has ended.
     pub(crate) fn free(&self) {
-        let _ = self.remote.arriving.close();
+        if let Some(remote) = self.remote() {
+            let _ = remote.arriving.close();
+        }
         // ORDERING: Release pairs with the Acquire in `take`.
         self.state.store(FREE, Ordering::Release);
     }

@@ -7,6 +7,7 @@
 //!
 //! * **Nothing is noted when a thread waits or is resumed**: the number of its wait, which the park word has anyway, tells
 //!   two waits apart.
+//! * It is noted when a thread was first met in its wait: so a dump can say how long it has waited at least ([`waited_ns`]).
 //! * **The owner does it**, in its loop: so all its threads are suspended, and nobody else touches their stacks.
 //! * A thread that calls deep more than once a second keeps its pages. One that wakes more seldom pays a fault for each page
 //!   that it needs again: some 0.3 µs.
@@ -21,6 +22,7 @@ use crate::sched::live::Live;
 use crate::stack::unused::{self, Unused};
 use crate::sys::clock::{NEVER, real_ns};
 use crate::task::Header;
+use crate::task::wait::WaitLook;
 
 /// From the end of a pass to the next one.
 const PAUSE_NS: u64 = 1_000_000_000;
@@ -63,6 +65,8 @@ impl Tidy {
 /// pass; its stack has been looked at.
 const ODD: u32 = 1;
 const DONE: u32 = 2;
+/// The note on a stack is the wait, and above its 32 bits the time at which it was first met, in units of 2 to this power: milliseconds.
+const TICK: u32 = 20;
 
 /// How a pass meets a thread.
 enum Met {
@@ -73,12 +77,16 @@ enum Met {
     Again,
 }
 
-fn meet(thread: &Header, pass: u32) -> Met {
+fn meet(thread: &Header, pass: u32, now_ns: u64) -> Met {
     let Some(wait) = thread.wait.waiting() else { return Met::Before };
     let wait = wait.bits() as u32;
     let seen = thread.seen.get();
     if seen & !(ODD | DONE) != wait {
         thread.seen.set(wait | pass);
+        // SAFETY: invariant 3 of the header: this is its home worker, in whose loop it does not run.
+        if let Some(fiber) = unsafe { &*thread.fiber.get() } {
+            fiber.leave_note(u64::from(wait) | now_ns >> TICK << 32);
+        }
         return Met::InNewWait;
     }
     if seen & DONE != 0 || seen & ODD == pass {
@@ -86,6 +94,13 @@ fn meet(thread: &Header, pass: u32) -> Met {
     }
     thread.seen.set(wait | DONE);
     Met::Again
+}
+
+/// How long a thread has been in the wait of `look` at least, by the note on its stack; `None`: no pass has met it there. It begins anew after 52
+/// days.
+pub(super) fn waited_ns(look: WaitLook, note: u64) -> Option<u64> {
+    let ticks = ((real_ns() >> TICK) as u32).wrapping_sub((note >> 32) as u32);
+    (note as u32 == look.epoch().bits() as u32).then(|| u64::from(ticks) << TICK)
 }
 
 impl Tidy {
@@ -133,13 +148,13 @@ impl Tidy {
         let until = self.left.get().saturating_sub(THREADS);
         let mut deep = 0;
         while self.left.get() > until && deep < DEEP {
-            deep += self.meet_some(live, until);
+            deep += self.meet_some(live, until, now_ns);
         }
         self.due_ns.set(now_ns + if self.left.get() == 0 { PAUSE_NS } else { STEP_NS });
     }
 
     /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
-    fn meet_some(&self, live: &Live, until: usize) -> usize {
+    fn meet_some(&self, live: &Live, until: usize, now_ns: u64) -> usize {
         let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
         let (mut last, mut next) = (None, live.list.front());
         while self.left.get() > until && count < STACKS {
@@ -152,7 +167,7 @@ impl Tidy {
             (last, next) = (next, live.list.next_of(thread));
             // SAFETY: it is in the list of live threads, so it holds a reference.
             let thread = unsafe { thread.as_ref() };
-            match meet(thread, self.pass.get()) {
+            match meet(thread, self.pass.get(), now_ns) {
                 Met::Before => {}
                 Met::InNewWait => self.news.set(true),
                 Met::Again => {

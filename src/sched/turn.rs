@@ -6,13 +6,13 @@ use crate::base::abort::fatal;
 use crate::fiber::{Fiber, Status};
 use crate::park::may_let_others_run;
 use crate::sched::worker::Worker;
-use crate::sys::fork;
+use crate::sys::{fork, membarrier};
 use crate::task::header::Next;
 use crate::task::{Header, Task};
 
 /// How control came back from a thread.
 #[derive(Clone, Copy, Debug)]
-enum TurnEnd {
+pub(super) enum TurnEnd {
     /// It waits; the end of its wait queues it.
     Waits,
     /// It wants to go on.
@@ -23,17 +23,18 @@ enum TurnEnd {
 
 impl Worker {
     /// Runs `thread` until it waits, yields or ends.
-    #[inline]
-    pub(super) fn turn(&self, thread: NonNull<Header>) {
+    #[inline(always)]
+    pub(super) fn turn(&self, thread: NonNull<Header>) -> TurnEnd {
         // SAFETY: invariant 3: the entry that named it had a counted reference, which is this turn's now.
         let header = unsafe { thread.as_ref() };
         // SAFETY: invariant 3 of the header: this is its home worker, and it does not run.
         if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
-            return;
+            return TurnEnd::Over;
         }
         self.delay.turn(thread.as_ptr(), &self.remote.counters);
         self.here().refill_budget();
-        match self.resume(thread, None) {
+        let end = self.resume(thread, None);
+        match end {
             TurnEnd::Waits => {}
             TurnEnd::Yields => self.make_ready(thread),
             TurnEnd::Over => {
@@ -42,6 +43,41 @@ impl Worker {
                 self.after_end(unsafe { Task::from_raw(thread) });
             }
         }
+        end
+    }
+
+    /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
+    /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
+    #[inline]
+    pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
+        if task.state.is_started_or_movable() {
+            return self.run_joined_inside(task, joiner);
+        }
+        self.run_unstarted(task, joiner)
+    }
+
+    /// The same, of a thread that may move, where the parts are not the worker's own.
+    #[cold]
+    #[inline(never)]
+    fn run_joined_inside(&self, task: &Task, joiner: &Header) -> bool {
+        !task.state.is_started() && self.here().inside(|| self.run_unstarted(task, joiner))
+    }
+
+    #[inline(always)]
+    fn run_unstarted(&self, task: &Task, joiner: &Header) -> bool {
+        if task.runtime != joiner.runtime || !self.may_resume_on_top() {
+            return false;
+        }
+        let entry = self.queues.take_youngest(task);
+        if !task.state.claim_joined(self.remote.index, entry.is_some()) {
+            return false;
+        }
+        match entry {
+            Some(entry) => _ = entry.into_raw(),
+            None => joiner.claimed.set(joiner.claimed.get() + 1),
+        }
+        self.turn_on_top(task);
+        true
     }
 
     /// A turn of `task` within the turn of its joiner, which has claimed it: its first, until it waits, yields or ends.
@@ -66,6 +102,7 @@ impl Worker {
             TurnEnd::Over => {
                 let claimed = task.claimed.get();
                 self.end(thread);
+                self.remote.counters.ended.add(1);
                 self.queues.drop_stale(claimed);
             }
         }
@@ -77,7 +114,6 @@ impl Worker {
     #[inline]
     pub(crate) fn run_asked<R>(&self, task: Task, answered: impl FnOnce() -> Option<R>) -> Option<R> {
         if !self.may_resume_on_top() {
-            task.state.leave_home();
             self.launch(task);
             return None;
         }
@@ -113,14 +149,20 @@ impl Worker {
     fn resume_on_top(&self, thread: NonNull<Header>) -> TurnEnd {
         // The pointer to the whole block, which a reference to the header is not.
         let before = self.here().current_ptr();
-        self.resume(thread, before)
+        let end = self.resume(thread, before);
+        if self.scribe.writes_all() {
+            self.record_back_on(before, thread, end);
+        }
+        end
     }
 
     /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
     #[inline(always)]
     fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
-        self.clock.count_turn();
+        // In this order: for `listing`, whose heavy fence brings the first with the second.
         self.here().set_current(Some(thread));
+        membarrier::light();
+        self.clock.count_turn();
         // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
         let status =
             unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(ptr::from_ref(self).addr()) };
@@ -165,16 +207,18 @@ impl Worker {
             // SAFETY: it is in no list; it is taken out in `end`.
             unsafe { self.live.push(thread) };
         }
+        self.record_start(header);
         // So that it can wait for a time without an allocation.
         self.here().wheel.borrow_mut().make_room(self.live.count());
         true
     }
 
     /// The thread has left its stack for good: takes that back.
-    #[inline]
+    #[inline(always)]
     fn end(&self, thread: NonNull<Header>) {
         // SAFETY: as in `turn`.
         let header = unsafe { thread.as_ref() };
+        self.record_end(header);
         // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
         unsafe {
             // First: one that lists the threads takes a thread without a stack for one that has not started.
@@ -186,11 +230,14 @@ impl Worker {
     }
 
     /// Gives the reference of the last turn up, or back to a re-armable task.
-    #[inline]
+    #[inline(always)]
     fn after_end(&self, task: Task) {
         let claimed = task.claimed.get();
         match task.vtable.after_run {
-            None => drop(task),
+            None => {
+                self.remote.counters.ended.add(1);
+                drop(task);
+            }
             // SAFETY: the thread is out of its stack and out of every list, on its home worker.
             Some(after_run) => match unsafe { after_run(task.as_ptr()) } {
                 Next::Over => drop(task),

@@ -1,17 +1,18 @@
 //! The runtimes whose workers are watched for stalls, and the sleep of the [`monitor`](super::monitor), which watches them.
 //!
-//! While every worker sleeps the monitor sleeps, too, until one of them gets busy. That costs a worker one load when it gets up.
+//! While every worker sleeps the monitor sleeps, too, until one of them gets busy. That costs a worker one load when it gets up. While all that are busy are in the
+//! turns in which they have been for long, it sleeps longer and longer, and is woken by the others in the same way.
 //!
 //! ```text
 //!  a worker gets busy                          the monitor
 //!  W1  its word in `remote.busy` := busy       N1  SLEEPS := 1
 //!  W2  light fence                             N2  heavy fence
-//!  W3  SLEEPS? := 0, unparks the monitor       N3  looks at all workers: one is busy? SLEEPS := 0, goes on
-//!                                              N4  parks
+//!  W3  SLEEPS? := 0, unparks the monitor       N3  looks at all workers: another one is busy? SLEEPS := 0, goes on
+//!                                              N4  parks, until its next look at the latest
 //! ```
 //!
-//! **The monitor never sleeps while a worker is busy.** If N3 does not see W1, then N2 comes before W2 in the order of these fences
-//! ([`membarrier`]), and W3 sees N1; the parker keeps what comes before N4. Where there is no heavy fence the monitor looks every second instead.
+//! **The monitor does not sleep past a worker that gets busy.** If N3 does not see W1, then N2 comes before W2 in the order of these fences
+//! ([`membarrier`](crate::sys::membarrier)), and W3 sees N1; the parker keeps what comes before N4. Where there is no heavy fence the monitor looks every second instead.
 //!
 //! A monitor that went to sleep as often as the workers would be woken as often as these, for 5 µs each time. So it does when nothing has happened for a while.
 //! What is woken late is a hint: a stall is noticed later, and nothing else.
@@ -20,22 +21,18 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use crossbeam_deque::{Injector, Stealer};
-
-use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::{Lock, LockGuard};
-use crate::sched::remote::Remote;
-use crate::sys::clock::{NEVER, real_ns};
+use crate::sched::nap::Nap;
+use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sys::clock::real_ns;
 use crate::sys::fork::PerProcess;
-use crate::sys::membarrier;
 use crate::sys::parker::Parker;
 use crate::sys::system_thread::CpuUsage;
-use crate::task::Task;
 
 /// How long the monitor sleeps where nobody can wake it.
 const SECOND_NS: u64 = 1_000_000_000;
 
-static SLEEPS: AtomicU32 = AtomicU32::new(0);
+static NAP: Nap = Nap::new();
 
 /// What there is once in a process.
 pub(super) struct Watchman {
@@ -48,15 +45,26 @@ pub(super) struct Watchman {
 static WATCHMAN: PerProcess<Watchman> =
     PerProcess::new(|| Watchman { runtimes: Lock::new(Vec::new()), parker: Parker::new(), started: Lock::new(false) });
 
+/// What the monitor sees of a runtime's workers.
+pub(super) trait WorkersSeen: Sync {
+    /// Of the worker with this number; the spare ones that there have been so far come after the others.
+    fn remote(&self, number: usize) -> Option<&'static Remote>;
+
+    /// Is there a thread that has not started, which any worker may take?
+    fn has_unstarted(&self) -> bool;
+
+    /// Does something wait for the worker with this number, as far as one sees quickly? More does, or less: [`glance`](super::glance).
+    fn seems_awaited(&self, number: usize, watched: &WatchedWorker) -> bool;
+}
+
 /// One runtime.
 pub(super) struct WatchedRuntime {
-    key: usize,
-    /// Of the workers, then of the spare ones.
-    pub(super) remotes: Box<[&'static Remote]>,
-    stealers: Box<[Stealer<Task>]>,
-    injector: NonNull<Injector<Task>>,
+    crew: NonNull<dyn WorkersSeen>,
+    /// Without the spare ones.
+    workers: usize,
     pub(super) limit_ns: u64,
-    pub(super) seen: Box<[WorkerSeen]>,
+    /// Of each worker, and of each spare one that was seen.
+    pub(super) seen: Vec<WorkerSeen>,
     /// Starts a spare worker, if there is one left.
     pub(super) start_spare: Option<StartSpare>,
     /// Looks in a row at which there were unstarted threads.
@@ -66,7 +74,7 @@ pub(super) struct WatchedRuntime {
 /// Called by the monitor.
 pub(crate) type StartSpare = Arc<dyn Fn() + Send + Sync>;
 
-// SAFETY: the queue is made for many threads; it is there as long as this is in the list.
+// SAFETY: what is shared is `Sync`; it is there as long as this is in the list.
 unsafe impl Send for WatchedRuntime {}
 
 /// What the monitor has seen of a worker.
@@ -78,10 +86,10 @@ pub(super) struct WorkerSeen {
     pub(super) since_ns: u64,
     /// What it had used of processors soon after.
     pub(super) usage: Option<CpuUsage>,
-    /// Looks in a row at which something waited for it, as far as others can see.
+    /// Looks in a row at which something seemed to wait for it.
     pub(super) waits: u32,
-    /// When it is asked whether threads of its own wait.
-    pub(super) ask_ns: u64,
+    /// When it is looked at closely in any case.
+    pub(super) look_ns: u64,
     pub(super) reported: bool,
 }
 
@@ -100,100 +108,61 @@ impl Watchman {
         self.parker.park(deadline_ns);
     }
 
-    /// The monitor sleeps until a worker gets busy: steps N1 to N4. `is_any_busy` looks at all workers.
-    pub(super) fn sleep_soundly(&self, is_any_busy: impl FnOnce() -> bool) {
-        SLEEPS.store(1, Ordering::Relaxed);
-        let is_fenced = membarrier::heavy().is_ok();
-        if is_any_busy() {
-            SLEEPS.store(0, Ordering::Relaxed);
-            return;
-        }
-        self.parker.park(if is_fenced { NEVER } else { real_ns() + SECOND_NS });
-        SLEEPS.store(0, Ordering::Relaxed);
+    /// The same, or until a worker gets busy: steps N1 to N4. `has_news` looks at all workers. False: the time has passed.
+    pub(super) fn sleep_lightly(&self, deadline_ns: u64, has_news: impl FnOnce() -> bool) -> bool {
+        let mut was_woken = true;
+        NAP.sleep(has_news, |is_fenced| {
+            was_woken = self.parker.park(if is_fenced { deadline_ns } else { deadline_ns.min(real_ns() + SECOND_NS) });
+        });
+        was_woken
     }
 }
 
 /// Steps W2 and W3.
 #[inline]
 pub(super) fn worker_gets_busy() {
-    membarrier::light();
-    if SLEEPS.load(Ordering::Relaxed) != 0 {
-        wake();
-    }
+    NAP.gets_busy(|| WATCHMAN.get().parker.unpark());
 }
 
-#[cold]
-#[inline(never)]
-fn wake() {
-    // ORDERING: Relaxed: the parker orders what there is to order.
-    if SLEEPS.swap(0, Ordering::Relaxed) != 0 {
-        WATCHMAN.get().parker.unpark();
-    }
-}
-
-/// From now on the workers of a runtime are watched, which `key` stands for.
+/// From now on the first `workers` workers of a runtime are watched, and its spare ones.
 ///
 /// # Safety
 ///
-/// The injector stays where it is until the runtime is forgotten.
-pub(super) unsafe fn watch(
-    key: *const (),
-    remotes: Box<[&'static Remote]>,
-    stealers: &[Stealer<Task>],
-    injector: &Injector<Task>,
-    limit_ns: u64,
-) {
-    let seen = vec![WorkerSeen::default(); remotes.len()].into();
-    WATCHMAN.get().runtimes().push(WatchedRuntime {
-        key: key.addr(),
-        remotes,
-        seen,
-        start_spare: None,
-        unstarted: 0,
-        stealers: stealers.into(),
-        injector: NonNull::from(injector),
-        limit_ns,
-    });
+/// The runtime stays where it is until it is forgotten.
+pub(super) unsafe fn watch(crew: NonNull<dyn WorkersSeen>, workers: usize, limit_ns: u64) {
+    let runtime = WatchedRuntime { crew, workers, limit_ns, seen: Vec::new(), start_spare: None, unstarted: 0 };
+    WATCHMAN.get().runtimes().push(runtime);
 }
 
 /// The runtime has spare workers.
 pub(crate) fn set_start_spare(key: *const (), start: StartSpare) {
-    if let Some(runtime) = WATCHMAN.get().runtimes().iter_mut().find(|runtime| runtime.key == key.addr()) {
+    if let Some(runtime) = WATCHMAN.get().runtimes().iter_mut().find(|runtime| runtime.key() == key.addr()) {
         runtime.start_spare = Some(start);
     }
 }
 
 /// The runtime ends.
 pub(super) fn forget(key: *const ()) {
-    WATCHMAN.get().runtimes().retain(|runtime| runtime.key != key.addr());
+    WATCHMAN.get().runtimes().retain(|runtime| runtime.key() != key.addr());
 }
 
 impl WatchedRuntime {
     pub(super) fn key(&self) -> usize {
-        self.key
+        self.crew.cast::<()>().addr().get()
     }
 
-    /// Is there a thread that has not started, which any worker may take?
-    pub(super) fn has_unstarted(&self) -> bool {
-        // SAFETY: as below.
-        let injector = unsafe { self.injector.as_ref() };
-        !injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
-    }
-
-    /// Those that are spare.
-    pub(super) fn spares(&self) -> Range<usize> {
-        self.stealers.len()..self.remotes.len()
-    }
-
-    /// Does something wait for this worker, as far as others can see: a thread that was woken or shall start, or an event?
-    pub(super) fn waits_for(&self, number: usize) -> bool {
-        let remote = self.remotes[number];
+    pub(super) fn crew(&self) -> &dyn WorkersSeen {
         // SAFETY: it is there as long as this is in the list.
-        let injector = unsafe { self.injector.as_ref() };
-        !remote.doorbell.is_silent()
-            || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty())
-            || !injector.is_empty()
-            || remote.latch.ready() > 0
-            || remote.live.load(Ordering::Relaxed) >= 2 && remote.has_events()
+        unsafe { self.crew.as_ref() }
+    }
+
+    /// Of all workers, with their numbers.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = (usize, &'static Remote)> {
+        (0..).map_while(|number| Some((number, self.crew().remote(number)?)))
+    }
+
+    /// Those that are spare, among all that were seen.
+    pub(super) fn spares(&self) -> Range<usize> {
+        self.workers..self.seen.len()
     }
 }

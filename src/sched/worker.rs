@@ -11,18 +11,18 @@
 //! 4. The loop runs no user code: closures, results and destructors run on the threads' own stacks, and so do the wakers of
 //!    foreign async code ([`errand`](super::errand)).
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use crossbeam_deque::{Steal, Worker as Deque};
-
 use crate::base::atomic::Ordering;
+use crate::flight::{EventKind, Scribe};
 use crate::park::current::WorkerContext;
 use crate::park::{fire, os};
 use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
+use crate::sched::deque::Deque;
 use crate::sched::entry::thread_main;
 use crate::sched::events::Events;
 use crate::sched::idle::Idle;
@@ -30,9 +30,11 @@ use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
 use crate::sched::queues::{Queues, THREAD_COSTS};
-use crate::sched::remote::{self, Remote, WatchedWorker};
+use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sched::roster::{OwnedList, SlotStock};
 use crate::sched::shared::Shared;
 use crate::sched::siblings::Siblings;
+use crate::sched::stock::Stock;
 use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
@@ -67,8 +69,12 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(super) delay: DelayProbe,
+    pub(crate) scribe: Scribe,
     pub(crate) stopping: Cell<bool>,
     pub(super) siblings: Siblings,
+    pub(crate) stock: Stock,
+    pub(super) slots: SlotStock,
+    pub(super) owned: OnceCell<Option<OwnedList>>,
     #[cfg(green_thread_locals)]
     blocks: UnsafeCell<BlockPool>,
 }
@@ -80,13 +86,16 @@ impl Worker {
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let is_spare = number >= shared.remotes.len();
-        let remote = shared.remote(number);
+        let (remote, roster) = (shared.remote(number), shared.roster);
         let now_ns = real_ns();
         let virtual_time = shared.virtual_time.then_some(&remote.virtual_ns);
         // ORDERING: Relaxed: of this OS thread only.
         virtual_time.inspect(|time| time.store(now_ns, Ordering::Relaxed));
+        let scribe = Scribe::new(shared.identity().addr(), number, shared.recording);
+        // Where every wake is recorded, none may take the short way.
+        let is_shared = shared.moves || scribe.writes_all();
         Self {
-            here: WorkerContext::new(remote.index, shared.moves, &remote.latch, now_ns, virtual_time),
+            here: WorkerContext::new(remote.index, is_shared, &remote.latch, now_ns, virtual_time),
             shared,
             remote,
             number,
@@ -99,8 +108,12 @@ impl Worker {
             events: Events::default(),
             policy: Policy::new(),
             delay: DelayProbe::new(),
+            scribe,
             stopping: Cell::new(false),
             siblings: Siblings::default(),
+            stock: Stock::default(),
+            slots: SlotStock::new(roster),
+            owned: OnceCell::new(),
             #[cfg(green_thread_locals)]
             blocks: UnsafeCell::default(),
         }
@@ -148,10 +161,16 @@ impl Worker {
         let _ = here.expose_provenance();
         unwinder::set_root(thread_main);
         *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
-        self.gets_busy();
+        self.gets_busy(real_ns());
         loop {
-            while let Some(thread) = self.next() {
-                self.turn(thread);
+            if self.scribe.writes_all() {
+                self.run_recorded();
+            } else if self.shared.moves {
+                self.run_looking();
+            } else {
+                while let Some(thread) = self.next() {
+                    let _ = self.turn(thread);
+                }
             }
             if !self.wait_for_work() {
                 break;
@@ -172,9 +191,11 @@ impl Worker {
         if self.is_spare { self.remote.doorbell.counted.idle() } else { self.shared.idle() }
     }
 
-    /// The worker begins, or goes on after a sleep.
-    pub(super) fn gets_busy(&self) {
-        self.remote.busy.turns(true, real_ns());
+    /// The worker begins, or goes on after a sleep, since when it had nothing to run.
+    pub(super) fn gets_busy(&self, idle_since_ns: u64) {
+        let now_ns = real_ns();
+        self.remote.busy.turns(true, now_ns);
+        self.clock.leave_out(now_ns.saturating_sub(idle_since_ns));
         if self.shared.stall_limit_ns != 0 {
             watched::worker_gets_busy();
         }
@@ -224,7 +245,7 @@ impl Worker {
     }
 
     /// Puts an unstarted thread where any worker may take it. `worth_it`: two of them are worth waking one.
-    #[inline]
+    #[inline(always)]
     fn offer(&self, task: Task, worth_it: bool) {
         if self.is_spare {
             return self.offer_to_all(task);
@@ -246,40 +267,6 @@ impl Worker {
         self.shared.inject(task);
     }
 
-    /// `joiner`, which runs here, waits for `task`: if that has not started, it runs at once, on top of the joiner, until
-    /// it waits, yields or ends. This is what makes fork-join depth-first. False: nothing was done.
-    #[inline]
-    pub(crate) fn run_joined(&self, task: &Task, joiner: &Header) -> bool {
-        if task.state.is_started_or_movable() {
-            return self.run_joined_inside(task, joiner);
-        }
-        self.run_unstarted(task, joiner)
-    }
-
-    /// The same, of a thread that may move, where the parts are not the worker's own.
-    #[cold]
-    #[inline(never)]
-    fn run_joined_inside(&self, task: &Task, joiner: &Header) -> bool {
-        !task.state.is_started() && self.here.inside(|| self.run_unstarted(task, joiner))
-    }
-
-    #[inline(always)]
-    fn run_unstarted(&self, task: &Task, joiner: &Header) -> bool {
-        if task.runtime != joiner.runtime || !self.may_resume_on_top() {
-            return false;
-        }
-        let entry = self.queues.take_youngest(task);
-        if !task.state.claim_joined(self.remote.index, entry.is_some()) {
-            return false;
-        }
-        match entry {
-            Some(entry) => _ = entry.into_raw(),
-            None => joiner.claimed.set(joiner.claimed.get() + 1),
-        }
-        self.turn_on_top(task);
-        true
-    }
-
     /// A fresh thread id.
     #[inline]
     pub(crate) fn fresh_id(&self) -> u64 {
@@ -295,8 +282,8 @@ impl Worker {
     /// The thread to run next. The order: one that was stolen; the thread woken last (a bounded number of times in a
     /// row); then rounds: everything that was ready when the round began, oldest first, and after it unstarted threads
     /// in the order in which they were spawned, a bounded number, some of them from outside.
-    #[inline]
-    fn next(&self) -> Option<NonNull<Header>> {
+    #[inline(always)]
+    pub(super) fn next(&self) -> Option<NonNull<Header>> {
         let queues = &self.queues;
         if let Some(thread) = queues.take_next_start() {
             return Some(thread);
@@ -347,6 +334,9 @@ impl Worker {
     /// As [`next`](Self::next), but `None` where that would look for more than what is ready.
     #[cfg(green_thread_locals)]
     pub(super) fn next_at_hand(&self) -> Option<NonNull<Header>> {
+        if self.clock.is_overdue() {
+            return None;
+        }
         let thread = self.next_woken().or_else(|| self.queues.next_ready());
         if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
             return thread;
@@ -359,12 +349,14 @@ impl Worker {
     /// nothing to run it does not look for events: the worker is about to wait for them. Should its inbox keep it from that
     /// again and again, the turns go on counting, and it looks at the beginning of a round.
     #[inline]
-    fn tick(&self, now: bool) {
+    pub(super) fn tick(&self, now: bool) {
         if !self.remote.doorbell.is_silent() {
             self.empty_inbox();
         }
         if now || self.clock.is_due() {
-            self.delay.look(&self.queues.ready, &self.remote.counters);
+            if self.delay.look(&self.queues.ready, &self.remote.counters, &self.remote.wake_probe) {
+                self.record_load();
+            }
             let has_time = self.shared.moves || self.here.poller().is_some() || !self.here.wheel.borrow().is_empty();
             if has_time {
                 self.tick_time();
@@ -383,6 +375,7 @@ impl Worker {
             self.queue_woken();
         }
         if self.shared.moves {
+            self.clock.set_pace(now_ns);
             self.look_after_siblings(now_ns);
         }
         if self.clock.tidy.is_due(now_ns) {
@@ -403,7 +396,10 @@ impl Worker {
             let due = self.here.wheel.borrow_mut().turn(now_ns);
             let Some(thread) = due else { break };
             // SAFETY: `park` has put the timer in, and takes it out before it leaves the wait.
-            unsafe { fire(thread) };
+            unsafe {
+                self.record_of(EventKind::Timer, thread);
+                fire(thread);
+            }
             self.remote.counters.timers.add(1);
             fired = true;
         }
@@ -425,7 +421,9 @@ impl Worker {
     /// Queues the threads that the poller's last events wake, in the order of the events.
     pub(crate) fn deliver_events(&self) {
         if let Some(poller) = self.here.poller() {
-            self.remote.counters.events.add(poller.deliver(real_ns(), |wakes| self.events.add(wakes)));
+            let count = poller.deliver(real_ns(), |wakes| self.events.add(wakes));
+            self.scribe.write_apart(EventKind::Polls, count);
+            self.remote.counters.events.add(count);
             self.queue_woken();
             self.queue_errands();
         }
@@ -458,15 +456,22 @@ impl Worker {
     pub(crate) fn deliver(&self, batch: Batch<Header>) {
         let (search, control) = (batch.search, batch.control);
         batch.deliver(|thread| {
-            self.remote.counters.woken.add(1);
             // SAFETY: it was in the inbox, so it is alive.
             let header = unsafe { thread.as_ref() };
+            self.scribe_here().write(EventKind::Arrives, header.id);
             // SAFETY: invariant 3 of the header: this is its home worker, and it does not run; or another stands in for the worker, and it is on its way
             // to suspend, on a block.
             if unsafe { (*header.fiber.get()).is_none() } && !header.wait.has_begun() {
+                // In this order, for who lists threads meanwhile.
                 // SAFETY: it comes out of the inbox once.
                 unsafe { self.live.push(thread) };
+                self.remote.given.remove(thread);
                 self.remote.arriving.arrived();
+            } else {
+                self.remote.counters.woken.add(1);
+                if let Some(since_ns) = self.remote.wake_probe.comes(thread.as_ptr()) {
+                    self.delay.came(thread.as_ptr(), since_ns);
+                }
             }
             self.make_ready(thread);
         });
@@ -492,14 +497,11 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
     pub(super) fn interrupt(&self, task: &Task) {
-        // An actor that was cancelled while it ran here may rest by now, or run elsewhere.
-        if !task.state.is_at(self.remote.index) {
-            return;
-        }
-        if task.wait_interrupts.get() != Interrupts::All && !task.waits_for_actor() {
-            return;
-        }
-        if let Some(epoch) = task.wait.waiting() {
+        let Some(epoch) = task.wait.waiting() else { return };
+        // An actor that was cancelled while it ran here may rest by now, or run elsewhere. Not in this wait, if it is here.
+        if task.state.is_at(self.remote.index)
+            && (task.wait_interrupts.get() == Interrupts::All || task.waits_for_actor())
+        {
             task.end_wait(epoch, End::Cancelled);
         }
     }
@@ -521,16 +523,9 @@ impl Worker {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
         }
-        // The queue of a spare worker, whose number is beyond the stealers, is empty.
-        while !self.queues.unstarted.is_empty() {
-            match self.shared.stealers[self.number].steal() {
-                Steal::Success(task) => {
-                    if let Some(thread) = self.place(task) {
-                        return Some(thread);
-                    }
-                }
-                Steal::Empty => break,
-                Steal::Retry => {}
+        while let Some(task) = self.queues.unstarted.take_oldest() {
+            if let Some(thread) = self.place(task) {
+                return Some(thread);
             }
         }
         self.oldest_from_outside()
@@ -548,12 +543,13 @@ impl Worker {
     /// Claims a thread that is about to start, unless a joiner has (step D1). `None`: this, or it starts on a sibling.
     #[inline]
     fn place(&self, task: Task) -> Option<NonNull<Header>> {
+        let rests = task.vtable.after_run.is_some();
         let thread = self.claim(task)?;
-        // SAFETY: it was claimed here and has not started, so it is alive.
-        let rests = unsafe { thread.as_ref() }.vtable.after_run.is_some();
         let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
+        // SAFETY: it was claimed here and has not started, so it is alive.
+        unsafe { self.record_of(EventKind::Given, thread) };
         // SAFETY: as above; it is in no queue. The remote expects it.
         unsafe { remote.send_unstarted(thread) };
         None
@@ -562,6 +558,10 @@ impl Worker {
     /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
     #[inline]
     pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
+        if task.vtable.after_run.is_some() {
+            task.state.claim_rested(self.remote.index);
+            return Some(task.into_raw());
+        }
         task.state.claim(self.remote.index).then(|| task.into_raw())
     }
 
@@ -573,20 +573,5 @@ impl Worker {
     /// Has the worker something to run?
     pub(super) fn has_some(&self) -> bool {
         !self.here.woken.get().is_null() || self.queues.has_some()
-    }
-}
-
-/// Hands a thread whose wait is over to its worker: the `schedule` of every green thread.
-///
-/// # Safety
-///
-/// As [`Header::schedule`].
-pub(crate) unsafe fn schedule(thread: NonNull<Header>) {
-    // SAFETY: the thread waits, so it is alive until it is handed over.
-    let home = unsafe { thread.as_ref() }.state.home();
-    match Worker::current() {
-        Some(worker) if worker.here.home() == home => worker.woken_here(thread),
-        // SAFETY: as the caller promises.
-        _ => unsafe { remote::get(home).send(thread) },
     }
 }

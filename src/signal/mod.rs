@@ -11,7 +11,8 @@ use std::io::{self, Read};
 use crate::base::lock::Lock;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
-use crate::sys::fork::generation;
+use crate::park::{fork, os_threads};
+use crate::sys::fork::PerProcess;
 use crate::sys::signals::{SIGNALS, install, open};
 use crate::task::header::Reason;
 
@@ -56,9 +57,11 @@ struct Came {
 }
 
 /// Those of each kind.
-static CAME: WaitQueue<[Came; SIGNALS.len()]> = WaitQueue::new([Came { count: 0, seen: 0 }; SIGNALS.len()]);
-/// The [`generation`] in which the watching thread was started, and the signals that are taken over.
-static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, [false; SIGNALS.len()]));
+static CAME: PerProcess<WaitQueue<[Came; SIGNALS.len()]>> =
+    PerProcess::new(|| WaitQueue::new([Came { count: 0, seen: 0 }; SIGNALS.len()]));
+/// Whether the watching thread was started, and which signals are taken over.
+static INSTALLED: PerProcess<Lock<(bool, [bool; SIGNALS.len()])>> =
+    PerProcess::new(|| Lock::new((false, [false; SIGNALS.len()])));
 
 /// Waits for the next ctrl-c (SIGINT). Any number of threads, green and others, may wait; all are woken. A cancellation
 /// point.
@@ -69,7 +72,8 @@ static INSTALLED: Lock<(Option<u32>, [bool; SIGNALS.len()])> = Lock::new((None, 
 ///
 /// # Errors
 ///
-/// The first call needs two descriptors and an OS thread of its own, and the system may refuse them.
+/// The first call needs two descriptors and an OS thread of its own, and the system may refuse them. `ResourceBusy`: the signal is asked for already, to
+/// have a [dump](crate::dump::on_signal) or a [trace](crate::recorder::write_on) written.
 ///
 /// ```
 /// green::run(|| {
@@ -134,9 +138,9 @@ pub fn terminate() -> io::Result<SignalKind> {
 /// #     // SAFETY: raises a signal whose handler is this crate's.
 /// #     unsafe { libc::raise(libc::SIGHUP) };
 /// # });
-/// match wait_for(&[SignalKind::Hangup, SignalKind::User1])? {
+/// match wait_for(&[SignalKind::Hangup, SignalKind::Terminate])? {
 ///     SignalKind::Hangup => println!("reads its settings again"),
-///     _ => println!("writes its figures"),
+///     _ => println!("ends"),
 /// }
 /// # signals.cancel();
 /// # Ok::<(), std::io::Error>(())
@@ -159,22 +163,23 @@ fn wait(kinds: &[SignalKind], reason: Reason) -> io::Result<SignalKind> {
     kinds.iter().try_for_each(|kind| watch(*kind))?;
     checkpoint();
     // One that came when nobody waited is more than was seen. All that wait when one comes have the same `before`.
-    let before = CAME.with(|came| came.map(|came| came.seen));
+    let before = CAME.get().with(|came| came.map(|came| came.seen));
     let came = |came: &mut [Came; SIGNALS.len()]| {
         let kind = kinds.iter().copied().find(|kind| came[kind.place()].count > before[kind.place()])?;
         came[kind.place()].seen = came[kind.place()].count;
         Some(kind)
     };
-    Ok(CAME.wait_until(Wait::new(reason), came).unwrap_or(kinds[0]))
+    Ok(CAME.get().wait_until(Wait::new(reason), came).unwrap_or(kinds[0]))
 }
 
 /// Takes the signal over, once in a process. The first time starts the thread that takes the signals out of the handler's pipe.
 fn watch(kind: SignalKind) -> io::Result<()> {
-    let mut installed = INSTALLED.lock();
-    if installed.0 != Some(generation()) {
+    fork::install();
+    let mut installed = INSTALLED.get().lock();
+    if !installed.0 {
         start_thread()?;
         // In a child of fork the handlers are there, and write into this pipe now.
-        installed.0 = Some(generation());
+        installed.0 = true;
     }
     let is_taken = &mut installed.1[kind.place()];
     if !*is_taken {
@@ -187,11 +192,12 @@ fn watch(kind: SignalKind) -> io::Result<()> {
 fn start_thread() -> io::Result<()> {
     let (start, begin) = std::sync::mpsc::channel::<io::PipeReader>();
     let watches = move || {
+        let _serves = os_threads::serves();
         let Ok(mut pipe) = begin.recv() else { return };
         let mut place = [0];
         while pipe.read_exact(&mut place).is_ok() {
             let Some(kind) = SignalKind::ALL.get(usize::from(place[0])) else { continue };
-            CAME.notify_all(|came| {
+            CAME.get().notify_all(|came| {
                 came[kind.place()].count += 1;
                 true
             });

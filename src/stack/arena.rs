@@ -20,6 +20,7 @@ use super::size::{CLASSES, StackSize};
 use super::{Slot, Stack};
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 use crate::sys::{limits, mem};
 
 /// The first chunk of a class: a short program should not look as if it used gigabytes.
@@ -54,11 +55,12 @@ struct Run {
 static CLAIMED: AtomicUsize = AtomicUsize::new(0);
 static MOST_CLAIMED: AtomicUsize = AtomicUsize::new(0);
 
-static ARENAS: [Mutex<Arena>; CLASSES] = [const { Mutex::new(Arena::new()) }; CLASSES];
+/// A child of fork begins with none: what its parent had is out there for ever, as far as it knows.
+static ARENAS: PerProcess<[Mutex<Arena>; CLASSES]> = PerProcess::new(|| [const { Mutex::new(Arena::new()) }; CLASSES]);
 
 fn arena(size: StackSize) -> MutexGuard<'static, Arena> {
     // No code of others runs under the lock and nothing in it panics half-way.
-    lock(&ARENAS[size.class()])
+    lock(&ARENAS.get()[size.class()])
 }
 
 /// Promises one stack of `size`, as [`Cache::reserve`](super::Cache::reserve) does, to a thread without a cache.
@@ -95,8 +97,8 @@ pub(super) fn claim(size: StackSize, want: usize) -> io::Result<usize> {
 /// Gives `count` claims back.
 pub(super) fn unclaim(size: StackSize, count: usize) {
     let mut arena = arena(size);
-    debug_assert!(arena.claimed >= count);
-    arena.claimed -= count;
+    // What a parent of this process has claimed is not in it.
+    arena.claimed = arena.claimed.saturating_sub(count);
     CLAIMED.fetch_sub(count, Ordering::Relaxed);
 }
 
@@ -279,7 +281,7 @@ pub(super) fn guard_below(address: usize, reach: usize) -> Option<StackSize> {
     None
 }
 
-/// The top of the stack that `address` lies in. Safe in a signal handler, as above.
+/// The top of the stack that `address` lies in; `None`: it lies in no stack, or in its guard. Safe in a signal handler, as above.
 pub(crate) fn top_above(address: usize) -> Option<usize> {
     // ORDERING: as in `guard_below`.
     CHUNKS[..CHUNK_COUNT.load(Ordering::Relaxed)].iter().find_map(|chunk| {
@@ -292,7 +294,7 @@ pub(crate) fn top_above(address: usize) -> Option<usize> {
         let size = StackSize::from_shift(chunk.shift.load(Ordering::Relaxed) as u32);
         let slot = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address - offset % size.bytes()))?;
         let top = Stack { slot: Slot(slot), size }.top().addr().get();
-        (address < top).then_some(top)
+        (offset % size.bytes() >= guard::len(size) && address < top).then_some(top)
     })
 }
 

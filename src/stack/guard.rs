@@ -11,11 +11,11 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 use super::{Slot, StackSize};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::sys::fork::PerProcess;
 use crate::sys::{limits, mem};
 
 /// How guards are made in this process.
@@ -31,14 +31,14 @@ pub(super) enum GuardKind {
 ///
 /// `InvalidInput` if `GREEN_GUARD` has a value that it does not take.
 pub(super) fn kind() -> io::Result<GuardKind> {
-    static KIND: OnceLock<Result<GuardKind, String>> = OnceLock::new();
-    let probe = || match std::env::var_os("GREEN_GUARD") {
+    // Each process finds out anew: in a child of fork nobody would end what another thread of its parent's had begun.
+    static KIND: PerProcess<Result<GuardKind, String>> = PerProcess::new(|| match std::env::var_os("GREEN_GUARD") {
         Some(value) if value == "mprotect" => Ok(GuardKind::Protection),
         Some(value) => Err(format!("GREEN_GUARD is {value:?}: the only value that it takes is \"mprotect\"")),
         None if mem::guard_advice_works() => Ok(GuardKind::Advice),
         None => Ok(GuardKind::Protection),
-    };
-    KIND.get_or_init(probe).clone().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))
+    });
+    KIND.get().clone().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// How guards are made, in a word. `""`: it cannot be said.
@@ -129,12 +129,12 @@ impl Budget {
 
 /// What the system's mappings allow: three quarters, less those in use when the first guard is made.
 fn budget() -> &'static Budget {
-    static BUDGET: OnceLock<Budget> = OnceLock::new();
-    BUDGET.get_or_init(|| match limits::max_map_count() {
+    static BUDGET: PerProcess<Budget> = PerProcess::new(|| match limits::max_map_count() {
         None => Budget { max_map_count: usize::MAX, stacks: usize::MAX },
         Some(max_map_count) => {
             let ours = (max_map_count - max_map_count / 4).saturating_sub(limits::mappings_in_use().unwrap_or(0));
             Budget { max_map_count, stacks: ours / 2 }
         }
-    })
+    });
+    BUDGET.get()
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::dump::stacks::Symbols;
+use crate::dump::stacks::{Symbol, Symbols};
 use crate::stall::report::Stall;
 use crate::sys::clock::real_ns;
 use crate::sys::fault::write_stderr;
@@ -62,12 +62,13 @@ fn functions(stall: &Stall) -> Vec<String> {
     let mut symbols = Symbols::default();
     let mut names = Vec::new();
     for address in &stall.frames {
-        let here = symbols.at(*address).iter().filter_map(|symbol| symbol.name.as_ref());
+        let module = |symbol: &Symbol| symbol.module.as_ref().map(|(module, offset)| format!("{module}+{offset:#x}"));
+        let here = symbols.at(*address).iter().filter_map(|symbol| symbol.name.clone().or_else(|| module(symbol)));
         for name in here {
             if names.len() == FUNCTIONS || name.starts_with("green::task::block::") {
                 return names;
             }
-            names.push(name.clone());
+            names.push(name);
         }
     }
     names

@@ -1,9 +1,9 @@
-//! Reports workers that do not come round while something waits for them: which thread keeps them, for how long, where, and what it does. Off by default.
+//! Reports workers that do not come round while something waits for them: which thread keeps them, for how long, where, and what it does.
 //!
 //! Green threads take turns: a thread that computes for long without a blocking call, or blocks its OS thread in a call that is not this crate's,
 //! keeps its worker from every other thread there. A *stall* is one turn that takes so long as
-//! [`stall_limit`](crate::RuntimeBuilder::stall_limit) or the variable `GREEN_STALL_LIMIT` says (20 ms are a good choice) while a thread that is ready, has been woken or has not started, a timer or an
-//! event waits for that worker. Each is reported once: on standard error, at most once in ten seconds, or to a hook of the program's. (On standard error
+//! [`stall_limit`](crate::RuntimeBuilder::stall_limit) or, for the default runtime, the variable `GREEN_STALL_LIMIT` says (20 ms by default; 0: none is
+//! reported) while a thread that is ready, has been woken or has not started, a timer or an event that a thread waits for waits for that worker. Each is reported once: on standard error, at most once in ten seconds, or to a hook of the program's. (On standard error
 //! not those in which the worker got no processor: these tell of the machine.)
 //!
 //! ```text
@@ -31,68 +31,87 @@
 //!
 //! # Spare workers
 //!
-//! When all workers of a runtime are stalled, and there are threads that have not started, a spare worker starts them
+//! When all workers of a runtime have been stalled for ten limits, and there are threads that have not started, a spare worker starts them
 //! ([`spare_workers`](crate::RuntimeBuilder::spare_workers)). Threads that have started go on where they are. A spare worker is watched as the others are; its number comes
 //! after theirs. The destructors of its OS thread's thread-locals have run when the runtime's drop returns, as with any.
 //!
+//! # When nothing can go on
+//!
+//! In debug builds, and in release builds that are made with `GREEN_DEADLOCKS=1` in the environment, the monitor also looks, when no worker has had anything to do for a
+//! second, and then less and less often, whether all threads wait for one another: each green thread, and each OS thread of the program, in a call of this crate's that only another
+//! thread's doing ends, and there is no timer, no descriptor, signal or future that somebody waits for, no blocking call, no timer of an actor, no handler of the program's for a signal.
+//! Then it says so on standard error, once, with a [`dump`](crate::dump), also where there is a hook. The program goes on to wait: it is ended by a person.
+//!
+//! ```text
+//! green: deadlock: all threads wait for one another, 2 green and 1 other, and nothing else can wake one
+//! OS thread 1026 "main", waits: scope
+//! green threads: 2
+//! …
+//! ```
+//!
+//! Nothing is said when there is a doubt: one OS thread that runs, sleeps or waits by other means than this crate's is enough (a logger's, tokio's; `main` in std's `join`). Linux only; not in a program none of
+//! whose runtimes has a limit for stalls. Cycles of locks, joins, scopes and asks among threads others of which go on are found at once: [`sync`](crate::sync).
+//!
 //! # What it costs
 //!
-//! One OS thread, `green-monitor`, that looks at all workers three times in the limit, some microseconds each time, while any of them is busy; with
-//! nothing to do it sleeps until a worker has something. A turn costs nothing more. A worker that has reached the limit, and may be waited for, is
-//! interrupted by a signal, SIGURG, at the limit and each time the turn has become twice as long: see [`dump`](crate::dump).
+//! One OS thread, `green-monitor`, that looks at all workers three times in the limit, some microseconds each time, while any of them is busy; more and more
+//! seldom, down to once a second, while all that are busy stay in the turns in which they are; with nothing to do it sleeps until a worker has something. A turn costs
+//! nothing more.
+//!
+//! A worker whose stall is reported is interrupted once by a signal, SIGURG, so that one sees where it stands; not if it waits in a system call, which a signal might end
+//! with EINTR. If the program has a handler for SIGURG, that stays, and stalls of threads that compute have no frames. See [`dump`](crate::dump).
 //!
 //! # What it does not say
 //!
-//! A turn counts from when the monitor first sees it, so up to a third of the limit less. A process that is stopped, or whose monitor itself
-//! gets no processor for longer than the limit, begins anew. What a thread calls on top of itself (it joins an unstarted thread, asks a resting actor) is a turn of its
+//! A turn counts from when the monitor first sees it, so up to a third of the limit less. Time in which the process is stopped, or the monitor itself
+//! gets no processor, does not count. A stall that begins right after another turn of many limits may be seen later by an eighth of that. What a thread calls on top of itself (it joins an unstarted thread, asks a resting actor) is a turn of its
 //! own. In a child of fork the parent's runtimes are not watched; one that the child makes is.
 //!
-//! What the thread does is read in `/proc`, which only Linux has; elsewhere the cause is [`Unknown`](StallCause::Unknown), and the worker is not asked: so only what
-//! others see counts, and the thread is not known. Frames need what a [`dump`](crate::dump) needs.
+//! What the thread does is read in `/proc`, which only Linux has; elsewhere the cause is [`Unknown`](StallCause::Unknown). Frames need what a [`dump`](crate::dump)
+//! needs; those of a thread in a system call may end early.
 #![forbid(unsafe_code)]
 
 mod line;
 mod report;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+mod standstill;
 
 pub use self::report::{Stall, StallCause};
 
+use crate::base::latest::Latest;
 use crate::base::lock::Lock;
-use crate::sched::monitor::{self, StallRecord};
+use crate::recorder;
+use crate::sched::monitor::{self, Reports, StallRecord};
 use crate::stall::line::StallLine;
+use crate::sys::fork::PerProcess;
 
-type StallHook = Arc<dyn Fn(&Stall) + Send + Sync>;
+type StallHook = Box<dyn Fn(&Stall) + Send + Sync>;
 
-static HOOK: Lock<Option<StallHook>> = Lock::new(None);
+static HOOK: Latest<StallHook> = Latest::none();
+static LINE: PerProcess<Lock<StallLine>> = PerProcess::new(|| Lock::new(StallLine::new()));
 
 /// From now on `hook` is called with each stall of any runtime of the process, in place of the lines on standard error.
 ///
 /// It is called by the monitor, an OS thread with every signal blocked: what it does there delays the report of further stalls. A panic in it is
-/// caught.
+/// caught. A hook that another one replaces is not dropped: it may be running.
 ///
 /// ```
 /// green::stall::set_hook(|stall| eprintln!("{stall}"));
 /// ```
 pub fn set_hook(hook: impl Fn(&Stall) + Send + Sync + 'static) {
-    let hook: StallHook = Arc::new(hook);
-    let before = HOOK.lock().replace(hook);
-    drop(before);
+    HOOK.set(Box::new(hook));
 }
 
 /// Stalls are reported from now on.
 pub(crate) fn watch() {
-    monitor::start(report);
+    monitor::start(Reports { stall: report, standstill: standstill::report });
 }
 
 fn report(record: StallRecord) {
-    static LINE: Lock<StallLine> = Lock::new(StallLine::new());
+    recorder::stalled();
     let stall = Stall::new(record);
-    let hook = HOOK.lock().clone();
-    match hook {
-        Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stall))),
+    match HOOK.get() {
+        Some(hook) => hook(&stall),
         None if stall.cause() == StallCause::NoProcessor => {}
-        None => LINE.lock().write(&stall),
+        None => LINE.get().lock().write(&stall),
     }
 }

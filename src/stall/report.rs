@@ -5,8 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::sched::glance::ThreadIdentity;
 use crate::sched::monitor::{StallRecord, StalledBy};
-use crate::sched::sample::ThreadIdentity;
 use crate::sys::stack_walk::Walker;
 use crate::sys::system_thread::call_name;
 use crate::task::id::ThreadId;
@@ -70,7 +70,7 @@ pub struct Stall {
 
 impl Stall {
     pub(super) fn new(record: StallRecord) -> Self {
-        let StallRecord { worker, for_ns, does, sample } = record;
+        let StallRecord { worker, for_ns, does, thread, stack } = record;
         let cause = match does {
             StalledBy::Computing => StallCause::Computes,
             StalledBy::Call(number) => StallCause::SystemCall { number, name: call_name(number) },
@@ -79,10 +79,9 @@ impl Stall {
             StalledBy::Unknown => StallCause::Unknown,
         };
         let mut frames = Vec::new();
-        if let Some(stack) = sample.as_ref().and_then(|sample| sample.stack.as_ref()) {
-            Walker::new().walk(stack, &mut frames);
+        if let Some(stack) = stack {
+            Walker::new().walk(&stack, &mut frames);
         }
-        let thread = sample.map(|sample| sample.thread);
         Self { worker, duration: Duration::from_nanos(for_ns), cause, thread, frames }
     }
 
@@ -116,7 +115,7 @@ impl Stall {
         self.cause
     }
 
-    /// Returns the number of the thread that runs there. `None`: the worker did not answer, as one does not that gets no processor.
+    /// Returns the number of the thread that runs there. `None`: it could not be read, as while a dump is made, or without membarrier(2).
     ///
     /// ```
     /// green::stall::set_hook(|stall| eprintln!("{:?}", stall.thread_id()));

@@ -110,7 +110,8 @@ impl Barrier {
         });
         let Some(generation) = led else { return BarrierWaitResult { is_leader: true } };
         let place = BarrierPlace { barrier: self, generation };
-        self.state.wait_until(Wait::new(Reason::Barrier), |state| (state.generation != generation).then_some(()));
+        self.state
+            .wait_until(Wait::new(Reason::Barrier).on(self), |state| (state.generation != generation).then_some(()));
         drop(place);
         BarrierWaitResult { is_leader: false }
     }

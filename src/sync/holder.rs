@@ -1,55 +1,49 @@
-//! The holder of a lock: its worker, so that no thread spins for one that cannot run meanwhile; in debug builds also the
-//! thread and the place, so that a thread that waits for itself is told so.
+//! The holder of a lock: its worker, so that no thread spins for one that cannot run meanwhile; the thread, so that a dump can name it
+//! ([`waits_on`](crate::park::waits_on)); where deadlocks are named also the place, so that a thread that waits for itself, or closes a cycle of waits, is told
+//! so.
 #![forbid(unsafe_code)]
 
-#[cfg(debug_assertions)]
-use std::panic::Location;
+use std::mem::offset_of;
 use std::ptr;
 
-#[cfg(debug_assertions)]
-use crate::base::atomic::AtomicU64;
 use crate::base::atomic::{AtomicPtr, Ordering};
-#[cfg(debug_assertions)]
-use crate::base::lock::Lock;
 use crate::park::current::WorkerContext;
-#[cfg(debug_assertions)]
-use crate::park::current::with_header;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::park::deadlock::{WaitTarget, about_to_wait};
+use crate::park::possession::Possession;
+use crate::park::{LockTaker, Wait};
 
-/// All of it is a hint, written by the holder with plain stores. A thread that finds *itself* here is right to: it clears
+/// The worker is a hint, written by the holder with plain stores. A thread that finds *itself* here is right to: it clears
 /// its own entry before it lets the lock go, and sees its own stores in order.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct LockHolder {
+    possession: Possession,
     /// The holder's worker; null: an OS thread, or not known. Old when nobody holds the lock.
     worker: AtomicPtr<WorkerContext>,
-    /// The holder's id; 0: none.
-    #[cfg(debug_assertions)]
-    thread: AtomicU64,
-    #[cfg(debug_assertions)]
-    place: Lock<Option<&'static Location<'static>>>,
 }
 
 impl LockHolder {
+    /// Where the holder's id is.
+    pub(super) const THREAD: usize = offset_of!(Self, possession) + Possession::THREAD;
+
     pub(crate) const fn new() -> Self {
-        Self {
-            worker: AtomicPtr::new(ptr::null_mut()),
-            #[cfg(debug_assertions)]
-            thread: AtomicU64::new(0),
-            #[cfg(debug_assertions)]
-            place: Lock::new(None),
-        }
+        Self { possession: Possession::new(), worker: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The calling thread has the lock now.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn set(&self) {
-        let worker = WorkerContext::get().map_or(ptr::null(), ptr::from_ref);
-        self.worker.store(worker.cast_mut(), Ordering::Relaxed);
-        #[cfg(debug_assertions)]
-        {
-            *self.place.lock() = Some(Location::caller());
-            self.thread.store(with_header(|thread| thread.id), Ordering::Relaxed);
-        }
+        self.set_to(LockTaker::now());
+    }
+
+    /// The same, by one that has found out already who it is.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn set_to(&self, caller: LockTaker) {
+        self.worker.store(caller.worker.cast_mut(), Ordering::Relaxed);
+        self.possession.begin(caller.id);
     }
 
     /// As [`set`](Self::set), if it has the lock, which is `taken`.
@@ -65,8 +59,7 @@ impl LockHolder {
     /// The calling thread is about to let the lock go.
     #[inline(always)]
     pub(crate) fn clear(&self) {
-        #[cfg(debug_assertions)]
-        self.thread.store(0, Ordering::Relaxed);
+        self.possession.end();
     }
 
     /// Is the holder a green thread of the caller's worker?
@@ -79,22 +72,35 @@ impl LockHolder {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn refuse_own(&self, holds: &str) {
-        #[cfg(debug_assertions)]
-        if self.thread.load(Ordering::Relaxed) == with_header(|thread| thread.id) {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        if self.possession.is_own() {
             self.deadlock(holds);
         }
-        #[cfg(not(debug_assertions))]
+        #[cfg(not(any(debug_assertions, green_deadlocks)))]
         let _ = holds;
+    }
+
+    /// The calling thread is about to wait for the holder of `what`, until the result is dropped. In debug builds.
+    ///
+    /// # Panics
+    ///
+    /// If that would close a cycle of waits.
+    #[inline(always)]
+    #[track_caller]
+    #[must_use]
+    pub(crate) fn about_to_wait(&self, what: &'static str, wait: &Wait) -> impl Sized + use<> {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        return about_to_wait(WaitTarget::Release(&self.possession, what), wait);
+        #[cfg(not(any(debug_assertions, green_deadlocks)))]
+        let _ = (what, wait);
     }
 }
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, green_deadlocks))]
 impl LockHolder {
     #[cold]
     #[track_caller]
     fn deadlock(&self, holds: &str) -> ! {
-        let place = *self.place.lock();
-        let place = place.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        panic!("deadlock: this thread would wait for itself: it {holds}, since {place}")
+        panic!("deadlock: this thread would wait for itself: it {holds}, since {}", self.possession.place())
     }
 }

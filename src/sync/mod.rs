@@ -19,6 +19,24 @@ mod semaphore;
 mod spin;
 mod wait_group;
 
+use std::mem::offset_of;
+
+use crate::park::waits_on::{self, LockImage};
+use crate::sync::holder::LockHolder;
+
+/// What reads a lock from outside knows where the parts are.
+const _: () = {
+    let places = [offset_of!(LockImage, word), offset_of!(LockImage, holder) - LockHolder::THREAD];
+    let all = [raw_mutex::RawMutex::PLACES, raw_rwlock::RawRwLock::PLACES, Once::PLACES];
+    let mut at = 0;
+    while at < all.len() {
+        assert!(all[at][0] == places[0] && all[at][1] == places[1]);
+        at += 1;
+    }
+    assert!(waits_on::LOCKED == raw_mutex::LOCKED && waits_on::WRITER == raw_rwlock::WRITER);
+    assert!(1 << waits_on::READERS_SHIFT == raw_rwlock::READER);
+};
+
 #[doc = include_str!("PROTOCOL.md")]
 mod protocol {}
 

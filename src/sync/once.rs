@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -47,10 +48,16 @@ const QUEUED: u32 = 1 << 2;
 /// START.call_once(|| times += 1);
 /// assert_eq!(times, 1);
 /// ```
+#[repr(C)]
 pub struct Once {
     word: AtomicU32,
     holder: LockHolder,
     queue: Lock<Waiters<()>>,
+}
+
+impl Once {
+    /// Where the word and the holder are.
+    pub(super) const PLACES: [usize; 2] = [offset_of!(Self, word), offset_of!(Self, holder)];
 }
 
 impl UnwindSafe for Once {}
@@ -105,7 +112,7 @@ impl Once {
     /// # Panics
     ///
     /// With the panic of `f`, which poisons the `Once`; if it is poisoned already. In debug builds, if `f` calls this
-    /// for the same `Once`: it would wait for itself for ever, as it does in release builds.
+    /// for the same `Once`, or if the thread that runs the closure waits for this one: it would wait for ever, as it does in release builds.
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
@@ -246,8 +253,10 @@ impl Once {
     }
 
     /// Waits until the state has changed; looks once. May return for no reason.
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn wait_while(&self, waits: impl Fn(u32) -> bool) {
-        let mut wait = Wait::new(Reason::Once);
+        let mut wait = Wait::new(Reason::Once).on(self);
+        let _waits = self.holder.about_to_wait("an initialiser", &wait);
         loop {
             let node = WaitNode::with(());
             let enter = |ticket| {

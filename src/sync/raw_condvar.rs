@@ -69,7 +69,7 @@ impl RawCondvar {
 
     /// Lets `mutex`, which the thread has, go and waits. Says whether it was notified. Unwinds without the mutex.
     pub(crate) fn wait(&self, mutex: &RawMutex, deadline_ns: u64) -> bool {
-        let mut wait = Wait::new(Reason::Condvar).until(deadline_ns);
+        let mut wait = Wait::new(Reason::Condvar).on(self).until(deadline_ns);
         let held = HeldMutex(mutex, Cell::new(true));
         loop {
             let node = WaitNode::with(());

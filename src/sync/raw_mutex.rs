@@ -15,24 +15,26 @@
 //! The queue's invariants are those of [`waiters`](crate::park::waiters); this file keeps to invariant 1 by [`RawMutex::leave`].
 
 use std::cell::Cell;
+use std::mem::offset_of;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::waiters::{Claimed, WaitNode};
-use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint_as, wait_in};
 use crate::sync::holder::LockHolder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::Reason;
 
-const LOCKED: u32 = 1;
+pub(super) const LOCKED: u32 = 1;
 const QUEUED: u32 = 1 << 1;
 const WAKING: u32 = 1 << 2;
 const HANDOFF: u32 = 1 << 3;
 
 /// See the module's text.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct RawMutex {
     word: AtomicU32,
     holder: LockHolder,
@@ -40,6 +42,9 @@ pub(crate) struct RawMutex {
 }
 
 impl RawMutex {
+    /// Where the word and the holder are.
+    pub(super) const PLACES: [usize; 2] = [offset_of!(Self, word), offset_of!(Self, holder)];
+
     pub(crate) const fn new() -> Self {
         Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
     }
@@ -48,23 +53,26 @@ impl RawMutex {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn lock(&self) {
-        quick_checkpoint();
+        let caller = quick_checkpoint_as();
         // ORDERING: Acquire pairs with the Release in `unlock`: what the last holder wrote is visible.
         if self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.lock_contended();
+            return self.lock_contended();
         }
-        self.holder.set();
+        self.holder.set_to(caller);
     }
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn lock_contended(&self) {
         if self.word.load(Ordering::Relaxed) & LOCKED != 0 {
             self.holder.refuse_own("has this mutex locked");
         }
         checkpoint();
-        let _ = self.wait(Wait::new(Reason::Mutex));
+        let wait = Wait::new(Reason::Mutex);
+        let _waits = self.holder.about_to_wait("a mutex", &wait);
+        let _ = self.wait(wait);
+        self.holder.set();
     }
 
     /// As `lock`, until `deadline_ns`. Says whether the lock is taken.
@@ -78,7 +86,9 @@ impl RawMutex {
     #[track_caller]
     pub(crate) fn lock_again(&self) {
         if !self.try_take(false) {
-            let _ = self.wait(Wait::new(Reason::Mutex).uninterruptible());
+            let wait = Wait::new(Reason::Mutex).uninterruptible();
+            let _waits = self.holder.about_to_wait("a mutex, as its condition variable was notified", &wait);
+            let _ = self.wait(wait);
         }
         self.holder.set();
     }
@@ -158,6 +168,7 @@ impl RawMutex {
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, mut wait: Wait) -> bool {
+        wait = wait.on(self);
         let node = Contender::of(0);
         // `WAKING` is this thread's.
         let woken = Cell::new(false);

@@ -16,11 +16,12 @@
 //! not exclude each other. No reader comes in while one of the first three bits is set.
 
 use std::cell::Cell;
+use std::mem::offset_of;
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::park::waiters::{WaitNode, WakeList};
-use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, wait_in};
+use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, quick_checkpoint_as, wait_in};
 use crate::sync::holder::LockHolder;
 use crate::sync::queue::{Contender, LockQueue};
 use crate::sync::spin::Spin;
@@ -30,8 +31,8 @@ use crate::task::header::Reason;
 const QUEUED: u32 = 1;
 const WAKING: u32 = 1 << 1;
 const HANDOFF: u32 = 1 << 2;
-const WRITER: u32 = 1 << 3;
-const READER: u32 = 1 << 4;
+pub(super) const WRITER: u32 = 1 << 3;
+pub(super) const READER: u32 = 1 << 4;
 const READERS: u32 = !(READER - 1);
 /// With so many readers no other thread may come in as one; but those that wait already may.
 const FULL: u32 = 1 << 31;
@@ -51,6 +52,7 @@ fn bars(kind: u32) -> (u32, u32) {
 
 /// See the module's text.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct RawRwLock {
     word: AtomicU32,
     holder: LockHolder,
@@ -58,6 +60,9 @@ pub(crate) struct RawRwLock {
 }
 
 impl RawRwLock {
+    /// Where the word and the holder are.
+    pub(super) const PLACES: [usize; 2] = [offset_of!(Self, word), offset_of!(Self, holder)];
+
     pub(crate) const fn new() -> Self {
         Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
     }
@@ -76,23 +81,26 @@ impl RawRwLock {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn write(&self) {
-        quick_checkpoint();
+        let caller = quick_checkpoint_as();
         // ORDERING: Acquire pairs with the Releases of the unlocks: what the last holders did comes before.
         if self.word.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.contended(WRITE);
+            return self.holder.set();
         }
-        self.holder.set();
+        self.holder.set_to(caller);
     }
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn contended(&self, kind: u32) {
         if self.word.load(Ordering::Relaxed) & WRITER != 0 {
             self.holder.refuse_own("has this lock for writing");
         }
         checkpoint();
-        let _ = self.wait(kind, Wait::new(Reason::RwLock));
+        let wait = Wait::new(Reason::RwLock);
+        let _waits = self.holder.about_to_wait("a readers-writer lock", &wait);
+        let _ = self.wait(kind, wait);
     }
 
     /// As `read`, until `deadline_ns`. Says whether the lock is taken.
@@ -219,6 +227,7 @@ impl RawRwLock {
 
     /// Waits for the lock. False: the wait's own deadline has passed first.
     fn wait(&self, kind: u32, mut wait: Wait) -> bool {
+        wait = wait.on(self);
         let node = Contender::of(kind);
         // `WAKING` is this thread's.
         let woken = Cell::new(false);

@@ -122,7 +122,7 @@ impl Semaphore {
     pub fn acquire_many(&self, n: u32) -> SemaphoreGuard<'_> {
         quick_checkpoint();
         if !self.try_take(n) {
-            self.wait(n, Wait::new(Reason::Semaphore));
+            self.wait(n, Wait::new(Reason::Semaphore).on(self));
         }
         SemaphoreGuard { semaphore: self, permits: n }
     }
@@ -175,7 +175,7 @@ impl Semaphore {
     /// ```
     pub fn acquire_many_timeout(&self, n: u32, d: Duration) -> Option<SemaphoreGuard<'_>> {
         checkpoint();
-        let taken = self.try_take(n) || self.wait(n, Wait::new(Reason::Semaphore).until(after_ns(d)));
+        let taken = self.try_take(n) || self.wait(n, Wait::new(Reason::Semaphore).on(self).until(after_ns(d)));
         taken.then(|| SemaphoreGuard { semaphore: self, permits: n })
     }
 

@@ -63,7 +63,8 @@ impl WaitGroup {
     pub fn wait(self) {
         checkpoint();
         let count = self.leave();
-        count.wait_until(Wait::new(Reason::WaitGroup), |count| (*count == 0).then_some(()));
+        let wait = Wait::new(Reason::WaitGroup).on(Arc::as_ptr(&count));
+        count.wait_until(wait, |count| (*count == 0).then_some(()));
     }
 
     /// Leaves the group, waits for at most `d` until all other members have left it, and returns whether they have.
@@ -80,8 +81,8 @@ impl WaitGroup {
     #[must_use]
     pub fn wait_timeout(self, d: Duration) -> bool {
         checkpoint();
-        let wait = Wait::new(Reason::WaitGroup).until(after_ns(d));
         let count = self.leave();
+        let wait = Wait::new(Reason::WaitGroup).on(Arc::as_ptr(&count)).until(after_ns(d));
         count.wait_until(wait, |count| (*count == 0).then_some(())).is_some()
     }
 

@@ -17,8 +17,10 @@
 //! # The signal
 //!
 //! SIGURG, as Go's runtime does: hardly any program uses it, and what it does by default is nothing. The handler is installed at the first
-//! question. One that the program has installed before is called for what others send; one that it installs later takes the place of ours, and there
-//! are no answers from then on.
+//! question, if the program has none. A program's own handler stays as it is, with its flags: one that was there before ours, and one that is installed later,
+//! which takes the place of ours. Then there are no answers.
+//!
+//! A thread that waits in a system call must not be asked: some calls (poll, nanosleep) end with EINTR after any handler.
 //!
 //! # Invariants
 //!
@@ -53,14 +55,21 @@ pub(crate) unsafe fn ask(thread: &SystemThread, patience_ns: u64, note: Note, ar
     false
 }
 
+/// Has the program a handler of its own for the signal?
+pub(crate) fn has_foreign_handler() -> bool {
+    #[cfg(green_asks)]
+    return linux::has_foreign_handler();
+    #[cfg(not(green_asks))]
+    false
+}
+
 #[cfg(green_asks)]
 mod linux {
     use std::cell::UnsafeCell;
-    use std::mem::transmute;
     use std::ptr;
 
     use super::{Interrupted, Note};
-    use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering, spin_loop, yield_now};
+    use crate::base::atomic::{AtomicU32, Ordering, spin_loop, yield_now};
     use crate::base::lock::Lock;
     use crate::sys::clock::real_ns;
     use crate::sys::fork::PerProcess;
@@ -89,9 +98,6 @@ mod linux {
 
     /// One asks at a time. True: the handler has been installed.
     static ASKERS: PerProcess<Lock<bool>> = PerProcess::new(|| Lock::new(false));
-
-    /// What the program had installed; a box that is never freed.
-    static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
     /// # Safety
     ///
@@ -130,49 +136,23 @@ mod linux {
         true
     }
 
-    /// A3: sends the signal, with a mark by which the handler knows that it is ours. False: the system refuses.
+    /// A3. False: the system refuses.
     fn send(thread: &SystemThread) -> bool {
-        /// The kernel's `siginfo_t` of a signal with a value, on machines of 64 bits.
-        #[repr(C)]
-        struct Info {
-            signo: libc::c_int,
-            errno: libc::c_int,
-            code: libc::c_int,
-            _pad: libc::c_int,
-            pid: libc::pid_t,
-            uid: libc::uid_t,
-            value: *const AtomicU32,
-            _rest: [u64; 12],
-        }
-        const _: () = assert!(size_of::<Info>() == 128);
         // SAFETY: no requirements.
-        let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-        let (code, value) = (libc::SI_QUEUE, &raw const WORD);
-        let info = Info { signo: SIGNAL, errno: 0, code, _pad: 0, pid, uid, value, _rest: [0; 12] };
-        let (group, number) = (libc::c_long::from(pid), libc::c_long::from(thread.number()));
-        // SAFETY: the call reads 128 bytes; a thread that is not there is an error.
-        let result = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, group, number, SIGNAL, &raw const info) };
-        result == 0
+        let group = libc::c_long::from(unsafe { libc::getpid() });
+        // SAFETY: no pointers; a thread that is not there is an error.
+        unsafe { libc::syscall(libc::SYS_tgkill, group, libc::c_long::from(thread.number()), SIGNAL) == 0 }
     }
 
-    extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    /// What others send means nothing, as it did before.
+    extern "C" fn handle(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: the location is this thread's, and the kernel passes a context.
-        let (errno, before) = unsafe {
+        unsafe {
             let errno = errno();
             let before = *errno;
             answer(context.cast());
-            (errno, before)
-        };
-        // SAFETY: the kernel passes a valid siginfo; one with SI_QUEUE has a value.
-        let is_ours = unsafe {
-            (*info).si_code == libc::SI_QUEUE && ptr::eq((*info).si_value().sival_ptr.cast(), &raw const WORD)
-        };
-        if !is_ours {
-            // SAFETY: the arguments are the kernel's own.
-            unsafe { call_before(signal, info, context) };
+            *errno = before;
         }
-        // SAFETY: as above.
-        unsafe { *errno = before };
     }
 
     /// # Safety
@@ -223,28 +203,8 @@ mod linux {
         Interrupted { place: machine.pc as usize, registers }
     }
 
-    /// Calls the handler that the program had, if it had one.
-    ///
-    /// # Safety
-    ///
-    /// In the handler, with its arguments.
-    unsafe fn call_before(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        // ORDERING: Acquire pairs with the Release in `install`.
-        let before = BEFORE.load(Ordering::Acquire);
-        // SAFETY: null, or a box that is never freed.
-        let Some(before) = (unsafe { before.as_ref() }) else { return };
-        if matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
-            return; // By default nothing happens.
-        }
-        // SAFETY: the old action's address is a handler of the form that its flags say, and the arguments are the kernel's own.
-        unsafe {
-            if before.sa_flags & libc::SA_SIGINFO != 0 {
-                type SignalHandler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                transmute::<usize, SignalHandler>(before.sa_sigaction)(signal, info, context);
-            } else {
-                transmute::<usize, extern "C" fn(libc::c_int)>(before.sa_sigaction)(signal);
-            }
-        }
+    pub(super) fn has_foreign_handler() -> bool {
+        installed().is_some_and(|action| !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)) && !is_ours()
     }
 
     /// Is the handler for the signal ours?
@@ -260,14 +220,13 @@ mod linux {
         }
     }
 
-    /// Puts our handler in front of the program's. False: the system refuses.
+    /// Installs our handler, unless the program has one. False: it has, or the system refuses.
     fn install() -> bool {
         library::pin();
-        let Some(before) = installed() else { return false };
-        // ORDERING: Release pairs with the Acquire in `call_before`.
-        BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
-        // Signals blocked as the program's handler wants it.
-        let mut action = before;
+        let Some(mut action) = installed() else { return false };
+        if !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+            return false;
+        }
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         action.sa_sigaction = handle as *const () as usize;
         // SAFETY: a valid action, and a handler that does what a handler may.

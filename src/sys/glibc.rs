@@ -356,26 +356,29 @@ struct Action {
     mask: u64,
 }
 
-/// Puts `handler` in the place of glibc's handler of [`SIGSETXID`]; gives that one, or `None` if there is none.
+/// Puts `handler` in the place of glibc's handler of [`SIGSETXID`], if there is one; `before` gets that one first, as `handler` may run at once.
 ///
 /// # Safety
 ///
 /// `handler` does what glibc's does.
-pub(crate) unsafe fn replace_setxid(handler: extern "C" fn(c_int, *mut c_void, *mut c_void)) -> Option<usize> {
+pub(crate) unsafe fn replace_setxid(
+    handler: extern "C" fn(c_int, *mut c_void, *mut c_void),
+    before: impl FnOnce(usize),
+) {
     let mut action = MaybeUninit::<Action>::zeroed();
     let size = size_of::<u64>();
     // SAFETY: both calls are given the kernel's own structure; glibc's wrapper would refuse the signal.
     unsafe {
         let null = ptr::null_mut::<Action>();
         if libc::syscall(libc::SYS_rt_sigaction, SIGSETXID, null, action.as_mut_ptr(), size) != 0 {
-            return None;
+            return;
         }
         let mut action = action.assume_init();
-        let before = action.handler;
-        if before <= 1 {
-            return None;
+        if action.handler <= 1 {
+            return;
         }
+        before(action.handler);
         action.handler = handler as *const () as usize;
-        (libc::syscall(libc::SYS_rt_sigaction, SIGSETXID, &raw const action, null, size) == 0).then_some(before)
+        libc::syscall(libc::SYS_rt_sigaction, SIGSETXID, &raw const action, null, size);
     }
 }

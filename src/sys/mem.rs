@@ -48,6 +48,21 @@ pub(crate) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     Ok(NonNull::new(base.cast()).expect("the kernel maps nothing at address zero unasked"))
 }
 
+/// Maps a page at `address` for ever, which nobody may touch, unless something is there. True: it is this call's.
+#[cfg(green_thread_locals)]
+pub(crate) fn claim(address: usize) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: nothing that exists is replaced.
+    let at = unsafe { libc::mmap(ptr::without_provenance_mut(address), page_size(), libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED || at.addr() == address {
+        return at != libc::MAP_FAILED;
+    }
+    // Linux before 4.17 takes the address for a wish.
+    // SAFETY: it was just mapped, and nobody knows of it.
+    unsafe { libc::munmap(at, page_size()) };
+    false
+}
+
 /// Unmaps `pages`.
 ///
 /// # Safety

@@ -2,24 +2,24 @@
 //!
 //! Two fences, one of each kind, order what stands before and behind them as two sequentially consistent fences would. On Linux
 //! membarrier(2) has every processor that runs a thread of this process make a full fence, so the other side needs to hold back the
-//! compiler only. Elsewhere both are fences.
+//! compiler only. Elsewhere, and under Miri, both are fences.
 
 use std::io;
 
 use crate::base::atomic::Ordering;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 use crate::base::atomic::compiler_fence;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 use crate::base::atomic::fence;
 
 /// The side that passes often.
 #[inline(always)]
 pub(crate) fn light() {
     // ORDERING: SeqCst pairs with `heavy`.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     compiler_fence(Ordering::SeqCst);
     // ORDERING: the same.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     fence(Ordering::SeqCst);
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn light() {
 /// # Errors
 ///
 /// `Unsupported`: the kernel has no membarrier(2), or forbids it.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn heavy() -> io::Result<()> {
     const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
@@ -43,7 +43,7 @@ pub(crate) fn heavy() -> io::Result<()> {
 }
 
 /// As above; never an error.
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(crate) fn heavy() -> io::Result<()> {
     // ORDERING: SeqCst pairs with `light`.
     fence(Ordering::SeqCst);

@@ -18,11 +18,13 @@ pub(crate) mod mem;
 pub(crate) mod membarrier;
 pub(crate) mod net;
 pub(crate) mod parker;
+pub(crate) mod peek;
 pub(crate) mod poll;
 pub(crate) mod process;
 #[cfg(not(miri))]
 pub(crate) mod sanitizer;
 pub(crate) mod signals;
 pub(crate) mod stack_walk;
+pub(crate) mod standard_error;
 pub(crate) mod system_thread;
 pub(crate) mod unwinder;

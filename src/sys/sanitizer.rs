@@ -6,9 +6,14 @@
 //! green threads for those of one stack: after an unwinding, which clears the shadow from here to the end of the stack, it
 //! reports what is right.
 //!
-//! ThreadSanitizer needs no telling, because a green thread never changes its OS thread. In other builds nothing of this is
-//! there: [`Bounds`] and [`Left`] are empty.
+//! ThreadSanitizer keeps a list of the frames of each OS thread, by the calls and returns that it sees. Untold, it takes what green threads call for calls of one another: then a report shows
+//! the frames of others, and the list, of 65 536, is full when some thousands of threads wait. So each is a *fiber* to it ([`KnownFiber`]). What happens on an OS thread
+//! stays one order, as each switch is one that it may take for that. It knows some eight thousand of them; those beyond are not told.
+//!
+//! In other builds nothing of this is there: [`Bounds`], [`Left`] and [`KnownFiber`] are empty.
 
+#[cfg(green_backend = "asm")]
+pub(crate) use fibers::KnownFiber;
 pub(crate) use imp::Bounds;
 #[cfg(green_backend = "asm")]
 pub(crate) use imp::Left;
@@ -196,5 +201,119 @@ mod imp {
         pub(crate) fn back(self) -> Bounds {
             Bounds
         }
+    }
+}
+
+#[cfg(all(green_sanitized, green_sanitizer = "thread", green_backend = "asm"))]
+mod fibers {
+    use std::cell::Cell;
+    use std::ffi::{c_uint, c_void};
+    use std::ptr;
+
+    use crate::base::atomic::{AtomicU32, Ordering};
+
+    unsafe extern "C" {
+        fn __tsan_get_current_fiber() -> *mut c_void;
+        fn __tsan_create_fiber(flags: c_uint) -> *mut c_void;
+        fn __tsan_destroy_fiber(fiber: *mut c_void);
+        fn __tsan_switch_to_fiber(fiber: *mut c_void, flags: c_uint);
+    }
+
+    /// So many are told at a time: it has room for 8128, OS threads included.
+    const MOST: u32 = 6000;
+
+    thread_local! {
+        /// The OS thread's own; null: no fiber has run on it.
+        static PLAIN: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+    }
+
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+
+    /// A fiber, as the sanitizer knows it.
+    #[derive(Debug)]
+    pub(crate) struct KnownFiber {
+        /// Null: it is not told of this one, whose frames are then its OS thread's, wherever it is resumed.
+        own: *mut c_void,
+        /// That of the side which has resumed it.
+        hub: Cell<*mut c_void>,
+    }
+
+    impl KnownFiber {
+        pub(crate) fn new() -> Self {
+            let room = |told: u32| (told < MOST).then_some(told + 1);
+            let is_told = TOLD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
+            // SAFETY: it has no conditions.
+            let own = if is_told { unsafe { __tsan_create_fiber(0) } } else { ptr::null_mut() };
+            Self { own, hub: Cell::new(ptr::null_mut()) }
+        }
+
+        /// Before the fiber is resumed.
+        #[inline(always)]
+        pub(crate) fn is_resumed(&self) {
+            // SAFETY: it has no conditions.
+            let hub = unsafe { __tsan_get_current_fiber() };
+            self.hub.set(hub);
+            if PLAIN.get().is_null() {
+                PLAIN.set(hub);
+            }
+            let own = if self.own.is_null() { PLAIN.get() } else { self.own };
+            if own != hub {
+                // SAFETY: the switch to that fiber comes next, and no other OS thread runs it.
+                unsafe { __tsan_switch_to_fiber(own, 0) };
+            }
+        }
+
+        /// Before it goes back to its hub, on the fiber.
+        #[inline(always)]
+        pub(crate) fn suspends(&self) {
+            let hub = self.hub.get();
+            // SAFETY: as above.
+            unsafe {
+                if __tsan_get_current_fiber() != hub {
+                    __tsan_switch_to_fiber(hub, 0);
+                }
+            }
+        }
+
+        /// The hub goes on, as the fiber's first function has returned. Told before, that return would count as one of the hub's.
+        #[inline(always)]
+        pub(crate) fn has_ended(&self) {
+            self.suspends();
+        }
+
+        /// It has ended, or never begun.
+        pub(crate) fn is_over(&self) {
+            if !self.own.is_null() {
+                // SAFETY: nobody runs it.
+                unsafe { __tsan_destroy_fiber(self.own) };
+                TOLD.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(all(not(all(green_sanitized, green_sanitizer = "thread")), green_backend = "asm"))]
+mod fibers {
+    /// A fiber: nobody knows it.
+    #[derive(Debug)]
+    pub(crate) struct KnownFiber;
+
+    impl KnownFiber {
+        #[inline(always)]
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(crate) fn is_resumed(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn suspends(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn has_ended(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn is_over(&self) {}
     }
 }

@@ -4,71 +4,117 @@ use std::io::{self, PipeReader};
 use std::os::fd::IntoRawFd;
 
 use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::lock::Lock;
+use crate::sys::fork::{PerProcess, generation};
 use crate::sys::library;
 
 /// The signals that can be taken over. Each is a byte in the pipe: its place here.
 pub(crate) const SIGNALS: [libc::c_int; 5] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 
+/// No signal has a greater number.
+const LAST_SIGNAL: libc::c_int = 64;
+
 /// What `ctrl-\\` sends.
 pub(crate) const QUIT: libc::c_int = libc::SIGQUIT;
 
-/// The writing end of the pipe, which is never closed.
-static PIPE: AtomicU32 = AtomicU32::new(u32::MAX);
+/// The writing end of a pipe, which is never closed.
+struct WritingEnd {
+    descriptor: AtomicU32,
+    /// The [`generation`] of the process that reads.
+    made_in: AtomicU32,
+}
+
+impl WritingEnd {
+    const fn new() -> Self {
+        Self { descriptor: AtomicU32::new(u32::MAX), made_in: AtomicU32::new(0) }
+    }
+}
+
+static PIPE: WritingEnd = WritingEnd::new();
 
 extern "C" fn handle(signal: libc::c_int) {
     let place = SIGNALS.iter().position(|known| *known == signal).unwrap_or_default() as u8;
-    // ORDERING: Acquire pairs with the Release in `open_pipe`; there was a descriptor before there was a handler.
-    tell(PIPE.load(Ordering::Acquire) as libc::c_int, place);
+    tell(&PIPE, place);
 }
 
-/// The writing end of the pipe of [`take`], which is never closed.
-static TAKEN: AtomicU32 = AtomicU32::new(u32::MAX);
-
-extern "C" fn handle_taken(_: libc::c_int) {
-    // ORDERING: Acquire pairs with the Release in `open_pipe`.
-    tell(TAKEN.load(Ordering::Acquire) as libc::c_int, 0);
+/// For what a signal is [taken](take): each has a pipe, and a handler, of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SignalUse {
+    Dump,
+    Trace,
 }
 
-/// Makes the pipe for [`take`]. Called once.
+/// Of the pipes of [`take`].
+static TAKEN: [WritingEnd; 2] = [const { WritingEnd::new() }; 2];
+
+extern "C" fn ask_for_dump(_: libc::c_int) {
+    ask(SignalUse::Dump, 0);
+}
+
+extern "C" fn ask_for_trace(_: libc::c_int) {
+    ask(SignalUse::Trace, 0);
+}
+
+/// Writes a byte into the pipe, which is there: 0 is the byte of a signal. May be called in a handler.
+pub(crate) fn ask(what: SignalUse, byte: u8) {
+    tell(&TAKEN[what as usize], byte);
+}
+
+/// Has a parent of this process made the pipe?
+pub(crate) fn is_the_parents(what: SignalUse) -> bool {
+    let pipe = &TAKEN[what as usize];
+    // ORDERING: Relaxed: a parent has made it before it has forked.
+    pipe.descriptor.load(Ordering::Relaxed) != u32::MAX && pipe.made_in.load(Ordering::Relaxed) != generation()
+}
+
+/// Makes the pipe for [`take`]. Called once for each use.
 ///
 /// # Errors
 ///
 /// There are no more descriptors.
-pub(crate) fn open_for_taken() -> io::Result<PipeReader> {
-    open_pipe(&TAKEN)
+pub(crate) fn open_for_taken(what: SignalUse) -> io::Result<PipeReader> {
+    open_pipe(&TAKEN[what as usize])
 }
 
 /// Takes over a signal that nobody has, for the rest of the process: each time it comes, a byte comes out of the pipe.
 ///
 /// # Errors
 ///
-/// `ResourceBusy`: the signal has a handler, or is ignored. Those of `sigaction`: there is no such signal.
-pub(crate) fn take(signal: libc::c_int) -> io::Result<()> {
-    // SAFETY: a zeroed `sigaction` is a valid one, and is written here.
-    let now = unsafe {
-        let mut now: libc::sigaction = std::mem::zeroed();
-        if libc::sigaction(signal, std::ptr::null(), &raw mut now) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        now
+/// `ResourceBusy`: the signal has a handler, or is ignored. `InvalidInput`: a fault of the program makes it, and a handler that returns would meet the fault
+/// again. Those of `sigaction`: there is no such signal.
+pub(crate) fn take(signal: libc::c_int, what: SignalUse) -> io::Result<()> {
+    if matches!(signal, libc::SIGFPE | libc::SIGILL | libc::SIGTRAP | libc::SIGSEGV | libc::SIGBUS | libc::SIGSYS) {
+        let message = format!("signal {signal} comes from a fault of the program");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let handler = match what {
+        SignalUse::Dump => ask_for_dump as extern "C" fn(libc::c_int),
+        SignalUse::Trace => ask_for_trace,
     };
-    if now.sa_sigaction == handle_taken as *const () as usize {
+    let _one = TAKES.get().lock();
+    let now = handler_of(signal)?;
+    if now == handler as usize {
         return Ok(());
     }
-    if now.sa_sigaction != libc::SIG_DFL {
-        let message = format!("signal {signal} is taken: it has a handler, or is ignored");
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+    if now != libc::SIG_DFL {
+        return Err(is_taken(signal));
     }
-    set_handler(signal, handle_taken)
+    set_handler(signal, handler)
 }
 
-/// Writes a byte into a pipe, in a handler. A full pipe is as good as another byte. errno is kept for the code that was interrupted.
-fn tell(pipe: libc::c_int, byte: u8) {
+/// Writes a byte into a pipe, in a handler. A full pipe is as good as another byte. errno is kept for the code that was interrupted. In a child of fork nothing
+/// is written: what comes out, the parent reads.
+fn tell(pipe: &WritingEnd, byte: u8) {
+    // ORDERING: Acquire pairs with the Release in `open_pipe`; there was a descriptor before there was a handler.
+    let descriptor = pipe.descriptor.load(Ordering::Acquire) as libc::c_int;
+    if pipe.made_in.load(Ordering::Relaxed) != generation() {
+        return;
+    }
     // SAFETY: the location is this thread's; `write` may be called in a handler, with one valid byte.
     unsafe {
         let errno = errno();
         let before = *errno;
-        libc::write(pipe, [byte].as_ptr().cast(), 1);
+        libc::write(descriptor, [byte].as_ptr().cast(), 1);
         *errno = before;
     }
 }
@@ -94,13 +140,17 @@ pub(crate) fn open() -> io::Result<PipeReader> {
     open_pipe(&PIPE)
 }
 
-fn open_pipe(place: &AtomicU32) -> io::Result<PipeReader> {
+fn open_pipe(place: &WritingEnd) -> io::Result<PipeReader> {
     let (reader, writer) = io::pipe()?;
     socket2::SockRef::from(&writer).set_nonblocking(true)?;
-    // ORDERING: Release pairs with the Acquires in the handlers.
-    place.store(writer.into_raw_fd() as u32, Ordering::Release);
+    place.made_in.store(generation(), Ordering::Relaxed);
+    // ORDERING: Release pairs with the Acquire in `tell`.
+    place.descriptor.store(writer.into_raw_fd() as u32, Ordering::Release);
     Ok(reader)
 }
+
+/// Only one at a time looks whether a signal is taken, and takes it.
+static TAKES: PerProcess<Lock<()>> = PerProcess::new(|| Lock::new(()));
 
 /// Takes a signal over for the rest of the process, by its place in [`SIGNALS`]; the pipe is there.
 ///
@@ -109,9 +159,47 @@ fn open_pipe(place: &AtomicU32) -> io::Result<PipeReader> {
 ///
 /// # Errors
 ///
-/// Those of `sigaction`.
+/// `ResourceBusy`: it is [taken](take). Those of `sigaction`.
 pub(crate) fn install(place: usize) -> io::Result<()> {
-    set_handler(SIGNALS[place], handle)
+    let _one = TAKES.get().lock();
+    let signal = SIGNALS[place];
+    let now = handler_of(signal)?;
+    let ours: [extern "C" fn(libc::c_int); 2] = [ask_for_dump, ask_for_trace];
+    if ours.iter().any(|taken| *taken as usize == now) {
+        return Err(is_taken(signal));
+    }
+    set_handler(signal, handle)
+}
+
+fn is_taken(signal: libc::c_int) -> io::Error {
+    let message = format!("signal {signal} is taken: it has a handler, or is ignored");
+    io::Error::new(io::ErrorKind::ResourceBusy, message)
+}
+
+fn handler_of(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
+    // SAFETY: a zeroed `sigaction` is a valid one, and is written here.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(signal, std::ptr::null(), &raw mut now) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(now.sa_sigaction)
+    }
+}
+
+/// Has a signal a handler that may do anything, for all that is known? Those for faults and this crate's do what they say.
+pub(crate) fn has_foreign_handlers() -> bool {
+    let own = [handle as extern "C" fn(libc::c_int) as usize, ask_for_dump as extern "C" fn(libc::c_int) as usize];
+    let own = |handler| own.contains(&handler) || handler == ask_for_trace as extern "C" fn(libc::c_int) as usize;
+    let is_foreign = |signal| match signal {
+        // What std and `fault` report.
+        libc::SIGSEGV | libc::SIGBUS => false,
+        // What asks a worker where it stands: `ask` knows its own handler.
+        libc::SIGURG if cfg!(green_asks) => false,
+        // An error: the C library's own.
+        _ => handler_of(signal).is_ok_and(|now| now != libc::SIG_DFL && now != libc::SIG_IGN && !own(now)),
+    };
+    (1..=LAST_SIGNAL).any(is_foreign)
 }
 
 fn set_handler(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {

@@ -13,7 +13,7 @@ pub(crate) struct StackCopy {
     /// The address of the instruction that comes next.
     pub(crate) place: usize,
     /// Stack pointer; the register that has the return address of a function that has not stored it (where there is one: else the place);
-    /// frame pointer; base register.
+    /// frame pointer, 0: it is not known; base register.
     pub(crate) registers: [usize; 4],
     pub(crate) words: Vec<usize>,
 }
@@ -64,6 +64,7 @@ mod tables {
     const NUMBERS: [u16; 4] = [31, 30, 29, 19];
     const SP: usize = 0;
     const PC: usize = 1;
+    const FP: usize = 2;
 
     /// How one register of the caller is found.
     #[derive(Clone, Copy, Debug)]
@@ -119,10 +120,14 @@ mod tables {
         /// within the calls, so that each belongs to the line of its call.
         pub(crate) fn walk(&mut self, stack: &StackCopy, frames: &mut Vec<usize>) {
             let mut registers = stack.registers.map(Some);
+            registers[FP] = registers[FP].filter(|pointer| *pointer != 0);
             let (begin, mut place) = (stack.registers[SP], stack.place);
             while place != 0 && frames.len() < FRAMES {
                 frames.push(place);
                 let Some(step) = self.step(place) else { return };
+                if step.register == FP && registers[FP].is_none() {
+                    registers[FP] = registers[SP].and_then(|sp| self.guess_frame(stack, sp));
+                }
                 let Some(base) = registers[step.register] else { return };
                 let address = base.wrapping_add_signed(step.offset as isize);
                 let word = |at: usize| {
@@ -142,6 +147,19 @@ mod tables {
                 let Some(back) = registers[PC].filter(|back| is_higher && *back != 0) else { return };
                 place = without_signature(back).wrapping_sub(1);
             }
+        }
+
+        /// Where the frame pointer of a frame may point that begins at `sp`: to the first pair of words, from there upwards, that looks like what a function has
+        /// stored that keeps one: the pointer to another such pair further up, and a return address.
+        fn guess_frame(&self, stack: &StackCopy, sp: usize) -> Option<usize> {
+            let (begin, word) = (stack.registers[SP], size_of::<usize>());
+            let end = begin + stack.words.len() * word;
+            let is_code = |address: usize| self.modules.iter().any(|module| module.text.contains(&address));
+            let first = sp.checked_sub(begin)? / word;
+            (first..stack.words.len().saturating_sub(1)).find_map(|at| {
+                let (here, up, back) = (begin + at * word, stack.words[at], without_signature(stack.words[at + 1]));
+                (up > here && up < end && is_code(back)).then_some(here)
+            })
         }
 
         /// How the frame of the function at `place` is left.

@@ -9,9 +9,19 @@ pub(crate) struct SystemThread(i32);
 pub(crate) enum OsActivity {
     /// It runs, or could.
     Runs,
-    /// It waits in the system call with this number.
-    InCall(i64),
+    /// It waits in a system call.
+    InCall(OsCall),
     Unknown,
+}
+
+/// A system call in which an OS thread waits, and where that thread stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OsCall {
+    pub(crate) number: i64,
+    /// Its stack pointer.
+    pub(crate) sp: usize,
+    /// The instruction that comes next.
+    pub(crate) place: usize,
 }
 
 /// What an OS thread has got of processors, and for how long it has waited for one, since its beginning.
@@ -32,7 +42,6 @@ impl SystemThread {
         Self(0)
     }
 
-    #[cfg_attr(not(green_asks), allow(dead_code, reason = "nobody is asked"))]
     pub(crate) fn number(&self) -> i32 {
         self.0
     }
@@ -55,6 +64,15 @@ impl SystemThread {
     pub(crate) fn usage(&self) -> Option<CpuUsage> {
         self.read("schedstat").and_then(|text| usage(&text))
     }
+}
+
+/// The numbers of all OS threads of the process. `None`: the system does not say.
+pub(crate) fn numbers() -> Option<Vec<i32>> {
+    if !cfg!(target_os = "linux") || cfg!(miri) {
+        return None;
+    }
+    let entries = std::fs::read_dir("/proc/self/task").ok()?;
+    entries.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Asks for short slices of time for the calling OS thread, which runs seldom and shortly: then it waits less for a processor that others use (Linux 6.12 and
@@ -93,11 +111,17 @@ fn state(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Its number comes first; of a thread that runs it is `running`.
+/// Its number comes first, stack pointer and place last; of a thread that runs it is `running`.
 fn call_of(call: &str) -> OsActivity {
     let first = call.split_whitespace().next().unwrap_or_default();
+    let mut last = call.split_whitespace().rev().map(|word| {
+        word.strip_prefix("0x").and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or_default()
+    });
     match first.parse() {
-        Ok(number) if number >= 0 => OsActivity::InCall(number),
+        Ok(number) if number >= 0 => {
+            let (place, sp) = (last.next().unwrap_or_default(), last.next().unwrap_or_default());
+            OsActivity::InCall(OsCall { number, sp, place })
+        }
         _ if first == "running" => OsActivity::Runs,
         _ => OsActivity::Unknown,
     }
@@ -198,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_call_is_known_by_its_number() {
-        assert_eq!(call_of("0 0x3 0x7f12d41b1000 0x7ffc8b147f18 0x7f12d432d2ad\n"), OsActivity::InCall(0));
+        let call = OsCall { number: 0, sp: 0x7ffc_8b14_7f18, place: 0x7f12_d432_d2ad };
+        assert_eq!(call_of("0 0x3 0x7f12d41b1000 0x7ffc8b147f18 0x7f12d432d2ad\n"), OsActivity::InCall(call));
         assert_eq!(call_of("running\n"), OsActivity::Runs);
         assert_eq!(call_of("-1 0x7ffc8b147f18 0x7f12d432d2ad\n"), OsActivity::Unknown);
         assert_eq!(call_of(""), OsActivity::Unknown);

@@ -74,11 +74,13 @@ impl Awaiter {
         false
     }
 
-    /// Calls the waker. A panic of a foreign `wake` has nowhere to go: the panic hook has reported it.
+    /// Calls the waker. A panic of a foreign `wake` has nowhere to go: the panic hook has reported it. Never inlined: the thread-locals of the caller, who may have
+    /// got new ones just now, are used in here.
     ///
     /// # Safety
     ///
     /// The caller is the thread, has completed, and found `AWAITED` set then; called once.
+    #[inline(never)]
     pub(crate) unsafe fn wake(&self) {
         // SAFETY: as the caller promises, the waker is the thread's.
         let waker = unsafe { self.take() };

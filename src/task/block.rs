@@ -61,6 +61,34 @@ pub(crate) fn new<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
     Ok(block.cast())
 }
 
+/// The same, for a thread of the rarer kinds: shorter than it is quick.
+pub(crate) fn new_apart<M: Main, F: FnOnce() -> T, T, O: TaskOwner>(
+    spec: Spec,
+    owner: O,
+    closure: F,
+) -> io::Result<NonNull<Header>> {
+    let Some(block) = pool::allocate::<TaskBlock<F, T, O>>() else {
+        return Err(no_memory(size_of::<TaskBlock<F, T, O>>()));
+    };
+    let place = block.as_ptr();
+    // SAFETY: fresh memory of this very layout; all three fields are written.
+    unsafe {
+        write_header(&raw mut (*place).header, spec, const { &vtable::<M, F, T, O>() });
+        (&raw mut (*place).owner).write(owner);
+        (&raw mut (*place).cell).write(UnsafeCell::new(Contents { closure: ManuallyDrop::new(closure) }));
+    }
+    Ok(block.cast())
+}
+
+/// # Safety
+///
+/// `place` is room for a header.
+#[inline(never)]
+unsafe fn write_header(place: *mut Header, spec: Spec, vtable: &'static VTable) {
+    // SAFETY: as the caller promises.
+    unsafe { place.write(Header::new(spec, vtable)) };
+}
+
 #[cold]
 #[inline(never)]
 fn no_memory(bytes: usize) -> io::Error {

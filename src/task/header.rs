@@ -11,7 +11,8 @@
 //!    `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs
 //!    (`fiber::own`).
 //! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
-//!    word (or its claim, or the thread itself when it yields) puts it there.
+//!    word (or its claim, or the thread itself when it yields) puts it there. In none, while it waits, it has what that is for
+//!    (`park::waits_on`), which the thread has put there before anybody could end the wait.
 //! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins; that thread does not leave the frame
 //!    before it is null again or the task can no longer complete with `JOINING` set.
 
@@ -21,6 +22,7 @@ use std::ptr::{self, NonNull};
 
 use crate::base::atomic::{AtomicPtr, AtomicU8, Backoff, Ordering};
 use crate::base::list::{Linked, Links};
+use crate::base::shown::ShownCount;
 use crate::fiber::{Border, Entry, Fiber};
 use crate::stack::StackSize;
 use crate::task::awaiter::Awaiter;
@@ -80,10 +82,10 @@ pub(crate) trait Main {
 pub(crate) enum Next {
     /// It is over for good; the caller gives up the reference of the run.
     Over,
-    /// It rests, not started. The reference of the run is the task's own now: somebody else may start it already, so the
+    /// It rests. The reference of the run is the task's own now: somebody else may start it already, so the
     /// caller touches it no more.
     Rests,
-    /// There is more to do: the caller queues it, not started, with the reference of the run.
+    /// There is more to do: the caller queues it, with the reference of the run.
     Again,
 }
 
@@ -122,7 +124,7 @@ impl Extra {
 pub(crate) struct Header {
     pub(crate) state: State,
     pub(crate) wait: WaitWord,
-    link: AtomicPtr<Header>,
+    pub(super) link: AtomicPtr<Header>,
     schedule: Schedule,
     pub(crate) vtable: &'static VTable,
     // Home worker only (invariant 3), down to `seen`.
@@ -131,14 +133,14 @@ pub(crate) struct Header {
     pub(crate) limits: Limits,
     pub(crate) live: Links<Header>,
     /// Unstarted children that this thread has started by joining them: their queue entries are stale.
-    pub(crate) claimed: Cell<u32>,
+    pub(crate) claimed: ShownCount,
     /// What may end the wait that is on.
     pub(crate) wait_interrupts: Cell<Interrupts>,
     /// What may end any wait of the thread, outside all limits.
     interrupts: Cell<Interrupts>,
     pub(crate) size: StackSize,
-    /// What the thread waits for: a [`Reason`], written by the thread itself; anybody may read it.
-    pub(super) reason: AtomicU8,
+    /// What the thread waits for, or has waited for if it has not gone on since: a [`Reason`], written by the thread itself; anybody may read it.
+    pub(crate) reason: AtomicU8,
     /// The last unwinding of the thread that was noted.
     pub(crate) unwound: Cell<Unwound>,
     /// Of a thread that may be taken over: its timer in the worker's wheel, by number; 0: none.
@@ -148,7 +150,7 @@ pub(crate) struct Header {
     // Anybody, from here on.
     pub(crate) token: ParkToken,
     joiner: AtomicPtr<Ticket>,
-    pub(super) extra: AtomicPtr<Extra>,
+    pub(crate) extra: AtomicPtr<Extra>,
     pub(crate) id: u64,
     /// Identifies the runtime of an unstarted task, and whose thread-locals it has; only compared.
     pub(crate) runtime: *const (),
@@ -235,7 +237,7 @@ impl Header {
             fiber: UnsafeCell::new(None),
             limits: Limits::new(),
             live: Links::new(),
-            claimed: Cell::new(0),
+            claimed: ShownCount::new(0),
             wait_interrupts: Cell::new(Interrupts::None),
             interrupts: Cell::new(Interrupts::All),
             unwound: Cell::new(Unwound::NEVER),
@@ -289,8 +291,7 @@ impl Header {
         (self.wait.look(), name.unwrap_or_default())
     }
 
-    /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end
-    /// the wait. For its own worker.
+    /// Does the thread wait for an actor? Then it looks again whenever it is interrupted, also where a cancel may not end the wait. For its own worker.
     pub(crate) fn waits_for_actor(&self) -> bool {
         let reason = self.reason.load(Ordering::Relaxed);
         [Reason::Ask, Reason::Capacity, Reason::End].iter().any(|of_actors| *of_actors as u8 == reason)
@@ -448,6 +449,7 @@ unsafe impl Linked for Header {
 
 /// A counted reference to a task.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Task(NonNull<Header>);
 
 // SAFETY: a task is a counted reference to a header, which is `Send` and `Sync`; the count is atomic.
@@ -530,7 +532,7 @@ impl Drop for Task {
 /// Names one wait of one thread: what a waker holds. It does not keep the thread alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket {
-    thread: NonNull<Header>,
+    pub(crate) thread: NonNull<Header>,
     epoch: Epoch,
 }
 

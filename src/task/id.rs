@@ -20,6 +20,11 @@ impl ThreadId {
         Self(NonZeroU64::new(thread.id).expect("the numbers of threads begin with 1"))
     }
 
+    /// The thread with this number; `None`: 0 is no thread's.
+    pub(crate) fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
     /// The bare number.
     pub(crate) fn number(self) -> u64 {
         self.0.get()

@@ -7,6 +7,7 @@ pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod limit;
 pub(crate) mod local;
+pub(crate) mod noted;
 pub(crate) mod offsets;
 pub(crate) mod pool;
 pub(crate) mod state;

@@ -1,4 +1,4 @@
-//! Where a debugger finds the parts of a header.
+//! Where a debugger finds the parts of a header, and who else looks from outside.
 #![forbid(unsafe_code)]
 
 use std::mem::offset_of;
@@ -14,11 +14,13 @@ pub(crate) struct HeaderOffsets {
     fiber: usize,
     wait: usize,
     reason: usize,
-    id: usize,
+    pub(super) id: usize,
     size: usize,
-    extra: usize,
+    pub(super) extra: usize,
     /// In the rarely used part: address and length.
-    name: usize,
+    pub(super) name: usize,
+    /// What a thread that waits has noted of that: see `park::waits_on`.
+    link: usize,
 }
 
 pub(crate) const OFFSETS: HeaderOffsets = HeaderOffsets {
@@ -30,4 +32,5 @@ pub(crate) const OFFSETS: HeaderOffsets = HeaderOffsets {
     size: offset_of!(Header, size),
     extra: offset_of!(Header, extra),
     name: offset_of!(Extra, name),
+    link: offset_of!(Header, link),
 };

@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 use crate::sys::mem;
 
 /// The sizes of blocks; their alignment is 16. (glibc rounds a size up to 8 more than a multiple of 16.)
@@ -55,7 +56,8 @@ struct Store(Vec<*mut Chain>);
 // SAFETY: the batches are the store's own (invariant 1).
 unsafe impl Send for Store {}
 
-static STORES: [Mutex<Store>; SIZES.len()] = [const { Mutex::new(Store(Vec::new())) }; SIZES.len()];
+static STORES: PerProcess<[Mutex<Store>; SIZES.len()]> =
+    PerProcess::new(|| [const { Mutex::new(Store(Vec::new())) }; SIZES.len()]);
 /// Batches in each store: spares an empty one the lock.
 static STORED: [AtomicUsize; SIZES.len()] = [const { AtomicUsize::new(0) }; SIZES.len()];
 
@@ -173,7 +175,7 @@ fn fetch(class: usize) -> *mut Chain {
     if STORED[class].load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
     }
-    let mut store = lock(&STORES[class]);
+    let mut store = lock(&STORES.get()[class]);
     let batch = store.0.pop();
     STORED[class].store(store.0.len(), Ordering::Relaxed);
     batch.unwrap_or(ptr::null_mut())
@@ -232,7 +234,7 @@ unsafe fn free_slow(class: usize, block: NonNull<u8>) {
 /// `batch` is a chain of this class, and the caller's.
 unsafe fn store(class: usize, batch: *mut Chain) {
     {
-        let mut store = lock(&STORES[class]);
+        let mut store = lock(&STORES.get()[class]);
         if store.0.len() < STORE / (BATCH as usize * SIZES[class]) {
             store.0.push(batch);
             STORED[class].store(store.0.len(), Ordering::Relaxed);

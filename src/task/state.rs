@@ -2,7 +2,7 @@
 //!
 //! | bits   | name       | set when                                        | cleared by                                  |
 //! | ------ | ---------- | ----------------------------------------------- | ------------------------------------------- |
-//! | 0      | `STARTED`  | a worker claims the thread; stays while a re-armable task rests | `rearm`, `unclaim`, of such a task; else never |
+//! | 0      | `STARTED`  | a worker claims the thread; stays while a re-armable task rests or is queued | `rearm`, `unclaim`, of such a task; else never |
 //! | 1      | `COMPLETE` | its result is stored (once, after `STARTED`)    | never                                       |
 //! | 2      | `JOINING`  | a joiner waits for `COMPLETE`                   | the joiner, when it gives up; `forget_waiters` |
 //! | 3      | `HANDLE`   | from the start                                  | the `JoinHandle`'s drop, a `poll` that gives the result |
@@ -124,8 +124,8 @@ impl State {
         ((self.load(Ordering::Relaxed) & HOME) >> HOME_SHIFT) as u16
     }
 
-    /// Has the worker with this remote claimed the thread, for good? If the caller is that worker, the answer stays right while its
-    /// loop runs.
+    /// Has the worker with this remote claimed the thread, for good? If the caller is that worker, and the thread runs or waits there, the answer
+    /// stays right while its loop runs.
     #[inline]
     pub(crate) fn lives_at(&self, home: u16) -> bool {
         // One load: a re-armable task that is not started has a home of 0, and may be claimed by another worker meanwhile.
@@ -219,16 +219,8 @@ impl State {
         self.0.fetch_and(!(STARTED | HOME), Ordering::Relaxed);
     }
 
-    /// A re-armable task that has rested is going to be queued for any worker.
-    #[inline]
-    pub(crate) fn leave_home(&self) {
-        if self.is_started() {
-            self.rearm();
-        }
-    }
-
     /// As [`claim`](Self::claim), of a re-armable task that is the caller's alone: it starts on the worker `home`, which costs
-    /// nothing if it has rested there since its last run.
+    /// nothing if its last run was there.
     #[inline]
     pub(crate) fn claim_rested(&self, home: u16) {
         if self.lives_at(home) {
@@ -248,8 +240,7 @@ impl State {
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
     }
 
-    /// A run of a re-armable task is over: it counts as not started, and not cancelled.
-    #[inline]
+    /// A run of a re-armable task that was cancelled is over: it counts as not started, and not cancelled.
     pub(crate) fn rearm(&self) {
         // ORDERING: Relaxed: what gives the task to the next worker shows it the header as this one leaves it.
         self.0.fetch_and(!(STARTED | CANCEL | HOME), Ordering::Relaxed);
@@ -349,6 +340,14 @@ impl State {
         if old >> REF_SHIFT >= u64::from(u32::MAX / 2) {
             crate::base::abort::fatal(format_args!("more than 2^31 handles of one thread"));
         }
+    }
+
+    /// Is the caller's reference the only one? Then it stays so, and what others have done with the task comes before this.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        // ORDERING(argued): Acquire pairs with the Release in `drop_ref`: who lists the actors reads the block without its lock, and the caller may free that
+        // without another exchange. In the models whoever reads has the lock.
+        self.load(Ordering::Acquire) >> REF_SHIFT == 1
     }
 
     /// Gives a reference up. True: it was the last.

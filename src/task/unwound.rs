@@ -1,7 +1,7 @@
 //! Which unwinding of a thread was the last, for what poisons a lock.
 #![forbid(unsafe_code)]
 
-/// The beginning of an unwinding: its number on its OS thread, and whether a panic began it, or a cancel or time-out.
+/// The beginning of an unwinding: its number, and whether a panic began it, or a cancel or time-out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unwound(u64);
 

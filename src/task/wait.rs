@@ -30,7 +30,7 @@ const STATE: u64 = 7;
 const ONE_EPOCH: u64 = 8;
 
 /// Names one wait of one thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Epoch(u64);
 
 impl Epoch {
@@ -51,6 +51,11 @@ impl WaitLook {
     /// Does the thread wait, or is about to?
     pub(crate) fn is_waiting(self) -> bool {
         self.0 & STATE == WAITING
+    }
+
+    /// The wait that is on, or the last one.
+    pub(crate) fn epoch(self) -> Epoch {
+        Epoch(self.0 & !STATE)
     }
 }
 
@@ -76,11 +81,11 @@ impl WaitWord {
     /// The owner starts a wait. It must be published (under a lock, by a release store) before anybody can end it.
     #[inline]
     pub(crate) fn begin(&self) -> Epoch {
-        // ORDERING: Relaxed twice: only the owner changes a word that is not WAITING, and whatever publishes the epoch
-        // publishes this store too.
+        // ORDERING: Relaxed: only the owner changes a word that is not WAITING. Release pairs with the Acquire in `waiting`: who sees the wait
+        // sees where the thread lives. (Whatever publishes the epoch publishes this store, too.)
         let mut epoch = self.0.load(Ordering::Relaxed) & !STATE;
         epoch += ONE_EPOCH; // KEY: epoch
-        self.0.store(epoch | WAITING, Ordering::Relaxed);
+        self.0.store(epoch | WAITING, Ordering::Release);
         Epoch(epoch)
     }
 
@@ -121,8 +126,8 @@ impl WaitWord {
     /// The epoch of the wait that is on now. For the thread's own worker, where the answer cannot change under it.
     #[inline]
     pub(crate) fn waiting(&self) -> Option<Epoch> {
-        // ORDERING: Relaxed: the thread waits on this very worker; `end` decides.
-        let word = self.0.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `begin`: the thread may have begun its wait on another worker. `end` decides.
+        let word = self.0.load(Ordering::Acquire);
         (word & STATE == WAITING).then_some(Epoch(word & !STATE))
     }
 

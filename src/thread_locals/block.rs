@@ -5,7 +5,7 @@
 //! 1. A [`Block`] is the only one for its memory, which is mapped for ever and laid out as [`Kit::layout`] says: static thread-locals and
 //!    descriptor about the thread pointer, the [`Record`] behind both.
 //! 2. Nobody is on a block in a pool or in the store: its last thread has ended. It is made new when it is taken: libraries may come and go until then.
-//! 3. [`RECORD`] and [`TID`] are set before there is a block.
+//! 3. [`RECORD`], [`TID`] and [`RANGE`] are set before there is a block.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -16,24 +16,31 @@ use crate::arch::{set_thread_pointer, thread_pointer};
 use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 use crate::sys::glibc::{self, LastLibrary};
 use crate::sys::{mem, sanitizer};
 use crate::thread_locals::kit::{FirstValues, Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
+use crate::thread_locals::numbers;
 use crate::thread_locals::template::Word;
+use crate::thread_locals::unsupported::Unsupported;
 
-/// The first number of a block: above all that the kernel gives (`PID_MAX_LIMIT`), below what a futex's word holds.
-const FIRST_TID: u32 = 1 << 22;
-/// The most blocks that a worker keeps to itself.
-const MOST: usize = 1024;
+/// The most blocks that a worker keeps to itself. Where threads end on other workers than they begin on, one worker has those that another one lacks, and that makes
+/// new ones meanwhile.
+const MOST: usize = 64;
 /// So many blocks are mapped at a time.
 const SLAB: usize = 64;
 /// Rounds of destructors of keys: `PTHREAD_DESTRUCTOR_ITERATIONS`.
 const KEY_ROUNDS: u32 = 4;
 const KEYS: u32 = 1024;
+/// Why there is no block.
+const MEMORY: &str = "no memory for the thread-locals of a green thread";
+const NUMBER: &str = "no number is left for a green thread with thread-locals of its own: 8388608 have theirs";
 
 /// From the thread pointer to the record; to the number: both zero as long as there is no block.
 static RECORD: AtomicUsize = AtomicUsize::new(0);
 static TID: AtomicUsize = AtomicUsize::new(0);
+/// The [range](numbers) of the numbers of this copy's blocks; 0: there is no block.
+static RANGE: AtomicU32 = AtomicU32::new(0);
 
 /// What the crate itself keeps of the thread on a block.
 #[derive(Debug)]
@@ -103,20 +110,27 @@ impl Kit {
     }
 }
 
-/// Makes invariant 3 true.
-pub(super) fn publish(kit: &Kit) {
+/// Makes invariant 3 true, once.
+pub(super) fn publish(kit: &Kit) -> Result<(), Unsupported> {
+    let range = numbers::claim();
+    let range = range.ok_or_else(|| Unsupported::new("no numbers for them are left in this process".to_owned()))?;
     let layout = kit.layout();
     RECORD.store(layout.record - layout.thread_pointer, Ordering::Relaxed);
     let tid = kit.template.witness.tid.wrapping_add_signed(-descriptor_offset(kit.template.witness.len));
     TID.store(tid, Ordering::Relaxed);
+    // ORDERING: Release pairs with the Acquire in `is_block`: a signal's handler may look at any time.
+    RANGE.store(range, Ordering::Release);
+    Ok(())
 }
 
-/// Is this the thread pointer of a block?
+/// Is this the thread pointer of a block? Of one of this copy's: another one has its own layout.
 #[inline]
 fn is_block(pointer: usize) -> bool {
-    let tid = TID.load(Ordering::Relaxed);
+    // ORDERING: Acquire as in `publish`.
+    let range = RANGE.load(Ordering::Acquire);
+    let tid = pointer.wrapping_add(TID.load(Ordering::Relaxed));
     // SAFETY: glibc's threads and ours have their numbers there.
-    tid != 0 && unsafe { word(pointer.wrapping_add(tid)).cast::<u32>().read_volatile() } >= FIRST_TID
+    range != 0 && unsafe { word(tid).cast::<u32>().read_volatile() } >> numbers::BITS == range
 }
 
 fn word(address: usize) -> *mut u64 {
@@ -182,21 +196,22 @@ struct BlockStore {
     left: usize,
 }
 
-static STORE: Mutex<BlockStore> = Mutex::new(BlockStore { free: Vec::new(), fresh: 0, left: 0 });
-static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
+static STORE: PerProcess<Mutex<BlockStore>> =
+    PerProcess::new(|| Mutex::new(BlockStore { free: Vec::new(), fresh: 0, left: 0 }));
 
 fn store() -> std::sync::MutexGuard<'static, BlockStore> {
-    lock(&STORE)
+    lock(STORE.get())
 }
 
 impl Block {
-    /// A block that has not been used. `None`: there is no memory.
-    pub(super) fn new(kit: &Kit) -> Option<Block> {
+    /// A block that has not been used, or why there is none.
+    pub(super) fn new(kit: &Kit) -> Result<Block, &'static str> {
         let layout = kit.layout();
+        let number = numbers::next(RANGE.load(Ordering::Relaxed)).ok_or(NUMBER)?;
         let base = {
             let mut store = store();
             if store.left == 0 {
-                store.fresh = mem::reserve(SLAB * layout.len).ok()?.as_ptr().expose_provenance();
+                store.fresh = mem::reserve(SLAB * layout.len).map_err(|_| MEMORY)?.as_ptr().expose_provenance();
                 store.left = SLAB;
             }
             store.left -= 1;
@@ -206,7 +221,7 @@ impl Block {
         // SAFETY: zeroed memory, of the size and alignment that glibc asks for, and ours alone. The record is fresh.
         unsafe {
             if (kit.functions.allocate)(word(block.0).cast()).is_null() {
-                return None;
+                return Err(MEMORY);
             }
             let record = Record {
                 kept: Cell::new(ptr::null_mut()),
@@ -217,11 +232,11 @@ impl Block {
             };
             word(base + layout.record).cast::<Record>().write(record);
             let tid = word(block.descriptor(kit) + kit.template.witness.tid).cast::<u32>();
-            tid.write(NEXT_TID.fetch_add(1, Ordering::Relaxed));
+            tid.write(number);
             block.write_template(kit);
             block.record().vector.set(block.vector());
         }
-        Some(block)
+        Ok(block)
     }
 
     pub(crate) fn thread_pointer(&self) -> usize {
@@ -320,10 +335,9 @@ impl Block {
     /// Its thread has ended.
     #[inline]
     unsafe fn make_new(&self, kit: &Kit) {
-        let known = kit.all_static && kit.last.is_some_and(LastLibrary::is_last);
         // SAFETY: as the caller promises.
         unsafe {
-            if known && self.vector() == self.record().vector.get() {
+            if self.has_only_static(kit) {
                 self.write_first_values(kit);
             } else {
                 self.make_vector_new(kit);
@@ -336,6 +350,13 @@ impl Block {
                 word(descriptor + at).write((descriptor + offset) as u64);
             }
         }
+    }
+
+    /// Are the thread-locals that its thread may have changed static, and known?
+    #[inline]
+    fn has_only_static(&self, kit: &Kit) -> bool {
+        let known = kit.all_static && kit.last.is_some_and(LastLibrary::is_last);
+        known && self.vector() == self.record().vector.get()
     }
 
     /// Gives all static thread-locals but libc's their first values.
@@ -370,7 +391,7 @@ impl Block {
             ptr::copy_nonoverlapping(place, kept.as_mut_ptr(), len);
             (kit.functions.deallocate)(word(self.0).cast(), false);
             if (kit.functions.allocate)(word(self.0).cast()).is_null() {
-                no_memory();
+                refuse(MEMORY);
             }
             ptr::copy_nonoverlapping(kept.as_ptr(), place, len);
         }
@@ -390,13 +411,23 @@ pub(crate) struct BlockPool(Vec<Block>);
 impl BlockPool {
     /// The block used last, or another, or a fresh one.
     pub(crate) fn take(&mut self) -> Block {
-        let Some(kit) = kit() else { no_memory() };
-        let Some(block) = self.0.pop().or_else(|| store().free.pop()) else {
-            return Block::new(kit).unwrap_or_else(|| no_memory());
+        let Some(kit) = kit() else { refuse(MEMORY) };
+        let Some(block) = self.0.pop().or_else(|| self.fetch()) else {
+            return Block::new(kit).unwrap_or_else(|why| refuse(why));
         };
         // SAFETY: invariant 2: its thread has ended.
         unsafe { block.make_new(kit) };
         block
+    }
+
+    /// One of those without an owner, and some more for the pool.
+    #[cold]
+    #[inline(never)]
+    fn fetch(&mut self) -> Option<Block> {
+        let mut store = store();
+        let from = store.free.len().saturating_sub(MOST / 2);
+        self.0.extend(store.free.drain(from..));
+        self.0.pop()
     }
 
     /// Takes a block back whose thread has ended.
@@ -419,8 +450,8 @@ impl Drop for BlockPool {
 
 #[cold]
 #[inline(never)]
-fn no_memory() -> ! {
-    fatal(format_args!("no memory for the thread-locals of a green thread"))
+fn refuse(why: &str) -> ! {
+    fatal(format_args!("{why}"))
 }
 
 /// Runs `f` while the calling thread's descriptor says by which number the kernel knows its worker.
@@ -446,14 +477,19 @@ fn replace_forks(pointer: usize) -> usize {
 }
 
 /// A thread forks. On a block, it goes on as its worker for as long: glibc's child knows one descriptor, that of the thread that forks, and takes the
-/// stacks of all others in its list to be free.
-pub(crate) fn before_fork() {
+/// stacks of all others in its list to be free. True: it was on one.
+pub(crate) fn before_fork() -> bool {
     let pointer = thread_pointer();
-    if let Some(worker) = worker_of(pointer) {
-        // SAFETY: the worker runs this very thread, so nobody else is on its thread-locals; they are used in a function of its own.
-        unsafe { set_thread_pointer(worker) };
-        replace_forks(pointer);
-    }
+    let Some(worker) = worker_of(pointer) else { return false };
+    // SAFETY: the worker runs this very thread, so nobody else is on its thread-locals; they are used in a function of its own.
+    unsafe { set_thread_pointer(worker) };
+    replace_forks(pointer);
+    true
+}
+
+/// It has forked, or failed to: is it as the worker still?
+pub(crate) fn has_forked_as_worker() -> bool {
+    FORKS.get() != 0
 }
 
 /// It has forked: the same in parent and child. Back to the block.
@@ -493,17 +529,26 @@ pub(crate) fn destroy() {
     }
 }
 
-/// Gives the calling thread's static thread-locals their first values once more: step U3.
+/// Gives the calling thread's thread-locals their first values once more: step U3. Dynamic ones may get other addresses.
 ///
 /// # Safety
 ///
-/// They have been destroyed, and the calling thread is on a block.
+/// They have been destroyed, and the calling thread is on a block. No frame on its stack uses a thread-local before this and after it, but in functions that
+/// are not inlined: it may keep an address.
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn renew() {
-    if let Some(kit) = kit() {
-        // SAFETY: as the caller promises; this function uses none of them.
-        unsafe { Block(thread_pointer()).write_first_values(kit) };
+    let Some(kit) = kit() else { return };
+    let block = Block(thread_pointer());
+    // SAFETY: as the caller promises; this function uses none of them. The worker runs this very thread, so nobody else is on its thread-locals, on which the
+    // vector is made anew, by a function of its own: libc allocates there.
+    unsafe {
+        if block.has_only_static(kit) {
+            return block.write_first_values(kit);
+        }
+        set_thread_pointer(block.record().worker.get());
+        block.make_vector_new(kit);
+        set_thread_pointer(block.0);
     }
 }
 

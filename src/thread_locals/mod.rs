@@ -7,6 +7,8 @@ pub(crate) mod getattr;
 #[cfg(green_thread_locals)]
 mod kit;
 #[cfg(green_thread_locals)]
+mod numbers;
+#[cfg(green_thread_locals)]
 mod probe;
 #[cfg(green_thread_locals)]
 mod setxid;
@@ -78,13 +80,23 @@ pub(crate) fn is_own() -> bool {
     false
 }
 
-/// The calling thread is about to fork.
-pub(crate) fn before_fork() {
+/// The calling thread is about to fork. True: it was on a block, and goes on as its worker until [`after_fork`].
+pub(crate) fn before_fork() -> bool {
     #[cfg(green_thread_locals)]
-    block::before_fork();
+    return block::before_fork();
+    #[cfg(not(green_thread_locals))]
+    false
 }
 
-/// It has forked, and this is the parent or the child.
+/// It has forked, and this is the parent or the child. True: as its worker, until [`after_fork`].
+pub(crate) fn has_forked_as_worker() -> bool {
+    #[cfg(green_thread_locals)]
+    return block::has_forked_as_worker();
+    #[cfg(not(green_thread_locals))]
+    false
+}
+
+/// After [`before_fork`] said so.
 pub(crate) fn after_fork() {
     #[cfg(green_thread_locals)]
     block::after_fork();

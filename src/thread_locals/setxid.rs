@@ -18,18 +18,12 @@ static BEFORE: AtomicUsize = AtomicUsize::new(0);
 pub(super) fn install() {
     crate::sys::library::pin();
     // SAFETY: `handle` calls glibc's handler.
-    if let Some(before) = unsafe { glibc::replace_setxid(handle) } {
-        BEFORE.store(before, Ordering::Relaxed);
-    }
+    unsafe { glibc::replace_setxid(handle, |before| BEFORE.store(before, Ordering::Relaxed)) };
 }
 
-/// A signal that comes before `BEFORE` is stored finds zero, and waits for it.
+/// `BEFORE` is stored when this gets installed: the system call for that comes between, and orders the two for every thread that is signalled.
 extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {
-    let mut before = BEFORE.load(Ordering::Relaxed);
-    while before == 0 {
-        std::hint::spin_loop();
-        before = BEFORE.load(Ordering::Relaxed);
-    }
+    let before = BEFORE.load(Ordering::Relaxed);
     // SAFETY: it was in the kernel's table as a handler with three arguments.
     let before = unsafe { std::mem::transmute::<usize, SignalHandler>(before) };
     let pointer = thread_pointer();

@@ -80,9 +80,30 @@ fn a_cycle_of_asks_is_answered_at_once_with_its_members() {
     });
 }
 
+/// Only the one that closes the cycle is told: its handler goes on, and the others get what it answers.
+#[test]
+fn the_message_names_the_cycle_and_only_the_one_that_closes_it_is_told() {
+    everywhere(|| {
+        let [one, two, three] = puppets();
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let closes = {
+            let one = one.clone();
+            Do::new(move |_: &mut Puppet, _| text(&one.send(Do::new(|_, _| ())).unwrap_err()))
+        };
+        let last = three.clone();
+        let middle = Do::new(move |_: &mut Puppet, _| last.send(closes).unwrap());
+        let next = two.clone();
+        let first = Do::new(move |_: &mut Puppet, _| next.send(middle).unwrap());
+        let (a, b, c) = (one.id(), two.id(), three.id());
+        let expected = format!("waiting would close a cycle: {c} waits for {a} waits for {b} waits for {c}");
+        assert_eq!(one.send_timeout(first, LONG).unwrap(), expected);
+        [one, two, three].iter().for_each(Addr::kill);
+    });
+}
+
 #[test]
 fn a_cycle_of_thousands_is_told_as_well() {
-    let runtime = green::Runtime::builder().workers(2).build().unwrap();
+    let runtime = crate::help::builder().workers(2).build().unwrap();
     runtime.run(|| {
         let len = crate::help::scaled(6000);
         let links = ring(len, false);
@@ -238,7 +259,7 @@ fn a_time_out_around_a_reenter_waits_for_the_handler_that_was_let_in() {
 
 #[test]
 fn an_ask_that_is_answered_but_not_resumed_closes_no_cycle() {
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     runtime.run(|| {
         let ((one, _l1), (two, _l2)) = (Puppet::new(), Puppet::new());
         let (one, two) = (one.start(), two.start());

@@ -36,7 +36,7 @@ fn an_actor_that_thousands_of_short_ones_tell_keeps_up_with_them() {
             self.0.tell(m).unwrap(); // Keeps its stack while the mailbox is full.
         }
     }
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     runtime.run(|| {
         let counter = Counter(0).start();
         let count = 4_000;
@@ -126,7 +126,7 @@ fn a_bound_of_n_takes_exactly_n_and_then_the_sender_waits() {
 
 #[test]
 fn senders_that_wait_for_room_get_in_in_the_order_in_which_they_came() {
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     runtime.run(|| {
         let (puppet, _lines) = Puppet::new();
         let puppet = Builder::new().mailbox(Mailbox::bounded(1)).start(puppet).unwrap();
@@ -231,7 +231,7 @@ fn dropped_messages_are_counted_and_told() {
 
 #[test]
 fn a_hundred_thousand_idle_actors_move_between_workers_and_lose_nothing() {
-    let runtime = green::Runtime::builder().workers(2).build().unwrap();
+    let runtime = crate::help::builder().workers(2).build().unwrap();
     let count = crate::help::scaled(20_000);
     runtime.run(move || {
         let actors: Vec<Addr<Counter>> = (0..count).map(|_| Counter(0).start()).collect();

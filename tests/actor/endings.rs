@@ -58,6 +58,45 @@ fn an_actor_that_keeps_its_own_address_lives() {
 }
 
 #[test]
+fn a_weak_address_from_the_context_is_the_actors_own_and_keeps_nobody_alive() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let weak = puppet.send(Do::new(|_, ctx| ctx.weak_addr())).unwrap();
+        let upgraded = weak.upgrade().unwrap();
+        assert_eq!(upgraded.id(), puppet.id());
+        assert_eq!(upgraded.send(Do::new(|_, _| 2)).unwrap(), 2);
+        drop((puppet, upgraded));
+        assert_eq!(crate::next(&log), "stopping: ended by itself");
+        assert_eq!(crate::next(&log), "dropped");
+        assert!(weak.upgrade().is_none());
+    });
+}
+
+#[test]
+fn a_weak_address_from_the_context_of_an_actor_that_ends_leads_nowhere() {
+    everywhere(|| {
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        // Its last address is gone while the handler runs: the actor is ending already.
+        let gone = Gate::new();
+        let until = gone.clone();
+        let (sender, weak) = std::sync::mpsc::channel();
+        puppet
+            .tell(Do::new(move |_, ctx| {
+                until.wait();
+                sender.send(ctx.weak_addr()).unwrap();
+            }))
+            .unwrap();
+        drop(puppet);
+        gone.open();
+        let weak = crate::next(&weak);
+        assert_eq!(crate::next(&log), "stopping: ended by itself");
+        assert!(weak.upgrade().is_none());
+    });
+}
+
+#[test]
 fn stop_closes_at_once_and_drains_what_is_queued() {
     everywhere(|| {
         let (puppet, log) = Puppet::new();
@@ -370,7 +409,7 @@ fn a_destructor_that_panics_on_the_timers_thread_ends_no_other_timer() {
 
 #[test]
 fn an_actor_outlives_its_runtime_only_as_memory() {
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     let (puppet, log) = Puppet::new();
     let (busy, busy_log) = Puppet::new();
     let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
@@ -384,7 +423,7 @@ fn an_actor_outlives_its_runtime_only_as_memory() {
     assert!(matches!(puppet.send(Do::new(|_, _| 1)), Err(SendError::Closed(_))));
     assert_eq!(lines(&log), ["stopping: was stopped", "dropped"]);
     assert_eq!(puppet.join(), Exit::Shutdown);
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     let (puppet, log) = Puppet::new();
     let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
     assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
@@ -395,7 +434,7 @@ fn an_actor_outlives_its_runtime_only_as_memory() {
 
 #[test]
 fn an_actor_that_ended_with_its_runtime_can_be_watched() {
-    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let runtime = crate::help::builder().workers(1).build().unwrap();
     let (puppet, log) = Puppet::new();
     let puppet = Builder::new().runtime(&runtime).start(puppet).unwrap();
     assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);
@@ -411,7 +450,7 @@ fn an_actor_that_ended_with_its_runtime_can_be_watched() {
 #[test]
 fn an_actor_whose_end_is_waited_for_ends_with_its_runtime_although_it_rests() {
     for round in 0..20 {
-        let runtime = green::Runtime::builder().workers(1 + round % 2).build().unwrap();
+        let runtime = crate::help::builder().workers(1 + round % 2).build().unwrap();
         let (rests, log) = Puppet::new();
         let (watcher, told) = Puppet::new();
         let rests = Builder::new().runtime(&runtime).start(rests).unwrap();
@@ -498,7 +537,7 @@ impl Handler<Add> for Ends {
 #[test]
 fn a_join_that_meets_the_end_of_the_runtime_comes_back() {
     for round in 0..200 {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let runtime = crate::help::builder().workers(1).build().unwrap();
         let actor = Builder::new().runtime(&runtime).start(Ends).unwrap();
         actor.send(Add(1)).unwrap();
         let over = std::sync::mpsc::channel();
@@ -519,7 +558,7 @@ fn a_join_that_meets_the_end_of_the_runtime_comes_back() {
 #[test]
 fn asks_that_meet_the_end_of_the_runtime_are_answered() {
     for round in 0..200 {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let runtime = crate::help::builder().workers(1).build().unwrap();
         let over = std::sync::mpsc::channel();
         for _ in 0..3 {
             let over = over.0.clone();

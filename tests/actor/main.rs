@@ -11,8 +11,10 @@ mod endings;
 #[path = "../help/mod.rs"]
 mod help;
 mod joins;
-mod large;
+mod last_run;
+mod queued;
 mod reentrant;
+mod relays;
 mod reply;
 mod shutdown;
 mod taken_back;

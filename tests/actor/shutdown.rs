@@ -10,7 +10,7 @@ use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
 
 fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().unwrap()
+    crate::help::builder().workers(workers).build().unwrap()
 }
 
 fn start(runtime: &Runtime) -> (Addr<Puppet>, mpsc::Receiver<String>) {

@@ -60,6 +60,13 @@ messages! {
             self.timers.set(key, ctx.send_after(d, Fired(key, number)));
             assert!(self.timers.is_set(&key));
         }
+        /// Replaces a timer whose message is queued already.
+        fn Reset(&mut self, ctx: &mut Context<Self>, key: u32) {
+            let first = ctx.send_after(Duration::ZERO, Fired(key, 1));
+            self.timers.set(key, first.clone());
+            until(|| first.is_over());
+            self.timers.set(key, ctx.send_after(Duration::ZERO, Fired(key, 2)));
+        }
         fn Unset(&mut self, key: u32) {
             self.timers.cancel(&key);
             assert!(!self.timers.is_set(&key));
@@ -91,6 +98,18 @@ fn a_new_timer_replaces_the_old_one_of_its_key() {
         keyed.send(Set(5, 5, LATE)).unwrap();
         keyed.send(Clear).unwrap();
         assert!(!keyed.send(IsSet(5)).unwrap());
+    });
+}
+
+#[test]
+fn what_a_replaced_timer_has_queued_does_not_come() {
+    everywhere(|| {
+        let keyed = Keyed::default().start();
+        for round in 0..20 {
+            keyed.send(Reset(1)).unwrap();
+            until(|| keyed.send(All).unwrap().last() == Some(&(1, 2)) && keyed.send(All).unwrap().len() == round + 1);
+        }
+        assert!(keyed.send(All).unwrap().iter().all(|fired| *fired == (1, 2)));
     });
 }
 

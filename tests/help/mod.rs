@@ -2,6 +2,8 @@
 //! binary again.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod dump;
+
 use std::env;
 use std::ops::Div;
 use std::os::unix::process::ExitStatusExt;
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use green::Runtime;
 use green::thread::Thread;
+use green::{Runtime, RuntimeBuilder, ThreadLocals};
 
 /// Is each instruction emulated, by qemu (`.ci/cross` says so) or by Miri? Whole tests are left out by `cfg(green_emulated)`, which
 /// `build.rs` sets.
@@ -78,8 +80,37 @@ pub(crate) fn bounded<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     }
 }
 
+/// Have the threads of the tests' runtimes thread-locals of their own, so that they move? As for the default runtime, `GREEN_THREAD_LOCALS` says so:
+/// a part of the suite runs in both ways.
+pub(crate) fn own_thread_locals() -> bool {
+    env::var_os("GREEN_THREAD_LOCALS").is_some_and(|value| value == "thread")
+}
+
+/// For a runtime with threads of that kind.
+pub(crate) fn builder() -> RuntimeBuilder {
+    let own = own_thread_locals();
+    Runtime::builder().thread_locals(if own { ThreadLocals::PerThread } else { ThreadLocals::PerWorker })
+}
+
+/// The number of the OS thread that runs the caller, whosever thread-locals that uses.
+pub(crate) fn os_thread() -> u64 {
+    // SAFETY: neither has requirements.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    return unsafe { libc::syscall(libc::SYS_gettid) } as u64;
+    // SAFETY: as above.
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    return unsafe { libc::pthread_self() } as u64;
+}
+
+/// Its name.
+pub(crate) fn os_thread_name() -> String {
+    let name = if own_thread_locals() { std::fs::read_to_string("/proc/thread-self/comm").ok() } else { None };
+    name.map_or_else(|| std::thread::current().name().unwrap_or_default().to_owned(), |name| name.trim_end().to_owned())
+}
+
+/// With so many workers, and none more when these are stalled.
 pub(crate) fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().expect("a runtime")
+    builder().workers(workers).spare_workers(0).build().expect("a runtime")
 }
 
 /// Runs `f` as a green thread of runtimes with one, two and four workers.
@@ -252,7 +283,10 @@ pub(crate) fn command(binary: &Path) -> Command {
 
 /// The example of that name: cargo builds those of the package before its tests, to `target/<profile>`.
 pub(crate) fn example(name: &str) -> Command {
-    command(&profile().join(name))
+    let mut example = command(&profile().join(name));
+    // In a build like this one, or under an emulator, a thread has soon computed for 20 ms.
+    example.env("GREEN_STALL_LIMIT", "0");
+    example
 }
 
 /// The same for one that is a library.

@@ -3,7 +3,7 @@
 
 /// As the prelude's.
 pub(crate) mod base {
-    pub(crate) use crate::model::prelude::{abort, debug, list};
+    pub(crate) use crate::model::prelude::{abort, debug, list, shown};
 
     pub(crate) mod atomic {
         pub(crate) use crate::model::fresh::AtomicU32;
@@ -85,6 +85,30 @@ impl Deref for AtomicU32 {
     fn deref(&self) -> &atomic::AtomicU32 {
         let take = || MADE.with_borrow_mut(|made| made.get_mut(&self.0).and_then(Vec::pop));
         self.1.get(|| take().unwrap_or_else(|| panic!("no atomic with {} was made, or too few", self.0)))
+    }
+}
+
+/// Null at first; the model's first thread touches it before there is another.
+pub(crate) struct AtomicPtr<T>(Fresh<atomic::AtomicPtr<T>>);
+
+impl<T> AtomicPtr<T> {
+    pub(crate) const fn new(value: *mut T) -> Self {
+        assert!(value.is_null());
+        Self(Fresh::new())
+    }
+}
+
+impl<T> Deref for AtomicPtr<T> {
+    type Target = atomic::AtomicPtr<T>;
+
+    fn deref(&self) -> &atomic::AtomicPtr<T> {
+        self.0.get(|| atomic::AtomicPtr::new(std::ptr::null_mut()))
+    }
+}
+
+impl<T> std::fmt::Debug for AtomicPtr<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtomicPtr")
     }
 }
 

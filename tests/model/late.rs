@@ -8,7 +8,7 @@ use loom::sync::{Mutex, MutexGuard};
 
 /// As the prelude's.
 pub(crate) mod base {
-    pub(crate) use crate::model::prelude::{abort, debug, list};
+    pub(crate) use crate::model::prelude::{abort, debug, list, shown};
 
     pub(crate) mod atomic {
         pub(crate) use crate::model::late::{AtomicU32, AtomicUsize};

@@ -14,7 +14,7 @@ use loom::thread::{self, JoinHandle};
 
 /// Runs `model` in every interleaving with at most so many preemptions.
 ///
-/// Where `MODELS_STOP` is set (`.ci/orderings`, `.ci/mutants`) the first model that fails ends the process.
+/// Where `MODELS_STOP` is set (`.ci/mutants`) the first model that fails ends the process.
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

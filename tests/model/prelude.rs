@@ -12,9 +12,11 @@
 pub(crate) mod debug;
 #[path = "../../src/base/list.rs"]
 pub(crate) mod list;
+#[path = "../../src/base/shown.rs"]
+pub(crate) mod shown;
 
 pub(crate) mod base {
-    pub(crate) use super::{abort, atomic, debug, list};
+    pub(crate) use super::{abort, atomic, debug, list, shown};
 }
 
 pub(crate) mod abort {
@@ -27,7 +29,9 @@ pub(crate) mod abort {
 pub(crate) mod atomic {
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
     pub(crate) use loom::thread::{Builder as OsThread, yield_now};
 
     pub(crate) const MODELLED: bool = true;
@@ -133,6 +137,8 @@ pub(crate) mod holder {
 
         pub(crate) fn set(&self) {}
 
+        pub(crate) fn set_to(&self, _: u64) {}
+
         pub(crate) fn set_if(&self, taken: bool) -> bool {
             taken
         }
@@ -144,5 +150,7 @@ pub(crate) mod holder {
         }
 
         pub(crate) fn refuse_own(&self, _: &str) {}
+
+        pub(crate) fn about_to_wait<W>(&self, _: &str, _: &W) -> impl Sized + use<W> {}
     }
 }

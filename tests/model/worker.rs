@@ -2,14 +2,15 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex};
 
 use crate::park::current::WorkerContext;
 use crate::stack::StackSize;
-use crate::task::Task;
 use crate::task::header::{Next, Schedule};
+use crate::task::{Header, Task};
 
 pub(crate) mod remote {
     use crate::task::Task;
@@ -18,6 +19,14 @@ pub(crate) mod remote {
     pub(crate) const MAX_WORKERS: usize = 1;
 
     pub(crate) fn interrupt(_: &Task, _: CancelFound) {}
+
+    loom::lazy_static! {
+        static ref ROSTER: super::Roster = super::Roster::default();
+    }
+
+    pub(crate) fn roster_of(_: u16) -> &'static super::Roster {
+        &ROSTER
+    }
 
     pub(crate) struct Remote {
         pub(crate) index: u16,
@@ -32,6 +41,15 @@ pub(crate) mod worker {
     pub(crate) unsafe fn schedule(_: NonNull<Header>) {
         unreachable!("no handler of these models waits")
     }
+}
+
+pub(crate) mod recording {
+    use crate::flight::EventKind;
+    use crate::task::Header;
+
+    pub(crate) fn record_all(_: EventKind, _: u64) {}
+
+    pub(crate) fn record_name(_: &Header) {}
 }
 
 pub(crate) mod entry {
@@ -62,7 +80,11 @@ pub(crate) mod shared {
 
     /// As the real one.
     pub(crate) fn discard(task: crate::task::Task) {
-        assert_eq!(super::turn(&task, false), crate::task::header::Next::Over);
+        let next = super::turn(&task, false);
+        assert_ne!(next, crate::task::header::Next::Again);
+        if next == crate::task::header::Next::Rests {
+            let _ = task.into_raw();
+        }
     }
 }
 
@@ -83,12 +105,75 @@ struct Queue {
     over: bool,
 }
 
+pub(crate) mod roster {
+    /// The worker's own thread has it.
+    #[derive(Clone, Copy)]
+    pub(crate) struct OwnedList;
+
+    /// No worker of these models has one.
+    #[derive(Clone, Copy)]
+    pub(crate) struct RosterShare;
+
+    loom::thread_local! {
+        /// Is this the worker's thread?
+        pub(super) static IS_WORKER: std::cell::Cell<bool> = std::cell::Cell::new(false);
+    }
+
+    impl OwnedList {
+        pub(crate) fn here(_: *const ()) -> Option<Self> {
+            IS_WORKER.with(std::cell::Cell::get).then_some(Self)
+        }
+
+        /// Nobody lists the actors of these models while one runs.
+        pub(crate) fn unlisted<R>(self, f: impl FnOnce() -> R) -> R {
+            f()
+        }
+    }
+
+    impl RosterShare {
+        pub(crate) fn roster(self) -> &'static super::Roster {
+            unreachable!()
+        }
+    }
+}
+
+/// As the real one, under one lock.
+#[derive(Default)]
+pub(crate) struct Roster(Mutex<Vec<Option<NonNull<Header>>>>);
+
+impl Roster {
+    pub(crate) fn reserve(&self, _: Option<roster::RosterShare>) -> u32 {
+        let mut slots = self.0.lock().unwrap();
+        slots.push(None);
+        slots.len() as u32 - 1
+    }
+
+    pub(crate) unsafe fn enter(&self, number: u32, task: NonNull<Header>) {
+        self.0.lock().unwrap()[number as usize] = Some(task);
+    }
+
+    pub(crate) fn leave(&self, number: u32, _: Option<roster::RosterShare>) {
+        self.0.lock().unwrap()[number as usize] = None;
+    }
+
+    pub(crate) fn take_all(&self) -> Vec<Task> {
+        // SAFETY: an actor leaves before it is freed.
+        self.0.lock().unwrap().iter_mut().filter_map(|slot| Some(unsafe { Task::counted(slot.take()?) })).collect()
+    }
+}
+
+// SAFETY: the pointers are used under the lock.
+unsafe impl Send for Roster {}
+// SAFETY: as above.
+unsafe impl Sync for Roster {}
+
 /// A runtime with one worker.
 pub(crate) struct Shared {
-    pub(crate) remotes: Vec<remote::Remote>,
+    pub(crate) remotes: Vec<&'static remote::Remote>,
     pub(crate) stack_size: StackSize,
     pub(crate) schedule: Schedule,
     actors: Cell<Option<shared::ActorCalls>>,
+    pub(crate) roster: &'static Roster,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -99,10 +184,11 @@ unsafe impl Sync for Shared {}
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            remotes: vec![remote::Remote { index: 0 }],
+            remotes: vec![&remote::Remote { index: 0 }],
             stack_size: StackSize,
             schedule: worker::schedule,
             actors: Cell::new(None),
+            roster: remote::roster_of(0),
             queue: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -121,6 +207,10 @@ impl Shared {
         self.queue.lock().unwrap().over
     }
 
+    pub(crate) fn rostered(&self) -> Vec<Task> {
+        unreachable!("nobody lists the actors of these models")
+    }
+
     pub(crate) fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
@@ -137,8 +227,9 @@ impl Shared {
 
     /// The worker's loop, until the runtime is over: then it does what comes last.
     pub(crate) fn work(&self) {
+        roster::IS_WORKER.with(|is_worker| is_worker.set(true));
         while let Some(task) = self.next() {
-            let _ = task.state.claim(0);
+            task.state.claim_rested(0);
             match turn(&task, !task.state.is_cancelled()) {
                 Next::Over => drop(task),
                 Next::Rests => _ = task.into_raw(),
@@ -181,6 +272,18 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) remote: remote::Remote,
     pub(crate) is_spare: bool,
+    pub(crate) stock: Stock,
+}
+
+pub(crate) struct Stock;
+
+impl Stock {
+    pub(crate) fn take(&self, _: &Arc<Shared>) -> std::sync::Weak<Shared> {
+        unreachable!()
+    }
+    pub(crate) fn put(&self, _: std::sync::Weak<Shared>) {
+        unreachable!()
+    }
 }
 
 impl Worker {
@@ -188,6 +291,9 @@ impl Worker {
         None
     }
     pub(crate) fn fresh_id(&self) -> u64 {
+        unreachable!()
+    }
+    pub(crate) fn roster(&self) -> roster::RosterShare {
         unreachable!()
     }
     pub(crate) fn launch(&self, _: Task) {

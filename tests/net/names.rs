@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use green::Cancelled;
 use green::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use green::{Cancelled, Runtime};
 
 use crate::help::{in_a_child, until_parked};
 
@@ -85,7 +85,7 @@ fn a_look_up_that_nobody_answers_is_left_by_a_time_out_and_by_a_cancel() {
         };
         each_is_left_at_once();
         for workers in [1, 2] {
-            let runtime = Runtime::builder().workers(workers).blocking_threads(1).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).blocking_threads(1).build().unwrap();
             runtime.run(|| {
                 each_is_left_at_once();
                 let start = Instant::now();

@@ -337,9 +337,10 @@ fn connections_that_come_one_by_one_are_spread_over_the_workers() {
                 let serve = |stream: std::io::Result<TcpStream>| {
                     let mut stream = stream.unwrap();
                     green::spawn(move || {
+                        let on = crate::help::os_thread();
                         stream.write_all(b"x").unwrap();
                         let _ = stream.read(&mut [0]);
-                        std::thread::current().id()
+                        on
                     })
                 };
                 listener.incoming().take(40).map(serve).collect::<Vec<_>>()
@@ -366,8 +367,10 @@ fn connections_that_come_one_by_one_are_spread_over_the_workers() {
         let even = |counts: &Vec<usize>| {
             counts.len() == workers && counts.iter().all(|count| (40 * 4 / 5..=40 * 6 / 5).contains(&(count * workers)))
         };
-        let mut seen = Vec::new();
-        assert!(tries.inspect(|counts| seen.push(counts.clone())).any(|counts| even(&counts)), "{seen:?}");
+        let seen: Vec<_> = tries.collect();
+        let evens = seen.iter().filter(|counts| even(counts)).count();
+        eprintln!("{workers} workers: even in {evens} of {}", seen.len());
+        assert!(evens >= seen.len() / 2, "even in {evens} tries: {seen:?}");
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Backoff, Builder, Child, ChildState, Context, Exit, Pool, SendError, Supervisor, messages};
+use green::actor::{
+    Actor, Addr, Backoff, Builder, Child, ChildState, Context, Exit, Keyed, Mailbox, Pool, SendError, Supervisor,
+    actors, messages,
+};
 
 use crate::help::{Gate, bounded, everywhere, runtime, until};
 use crate::{Die, End, Hand, Handled, LONG, Record, Wait, Work, eager, numbers};
@@ -51,7 +54,7 @@ fn a_stop_drains_the_queue_into_the_workers_and_ends_them() {
             });
             sends.join().unwrap();
             let end = pool.shutdown(LONG);
-            assert_eq!((end.stopped, end.lost, pool.join()), (1, 0, Exit::Shutdown));
+            assert_eq!((end.stopped, end.lost, pool.join()), (1 + workers, 0, Exit::Shutdown));
             let mut handled = numbers(&record);
             handled.sort_unstable();
             assert_eq!(handled, (0..100).collect::<Vec<_>>());
@@ -78,6 +81,80 @@ fn workers_that_go_on_beyond_the_deadline_are_killed() {
 }
 
 #[test]
+fn a_worker_that_dies_while_its_pool_drains_has_failed() {
+    struct Doomed;
+    impl Actor for Doomed {}
+    messages! {
+        impl Doomed {
+            fn Hold(&mut self, ctx: &mut Context<Self>, me: green::channel::Sender<Addr<Doomed>>, gate: Gate) {
+                me.send(ctx.addr()).unwrap();
+                gate.wait();
+            }
+            fn Burst(&mut self) { std::panic::panic_any("as told".to_owned()) }
+        }
+    }
+    impl Keyed for Hold {
+        type Key = u64;
+        fn key(&self) -> u64 {
+            0
+        }
+    }
+    impl Keyed for Burst {
+        type Key = u64;
+        fn key(&self) -> u64 {
+            0
+        }
+    }
+    everywhere(|| {
+        let (pool, gate, (sends, receives)) =
+            (Pool::by_key(1, || Doomed).start(), Gate::new(), green::channel::bounded(1));
+        pool.tell(Hold(sends, gate.clone())).unwrap();
+        let worker = receives.recv().unwrap();
+        pool.tell(Burst).unwrap();
+        until(|| pool.queued() == 0);
+        let opens = green::spawn(move || {
+            until(|| matches!(worker.try_tell(Burst), Err(SendError::Closed(_))));
+            gate.open();
+        });
+        let end = pool.shutdown(LONG);
+        opens.join().unwrap();
+        assert_eq!((end.stopped, end.failed, end.killed, end.left), (1, 1, 0, 0), "{end}");
+        assert!(!end.is_clean());
+    });
+}
+
+#[test]
+fn what_workers_had_in_their_queues_when_they_were_killed_is_lost() {
+    struct Sleeper;
+    impl Actor for Sleeper {
+        const MAILBOX: Mailbox = Mailbox::bounded(20);
+    }
+    messages! {
+        impl Sleeper {
+            fn Nap(&mut self, begun: Gate) {
+                begun.open();
+                green::sleep(LONG);
+            }
+        }
+    }
+    impl Keyed for Nap {
+        type Key = u64;
+        fn key(&self) -> u64 {
+            0
+        }
+    }
+    everywhere(|| {
+        let (pool, begun) = (Pool::by_key(1, || Sleeper).start(), Gate::new());
+        pool.tell(Nap(begun.clone())).unwrap();
+        begun.wait();
+        (0..10).for_each(|_| pool.tell(Nap(Gate::new())).unwrap());
+        let end = pool.shutdown(Duration::from_millis(5));
+        assert_eq!((end.stopped + end.killed, end.left, end.lost), (2, 0, 10), "{end}");
+        assert!(end.killed >= 1 && !end.is_clean(), "{end}");
+    });
+}
+
+#[test]
 fn a_kill_ends_the_workers_and_answers_every_asker() {
     everywhere(|| {
         let (count, begun) = (Arc::default(), Gate::new());
@@ -93,6 +170,43 @@ fn a_kill_ends_the_workers_and_answers_every_asker() {
         assert!(matches!(handled.wait(), Err(SendError::Died(Exit::Killed))));
         assert!(matches!(in_hand.wait(), Err(SendError::Died(Exit::Killed))));
         assert!(matches!(queued.wait(), Err(SendError::Closed(_))));
+    });
+}
+
+#[test]
+fn a_kill_reaches_the_workers_of_a_pool_that_waits_for_them_to_end() {
+    everywhere(|| {
+        for supervised in [false, true] {
+            let (count, begun) = (Arc::default(), Gate::new());
+            let lives = Arc::new(Lives::of(&count));
+            let make = move || {
+                let lives = Arc::clone(&lives);
+                Pool::shared(1, move || lives())
+            };
+            let sup = Supervisor::one_for_one();
+            let sup = if supervised { sup.child(Child::pool("pool", make.clone())) } else { sup }.start().unwrap();
+            let pool = if supervised { sup.get("pool").unwrap() } else { make().start() };
+            let sleeps = pool.call(Sleep(begun.clone())).unwrap();
+            begun.wait();
+            let first = count.load(Ordering::SeqCst);
+            pool.stop_within(LONG);
+            until(|| actors().iter().any(|actor| actor.id == pool.id() && actor.waits_for.is_some()));
+            let since = Instant::now();
+            pool.kill();
+            assert!(matches!(sleeps.wait(), Err(SendError::Died(Exit::Killed))));
+            if supervised {
+                // It has another life, with another worker.
+                until(|| {
+                    sup.tree().find("pool").is_some_and(|pool| pool.restarts == 1 && pool.state == ChildState::Runs)
+                });
+                pool.send(Touch).unwrap();
+                sup.shutdown(LONG);
+            } else {
+                assert_eq!(pool.join(), Exit::Shutdown, "as it was told first");
+            }
+            assert!(since.elapsed() < LONG / 2, "it was killed and not waited for");
+            assert_eq!((first, count.load(Ordering::SeqCst)), (1, 0));
+        }
     });
 }
 

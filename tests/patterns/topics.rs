@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use green::actor::{
-    Actor, Addr, Backoff, Builder, Child, Context, DeadLetter, Handler, Lag, Lagged, Mailbox, Recipient, Supervisor,
-    Topic, dead_letters, messages,
+    Actor, ActorId, Addr, Backoff, Builder, Child, ChildState, Context, DeadLetter, Handler, Lag, Lagged, Mailbox,
+    Recipient, Supervisor, Topic, dead_letters, messages,
 };
 
 use crate::LONG;
-use crate::help::{Gate, Random, everywhere, on_workers, scaled, until, until_parked};
+use crate::help::{Gate, Random, bounded, everywhere, on_workers, runtime, scaled, until, until_parked};
 
 messages! {
     #[derive(Clone, Debug)]
@@ -75,7 +75,6 @@ fn each_subscriber_gets_each_message_once_and_in_order() {
     everywhere(|| {
         let topic = Topic::new();
         let listeners: Vec<_> = (0..3).map(|_| Listener::default().start()).collect();
-        let lags = |told: Recipient<Lagged>| [Lag::Block, Lag::DropOldest(told.clone()), Lag::Unsubscribe(told)];
         for (index, listener) in listeners.iter().enumerate() {
             assert!(topic.subscribe(&listener.recipient(), 100, lags(listener.recipient())[index].clone()));
             assert!(!topic.subscribe(&listener.recipient(), 100, Lag::Block), "it is subscribed already");
@@ -170,12 +169,7 @@ fn a_message_by_which_a_subscription_ends_is_a_dead_letter() {
     everywhere(|| {
         let (topic, gate) = (Topic::new(), Gate::new());
         let slow = held(&gate);
-        let lost = Arc::new(AtomicU64::new(0));
-        let (counted, id) = (Arc::clone(&lost), slow.id());
-        let counts = Recipient::from_fn(move |letter: DeadLetter| {
-            counted.fetch_add(u64::from(letter.actor == id), Ordering::Relaxed);
-        });
-        dead_letters().subscribe(&counts);
+        let (lost, _counts) = dead_letters_for(slow.id());
         topic.subscribe(&slow.recipient(), 1, Lag::Unsubscribe(slow.recipient()));
         let mut published = 0;
         while topic.publish(News(published)) == 1 {
@@ -258,18 +252,124 @@ fn a_subscription_goes_on_over_restarts_of_its_subscriber() {
 }
 
 #[test]
+fn a_subscription_outlives_the_time_in_which_its_subscriber_waits_with_a_sibling_for_a_restart() {
+    everywhere(|| {
+        let topic = Topic::new();
+        let backoff = Backoff::exponential(Duration::from_millis(50)..=Duration::from_millis(50));
+        let tree = Supervisor::one_for_all().intensity(1000, LONG).backoff(backoff);
+        let tree = tree.child(Child::new("a", Listener::default)).child(Child::new("b", Listener::default));
+        let sup = tree.start().unwrap();
+        let (a, b) = (sup.get::<Listener>("a").unwrap(), sup.get::<Listener>("b").unwrap());
+        topic.subscribe(&b.recipient(), 10, Lag::Block);
+        for round in 0..3 {
+            assert!(a.send(Panic).is_err());
+            until(|| !matches!(sup.tree().find("b").unwrap().state, ChildState::Runs));
+            assert_eq!(topic.publish(News(round)), 1);
+            until(|| sup.tree().children.iter().all(|child| child.state == ChildState::Runs));
+            until(|| all(&b) == news([round]));
+            assert_eq!(topic.subscribers(), 1);
+        }
+    });
+}
+
+/// How many dead letters there are for an actor from now on.
+fn dead_letters_for(id: ActorId) -> (Arc<AtomicU64>, Recipient<DeadLetter>) {
+    let lost = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&lost);
+    let counts = Recipient::from_fn(move |letter: DeadLetter| {
+        counted.fetch_add(u64::from(letter.actor == id), Ordering::Relaxed);
+    });
+    dead_letters().subscribe(&counts);
+    (lost, counts)
+}
+
+#[test]
+fn what_a_ring_has_when_its_relay_is_stopped_is_heard_or_a_dead_letter() {
+    bounded(|| {
+        for (workers, is_killed) in [(1, false), (1, true), (2, false), (2, true)] {
+            let (runtime, topic, gate) = (runtime(workers), Topic::new(), Gate::new());
+            let heard = Arc::new(AtomicU64::new(0));
+            let listener = Builder::new().runtime(&runtime).start(Counting(Arc::clone(&heard))).unwrap();
+            // Of another runtime, which goes on.
+            let (lost, _counts) = dead_letters_for(listener.id());
+            let begun = Gate::new();
+            listener.tell(HoldOn(begun.clone(), gate.clone())).unwrap();
+            begun.wait();
+            runtime.run({
+                let (topic, listener) = (topic.clone(), listener.clone());
+                move || {
+                    topic.subscribe(&listener.recipient(), 10, Lag::DropOldest(Recipient::from_fn(|_| {})));
+                    (0..10).for_each(|number| assert_eq!(topic.publish(News(number)), 1));
+                }
+            });
+            if is_killed {
+                listener.kill();
+            }
+            gate.open();
+            runtime.shutdown(LONG);
+            until(|| heard.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed) == 10);
+            assert_eq!(topic.publish(News(11)), 0);
+        }
+    });
+}
+
+#[test]
+fn what_a_relay_has_for_a_subscriber_that_is_gone_is_a_dead_letter() {
+    everywhere(|| {
+        for lag in 0..3 {
+            let (topic, gate) = (Topic::new(), Gate::new());
+            let slow = held(&gate);
+            let (lost, counts) = dead_letters_for(slow.id());
+            topic.subscribe(&slow.recipient(), 10, lags(slow.recipient())[lag].clone());
+            // One may be in its mailbox, and then it is handled before it ends, or given back.
+            (0..10).for_each(|number| assert_eq!(topic.publish(News(number)), 1));
+            slow.kill();
+            gate.open();
+            until(|| topic.subscribers() == 0);
+            until(|| lost.load(Ordering::Relaxed) == 10);
+            drop(counts);
+        }
+    });
+}
+
+fn lags(told: Recipient<Lagged>) -> [Lag; 3] {
+    [Lag::Block, Lag::DropOldest(told.clone()), Lag::Unsubscribe(told)]
+}
+
+/// Counts what it hears.
+struct Counting(Arc<AtomicU64>);
+impl Actor for Counting {
+    const MAILBOX: Mailbox = Mailbox::bounded(1);
+}
+impl Handler<News> for Counting {
+    fn handle(&mut self, _: News, _: &mut Context<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+messages! {
+    impl Counting {
+        fn HoldOn(&mut self, begun: Gate, gate: Gate) {
+            begun.open();
+            gate.wait();
+        }
+    }
+}
+
+#[test]
 fn what_was_published_before_an_unsubscribe_still_comes() {
     everywhere(|| {
-        let (topic, gate) = (Topic::new(), Gate::new());
-        let slow = held(&gate);
-        topic.subscribe(&slow.recipient(), 10, Lag::Block);
-        (0..5).for_each(|number| _ = topic.publish(News(number)));
-        assert!(topic.unsubscribe(&slow.recipient()));
-        assert!(!topic.unsubscribe(&slow.recipient()));
-        topic.publish(News(9));
-        gate.open();
-        until(|| all(&slow).len() == 5);
-        assert_eq!(all(&slow), news(0..5));
+        for lag in 0..3 {
+            let (topic, gate) = (Topic::new(), Gate::new());
+            let slow = held(&gate);
+            topic.subscribe(&slow.recipient(), 10, lags(slow.recipient())[lag].clone());
+            (0..5).for_each(|number| _ = topic.publish(News(number)));
+            assert!(topic.unsubscribe(&slow.recipient()));
+            assert!(!topic.unsubscribe(&slow.recipient()));
+            topic.publish(News(9));
+            gate.open();
+            until(|| all(&slow).len() == 5);
+            assert_eq!(all(&slow), news(0..5));
+        }
     });
 }
 

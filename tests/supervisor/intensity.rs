@@ -5,9 +5,7 @@ use std::time::Duration;
 use green::actor::{Actor, Backoff, Child, Context, Exit, Pool, Restart, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
-use crate::{End, Log, eager, end, get, puppet, restarts, runs};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::{End, HOUR, Log, eager, end, get, puppet, restarts, runs};
 
 #[test]
 fn more_restarts_than_the_intensity_terminate_all_children_and_then_the_supervisor() {
@@ -58,6 +56,21 @@ fn the_next_higher_supervisor_restarts_the_one_that_has_given_up_or_terminates_i
         let inner = Box::new(Exit::Escalated { child: "a".into(), last });
         assert_eq!(sup.join(), Exit::Escalated { child: "inner".into(), last: inner });
         assert_eq!(log.take(), ["+a", "-a", "+a", "-a"]);
+    });
+}
+
+/// In OTP a supervisor that gives up ends with `shutdown`, which is no abnormal end.
+#[test]
+fn a_transient_supervisor_that_has_given_up_is_started_again() {
+    everywhere(|| {
+        let log = Log::default();
+        let inner_log = log.clone();
+        let inner = move || Supervisor::one_for_one().intensity(0, HOUR).child(puppet("a", &inner_log));
+        let inner = Child::supervisor("inner", inner).restart(Restart::Transient);
+        let sup = eager(Supervisor::one_for_one()).child(inner).start().unwrap();
+        let _ = get(&sup.supervisor("inner").unwrap(), "a").send(End::Fail);
+        until(|| restarts(&sup, "inner") == 1 && runs(&sup, "inner"));
+        assert_eq!(log.take(), ["+a", "-a", "+a"]);
     });
 }
 

@@ -2,13 +2,14 @@
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod defaults;
 mod ends;
-mod figures;
 #[path = "../help/mod.rs"]
 mod help;
 mod intensity;
 mod orders;
 mod random;
+mod random_trees;
 mod restarts;
 mod shutdowns;
 mod starts;
@@ -80,7 +81,7 @@ impl Handler<Add> for Puppet {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     Panic,
     Fail,
@@ -133,6 +134,18 @@ fn restarts(sup: &SupervisorAddr, name: &str) -> u32 {
 
 fn runs(sup: &SupervisorAddr, name: &str) -> bool {
     sup.tree().find(name).is_some_and(|child| child.state == green::actor::ChildState::Runs)
+}
+
+/// As good as for ever.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A back-off that no test sees the end of.
+fn never() -> Backoff {
+    Backoff::exponential(HOUR..=HOUR)
+}
+
+fn waits(sup: &SupervisorAddr, name: &str) -> bool {
+    sup.tree().find(name).is_some_and(|child| matches!(child.state, green::actor::ChildState::Waits(_)))
 }
 
 fn has_ended(sup: &SupervisorAddr, name: &str) -> bool {

@@ -3,7 +3,7 @@
 use green::actor::{Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
-use crate::{Add, End, Log, Puppet, eager, end, get, has_ended, puppet, restarts, runs, three};
+use crate::{Add, End, Log, Puppet, eager, end, get, has_ended, never, puppet, restarts, runs, three, waits};
 
 #[test]
 fn start_child_of_a_name_that_is_there_is_an_error_whether_it_runs_or_not() {
@@ -95,6 +95,30 @@ fn delete_child_of_one_that_runs_is_an_error_and_frees_the_name_of_one_that_does
         sup.remove("a").unwrap();
         assert_eq!((sup.len(), sup.remove("a")), (2, Err(ChildError::Unknown("a".into()))));
         sup.start_child(puppet("a", &log)).unwrap();
+    });
+}
+
+#[test]
+fn a_child_that_waits_for_its_restart_can_be_terminated_and_then_started() {
+    everywhere(|| {
+        for restart in [Restart::Permanent, Restart::Transient] {
+            let log = Log::default();
+            let a = puppet("a", &log).restart(restart).backoff(never());
+            let sup = eager(Supervisor::one_for_one()).child(a).start().unwrap();
+            let _ = get(&sup, "a").send(End::Fail);
+            until(|| waits(&sup, "a"));
+            assert_eq!(sup.restart("a"), Err(ChildError::Running("a".into())));
+            assert_eq!(sup.remove("a"), Err(ChildError::Running("a".into())));
+            sup.terminate("a").unwrap();
+            assert!(has_ended(&sup, "a"), "{}", sup.tree());
+            sup.restart("a").unwrap();
+            assert!(runs(&sup, "a"));
+            let _ = get(&sup, "a").send(End::Quit);
+            match restart {
+                Restart::Transient => until(|| has_ended(&sup, "a")),
+                _ => until(|| waits(&sup, "a")),
+            }
+        }
     });
 }
 
@@ -191,6 +215,37 @@ fn a_significant_child_that_a_siblings_death_terminates_shuts_nothing_down() {
         until(|| log.len() == 6);
         assert_eq!(log.take(), ["+a", "+s", "-a", "-s", "+a", "+s"]);
         assert!(!sup.is_ended());
+    });
+}
+
+#[test]
+fn a_significant_child_that_was_restarted_with_its_predecessor_still_shuts_its_supervisor_down() {
+    everywhere(|| {
+        let log = Log::default();
+        let any = eager(Supervisor::rest_for_one()).auto_shutdown(AutoShutdown::Any);
+        let significant = puppet("s", &log).restart(Restart::Transient).significant();
+        let sup = any.child(puppet("a", &log)).child(significant).start().unwrap();
+        end(&sup, "a", End::Panic);
+        until(|| runs(&sup, "s"));
+        assert_eq!(log.take(), ["+a", "+s", "-a", "-s", "+a", "+s"]);
+        let _ = get(&sup, "s").send(End::Quit);
+        assert_eq!(sup.join(), Exit::Normal);
+    });
+}
+
+#[test]
+fn temporary_significant_children_that_a_siblings_death_has_ended_shut_nothing_down() {
+    everywhere(|| {
+        let log = Log::default();
+        let significant = |name| puppet(name, &log).restart(Restart::Temporary).significant();
+        let all = eager(Supervisor::one_for_all()).auto_shutdown(AutoShutdown::All);
+        let sup = all.child(puppet("a", &log)).child(significant("s")).child(significant("t")).start().unwrap();
+        end(&sup, "a", End::Panic);
+        assert_eq!((sup.len(), log.take().join(" ")), (1, "+a +s +t -a -t -s +a".to_owned()));
+        sup.start_child(significant("u")).unwrap();
+        assert!(!sup.is_ended());
+        let _ = get(&sup, "u").send(End::Quit);
+        assert_eq!(sup.join(), Exit::Normal);
     });
 }
 

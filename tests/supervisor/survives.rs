@@ -8,7 +8,7 @@ use green::actor::{Actor, Addr, Child, Context, Down, Exit, Handler, Message, Se
 use green::channel;
 
 use crate::help::{everywhere, until};
-use crate::{Add, End, Log, eager, get, puppet, restarts, runs, three};
+use crate::{Add, End, Log, eager, get, never, puppet, restarts, runs, three, waits};
 
 #[test]
 fn the_address_survives_and_the_state_is_new() {
@@ -90,6 +90,45 @@ fn a_kill_and_a_failure_keep_the_queue_too() {
             // A sibling that is ended with it drains, and is closed until it is back.
             until(|| c.send(Add(1)).is_ok());
         }
+    });
+}
+
+#[test]
+fn a_sibling_that_waits_with_the_dead_one_takes_messages_and_handles_them_in_its_next_life() {
+    everywhere(|| {
+        for supervisor in [Supervisor::one_for_all, Supervisor::rest_for_one] {
+            let log = Log::default();
+            let tree = eager(supervisor()).child(puppet("a", &log).backoff(never())).child(puppet("b", &log));
+            let sup = tree.start().unwrap();
+            let b = get(&sup, "b");
+            let _ = get(&sup, "a").send(End::Fail);
+            until(|| waits(&sup, "b"));
+            b.tell(Add(1)).unwrap();
+            assert_eq!(sup.tree().find("b").unwrap().queued, 1);
+            let twice = b.recipient().map(|n: Twice| Add(2 * n.0));
+            twice.tell(Twice(1)).unwrap();
+            until(|| sup.tree().find("b").unwrap().queued == 2);
+        }
+        let log = Log::default();
+        let sup = three(Supervisor::one_for_all(), &log);
+        let (a, c) = (get(&sup, "a"), get(&sup, "c"));
+        let _ = a.send(End::Fail);
+        until(|| restarts(&sup, "a") == 1 && runs(&sup, "c"));
+        assert_eq!(c.send(Add(1)).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_stop_of_a_child_that_waits_for_its_restart_closes_nothing() {
+    everywhere(|| {
+        let log = Log::default();
+        let sup = eager(Supervisor::one_for_one()).child(puppet("a", &log).backoff(never())).start().unwrap();
+        let a = get(&sup, "a");
+        let _ = a.send(End::Fail);
+        until(|| waits(&sup, "a"));
+        a.stop();
+        a.tell(Add(1)).unwrap();
+        assert_eq!(sup.shutdown(crate::LONG).lost, 1);
     });
 }
 
@@ -204,6 +243,45 @@ fn timers_and_helpers_end_with_their_life() {
     });
 }
 
+/// Its first life has an interval of an hour, and no other life has one.
+struct Ticks {
+    is_first: bool,
+    ticked: Arc<AtomicU32>,
+}
+impl Actor for Ticks {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        if self.is_first {
+            ctx.interval(crate::HOUR, || Tick);
+        }
+        Ok(())
+    }
+}
+impl Handler<Tick> for Ticks {
+    fn handle(&mut self, _: Tick, _: &mut Context<Self>) {
+        self.ticked.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_interval_of_one_life_does_not_tick_in_the_next() {
+    green::actor::testkit::run(|| {
+        let ticked = Arc::new(AtomicU32::new(0));
+        let (count, mut lives) = (Arc::clone(&ticked), 0);
+        let child = Child::new("ticks", move || {
+            lives += 1;
+            Ticks { is_first: lives == 1, ticked: Arc::clone(&count) }
+        });
+        let sup = eager(Supervisor::one_for_one()).child(child).start().unwrap();
+        let ticks = sup.get::<Ticks>("ticks").unwrap();
+        green::sleep(crate::HOUR + crate::HOUR / 2);
+        assert_eq!(ticked.load(Ordering::Relaxed), 1);
+        ticks.kill();
+        until(|| restarts(&sup, "ticks") == 1 && runs(&sup, "ticks"));
+        green::sleep(10 * crate::HOUR);
+        assert_eq!(ticked.load(Ordering::Relaxed), 1);
+    });
+}
+
 /// Linked to its sibling, by the name.
 struct Linked {
     other: &'static str,
@@ -281,17 +359,15 @@ impl Handler<End> for Chief {
 /// The children of a supervisor that is restarted are other actors. Those before them have ended by then, so their names are free.
 #[test]
 fn the_name_of_a_child_goes_to_its_successor_when_the_supervisor_of_both_is_restarted() {
-    let inner =
-        || Supervisor::one_for_one().intensity(0, Duration::from_secs(3600)).child(Child::new("chief", || Chief));
-    let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
-    let mut before = None;
-    for n in 0..20 {
-        until(|| CHIEF.lookup().is_some_and(|chief| before.as_ref() != Some(&chief)) && runs(&sup, "inner"));
-        let chief = CHIEF.lookup().unwrap();
-        assert_eq!(restarts(&sup, "inner"), n, "the name was free each time");
-        let _ = chief.send(End::Fail);
-        chief.join();
-        before = Some(chief);
-    }
-    assert!(!sup.is_ended());
+    everywhere(|| {
+        let inner =
+            || Supervisor::one_for_one().intensity(0, Duration::from_secs(3600)).child(Child::new("chief", || Chief));
+        let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
+        for n in 0..20 {
+            until(|| restarts(&sup, "inner") == n && runs(&sup, "inner"));
+            let _ = CHIEF.lookup().expect("the name was free").send(End::Fail);
+        }
+        until(|| restarts(&sup, "inner") == 20 && runs(&sup, "inner"));
+        sup.shutdown(crate::LONG);
+    });
 }

@@ -148,7 +148,7 @@ fn a_notification_goes_to_a_thread_that_still_waits() {
 fn a_cancelled_waiter_takes_no_notification_with_it() {
     for workers in [1, 2] {
         bounded(move || {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             for round in 0..scaled(200_u32) {
                 let pair = pair(0u32);
                 let spawn = || {
@@ -184,7 +184,7 @@ fn a_cancelled_waiter_takes_no_notification_with_it() {
 #[test]
 fn a_cancelled_wait_lets_the_mutex_be() {
     bounded(|| {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let runtime = crate::help::builder().workers(1).build().unwrap();
         let (pair, waits) = (pair(()), Arc::new(AtomicBool::new(false)));
         let thread = runtime.spawn({
             let (pair, waits) = (pair.clone(), waits.clone());
@@ -208,7 +208,7 @@ fn a_cancelled_wait_lets_the_mutex_be() {
 fn a_wait_whose_time_is_over_can_be_left_while_another_thread_has_the_mutex() {
     bounded(|| {
         for workers in [1, 2] {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             let (pair, waits) = (pair(()), Arc::new(AtomicBool::new(false)));
             let wait = {
                 let (pair, waits) = (pair.clone(), waits.clone());

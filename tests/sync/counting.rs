@@ -37,7 +37,7 @@ fn a_barrier_lets_groups_through_and_names_one_leader_of_each() {
 fn a_thread_that_is_cancelled_at_a_barrier_is_not_counted() {
     for workers in [1, 2] {
         bounded(move || {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             let barrier = Arc::new(Barrier::new(2));
             let wait = || {
                 let barrier = barrier.clone();
@@ -85,7 +85,7 @@ fn a_semaphore_lets_so_many_in_and_no_more() {
 #[test]
 fn permits_are_given_in_the_order_in_which_threads_came() {
     bounded(|| {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let runtime = crate::help::builder().workers(1).build().unwrap();
         runtime.run(|| {
             let (semaphore, order) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
             let threads: Vec<_> = [3, 1, 2]
@@ -140,7 +140,7 @@ fn a_thread_that_leaves_takes_no_permit_with_it_and_makes_room_for_the_next() {
     });
     for workers in [1, 2] {
         bounded(move || {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             for round in 0..scaled(100_u32) {
                 let semaphore = Arc::new(Semaphore::new(0));
                 let acquire = || {
@@ -211,7 +211,7 @@ fn a_wait_group_waits_for_all_its_members() {
 #[test]
 fn a_cancelled_wait_for_a_group_leaves_it_whole() {
     bounded(|| {
-        let runtime = green::Runtime::builder().workers(1).build().unwrap();
+        let runtime = crate::help::builder().workers(1).build().unwrap();
         let group = WaitGroup::new();
         let (one, two) = (group.clone(), group.clone());
         let cancelled = runtime.spawn(move || one.wait());

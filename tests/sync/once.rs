@@ -75,7 +75,7 @@ fn a_panic_poisons_a_once_until_it_is_forced() {
 fn a_cancelled_closure_leaves_the_next_one_to_run() {
     for workers in [1, 2] {
         bounded(move || {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             let (once, runs) = (Arc::new(Once::new()), Arc::new(AtomicBool::new(false)));
             let first = runtime.spawn({
                 let (once, runs) = (once.clone(), runs.clone());
@@ -108,7 +108,7 @@ fn a_cancelled_closure_leaves_the_next_one_to_run() {
 }
 
 #[test]
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, green_deadlocks))]
 fn a_closure_that_waits_for_itself_is_told_so() {
     everywhere(|_| {
         let once = Once::new();
@@ -240,7 +240,7 @@ fn a_cancel_waits_until_a_lazy_value_is_made_and_a_time_out_inside_does_not() {
             static GO: AtomicBool = AtomicBool::new(false);
             RUNS.store(false, Ordering::Relaxed);
             GO.store(false, Ordering::Relaxed);
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             let lazy: Arc<LazyLock<bool>> = Arc::new(LazyLock::new(|| {
                 RUNS.store(true, Ordering::Relaxed);
                 until(|| GO.load(Ordering::Relaxed));

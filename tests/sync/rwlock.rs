@@ -112,7 +112,7 @@ fn a_writer_that_gives_up_lets_the_readers_behind_it_in() {
 fn a_writer_that_is_cancelled_lets_the_readers_behind_it_in() {
     for workers in [1, 2] {
         bounded(move || {
-            let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             for _ in 0..scaled(100) {
                 let lock = Arc::new(RwLock::new(0));
                 let first = lock.read().unwrap();
@@ -297,7 +297,7 @@ fn a_time_out_under_the_write_lock_does_not_poison() {
 }
 
 #[test]
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, green_deadlocks))]
 fn a_writer_that_waits_for_itself_is_told_so() {
     let lock = RwLock::new(());
     let _guard = lock.write().unwrap();

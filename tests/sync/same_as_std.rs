@@ -184,12 +184,3 @@ fn poison<G>(lock: impl Fn() -> G) {
     }));
     assert!(unwound.is_err());
 }
-
-/// The size of an uncontended object is a promise too, if only to ourselves.
-#[test]
-#[cfg(not(debug_assertions))]
-fn the_objects_are_small() {
-    assert!(size_of::<green::sync::Mutex<()>>() <= 56, "{}", size_of::<green::sync::Mutex<()>>());
-    assert!(size_of::<green::sync::RwLock<()>>() <= 56, "{}", size_of::<green::sync::RwLock<()>>());
-    assert!(size_of::<green::sync::Condvar>() <= 40, "{}", size_of::<green::sync::Condvar>());
-}

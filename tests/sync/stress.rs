@@ -113,7 +113,7 @@ impl Shared {
 
 fn stress(workers: usize, seed: u64) {
     let shared = Shared::new();
-    let runtime = green::Runtime::builder().workers(workers).build().unwrap();
+    let runtime = crate::help::builder().workers(workers).build().unwrap();
     let mut random = Random::new(seed);
     let green = |number: u64| {
         let shared = shared.clone();

@@ -63,7 +63,7 @@ impl<T> Handle<T> {
 pub(crate) fn everywhere(test: impl Fn(&World) + Send + Sync + 'static) {
     bounded(move || {
         for workers in [1, 2] {
-            let runtime = Runtime::builder().workers(workers).build().unwrap();
+            let runtime = crate::help::builder().workers(workers).build().unwrap();
             for kind in [Kind::Os, Kind::Green, Kind::InTurn] {
                 let world = || World { kind, runtime: &runtime, spawned: Cell::new(0) };
                 eprintln!("{kind:?}, {workers} workers, from an OS thread");

@@ -260,3 +260,25 @@ fn returns_in_a_child(runtime: &green::Runtime) {
     let status = status_of(child.load(Ordering::Relaxed) as libc::pid_t);
     assert_eq!(libc::WTERMSIG(status), libc::SIGABRT, "{status:#x}");
 }
+
+/// A guard that goes to another thread: by `spawn_local`.
+#[test]
+fn a_cancel_does_not_poison_a_lock_that_another_thread_has_taken() {
+    let Some(runtime) = runtime() else { return };
+    static LOCK: green::sync::Mutex<()> = green::sync::Mutex::new(());
+    runtime.run(|| {
+        // This thread has seen more time-outs than the other will.
+        for _ in 0..3 {
+            assert!(green::timeout(Duration::ZERO, green::thread::park).is_err());
+        }
+        let guard = LOCK.lock().unwrap();
+        let cancelled = green::spawn_local(move || {
+            let _guard = guard;
+            green::thread::park();
+        });
+        crate::help::until_parked(cancelled.thread(), "park");
+        cancelled.cancel();
+        assert!(cancelled.join().unwrap_err().is::<green::Cancelled>());
+    });
+    assert!(!LOCK.is_poisoned());
+}

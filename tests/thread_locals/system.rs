@@ -9,37 +9,58 @@ use green::{Runtime, ThreadLocals};
 use crate::help::{self, in_a_child};
 use crate::{many, runtime};
 
+/// Some of the values stand in the descriptor, the rest in tables of their own.
 #[test]
-fn values_of_keys_are_the_threads_own_and_destroyed_at_its_end() {
-    static DESTROYED: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn destroy(value: *mut libc::c_void) {
-        green::yield_now();
-        DESTROYED.fetch_add(value.addr(), Ordering::Relaxed);
+fn values_of_keys_are_the_threads_own_and_destroyed_by_it_before_it_is_joined() {
+    const KEYS: usize = 50;
+    const THREADS: usize = 20;
+    static DESTROYED: [AtomicUsize; THREADS] = [const { AtomicUsize::new(0) }; THREADS];
+    static ITSELF: [AtomicUsize; THREADS] = [const { AtomicUsize::new(0) }; THREADS];
+    fn itself() -> usize {
+        // SAFETY: no conditions.
+        unsafe { libc::pthread_self() as usize }
     }
-    let mut keys = [0; 50];
+    extern "C" fn destroy(value: *mut libc::c_void) {
+        let number = value.addr() / 100;
+        let is_own = || ITSELF[number].load(Ordering::Relaxed) == itself();
+        let before = is_own();
+        green::yield_now();
+        // Any other number: it was not the thread that destroys it, or it was destroyed twice.
+        let counts = if before && is_own() { value.addr() % 100 } else { 100_000 };
+        DESTROYED[number].fetch_add(counts, Ordering::Relaxed);
+    }
+    let mut keys = [0; KEYS];
     for key in &mut keys {
         // SAFETY: it writes one number; the destructor takes any value.
         assert_eq!(unsafe { libc::pthread_key_create(key, Some(destroy)) }, 0);
     }
-    for _ in 0..3 {
-        many(20, |number| {
-            for (at, key) in keys.iter().enumerate() {
-                // SAFETY: the keys are there.
-                unsafe {
-                    assert!(libc::pthread_getspecific(*key).is_null());
-                    libc::pthread_setspecific(*key, std::ptr::without_provenance(number * 100 + at + 1));
-                    if at % 10 == 0 {
-                        green::yield_now();
-                    }
-                    assert_eq!(libc::pthread_getspecific(*key).addr(), number * 100 + at + 1);
-                }
+    let sets_all = move |number: usize| {
+        ITSELF[number].store(itself(), Ordering::Relaxed);
+        for (at, key) in keys.iter().enumerate() {
+            // SAFETY: the keys are there.
+            unsafe {
+                assert!(libc::pthread_getspecific(*key).is_null(), "another thread's");
+                libc::pthread_setspecific(*key, std::ptr::without_provenance(number * 100 + at + 1));
             }
-        });
-    }
-    let of_one: usize = (0..20).map(|number| (0..50).map(|at| number * 100 + at + 1).sum::<usize>()).sum();
-    if ThreadLocals::supported().is_ok() {
-        assert_eq!(DESTROYED.load(Ordering::Relaxed), 3 * of_one);
-    }
+            if at % 10 == 0 {
+                green::yield_now();
+            }
+        }
+        for (at, key) in keys.iter().enumerate() {
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::pthread_getspecific(*key) }.addr(), number * 100 + at + 1);
+        }
+    };
+    let Some(runtime) = runtime() else { return };
+    runtime.run(|| {
+        for _ in 0..3 {
+            let threads: Vec<_> = (0..THREADS).map(|number| green::spawn(move || sets_all(number))).collect();
+            for (thread, destroyed) in threads.into_iter().zip(&DESTROYED) {
+                thread.join().unwrap();
+                assert_eq!(destroyed.swap(0, Ordering::Relaxed), (1..=KEYS).sum::<usize>(), "each once, and by now");
+            }
+        }
+    });
     for key in keys {
         // SAFETY: nobody uses it any more.
         unsafe { libc::pthread_key_delete(key) };
@@ -109,35 +130,113 @@ fn a_child_of_fork_is_a_plain_thread_with_all_it_had() {
     });
 }
 
+/// A handler of `pthread_atfork` that came before the crate's runs while the thread that forks is on its worker's thread-locals.
 #[test]
-fn setuid_reaches_all_threads_from_wherever_it_is_called() {
-    let Some(runtime) = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).build().ok() else {
-        return;
-    };
-    // SAFETY: it changes nothing: the user is the one that it is.
-    let same = || assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
-    let done = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+fn a_handler_of_fork_waits_for_a_green_lock_and_wakes_green_threads() {
+    static LOCK: green::sync::Mutex<u32> = green::sync::Mutex::new(0);
+    static WOKEN: green::sync::Semaphore = green::sync::Semaphore::new(0);
+    unsafe extern "C" fn prepare() {
+        drop(LOCK.lock().unwrap());
+        WOKEN.add_permits(1);
+    }
+    for workers in ["1", "2"] {
+        let ended = in_a_child(&[("GREEN_WORKERS", workers)], || {
+            // SAFETY: the handler lives as long as the program.
+            unsafe { libc::pthread_atfork(Some(prepare), None, None) };
+            let workers = std::env::var("GREEN_WORKERS").unwrap().parse().unwrap();
+            let builder = Runtime::builder().workers(workers).thread_locals(ThreadLocals::PerThread);
+            let Ok(runtime) = builder.build() else { return };
+            let (held, holds) = std::sync::mpsc::channel();
+            let os = std::thread::spawn(move || {
+                let lock = LOCK.lock().unwrap();
+                held.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                drop(lock);
+            });
+            holds.recv().unwrap();
             runtime.run(|| {
-                let spin = || {
-                    while done.load(Ordering::Relaxed) < 2 {
-                        green::yield_now();
+                let waits = green::spawn(|| drop(WOKEN.acquire()));
+                green::yield_now();
+                // SAFETY: the child ends by `_exit`.
+                unsafe {
+                    let child = libc::fork();
+                    if child == 0 {
+                        libc::_exit(0);
                     }
-                };
-                green::scope(|scope| {
-                    scope.spawn(spin);
-                    scope.spawn(spin);
-                    scope.spawn(|| {
-                        (0..20).for_each(|_| same());
-                        done.fetch_add(1, Ordering::Relaxed);
+                    let mut status = 0;
+                    assert_eq!((libc::waitpid(child, &raw mut status, 0), status), (child, 0));
+                }
+                waits.join().unwrap();
+                // It is green again.
+                green::sleep(Duration::from_millis(1));
+                assert!(green::thread::current().waits_for().is_none());
+            });
+            os.join().unwrap();
+        });
+        ended.assert_success();
+    }
+}
+
+/// The group that each thread of this process works as, to the kernel.
+fn groups() -> Vec<u32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let group = |task: std::fs::DirEntry| {
+        // None: the thread has just ended.
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Gid:")).expect("it has a group");
+        Some(line.split_whitespace().nth(1).expect("the effective one").parse().unwrap())
+    };
+    tasks.filter_map(|task| group(task.unwrap())).collect()
+}
+
+/// glibc does this for the user and for the group in the same way: it signals each thread, which makes the system call, and notes in its descriptor that it has.
+#[test]
+fn a_change_of_the_group_reaches_all_threads_from_wherever_it_is_made() {
+    // SAFETY: no conditions.
+    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    // Others than root may only change to what they are.
+    let other = if user == 0 { group + 4711 } else { group };
+    let ended = in_a_child(&[], || {
+        let Some(runtime) = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).build().ok() else {
+            return;
+        };
+        // By who is in this process's only group of changes at the time.
+        let one_at_a_time = std::sync::Mutex::new(());
+        let changes = |from| {
+            let _one = one_at_a_time.lock().unwrap();
+            for group in [other, group] {
+                // SAFETY: it changes the effective group of this process, a child of the test's.
+                assert_eq!(unsafe { libc::setegid(group) }, 0, "{from}");
+                let groups = groups();
+                // An emulator has an OS thread of its own.
+                let untold = groups.iter().filter(|found| **found != group).count();
+                assert!(groups.len() >= 3 && untold <= usize::from(cfg!(green_emulated)), "{from}: {groups:?}");
+            }
+        };
+        let done = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                runtime.run(|| {
+                    let spin = || {
+                        while done.load(Ordering::Relaxed) < 2 {
+                            green::yield_now();
+                        }
+                    };
+                    green::scope(|scope| {
+                        scope.spawn(spin);
+                        scope.spawn(spin);
+                        scope.spawn(|| {
+                            (0..20).for_each(|_| changes("a green thread"));
+                            done.fetch_add(1, Ordering::Relaxed);
+                        });
                     });
                 });
             });
+            (0..20).for_each(|_| changes("an OS thread"));
+            done.fetch_add(1, Ordering::Relaxed);
         });
-        (0..20).for_each(|_| same());
-        done.fetch_add(1, Ordering::Relaxed);
     });
+    ended.assert_success();
 }
 
 #[test]
@@ -226,16 +325,29 @@ fn an_overflow_is_reported_as_on_any_stack() {
     assert!(ended.output.contains("green thread 'deep one' (id "), "{}", ended.output);
 }
 
+/// The handler comes to threads that say who they are, and in all the places between, where it must only do no harm.
 #[test]
 fn a_signals_handler_finds_the_thread_that_it_interrupts() {
+    const THREADS: usize = 10;
     thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
         static COUNT: Cell<usize> = const { Cell::new(0) };
     }
     static ALL: AtomicUsize = AtomicUsize::new(0);
-    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    static WRONG: AtomicUsize = AtomicUsize::new(0);
+    /// Which thread runs, while it does nothing but compute. There is one worker.
+    static RUNS: AtomicUsize = AtomicUsize::new(usize::MAX);
+    /// How often the handler came to it then.
+    static CAME: [AtomicUsize; THREADS] = [const { AtomicUsize::new(0) }; THREADS];
     extern "C" fn count(_: libc::c_int) {
-        COUNT.set(COUNT.get() + 1);
         ALL.fetch_add(1, Ordering::Relaxed);
+        if let Some(came) = CAME.get(RUNS.load(Ordering::Relaxed)) {
+            came.fetch_add(1, Ordering::Relaxed);
+            COUNT.set(COUNT.get() + 1);
+            if NUMBER.get() != RUNS.load(Ordering::Relaxed) {
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
     let ended = in_a_child(&[], || {
         let Some(runtime) = runtime() else { return };
@@ -248,7 +360,7 @@ fn a_signals_handler_finds_the_thread_that_it_interrupts() {
         // SAFETY: no conditions.
         let worker = runtime.run(|| unsafe { libc::syscall(libc::SYS_gettid) });
         let mut timer = std::ptr::null_mut();
-        // SAFETY: the handler touches a thread-local and an atomic; the event is one for a thread.
+        // SAFETY: the handler touches thread-locals and atomics; the event is one for a thread.
         unsafe {
             libc::signal(libc::SIGPROF, count as *const () as usize);
             let mut event: libc::sigevent = std::mem::zeroed();
@@ -258,19 +370,29 @@ fn a_signals_handler_finds_the_thread_that_it_interrupts() {
             assert_eq!(libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer), 0);
         }
         set_timer(timer, 50_000);
+        let enough = |came: &AtomicUsize| came.load(Ordering::Relaxed) >= 20;
+        let body = |number: usize| {
+            NUMBER.set(number);
+            while ALL.load(Ordering::Relaxed) < help::scaled(2000) || !CAME.iter().all(enough) {
+                RUNS.store(number, Ordering::Relaxed);
+                (0..200).for_each(|_| std::hint::spin_loop());
+                RUNS.store(usize::MAX, Ordering::Relaxed);
+                green::yield_now();
+            }
+            assert_eq!(
+                COUNT.get(),
+                CAME[number].load(Ordering::Relaxed),
+                "the handler's count is in its own thread-locals"
+            );
+        };
         runtime.run(|| {
-            let body = || {
-                while ALL.load(Ordering::Relaxed) < help::scaled(2000) {
-                    green::yield_now();
-                }
-                ENDED.fetch_add(COUNT.get(), Ordering::Relaxed);
-            };
-            green::scope(|scope| (0..10).for_each(|_| drop(scope.spawn(body))));
+            green::scope(|scope| {
+                let body = &body;
+                (0..THREADS).for_each(|number| drop(scope.spawn(move || body(number))));
+            });
         });
         set_timer(timer, 0);
-        // What came to the worker's loop was counted there.
-        let (all, ended) = (ALL.load(Ordering::Relaxed), ENDED.load(Ordering::Relaxed));
-        assert!(ended > 0 && ended <= all, "{ended} of {all}");
+        assert_eq!(WRONG.load(Ordering::Relaxed), 0);
     });
     ended.assert_success();
 }

@@ -13,8 +13,8 @@ type Circle = (&'static str, &'static str, &'static [&'static str]);
 const CIRCLES: &[Circle] = &[
     (
         "actor",
-        "an address is of an actor, a handler gets a context, a context gives out addresses; the glue calls handlers",
-        &["addr.rs", "context.rs", "glue.rs", "traits.rs"],
+        "an address is of an actor, a handler gets a context, a context gives out addresses; glue and handling call handlers",
+        &["addr.rs", "context.rs", "glue.rs", "handling.rs", "traits.rs"],
     ),
     ("arch", "a file for each processor, in the terms of the front page", &["aarch64.rs", "mod.rs", "x86_64.rs"]),
     ("channel", "a receiver is iterated, as in std", &["iter.rs", "receiver.rs"]),

@@ -8,7 +8,7 @@ use crate::{assert_clean, lines};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["sys", "arch"],
-    &["thread_locals"],
+    &["thread_locals", "flight"],
     &["stack"],
     &["fiber"],
     &["task"],
@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["park"],
     &["blocking"],
     &["sched", "channel", "time", "io", "signal"],
-    &["dump"],
+    &["dump", "recorder"],
     &["stall"],
     &["rt", "sync"],
     // Name resolution and files need `blocking`, which is in `rt`.

@@ -1,10 +1,11 @@
-//! What actors cost with us, actix, ractor, kameo and a tokio task behind a channel.
+//! What actors cost with us, actix, ractor, kameo, a tokio task behind a channel, and a goroutine behind one, where `go` is on the PATH.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- [--quick] [--rounds N] [ROW...]`: the rows whose names
 //! contain one of the words, all without. Each measurement is a process of its own, `--one PEER ROW`, which prints one number.
 //! The peers of a row take turns.
 
 mod actix;
+mod go;
 mod kameo;
 mod ours;
 mod ractor;
@@ -199,16 +200,19 @@ pub fn in_tokio(job: Job, body: impl Future<Output = f64> + Send + 'static) -> f
     runtime.block_on(async { tokio::spawn(body).await.unwrap() })
 }
 
-/// A name, and what measures.
+/// A name, and what measures, in the child.
 type Peer = (&'static str, fn(Job) -> f64);
 
-/// Ours is the first.
-const PEERS: [Peer; 5] = [
+const GO: &str = "go";
+
+/// Ours is the first, Go's the last.
+const PEERS: [Peer; 6] = [
     ("green", ours::run),
     ("actix", actix::run),
     ("ractor", ractor::run),
     ("kameo", kameo::run),
     ("tokio", tokio_task::run),
+    (GO, go::run),
 ];
 
 /// In the child: measures one row of one peer and prints the number.
@@ -239,20 +243,26 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn table(words: &[String], rounds: usize, quick: bool) {
+    let has_go = go::build();
+    if !has_go {
+        println!("go is not on the PATH, or does not build: its column is missing");
+    }
+    let peers: Vec<_> = PEERS.iter().map(|(name, _)| *name).filter(|name| *name != GO || has_go).collect();
     println!("median of {rounds}; ns of CPU time of the process with one worker (w1), of wall clock with two (w2)");
-    let names: String = PEERS.iter().map(|(name, _)| format!("{name:>9}")).collect();
-    println!("{:<11}{names}{:>11}  want at most", "", "ours/best");
+    let names: String = peers.iter().map(|name| format!("{name:>9}")).collect();
+    println!("{:<11}{names}{:>11}{:>9}  want at most", "", "ours/best", "ours/go");
     for row in ROWS.iter().filter(|row| words.is_empty() || words.iter().any(|word| row.name.contains(word.as_str()))) {
-        let mut values = vec![Vec::new(); PEERS.len()];
+        let mut values = vec![Vec::new(); peers.len()];
         for _ in 0..rounds {
-            for (values, (peer, _)) in values.iter_mut().zip(&PEERS) {
+            for (values, peer) in values.iter_mut().zip(&peers) {
                 values.push(measure(peer, row.name, quick));
             }
         }
         let medians: Vec<f64> = values.into_iter().map(median).collect();
         let shown: String = medians.iter().map(|value| format!("{value:>9.1}")).collect();
         let best = medians[1..].iter().copied().fold(f64::INFINITY, f64::min);
-        println!("{:<11}{shown}{:>11.2}  {}", row.name, medians[0] / best, row.want);
+        let of_go = if has_go { format!("{:.2}", medians[0] / medians[medians.len() - 1]) } else { "-".to_owned() };
+        println!("{:<11}{shown}{:>11.2}{of_go:>9}  {}", row.name, medians[0] / best, row.want);
     }
 }
 

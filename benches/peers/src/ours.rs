@@ -127,6 +127,8 @@ pub fn run(job: Job) -> f64 {
     })
 }
 
+/// With senders on two workers every message takes the lock of the mailbox twice, and each time its cache line may come from the other
+/// core. To gain more needs a lane for each worker, and a run that takes all of it at once.
 fn tell(job: Job, senders: u64) -> f64 {
     let counter = Counter(0).start();
     let meter = job.start();

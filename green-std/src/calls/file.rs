@@ -3,8 +3,7 @@
 //! | what it is | the call |
 //! | --- | --- |
 //! | a socket | as `recv` and `send` |
-//! | a pipe | told not to wait (`RWF_NOWAIT`), where the kernel can; else made when `poll` says that it need not wait, by one thread at a time |
-//! | a terminal, an eventfd, a timerfd and the like | made when `poll` says that it need not wait |
+//! | a pipe, a terminal, an eventfd, a timerfd and the like | told not to wait (`RWF_NOWAIT`), where the kernel can; else made when `poll` says that it need not wait, by one thread at a time |
 //! | a file | made as it is: a disk has no readiness |
 
 use std::ffi::{c_int, c_void};
@@ -12,43 +11,45 @@ use std::ffi::{c_int, c_void};
 use libc::{iovec, size_t, ssize_t};
 
 use crate::calls::raw::{self, AGAIN, address, error, returned};
-use crate::calls::socket::{one_at_a_time, send_rest};
-use crate::calls::waits::{Direction, is_nonblocking, look, may_park, may_park_anywhere, until_done};
+use crate::calls::socket::{one_at_a_time, send_rest, status};
+use crate::calls::waits::{Call, Direction, is_nonblocking, look, may_park, may_park_anywhere, spend};
 
 /// So much goes into a pipe that can be written to (`PIPE_BUF`).
 const PIPE_BUF: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Socket,
-    Pipe,
-    Other,
+    /// The number of its inode.
+    Pipe(u64),
+    Other(u64),
 }
 
 /// What `fd` is, if calls on it may park the caller.
-fn kind(fd: c_int) -> Option<Kind> {
-    if !may_park() || is_nonblocking(fd) {
+pub(crate) fn kind(fd: c_int) -> Option<Kind> {
+    if !may_park() {
         return None;
     }
-    // SAFETY: zeros are a value of it.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one `stat`.
-    if unsafe { raw::call(libc::SYS_fstat, [fd as usize, address(&raw mut status), 0, 0, 0, 0]) } != 0 {
+    if is_nonblocking(fd) {
+        spend();
         return None;
     }
+    let status = status(fd)?;
+    let file = status.st_ino;
     match status.st_mode & libc::S_IFMT {
         // The standard streams of std, too, where they are sockets.
         libc::S_IFSOCK if fd > 2 || may_park_anywhere() => Some(Kind::Socket),
         // Output goes through locks that belong to a thread.
         _ if !may_park_anywhere() => None,
-        libc::S_IFIFO => Some(Kind::Pipe),
+        libc::S_IFIFO => Some(Kind::Pipe(file)),
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK | libc::S_IFLNK => None,
-        _ => Some(Kind::Other),
+        _ => Some(Kind::Other(file)),
     }
 }
 
 /// Reads into, or writes out of, `parts`, without waiting if the kernel can; else when `poll` says that it need not.
-fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isize {
+fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
+    let direction = call.direction();
     let (nowait, plain, events) = match direction {
         Direction::Read => (libc::SYS_preadv2, libc::SYS_readv, libc::POLLIN),
         Direction::Write => (libc::SYS_pwritev2, libc::SYS_writev, libc::POLLOUT),
@@ -66,7 +67,7 @@ fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isi
             return AGAIN;
         }
         let len: usize = parts.iter().map(|part| part.iov_len).sum();
-        if kind == Kind::Pipe && direction == Direction::Write && len > PIPE_BUF {
+        if matches!(kind, Kind::Pipe(_)) && direction == Direction::Write && len > PIPE_BUF {
             let first = parts.iter().find(|part| part.iov_len > 0).expect("there is more than nothing");
             let len = first.iov_len.min(PIPE_BUF);
             // SAFETY: a part of the caller's buffers.
@@ -74,15 +75,24 @@ fn transfer(fd: c_int, kind: Kind, direction: Direction, parts: &[iovec]) -> isi
         }
         block()
     };
-    let attempt = || match kind {
-        Kind::Pipe => match now() {
-            // What an older kernel, a filter of system calls or an emulator says.
-            result if UNSUPPORTED.contains(&result) => one_at_a_time(fd, when_ready),
-            result => result,
-        },
-        _ => one_at_a_time(fd, when_ready),
+    let attempt = || match (kind, now()) {
+        // What an older kernel, a filter of system calls or an emulator says, and of some files each kernel.
+        (Kind::Pipe(file) | Kind::Other(file), result) if UNSUPPORTED.contains(&result) => {
+            one_at_a_time(file, when_ready)
+        }
+        (_, result) => result,
     };
-    until_done(fd, direction, attempt, block)
+    call.until_done(attempt, block)
+}
+
+/// What `writev` returns.
+fn write_all(fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
+    let mut call = Call::new(fd, Direction::Write);
+    let first = transfer(&mut call, fd, kind, parts);
+    if first <= 0 {
+        return returned(first);
+    }
+    send_rest(fd, parts, first as usize, |rest| transfer(&mut call, fd, kind, rest))
 }
 
 const UNSUPPORTED: [isize; 4] = [error(libc::EOPNOTSUPP), error(libc::ENOSYS), error(libc::EINVAL), error(libc::EPERM)];
@@ -103,7 +113,7 @@ pub unsafe fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     }
     // SAFETY: as the caller promises.
     let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
-    returned(transfer(fd, kind, Direction::Read, parts))
+    returned(transfer(&mut Call::new(fd, Direction::Read), fd, kind, parts))
 }
 
 /// # Safety
@@ -122,11 +132,7 @@ pub unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     }
     // SAFETY: as the caller promises.
     let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
-    let first = transfer(fd, kind, Direction::Write, parts);
-    if first <= 0 {
-        return returned(first);
-    }
-    send_rest(fd, parts, first as usize, |rest| transfer(fd, kind, Direction::Write, rest))
+    write_all(fd, kind, parts)
 }
 
 /// # Safety
@@ -141,7 +147,7 @@ pub unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
         Some(Kind::Socket) => unsafe { crate::calls::socket::recv(fd, buf, len, 0) },
         Some(kind) => {
             let part = iovec { iov_base: buf, iov_len: len };
-            returned(transfer(fd, kind, Direction::Read, &[part]))
+            returned(transfer(&mut Call::new(fd, Direction::Read), fd, kind, &[part]))
         }
     }
 }
@@ -158,11 +164,7 @@ pub unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
         Some(Kind::Socket) => unsafe { crate::calls::socket::send(fd, buf, len, 0) },
         Some(kind) => {
             let parts = [iovec { iov_base: buf.cast_mut(), iov_len: len }];
-            let first = transfer(fd, kind, Direction::Write, &parts);
-            if first <= 0 {
-                return returned(first);
-            }
-            send_rest(fd, &parts, first as usize, |rest| transfer(fd, kind, Direction::Write, rest))
+            write_all(fd, kind, &parts)
         }
     }
 }

@@ -1,44 +1,21 @@
-//! What can only be waited for by a thread that blocks: made by one of the blocking pool, while the caller parks.
+//! What can only be waited for by a thread that blocks: made by one of a pool, while the caller parks. Look-ups of names have a pool of their own; and so have threads
+//! that wait for the end of others, and for children: as many as there are to wait for, since one of them may wait for what comes after another. `flock` is tried again and again.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::mem::transmute;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
+use green::__interposed::{BlockingKind, blocking};
 use libc::{addrinfo, pid_t, pthread_t};
 
 use crate::calls::counters::HANDED_OVER;
-use crate::calls::raw::{self, address, returned_int};
-use crate::calls::waits::{blocking, may_park, may_park_anywhere};
+use crate::calls::hidden::{GETADDRINFO, PTHREAD_JOIN};
+use crate::calls::raw::{self, address, error, returned_int};
+use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, with_pauses};
 
-type LookUp = unsafe extern "C" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
-type Join = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
-
-/// libc's function of a name, which the program's own one hides.
-struct Hidden {
-    name: &'static CStr,
-    found: AtomicPtr<c_void>,
-}
-
-static LOOK_UP: Hidden = Hidden::of(c"getaddrinfo");
-static JOIN: Hidden = Hidden::of(c"pthread_join");
-
-impl Hidden {
-    const fn of(name: &'static CStr) -> Self {
-        Self { name, found: AtomicPtr::new(ptr::null_mut()) }
-    }
-
-    fn get(&self) -> *mut c_void {
-        let mut found = self.found.load(Ordering::Relaxed);
-        if found.is_null() {
-            // SAFETY: a string.
-            found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-            assert!(!found.is_null(), "libc has {:?}", self.name);
-            self.found.store(found, Ordering::Relaxed);
-        }
-        found
-    }
-}
+type LookUp = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
+type Join = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void) -> c_int;
 
 /// Pointers of a caller who waits.
 #[derive(Clone, Copy)]
@@ -57,14 +34,14 @@ pub unsafe fn getaddrinfo(
     found: *mut *mut addrinfo,
 ) -> c_int {
     // SAFETY: the type of the function of this name.
-    let real = unsafe { transmute::<*mut c_void, LookUp>(LOOK_UP.get()) };
+    let real = unsafe { transmute::<*mut c_void, LookUp>(GETADDRINFO.get()) };
     if !may_park() {
         // SAFETY: as the caller promises.
         return unsafe { real(node, service, hints, found) };
     }
     HANDED_OVER.add();
     let lent = Lent((node, service, hints, found));
-    let (result, error) = blocking(move || {
+    let (result, error) = blocking(BlockingKind::Names, move || {
         let Lent((node, service, hints, found)) = { lent };
         // SAFETY: as the caller promises, who waits. `errno` is this OS thread's.
         unsafe {
@@ -82,14 +59,14 @@ pub unsafe fn getaddrinfo(
 /// As of `pthread_join`.
 pub unsafe fn pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int {
     // SAFETY: the type of the function of this name.
-    let real = unsafe { transmute::<*mut c_void, Join>(JOIN.get()) };
+    let real = unsafe { transmute::<*mut c_void, Join>(PTHREAD_JOIN.get()) };
     if !may_park_anywhere() {
         // SAFETY: as the caller promises.
         return unsafe { real(thread, value) };
     }
     HANDED_OVER.add();
     let lent = Lent(value);
-    blocking(move || {
+    blocking(BlockingKind::Waits, move || {
         let Lent(value) = { lent };
         // SAFETY: as the caller promises, who waits.
         unsafe { real(thread, value) }
@@ -100,15 +77,41 @@ pub unsafe fn pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int 
 ///
 /// As of `waitpid`.
 pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
-    let args = [child as usize, address(status), options as usize, 0, 0, 0];
+    let status = address(status);
     // SAFETY: as the caller promises, who waits.
-    let call = move || unsafe { raw::call(libc::SYS_wait4, args) };
+    let call = move |options: c_int| unsafe {
+        raw::call(libc::SYS_wait4, [child as usize, status, options as usize, 0, 0, 0])
+    };
     // Children of the calling OS thread alone (`__WNOTHREAD`) are not those of another.
     if options & (libc::WNOHANG | libc::__WNOTHREAD) != 0 || !may_park() {
-        return returned_int(call());
+        return returned_int(at_once(call(options)));
+    }
+    // A descriptor tells of the end of one process, and of nothing else.
+    let one = (child > 0 && options == 0).then(|| pidfd_of(child)).flatten();
+    if let Some(fd) = &one
+        && let Some(mut waits) = Waits::of(fd.as_raw_fd(), Direction::Read)
+    {
+        loop {
+            let result = call(libc::WNOHANG);
+            if result != 0 {
+                return returned_int(at_once(result));
+            }
+            match waits.wait(NEVER) {
+                Some(WaitEnd::Interrupted) => return returned_int(at_once(error(libc::ECANCELED))),
+                Some(_) => {}
+                None => break,
+            }
+        }
     }
     HANDED_OVER.add();
-    returned_int(blocking(call))
+    returned_int(blocking(BlockingKind::Waits, move || call(options)))
+}
+
+fn pidfd_of(child: pid_t) -> Option<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = unsafe { raw::call(libc::SYS_pidfd_open, [child as usize, 0, 0, 0, 0, 0]) };
+    // SAFETY: it is new, and nobody else's.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
 /// # Safety
@@ -116,15 +119,9 @@ pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t
 /// None.
 pub unsafe fn flock(fd: c_int, operation: c_int) -> c_int {
     // SAFETY: it touches no memory.
-    let call =
-        move |operation: c_int| unsafe { raw::call(libc::SYS_flock, [fd as usize, operation as usize, 0, 0, 0, 0]) };
+    let call = |operation: c_int| unsafe { raw::call(libc::SYS_flock, [fd as usize, operation as usize, 0, 0, 0, 0]) };
     if operation & libc::LOCK_NB != 0 || !may_park() {
-        return returned_int(call(operation));
+        return returned_int(at_once(call(operation)));
     }
-    let at_once = call(operation | libc::LOCK_NB);
-    if at_once != raw::AGAIN {
-        return returned_int(at_once);
-    }
-    HANDED_OVER.add();
-    returned_int(blocking(move || call(operation)))
+    returned_int(with_pauses(Duration::from_millis(20), NEVER, || call(operation | libc::LOCK_NB)))
 }

@@ -8,9 +8,8 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::calls::counters::{BLOCKED, SLEEPS};
 use crate::calls::raw::{self, address, error, returned_int};
-use crate::calls::waits::{Direction, NEVER, WaitEnd, after, has_passed, may_park, sleep_until, spend, wait};
+use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, after, at_once, has_passed, may_park, sleep_until, spend};
 
-static ZERO: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
 /// Bytes of a signal mask, as the kernel counts them.
 const MASK_LEN: usize = 8;
 
@@ -33,62 +32,97 @@ fn direction(events: i16) -> Option<Direction> {
     }
 }
 
-/// Waits until one of `fds` may have become ready. `None`: the caller has to block.
-fn wait_any(fds: &[pollfd], deadline_ns: u64) -> Option<WaitEnd> {
-    let meant = || fds.iter().filter(|one| one.fd >= 0);
-    if let Some(one) = meant().next()
-        && meant().all(|other| other.fd == one.fd && other.events == one.events)
-        && let Some(direction) = direction(one.events)
-    {
-        return wait(one.fd, direction, deadline_ns);
-    }
-    if meant().next().is_none() {
-        SLEEPS.add();
-        return Some(sleep_until(deadline_ns));
-    }
-    let all = epoll_of(fds);
-    if all.is_none() {
-        BLOCKED.add();
-    }
-    wait(all?.as_raw_fd(), Direction::Read, deadline_ns)
+/// What a call waits for.
+enum AnyWait {
+    /// Nothing but the time.
+    Time,
+    One(Waits),
+    /// An epoll descriptor that has them all, each by its changes: a state that the caller does not want to know ends one wait, not all.
+    All(OwnedFd, Waits),
 }
 
-/// An epoll descriptor that can be read from when one of `fds` is ready.
-fn epoll_of(fds: &[pollfd]) -> Option<OwnedFd> {
+impl AnyWait {
+    /// `None`: the caller has to block.
+    fn of(fds: &[pollfd]) -> Option<Self> {
+        let mut meant: Vec<&pollfd> = fds.iter().filter(|one| one.fd >= 0).collect();
+        let Some(first) = meant.first() else { return Some(Self::Time) };
+        if meant.iter().all(|other| other.fd == first.fd && other.events == first.events)
+            && let Some(direction) = direction(first.events)
+        {
+            return Waits::of_any(first.fd, direction).map(Self::One);
+        }
+        meant.sort_by_key(|one| one.fd);
+        let all = epoll_of(&meant);
+        if all.is_none() {
+            BLOCKED.add();
+        }
+        let all = all?;
+        let waits = Waits::of(all.as_raw_fd(), Direction::Read)?;
+        Some(Self::All(all, waits))
+    }
+
+    /// Waits until one of them may have become ready.
+    fn wait(&mut self, deadline_ns: u64) -> Option<WaitEnd> {
+        match self {
+            Self::Time => {
+                SLEEPS.add();
+                Some(sleep_until(deadline_ns))
+            }
+            Self::One(waits) => waits.wait(deadline_ns),
+            Self::All(all, waits) => {
+                let ended = waits.wait(deadline_ns);
+                drain(all);
+                ended
+            }
+        }
+    }
+}
+
+/// Takes the changes out that have been told: the next ends a wait.
+fn drain(all: &OwnedFd) {
+    const MOST: usize = 64;
+    let mut events = [epoll_event { events: 0, u64: 0 }; MOST];
+    let args = [all.as_raw_fd() as usize, address(events.as_mut_ptr()), MOST, 0, 0, MASK_LEN];
+    // SAFETY: the kernel writes at most so many events; it does not wait.
+    while unsafe { raw::call(libc::SYS_epoll_pwait, args) } == MOST as isize {}
+}
+
+/// An epoll descriptor that can be read from when one of `fds`, which are in order, has changed.
+fn epoll_of(fds: &[&pollfd]) -> Option<OwnedFd> {
     // SAFETY: no memory is passed.
     let all = unsafe { raw::call(libc::SYS_epoll_create1, [libc::EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0]) };
     // SAFETY: it is new, and nobody else's.
     let all = (all >= 0).then(|| unsafe { OwnedFd::from_raw_fd(all as c_int) })?;
-    for (at, one) in fds.iter().enumerate().filter(|(_, one)| one.fd >= 0) {
-        // A descriptor may stand there twice, but is known once.
-        let earlier = fds[..at].iter().any(|other| other.fd == one.fd);
-        let same = fds.iter().filter(|other| other.fd == one.fd);
-        let events = same.fold(0, |events, other| events | other.events as u16);
-        let mut event = epoll_event { events: events.into(), u64: 0 };
-        let args =
-            [all.as_raw_fd() as usize, libc::EPOLL_CTL_ADD as usize, one.fd as usize, address(&raw mut event), 0, 0];
+    // A descriptor may stand there twice, but is known once.
+    for same in fds.chunk_by(|one, other| one.fd == other.fd) {
+        let events = same.iter().fold(libc::EPOLLET as u32, |events, one| events | u32::from(one.events as u16));
+        let mut event = epoll_event { events, u64: 0 };
+        let fd = same[0].fd as usize;
+        let args = [all.as_raw_fd() as usize, libc::EPOLL_CTL_ADD as usize, fd, address(&raw mut event), 0, 0];
         // SAFETY: the kernel reads one event.
-        if !earlier && unsafe { raw::call(libc::SYS_epoll_ctl, args) } != 0 {
+        if unsafe { raw::call(libc::SYS_epoll_ctl, args) } != 0 {
             return None;
         }
     }
     Some(all)
 }
 
-/// Makes `look`, which does not wait, until it has a result other than zero or the time is up; waits in between.
+/// Makes `look`, which does not wait, until it has a result other than zero or the time is up; waits in between for what `waits` says.
 fn until_some(
     deadline_ns: u64,
     mut look: impl FnMut() -> isize,
-    mut wait: impl FnMut() -> Option<WaitEnd>,
+    waits: impl FnOnce() -> Option<AnyWait>,
     block: impl FnOnce() -> isize,
 ) -> isize {
+    let (mut waits, mut begun) = (Some(waits), None);
     loop {
         let result = look();
         if result != 0 || has_passed(deadline_ns) {
             spend();
             return result;
         }
-        match wait() {
+        begun = begun.or_else(|| waits.take()?());
+        match begun.as_mut().and_then(|begun| begun.wait(deadline_ns)) {
             Some(WaitEnd::Ready | WaitEnd::TimedOut) => {}
             Some(WaitEnd::Interrupted) => {
                 spend();
@@ -113,21 +147,22 @@ pub unsafe fn ppoll(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, m
     // SAFETY: as the caller promises.
     let deadline_ns = unsafe { timeout.as_ref() }.map_or(Some(NEVER), deadline_of);
     let looks = copy.is_some_and(|time| time.tv_sec == 0 && time.tv_nsec == 0);
-    let Some(deadline_ns) = deadline_ns.filter(|_| !looks && may_park()) else { return returned_int(block()) };
+    let Some(deadline_ns) = deadline_ns.filter(|_| !looks && may_park()) else { return returned_int(at_once(block())) };
     if !mask.is_null() {
         BLOCKED.add();
         return returned_int(block());
     }
-    // SAFETY: as the caller promises; it does not wait.
-    let look = || unsafe {
-        raw::call(libc::SYS_ppoll, [address(fds), count as usize, address(&raw const ZERO), 0, MASK_LEN, 0])
+    let look = || {
+        // A variable, as the kernel writes into it, too; qemu's demands that it can.
+        let mut zero = timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: as the caller promises; it does not wait.
+        unsafe { raw::call(libc::SYS_ppoll, [address(fds), count as usize, address(&raw mut zero), 0, MASK_LEN, 0]) }
     };
-    let wait = || {
+    let waits = || {
         // SAFETY: the kernel has just read and written them; with a count of zero the pointer may be null.
-        let fds = if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(fds, count as usize) } };
-        wait_any(fds, deadline_ns)
+        AnyWait::of(if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(fds, count as usize) } })
     };
-    returned_int(until_some(deadline_ns, look, wait, block))
+    returned_int(until_some(deadline_ns, look, waits, block))
 }
 
 /// # Safety
@@ -201,7 +236,7 @@ unsafe fn select_until(
         }
         result
     };
-    returned_int(until_some(deadline_ns, look, || wait_any(&fds, deadline_ns), block))
+    returned_int(until_some(deadline_ns, look, || AnyWait::of(&fds), block))
 }
 
 /// # Safety
@@ -284,15 +319,15 @@ pub unsafe fn epoll_pwait(
         raw::call(libc::SYS_epoll_pwait, args)
     };
     if millis == 0 || !may_park() {
-        return returned_int(call(millis));
+        return returned_int(at_once(call(millis)));
     }
     if !mask.is_null() {
         BLOCKED.add();
         return returned_int(call(millis));
     }
     let deadline_ns = deadline_of_millis(millis);
-    let wait = || wait(fd, Direction::Read, deadline_ns);
-    returned_int(until_some(deadline_ns, || call(0), wait, || call(millis)))
+    let waits = || Waits::of(fd, Direction::Read).map(AnyWait::One);
+    returned_int(until_some(deadline_ns, || call(0), waits, || call(millis)))
 }
 
 /// # Safety

@@ -8,11 +8,13 @@ use libc::{clockid_t, timespec, useconds_t};
 use crate::calls::counters::SLEEPS;
 use crate::calls::poll::deadline_of;
 use crate::calls::raw::{self, address, returned_int};
-use crate::calls::waits::{may_park, sleep_until};
+use crate::calls::waits::{may_park, sleep_until, spend};
 
 fn park_until(deadline_ns: u64) {
     SLEEPS.add();
+    // One that does not wait, of nothing or after a cancel, is a turn all the same.
     let _ = sleep_until(deadline_ns);
+    spend();
 }
 
 /// # Safety

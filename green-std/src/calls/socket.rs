@@ -11,7 +11,8 @@ use libc::{
 use crate::calls::counters::BLOCKED;
 use crate::calls::raw::{self, AGAIN, address, error, returned, returned_int};
 use crate::calls::waits::{
-    Direction, WaitEnd, deadline, has_passed, is_nonblocking, look, may_park, option, sleep_until, until_done, wait,
+    Call, Direction, WaitEnd, Waits, at_once, deadline, is_nonblocking, look, may_park, option, spend, until_done,
+    with_pauses,
 };
 
 /// Of bytes that a call was asked for: what it has done, or the error that has stopped it before it did anything.
@@ -41,17 +42,17 @@ pub unsafe fn recvfrom(
         raw::call(libc::SYS_recvfrom, args)
     };
     if flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB) != 0 || !may_park() {
-        return returned(call(0, flags));
+        return returned(at_once(call(0, flags)));
     }
     let whole = flags & MSG_WAITALL != 0 && is_stream(fd);
     if whole && flags & MSG_PEEK != 0 {
         BLOCKED.add();
         return returned(call(0, flags));
     }
-    let mut done = 0;
+    let (mut done, mut waits) = (0, Call::new(fd, Direction::Read));
     loop {
         let attempt = || call(done, flags | MSG_DONTWAIT);
-        let result = until_done(fd, Direction::Read, attempt, || call(done, flags));
+        let result = waits.until_done(attempt, || call(done, flags));
         if result <= 0 || !whole {
             return returned(so_far(done, result));
         }
@@ -87,14 +88,14 @@ pub unsafe fn sendto(
         raw::call(libc::SYS_sendto, [fd as usize, rest, len - done, flags as usize, address(to), to_len as usize])
     };
     if flags & MSG_DONTWAIT != 0 || !may_park() {
-        return returned(call(0, flags));
+        return returned(at_once(call(0, flags)));
     }
-    let mut done = 0;
+    let (mut done, mut waits) = (0, Call::new(fd, Direction::Write));
     loop {
         // No signal for the rest: what has been sent is the result.
         let flags = if done > 0 { flags | libc::MSG_NOSIGNAL } else { flags };
         let attempt = || call(done, flags | MSG_DONTWAIT);
-        let result = until_done(fd, Direction::Write, attempt, || call(done, flags));
+        let result = waits.until_done(attempt, || call(done, flags));
         if result < 0 {
             return returned(so_far(done, result));
         }
@@ -123,7 +124,7 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
         raw::call(libc::SYS_recvmsg, [fd as usize, address(message), flags as usize, 0, 0, 0])
     };
     if flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB) != 0 || !may_park() {
-        return returned(call(flags));
+        return returned(at_once(call(flags)));
     }
     if flags & MSG_WAITALL != 0 {
         BLOCKED.add();
@@ -141,10 +142,10 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
         raw::call(libc::SYS_sendmsg, [fd as usize, address(message), flags as usize, 0, 0, 0])
     };
     if flags & MSG_DONTWAIT != 0 || !may_park() {
-        return returned(call(message, flags));
+        return returned(at_once(call(message, flags)));
     }
-    let attempt = || call(message, flags | MSG_DONTWAIT);
-    let first = until_done(fd, Direction::Write, attempt, || call(message, flags));
+    let mut waits = Call::new(fd, Direction::Write);
+    let first = waits.until_done(|| call(message, flags | MSG_DONTWAIT), || call(message, flags));
     if first <= 0 {
         return returned(first);
     }
@@ -158,7 +159,7 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
         (message.msg_control, message.msg_controllen) = (std::ptr::null_mut(), 0);
         let flags = flags | libc::MSG_NOSIGNAL;
         let attempt = || call(&raw const message, flags | MSG_DONTWAIT);
-        until_done(fd, Direction::Write, attempt, || call(&raw const message, flags))
+        waits.until_done(attempt, || call(&raw const message, flags))
     })
 }
 
@@ -197,39 +198,33 @@ pub(crate) fn send_rest(
 pub unsafe fn connect(fd: c_int, to: *const sockaddr, len: socklen_t) -> c_int {
     // SAFETY: as the caller promises.
     let call = || unsafe { raw::call(libc::SYS_connect, [fd as usize, address(to), len as usize, 0, 0, 0]) };
-    if !may_park() || is_nonblocking(fd) || option::<c_int>(fd, libc::SO_TYPE).is_none() {
-        return returned_int(call());
+    // Of sockets that deal in datagrams it is a note, and does not wait.
+    let waits = || matches!(option::<c_int>(fd, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET));
+    if !may_park() || is_nonblocking(fd) || !waits() {
+        return returned_int(at_once(call()));
     }
     let deadline_ns = deadline(fd, Direction::Write);
-    let mut pause = Duration::from_millis(1);
-    loop {
-        // The flag is read when the call begins; what it has begun goes on without.
-        let result = with_nonblocking(fd, call);
-        if result == error(libc::EINPROGRESS) {
-            return returned_int(connected(fd, deadline_ns, call));
-        }
-        // A Unix socket whose listener's queue is full: nobody tells when it is not.
-        if result != AGAIN {
-            return returned_int(result);
-        }
-        if sleep_until(deadline_ns.min(crate::calls::waits::after(pause))) == WaitEnd::Interrupted {
-            return returned_int(error(libc::ECANCELED));
-        }
-        if has_passed(deadline_ns) {
-            return returned_int(AGAIN);
-        }
-        pause = (pause * 2).min(Duration::from_millis(50));
+    // Again: a Unix socket whose listener's queue is full, and nobody tells when it is not. The flag is read when the call begins; what it has begun goes on
+    // without.
+    let result = with_pauses(Duration::from_millis(50), deadline_ns, || with_nonblocking(fd, call));
+    if result != error(libc::EINPROGRESS) {
+        return returned_int(result);
     }
+    returned_int(connected(fd, deadline_ns, call))
 }
 
 /// Waits for the end of a connection's beginning.
 fn connected(fd: c_int, deadline_ns: u64, block: impl FnOnce() -> isize) -> isize {
+    // Where it cannot be waited for, the call waits for what has begun.
+    let Some(mut waits) = Waits::of(fd, Direction::Write) else { return block() };
     while look(fd, libc::POLLOUT) == 0 {
-        match wait(fd, Direction::Write, deadline_ns) {
+        match waits.wait(deadline_ns) {
             Some(WaitEnd::Ready) => {}
             Some(WaitEnd::TimedOut) => return error(libc::EINPROGRESS),
-            Some(WaitEnd::Interrupted) => return error(libc::ECANCELED),
-            // It waits for what has begun.
+            Some(WaitEnd::Interrupted) => {
+                spend();
+                return error(libc::ECANCELED);
+            }
             None => return block(),
         }
     }
@@ -262,7 +257,8 @@ pub unsafe fn accept4(fd: c_int, from: *mut sockaddr, len: *mut socklen_t, flags
     if !may_park() {
         return returned_int(call());
     }
-    let attempt = || one_at_a_time(fd, || if look(fd, libc::POLLIN) == 0 { AGAIN } else { call() });
+    let key = status(fd).map_or(0, |status| status.st_ino);
+    let attempt = || one_at_a_time(key, || if look(fd, libc::POLLIN) == 0 { AGAIN } else { call() });
     // Of a listener that does not block, `until_done` hands `EAGAIN` on, and the system would have said the same.
     returned_int(until_done(fd, Direction::Read, attempt, call))
 }
@@ -275,13 +271,23 @@ pub unsafe fn accept(fd: c_int, from: *mut sockaddr, len: *mut socklen_t) -> c_i
     unsafe { accept4(fd, from, len, 0) }
 }
 
-/// Between a look and the call that it is for, no other green thread of this process makes the same on this descriptor: so the call does not block.
+/// What a descriptor stands for.
+pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
+    // SAFETY: zeros are a value of it.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat`.
+    let result = unsafe { raw::call(libc::SYS_fstat, [fd as usize, address(&raw mut status), 0, 0, 0, 0]) };
+    (result == 0).then_some(status)
+}
+
+/// Between a look and the call that it is for, no other green thread of this process makes the same on this file, by whatever descriptor: so the call
+/// does not block. `file` is the number of its inode.
 ///
-/// Another process that shares the descriptor, or a plain OS thread, may come between: then the call blocks until the next comes, with its worker.
-pub(crate) fn one_at_a_time(fd: c_int, f: impl FnOnce() -> isize) -> isize {
+/// Another process that shares the file, or a plain OS thread, may come between: then the call blocks until the next comes, with its worker.
+pub(crate) fn one_at_a_time(file: u64, f: impl FnOnce() -> isize) -> isize {
     const LOCKS: usize = 64;
     static TAKEN: [AtomicU32; LOCKS] = [const { AtomicU32::new(0) }; LOCKS];
-    let taken = &TAKEN[fd as usize % LOCKS];
+    let taken = &TAKEN[file as usize % LOCKS];
     // Held for two system calls; nothing parks or unwinds meanwhile.
     while taken.swap(1, Ordering::Acquire) != 0 {
         // SAFETY: no arguments.

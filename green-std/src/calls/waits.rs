@@ -5,8 +5,8 @@ use std::ffi::c_int;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub(crate) use green::__interposed::{Caller, NEVER, WaitEnd, after, blocking, has_passed, sleep_until, spend};
-use green::__interposed::{caller, wait_for};
+pub(crate) use green::__interposed::{Caller, NEVER, WaitEnd, after, has_passed, sleep_until, spend};
+use green::__interposed::{DescriptorWait, caller, hand_over};
 
 use crate::calls::counters::{BLOCKED, DESCRIPTORS};
 use crate::calls::raw::{self, AGAIN, address, error};
@@ -58,22 +58,57 @@ pub(crate) fn may_park_anywhere() -> bool {
     who() == Caller::HasThreadLocals
 }
 
+/// The caller has made a lock free, and woken so many: the one that is next has its turn.
+#[inline]
+pub(crate) fn hand_on(woken: u32) {
+    if woken > 0 && may_park_anywhere() {
+        hand_over();
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
     Write,
 }
 
-/// Waits for a descriptor that was just found not to be ready. `None`: it cannot be waited for, the caller has to block.
-pub(crate) fn wait(fd: c_int, direction: Direction, deadline_ns: u64) -> Option<WaitEnd> {
-    // SAFETY: it is used for the duration of the call, and may be closed meanwhile as in any system call; -1 is refused.
-    let fd = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })?;
-    let ended = wait_for(fd, direction == Direction::Write, deadline_ns);
-    match ended {
-        Ok(_) => DESCRIPTORS.add(),
-        Err(_) => BLOCKED.add(),
+/// The waits of one call for one descriptor.
+pub(crate) struct Waits {
+    waits: DescriptorWait,
+}
+
+impl Waits {
+    /// Of a descriptor that blocks, or of epoll. `None`, here and below: it cannot be waited for, the caller has to block.
+    pub(crate) fn of(fd: c_int, direction: Direction) -> Option<Self> {
+        Self::new(fd, direction, true)
     }
-    ended.ok()
+
+    /// Of one that anybody may have made nonblocking: a duplicate is waited for.
+    pub(crate) fn of_any(fd: c_int, direction: Direction) -> Option<Self> {
+        Self::new(fd, direction, !is_nonblocking(fd))
+    }
+
+    fn new(fd: c_int, direction: Direction, blocks: bool) -> Option<Self> {
+        // SAFETY: it is used for the duration of the call, and may be closed meanwhile as in any system call; -1 is refused.
+        let fd = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })?;
+        match DescriptorWait::new(fd, direction == Direction::Write, blocks) {
+            Ok(waits) => Some(Self { waits }),
+            Err(_) => {
+                BLOCKED.add();
+                None
+            }
+        }
+    }
+
+    /// Waits until the descriptor is ready; later, until something has happened to it since the last time.
+    pub(crate) fn wait(&mut self, deadline_ns: u64) -> Option<WaitEnd> {
+        let ended = self.waits.wait(deadline_ns);
+        match ended {
+            Ok(_) => DESCRIPTORS.add(),
+            Err(_) => BLOCKED.add(),
+        }
+        ended.ok()
+    }
 }
 
 pub(crate) fn is_nonblocking(fd: c_int) -> bool {
@@ -129,42 +164,108 @@ impl Pauses {
     }
 }
 
-/// Makes a call on a socket that blocks: `attempt` does not block and may say `EAGAIN`; `block` is the same call as it was made.
+/// A call of libc's on one descriptor, which may be several system calls: they have one deadline.
+pub(crate) struct Call {
+    fd: c_int,
+    direction: Direction,
+    /// What is found out when the call first has to wait.
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    deadline_ns: u64,
+    pauses: Pauses,
+    waits: Waits,
+}
+
+impl Call {
+    pub(crate) fn new(fd: c_int, direction: Direction) -> Self {
+        Self { fd, direction, begun: None }
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn begun(&mut self) -> Option<&mut Begun> {
+        if self.begun.is_none() {
+            let (fd, direction) = (self.fd, self.direction);
+            let waits = Waits::of(fd, direction)?;
+            self.begun =
+                Some(Begun { deadline_ns: deadline(fd, direction), pauses: Pauses::new(fd, direction), waits });
+        }
+        self.begun.as_mut()
+    }
+
+    /// Makes a system call until it has not to wait: `attempt` does not block and may say `EAGAIN`; `block` is the same call as it was made.
+    pub(crate) fn until_done(&mut self, mut attempt: impl FnMut() -> isize, block: impl FnOnce() -> isize) -> isize {
+        let mut result = attempt();
+        if result != AGAIN || is_nonblocking(self.fd) {
+            spend();
+            return result;
+        }
+        let (fd, direction) = (self.fd, self.direction);
+        // Of a Unix socket each part may take as long.
+        if self.begun.as_ref().is_some_and(|begun| begun.pauses.0.is_some()) {
+            self.begun = None;
+        }
+        let Some(Begun { deadline_ns, pauses, waits }) = self.begun() else { return block() };
+        while result == AGAIN {
+            match waits.wait(pauses.before(*deadline_ns)) {
+                None => return block(),
+                Some(WaitEnd::Interrupted) => {
+                    spend();
+                    return error(libc::ECANCELED);
+                }
+                Some(WaitEnd::TimedOut) if has_passed(*deadline_ns) => return AGAIN,
+                Some(WaitEnd::TimedOut) => {}
+                // The reading side may have ended, where only a call that blocks says so: it does not block.
+                Some(WaitEnd::Ready) if direction == Direction::Read => {
+                    result = attempt();
+                    if result == AGAIN && look(fd, libc::POLLRDHUP) & (libc::POLLRDHUP | libc::POLLHUP) != 0 {
+                        return block();
+                    }
+                    continue;
+                }
+                Some(WaitEnd::Ready) => {}
+            }
+            result = attempt();
+        }
+        result
+    }
+}
+
+/// [`Call::until_done`], of a call that is one system call.
 pub(crate) fn until_done(
     fd: c_int,
     direction: Direction,
-    mut attempt: impl FnMut() -> isize,
+    attempt: impl FnMut() -> isize,
     block: impl FnOnce() -> isize,
 ) -> isize {
-    let mut result = attempt();
-    if result != AGAIN {
+    Call::new(fd, direction).until_done(attempt, block)
+}
+
+/// The result of a call of a green thread's that does not wait: one that makes many in a row lets its neighbours run.
+pub(crate) fn at_once(result: isize) -> isize {
+    if may_park() {
         spend();
-        return result;
-    }
-    if is_nonblocking(fd) {
-        return result;
-    }
-    let (deadline_ns, mut pauses) = (deadline(fd, direction), Pauses::new(fd, direction));
-    while result == AGAIN {
-        match wait(fd, direction, pauses.before(deadline_ns)) {
-            None => return block(),
-            Some(WaitEnd::Interrupted) => {
-                spend();
-                return error(libc::ECANCELED);
-            }
-            Some(WaitEnd::TimedOut) if has_passed(deadline_ns) => return AGAIN,
-            Some(WaitEnd::TimedOut) => {}
-            // The reading side may have ended, where only a call that blocks says so: it does not block.
-            Some(WaitEnd::Ready) if direction == Direction::Read => {
-                result = attempt();
-                if result == AGAIN && look(fd, libc::POLLRDHUP) & (libc::POLLRDHUP | libc::POLLHUP) != 0 {
-                    return block();
-                }
-                continue;
-            }
-            Some(WaitEnd::Ready) => {}
-        }
-        result = attempt();
     }
     result
+}
+
+/// Makes `attempt`, which does not block, until it says something other than `EAGAIN`; between, the thread sleeps: at first briefly. For what nobody tells of.
+pub(crate) fn with_pauses(longest: Duration, deadline_ns: u64, mut attempt: impl FnMut() -> isize) -> isize {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let result = attempt();
+        if result != AGAIN || has_passed(deadline_ns) {
+            spend();
+            return result;
+        }
+        if sleep_until(deadline_ns.min(after(pause))) == WaitEnd::Interrupted {
+            spend();
+            return error(libc::ECANCELED);
+        }
+        pause = (pause * 2).min(longest);
+    }
 }

@@ -33,9 +33,10 @@ use super::origin::SendOrigin;
 use super::owed::{Owed, Refusal, Unanswered};
 use super::promise::{Promise, deferred, settle};
 use super::waiting::WaitingSender;
-use crate::actor::{Deferred, Exit, Message, SendError};
+use crate::actor::{Deferred, Exit, Message, Overflow, SendError};
 use crate::base::atomic::{AtomicPtr, Ordering};
 use crate::base::list::Owner;
+use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
 use crate::park::{Wait, WaitResult, park};
 use crate::sched::Worker;
 use crate::sys::clock::NEVER;
@@ -82,6 +83,9 @@ pub(crate) struct Ask<'t, M: Message> {
     reply: UnsafeCell<MaybeUninit<M::Reply>>,
     error: UnsafeCell<MaybeUninit<SendError<M>>>,
     later: UnsafeCell<MaybeUninit<Arc<Promise<M::Reply>>>>,
+    /// For the report of a deadlock.
+    owed: OwedAnswer,
+    chosen: ChosenTime,
     /// The asker's own: nobody was given a ticket.
     awake: Cell<bool>,
     _pinned: PhantomPinned,
@@ -121,6 +125,8 @@ impl<'t, M: Message> Ask<'t, M> {
             reply: UnsafeCell::new(MaybeUninit::uninit()),
             error: UnsafeCell::new(MaybeUninit::uninit()),
             later: UnsafeCell::new(MaybeUninit::uninit()),
+            owed: OwedAnswer::new(),
+            chosen: origin.terms.chosen,
             awake: Cell::new(true),
             _pinned: PhantomPinned,
         }
@@ -132,6 +138,20 @@ impl<'t, M: Message> Ask<'t, M> {
 
     pub(super) fn chain(&self) -> u64 {
         self.chain
+    }
+
+    #[inline(always)]
+    fn terms(&self) -> Terms {
+        Terms { deadline_ns: self.deadline_ns, chain: self.chain, chosen: self.chosen }
+    }
+
+    pub(super) fn owed(&self) -> &OwedAnswer {
+        &self.owed
+    }
+
+    /// Is the asker's wait, for what the target has, an edge in the report of a deadlock? Not if somebody has chosen a time for it, or it may be sent away for a newer one.
+    pub(super) fn is_reported(&self) -> bool {
+        NAMED && !self.chosen.is_chosen() && self.target.mailbox.lock().overflow != Overflow::DropOldest
     }
 
     fn node(&self) -> NonNull<Node> {
@@ -225,6 +245,7 @@ impl<'t, M: Message> Ask<'t, M> {
     pub(super) fn leave(self: Pin<&Self>) -> AskLeft {
         let mut mailbox = self.target.mailbox.lock();
         let place = self.place.swap(DONE, Ordering::Relaxed);
+        self.owed.end();
         let (left, sender) = if ptr::eq(place, DONE) {
             (AskLeft::Answered(Done(())), None)
         } else if ptr::eq(place, QUEUED) {
@@ -267,6 +288,7 @@ impl<'t, M: Message> Ask<'t, M> {
         if let Some(asker) = self.asker {
             asker.edge.clear();
         }
+        self.owed.end();
         // None: the asker is below the run on this worker, or has not come to wait yet; it looks when it does.
         let (ticket, home) = (self.ticket.take(), self.home);
         // ORDERING(argued): Release pairs with the Acquire in `is_at`, see there.
@@ -344,7 +366,7 @@ impl<M: Message> Ask<'_, M> {
         // SAFETY: as the caller promises.
         let ask = unsafe { node.cast::<Ask<'_, M>>().as_ref() };
         ask.place.store(ptr::from_ref(frame).cast_mut(), Ordering::Relaxed);
-        frame.set(ReplyTo::Asked(Asked(node)), Terms { deadline_ns: ask.deadline_ns, chain: ask.chain });
+        frame.set(ReplyTo::Asked(Asked(node)), ask.terms());
         if ask.chain != 0
             && let Some(asker) = ask.asker
         {

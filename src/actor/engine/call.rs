@@ -41,6 +41,7 @@ use super::promise::{Promise, Promised};
 use crate::actor::{Message, SendError};
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::list::Owner;
+use crate::park::owed_answer::ChosenTime;
 use crate::sys::fork;
 
 /// Where a message is until somebody claims it.
@@ -87,6 +88,7 @@ pub(crate) struct CallBlock<M: Message> {
     /// [`fork::generation`] of the process that made it.
     made_in: u32,
     chain: u64,
+    chosen: ChosenTime,
     promise: Promise<M::Reply>,
     slot: MessageSlot<M>,
 }
@@ -124,6 +126,7 @@ impl<M: Message> NewCall<M> {
             (&raw mut (*place).node).write(Node::new(kind));
             (&raw mut (*place).made_in).write(fork::generation());
             (&raw mut (*place).chain).write(origin.terms.chain);
+            (&raw mut (*place).chosen).write(origin.terms.chosen);
             (&raw mut (*place).promise).write(Promise::new(
                 Some(target.weak()),
                 origin.terms.deadline_ns,
@@ -146,7 +149,7 @@ impl<M: Message> CallBlock<M> {
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain }
+        Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain, chosen: self.chosen }
     }
 
     /// Not in a child of fork, if it was made in the parent: no actor of the parent's answers there.

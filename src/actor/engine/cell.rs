@@ -4,10 +4,11 @@
 //!
 //! 1. `Core` is the first field of the `repr(C)` [`Cell`], and `Header` the first of `Core`: a pointer to the block is one to
 //!    each, and every such pointer was made from one to the whole block.
-//! 2. The header's references: one for the actor's life (it stands for the queue entry, the run, and the resting actor in
-//!    turn, see `task/PROTOCOL.md`); one for all strong addresses together, while `addrs > 0`; one for each [`Weak`], of which
-//!    the residents have one.
-//! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`), and touched by its runs only.
+//! 2. The header's references: one for the actor's life and all strong addresses together; one for each [`Weak`]. In the actor's life the common
+//!    one stands for the queue entry, the run, and the resting actor in turn, see `task/PROTOCOL.md`. It is given up by the end of the last
+//!    run or by the last address, whichever is later: under the lock of the mailbox, where the one goes ([`Stage::Over`]) and the
+//!    other (`addrs` becomes zero, and, but for zero, grows from one).
+//! 3. `state` is initialised until the actor's end has dropped it (`Phase::Dead`; `Phase::Ends` where nobody is left to see it), and touched by its runs only.
 //! 4. `frame` is null, or points to the frame of the run that is on; the actor's own thread reads it.
 //! 5. `header.runtime` is a `Weak<Shared>` made raw; it goes with the block.
 //! 6. An edge leads to an actor that is kept alive until it was cleared: by its owner (`EdgeGuard`), or by the promise that the owner
@@ -30,7 +31,7 @@ use super::envelope::{Envelope, Held, Node, Refused};
 use super::frame::Frame;
 use super::guard::contained;
 use super::lost::{lost, lost_at_end};
-use super::mailbox_state::{MailboxState, Phase, Stage};
+use super::mailbox_state::{MailboxState, Stage};
 use super::owed::Refusal;
 use super::waiting;
 use super::waiting::WaitingSender;
@@ -40,6 +41,7 @@ use crate::actor::{ActorId, Exit, Mailbox};
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::WorkerContext;
+use crate::sched::roster::OwnedList;
 use crate::sched::{Shared, remote};
 use crate::stack::StackSize;
 use crate::task::header::Next;
@@ -47,8 +49,8 @@ use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
 use crate::thread_locals::ThreadLocals;
 
-/// The place of an actor that is in no list of residents.
-pub(super) const NOWHERE: u32 = u32::MAX;
+/// In the place of a slot's number: the actor has left it, and its last run is over.
+const OVER: u32 = u32::MAX;
 
 /// An actor without its type.
 #[repr(C)]
@@ -56,8 +58,8 @@ pub(crate) struct Core {
     pub(crate) header: Header,
     pub(crate) mailbox: SpinLock<MailboxState>,
     pub(super) addrs: AtomicU32,
-    /// In the list of its worker's residents; changed under the lock of that.
-    pub(super) place: AtomicU32,
+    /// The actor's slot among the [`residents`](super::residents); later `OVER`, by its own last run.
+    pub(super) slot: AtomicU32,
     pub(crate) edge: Edge<Core>,
     frame: cell::Cell<*const Frame>,
 }
@@ -95,14 +97,18 @@ pub(crate) unsafe fn after_run<const KEPT: bool>(
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
     unsafe { core.header.reset() };
-    let mut mailbox = core.mailbox.lock();
-    if mailbox.phase == Phase::Dead {
+    // ORDERING: Relaxed: if it is that, the run that is over has written it, which has handed over to the caller.
+    if core.slot.load(Ordering::Relaxed) == OVER {
+        if !core.is_forgotten() && core.leave_to_addresses() {
+            return Next::Rests;
+        }
         // SAFETY: the run is over, and this is the only call.
         let _ = unsafe { Header::complete(header, false, || {}) };
         return Next::Over;
     }
+    let mut mailbox = core.mailbox.lock();
     let more = mailbox.rest(core.is_addressed());
-    if more || core.header.state.is_cancelled() {
+    if core.header.state.is_cancelled() {
         core.header.state.rearm();
     }
     if KEPT && more && mailbox.stage() == Stage::Leaves {
@@ -122,16 +128,70 @@ pub(crate) unsafe fn after_plain_run(header: NonNull<Header>) -> Next {
 }
 
 impl Core {
-    /// Of a new actor.
-    pub(crate) fn new(header: Header, mailbox: MailboxState) -> Self {
-        Self {
-            header,
-            mailbox: SpinLock::new(mailbox),
-            addrs: AtomicU32::new(1),
-            place: AtomicU32::new(NOWHERE),
-            edge: Edge::new(),
-            frame: cell::Cell::new(ptr::null()),
+    /// Of a new actor, with one address.
+    ///
+    /// # Safety
+    ///
+    /// `place` is free memory for it.
+    #[inline(always)]
+    pub(crate) unsafe fn write(place: *mut Self, header: Header, mailbox: MailboxState, slot: u32) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            (&raw mut (*place).header).write(header);
+            (&raw mut (*place).mailbox).write(SpinLock::new(mailbox));
+            (&raw mut (*place).addrs).write(AtomicU32::new(1));
+            (&raw mut (*place).slot).write(AtomicU32::new(slot));
+            (&raw mut (*place).edge).write(Edge::new());
+            (&raw mut (*place).frame).write(cell::Cell::new(ptr::null()));
         }
+    }
+
+    /// For the actor's own run, when it has left its slot or nobody looks there: has nobody else got the actor?
+    #[inline]
+    fn is_alone(&self) -> bool {
+        // In this order: a reference can be made of an address, an address of a reference under the lock only; and what was done by one that is
+        // seen to have gone is seen, too.
+        // ORDERING: Acquire pairs with the Release in `drop_last`, which has the lock then.
+        let is_unaddressed = self.addrs.load(Ordering::Acquire) == 0; // SWAP: alone-order
+        let is_sole = self.header.state.is_sole(); // SWAP: alone-order
+        is_unaddressed && is_sole && self.mailbox.is_free()
+    }
+
+    /// For the actor's own run, when it has left its slot: is there nobody else that has it, and nothing that others have left?
+    pub(super) fn is_forgotten(&self) -> bool {
+        // SAFETY: there are neither addresses nor other references, and nobody gets one from the slot (`sched/roster.rs`). What a walker reads is
+        // not the mailbox (invariant 6).
+        self.is_alone() && unsafe { self.mailbox.unshared() }.is_plain()
+    }
+
+    /// Of a run of an actor without an address: what it needs to [`lock_for`](Self::lock_for) without an exchange.
+    #[inline]
+    pub(crate) fn alone_here(&self) -> Option<OwnedList> {
+        OwnedList::here(self.header.runtime)
+    }
+
+    /// Locks the mailbox, for the actor's own run; with `alone`, when probably nobody else has it.
+    #[inline(always)]
+    pub(crate) fn lock_for(&self, alone: Option<OwnedList>) -> Locked<'_, MailboxState> {
+        // SAFETY: nobody has an address or another reference, and nobody gets one from the slot meanwhile.
+        let locked = || self.is_alone().then(|| unsafe { self.mailbox.lock_unshared() });
+        alone.and_then(|owned| owned.unlisted(locked)).unwrap_or_else(|| self.mailbox.lock())
+    }
+
+    /// The last run is over. True: there are addresses, and the common reference is theirs; the caller touches the actor no more.
+    #[cold]
+    fn leave_to_addresses(&self) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.is_over();
+        let is_left = self.is_addressed();
+        drop(mailbox);
+        is_left
+    }
+
+    /// The actor is dead, and this is the end of its last run.
+    pub(super) fn is_over(&self) {
+        // ORDERING: Relaxed: for the end of this run; nobody else touches it.
+        self.slot.store(OVER, Ordering::Relaxed);
     }
 
     /// The run that begins has this frame; null: none. Gives the one before. `frame` stays until another is set (invariant 4).
@@ -191,10 +251,9 @@ impl Core {
 
     /// A strong address, for the actor itself during a run, when there may be no other.
     pub(crate) fn strong(&self) -> Strong {
-        // ORDERING: Relaxed: the life's reference keeps the block during a run.
-        if self.addrs.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.header.state.add_ref();
-        }
+        let _locked = self.mailbox.lock();
+        // ORDERING: Relaxed: the common reference is the run's.
+        self.addrs.fetch_add(1, Ordering::Relaxed);
         Strong::from_raw(self.whole())
     }
 
@@ -242,7 +301,7 @@ impl Core {
     fn lose(&self, message: &'static str, is_note: bool) {
         lost(self.id(), message);
         if !is_note && self.shared().is_none_or(|shared| shared.is_stopping()) {
-            lost_at_end(self.mailbox.lock().list());
+            lost_at_end(self.mailbox.lock().runtime());
         }
     }
 
@@ -375,23 +434,51 @@ impl Clone for Strong {
 impl Drop for Strong {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING(argued): Release pairs with the Acquire here: what all holders did with the block comes before the last gives
-        // up their common reference. Loom does not see memory that is freed.
-        if self.core().addrs.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.drop_last();
+        let addrs = &self.core().addrs;
+        let mut count = addrs.load(Ordering::Relaxed);
+        loop {
+            if count == 1 {
+                match self.drop_last() {
+                    Ok(()) => return,
+                    Err(now) => count = now,
+                }
+            }
+            // ORDERING(argued): Release pairs with the Acquire in `drop_last`: what all holders did with the block comes before the last is
+            // gone. Loom does not see memory that is freed.
+            match addrs.compare_exchange_weak(count, count - 1, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => count = now,
+            }
         }
     }
 }
 
 impl Strong {
-    /// The last address goes: an actor that rests has nothing queued, and ends.
-    #[cold]
-    fn drop_last(&self) {
-        // SAFETY: invariant 2: the addresses' common reference, given up at the end of this.
-        let task = unsafe { Task::from_raw(self.0.cast()) };
+    /// The last address goes: an actor that rests has nothing queued, and ends. `Err`: it is not the last; how many there are.
+    #[inline(never)]
+    fn drop_last(&self) -> Result<(), u32> {
         let core = self.core();
-        core.queue_unless_dead(|| !core.is_addressed() && !core.is_the_parents());
-        drop(task);
+        let mut mailbox = core.mailbox.lock();
+        // ORDERING(argued): Acquire pairs with the Release in `drop`: see there.
+        let count = core.addrs.load(Ordering::Acquire);
+        if count != 1 {
+            return Err(count);
+        }
+        // Nobody else has one to make another of, and without one that takes the lock.
+        // ORDERING: Release pairs with the Acquire in `is_alone`, which then finds the lock taken, or sees that it has been let go.
+        core.addrs.store(0, Ordering::Release); // SWAP: last-address
+        let is_over = mailbox.is_left();
+        let launch = if mailbox.is_dead() || core.is_the_parents() { None } else { mailbox.mark_busy() };
+        drop(mailbox); // SWAP: last-address
+        // Now the block may be gone, unless one of these says that its reference is the caller's.
+        if let Some(duty) = launch {
+            core.queue(duty);
+        }
+        if is_over {
+            // SAFETY: invariant 2: the last run is over, so the reference is this address's.
+            drop(unsafe { Task::from_raw(self.0.cast()) });
+        }
+        Ok(())
     }
 }
 
@@ -404,9 +491,12 @@ impl Weak {
     /// `None`: all strong addresses are gone.
     pub(crate) fn upgrade(&self) -> Option<Strong> {
         let core = self.core();
-        let more = |count| (count != 0).then_some(count + 1);
-        // ORDERING: Relaxed: while the count is not zero, its reference keeps the block; nothing else is handed over.
-        core.addrs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let _locked = core.mailbox.lock();
+        // ORDERING: Relaxed twice: it becomes zero under the lock, and nothing else is handed over.
+        if core.addrs.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        core.addrs.fetch_add(1, Ordering::Relaxed);
         Some(Strong(self.task().as_ptr().cast()))
     }
 }

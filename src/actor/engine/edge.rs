@@ -4,18 +4,21 @@
 //!
 //! ```text
 //!  an actor A that is going to wait for B          a walker (cold)
+//!  E0  B.reached := true
 //!  E1  A.to := B                                   V1  walkers + 1; fence
 //!  E2  unless B rests: fence; does B wait?         V2  follows the edges, from its own: B = A.to, C = B.to …
 //!      then walks from B; back at A: a cycle       V3  walkers - 1
 //!  E3  waits
 //!  E4  A.to := null                                a thread that gives up the last reference to an actor
-//!  E5  lets go of B                                F1  fence; until walkers = 0
+//!  E5  lets go of B                                F1  if reached: fence; until walkers = 0
 //!                                                  F2  frees it
 //! ```
 //!
 //! **What a walker reads is alive.** The walker's own actor is. If A is and V2 reads B from it: A held B up to its E4, and
 //! that comes before F1 for B. Of the fences in V1 and F1 one is the first. If it is F1's, V2 sees A's E4, and so not this edge
 //! (perhaps a later one of A, of which the same holds). If it is V1's, F1 sees the walker, and does not get to F2 before V3.
+//! Where no edge has led, no walker has come: of an actor that was never `reached` F1 is left out. Each A that has reached B holds a reference
+//! to it from before E0 to E5, so the thread that gives up the last one sees E0.
 //!
 //! **Of several that close a cycle at once, at least one sees it.** An actor that asks one that rests has no fence of its
 //! own, but the asked actor sets its edge after it has got the message, so later. Along a cycle that cannot go on all the way
@@ -49,14 +52,16 @@
 
 use std::ptr;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, spin_loop};
+use crate::base::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence, spin_loop};
 
 /// One actor's edge. See the module's text.
 pub(crate) struct Edge<T> {
     to: AtomicPtr<T>,
     times: AtomicU32,
-    /// The count of the wait whose owner is to look for a cycle again; 0: none.
-    told: AtomicU32,
+    /// Of the wait whose owner is to look for a cycle again: [`short`]; 0: of none.
+    told: AtomicU16,
+    /// An edge leads here, or has.
+    reached: AtomicBool,
     how: AtomicU64,
 }
 
@@ -101,6 +106,11 @@ impl How {
     }
 }
 
+/// The end of a count, never 0. Two that are taken for the same cost their owner a look for a cycle that is none.
+fn short(times: u32) -> u16 {
+    times as u16 | 1 << 15
+}
+
 /// An edge, as a walker finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mark {
@@ -119,10 +129,24 @@ impl Mark {
 impl<T> Edge<T> {
     pub(crate) fn new() -> Self {
         let (to, how) = (AtomicPtr::new(ptr::null_mut()), AtomicU64::new(0));
-        Self { to, times: AtomicU32::new(0), told: AtomicU32::new(0), how }
+        Self { to, times: AtomicU32::new(0), told: AtomicU16::new(0), reached: AtomicBool::new(false), how }
     }
 
-    /// Step E1. The owner keeps `to` alive until `clear` has returned.
+    /// Step E0, on the edge of the actor that will be waited for.
+    #[inline]
+    pub(crate) fn reach(&self) {
+        // ORDERING: Relaxed: see the module's text.
+        self.reached.store(true, Ordering::Relaxed);
+    }
+
+    /// Has an edge ever led to the actor? For the thread that frees it.
+    #[inline]
+    pub(crate) fn is_reached(&self) -> bool {
+        // ORDERING: Relaxed: as in `reach`.
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// Step E1, after E0 at `to`. The owner keeps `to` alive until `clear` has returned.
     #[inline]
     pub(crate) fn set(&self, to: *const T, how: How) {
         // ORDERING: each Release pairs with the Acquire of the same field in `follow`: a walker that sees the new count sees that
@@ -151,13 +175,13 @@ impl<T> Edge<T> {
     /// Has the owner look for a cycle again, if it is still in the wait that `mark` was read of.
     pub(crate) fn tell(&self, mark: Mark) {
         // ORDERING: Relaxed: the interruption of the wait, which follows, publishes it.
-        self.told.store(mark.times, Ordering::Relaxed); // KEY: tell
+        self.told.store(short(mark.times), Ordering::Relaxed); // KEY: tell
     }
 
     /// For the owner: has somebody told it to look again?
     pub(crate) fn is_told(&self) -> bool {
         // ORDERING: Relaxed: as in `tell`; the count is the owner's own.
-        self.is_set() && self.told.load(Ordering::Relaxed) == self.times.load(Ordering::Relaxed)
+        self.is_set() && self.told.load(Ordering::Relaxed) == short(self.times.load(Ordering::Relaxed))
     }
 
     /// The owner has looked.

@@ -213,7 +213,10 @@ fn wait_for_capacity(
         return Ok(sent);
     }
     let why = loop {
-        let verdict = line.waiter.wait(Wait::new(Reason::Capacity).until(terms.deadline_ns), || waits.is_told());
+        let verdict =
+            line.waiter.wait(Wait::new(Reason::Capacity).on(&raw const target.header).until(terms.deadline_ns), || {
+                waits.is_told()
+            });
         if let Some(verdict) = verdict {
             return line.over(verdict).map_err(refused);
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::envelope::Node;
 use super::owed::{Failure, Owed};
+use crate::park::owed_answer::ChosenTime;
 use crate::sys::clock::NEVER;
 
 /// What a message hands on to those that are sent because of it.
@@ -17,10 +18,12 @@ pub(crate) struct Terms {
     pub(crate) deadline_ns: u64,
     /// The call chain that the message belongs to; 0: none that anybody has asked to be let in.
     pub(crate) chain: u64,
+    /// Of the deadline.
+    pub(crate) chosen: ChosenTime,
 }
 
 impl Terms {
-    pub(crate) const NONE: Terms = Terms { deadline_ns: NEVER, chain: 0 };
+    pub(crate) const NONE: Terms = Terms { deadline_ns: NEVER, chain: 0, chosen: ChosenTime::new(false) };
 }
 
 /// What handlers and nested sends need to know of the message that is being handled. On the stack of the run; touched by the
@@ -28,6 +31,7 @@ impl Terms {
 pub(crate) struct Frame {
     deadline_ns: Cell<u64>,
     chain: Cell<u64>,
+    chosen: Cell<ChosenTime>,
     /// The side that waits for what the handler returns.
     pub(crate) reply_to: Cell<ReplyTo>,
     orphans: Cell<Option<Box<Orphans>>>,
@@ -66,6 +70,7 @@ impl Frame {
         Self {
             deadline_ns: Cell::new(NEVER),
             chain: Cell::new(0),
+            chosen: Cell::new(Terms::NONE.chosen),
             reply_to: Cell::new(ReplyTo::Nobody),
             orphans: Cell::new(None),
         }
@@ -80,11 +85,12 @@ impl Frame {
         std::mem::forget(before);
         self.deadline_ns.set(terms.deadline_ns);
         self.chain.set(terms.chain);
+        self.chosen.set(terms.chosen);
     }
 
     #[inline]
     pub(crate) fn terms(&self) -> Terms {
-        Terms { deadline_ns: self.deadline_ns.get(), chain: self.chain.get() }
+        Terms { deadline_ns: self.deadline_ns.get(), chain: self.chain.get(), chosen: self.chosen.get() }
     }
 
     /// The message becomes the head of a chain.

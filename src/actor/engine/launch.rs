@@ -53,7 +53,6 @@ impl Core {
         let task = self.entry(duty);
         match Worker::current() {
             Some(worker) if worker.shared.identity() == self.header.runtime => {
-                self.header.state.leave_home();
                 worker.launch(task);
             }
             _ => self.inject(task),
@@ -76,7 +75,6 @@ impl Core {
     fn inject(&self, task: Task) {
         match self.shared() {
             Some(shared) if !shared.is_over() => {
-                self.header.state.leave_home();
                 shared.inject(task);
             }
             _ => end_here(self, task),

@@ -9,11 +9,12 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::mailbox_state::{EndQueue, MailboxState, Phase};
+use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
 use super::waiting::WaitingEnvelope;
 use super::walk::EdgeGuard;
+use super::warden::Brood;
 use crate::actor::{Exit, JoinError, Signal};
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
@@ -34,9 +35,7 @@ const LOOKS: Duration = Duration::from_millis(10);
 /// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
 pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
     checkpoint();
-    if core.shared().is_none_or(|shared| shared.is_over()) {
-        core.end_orphan();
-    }
+    core.end_if_orphan();
     let ended: EndQueue = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mailbox = core.mailbox.lock();
@@ -47,6 +46,41 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
     await_in(core, &ended, deadline_ns, Option::clone)
+}
+
+/// The end of one incarnation; that of an actor between two has come.
+pub(crate) struct LifeEnd(Result<EndQueue, Exit>);
+
+impl LifeEnd {
+    /// Of the present one.
+    pub(crate) fn of(core: &Core) -> Self {
+        let fresh = Arc::new(WaitQueue::new(None));
+        let mut mailbox = core.mailbox.lock();
+        let has_ended = mailbox.is_dead() || matches!(mailbox.stage(), Stage::Leaves | Stage::Vacant);
+        if has_ended {
+            Self(Err(mailbox.exit()))
+        } else {
+            Self(Ok(Arc::clone(mailbox.extras().left.get_or_insert(fresh))))
+        }
+    }
+
+    /// Waits for it, as [`join`].
+    pub(crate) fn join(&self, core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
+        checkpoint();
+        core.end_if_orphan();
+        match &self.0 {
+            Ok(queue) => await_in(core, queue, deadline_ns, Option::clone),
+            Err(exit) => Ok(exit.clone()),
+        }
+    }
+}
+
+/// Tells those that have asked.
+pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
+    queue.notify_all(|end| {
+        *end = Some(exit.clone());
+        true
+    });
 }
 
 /// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`].
@@ -60,7 +94,7 @@ pub(crate) fn await_in<S, R>(
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
         let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
-        let wait = Wait::new(Reason::End).until(deadline_ns.min(look_ns));
+        let wait = Wait::new(Reason::End).on(&raw const core.header).until(deadline_ns.min(look_ns));
         let found = |state: &mut S| ready(state).map(Some).or_else(|| waits.is_told().then_some(None));
         match queue.wait_until(wait, found) {
             Some(Some(found)) => return Ok(found),
@@ -68,6 +102,90 @@ pub(crate) fn await_in<S, R>(
             None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
             None => {}
         }
+    }
+}
+
+/// What an actor without extras does next, in two registers; else as [`Take`](super::mailbox_state::Take).
+pub(crate) enum PlainTake {
+    Start,
+    Message(Envelope),
+    Over,
+    Nothing,
+    /// It is to be looked at closely: [`MailboxState::take`].
+    Look,
+}
+
+impl MailboxState {
+    /// How it has ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<Exit> {
+        (self.phase == Phase::Dead).then(|| self.exit())
+    }
+
+    /// The actor has a reason to end. It is noted before what is queued goes back, so that the senders can be told.
+    pub(super) fn ends(&mut self, exit: &Exit) {
+        self.close(Phase::Ends);
+        // Most end normally: their extras would be made for this alone.
+        if self.extras.is_some() || !matches!(exit, Exit::Normal) {
+            self.extras().end = Some(exit.clone());
+        }
+    }
+
+    /// That of an actor that has not ended.
+    fn brood(&mut self) -> Option<Arc<dyn Brood>> {
+        if self.is_dead() { None } else { self.has_extras()?.brood.clone() }
+    }
+
+    /// What the actor does next, if it has no extras.
+    #[inline]
+    pub(crate) fn take_plain(&mut self, addressed: bool) -> PlainTake {
+        match (self.stage(), self.phase) {
+            _ if self.extras.is_some() => return PlainTake::Look,
+            (Stage::Fresh, _) => return PlainTake::Start,
+            (Stage::Started, Phase::Open) => self.urgent = false,
+            _ => return PlainTake::Look,
+        }
+        if let Some(envelope) = self.pop_plain() {
+            return PlainTake::Message(envelope);
+        }
+        if addressed {
+            return PlainTake::Nothing;
+        }
+        if self.is_kept() {
+            return PlainTake::Look;
+        }
+        self.close(Phase::Ends);
+        PlainTake::Over
+    }
+
+    /// The actor has a name from now on. `Err`: it has ended.
+    pub(crate) fn hold_name(&mut self, held: HeldName) -> Result<(), HeldName> {
+        if self.is_dead() {
+            return Err(held);
+        }
+        self.extras().names.push(held);
+        Ok(())
+    }
+
+    /// The actor does not have that name any more.
+    pub(crate) fn give_name_up(&mut self, is_it: impl Fn(&HeldName) -> bool) {
+        if let Some(extras) = self.has_extras() {
+            extras.names.retain(|held| !is_it(held));
+        }
+    }
+
+    /// The names of an actor that ends, to be freed without the lock.
+    pub(super) fn take_names(&mut self) -> Vec<HeldName> {
+        self.has_extras().map(|extras| std::mem::take(&mut extras.names)).unwrap_or_default()
+    }
+
+    /// Has it no warden, and has nobody done more to it than to send messages?
+    pub(super) fn is_plain(&self) -> bool {
+        self.extras.is_none() && !self.is_kept()
+    }
+
+    /// Why it ends, if it has a reason to.
+    pub(super) fn ending(&self) -> Option<Exit> {
+        (self.phase >= Phase::Ends).then(|| self.exit())
     }
 }
 
@@ -95,6 +213,13 @@ impl Core {
         }
     }
 
+    /// Somebody waits for its end.
+    fn end_if_orphan(&self) {
+        if self.shared().is_none_or(|shared| shared.is_over()) {
+            self.end_orphan();
+        }
+    }
+
     /// Ends an actor that rests when its runtime has ended: nobody else will.
     pub(super) fn end_orphan(&self) {
         if !self.bury() {
@@ -107,8 +232,7 @@ impl Core {
         self.mailbox.lock().phase >= Phase::Ends
     }
 
-    /// Of one that was stopped or killed: how many of the messages that were queued then have been handled, and how many were given
-    /// back.
+    /// How many messages have been handled since the actor was stopped, and how many were given back.
     pub(crate) fn settled(&self) -> (u64, u64) {
         self.mailbox.lock().settled()
     }
@@ -123,17 +247,16 @@ impl Core {
         self.mailbox.lock().is_dead()
     }
 
-    /// Closes the mailbox; what is queued is still handled, for at most `drain`.
+    /// Closes the mailbox; what is queued is still handled, for at most `drain`. Of one that is vacant nothing is to be stopped.
     pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.is_closed() {
+        if mailbox.is_closed() || mailbox.stage() == Stage::Vacant {
             return;
         }
         self.assert_runs_here();
         let extras = mailbox.extras();
-        extras.end = Some(why);
+        (extras.end, extras.drained) = (Some(why), 0);
         extras.drain_until_ns = Some(after_ns(drain));
-        mailbox.count_stopped();
         mailbox.close(Phase::Drains);
         let launch = mailbox.mark_busy();
         drop(mailbox);
@@ -141,8 +264,15 @@ impl Core {
         self.launch(launch);
     }
 
-    /// Ends the actor as soon as it can be: a parked handler is unwound.
+    /// Ends the actor as soon as it can be: a parked handler is unwound. Its brood comes after it: it takes none of their ends for one of
+    /// its own accord.
     pub(crate) fn kill(&self) {
+        self.kill_alone();
+        let brood = self.mailbox.lock().brood();
+        brood.iter().for_each(|brood| brood.kill_all());
+    }
+
+    fn kill_alone(&self) {
         let (launch, cancelled) = {
             let mut mailbox = self.mailbox.lock();
             if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
@@ -224,12 +354,21 @@ impl Core {
             names.iter().for_each(HeldName::free);
         };
         monitor::tell(self, ties, &exit);
-        if let Some(ended) = ended {
-            ended.notify_all(|end| {
-                *end = Some(exit);
-                true
-            });
+        ended.iter().flatten().for_each(|ended| say_ended(ended, &exit));
+        self.is_over();
+    }
+
+    /// The same, of one whose mailbox closed when there was nothing in it, by [`Take::Over`](super::mailbox_state::Take): mostly there is nobody to tell.
+    pub(crate) fn end_over(&self) {
+        if !self.is_forgotten() {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.is_plain() {
+                drop(mailbox);
+                return self.end(Exit::Normal);
+            }
+            mailbox.phase = Phase::Dead;
         }
+        self.is_over();
     }
 
     /// Ends timers and helpers.

@@ -10,7 +10,7 @@ use crate::sched::remote::MAX_WORKERS;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// For each list of residents: how many of its actors' messages were lost since their runtime began to end.
+/// For each runtime, by the number of its first remote: how many messages of its actors were lost since it began to end.
 static AT_END: [AtomicU64; MAX_WORKERS] = [const { AtomicU64::new(0) }; MAX_WORKERS];
 
 type Report = fn(ActorId, &'static str);
@@ -36,12 +36,12 @@ pub(crate) fn lost(actor: ActorId, message: &'static str) {
     }
 }
 
-/// One was, of an actor in that list, whose runtime ends.
-pub(super) fn lost_at_end(list: u16) {
-    AT_END[usize::from(list)].fetch_add(1, Ordering::Relaxed);
+/// One was, of an actor of that runtime, which ends.
+pub(super) fn lost_at_end(runtime: u16) {
+    AT_END[usize::from(runtime)].fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many were so, of that list. The next runtime that has it begins anew.
-pub(super) fn take_lost_at_end(list: u16) -> u64 {
-    AT_END[usize::from(list)].swap(0, Ordering::Relaxed)
+/// How many were so. The next runtime with that number begins anew.
+pub(super) fn take_lost_at_end(runtime: u16) -> u64 {
+    AT_END[usize::from(runtime)].swap(0, Ordering::Relaxed)
 }

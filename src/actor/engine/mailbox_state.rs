@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  a sender                                    the actor, at the end of a run (in its worker's loop)
-//!  S1  locks                                   R1  its header is re-armed: not started
+//!  S1  locks                                   R1  its header is re-armed
 //!  S2  pushes the node                         R2  locks
 //!  S3  busy := true; was it false?             R3  something to take? then `Again` (queued, stays busy)
 //!  S4  unlocks                                 R4  busy := false
@@ -19,7 +19,7 @@
 //! | phase    | entered                                  | takes messages | a send gets |
 //! | -------- | ---------------------------------------- | -------------- | ----------- |
 //! | `Open`   | at the start; `started` comes first      | yes            | queued      |
-//! | `Drains` | `stop`                                   | no             | `Closed`    |
+//! | `Drains` | `stop`; left for `Open` by a vacancy      | no             | `Closed`    |
 //! | `Ends`   | the run has found a reason to end        | no             | `Closed`    |
 //! | `Dead`   | the state is dropped, all are told       | no             | `Closed`    |
 //!
@@ -35,15 +35,18 @@
 //!
 //! # Vacancy
 //!
-//! The incarnation of a kept actor ([`warden`](super::warden)) may end, and the actor does not: it stays in its phase, so what is sent
-//! meanwhile queues, and it stays busy, so nobody queues the actor. Who ends the vacancy has the entry.
+//! The incarnation of a kept actor ([`warden`](super::warden)) may end, and the actor does not: it is `Open` from step R3 on, also if it
+//! was stopped, so what is sent meanwhile queues, and it stays busy, so nobody queues the actor. A stop of a vacant actor does nothing:
+//! there is no incarnation to end. Who ends the vacancy has the entry.
 //!
 //! | stage      | entered                                        | left                                                 |
 //! | ---------- | ---------------------------------------------- | ---------------------------------------------------- |
 //! | `Fresh`    | at the start                                   | when `started` has succeeded: `Started`              |
 //! | `Leaves`   | by the run that has dropped the state          | when that run is over, in step R3                    |
-//! | `Vacant`   | in step R3; then the warden is told            | `revive`: `Fresh`, and the phase is `Open`; or `bury` |
+//! | `Vacant`   | in step R3, `Open`; then the warden is told    | `revive`: `Fresh`; or `bury`                         |
 //! | `Buried`   | `bury`: the phase is `Ends`; the actor queues  | the next run is the end                              |
+//!
+//! When its last run is over, the actor is `Over`, and what is left of it belongs to its addresses, or to nobody.
 
 #![forbid(unsafe_code)]
 
@@ -57,6 +60,7 @@ use super::owed::{Owed, Refusal};
 use super::roll::Roll;
 use super::ties::Ties;
 use super::waiting::{WaitingEnvelope, WaitingSender};
+use super::warden::Brood;
 use super::weak::Weak;
 use crate::actor::timer::Timer;
 use crate::actor::{Exit, Mailbox, Overflow, Signal};
@@ -84,6 +88,7 @@ pub(crate) enum Stage {
     Leaves,
     Vacant,
     Buried,
+    Over,
 }
 
 /// The actor's end, for those that asked for it: set once it is known.
@@ -98,8 +103,8 @@ pub(crate) struct MailboxState {
     pub(crate) overflow: Overflow,
     pub(crate) phase: Phase,
     pub(super) busy: Busy,
-    /// The list of residents that the actor is in, and the bit `KEPT`.
-    list: u16,
+    /// The first remote of the actor's runtime, and the bit `KEPT`.
+    runtime: u16,
     /// A run has begun, and is not over.
     pub(crate) runs: bool,
     /// Something has to be looked at that is not the next message of `queue`: it is fresh, or closed; a system message, a kill, a
@@ -131,10 +136,13 @@ pub(crate) struct Extras {
     /// Tells the thread that waits there.
     nested: Option<Arc<dyn Owed>>,
     pub(super) killed: bool,
-    /// How many messages were queued when the actor was stopped or killed.
-    pub(super) stopped_with: u64,
-    /// How many have been given back unhandled.
+    /// How many messages have been taken since the actor was stopped, and not put aside. Those that do not count are not among them.
+    pub(super) drained: u64,
+    /// How many have been given back unhandled. Those of timers are not among them.
     pub(super) given_back: u64,
+    /// Of actors that were a part of this one: how many were stopped, have failed, were killed, are left; and how many of their messages were drained,
+    /// were lost.
+    pub(crate) parts: ([usize; 4], [u64; 2]),
     /// Why the actor is to end, or has ended.
     pub(crate) end: Option<Exit>,
     /// When the last message was handled, for an actor that has a receive time-out.
@@ -144,11 +152,17 @@ pub(crate) struct Extras {
     /// Monitors and links.
     pub(crate) ties: Ties<Weak>,
     pub(crate) ended: Option<EndQueue>,
+    /// The end of the present incarnation, likewise.
+    pub(super) left: Option<EndQueue>,
     /// Touched by the actor's own thread only.
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
     pub(crate) timers: Roll<Timer>,
-    names: Vec<HeldName>,
+    pub(super) names: Vec<HeldName>,
+    /// They are killed when this one is, however far it is with its end.
+    pub(crate) brood: Option<Arc<dyn Brood>>,
+    /// Of a relay, see [`relay`](super::relay).
+    pub(super) distance: u8,
 }
 
 impl Extras {
@@ -163,7 +177,7 @@ impl Extras {
     }
 }
 
-/// Beside the number of a list of residents: the actor has a warden.
+/// Beside the number of a remote: the actor has a warden.
 pub(crate) const KEPT: u16 = 1 << 15;
 const _: () = assert!(MAX_WORKERS <= KEPT as usize);
 
@@ -174,12 +188,15 @@ pub(crate) enum Take {
     Signal(Signal),
     Message(Envelope),
     End(Exit),
+    /// Nobody has an address, and nothing is queued: it ends normally. The mailbox is closed already. Of what others have done to the actor there is
+    /// nothing to undo, so far.
+    Over,
     Nothing,
 }
 
 impl MailboxState {
-    /// Of a new actor that is in that list of residents; with `KEPT`, of one that has a warden.
-    pub(crate) fn new(mailbox: Mailbox, list: u16) -> Self {
+    /// Of a new actor of the runtime whose first remote that is; with `KEPT`, of one that has a warden.
+    pub(crate) fn new(mailbox: Mailbox, runtime: u16) -> Self {
         Self {
             queue: OwningList::new(),
             len: 0,
@@ -187,7 +204,7 @@ impl MailboxState {
             overflow: mailbox.overflow,
             phase: Phase::Open,
             busy: Busy::new(),
-            list,
+            runtime,
             runs: false,
             urgent: true,
             stage: Stage::Fresh,
@@ -195,14 +212,24 @@ impl MailboxState {
         }
     }
 
-    /// The list of residents that the actor is in.
-    pub(super) fn list(&self) -> u16 {
-        self.list & !KEPT
+    /// The first remote of the actor's runtime.
+    pub(super) fn runtime(&self) -> u16 {
+        self.runtime & !KEPT
+    }
+
+    /// The last run is over.
+    pub(super) fn is_over(&mut self) {
+        self.stage = Stage::Over;
+    }
+
+    /// Does what is left of the actor belong to its addresses?
+    pub(super) fn is_left(&self) -> bool {
+        self.stage == Stage::Over
     }
 
     /// Has it a warden?
     pub(crate) fn is_kept(&self) -> bool {
-        self.list & KEPT != 0
+        self.runtime & KEPT != 0
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -239,7 +266,7 @@ impl MailboxState {
 
     /// It neither runs nor is queued.
     #[inline]
-    pub(super) fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         !self.busy.is_set()
     }
 
@@ -413,7 +440,12 @@ impl MailboxState {
             return (Take::Message(envelope), None);
         }
         match self.pop() {
-            Some((envelope, sender)) => (Take::Message(envelope), sender),
+            Some((envelope, sender)) => {
+                if self.phase == Phase::Drains {
+                    self.extras().drained += u64::from(envelope.is_counted());
+                }
+                (Take::Message(envelope), sender)
+            }
             None if self.phase == Phase::Drains => (Take::End(self.exit()), None),
             None if !addressed => (Take::End(Exit::Normal), None),
             None => (Take::Nothing, None),
@@ -460,7 +492,6 @@ impl MailboxState {
 
     /// The actor has to look at `killed` before its next message.
     pub(crate) fn kill(&mut self) {
-        self.count_stopped();
         self.extras().killed = true;
         self.urgent = true;
     }
@@ -485,51 +516,11 @@ impl MailboxState {
         (std::mem::take(&mut extras.timers).into_items(), std::mem::take(&mut extras.helpers).into_items())
     }
 
-    /// The actor has a name from now on. `Err`: it has ended.
-    pub(crate) fn hold_name(&mut self, held: HeldName) -> Result<(), HeldName> {
-        if self.is_dead() {
-            return Err(held);
-        }
-        self.extras().names.push(held);
-        Ok(())
-    }
-
-    /// The actor does not have that name any more.
-    pub(crate) fn give_name_up(&mut self, is_it: impl Fn(&HeldName) -> bool) {
-        if let Some(extras) = self.has_extras() {
-            extras.names.retain(|held| !is_it(held));
-        }
-    }
-
-    /// The names of an actor that ends, to be freed without the lock.
-    pub(super) fn take_names(&mut self) -> Vec<HeldName> {
-        self.has_extras().map(|extras| std::mem::take(&mut extras.names)).unwrap_or_default()
-    }
-
     /// The actor has ended. What is to be told, without the lock: the actors tied to it, and its joiners.
-    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, Option<EndQueue>) {
+    pub(super) fn set_dead(&mut self) -> (Ties<Weak>, [Option<EndQueue>; 2]) {
         self.phase = Phase::Dead;
-        let Some(extras) = self.has_extras() else { return (Ties::default(), None) };
-        (std::mem::take(&mut extras.ties), extras.ended.take())
-    }
-
-    /// How it has ended, if it has.
-    pub(super) fn ended(&mut self) -> Option<Exit> {
-        (self.phase == Phase::Dead).then(|| self.exit())
-    }
-
-    /// The actor has a reason to end. It is noted before what is queued goes back, so that the senders can be told.
-    pub(super) fn ends(&mut self, exit: &Exit) {
-        self.close(Phase::Ends);
-        // Most end normally: their extras would be made for this alone.
-        if self.extras.is_some() || !matches!(exit, Exit::Normal) {
-            self.extras().end = Some(exit.clone());
-        }
-    }
-
-    /// Why it ends, if it has a reason to.
-    pub(super) fn ending(&self) -> Option<Exit> {
-        (self.phase >= Phase::Ends).then(|| self.exit())
+        let Some(extras) = self.has_extras() else { return (Ties::default(), [None, None]) };
+        (std::mem::take(&mut extras.ties), [extras.left.take(), extras.ended.take()])
     }
 
     /// From now on nothing gets in. What goes before messages is looked at again.
@@ -552,8 +543,11 @@ impl MailboxState {
         if self.phase >= Phase::Ends {
             return Err(envelope);
         }
-        self.extras().stash.push_back(envelope);
-        self.extras().stashed += 1;
+        let drains = self.phase == Phase::Drains;
+        let extras = self.extras();
+        extras.stash.push_back(envelope);
+        extras.stashed += 1;
+        extras.drained = extras.drained.saturating_sub(u64::from(drains));
         Ok(())
     }
 
@@ -577,7 +571,7 @@ impl MailboxState {
     pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         let envelope = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted, &mut extras.due];
+            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted];
             lists.into_iter().find_map(OwningList::pop_front)
         });
         if let Some(envelope) = envelope {
@@ -587,7 +581,7 @@ impl MailboxState {
             return Some(WaitingEnvelope { envelope, sender: None });
         }
         self.len = 0;
-        self.give_back_waiting()
+        self.give_back_due().or_else(|| self.give_back_waiting())
     }
 
     /// The same for a message that waits for room.

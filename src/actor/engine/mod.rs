@@ -2,7 +2,7 @@
 //!
 //! # Files
 //!
-//! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs`,
+//! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs` and `handling.rs`,
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
 //! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
@@ -10,7 +10,7 @@
 //!   (a counted pointer), [`crew`] (the workers of a pool).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
 //! * The actor: [`mailbox_state`], [`cell`] (its block), [`walk`].
-//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`vacancy`] (a kept actor between two states), [`residents`] (the actors of a runtime).
+//! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`vacancy`] (a kept actor between two states), [`residents`] (the actors of a runtime), [`relay`].
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
 //! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
@@ -38,6 +38,7 @@ pub(crate) mod origin;
 pub(crate) mod owed;
 pub(crate) mod payload;
 pub(crate) mod promise;
+pub(crate) mod relay;
 pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod send;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::any::Any;
+use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -13,12 +14,13 @@ use super::envelope::GoesOn;
 use super::frame::ReplyTo;
 use super::guard::contained;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
-use super::walk::{closes_cycle, look_again};
+use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
 use crate::actor::{ActorId, Deferred, Exit, Message};
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
+use crate::park::waits_on::debt_note;
 use crate::task::header::Reason;
 
 struct PromiseState<R> {
@@ -64,6 +66,11 @@ impl<R> Promise<R> {
     /// The actor that is known to owe the answer.
     pub(crate) fn debtor(&self) -> Option<Weak> {
         self.state.with(|state| state.owed_by.clone())
+    }
+
+    /// For a dump, of one that waits for this among others: what [`debt_note`] says of the debtor.
+    pub(crate) fn note(&self) -> usize {
+        self.state.with(|state| debt_note(&raw const state.owed_by))
     }
 
     /// The answer, if it is there.
@@ -135,15 +142,18 @@ impl<R> Promise<R> {
 struct PromiseWait<'a, R> {
     promise: &'a Promise<R>,
     waiter: Option<Waiter>,
+    /// Where the debtor stands, for a dump.
+    debtor: *const Option<Weak>,
 }
 
 impl<'a, R> PromiseWait<'a, R> {
     /// `Err`: to wait would close a cycle.
     fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
-        let watched = Self { promise, waiter };
+        let mut watched = Self { promise, waiter, debtor: ptr::null() };
         let edge = promise.state.with(|state| {
             state.waiter.clone_from(&watched.waiter);
+            watched.debtor = &raw const state.owed_by;
             state.set_edge()
         });
         if let Some(cycle) = edge.and_then(|(waiter, owed_by)| closes_cycle(waiter.actor.core(), owed_by.core())) {
@@ -162,7 +172,7 @@ impl<R> PromiseState<R> {
             edge.clear();
             return None;
         };
-        edge.set(owed_by.core(), self.how.letting_in(waiter.lets_in));
+        set_edge(waiter.actor.core(), owed_by.core(), self.how.letting_in(waiter.lets_in));
         Some((waiter, owed_by))
     }
 
@@ -210,7 +220,7 @@ impl<R> Promise<R> {
             Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
         };
         let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
-        let wait = Wait::new(Reason::Ask).until(deadline_ns);
+        let wait = Wait::new(Reason::Ask).on_owed(watched.debtor).until(deadline_ns);
         let ready = |state: &mut PromiseState<R>| match state.result.take() {
             Some(result) => Some(Some(Nested::Answer(result))),
             None if admitted() => Some(Some(Nested::Admitted)),

@@ -17,7 +17,7 @@ use super::owed::Unanswered;
 use super::payload::Route;
 use super::promise::Promised;
 use super::walk::EdgeGuard;
-use crate::actor::{Message, Pending, SendError};
+use crate::actor::{ActorId, Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_run_on_top};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -28,6 +28,7 @@ const ON_STACK: usize = 1024;
 
 /// Sends and waits for the reply. `None`: for so long as the route says.
 #[inline]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn ask<M: Message>(
     target: &Core,
     route: &Route<M>,
@@ -43,12 +44,14 @@ pub(crate) fn ask<M: Message>(
     let chain = origin.terms.chain;
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
+    ask.owed().begin(target.id().0);
     let waits = EdgeGuard::set(origin.actor, target, How::message(chain));
     let worker =
         Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_run_on_top());
     let step = match (worker, chain) {
         (Some(worker), 0) => match ask_on_top(worker, target, ask) {
-            AskStep::NotSent => short_wait(target, ask, &waits),
+            // Its edge in the report of deadlocks comes between the sending and the wait, which are one step there.
+            AskStep::NotSent if !ask.is_reported() => short_wait(target, ask, &waits),
             step => step,
         },
         // Messages of a chain may be let in by one that waits.
@@ -76,6 +79,7 @@ enum AskStep {
 
 /// The way of nearly every ask: the actor rests, and handles the message at once, on top of the asker.
 #[inline(always)]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>) -> AskStep {
     if worker.here().current_ptr().is_none() {
         return AskStep::NotSent;
@@ -89,6 +93,8 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
     });
     // An actor that rests is marked busy.
     let Ok(Some(launch)) = enqueued else { return AskStep::NotSent };
+    // For what the handler waits for. An error: its asker looks again.
+    let _waits = if ask.is_reported() { Some(ask.owed().awaited()) } else { None };
     match target.launch_on_top(launch, worker, || ask.done_awake()) {
         Some(done) => AskStep::Answered(done),
         None => AskStep::Sent,
@@ -99,7 +105,7 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
 /// comes. From elsewhere, what queues the actor may be the last that holds its runtime, and end that: not in a wait.
 #[inline(always)]
 fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &EdgeGuard<'_>) -> AskStep {
-    let woken = ask.wait(Wait::new(Reason::Ask).until(ask.deadline_ns()), |ticket| {
+    let woken = ask.wait(Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns()), |ticket| {
         let enqueued = ask.enqueue(Some(ticket), |envelope| {
             let mut mailbox = target.mailbox.lock();
             if !mailbox.rests() && waits.is_suspicious(target) {
@@ -119,6 +125,7 @@ fn short_wait<M: Message>(target: &Core, ask: Pin<&Ask<'_, M>>, waits: &EdgeGuar
 /// All other ways.
 #[cold]
 #[inline(never)]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 fn wait_on<M: Message>(
     target: &Core,
     ask: Pin<&Ask<'_, M>>,
@@ -128,6 +135,9 @@ fn wait_on<M: Message>(
     let mut woken = match step {
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
+                if ask.is_reported() {
+                    ask.owed().refused();
+                }
                 return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
             assert_may_park("an ask");
@@ -140,7 +150,12 @@ fn wait_on<M: Message>(
         AskStep::Sent | AskStep::Answered(_) => None,
         AskStep::Waited(woken) => Some(Err(woken)),
     };
-    let mut wait = Wait::new(Reason::Ask).until(ask.deadline_ns());
+    // Not before it is sent: one that is refused waits for nobody.
+    let awaited = if ask.is_reported() { Some(ask.owed().awaited()) } else { None };
+    if let Some(Err(cycle)) = awaited {
+        return give_up(ask, Unanswered::Deadlock(cycle.into_iter().map(ActorId).collect()));
+    }
+    let mut wait = Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns());
     loop {
         match woken.take().unwrap_or_else(|| ask.wait(wait, |ticket| ask.renew(ticket))) {
             Ok(done) => return ask.take_answer(done),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::busy::Launch;
 use super::cell::Core;
 use super::envelope::Envelope;
-use super::mailbox_state::{MailboxState, Phase, Stage};
+use super::lifecycle::say_ended;
+use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::ties::Ties;
 use super::waiting::WaitingEnvelope;
@@ -32,17 +33,8 @@ impl MailboxState {
         self.stage = Stage::Started;
     }
 
-    /// Counts what is queued, unless that was done.
-    pub(super) fn count_stopped(&mut self) {
-        let len = self.len() as u64;
-        if self.phase == Phase::Open && !self.is_killed() {
-            self.extras().stopped_with = len;
-        }
-    }
-
     pub(super) fn settled(&self) -> (u64, u64) {
-        let counts = self.extras.as_ref().map_or((0, 0), |extras| (extras.stopped_with, extras.given_back));
-        (counts.0.saturating_sub(counts.1), counts.1)
+        self.extras.as_ref().map_or((0, 0), |extras| (extras.drained, extras.given_back))
     }
 
     /// How many messages nobody has handled: it goes through all of them. Those of timers are not among them.
@@ -51,18 +43,19 @@ impl MailboxState {
         self.queue.count() + aside
     }
 
-    /// The state is dropped, and the actor has not ended. Gives its ties.
-    pub(super) fn leaves(&mut self, exit: Exit) -> Ties<Weak> {
+    /// The state is dropped, and the actor has not ended. What is to be told of that, without the lock.
+    pub(super) fn leaves(&mut self, exit: Exit) -> (Ties<Weak>, Option<EndQueue>) {
         self.stage = Stage::Leaves;
         self.urgent = true;
         let extras = self.extras();
         extras.end = Some(exit);
-        std::mem::take(&mut extras.ties)
+        (std::mem::take(&mut extras.ties), extras.left.take())
     }
 
-    /// Step R3 of a run that was to leave.
+    /// Step R3 of a run that was to leave. One that was stopped takes messages again: they are for the next state.
     fn vacate(&mut self) {
         self.stage = Stage::Vacant; // KEY: vacancy
+        self.phase = Phase::Open; // KEY: vacancy-open
     }
 
     /// A vacant actor has a new state: what is queued is for that. `None`: it is not vacant.
@@ -112,8 +105,9 @@ impl Core {
     pub(crate) fn leave(&self, exit: Exit) {
         self.end_companions();
         while self.give_back_one(MailboxState::give_back_due) {}
-        let ties = self.mailbox.lock().leaves(exit.clone());
+        let (ties, left) = self.mailbox.lock().leaves(exit.clone());
         monitor::tell(self, ties, &exit);
+        left.iter().for_each(|left| say_ended(left, &exit));
     }
 
     /// The actor becomes vacant, under the lock of its mailbox: tells the warden. Apart: no run but the last of a state comes here.

@@ -11,15 +11,22 @@ use super::cell::{Core, EdgeWalk};
 use super::edge::{How, Mark};
 use crate::actor::ActorId;
 
+/// Steps E0 and E1. The caller keeps `target` alive until the edge is cleared.
+#[inline(always)]
+pub(super) fn set_edge(asker: &Core, target: &Core, how: How) {
+    target.edge.reach(); // KEY: reach
+    asker.edge.set(target, how);
+}
+
 /// The caller, an actor, waits for another; its edge goes when this does.
 pub(crate) struct EdgeGuard<'a>(Option<&'a Core>);
 
 impl<'a> EdgeGuard<'a> {
-    /// Step E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
+    /// Steps E0 and E1 alone: the caller owes [`check`](Self::check), unless `target` rests when it gets its message.
     #[inline(always)]
     pub(super) fn set(asker: Option<&'a Core>, target: &Core, how: How) -> EdgeGuard<'a> {
         if let Some(asker) = asker {
-            asker.edge.set(target, how);
+            set_edge(asker, target, how);
         }
         EdgeGuard(asker)
     }

@@ -9,6 +9,12 @@
 
 use crate::actor::Exit;
 
+/// The actors that end with another one, which waits for that in its `stopping`, where no kill reaches it.
+pub(crate) trait Brood: Send + Sync {
+    /// Kills them all. Waits for none.
+    fn kill_all(&self);
+}
+
 /// See the module's text. Neither waits, nor runs code of the users.
 pub(crate) trait Warden: Send + Sync {
     /// May the actor outlive its state? Asked when that ends.

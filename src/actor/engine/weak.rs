@@ -10,6 +10,7 @@ use crate::task::Task;
 
 /// A reference that keeps the block, not the actor.
 #[derive(Clone, Debug)]
+#[repr(transparent)]
 pub(crate) struct Weak(Task);
 
 impl Weak {
@@ -19,6 +20,11 @@ impl Weak {
     ///
     /// Invariant 1.
     pub(crate) unsafe fn new(task: Task) -> Self {
+        Self(task)
+    }
+
+    /// Of a task in the [`roster`](crate::sched::roster), which has actors only.
+    pub(super) fn resident(task: Task) -> Self {
         Self(task)
     }
 

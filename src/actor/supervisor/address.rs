@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::address::Addressed;
-use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, join};
+use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd};
 use crate::actor::supervisor::child::Child;
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{Order, Team};
 use crate::actor::supervisor::tree::{Tree, tree};
-use crate::actor::{Actor, Addr, Exit, SendError, Shutdown};
+use crate::actor::{Actor, Addr, Exit, JoinError, SendError, Shutdown};
 use crate::park::Wait;
 use crate::sys::clock::after_ns;
 use crate::task::header::Reason;
+
+/// A supervisor has so long, beyond what it waits for a child that computes, to say so.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Reaches a supervisor: what [`Supervisor::start`](crate::actor::Supervisor::start) returns.
 ///
@@ -103,8 +106,8 @@ impl SupervisorAddr {
     /// # Errors
     ///
     /// `Duplicate`: there is a child of that name. `Significant`: it cannot be. `Start`: the factory or `started` has failed or panicked; the child is forgotten.
-    /// `Closed`: the supervisor ends. `Unanswered`: the deadline of the handler that calls this has passed, or that is a child which
-    /// the supervisor waits for.
+    /// `Ended`: it has started, and has ended since, or its factory has made nothing. `Closed`: the supervisor ends. `Unanswered`: the deadline
+    /// of the handler that calls this has passed, or that is a child which the supervisor waits for.
     pub fn start_child<A: Actor>(&self, child: Child<A>) -> Result<Addr<A>, ChildError> {
         let name = child.name();
         self.order(Order::Start(child.into_spec()))?;
@@ -257,6 +260,7 @@ impl SupervisorAddr {
     /// # Ok::<(), green::actor::StartError>(())
     /// ```
     pub fn kill(&self) {
+        // If it ends its children already, it goes on with that, and has less to wait for.
         self.addr.kill();
     }
 
@@ -295,11 +299,12 @@ impl SupervisorAddr {
         self.addr.is_ended()
     }
 
-    /// Ends the whole tree within `deadline`: stops it and waits, and then kills what has not ended, and waits for five seconds at
+    /// Ends the whole tree within `deadline`: stops it and waits, and then kills what has not ended, and waits for six seconds at
     /// most.
     ///
     /// The supervisor ends its children in the reverse order of their starts, each within its own [deadline](Child::shutdown) and this one.
-    /// The answer counts the tree's actors without the supervisor that this is called on. A cancellation point.
+    /// The answer counts the tree's actors without the supervisor that this is called on. Called by an actor that is itself a part of the
+    /// tree, it waits for nobody: the tree ends when its handler has returned, and the answer says that it is left. A cancellation point.
     ///
     /// ```
     /// # use green::actor::{Actor, Child, Supervisor};
@@ -314,12 +319,13 @@ impl SupervisorAddr {
         let by_ns = after_ns(deadline);
         self.table.end_by(by_ns);
         let core = self.addr.core();
+        let life = LifeEnd::of(core);
         core.stop(Exit::Shutdown, DRAIN.min(deadline));
-        let ended = join(core, by_ns).or_else(|_| {
-            self.table.kill_all();
+        let mut ended = life.join(core, by_ns);
+        if let Err(JoinError::Timeout) = ended {
             core.kill();
-            join(core, after_ns(LAST_WAIT))
-        });
+            ended = life.join(core, after_ns(LAST_WAIT + GRACE));
+        }
         let mut end = *self.table.tally.lock();
         if ended.is_err() {
             end.left += self.table.len();

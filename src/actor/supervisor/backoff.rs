@@ -113,6 +113,10 @@ impl Intensity {
 
     /// One more, now. False: that is too many.
     pub(super) fn bears(&mut self, now_ns: u64) -> bool {
+        if self.borne == u32::MAX {
+            // No number is too many, and so none is kept.
+            return true;
+        }
         let window_ns = u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX);
         while self.times_ns.front().is_some_and(|first_ns| now_ns - first_ns > window_ns) {
             self.times_ns.pop_front();
@@ -165,5 +169,12 @@ mod tests {
         assert!(three.bears(101));
         assert!(!three.bears(149));
         assert!(!Intensity::new(0, Duration::MAX).bears(0));
+    }
+
+    #[test]
+    fn restarts_without_a_bound_take_no_memory() {
+        let mut any = Intensity::new(u32::MAX, Duration::MAX);
+        assert!((0..1000).all(|now| any.bears(now)));
+        assert!(any.times_ns.is_empty());
     }
 }

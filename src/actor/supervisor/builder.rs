@@ -17,7 +17,7 @@ use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::child::Child;
 use crate::actor::supervisor::error::StartError;
 use crate::actor::supervisor::post::ChildSpec;
-use crate::actor::supervisor::table::Table;
+use crate::actor::supervisor::table::{Table, TableSlot};
 use crate::actor::supervisor::team::{AutoShutdown, Strategy, Team};
 use crate::actor::{Actor, Addr, Builder, Exit};
 use crate::rt::default::with_shared;
@@ -202,8 +202,8 @@ impl Supervisor {
             builder = builder.name(name.clone());
         }
         let addr = builder.start(self.into_team(&table)?).map_err(StartError::Io)?;
-        let supervisor = SupervisorAddr::new(addr, table);
-        supervisor.has_started().map(|()| supervisor)
+        let starting = Starting(Some(SupervisorAddr::new(addr, table)));
+        starting.has_started()
     }
 
     /// Starts the supervisor as a part of the actor that calls this, which ends it; `warden` is told of its end. Does not wait.
@@ -255,6 +255,24 @@ impl Supervisor {
     }
 }
 
+/// A supervisor whose start somebody waits for. It waits itself, so the loss of its last address is nothing that it would look at: a caller
+/// that is unwound kills it.
+struct Starting(Option<SupervisorAddr>);
+
+impl Starting {
+    fn has_started(mut self) -> Result<SupervisorAddr, StartError> {
+        let outcome = self.0.as_ref().map_or(Err(StartError::Ended), SupervisorAddr::has_started);
+        let supervisor = self.0.take();
+        outcome.and_then(|()| supervisor.ok_or(StartError::Ended))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.iter().for_each(SupervisorAddr::kill);
+    }
+}
+
 impl Child<Team> {
     /// Makes a child that is itself a supervisor, which the factory describes: for the first time and for each restart.
     ///
@@ -273,13 +291,14 @@ impl Child<Team> {
     /// ```
     pub fn supervisor(name: impl AsRef<str>, factory: impl FnMut() -> Supervisor + Send + 'static) -> Self {
         let mut factory = factory;
-        let table = Table::new();
-        let of_team = Arc::clone(&table);
+        let nested = TableSlot::new();
+        let of_team = nested.clone();
         let make = move || -> Result<Team, Exit> {
-            of_team.reset();
-            Ok(factory().into_team(&of_team)?)
+            let table = of_team.get();
+            table.reset();
+            Ok(factory().into_team(&table)?)
         };
-        Child::new(name, make).shutdown(Duration::MAX).with_children(table)
+        Child::new(name, make).shutdown(Duration::MAX).with_children(nested)
     }
 }
 

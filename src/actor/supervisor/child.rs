@@ -14,7 +14,7 @@ use crate::actor::engine::guard::contained;
 use crate::actor::glue::{Kept, start_kept};
 use crate::actor::supervisor::backoff::Backoff;
 use crate::actor::supervisor::post::{Body, ChildSpec, Restart};
-use crate::actor::supervisor::table::Table;
+use crate::actor::supervisor::table::{Table, TableSlot};
 use crate::actor::supervisor::watch::Watch;
 use crate::actor::{Actor, Exit, Mailbox};
 use crate::rt::default::with_shared;
@@ -102,7 +102,7 @@ pub struct Child<A> {
     stack_size: Option<usize>,
     make: Make<A>,
     made_at: &'static Location<'static>,
-    pub(super) nested: Option<Arc<Table>>,
+    nested: Option<TableSlot>,
     place: Option<Place>,
 }
 
@@ -140,8 +140,8 @@ impl<A: Actor> Child<A> {
     }
 
     /// The child has children of its own.
-    pub(in crate::actor) fn with_children(self, table: Arc<Table>) -> Self {
-        Self { nested: Some(table), ..self }
+    pub(in crate::actor) fn with_children(self, nested: TableSlot) -> Self {
+        Self { nested: Some(nested), ..self }
     }
 
     /// The child is a worker of a pool.
@@ -268,7 +268,7 @@ struct Typed<A> {
     made_at: &'static Location<'static>,
     mailbox: Mailbox,
     stack_size: Option<usize>,
-    nested: Option<Arc<Table>>,
+    nested: Option<TableSlot>,
     kept: Option<Kept<A>>,
 }
 
@@ -278,7 +278,11 @@ impl<A: Actor> Body for Typed<A> {
     }
 
     fn nested(&self) -> Option<Arc<Table>> {
-        self.nested.clone()
+        self.nested.as_ref().map(TableSlot::get)
+    }
+
+    fn renew(&mut self) {
+        self.nested.iter().for_each(|nested| _ = nested.renew());
     }
 
     fn start(&mut self, watch: &Arc<Watch>) -> Result<Option<Strong>, Exit> {

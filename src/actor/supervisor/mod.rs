@@ -23,6 +23,6 @@ pub use builder::Supervisor;
 pub use child::{Child, Made};
 pub use error::{ChildError, StartError};
 pub use post::Restart;
-pub(in crate::actor) use table::Table;
+pub(in crate::actor) use table::{Table, TableSlot};
 pub use team::{AutoShutdown, Team};
 pub use tree::{ChildState, Tree};

@@ -50,6 +50,9 @@ pub(super) trait Body: Send {
     /// Of a supervisor: its children.
     fn nested(&self) -> Option<Arc<Table>>;
 
+    /// The next start makes another actor, which has other children.
+    fn renew(&mut self);
+
     /// Calls the factory, and gives its state to the actor, or to a new one if that has ended. Does not wait for `started`. Does not
     /// unwind, unless it is cancelled. `None`: the factory has made nothing.
     fn start(&mut self, watch: &Arc<Watch>) -> Result<Option<Strong>, Exit>;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::actor::Shutdown;
 use crate::actor::engine::cell::Strong;
+use crate::actor::engine::warden::Brood;
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::watch::Watch;
 use crate::base::atomic::{AtomicU64, Ordering};
@@ -93,10 +94,13 @@ impl Table {
         drop(entry);
     }
 
-    /// The child of that key has this address now.
-    pub(super) fn moved_in(&self, key: u64, strong: Strong) {
-        let mut before = Some(strong);
-        self.change(key, |entry| std::mem::swap(&mut entry.strong, &mut before));
+    /// The child of that key has this address now, and these children.
+    pub(super) fn moved_in(&self, key: u64, strong: Strong, nested: Option<Arc<Table>>) {
+        let mut before = (Some(strong), nested);
+        self.change(key, |entry| {
+            std::mem::swap(&mut entry.strong, &mut before.0);
+            std::mem::swap(&mut entry.nested, &mut before.1);
+        });
         // Without the lock: it may be the last address of an actor.
         drop(before);
     }
@@ -135,17 +139,35 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.children.lock().entries.len()
     }
+}
 
-    /// Kills every actor of the tree below the supervisor. Waits for none.
-    pub(super) fn kill_all(&self) {
+impl Brood for Table {
+    /// Kills every actor of the tree below the supervisor: what is below a child goes with it.
+    fn kill_all(&self) {
         self.end_by(now_ns());
-        for entry in self.entries() {
-            if let Some(nested) = &entry.nested {
-                nested.kill_all();
-            }
-            if let Some(strong) = &entry.strong {
-                strong.core().kill();
-            }
-        }
+        self.entries().iter().filter_map(|entry| entry.strong.as_ref()).for_each(|strong| strong.core().kill());
+    }
+}
+
+/// The table of a child that has children: another one when it is another actor, as the one before may not have ended.
+#[derive(Clone)]
+pub(in crate::actor) struct TableSlot(Arc<Lock<Arc<Table>>>);
+
+impl TableSlot {
+    pub(in crate::actor) fn new() -> Self {
+        Self(Arc::new(Lock::new(Table::new())))
+    }
+
+    pub(in crate::actor) fn get(&self) -> Arc<Table> {
+        Arc::clone(&self.0.lock())
+    }
+
+    /// Puts another table there.
+    pub(in crate::actor) fn renew(&self) -> Arc<Table> {
+        let fresh = Table::new();
+        let before = std::mem::replace(&mut *self.0.lock(), Arc::clone(&fresh));
+        // Without the lock: the last address of an actor may go with it.
+        drop(before);
+        fresh
     }
 }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::engine::cell::{Core, Strong};
-use crate::actor::engine::lifecycle::{LAST_WAIT, await_in};
+use crate::actor::engine::lifecycle::{LAST_WAIT, await_in, join};
 use crate::actor::engine::tell;
-use crate::actor::glue::route;
+use crate::actor::engine::warden::Brood;
+use crate::actor::handling::route;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::post::{ChildSpec, Post, PostState, Restart};
@@ -21,6 +22,8 @@ use crate::actor::supervisor::table::{ChildEntry, Table};
 use crate::actor::supervisor::watch::{Life, LifeStage, Watch};
 use crate::actor::{Actor, Context, Exit, Handler, Mailbox, Message, Shutdown};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
+
+const LAST_WAIT_NS: u64 = LAST_WAIT.as_nanos() as u64;
 
 /// Which children a child's death concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +131,7 @@ impl Actor for Team {
     const ASK_TIMEOUT: Duration = Duration::from_secs(86_400);
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        ctx.core().mailbox.lock().extras().brood = Some(Arc::<Table>::clone(&self.table));
         for spec in std::mem::take(&mut self.first) {
             let name = Arc::clone(&spec.name);
             let error = match self.add(spec, ctx) {
@@ -230,9 +234,15 @@ impl Handler<Order> for Team {
 impl Post {
     /// Starts the child and waits for `started`. If that fails, the child is vacant; if there is nothing to start, it has ended.
     fn start(&mut self, table: &Table, key: u64) -> Result<(), Exit> {
+        if self.core().is_some_and(Core::is_ending) {
+            self.spec.body.renew();
+        }
         self.state = PostState::Runs;
         self.watch.begin();
-        let started = self.spec.body.start(&self.watch).and_then(|made| {
+        let guard = self.watch.guard();
+        let made = self.spec.body.start(&self.watch);
+        guard.disarm();
+        let started = made.and_then(|made| {
             let Some(strong) = made else {
                 self.watch.fail(Exit::Normal);
                 self.state = PostState::Over;
@@ -240,7 +250,7 @@ impl Post {
                 return Ok(());
             };
             self.strong = Some(strong.clone());
-            table.moved_in(key, strong.clone());
+            table.moved_in(key, strong.clone(), self.spec.body.nested());
             let came_to = |life: &Life| match &life.status {
                 LifeStage::Starts => None,
                 // It may have ended since: that is not the start's concern.
@@ -265,8 +275,18 @@ impl Post {
     fn give_up(&mut self, table: &Table, key: u64) {
         self.watch.expect(true);
         self.bury();
+        self.strong = None;
         self.watch = self.watch.another();
+        self.spec.body.renew();
         table.change(key, |entry| entry.watch = Arc::clone(&self.watch));
+    }
+
+    /// The child is down, and has no other life: waits until it has ended, with its names and what was queued.
+    fn end_vacant(&self) {
+        if let Some(core) = self.core().filter(|core| !core.is_ended()) {
+            core.bury();
+            let _ = join(core, after_ns(LAST_WAIT));
+        }
     }
 
     fn core(&self) -> Option<&Core> {
@@ -291,11 +311,9 @@ impl Post {
     }
 
     /// What has become of the child, and of those below it.
-    fn tally(&self, exit: Option<Exit>) -> Shutdown {
+    fn tally(&self, core: &Core, exit: Option<&Exit>) -> Shutdown {
         let mut tally = Shutdown::default();
-        if let Some(core) = self.core() {
-            tally.count(core, exit.as_ref());
-        }
+        tally.count(core, exit);
         if let Some(nested) = self.spec.body.nested() {
             tally.add(*nested.tally.lock());
         }
@@ -389,13 +407,18 @@ impl Team {
         }
     }
 
+    /// The first of those that the end of a child concerns; `None`: it concerns that child alone.
+    fn first_of_group(&self, key: u64) -> Option<u64> {
+        match self.strategy {
+            Strategy::OneForOne | Strategy::Dynamic => None,
+            Strategy::OneForAll => Some(0),
+            Strategy::RestForOne => Some(key),
+        }
+    }
+
     /// Ends those that a death concerns besides the dead one.
     fn end_siblings(&mut self, key: u64) {
-        let first = match self.strategy {
-            Strategy::OneForOne | Strategy::Dynamic => return,
-            Strategy::OneForAll => 0,
-            Strategy::RestForOne => key,
-        };
+        let Some(first) = self.first_of_group(key) else { return };
         let others: Vec<u64> =
             self.posts.range(first..).map(|(other, _)| *other).filter(|other| *other != key).collect();
         self.end(&others, false);
@@ -411,14 +434,13 @@ impl Team {
         }
     }
 
-    /// The delay of a child is over: starts it, and those that wait with it.
+    /// The delay of a child is over: starts it, and those that wait with it. One that was added since it died comes after it again.
     fn restart(&mut self, key: u64, ctx: &mut Context<Self>) {
-        let is_single = matches!(self.strategy, Strategy::OneForOne | Strategy::Dynamic);
-        let due = |key: &u64, other: &u64, post: &Post| {
-            if is_single { other == key } else { post.state == PostState::Pending }
+        self.end_siblings(key);
+        let keys: Vec<u64> = match self.first_of_group(key) {
+            None => vec![key],
+            Some(first) => self.posts.range(first..).map(|(other, _)| *other).collect(),
         };
-        let keys: Vec<u64> =
-            self.posts.iter().filter(|(other, post)| due(&key, other, post)).map(|(key, _)| *key).collect();
         for key in keys {
             let Some(post) = self.posts.get_mut(&key) else { continue };
             let started = post.start(&self.table, key);
@@ -466,33 +488,39 @@ impl Team {
         if !post.is_down_by(by_ns) {
             post.kill();
         }
-        let is_down = post.is_down_by(after_ns(LAST_WAIT));
+        // Those that compute are waited for together: whoever waits for this supervisor does not wait once for each.
+        let last_ns = after_ns(LAST_WAIT).min(self.table.by_ns().saturating_add(LAST_WAIT_NS));
+        let is_down = post.is_down_by(last_ns);
         let exit = post.watch.life.with(|life| life.exit());
+        let strong = post.strong.clone();
         if !is_down {
             post.give_up(&self.table, key); // It computes.
         }
         let goes_on = !for_good && post.spec.restart != Restart::Temporary;
         post.state = if goes_on { PostState::Pending } else { PostState::Over };
+        self.table.change(key, |entry| entry.is_pending = goes_on);
         if !goes_on {
-            post.bury();
+            post.end_vacant();
         }
-        if for_good && !was_pending {
-            self.table.tally.lock().add(post.tally(exit));
+        if for_good && let Some(strong) = strong {
+            let mut tally = post.tally(strong.core(), exit.as_ref());
+            if was_pending {
+                // It was down before, and nothing but its queue ends now.
+                tally = Shutdown { drained: tally.drained, lost: tally.lost, ..Shutdown::default() };
+            }
+            self.table.tally.lock().add(tally);
         }
     }
 
-    /// Ends all children, for good.
+    /// Ends all children, for good. Each is forgotten as soon as it is counted.
     fn end_all(&mut self) {
-        let keys: Vec<u64> = self.posts.keys().copied().collect();
-        if self.strategy == Strategy::Dynamic {
-            let stopped: Vec<_> = keys.iter().map(|key| self.stop_child(*key, true)).collect();
-            for (key, stopped) in keys.iter().zip(stopped) {
-                self.await_child(*key, stopped, true);
-            }
-        } else {
-            self.end(&keys, true);
-        }
-        for key in keys {
+        let keys: Vec<u64> = self.posts.keys().rev().copied().collect();
+        // Those of a dynamic supervisor end all at once.
+        let is_dynamic = self.strategy == Strategy::Dynamic;
+        let stopped: Vec<u64> = keys.iter().filter(|_| is_dynamic).map(|key| self.stop_child(*key, true)).collect();
+        for (index, key) in keys.into_iter().enumerate() {
+            let by_ns = stopped.get(index).copied().unwrap_or_else(|| self.stop_child(key, true));
+            self.await_child(key, by_ns, true);
             self.forget(key);
         }
     }
@@ -500,9 +528,6 @@ impl Team {
 
 impl Post {
     fn kill(&self) {
-        if let Some(nested) = self.spec.body.nested() {
-            nested.kill_all();
-        }
         self.core().map(Core::kill);
     }
 }

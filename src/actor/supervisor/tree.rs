@@ -60,7 +60,7 @@ pub struct Tree {
     pub state: ChildState,
     /// How many messages wait in its mailbox.
     pub queued: usize,
-    /// How often it was to be started again.
+    /// How often it was to be started again because it had died: not because a sibling had.
     pub restarts: u32,
     /// How long ago it started for the last time, unless it has ended. A supervisor at the top does not know.
     pub uptime: Option<Duration>,

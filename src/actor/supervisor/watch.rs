@@ -86,12 +86,33 @@ impl Watch {
         self.life.with(|life| life.status = LifeStage::Down(exit));
     }
 
+    /// A factory is about to make the next state. If it is unwound instead, the child has not come to life.
+    pub(super) fn guard(self: &Arc<Self>) -> FactoryGuard {
+        FactoryGuard(Some(Arc::clone(self)))
+    }
+
     /// The supervisor ends the child: nobody is to be told. True: it is down already.
     pub(super) fn expect(&self, for_good: bool) -> bool {
         self.life.with(|life| {
             life.expected = if for_good { Expected::Ends } else { Expected::Restarts };
             matches!(life.status, LifeStage::Down(_))
         })
+    }
+}
+
+/// See [`Watch::guard`].
+pub(super) struct FactoryGuard(Option<Arc<Watch>>);
+
+impl FactoryGuard {
+    /// The factory has returned.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for FactoryGuard {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|watch| watch.fail(Exit::Killed));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::actor::engine::mailbox_state::EndQueue;
 use crate::actor::engine::monitor::monitor;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, ActorId, Addr, Address, Context, Exit, Handler, Message, MonitorRef, Recipient, Signal};
-use crate::channel::{Receiver, unbounded};
+use crate::channel::{Receiver, RecvTimeoutError, unbounded};
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 use crate::sys::clock::after_ns;
@@ -213,12 +213,14 @@ impl<M: Message> TestProbe<M> {
     ///
     /// # Panics
     ///
-    /// If one comes, or has come already.
+    /// If one comes, or has come already. If the probe has ended, for what comes is not seen then.
     #[track_caller]
     pub fn expect_none(&self, d: Duration) {
         let begin = now();
-        if self.messages.recv_timeout(d).is_ok() {
-            panic!("a {} came after {:?}, and none was to come within {d:?}", type_name::<M>(), now() - begin);
+        match self.messages.recv_timeout(d) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) => panic!("a {} came after {:?}, and none was to come within {d:?}", type_name::<M>(), now() - begin),
+            Err(RecvTimeoutError::Disconnected) => panic!("the probe has ended: no {} can come", type_name::<M>()),
         }
     }
 

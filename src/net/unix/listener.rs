@@ -149,7 +149,7 @@ impl UnixListener {
     }
 
     common_methods!(
-        "# let path = std::env::temp_dir().join(format!(\"green-doc-listens-{}\", std::process::id()));\n# let socket = green::os::unix::net::UnixListener::bind(&path)?;\n# std::fs::remove_file(&path)?;",
+        "# let path = std::env::temp_dir().join(format!(\"green-doc-listens-{}-{:?}\", std::process::id(), std::thread::current().id()));\n# let socket = green::os::unix::net::UnixListener::bind(&path)?;\n# std::fs::remove_file(&path)?;",
         "socket.accept()"
     );
 }

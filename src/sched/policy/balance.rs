@@ -118,7 +118,7 @@ mod tests {
 
     impl Workers {
         fn with(loads: &[u32]) -> Self {
-            let group = remote::acquire(loads.len(), 0).expect("so few workers");
+            let group = remote::acquire(loads.len()).expect("so few workers");
             for (remote, load) in group.remotes.iter().zip(loads) {
                 remote.live.store(*load, Ordering::Relaxed);
             }

@@ -1,8 +1,12 @@
 //! Children of fork(2): which process are we?
 
-use std::{io, ptr};
+mod per_process;
 
-use crate::base::atomic::{AtomicPtr, AtomicU32, Ordering};
+pub(crate) use per_process::PerProcess;
+
+use std::io;
+
+use crate::base::atomic::{AtomicU32, Ordering};
 
 /// How many forks lie between the first process of the program and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -42,41 +46,4 @@ pub(crate) fn at_each_fork(
     }
     #[cfg(miri)]
     let _ = (before, parent, child);
-}
-
-/// A value that each process has for itself: a child of fork begins with a new one, as threads that are not there may have the locks in the parent's.
-pub(crate) struct PerProcess<T> {
-    place: AtomicPtr<OfProcess<T>>,
-    new: fn() -> T,
-}
-
-/// A value, and the [`generation`] that it belongs to.
-struct OfProcess<T> {
-    generation: u32,
-    value: T,
-}
-
-impl<T: Sync> PerProcess<T> {
-    pub(crate) const fn new(new: fn() -> T) -> Self {
-        Self { place: AtomicPtr::new(ptr::null_mut()), new }
-    }
-
-    pub(crate) fn get(&self) -> &'static T {
-        loop {
-            // ORDERING: Acquire pairs with the Release below: who sees the value sees it whole.
-            let found = self.place.load(Ordering::Acquire);
-            // SAFETY: null, or from a box that is never freed.
-            if let Some(made) = unsafe { found.as_ref() }
-                && made.generation == generation()
-            {
-                return &made.value;
-            }
-            let made = Box::into_raw(Box::new(OfProcess { generation: generation(), value: (self.new)() }));
-            // ORDERING: Release as above. Relaxed on failure: another was first, and is read anew.
-            if self.place.compare_exchange(found, made, Ordering::Release, Ordering::Relaxed).is_err() {
-                // SAFETY: it comes from a box, and nobody has seen it.
-                drop(unsafe { Box::from_raw(made) });
-            }
-        }
-    }
 }

@@ -1,12 +1,18 @@
-//! Messages and call chains that are large for a stack of 256 KiB.
+//! What has another size in a release build than in a debug build: messages and call chains of actors that are large for a stack of
+//! 256 KiB, and locks.
+#![allow(missing_docs)]
+
+mod help;
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use green::actor::{Actor, Addr, Builder, Context, Handler, Mailbox, Message, SendError};
 
-use crate::help::{on_workers, until_parked};
-use crate::{Gate, LONG};
+use help::{Gate, on_workers, until_parked};
+
+/// Longer than any test should take.
+const LONG: Duration = Duration::from_secs(20);
 
 /// What a caller's own frames need of it is not the crate's: without optimisation that is four times the message and more.
 const SIZE: usize = match (cfg!(debug_assertions), cfg!(target_arch = "riscv64")) {
@@ -284,7 +290,7 @@ fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn a_message_too_large_for_a_stack_ends_the_process_with_the_size_of_the_stack_and_the_actors_name() {
-    let ended = crate::help::in_a_child(&[], || {
+    let ended = help::in_a_child(&[], || {
         let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
         // The sender has room for it, the handler has not.
         let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(move || by_call::<{ 256 << 10 }>(&sum));
@@ -297,4 +303,13 @@ fn a_message_too_large_for_a_stack_ends_the_process_with_the_size_of_the_stack_a
         ended.output
     );
     assert!(ended.output.contains("stack size 65536 bytes"), "{}", ended.output);
+}
+
+/// The size of an uncontended object is a promise too, if only to ourselves: a cache line, with the number of the holder for a dump.
+#[test]
+#[cfg(not(any(debug_assertions, green_deadlocks)))]
+fn the_objects_are_small() {
+    assert!(size_of::<green::sync::Mutex<()>>() <= 64, "{}", size_of::<green::sync::Mutex<()>>());
+    assert!(size_of::<green::sync::RwLock<()>>() <= 64, "{}", size_of::<green::sync::RwLock<()>>());
+    assert!(size_of::<green::sync::Condvar>() <= 40, "{}", size_of::<green::sync::Condvar>());
 }

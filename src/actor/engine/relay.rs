@@ -1,0 +1,64 @@
+//! Relays: actors that pass on what they are told, as adapters and subscriptions. A runtime that is shut down ends them first, while what they
+//! pass on is still taken; what they cannot pass on is counted as lost with what was queued.
+//!
+//! A relay has a *distance*: how many relays a message goes through from there on. Those of the greatest distance end first.
+
+#![forbid(unsafe_code)]
+
+use std::any::type_name;
+use std::marker::PhantomData;
+
+use super::cell::Core;
+use super::lost::{lost, lost_at_end};
+use crate::actor::ActorId;
+
+impl Core {
+    /// The actor is a relay, in front of another one that is at that distance.
+    pub(crate) fn relays_to(&self, next: u8) {
+        self.mailbox.lock().extras().distance = next.saturating_add(1);
+    }
+
+    /// 0: it is no relay.
+    pub(crate) fn distance(&self) -> u8 {
+        self.mailbox.lock().has_extras().map_or(0, |extras| extras.distance)
+    }
+
+    /// A message that the actor has taken, and that nobody is told of, does not get to `to`.
+    #[cold]
+    pub(crate) fn loses(&self, to: ActorId, message: &'static str) {
+        lost(to, message);
+        let is_stopping = self.shared().is_none_or(|shared| shared.is_stopping());
+        let mut mailbox = self.mailbox.lock();
+        // Before that it is no matter of the actor's end.
+        if mailbox.is_closed() || mailbox.is_killed() {
+            mailbox.extras().given_back += 1;
+        }
+        if is_stopping {
+            lost_at_end(mailbox.runtime());
+        }
+    }
+}
+
+/// A told message that `by` has taken and passes on to `to`. Dropped, it is lost: its target has ended, or the wait for room is unwound.
+pub(crate) struct InHand<'a, M> {
+    by: &'a Core,
+    to: ActorId,
+    _message: PhantomData<fn(M)>,
+}
+
+impl<'a, M> InHand<'a, M> {
+    pub(crate) fn new(by: &'a Core, to: ActorId) -> Self {
+        Self { by, to, _message: PhantomData }
+    }
+
+    /// It is there.
+    pub(crate) fn arrived(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<M> Drop for InHand<'_, M> {
+    fn drop(&mut self) {
+        self.by.loses(self.to, type_name::<M>());
+    }
+}

@@ -1,0 +1,265 @@
+//! Deadlocks are named: a thread that is about to wait for a lock, an initialiser, a thread's end or a scope's, or an actor's answer, and would close a cycle of such waits, panics, or, if it
+//! asks, gets an error, and all are told who waits for whom. In debug builds, and others that are told to by `cfg(green_deadlocks)`; the rest do nothing here. The rule and its proof are in the folder's PROTOCOL.md, "Deadlocks".
+//!
+//! # Invariants
+//!
+//! 1. An edge is in the table from before its thread waits until after, and removed by that thread, before it leaves the borrow of what it waits for. So what an
+//!    edge in the table points to is there, under the table's lock.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::panic::Location;
+use std::ptr;
+
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::lock::Lock;
+use crate::base::report::report;
+use crate::park::current::{current_task, with_header};
+use crate::park::possession::Possession;
+use crate::park::wait::Wait;
+use crate::sys::clock::NEVER;
+use crate::sys::fork::PerProcess;
+use crate::task::Task;
+
+/// What `sync::once` calls what a thread runs for the others.
+const INITIALISER: &str = "an initialiser";
+/// What an actor owes.
+const REPLY: &str = "a reply";
+
+/// So many cycles that asks would close are told on standard error.
+const MOST_TOLD: u32 = 10;
+static TOLD: AtomicU32 = AtomicU32::new(0);
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WaitTarget<'a> {
+    /// That who has this lets it go; what that is, in words.
+    Release(&'a Possession, &'static str),
+    /// The end of the thread with this id.
+    End(u64),
+    /// The end of all threads of the scope with this address.
+    Scope(usize),
+}
+
+/// The same, for the table.
+#[derive(Clone, Copy)]
+enum Target {
+    Release(*const Possession, &'static str),
+    End(u64),
+    Scope(usize),
+}
+
+/// A wait that is on.
+struct WaitEdge {
+    waiter: Task,
+    /// Where it has begun.
+    place: &'static Location<'static>,
+    target: Target,
+}
+
+#[derive(Default)]
+struct WaitTable {
+    /// By the waiters' ids.
+    edges: HashMap<u64, WaitEdge>,
+    /// The threads that run in scopes, and the addresses of these.
+    members: HashMap<u64, usize>,
+}
+
+// SAFETY: what the pointers in edges point to is shared, and followed under the lock (invariant 1).
+unsafe impl Send for WaitTable {}
+
+static TABLE: PerProcess<Lock<WaitTable>> = PerProcess::new(|| Lock::new(WaitTable::default()));
+
+/// A thread's entry in the table, as long as this is there.
+#[derive(Debug)]
+pub(crate) struct EnteredWait {
+    id: u64,
+    in_scope: bool,
+}
+
+impl Drop for EnteredWait {
+    fn drop(&mut self) {
+        let mut table = TABLE.get().lock();
+        if self.in_scope {
+            table.members.remove(&self.id);
+        } else {
+            table.edges.remove(&self.id);
+        }
+    }
+}
+
+/// The calling thread is one of the scope with this address, until the result is dropped.
+#[must_use]
+pub(crate) fn member_of(scope: usize) -> EnteredWait {
+    let id = with_header(|thread| thread.id);
+    TABLE.get().lock().members.insert(id, scope);
+    EnteredWait { id, in_scope: true }
+}
+
+/// The calling thread is about to wait, until the result is dropped. `None`: for a bounded time at most.
+///
+/// # Panics
+///
+/// If that would close a cycle, and the wait may be left by a panic. If not, standard error says so.
+#[must_use]
+#[track_caller]
+pub(crate) fn about_to_wait(awaited: WaitTarget<'_>, wait: &Wait) -> Option<EnteredWait> {
+    if wait.deadline_ns != NEVER || with_header(|thread| thread.limits.earliest_ns()) != NEVER {
+        return None;
+    }
+    let target = match awaited {
+        WaitTarget::Release(possession, what) => Target::Release(ptr::from_ref(possession), what),
+        WaitTarget::End(thread) => Target::End(thread),
+        WaitTarget::Scope(scope) => Target::Scope(scope),
+    };
+    let panics = wait.is_interruptible() && !std::thread::panicking();
+    let (entered, closed) = enter(target, if panics { Waits::Unclosed } else { Waits::Anyway });
+    if let Some(ClosedCycle { message, .. }) = closed {
+        if panics {
+            panic!("{message}");
+        }
+        report(format_args!("{message}"));
+    }
+    entered
+}
+
+/// The calling thread is about to ask an actor, which will owe the answer by `owed`, until the result is dropped. `Ok(None)`: within a `timeout`.
+///
+/// # Errors
+///
+/// That would close a cycle, of which standard error is told, the first few times: the numbers of the actors in it, beginning with the caller, if it is one.
+#[track_caller]
+pub(crate) fn about_to_ask(owed: &Possession) -> Result<Option<EnteredWait>, Vec<u64>> {
+    if with_header(|thread| thread.limits.earliest_ns()) != NEVER {
+        return Ok(None);
+    }
+    let (entered, closed) = enter(Target::Release(ptr::from_ref(owed), REPLY), Waits::Unclosed);
+    closed.map_or(Ok(entered), |closed| Err(closed.tell()))
+}
+
+/// The calling thread does not ask an actor, as it would close a cycle: standard error is told of that, as by [`about_to_ask`].
+#[track_caller]
+pub(crate) fn would_ask(owed: &Possession) {
+    if let (_, Some(closed)) = enter(Target::Release(ptr::from_ref(owed), REPLY), Waits::No) {
+        closed.tell();
+    }
+}
+
+/// What is told of a cycle.
+struct ClosedCycle {
+    message: String,
+    actors: Vec<u64>,
+}
+
+impl ClosedCycle {
+    /// For one that asks: the program is told by the error, and may expect it.
+    fn tell(self) -> Vec<u64> {
+        match TOLD.fetch_add(1, Ordering::Relaxed) {
+            told if told < MOST_TOLD => report(format_args!("{}", self.message)),
+            MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
+            _ => {}
+        }
+        self.actors
+    }
+}
+
+/// Does a thread wait that has entered its edge?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Anyway,
+    /// If it closes no cycle.
+    Unclosed,
+    No,
+}
+
+/// Steps D1 and D2, of the calling thread. The cycle that it closes, if it does. Who does not wait then, is out of the table before another can look.
+#[track_caller]
+fn enter(target: Target, waits: Waits) -> (Option<EnteredWait>, Option<ClosedCycle>) {
+    let waiter = current_task();
+    let id = waiter.id;
+    let mut table = TABLE.get().lock();
+    table.edges.insert(id, WaitEdge { waiter, place: Location::caller(), target });
+    let cycle = table.cycle_of(id);
+    let closed = cycle.map(|cycle| ClosedCycle { message: table.describe(&cycle), actors: table.actors(&cycle) });
+    if waits == Waits::No || waits == Waits::Unclosed && closed.is_some() {
+        table.edges.remove(&id);
+        return (None, closed);
+    }
+    (Some(EnteredWait { id, in_scope: false }), closed)
+}
+
+impl WaitTable {
+    /// What the thread waits for: the others that it would have to wait for. None: it does not wait, or is about to go on.
+    fn awaited_by(&self, id: u64) -> Vec<u64> {
+        let Some(edge) = self.edges.get(&id).filter(|edge| !edge.waiter.state.is_cancelled()) else {
+            return Vec::new();
+        };
+        match edge.target {
+            // SAFETY: invariant 1.
+            Target::Release(possession, _) => match unsafe { (*possession).holder() } {
+                0 => Vec::new(),
+                holder => vec![holder],
+            },
+            Target::End(thread) => vec![thread],
+            Target::Scope(scope) => self.members.iter().filter(|(_, of)| **of == scope).map(|(id, _)| *id).collect(),
+        }
+    }
+
+    /// Does the wait of the thread end only if it ends itself? The cycle then, the last first. (Not by recursion: it may be long, and a thread's stack is small.)
+    fn cycle_of(&self, id: u64) -> Option<Vec<u64>> {
+        let mut met = HashSet::from([id]);
+        let mut path = vec![(id, self.awaited_by(id))];
+        while let Some((_, left)) = path.last_mut() {
+            match left.pop() {
+                Some(next) if next == id => return Some(path.iter().rev().map(|(id, _)| *id).collect()),
+                Some(next) if met.insert(next) => path.push((next, self.awaited_by(next))),
+                Some(_) => {}
+                None => _ = path.pop(),
+            }
+        }
+        None
+    }
+
+    fn describe(&self, cycle: &[u64]) -> String {
+        let mut text = match cycle.len() {
+            1 => "deadlock: a thread waits for itself".to_owned(),
+            count => format!("deadlock: {count} threads wait for one another"),
+        };
+        let edges = cycle.iter().rev().filter_map(|id| self.edges.get(id));
+        for (WaitEdge { waiter, place, target }, next) in edges.zip(cycle.iter().rev().cycle().skip(1)) {
+            let _ = write!(text, "\n  {} waits at {place} for ", self.name(waiter.id));
+            let next = self.name(*next);
+            let _ = match target {
+                Target::Release(_, REPLY) => write!(text, "a reply of {next}"),
+                Target::Release(possession, what) => {
+                    // SAFETY: invariant 1.
+                    let since = unsafe { (**possession).place() };
+                    let has = if *what == INITIALISER { "runs" } else { "has" };
+                    write!(text, "{what}, which {next} {has} since {since}")
+                }
+                Target::End(_) => write!(text, "the end of {next}"),
+                Target::Scope(_) => write!(text, "the end of a scope, in which {next} runs"),
+            };
+        }
+        text
+    }
+
+    fn name(&self, id: u64) -> String {
+        let waiter = self.edges.get(&id).map(|edge| &edge.waiter);
+        let what = if waiter.is_some_and(is_actor) { "actor" } else { "thread" };
+        match waiter.and_then(|waiter| waiter.name()) {
+            Some(name) => format!("{what} {id} {name:?}"),
+            None => format!("{what} {id}"),
+        }
+    }
+
+    fn actors(&self, cycle: &[u64]) -> Vec<u64> {
+        let is_actor = |id: &&u64| self.edges.get(id).is_some_and(|edge| is_actor(&edge.waiter));
+        cycle.iter().rev().filter(is_actor).copied().collect()
+    }
+}
+
+/// Actors are the only tasks that run again.
+fn is_actor(task: &Task) -> bool {
+    task.vtable.after_run.is_some()
+}

@@ -1,0 +1,75 @@
+//! The flight recorder: what the workers have done of late, as a trace that [Perfetto](https://ui.perfetto.dev) shows.
+//!
+//! Each worker keeps its last events in a ring of memory of its own ([`recorder_events`](crate::RuntimeBuilder::recorder_events); 4096 events, 64 KiB). It is
+//! always on: when something was slow a moment ago, the trace of it is there. [`snapshot`] takes it, at any time and from any thread;
+//! [`write_on`] has it written when a thread panics, when a worker [stalls](crate::stall), or when a signal comes.
+//!
+//! ```
+//! let trace = green::run(|| {
+//!     green::spawn(|| ()).join().unwrap();
+//!     green::recorder::snapshot()
+//! });
+//! let mut file = Vec::new();
+//! trace.write_perfetto(&mut file)?;
+//! assert!(!trace.events().is_empty());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! `cargo run --bin flags -- FILE`, in this crate's repository, reads such a file, and says what looks wrong in it.
+//!
+//! # What is recorded
+//!
+//! | [`Detail`] | events | what it costs |
+//! | --- | --- | --- |
+//! | `Rare`, the default | threads with names that start and end, steals, wake-ups from another OS thread, timers, polls, sleeps of workers, counts of threads, stalls | nothing for a switch, a yield, a lock, a wait or a wake on one worker; some ten instructions for a thread, two for a message |
+//! | `All` | also each spawn, start and end; each wait with its reason, and each return from one; each wake, and by whom; each message of an actor | some 10 ns an event |
+//! | `Off` | none | nothing |
+//!
+//! `GREEN_RECORDER` (`off`, `rare` or `all`) sets it for the default runtime, [`recorder`](crate::RuntimeBuilder::recorder) for others. A thread that only yields, and
+//! is not woken, is not said to go on each time.
+//!
+//! # Where it may be called
+//!
+//! [`snapshot`] on any thread, green or OS, also in a panic hook and while a runtime shuts down: the workers that have not ended are in it. It waits for nobody. In a child of
+//! fork it has what the parent's workers had done until then. Not in a signal handler, as it allocates: for that there is [`write_on`], whose handler writes a byte, and an OS thread
+//! does the rest.
+#![forbid(unsafe_code)]
+
+mod perfetto;
+mod trace;
+mod triggers;
+
+use std::fmt;
+
+pub use self::trace::{Happening, Trace, TraceEvent, snapshot};
+pub use self::triggers::{Trigger, write_on};
+pub(crate) use self::triggers::{panicked, stalled};
+
+/// What a runtime records.
+///
+/// ```
+/// use green::recorder::Detail;
+/// let runtime = green::Runtime::builder().workers(1).recorder(Detail::All).build()?;
+/// # drop(runtime);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Detail {
+    /// Nothing.
+    Off,
+    /// What is rare, so that it costs next to nothing.
+    #[default]
+    Rare,
+    /// Every event.
+    All,
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Rare => "rare",
+            Self::All => "all",
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! What others see of a worker that is in a turn, without its help: which thread keeps it, and whether something waits for it.
+//!
+//! # What waits for a worker
+//!
+//! A thread that is ready, or on its way there through the inbox; an event that a thread waits for; a timer that is due for certain (the wheel tells in which of
+//! its slots the first one is: at its end that is due); a thread that has not started, which no other worker takes either.
+//!
+//! Of the queue of unstarted threads only its length is known. A joiner that starts a thread leaves a stale entry there. So as many entries as the thread that runs has
+//! left do not count, and none does while the runtime's counters say that no thread is unstarted.
+//!
+//! # Invariants
+//!
+//! 1. Who has `watched` of a remote has that lock: the worker has not ended.
+//! 2. A thread is in the worker's list from before it is the current one until after. So one that is the current one under a visit of that list is alive as long
+//!    as the visit lasts, and so are all in the list.
+
+use std::panic::Location;
+
+use crate::park::current::WorkerContext;
+use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sched::shared::Shared;
+use crate::sched::watched::WorkersSeen;
+use crate::sched::worker::Worker;
+use crate::sys::clock::{NEVER, real_ns};
+use crate::task::Header;
+use crate::task::id::ThreadId;
+
+/// So many threads of a worker are looked at for one that waits for an event; if there are more, some other one does.
+const LOOKS: usize = 1024;
+/// What threads say that wait for one.
+const FOR_EVENTS: &[&str] = &["readable", "writable", "future"];
+
+/// What is seen of a worker in a turn.
+#[derive(Debug)]
+pub(crate) struct Glance {
+    /// The thread that keeps it. `None`: there is no membarrier(2).
+    pub(crate) thread: Option<ThreadIdentity>,
+    /// A thread, timer or event of its own waits for it.
+    pub(crate) waits_inside: bool,
+    /// A thread that has come from elsewhere, or has not started, waits.
+    pub(crate) waits_outside: bool,
+}
+
+/// Which thread it is.
+#[derive(Clone, Debug)]
+pub(crate) struct ThreadIdentity {
+    pub(crate) id: ThreadId,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+pub(super) fn glance(watched: &WatchedWorker, remote: &Remote) -> Glance {
+    let worker = watched.here.cast::<Worker>();
+    // SAFETY: invariant 1; of the worker atomics are touched, and what never changes.
+    let (shared, number, unstarted): (&Shared, usize, usize) =
+        unsafe { (&(*worker).shared, (*worker).number, (*worker).queues.unstarted_len()) };
+    // SAFETY: the same; the wheel's hands are atomics.
+    let timer_ns = unsafe { (*(*watched.here).wheel.as_ptr()).hands.surely_due_ns() };
+    let is_due = !shared.moves && timer_ns <= real_ns();
+    let has_events = remote.has_events();
+    let mut stale = 0;
+    let mut wants_events = false;
+    let thread = {
+        remote.listed.open().ok().and_then(|visitor| {
+            let _visit = visitor.visit();
+            // SAFETY: invariant 2.
+            wants_events = has_events && unsafe { waits_for_events(worker) };
+            // SAFETY: invariants 1 and 2.
+            let current = unsafe { WorkerContext::current_of(watched.here).as_ref() }?;
+            stale = current.claimed.get() as usize;
+            Some(ThreadIdentity {
+                id: ThreadId::of(current),
+                name: current.name().map(Into::into),
+                spawned_at: current.spawned_at,
+            })
+        })
+    };
+    Glance {
+        thread,
+        waits_inside: has_ready(watched) || is_due || wants_events,
+        waits_outside: shared.is_sent_to(number) || unstarted > stale && shared.may_have_unstarted(),
+    }
+}
+
+impl WatchedWorker {
+    /// Is no timer pending in its wheel? What it changes at this moment may give another answer.
+    pub(super) fn has_no_timer(&self) -> bool {
+        // SAFETY: invariant 1: the caller has this by the lock; the wheel's hands are atomics.
+        unsafe { (*(*self.here).wheel.as_ptr()).hands.surely_due_ns() == NEVER }
+    }
+}
+
+/// Is a thread ready there, that only this worker may run?
+fn has_ready(watched: &WatchedWorker) -> bool {
+    let worker = watched.here.cast::<Worker>();
+    // SAFETY: invariant 1; atomics, and what never changes.
+    let (shared, ready, woken): (&Shared, usize, *mut Header) =
+        unsafe { (&(*worker).shared, (*worker).queues.ready.len(), (*watched.here).woken.get()) };
+    !shared.moves && (ready > 0 || !woken.is_null())
+}
+
+/// # Safety
+///
+/// A visit to the worker's list lasts.
+unsafe fn waits_for_events(worker: *const Worker) -> bool {
+    // SAFETY: as the caller promises: nobody changes the list.
+    let list = unsafe { &(*worker).live.list };
+    let mut next = list.front();
+    for _ in 0..LOOKS {
+        let Some(thread) = next else { return false };
+        // SAFETY: it is in the list: invariant 2.
+        let thread_ref = unsafe { thread.as_ref() };
+        let (wait, reason) = thread_ref.look();
+        if wait.is_waiting() && FOR_EVENTS.contains(&reason) {
+            return true;
+        }
+        next = list.next_of(thread);
+    }
+    true
+}
+
+impl Shared {
+    /// What a worker has been sent and has not taken in, or any worker may take from outside.
+    fn is_sent_to(&self, number: usize) -> bool {
+        let remote = self.remote(number);
+        !remote.doorbell.is_silent()
+            || remote.latch.ready() > 0
+            || !self.injector.is_empty() && self.may_have_unstarted()
+    }
+
+    /// Are all entries in the queues stale, for certain? Then no.
+    fn may_have_unstarted(&self) -> bool {
+        let started: u64 = self.every_remote().map(|remote| remote.counters.started.get()).sum();
+        self.has_had_actors() || self.spawned() > started
+    }
+}
+
+impl WorkersSeen for Shared {
+    fn remote(&self, number: usize) -> Option<&'static Remote> {
+        let spare = || self.spares.get(number - self.remotes.len())?.remote();
+        self.remotes.get(number).copied().or_else(spare)
+    }
+
+    fn has_unstarted(&self) -> bool {
+        let queued = !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty());
+        queued && self.may_have_unstarted()
+    }
+
+    fn seems_awaited(&self, number: usize, watched: &WatchedWorker) -> bool {
+        let queued = || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty());
+        self.is_sent_to(number) || queued() && self.may_have_unstarted() || has_ready(watched)
+    }
+}

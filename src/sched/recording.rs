@@ -1,0 +1,147 @@
+//! What a worker writes into its ring, and where it costs more than a call: [`flight`](crate::flight) says what and why.
+
+use std::ptr::NonNull;
+
+use crate::base::atomic::Ordering;
+use crate::flight::{EventKind, Scribe};
+use crate::sched::turn::TurnEnd;
+use crate::sched::worker::Worker;
+use crate::task::Header;
+
+fn reason_of(thread: &Header) -> u8 {
+    thread.reason.load(Ordering::Relaxed)
+}
+
+impl Worker {
+    /// Runs what there is to run, as the loop does, and records when each thread goes on and why it waits.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn run_recorded(&self) {
+        while let Some(thread) = self.next_or_look() {
+            // SAFETY: invariant 3 of the worker: its reference is the turn's, which has not begun.
+            let (id, reason) = unsafe { (thread.as_ref().id, reason_of(thread.as_ref())) };
+            // One that has yielded does not say so again: a yield is none of the events.
+            if reason != 0 {
+                self.scribe.write_runs(EventKind::Runs, id);
+            }
+            if let TurnEnd::Waits = self.turn(thread) {
+                // Where threads move, it may go on elsewhere by now, and end.
+                // SAFETY: it waits, and here it stays: so it is alive.
+                let reason = if self.shared.moves { 0 } else { reason_of(unsafe { thread.as_ref() }) };
+                self.scribe.write_leaves(EventKind::Parks, reason, id);
+            }
+        }
+    }
+
+    /// The pen of the worker that this code runs on: of this one, or of one that stands in for it.
+    pub(super) fn scribe_here(&self) -> &Scribe {
+        Worker::current().map_or(&self.scribe, |worker| &worker.scribe)
+    }
+
+    /// Something rare has happened to `thread`.
+    ///
+    /// # Safety
+    ///
+    /// The thread has not ended.
+    #[cold]
+    pub(super) unsafe fn record_of(&self, kind: EventKind, thread: NonNull<Header>) {
+        // SAFETY: as the caller promises.
+        self.scribe_here().write(kind, unsafe { thread.as_ref() }.id);
+    }
+
+    /// What the thread that runs here does, or the loop.
+    pub(super) fn record_by_current(&self, kind: EventKind, number: u64) {
+        let by = self.here().current().map_or(0, |thread| thread.id);
+        self.scribe.write_by(by, kind, number);
+    }
+
+    /// `top`, which ran on top of `below`, has come to the `end` of its turn: `below` goes on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record_back_on(&self, below: Option<NonNull<Header>>, top: NonNull<Header>, end: TurnEnd) {
+        if let TurnEnd::Waits = end
+            && !self.shared.moves
+        {
+            // SAFETY: it waits, and stays here: so it is alive.
+            let top = unsafe { top.as_ref() };
+            self.scribe.write_leaves(EventKind::Parks, reason_of(top), top.id);
+        }
+        // SAFETY: it runs.
+        let below = below.map_or(0, |below| unsafe { below.as_ref() }.id);
+        self.scribe.write_runs(EventKind::Runs, below);
+    }
+
+    /// How many threads there are, now and then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record_load(&self) {
+        self.scribe.write(EventKind::Lives, self.live.count() as u64);
+        self.scribe.write(EventKind::Ready, self.queues.ready.len() as u64);
+    }
+
+    /// A thread, or a run of an actor, has got its stack.
+    #[inline(always)]
+    pub(super) fn record_start(&self, thread: &Header) {
+        if self.is_worth_recording(thread) {
+            self.write_start(thread);
+        }
+    }
+
+    /// A thread, or a run of an actor, is over.
+    #[inline(always)]
+    pub(super) fn record_end(&self, thread: &Header) {
+        if self.is_worth_recording(thread) {
+            self.write_end(thread);
+        }
+    }
+
+    /// Of threads without a name this is all that it costs: of them there may be many.
+    #[inline(always)]
+    fn is_worth_recording(&self, thread: &Header) -> bool {
+        self.scribe.writes_all() || !thread.extra.load(Ordering::Relaxed).is_null()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_start(&self, thread: &Header) {
+        let (is_actor, name) = (thread.vtable.after_run.is_some(), thread.name());
+        match name {
+            // An actor says it once: `record_name`.
+            _ if is_actor && self.scribe.writes_all() => self.scribe.write_runs(EventKind::Runs, thread.id),
+            Some(name) if !is_actor => {
+                self.scribe.write_runs(EventKind::Starts, thread.id);
+                self.scribe.write_name(thread.id, name);
+            }
+            None if self.scribe.writes_all() => self.scribe.write_runs(EventKind::Starts, thread.id),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_end(&self, thread: &Header) {
+        let (is_actor, is_named) = (thread.vtable.after_run.is_some(), thread.name().is_some());
+        if is_actor && self.scribe.writes_all() {
+            self.scribe.write_leaves(EventKind::Rests, 0, thread.id);
+        } else if !is_actor && (is_named || self.scribe.writes_all()) {
+            self.scribe.write_leaves(EventKind::Ends, 0, thread.id);
+        }
+    }
+}
+
+/// What the calling thread does, if its worker records every event.
+#[cold]
+#[inline(never)]
+pub(crate) fn record_all(kind: EventKind, number: u64) {
+    if let Some(worker) = Worker::current().filter(|worker| worker.scribe.writes_all()) {
+        worker.record_by_current(kind, number);
+    }
+}
+
+/// The actor that runs here has begun its life.
+#[cold]
+pub(crate) fn record_name(actor: &Header) {
+    if let (Some(worker), Some(name)) = (Worker::current(), actor.name()) {
+        worker.scribe.write_name(actor.id, name);
+    }
+}

@@ -1,0 +1,92 @@
+//! What the compiler says of a program that is wrong. Its text is the same on each architecture, and the compiler is here for one: so x86_64 only.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+use std::{env, fs};
+
+/// The library as it was built for this test, or a later one: any has the same public interface.
+fn library(deps: &Path) -> PathBuf {
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libgreen-"))
+            && path.extension().is_some_and(|extension| extension == "rlib")
+    };
+    let built_at =
+        |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let paths = fs::read_dir(deps).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(is_library).max_by_key(built_at).expect("cargo has built the library beside this test")
+}
+
+/// Compiles a program, and returns what the compiler says; it has to refuse.
+fn refused(name: &str, program: &str) -> String {
+    let exe = env::current_exe().unwrap();
+    let deps = exe.parent().unwrap();
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.rs"));
+    fs::write(&source, program).unwrap();
+    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--color=never", "-o"])
+        .arg(source.with_extension("rmeta"))
+        .arg("--extern")
+        .arg(format!("green={}", library(deps).display()))
+        .arg("-L")
+        .arg(format!("dependency={}", deps.display()))
+        .arg(&source)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "it compiles:\n{program}");
+    said
+}
+
+const ACTOR: &str = "
+    use green::actor::{Actor, Addr, Message};
+    pub struct Till;
+    impl Actor for Till {}
+    pub struct Refund(pub u32);
+    impl Message for Refund { type Reply = u32; }
+    pub struct Add(pub u32);
+    impl Message for Add { type Reply = u32; }
+";
+
+/// What else the actor takes: one message, for which the compiler could take the one that it gets, or one whose reply it gives by hand.
+const HANDLERS: [&str; 3] = [
+    "",
+    "impl green::actor::Handler<Add> for Till {
+        fn handle(&mut self, msg: Add, _: &mut green::actor::Context<Self>) -> u32 { msg.0 }
+    }",
+    "impl green::actor::Receives<Add> for Till {
+        fn receive(&mut self, _: Add, _: green::actor::Deferred<u32>, _: &mut green::actor::Context<Self>) {}
+    }",
+];
+
+#[test]
+fn a_missing_handler_is_told_with_the_message_and_the_actor() {
+    for (number, handlers) in HANDLERS.into_iter().enumerate() {
+        for call in ["tell", "send", "call"] {
+            let program =
+                format!("{ACTOR} {handlers} pub fn refund(till: Addr<Till>) {{ till.{call}(Refund(1)).ok(); }}");
+            let said = refused(&format!("missing_{call}_{number}"), &program);
+            for text in [
+                "error[E0277]: actors of type `Till` do not handle messages of type `Refund`",
+                "`Till` has no `Handler<Refund>`",
+                "write `impl Handler<Refund> for Till`, or the message in `messages! { impl Till { .. } }`",
+            ] {
+                assert!(said.contains(text), "{call}: {text:?} is not in\n{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_with_the_handler_is_not_refused() {
+    let with = "impl green::actor::Handler<Refund> for Till {
+        fn handle(&mut self, msg: Refund, _: &mut green::actor::Context<Self>) -> u32 { msg.0 }
+    }
+    pub fn refund(till: Addr<Till>) -> u32 { till.send(Refund(1)) }";
+    // The one mistake that is left: the reply is in a `Result`.
+    let said = refused("with_handler", &format!("{ACTOR} {with}"));
+    assert!(said.contains("error[E0308]") && !said.contains("do not handle"), "{said}");
+    assert_eq!(said.matches("\nerror").count() + usize::from(said.starts_with("error")), 2, "{said}");
+}

@@ -1,0 +1,43 @@
+//! What a dump says, for tests that look at single threads of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use green::dump::{ThreadInfo, WaitsOn, for_each};
+use green::thread::{Thread, ThreadId};
+
+/// One test at a time: each looks at all threads of the process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn info(thread: &Thread) -> ThreadInfo {
+    let mut found = None;
+    let keep = |met: &ThreadInfo| {
+        if met.id() == thread.id() {
+            found = Some(met.clone());
+        }
+        Ok(())
+    };
+    for_each(keep).unwrap();
+    found.expect("the thread is there")
+}
+
+pub(crate) fn waits_on(thread: &Thread, why: &str) -> WaitsOn {
+    super::until_parked(thread, why);
+    info(thread).waits_on().unwrap_or_else(|| panic!("nothing is known of {why}")).clone()
+}
+
+pub(crate) fn text() -> String {
+    let mut text = Vec::new();
+    green::dump::text(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+pub(crate) fn json_of(thread: ThreadId) -> String {
+    let mut json = Vec::new();
+    green::dump::json(&mut json).unwrap();
+    let begin = format!(r#"{{"id":{},"#, format!("{thread:?}").trim_matches(|c: char| !c.is_ascii_digit()));
+    let json = String::from_utf8(json).unwrap();
+    json.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("no {begin} in {json}")).to_owned()
+}

@@ -1,0 +1,214 @@
+//! Spare workers: when there is one, and what lives on it.
+#![cfg(all(not(miri), target_os = "linux"))]
+
+mod help;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use green::{Runtime, RuntimeBuilder};
+
+fn watched(workers: usize) -> RuntimeBuilder {
+    Runtime::builder().workers(workers).stall_limit(Duration::from_millis(20))
+}
+
+fn computes(over: &AtomicBool) {
+    while !over.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_runtime_with_one_worker_has_no_spare_one_unless_it_asks_for_it() {
+    let runtime = watched(1).build().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&over);
+    let long = runtime.spawn(move || computes(&until));
+    let waits = runtime.spawn(|| ());
+    // Longer than after which there would be one.
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(!waits.is_finished());
+    assert_eq!(runtime.metrics().spare_workers, 0);
+    over.store(true, Ordering::SeqCst);
+    long.join().unwrap();
+    waits.join().unwrap();
+}
+
+/// As std's own test of `OnceLock` has it: the readers spin until a writer has come.
+#[test]
+fn readers_that_spin_before_the_writers_have_started_get_what_these_write() {
+    use std::sync::{OnceLock, mpsc};
+
+    static ONCE: OnceLock<usize> = OnceLock::new();
+    let builder = Runtime::builder().workers(2);
+    let runtime = help::bounded(|| {
+        let runtime = builder.build().unwrap();
+        runtime.run(|| {
+            let (sender, receiver) = mpsc::channel();
+            let spin = |sender: mpsc::Sender<usize>| {
+                green::spawn(move || {
+                    let found = loop {
+                        match ONCE.get() {
+                            Some(found) => break *found,
+                            None => std::hint::spin_loop(),
+                        }
+                    };
+                    sender.send(found).unwrap();
+                });
+            };
+            (0..10).for_each(|_| spin(sender.clone()));
+            (0..10).for_each(|n| drop(green::spawn(move || _ = ONCE.set(n))));
+            drop(sender);
+            let found: Vec<_> = receiver.iter().collect();
+            assert!(found.len() == 10 && found.iter().all(|n| *n == *ONCE.get().unwrap()));
+        });
+        runtime
+    });
+    assert!(runtime.metrics().spare_workers >= 1);
+}
+
+#[test]
+fn a_thread_that_has_started_on_a_spare_worker_goes_on_there() {
+    let ran = help::bounded(|| {
+        let runtime = watched(1).spare_workers(1).build().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let spins = runtime.spawn(move || computes(&until));
+        let (sender, receiver) = green::channel::bounded::<u32>(0);
+        let echo = runtime.spawn(move || {
+            let children: Vec<_> = (0..10).map(|n| green::spawn(move || n)).collect();
+            children.into_iter().for_each(|child| _ = child.join().unwrap());
+            receiver.iter().sum::<u32>()
+        });
+        for n in 0..10 {
+            sender.send(n).unwrap();
+            green::sleep(Duration::from_millis(20));
+        }
+        let shown = runtime.metrics().threads.live;
+        drop(sender);
+        assert_eq!(echo.join().unwrap(), 45);
+        assert!(shown >= 2);
+        // It has ended, or ends with the runtime.
+        let again = runtime.spawn(|| 7);
+        assert_eq!(again.join().unwrap(), 7);
+        over.store(true, Ordering::SeqCst);
+        spins.join().unwrap();
+        runtime.metrics().spare_workers
+    });
+    assert!(ran >= 1);
+}
+
+#[test]
+fn a_runtime_that_ends_unwinds_what_lives_on_a_spare_worker() {
+    help::bounded(|| {
+        for _ in 0..help::scaled(8) {
+            let runtime = watched(1).spare_workers(2).build().unwrap();
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let spins = runtime.spawn(move || computes(&until));
+            let waits = runtime.spawn(green::thread::park);
+            help::until_parked(waits.thread(), "park");
+            over.store(true, Ordering::SeqCst);
+            drop(runtime);
+            assert!(waits.join().unwrap_err().is::<green::Cancelled>());
+            let _ = spins.join();
+        }
+    });
+}
+
+/// Where threads move: while the thread that computes is on a spare worker, and all others sleep.
+#[test]
+fn a_sleeper_beside_a_hog_on_a_spare_worker_wakes_in_time() {
+    const HOG: Duration = Duration::from_millis(500);
+    let os_thread = || {
+        // SAFETY: no requirements.
+        unsafe { libc::syscall(libc::SYS_gettid) }
+    };
+    let builder = watched(2).stall_limit(Duration::from_millis(2)).spare_workers(1);
+    let Ok(runtime) = builder.thread_locals(green::ThreadLocals::PerThread).build() else { return };
+    let slept = help::bounded(move || {
+        let over = Arc::new(AtomicBool::new(false));
+        // These stay, and keep both workers until there is a spare one.
+        let spins: Vec<_> = (0..2)
+            .map(|_| {
+                let until = Arc::clone(&over);
+                runtime.run(move || {
+                    let thread = green::thread::Builder::new().thread_locals(green::ThreadLocals::PerWorker);
+                    thread.spawn(move || computes(&until)).unwrap()
+                })
+            })
+            .collect();
+        let hog = runtime.spawn(move || {
+            green::thread::park();
+            let (begin, on) = (std::time::Instant::now(), os_thread());
+            while begin.elapsed() < HOG {
+                std::hint::spin_loop();
+            }
+            on
+        });
+        let hogs = hog.thread().clone();
+        let sleeper = runtime.spawn(move || {
+            help::until_parked(&hogs, "park");
+            over.store(true, Ordering::SeqCst);
+            // The others go to sleep meanwhile, soundly.
+            green::sleep(Duration::from_millis(50));
+            let on = os_thread();
+            hogs.unpark();
+            let begin = std::time::Instant::now();
+            green::sleep(Duration::from_millis(1));
+            (begin.elapsed(), on)
+        });
+        let (slept, on) = sleeper.join().unwrap();
+        let hog_on = hog.join().unwrap();
+        spins.into_iter().for_each(|spin| spin.join().unwrap());
+        assert_eq!(runtime.metrics().spare_workers, 1);
+        // Nothing that was ready has been taken over before, so both were there.
+        assert_eq!(hog_on, on);
+        slept
+    });
+    assert!(slept < HOG / 2, "{slept:?}");
+}
+
+/// Does an OS thread of that name run?
+fn is_there(name: &str) -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    tasks.into_iter().any(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
+}
+
+#[test]
+fn there_are_no_more_spare_workers_than_asked_for_and_one_that_has_nothing_to_do_ends() {
+    let ended = help::in_a_child(&[], || {
+        let runtime = watched(1).thread_name("crew").spare_workers(2).build().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let spin = |_| {
+            let until = Arc::clone(&over);
+            let begun = Arc::new(AtomicBool::new(false));
+            let begins = Arc::clone(&begun);
+            let thread = runtime.spawn(move || {
+                begins.store(true, Ordering::SeqCst);
+                computes(&until);
+            });
+            (thread, begun)
+        };
+        let (spinning, begun): (Vec<_>, Vec<_>) = (0..5).map(spin).unzip();
+        let count = || begun.iter().filter(|begun| begun.load(Ordering::SeqCst)).count();
+        // The worker has one, and each spare one.
+        help::spin_until("the spare workers", || count() == 3);
+        // Longer than after which there would be another.
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!((count(), runtime.metrics().spare_workers), (3, 2));
+        assert!(is_there("crew-1") && is_there("crew-2") && !is_there("crew-3"));
+        over.store(true, Ordering::SeqCst);
+        spinning.into_iter().for_each(|thread| thread.join().unwrap());
+        help::spin_until("their ends", || !is_there("crew-1") && !is_there("crew-2"));
+        assert!(is_there("crew-0"));
+        // There is room for others then.
+        over.store(false, Ordering::SeqCst);
+        let (again, _): (Vec<_>, Vec<_>) = (0..2).map(spin).unzip();
+        help::spin_until("another one", || runtime.metrics().spare_workers > 2);
+        over.store(true, Ordering::SeqCst);
+        again.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    ended.assert_success();
+}

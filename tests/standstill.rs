@@ -1,0 +1,285 @@
+//! Programs all of whose threads wait for one another, and which nothing can wake, are told so, in debug builds and others that are told to; others are not.
+#![cfg(all(any(debug_assertions, green_deadlocks), target_os = "linux"))]
+// Each has a thread of its own that nobody knows.
+#![cfg(not(any(miri, green_emulated, green_sanitized, green_backend = "threads")))]
+
+mod help;
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, Stdio};
+use std::time::Duration;
+
+use green::Runtime;
+use green::channel::unbounded;
+use green::sync::Mutex;
+
+const WORKERS: &str = "GREEN_TEST_WORKERS";
+const SAID: &str = "green: deadlock: all threads wait for one another, ";
+/// So long a program that is not to be told runs: more than twice as long as it would take.
+const LIFE: u32 = 3;
+
+/// Runs `f` on a runtime with one worker and with two, on the only thread of a process of its own, which SIGALRM ends after `seconds`. Calls `check` with what
+/// that process says on standard error, and then ends it. (It is a child of fork of a test's process: in that the first thread waits for the test, by std's means.)
+fn alone(seconds: u32, f: impl FnOnce(Runtime), check: impl Fn(&mut BufReader<ChildStderr>)) {
+    if let Some(workers) = env::var_os(WORKERS) {
+        let workers = workers.to_str().and_then(|text| text.parse().ok()).expect("a number of workers");
+        // SAFETY: no requirements; there are no threads but the harness's, which has no lock while it waits.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: numbers.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::alarm(seconds);
+            }
+            f(help::runtime(workers));
+            std::process::exit(0);
+        }
+        let mut status = 0;
+        // SAFETY: the call writes one number.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        std::process::exit(if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 });
+    }
+    let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
+    let start = |workers| {
+        let mut child = help::itself();
+        child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(WORKERS, workers);
+        child.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(Stdio::piped());
+        child.spawn().expect("this binary runs")
+    };
+    for mut child in ["1", "2"].map(start) {
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        check(&mut stderr);
+        drop(stderr);
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        assert!(status.signal() == Some(libc::SIGKILL) || status.code() == Some(libc::SIGALRM), "{status}");
+    }
+}
+
+/// The program is told, once, and shown what each thread waits for.
+fn is_told(counts: &str, shows: &[&str], f: impl FnOnce(Runtime)) {
+    alone(30, f, |stderr| {
+        let mut said = String::new();
+        let has_all = |said: &str| said.contains(SAID) && shows.iter().all(|show| said.contains(show));
+        while !has_all(&said) && stderr.read_line(&mut said).unwrap() > 0 {}
+        assert!(has_all(&said) && said.contains(&format!("{SAID}{counts}, ")), "{said}");
+    });
+}
+
+/// Nothing is said.
+fn is_not_told(f: impl FnOnce(Runtime)) {
+    alone(LIFE, f, |stderr| {
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        assert!(!said.contains("deadlock") && !said.contains("panicked"), "{said}");
+    });
+}
+
+#[test]
+fn a_receive_whose_sender_a_thread_has_that_waits_is_told() {
+    let shows = ["waits: park", "\"holds\"", "waits: channel receive", ", waits: scope"];
+    is_told("2 green and 1 other", &shows, |runtime| {
+        runtime.run(|| {
+            let (sender, receiver) = unbounded::<()>();
+            let holds = green::thread::Builder::new().name("holds".to_owned()).spawn(move || {
+                green::thread::park();
+                drop(sender);
+            });
+            let holds = holds.unwrap();
+            let _ = receiver.recv();
+            holds.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_thread_that_nobody_unparks_is_told() {
+    is_told("1 green and 1 other", &["waits: park"], |runtime| runtime.run(green::thread::park));
+}
+
+#[test]
+fn threads_of_two_runtimes_and_of_the_system_that_wait_for_one_another_are_told() {
+    let shows = ["waits: condvar", "waits: semaphore", "waits: channel receive"];
+    is_told("2 green and 2 other", &shows, |runtime| {
+        let other = help::runtime(1);
+        let (sender, receiver) = unbounded::<()>();
+        let keeps = sender.clone();
+        let first = runtime.spawn(move || {
+            let pair = (Mutex::new(()), green::sync::Condvar::new());
+            let held = pair.0.lock().unwrap();
+            drop(pair.1.wait(held));
+            drop(keeps);
+        });
+        let second = other.spawn(move || {
+            drop(green::sync::Semaphore::new(0).acquire());
+            drop(sender);
+        });
+        let plain = std::thread::spawn(move || receiver.recv());
+        first.join().unwrap();
+        second.join().unwrap();
+        drop(plain.join());
+    });
+}
+
+#[test]
+fn who_waits_for_the_end_of_an_actor_that_nobody_stops_is_told() {
+    struct Rests;
+    impl green::actor::Actor for Rests {}
+    is_told("1 green and 1 other", &["waits: actor's end"], |runtime| {
+        runtime.run(|| green::actor::Actor::start(Rests).join());
+    });
+}
+
+#[test]
+fn what_ended_a_while_ago_may_have_been_the_last_that_could_wake_somebody() {
+    is_told("1 green and 1 other", &["waits: channel receive"], |runtime| {
+        let (sender, receiver) = unbounded::<()>();
+        let keeps = Box::leak(Box::new(sender)).clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(2));
+            drop(keeps);
+        });
+        runtime.run(move || _ = receiver.recv());
+    });
+}
+
+#[test]
+fn threads_of_which_one_waits_until_a_time_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let waits = green::spawn(|| green::thread::park_timeout(Duration::from_secs(60)));
+            waits.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn threads_within_a_timeout_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| _ = green::timeout(Duration::from_secs(60), green::thread::park));
+    });
+}
+
+#[test]
+fn threads_of_which_one_waits_for_a_descriptor_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            green::io::wait_readable(&reader).unwrap();
+            drop(writer);
+        });
+    });
+}
+
+#[test]
+#[cfg(feature = "futures-io")]
+fn a_thread_that_polls_async_code_which_waits_for_a_descriptor_is_not_told() {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
+
+    use futures::AsyncReadExt;
+
+    /// Of an executor that waits for the next task by a channel.
+    struct Woken(green::channel::Sender<()>);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let listener = green::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut server = green::net::Async::new(listener.accept().unwrap().0);
+            let (sender, receiver) = unbounded();
+            let waker = Waker::from(Arc::new(Woken(sender)));
+            let mut byte = [0];
+            let mut read = pin!(server.read(&mut byte));
+            while read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                receiver.recv().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_thread_that_a_plain_one_has_a_handle_of_is_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let me = green::thread::current();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(60));
+                me.unpark();
+            });
+            green::thread::park();
+        });
+    });
+}
+
+#[test]
+fn a_thread_for_which_a_blocking_call_goes_on_is_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| green::blocking(|| std::thread::sleep(Duration::from_secs(60))));
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_a_signal_is_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| _ = green::signal::wait_for(&[green::signal::SignalKind::User1]));
+    });
+}
+
+#[test]
+fn a_program_with_a_handler_for_a_signal_is_not_told() {
+    extern "C" fn handle(_: libc::c_int) {}
+    is_not_told(|runtime| {
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR1, handle as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        runtime.run(green::thread::park);
+    });
+}
+
+#[test]
+fn a_thread_that_an_actors_timer_will_wake_is_not_told() {
+    use green::actor::{Actor, Context, Exit};
+    struct Late;
+    impl Actor for Late {
+        fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+            ctx.send_after(Duration::from_secs(60), End);
+            Ok(())
+        }
+    }
+    struct End;
+    impl green::actor::Message for End {
+        type Reply = ();
+    }
+    impl green::actor::Handler<End> for Late {
+        fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+            ctx.stop();
+        }
+    }
+    is_not_told(|runtime| runtime.run(|| _ = Late.start().join()));
+}
+
+#[test]
+fn a_thread_that_awaits_a_future_is_not_told() {
+    is_not_told(|runtime| runtime.run(|| green::block_on(std::future::pending::<()>())));
+}
+
+#[test]
+fn threads_that_still_run_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let runs = green::spawn(|| {
+                loop {
+                    green::sleep(Duration::from_millis(1500));
+                }
+            });
+            runs.join().unwrap()
+        });
+    });
+}

@@ -1,0 +1,115 @@
+//! What a supervisor does that was told nothing: the documented numbers, in virtual time.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use green::actor::testkit::run;
+use green::actor::{Actor, Child, Context, Exit, Handler, Message, Supervisor, SupervisorAddr};
+use green::time::now;
+
+use crate::help::Gate;
+use crate::{End, HOUR, Log, get, puppet, restarts, runs};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Fails the child "a", and gives how long it was away.
+fn away(sup: &SupervisorAddr) -> Duration {
+    let (before, died) = (restarts(sup, "a"), now());
+    let _ = get(sup, "a").send(End::Fail);
+    while !(restarts(sup, "a") > before && runs(sup, "a")) {
+        green::sleep(MS);
+    }
+    now() - died
+}
+
+/// The default back-off's delay of so many milliseconds, with its jitter of a fifth, and what a look takes.
+fn about(ms: u32) -> Range<Duration> {
+    ms * MS * 4 / 5..ms * MS * 6 / 5 + 2 * MS
+}
+
+#[test]
+fn three_deaths_in_five_seconds_are_borne_and_not_a_fourth() {
+    run(|| {
+        let sup = Supervisor::one_for_one().child(puppet("a", &Log::default())).start().unwrap();
+        for _ in 0..3 {
+            away(&sup);
+            green::sleep(SECOND);
+        }
+        assert!(!sup.is_ended());
+        let _ = get(&sup, "a").send(End::Fail);
+        assert!(matches!(sup.join(), Exit::Escalated { .. }));
+
+        let sup = Supervisor::one_for_one().child(puppet("a", &Log::default())).start().unwrap();
+        for _ in 0..6 {
+            away(&sup);
+            green::sleep(2 * SECOND);
+        }
+        assert!(!sup.is_ended(), "three are in the window at most");
+    });
+}
+
+#[test]
+fn the_delay_begins_with_fifty_milliseconds_doubles_and_begins_anew_after_a_long_life() {
+    run(|| {
+        let sup = Supervisor::one_for_one().child(puppet("a", &Log::default())).start().unwrap();
+        for delay in [50, 100, 200] {
+            let away = away(&sup);
+            assert!(about(delay).contains(&away), "{away:?}, not {delay} ms");
+        }
+        // As long as the longest delay, and longer than the window.
+        green::sleep(9 * SECOND);
+        let still = away(&sup);
+        assert!(about(400).contains(&still), "{still:?}");
+        green::sleep(11 * SECOND);
+        let anew = away(&sup);
+        assert!(about(50).contains(&anew), "{anew:?}");
+    });
+}
+
+/// Sleeps for an hour in a handler.
+struct Sleeper;
+struct Sleep(Gate);
+impl Message for Sleep {
+    type Reply = ();
+}
+impl Actor for Sleeper {}
+impl Handler<Sleep> for Sleeper {
+    fn handle(&mut self, Sleep(begun): Sleep, _: &mut Context<Self>) {
+        begun.open();
+        green::sleep(HOUR);
+    }
+}
+
+/// How long a stopped supervisor of a sleeper takes to end, and how the sleeper ends.
+fn end_of(sleeper: impl Fn() -> Child<Sleeper> + Send + 'static, is_nested: bool) -> (Duration, Exit) {
+    let below = Supervisor::one_for_one();
+    let sup = if is_nested {
+        below.child(Child::supervisor("inner", move || Supervisor::one_for_one().child(sleeper()))).start().unwrap()
+    } else {
+        below.child(sleeper()).start().unwrap()
+    };
+    let team = if is_nested { sup.supervisor("inner").unwrap() } else { sup.clone() };
+    let (sleeper, begun) = (team.get::<Sleeper>("sleeper").unwrap(), Gate::new());
+    sleeper.tell(Sleep(begun.clone())).unwrap();
+    begun.wait();
+    let start = now();
+    sup.stop();
+    assert_eq!(sup.join(), Exit::Shutdown);
+    (now() - start, sleeper.join())
+}
+
+#[test]
+fn a_child_has_five_seconds_to_end_and_without_a_bound_as_long_as_it_takes() {
+    run(|| {
+        let sleeper = || Child::new("sleeper", || Sleeper);
+        for is_nested in [false, true] {
+            let (took, exit) = end_of(sleeper, is_nested);
+            assert_eq!(exit, Exit::Killed);
+            assert!((5 * SECOND..5 * SECOND + 5 * MS).contains(&took), "{took:?}");
+            let (took, exit) = end_of(move || sleeper().shutdown(Duration::MAX), is_nested);
+            assert_eq!(exit, Exit::Shutdown);
+            assert!((HOUR - SECOND..HOUR + SECOND).contains(&took), "{took:?}");
+        }
+    });
+}
