@@ -333,6 +333,34 @@ fn timers_of_actors_fire_in_a_child_of_a_parent_that_had_some() {
 }
 
 #[test]
+fn what_is_made_once_may_be_half_made_when_one_forks() {
+    use green::actor::{Actor, Name};
+    static NAMED: Name<Counter> = Name::new("named");
+    let use_much = || {
+        let counter = Counter::default().start();
+        NAMED.register(&counter).unwrap();
+        assert_eq!(counter.send(Add(3)).unwrap(), 3);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        client.read(&mut [0]).unwrap_err();
+    };
+    for pause_us in [0, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000] {
+        let ended = in_a_child(&[("PAUSE_US", &pause_us.to_string())], || {
+            let pause_us = std::env::var("PAUSE_US").unwrap().parse().unwrap();
+            bounded(move || {
+                let first = runtime(1);
+                let thread = first.spawn(use_much);
+                std::thread::sleep(Duration::from_micros(pause_us));
+                assert_works("all of it in a runtime of the child's", || runtime(1).run(use_much));
+                thread.join().unwrap();
+            });
+        });
+        ended.assert_success();
+    }
+}
+
+#[test]
 fn a_closure_that_owns_what_it_uses_runs_in_a_child_though_the_parents_pool_has_a_thread_to_spare() {
     wherever_one_forks(|| {
         green::blocking(|| ());

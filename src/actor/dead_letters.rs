@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use crate::actor::engine::lost;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 
-static SUBSCRIBERS: Mutex<Vec<WeakRecipient<DeadLetter>>> = Mutex::new(Vec::new());
+static SUBSCRIBERS: PerProcess<Mutex<Vec<WeakRecipient<DeadLetter>>>> = PerProcess::new(Mutex::default);
 
 /// Tells of a message that was dropped: its actor ended before it was handled, or a mailbox threw it away.
 ///
@@ -111,7 +112,7 @@ impl DeadLetters {
     /// dead_letters().subscribe(&log.recipient());
     /// ```
     pub fn subscribe(&self, to: &Recipient<DeadLetter>) {
-        let mut subscribers = lock(&SUBSCRIBERS);
+        let mut subscribers = lock(SUBSCRIBERS.get());
         // Held until the lock is free: the last address of an actor may end it.
         let alive: Vec<_> = subscribers.iter().filter_map(WeakRecipient::upgrade).collect();
         *subscribers = alive.iter().chain([to]).map(Recipient::downgrade).collect();
@@ -125,7 +126,7 @@ fn report(actor: ActorId, message: &'static str) {
     if message == std::any::type_name::<DeadLetter>() {
         return; // A dead letter about a dead letter would go on for ever.
     }
-    let subscribers = lock(&SUBSCRIBERS).clone();
+    let subscribers = lock(SUBSCRIBERS.get()).clone();
     for subscriber in subscribers.iter().filter_map(WeakRecipient::upgrade) {
         let _ = subscriber.try_tell(DeadLetter { actor, message });
     }

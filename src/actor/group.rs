@@ -9,21 +9,22 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::held_name::HeldName;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 
 /// For each text the members: a [`GroupMembers`] of the type's messages.
 type Groups = HashMap<Arc<str>, Box<dyn Any + Send>>;
 type GroupMembers<M> = Vec<WeakRecipient<M>>;
 
-static GROUPS: LazyLock<Mutex<HashMap<TypeId, Groups>>> = LazyLock::new(Mutex::default);
+static GROUPS: PerProcess<Mutex<HashMap<TypeId, Groups>>> = PerProcess::new(Mutex::default);
 
 fn groups() -> MutexGuard<'static, HashMap<TypeId, Groups>> {
-    lock(&GROUPS)
+    lock(GROUPS.get())
 }
 
 /// Looks at a group, or changes it. `None`: it has no members.

@@ -21,21 +21,22 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::held_name::HeldName;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, ActorId, Addr};
 use crate::base::lock::lock;
+use crate::sys::fork::PerProcess;
 
 /// The holders of the names of one type.
 type Holders = HashMap<Arc<str>, Weak>;
 
-static NAMES: LazyLock<Mutex<HashMap<TypeId, Holders>>> = LazyLock::new(Mutex::default);
+static NAMES: PerProcess<Mutex<HashMap<TypeId, Holders>>> = PerProcess::new(Mutex::default);
 
 fn names() -> MutexGuard<'static, HashMap<TypeId, Holders>> {
-    lock(&NAMES)
+    lock(NAMES.get())
 }
 
 /// Takes a name away, if `actor` has it. The holder is dropped without the lock: it may be the last that has the actor's block.

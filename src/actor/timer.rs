@@ -18,7 +18,7 @@ use crate::park::os_threads::{self, LaterWake};
 use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 use crate::sys::clock::{after_ns, instant_at, now_ns, virtual_ns};
-use crate::sys::fork::generation;
+use crate::sys::fork::{ForkSafeOnce, PerProcess};
 use crate::time::sleep_until;
 
 /// When it is due, and a number of its own.
@@ -55,27 +55,18 @@ const LAST: u32 = 4;
 struct Service {
     timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
     changed: Condvar,
-    /// The [`generation`] of the process whose thread serves it.
-    made_in: u32,
-    /// That of a child of fork.
-    next: OnceLock<&'static Service>,
 }
 
 impl Service {
     /// The service of this process; its thread runs.
     fn get() -> &'static Service {
-        static FIRST: OnceLock<&'static Service> = OnceLock::new();
-        let mut service = *FIRST.get_or_init(Service::start);
-        while service.made_in != generation() {
-            service = *service.next.get_or_init(Service::start);
-        }
-        service
+        static SERVICE: PerProcess<ForkSafeOnce<&'static Service>> = PerProcess::new(ForkSafeOnce::new);
+        SERVICE.get().get_or_init(Service::start)
     }
 
     fn start() -> &'static Service {
         let (timers, changed) = (Mutex::new(BTreeMap::new()), Condvar::new());
-        let service: &'static Service =
-            Box::leak(Box::new(Service { timers, changed, made_in: generation(), next: OnceLock::new() }));
+        let service: &'static Service = Box::leak(Box::new(Service { timers, changed }));
         let thread = std::thread::Builder::new().name("green-timers".to_owned());
         let started = thread.spawn(|| service.run());
         started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));

@@ -32,7 +32,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Waker;
 
 use mio::unix::SourceFd;
@@ -42,7 +42,7 @@ use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
-use crate::sys::fork::PerProcess;
+use crate::sys::fork::{ForkSafeOnce, PerProcess};
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -57,7 +57,7 @@ const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 /// The token that belongs to no slot: a worker's own waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
-static TABLE: [OnceLock<Box<[SourceSlot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+static TABLE: [ForkSafeOnce<Box<[SourceSlot]>>; CHUNKS] = [const { ForkSafeOnce::new() }; CHUNKS];
 static FREE: PerProcess<Lock<Free>> = PerProcess::new(|| Lock::new(Free::after_parents()));
 /// Chunks that this process and its parents have made, or begun to make.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
@@ -97,7 +97,7 @@ fn own() -> impl Iterator<Item = &'static SourceSlot> {
         let free = FREE.get().lock();
         (free.first, free.made)
     };
-    TABLE[first..made].iter().filter_map(OnceLock::get).flatten()
+    TABLE[first..made].iter().filter_map(ForkSafeOnce::get).flatten()
 }
 
 /// See the module's text.

@@ -6,9 +6,8 @@
 //!
 //! 1. Every x86_64 has the instruction.
 
-use std::sync::OnceLock;
-
 use crate::sys::clock::real_ns;
+use crate::sys::fork::ForkSafeOnce;
 
 /// The counter.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -44,7 +43,7 @@ fn both() -> (u64, u64) {
 }
 
 fn first() -> (u64, u64) {
-    static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
+    static FIRST: ForkSafeOnce<(u64, u64)> = ForkSafeOnce::new();
     *FIRST.get_or_init(both)
 }
 

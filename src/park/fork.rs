@@ -13,14 +13,15 @@
 //! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`WorkerContext`], which
 //!   is never set when a fiber finishes otherwise.
 //!
-//! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came) each process has for
+//! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups) each process has for
 //! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. Not provided for is a fork while another thread makes the very first
-//! runtime, which asks std for its panic hook; nor one while another thread is inside a lock, channel, socket, name or group that the child uses.
+//! runtime, which asks std for its panic hook; nor one while another thread is inside a lock, channel or socket that the child uses.
+//! What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork may find half made; the child makes it again.
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::Once;
 
+use crate::base::atomic::{AtomicBool, Ordering};
 use crate::park::current::WorkerContext;
 use crate::park::os;
 use crate::sys::fork;
@@ -39,8 +40,12 @@ pub(crate) fn is_orphan() -> bool {
 
 /// Has the handler called in children from now on.
 pub(crate) fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| fork::at_each_fork(before, parent, child));
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    // No lock, as a fork might leave it locked. Two threads may both have the handlers called: the second call of each finds its work done.
+    if !INSTALLED.load(Ordering::Relaxed) {
+        fork::at_each_fork(before, parent, child);
+        INSTALLED.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Other people's handlers run before and after this one. Where the thread goes on as its worker it is no green thread: it could not suspend there.

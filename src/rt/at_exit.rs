@@ -1,16 +1,14 @@
 //! The end of the process: its runtimes do not end, they are gone, and so is what waits for their actors. How much that is, is said.
 
-use std::sync::Once;
-
 use crate::base::report::report;
 use crate::sched::Shared;
 use crate::sys::exit::at_exit;
-use crate::sys::fork;
+use crate::sys::fork::{self, ForkSafeOnce};
 
 /// There is a runtime from now on.
 pub(super) fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| at_exit(say_what_waits));
+    static ONCE: ForkSafeOnce<()> = ForkSafeOnce::new();
+    ONCE.get_or_init(|| at_exit(say_what_waits));
 }
 
 extern "C" fn say_what_waits() {

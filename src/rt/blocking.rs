@@ -1,6 +1,6 @@
 //! `blocking` and `unblock`: closures that block an OS thread, run where that does no harm.
 
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 
 use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
@@ -8,6 +8,7 @@ use crate::park::current::with_header;
 use crate::park::fork;
 use crate::rt::default::with_shared;
 use crate::sched::{Shared, Worker};
+use crate::sys::fork::PerProcess;
 
 /// Threads for look-ups of names. One that gets no answer takes its thread for ten seconds and more.
 const LOOK_UPS: usize = 64;
@@ -75,17 +76,17 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     unsafe { call(&shared.pool, Arc::downgrade(&shared), f, true) }
 }
 
-static NAMES: LazyLock<BlockingPool> =
-    LazyLock::new(|| BlockingPool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
+static NAMES: PerProcess<BlockingPool> =
+    PerProcess::new(|| BlockingPool::new(LOOK_UPS, usize::MAX, "green-names".to_owned()));
 
 /// As [`unblock`], for a look-up of a name. Those have few threads of their own in this process: files that do not answer take
 /// none of them away, nor the other way round. `f` calls nothing of this crate's.
 pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    if may_block() || NAMES.is_the_parents() {
+    if may_block() {
         return f();
     }
     // SAFETY: the closure and its value borrow nothing.
-    unsafe { call(&NAMES, Weak::<Shared>::new(), f, true) }
+    unsafe { call(NAMES.get(), Weak::<Shared>::new(), f, true) }
 }
 
 /// What foreign code waits for in a pool of its own.
@@ -103,13 +104,13 @@ pub enum BlockingKind {
 #[cfg(green_thread_locals)]
 pub(crate) fn blocking_as<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
     /// As many threads as there is to wait for: one that is waited for may itself wait for what another waits for here.
-    static WAITS: LazyLock<BlockingPool> =
-        LazyLock::new(|| BlockingPool::new(usize::MAX, usize::MAX, "green-waits".to_owned()));
+    static WAITS: PerProcess<BlockingPool> =
+        PerProcess::new(|| BlockingPool::new(usize::MAX, usize::MAX, "green-waits".to_owned()));
     let pool: &BlockingPool = match kind {
-        BlockingKind::Names => &NAMES,
-        BlockingKind::Waits => &WAITS,
+        BlockingKind::Names => NAMES.get(),
+        BlockingKind::Waits => WAITS.get(),
     };
-    if may_block() || pool.is_the_parents() {
+    if may_block() {
         return f();
     }
     // SAFETY: the caller does not leave.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::lock::Lock;
@@ -14,12 +14,12 @@ use crate::rt::runtime::{MAX_STALL_LIMIT, Runtime, WORKERS, invalid, output};
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
-use crate::sys::fork::PerProcess;
+use crate::sys::fork::{ForkSafeOnce, PerProcess};
 use crate::thread_locals::ThreadLocals;
 
 /// The default runtime; the settings come from the environment. After an error the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
-    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+    static DEFAULT: ForkSafeOnce<Runtime> = ForkSafeOnce::new();
     static STARTS: PerProcess<Lock<()>> = PerProcess::new(|| Lock::new(()));
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);

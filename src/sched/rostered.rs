@@ -1,17 +1,16 @@
 //! A worker's part in the [`roster`](super::roster) of its runtime.
 
-use std::sync::OnceLock;
-
 use crate::sched::roster::{OwnedList, RosterShare};
 use crate::sched::shared::Shared;
 use crate::sched::worker::Worker;
+use crate::sys::fork::PerProcess;
 use crate::sys::membarrier;
 use crate::task::Task;
 
 /// Does this system have what the owners of locks need?
 fn has_owners() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| membarrier::heavy().is_ok())
+    static HAS: PerProcess<bool> = PerProcess::new(|| membarrier::heavy().is_ok());
+    *HAS.get()
 }
 
 impl Worker {

@@ -13,20 +13,20 @@
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::process::abort;
-use std::sync::OnceLock;
 
 use super::{StackSize, arena};
 use crate::sys::fault::{self, AltStack, Fault};
+use crate::sys::fork::ForkSafeOnce;
 
 /// Calls back with the id and the name of the green thread that runs on this OS thread, at most once; not at all if
 /// there is none. It runs in a signal handler: it takes no lock and allocates nothing.
 pub(crate) type Describe = fn(&mut dyn FnMut(u64, Option<&str>));
 
-static DESCRIBE: OnceLock<Describe> = OnceLock::new();
+static DESCRIBE: ForkSafeOnce<Describe> = ForkSafeOnce::new();
 
 /// Installs the handler, once for the process.
 pub(crate) fn install(describe: Describe) {
-    let _ = DESCRIBE.set(describe);
+    DESCRIBE.get_or_init(|| describe);
     // So that the handler finds it known.
     crate::sys::mem::page_size();
     fault::install(on_fault);

@@ -1,7 +1,7 @@
 //! `Condvar`.
 #![forbid(unsafe_code)]
 
-use std::sync::{LockResult, OnceLock, PoisonError, WaitTimeoutResult};
+use std::sync::{LockResult, PoisonError, WaitTimeoutResult};
 use std::time::Duration;
 
 use crate::base::debug::debug;
@@ -10,6 +10,7 @@ use crate::park::no_park::assert_may_park;
 use crate::sync::mutex::MutexGuard;
 use crate::sync::raw_condvar::RawCondvar;
 use crate::sys::clock::{NEVER, after_ns, has_passed};
+use crate::sys::fork::ForkSafeOnce;
 
 /// Lets threads wait, with a [`Mutex`](super::Mutex) let go, until another thread notifies them:
 /// [`std::sync::Condvar`].
@@ -258,7 +259,7 @@ impl Condvar {
 
 /// std's own result type, which only std makes: so have it make both values, once.
 fn result(timed_out: bool) -> WaitTimeoutResult {
-    static RESULTS: OnceLock<[WaitTimeoutResult; 2]> = OnceLock::new();
+    static RESULTS: ForkSafeOnce<[WaitTimeoutResult; 2]> = ForkSafeOnce::new();
     let results = RESULTS.get_or_init(|| {
         let (mutex, condvar) = (std::sync::Mutex::new(()), std::sync::Condvar::new());
         [false, true].map(|timed_out| {

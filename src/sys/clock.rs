@@ -4,10 +4,10 @@
 //! real time everywhere ([`real_ns`]).
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::base::atomic::{AtomicU64, Ordering};
+use crate::sys::fork::ForkSafeOnce;
 
 /// A moment that never comes: the deadline of a wait without one.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -25,7 +25,7 @@ struct ZeroPoint {
 /// finds it passed on that one, too. It is behind by what lies between the two looks, so the closest of a few pairs counts.
 #[inline]
 fn zero() -> &'static ZeroPoint {
-    static ZERO: OnceLock<ZeroPoint> = OnceLock::new();
+    static ZERO: ForkSafeOnce<ZeroPoint> = ForkSafeOnce::new();
     ZERO.get_or_init(|| {
         let pairs = (0..8).map(|_| {
             let (before_ns, instant, system_ns) = (system::now_ns(), Instant::now(), system::now_ns());
@@ -124,7 +124,7 @@ mod system {
     pub(super) use self::now_ns as coarse_ns;
 
     pub(super) fn now_ns() -> u64 {
-        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        static FIRST: super::ForkSafeOnce<std::time::Instant> = super::ForkSafeOnce::new();
         FIRST.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
     }
 }

@@ -9,10 +9,10 @@
 
 use std::cell::UnsafeCell;
 use std::mem::{MaybeUninit, transmute};
-use std::sync::Once;
 use std::{io, ptr};
 
 use crate::base::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sys::fork::ForkSafeOnce;
 use crate::sys::{library, mem};
 
 /// macOS reports some faults on protected pages as bus errors.
@@ -52,8 +52,8 @@ pub(crate) enum Fault {
 ///
 /// `on_fault` runs in the signal handler: see invariant 2.
 pub(crate) fn install(on_fault: OnFault) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    static ONCE: ForkSafeOnce<()> = ForkSafeOnce::new();
+    ONCE.get_or_init(|| {
         library::pin();
         // ORDERING: Release pairs with the Acquire in `handle`, on whatever thread the fault is.
         ON_FAULT.store(on_fault as *mut (), Ordering::Release);
@@ -71,12 +71,15 @@ unsafe fn install_one(index: usize, signal: libc::c_int) {
     // SAFETY: `OLD` is ours until the handler is installed (invariant 1); a null action only reads; all of the old
     // action is written if the call succeeds, and zeros are a valid `sigaction` if it does not (SIG_DFL).
     unsafe {
-        let old = &mut (*OLD.0.get())[index];
-        old.as_mut_ptr().write_bytes(0, 1);
-        libc::sigaction(signal, ptr::null(), old.as_mut_ptr());
+        let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+        libc::sigaction(signal, ptr::null(), before.as_mut_ptr());
+        let mut new = before.assume_init();
+        if new.sa_sigaction == handle as *const () as usize {
+            return; // This is a child, and its parent had come so far.
+        }
+        (*OLD.0.get())[index] = before;
         // Signals blocked, and calls restarted, as the old handler wants it: the kernel then does that part of
         // standing in for it.
-        let mut new = old.assume_init();
         new.sa_flags &= libc::SA_NODEFER | libc::SA_RESTART;
         new.sa_flags |= libc::SA_SIGINFO | libc::SA_ONSTACK;
         new.sa_sigaction = handle as *const () as usize;

@@ -5,13 +5,13 @@
 //! purpose: those on the stack in its hook that were not there before.
 
 use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
 
 #[cfg(not(target_arch = "arm"))]
 use super::unwinder::unwind;
+use crate::sys::fork::ForkSafeOnce;
 
 /// Where the functions begin that are on the stack while a hook runs.
-static REPORTING: OnceLock<Vec<usize>> = OnceLock::new();
+static REPORTING: ForkSafeOnce<Vec<usize>> = ForkSafeOnce::new();
 
 /// Learns the functions of `during`, the stack in a hook, that are not in `before`.
 pub(crate) fn learn(before: &[usize], during: &[usize]) {

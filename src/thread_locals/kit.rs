@@ -7,9 +7,9 @@
 use std::ffi::{CStr, c_void};
 use std::ops::Range;
 use std::ptr;
-use std::sync::OnceLock;
 
 use crate::arch::thread_pointer;
+use crate::sys::fork::ForkSafeOnce;
 use crate::sys::glibc::{self, Donor, LastLibrary, Module, symbol};
 use crate::sys::{mem, sanitizer};
 use crate::thread_locals::template::{Known, Template, Witness, Word, explain};
@@ -84,7 +84,7 @@ pub(super) const MOST_OF_LIBC: usize = 512;
 const RSEQ_LEN: isize = 32;
 const TRIES: u32 = 5;
 
-static KIT: OnceLock<Kit> = OnceLock::new();
+static KIT: ForkSafeOnce<Kit> = ForkSafeOnce::new();
 
 /// The kit, once it has been learned.
 #[inline]

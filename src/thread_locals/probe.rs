@@ -1,8 +1,8 @@
 //! Are blocks to be had here? Steps T1 and T5, and all that lies between.
 
 use std::ptr;
-use std::sync::OnceLock;
 
+use crate::sys::fork::ForkSafeOnce;
 use crate::sys::glibc;
 use crate::thread_locals::block::{self, Block};
 use crate::thread_locals::kit::{self, Kit, descriptor_of};
@@ -11,7 +11,7 @@ use crate::thread_locals::unsupported::Unsupported;
 
 /// Says so; the first call finds out.
 pub(super) fn supported() -> Result<(), Unsupported> {
-    static FOUND: OnceLock<Result<(), Unsupported>> = OnceLock::new();
+    static FOUND: ForkSafeOnce<Result<(), Unsupported>> = ForkSafeOnce::new();
     FOUND.get_or_init(find_out).clone()
 }
 

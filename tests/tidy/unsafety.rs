@@ -3,6 +3,9 @@
 use crate::source::{Finding, Source, crate_files};
 use crate::{assert_clean, lines};
 
+/// What holds a lock or a once of std's across a fork all the same: std has one lock for the panic hook itself.
+const MAY_BREAK_AT_A_FORK: &[&str] = &["src/rt/hook.rs"];
+
 /// Where `unsafe` may be written in `src`: whole modules end in `/`. Tests are free.
 const MAY_BE_UNSAFE: &[&str] = &[
     "src/base/latest.rs",
@@ -118,6 +121,37 @@ fn assembly_outside(sources: &[Source]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Statics that a fork may find half made or locked, for ever: a child has them for itself, or makes them anew (`sys::fork`).
+fn statics_that_a_fork_breaks(sources: &[Source]) -> Vec<Finding> {
+    const BREAK: &[&str] = &["OnceLock", "LazyLock", "Once", "Mutex", "RwLock", "Lock"];
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| !MAY_BREAK_AT_A_FORK.contains(&&*source.path)) {
+        let words = words(source);
+        let begins =
+            |index: &usize| words[*index].1 == "static" && words.get(index + 2).is_some_and(|word| word.1 == ":");
+        for start in (0..words.len()).filter(begins) {
+            let kind = words[start + 3..].iter();
+            let path = kind.take_while(|(_, word)| *word != "<" && *word != "=").find(|(_, word)| BREAK.contains(word));
+            findings
+                .extend(path.map(|(line, word)| source.finding(*line, format!("a fork may break a static {word}"))));
+        }
+    }
+    findings
+}
+
+#[test]
+fn no_static_is_left_half_made_in_a_child_of_fork() {
+    assert_clean(&statics_that_a_fork_breaks(&crate_files()));
+}
+
+#[test]
+fn a_static_that_a_fork_breaks_is_found() {
+    let bad = "static A: OnceLock<u8> = OnceLock::new();\nfn f() {\n static B: [std::sync::Mutex<u8>; 2] = x;\n}\npub(crate) static C: Once = y;";
+    assert_eq!(lines(&statics_that_a_fork_breaks(&[Source::new("src/rt/x.rs", bad)])), [1, 3, 5]);
+    let good = "static A: PerProcess<Lock<u8>> = PerProcess::new(|| Lock::new(0));\nstatic B: ForkSafeOnce<u8> = x;\nfn f(lock: Lock<u8>) -> &'static Lock<u8> {}";
+    assert_clean(&statics_that_a_fork_breaks(&[Source::new("src/rt/x.rs", good)]));
 }
 
 #[test]

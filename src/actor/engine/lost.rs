@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::actor::ActorId;
 use crate::sched::remote::MAX_WORKERS;
+use crate::sys::fork::ForkSafeOnce;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -16,7 +16,7 @@ static AT_END: [AtomicU64; MAX_WORKERS] = [const { AtomicU64::new(0) }; MAX_WORK
 type Report = fn(ActorId, &'static str);
 
 /// What is told of each lost message, once somebody has asked for that.
-static REPORT: OnceLock<Report> = OnceLock::new();
+static REPORT: ForkSafeOnce<Report> = ForkSafeOnce::new();
 
 /// How many messages were lost.
 pub(crate) fn count() -> u64 {
@@ -25,7 +25,7 @@ pub(crate) fn count() -> u64 {
 
 /// From now on `report` is called for each.
 pub(crate) fn report_to(report: Report) {
-    let _ = REPORT.set(report);
+    REPORT.get_or_init(|| report);
 }
 
 /// A message of type `message` to `actor` is dropped.

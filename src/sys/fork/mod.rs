@@ -1,7 +1,9 @@
 //! Children of fork(2): which process are we?
 
+mod once;
 mod per_process;
 
+pub(crate) use once::ForkSafeOnce;
 pub(crate) use per_process::PerProcess;
 
 use std::io;
