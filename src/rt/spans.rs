@@ -19,7 +19,8 @@ const DEEPEST: usize = 1024;
 /// the subscriber is told of an exit and an enter at each wait. A thread with a name is in a span `thread` of level `INFO` with the fields `name` and `id` besides.
 ///
 /// For one thread that goes by [`thread::Builder::on_switch`](crate::thread::Builder::on_switch), for all of a runtime by
-/// [`RuntimeBuilder::on_switch`](crate::RuntimeBuilder::on_switch). Threads with thread-locals of their own have no need of it.
+/// [`RuntimeBuilder::on_switch`](crate::RuntimeBuilder::on_switch), which the default runtime has not got. Threads with thread-locals of their own have no need of it. A handler of an
+/// actor has no such calls: what it enters stays current on its worker while it waits.
 ///
 /// It knows the spans of the dispatcher that is current when the thread suspends; those that the thread has entered by another dispatcher stay behind. What a
 /// neighbour without such calls has entered is seen by the thread's own calls only, not by the thread.
