@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(any(debug_assertions, green_deadlocks))]
+use crate::base::atomic::{AtomicU64, Ordering};
+#[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::deadlock::{about_to_ask, would_ask};
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::possession::Possession;
@@ -34,6 +36,9 @@ impl ChosenTime {
 pub(crate) struct OwedAnswer {
     #[cfg(any(debug_assertions, green_deadlocks))]
     by: Possession,
+    /// The chain of the message, until that is queued behind others, or handled: who lets that chain in while it waits, will handle it. 0: none.
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    on_its_way: AtomicU64,
 }
 
 impl OwedAnswer {
@@ -42,37 +47,55 @@ impl OwedAnswer {
         Self {
             #[cfg(any(debug_assertions, green_deadlocks))]
             by: Possession::new(),
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            on_its_way: AtomicU64::new(0),
         }
     }
 
-    /// The actor with this number owes it as soon as it has the message.
+    /// The actor with this number owes it as soon as it has the message, which is of that chain (0: of none).
     #[inline(always)]
-    pub(crate) fn begin(&self, actor: u64) {
+    pub(crate) fn begin(&self, actor: u64, chain: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.by.begin(actor);
-        let _ = actor;
+        {
+            // ORDERING: Relaxed: the asker's edge, which comes later, is entered under the table's lock.
+            self.on_its_way.store(chain, Ordering::Relaxed);
+            self.by.begin(actor);
+        }
+        let _ = (actor, chain);
     }
 
-    /// The actor has the message, and the calling thread waits for the answer until the result is dropped.
+    /// The message is queued behind others, or handled: nobody lets it in any more.
+    #[inline(always)]
+    pub(crate) fn harden(&self) {
+        // ORDERING: Relaxed: by the asker or the actor before it enters an edge of its own, under the table's lock.
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        self.on_its_way.store(0, Ordering::Relaxed);
+    }
+
+    /// The actor has the message, and the calling thread waits for the answer until the result is dropped. Meanwhile it lets messages of that chain in (0: none).
     ///
     /// # Errors
     ///
     /// That would close a cycle of waits: the numbers of those in it that are actors, beginning with the caller. Standard error has been told.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn awaited(&self) -> Result<impl Sized + use<>, Vec<u64>> {
+    pub(crate) fn awaited(&self, lets_in: u64) -> Result<impl Sized + use<>, Vec<u64>> {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        return about_to_ask(&self.by);
+        return about_to_ask(self, lets_in);
         #[cfg(not(any(debug_assertions, green_deadlocks)))]
-        Ok(())
+        {
+            let _ = lets_in;
+            Ok(())
+        }
     }
 
     /// The calling thread does not wait for the answer, as that would close a cycle: standard error is told who waits in it.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, lets_in: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        would_ask(&self.by);
+        would_ask(self, lets_in);
+        let _ = lets_in;
     }
 
     /// The asker does not wait for the actor any more, although it does not know yet: it has the answer, or another owes that.
@@ -80,5 +103,19 @@ impl OwedAnswer {
     pub(crate) fn end(&self) {
         #[cfg(any(debug_assertions, green_deadlocks))]
         self.by.end();
+    }
+}
+
+#[cfg(any(debug_assertions, green_deadlocks))]
+impl OwedAnswer {
+    /// The number of the actor; 0: nobody is known to owe it.
+    pub(super) fn debtor(&self) -> u64 {
+        self.by.holder()
+    }
+
+    /// Does an actor that lets this chain in, handle the message while it waits?
+    pub(super) fn is_let_in(&self, chain: u64) -> bool {
+        // ORDERING: Relaxed: as in `harden`; the caller has the table's lock.
+        chain != 0 && self.on_its_way.load(Ordering::Relaxed) == chain
     }
 }
