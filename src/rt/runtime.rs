@@ -11,7 +11,7 @@ use crate::base::debug::debug;
 use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::dump;
-use crate::flight::{MOST_EVENTS, Recording};
+use crate::flight::{self, MOST_EVENTS, Recording};
 use crate::park::current::{self};
 use crate::park::no_park::assert_may_park;
 use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
@@ -364,8 +364,10 @@ impl RuntimeBuilder {
             }
         }
         dump::from_env()?;
+        let first = fork::hold_for_first();
+        // What the workers would be the first to ask for.
+        flight::begin();
         hook::install();
-        fork::install();
         at_exit::install();
         overflow::install(current::describe);
         let moves = self.migration != Some(false) && self.thread_locals == ThreadLocals::PerThread && workers > 1;
@@ -402,6 +404,7 @@ impl RuntimeBuilder {
             watched::set_start_spare(runtime.shared.identity(), Arc::new(move || threads.start_spare(&shared)));
             stall::watch();
         }
+        first.is_made();
         Ok(runtime)
     }
 }
