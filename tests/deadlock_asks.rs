@@ -187,7 +187,11 @@ fn who_waits_for_a_call_for_a_time_of_its_own_is_not_told() {
         let held = lock.lock();
         let short = Duration::from_millis(20);
         let calls = || wants.call(Do(locks(lock.clone()))).unwrap();
-        for answer in [calls().wait_timeout(short), calls().within(short).wait(), calls().wait_deadline(std::time::Instant::now() + short)] {
+        for answer in [
+            calls().wait_timeout(short),
+            calls().within(short).wait(),
+            calls().wait_deadline(std::time::Instant::now() + short),
+        ] {
             assert!(matches!(answer, Err(SendError::Timeout(_))), "{answer:?}");
         }
         drop(held);
