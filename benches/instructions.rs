@@ -161,7 +161,9 @@ fn main() -> ExitCode {
     }
     println!("| instructions | off | rare | | all | |\n| --- | --- | --- | --- | --- | --- |");
     let mut keeps_the_rule = true;
-    for operation in OPERATIONS.iter().filter(|operation| args.is_empty() || args.iter().any(|arg| arg == operation.name)) {
+    for operation in
+        OPERATIONS.iter().filter(|operation| args.is_empty() || args.iter().any(|arg| arg == operation.name))
+    {
         let [off, rare, all] = DETAILS.map(|detail| counted(operation, detail));
         let more = |than_off: f64| format!("{:+.1} %", (than_off / off - 1.0) * 100.0);
         println!("| {} | {off:.1} | {rare:.1} | {} | {all:.1} | {} |", operation.what, more(rare), more(all));
