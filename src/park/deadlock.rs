@@ -15,8 +15,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::base::report::report;
 use crate::park::current::{current_task, with_header};
-use crate::park::owed_answer::OwedAnswer;
-use crate::park::possession::Possession;
+use crate::park::possession::{Debt, Possession};
 use crate::park::wait::Wait;
 use crate::sys::clock::NEVER;
 use crate::sys::fork::PerProcess;
@@ -47,7 +46,7 @@ enum Target {
     End(u64),
     Scope(usize),
     /// An answer. Meanwhile messages of this chain are let in; 0: none.
-    Answer(*const OwedAnswer, u64),
+    Answer(*const Debt, u64),
 }
 
 /// A wait that is on.
@@ -131,7 +130,7 @@ pub(crate) fn about_to_wait(awaited: WaitTarget<'_>, wait: &Wait) -> Option<Ente
 ///
 /// That would close a cycle, of which standard error is told, the first few times: the numbers of the actors in it, beginning with the caller, if it is one.
 #[track_caller]
-pub(crate) fn about_to_ask(owed: &OwedAnswer, lets_in: u64) -> Result<Option<EnteredWait>, Vec<u64>> {
+pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWait>, Vec<u64>> {
     if with_header(|thread| thread.limits.earliest_ns()) != NEVER {
         return Ok(None);
     }
@@ -141,7 +140,7 @@ pub(crate) fn about_to_ask(owed: &OwedAnswer, lets_in: u64) -> Result<Option<Ent
 
 /// The calling thread does not ask an actor, as it would close a cycle: standard error is told of that, as by [`about_to_ask`].
 #[track_caller]
-pub(crate) fn would_ask(owed: &OwedAnswer, lets_in: u64) {
+pub(crate) fn would_ask(owed: &Debt, lets_in: u64) {
     if let (_, Some(closed)) = enter(Target::Answer(ptr::from_ref(owed), lets_in), Waits::No) {
         closed.tell();
     }

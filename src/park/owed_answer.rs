@@ -2,11 +2,9 @@
 #![forbid(unsafe_code)]
 
 #[cfg(any(debug_assertions, green_deadlocks))]
-use crate::base::atomic::{AtomicU64, Ordering};
-#[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::deadlock::{about_to_ask, would_ask};
 #[cfg(any(debug_assertions, green_deadlocks))]
-use crate::park::possession::Possession;
+use crate::park::possession::Debt;
 
 /// Are deadlocks named?
 pub(crate) const NAMED: bool = cfg!(any(debug_assertions, green_deadlocks));
@@ -35,10 +33,7 @@ impl ChosenTime {
 #[derive(Debug)]
 pub(crate) struct OwedAnswer {
     #[cfg(any(debug_assertions, green_deadlocks))]
-    by: Possession,
-    /// The chain of the message, until that is queued behind others, or handled: who lets that chain in while it waits, will handle it. 0: none.
-    #[cfg(any(debug_assertions, green_deadlocks))]
-    on_its_way: AtomicU64,
+    debt: Debt,
 }
 
 impl OwedAnswer {
@@ -46,9 +41,7 @@ impl OwedAnswer {
     pub(crate) const fn new() -> Self {
         Self {
             #[cfg(any(debug_assertions, green_deadlocks))]
-            by: Possession::new(),
-            #[cfg(any(debug_assertions, green_deadlocks))]
-            on_its_way: AtomicU64::new(0),
+            debt: Debt::new(),
         }
     }
 
@@ -56,20 +49,15 @@ impl OwedAnswer {
     #[inline(always)]
     pub(crate) fn begin(&self, actor: u64, chain: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        {
-            // ORDERING: Relaxed: the asker's edge, which comes later, is entered under the table's lock.
-            self.on_its_way.store(chain, Ordering::Relaxed);
-            self.by.begin(actor);
-        }
+        self.debt.begin(actor, chain);
         let _ = (actor, chain);
     }
 
     /// The message is queued behind others, or handled: nobody lets it in any more.
     #[inline(always)]
     pub(crate) fn harden(&self) {
-        // ORDERING: Relaxed: by the asker or the actor before it enters an edge of its own, under the table's lock.
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.on_its_way.store(0, Ordering::Relaxed);
+        self.debt.harden();
     }
 
     /// The actor has the message, and the calling thread waits for the answer until the result is dropped. Meanwhile it lets messages of that chain in (0: none).
@@ -81,7 +69,7 @@ impl OwedAnswer {
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub(crate) fn awaited(&self, lets_in: u64) -> Result<impl Sized + use<>, Vec<u64>> {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        return about_to_ask(self, lets_in);
+        return about_to_ask(&self.debt, lets_in);
         #[cfg(not(any(debug_assertions, green_deadlocks)))]
         {
             let _ = lets_in;
@@ -94,7 +82,7 @@ impl OwedAnswer {
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub(crate) fn refused(&self, lets_in: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        would_ask(self, lets_in);
+        would_ask(&self.debt, lets_in);
         let _ = lets_in;
     }
 
@@ -102,20 +90,6 @@ impl OwedAnswer {
     #[inline(always)]
     pub(crate) fn end(&self) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.by.end();
-    }
-}
-
-#[cfg(any(debug_assertions, green_deadlocks))]
-impl OwedAnswer {
-    /// The number of the actor; 0: nobody is known to owe it.
-    pub(super) fn debtor(&self) -> u64 {
-        self.by.holder()
-    }
-
-    /// Does an actor that lets this chain in, handle the message while it waits?
-    pub(super) fn is_let_in(&self, chain: u64) -> bool {
-        // ORDERING: Relaxed: as in `harden`; the caller has the table's lock.
-        chain != 0 && self.on_its_way.load(Ordering::Relaxed) == chain
+        self.debt.end();
     }
 }

@@ -22,9 +22,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::base::atomic::{AtomicBool, Ordering};
 use crate::base::lock::Lock;
-use crate::park::{current, fork};
 use crate::park::no_park::set_in_hook;
 use crate::park::unwind;
+use crate::park::{current, fork};
 use crate::recorder;
 use crate::sys::in_panic;
 
