@@ -79,7 +79,7 @@ pub(crate) fn hold_for_first() -> FirstGate {
 
 impl FirstGate {
     /// It is made. (If not, the next one is the first.)
-    pub(crate) fn is_made(self) {
+    pub(crate) fn made(self) {
         if self.0.is_some() {
             HAS_MADE.store(true, Ordering::Release); // ORDERING(argued): as above.
         }

@@ -397,7 +397,7 @@ impl RuntimeBuilder {
             watched::set_start_spare(runtime.shared.identity(), Arc::new(move || threads.start_spare(&shared)));
             stall::watch();
         }
-        first.is_made();
+        first.made();
         Ok(runtime)
     }
 }
