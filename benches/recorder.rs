@@ -1,4 +1,4 @@
-//! What does the flight recorder cost: a yield, a round trip over two channels, a spawn with its join? One worker; off, as it is by default, and with every event.
+//! What does the flight recorder cost in time (in instructions: `instructions.rs`): a yield, a round trip over two channels, a spawn with its join? One worker; off, as it is by default, and with every event.
 //!
 //! A round trip has six events when every one is recorded (two waits, two wakes, two returns): what it costs more, by six, is the price of an event. With two servers more
 //! `echo` measures the same over sockets: `cargo bench -p green-benches --bench echo -- --servers green,green-off`.

@@ -28,11 +28,38 @@ fn a_runtime_with_one_worker_has_no_spare_one_unless_it_asks_for_it() {
     let waits = runtime.spawn(|| ());
     // Longer than after which there would be one.
     std::thread::sleep(Duration::from_millis(600));
-    assert!(!waits.is_finished());
-    assert_eq!(runtime.metrics().spare_workers, 0);
+    let seen = (waits.is_finished(), runtime.metrics().spare_workers);
+    // First: a runtime with a thread that computes does not end.
     over.store(true, Ordering::SeqCst);
     long.join().unwrap();
     waits.join().unwrap();
+    assert_eq!(seen, (false, 0));
+}
+
+/// Its turns are short, though it does not come to the end of what has not started. The same of a spare one: it gets no other beside it.
+#[test]
+fn a_runtime_of_which_one_worker_goes_on_has_no_spare_one() {
+    const LIMIT: Duration = Duration::from_millis(100);
+    let ended = help::in_a_child(&[], || {
+        for (workers, spares, wanted) in [(2, 1, 0), (1, 2, 1)] {
+            let runtime = watched(workers).stall_limit(LIMIT).spare_workers(spares).build().unwrap();
+            let over = Arc::new(AtomicBool::new(false));
+            let until = Arc::clone(&over);
+            let long = runtime.spawn(move || computes(&until));
+            let begin = std::time::Instant::now();
+            // Longer than after which there would be one more.
+            while begin.elapsed() < 14 * LIMIT {
+                let short = || std::thread::sleep(Duration::from_millis(1));
+                let some: Vec<_> = (0..100).map(|_| runtime.spawn(short)).collect();
+                some.into_iter().for_each(|thread| thread.join().unwrap());
+            }
+            let seen = (long.is_finished(), runtime.metrics().spare_workers);
+            over.store(true, Ordering::SeqCst);
+            long.join().unwrap();
+            assert_eq!(seen, (false, wanted));
+        }
+    });
+    ended.assert_success();
 }
 
 /// As std's own test of `OnceLock` has it: the readers spin until a writer has come.

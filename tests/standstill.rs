@@ -6,9 +6,10 @@
 mod help;
 
 use std::env;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 
 use green::Runtime;
@@ -16,9 +17,11 @@ use green::channel::unbounded;
 use green::sync::Mutex;
 
 const WORKERS: &str = "GREEN_TEST_WORKERS";
+/// Set in a process that is told, whatever the test is about.
+const CONTROL: &str = "GREEN_TEST_CONTROL";
 const SAID: &str = "green: deadlock: all threads wait for one another, ";
-/// So long a program that is not to be told runs: more than twice as long as it would take.
-const LIFE: u32 = 3;
+/// A program that has not been told for so long after another was, which has begun later, is not told at all: that is as long as from a look to the next.
+const LONGER: Duration = Duration::from_secs(1);
 
 /// Runs `f` on a runtime with one worker and with two, on the only thread of a process of its own, which SIGALRM ends after `seconds`. Calls `check` with what
 /// that process says on standard error, and then ends it. (It is a child of fork of a test's process: in that the first thread waits for the test, by std's means.)
@@ -33,7 +36,10 @@ fn alone(seconds: u32, f: impl FnOnce(Runtime), check: impl Fn(&mut BufReader<Ch
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 libc::alarm(seconds);
             }
-            f(help::runtime(workers));
+            match env::var_os(CONTROL) {
+                Some(_) => help::runtime(workers).run(green::thread::park),
+                None => f(help::runtime(workers)),
+            }
             std::process::exit(0);
         }
         let mut status = 0;
@@ -41,14 +47,7 @@ fn alone(seconds: u32, f: impl FnOnce(Runtime), check: impl Fn(&mut BufReader<Ch
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         std::process::exit(if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 });
     }
-    let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
-    let start = |workers| {
-        let mut child = help::itself();
-        child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(WORKERS, workers);
-        child.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(Stdio::piped());
-        child.spawn().expect("this binary runs")
-    };
-    for mut child in ["1", "2"].map(start) {
+    for mut child in ["1", "2"].map(|workers| start(workers, &[])) {
         let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         check(&mut stderr);
         drop(stderr);
@@ -56,6 +55,15 @@ fn alone(seconds: u32, f: impl FnOnce(Runtime), check: impl Fn(&mut BufReader<Ch
         let status = child.wait().unwrap();
         assert!(status.signal() == Some(libc::SIGKILL) || status.code() == Some(libc::SIGALRM), "{status}");
     }
+}
+
+/// This test once more, in a process of its own.
+fn start(workers: &str, variables: &[(&str, &str)]) -> Child {
+    let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
+    let mut child = help::itself();
+    child.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(WORKERS, workers);
+    child.envs(variables.iter().copied()).env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(Stdio::piped());
+    child.spawn().expect("this binary runs")
 }
 
 /// The program is told, once, and shown what each thread waits for.
@@ -68,11 +76,23 @@ fn is_told(counts: &str, shows: &[&str], f: impl FnOnce(Runtime)) {
     });
 }
 
-/// Nothing is said.
+/// Nothing is said, however slow the machine is: by the time that another program, which has begun later, has been told, and a look later.
 fn is_not_told(f: impl FnOnce(Runtime)) {
-    alone(LIFE, f, |stderr| {
+    alone(60, f, |stderr| {
+        let mut control = start("1", &[(CONTROL, "1")]);
+        let mut told = String::new();
+        let mut lines = BufReader::new(control.stderr.take().expect("it is piped"));
+        while !told.contains(SAID) && lines.read_line(&mut told).unwrap() > 0 {}
+        let _ = control.kill();
+        assert!(control.wait().is_ok() && told.contains(SAID), "{told}");
+        std::thread::sleep(LONGER);
+        // What has been said by now.
+        let mut ready = libc::pollfd { fd: stderr.get_ref().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let mut said = String::new();
-        stderr.read_to_string(&mut said).unwrap();
+        // SAFETY: one entry.
+        while (!stderr.buffer().is_empty() || unsafe { libc::poll(&raw mut ready, 1, 0) } > 0)
+            && stderr.read_line(&mut said).unwrap() > 0
+        {}
         assert!(!said.contains("deadlock") && !said.contains("panicked"), "{said}");
     });
 }
@@ -151,6 +171,22 @@ fn threads_of_which_one_waits_until_a_time_are_not_told() {
         runtime.run(|| {
             let waits = green::spawn(|| green::thread::park_timeout(Duration::from_secs(60)));
             waits.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn threads_beside_an_os_thread_that_waits_until_a_time_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let (sender, receiver) = unbounded::<()>();
+            let me = green::thread::current();
+            std::thread::spawn(move || {
+                let _ = receiver.recv_timeout(Duration::from_secs(60));
+                me.unpark();
+            });
+            green::thread::park();
+            drop(sender);
         });
     });
 }

@@ -15,6 +15,7 @@ use crate::actor::engine::promise::Promised;
 use crate::actor::timer::{self, Timer};
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
+use crate::park::owed_answer::ChosenTime;
 use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
 
 /// Waits for a reply that is on its way: what [`Addr::call`](crate::actor::Addr::call) returns.
@@ -41,6 +42,8 @@ use crate::sys::clock::{NEVER, after_ns, at_ns, now_ns};
 pub struct Pending<M: Message> {
     call: Arc<CallBlock<M>>,
     deadline_ns: u64,
+    /// Of the deadline.
+    chosen: ChosenTime,
     /// Wakes the task that awaits it when the deadline has passed.
     alarm: Option<Alarm>,
 }
@@ -56,8 +59,8 @@ impl Drop for Alarm {
 
 impl<M: Message> Pending<M> {
     pub(crate) fn new(call: Arc<CallBlock<M>>) -> Self {
-        let deadline_ns = call.promise().deadline_ns();
-        Self { call, deadline_ns, alarm: None }
+        let (deadline_ns, chosen) = (call.promise().deadline_ns(), call.chosen());
+        Self { call, deadline_ns, chosen, alarm: None }
     }
 
     pub(crate) fn call(&self) -> &CallBlock<M> {
@@ -72,7 +75,7 @@ impl<M: Message> Pending<M> {
     ///
     #[doc = include_str!("docs/pending_within.md")]
     pub fn within(self, d: Duration) -> Self {
-        Self { deadline_ns: after_ns(d), alarm: None, ..self }
+        Self { deadline_ns: after_ns(d), chosen: ChosenTime::new(true), alarm: None, ..self }
     }
 
     /// Returns whether a wait would end at once: the reply is there, or the error that there will be none. Does not wait.
@@ -93,9 +96,10 @@ impl<M: Message> Pending<M> {
     /// # Errors
     ///
     /// Those of [`Addr::send`](crate::actor::Addr::send).
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn wait(self) -> Result<M::Reply, SendError<M>> {
-        let deadline_ns = self.deadline_ns;
-        self.wait_until(deadline_ns)
+        let (deadline_ns, chosen) = (self.deadline_ns, self.chosen);
+        self.wait_until(deadline_ns, chosen)
     }
 
     /// Waits for the reply for at most `d` from now, which may be longer than the call's own time-out.
@@ -106,7 +110,7 @@ impl<M: Message> Pending<M> {
     ///
     /// Those of [`wait`](Self::wait).
     pub fn wait_timeout(self, d: Duration) -> Result<M::Reply, SendError<M>> {
-        self.wait_until(after_ns(d))
+        self.wait_until(after_ns(d), ChosenTime::new(true))
     }
 
     /// Waits for the reply until `deadline`, which may be later than the call's own.
@@ -117,7 +121,7 @@ impl<M: Message> Pending<M> {
     ///
     /// Those of [`wait`](Self::wait).
     pub fn wait_deadline(self, deadline: Instant) -> Result<M::Reply, SendError<M>> {
-        self.wait_until(at_ns(deadline))
+        self.wait_until(at_ns(deadline), ChosenTime::new(true))
     }
 
     /// Returns the reply if it is there. Does not wait.
@@ -134,13 +138,17 @@ impl<M: Message> Pending<M> {
         }
     }
 
-    fn wait_until(self, deadline_ns: u64) -> Result<M::Reply, SendError<M>> {
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
+    fn wait_until(self, deadline_ns: u64, chosen: ChosenTime) -> Result<M::Reply, SendError<M>> {
         checkpoint();
         let promise = self.call.promise();
-        let answer = promise.try_take().unwrap_or_else(|| {
-            self.call.assert_comes();
-            promise.wait(deadline_ns)
-        });
+        let answer = match promise.try_take() {
+            Some(answer) => answer,
+            None => {
+                self.call.assert_comes();
+                promise.wait(deadline_ns, chosen)
+            }
+        };
         self.call.unpack(answer)
     }
 }

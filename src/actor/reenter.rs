@@ -47,6 +47,7 @@ impl<A: Actor> Reenter<'_, A> {
     /// # Errors
     ///
     /// Those of [`Addr::send`]; `Deadlock` also if the chain has come back here too often ([`Context::reenter`]).
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn send<B: Receives<M>, M: Message>(&mut self, to: &Addr<B>, msg: M) -> Result<M::Reply, SendError<M>> {
         self.send_by(to.core(), const { &route::<B, M>() }, msg)
     }
@@ -55,6 +56,7 @@ impl<A: Actor> Reenter<'_, A> {
     /// that come back here are handled meanwhile.
     ///
     #[doc = include_str!("docs/reenter_send_to.md")]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn send_to<M: Message>(&mut self, to: &Recipient<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         let (core, route) = to.parts();
         self.send_by(core, route, msg)
@@ -62,6 +64,7 @@ impl<A: Actor> Reenter<'_, A> {
 
     // Inlined: a large message is moved once more for each function that hands it on.
     #[inline(always)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn send_by<M: Message>(&mut self, to: &Core, route: &Route<M>, msg: M) -> Result<M::Reply, SendError<M>> {
         match self.origin(to, route.ask_timeout) {
             Ok(origin) => self.ask(to, NewCall::new(route.call, to, msg, origin)),
@@ -92,6 +95,7 @@ impl<A: Actor> Reenter<'_, A> {
     }
 
     #[inline(never)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn ask<M: Message>(&mut self, to: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
         let chain = self.ctx.inner.frame().terms().chain;
         let let_in = LetIn::new(self.ctx.core(), chain);
@@ -104,7 +108,7 @@ impl<A: Actor> Reenter<'_, A> {
         loop {
             let core = self.ctx.core();
             let admitted = || core.mailbox.lock().has_admitted();
-            match call.promise().wait_nested(call.promise().deadline_ns(), chain, admitted) {
+            match call.promise().wait_nested(call.promise().deadline_ns(), call.chosen(), chain, admitted) {
                 Nested::Answer(answer) => return call.unpack(answer),
                 Nested::Admitted => while run_admitted(self.me, self.ctx) {},
             }

@@ -12,4 +12,4 @@ pub(crate) use event::{EventKind, FlightEntry};
 pub(crate) use registry::{JournalCopy, RingOwner, journals, record_outside};
 pub(crate) use ring::MOST_EVENTS;
 pub(crate) use scribe::{Recording, Scribe, records_all};
-pub(crate) use ticks::TickScale;
+pub(crate) use ticks::{TickScale, begin};

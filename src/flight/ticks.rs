@@ -48,7 +48,7 @@ fn first() -> (u64, u64) {
 }
 
 /// Has the clocks compared from now on: the longer before the first trace, the better.
-pub(super) fn begin() {
+pub(crate) fn begin() {
     first();
 }
 

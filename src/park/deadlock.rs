@@ -15,7 +15,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::base::report::report;
 use crate::park::current::{current_task, with_header};
-use crate::park::possession::Possession;
+use crate::park::possession::{Debt, Possession};
 use crate::park::wait::Wait;
 use crate::sys::clock::NEVER;
 use crate::sys::fork::PerProcess;
@@ -23,8 +23,6 @@ use crate::task::Task;
 
 /// What `sync::once` calls what a thread runs for the others.
 const INITIALISER: &str = "an initialiser";
-/// What an actor owes.
-const REPLY: &str = "a reply";
 
 /// So many cycles that asks would close are told on standard error.
 const MOST_TOLD: u32 = 10;
@@ -47,6 +45,8 @@ enum Target {
     Release(*const Possession, &'static str),
     End(u64),
     Scope(usize),
+    /// An answer. Meanwhile messages of this chain are let in; 0: none.
+    Answer(*const Debt, u64),
 }
 
 /// A wait that is on.
@@ -123,24 +123,25 @@ pub(crate) fn about_to_wait(awaited: WaitTarget<'_>, wait: &Wait) -> Option<Ente
     entered
 }
 
-/// The calling thread is about to ask an actor, which will owe the answer by `owed`, until the result is dropped. `Ok(None)`: within a `timeout`.
+/// The calling thread has asked an actor, and is about to wait for what that owes, until the result is dropped; it lets messages of the chain `lets_in` in meanwhile (0: none).
+/// `Ok(None)`: within a `timeout`.
 ///
 /// # Errors
 ///
 /// That would close a cycle, of which standard error is told, the first few times: the numbers of the actors in it, beginning with the caller, if it is one.
 #[track_caller]
-pub(crate) fn about_to_ask(owed: &Possession) -> Result<Option<EnteredWait>, Vec<u64>> {
+pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWait>, Vec<u64>> {
     if with_header(|thread| thread.limits.earliest_ns()) != NEVER {
         return Ok(None);
     }
-    let (entered, closed) = enter(Target::Release(ptr::from_ref(owed), REPLY), Waits::Unclosed);
+    let (entered, closed) = enter(Target::Answer(ptr::from_ref(owed), lets_in), Waits::Unclosed);
     closed.map_or(Ok(entered), |closed| Err(closed.tell()))
 }
 
 /// The calling thread does not ask an actor, as it would close a cycle: standard error is told of that, as by [`about_to_ask`].
 #[track_caller]
-pub(crate) fn would_ask(owed: &Possession) {
-    if let (_, Some(closed)) = enter(Target::Release(ptr::from_ref(owed), REPLY), Waits::No) {
+pub(crate) fn would_ask(owed: &Debt, lets_in: u64) {
+    if let (_, Some(closed)) = enter(Target::Answer(ptr::from_ref(owed), lets_in), Waits::No) {
         closed.tell();
     }
 }
@@ -200,8 +201,22 @@ impl WaitTable {
                 0 => Vec::new(),
                 holder => vec![holder],
             },
+            // SAFETY: invariant 1.
+            Target::Answer(owed, _) => match unsafe { (*owed).debtor() } {
+                0 => Vec::new(),
+                debtor => vec![debtor],
+            },
             Target::End(thread) => vec![thread],
             Target::Scope(scope) => self.members.iter().filter(|(_, of)| **of == scope).map(|(id, _)| *id).collect(),
+        }
+    }
+
+    /// Does `target`, if it waits, handle meanwhile what `asker` waits for?
+    fn lets_in(&self, target: u64, asker: u64) -> bool {
+        match (self.edges.get(&asker).map(|edge| edge.target), self.edges.get(&target).map(|edge| edge.target)) {
+            // SAFETY: invariant 1.
+            (Some(Target::Answer(owed, _)), Some(Target::Answer(_, chain))) => unsafe { (*owed).is_let_in(chain) },
+            _ => false,
         }
     }
 
@@ -209,8 +224,9 @@ impl WaitTable {
     fn cycle_of(&self, id: u64) -> Option<Vec<u64>> {
         let mut met = HashSet::from([id]);
         let mut path = vec![(id, self.awaited_by(id))];
-        while let Some((_, left)) = path.last_mut() {
+        while let Some((at, left)) = path.last_mut() {
             match left.pop() {
+                Some(next) if self.lets_in(next, *at) => {}
                 Some(next) if next == id => return Some(path.iter().rev().map(|(id, _)| *id).collect()),
                 Some(next) if met.insert(next) => path.push((next, self.awaited_by(next))),
                 Some(_) => {}
@@ -230,7 +246,7 @@ impl WaitTable {
             let _ = write!(text, "\n  {} waits at {place} for ", self.name(waiter.id));
             let next = self.name(*next);
             let _ = match target {
-                Target::Release(_, REPLY) => write!(text, "a reply of {next}"),
+                Target::Answer(..) => write!(text, "a reply of {next}"),
                 Target::Release(possession, what) => {
                     // SAFETY: invariant 1.
                     let since = unsafe { (**possession).place() };

@@ -14,14 +14,29 @@
 //!   is never set when a fiber finishes otherwise.
 //!
 //! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups) each process has for
-//! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. Not provided for is a fork while another thread makes the very first
-//! runtime, which asks std for its panic hook; nor one while another thread is inside a lock, channel or socket that the child uses.
-//! What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork may find half made; the child makes it again.
+//! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
+//! may find half made, and the child makes it again. What cannot be made twice, and what std has a lock for, is made while no
+//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one while
+//! another thread is inside a lock, channel or socket that the child uses.
+//!
+//! # Protocol: the gate
+//!
+//! ```text
+//!  a thread that makes something once             a thread that forks
+//!  G1  has the handlers put in place
+//!  G2  FREE -> HELD  [CAS]; else looks again      F1  (before) FREE -> HELD  [CAS]; else looks again
+//!  G3  makes it, and notes that it is made        F2  forks
+//!  G4  HELD -> FREE                               F3  (parent) HELD -> FREE; (child) FREE, whoever held it
+//! ```
+//!
+//! Between G2 and G4 no thread is between F1 and F3: so a child sees all of G3, or nothing. Where the handlers are not in place yet, no thread has come to G2. A thread that holds the gate may
+//! fork, or make another thing, and does not wait for itself. One that panics waits for nobody: it may have std's hook, for which the holder of the gate waits.
 
 use std::cell::Cell;
 use std::ptr;
+use std::time::Duration;
 
-use crate::base::atomic::{AtomicBool, Ordering};
+use crate::base::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::park::current::WorkerContext;
 use crate::park::os;
 use crate::sys::fork;
@@ -31,6 +46,85 @@ thread_local! {
     static ORPHAN: Cell<bool> = const { Cell::new(false) };
     /// The worker, while a thread with thread-locals of its own forks on those of the worker.
     static ASIDE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
+    /// How often the thread holds the gate.
+    static HELD: Cell<u32> = const { Cell::new(0) };
+    /// The thread that forks has taken the gate.
+    static FORKS_HELD: Cell<bool> = const { Cell::new(false) };
+}
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+/// See the module's text.
+static GATE: AtomicU32 = AtomicU32::new(FREE);
+
+/// No thread forks as long as this lives, and one thread at a time has one.
+#[derive(Debug)]
+pub(crate) struct HeldGate {
+    /// If not, it has not got it: it panics, and somebody else had the gate.
+    is_counted: bool,
+}
+
+/// As [`HeldGate`], until the process has made its first runtime; then nothing.
+#[derive(Debug)]
+pub(crate) struct FirstGate(Option<HeldGate>);
+
+/// The first runtime is there.
+static HAS_MADE: AtomicBool = AtomicBool::new(false);
+
+/// The caller is about to make a runtime.
+#[must_use]
+pub(crate) fn hold_for_first() -> FirstGate {
+    // ORDERING(argued): Acquire pairs with the Release below: what was made under the gate is there, and the handlers. No model forks.
+    FirstGate((!HAS_MADE.load(Ordering::Acquire)).then(hold))
+}
+
+impl FirstGate {
+    /// It is made. (If not, the next one is the first.)
+    pub(crate) fn made(self) {
+        if self.0.is_some() {
+            HAS_MADE.store(true, Ordering::Release); // ORDERING(argued): as above.
+        }
+    }
+}
+
+/// Steps G1 and G2.
+#[must_use]
+pub(crate) fn hold() -> HeldGate {
+    install();
+    let is_counted = HELD.get() > 0 || take_gate();
+    if is_counted {
+        HELD.set(HELD.get() + 1);
+    }
+    HeldGate { is_counted }
+}
+
+impl Drop for HeldGate {
+    fn drop(&mut self) {
+        if self.is_counted {
+            HELD.set(HELD.get() - 1);
+            if HELD.get() == 0 {
+                free_gate();
+            }
+        }
+    }
+}
+
+/// False: the thread panics, and another has it.
+fn take_gate() -> bool {
+    loop {
+        // ORDERING(argued): Acquire pairs with the Release in `free_gate`: what was made there is seen here. No model forks.
+        if GATE.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return true;
+        }
+        if std::thread::panicking() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+fn free_gate() {
+    GATE.store(FREE, Ordering::Release); // ORDERING(argued): see `take_gate`.
 }
 
 /// Was the calling OS thread green when it forked, so that its runtime is the parent's?
@@ -38,18 +132,34 @@ pub(crate) fn is_orphan() -> bool {
     ORPHAN.get()
 }
 
-/// Has the handler called in children from now on.
+/// [`install`] is over, or, 0, has not begun; else the process that is at it.
+static INSTALLED_IN: AtomicU32 = AtomicU32::new(0);
+const OVER: u32 = u32::MAX;
+
+/// Has the handlers called at each fork from now on. (Not by a `Once`: in a child that was forked meanwhile nobody would end it.)
 pub(crate) fn install() {
-    static INSTALLED: AtomicBool = AtomicBool::new(false);
-    // No lock, as a fork might leave it locked. Two threads may both have the handlers called: the second call of each finds its work done.
-    if !INSTALLED.load(Ordering::Relaxed) {
-        fork::at_each_fork(before, parent, child);
-        INSTALLED.store(true, Ordering::Relaxed);
+    loop {
+        // ORDERING(argued): Acquire pairs with the Release below: the handlers are there. No model forks.
+        let found = INSTALLED_IN.load(Ordering::Acquire);
+        if found == OVER {
+            return;
+        }
+        let own = std::process::id();
+        if found == own {
+            std::thread::sleep(Duration::from_micros(50));
+        } else if INSTALLED_IN.compare_exchange(found, own, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            fork::at_each_fork(before, parent, child);
+            INSTALLED_IN.store(OVER, Ordering::Release); // ORDERING(argued): as above.
+            return;
+        }
     }
 }
 
 /// Other people's handlers run before and after this one. Where the thread goes on as its worker it is no green thread: it could not suspend there.
 unsafe extern "C" fn before() {
+    if HELD.get() == 0 {
+        FORKS_HELD.set(take_gate());
+    }
     if thread_locals::before_fork() {
         step_aside();
     }
@@ -74,12 +184,21 @@ fn step_back() {
 
 unsafe extern "C" fn parent() {
     step_back();
+    if FORKS_HELD.take() {
+        free_gate();
+    }
 }
 
 /// Makes stores only: other threads may have been in the middle of anything.
 unsafe extern "C" fn child() {
     step_back();
     fork::begin_child();
+    // Whoever was at it: the handlers are there.
+    INSTALLED_IN.store(OVER, Ordering::Relaxed);
+    FORKS_HELD.set(false);
+    if HELD.get() == 0 {
+        free_gate();
+    }
     os::note_fork();
     if let Some(here) = WorkerContext::get() {
         here.set_yields();

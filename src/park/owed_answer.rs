@@ -4,7 +4,7 @@
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::deadlock::{about_to_ask, would_ask};
 #[cfg(any(debug_assertions, green_deadlocks))]
-use crate::park::possession::Possession;
+use crate::park::possession::Debt;
 
 /// Are deadlocks named?
 pub(crate) const NAMED: bool = cfg!(any(debug_assertions, green_deadlocks));
@@ -33,7 +33,7 @@ impl ChosenTime {
 #[derive(Debug)]
 pub(crate) struct OwedAnswer {
     #[cfg(any(debug_assertions, green_deadlocks))]
-    by: Possession,
+    debt: Debt,
 }
 
 impl OwedAnswer {
@@ -41,44 +41,55 @@ impl OwedAnswer {
     pub(crate) const fn new() -> Self {
         Self {
             #[cfg(any(debug_assertions, green_deadlocks))]
-            by: Possession::new(),
+            debt: Debt::new(),
         }
     }
 
-    /// The actor with this number owes it as soon as it has the message.
+    /// The actor with this number owes it as soon as it has the message, which is of that chain (0: of none).
     #[inline(always)]
-    pub(crate) fn begin(&self, actor: u64) {
+    pub(crate) fn begin(&self, actor: u64, chain: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.by.begin(actor);
-        let _ = actor;
+        self.debt.begin(actor, chain);
+        let _ = (actor, chain);
     }
 
-    /// The actor has the message, and the calling thread waits for the answer until the result is dropped.
+    /// The message is queued behind others, or handled: nobody lets it in any more.
+    #[inline(always)]
+    pub(crate) fn harden(&self) {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        self.debt.harden();
+    }
+
+    /// The actor has the message, and the calling thread waits for the answer until the result is dropped. Meanwhile it lets messages of that chain in (0: none).
     ///
     /// # Errors
     ///
     /// That would close a cycle of waits: the numbers of those in it that are actors, beginning with the caller. Standard error has been told.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn awaited(&self) -> Result<impl Sized + use<>, Vec<u64>> {
+    pub(crate) fn awaited(&self, lets_in: u64) -> Result<impl Sized + use<>, Vec<u64>> {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        return about_to_ask(&self.by);
+        return about_to_ask(&self.debt, lets_in);
         #[cfg(not(any(debug_assertions, green_deadlocks)))]
-        Ok(())
+        {
+            let _ = lets_in;
+            Ok(())
+        }
     }
 
     /// The calling thread does not wait for the answer, as that would close a cycle: standard error is told who waits in it.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, lets_in: u64) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        would_ask(&self.by);
+        would_ask(&self.debt, lets_in);
+        let _ = lets_in;
     }
 
     /// The asker does not wait for the actor any more, although it does not know yet: it has the answer, or another owes that.
     #[inline(always)]
     pub(crate) fn end(&self) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.by.end();
+        self.debt.end();
     }
 }

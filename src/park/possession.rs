@@ -73,3 +73,46 @@ impl Possession {
         self.place.lock().map_or_else(|| "an unknown place".to_owned(), ToString::to_string)
     }
 }
+
+/// Who owes an answer, for the one that waits for it.
+#[cfg(any(debug_assertions, green_deadlocks))]
+#[derive(Debug)]
+pub(crate) struct Debt {
+    by: Possession,
+    /// The chain of the message, until that is queued behind others, or handled: who lets that chain in while it waits, will handle it. 0: none.
+    on_its_way: AtomicU64,
+}
+
+#[cfg(any(debug_assertions, green_deadlocks))]
+impl Debt {
+    pub(super) const fn new() -> Self {
+        Self { by: Possession::new(), on_its_way: AtomicU64::new(0) }
+    }
+
+    pub(super) fn begin(&self, actor: u64, chain: u64) {
+        // ORDERING: Relaxed: the asker's edge, which comes later, is entered under the table's lock.
+        self.on_its_way.store(chain, Ordering::Relaxed);
+        self.by.begin(actor);
+    }
+
+    /// Nobody lets the message in any more.
+    pub(super) fn harden(&self) {
+        // ORDERING: Relaxed: by the asker or the actor before it enters an edge of its own, under the table's lock.
+        self.on_its_way.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        self.by.end();
+    }
+
+    /// The number of the actor; 0: nobody is known to owe it.
+    pub(super) fn debtor(&self) -> u64 {
+        self.by.holder()
+    }
+
+    /// Does an actor that lets this chain in, handle the message while it waits?
+    pub(super) fn is_let_in(&self, chain: u64) -> bool {
+        // ORDERING: Relaxed: as in `harden`; the caller has the table's lock.
+        chain != 0 && self.on_its_way.load(Ordering::Relaxed) == chain
+    }
+}

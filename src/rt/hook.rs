@@ -9,18 +9,22 @@
 //! ([`in_panic`]), which a panic made for the purpose has shown; so each wait looks while std says that the OS thread panics.
 //!
 //! There is never a wrapper round a wrapper: [`WRAPPERS`] knows them by their address.
+//!
+//! Who looks at the process's hook and changes it holds the gate of [`fork`]: so no other thread does, and none forks, as in its child std's lock of the hook would
+//! stay locked.
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::panic::{self, PanicHookInfo};
 use std::ptr;
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, OnceLock};
 
+use crate::base::atomic::{AtomicBool, Ordering};
 use crate::base::lock::Lock;
-use crate::park::current;
 use crate::park::no_park::set_in_hook;
 use crate::park::unwind;
+use crate::park::{current, fork};
 use crate::recorder;
 use crate::sys::in_panic;
 
@@ -28,17 +32,19 @@ type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
 /// The addresses of all wrappers that there are.
 static WRAPPERS: Lock<Vec<usize>> = Lock::new(Vec::new());
-/// Held by the thread that looks at the process's hook and changes it.
-static TURN: Lock<()> = Lock::new(());
 
 thread_local! {
-    /// This OS thread has the turn: a wrapper that it throws away has nothing to see to.
+    /// This OS thread changes the hook: a wrapper that it throws away has nothing to see to.
     static WRAPS: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(wrap_soon);
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    let _held = fork::hold();
+    // ORDERING: Relaxed: who comes later has waited for the gate.
+    if !INSTALLED.swap(true, Ordering::Relaxed) {
+        wrap_soon();
+    }
 }
 
 /// Wraps the process's hook, at once if std allows it.
@@ -54,7 +60,7 @@ fn wrap_soon() {
 
 /// Wraps the process's hook, unless it is a wrapper.
 fn wrap() {
-    let _turn = TURN.lock();
+    let _held = fork::hold();
     WRAPS.set(true);
     let hook = panic::take_hook();
     let is_wrapper = WRAPPERS.lock().contains(&address(&hook));
@@ -62,8 +68,10 @@ fn wrap() {
     let is_std = is_same(&hook, &panic::take_hook());
     panic::set_hook(if is_wrapper { hook } else { wrapper(hook, is_std) });
     WRAPS.set(false);
-    static LEARNS: Once = Once::new();
-    LEARNS.call_once(learn);
+    static LEARNS: AtomicBool = AtomicBool::new(false);
+    if !LEARNS.swap(true, Ordering::Relaxed) {
+        learn();
+    }
 }
 
 /// The payload of a panic that is made to see its hook run; the wrapper reports it to nobody.
@@ -134,7 +142,9 @@ struct Keeper(Arc<OnceLock<usize>>);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        let held = fork::hold();
         WRAPPERS.lock().retain(|wrapper| Some(wrapper) != self.0.get());
+        drop(held);
         // An error: the OS thread has come to its very end.
         if !WRAPS.try_with(Cell::get).unwrap_or(true) {
             wrap_soon();

@@ -11,6 +11,7 @@ mod at_exit;
 pub(crate) mod blocking;
 pub(crate) mod builder;
 pub(crate) mod default;
+mod first;
 pub(crate) mod handle;
 pub(crate) mod hook;
 pub(crate) mod join;

@@ -12,13 +12,11 @@ use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::dump;
 use crate::flight::{MOST_EVENTS, Recording};
-use crate::park::current::{self};
+use crate::park::interrupt;
 use crate::park::no_park::assert_may_park;
 use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
-use crate::park::{fork, interrupt};
 use crate::recorder::Detail;
-use crate::rt::at_exit;
-use crate::rt::hook;
+use crate::rt::first;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, needs_no_calls, spawn_in};
@@ -27,7 +25,7 @@ use crate::sched::deque::Deque;
 use crate::sched::schedule::schedule_of;
 use crate::sched::shared::Rules;
 use crate::sched::{Shared, Worker, remote, watched};
-use crate::stack::{StackSize, overflow};
+use crate::stack::StackSize;
 use crate::stall;
 use crate::sys::membarrier;
 use crate::thread_locals::ThreadLocals;
@@ -364,10 +362,7 @@ impl RuntimeBuilder {
             }
         }
         dump::from_env()?;
-        hook::install();
-        fork::install();
-        at_exit::install();
-        overflow::install(current::describe);
+        let first = first::begin();
         let moves = self.migration != Some(false) && self.thread_locals == ThreadLocals::PerThread && workers > 1;
         // Without the heavy fence nobody could stand in for another.
         let moves = moves
@@ -402,6 +397,7 @@ impl RuntimeBuilder {
             watched::set_start_spare(runtime.shared.identity(), Arc::new(move || threads.start_spare(&shared)));
             stall::watch();
         }
+        first.made();
         Ok(runtime)
     }
 }

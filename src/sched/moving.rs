@@ -110,6 +110,7 @@ impl Worker {
     }
 
     /// As [`next`](Self::next), after a look that is overdue.
+    #[inline(always)]
     pub(super) fn next_or_look(&self) -> Option<NonNull<Header>> {
         // Not where the thread is chosen already: the loop may be on another one's thread-locals.
         if self.clock.is_overdue() && !self.queues.has_next_start() {

@@ -13,24 +13,50 @@ fn reason_of(thread: &Header) -> u8 {
 }
 
 impl Worker {
-    /// Runs what there is to run, as the loop does, and records when each thread goes on and why it waits.
-    #[cold]
+    /// Runs what there is to run, as the loop does, and records when each thread goes on and why it waits. A loop for each kind of runtime: what a yield costs here
+    /// is what it costs there, and three instructions.
     #[inline(never)]
     pub(super) fn run_recorded(&self) {
-        while let Some(thread) = self.next_or_look() {
-            // SAFETY: invariant 3 of the worker: its reference is the turn's, which has not begun.
-            let (id, reason) = unsafe { (thread.as_ref().id, reason_of(thread.as_ref())) };
-            // One that has yielded does not say so again: a yield is none of the events.
-            if reason != 0 {
-                self.scribe.write_runs(EventKind::Runs, id);
-            }
+        if self.shared.moves {
+            return self.run_looking_recorded();
+        }
+        while let Some(thread) = self.next() {
+            self.record_goes_on(thread);
             if let TurnEnd::Waits = self.turn(thread) {
-                // Where threads move, it may go on elsewhere by now, and end.
-                // SAFETY: it waits, and here it stays: so it is alive.
-                let reason = if self.shared.moves { 0 } else { reason_of(unsafe { thread.as_ref() }) };
-                self.scribe.write_leaves(EventKind::Parks, reason, id);
+                self.record_waits(thread);
             }
         }
+    }
+
+    #[inline(never)]
+    fn run_looking_recorded(&self) {
+        while let Some(thread) = self.next_or_look() {
+            self.record_goes_on(thread);
+            // SAFETY: invariant 3 of the worker: its reference is the turn's, which has not begun.
+            let id = unsafe { thread.as_ref() }.id;
+            if let TurnEnd::Waits = self.turn(thread) {
+                // It may go on elsewhere by now, and end.
+                self.scribe.write_leaves(EventKind::Parks, 0, id);
+            }
+        }
+    }
+
+    /// One that has yielded does not say so again: a yield is none of the events.
+    #[inline(always)]
+    fn record_goes_on(&self, thread: NonNull<Header>) {
+        // SAFETY: invariant 3 of the worker: its reference is the turn's, which has not begun.
+        let header = unsafe { thread.as_ref() };
+        if reason_of(header) != 0 {
+            self.scribe.write_runs(EventKind::Runs, header.id);
+        }
+    }
+
+    /// In a runtime whose threads stay.
+    #[inline(always)]
+    fn record_waits(&self, thread: NonNull<Header>) {
+        // SAFETY: it waits, and stays here: so it is alive.
+        let header = unsafe { thread.as_ref() };
+        self.scribe.write_leaves(EventKind::Parks, reason_of(header), header.id);
     }
 
     /// The pen of the worker that this code runs on: of this one, or of one that stands in for it.

@@ -66,13 +66,15 @@ pub(crate) mod owed_answer {
             Self
         }
 
-        pub(crate) fn begin(&self, _: u64) {}
+        pub(crate) fn begin(&self, _: u64, _: u64) {}
 
-        pub(crate) fn awaited(&self) -> Result<(), Vec<u64>> {
+        pub(crate) fn harden(&self) {}
+
+        pub(crate) fn awaited(&self, _: u64) -> Result<(), Vec<u64>> {
             Ok(())
         }
 
-        pub(crate) fn refused(&self) {}
+        pub(crate) fn refused(&self, _: u64) {}
 
         pub(crate) fn end(&self) {}
     }

@@ -231,7 +231,7 @@ impl<'t, M: Message> Ask<'t, M> {
             Answered::Later => {
                 // SAFETY: as above.
                 let later = unsafe { (*self.later.get()).assume_init_read() };
-                match later.wait(self.deadline_ns) {
+                match later.wait(self.deadline_ns, self.chosen) {
                     Ok(reply) => Ok(*reply),
                     Err(why) => why.without_message(),
                 }
@@ -371,6 +371,7 @@ impl<M: Message> Ask<'_, M> {
             && let Some(asker) = ask.asker
         {
             asker.edge.harden();
+            ask.owed.harden();
         }
         let neighbour = ask.home == u32::from(core.header.state.home());
         // SAFETY: as the caller promises, under the lock.

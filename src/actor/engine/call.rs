@@ -152,6 +152,11 @@ impl<M: Message> CallBlock<M> {
         Terms { deadline_ns: self.promise.deadline_ns(), chain: self.chain, chosen: self.chosen }
     }
 
+    /// Has somebody chosen a time for the deadline?
+    pub(crate) fn chosen(&self) -> ChosenTime {
+        self.chosen
+    }
+
     /// Not in a child of fork, if it was made in the parent: no actor of the parent's answers there.
     pub(crate) fn assert_comes(&self) {
         assert!(self.made_in == fork::generation(), "a reply does not come: {}", fork::MESSAGE);

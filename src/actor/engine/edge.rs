@@ -86,6 +86,11 @@ impl How {
         if chain == 0 { How::PLAIN } else { How(chain | How::ON_ITS_WAY) }
     }
 
+    /// The chain of a message that may be let in; 0: of none.
+    pub(crate) fn chain_on_its_way(self) -> u64 {
+        if self.0 & How::ON_ITS_WAY == 0 { 0 } else { self.0 & How::CHAIN }
+    }
+
     /// Lets messages of `chain` in meanwhile; 0: of none. It is the chain of the message itself, if that has one.
     pub(crate) fn letting_in(self, chain: u64) -> Self {
         if chain == 0 { self } else { How(self.0 & !How::CHAIN | chain | How::LETS_IN) }

@@ -17,8 +17,9 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{ActorId, Deferred, Exit, Message};
+use crate::actor::{ActorId, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
+use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
 use crate::park::queue::WaitQueue;
 use crate::park::waits_on::debt_note;
 use crate::task::header::Reason;
@@ -53,14 +54,20 @@ struct Waiter {
 pub(crate) struct Promise<R> {
     state: WaitQueue<PromiseState<R>>,
     deadline_ns: u64,
+    /// For the report of a deadlock: by the actor that the message was sent to, until the debt changes hands. Changed under the lock.
+    owed: OwedAnswer,
 }
 
 impl<R> Promise<R> {
     /// Of a message that is sent to `owed_by`. `None`: of a reply that is put off.
     #[inline(always)]
     pub(crate) fn new(owed_by: Option<Weak>, deadline_ns: u64, how: How) -> Self {
+        let owed = OwedAnswer::new();
+        if let Some(debtor) = &owed_by {
+            owed.begin(debtor.core().id().0, how.chain_on_its_way());
+        }
         let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
-        Self { state, deadline_ns }
+        Self { state, deadline_ns, owed }
     }
 
     /// The actor that is known to owe the answer.
@@ -119,6 +126,13 @@ impl<R> Promise<R> {
         self.settle(|_| Some(Err(Unanswered::Refused(why))));
     }
 
+    fn harden(&self) {
+        self.state.with(|state| {
+            state.harden();
+            self.owed.harden();
+        });
+    }
+
     /// The first result is the one that holds.
     fn settle(&self, result: impl FnOnce(&mut PromiseState<R>) -> Option<Result<Box<R>, Unanswered>>) {
         let mut waker = None;
@@ -130,6 +144,7 @@ impl<R> Promise<R> {
                 if let Some(waiter) = &state.waiter {
                     waiter.actor.core().edge.clear();
                 }
+                self.owed.end();
                 waker = state.waker.take();
             }
             true
@@ -205,20 +220,47 @@ pub(crate) enum Nested<R> {
 }
 
 impl<R> Promise<R> {
-    /// Waits for the answer.
-    pub(crate) fn wait(&self, deadline_ns: u64) -> Result<Box<R>, Unanswered> {
-        match self.wait_nested(deadline_ns, 0, || false) {
+    /// Is a wait, for what was sent to the debtor, an edge in the report of a deadlock? Not until a time that somebody has chosen, nor for a message that may be sent away for a newer
+    /// one.
+    fn is_reported(&self, chosen: ChosenTime) -> bool {
+        let keeps = |debtor: Weak| debtor.core().mailbox.lock().overflow != Overflow::DropOldest;
+        NAMED && !chosen.is_chosen() && self.debtor().is_some_and(keeps)
+    }
+
+    /// Waits for the answer. `chosen`: the deadline.
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
+    pub(crate) fn wait(&self, deadline_ns: u64, chosen: ChosenTime) -> Result<Box<R>, Unanswered> {
+        match self.wait_nested(deadline_ns, chosen, 0, || false) {
             Nested::Answer(answer) => answer,
             Nested::Admitted => unreachable!("nothing is admitted here"),
         }
     }
 
     /// Waits for the answer, or for a message that `admitted` finds.
-    pub(crate) fn wait_nested(&self, deadline_ns: u64, lets_in: u64, admitted: impl Fn() -> bool) -> Nested<R> {
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
+    pub(crate) fn wait_nested(
+        &self,
+        deadline_ns: u64,
+        chosen: ChosenTime,
+        lets_in: u64,
+        admitted: impl Fn() -> bool,
+    ) -> Nested<R> {
+        let is_reported = self.is_reported(chosen);
         let watched = match PromiseWait::begin(self, lets_in) {
             Ok(watched) => watched,
-            Err(cycle) => return Nested::Answer(Err(Unanswered::Deadlock(cycle))),
+            Err(cycle) => {
+                if is_reported {
+                    self.owed.refused(lets_in);
+                }
+                return Nested::Answer(Err(Unanswered::Deadlock(cycle)));
+            }
         };
+        let awaited = if is_reported { Some(self.owed.awaited(lets_in)) } else { None };
+        if let Some(Err(cycle)) = awaited {
+            drop(watched);
+            let why = Unanswered::Deadlock(cycle.into_iter().map(ActorId).collect());
+            return Nested::Answer(self.try_take().unwrap_or(Err(why)));
+        }
         let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
         let wait = Wait::new(Reason::Ask).on_owed(watched.debtor).until(deadline_ns);
         let ready = |state: &mut PromiseState<R>| match state.result.take() {
@@ -236,7 +278,7 @@ impl<R> Promise<R> {
                 None => break Unanswered::TimedOut,
             }
         };
-        drop(watched);
+        drop((awaited, watched));
         // Or a reply that came with the deadline.
         Nested::Answer(self.try_take().unwrap_or(Err(why)))
     }
@@ -277,13 +319,15 @@ impl<P: Promised> Owed for P {
     }
 
     fn harden(&self) {
-        self.promise().state.with(PromiseState::harden);
+        self.promise().harden();
     }
 
     fn is_queued(&self, hands: u32) {
-        self.promise().state.with(|state| {
+        let promise = self.promise();
+        promise.state.with(|state| {
             if state.hands == hands {
                 state.harden();
+                promise.owed.harden();
             }
         });
     }
@@ -293,6 +337,8 @@ impl<P: Promised> Owed for P {
         let (hands, edge) = promise.state.with(|state| {
             // The old one is dropped outside, when no edge leads to it any more.
             std::mem::swap(&mut state.owed_by, &mut actor);
+            // Whether the other takes the message is not known yet.
+            promise.owed.end();
             (state.hands, state.how) = (state.hands.wrapping_add(1), how);
             (state.hands, state.set_edge())
         });

@@ -10,7 +10,7 @@ use super::ask::{Ask, AskLeft, Done};
 use super::call::{CallBlock, NewCall};
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{enqueue, enqueue_async, enqueue_or_wait};
+use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
@@ -44,7 +44,7 @@ pub(crate) fn ask<M: Message>(
     let chain = origin.terms.chain;
     let ask = pin!(Ask::new(route.ask, target, msg, origin));
     let ask = ask.as_ref();
-    ask.owed().begin(target.id().0);
+    ask.owed().begin(target.id().0, chain);
     let waits = EdgeGuard::set(origin.actor, target, How::message(chain));
     let worker =
         Worker::current().filter(|worker| worker.shared.identity() == target.header.runtime && may_run_on_top());
@@ -94,7 +94,7 @@ fn ask_on_top<M: Message>(worker: &Worker, target: &Core, ask: Pin<&Ask<'_, M>>)
     // An actor that rests is marked busy.
     let Ok(Some(launch)) = enqueued else { return AskStep::NotSent };
     // For what the handler waits for. An error: its asker looks again.
-    let _waits = if ask.is_reported() { Some(ask.owed().awaited()) } else { None };
+    let _waits = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     match target.launch_on_top(launch, worker, || ask.done_awake()) {
         Some(done) => AskStep::Answered(done),
         None => AskStep::Sent,
@@ -136,14 +136,16 @@ fn wait_on<M: Message>(
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
                 if ask.is_reported() {
-                    ask.owed().refused();
+                    ask.owed().refused(0);
                 }
                 return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
             assert_may_park("an ask");
             let into = |envelope| enqueue(target, envelope, ask.chain(), Some(&waits), Some(&|| None));
-            if let Err(why) = ask.enqueue(None, into) {
-                return Unanswered::Refused(why).with_message(|| ask.take_message());
+            match ask.enqueue(None, into) {
+                Ok(Sent::Admitted) => {}
+                Ok(Sent::In | Sent::Waits) => ask.owed().harden(),
+                Err(why) => return Unanswered::Refused(why).with_message(|| ask.take_message()),
             }
             None
         }
@@ -151,7 +153,7 @@ fn wait_on<M: Message>(
         AskStep::Waited(woken) => Some(Err(woken)),
     };
     // Not before it is sent: one that is refused waits for nobody.
-    let awaited = if ask.is_reported() { Some(ask.owed().awaited()) } else { None };
+    let awaited = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     if let Some(Err(cycle)) = awaited {
         return give_up(ask, Unanswered::Deadlock(cycle.into_iter().map(ActorId).collect()));
     }
@@ -228,11 +230,15 @@ pub(crate) fn call_async<M: Message>(
 
 /// Sends what [`NewCall::new`] has made, and waits for the reply as an ask does. What is too large for an asker's stack goes
 /// this way.
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
     let asking = Asking::new(new.call);
     let call = asking.call();
-    let begun = begin(target, call, new.envelope, new.origin, true);
-    call.unpack(begun.and_then(|()| call.promise().wait(call.promise().deadline_ns())))
+    let answer = match begin(target, call, new.envelope, new.origin, true) {
+        Ok(()) => call.promise().wait(call.promise().deadline_ns(), call.chosen()),
+        Err(why) => Err(why),
+    };
+    call.unpack(answer)
 }
 
 /// The first half of that: the envelope is sent. An error leaves the message where it is.

@@ -1,0 +1,173 @@
+//! How many instructions an operation takes, with the flight recorder off, with what is rare, and with every event: as `valgrind --tool=callgrind` counts them, which
+//! says the same each time. One worker. What is printed is the table of `src/flight/PROTOCOL.md`.
+//!
+//! `cargo bench -p green-benches --bench instructions [yield|channels|spawn|spawns|scope|lock|tell|ask|create]`
+//!
+//! It fails if a yield takes 3 % more with every event, or anything 3 % more with what is rare, which is the default.
+#![allow(missing_docs)]
+
+use std::process::{Command, ExitCode};
+
+use green::Runtime;
+use green::actor::{Actor, Context, Handler, Message};
+use green::recorder::Detail;
+use green::sync::Mutex;
+
+/// So much more at most, by the rule of `src/flight/PROTOCOL.md`.
+const MOST: f64 = 1.03;
+/// Does one operation so many times; what each count costs alike (a process, a runtime) is in both, and is taken out.
+const FEW: u64 = 10_000;
+const MANY: u64 = 30_000;
+
+#[derive(Default)]
+struct Counter(u64);
+impl Actor for Counter {}
+
+struct Add(u64);
+impl Message for Add {
+    type Reply = ();
+}
+impl Handler<Add> for Counter {
+    fn handle(&mut self, m: Add, _: &mut Context<Self>) {
+        self.0 += m.0;
+    }
+}
+
+struct Get;
+impl Message for Get {
+    type Reply = u64;
+}
+impl Handler<Get> for Counter {
+    fn handle(&mut self, _: Get, _: &mut Context<Self>) -> u64 {
+        self.0
+    }
+}
+
+fn yields(n: u64) {
+    green::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..n / 2).for_each(|_| green::yield_now()));
+        }
+    });
+}
+
+fn round_trips(n: u64) {
+    let (to, from_us) = green::channel::bounded::<u64>(1);
+    let (answer, answers) = green::channel::bounded::<u64>(1);
+    let echo = green::spawn(move || from_us.iter().all(|value| answer.send(value).is_ok()));
+    for value in 0..n {
+        to.send(value).expect("it receives");
+        assert_eq!(answers.recv(), Ok(value));
+    }
+    drop(to);
+    echo.join().expect("it does not panic");
+}
+
+fn spawn(n: u64) {
+    (0..n).for_each(|value| assert_eq!(green::spawn(move || value).join().ok(), Some(value)));
+}
+
+fn spawns(n: u64) {
+    for _ in 0..n / 100 {
+        let threads: Vec<_> = (0..100).map(|value| green::spawn(move || value)).collect();
+        threads.into_iter().zip(0..).for_each(|(thread, value)| assert_eq!(thread.join().ok(), Some(value)));
+    }
+}
+
+fn scoped(n: u64) {
+    for _ in 0..n / 100 {
+        green::scope(|scope| (0..100).for_each(|_| drop(scope.spawn(|| ()))));
+    }
+}
+
+fn locks(n: u64) {
+    let mutex = Mutex::new(0);
+    (0..n).for_each(|_| *mutex.lock().expect("nobody panics") += 1);
+    assert_eq!(mutex.into_inner().ok(), Some(n));
+}
+
+fn tells(n: u64) {
+    let counter = Counter::default().start();
+    for _ in 0..n / 100 {
+        (0..100).for_each(|_| counter.tell(Add(1)).expect("it lives"));
+        green::yield_now();
+    }
+    assert_eq!(counter.send(Get).ok(), Some(n));
+}
+
+fn asks(n: u64) {
+    let counter = Counter::default().start();
+    (0..n).for_each(|_| assert_eq!(counter.send(Get).ok(), Some(0)));
+}
+
+fn creates(n: u64) {
+    for _ in 0..n {
+        let counter = Counter::default().start();
+        counter.stop();
+        counter.join();
+    }
+}
+
+struct Operation {
+    name: &'static str,
+    what: &'static str,
+    times: fn(u64),
+}
+
+const OPERATIONS: [Operation; 9] = [
+    Operation { name: "yield", what: "yield, two threads in turn", times: yields },
+    Operation { name: "channels", what: "round trip over two channels", times: round_trips },
+    Operation { name: "spawn", what: "spawn and join, one at a time", times: spawn },
+    Operation { name: "spawns", what: "the same, a hundred at a time", times: spawns },
+    Operation { name: "scope", what: "in a scope, a hundred at a time", times: scoped },
+    Operation { name: "lock", what: "lock and unlock", times: locks },
+    Operation { name: "tell", what: "tell", times: tells },
+    Operation { name: "ask", what: "ask and answer", times: asks },
+    Operation { name: "create", what: "start an actor, stop and join it", times: creates },
+];
+
+const DETAILS: [Detail; 3] = [Detail::Off, Detail::Rare, Detail::All];
+
+/// The program that is counted.
+fn does(operation: &Operation, detail: Detail, count: u64) {
+    let runtime = Runtime::builder().workers(1).recorder(detail).build().expect("a runtime");
+    runtime.run(|| (operation.times)(count));
+}
+
+/// Instructions for each of so many.
+fn counted(operation: &Operation, detail: Detail) -> f64 {
+    let total = |count: u64| {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).env("GREEN_STALL_LIMIT", "0");
+        valgrind.arg(std::env::current_exe().expect("a path")).args(["does", operation.name]);
+        let output = valgrind.args([detail.to_string(), count.to_string()]).output().expect("valgrind is installed");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let line = text.lines().find_map(|line| line.split_once("Collected :"));
+        let total = line.and_then(|(_, number)| number.trim().parse::<u64>().ok());
+        total.filter(|_| output.status.success()).unwrap_or_else(|| panic!("{text}"))
+    };
+    (total(MANY) - total(FEW)) as f64 / (MANY - FEW) as f64
+}
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let named = |name: &str| OPERATIONS.iter().find(|operation| operation.name == name);
+    if let [does_it, name, detail, count] = &args[..]
+        && does_it == "does"
+    {
+        let detail = DETAILS.into_iter().find(|known| known.to_string() == *detail).expect("a detail");
+        does(named(name).expect("an operation"), detail, count.parse().expect("a count"));
+        return ExitCode::SUCCESS;
+    }
+    println!("| instructions | off | rare | | all | |\n| --- | --- | --- | --- | --- | --- |");
+    let mut keeps_the_rule = true;
+    for operation in
+        OPERATIONS.iter().filter(|operation| args.is_empty() || args.iter().any(|arg| arg == operation.name))
+    {
+        let [off, rare, all] = DETAILS.map(|detail| counted(operation, detail));
+        let more = |than_off: f64| format!("{:+.1} %", (than_off / off - 1.0) * 100.0);
+        println!("| {} | {off:.1} | {rare:.1} | {} | {all:.1} | {} |", operation.what, more(rare), more(all));
+        keeps_the_rule &= rare <= off * MOST && (operation.name != "yield" || all <= off * MOST);
+    }
+    if keeps_the_rule { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,309 @@
+//! Cycles of asks and locks are named whichever way an actor is asked: by a call, with what is too large for a stack, while messages of the chain are let in. Rings that are none are not.
+#![cfg(all(any(debug_assertions, green_deadlocks), not(miri)))]
+
+mod help;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, SendError};
+use green::sync::Mutex;
+use help::Random;
+
+/// Does what it is told, and says how that went.
+struct Puppet;
+impl Actor for Puppet {}
+
+type Act = Box<dyn FnOnce(&mut Puppet, &mut Context<Puppet>) -> String + Send>;
+
+struct Do(Act);
+impl Message for Do {
+    type Reply = String;
+}
+impl Handler<Do> for Puppet {
+    fn handle(&mut self, act: Do, ctx: &mut Context<Self>) -> String {
+        act.0(self, ctx)
+    }
+}
+
+/// More than an asker's stack takes.
+struct DoLarge(Act, [u8; 2048]);
+impl Message for DoLarge {
+    type Reply = String;
+}
+impl Handler<DoLarge> for Puppet {
+    fn handle(&mut self, act: DoLarge, ctx: &mut Context<Self>) -> String {
+        assert_eq!(act.1, [7; 2048]);
+        act.0(self, ctx)
+    }
+}
+
+/// How an actor is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Plain,
+    Call,
+    Large,
+    LettingIn,
+}
+const WAYS: [Way; 4] = [Way::Plain, Way::Call, Way::Large, Way::LettingIn];
+
+fn told<M>(answer: Result<String, SendError<M>>) -> String {
+    match answer {
+        Ok(answer) => answer,
+        Err(SendError::Died(Exit::Panic(message))) => message,
+        Err(error) => error.to_string(),
+    }
+}
+
+impl Way {
+    /// From within a handler.
+    fn ask(self, me: &mut Puppet, ctx: &mut Context<Puppet>, to: &Addr<Puppet>, act: Act) -> String {
+        match self {
+            Way::LettingIn => told(ctx.reenter(me).send(to, Do(act))),
+            _ => self.ask_outside(to, act),
+        }
+    }
+
+    fn ask_outside(self, to: &Addr<Puppet>, act: Act) -> String {
+        match self {
+            Way::Plain | Way::LettingIn => told(to.send(Do(act))),
+            Way::Call => to.call(Do(act)).map_or_else(|error| told(Err(error)), |pending| told(pending.wait())),
+            Way::Large => told(to.send(DoLarge(act, [7; 2048]))),
+        }
+    }
+}
+
+fn puppet(name: &str) -> Addr<Puppet> {
+    Builder::new().name(name).start(Puppet).unwrap()
+}
+
+/// An act that takes the lock and lets it go.
+fn locks(lock: Arc<Mutex<()>>) -> Act {
+    Box::new(move |_, _| format!("has it: {}", lock.lock().is_ok()))
+}
+
+/// Whoever comes last is told: the one that wants the lock, by a panic with the report, or one that asks, by an error.
+fn is_a_deadlock(answer: &str) -> bool {
+    answer.starts_with("deadlock: ") || answer.starts_with("waiting would close a cycle: ")
+}
+
+#[test]
+fn an_actor_that_has_a_lock_and_asks_one_that_wants_it_is_told_whichever_way_it_asks() {
+    for way in WAYS {
+        help::on_workers(move || {
+            let (holds, wants) = (puppet("holds"), puppet("wants"));
+            let lock = Arc::new(Mutex::new(()));
+            let answer = told(holds.send(Do(Box::new(move |me, ctx| {
+                let _held = lock.lock();
+                way.ask(me, ctx, &wants, locks(lock.clone()))
+            }))));
+            assert!(is_a_deadlock(&answer), "{way:?}: {answer}");
+        });
+    }
+}
+
+#[test]
+fn the_report_says_where_it_was_asked() {
+    for way in WAYS {
+        // On one worker the asked one comes last.
+        help::bounded(move || {
+            help::runtime(1).run(move || {
+                let (holds, wants) = (puppet("holds"), puppet("wants"));
+                let lock = Arc::new(Mutex::new(()));
+                let answer = told(holds.send(Do(Box::new(move |me, ctx| {
+                    let _held = lock.lock();
+                    way.ask(me, ctx, &wants, locks(lock.clone()))
+                }))));
+                assert!(answer.starts_with("deadlock: 2 threads wait for one another\n"), "{way:?}: {answer}");
+                let line = answer.lines().find(|line| line.contains("for a reply of actor ")).expect("a line");
+                assert!(line.contains("\"holds\" waits at tests/deadlock_asks.rs:"), "{way:?}: {answer}");
+            });
+        });
+    }
+}
+
+/// A thread has a lock and asks the first actor, which asks the second, which wants the lock.
+#[test]
+fn a_cycle_of_a_thread_and_two_actors_is_told_whichever_way_they_ask() {
+    for (outer, inner) in WAYS.iter().flat_map(|outer| WAYS.map(|inner| (*outer, inner))) {
+        help::on_workers(move || {
+            let (first, second) = (puppet("first"), puppet("second"));
+            let lock = Arc::new(Mutex::new(()));
+            let _held = lock.lock();
+            let wants = locks(lock.clone());
+            let answer = outer.ask_outside(&first, Box::new(move |me, ctx| inner.ask(me, ctx, &second, wants)));
+            assert!(is_a_deadlock(&answer), "{outer:?}, {inner:?}: {answer}");
+        });
+    }
+}
+
+/// The first has a lock and asks while it lets its chain in; the second, which handles a message of that chain, does the same; the third wants the lock. The second's
+/// message is of a chain that the second lets in, but it is handled already.
+#[test]
+fn who_waits_for_an_actor_that_lets_a_chain_in_after_it_has_taken_the_message_is_told() {
+    for way in [Way::Plain, Way::Call, Way::Large, Way::LettingIn] {
+        help::on_workers(move || {
+            let (first, second, third) = (puppet("first"), puppet("second"), puppet("third"));
+            let lock = Arc::new(Mutex::new(()));
+            let answer = told(first.send(Do(Box::new(move |me, ctx| {
+                let _held = lock.lock();
+                let wants = locks(lock.clone());
+                let asks = Box::new(move |me: &mut Puppet, ctx: &mut Context<Puppet>| way.ask(me, ctx, &third, wants));
+                told(ctx.reenter(me).send(&second, Do(asks)))
+            }))));
+            assert!(is_a_deadlock(&answer), "{way:?}: {answer}");
+        });
+    }
+}
+
+#[test]
+fn a_message_that_comes_back_and_is_let_in_closes_no_cycle() {
+    for way in WAYS {
+        help::on_workers(move || {
+            let (first, second) = (puppet("first"), puppet("second"));
+            let lock = Arc::new(Mutex::new(()));
+            for _ in 0..help::scaled(50) {
+                let (back, to, lock) = (first.clone(), second.clone(), lock.clone());
+                let answer = told(first.send(Do(Box::new(move |me, ctx| {
+                    // The other has a lock while it asks back.
+                    let asks = Box::new(move |me: &mut Puppet, ctx: &mut Context<Puppet>| {
+                        let _held = lock.lock();
+                        way.ask(me, ctx, &back, Box::new(|_, _| "let in".to_owned()))
+                    });
+                    told(ctx.reenter(me).send(&to, Do(asks)))
+                }))));
+                assert_eq!(answer, "let in", "{way:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn who_waits_for_a_call_for_a_time_of_its_own_is_not_told() {
+    help::on_workers(|| {
+        let wants = puppet("wants");
+        let lock = Arc::new(Mutex::new(()));
+        let held = lock.lock();
+        let short = Duration::from_millis(20);
+        let calls = || wants.call(Do(locks(lock.clone()))).unwrap();
+        for answer in [
+            calls().wait_timeout(short),
+            calls().within(short).wait(),
+            calls().wait_deadline(std::time::Instant::now() + short),
+        ] {
+            assert!(matches!(answer, Err(SendError::Timeout(_))), "{answer:?}");
+        }
+        drop(held);
+        assert_eq!(told(wants.send(Do(Box::new(|_, _| "goes on".to_owned())))), "goes on");
+    });
+}
+
+/// What has been called may be sent away for what is newer: then the answer is that.
+#[test]
+fn who_waits_for_a_call_in_a_mailbox_that_drops_the_oldest_is_not_told() {
+    help::on_workers(|| {
+        let newest = Mailbox::bounded(1).overflow(Overflow::DropOldest);
+        let wants = Builder::new().mailbox(newest).start(Puppet).unwrap();
+        let lock = Arc::new(Mutex::new(()));
+        let held = lock.lock();
+        let (spot, theirs) = (help::Spot::default(), lock.clone());
+        let mark = spot.clone();
+        let first = wants.call(Do(Box::new(move |_, _| {
+            mark.mark();
+            format!("has it: {}", theirs.lock().is_ok())
+        })));
+        help::until(|| spot.waits_for() == Some("mutex"));
+        let second = wants.call(Do(locks(lock.clone()))).unwrap();
+        let sends = {
+            let wants = wants.clone();
+            green::spawn(move || wants.call(Do(Box::new(|_, _| String::new()))).map(|_| ()).is_ok())
+        };
+        // The lock is held still.
+        assert!(matches!(second.wait(), Err(SendError::Full(_))));
+        assert!(sends.join().unwrap());
+        drop(held);
+        assert_eq!(told(first.unwrap().wait()), "has it: true");
+    });
+}
+
+/// Actors in a ring that ask one another in all ways, some with locks, some for a time, some that refuse: from those with lower numbers to those with higher ones, and from the last back to
+/// the first if that lets it in. The locks have an order as well. So nobody is ever in a cycle.
+#[test]
+fn rings_of_actors_that_go_on_are_not_told() {
+    for seed in 0..help::scaled(300_u64) {
+        let mut random = Random::new(0xa5ce + seed);
+        let workers = [1, 2, 4][random.below(3) as usize];
+        let answers = help::bounded(move || help::runtime(workers).run(move || ring(&mut random)));
+        assert!(answers.iter().all(|answer| !is_a_deadlock(answer)), "{seed}: {answers:?}");
+    }
+}
+
+/// The answers of several that go round at the same time.
+fn ring(random: &mut Random) -> Vec<String> {
+    let count = 2 + random.below(3) as usize;
+    let mailbox = |random: &mut Random| match random.below(3) {
+        0 => Mailbox::bounded(1).overflow(Overflow::DropOldest),
+        1 => Mailbox::bounded(1).overflow(Overflow::Reject),
+        _ => Mailbox::unbounded(),
+    };
+    let actors: Arc<Vec<_>> =
+        Arc::new((0..count).map(|_| Builder::new().mailbox(mailbox(random)).start(Puppet).unwrap()).collect());
+    let locks: Arc<Vec<_>> = Arc::new((0..=count).map(|_| Mutex::new(())).collect());
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (actors, locks, mut random) = (actors.clone(), locks.clone(), random.fork());
+            green::spawn(move || {
+                let (at, comes_back) = (random.below(2) as usize, random.below(2) == 0);
+                let act = along(actors.clone(), locks, at + 1, comes_back.then_some(at), random.fork());
+                let way = WAYS[random.below(4) as usize];
+                let first = actors[at].clone();
+                way.ask_outside(&first, act)
+            })
+        })
+        .collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// What comes back: it takes the lock that comes after all others.
+fn locks_last(all: Arc<Vec<Mutex<()>>>) -> Act {
+    Box::new(move |_, _| format!("back: {}", all[all.len() - 1].lock().is_ok()))
+}
+
+fn along(
+    actors: Arc<Vec<Addr<Puppet>>>,
+    locks: Arc<Vec<Mutex<()>>>,
+    next: usize,
+    back: Option<usize>,
+    mut random: Random,
+) -> Act {
+    Box::new(move |me, ctx| {
+        let own = next - 1;
+        let held = (random.below(2) == 0).then(|| locks[own].lock());
+        if random.below(2) == 0 {
+            let higher = own + 1 + random.below((locks.len() - next) as u64) as usize;
+            drop(locks[higher].lock());
+        }
+        if random.below(4) == 0 {
+            green::yield_now();
+        }
+        let way = WAYS[random.below(4) as usize];
+        let Some(to) = actors.get(next).cloned() else {
+            let Some(back) = back.filter(|back| *back != own) else { return "end".to_owned() };
+            let comes_back = locks_last(locks.clone());
+            return match random.below(2) {
+                0 => told(actors[back].send_timeout(Do(comes_back), Duration::from_micros(random.below(400)))),
+                _ => way.ask(me, ctx, &actors[back], comes_back),
+            };
+        };
+        let act = along(actors, locks.clone(), next + 1, back, random.fork());
+        let answer = match random.below(5) {
+            _ if back.is_some() => Way::LettingIn.ask(me, ctx, &to, act),
+            0 => told(to.send_timeout(Do(act), Duration::from_micros(random.below(400)))),
+            1 => to.try_call(Do(act)).map_or_else(|error| told(Err(error)), |pending| told(pending.wait())),
+            _ => way.ask(me, ctx, &to, act),
+        };
+        drop(held);
+        answer
+    })
+}
