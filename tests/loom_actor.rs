@@ -7,7 +7,21 @@ mod model;
 
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) struct ActorId(pub(crate) u64);
+    pub struct ActorId(pub(crate) u64);
+
+    impl std::fmt::Display for ActorId {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", self.0)
+        }
+    }
+
+    pub(crate) mod engine {
+        pub(crate) use crate::cell;
+    }
+
+    #[path = "../../src/actor/cycle.rs"]
+    mod cycle;
+    pub(crate) use cycle::Cycle;
 }
 
 #[path = "../src/actor/engine/busy.rs"]
@@ -48,6 +62,11 @@ mod cell {
 
         pub(crate) fn id(&self) -> ActorId {
             ActorId(std::ptr::from_ref(self).addr() as u64)
+        }
+
+        /// None of these models has one.
+        pub(crate) fn name(&self) -> Option<&str> {
+            None
         }
 
         pub(crate) fn interrupt(&self) {

@@ -70,6 +70,7 @@ mod actor {
     use std::marker::PhantomData;
     use std::time::Duration;
 
+    pub(crate) use self::cycle::Cycle;
     pub(crate) use self::deferred::Deferred;
     use self::engine::cell::{Core, RunState};
     pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
@@ -79,6 +80,8 @@ mod actor {
     pub(crate) use self::returned::Returned;
     pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
+    #[path = "../../src/actor/cycle.rs"]
+    pub(crate) mod cycle;
     #[path = "../../src/actor/deferred.rs"]
     pub(crate) mod deferred;
     #[path = "../../src/actor/engine/mod.rs"]

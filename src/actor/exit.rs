@@ -6,7 +6,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-use crate::actor::Returned;
+use crate::actor::{Cycle, Returned};
 use crate::task::Cancelled;
 
 /// Says why an actor ended.
@@ -162,7 +162,7 @@ pub enum SendError<M> {
         /// The message, if its handler has not started.
         msg: Option<Returned<M>>,
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first, but for threads between them that are no actors.
-        cycle: Vec<ActorId>,
+        cycle: Cycle,
     },
     /// The handler had started, and the actor died: the cause.
     Died(Exit),
@@ -209,7 +209,7 @@ impl<M> fmt::Display for SendError<M> {
             SendError::Full(_) => f.write_str("the actor's mailbox is full"),
             SendError::Timeout(Some(_)) => f.write_str("no reply in time: the message was not handled"),
             SendError::Timeout(None) => f.write_str("no reply in time: the handler has started"),
-            SendError::Deadlock { cycle, .. } => write_cycle(f, cycle),
+            SendError::Deadlock { cycle, .. } => write!(f, "waiting would close a cycle: {cycle}"),
             SendError::Died(exit) => write!(f, "the actor died while it handled the message: it {exit}"),
             SendError::NoReply => f.write_str("the actor dropped the reply that it owed"),
         }
@@ -235,7 +235,7 @@ pub enum JoinError {
     /// The caller would have waited in a cycle of actors that all join each other.
     Deadlock {
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
-        cycle: Vec<ActorId>,
+        cycle: Cycle,
     },
 }
 
@@ -243,15 +243,9 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Timeout => f.write_str("the actor has not ended in time"),
-            JoinError::Deadlock { cycle } => write_cycle(f, cycle),
+            JoinError::Deadlock { cycle } => write!(f, "waiting would close a cycle: {cycle}"),
         }
     }
 }
 
 impl Error for JoinError {}
-
-fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
-    f.write_str("waiting would close a cycle:")?;
-    cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
-    cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
-}

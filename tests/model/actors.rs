@@ -68,7 +68,7 @@ pub(crate) mod owed_answer {
 
         pub(crate) fn begin(&self, _: u64) {}
 
-        pub(crate) fn awaited(&self) -> Result<(), Vec<u64>> {
+        pub(crate) fn awaited(&self) -> Result<(), Vec<(u64, Option<Box<str>>)>> {
             Ok(())
         }
 

@@ -17,7 +17,7 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{ActorId, Deferred, Exit, Message};
+use crate::actor::{Cycle, Deferred, Exit, Message};
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 use crate::park::waits_on::debt_note;
@@ -148,7 +148,7 @@ struct PromiseWait<'a, R> {
 
 impl<'a, R> PromiseWait<'a, R> {
     /// `Err`: to wait would close a cycle.
-    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
+    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Cycle> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let mut watched = Self { promise, waiter, debtor: ptr::null() };
         let edge = promise.state.with(|state| {
