@@ -7,21 +7,17 @@ mod model;
 
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct ActorId(pub(crate) u64);
+    pub(crate) struct ActorId(pub(crate) u64);
 
-    impl std::fmt::Display for ActorId {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "{}", self.0)
+    /// No model has names.
+    #[derive(Debug)]
+    pub(crate) struct Cycle(Vec<ActorId>);
+
+    impl Cycle {
+        pub(crate) fn new(members: impl Iterator<Item = (ActorId, Option<Box<str>>)>) -> Self {
+            Self(members.map(|(id, _)| id).collect())
         }
     }
-
-    pub(crate) mod engine {
-        pub(crate) use crate::cell;
-    }
-
-    #[path = "../../src/actor/cycle.rs"]
-    mod cycle;
-    pub(crate) use cycle::Cycle;
 }
 
 #[path = "../src/actor/engine/busy.rs"]
@@ -64,9 +60,8 @@ mod cell {
             ActorId(std::ptr::from_ref(self).addr() as u64)
         }
 
-        /// None of these models has one.
-        pub(crate) fn name(&self) -> Option<&str> {
-            None
+        pub(crate) fn member(&self) -> (ActorId, Option<Box<str>>) {
+            (self.id(), None)
         }
 
         pub(crate) fn interrupt(&self) {

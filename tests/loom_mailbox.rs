@@ -70,18 +70,15 @@ mod actor {
     use std::marker::PhantomData;
     use std::time::Duration;
 
-    pub(crate) use self::cycle::Cycle;
     pub(crate) use self::deferred::Deferred;
     use self::engine::cell::{Core, RunState};
-    pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use self::exit::{ActorId, Cycle, Exit, JoinError, SendError};
     pub(crate) use self::mailbox::{Mailbox, Overflow};
     pub(crate) use self::message::Message;
     pub(crate) use self::pending::Pending;
     pub(crate) use self::returned::Returned;
     pub(crate) use self::signal::{Down, MonitorRef, Signal};
 
-    #[path = "../../src/actor/cycle.rs"]
-    pub(crate) mod cycle;
     #[path = "../../src/actor/deferred.rs"]
     pub(crate) mod deferred;
     #[path = "../../src/actor/engine/mod.rs"]

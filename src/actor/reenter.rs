@@ -83,7 +83,7 @@ impl<A: Actor> Reenter<'_, A> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
         if !self.has_stack_left() && self.ctx.core().mailbox.lock().admits(frame.terms().chain) {
-            return Err(Cycle::of([self.ctx.core(), to].into_iter()));
+            return Err(Cycle::new([self.ctx.core(), to].map(Core::member).into_iter()));
         }
         if frame.terms().chain == 0 {
             frame.begin_chain(crate::park::os::fresh_ids(1));

@@ -40,7 +40,8 @@ fn actors_are_listed_and_shut_down_when_membarrier_was_forbidden_after_they_star
         let (gate, ends) = (hold(&waits), Arc::new(AtomicBool::new(false)));
         compute(&computes, &ends);
         forbid_membarrier();
-        let ids = [rests.id(), waits.id(), computes.id()];
+        let mut ids = [rests.id(), waits.id(), computes.id()];
+        ids.sort();
         let listed = || runtime.actors().iter().map(|actor| actor.id).collect::<Vec<_>>();
         assert_eq!(listed(), ids, "by an OS thread");
         assert_eq!(runtime.run(|| green::actor::actors().len()), 3, "by a worker");

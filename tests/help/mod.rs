@@ -305,7 +305,7 @@ pub(crate) fn itself() -> Command {
 }
 
 /// Has the kernel refuse membarrier(2) to this process from now on. An emulator's is its own.
-#[cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
+#[cfg(target_os = "linux")]
 pub(crate) fn forbid_membarrier() {
     const SET_MODE_FILTER: libc::c_int = 1;
     const FOR_ALL_THREADS: libc::c_int = 1;

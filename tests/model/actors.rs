@@ -59,6 +59,8 @@ pub(crate) mod owed_answer {
         }
     }
 
+    type Named = (u64, Option<Box<str>>);
+
     pub(crate) struct OwedAnswer;
 
     impl OwedAnswer {
@@ -68,7 +70,7 @@ pub(crate) mod owed_answer {
 
         pub(crate) fn begin(&self, _: u64) {}
 
-        pub(crate) fn awaited(&self) -> Result<(), Vec<(u64, Option<Box<str>>)>> {
+        pub(crate) fn awaited(&self) -> Result<(), Vec<Named>> {
             Ok(())
         }
 

@@ -228,8 +228,9 @@ impl Core {
         ActorId(self.header.id)
     }
 
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.header.name()
+    /// As a member of a cycle: its number, and its name if it has one.
+    pub(crate) fn member(&self) -> (ActorId, Option<Box<str>>) {
+        (self.id(), self.header.name().map(Box::from))
     }
 
     /// Has anybody an address?
@@ -543,6 +544,6 @@ impl Core {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id())?;
-        self.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
+        self.header.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
 }

@@ -126,7 +126,7 @@ pub(crate) fn look_again(asker: &Core) -> Result<(), Cycle> {
 }
 
 fn cycle_of(members: &[(&Core, Mark)]) -> Cycle {
-    Cycle::of(members.iter().map(|(actor, _)| *actor))
+    Cycle::new(members.iter().map(|(actor, _)| actor.member()))
 }
 
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.
