@@ -299,7 +299,11 @@ mod actors {
     fn told(answer: Result<String, SendError<Do>>) -> String {
         match answer {
             Ok(answer) => answer,
-            Err(SendError::Deadlock { msg: Some(_), cycle }) => format!("deadlock of {}", cycle.len()),
+            Err(SendError::Deadlock { msg: Some(_), cycle }) => {
+                let text = cycle.to_string();
+                assert_eq!(text.matches('"').count(), 2 * (cycle.len() + 1), "all have names: {text}");
+                format!("deadlock of {}", cycle.len())
+            }
             Err(SendError::Died(Exit::Panic(message))) => message,
             Err(error) => error.to_string(),
         }

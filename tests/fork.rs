@@ -503,6 +503,41 @@ fn a_grandchild_uses_no_slot_in_which_a_thread_of_its_parent_waits() {
 }
 
 #[test]
+fn an_actor_of_the_parents_runtime_is_an_error_in_a_child_though_others_had_the_lock_of_its_roster() {
+    use green::actor::Builder;
+    let ended = in_a_child(&[], || {
+        let own = runtime(1);
+        let counter = Builder::new().runtime(&own).start(Counter::default()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Outsiders: they take and give slots one at a time.
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let started = || Builder::new().runtime(&own).start(Counter::default()).unwrap();
+                        let started: Vec<_> = (0..100).map(|_| started()).collect();
+                        started.iter().for_each(green::actor::Addr::stop);
+                        started.iter().for_each(|counter| _ = counter.join());
+                    }
+                });
+            }
+            for _ in 0..help::scaled(150) {
+                assert_works("start, and what lists them", || {
+                    let error = Builder::new().runtime(&own).start(Counter::default()).unwrap_err();
+                    assert!(error.to_string().contains("child of fork"), "{error}");
+                    assert!(own.actors().is_empty());
+                });
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let own = std::cell::Cell::new(Some(own));
+        assert_told("shutdown", PANICKED, || _ = own.take().unwrap().shutdown(Duration::ZERO));
+        assert_eq!(counter.send(Add(1)).unwrap(), 1);
+    });
+    ended.assert_success();
+}
+
+#[test]
 fn a_child_that_was_forked_while_others_had_the_crates_locks_does_not_hang() {
     let ended = in_a_child(&[], || {
         // What std is asked once in a process (its panic hook) has been asked.

@@ -8,6 +8,16 @@ mod model;
 mod actor {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct ActorId(pub(crate) u64);
+
+    /// No model has names.
+    #[derive(Debug)]
+    pub(crate) struct Cycle(Vec<ActorId>);
+
+    impl Cycle {
+        pub(crate) fn new(members: impl Iterator<Item = (ActorId, Option<Box<str>>)>) -> Self {
+            Self(members.map(|(id, _)| id).collect())
+        }
+    }
 }
 
 #[path = "../src/actor/engine/busy.rs"]
@@ -48,6 +58,10 @@ mod cell {
 
         pub(crate) fn id(&self) -> ActorId {
             ActorId(std::ptr::from_ref(self).addr() as u64)
+        }
+
+        pub(crate) fn member(&self) -> (ActorId, Option<Box<str>>) {
+            (self.id(), None)
         }
 
         pub(crate) fn interrupt(&self) {

@@ -7,6 +7,7 @@ mod model;
 
 mod base {
     pub(crate) use crate::model::prelude::atomic;
+    pub(crate) use crate::spin;
 
     /// loom's mutex.
     pub(crate) mod lock {
@@ -45,10 +46,14 @@ mod sys {
     }
 }
 
+#[path = "../src/actor/engine/alone.rs"]
+mod alone;
 #[path = "../src/sched/biased.rs"]
 mod biased;
 #[path = "../src/sched/roster.rs"]
 mod roster;
+#[path = "../src/base/spin.rs"]
+mod spin;
 
 mod sched {
     pub(crate) use crate::{biased, roster};
@@ -64,13 +69,31 @@ mod task {
     use std::ptr::NonNull;
 
     use crate::base::atomic::{AtomicU32, Ordering};
+    use crate::base::spin::SpinLock;
     use crate::model::Watched;
+
+    pub(crate) mod state {
+        use crate::base::atomic::{AtomicU32, Ordering};
+
+        /// The count of references alone.
+        #[derive(Debug)]
+        pub(crate) struct State(pub(crate) AtomicU32);
+
+        impl State {
+            pub(crate) fn is_sole(&self) -> bool {
+                self.0.load(Ordering::Acquire) == 1
+            }
+        }
+    }
 
     #[derive(Debug)]
     pub(crate) struct Header {
-        pub(crate) refs: AtomicU32,
+        pub(crate) state: state::State,
         /// What the last to have it does with it.
         pub(crate) block: Watched,
+        /// No address, and the mailbox.
+        pub(crate) addrs: AtomicU32,
+        pub(crate) mailbox: SpinLock<Watched>,
     }
 
     /// A counted reference.
@@ -82,14 +105,15 @@ mod task {
     impl Task {
         /// Its memory stays, so that loom sees who comes too late.
         pub(crate) fn new() -> Self {
-            let header = Box::leak(Box::new(Header { refs: AtomicU32::new(1), block: Watched::new(0) }));
-            Self(NonNull::from(header))
+            let (state, addrs) = (state::State(AtomicU32::new(1)), AtomicU32::new(0));
+            let mailbox = SpinLock::new(Watched::new(0));
+            Self(NonNull::from(Box::leak(Box::new(Header { state, block: Watched::new(0), addrs, mailbox }))))
         }
 
         pub(crate) unsafe fn counted(header: NonNull<Header>) -> Self {
             let task = Self(header);
             assert_eq!(task.header().block.get(), 0, "it is alive");
-            task.header().refs.fetch_add(1, Ordering::Relaxed);
+            task.header().state.0.fetch_add(1, Ordering::Relaxed);
             task
         }
 
@@ -101,7 +125,7 @@ mod task {
 
     impl Drop for Task {
         fn drop(&mut self) {
-            if self.header().refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if self.header().state.0.fetch_sub(1, Ordering::AcqRel) == 1 {
                 self.header().block.add(1);
             }
         }
@@ -110,6 +134,7 @@ mod task {
 
 use std::ptr;
 
+use alone::lock_for;
 use base::atomic::Ordering;
 use loom::sync::Arc;
 use model::{Watched, check, spawn_with};
@@ -246,14 +271,14 @@ impl World {
     /// The last run: D1, D2, and then the end, if nobody else has the actor without an exchange.
     fn ends(&self, (task, number): (Task, u32), worker: Option<RosterShare<'_>>) {
         self.roster.leave(number, worker);
-        if task.header().refs.load(Ordering::Acquire) == 1 {
+        if task.header().state.is_sole() {
             task.header().block.add(1);
         }
     }
 
     /// What a lister does with those that it has found.
     fn lists(&self) -> usize {
-        self.looks_at(self.roster.all([self.owned].into_iter()))
+        self.looks_at(self.roster.all(&[self.owned.open().unwrap()]))
     }
 
     fn looks_at(&self, found: Vec<Task>) -> usize {
@@ -333,5 +358,26 @@ fn an_actor_that_ends_as_its_runtime_does_is_taken_out_alive_or_not_at_all() {
         }
         assert!(end.join().unwrap() <= 1);
         assert!(world.roster.take_all().is_empty());
+    });
+}
+
+/// One without an address, as it locks its mailbox in a run; the lister looks into that, as it does into all.
+#[test]
+fn an_actor_that_has_its_mailbox_to_itself_meets_no_lister_there() {
+    check(3, || {
+        let world = World::new();
+        let lister = spawn_with(&world, |world| {
+            let found = world.roster.all(&[world.owned.open().unwrap()]);
+            found.iter().for_each(|task| _ = task.header().mailbox.lock().add(1));
+            found.len()
+        });
+        world.with_share(|share| {
+            let actor = world.enter(Some(share));
+            let header = actor.0.header();
+            let number = lock_for(&header.addrs, &header.state, &header.mailbox, share.owned).add(1);
+            assert!((1..=2).contains(&number));
+            world.ends(actor, Some(share));
+        });
+        assert!(lister.join().unwrap() <= 1);
     });
 }

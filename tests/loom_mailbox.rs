@@ -72,7 +72,7 @@ mod actor {
 
     pub(crate) use self::deferred::Deferred;
     use self::engine::cell::{Core, RunState};
-    pub(crate) use self::exit::{ActorId, Exit, JoinError, SendError};
+    pub(crate) use self::exit::{ActorId, Cycle, Exit, JoinError, SendError};
     pub(crate) use self::mailbox::{Mailbox, Overflow};
     pub(crate) use self::message::Message;
     pub(crate) use self::pending::Pending;

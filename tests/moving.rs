@@ -488,27 +488,8 @@ fn without_migration_a_thread_stays_where_it_started() {
     });
 }
 
-/// Has the kernel refuse membarrier(2) to this process from now on.
-#[cfg(target_arch = "x86_64")]
-fn forbid_membarrier() {
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let program = [
-        // The number of the call; is it that of membarrier? EPERM, or allowed.
-        step(0x20, 0, 0, 0),
-        step(0x15, 0, 1, libc::SYS_membarrier as u32),
-        step(0x06, 0, 0, 0x0005_0000 | libc::EPERM as u32),
-        step(0x06, 0, 0, 0x7fff_0000),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel reads the program.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const filter, 0, 0), 0, "{}", io::Error::last_os_error());
-    }
-}
-
 #[test]
-#[cfg(target_arch = "x86_64")]
+#[cfg(not(green_emulated))]
 fn where_membarrier_is_forbidden_threads_stay_and_it_is_said_or_an_error() {
     help::in_a_child(&[], || {
         let builder = || Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread);
@@ -518,7 +499,7 @@ fn where_membarrier_is_forbidden_threads_stay_and_it_is_said_or_an_error() {
         };
         assert!(moves.migrates());
         drop(moves);
-        forbid_membarrier();
+        help::forbid_membarrier();
         let error = builder().migration(true).build().unwrap_err();
         // One that is refused takes nothing from those that come after it: there is room for 4096 workers.
         (0..4096 / 2).for_each(|_| drop(builder().migration(true).build().unwrap_err()));

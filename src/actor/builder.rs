@@ -141,8 +141,8 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. Or the error for which
-    /// the default runtime cannot start.
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. In a child of
+    /// fork, if the runtime is the parent's. Or the error for which the default runtime cannot start.
     #[track_caller]
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
         if self.name.as_ref().is_some_and(|name| name.contains('\0')) {

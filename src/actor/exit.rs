@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 
 use crate::actor::Returned;
 use crate::task::Cancelled;
@@ -162,7 +163,7 @@ pub enum SendError<M> {
         /// The message, if its handler has not started.
         msg: Option<Returned<M>>,
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first, but for threads between them that are no actors.
-        cycle: Vec<ActorId>,
+        cycle: Cycle,
     },
     /// The handler had started, and the actor died: the cause.
     Died(Exit),
@@ -209,7 +210,7 @@ impl<M> fmt::Display for SendError<M> {
             SendError::Full(_) => f.write_str("the actor's mailbox is full"),
             SendError::Timeout(Some(_)) => f.write_str("no reply in time: the message was not handled"),
             SendError::Timeout(None) => f.write_str("no reply in time: the handler has started"),
-            SendError::Deadlock { cycle, .. } => write_cycle(f, cycle),
+            SendError::Deadlock { cycle, .. } => write!(f, "waiting would close a cycle: {cycle}"),
             SendError::Died(exit) => write!(f, "the actor died while it handled the message: it {exit}"),
             SendError::NoReply => f.write_str("the actor dropped the reply that it owed"),
         }
@@ -235,7 +236,7 @@ pub enum JoinError {
     /// The caller would have waited in a cycle of actors that all join each other.
     Deadlock {
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
-        cycle: Vec<ActorId>,
+        cycle: Cycle,
     },
 }
 
@@ -243,15 +244,71 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Timeout => f.write_str("the actor has not ended in time"),
-            JoinError::Deadlock { cycle } => write_cycle(f, cycle),
+            JoinError::Deadlock { cycle } => write!(f, "waiting would close a cycle: {cycle}"),
         }
     }
 }
 
 impl Error for JoinError {}
 
-fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[ActorId]) -> fmt::Result {
-    f.write_str("waiting would close a cycle:")?;
-    cycle.iter().try_for_each(|id| write!(f, " {id} waits for"))?;
-    cycle.first().map_or(Ok(()), |id| write!(f, " {id}"))
+/// The actors of a cycle in which each would wait for the next, and the last for the first: of [`SendError::Deadlock`](crate::actor::SendError::Deadlock)
+/// and [`JoinError::Deadlock`](crate::actor::JoinError::Deadlock). A slice of their numbers; its text has also the names of those that
+/// [have one](crate::actor::Builder::name).
+///
+/// ```
+/// use green::actor::{Actor, Builder, Context, Handler, JoinError, Message};
+/// # use std::time::Duration;
+/// struct Me;
+/// impl Actor for Me {}
+/// struct JoinYourself;
+/// impl Message for JoinYourself { type Reply = JoinError; }
+/// impl Handler<JoinYourself> for Me {
+///     fn handle(&mut self, _: JoinYourself, ctx: &mut Context<Self>) -> JoinError {
+///         ctx.addr().join_timeout(Duration::from_secs(1)).unwrap_err()
+///     }
+/// }
+/// let me = Builder::new().name("me").start(Me).unwrap();
+/// let JoinError::Deadlock { cycle } = me.send(JoinYourself).unwrap() else { panic!() };
+/// assert_eq!(*cycle, [me.id()]);
+/// assert_eq!(cycle.to_string(), format!("{0} \"me\" waits for {0} \"me\"", me.id()));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cycle(Box<CycleMembers>);
+
+#[derive(Clone, PartialEq, Eq, Default)]
+struct CycleMembers {
+    ids: Vec<ActorId>,
+    names: Vec<Option<Box<str>>>,
+}
+
+impl Cycle {
+    pub(crate) fn new(members: impl Iterator<Item = (ActorId, Option<Box<str>>)>) -> Self {
+        let (ids, names) = members.unzip();
+        Self(Box::new(CycleMembers { ids, names }))
+    }
+}
+
+impl Deref for Cycle {
+    type Target = [ActorId];
+
+    fn deref(&self) -> &[ActorId] {
+        &self.0.ids
+    }
+}
+
+impl fmt::Debug for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = || self.0.names.iter();
+        for (at, (id, name)) in self.iter().zip(names()).chain(self.iter().zip(names()).take(1)).enumerate() {
+            write!(f, "{}{id}", if at == 0 { "" } else { " waits for " })?;
+            name.as_ref().map_or(Ok(()), |name| write!(f, " {name:?}"))?;
+        }
+        Ok(())
+    }
 }

@@ -39,6 +39,7 @@ use crate::sched::recording::{record_all, record_name};
 use crate::sched::roster::RosterShare;
 use crate::sched::shared::ActorCalls;
 use crate::sched::{Shared, Worker};
+use crate::sys::fork;
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
 use crate::task::{Header, Task};
@@ -119,11 +120,15 @@ impl<A: Actor> Kept<A> {
 }
 
 fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, state: A) -> io::Result<Strong> {
+    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+    // Before all else: another thread may have had the lock of the roster when the process forked.
+    if worker.is_none() && shared.is_the_parents() {
+        return Err(fork::error());
+    }
     let Some(block) = pool::allocate::<Cell<A, K>>() else {
         let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A, K>>());
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
     };
-    let worker = Worker::current().filter(|worker| Arc::ptr_eq(&worker.shared, shared));
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.has_actors(const { ActorCalls { end: end_all, waiting } });

@@ -90,6 +90,9 @@ impl fmt::Display for ActorInfo {
 /// that of all that there were at one time; a few at a time are counted, while others that start or end wait. Also supervisors are in it, and the actors that are parts of something else: workers
 /// of pools, adapters.
 ///
+/// It needs membarrier(2) of Linux, or else interrupts the workers. A program that forbids that call when it has actors, and itself handles SIGURG, may
+/// get none, and a line on standard error.
+///
 /// ```
 /// use green::actor::{Actor, actors};
 /// struct Idle;
@@ -121,7 +124,7 @@ impl Runtime {
 }
 
 fn all(shared: &Shared) -> Vec<ActorInfo> {
-    let residents = residents::all(shared);
+    let residents = residents::all_or_none(shared);
     let mut all: Vec<_> = residents.iter().filter_map(|actor| ActorInfo::of(actor.core())).collect();
     all.sort_by_key(|actor| actor.id);
     all

@@ -78,7 +78,7 @@ impl Runtime {
 
 fn count(shared: &Shared) -> ActorMetrics {
     let mut metrics = ActorMetrics::default();
-    let residents = residents::all(shared);
+    let residents = residents::all_or_none(shared);
     // The longest queues so far, the longest first.
     let mut longest: Vec<(usize, &Core)> = Vec::with_capacity(LONGEST + 1);
     for actor in &residents {

@@ -44,7 +44,7 @@ pub use builder::Builder;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use deferred::Deferred;
-pub use exit::{ActorId, Exit, JoinError, SendError};
+pub use exit::{ActorId, Cycle, Exit, JoinError, SendError};
 pub use group::Group;
 pub use list::{ActorInfo, actors};
 pub use machine::{Machine, On, StateMachine, Step};

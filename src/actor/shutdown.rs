@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::actor::address::Addressed;
@@ -11,10 +12,12 @@ use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
 use crate::actor::{Actor, Addr, Exit};
+use crate::base::report::report;
 use crate::rt::default::default_runtime;
 use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
 use crate::sys::clock::{after_ns, now_ns};
+use crate::sys::fork;
 
 /// Says what has become of actors that were shut down, and of what was queued: what [`Addr::shutdown`] returns,
 /// [`SupervisorAddr::shutdown`](crate::actor::SupervisorAddr::shutdown), [`Runtime::shutdown`] and [`shutdown`](crate::shutdown()).
@@ -36,7 +39,8 @@ pub struct Shutdown {
     pub failed: usize,
     /// Actors that had to be killed.
     pub killed: usize,
-    /// Actors that have not ended: a handler that computes, or waits in a system call, goes on until it returns.
+    /// Actors that have not ended: a handler that computes, or waits in a system call, goes on until it returns. And all, if they cannot be
+    /// [listed](crate::actor::actors), which a line on standard error says.
     pub left: usize,
     /// Messages that were queued when their actor was stopped, and were handled.
     pub drained: u64,
@@ -110,7 +114,7 @@ impl<A: Actor> Addr<A> {
         let life = LifeEnd::of(core);
         core.stop(Exit::Shutdown, deadline);
         let exit = life.join(core, after_ns(deadline)).or_else(|_| {
-            core.kill();
+            core.kill_life(&life);
             life.join(core, after_ns(LAST_WAIT))
         });
         let mut end = Shutdown::default();
@@ -139,6 +143,10 @@ impl Runtime {
     /// let end = runtime.shutdown(Duration::from_secs(5));
     /// assert_eq!((end.stopped, end.lost), (1, 0));
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// In a child of fork, if the runtime is the parent's.
     pub fn shutdown(self, deadline: Duration) -> Shutdown {
         end_actors(&self.shared, deadline)
     }
@@ -177,20 +185,21 @@ pub fn shutdown(deadline: Duration) -> Shutdown {
 }
 
 /// All that have not ended, but the caller.
-fn others(shared: &Shared) -> Vec<Weak> {
+fn others(shared: &Shared) -> io::Result<Vec<Weak>> {
     let me = Core::current().map(Core::id);
-    let mut others = residents::all(shared);
+    let mut others = residents::all(shared)?;
     others.retain(|actor| Some(actor.core().id()) != me);
-    others
+    Ok(others)
 }
 
 /// Those that were waited for in vain, which may have ended since and be in no list any more, and all [`others`].
-fn with_others(late: &mut Vec<Weak>, shared: &Shared) -> Vec<Weak> {
+fn with_others(late: &mut Vec<Weak>, shared: &Shared) -> io::Result<Vec<Weak>> {
+    let mut others = others(shared)?;
     let mut actors = std::mem::take(late);
-    actors.append(&mut others(shared));
+    actors.append(&mut others);
     actors.sort_by_key(|actor| actor.core().id());
     actors.dedup_by_key(|actor| actor.core().id());
-    actors
+    Ok(actors)
 }
 
 /// Ends the relays while what they pass on is still taken, those first whose messages go through others. One that waits for room until half of the
@@ -214,18 +223,28 @@ fn end_relays(mut actors: Vec<Weak>, by_ns: u64, end: &mut Shutdown) -> Vec<Weak
     actors
 }
 
+/// Those that cannot be listed have not ended.
 fn end_actors(shared: &Shared, deadline: Duration) -> Shutdown {
+    assert!(!shared.is_the_parents(), "a runtime cannot be shut down: {}", fork::MESSAGE);
     let mut end = Shutdown::default();
+    if let Err(error) = end_listed(shared, deadline, &mut end) {
+        report(format_args!("the actors of a runtime cannot be listed, and so not ended in good order: {error}"));
+        end.left += shared.rostered_count();
+    }
+    end
+}
+
+fn end_listed(shared: &Shared, deadline: Duration, end: &mut Shutdown) -> io::Result<()> {
     let by_ns = after_ns(deadline);
     // Those that are started meanwhile are found by another look.
     let mut late = Vec::new();
     loop {
-        let actors = with_others(&mut late, shared);
+        let actors = with_others(&mut late, shared)?;
         if actors.is_empty() || now_ns() >= by_ns {
             break;
         }
-        let before = end;
-        let actors = end_relays(actors, by_ns, &mut end);
+        let before = *end;
+        let actors = end_relays(actors, by_ns, end);
         let left = Duration::from_nanos(by_ns.saturating_sub(now_ns()));
         // Their supervisors stop the others.
         let roots = actors.iter().filter(|actor| !actor.core().mailbox.lock().is_kept());
@@ -237,16 +256,16 @@ fn end_actors(shared: &Shared, deadline: Duration) -> Shutdown {
                 Err(_) => late.push(actor),
             }
         }
-        if end == before {
+        if *end == before {
             // All that are left wait for the caller, or the time is over.
             break;
         }
     }
-    let actors = with_others(&mut late, shared);
+    let actors = with_others(&mut late, shared)?;
     actors.iter().for_each(|actor| actor.core().kill());
     let last_ns = after_ns(LAST_WAIT);
     for actor in actors {
         end.count(actor.core(), join(actor.core(), last_ns).ok().as_ref());
     }
-    end
+    Ok(())
 }

@@ -114,3 +114,48 @@ mod crew {
         drop(three);
     }
 }
+
+/// More addresses than can be counted end the process, by whichever way the one too many is made.
+#[cfg(not(miri))]
+mod addresses {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use crate::actor::Actor;
+    use crate::actor::address::Addressed;
+    use crate::base::atomic::Ordering;
+
+    const WAY: &str = "GREEN_TEST_WAY";
+
+    struct Idle;
+    impl Actor for Idle {}
+
+    fn make_one_too_many(way: &str) {
+        let idle = Idle.start();
+        idle.core().addrs.store(u32::MAX / 2 + 1, Ordering::Relaxed);
+        match way {
+            "clone" => std::mem::forget(idle.clone()),
+            "upgrade" => std::mem::forget(idle.core().weak().upgrade()),
+            "strong" => std::mem::forget(idle.core().strong()),
+            way => panic!("{way}"),
+        }
+        // Or its end would be awaited.
+        std::process::exit(0);
+    }
+
+    #[test]
+    fn one_address_too_many_ends_the_process_however_it_is_made() {
+        if let Ok(way) = std::env::var(WAY) {
+            return make_one_too_many(&way);
+        }
+        let test = std::thread::current().name().expect("the harness names a test's thread").to_owned();
+        for way in ["clone", "upgrade", "strong"] {
+            let binary = std::env::current_exe().expect("the path of this binary");
+            let mut child = Command::new(binary);
+            let ended = child.args([&test, "--exact", "--nocapture"]).env(WAY, way).output().expect("it runs");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{way}: {said}");
+            assert!(said.contains("more than 2^31 addresses of one actor"), "{way}: {said}");
+        }
+    }
+}

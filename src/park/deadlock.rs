@@ -128,9 +128,9 @@ pub(crate) fn about_to_wait(awaited: WaitTarget<'_>, wait: &Wait) -> Option<Ente
 ///
 /// # Errors
 ///
-/// That would close a cycle, of which standard error is told, the first few times: the numbers of the actors in it, beginning with the caller, if it is one.
+/// That would close a cycle, of which standard error is told, the first few times: the actors in it, beginning with the caller, if it is one.
 #[track_caller]
-pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWait>, Vec<u64>> {
+pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWait>, Vec<NamedActor>> {
     if with_header(|thread| thread.limits.earliest_ns()) != NEVER {
         return Ok(None);
     }
@@ -146,15 +146,18 @@ pub(crate) fn would_ask(owed: &Debt, lets_in: u64) {
     }
 }
 
+/// An actor's number, and its name if it has one.
+pub(crate) type NamedActor = (u64, Option<Box<str>>);
+
 /// What is told of a cycle.
 struct ClosedCycle {
     message: String,
-    actors: Vec<u64>,
+    actors: Vec<NamedActor>,
 }
 
 impl ClosedCycle {
     /// For one that asks: the program is told by the error, and may expect it.
-    fn tell(self) -> Vec<u64> {
+    fn tell(self) -> Vec<NamedActor> {
         match TOLD.fetch_add(1, Ordering::Relaxed) {
             told if told < MOST_TOLD => report(format_args!("{}", self.message)),
             MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
@@ -269,9 +272,9 @@ impl WaitTable {
         }
     }
 
-    fn actors(&self, cycle: &[u64]) -> Vec<u64> {
-        let is_actor = |id: &&u64| self.edges.get(id).is_some_and(|edge| is_actor(&edge.waiter));
-        cycle.iter().rev().filter(is_actor).copied().collect()
+    fn actors(&self, cycle: &[u64]) -> Vec<NamedActor> {
+        let waiters = cycle.iter().rev().filter_map(|id| Some((*id, &self.edges.get(id)?.waiter)));
+        waiters.filter(|(_, waiter)| is_actor(waiter)).map(|(id, waiter)| (id, waiter.name().map(Box::from))).collect()
     }
 }
 

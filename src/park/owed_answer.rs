@@ -64,10 +64,10 @@ impl OwedAnswer {
     ///
     /// # Errors
     ///
-    /// That would close a cycle of waits: the numbers of those in it that are actors, beginning with the caller. Standard error has been told.
+    /// That would close a cycle of waits: those in it that are actors, by numbers and names, beginning with the caller. Standard error has been told.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn awaited(&self, lets_in: u64) -> Result<impl Sized + use<>, Vec<u64>> {
+    pub(crate) fn awaited(&self, lets_in: u64) -> Result<impl Sized + use<>, Vec<(u64, Option<Box<str>>)>> {
         #[cfg(any(debug_assertions, green_deadlocks))]
         return about_to_ask(&self.debt, lets_in);
         #[cfg(not(any(debug_assertions, green_deadlocks)))]

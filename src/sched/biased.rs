@@ -68,10 +68,19 @@ impl<T> BiasedLock<T> {
     ///
     /// `Unsupported`: the system has no [`membarrier`].
     pub(crate) fn open(&self) -> io::Result<Visitor<'_, T>> {
+        self.open_by(membarrier::heavy)
+    }
+
+    /// As [`open`](Self::open), with another heavy fence: for the owner's OS thread it is enough to have passed one since the call.
+    ///
+    /// # Errors
+    ///
+    /// Those of the fence.
+    pub(crate) fn open_by(&self, fence: impl FnOnce() -> io::Result<()>) -> io::Result<Visitor<'_, T>> {
         // ORDERING: Relaxed: what other visitors have done comes with the lock.
         self.visitors.fetch_add(1, Ordering::Relaxed);
         let visitor = Visitor { lock: self };
-        membarrier::heavy()?; // KEY: heavy-fence
+        fence()?; // KEY: heavy-fence
         // ORDERING: Acquire pairs with the Release in `own`.
         while self.inside.load(Ordering::Acquire) != 0 {
             yield_now();

@@ -22,6 +22,7 @@ pub(crate) mod moving;
 mod nap;
 #[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod own;
+mod owners_fence;
 pub(crate) mod policy;
 pub(crate) mod queues;
 pub(crate) mod ready;

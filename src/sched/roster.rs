@@ -27,7 +27,8 @@
 //! the next runtime meets none of them. Without workers there is nobody who could put one more in.
 //!
 //! The lock that a worker owns costs it no exchange ([`biased`](super::biased)). Where the system has no membarrier(2), or threads
-//! move, so that another may stand in for the worker, all are outsiders.
+//! move, so that another may stand in for the worker, all are outsiders. Where it has one and refuses it later, L1 takes
+//! [longer](super::owners_fence).
 //!
 //! # Invariants
 //!
@@ -224,9 +225,8 @@ impl Roster {
     }
 
     /// Steps L1 to L3, for a few slots at a time: the tasks of the roster, with a reference to each. A task that is there all the time is among them once.
-    /// `owned`: of the workers that may run; if one refuses, as the system has taken membarrier(2) away since, there are none.
-    pub(crate) fn all<'a>(&self, owned: impl Iterator<Item = &'a BiasedLock<ListPlaces>>) -> Vec<Task> {
-        let Ok(open) = owned.map(BiasedLock::open).collect::<Result<Vec<_>, _>>() else { return Vec::new() };
+    /// `open`: the locks of all workers that own one.
+    pub(crate) fn all(&self, open: &[Visitor<'_, ListPlaces>]) -> Vec<Task> {
         let mut visits: Vec<LockGuard<'_, ListPlaces>> = Vec::with_capacity(open.len());
         let mut all = Vec::new();
         let made = self.free.lock().made;
@@ -244,6 +244,12 @@ impl Roster {
             visits.clear();
         }
         all
+    }
+
+    /// How many tasks are in it, without a look at them: no lock keeps them.
+    pub(super) fn count(&self) -> usize {
+        let made = self.free.lock().made;
+        (0..made).filter(|&number| !self.slot(number).load(Ordering::Relaxed).is_null()).count()
     }
 
     /// Takes all tasks out, with a reference to each: of a runtime whose workers are gone, and which may be unknown to its tasks already. One that

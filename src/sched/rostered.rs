@@ -1,10 +1,13 @@
 //! A worker's part in the [`roster`](super::roster) of its runtime.
 
+use std::io;
+
+use crate::sched::owners_fence::fence_owner;
 use crate::sched::roster::{OwnedList, RosterShare};
 use crate::sched::shared::Shared;
 use crate::sched::worker::Worker;
 use crate::sys::fork::PerProcess;
-use crate::sys::membarrier;
+use crate::sys::{fork, membarrier};
 use crate::task::Task;
 
 /// Does this system have what the owners of locks need?
@@ -38,7 +41,22 @@ impl OwnedList {
 
 impl Shared {
     /// The tasks of its roster, with a reference to each.
-    pub(crate) fn rostered(&self) -> Vec<Task> {
-        self.roster.all(self.remotes.iter().filter(|_| has_owners()).map(|remote| &remote.listed))
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`: the system refuses membarrier(2), which it has not done before, and one of the workers [cannot be
+    /// interrupted](crate::sched::owners_fence). In a child of fork, if the runtime is the parent's.
+    pub(crate) fn rostered(&self) -> io::Result<Vec<Task>> {
+        if self.is_the_parents() {
+            return Err(fork::error());
+        }
+        let owners = self.remotes.iter().filter(|_| has_owners() && !self.moves);
+        let open = owners.map(|owner| owner.listed.open_by(|| membarrier::heavy().or_else(|_| fence_owner(owner))));
+        Ok(self.roster.all(&open.collect::<io::Result<Vec<_>>>()?))
+    }
+
+    /// How many they are, of a runtime that cannot list them.
+    pub(crate) fn rostered_count(&self) -> usize {
+        self.roster.count()
     }
 }

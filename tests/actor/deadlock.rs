@@ -84,7 +84,8 @@ fn a_cycle_of_asks_is_answered_at_once_with_its_members() {
 #[test]
 fn the_message_names_the_cycle_and_only_the_one_that_closes_it_is_told() {
     everywhere(|| {
-        let [one, two, three] = puppets();
+        let named = |name: &str| Builder::new().name(name).start(Puppet::new().0).unwrap();
+        let (one, two, three) = (named("one"), named("two"), Puppet::new().0.start());
         let text = |error: &dyn std::error::Error| error.to_string();
         let closes = {
             let one = one.clone();
@@ -95,7 +96,8 @@ fn the_message_names_the_cycle_and_only_the_one_that_closes_it_is_told() {
         let next = two.clone();
         let first = Do::new(move |_: &mut Puppet, _| next.send(middle).unwrap());
         let (a, b, c) = (one.id(), two.id(), three.id());
-        let expected = format!("waiting would close a cycle: {c} waits for {a} waits for {b} waits for {c}");
+        let expected =
+            format!("waiting would close a cycle: {c} waits for {a} \"one\" waits for {b} \"two\" waits for {c}");
         assert_eq!(one.send_timeout(first, LONG).unwrap(), expected);
         [one, two, three].iter().for_each(Addr::kill);
     });
@@ -401,7 +403,7 @@ fn an_ask_that_is_forwarded_to_its_asker_is_a_cycle_of_one() {
             Do::new(|_, _| 1),
             || 2,
         ) {
-            Err(SendError::Deadlock { msg: None, cycle }) => cycle == [me.id()],
+            Err(SendError::Deadlock { msg: None, cycle }) => *cycle == [me.id()],
             other => panic!("{other:?}"),
         };
         assert!(first.send_timeout(Do::new(asks), LONG).unwrap());
@@ -506,7 +508,7 @@ fn an_actor_that_fills_its_own_mailbox_is_told() {
             me.tell(Do::new(|_, _| ())).unwrap();
             let second = me.tell(Do::new(|_, _| ()));
             ctx.notify(Do::new(|_, _| ())).unwrap();
-            matches!(second, Err(SendError::Deadlock { msg: Some(_), ref cycle }) if *cycle == [me.id()])
+            matches!(second, Err(SendError::Deadlock { msg: Some(_), ref cycle }) if **cycle == [me.id()])
         });
         assert!(puppet.send(fill).unwrap());
         assert_eq!(puppet.send(Do::new(|_, _| 1)).unwrap(), 1);

@@ -21,6 +21,8 @@ mod taken_back;
 mod testkit;
 mod timing;
 mod turns;
+#[cfg(all(green_asks, not(green_emulated)))]
+mod unfenced;
 mod watching;
 mod writing;
 

@@ -304,6 +304,29 @@ pub(crate) fn itself() -> Command {
     command(&env::current_exe().expect("the path of this binary"))
 }
 
+/// Has the kernel refuse membarrier(2) to this process from now on. An emulator's is its own.
+#[cfg(target_os = "linux")]
+pub(crate) fn forbid_membarrier() {
+    const SET_MODE_FILTER: libc::c_int = 1;
+    const FOR_ALL_THREADS: libc::c_int = 1;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let program = [
+        // The number of the call; is it that of membarrier? EPERM, or allowed.
+        step(0x20, 0, 0, 0),
+        step(0x15, 0, 1, libc::SYS_membarrier as u32),
+        step(0x06, 0, 0, 0x0005_0000 | libc::EPERM as u32),
+        step(0x06, 0, 0, 0x7fff_0000),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads the program.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let refused = libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, FOR_ALL_THREADS, &raw const filter);
+        assert_eq!(refused, 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::syscall(libc::SYS_membarrier, 0, 0, 0), -1, "it is refused");
+    }
+}
+
 /// Lowers the limit on the address space to what is in use and `more` bytes.
 pub(crate) fn leave_address_space(more: u64) {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the size of a process");

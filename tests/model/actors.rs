@@ -59,6 +59,8 @@ pub(crate) mod owed_answer {
         }
     }
 
+    type Named = (u64, Option<Box<str>>);
+
     pub(crate) struct OwedAnswer;
 
     impl OwedAnswer {
@@ -70,7 +72,7 @@ pub(crate) mod owed_answer {
 
         pub(crate) fn harden(&self) {}
 
-        pub(crate) fn awaited(&self, _: u64) -> Result<(), Vec<u64>> {
+        pub(crate) fn awaited(&self, _: u64) -> Result<(), Vec<Named>> {
             Ok(())
         }
 

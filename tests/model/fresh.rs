@@ -13,6 +13,12 @@ pub(crate) mod base {
     pub(crate) mod lock {
         pub(crate) use crate::model::fresh::Lock;
     }
+
+    pub(crate) mod report {
+        pub(crate) fn report(message: std::fmt::Arguments<'_>) {
+            unreachable!("{message}")
+        }
+    }
 }
 
 use std::cell::{RefCell, UnsafeCell};

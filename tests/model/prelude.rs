@@ -102,6 +102,10 @@ pub(crate) mod fork {
     pub(crate) fn is_orphan() -> bool {
         false
     }
+
+    pub(crate) fn error() -> std::io::Error {
+        std::io::Error::other(MESSAGE)
+    }
 }
 
 /// No thread of a model runs on a stack of ours.

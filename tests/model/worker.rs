@@ -203,11 +203,15 @@ impl Shared {
         false
     }
 
+    pub(crate) fn is_the_parents(&self) -> bool {
+        false
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.queue.lock().unwrap().over
     }
 
-    pub(crate) fn rostered(&self) -> Vec<Task> {
+    pub(crate) fn rostered(&self) -> std::io::Result<Vec<Task>> {
         unreachable!("nobody lists the actors of these models")
     }
 

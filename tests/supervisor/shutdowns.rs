@@ -1,8 +1,10 @@
 //! Ends that surely come: of one actor, of a runtime.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor};
+use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor, SupervisorAddr};
 
 use crate::LONG;
 use crate::help::{Gate, bounded, everywhere, runtime, scaled, until};
@@ -384,4 +386,41 @@ fn a_child_that_shuts_its_own_tree_down_has_no_sibling_killed() {
         sup.join();
         assert_eq!(log.take(), ["Shutdown"]);
     });
+}
+
+/// Ends the supervisor when its next life is made, and not begun.
+fn ends_between_two_lives(end: fn(&SupervisorAddr)) {
+    everywhere(move || {
+        let (log, made) = (Log::default(), Arc::new(AtomicU32::new(0)));
+        let (of_child, count) = (log.clone(), Arc::clone(&made));
+        let addr: Arc<Mutex<Option<SupervisorAddr>>> = Arc::default();
+        let inside = Arc::clone(&addr);
+        let inner = move || {
+            if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                end(inside.lock().unwrap().as_ref().unwrap());
+            }
+            eager(Supervisor::one_for_one()).child(puppet("b", &of_child))
+        };
+        let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
+        let first = sup.supervisor("inner").unwrap();
+        *addr.lock().unwrap() = Some(first.clone());
+        first.kill();
+        until(|| crate::restarts(&sup, "inner") == 1 && crate::runs(&sup, "inner"));
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+        let b = get(&sup.supervisor("inner").unwrap(), "b");
+        assert_eq!(b.send(Add(1)).unwrap(), 1);
+        let end = sup.shutdown(LONG);
+        assert_eq!((end.stopped, end.killed, end.left), (2, 0, 0), "{end}");
+        assert_eq!(log.count("-b"), 2);
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_killed_between_two_lives_leaves_the_next_ones_children_their_time() {
+    ends_between_two_lives(SupervisorAddr::kill);
+}
+
+#[test]
+fn a_supervisor_that_is_shut_down_between_two_lives_leaves_the_next_ones_children_their_time() {
+    ends_between_two_lives(|inner| _ = inner.shutdown(Duration::ZERO));
 }

@@ -35,6 +35,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/sync/",
     "src/interposed/futex.rs",
     "src/net/convert.rs",
+    "src/actor/engine/alone.rs",
     "src/actor/engine/ask.rs",
     "src/actor/engine/cell.rs",
     "src/actor/engine/envelope.rs",

@@ -25,6 +25,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
 
+use super::alone::{is_alone, lock_for};
 use super::busy::Launch;
 use super::edge::{Edge, Mark, Walkers, Walking};
 use super::envelope::{Envelope, Held, Node, Refused};
@@ -52,12 +53,15 @@ use crate::thread_locals::ThreadLocals;
 /// In the place of a slot's number: the actor has left it, and its last run is over.
 const OVER: u32 = u32::MAX;
 
+/// Beyond so many addresses the process ends: as many threads may be about to find that out before the count overflows.
+const MOST_ADDRESSES: u32 = u32::MAX / 2;
+
 /// An actor without its type.
 #[repr(C)]
 pub(crate) struct Core {
     pub(crate) header: Header,
     pub(crate) mailbox: SpinLock<MailboxState>,
-    pub(super) addrs: AtomicU32,
+    pub(crate) addrs: AtomicU32,
     /// The actor's slot among the [`residents`](super::residents); later `OVER`, by its own last run.
     pub(super) slot: AtomicU32,
     pub(crate) edge: Edge<Core>,
@@ -99,7 +103,8 @@ pub(crate) unsafe fn after_run<const KEPT: bool>(
     unsafe { core.header.reset() };
     // ORDERING: Relaxed: if it is that, the run that is over has written it, which has handed over to the caller.
     if core.slot.load(Ordering::Relaxed) == OVER {
-        if !core.is_forgotten() && core.leave_to_addresses() {
+        // SAFETY: the last run is over, and has the common reference.
+        if !core.is_forgotten() && unsafe { leave_to_addresses(header.cast()) } {
             return Next::Rests;
         }
         // SAFETY: the run is over, and this is the only call.
@@ -115,6 +120,23 @@ pub(crate) unsafe fn after_run<const KEPT: bool>(
         return core.vacate(mailbox, warden);
     }
     if more { Next::Again } else { Next::Rests }
+}
+
+/// The last run is over. True: there are addresses, and the common reference is theirs; the caller touches the actor no more. No reference is passed to this:
+/// the block may be gone before it returns.
+///
+/// # Safety
+///
+/// The caller has the common reference.
+#[cold]
+unsafe fn leave_to_addresses(core: NonNull<Core>) -> bool {
+    // SAFETY: as the caller promises; not used when the lock is free again.
+    let core = unsafe { core.as_ref() };
+    let mut mailbox = core.mailbox.lock(); // SWAP: over-locked
+    let is_left = core.is_addressed(); // SWAP: over-locked
+    mailbox.is_over();
+    drop(mailbox);
+    is_left
 }
 
 /// That of an actor without a warden.
@@ -146,22 +168,11 @@ impl Core {
         }
     }
 
-    /// For the actor's own run, when it has left its slot or nobody looks there: has nobody else got the actor?
-    #[inline]
-    fn is_alone(&self) -> bool {
-        // In this order: a reference can be made of an address, an address of a reference under the lock only; and what was done by one that is
-        // seen to have gone is seen, too.
-        // ORDERING: Acquire pairs with the Release in `drop_last`, which has the lock then.
-        let is_unaddressed = self.addrs.load(Ordering::Acquire) == 0; // SWAP: alone-order
-        let is_sole = self.header.state.is_sole(); // SWAP: alone-order
-        is_unaddressed && is_sole && self.mailbox.is_free()
-    }
-
     /// For the actor's own run, when it has left its slot: is there nobody else that has it, and nothing that others have left?
     pub(super) fn is_forgotten(&self) -> bool {
         // SAFETY: there are neither addresses nor other references, and nobody gets one from the slot (`sched/roster.rs`). What a walker reads is
         // not the mailbox (invariant 6).
-        self.is_alone() && unsafe { self.mailbox.unshared() }.is_plain()
+        is_alone(&self.addrs, &self.header.state, &self.mailbox) && unsafe { self.mailbox.unshared() }.is_plain()
     }
 
     /// Of a run of an actor without an address: what it needs to [`lock_for`](Self::lock_for) without an exchange.
@@ -173,19 +184,7 @@ impl Core {
     /// Locks the mailbox, for the actor's own run; with `alone`, when probably nobody else has it.
     #[inline(always)]
     pub(crate) fn lock_for(&self, alone: Option<OwnedList>) -> Locked<'_, MailboxState> {
-        // SAFETY: nobody has an address or another reference, and nobody gets one from the slot meanwhile.
-        let locked = || self.is_alone().then(|| unsafe { self.mailbox.lock_unshared() });
-        alone.and_then(|owned| owned.unlisted(locked)).unwrap_or_else(|| self.mailbox.lock())
-    }
-
-    /// The last run is over. True: there are addresses, and the common reference is theirs; the caller touches the actor no more.
-    #[cold]
-    fn leave_to_addresses(&self) -> bool {
-        let mut mailbox = self.mailbox.lock();
-        mailbox.is_over();
-        let is_left = self.is_addressed();
-        drop(mailbox);
-        is_left
+        lock_for(&self.addrs, &self.header.state, &self.mailbox, alone)
     }
 
     /// The actor is dead, and this is the end of its last run.
@@ -229,11 +228,25 @@ impl Core {
         ActorId(self.header.id)
     }
 
+    /// As a member of a cycle: its number, and its name if it has one.
+    pub(crate) fn member(&self) -> (ActorId, Option<Box<str>>) {
+        (self.id(), self.header.name().map(Box::from))
+    }
+
     /// Has anybody an address?
     #[inline]
     pub(crate) fn is_addressed(&self) -> bool {
         // ORDERING: Relaxed: asked under the lock of the mailbox, through which the last holder's messages came before its count went.
         self.addrs.load(Ordering::Relaxed) != 0
+    }
+
+    /// One more address, by one that is held, or under the lock of the mailbox.
+    #[inline]
+    fn count_address(&self) {
+        // ORDERING: Relaxed: there is an address already, or the lock keeps the last from going.
+        if self.addrs.fetch_add(1, Ordering::Relaxed) > MOST_ADDRESSES {
+            crate::base::abort::fatal(format_args!("more than 2^31 addresses of one actor"));
+        }
     }
 
     /// The runtime. Not to be dropped under the lock of the mailbox: the last to hold it ends what it has left.
@@ -252,8 +265,8 @@ impl Core {
     /// A strong address, for the actor itself during a run, when there may be no other.
     pub(crate) fn strong(&self) -> Strong {
         let _locked = self.mailbox.lock();
-        // ORDERING: Relaxed: the common reference is the run's.
-        self.addrs.fetch_add(1, Ordering::Relaxed);
+        // The common reference is the run's.
+        self.count_address();
         Strong::from_raw(self.whole())
     }
 
@@ -423,10 +436,7 @@ impl Strong {
 impl Clone for Strong {
     #[inline]
     fn clone(&self) -> Self {
-        // ORDERING: Relaxed: a new address is made from one that is held.
-        if self.core().addrs.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
-            crate::base::abort::fatal(format_args!("more than 2^31 addresses of one actor"));
-        }
+        self.core().count_address();
         Self(self.0)
     }
 }
@@ -472,7 +482,7 @@ impl Strong {
         drop(mailbox); // SWAP: last-address
         // Now the block may be gone, unless one of these says that its reference is the caller's.
         if let Some(duty) = launch {
-            core.queue(duty);
+            Core::queue(core.entry(duty));
         }
         if is_over {
             // SAFETY: invariant 2: the last run is over, so the reference is this address's.
@@ -492,11 +502,11 @@ impl Weak {
     pub(crate) fn upgrade(&self) -> Option<Strong> {
         let core = self.core();
         let _locked = core.mailbox.lock();
-        // ORDERING: Relaxed twice: it becomes zero under the lock, and nothing else is handed over.
+        // ORDERING: Relaxed: it becomes zero under the lock, and nothing else is handed over.
         if core.addrs.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        core.addrs.fetch_add(1, Ordering::Relaxed);
+        core.count_address();
         Some(Strong(self.task().as_ptr().cast()))
     }
 }

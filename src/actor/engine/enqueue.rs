@@ -50,7 +50,7 @@ impl AfterUnlock {
             nudge.nudge();
         }
         if let Some(duty) = self.launch {
-            target.queue(duty);
+            Core::queue(target.entry(duty));
         }
         if let Some(evicted) = self.evicted {
             target.refuse_box(evicted, Refusal::Full);

@@ -8,6 +8,7 @@ use std::mem::ManuallyDrop;
 
 use super::busy::Launch;
 use super::cell::Core;
+use super::weak::Weak;
 use crate::park::os;
 use crate::sched::Worker;
 use crate::sched::shared::discard;
@@ -24,7 +25,7 @@ impl Core {
     #[inline]
     pub(crate) fn launch(&self, duty: Option<Launch>) {
         match duty {
-            Some(duty) => self.queue(duty),
+            Some(duty) => Self::queue(self.entry(duty)),
             None => self.assert_runs_here(),
         }
     }
@@ -47,15 +48,15 @@ impl Core {
         os::is_the_parents(self.header.id)
     }
 
+    /// Queues an actor, by its entry. No reference to the actor, which the caller need not keep: it may run, end and be freed before this returns.
     // Apart: a message for an actor that is busy, the most frequent one, is not burdened with its registers.
     #[inline(never)]
-    pub(super) fn queue(&self, duty: Launch) {
-        let task = self.entry(duty);
+    pub(super) fn queue(entry: Task) {
         match Worker::current() {
-            Some(worker) if worker.shared.identity() == self.header.runtime => {
-                worker.launch(task);
+            Some(worker) if worker.shared.identity() == entry.runtime => {
+                worker.launch(entry);
             }
-            _ => self.inject(task),
+            _ => inject(entry),
         }
     }
 
@@ -70,15 +71,16 @@ impl Core {
     ) -> Option<R> {
         worker.run_asked(self.entry(duty), answered)
     }
+}
 
-    #[cold]
-    fn inject(&self, task: Task) {
-        match self.shared() {
-            Some(shared) if !shared.is_over() => {
-                shared.inject(task);
-            }
-            _ => end_here(self, task),
+#[cold]
+fn inject(entry: Task) {
+    let actor = Weak::resident(entry);
+    match actor.core().shared() {
+        Some(shared) if !shared.is_over() => {
+            shared.inject(actor.into_task());
         }
+        _ => end_here(actor),
     }
 }
 
@@ -92,17 +94,17 @@ thread_local! {
     static LEFT: ManuallyDrop<RefCell<Vec<Task>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// Ends an actor whose runtime is over, on the caller's stack; `task` is its entry. In a row too deep for that, its mailbox closes
+/// Ends an actor whose runtime is over, on the caller's stack; `actor` is its entry. In a row too deep for that, its mailbox closes
 /// now, and it ends when the first of the row has.
-fn end_here(actor: &Core, task: Task) {
+fn end_here(actor: Weak) {
     let depth = DEPTH.get();
     if depth == DEEPEST {
-        actor.refuse_all();
-        LEFT.with(|left| left.borrow_mut().push(task));
+        actor.core().refuse_all();
+        LEFT.with(|left| left.borrow_mut().push(actor.into_task()));
         return;
     }
     DEPTH.set(depth + 1);
-    discard(task);
+    discard(actor.into_task());
     if depth == 0 {
         end_left();
     }

@@ -64,6 +64,17 @@ impl LifeEnd {
         }
     }
 
+    /// Had it not ended when it was looked at?
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_ok()
+    }
+
+    /// Is it the present one of the actor with that mailbox?
+    fn is_present(&self, mailbox: &mut MailboxState) -> bool {
+        let left = mailbox.has_extras().and_then(|extras| extras.left.as_ref());
+        left.zip(self.0.as_ref().ok()).is_some_and(|(present, own)| Arc::ptr_eq(present, own))
+    }
+
     /// Waits for it, as [`join`].
     pub(crate) fn join(&self, core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         checkpoint();
@@ -209,7 +220,7 @@ impl Core {
             if !mailbox.is_dead() && is_due() { mailbox.mark_busy() } else { None }
         };
         if let Some(duty) = launch {
-            self.queue(duty);
+            Core::queue(self.entry(duty));
         }
     }
 
@@ -267,25 +278,38 @@ impl Core {
     /// Ends the actor as soon as it can be: a parked handler is unwound. Its brood comes after it: it takes none of their ends for one of
     /// its own accord.
     pub(crate) fn kill(&self) {
-        self.kill_alone();
-        let brood = self.mailbox.lock().brood();
-        brood.iter().for_each(|brood| brood.kill_all());
+        self.kill_if(|_| true);
     }
 
-    fn kill_alone(&self) {
-        let (launch, cancelled) = {
+    /// The same, if its present life is that one: not the next, when it has ended just now.
+    pub(crate) fn kill_life(&self, life: &LifeEnd) {
+        self.kill_if(|mailbox| life.is_present(mailbox));
+    }
+
+    fn kill_if(&self, is_due: impl FnOnce(&mut MailboxState) -> bool) {
+        // Under one lock: it is the brood of the very life that is killed.
+        let (brood, killed) = {
             let mut mailbox = self.mailbox.lock();
-            if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
+            if !is_due(&mut mailbox) {
                 return;
             }
-            self.assert_runs_here();
-            mailbox.kill();
-            (mailbox.mark_busy(), mailbox.runs.then(|| self.header.state.cancel()))
+            let brood = mailbox.brood();
+            let killed = if mailbox.phase >= Phase::Ends || mailbox.is_killed() {
+                None
+            } else {
+                self.assert_runs_here();
+                mailbox.kill();
+                Some((mailbox.mark_busy(), mailbox.runs.then(|| self.header.state.cancel())))
+            };
+            (brood, killed)
         };
-        if let (None, Some(found)) = (&launch, cancelled) {
-            remote::interrupt(self.weak().task(), found);
+        if let Some((launch, cancelled)) = killed {
+            if let (None, Some(found)) = (&launch, cancelled) {
+                remote::interrupt(self.weak().task(), found);
+            }
+            self.launch(launch);
         }
-        self.launch(launch);
+        brood.iter().for_each(|brood| brood.kill_all());
     }
 
     /// Tells the actor something. False: it has ended.

@@ -5,7 +5,7 @@
 //! The engine knows messages by what can be done with them, and not the types of actors. What calls an actor's code is in `glue.rs` and `handling.rs`,
 //! above. Each file imports from the lines before its own only, or from files of its own line:
 //!
-//! * Leaves: [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
+//! * Leaves: [`alone`] (a mailbox that nobody else has), [`busy`], [`edge`], [`ties`] (monitors and links), [`roll`] (timers and helper threads), [`guard`] (user code
 //!   whose panic is nobody's), [`warden`] (what decides whether an actor lives on), [`held_name`], [`lost`] (dead letters), [`weak`]
 //!   (a counted pointer), [`crew`] (the workers of a pool).
 //! * What travels: [`owed`] (an answer that somebody waits for), [`waiting`], [`envelope`], [`frame`].
@@ -18,6 +18,7 @@
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
 
+pub(crate) mod alone;
 pub(crate) mod ask;
 pub(crate) mod busy;
 pub(crate) mod call;

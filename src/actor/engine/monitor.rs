@@ -79,7 +79,7 @@ pub(crate) fn tell(me: &Core, ties: Ties<Weak>, reason: &Exit) {
         let signal = signal(half, me.id(), name, reason.clone());
         let told = ties::end(me.id().0, half, &other, |mailbox| mailbox.push_signal(signal));
         if let Some(duty) = told.flatten().flatten() {
-            other.core().queue(duty);
+            Core::queue(other.core().entry(duty));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edge::How;
 use super::weak::Weak;
-use crate::actor::{ActorId, Exit, Returned, SendError};
+use crate::actor::{Cycle, Exit, Returned, SendError};
 
 /// Why a message is given back unhandled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
 pub(crate) enum Unanswered {
     Refused(Refusal),
     TimedOut,
-    Deadlock(Vec<ActorId>),
+    Deadlock(Cycle),
     Failed(Failure),
 }
 

@@ -17,7 +17,7 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{ActorId, Deferred, Exit, Message, Overflow};
+use crate::actor::{ActorId, Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
 use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
 use crate::park::queue::WaitQueue;
@@ -163,7 +163,7 @@ struct PromiseWait<'a, R> {
 
 impl<'a, R> PromiseWait<'a, R> {
     /// `Err`: to wait would close a cycle.
-    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Vec<ActorId>> {
+    fn begin(promise: &'a Promise<R>, lets_in: u64) -> Result<Self, Cycle> {
         let waiter = Core::current().map(|actor| Waiter { actor: actor.weak(), lets_in });
         let mut watched = Self { promise, waiter, debtor: ptr::null() };
         let edge = promise.state.with(|state| {
@@ -258,7 +258,7 @@ impl<R> Promise<R> {
         let awaited = if is_reported { Some(self.owed.awaited(lets_in)) } else { None };
         if let Some(Err(cycle)) = awaited {
             drop(watched);
-            let why = Unanswered::Deadlock(cycle.into_iter().map(ActorId).collect());
+            let why = Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name))));
             return Nested::Answer(self.try_take().unwrap_or(Err(why)));
         }
         let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::cmp::Reverse;
+use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
@@ -14,6 +15,7 @@ use super::lifecycle::join;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
+use crate::base::report::report;
 use crate::park::interrupt::{shielded, timeout};
 use crate::sched::remote::roster_of;
 use crate::sched::{Shared, Worker};
@@ -37,13 +39,25 @@ pub(crate) fn leave(actor: &Core) {
 }
 
 /// The actors of a runtime that have not ended.
-pub(crate) fn all(shared: &Shared) -> Vec<Weak> {
-    shared.rostered().into_iter().map(Weak::resident).collect()
+///
+/// # Errors
+///
+/// Those of [`Shared::rostered`].
+pub(crate) fn all(shared: &Shared) -> io::Result<Vec<Weak>> {
+    Ok(shared.rostered()?.into_iter().map(Weak::resident).collect())
+}
+
+/// The same, for those that can tell nobody: if they cannot be listed it is reported, and none are there.
+pub(crate) fn all_or_none(shared: &Shared) -> Vec<Weak> {
+    all(shared).unwrap_or_else(|error| {
+        report(format_args!("the actors of a runtime cannot be listed: {error}"));
+        Vec::new()
+    })
 }
 
 /// How many messages wait for the actors of a runtime, and for how many of them. For the end of the process.
 pub(crate) fn waiting(shared: &Shared) -> (usize, usize) {
-    let waiting = all(shared).into_iter().map(|actor| actor.core().mailbox.lock().unhandled());
+    let waiting = all_or_none(shared).into_iter().map(|actor| actor.core().mailbox.lock().unhandled());
     waiting.filter(|count| *count != 0).fold((0, 0), |(messages, actors), count| (messages + count, actors + 1))
 }
 

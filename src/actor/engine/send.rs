@@ -17,7 +17,7 @@ use super::owed::Unanswered;
 use super::payload::Route;
 use super::promise::Promised;
 use super::walk::EdgeGuard;
-use crate::actor::{ActorId, Message, Pending, SendError};
+use crate::actor::{ActorId, Cycle, Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_run_on_top};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -155,7 +155,7 @@ fn wait_on<M: Message>(
     // Not before it is sent: one that is refused waits for nobody.
     let awaited = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     if let Some(Err(cycle)) = awaited {
-        return give_up(ask, Unanswered::Deadlock(cycle.into_iter().map(ActorId).collect()));
+        return give_up(ask, Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name)))));
     }
     let mut wait = Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns());
     loop {

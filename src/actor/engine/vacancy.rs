@@ -13,7 +13,7 @@ use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::ties::Ties;
 use super::waiting::WaitingEnvelope;
-use super::warden::Warden;
+use super::warden::{Brood, Warden};
 use super::weak::Weak;
 use crate::actor::Exit;
 use crate::base::spin::Locked;
@@ -43,13 +43,13 @@ impl MailboxState {
         self.queue.count() + aside
     }
 
-    /// The state is dropped, and the actor has not ended. What is to be told of that, without the lock.
-    pub(super) fn leaves(&mut self, exit: Exit) -> (Ties<Weak>, Option<EndQueue>) {
+    /// The state is dropped, and the actor has not ended. What is to be told of that, and dropped, without the lock.
+    pub(super) fn leaves(&mut self, exit: Exit) -> (Ties<Weak>, Option<EndQueue>, Option<Arc<dyn Brood>>) {
         self.stage = Stage::Leaves;
         self.urgent = true;
         let extras = self.extras();
         extras.end = Some(exit);
-        (std::mem::take(&mut extras.ties), extras.left.take())
+        (std::mem::take(&mut extras.ties), extras.left.take(), extras.brood.take())
     }
 
     /// Step R3 of a run that was to leave. One that was stopped takes messages again: they are for the next state.
@@ -105,7 +105,7 @@ impl Core {
     pub(crate) fn leave(&self, exit: Exit) {
         self.end_companions();
         while self.give_back_one(MailboxState::give_back_due) {}
-        let (ties, left) = self.mailbox.lock().leaves(exit.clone());
+        let (ties, left, _brood) = self.mailbox.lock().leaves(exit.clone());
         monitor::tell(self, ties, &exit);
         left.iter().for_each(|left| say_ended(left, &exit));
     }

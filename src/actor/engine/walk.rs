@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::cell::{Core, EdgeWalk};
 use super::edge::{How, Mark};
-use crate::actor::ActorId;
+use crate::actor::Cycle;
 
 /// Steps E0 and E1. The caller keeps `target` alive until the edge is cleared.
 #[inline(always)]
@@ -39,12 +39,12 @@ impl<'a> EdgeGuard<'a> {
 
     /// `Err`: the wait would close a cycle.
     #[inline(always)]
-    pub(super) fn check(&self, target: &Core) -> Result<(), Vec<ActorId>> {
+    pub(super) fn check(&self, target: &Core) -> Result<(), Cycle> {
         self.0.and_then(|asker| closes_cycle(asker, target)).map_or(Ok(()), Err)
     }
 
     /// `Err`: that would close a cycle.
-    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<EdgeGuard<'a>, Vec<ActorId>> {
+    pub(super) fn begin(asker: Option<&'a Core>, target: &Core, how: How) -> Result<EdgeGuard<'a>, Cycle> {
         let waits = EdgeGuard::set(asker, target, how);
         waits.check(target).map(|()| waits)
     }
@@ -74,17 +74,17 @@ impl<'a> EdgeGuard<'a> {
     }
 
     /// `Err`: the caller, which waits, is in a cycle.
-    pub(super) fn look_again(&self) -> Result<(), Vec<ActorId>> {
+    pub(super) fn look_again(&self) -> Result<(), Cycle> {
         self.0.map_or(Ok(()), look_again)
     }
 
     /// For one that joins `target`: looks for a cycle, and has another of its members told. `Ok(true)`: there is one still, as far
     /// as is known. `Err`: in it everybody joins.
-    pub(super) fn check_join(&self, target: &Core) -> Result<bool, Vec<ActorId>> {
+    pub(super) fn check_join(&self, target: &Core) -> Result<bool, Cycle> {
         let Some(joiner) = self.0.filter(|joiner| is_suspicious(joiner, target)) else { return Ok(false) };
         let found = find_cycle(joiner, |members| match members.get(1) {
             Some((_, mark)) if members.iter().any(|(_, mark)| !mark.how.is_join()) => Ok(*mark),
-            _ => Err(ids(members)),
+            _ => Err(cycle_of(members)),
         });
         match found {
             None => Ok(false),
@@ -114,19 +114,19 @@ fn is_suspicious(asker: &Core, target: &Core) -> bool {
 
 /// `asker`, whose edge leads to `target`, waits or is going to. `Some`: that closes a cycle.
 #[inline(always)]
-pub(crate) fn closes_cycle(asker: &Core, target: &Core) -> Option<Vec<ActorId>> {
-    if is_suspicious(asker, target) { find_cycle(asker, ids) } else { None }
+pub(crate) fn closes_cycle(asker: &Core, target: &Core) -> Option<Cycle> {
+    if is_suspicious(asker, target) { find_cycle(asker, cycle_of) } else { None }
 }
 
 /// `asker` waits and was told to look. `Err`: it is in a cycle.
 #[cold]
-pub(crate) fn look_again(asker: &Core) -> Result<(), Vec<ActorId>> {
+pub(crate) fn look_again(asker: &Core) -> Result<(), Cycle> {
     asker.edge.untell();
-    find_cycle(asker, ids).map_or(Ok(()), Err)
+    find_cycle(asker, cycle_of).map_or(Ok(()), Err)
 }
 
-fn ids(members: &[(&Core, Mark)]) -> Vec<ActorId> {
-    members.iter().map(|(actor, _)| actor.id()).collect()
+fn cycle_of(members: &[(&Core, Mark)]) -> Cycle {
+    Cycle::new(members.iter().map(|(actor, _)| actor.member()))
 }
 
 /// Walks from `start` along the edges. `Some`: back to it, all edges standing at one moment.

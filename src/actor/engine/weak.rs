@@ -23,9 +23,14 @@ impl Weak {
         Self(task)
     }
 
-    /// Of a task in the [`roster`](crate::sched::roster), which has actors only.
+    /// Of a task in the [`roster`](crate::sched::roster), which has actors only, or an actor's entry.
     pub(super) fn resident(task: Task) -> Self {
         Self(task)
+    }
+
+    /// Gives the reference to the caller.
+    pub(super) fn into_task(self) -> Task {
+        self.0
     }
 
     pub(super) fn task(&self) -> &Task {

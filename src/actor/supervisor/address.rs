@@ -317,13 +317,17 @@ impl SupervisorAddr {
     /// ```
     pub fn shutdown(&self, deadline: Duration) -> Shutdown {
         let by_ns = after_ns(deadline);
-        self.table.end_by(by_ns);
         let core = self.addr.core();
+        // In this order: of a life that begins between the two it is not the number.
+        let number = self.table.life();
         let life = LifeEnd::of(core);
+        if life.is_on() {
+            self.table.end_by(number, by_ns);
+        }
         core.stop(Exit::Shutdown, DRAIN.min(deadline));
         let mut ended = life.join(core, by_ns);
         if let Err(JoinError::Timeout) = ended {
-            core.kill();
+            core.kill_life(&life);
             ended = life.join(core, after_ns(LAST_WAIT + GRACE));
         }
         let mut end = *self.table.tally.lock();

@@ -243,6 +243,7 @@ impl Supervisor {
         }
         Ok(Team {
             table: Arc::clone(table),
+            life: table.life(),
             strategy,
             auto_shutdown,
             intensity: Intensity::new(borne, window),

@@ -11,7 +11,6 @@ use crate::actor::engine::cell::Strong;
 use crate::actor::engine::warden::Brood;
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::watch::Watch;
-use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::lock::Lock;
 use crate::park::queue::WaitQueue;
 use crate::sys::clock::{NEVER, now_ns};
@@ -32,17 +31,18 @@ pub(super) struct ChildEntry {
     pub(super) restarts: u32,
 }
 
-#[derive(Default)]
 struct Children {
     /// By the order of their starts.
     entries: BTreeMap<u64, ChildEntry>,
     names: HashMap<Arc<str>, u64>,
+    /// The number of the supervisor's present life, or of the next one, if that is made already.
+    life: u64,
+    /// In this life children get no longer than this to end.
+    by_ns: u64,
 }
 
 pub(in crate::actor) struct Table {
     children: Lock<Children>,
-    /// Children get no longer than this to end.
-    by_ns: AtomicU64,
     /// How the start has ended, once it has.
     pub(super) outcome: WaitQueue<Option<Result<(), StartError>>>,
     pub(super) tally: Lock<Shutdown>,
@@ -50,26 +50,47 @@ pub(in crate::actor) struct Table {
 
 impl Table {
     pub(in crate::actor) fn new() -> Arc<Self> {
-        let (children, outcome, tally) =
-            (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
-        Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), outcome, tally })
+        let children = Children { entries: BTreeMap::new(), names: HashMap::new(), life: 0, by_ns: NEVER };
+        let (outcome, tally) = (WaitQueue::new(None), Lock::new(Shutdown::default()));
+        Arc::new(Self { children: Lock::new(children), outcome, tally })
     }
 
-    /// Another life of the supervisor begins.
+    /// Another life of the supervisor begins. What was meant for the last one does not reach it.
     pub(in crate::actor) fn reset(&self) {
-        self.by_ns.store(NEVER, Ordering::Relaxed);
+        {
+            let mut children = self.children.lock();
+            (children.life, children.by_ns) = (children.life + 1, NEVER);
+        }
         *self.tally.lock() = Shutdown::default();
         self.outcome.with(|outcome| *outcome = None);
     }
 
-    pub(super) fn by_ns(&self) -> u64 {
-        // ORDERING: Relaxed, here and where it is set: a moment and nothing else; what follows goes by way of the mailboxes.
-        self.by_ns.load(Ordering::Relaxed)
+    pub(super) fn life(&self) -> u64 {
+        self.children.lock().life
     }
 
-    /// The children get no longer than until then.
-    pub(super) fn end_by(&self, by_ns: u64) {
-        self.by_ns.fetch_min(by_ns, Ordering::Relaxed);
+    pub(super) fn by_ns(&self) -> u64 {
+        self.children.lock().by_ns
+    }
+
+    /// The children of that life get no longer than until then.
+    pub(super) fn end_by(&self, life: u64, by_ns: u64) {
+        let mut children = self.children.lock();
+        if children.life == life {
+            children.by_ns = children.by_ns.min(by_ns);
+        }
+    }
+
+    /// Kills every actor of the tree below the supervisor, in that life of it: what is below a child goes with it.
+    pub(super) fn kill_all(&self, life: u64) {
+        self.end_by(life, now_ns());
+        let (present, entries) = {
+            let children = self.children.lock();
+            (children.life, children.entries.values().cloned().collect::<Vec<_>>())
+        };
+        if present == life {
+            entries.iter().filter_map(|entry| entry.strong.as_ref()).for_each(|strong| strong.core().kill());
+        }
     }
 
     /// False: the name is taken.
@@ -141,11 +162,15 @@ impl Table {
     }
 }
 
-impl Brood for Table {
-    /// Kills every actor of the tree below the supervisor: what is below a child goes with it.
+/// The children of one life of a supervisor.
+pub(super) struct BroodOf {
+    pub(super) table: Arc<Table>,
+    pub(super) life: u64,
+}
+
+impl Brood for BroodOf {
     fn kill_all(&self) {
-        self.end_by(now_ns());
-        self.entries().iter().filter_map(|entry| entry.strong.as_ref()).for_each(|strong| strong.core().kill());
+        self.table.kill_all(self.life);
     }
 }
 

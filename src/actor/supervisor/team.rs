@@ -13,12 +13,11 @@ use std::time::Duration;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::lifecycle::{LAST_WAIT, await_in, join};
 use crate::actor::engine::tell;
-use crate::actor::engine::warden::Brood;
 use crate::actor::handling::route;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::post::{ChildSpec, Post, PostState, Restart};
-use crate::actor::supervisor::table::{ChildEntry, Table};
+use crate::actor::supervisor::table::{BroodOf, ChildEntry, Table};
 use crate::actor::supervisor::watch::{Life, LifeStage, Watch};
 use crate::actor::{Actor, Context, Exit, Handler, Mailbox, Message, Shutdown};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
@@ -75,6 +74,8 @@ impl AutoShutdown {
 /// ```
 pub struct Team {
     pub(super) table: Arc<Table>,
+    /// The number of this life there.
+    pub(super) life: u64,
     pub(super) strategy: Strategy,
     pub(super) auto_shutdown: AutoShutdown,
     pub(super) intensity: Intensity,
@@ -131,7 +132,8 @@ impl Actor for Team {
     const ASK_TIMEOUT: Duration = Duration::from_secs(86_400);
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
-        ctx.core().mailbox.lock().extras().brood = Some(Arc::<Table>::clone(&self.table));
+        let brood = Arc::new(BroodOf { table: Arc::clone(&self.table), life: self.life });
+        ctx.core().mailbox.lock().extras().brood = Some(brood);
         for spec in std::mem::take(&mut self.first) {
             let name = Arc::clone(&spec.name);
             let error = match self.add(spec, ctx) {
@@ -150,7 +152,7 @@ impl Actor for Team {
 
     fn stopping(&mut self, why: &Exit, _: &mut Context<Self>) {
         if *why == Exit::Killed {
-            self.table.kill_all();
+            self.table.kill_all(self.life);
         }
         self.end_all();
     }
@@ -160,7 +162,7 @@ impl Drop for Team {
     /// Where there is no `stopping`: the start was not over.
     fn drop(&mut self) {
         if !self.posts.is_empty() {
-            self.table.kill_all();
+            self.table.kill_all(self.life);
             self.end_all();
         }
         self.say(Err(StartError::Ended));
@@ -467,7 +469,7 @@ impl Team {
         let by_ns = after_ns(post.spec.shutdown).min(self.table.by_ns());
         let left = by_ns.saturating_sub(now_ns());
         if let Some(nested) = post.spec.body.nested() {
-            nested.end_by(by_ns);
+            nested.end_by(nested.life(), by_ns);
         }
         if let Some(core) = post.core().filter(|_| !is_down) {
             if left == 0 {

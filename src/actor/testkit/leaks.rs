@@ -88,7 +88,8 @@ fn left_over() -> Vec<String> {
 }
 
 fn names() -> Vec<String> {
-    let actors = with_shared(|shared| Ok(residents::all(shared))).unwrap_or_default();
+    let actors = with_shared(|shared| residents::all(shared))
+        .unwrap_or_else(|error| panic!("the actors cannot be listed: {error}"));
     let me = Core::current().map(Core::id);
     let others = actors.iter().map(|actor| actor.core()).filter(|actor| Some(actor.id()) != me);
     others
