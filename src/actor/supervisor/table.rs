@@ -43,6 +43,8 @@ pub(in crate::actor) struct Table {
     children: Lock<Children>,
     /// Children get no longer than this to end.
     by_ns: AtomicU64,
+    /// When the supervisor's present life began.
+    born_ns: AtomicU64,
     /// How the start has ended, once it has.
     pub(super) outcome: WaitQueue<Option<Result<(), StartError>>>,
     pub(super) tally: Lock<Shutdown>,
@@ -52,12 +54,13 @@ impl Table {
     pub(in crate::actor) fn new() -> Arc<Self> {
         let (children, outcome, tally) =
             (Lock::new(Children::default()), WaitQueue::new(None), Lock::new(Shutdown::default()));
-        Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), outcome, tally })
+        Arc::new(Self { children, by_ns: AtomicU64::new(NEVER), born_ns: AtomicU64::new(now_ns()), outcome, tally })
     }
 
     /// Another life of the supervisor begins.
     pub(in crate::actor) fn reset(&self) {
         self.by_ns.store(NEVER, Ordering::Relaxed);
+        self.born_ns.store(now_ns(), Ordering::Relaxed);
         *self.tally.lock() = Shutdown::default();
         self.outcome.with(|outcome| *outcome = None);
     }
@@ -65,6 +68,11 @@ impl Table {
     pub(super) fn by_ns(&self) -> u64 {
         // ORDERING: Relaxed, here and where it is set: a moment and nothing else; what follows goes by way of the mailboxes.
         self.by_ns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn born_ns(&self) -> u64 {
+        // ORDERING: Relaxed, as where it is set: a moment that is shown.
+        self.born_ns.load(Ordering::Relaxed)
     }
 
     /// The children get no longer than until then.
