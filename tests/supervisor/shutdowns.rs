@@ -259,7 +259,7 @@ fn what_waits_for_a_child_that_is_down_is_lost_with_its_tree() {
 #[test]
 fn what_waits_for_a_child_that_has_just_died_is_drained_or_lost_and_its_cell_has_ended_with_its_supervisor() {
     everywhere(|| {
-        for _ in 0..scaled(50) {
+        for round in 0..scaled(64) {
             let handled = Arc::new(AtomicU64::new(0));
             let counted = Arc::clone(&handled);
             let a = Child::new("a", move || Counts(Arc::clone(&counted)));
@@ -268,12 +268,15 @@ fn what_waits_for_a_child_that_has_just_died_is_drained_or_lost_and_its_cell_has
             let sup = tree.start().unwrap();
             let a = sup.get::<Counts>("a").unwrap();
             a.tell(End::Fail).unwrap();
-            (0..10).for_each(|_| a.tell(Note).unwrap());
+            // More than it handles in one run.
+            (0..200).for_each(|_| a.tell(Note).unwrap());
+            // Before its death, in the midst of its restart, and after that.
+            (0..round % 16).for_each(|_| green::yield_now());
             let end = sup.shutdown(LONG);
             assert!(a.is_ended() && end.left == 0, "{end}");
             // Each note was handled, or is lost; those that were handled before the stop were not drained.
             let handled = handled.load(Ordering::SeqCst);
-            assert_eq!(handled + end.lost, 10, "{handled} handled, {end}");
+            assert_eq!(handled + end.lost, 200, "{handled} handled, {end}");
             assert!(end.drained <= handled + 1, "{handled} handled, {end}");
             assert_eq!(a.queued(), 0);
         }
