@@ -19,15 +19,23 @@ fn library(deps: &Path) -> PathBuf {
     paths.filter(is_library).max_by_key(built_at).expect("cargo has built the library beside this test")
 }
 
-/// Compiles a program, and returns what the compiler says; it has to refuse.
+/// Checks a program, and returns what the compiler says; it has to refuse.
 fn refused(name: &str, program: &str) -> String {
+    let (is_refused, said) = compiled(name, program, "metadata");
+    assert!(is_refused, "it compiles:\n{program}");
+    said
+}
+
+/// Compiles a program to what `emit` names; whether the compiler refuses, and what it says. Constants of generic code are computed where
+/// that is compiled for a type: for `obj`, not for `metadata`.
+fn compiled(name: &str, program: &str, emit: &str) -> (bool, String) {
     let exe = env::current_exe().unwrap();
     let deps = exe.parent().unwrap();
     let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.rs"));
     fs::write(&source, program).unwrap();
     let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-        .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--color=never", "-o"])
-        .arg(source.with_extension("rmeta"))
+        .args(["--edition=2024", "--crate-type=lib", "--color=never", "--emit", emit, "-o"])
+        .arg(source.with_extension(emit))
         .arg("--extern")
         .arg(format!("green={}", library(deps).display()))
         .arg("-L")
@@ -35,9 +43,7 @@ fn refused(name: &str, program: &str) -> String {
         .arg(&source)
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "it compiles:\n{program}");
-    said
+    (!output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
 const ACTOR: &str = "
@@ -89,4 +95,21 @@ fn a_program_with_the_handler_is_not_refused() {
     let said = refused("with_handler", &format!("{ACTOR} {with}"));
     assert!(said.contains("error[E0308]") && !said.contains("do not handle"), "{said}");
     assert_eq!(said.matches("\nerror").count() + usize::from(said.starts_with("error")), 2, "{said}");
+}
+
+#[test]
+fn a_receive_time_out_of_zero_which_would_signal_without_end_is_refused() {
+    for (time, is_zero) in [("ZERO", true), ("from_nanos(1)", false)] {
+        let program = format!(
+            "use std::time::Duration;
+            pub struct Hasty;
+            impl green::actor::Actor for Hasty {{
+                const RECEIVE_TIMEOUT: Option<Duration> = Some(Duration::{time});
+            }}
+            pub fn start() {{ green::actor::Actor::start(Hasty); }}"
+        );
+        let (is_refused, said) = compiled(&format!("receive_timeout_{is_zero}"), &program, "obj");
+        assert_eq!(is_refused, is_zero, "{said}");
+        assert_eq!(said.contains("`RECEIVE_TIMEOUT` must not be zero"), is_zero, "{said}");
+    }
 }

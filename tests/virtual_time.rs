@@ -368,6 +368,43 @@ fn those_that_wait_for_a_limiter_are_served_in_turn_and_who_leaves_gives_its_per
 }
 
 #[test]
+fn who_waits_for_a_limiter_for_a_while_knows_at_once_that_no_permit_comes_in_that_time() {
+    virtually(|| {
+        let limiter = Arc::new(Limiter::new(1.0 / 3600.0, 1));
+        assert!(limiter.acquire_timeout(Duration::ZERO));
+        let start = now();
+        for short in [Duration::ZERO, HOUR / 2, HOUR - GRAIN] {
+            assert!(!limiter.acquire_timeout(short));
+            assert_eq!(now(), start, "it did not wait, and has taken nothing");
+        }
+        // Whoever gets one waits for it, in turn.
+        for n in 1..=3 {
+            assert!(limiter.acquire_timeout(if n == 2 { Duration::MAX } else { HOUR }));
+            assert_passed(start, n * HOUR);
+        }
+        // One that is cancelled, or has less time than it thought, gives it back.
+        let cancelled = {
+            let limiter = Arc::clone(&limiter);
+            spawn(move || limiter.acquire_timeout(HOUR))
+        };
+        green::yield_now();
+        assert!(!limiter.acquire_timeout(HOUR), "the other has it");
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        assert!(timeout(HOUR / 4, || limiter.acquire_timeout(HOUR)).is_err());
+        assert!(limiter.acquire_timeout(HOUR));
+        assert_passed(start, 4 * HOUR);
+    });
+}
+
+#[test]
+fn a_permit_that_is_there_is_had_without_any_time() {
+    // By a clock that goes on between two looks.
+    let has_one = || Limiter::new(1.0, 1).acquire_timeout(Duration::ZERO);
+    assert!((0..1000).all(|_| has_one()));
+}
+
+#[test]
 fn a_limiter_of_many_threads_gives_as_many_permits_as_it_has() {
     bounded(|| {
         let (limiter, taken) = (Limiter::new(1e-6, 1000), AtomicU32::new(0));

@@ -428,6 +428,10 @@ fn say_started<A: Actor>(me: &mut A, ctx: &mut Context<A>, keep: &impl Keep) -> 
         ctx.core().mailbox.lock().has_started();
         warden.started();
     }
+    const {
+        let is_zero = matches!(A::RECEIVE_TIMEOUT, Some(timeout) if timeout.is_zero());
+        assert!(!is_zero, "`RECEIVE_TIMEOUT` must not be zero");
+    }
     if let Some(timeout) = A::RECEIVE_TIMEOUT {
         ctx.expect_messages(timeout);
     }

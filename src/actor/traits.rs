@@ -54,7 +54,7 @@ pub trait Actor: Sized + Send + 'static {
     /// so long: by default never.
     ///
     /// The time begins when the last message has been handled, or with the end of `started`. Messages of the actor's own timers and
-    /// signals do not count.
+    /// signals do not count. A time of zero is a compile error where the actor is started.
     ///
     /// ```
     /// use green::actor::{Actor, Context, Exit, Signal};

@@ -4,7 +4,10 @@
 //! algorithm, ITU-T I.371). To take a permit moves it by the time in which one permit comes. The permit is there at that new moment less the
 //! time that fills the bucket; so whoever takes one knows at once how long to wait, in the order of the takes.
 
+use std::time::Duration;
+
 use crate::base::atomic::{AtomicU64, Ordering};
+use crate::park::checkpoint;
 use crate::sys::clock::now_ns;
 use crate::time::sleep::sleep_until_ns;
 
@@ -40,6 +43,14 @@ struct TakenPermit<'a> {
     limiter: &'a Limiter,
     before_ns: u64,
     after_ns: u64,
+}
+
+impl TakenPermit<'_> {
+    /// Until it is there, and then it is the caller's.
+    fn wait(self) {
+        sleep_until_ns(self.after_ns.saturating_sub(self.limiter.fill_ns));
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for TakenPermit<'_> {
@@ -82,9 +93,31 @@ impl Limiter {
     /// ```
     #[doc(alias = "wait")]
     pub fn acquire(&self) {
-        let permit = self.take(|_, _| true).expect("a permit comes, however late");
-        sleep_until_ns(permit.after_ns.saturating_sub(self.fill_ns));
-        std::mem::forget(permit);
+        self.take(|_, _| true).expect("a permit comes, however late").wait();
+    }
+
+    /// Takes a permit if one comes within `d`, and waits until it is there. When it would come later, that is known at once: the
+    /// answer is `false`, without a wait, and nothing is taken. A cancellation point; a caller that is cancelled is as for
+    /// [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let limiter = green::time::Limiter::new(1000.0, 1);
+    /// limiter.acquire();
+    /// assert!(!limiter.acquire_timeout(Duration::ZERO));
+    /// assert!(limiter.acquire_timeout(Duration::from_secs(1))); // after one millisecond
+    /// ```
+    #[must_use = "without a permit, what it is for is not to be done"]
+    pub fn acquire_timeout(&self, d: Duration) -> bool {
+        let d_ns = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        // By the clock that `take` has read: one that is there now is due now.
+        let permit = self.take(|due_ns, now_ns| due_ns.saturating_sub(now_ns) <= d_ns);
+        let is_to_come = permit.is_some();
+        match permit {
+            Some(permit) => permit.wait(),
+            None => checkpoint(),
+        }
+        is_to_come
     }
 
     /// Takes a permit if there is one. Never waits.

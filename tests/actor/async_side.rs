@@ -5,9 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, AnyPending, Builder, Mailbox, Overflow, SendError, wait_any};
+use green::actor::{Actor, Addr, AnyPending, Builder, Mailbox, Overflow, SendError, messages, testkit, wait_any};
+use green::time::now;
 
 use crate::help::bounded;
 use crate::{Do, Gate, LONG, Puppet, everywhere, hold};
@@ -201,6 +202,85 @@ fn a_call_that_is_awaited_ends_with_its_deadline() {
         assert_eq!(soon.unwrap(), 7);
         let in_time = puppet.call(say("in time")).unwrap().within(LONG);
         assert_eq!(futures::executor::block_on(in_time).unwrap(), 7);
+    });
+}
+
+/// Sleeps for as long as it is told, and has little time to answer.
+struct Short;
+impl Actor for Short {
+    const ASK_TIMEOUT: Duration = Duration::from_millis(50);
+}
+/// Has much.
+struct Patient;
+impl Actor for Patient {
+    const ASK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+}
+messages! {
+    impl Short {
+        fn Sleep(&mut self, d: Duration) { green::sleep(d) }
+    }
+    impl Patient {
+        fn Rest(&mut self) { green::sleep(HOUR) }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// It was so long, in virtual time.
+#[track_caller]
+fn assert_passed(passed: Duration, d: Duration) {
+    assert!(passed >= d && passed < d + Duration::from_millis(1), "{passed:?}, not {d:?}");
+}
+
+#[test]
+fn a_call_that_is_awaited_ends_with_the_time_out_of_its_target() {
+    testkit::run(|| {
+        let short = Short.start();
+        let in_time = Duration::from_millis(40);
+        let start = now();
+        green::block_on(short.call(Sleep(in_time)).unwrap()).unwrap();
+        assert_passed(now() - start, in_time);
+        // It is being handled, so its message does not come back.
+        let start = now();
+        let late = green::block_on(short.call(Sleep(HOUR)).unwrap());
+        assert!(matches!(late, Err(SendError::Timeout(None))), "{late:?}");
+        assert_passed(now() - start, Short::ASK_TIMEOUT);
+        // That of one that waits behind it does.
+        let start = now();
+        let queued = green::block_on(short.call(Sleep(in_time)).unwrap());
+        assert!(matches!(queued, Err(SendError::Timeout(Some(_)))), "{queued:?}");
+        assert_passed(now() - start, Short::ASK_TIMEOUT);
+        short.kill();
+    });
+    // By an executor that is not green's, in real time.
+    bounded(|| {
+        let short = Short.start();
+        let start = Instant::now();
+        let late = futures::executor::block_on(short.call(Sleep(HOUR)).unwrap());
+        assert!(matches!(late, Err(SendError::Timeout(_))), "{late:?}");
+        assert!(start.elapsed() >= Short::ASK_TIMEOUT, "{:?}", start.elapsed());
+        short.kill();
+    });
+}
+
+#[test]
+fn a_call_that_is_awaited_ends_with_the_deadline_that_its_caller_inherits() {
+    testkit::run(|| {
+        let (middle, patient) = (Puppet::new().0.start(), Patient.start());
+        let asks = patient.clone();
+        let (told, saw) = std::sync::mpsc::channel();
+        let awaits = Do::new(move |_, _| {
+            let start = now();
+            let late = green::block_on(asks.call(Rest).unwrap());
+            told.send((now() - start, matches!(late, Err(SendError::Timeout(None))))).unwrap();
+        });
+        let asked = middle.send_timeout(awaits, Duration::from_secs(60));
+        assert!(matches!(asked, Err(SendError::Timeout(None))));
+        middle.send(Do::new(|_, _| ())).unwrap();
+        let (passed, is_late) = saw.try_recv().unwrap();
+        assert!(is_late);
+        assert_passed(passed, Duration::from_secs(60));
+        patient.kill();
     });
 }
 

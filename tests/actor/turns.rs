@@ -211,15 +211,21 @@ fn an_interval_of_zero_is_refused() {
     everywhere(|| {
         let (puppet, _log) = Puppet::new();
         let puppet = puppet.start();
-        let zero = Do::new(|_, ctx: &mut Context<Puppet>| {
-            let note = || Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
-            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.interval(Duration::ZERO, note)));
-            refused
-                .map(drop)
-                .map_err(|payload| payload.downcast::<&str>().map_or_else(|_| String::new(), |s| s.to_string()))
-        });
-        let text = puppet.send(zero).unwrap().unwrap_err();
-        assert!(text.contains("`period`") && text.contains("zero"), "{text}");
+        // Also where the first beat is to come later, or at once.
+        for first in [None, Some(Duration::from_secs(1)), Some(Duration::ZERO)] {
+            let zero = Do::new(move |_, ctx: &mut Context<Puppet>| {
+                let note = || Do::new(|_: &mut Puppet, _: &mut Context<Puppet>| ());
+                let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
+                    None => ctx.interval(Duration::ZERO, note),
+                    Some(first) => ctx.interval_after(first, Duration::ZERO, note),
+                }));
+                refused
+                    .map(drop)
+                    .map_err(|payload| payload.downcast::<&str>().map_or_else(|_| String::new(), |s| s.to_string()))
+            });
+            let text = puppet.send(zero).unwrap().unwrap_err();
+            assert!(text.contains("`period`") && text.contains("zero"), "{text}");
+        }
     });
 }
 

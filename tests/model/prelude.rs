@@ -93,6 +93,8 @@ pub(crate) mod clock {
 }
 
 pub(crate) mod fork {
+    pub(crate) use std::sync::OnceLock as ForkSafeOnce;
+
     pub(crate) const MESSAGE: &str = "no model forks";
 
     pub(crate) fn generation() -> u32 {

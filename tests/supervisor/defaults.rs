@@ -67,6 +67,35 @@ fn the_delay_begins_with_fifty_milliseconds_doubles_and_begins_anew_after_a_long
     });
 }
 
+#[test]
+fn children_that_die_together_do_not_come_back_together() {
+    run(|| {
+        let (birth, births) = std::sync::mpsc::channel();
+        let flaky = |name: usize| {
+            let (birth, log) = (birth.clone(), Log::default());
+            Child::new(name.to_string(), move || {
+                birth.send(now()).unwrap();
+                crate::Puppet { name: String::new(), log: log.clone(), sum: 0 }
+            })
+        };
+        let tree = Supervisor::one_for_one().intensity(32, SECOND);
+        let sup = (0..32).fold(tree, |tree, name| tree.child(flaky(name))).start().unwrap();
+        assert_eq!(births.try_iter().count(), 32);
+        let died = now();
+        (0..32).for_each(|name| drop(get(&sup, &name.to_string()).tell(End::Fail)));
+        green::sleep(SECOND);
+        let mut away: Vec<_> = births.try_iter().map(|born| born - died).collect();
+        away.sort();
+        assert_eq!(away.len(), 32);
+        assert!(away.iter().all(|away| about(50).contains(away)), "{away:?}");
+        // Spread over most of the 20 ms, no two at the same moment.
+        assert!(away[31] - away[0] > 10 * MS, "{away:?}");
+        away.dedup();
+        assert!(away.len() > 28, "{away:?}");
+        sup.shutdown(SECOND);
+    });
+}
+
 /// Sleeps for an hour in a handler.
 struct Sleeper;
 struct Sleep(Gate);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Child, Context, Exit, Handler, Message, Supervisor};
+use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor};
 use green::sync::Barrier;
 
 use crate::help::{Flag, bounded, everywhere, runtime, spin_until, until};
@@ -252,13 +252,16 @@ fn many_trees_that_die_while_their_runtime_ends_leave_nothing() {
     });
 }
 
-/// Computes until it is told to end.
+/// Computes, or waits in a system call, which is the same to its worker, until it is told to end.
 struct Computes(Arc<Flag>, Arc<Flag>);
 impl Actor for Computes {}
 impl Handler<Wait> for Computes {
     fn handle(&mut self, _: Wait, _: &mut Context<Self>) {
         self.0.set();
-        spin_until("the end of the computation", || self.1.is_set());
+        spin_until("the end of the computation", || {
+            std::thread::sleep(Duration::from_millis(1));
+            self.1.is_set()
+        });
     }
 }
 
@@ -283,18 +286,72 @@ fn computing(supervisor: Supervisor, count: usize, done: &Arc<Flag>) -> (green::
 
 #[test]
 fn a_child_that_computes_is_counted_once_and_holds_the_end_up_once() {
-    for (count, supervisor) in
-        [(1, Supervisor::one_for_one as fn() -> Supervisor), (2, Supervisor::one_for_one), (2, Supervisor::dynamic)]
-    {
-        bounded(move || {
-            let done = Arc::new(Flag::default());
-            let (runtime, sup) = computing(supervisor(), count, &done);
-            let end = sup.shutdown(Duration::from_millis(20));
-            done.set();
-            assert_eq!((end.stopped + end.killed, end.left), (3, count), "{end}");
-            sup.join();
-            drop(runtime);
+    let tree = |count: usize, supervisor: Supervisor| {
+        let done = Arc::new(Flag::default());
+        let (runtime, sup) = computing(supervisor, count, &done);
+        let end = sup.shutdown(Duration::from_millis(20));
+        done.set();
+        assert_eq!((end.stopped + end.killed, end.left), (3, count), "{end}");
+        sup.join();
+        drop(runtime);
+    };
+    // Each takes five seconds: all at once.
+    bounded(move || {
+        std::thread::scope(|s| {
+            s.spawn(|| tree(1, Supervisor::one_for_one()));
+            s.spawn(|| tree(2, Supervisor::one_for_one()));
+            s.spawn(|| tree(2, Supervisor::dynamic()));
         });
+    });
+}
+
+#[test]
+fn an_actor_that_computes_is_left_by_its_own_shutdown_and_by_that_of_its_runtime() {
+    let actor = || {
+        let (runtime, begun, done) = (runtime(2), Arc::new(Flag::default()), Arc::new(Flag::default()));
+        let computes = Computes(Arc::clone(&begun), Arc::clone(&done));
+        let computes = Builder::new().runtime(&runtime).start(computes).unwrap();
+        computes.tell(Wait).unwrap();
+        begun.wait();
+        (0..3).for_each(|_| computes.tell(Wait).unwrap());
+        (runtime, computes, done)
+    };
+    let of_actor = move || {
+        let (runtime, computes, done) = actor();
+        let end = computes.shutdown(Duration::from_millis(20));
+        assert!(!computes.is_ended());
+        done.set();
+        assert_eq!((end.stopped, end.failed, end.killed, end.left), (0, 0, 0, 1), "{end}");
+        assert_eq!((end.drained, end.lost), (0, 0), "they are queued still: {end}");
+        assert_eq!(computes.join(), Exit::Killed);
+        drop(runtime);
+    };
+    let of_runtime = move || {
+        let (runtime, computes, done) = actor();
+        let idle = Builder::new().runtime(&runtime).start(Stubborn(Log::default())).unwrap();
+        // When the actors have been waited for, the runtime cancels its threads: this one, on the other worker.
+        let ends = Ends(done);
+        drop(runtime.spawn(move || {
+            let _ends = ends;
+            green::thread::park();
+        }));
+        let end = runtime.shutdown(Duration::from_millis(20));
+        assert_eq!((end.stopped + end.killed, end.failed, end.left), (1, 0, 1), "{end}");
+        assert!(idle.is_ended() && computes.is_ended());
+    };
+    bounded(move || {
+        std::thread::scope(|s| {
+            s.spawn(of_actor);
+            s.spawn(of_runtime);
+        });
+    });
+}
+
+/// Ends a computation when it is dropped.
+struct Ends(Arc<Flag>);
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }
 

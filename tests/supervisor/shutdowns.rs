@@ -1,13 +1,13 @@
 //! Ends that surely come: of one actor, of a runtime.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor, SupervisorAddr};
 
 use crate::LONG;
-use crate::help::{Gate, bounded, everywhere, runtime, scaled, until};
+use crate::help::{Gate, bounded, everywhere, in_a_child, runtime, scaled, until};
 use crate::{Add, End, Log, eager, get, never, puppet, three, waits};
 
 struct Slow;
@@ -38,17 +38,33 @@ impl Handler<Note> for Slow {
     fn handle(&mut self, _: Note, _: &mut Context<Self>) {}
 }
 
+/// Counts the notes that it has handled, in all of its lives.
+struct Counts(Arc<AtomicU64>);
+impl Actor for Counts {}
+impl Handler<Note> for Counts {
+    fn handle(&mut self, _: Note, _: &mut Context<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+impl Handler<End> for Counts {
+    fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+        ctx.fail("as told");
+    }
+}
+
 #[test]
 fn a_shutdown_drains_what_is_queued() {
     everywhere(|| {
-        let slow = Slow.start();
+        let handled = Arc::new(AtomicU64::new(0));
+        let counts = Counts(Arc::clone(&handled)).start();
         for _ in 0..100 {
-            slow.tell(Note).unwrap();
+            counts.tell(Note).unwrap();
         }
-        let end = slow.shutdown(LONG);
+        let end = counts.shutdown(LONG);
         assert_eq!((end.stopped, end.killed, end.left, end.lost), (1, 0, 0, 0));
         assert!(end.is_clean() && end.drained <= 100);
-        assert_eq!(slow.join(), Exit::Shutdown);
+        assert_eq!(handled.load(Ordering::SeqCst), 100);
+        assert_eq!(counts.join(), Exit::Shutdown);
     });
 }
 
@@ -243,16 +259,25 @@ fn what_waits_for_a_child_that_is_down_is_lost_with_its_tree() {
 #[test]
 fn what_waits_for_a_child_that_has_just_died_is_drained_or_lost_and_its_cell_has_ended_with_its_supervisor() {
     everywhere(|| {
-        for _ in 0..scaled(50) {
-            let log = Log::default();
-            let sup = three(Supervisor::one_for_one(), &log);
-            let a = get(&sup, "a");
-            a.tell(crate::End::Fail).unwrap();
-            (0..10).for_each(|_| a.tell(Add(1)).unwrap());
+        for round in 0..scaled(64) {
+            let handled = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&handled);
+            let a = Child::new("a", move || Counts(Arc::clone(&counted)));
+            let others = ["b", "c"].map(|name| puppet(name, &Log::default()));
+            let tree = others.into_iter().fold(eager(Supervisor::one_for_one()).child(a), Supervisor::child);
+            let sup = tree.start().unwrap();
+            let a = sup.get::<Counts>("a").unwrap();
+            a.tell(End::Fail).unwrap();
+            // More than it handles in one run.
+            (0..200).for_each(|_| a.tell(Note).unwrap());
+            // Before its death, in the midst of its restart, and after that.
+            (0..round % 16).for_each(|_| green::yield_now());
             let end = sup.shutdown(LONG);
             assert!(a.is_ended() && end.left == 0, "{end}");
-            // Those that were handled before the stop are in neither.
-            assert!(end.drained + end.lost <= 11, "{end}");
+            // Each note was handled, or is lost; those that were handled before the stop were not drained.
+            let handled = handled.load(Ordering::SeqCst);
+            assert_eq!(handled + end.lost, 200, "{handled} handled, {end}");
+            assert!(end.drained <= handled + 1, "{handled} handled, {end}");
             assert_eq!(a.queued(), 0);
         }
     });
@@ -312,6 +337,24 @@ fn a_runtime_whose_actors_do_not_stop_kills_them() {
         assert_eq!(end.stopped + end.killed, 8);
         assert!(end.killed >= 6, "{end}");
     });
+}
+
+#[test]
+fn a_shutdown_of_the_default_runtime_kills_what_does_not_end_and_counts_what_is_lost() {
+    let ended = in_a_child(&[], || {
+        let parked = Slow.start();
+        parked.tell(Park).unwrap();
+        until(|| parked.queued() == 0);
+        (0..5).for_each(|_| parked.tell(Note).unwrap());
+        let idle = Slow.start();
+        let end = green::shutdown(Duration::from_millis(20));
+        // The idle one may not have had its turn in that time.
+        assert_eq!((end.stopped + end.killed, end.failed, end.left), (2, 0, 0), "{end}");
+        assert_eq!((end.drained, end.lost), (0, 5), "{end}");
+        assert!(end.killed >= 1 && idle.is_ended(), "{end}");
+        assert_eq!(parked.join(), Exit::Killed);
+    });
+    ended.assert_success();
 }
 
 #[test]

@@ -150,6 +150,12 @@ mod tests {
     }
 
     #[test]
+    fn the_default_has_a_jitter() {
+        let delays = [0.0, 0.5, 1.0].map(|random| Backoff::default().delay(0, random));
+        assert_eq!(delays, [40 * MS, 50 * MS, 60 * MS]);
+    }
+
+    #[test]
     fn bounds_that_make_no_sense_are_refused() {
         for refused in [
             || Backoff::exponential(2 * MS..=MS),

@@ -39,6 +39,8 @@ struct Children {
     life: u64,
     /// In this life children get no longer than this to end.
     by_ns: u64,
+    /// When the present life began.
+    born_ns: u64,
 }
 
 pub(in crate::actor) struct Table {
@@ -50,7 +52,8 @@ pub(in crate::actor) struct Table {
 
 impl Table {
     pub(in crate::actor) fn new() -> Arc<Self> {
-        let children = Children { entries: BTreeMap::new(), names: HashMap::new(), life: 0, by_ns: NEVER };
+        let (entries, names) = (BTreeMap::new(), HashMap::new());
+        let children = Children { entries, names, life: 0, by_ns: NEVER, born_ns: now_ns() };
         let (outcome, tally) = (WaitQueue::new(None), Lock::new(Shutdown::default()));
         Arc::new(Self { children: Lock::new(children), outcome, tally })
     }
@@ -59,7 +62,7 @@ impl Table {
     pub(in crate::actor) fn reset(&self) {
         {
             let mut children = self.children.lock();
-            (children.life, children.by_ns) = (children.life + 1, NEVER);
+            (children.life, children.by_ns, children.born_ns) = (children.life + 1, NEVER, now_ns());
         }
         *self.tally.lock() = Shutdown::default();
         self.outcome.with(|outcome| *outcome = None);
@@ -67,6 +70,10 @@ impl Table {
 
     pub(super) fn life(&self) -> u64 {
         self.children.lock().life
+    }
+
+    pub(super) fn born_ns(&self) -> u64 {
+        self.children.lock().born_ns
     }
 
     pub(super) fn by_ns(&self) -> u64 {

@@ -62,7 +62,7 @@ pub struct Tree {
     pub queued: usize,
     /// How often it was to be started again because it had died: not because a sibling had.
     pub restarts: u32,
-    /// How long ago it started for the last time, unless it has ended. A supervisor at the top does not know.
+    /// How long ago its last start began, if it runs; that of a supervisor began before those of its children.
     pub uptime: Option<Duration>,
     /// What its handler waits for, by the words of [`Thread::waits_for`](crate::thread::Thread::waits_for), if it does.
     pub waits_for: Option<&'static str>,
@@ -108,17 +108,17 @@ impl Tree {
 
     fn of_child(entry: &ChildEntry) -> Self {
         let mut tree = Self::of(entry.strong.as_ref().map(|strong| strong.core()), entry.nested.as_deref());
-        let (state, up_ns) = entry.watch.life.with(|life: &mut Life| {
+        let (state, born_ns) = entry.watch.life.with(|life: &mut Life| {
             let state = match &life.status {
                 LifeStage::Starts => ChildState::Starts,
                 LifeStage::Runs => ChildState::Runs,
                 LifeStage::Down(exit) if entry.is_pending => ChildState::Waits(exit.clone()),
                 LifeStage::Down(exit) => ChildState::Ended(exit.clone()),
             };
-            (state, now_ns().saturating_sub(life.born_ns))
+            (state, life.born_ns)
         });
         tree.name = Some((&*entry.name).into());
-        tree.uptime = matches!(state, ChildState::Runs).then(|| Duration::from_nanos(up_ns));
+        tree.uptime = matches!(state, ChildState::Runs).then(|| up_since(born_ns));
         tree.state = state;
         tree.restarts = entry.restarts;
         tree
@@ -143,10 +143,16 @@ impl fmt::Display for Tree {
     }
 }
 
+fn up_since(born_ns: u64) -> Duration {
+    Duration::from_nanos(now_ns().saturating_sub(born_ns))
+}
+
 pub(super) fn tree(actor: &Core, table: &Table) -> Tree {
     let mut tree = Tree::of(Some(actor), Some(table));
     if actor.is_ended() {
         tree.state = ChildState::Ended(actor.why_closed());
+    } else {
+        tree.uptime = Some(up_since(table.born_ns()));
     }
     tree
 }
