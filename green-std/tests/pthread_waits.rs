@@ -311,3 +311,23 @@ fn the_joins_with_a_time_and_those_of_c11_blocked_their_worker() {
         }
     });
 }
+
+/// Before 2.36 glibc finds the oldest version of a function: one for another kind of condition variable, without a clock.
+#[test]
+fn an_os_thread_waited_by_a_version_of_a_function_that_knows_no_clock() {
+    const WAIT: Duration = Duration::from_millis(20);
+    // SAFETY: a condition variable and a mutex of this function's, which is locked; attributes and a moment.
+    unsafe {
+        let (mut attributes, mut condition) = (zeroed(), zeroed::<libc::pthread_cond_t>());
+        let mut mutex = libc::PTHREAD_MUTEX_INITIALIZER;
+        assert_eq!(libc::pthread_condattr_init(&raw mut attributes), 0);
+        assert_eq!(libc::pthread_condattr_setclock(&raw mut attributes, libc::CLOCK_MONOTONIC), 0);
+        assert_eq!(libc::pthread_cond_init(&raw mut condition, &raw const attributes), 0);
+        let begun = Instant::now();
+        let moment = from_now(libc::CLOCK_MONOTONIC, WAIT);
+        assert_eq!(libc::pthread_mutex_lock(&raw mut mutex), 0);
+        while libc::pthread_cond_timedwait(&raw mut condition, &raw mut mutex, &raw const moment) == 0 {}
+        assert!(begun.elapsed() >= WAIT, "it goes by another clock");
+        assert_eq!(libc::pthread_mutex_unlock(&raw mut mutex), 0);
+    }
+}
