@@ -22,9 +22,11 @@ pub(crate) fn yield_now() {
 }
 
 /// [`crossbeam_utils::Backoff`], for the same.
-pub(crate) struct Backoff(crossbeam_utils::Backoff);
+pub(crate) struct CrateBackoff(crossbeam_utils::Backoff);
 
-impl Backoff {
+pub(crate) use CrateBackoff as Backoff;
+
+impl CrateBackoff {
     pub(crate) fn new() -> Self {
         Self(crossbeam_utils::Backoff::new())
     }
