@@ -108,10 +108,10 @@
 //!
 //! | on one worker | against | ratio |
 //! | --- | --- | --- |
-//! | a std `Mutex` that is held over a yield, 2000 threads | `green`'s | 1.9 to 2.1 |
+//! | a std `Mutex` that is held over a yield, 2000 threads: time of a processor | `green`'s | 1.5 |
 //! | one that is free before the yield | the same | 0.9 |
-//! | a std `mpsc` channel from 2000 threads to one | the same | 1.9, as hardly anybody waits |
-//! | two of them between two threads, there and back, 2000 threads | the same | 2.8 to 3 |
+//! | a std `mpsc` channel from 2000 threads to one: the same | the same | 1.5, as hardly anybody waits |
+//! | two of them between two threads, there and back, 2000 threads: the same | the same | 2.8 to 3.3 |
 //! | 200 clients of Redis: time of a processor | 200 OS threads | 0.3 to 0.4 |
 //! | 200 clients of PostgreSQL: time of a processor | the same | 0.95 to 1.6 |
 //! | memory of the process, either client | the same | 1.0 |
