@@ -74,7 +74,7 @@ pub use time::sleep;
 pub mod __interposed {
     pub use crate::interposed::{
         BlockingKind, Caller, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
-        caller, futex_wait, futex_wake, hand_over, has_passed, sleep_until, spend,
+        caller, futex_wait, futex_waits, futex_wake, hand_over, has_passed, sleep_until, spend,
     };
 }
 

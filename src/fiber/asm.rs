@@ -238,6 +238,14 @@ impl Fiber {
         (base, stack.top().addr().get() - base)
     }
 
+    /// Is it an address in the stack that the fiber runs on?
+    #[cfg(green_thread_locals)]
+    #[inline]
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        // SAFETY: as in `stack_range`.
+        unsafe { &(*self.0.as_ptr()).stack }.holds(address)
+    }
+
     /// The stack that the fiber runs on.
     #[cfg(test)]
     pub(crate) fn stack(&self) -> &Stack {

@@ -8,7 +8,7 @@
 
 use std::ptr;
 
-use crate::base::atomic::{AtomicU32, MODELLED, Ordering, fence};
+use crate::base::atomic::{AtomicU32, AtomicU64, MODELLED, Ordering, fence};
 use crate::base::spin::SpinLock;
 use crate::park::waiters::{WaitNode, WaitPayload, Waiters, WakeList};
 use crate::park::{Wait, WaitResult, park};
@@ -50,6 +50,8 @@ struct Bucket {
     /// 0: nobody waits, or is about to. Written under the lock.
     occupied: AtomicU32,
     waiters: SpinLock<Waiters<AwaitedWord>>,
+    /// How many have waited for words. Written under the lock: so it costs no exchange.
+    waits: AtomicU64,
 }
 
 impl Bucket {
@@ -62,7 +64,11 @@ impl Bucket {
 type BucketChunk = [Bucket; CHUNK];
 
 fn new_chunk() -> BucketChunk {
-    std::array::from_fn(|_| Bucket { occupied: AtomicU32::new(0), waiters: SpinLock::new(Waiters::new()) })
+    std::array::from_fn(|_| Bucket {
+        occupied: AtomicU32::new(0),
+        waiters: SpinLock::new(Waiters::new()),
+        waits: AtomicU64::new(0),
+    })
 }
 
 static TABLE: [PerProcess<BucketChunk>; CHUNKS] = [const { PerProcess::new(new_chunk) }; CHUNKS];
@@ -81,6 +87,7 @@ fn place(address: usize) -> (&'static PerProcess<BucketChunk>, usize) {
 ///
 /// `word` is valid for reads, and aligned, until this returns.
 #[doc(hidden)]
+#[inline]
 pub unsafe fn futex_wait(word: *const AtomicU32, expected: u32, bits: u32, deadline_ns: u64) -> FutexEnd {
     // ORDERING: Relaxed: the fence comes before it, or the lock of a waker (step W3).
     // SAFETY: valid, as the caller promises.
@@ -95,6 +102,14 @@ pub fn address_wait(address: usize, deadline_ns: u64, is_over: impl FnOnce() -> 
     wait_in_line(AwaitedWord { address, bits: u32::MAX, word: ptr::null() }, deadline_ns, is_over)
 }
 
+/// How often threads of this process have waited in [`futex_wait`].
+#[doc(hidden)]
+pub fn futex_waits() -> u64 {
+    let buckets = TABLE.iter().filter_map(PerProcess::made).flatten();
+    buckets.map(|bucket| bucket.waits.load(Ordering::Relaxed)).sum()
+}
+
+#[inline(always)]
 fn wait_in_line(awaited: AwaitedWord, deadline_ns: u64, is_over: impl FnOnce() -> bool) -> FutexEnd {
     let (chunk, at) = place(awaited.address);
     let bucket = &chunk.get()[at];
@@ -108,6 +123,9 @@ fn wait_in_line(awaited: AwaitedWord, deadline_ns: u64, is_over: impl FnOnce() -
         if is_over() {
             bucket.settle(&waiters);
             return false; // KEY: futex-look
+        }
+        if !node.payload.word.is_null() {
+            bucket.waits.store(bucket.waits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
         // SAFETY: invariant 1; a wait that has begun.
         unsafe { waiters.push_back(&node, ticket) }; // KEY: futex-link
@@ -148,7 +166,8 @@ pub fn futex_wake(address: usize, most: u32, bits: u32) -> FutexWoken {
     if bucket.occupied.load(Ordering::Relaxed) == 0 {
         return woken;
     }
-    let mut wakes = WakeList::new();
+    // One alone, as nearly always, goes into no list.
+    let (mut first, mut wakes) = (None, WakeList::new());
     let waiters = bucket.waiters.lock();
     let is_meant = |node: &WaitNode<AwaitedWord>| node.payload.address == address && node.payload.bits & bits != 0;
     waiters.claim_while(is_meant, |claimed| {
@@ -156,11 +175,17 @@ pub fn futex_wake(address: usize, most: u32, bits: u32) -> FutexWoken {
         // SAFETY: null, or valid (invariant 2): its thread waits until it is scheduled.
         let word = unsafe { claimed.payload().word.as_ref() };
         woken.is_free = word.is_some_and(|word| word.load(Ordering::Relaxed) == 0);
-        wakes.push(claimed);
+        match first {
+            None => first = Some(claimed),
+            Some(_) => wakes.push(claimed),
+        }
         woken.count < most
     });
     bucket.settle(&waiters);
     drop(waiters);
+    if let Some(first) = first {
+        first.schedule();
+    }
     drop(wakes);
     woken
 }

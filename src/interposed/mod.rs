@@ -12,7 +12,7 @@ mod futex;
 
 pub use crate::rt::blocking::BlockingKind;
 pub use descriptor::DescriptorWait;
-pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_wake};
+pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_waits, futex_wake};
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn on_worker(here: &WorkerContext) -> Caller {
     let (is_own, has_own) = (is_own(), thread.vtable.border.is_some());
     // On its way to its thread-locals, or away from them; or in the middle of a wait; or in a lock of this crate.
     let in_the_crate = is_own != has_own || thread.wait.is_on() || lock::is_waited_for();
-    if in_the_crate || !may_switch() || !park::is_on_its_stack(thread) {
+    if in_the_crate || !may_switch() || !park::is_on_its_stack(thread, is_own) {
         return Caller::Plain;
     }
     // After the others: it looks through the stack, which a signal handler must not.
@@ -113,6 +113,7 @@ pub fn spend() {
 /// The thread that the caller has just woken has its turn, if it is next on this worker and the caller may switch: it waited for a lock that is free now, and finds it so
 /// before the caller takes the lock again. See "the end of a lock" in `PROTOCOL.md`.
 #[doc(hidden)]
+#[inline]
 pub fn hand_over() {
     if WorkerContext::get().is_some_and(|here| here.current().is_some() && !here.woken.get().is_null()) {
         park::give_way();
@@ -123,4 +124,26 @@ pub fn hand_over() {
 #[doc(hidden)]
 pub fn blocking<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
     park::interrupt::shielded(|| blocking_as(kind, f))
+}
+
+#[cfg(all(test, green_thread_locals))]
+mod tests {
+    use super::*;
+    use crate::base::lock::waiting;
+    use crate::rt::runtime::Runtime;
+    use crate::thread_locals::ThreadLocals;
+
+    #[test]
+    fn a_wait_inside_of_the_crate_let_neighbours_run() {
+        let runtime = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build();
+        let Ok(runtime) = runtime else { return };
+        runtime.run(|| {
+            assert_eq!(caller(), Caller::HasThreadLocals);
+            assert_eq!(
+                waiting(|| (caller(), waiting(caller), caller())),
+                (Caller::Plain, Caller::Plain, Caller::Plain)
+            );
+            assert_eq!(caller(), Caller::HasThreadLocals);
+        });
+    }
 }

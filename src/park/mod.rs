@@ -257,17 +257,16 @@ fn switch(thread: &Header) {
 }
 
 /// Does the calling code stand on the stack of `thread`, which is the calling one? A signal handler may have a stack of its own.
+/// `is_own`: [`is_own`] says so of the caller.
 #[cfg(green_thread_locals)]
-pub(crate) fn is_on_its_stack(thread: &Header) -> bool {
-    let holds = |fiber: &Fiber| {
-        let (base, len) = fiber.stack_range();
-        (base..base + len).contains(&crate::arch::stack_pointer())
-    };
+#[inline]
+pub(crate) fn is_on_its_stack(thread: &Header, is_own: bool) -> bool {
+    let holds = |fiber: &Fiber| fiber.holds(crate::arch::stack_pointer());
     // SAFETY: as in `switch`.
     unsafe {
         match &*thread.fiber.get() {
+            _ if is_own => holds(&own::running()),
             Some(fiber) => holds(fiber),
-            None if is_own() => holds(&own::running()),
             None => this_block().and_then(|this| on_switch::running(this)).is_some_and(holds),
         }
     }

@@ -98,6 +98,13 @@ impl Stack {
         if cfg!(green_sanitized) { Bounds::new(self.limit(), self.top()) } else { Bounds::UNKNOWN }
     }
 
+    /// Is it an address in there, guard and all?
+    #[cfg(green_thread_locals)]
+    #[inline]
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        address.wrapping_sub(self.slot.0.addr().get()) < self.size.bytes()
+    }
+
     /// The lowest usable byte, just above the guard.
     #[cfg(not(miri))]
     pub(crate) fn limit(&self) -> NonNull<u8> {

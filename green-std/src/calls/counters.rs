@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use green::__interposed::futex_waits;
+
 /// One counter.
 pub(crate) struct Counter(AtomicU64);
 
@@ -21,6 +23,7 @@ impl Counter {
 
 pub(crate) static DESCRIPTORS: Counter = Counter::new();
 pub(crate) static SLEEPS: Counter = Counter::new();
+/// But for the waits for words, which the table of these counts.
 pub(crate) static FUTEXES: Counter = Counter::new();
 pub(crate) static HANDED_OVER: Counter = Counter::new();
 pub(crate) static BLOCKED: Counter = Counter::new();
@@ -52,7 +55,7 @@ pub fn counters() -> Counters {
     Counters {
         descriptors: DESCRIPTORS.get(),
         sleeps: SLEEPS.get(),
-        futexes: FUTEXES.get(),
+        futexes: FUTEXES.get() + futex_waits(),
         handed_over: HANDED_OVER.get(),
         blocked: BLOCKED.get(),
     }

@@ -56,6 +56,7 @@ pub(crate) const fn error(number: c_int) -> isize {
 pub(crate) const AGAIN: isize = error(libc::EAGAIN);
 
 /// What libc's functions return: -1 and `errno` for an error.
+#[inline]
 pub(crate) fn returned(result: isize) -> isize {
     if (-4095..0).contains(&result) {
         // SAFETY: the calling thread's own.
