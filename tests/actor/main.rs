@@ -22,6 +22,7 @@ mod testkit;
 mod timing;
 mod turns;
 mod watching;
+mod with_tokio;
 mod writing;
 
 use std::sync::mpsc;
