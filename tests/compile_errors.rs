@@ -85,6 +85,66 @@ fn a_missing_handler_is_told_with_the_message_and_the_actor() {
     }
 }
 
+/// A state machine, and what else it takes.
+const MACHINE: &str = "
+    use green::actor::{Context, Machine, On, StateMachine, Step};
+    pub struct Turnstile;
+    impl StateMachine for Turnstile {
+        type State = bool;
+        fn timed_out(&mut self, open: &bool, _: &mut Context<Machine<Self>>) -> bool { *open }
+    }
+    impl On<Add> for Turnstile {
+        fn on(&mut self, _: &bool, msg: Add, _: &mut Context<Machine<Self>>) -> Step<bool, Add> { Step::Stay(msg.0) }
+    }
+";
+
+#[test]
+fn what_a_state_machine_does_not_handle_is_told_as_a_missing_on() {
+    for (number, machine) in [MACHINE, MACHINE.split_once("impl On").unwrap().0].into_iter().enumerate() {
+        let refund = "pub fn refund(turnstile: Addr<Machine<Turnstile>>) { turnstile.tell(Refund(1)).ok(); }";
+        let said = refused(&format!("missing_on_{number}"), &format!("{ACTOR} {machine} {refund}"));
+        for text in [
+            "error[E0277]: state machines of type `Turnstile` do not handle messages of type `Refund`",
+            "`Turnstile` has no `On<Refund>`",
+            "write `impl On<Refund> for Turnstile`",
+        ] {
+            assert!(said.contains(text), "{text:?} is not in\n{said}");
+        }
+        assert!(!said.contains("is not satisfied"), "{said}");
+    }
+}
+
+#[test]
+fn what_a_pool_cannot_hand_on_is_told_as_a_missing_handler_of_its_workers_or_as_a_missing_key() {
+    let handler = "impl green::actor::Handler<Refund> for Till {
+        fn handle(&mut self, msg: Refund, _: &mut green::actor::Context<Self>) -> u32 { msg.0 }
+    }";
+    let keyed = "impl green::actor::Keyed for Refund { type Key = u32; fn key(&self) -> u32 { self.0 } }";
+    let no_handler = [
+        "error[E0277]: actors of type `Till` do not handle messages of type `Refund`",
+        "`Till` has no `Handler<Refund>`",
+        "write `impl Handler<Refund> for Till`, or the message in `messages! { impl Till { .. } }`",
+    ];
+    let no_key = [
+        "error[E0277]: messages of type `Refund` have no key",
+        "`Refund` is not `Keyed`",
+        "write `impl Keyed for Refund`, or take a pool with one queue: `Pool::shared`",
+    ];
+    for (name, pool, has, told) in [
+        ("shared", "Pool<Till>", "", no_handler),
+        ("by_key", "Pool<Till, ByKey>", keyed, no_handler),
+        ("no_key", "Pool<Till, ByKey>", handler, no_key),
+    ] {
+        let refund = format!("pub fn refund(tills: Addr<green::actor::{pool}>) {{ tills.tell(Refund(1)).ok(); }}");
+        let refund = refund.replace("ByKey", "green::actor::ByKey");
+        let said = refused(&format!("pool_{name}"), &format!("{ACTOR} {has} {refund}"));
+        for text in told {
+            assert!(said.contains(text), "{name}: {text:?} is not in\n{said}");
+        }
+        assert!(!said.contains("is not satisfied"), "{name}:\n{said}");
+    }
+}
+
 #[test]
 fn a_program_with_the_handler_is_not_refused() {
     let with = "impl green::actor::Handler<Refund> for Till {

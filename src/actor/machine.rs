@@ -50,6 +50,11 @@ pub trait StateMachine: Sized + Send + 'static {
     }
 }
 
+#[diagnostic::on_unimplemented(
+    message = "state machines of type `{Self}` do not handle messages of type `{M}`",
+    label = "`{Self}` has no `On<{M}>`",
+    note = "write `impl On<{M}> for {Self}`"
+)]
 /// Handles messages of type `M` in each state: what [`Handler`] is for other actors.
 ///
 /// ```

@@ -53,6 +53,11 @@ pub enum OneQueue {}
 #[derive(Clone, Copy, Debug)]
 pub enum ByKey {}
 
+#[diagnostic::on_unimplemented(
+    message = "messages of type `{Self}` have no key, by which a pool finds their worker",
+    label = "`{Self}` is not `Keyed`",
+    note = "write `impl Keyed for {Self}`, or take a pool with one queue: `Pool::shared`"
+)]
 /// Says which messages belong together: those of one key are handled by one worker, in order. For pools [by key](Pool::by_key).
 ///
 /// ```

@@ -186,6 +186,12 @@ pub trait Actor: Sized + Send + 'static {
     }
 }
 
+// As `Receives` has it: of the workers of a pool the compiler names this one.
+#[diagnostic::on_unimplemented(
+    message = "actors of type `{Self}` do not handle messages of type `{M}`",
+    label = "`{Self}` has no `Handler<{M}>`",
+    note = "write `impl Handler<{M}> for {Self}`, or the message in `messages! {{ impl {Self} {{ .. }} }}`"
+)]
 /// Handles messages of type `M`: an actor implements it once for each type of message that it takes.
 ///
 /// ```

@@ -5,6 +5,7 @@
 //! 1. A linked node is in exactly one list and its address does not change until it is unlinked.
 //! 2. The caller of a list's method holds what guards that list (one owner thread, or a lock).
 //! 3. `Links` is reached only through the list that holds the node, or, while unlinked, by the node's owner.
+//! 4. `next` of an unlinked node is `UNLINKED`; of a linked one it is the next node, or null.
 //!
 //! The list allocates nothing and runs no code of its users.
 
@@ -18,21 +19,22 @@ use std::ptr::{self, NonNull};
 pub(crate) struct Links<T> {
     next: Cell<*const T>,
     prev: Cell<*const T>,
-    linked: Cell<bool>,
 }
 
 impl<T> Links<T> {
     /// Where a debugger finds the next node.
     pub(crate) const NEXT: usize = offset_of!(Self, next);
+    /// Not null, and no node's address. A word in each header and message less than a flag of its own.
+    const UNLINKED: *const T = ptr::dangling();
 
     pub(crate) const fn new() -> Self {
-        Self { next: Cell::new(ptr::null()), prev: Cell::new(ptr::null()), linked: Cell::new(false) }
+        Self { next: Cell::new(Self::UNLINKED), prev: Cell::new(ptr::null()) }
     }
 
     /// Is the node in a list now?
     #[inline]
     pub(crate) fn is_linked(&self) -> bool {
-        self.linked.get()
+        !ptr::eq(self.next.get(), Self::UNLINKED)
     }
 }
 
@@ -93,7 +95,9 @@ impl<T: Linked<K>, K> List<T, K> {
     /// The node after `node`, which is linked in this list.
     pub(crate) fn next_of(&self, node: NonNull<T>) -> Option<NonNull<T>> {
         // SAFETY: linked nodes are valid by invariant 1.
-        NonNull::new(unsafe { node.as_ref() }.links().next.get().cast_mut())
+        let links = unsafe { node.as_ref() }.links();
+        debug_assert!(links.is_linked());
+        NonNull::new(links.next.get().cast_mut())
     }
 
     /// Links `node` at the end.
@@ -105,8 +109,7 @@ impl<T: Linked<K>, K> List<T, K> {
     pub(crate) unsafe fn push_back(&self, node: NonNull<T>) {
         // SAFETY: the caller vouches for `node`.
         let links = unsafe { node.as_ref() }.links();
-        debug_assert!(!links.linked.get());
-        links.linked.set(true);
+        debug_assert!(!links.is_linked());
         links.next.set(ptr::null());
         links.prev.set(self.tail.get());
         let node = node.as_ptr().cast_const();
@@ -127,8 +130,7 @@ impl<T: Linked<K>, K> List<T, K> {
     pub(crate) unsafe fn push_front(&self, node: NonNull<T>) {
         // SAFETY: the caller vouches for `node`.
         let links = unsafe { node.as_ref() }.links();
-        debug_assert!(!links.linked.get());
-        links.linked.set(true);
+        debug_assert!(!links.is_linked());
         links.prev.set(ptr::null());
         links.next.set(self.head.get());
         let node = node.as_ptr().cast_const();
@@ -179,7 +181,7 @@ impl<T: Linked<K>, K> List<T, K> {
     pub(crate) unsafe fn remove(&self, node: NonNull<T>) {
         // SAFETY: linked nodes are valid by invariant 1.
         let links = unsafe { node.as_ref() }.links();
-        debug_assert!(links.linked.get());
+        debug_assert!(links.is_linked());
         let (next, prev) = (links.next.get(), links.prev.get());
         if prev.is_null() {
             self.head.set(next);
@@ -193,7 +195,7 @@ impl<T: Linked<K>, K> List<T, K> {
             // SAFETY: as above.
             unsafe { &*next }.links().prev.set(prev);
         }
-        links.linked.set(false);
+        links.next.set(Links::UNLINKED);
     }
 }
 
@@ -307,6 +309,18 @@ mod tests {
     use super::*;
 
     struct Node(u32, Links<Node>);
+
+    #[test]
+    fn links_take_two_words_and_say_whether_a_node_is_linked_alone_too() {
+        assert_eq!(size_of::<Links<Node>>(), 2 * size_of::<usize>());
+        let (node, list) = (Node(0, Links::new()), List::new());
+        assert!(!node.1.is_linked());
+        // SAFETY: the node outlives the list, in which it is not.
+        unsafe { list.push_back(NonNull::from(&node)) };
+        assert!(node.1.is_linked() && list.next_of(NonNull::from(&node)).is_none());
+        list.pop_front();
+        assert!(!node.1.is_linked());
+    }
 
     // SAFETY: the links are a field of the node.
     unsafe impl Linked for Node {

@@ -134,6 +134,19 @@ impl RosterShare<'_> {
     }
 }
 
+const _: () = assert!(MODELLED || align_of::<AtomicPtr<Header>>() == align_of::<usize>());
+
+/// A chunk of empty slots. Its memory is the system's zeroed pages: a page takes none before one of its slots is used.
+fn empty(len: u32) -> Box<[AtomicPtr<Header>]> {
+    if MODELLED {
+        return (0..len).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
+    }
+    // Of numbers, as for pointers std writes each zero (they might have a provenance).
+    let slots = Box::into_raw(vec![0_usize; len as usize].into_boxed_slice());
+    // SAFETY: an atomic pointer has the size and, as is asserted, the alignment of a number; a zero is a null pointer.
+    unsafe { Box::from_raw(slots as *mut [AtomicPtr<Header>]) }
+}
+
 impl Roster {
     pub(crate) fn new() -> Self {
         Self {
@@ -170,8 +183,7 @@ impl Roster {
             free.numbers.pop().unwrap_or_else(|| {
                 let number = free.made;
                 let (chunk, _) = Self::place(number);
-                let empty = || (0..FIRST << chunk).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
-                self.chunks[chunk].get_or_init(empty);
+                self.chunks[chunk].get_or_init(|| empty(FIRST << chunk));
                 free.made += 1;
                 number
             })

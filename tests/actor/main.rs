@@ -24,6 +24,7 @@ mod turns;
 #[cfg(all(green_asks, not(green_emulated)))]
 mod unfenced;
 mod watching;
+mod with_tokio;
 mod writing;
 
 use std::sync::mpsc;

@@ -67,3 +67,29 @@ fn a_file_and_a_function_that_are_gone_are_found() {
                 `src/rt/thread.rs` `fork` and `x`\n";
     assert_eq!(lines(&wrong_names(&Source::new("x.md", page), &root())), [1, 2, 4]);
 }
+
+/// The examples' main files that wait for no signal, of those in that folder.
+fn without_a_good_end(dir: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+    let programs = manifest.split("[[bin]]").skip(1).map(|program| {
+        let value = |key: &str| {
+            let line = program.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            line.expect("a program has a name and a path").trim_matches('"').to_owned()
+        };
+        (value("name"), value("path"))
+    });
+    let ends_well = |text: &str| text.contains("terminate()") || text.contains("mod serve;");
+    let others = programs.filter(|(_, path)| !ends_well(&fs::read_to_string(dir.join(path)).unwrap()));
+    others.map(|(name, _)| name).collect()
+}
+
+#[test]
+fn every_example_stops_in_good_order_or_readme_says_that_it_does_not() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let line = readme.lines().find(|line| line.starts_with("Ctrl-c and SIGTERM stop them in good order. Only "));
+    let mut named: Vec<_> = quoted(line.expect("README says it")).map(|(_, name)| name.to_owned()).collect();
+    let mut others = without_a_good_end(&root().join("examples"));
+    named.sort();
+    others.sort();
+    assert_eq!(named, others);
+}
