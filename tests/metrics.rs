@@ -195,8 +195,11 @@ fn the_delay_of_a_thread_that_others_wake_begins_when_they_do() {
     });
     // Nothing else is ready there: so what it waits for its turn it waits in the inbox.
     spin_until("a long delay", || {
-        if is_woken.thread().waits_for() == Some("park") && computes.thread().waits_for().is_none() {
-            is_woken.thread().unpark();
+        match (is_woken.thread().waits_for(), computes.thread().waits_for()) {
+            (Some("park"), None) => is_woken.thread().unpark(),
+            // This thread came too late, and now both wait for it.
+            (Some("park"), Some("park")) => computes.thread().unpark(),
+            _ => {}
         }
         let delays = runtime.metrics().workers[0].delays;
         delays.counts().any(|(bound, count)| bound > Duration::from_millis(5) && count > 0)
