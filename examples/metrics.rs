@@ -25,9 +25,17 @@ fn page(metrics: &Metrics, actors: &ActorMetrics) -> String {
     let mut page = String::new();
     let threads = &metrics.threads;
     family(&mut page, "green_threads", "gauge", "Green threads by state.");
-    for (state, count) in [("unstarted", threads.unstarted), ("live", threads.live), ("ready", threads.ready)] {
+    let states = [
+        ("unstarted", threads.unstarted),
+        ("running", threads.running),
+        ("ready", threads.ready),
+        ("parked", threads.parked),
+    ];
+    for (state, count) in states {
         line(&mut page, "green_threads", &format!("state=\"{state}\""), count as f64);
     }
+    family(&mut page, "green_threads_live", "gauge", "Started, and not ended.");
+    line(&mut page, "green_threads_live", "", threads.live as f64);
     let totals = [
         ("green_threads_spawned_total", threads.spawned),
         ("green_threads_ended_total", threads.ended),
@@ -39,9 +47,12 @@ fn page(metrics: &Metrics, actors: &ActorMetrics) -> String {
         line(&mut page, name, "", count as f64);
     }
     type Field = (&'static str, &'static str, fn(&WorkerMetrics) -> f64);
-    let of_workers: [Field; 11] = [
+    let of_workers: [Field; 14] = [
+        ("green_worker_spare", "gauge", |worker| f64::from(worker.spare)),
         ("green_worker_busy", "gauge", |worker| worker.busy),
         ("green_worker_threads", "gauge", |worker| worker.live as f64),
+        ("green_worker_ready", "gauge", |worker| worker.ready as f64),
+        ("green_worker_started_total", "counter", |worker| worker.started as f64),
         ("green_worker_actor_runs_total", "counter", |worker| worker.actor_runs as f64),
         ("green_worker_stolen_total", "counter", |worker| worker.stolen as f64),
         ("green_worker_given_total", "counter", |worker| worker.given as f64),
@@ -72,6 +83,8 @@ fn page(metrics: &Metrics, actors: &ActorMetrics) -> String {
         family(&mut page, name, "gauge", "Of the pool of OS threads; stacks of the process.");
         line(&mut page, name, "", count as f64);
     }
+    family(&mut page, "green_stack_guards", "gauge", "How a guard page is made.");
+    line(&mut page, "green_stack_guards", &format!("by=\"{}\"", metrics.stacks.guards), 1.0);
     of_actors(&mut page, actors);
     page
 }
@@ -94,7 +107,12 @@ fn of_actors(page: &mut String, actors: &ActorMetrics) {
     family(page, "green_actor_queue", "gauge", "Messages of the actors with the longest queues.");
     for actor in &actors.longest {
         let name = actor.name.as_deref().unwrap_or(actor.type_name);
-        line(page, "green_actor_queue", &format!("actor=\"{}\",name={name:?}", actor.id), actor.queued as f64);
+        line(
+            page,
+            "green_actor_queue",
+            &format!("actor=\"{}\",type={:?},name={name:?}", actor.id, actor.type_name),
+            actor.queued as f64,
+        );
     }
 }
 

@@ -232,9 +232,13 @@ fn a_thread_that_runs_is_shown_with_the_stack_on_which_it_stands() {
         let start = Instant::now();
         loop {
             let text = text();
-            let group = text.split("\n\n").find(|group| group.contains("a_loop_deep_down"));
+            // Its name is also in those of what it calls: `spin_until<dump::a_loop_deep_down::{closure}>`.
+            let is_loop = |line: &&str| {
+                let name = line.trim_start().split("  ").next().unwrap_or_default();
+                ["a_loop_deep_down", "dump::a_loop_deep_down"].contains(&name)
+            };
             // It may not be down there yet.
-            if let Some(group) = group.filter(|group| group.matches("a_loop_deep_down").count() == 4) {
+            if let Some(group) = text.split("\n\n").find(|group| group.lines().filter(is_loop).count() == 4) {
                 assert!(group.starts_with("1 thread, runs on worker 0, spawned at "), "{group}");
                 assert!(group.contains("thread_main"), "{group}");
                 break;

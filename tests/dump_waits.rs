@@ -3,7 +3,7 @@
 
 mod help;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -222,6 +222,15 @@ fn a_thread_that_waits_for_an_event_shows_the_descriptor() {
     assert!(json_of(reader.thread().id()).contains(&format!(r#","descriptor":{fd}"#)));
     drop(writes);
     assert_eq!(reader.join().unwrap(), 0);
+    // In the other direction: what nobody reads fills it.
+    let (mut reads, mut writes) = green::os::unix::net::UnixStream::pair().unwrap();
+    let fd = writes.as_raw_fd();
+    let writer = runtime.spawn(move || writes.write_all(&[7; 4 << 20]).unwrap());
+    assert_eq!(waits_on(writer.thread(), "writable"), WaitsOn::Descriptor(fd));
+    assert!(json_of(writer.thread().id()).contains(r#""waits_for":"writable","#));
+    assert!(text().contains(", waits: writable, ") && text().contains(&format!("\n  on descriptor {fd}\n")));
+    assert_eq!(std::io::copy(&mut reads, &mut std::io::sink()).unwrap(), 4 << 20);
+    writer.join().unwrap();
 }
 
 #[test]
@@ -436,7 +445,6 @@ fn dump_many(runtime: &green::Runtime, count: usize) -> (Duration, usize) {
 #[test]
 #[ignore = "figures: a minute, 5 GB"]
 fn figures_of_many_threads_beside_an_echo() {
-    use std::io::Write;
     let _alone = alone();
     let runtime = help::runtime(2);
     let listener = green::net::TcpListener::bind("127.0.0.1:0").unwrap();

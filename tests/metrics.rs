@@ -195,8 +195,11 @@ fn the_delay_of_a_thread_that_others_wake_begins_when_they_do() {
     });
     // Nothing else is ready there: so what it waits for its turn it waits in the inbox.
     spin_until("a long delay", || {
-        if is_woken.thread().waits_for() == Some("park") && computes.thread().waits_for().is_none() {
-            is_woken.thread().unpark();
+        match (is_woken.thread().waits_for(), computes.thread().waits_for()) {
+            (Some("park"), None) => is_woken.thread().unpark(),
+            // This thread came too late, and now both wait for it.
+            (Some("park"), Some("park")) => computes.thread().unpark(),
+            _ => {}
         }
         let delays = runtime.metrics().workers[0].delays;
         delays.counts().any(|(bound, count)| bound > Duration::from_millis(5) && count > 0)
@@ -304,4 +307,126 @@ fn the_next_runtime_counts_from_zero() {
         let threads = runtime.metrics().threads;
         assert_eq!((threads.spawned, threads.panicked, threads.cancelled), (2, 0, 0));
     }
+}
+
+#[test]
+fn the_states_of_threads_add_up() {
+    for workers in [1, 2] {
+        let runtime = runtime(workers);
+        let over = std::sync::Arc::new(AtomicBool::new(false));
+        let _over = StopsAtEnd(&over);
+        let parks: Vec<_> = (0..30).map(|_| runtime.spawn(green::thread::park)).collect();
+        parks.iter().for_each(|thread| help::until_parked(thread.thread(), "park"));
+        let metrics = when(&runtime, "all wait", |metrics| metrics.threads.running == 0);
+        let green::metrics::ThreadMetrics { unstarted, live, running, ready, parked, .. } = metrics.threads;
+        assert_eq!((unstarted, live, running, ready, parked), (0, 30, 0, 0, 30), "{metrics:?}");
+        let until = over.clone();
+        let spins = runtime.spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        when(&runtime, "one runs", |Metrics { threads, .. }| {
+            (threads.live, threads.running, threads.ready, threads.parked) == (31, 1, 0, 30)
+        });
+        over.store(true, Ordering::Relaxed);
+        spins.join().unwrap();
+        let until = std::sync::Arc::new(AtomicBool::new(false));
+        let yields = {
+            let until = until.clone();
+            runtime.run(move || {
+                (0..4)
+                    .map(|_| {
+                        let until = until.clone();
+                        green::spawn_local(move || {
+                            while !until.load(Ordering::Relaxed) {
+                                green::yield_now();
+                            }
+                        })
+                        .thread()
+                        .clone()
+                    })
+                    .collect::<Vec<_>>()
+            })
+        };
+        // One of the four runs.
+        when(&runtime, "others are ready", |Metrics { threads, .. }| threads.live == 34 && threads.ready >= 3);
+        until.store(true, Ordering::Relaxed);
+        when(&runtime, "their ends", |metrics| metrics.threads.live == 30 && metrics.threads.ready == 0);
+        drop(yields);
+        parks.iter().for_each(|thread| thread.thread().unpark());
+        parks.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
+fn looks_for_events_and_the_events_are_counted() {
+    use std::io::{Read, Write};
+    let runtime = runtime(2);
+    let (mut near, mut far) = green::os::unix::net::UnixStream::pair().unwrap();
+    let echo = runtime.spawn(move || {
+        let mut byte = [0];
+        while far.read(&mut byte).unwrap() == 1 {
+            far.write_all(&byte).unwrap();
+        }
+    });
+    let begin = runtime.metrics();
+    for _ in 0..20 {
+        help::until_parked(echo.thread(), "readable");
+        let events = sum(&runtime.metrics(), |worker| worker.events);
+        near.write_all(&[7]).unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        // Nobody else waits for events: without one it would not have answered.
+        assert!(sum(&runtime.metrics(), |worker| worker.events) > events);
+    }
+    // Each event was the only one of a look, but for that look which may have begun before.
+    let end = runtime.metrics();
+    let looks = sum(&end, |worker| worker.polls) - sum(&begin, |worker| worker.polls);
+    assert!(looks >= 19, "{begin:?}, then {end:?}");
+    drop(near);
+    echo.join().unwrap();
+}
+
+#[test]
+fn threads_that_another_worker_takes_are_counted_there() {
+    let runtime = runtime(2);
+    let started = AtomicBool::new(false);
+    runtime.run(|| {
+        green::scope(|scope| {
+            // More than one, as one alone is not worth it.
+            for _ in 0..8 {
+                scope.spawn(|| started.store(true, Ordering::Relaxed));
+            }
+            // It keeps this worker, so where they start is the other one.
+            spin_until("a start", || started.load(Ordering::Relaxed));
+            let started_all = |metrics: &Metrics| metrics.workers.iter().any(|worker| worker.started == 8);
+            let metrics = when(&runtime, "the other starts", started_all);
+            // The first came from no worker, and one of them took it, too.
+            assert!(metrics.workers.iter().any(|worker| worker.stolen == 8), "{metrics:?}");
+            assert_eq!(sum(&metrics, |worker| worker.given), 0, "{metrics:?}");
+        });
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_spare_worker_is_one_of_the_workers() {
+    let builder = Runtime::builder().workers(1).spare_workers(1).stall_limit(Duration::from_millis(1));
+    let runtime = builder.build().unwrap();
+    assert_eq!(runtime.metrics().workers.len(), 1);
+    let over = std::sync::Arc::new(AtomicBool::new(false));
+    let _over = StopsAtEnd(&over);
+    let until = over.clone();
+    let spins = runtime.spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    });
+    when(&runtime, "it spins", |metrics| metrics.threads.live == 1);
+    runtime.spawn(|| ()).join().unwrap();
+    let metrics = when(&runtime, "its end", |metrics| metrics.workers[1].busy == 0.0);
+    assert_eq!(metrics.workers.iter().map(|worker| worker.spare).collect::<Vec<_>>(), [false, true]);
+    assert_eq!((metrics.workers[0].started, metrics.workers[1].started), (1, 1), "{metrics:?}");
+    over.store(true, Ordering::Relaxed);
+    spins.join().unwrap();
 }

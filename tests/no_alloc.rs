@@ -1,5 +1,5 @@
-//! To wait with a deadline allocates nothing, however many wait at a time: the timers have had their room since the threads
-//! started.
+//! What a program does all the time allocates nothing: no wait with a deadline, however many wait at a time, as the timers have had their room since the threads
+//! started; and nothing of what the threads of a worker do with each other.
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
@@ -8,9 +8,11 @@ mod help;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use green::actor::{Actor, Context, Handler, Message};
+use green::recorder::Detail;
 use green::sync::{Condvar, Mutex};
 use help::{bounded, scaled};
 
@@ -18,14 +20,26 @@ use help::{bounded, scaled};
 struct Counting;
 
 thread_local! {
-    static COUNTS: Cell<usize> = const { Cell::new(0) };
+    static COUNTS: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts from now on what the calling OS thread allocates: a worker's, whose threads have no thread-locals of their own.
+fn start_counting() {
+    ALLOCATIONS.set(0);
+    COUNTS.set(true);
+}
+
+/// How much it was.
+fn counted() -> usize {
+    COUNTS.set(false);
+    ALLOCATIONS.get()
+}
 
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(COUNTS.get(), Ordering::Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(COUNTS.get()));
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
@@ -68,17 +82,120 @@ fn a_wait_with_a_deadline_allocates_nothing_though_all_threads_wait_at_the_same_
                     green::sleep(Duration::from_millis(1));
                 }
             };
+            // What a condition returns is made once in a process.
+            drop(waits.2.wait_timeout(waits.1.lock().unwrap(), Duration::ZERO).unwrap());
             let held = waits.0.lock().unwrap();
             all_reach(1);
             // The worker's OS thread: others enter a table before they wait, where deadlocks are named.
-            COUNTS.set(1);
+            start_counting();
             threads.iter().for_each(|thread| thread.thread().unpark());
             all_reach(2);
-            COUNTS.set(0);
+            let allocations = counted();
             drop(held);
             threads.iter().for_each(|thread| thread.thread().unpark());
             threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(allocations, 0);
         });
-        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), 0);
     });
+}
+
+/// Whoever waits for another one enters a table, where deadlocks are named.
+const NAMES_DEADLOCKS: bool = cfg!(any(debug_assertions, green_deadlocks));
+
+struct Adder(u64);
+impl Actor for Adder {}
+
+struct Add(u64);
+impl Message for Add {
+    type Reply = ();
+}
+impl Handler<Add> for Adder {
+    fn handle(&mut self, Add(more): Add, _: &mut Context<Self>) {
+        self.0 += more;
+    }
+}
+
+struct Sum;
+impl Message for Sum {
+    type Reply = u64;
+}
+impl Handler<Sum> for Adder {
+    fn handle(&mut self, Sum: Sum, _: &mut Context<Self>) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn what_threads_do_with_each_other_allocates_nothing_whatever_the_recorder_has_of_it() {
+    for detail in [Detail::Rare, Detail::All] {
+        bounded(move || {
+            let builder = green::Runtime::builder().workers(1).thread_locals(green::ThreadLocals::PerWorker);
+            builder.recorder(detail).build().unwrap().run(allocates_nothing);
+        });
+    }
+}
+
+fn allocates_nothing() {
+    let (mutex, over) = (Arc::new(Mutex::new(0_u64)), Arc::new(AtomicBool::new(false)));
+    let (to, from) = (green::channel::bounded::<u64>(0), green::channel::bounded::<u64>(4));
+    let adder = Adder(0).start();
+    // Another thread has the lock whenever this one yields, and one sends back what it is sent.
+    let holds = {
+        let (mutex, over) = (Arc::clone(&mutex), Arc::clone(&over));
+        green::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let mut held = mutex.lock().unwrap();
+                *held += 1;
+                green::yield_now();
+                drop(held);
+                green::yield_now();
+            }
+        })
+    };
+    let echo = {
+        let (receiver, sender) = (to.1.clone(), from.0.clone());
+        green::spawn(move || receiver.iter().for_each(|number| sender.send(number).unwrap()))
+    };
+    let waits = Cell::new(0);
+    let lock = || {
+        waits.set(waits.get() + u32::from(mutex.try_lock().is_err()));
+        drop(mutex.lock().unwrap());
+    };
+    let free = Mutex::new(());
+    let rounds: [(&str, &dyn Fn()); 8] = [
+        ("yield", &green::yield_now),
+        ("spawn and join", &|| assert_eq!(green::spawn(|| 7).join().unwrap(), 7)),
+        ("a lock that is free", &|| drop(free.lock().unwrap())),
+        ("a lock that is held", &|| {
+            lock();
+            green::yield_now();
+        }),
+        ("channels", &|| {
+            to.0.send(7).unwrap();
+            assert_eq!(from.1.recv().unwrap(), 7);
+        }),
+        ("tell", &|| {
+            adder.tell(Add(1)).unwrap();
+            green::yield_now();
+        }),
+        ("many tells", &|| {
+            (0..10).for_each(|_| adder.tell(Add(1)).unwrap());
+            green::yield_now();
+        }),
+        ("ask", &|| assert!(adder.send(Sum).unwrap() > 0)),
+    ];
+    for (what, round) in rounds {
+        let rounds = |count| (0..count).for_each(|_| round());
+        // Room that is made once.
+        rounds(100);
+        start_counting();
+        rounds(1000);
+        let allocations = counted();
+        assert!(NAMES_DEADLOCKS || allocations == 0, "{what}: {allocations} in 1000 rounds");
+    }
+    assert!(waits.get() > 100, "the lock was free");
+    over.store(true, Ordering::Relaxed);
+    holds.join().unwrap();
+    drop(to);
+    echo.join().unwrap();
 }

@@ -173,16 +173,39 @@ fn a_ring_of_no_size_is_an_error_that_names_it() {
 
 #[test]
 fn a_bad_variable_is_an_error_that_names_it() {
-    if std::env::var_os("GREEN_RECORDER").is_some_and(|value| value == "loud") {
+    const CASES: [(&str, &str, &str); 4] = [
+        ("GREEN_RECORDER", "loud", "neither \"off\", \"rare\" nor \"all\""),
+        ("GREEN_RECORDER_EVENTS", "0", "not a number from 1 to 16777216"),
+        ("GREEN_RECORDER_EVENTS", "16777217", "not a number from 1 to 16777216"),
+        ("GREEN_RECORDER_EVENTS", "many", "not a number from 1 to 16777216"),
+    ];
+    if CASES.iter().any(|(name, value, _)| std::env::var_os(name).is_some_and(|is| is == *value)) {
         green::run(|| ());
     }
-    let output = help::itself()
-        .args(["--exact", "a_bad_variable_is_an_error_that_names_it", "--nocapture"])
-        .env("GREEN_RECORDER", "loud")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("GREEN_RECORDER=\"loud\" is neither \"off\", \"rare\" nor \"all\""), "{text}");
+    for (name, value, why) in CASES {
+        let output = help::itself()
+            .args(["--exact", "a_bad_variable_is_an_error_that_names_it", "--nocapture"])
+            .env(name, value)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(&format!("{name}=\"{value}\" is {why}")), "{text}");
+    }
+}
+
+#[test]
+fn the_variable_sets_how_many_events_the_default_runtime_keeps() {
+    let variables = [("GREEN_RECORDER", "all"), ("GREEN_RECORDER_EVENTS", "64"), ("GREEN_WORKERS", "1")];
+    let in_child = || {
+        let trace = green::run(|| {
+            (0..200).for_each(|_| green::spawn(|| ()).join().unwrap());
+            snapshot()
+        });
+        let kept = trace.events().iter().filter(|event| event.worker.is_some()).count();
+        // The one that the next will be written over is given up.
+        assert!((63..=64).contains(&kept) && trace.lost() >= 500, "{kept}, and {} before", trace.lost());
+    };
+    help::in_a_child(&variables, in_child).assert_success();
 }
 
 #[test]
@@ -332,17 +355,25 @@ fn a_stall_has_a_trace_written_while_it_lasts() {
         write_on(Trigger::Stall, dir).unwrap();
         let builder = Runtime::builder().workers(1).stall_limit(Duration::from_millis(20)).spare_workers(0);
         let runtime = builder.build().unwrap();
-        let place = dir.to_owned();
-        let stalls = runtime.spawn(move || {
-            let start = Instant::now();
-            while !traces(&place).iter().any(|path| is_whole(path)) {
-                assert!(start.elapsed() < Duration::from_secs(120), "no trace");
-                std::thread::yield_now();
+        let start = Instant::now();
+        let is_written = |dir: &Path| traces(dir).iter().any(|path| is_whole(path));
+        // One that gets no processor has none written: so they may be several.
+        loop {
+            let place = dir.to_owned();
+            let stalls = runtime.spawn(move || {
+                let start = Instant::now();
+                while !is_written(&place) && start.elapsed() < Duration::from_secs(1) {
+                    std::hint::spin_loop();
+                }
+                is_written(&place)
+            });
+            let waits = runtime.spawn(|| ());
+            waits.join().unwrap();
+            if stalls.join().unwrap() {
+                break;
             }
-        });
-        let waits = runtime.spawn(|| ());
-        stalls.join().unwrap();
-        waits.join().unwrap();
+            assert!(start.elapsed() < Duration::from_secs(120), "no trace");
+        }
     });
     if let Some(written) = written {
         let bytes = fs::read(&written[0]).unwrap();
@@ -382,4 +413,67 @@ fn what_cannot_be_written_is_an_error_that_says_so() {
     assert!(error.to_string().contains("is no directory"), "{error}");
     let error = write_on(Trigger::Signal(libc::SIGKILL), std::env::temp_dir()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_theft_a_gift_a_look_for_events_and_a_stall_are_there() {
+    use std::io::{Read, Write};
+    let builder = Runtime::builder().workers(2).spare_workers(0).stall_limit(Duration::from_millis(5));
+    let runtime = builder.recorder_events(1 << 14).build().unwrap();
+    let has = |what: fn(&Happening) -> bool| snapshot().events().iter().any(|event| what(&event.what));
+    // The thread that spawns keeps its worker, so the others start on the other one.
+    runtime.run(|| {
+        green::scope(|scope| {
+            let started: Vec<_> = (0..8).map(|_| scope.spawn(|| green::thread::current().id())).collect();
+            help::spin_until("a theft", || started.iter().any(|thread| thread.is_finished()));
+            let stolen = |id| snapshot().events().iter().any(|event| event.what == Happening::Stolen(id));
+            help::spin_until("it in the ring", || started.iter().any(|thread| stolen(thread.thread().id())));
+        });
+    });
+    // Some of those that all yield go to the worker that has none.
+    let give = || {
+        runtime.run(|| {
+            let over = AtomicBool::new(false);
+            green::scope(|scope| {
+                for _ in 0..40 {
+                    scope.spawn(|| {
+                        while !over.load(Ordering::Relaxed) {
+                            green::yield_now();
+                        }
+                    });
+                }
+                (0..100).for_each(|_| green::yield_now());
+                over.store(true, Ordering::Relaxed);
+            });
+        });
+        has(|what| matches!(what, Happening::Given(_)))
+    };
+    help::spin_until("a gift", give);
+    let (mut near, mut far) = green::os::unix::net::UnixStream::pair().unwrap();
+    let reads = runtime.spawn(move || far.read_exact(&mut [0]).unwrap());
+    help::until_parked(reads.thread(), "readable");
+    near.write_all(&[7]).unwrap();
+    reads.join().unwrap();
+    help::spin_until("an event", || has(|what| matches!(what, Happening::Polls(1..))));
+    // Both workers are kept, and one more thread waits for them.
+    let over = Arc::new(AtomicBool::new(false));
+    let spins: Vec<_> = (0..2)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            runtime.spawn(move || while !over.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    let waits = runtime.spawn(|| ());
+    let limit = Duration::from_millis(5);
+    let stall = || {
+        let trace = snapshot();
+        let of_stall = |what| if let Happening::Stalls(worker, time) = what { Some((worker, time)) } else { None };
+        trace.events().iter().find_map(|event| of_stall(event.what).filter(|_| event.worker.is_none()))
+    };
+    help::spin_until("a stall", || stall().is_some());
+    over.store(true, Ordering::Relaxed);
+    let (worker, time) = stall().unwrap();
+    assert!(worker < 2 && time >= limit, "{worker}, {time:?}");
+    spins.into_iter().chain([waits]).for_each(|thread| thread.join().unwrap());
 }

@@ -2,6 +2,11 @@
 #![cfg(all(not(miri), target_os = "linux"))]
 
 mod help;
+#[path = "stall/limits.rs"]
+mod limits;
+#[cfg(not(green_emulated))]
+#[path = "stall/processors.rs"]
+mod processors;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -165,49 +170,6 @@ fn a_thread_that_waits_for_a_lock_of_stds_is_reported_so() {
         }
     };
     check(&is_reported(&one_worker(), |stall| stall.cause() == StallCause::Lock, waits));
-}
-
-/// Five threads that compute, on one processor.
-#[cfg(not(green_emulated))]
-#[test]
-fn a_thread_that_gets_no_processor_is_reported_so() {
-    /// Leaves the calling OS thread the first of its processors; gives what it had.
-    fn pin() -> libc::cpu_set_t {
-        // SAFETY: the calls write and read one set, and zeros are one.
-        unsafe {
-            let mut all: libc::cpu_set_t = std::mem::zeroed();
-            assert_eq!(libc::sched_getaffinity(0, size_of_val(&all), &raw mut all), 0);
-            let first = (0..libc::CPU_SETSIZE as usize).find(|cpu| libc::CPU_ISSET(*cpu, &all)).expect("it runs");
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(first, &mut one);
-            set(&one);
-            all
-        }
-    }
-    fn set(cpus: &libc::cpu_set_t) {
-        // SAFETY: the call reads one set.
-        assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(cpus), cpus) }, 0);
-    }
-    fn competes(over: &AtomicBool) {
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    pin();
-                    computes(over);
-                });
-            }
-            let all = pin();
-            computes(over);
-            set(&all);
-        });
-    }
-    // A kernel may be without; then nobody knows.
-    if std::fs::read_to_string("/proc/self/schedstat").is_ok_and(|text| !text.starts_with("0 0 ")) {
-        let runtime = one_worker();
-        let stall = is_reported(&runtime, |stall| stall.cause() == StallCause::NoProcessor, competes);
-        assert!(stall.to_string().ends_with(" gets no processor"), "{stall}");
-        check(&stall);
-    }
 }
 
 /// How often each OS thread of that name has slept.

@@ -2,6 +2,7 @@
 
 #![cfg(not(miri))]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -76,6 +77,141 @@ fn a_trace_that_is_cut_off_anywhere_or_foreign_is_an_error_that_says_so() {
     }
     let output = look(Path::new("/nowhere/to/be/found"));
     assert!(output.status.code() == Some(2) && text(&output).contains("/nowhere/to/be/found"), "{}", text(&output));
+}
+
+/// Reads protobuf apart from the example's reader: the key of each field with what it has.
+mod read {
+    #[derive(Clone, Debug)]
+    pub(super) enum Field {
+        Varint(u64),
+        Fixed(u64),
+        Bytes(Vec<u8>),
+    }
+
+    impl Field {
+        pub(super) fn varint(&self) -> u64 {
+            if let Self::Varint(value) = self { *value } else { panic!("{self:?} is no varint") }
+        }
+
+        pub(super) fn fixed(&self) -> u64 {
+            if let Self::Fixed(value) = self { *value } else { panic!("{self:?} is no fixed64") }
+        }
+
+        pub(super) fn text(&self) -> String {
+            if let Self::Bytes(bytes) = self {
+                return String::from_utf8(bytes.clone()).expect("a string");
+            }
+            panic!("{self:?} is no string")
+        }
+
+        pub(super) fn message(&self) -> Vec<(u64, Field)> {
+            if let Self::Bytes(bytes) = self { message(bytes) } else { panic!("{self:?} is no message") }
+        }
+    }
+
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *bytes.split_off_first().expect("a whole varint");
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+
+    pub(super) fn message(mut bytes: &[u8]) -> Vec<(u64, Field)> {
+        let mut fields = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let field = match key & 7 {
+                0 => Field::Varint(varint(&mut bytes)),
+                1 => Field::Fixed(u64::from_le_bytes(bytes.split_off(..8).unwrap().try_into().unwrap())),
+                2 => {
+                    let len = varint(&mut bytes) as usize;
+                    Field::Bytes(bytes.split_off(..len).expect("a whole field").to_vec())
+                }
+                kind => panic!("a field of wire type {kind}"),
+            };
+            fields.push((key >> 3, field));
+        }
+        fields
+    }
+
+    /// The only field with this number.
+    pub(super) fn one(fields: &[(u64, Field)], number: u64) -> Option<&Field> {
+        let mut found = fields.iter().filter(|(is, _)| *is == number).map(|(_, field)| field);
+        let first = found.next();
+        assert!(found.next().is_none(), "field {number} twice");
+        first
+    }
+}
+
+/// The numbers and types of fields are those of Perfetto's `trace_packet.proto`, `track_descriptor.proto`, `track_event.proto` and `debug_annotation.proto`.
+#[test]
+fn a_trace_is_what_perfetto_reads_with_each_arrow_from_who_wakes_to_who_is_woken() {
+    use read::one;
+    let trace = read::message(&fs::read(demo("convoy")).unwrap());
+    let (mut tracks, mut arrows) = (HashMap::new(), HashMap::new());
+    let (mut open, mut last, mut ended, mut counts) = (HashMap::<u64, u32>::new(), HashMap::new(), 0, 0);
+    for (at, (number, packet)) in trace.iter().enumerate() {
+        assert_eq!(*number, 1, "Trace.packet");
+        let packet = packet.message();
+        let known = |fields: &[(u64, _)], numbers: &[u64]| fields.iter().all(|(number, _)| numbers.contains(number));
+        assert!(known(&packet, &[8, 10, 11, 13, 60]), "{packet:?}");
+        // trusted_packet_sequence_id, and SEQ_INCREMENTAL_STATE_CLEARED of sequence_flags.
+        assert!(one(&packet, 10).unwrap().varint() != 0);
+        assert_eq!(one(&packet, 13).map(|flags| flags.varint()), (at == 0).then_some(1));
+        if let Some(descriptor) = one(&packet, 60).map(|descriptor| descriptor.message()) {
+            // uuid, name, process, parent_uuid, counter.
+            assert!(known(&descriptor, &[1, 2, 3, 5, 8]) && one(&packet, 11).is_none(), "{packet:?}");
+            let (uuid, name) = (one(&descriptor, 1).unwrap().varint(), one(&descriptor, 2).unwrap().text());
+            match one(&descriptor, 3).map(|process| process.message()) {
+                Some(process) => assert!(at == 0 && one(&process, 1).unwrap().varint() > 0 && name == "green"),
+                None => assert!(tracks.contains_key(&one(&descriptor, 5).unwrap().varint()), "{descriptor:?}"),
+            }
+            assert!(uuid != 0 && tracks.insert(uuid, (name, one(&descriptor, 8).is_some())).is_none(), "{uuid} twice");
+            continue;
+        }
+        let (at_ns, event) = (one(&packet, 8).unwrap().varint(), one(&packet, 11).unwrap().message());
+        // debug_annotations, type, track_uuid, name, counter_value, flow_ids, terminating_flow_ids.
+        assert!(known(&event, &[4, 9, 11, 23, 30, 47, 48]), "{event:?}");
+        let track = one(&event, 11).unwrap().varint();
+        let (name, is_counter) = &tracks[&track];
+        let kind = one(&event, 9).unwrap().varint();
+        assert_eq!((kind == 4, one(&event, 30).is_some()), (*is_counter, *is_counter), "{event:?} on {name}");
+        assert!(last.insert(track, at_ns).is_none_or(|before| before <= at_ns), "{name} goes back");
+        // Its thread: `uint_value` of the annotation of that name.
+        let annotations = event.iter().filter(|(number, _)| *number == 4).map(|(_, field)| field.message());
+        let of_thread = |annotation: Vec<_>| {
+            (one(&annotation, 10).unwrap().text() == "thread").then(|| one(&annotation, 3).unwrap().varint())
+        };
+        let thread = annotations.filter_map(of_thread).next();
+        match kind {
+            1 => *open.entry(track).or_default() += 1,
+            2 => *open.get_mut(&track).filter(|open| **open > 0).expect("one that has begun") -= 1,
+            3 => {}
+            4 => counts += 1,
+            _ => panic!("{event:?}"),
+        }
+        if let Some(flow) = one(&event, 47) {
+            assert!(kind == 3 && arrows.insert(flow.fixed(), (at_ns, thread.unwrap())).is_none(), "{event:?}");
+        }
+        if let Some(flow) = one(&event, 48) {
+            let (begun_ns, to) = arrows[&flow.fixed()];
+            assert!(kind == 1 && begun_ns <= at_ns && thread == Some(to), "{event:?}, begun at {begun_ns} to {to}");
+            assert!(name.starts_with("worker "), "{event:?} on {name}");
+            ended += 1;
+        }
+    }
+    assert!(open.values().all(|open| *open == 0), "{open:?}");
+    // Each of the eight clients waits for the lock, or its timer, 20 times, of which others end some.
+    assert!(ended >= 50 && counts >= 2, "{ended} arrows, {counts} counts");
+    let names: Vec<_> = tracks.values().map(|(name, _)| name.as_str()).collect();
+    for name in ["worker 0", "threads on worker 0", "ready on worker 0"] {
+        assert!(names.contains(&name), "no {name} in {names:?}");
+    }
 }
 
 /// A trace that is made for the purpose: a protobuf writer of five lines, apart from the crate's.

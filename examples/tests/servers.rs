@@ -127,7 +127,7 @@ fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
         let text = page("/metrics");
         assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
         // The threads of its ring have begun, and the one that sleeps between rounds, on whichever worker, has slept.
-        let live = number(&text, "green_threads{state=\"live\"}");
+        let live = number(&text, "green_threads_live");
         let mut timers = text.lines().filter(|line| line.starts_with("green_worker_timers_total{"));
         if live >= 1001.0 && timers.any(|line| !line.ends_with(" 0")) {
             break text;
@@ -142,6 +142,10 @@ fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
         let family = family.trim_end_matches("_bucket").trim_end_matches("_count");
         assert!(body.contains(&format!("# TYPE {family} ")), "{line}");
     }
+    assert!(number(&page_of, "green_threads{state=\"parked\"}") <= number(&page_of, "green_threads_live"));
+    assert!(
+        page_of.contains("green_stack_guards{by=\"") && page_of.contains("\ngreen_worker_started_total{worker=\"0\"} ")
+    );
     assert_eq!(number(&page_of, "green_actors{state=\"waiting\"}"), 0.0);
     assert!(page("/").starts_with("HTTP/1.1 404"));
     let mut other = server.connect();

@@ -25,7 +25,7 @@
 //! | `All` | also each spawn, start and end; each wait with its reason, and each return from one; each wake, and by whom; each message of an actor | some 10 ns an event: a quarter more for a spawn with its join, half for a message; within 3 % for a yield, a lock |
 //! | `Off` | none | nothing |
 //!
-//! `GREEN_RECORDER` (`off`, `rare` or `all`) sets it for the default runtime, [`recorder`](crate::RuntimeBuilder::recorder) for others. A thread that only yields, and
+//! `GREEN_RECORDER` (`off`, `rare` or `all`) sets it for the default runtime, and `GREEN_RECORDER_EVENTS` how many events of each worker are kept; [`recorder`](crate::RuntimeBuilder::recorder) sets it for others. A thread that only yields, and
 //! is not woken, is not said to go on each time.
 //!
 //! # Where it may be called

@@ -27,7 +27,7 @@ pub enum Trigger {
     Signal(i32),
     /// A thread panics, green or not: its panic hook has run. It waits until the trace is written, five seconds at most.
     Panic,
-    /// A worker was noticed that does not come round: see [`stall`](crate::stall).
+    /// A worker was noticed that does not come round: see [`stall`](crate::stall). Not if all that it lacks is a processor.
     Stall,
 }
 

@@ -10,7 +10,7 @@ use crate::park::fork;
 use crate::park::no_park::assert_may_park;
 use crate::recorder::Detail;
 use crate::rt::lent::lent;
-use crate::rt::runtime::{MAX_STALL_LIMIT, Runtime, WORKERS, invalid, output};
+use crate::rt::runtime::{MAX_STALL_LIMIT, RECORDER_EVENTS, Runtime, WORKERS, invalid, output};
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
@@ -36,6 +36,9 @@ pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
         builder.stall_limit = Duration::from_millis(ms as u64);
     }
     builder.recorder = recorder_from_env("GREEN_RECORDER")?;
+    if let Some(events) = from_env("GREEN_RECORDER_EVENTS", RECORDER_EVENTS)? {
+        builder.recorder_events = events;
+    }
     let started = builder.build()?;
     Ok(DEFAULT.get_or_init(|| started))
 }
@@ -73,8 +76,8 @@ fn recorder_from_env(name: &str) -> io::Result<Detail> {
 /// interrupt the wait.
 ///
 /// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes), `GREEN_THREAD_LOCALS` (`worker` or `thread`:
-/// [`ThreadLocals`]), `GREEN_STALL_LIMIT` (milliseconds; 0: off) and `GREEN_RECORDER` (`off`, `rare` or `all`:
-/// [`recorder`](crate::recorder)) set the default runtime's.
+/// [`ThreadLocals`]), `GREEN_STALL_LIMIT` (milliseconds; 0: off), `GREEN_RECORDER` (`off`, `rare` or `all`:
+/// [`recorder`](crate::recorder)) and `GREEN_RECORDER_EVENTS` (how many each worker keeps) set the default runtime's.
 ///
 /// ```
 /// let lines = green::run(|| {

@@ -27,7 +27,7 @@ use crate::sys::clock::real_ns;
 pub struct Metrics {
     /// Of all workers together.
     pub threads: ThreadMetrics,
-    /// One for each worker, in the order of their numbers.
+    /// One for each worker, in the order of their numbers; then one for each place of a [spare worker](crate::RuntimeBuilder::spare_workers) that there has been.
     pub workers: Vec<WorkerMetrics>,
     /// Since the beginning: [spare workers](crate::RuntimeBuilder::spare_workers) that were started.
     pub spare_workers: u64,
@@ -50,8 +50,12 @@ pub struct ThreadMetrics {
     pub unstarted: u64,
     /// Started, and not ended: those that run, are ready, or wait. (The turns of actors that are under way are not among them, see [`Runtime::actor_metrics`].)
     pub live: u64,
+    /// Workers that are up and run threads, or turns of actors, or look for the next one.
+    pub running: u64,
     /// Threads, and turns of actors, that were ready to run when their worker last looked.
     pub ready: u64,
+    /// Threads that wait: those that live, less those that are ready or run. So they are too few by the turns of actors that are ready or run.
+    pub parked: u64,
     /// Spawned since the beginning: each of these is unstarted, live or ended.
     pub spawned: u64,
     /// Since the beginning: ended, in whatever way. One that has never started, because its runtime was stopped first, is not among them.
@@ -71,12 +75,14 @@ pub struct ThreadMetrics {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct WorkerMetrics {
+    /// Is it a spare one? When it has ended it counts on where its successor begins.
+    pub spare: bool,
     /// How much of its time it has run threads, from 0 to 1, as a moving average over 134 ms. A processor that it does not get counts as
     /// busy.
     pub busy: f64,
     /// Threads and turns of actors that live on it: they have started there, and not ended, or will start nowhere else.
     pub live: u64,
-    /// Threads that were ready to run when it last looked.
+    /// Threads, and turns of actors, that were ready to run when it last looked; none while it sleeps.
     pub ready: u64,
     /// Since the beginning: threads that have started on it.
     pub started: u64,
@@ -222,20 +228,30 @@ pub fn metrics() -> Metrics {
 
 fn read(shared: &Shared) -> Metrics {
     let now_ns = real_ns();
-    let workers: Vec<WorkerMetrics> = shared.remotes.iter().map(|remote| worker(remote, now_ns)).collect();
+    let workers = shared.remotes.iter().map(|remote| worker(remote, Existence::Always, now_ns));
+    let spares = shared.spares.iter().map_while(|slot| {
+        let existence = if slot.is_taken() { Existence::Now } else { Existence::Before };
+        slot.remote().map(|remote| worker(remote, existence, now_ns))
+    });
+    let (workers, up): (Vec<WorkerMetrics>, Vec<bool>) = workers.chain(spares).unzip();
     let sum =
         |count: fn(&Counters) -> &Counter| shared.every_remote().map(|remote| count(&remote.counters).get()).sum();
     // Each before that which it is a part of.
     let ended: u64 = sum(|counters| &counters.ended);
     let started: u64 = sum(|counters| &counters.started);
     let spawned = shared.spawned();
+    let live = started.saturating_sub(ended);
+    let running = workers.iter().zip(up).filter(|(worker, up)| *up && worker.live > 0).count() as u64;
+    let ready = workers.iter().map(|worker| worker.ready).sum();
     let (threads, idle, queued) = shared.pool.counts();
     let (claimed, most_claimed) = stack::counts();
     Metrics {
         threads: ThreadMetrics {
             unstarted: spawned.saturating_sub(started),
-            live: started.saturating_sub(ended),
-            ready: workers.iter().map(|worker| worker.ready).sum(),
+            live,
+            running,
+            ready,
+            parked: live.saturating_sub(running + ready),
             spawned,
             ended,
             panicked: sum(|counters| &counters.panicked),
@@ -248,12 +264,26 @@ fn read(shared: &Shared) -> Metrics {
     }
 }
 
-fn worker(remote: &Remote, now_ns: u64) -> WorkerMetrics {
+/// When there is a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Existence {
+    Always,
+    /// It is spare, and is there.
+    Now,
+    /// It is spare, and has ended.
+    Before,
+}
+
+/// What the worker has counted, and whether it is up.
+fn worker(remote: &Remote, existence: Existence, now_ns: u64) -> (WorkerMetrics, bool) {
     let counters = &remote.counters;
-    WorkerMetrics {
-        busy: f64::from(remote.busy.at(now_ns)) / f64::from(busy_share::ALL),
+    let has_ended = existence == Existence::Before;
+    let up = !has_ended && remote.busy.busy_since().is_some();
+    let metrics = WorkerMetrics {
+        spare: existence != Existence::Always,
+        busy: if has_ended { 0.0 } else { f64::from(remote.busy.at(now_ns)) / f64::from(busy_share::ALL) },
         live: u64::from(remote.load().unwrap_or(0)),
-        ready: counters.ready.get(),
+        ready: if up { counters.ready.get() } else { 0 },
         started: counters.started.get(),
         actor_runs: remote.run_rate.started(),
         stolen: counters.stolen.get(),
@@ -265,5 +295,6 @@ fn worker(remote: &Remote, now_ns: u64) -> WorkerMetrics {
         timers: counters.timers.get(),
         stalls: counters.stalls.get(),
         delays: Histogram(std::array::from_fn(|at| counters.delays[at].get())),
-    }
+    };
+    (metrics, up)
 }

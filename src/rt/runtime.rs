@@ -38,7 +38,7 @@ const SPARE_WORKERS: RangeInclusive<usize> = 0..=1024;
 const STALL_LIMIT: Duration = if cfg!(miri) { Duration::ZERO } else { Duration::from_millis(20) };
 /// Of a runtime with more than one worker.
 const DEFAULT_SPARES: usize = 16;
-const RECORDER_EVENTS: RangeInclusive<usize> = 1..=MOST_EVENTS;
+pub(super) const RECORDER_EVENTS: RangeInclusive<usize> = 1..=MOST_EVENTS;
 /// An interpreter is too slow to make large rings.
 const EVENTS: usize = if cfg!(miri) { 64 } else { 4096 };
 pub(super) const MAX_STALL_LIMIT: Duration = Duration::from_secs(3600);
@@ -67,7 +67,7 @@ pub struct RuntimeBuilder {
     pub(super) stall_limit: Duration,
     spare_workers: Option<usize>,
     pub(super) recorder: Detail,
-    recorder_events: usize,
+    pub(super) recorder_events: usize,
 }
 
 impl RuntimeBuilder {
@@ -307,7 +307,7 @@ impl RuntimeBuilder {
     }
 
     /// Sets how many events the [flight recorder](crate::recorder) keeps of each worker, rounded up to a power of two: 1 to 16 777 216, of 16 bytes
-    /// each. Default: 4096.
+    /// each. Default: 4096. Of the default runtime `GREEN_RECORDER_EVENTS` sets it.
     ///
     /// ```
     /// let error = green::Runtime::builder().recorder_events(0).build().unwrap_err();

@@ -38,6 +38,7 @@ pub(crate) mod siblings;
 pub(crate) mod spare;
 pub(crate) mod standstill;
 pub(crate) mod stock;
+pub(crate) mod stop_word;
 pub(crate) mod switched;
 #[cfg(test)]
 mod tests_deque;

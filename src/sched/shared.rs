@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_deque::{Injector, Steal};
 
-use crate::base::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::lock::{Lock, waiting};
 use crate::base::report::report;
 use crate::blocking::pool::BlockingPool;
@@ -16,6 +16,7 @@ use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
 use crate::sched::roster::Roster;
 use crate::sched::spare::SpareSlot;
+use crate::sched::stop_word::StopWord;
 use crate::sched::watched;
 use crate::stack::{self, StackSize};
 use crate::sys::fork::{self, PerProcess};
@@ -58,8 +59,7 @@ pub(crate) struct Shared {
     /// Once there was an actor.
     actors: OnceLock<ActorCalls>,
     pub(crate) roster: &'static Roster,
-    /// 0; [`STOPS`]; [`OVER`].
-    stop: AtomicU32,
+    stop: StopWord,
     /// [`fork::generation`] of the process that made it.
     made_in: u32,
 }
@@ -88,11 +88,6 @@ pub(crate) struct ActorCalls {
 
 /// Those that may not have ended.
 static RUNTIMES: PerProcess<Lock<Vec<Weak<Shared>>>> = PerProcess::new(|| Lock::new(Vec::new()));
-
-/// Every thread of the runtime is cancelled.
-const STOPS: u32 = 1;
-/// And its workers are gone.
-const OVER: u32 = 2;
 
 impl Shared {
     pub(crate) fn new(
@@ -127,7 +122,7 @@ impl Shared {
             spawned_outside: AtomicU64::new(0),
             actors: OnceLock::new(),
             roster,
-            stop: AtomicU32::new(0),
+            stop: StopWord::new(),
             made_in: fork::generation(),
         });
         if stall_limit_ns != 0 {
@@ -177,23 +172,17 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        // ORDERING: Acquire pairs with `stop`.
-        self.stop.load(Ordering::Acquire) != 0
+        self.stop.stops()
     }
 
     /// From now on every thread of the runtime is cancelled, and its workers end when all are gone.
     pub(crate) fn stop(&self) {
-        // ORDERING: Release pairs with `is_stopping`; the notices below bring every worker to look.
-        self.stop.store(STOPS, Ordering::Release);
-        // ORDERING: SeqCst pairs with the fence in `SpareSlot::take`.
-        fence(Ordering::SeqCst);
-        self.every_remote().for_each(Remote::notify_control);
+        self.stop.stop(|| self.every_remote().for_each(Remote::notify_control));
     }
 
     /// Are the workers gone? Then nobody takes what is queued.
     pub(crate) fn is_over(&self) -> bool {
-        // ORDERING: Relaxed: what is queued by a thread that does not know yet is discarded in the end.
-        self.stop.load(Ordering::Relaxed) == OVER
+        self.stop.is_over()
     }
 
     /// There is an actor: `calls.end` is called when the workers are gone, and what was queued is discarded.
@@ -213,8 +202,7 @@ impl Shared {
 
     /// The workers have ended, or never began: discards what nobody will run, and ends what rests.
     pub(crate) fn end(&self) {
-        // ORDERING: Relaxed: as in `is_over`.
-        self.stop.store(OVER, Ordering::Relaxed);
+        self.stop.end();
         self.discard_injected();
         let lost = self.actors.get().map_or(0, |actors| (actors.end)(self));
         if lost != 0 {

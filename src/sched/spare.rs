@@ -55,10 +55,15 @@ impl SpareSlot {
         self.remote.get().copied()
     }
 
+    /// Has it a worker, or is to have one at once?
+    pub(crate) fn is_taken(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == TAKEN
+    }
+
     /// Is its worker up? For the lookout of a runtime whose threads move.
     pub(crate) fn is_up(&self) -> bool {
         let awake = |remote: &Remote| remote.doorbell.counted.idle().nobody_asleep();
-        self.state.load(Ordering::Relaxed) == TAKEN && self.remote().is_some_and(awake)
+        self.is_taken() && self.remote().is_some_and(awake)
     }
 
     /// Step A2. True: the caller starts a worker for it, or frees it.
@@ -73,15 +78,15 @@ impl SpareSlot {
             Some(remote) => self.remote.get_or_init(|| remote).arriving.reopen(),
             None => self.state.store(FREE, Ordering::Relaxed),
         }
-        // ORDERING: SeqCst pairs with the fence in `Shared::stop`: that finds the remote, or the caller sees that the runtime stops.
-        fence(Ordering::SeqCst);
+        // ORDERING: SeqCst pairs with the fence in `StopWord::stop`: who stops finds the remote, or the caller sees that the runtime stops.
+        fence(Ordering::SeqCst); // KEY: spare-fence
         remote.is_some()
     }
 
     /// Step B3: the worker has ended.
     pub(crate) fn free(&self) {
         if let Some(remote) = self.remote() {
-            let _ = remote.arriving.close();
+            let _ = remote.arriving.close(); // KEY: spare-closes
         }
         // ORDERING: Release pairs with the Acquire in `take`.
         self.state.store(FREE, Ordering::Release);

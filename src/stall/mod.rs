@@ -80,7 +80,7 @@ pub use self::report::{Stall, StallCause};
 use crate::base::latest::Latest;
 use crate::base::lock::Lock;
 use crate::recorder;
-use crate::sched::monitor::{self, Reports, StallRecord};
+use crate::sched::monitor::{self, Reports, StallRecord, StalledBy};
 use crate::stall::line::StallLine;
 use crate::sys::fork::PerProcess;
 
@@ -107,7 +107,10 @@ pub(crate) fn watch() {
 }
 
 fn report(record: StallRecord) {
-    recorder::stalled();
+    // A trace tells nothing of a machine that has too much to do.
+    if record.does != StalledBy::NoProcessor {
+        recorder::stalled();
+    }
     let stall = Stall::new(record);
     match HOOK.get() {
         Some(hook) => hook(&stall),
