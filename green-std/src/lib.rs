@@ -38,11 +38,13 @@
 //! | `sendfile`, which reads and sends, part by part; `splice` between pipes and files | yes | to sockets |
 //! | `waitpid` for one child, `flock` | yes; the latter tries again at times | the same |
 //! | `getaddrinfo`, other `waitpid`, the opening of a FIFO (`open`, `openat`, `creat`; a FIFO is found by one look more at the name) | while a thread of a pool of their own blocks | the same |
-//! | `pthread_join`: `std::thread::JoinHandle::join` | the same | no |
+//! | `pthread_join`: `std::thread::JoinHandle::join`; `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`; `pthread_barrier_wait` | the same, a thread for each that waits | no |
+//! | `sched_yield`: `std::thread::yield_now`; `thrd_yield` | lets its neighbours run, and each eighth time other OS threads, too | no |
 //! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds | yes | no: std's locks of output belong to an OS thread |
 //! | semaphores: `sem_wait`, `sem_timedwait`, `sem_clockwait` | yes, where processes do not share them | no |
-//! | futexes: std's `Mutex`, `RwLock`, `Condvar`, `Once`, `thread::park`, `mpsc`, scopes; crossbeam-channel, parking_lot, rayon; libstdc++'s `std::future` and guards of `static`s, whose futexes are not marked as private | yes | no: who holds such a lock across a park would block its neighbours for ever |
-//! | locks of libraries in C and C++: `pthread_mutex_lock`, `pthread_rwlock_rdlock`, `pthread_rwlock_wrlock`, `pthread_cond_wait`, and those with times; those of C11: `mtx_lock`, `mtx_timedlock`, `cnd_wait`, `cnd_timedwait` | yes, where processes do not share them | no |
+//! | futexes, by `syscall`: std's `Mutex`, `RwLock`, `Condvar`, `Once`, `thread::park`, `mpsc`, scopes; crossbeam-channel, parking_lot, rayon; libstdc++'s `std::future` and guards of `static`s, whose futexes are not marked as private | yes | no: who holds such a lock across a park would block its neighbours for ever |
+//! | locks of libraries in C and C++: `pthread_mutex_lock`, `pthread_rwlock_rdlock`, `pthread_rwlock_wrlock`, `pthread_cond_wait`, and those with times: `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_cond_timedwait`, `pthread_cond_clockwait`; those of C11: `mtx_lock`, `mtx_timedlock`, `cnd_wait`, `cnd_timedwait` | yes, where processes do not share them | no |
+//! | `pthread_once`, `call_once`: C++'s `std::call_once` | yes, while another thread is in the function | no |
 //!
 //! **Threads that share thread-locals** must hold no lock of std over a call that parks: a neighbour that wants it blocks the worker, and so its holder, for ever. Where
 //! other people's code does that (a logger that writes to a socket under a lock), use threads with thread-locals of their own.
@@ -54,9 +56,8 @@
 //! * Files, `fopen` of a FIFO, `sigwait`: they block the worker; use [`green::fs`], [`green::process`] or
 //!   [`green::blocking`].
 //! * Locks of pthread in a program whose allocator has such locks, as jemalloc does: memory is allocated where nothing may park. That is found out before `main`, by some
-//!   blocks that are allocated, and then these locks block; [`counters`] counts those that were waited for. `pthread_once` (`std::call_once`, `call_once`) while
-//!   another thread is in its function, `pthread_barrier_wait`, `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`, robust mutexes, and mutexes with priorities block
-//!   always. So do the locks inside of libc (of `FILE`, of the loader), which no program can define. Green threads that wait to write do not count as writers of a lock, so
+//!   blocks that are allocated, and then these locks block; [`counters`] counts those that were waited for. So does a wait for who is in the function of
+//!   `pthread_once`, and `sched_yield` lets nobody run. Robust mutexes, and mutexes with priorities block always. So do the locks inside of libc (of `FILE`, of the loader), which no program can define. Green threads that wait to write do not count as writers of a lock, so
 //!   that readers who come and go may keep them out, whatever its kind; green threads that wait for a mutex or to read look again each 16 ms, and a thousand of them are
 //!   sixty thousand looks a second.
 //! * `splice` with a socket that blocks at one end is refused (`EINVAL`), and callers copy themselves, as std does.
@@ -74,7 +75,8 @@
 //!   allocates where nothing may park. (Those of glibc, jemalloc and mimalloc have locks of other kinds. Those of pthread, which newer versions of mimalloc lock when a thread first
 //!   allocates, are found out as above; ones that are locked more seldom still are not.)
 //! * A panic's report, while a neighbour on the same worker holds the lock of `stderr` across a park: a panic hook must not park, so it blocks the worker for ever.
-//! * Loops that wait by `sched_yield`, or `std::thread::yield_now`, for what another thread of the same worker shall do.
+//! * Loops that wait by `sched_yield`, or `std::thread::yield_now`, for what another thread of the same worker shall do, in threads that share thread-locals. Loops that wait by nothing at all
+//!   (`pthread_spin_lock`), in all.
 //! * Code that is inside of [`off`] or [`green::no_park`], in a panic hook, or in a signal handler that has a stack of its own (std's and `green`'s have). A handler
 //!   without one must not block, as ever.
 //! * What opens libc by `dlsym`, makes the instruction itself, or is a library that is loaded with `RTLD_DEEPBIND`.
@@ -144,9 +146,13 @@ pub mod __private {
     pub use crate::calls::copy::{sendfile, sendfile as sendfile64, splice};
     pub use crate::calls::file::{read, readv, write, writev};
     pub use crate::calls::futex::syscall;
-    pub use crate::calls::handed_over::{flock, getaddrinfo, pthread_join, waitpid};
+    pub use crate::calls::handed_over::{
+        flock, getaddrinfo, pthread_barrier_wait, pthread_clockjoin_np, pthread_join, pthread_timedjoin_np, thrd_join,
+        waitpid,
+    };
     pub use crate::calls::hidden::find_hidden;
     pub use crate::calls::messages::{recvmmsg, sendmmsg};
+    pub use crate::calls::once::{call_once, pthread_once};
     pub use crate::calls::open::{creat, creat as creat64, open, open as open64, openat, openat as openat64};
     pub use crate::calls::poll::{epoll_pwait, epoll_wait, poll, ppoll, pselect, select};
     pub use crate::calls::pthread::{
@@ -156,7 +162,7 @@ pub mod __private {
         pthread_rwlock_timedwrlock, pthread_rwlock_unlock, pthread_rwlock_wrlock, watch_allocators,
     };
     pub use crate::calls::semaphore::{sem_clockwait, sem_post, sem_timedwait, sem_wait};
-    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sleep, usleep};
+    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sched_yield, sleep, thrd_yield, usleep};
     pub use crate::calls::socket::{accept, accept4, connect, recv, recvfrom, recvmsg, send, sendmsg, sendto};
     pub use libc;
 }
@@ -176,8 +182,8 @@ macro_rules! interpose {
 
             use $crate::__private::libc::{
                 addrinfo, clockid_t, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t, pid_t, pollfd,
-                pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, sem_t, sigset_t, size_t, sockaddr,
-                socklen_t, ssize_t, timespec, timeval, useconds_t,
+                pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, sem_t, sigset_t,
+                size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
             };
 
             /// libc's has any number of arguments, and passes six on.
@@ -315,6 +321,8 @@ macro_rules! interpose {
                 ) -> c_int;
                 fn usleep(micros: useconds_t) -> c_int;
                 fn sleep(seconds: c_uint) -> c_uint;
+                fn sched_yield() -> c_int;
+                fn thrd_yield() -> ();
                 fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;
                 fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, moment: *const timespec) -> c_int;
                 fn pthread_mutex_clocklock(
@@ -361,6 +369,21 @@ macro_rules! interpose {
                     found: *mut *mut addrinfo,
                 ) -> c_int;
                 fn pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int;
+                fn pthread_timedjoin_np(
+                    thread: pthread_t,
+                    value: *mut *mut c_void,
+                    moment: *const timespec,
+                ) -> c_int;
+                fn pthread_clockjoin_np(
+                    thread: pthread_t,
+                    value: *mut *mut c_void,
+                    clock: clockid_t,
+                    moment: *const timespec,
+                ) -> c_int;
+                fn thrd_join(thread: pthread_t, value: *mut c_int) -> c_int;
+                fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int;
+                fn pthread_once(control: *mut c_int, routine: unsafe extern "C-unwind" fn()) -> c_int;
+                fn call_once(flag: *mut c_int, routine: unsafe extern "C-unwind" fn()) -> ();
                 fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int;
                 fn pthread_cond_timedwait(
                     condition: *mut pthread_cond_t,

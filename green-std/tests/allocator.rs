@@ -88,3 +88,16 @@ fn with_such_an_allocator_no_lock_of_pthread_parks() {
         assert!(green_std::counters().blocked > before);
     });
 }
+
+/// Such an allocator may wait by yields as well, where nothing may switch.
+#[test]
+fn a_yield_of_std_stays_one_of_the_os_thread_where_the_allocator_waits() {
+    on_one_worker(|| {
+        let ran = AtomicBool::new(false);
+        green::scope(|scope| {
+            scope.spawn(|| ran.store(true, Ordering::Relaxed));
+            (0..1000).for_each(|_| std::thread::yield_now());
+            assert!(!ran.load(Ordering::Relaxed), "a neighbour had a turn");
+        });
+    });
+}

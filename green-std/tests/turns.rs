@@ -8,14 +8,18 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use green_std::counters;
-use help::{on_one_worker, until};
+use help::{on_one_worker, on_shared_thread_locals, until};
 
 green_std::interpose!();
+
+unsafe extern "C" {
+    fn thrd_yield();
+}
 
 /// A neighbour has its turn while a thread does nothing but call `f`.
 fn lets_others_run(what: &str, f: impl Fn()) {
@@ -43,6 +47,8 @@ fn a_loop_of_calls_that_do_not_wait_starved_its_neighbours() {
         // SAFETY: times and buffers that are valid for the calls.
         unsafe {
             lets_others_run("nanosleep", || _ = libc::nanosleep(&raw const no_time, std::ptr::null_mut()));
+            lets_others_run("sched_yield", || assert_eq!(libc::sched_yield(), 0));
+            lets_others_run("thrd_yield", || thrd_yield());
             lets_others_run("recv, told not to wait", || _ = libc::recv(fd, at, 1, libc::MSG_DONTWAIT));
             lets_others_run("poll, told not to wait", || {
                 let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
@@ -57,6 +63,32 @@ fn a_loop_of_calls_that_do_not_wait_starved_its_neighbours() {
         }
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         lets_others_run("connects that are refused", || assert!(TcpStream::connect(closed).is_err()));
+    });
+}
+
+#[test]
+fn who_waited_for_a_neighbour_by_yields_of_std_hung() {
+    on_one_worker(|| {
+        let turn = AtomicU32::new(0);
+        help::many(10, |number| {
+            while turn.load(Ordering::Relaxed) != 9 - number as u32 {
+                thread::yield_now();
+            }
+            turn.fetch_add(1, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Where the holder of a lock of std must not park, its neighbours must not run either.
+#[test]
+fn a_yield_of_std_stays_one_of_the_os_thread_where_thread_locals_are_shared() {
+    on_shared_thread_locals(|| {
+        let ran = AtomicBool::new(false);
+        green::scope(|scope| {
+            scope.spawn(|| ran.store(true, Ordering::Relaxed));
+            (0..1000).for_each(|_| thread::yield_now());
+            assert!(!ran.load(Ordering::Relaxed), "a neighbour had a turn");
+        });
     });
 }
 

@@ -10,10 +10,29 @@ pub(crate) use std::sync::atomic::{
 #[cfg(target_os = "linux")]
 pub(crate) use std::sync::atomic::compiler_fence;
 
-pub(crate) use crossbeam_utils::Backoff;
-
 pub(crate) use std::hint::spin_loop;
-pub(crate) use std::thread::{Builder as OsThread, yield_now};
+pub(crate) use std::thread::Builder as OsThread;
+
+use crate::base::lock::waiting;
+
+/// [`std::thread::yield_now`], for a thread that waits for another one inside of this crate: no green neighbour has its turn meanwhile, whatever the program's `sched_yield` does.
+#[cold]
+pub(crate) fn yield_now() {
+    waiting(std::thread::yield_now);
+}
+
+/// [`crossbeam_utils::Backoff`], for the same.
+pub(crate) struct Backoff(crossbeam_utils::Backoff);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(crossbeam_utils::Backoff::new())
+    }
+
+    pub(crate) fn snooze(&self) {
+        waiting(|| self.0.snooze());
+    }
+}
 
 /// The models put `true` here: small blocks and no spinning, so that they reach the rare cases.
 pub(crate) const MODELLED: bool = false;

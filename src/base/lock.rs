@@ -30,11 +30,20 @@ thread_local! {
     static WAITED_FOR: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does the calling thread wait for a lock of this crate? Then it must not park: what holds the lock may be a worker's loop, or a thread that would have to
-/// run on the caller's worker.
+/// Does the calling thread wait for a lock of this crate, or else for another thread inside of it? Then it must not park: what holds the lock may be a worker's loop, or a thread
+/// that would have to run on the caller's worker; and the caller may be where nothing else may run.
 #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "nothing parks in std's locks here"))]
 pub(crate) fn is_waited_for() -> bool {
     WAITED_FOR.get()
+}
+
+/// Runs `f`, in which the calling thread may wait for others inside of this crate: see [`is_waited_for`].
+#[inline(never)]
+pub(crate) fn waiting<R>(f: impl FnOnce() -> R) -> R {
+    let before = WAITED_FOR.replace(true);
+    let result = f();
+    WAITED_FOR.set(before);
+    result
 }
 
 /// Locks `mutex`, poisoned or not. All waiting for locks of this crate is in here: see [`is_waited_for`].
@@ -50,10 +59,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cold]
 #[inline(never)]
 fn wait<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    WAITED_FOR.set(true);
-    let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
-    WAITED_FOR.set(false);
-    guard
+    waiting(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl<T> std::fmt::Debug for Lock<T> {

@@ -124,3 +124,22 @@ pub fn hand_over() {
 pub fn blocking<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
     park::interrupt::shielded(|| blocking_as(kind, f))
 }
+
+#[cfg(all(test, green_thread_locals))]
+mod tests {
+    use super::*;
+    use crate::base::lock::waiting;
+    use crate::rt::runtime::Runtime;
+    use crate::thread_locals::ThreadLocals;
+
+    #[test]
+    fn a_wait_inside_of_the_crate_let_neighbours_run() {
+        let runtime = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build();
+        let Ok(runtime) = runtime else { return };
+        runtime.run(|| {
+            assert_eq!(caller(), Caller::HasThreadLocals);
+            assert_eq!(waiting(|| (caller(), waiting(caller), caller())), (Caller::Plain, Caller::Plain, Caller::Plain));
+            assert_eq!(caller(), Caller::HasThreadLocals);
+        });
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use crossbeam_deque::{Injector, Steal};
 
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::base::lock::Lock;
+use crate::base::lock::{Lock, waiting};
 use crate::base::report::report;
 use crate::blocking::pool::BlockingPool;
 use crate::flight::Recording;
@@ -257,7 +257,8 @@ impl Shared {
         if self.is_the_parents() {
             refused(task);
         }
-        self.injector.push(task);
+        // Both may yield while another OS thread is in there.
+        waiting(|| self.injector.push(task));
         if self.idle().publish_more() {
             self.notify_thief(None);
         }
@@ -266,7 +267,7 @@ impl Shared {
     /// The oldest of the threads that OS threads have spawned.
     pub(crate) fn take_injected(&self) -> Option<Task> {
         while !self.injector.is_empty() {
-            match self.injector.steal() {
+            match waiting(|| self.injector.steal()) {
                 Steal::Success(task) => return Some(task),
                 Steal::Empty => return None,
                 Steal::Retry => {}

@@ -7,15 +7,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use green::__interposed::{BlockingKind, blocking};
-use libc::{addrinfo, pid_t, pthread_t};
+use libc::{addrinfo, clockid_t, pid_t, pthread_barrier_t, pthread_t, timespec};
 
 use crate::calls::counters::HANDED_OVER;
-use crate::calls::hidden::{GETADDRINFO, PTHREAD_JOIN};
+use crate::calls::hidden::{BARRIER_WAIT, GETADDRINFO, PTHREAD_CLOCKJOIN, PTHREAD_JOIN, PTHREAD_TIMEDJOIN, THRD_JOIN};
 use crate::calls::raw::{self, address, error, returned_int};
 use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, with_pauses};
 
 type LookUp = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
-type Join = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void) -> c_int;
 
 /// Pointers of a caller who waits.
 #[derive(Clone, Copy)]
@@ -58,18 +57,62 @@ pub unsafe fn getaddrinfo(
 ///
 /// As of `pthread_join`.
 pub unsafe fn pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int {
-    // SAFETY: the type of the function of this name.
-    let real = unsafe { transmute::<*mut c_void, Join>(PTHREAD_JOIN.get()) };
+    type Join = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void) -> c_int;
+    // SAFETY: the type of the function of this name; as the caller promises.
+    waits(move || unsafe { transmute::<*mut c_void, Join>(PTHREAD_JOIN.get())(thread, value) })
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn pthread_timedjoin_np(thread: pthread_t, value: *mut *mut c_void, moment: *const timespec) -> c_int {
+    type Join = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int;
+    // SAFETY: the type of the function of this name; as the caller promises.
+    waits(move || unsafe { transmute::<*mut c_void, Join>(PTHREAD_TIMEDJOIN.get())(thread, value, moment) })
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn pthread_clockjoin_np(
+    thread: pthread_t,
+    value: *mut *mut c_void,
+    clock: clockid_t,
+    moment: *const timespec,
+) -> c_int {
+    type Join = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void, clockid_t, *const timespec) -> c_int;
+    // SAFETY: the type of the function of this name; as the caller promises.
+    waits(move || unsafe { transmute::<*mut c_void, Join>(PTHREAD_CLOCKJOIN.get())(thread, value, clock, moment) })
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn thrd_join(thread: pthread_t, value: *mut c_int) -> c_int {
+    type Join = unsafe extern "C-unwind" fn(pthread_t, *mut c_int) -> c_int;
+    // SAFETY: the type of the function of this name; as the caller promises.
+    waits(move || unsafe { transmute::<*mut c_void, Join>(THRD_JOIN.get())(thread, value) })
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int {
+    type Wait = unsafe extern "C-unwind" fn(*mut pthread_barrier_t) -> c_int;
+    // SAFETY: the type of the function of this name; as the caller promises.
+    waits(move || unsafe { transmute::<*mut c_void, Wait>(BARRIER_WAIT.get())(barrier) })
+}
+
+/// Makes a call that waits for other threads, and holds nothing of the calling one.
+fn waits(call: impl FnOnce() -> c_int) -> c_int {
     if !may_park_anywhere() {
-        // SAFETY: as the caller promises.
-        return unsafe { real(thread, value) };
+        return call();
     }
     HANDED_OVER.add();
-    let lent = Lent(value);
+    let lent = Lent(call);
     blocking(BlockingKind::Waits, move || {
-        let Lent(value) = { lent };
-        // SAFETY: as the caller promises, who waits.
-        unsafe { real(thread, value) }
+        let Lent(call) = { lent };
+        call()
     })
 }
 

@@ -70,6 +70,11 @@ macro_rules! hidden {
 hidden! {
     GETADDRINFO = of(c"getaddrinfo");
     PTHREAD_JOIN = of(c"pthread_join");
+    PTHREAD_TIMEDJOIN = of(c"pthread_timedjoin_np");
+    PTHREAD_CLOCKJOIN = of(c"pthread_clockjoin_np");
+    PTHREAD_ONCE = of(c"pthread_once");
+    BARRIER_WAIT = of(c"pthread_barrier_wait");
+    THRD_JOIN = of(c"thrd_join");
     SEM_WAIT = of(c"sem_wait");
     SEM_TIMEDWAIT = of(c"sem_timedwait");
     SEM_CLOCKWAIT = of(c"sem_clockwait");

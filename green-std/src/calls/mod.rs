@@ -9,6 +9,7 @@ pub(crate) mod futex;
 pub(crate) mod handed_over;
 pub(crate) mod hidden;
 pub(crate) mod messages;
+pub(crate) mod once;
 pub(crate) mod open;
 pub(crate) mod poll;
 pub(crate) mod pthread;

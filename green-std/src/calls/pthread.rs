@@ -92,9 +92,14 @@ fn allocate() {
     }
 }
 
+/// Memory is allocated where nothing may park: do the allocators leave pthread alone?
+pub(crate) fn allocators_have_no_mutex() -> bool {
+    ALLOCATORS.load(Ordering::Relaxed) == HAVE_NO_MUTEX
+}
+
 /// May the caller, who has tried in vain, park?
-fn may_wait(is_shared: bool) -> bool {
-    let parks = !is_shared && ALLOCATORS.load(Ordering::Relaxed) == HAVE_NO_MUTEX;
+pub(crate) fn may_wait(is_shared: bool) -> bool {
+    let parks = !is_shared && allocators_have_no_mutex();
     if !parks {
         BLOCKED.add();
     }

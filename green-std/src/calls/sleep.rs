@@ -1,5 +1,6 @@
-//! Sleeps. Of a thread that has been cancelled they end early, as if the time were over.
+//! Sleeps, and turns that are given away. Of a thread that has been cancelled sleeps end early, as if the time were over.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use libc::{clockid_t, timespec, useconds_t};
 
 use crate::calls::counters::SLEEPS;
 use crate::calls::poll::deadline_of;
+use crate::calls::pthread::allocators_have_no_mutex;
 use crate::calls::raw::{self, address, returned_int};
-use crate::calls::waits::{may_park, sleep_until, spend};
+use crate::calls::waits::{may_park, may_park_anywhere, sleep_until, spend};
 
 fn park_until(deadline_ns: u64) {
     SLEEPS.add();
@@ -93,4 +95,35 @@ pub unsafe fn sleep(seconds: c_uint) -> c_uint {
         return 0;
     }
     (left.tv_sec + libc::time_t::from(left.tv_nsec >= 500_000_000)) as c_uint
+}
+
+/// One that waits for an OS thread must give that a turn, too: each so many times.
+const TURNS: u32 = 8;
+
+/// # Safety
+///
+/// None.
+pub unsafe fn sched_yield() -> c_int {
+    thread_local! {
+        static GIVEN: Cell<u32> = const { Cell::new(0) };
+    }
+    // An allocator may wait so for a lock.
+    if allocators_have_no_mutex() && may_park_anywhere() {
+        green::yield_now();
+        let given = GIVEN.get().wrapping_add(1);
+        GIVEN.set(given);
+        if !given.is_multiple_of(TURNS) {
+            return 0;
+        }
+    }
+    // SAFETY: it touches no memory.
+    returned_int(unsafe { raw::call(libc::SYS_sched_yield, [0; 6]) })
+}
+
+/// # Safety
+///
+/// None.
+pub unsafe fn thrd_yield() {
+    // SAFETY: there is nothing to promise.
+    unsafe { sched_yield() };
 }
