@@ -132,8 +132,10 @@ fn opens(name: &str, call: impl FnOnce(*const c_char) -> c_int + Send) {
         assert!(fd >= 0, "{name}: {}", std::io::Error::last_os_error());
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     };
-    // For both: so it does not wait.
-    parks(name, opens, || drop(File::options().read(true).write(true).open(&path).unwrap()));
+    // For both: so it does not wait. It stays open: the OS thread that opens the FIFO may not have come to it yet.
+    let mut other = None;
+    parks(name, opens, || other = Some(File::options().read(true).write(true).open(&path).unwrap()));
+    drop(other);
     std::fs::remove_file(path).unwrap();
 }
 
