@@ -132,7 +132,7 @@ fn opens(name: &str, call: impl FnOnce(*const c_char) -> c_int + Send) {
         assert!(fd >= 0, "{name}: {}", std::io::Error::last_os_error());
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     };
-    // For both: so it does not wait. It stays open: the OS thread that opens the FIFO may not have come to it yet.
+    // For both: so it does not wait. It stays, as the thread that opens may come later.
     let mut other = None;
     parks(name, opens, || other = Some(File::options().read(true).write(true).open(&path).unwrap()));
     drop(other);
@@ -369,27 +369,27 @@ static CASES: &[Case] = cases! {
     syscall: |name| waits_for_a_word(name);
     read: |name| reads(name, |fd, at| libc::read(fd, at, 1));
     __read_chk: |name| reads(name, |fd, at| c::__read_chk(fd, at, 1, 1));
-    readv: |name| reads(name, |fd, at| libc::readv(fd, &raw const *&part(at), 1));
+    readv: |name| reads(name, |fd, at| libc::readv(fd, &part(at), 1));
     recv: |name| reads(name, |fd, at| libc::recv(fd, at, 1, 0));
     __recv_chk: |name| reads(name, |fd, at| c::__recv_chk(fd, at, 1, 1, 0));
     recvfrom: |name| reads(name, |fd, at| libc::recvfrom(fd, at, 1, 0, null_mut(), null_mut()));
     __recvfrom_chk: |name| reads(name, |fd, at| c::__recvfrom_chk(fd, at, 1, 1, 0, null_mut(), null_mut()));
-    recvmsg: |name| reads(name, |fd, at| libc::recvmsg(fd, &raw mut *&mut message(&mut part(at)), 0));
+    recvmsg: |name| reads(name, |fd, at| libc::recvmsg(fd, &mut message(&mut part(at)), 0));
     recvmmsg: |name| reads(name, |fd, at| {
         let mut one = libc::mmsghdr { msg_hdr: message(&mut part(at)), msg_len: 0 };
         libc::recvmmsg(fd, &raw mut one, 1, 0, null_mut()) as ssize_t
     });
     write: |name| writes(name, |fd, at| libc::write(fd, at, 1));
-    writev: |name| writes(name, |fd, at| libc::writev(fd, &raw const *&part(at), 1));
+    writev: |name| writes(name, |fd, at| libc::writev(fd, &part(at), 1));
     send: |name| writes(name, |fd, at| libc::send(fd, at, 1, 0));
     sendto: |name| writes(name, |fd, at| libc::sendto(fd, at, 1, 0, null(), 0));
-    sendmsg: |name| writes(name, |fd, at| libc::sendmsg(fd, &raw const *&message(&mut part(at)), 0));
+    sendmsg: |name| writes(name, |fd, at| libc::sendmsg(fd, &message(&mut part(at)), 0));
     sendmmsg: |name| writes(name, |fd, at| {
         let mut one = libc::mmsghdr { msg_hdr: message(&mut part(at)), msg_len: 0 };
         libc::sendmmsg(fd, &raw mut one, 1, 0) as ssize_t
     });
-    sendfile: |name| writes(name, |fd, _| libc::sendfile(fd, a_file().as_raw_fd(), &raw mut *&mut 0, 1));
-    sendfile64: |name| writes(name, |fd, _| libc::sendfile64(fd, a_file().as_raw_fd(), &raw mut *&mut 0, 1));
+    sendfile: |name| writes(name, |fd, _| libc::sendfile(fd, a_file().as_raw_fd(), &mut 0, 1));
+    sendfile64: |name| writes(name, |fd, _| libc::sendfile64(fd, a_file().as_raw_fd(), &mut 0, 1));
     splice: |name| {
         let (from, mut to) = std::io::pipe().unwrap();
         let file = a_file();
@@ -399,11 +399,11 @@ static CASES: &[Case] = cases! {
         };
         parks(name, splices, || to.write_all(b"1").unwrap());
     };
-    poll: |name| polls(name, |fd| libc::poll(&raw mut *&mut readable(fd), 1, -1));
-    __poll_chk: |name| polls(name, |fd| c::__poll_chk(&raw mut *&mut readable(fd), 1, -1, size_of::<pollfd>()));
-    ppoll: |name| polls(name, |fd| libc::ppoll(&raw mut *&mut readable(fd), 1, null(), null()));
+    poll: |name| polls(name, |fd| libc::poll(&mut readable(fd), 1, -1));
+    __poll_chk: |name| polls(name, |fd| c::__poll_chk(&mut readable(fd), 1, -1, size_of::<pollfd>()));
+    ppoll: |name| polls(name, |fd| libc::ppoll(&mut readable(fd), 1, null(), null()));
     __ppoll_chk: |name| polls(name, |fd| {
-        c::__ppoll_chk(&raw mut *&mut readable(fd), 1, null(), null(), size_of::<pollfd>())
+        c::__ppoll_chk(&mut readable(fd), 1, null(), null(), size_of::<pollfd>())
     });
     select: |name| polls(name, |fd| {
         let ((mut set, count), mut time) = (one_of(fd), timeval { tv_sec: 1000, tv_usec: 0 });
@@ -431,7 +431,7 @@ static CASES: &[Case] = cases! {
     accept: |name| accepts(name, |fd| libc::accept(fd, null_mut(), null_mut()));
     accept4: |name| accepts(name, |fd| libc::accept4(fd, null_mut(), null_mut(), libc::SOCK_CLOEXEC));
     nanosleep: |name| sleeps(name, || {
-        assert_eq!(libc::nanosleep(&raw const *&timespec { tv_sec: 0, tv_nsec: 20_000_000 }, null_mut()), 0);
+        assert_eq!(libc::nanosleep(&timespec { tv_sec: 0, tv_nsec: 20_000_000 }, null_mut()), 0);
     });
     clock_nanosleep: |name| sleeps(name, || {
         let time = timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -443,30 +443,30 @@ static CASES: &[Case] = cases! {
     thrd_yield: |name| yields(name, || c::thrd_yield());
     pthread_mutex_lock: |name| mutex(name, |at| libc::pthread_mutex_lock(at));
     pthread_mutex_timedlock: |name| mutex(name, |at| {
-        libc::pthread_mutex_timedlock(at, &raw const *&far(libc::CLOCK_REALTIME))
+        libc::pthread_mutex_timedlock(at, &far(libc::CLOCK_REALTIME))
     });
     pthread_mutex_clocklock: |name| mutex(name, |at| {
-        c::pthread_mutex_clocklock(at, MONOTONIC, &raw const *&far(MONOTONIC))
+        c::pthread_mutex_clocklock(at, MONOTONIC, &far(MONOTONIC))
     });
     mtx_lock: |name| mutex(name, |at| c::mtx_lock(at));
-    mtx_timedlock: |name| mutex(name, |at| c::mtx_timedlock(at, &raw const *&far(libc::CLOCK_REALTIME)));
+    mtx_timedlock: |name| mutex(name, |at| c::mtx_timedlock(at, &far(libc::CLOCK_REALTIME)));
     pthread_rwlock_rdlock: |name| rwlock(name, |at| libc::pthread_rwlock_rdlock(at));
     pthread_rwlock_timedrdlock: |name| rwlock(name, |at| {
-        c::pthread_rwlock_timedrdlock(at, &raw const *&far(libc::CLOCK_REALTIME))
+        c::pthread_rwlock_timedrdlock(at, &far(libc::CLOCK_REALTIME))
     });
     pthread_rwlock_clockrdlock: |name| rwlock(name, |at| {
-        c::pthread_rwlock_clockrdlock(at, MONOTONIC, &raw const *&far(MONOTONIC))
+        c::pthread_rwlock_clockrdlock(at, MONOTONIC, &far(MONOTONIC))
     });
     pthread_rwlock_wrlock: |name| rwlock(name, |at| libc::pthread_rwlock_wrlock(at));
     pthread_rwlock_timedwrlock: |name| rwlock(name, |at| {
-        c::pthread_rwlock_timedwrlock(at, &raw const *&far(libc::CLOCK_REALTIME))
+        c::pthread_rwlock_timedwrlock(at, &far(libc::CLOCK_REALTIME))
     });
     pthread_rwlock_clockwrlock: |name| rwlock(name, |at| {
-        c::pthread_rwlock_clockwrlock(at, MONOTONIC, &raw const *&far(MONOTONIC))
+        c::pthread_rwlock_clockwrlock(at, MONOTONIC, &far(MONOTONIC))
     });
     sem_wait: |name| posts(name, |at| libc::sem_wait(at));
-    sem_timedwait: |name| posts(name, |at| libc::sem_timedwait(at, &raw const *&far(libc::CLOCK_REALTIME)));
-    sem_clockwait: |name| posts(name, |at| c::sem_clockwait(at, MONOTONIC, &raw const *&far(MONOTONIC)));
+    sem_timedwait: |name| posts(name, |at| libc::sem_timedwait(at, &far(libc::CLOCK_REALTIME)));
+    sem_clockwait: |name| posts(name, |at| c::sem_clockwait(at, MONOTONIC, &far(MONOTONIC)));
     pthread_cond_wait: |name| signals(name, |at, mutex| libc::pthread_cond_wait(at, mutex), signal);
     pthread_cond_timedwait: |name| {
         let far = far(libc::CLOCK_REALTIME);
@@ -493,16 +493,18 @@ static CASES: &[Case] = cases! {
     };
     pthread_join: |name| joins(name, false, |thread| libc::pthread_join(thread, null_mut()));
     pthread_timedjoin_np: |name| joins(name, false, |thread| {
-        c::pthread_timedjoin_np(thread, null_mut(), &raw const *&far(libc::CLOCK_REALTIME))
+        c::pthread_timedjoin_np(thread, null_mut(), &far(libc::CLOCK_REALTIME))
     });
     pthread_clockjoin_np: |name| joins(name, false, |thread| {
-        c::pthread_clockjoin_np(thread, null_mut(), MONOTONIC, &raw const *&far(MONOTONIC))
+        c::pthread_clockjoin_np(thread, null_mut(), MONOTONIC, &far(MONOTONIC))
     });
     thrd_join: |name| joins(name, true, |thread| c::thrd_join(thread, null_mut()));
     waitpid: |name| {
         let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
-        parks(name, move || assert!(libc::waitpid(child.id() as c_int, null_mut(), 0) > 0), || drop(input));
+        let pid = child.id() as c_int;
+        parks(name, move || assert_eq!(libc::waitpid(pid, null_mut(), 0), pid), || drop(input));
+        assert!(child.wait().is_err(), "it is gone");
     };
     flock: |name| {
         let path = std::env::temp_dir().join(format!("green-std-{name}-{}", std::process::id()));

@@ -196,7 +196,9 @@ fn a_change_of_the_user_or_the_group_reaches_all_threads_from_wherever_it_is_mad
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     // Others than root may only change to what they are.
     let other = |id| if user == 0 { id + 4711 } else { id };
-    let changes: [(&str, fn(u32) -> i32, [u32; 2]); 2] = [
+    // Which, how, and to what.
+    type Change = (&'static str, fn(u32) -> i32, [u32; 2]);
+    let changes: [Change; 2] = [
         // SAFETY: they change what this process works as, a child of the test's.
         ("Gid:", |id| unsafe { libc::setegid(id) }, [other(group), group]),
         // SAFETY: the same. The saved user stays, and may come back.
