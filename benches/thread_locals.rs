@@ -1,5 +1,5 @@
 //! What do thread-locals of a thread's own cost? A yield, a thread that is spawned and joined, a round trip, beside threads that use their
-//! worker's. One worker. (The memory of a parked thread: `memory.rs`.)
+//! worker's, and beside tokio's tasks. One worker. (The memory of a parked thread: `memory.rs`.)
 #![allow(missing_docs)]
 
 use std::time::{Duration, Instant};
@@ -33,9 +33,56 @@ fn round_trips(n: u64) {
     });
 }
 
+/// The same of tokio's.
+mod peer {
+    pub(super) async fn yields(n: u64) {
+        let turns = move || async move {
+            for _ in 0..n / 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let (one, other) = (tokio::spawn(turns()), tokio::spawn(turns()));
+        one.await.unwrap();
+        other.await.unwrap();
+    }
+
+    pub(super) async fn spawns(n: u64) {
+        for i in 0..n {
+            let _ = tokio::spawn(async move { i }).await;
+        }
+    }
+
+    pub(super) async fn round_trips(n: u64) {
+        let ((there, mut from_here), (back, mut from_there)) =
+            (tokio::sync::mpsc::channel(1), tokio::sync::mpsc::channel(1));
+        let answers = tokio::spawn(async move {
+            while let Some(i) = from_here.recv().await {
+                let _ = back.send(i).await;
+            }
+        });
+        for i in 0..n {
+            let _ = there.send(i).await;
+            let _ = from_there.recv().await;
+        }
+        drop(there);
+        answers.await.unwrap();
+    }
+}
+
+/// As long as `n` of them take, in a task.
+fn tokio_takes<F: Future<Output = ()> + Send + 'static>(runtime: &tokio::runtime::Runtime, run: F) -> Duration {
+    let takes = runtime.spawn(async move {
+        let start = Instant::now();
+        run.await;
+        start.elapsed()
+    });
+    runtime.block_on(takes).unwrap()
+}
+
 fn thread_locals(c: &mut Criterion) {
     type Run = (&'static str, fn(u64));
     let runs: [Run; 3] = [("yield, 2 threads", yields), ("spawn and join", spawns), ("round trip", round_trips)];
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     for (name, run) in runs {
         let mut group = c.benchmark_group(name);
         for kind in [ThreadLocals::PerWorker, ThreadLocals::PerThread] {
@@ -50,6 +97,13 @@ fn thread_locals(c: &mut Criterion) {
                 });
             });
         }
+        group.bench_function("tokio", |b| {
+            b.iter_custom(|n| match name {
+                "spawn and join" => tokio_takes(&tokio, peer::spawns(n)),
+                "round trip" => tokio_takes(&tokio, peer::round_trips(n)),
+                _ => tokio_takes(&tokio, peer::yields(n)),
+            });
+        });
         group.finish();
     }
 }

@@ -1,11 +1,13 @@
 //! Why threads that have started should be able to go on on another worker: four loads, each on OS threads, on green threads that are *pinned* to the worker that the
 //! first of them was on, on green threads that stay where they have been *placed*, and on green threads that *move*.
 //!
-//! `cargo run --release --bin why_move`
+//! `cargo run --release --bin why_move [-- --rounds N]`
 //!
 //! All threads come one after the other and wait at first. Then a pool has 200 jobs of 2 ms for its eight threads; a thread computes for 20 ms at a time, and one for
 //! 300 ms at one go, beside twenty that sleep for 5 ms again and again; and one connection has 150 requests of 2 ms beside five that have a small one now and
 //! then. How long does the work take, and how late is the latest: the first job of a thread of the pool, a sleeper, a reply to the five?
+//!
+//! With `--rounds N`: only the sleepers beside the one that computes at one go, so many times. How late is the latest of all, and in how many rounds is none later than 5 ms?
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -166,11 +168,23 @@ fn hot_connection(threads: &Threads) -> Took {
     Took(Duration::from_nanos(all_ns.load(Relaxed)), Duration::from_nanos(latest_ns.load(Relaxed)))
 }
 
-fn main() {
-    if std::env::args_os().len() > 1 {
-        eprintln!("usage: why_move");
-        std::process::exit(2);
+/// `--rounds N`. `None`: no arguments.
+fn rounds() -> Option<usize> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => return None,
+        ["--rounds", number] => match number.parse() {
+            Ok(number) if number > 0 => return Some(number),
+            _ => {}
+        },
+        _ => {}
     }
+    eprintln!("usage: why_move [--rounds N]");
+    std::process::exit(2);
+}
+
+fn main() {
+    let rounds = rounds();
     // The loads stall workers on purpose: that needs no reports.
     let builder = Runtime::builder().workers(2).stall_limit(Duration::ZERO);
     // Pinned to one of two workers is to be on the only one.
@@ -180,6 +194,18 @@ fn main() {
     match builder.thread_locals(ThreadLocals::PerThread).build() {
         Ok(runtime) => columns.push(Threads::Green(runtime)),
         Err(error) => println!("threads do not move here: {error}"),
+    }
+    if let Some(rounds) = rounds {
+        const LATEST: Duration = Duration::from_millis(5);
+        for (name, threads) in ["OS threads", "pinned", "placed", "moving"].iter().zip(&columns) {
+            let latest: Vec<_> = (0..rounds).map(|_| sleepers(threads, hog).1).collect();
+            let within = latest.iter().filter(|late| **late <= LATEST).count();
+            let worst = latest.iter().max().expect("a round").as_secs_f64() * 1e3;
+            println!(
+                "{name:12} the latest sleeper {worst:8.1} ms late; none later than 5 ms in {within} of {rounds} rounds"
+            );
+        }
+        return;
     }
     println!("{:28}{:>16}{:>16}{:>16}{:>16}", "milliseconds: all, latest", "OS threads", "pinned", "placed", "moving");
     let row = |name: &str, run: &dyn Fn(&Threads) -> Took| {

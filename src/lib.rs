@@ -73,8 +73,8 @@ pub use time::sleep;
 #[doc(hidden)]
 pub mod __interposed {
     pub use crate::interposed::{
-        BlockingKind, Caller, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
-        caller, futex_wait, futex_waits, futex_wake, hand_over, has_passed, sleep_until, spend,
+        Caller, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking, caller,
+        futex_wait, futex_waits, futex_wake, hand_over, has_passed, look_up, sleep_until, spend,
     };
 }
 

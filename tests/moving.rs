@@ -197,79 +197,6 @@ fn a_pool_whose_threads_have_waited_on_one_worker_uses_both() {
     assert!(used.len() == 2 && used.values().all(|jobs| *jobs >= JOBS / 4), "{used:?}");
 }
 
-/// Runs `sleepers` until they have slept often, beside a thread that computes without end, and others that compute for `turn` and yield. How long the sleeps took,
-/// the shortest first.
-fn sleeps_beside_a_hog(
-    runtime: &Runtime,
-    sleepers: usize,
-    turns: &[Duration],
-    sleep: impl Fn() + Sync,
-) -> Vec<Duration> {
-    let (over, all) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-    runtime.run(|| {
-        green::scope(|scope| {
-            let sleepers: Vec<_> = (0..sleepers)
-                .map(|_| {
-                    let (sleep, all) = (&sleep, &all);
-                    scope.spawn(move || {
-                        for _ in 0..40 {
-                            let start = Instant::now();
-                            sleep();
-                            all.lock().unwrap().push(start.elapsed());
-                        }
-                    })
-                })
-                .collect();
-            sleepers.iter().for_each(|thread| help::until(|| thread.thread().waits_for().is_some()));
-            let hog = scope.spawn(|| {
-                while !over.load(Relaxed) {
-                    std::hint::spin_loop()
-                }
-            });
-            for turn in turns {
-                let over = &over;
-                scope.spawn(move || {
-                    while !over.load(Relaxed) {
-                        compute(*turn);
-                        yield_now();
-                    }
-                });
-            }
-            sleepers.into_iter().for_each(|thread| thread.join().unwrap());
-            over.store(true, Relaxed);
-            hog.join().unwrap();
-        });
-    });
-    let mut all = all.into_inner().unwrap();
-    all.sort();
-    all
-}
-
-/// Most of them took no longer. (The machine has other things to do, too.)
-#[track_caller]
-fn assert_most(took: &[Duration], limit: Duration) {
-    let (middle, worst) = (took[took.len() / 2], took[took.len() - 1]);
-    println!("half of {} took {middle:?} at most, all {worst:?}", took.len());
-    assert!(help::EMULATED || middle < limit, "{middle:?}");
-}
-
-/// Without others that stand in for its worker, they would sleep for as long as the hog computes: for ever.
-#[test]
-fn sleepers_wake_beside_a_thread_that_computes() {
-    let Some(runtime) = runtime(2) else { return };
-    let took = sleeps_beside_a_hog(&runtime, 20, &[], || green::sleep(Duration::from_millis(5)));
-    assert_most(&took, Duration::from_millis(10));
-}
-
-/// A worker that is busy with turns of 10 ms looks after its siblings, and its own timers, after each; it was after eight of them.
-#[test]
-fn sleepers_beside_a_thread_that_computes_wake_while_the_other_worker_has_long_turns() {
-    let Some(runtime) = runtime(2) else { return };
-    let turns = [Duration::from_millis(10); 2];
-    let took = sleeps_beside_a_hog(&runtime, 1, &turns, || green::sleep(Duration::from_millis(5)));
-    assert_most(&took, Duration::from_millis(80));
-}
-
 /// The thread that computes has spawned another, and waits for that without blocking; the other worker always has something to run.
 #[test]
 fn an_unstarted_thread_of_a_worker_that_is_stuck_starts_on_one_that_is_busy() {
@@ -352,21 +279,6 @@ fn a_sleeper_beside_a_hog_wakes_although_the_worker_on_guard_has_got_a_hog_too()
     let late = (0..200).find_map(|_| lateness_beside_two_hogs(&runtime));
     let late = late.expect("all on one worker");
     assert!(late < Duration::from_secs(3), "{late:?}");
-}
-
-#[test]
-fn readers_get_their_bytes_beside_a_thread_that_computes() {
-    let Some(runtime) = runtime(2) else { return };
-    let took = sleeps_beside_a_hog(&runtime, 10, &[], || {
-        let (mut near, mut far) = UnixStream::pair().unwrap();
-        let writer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(3));
-            far.write_all(b"x").unwrap();
-        });
-        near.read_exact(&mut [0]).unwrap();
-        drop(writer);
-    });
-    assert_most(&took, Duration::from_millis(8));
 }
 
 #[test]

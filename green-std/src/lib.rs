@@ -79,6 +79,7 @@
 //!   (`pthread_spin_lock`), in all.
 //! * Code that is inside of [`off`] or [`green::no_park`], in a panic hook, or in a signal handler that has a stack of its own (std's and `green`'s have). A handler
 //!   without one must not block, as ever.
+//! * A library that a program loads: what it defines nobody finds, itself included, and when it is loaded it says so on standard error. [`interpose!`] belongs into the program.
 //! * What opens libc by `dlsym`, makes the instruction itself, or is a library that is loaded with `RTLD_DEEPBIND`.
 //!
 //! # Cancels, time-outs, signals
@@ -87,7 +88,10 @@
 //! [`green::timeout`] around the call is over,
 //!
 //! * a call that waits for a descriptor fails with `ECANCELED`;
+//! * a look-up of a name fails with `EAI_SYSTEM` and `ECANCELED`;
 //! * a sleep ends early, as if the time were over;
+//! * what else an OS thread waits for in the thread's place (`pthread_join` and its kind, `waitpid` of more than one child, `pthread_barrier_wait`, the opening of a FIFO) goes on until
+//!   that comes;
 //! * a wait for a futex goes on: whoever holds the lock has to come;
 //!
 //! and the thread is unwound at its next blocking call of `green`. A runtime that is dropped waits for threads that wait for futexes. A signal that arrives while a
@@ -155,7 +159,7 @@ pub mod __private {
         flock, getaddrinfo, pthread_barrier_wait, pthread_clockjoin_np, pthread_join, pthread_timedjoin_np, thrd_join,
         waitpid,
     };
-    pub use crate::calls::hidden::find_hidden;
+    pub use crate::calls::hidden::{find_hidden, is_found};
     pub use crate::calls::messages::{recvmmsg, sendmmsg};
     pub use crate::calls::once::{call_once, pthread_once};
     pub use crate::calls::open::{creat, creat as creat64, open, open as open64, openat, openat as openat64};
@@ -207,8 +211,10 @@ macro_rules! interpose {
             }
 
             extern "C" fn begin() {
-                $crate::__private::find_hidden();
-                $crate::__private::watch_allocators();
+                if $crate::__private::is_found(begin as extern "C" fn() as *const c_void) {
+                    $crate::__private::find_hidden();
+                    $crate::__private::watch_allocators();
+                }
             }
 
             /// Called before `main`.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use help::{many, on_one_worker, on_two_workers};
+use help::{alone_on_one_worker, many, on_one_worker, on_two_workers};
 
 green_std::interpose!();
 
@@ -68,7 +68,7 @@ fn an_allocator_that_locks_a_mutex_of_pthread_is_waited_for() {
 #[test]
 fn with_such_an_allocator_no_lock_of_pthread_parks() {
     static MUTEX: Mutex = Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
-    on_one_worker(|| {
+    alone_on_one_worker(|| {
         let ran = AtomicBool::new(false);
         let (locked, is_locked) = mpsc::channel();
         let before = green_std::counters().blocked;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use help::on_one_worker;
+use help::alone_on_one_worker;
 
 green_std::interpose!();
 
@@ -63,7 +63,7 @@ static ALLOCATOR: KnowsThreads = KnowsThreads(Mutex::new());
 #[test]
 fn an_allocator_that_locks_when_a_thread_is_new_was_not_found_out() {
     static MUTEX: Mutex = Mutex::new();
-    on_one_worker(|| {
+    alone_on_one_worker(|| {
         let ran = AtomicBool::new(false);
         let (locked, is_locked) = mpsc::channel();
         let before = green_std::counters().blocked;

@@ -18,7 +18,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use help::on_one_worker;
+use help::alone_on_one_worker;
 use libc::{clockid_t, pollfd, sem_t, ssize_t, timespec, timeval};
 
 green_std::interpose!();
@@ -528,7 +528,7 @@ static CASES: &[Case] = cases! {
 
 #[test]
 fn every_function_parks() {
-    on_one_worker(|| CASES.iter().for_each(|(name, case)| case(name)));
+    alone_on_one_worker(|| CASES.iter().for_each(|(name, case)| case(name)));
 }
 
 /// What wakes those that others have parked.

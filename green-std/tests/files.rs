@@ -14,7 +14,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use green_std::counters;
 use help::{many, on_one_worker, on_shared_thread_locals, until};
 
 green_std::interpose!();
@@ -44,9 +43,8 @@ fn opening_a_fifo_blocked_the_worker_that_has_its_other_end() {
         on(|| {
             let fifo = Fifo::new(name);
             let path = fifo.0.clone();
-            let before = counters().handed_over;
             let opens = green::spawn(move || File::open(path).unwrap());
-            until(|| counters().handed_over > before);
+            until(|| opens.thread().waits_for() == Some("blocking"));
             let mut writer = OpenOptions::new().write(true).open(&fifo.0).unwrap();
             let mut reader = opens.join().unwrap();
             // Where thread-locals are shared it does not park: so all is there.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use help::{many, on_one_worker, on_two_workers, until};
+use help::{alone_on_one_worker, many, on_one_worker, on_two_workers, until};
 use libc::timespec;
 
 green_std::interpose!();
@@ -302,7 +302,7 @@ fn a_wait_for_a_word_that_another_process_changes_ends() {
 
 #[test]
 fn a_wait_by_a_futex_with_priorities_is_counted_as_blocked() {
-    on_one_worker(|| {
+    alone_on_one_worker(|| {
         let word = AtomicU32::new(0);
         let before = green_std::counters().blocked;
         assert_eq!(futex(&word, libc::FUTEX_LOCK_PI, 0, null(), null_mut(), 0), 0);

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use green_std::counters;
-use help::{many, on_one_worker, on_two_workers, until};
+use help::{alone_on_one_worker, many, on_one_worker, on_two_workers, until};
 use libc::{clockid_t, pthread_barrier_t, pthread_t, timespec};
 
 green_std::interpose!();
@@ -203,7 +203,7 @@ unsafe impl<T> Sync for Shared<T> {}
 fn neighbours_that_meet_at_a_barrier_of_pthread_blocked_their_worker_for_ever() {
     const THREADS: usize = 6;
     const ROUNDS: usize = 20;
-    for on in [on_one_worker, on_two_workers] {
+    for on in [alone_on_one_worker, on_two_workers] {
         on(|| {
             // SAFETY: room for a barrier, which is made before anybody comes, and is gone when all have left.
             unsafe {
@@ -226,7 +226,7 @@ fn neighbours_that_meet_at_a_barrier_of_pthread_blocked_their_worker_for_ever() 
                     os.spawn(meets);
                     many(THREADS - 1, |_| meets());
                 });
-                // Other tests make such calls meanwhile.
+                // The second time, other tests make such calls meanwhile.
                 assert!(counters().handed_over - before >= ((THREADS - 1) * ROUNDS) as u64);
                 assert_eq!((last.into_inner(), came.into_inner()), (ROUNDS, ROUNDS * THREADS));
                 assert_eq!(pthread_barrier_destroy(barrier.0.get()), 0);

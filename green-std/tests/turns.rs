@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use green_std::counters;
-use help::{on_one_worker, on_shared_thread_locals, until};
+use help::{alone_on_one_worker, on_one_worker, on_shared_thread_locals, until};
 
 green_std::interpose!();
 
@@ -124,7 +124,7 @@ fn set_option(fd: c_int, level: c_int, name: c_int, value: c_int) {
 
 #[test]
 fn an_error_that_nobody_fetches_made_a_read_go_round() {
-    on_one_worker(|| {
+    alone_on_one_worker(|| {
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(closed).unwrap();
@@ -142,7 +142,7 @@ fn an_error_that_nobody_fetches_made_a_read_go_round() {
 
 #[test]
 fn an_end_that_nobody_asked_for_made_a_select_go_round() {
-    on_one_worker(|| {
+    alone_on_one_worker(|| {
         let (one, other) = UnixStream::pair().unwrap();
         drop(other);
         let fd = one.as_raw_fd();

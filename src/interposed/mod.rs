@@ -10,7 +10,6 @@
 mod descriptor;
 mod futex;
 
-pub use crate::rt::blocking::BlockingKind;
 pub use descriptor::DescriptorWait;
 pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_waits, futex_wake};
 
@@ -20,7 +19,7 @@ use crate::base::lock;
 use crate::park::current::WorkerContext;
 use crate::park::no_park::may_switch;
 use crate::park::{self, Wait, WaitResult};
-use crate::rt::blocking::blocking_as;
+use crate::rt::blocking;
 use crate::sys::clock::{self, now_ns};
 use crate::sys::in_panic;
 use crate::task::header::Reason;
@@ -122,8 +121,16 @@ pub fn hand_over() {
 
 /// Runs `f` on an OS thread that may block. No cancel or `timeout` takes effect in this call.
 #[doc(hidden)]
-pub fn blocking<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
-    park::interrupt::shielded(|| blocking_as(kind, f))
+pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    park::interrupt::shielded(|| blocking::wait_for_others(f))
+}
+
+/// Looks up a name: runs `f`, which does not unwind, on an OS thread that may block. `None`: a cancel or an enclosing `timeout` has ended the wait, and what `f` still
+/// finds is dropped there.
+#[doc(hidden)]
+pub fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // What was raised is pending as it was before.
+    park::interrupt::catch(|| blocking::look_up(f)).ok()
 }
 
 #[cfg(all(test, green_thread_locals))]

@@ -89,32 +89,17 @@ pub(crate) fn look_up<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     unsafe { call(NAMES.get(), Weak::<Shared>::new(), f, true) }
 }
 
-/// What foreign code waits for in a pool of its own.
-#[doc(hidden)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// As [`blocking`], in a pool of this process for what waits for OS threads, other processes, and the like. `f` calls nothing of this crate's.
 #[cfg(green_thread_locals)]
-pub enum BlockingKind {
-    /// The address of a name.
-    Names,
-    /// The end of an OS thread, or of a process.
-    Waits,
-}
-
-/// As [`blocking`], in a pool of this process for what is of the same kind. `f` calls nothing of this crate's.
-#[cfg(green_thread_locals)]
-pub(crate) fn blocking_as<T: Send>(kind: BlockingKind, f: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn wait_for_others<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     /// As many threads as there is to wait for: one that is waited for may itself wait for what another waits for here.
     static WAITS: PerProcess<BlockingPool> =
         PerProcess::new(|| BlockingPool::new(usize::MAX, usize::MAX, "green-waits".to_owned()));
-    let pool: &BlockingPool = match kind {
-        BlockingKind::Names => NAMES.get(),
-        BlockingKind::Waits => WAITS.get(),
-    };
     if may_block() {
         return f();
     }
     // SAFETY: the caller does not leave.
-    unsafe { call(pool, Weak::<Shared>::new(), f, false) }
+    unsafe { call(WAITS.get(), Weak::<Shared>::new(), f, false) }
 }
 
 /// May the caller simply block? A plain OS thread may, outside a `timeout`.

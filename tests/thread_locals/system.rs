@@ -177,13 +177,13 @@ fn a_handler_of_fork_waits_for_a_green_lock_and_wakes_green_threads() {
     }
 }
 
-/// The group that each thread of this process works as, to the kernel.
-fn groups() -> Vec<u32> {
+/// The user (`Uid:`), or the group (`Gid:`), that each thread of this process works as, to the kernel.
+fn effective(which: &str) -> Vec<u32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let group = |task: std::fs::DirEntry| {
         // None: the thread has just ended.
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("Gid:")).expect("it has a group");
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("it has both");
         Some(line.split_whitespace().nth(1).expect("the effective one").parse().unwrap())
     };
     tasks.filter_map(|task| group(task.unwrap())).collect()
@@ -191,11 +191,25 @@ fn groups() -> Vec<u32> {
 
 /// glibc does this for the user and for the group in the same way: it signals each thread, which makes the system call, and notes in its descriptor that it has.
 #[test]
-fn a_change_of_the_group_reaches_all_threads_from_wherever_it_is_made() {
+fn a_change_of_the_user_or_the_group_reaches_all_threads_from_wherever_it_is_made() {
     // SAFETY: no conditions.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     // Others than root may only change to what they are.
-    let other = if user == 0 { group + 4711 } else { group };
+    let other = |id| if user == 0 { id + 4711 } else { id };
+    // Which, how, and to what.
+    type Change = (&'static str, fn(u32) -> i32, [u32; 2]);
+    let changes: [Change; 2] = [
+        // SAFETY: they change what this process works as, a child of the test's.
+        ("Gid:", |id| unsafe { libc::setegid(id) }, [other(group), group]),
+        // SAFETY: the same. The saved user stays, and may come back.
+        ("Uid:", |id| unsafe { libc::seteuid(id) }, [other(user), user]),
+    ];
+    let are = |which: &str, id: u32, from: &str| {
+        let ids = effective(which);
+        // An emulator has an OS thread of its own.
+        let untold = ids.iter().filter(|found| **found != id).count();
+        assert!(ids.len() >= 3 && untold <= usize::from(cfg!(green_emulated)), "{from}: {which} {ids:?}");
+    };
     let ended = in_a_child(&[], || {
         let Some(runtime) = Runtime::builder().workers(2).thread_locals(ThreadLocals::PerThread).build().ok() else {
             return;
@@ -204,13 +218,11 @@ fn a_change_of_the_group_reaches_all_threads_from_wherever_it_is_made() {
         let one_at_a_time = std::sync::Mutex::new(());
         let changes = |from| {
             let _one = one_at_a_time.lock().unwrap();
-            for group in [other, group] {
-                // SAFETY: it changes the effective group of this process, a child of the test's.
-                assert_eq!(unsafe { libc::setegid(group) }, 0, "{from}");
-                let groups = groups();
-                // An emulator has an OS thread of its own.
-                let untold = groups.iter().filter(|found| **found != group).count();
-                assert!(groups.len() >= 3 && untold <= usize::from(cfg!(green_emulated)), "{from}: {groups:?}");
+            for (which, set, ids) in changes {
+                for id in ids {
+                    assert_eq!(set(id), 0, "{from}: {which}");
+                    are(which, id, from);
+                }
             }
         };
         let done = AtomicUsize::new(0);
@@ -226,14 +238,20 @@ fn a_change_of_the_group_reaches_all_threads_from_wherever_it_is_made() {
                         scope.spawn(spin);
                         scope.spawn(spin);
                         scope.spawn(|| {
-                            (0..20).for_each(|_| changes("a green thread"));
+                            (0..10).for_each(|_| changes("a green thread"));
                             done.fetch_add(1, Ordering::Relaxed);
                         });
                     });
                 });
             });
-            (0..20).for_each(|_| changes("an OS thread"));
+            (0..10).for_each(|_| changes("an OS thread"));
             done.fetch_add(1, Ordering::Relaxed);
+        });
+        // And for good.
+        runtime.run(|| {
+            // SAFETY: the same.
+            assert_eq!(unsafe { libc::setuid(other(user)) }, 0);
+            are("Uid:", other(user), "for good");
         });
     });
     ended.assert_success();
@@ -255,17 +273,20 @@ fn libraries_may_be_loaded_meanwhile() {
     }
     // By itself, as it changes what is loaded.
     let ended = in_a_child(&[], || {
+        let loaded = AtomicUsize::new(0);
         many(10, |number| {
             NUMBER.set(number);
             green::yield_now();
-            // Some of them are there on most machines; the second has thread-locals.
+            // Some of them are there; the second has thread-locals.
             for name in [c"libutil.so.1", c"libstdc++.so.6", c"libgomp.so.1"] {
                 // SAFETY: libraries of the system, whose initialisers do no harm.
-                unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+                let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+                loaded.fetch_add((!library.is_null()).into(), Ordering::Relaxed);
                 green::yield_now();
             }
             assert_eq!(NUMBER.get(), number);
         });
+        assert!(loaded.into_inner() > 0 || runtime().is_none(), "there is none to be loaded");
         for _ in 0..3 {
             many(20, |number| {
                 assert_eq!(NUMBER.replace(number), 7);

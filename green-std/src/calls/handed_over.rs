@@ -1,18 +1,19 @@
 //! What can only be waited for by a thread that blocks: made by one of a pool, while the caller parks. Look-ups of names have a pool of their own; and so have threads
 //! that wait for the end of others, and for children: as many as there are to wait for, since one of them may wait for what comes after another. `flock` is tried again and again.
 
-use std::ffi::{c_char, c_int, c_void};
-use std::mem::transmute;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::{self, transmute};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
-use green::__interposed::{BlockingKind, blocking};
+use green::__interposed::{blocking, look_up};
 use libc::{addrinfo, clockid_t, pid_t, pthread_barrier_t, pthread_t, timespec};
 
 use crate::calls::counters::HANDED_OVER;
 use crate::calls::hidden::{BARRIER_WAIT, GETADDRINFO, PTHREAD_CLOCKJOIN, PTHREAD_JOIN, PTHREAD_TIMEDJOIN, THRD_JOIN};
 use crate::calls::raw::{self, address, error, returned_int};
-use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, with_pauses};
+use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, spend, with_pauses};
 
 type LookUp = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
 
@@ -38,19 +39,67 @@ pub unsafe fn getaddrinfo(
         // SAFETY: as the caller promises.
         return unsafe { real(node, service, hints, found) };
     }
+    // SAFETY: the same.
+    unsafe { look_up_by(real, node, service, hints, found) }
+}
+
+/// Has `real` make it on another OS thread.
+unsafe fn look_up_by(
+    real: LookUp,
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const addrinfo,
+    found: *mut *mut addrinfo,
+) -> c_int {
     HANDED_OVER.add();
-    let lent = Lent((node, service, hints, found));
-    let (result, error) = blocking(BlockingKind::Names, move || {
-        let Lent((node, service, hints, found)) = { lent };
-        // SAFETY: as the caller promises, who waits. `errno` is this OS thread's.
+    // Copies: a caller that is cancelled leaves the look-up behind.
+    // SAFETY: null, or a string.
+    let copy = |text: *const c_char| (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_owned());
+    let texts = [copy(node), copy(service)];
+    // SAFETY: null, or hints, whose pointers nobody follows.
+    let hints = Lent(unsafe { hints.as_ref() }.copied());
+    let looked_up = look_up(move || {
+        let ([node, service], Lent(hints)) = (texts, { hints });
+        let text = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+        let mut found = Found(ptr::null_mut());
+        // SAFETY: strings and hints that live, as the caller's. `errno` is this OS thread's.
         unsafe {
-            let result = real(node, service, hints, found);
-            (result, *libc::__errno_location())
+            let hints = hints.as_ref().map_or(ptr::null(), ptr::from_ref);
+            let result = real(text(&node), text(&service), hints, &raw mut found.0);
+            (result, *libc::__errno_location(), found)
         }
     });
+    let (result, number) = match looked_up {
+        Some((result, number, mut addresses)) => {
+            if result == 0 {
+                // SAFETY: as the caller promises, to whom they go.
+                unsafe { *found = mem::replace(&mut addresses.0, ptr::null_mut()) };
+            }
+            (result, number)
+        }
+        None => {
+            spend();
+            (libc::EAI_SYSTEM, libc::ECANCELED)
+        }
+    };
     // SAFETY: the calling thread's own.
-    unsafe { *libc::__errno_location() = error };
+    unsafe { *libc::__errno_location() = number };
     result
+}
+
+/// What a look-up has found, until its caller has it.
+struct Found(*mut addrinfo);
+
+// SAFETY: memory of nobody else's.
+unsafe impl Send for Found {}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: `getaddrinfo` made them, and nobody has them.
+            unsafe { libc::freeaddrinfo(self.0) };
+        }
+    }
 }
 
 /// # Safety
@@ -110,7 +159,7 @@ fn waits(call: impl FnOnce() -> c_int) -> c_int {
     }
     HANDED_OVER.add();
     let lent = Lent(call);
-    blocking(BlockingKind::Waits, move || {
+    blocking(move || {
         let Lent(call) = { lent };
         call()
     })
@@ -147,7 +196,7 @@ pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t
         }
     }
     HANDED_OVER.add();
-    returned_int(blocking(BlockingKind::Waits, move || call(options)))
+    returned_int(blocking(move || call(options)))
 }
 
 fn pidfd_of(child: pid_t) -> Option<OwnedFd> {
@@ -167,4 +216,63 @@ pub unsafe fn flock(fd: c_int, operation: c_int) -> c_int {
         return returned_int(at_once(call(operation)));
     }
     returned_int(with_pauses(Duration::from_millis(20), NEVER, || call(operation | libc::LOCK_NB)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// What a look-up has seen: one more than the length of the name.
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+    static MAY_END: AtomicBool = AtomicBool::new(false);
+
+    /// A name server that is silent at first.
+    unsafe extern "C-unwind" fn slow(
+        node: *const c_char,
+        _: *const c_char,
+        hints: *const addrinfo,
+        found: *mut *mut addrinfo,
+    ) -> c_int {
+        HAS_BEGUN.store(true, Ordering::Release);
+        while !MAY_END.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // SAFETY: as of `getaddrinfo`, which has another name here.
+        unsafe {
+            let result = libc::getaddrinfo(node, ptr::null(), hints, found);
+            SEEN.store(1 + CStr::from_ptr(node).count_bytes(), Ordering::Release);
+            result
+        }
+    }
+
+    #[test]
+    fn a_cancel_waited_for_the_answer_of_a_name_server() {
+        green::run(|| {
+            let looks = green::spawn(|| {
+                let name = CString::new("127.0.0.1").unwrap();
+                let mut found = ptr::null_mut();
+                // SAFETY: a string, no hints, and room for the result.
+                let result = unsafe { look_up_by(slow, name.as_ptr(), ptr::null(), ptr::null(), &raw mut found) };
+                assert_eq!(result, libc::EAI_SYSTEM);
+                assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ECANCELED));
+                // The look-up is still to read it.
+                name.into_bytes().fill(b'x');
+                green::sleep(Duration::from_millis(1));
+                unreachable!("it is cancelled");
+            });
+            while !HAS_BEGUN.load(Ordering::Acquire) {
+                green::sleep(Duration::from_millis(1));
+            }
+            looks.cancel();
+            assert!(looks.join().unwrap_err().is::<green::Cancelled>());
+            MAY_END.store(true, Ordering::Release);
+            while SEEN.load(Ordering::Acquire) == 0 {
+                green::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(SEEN.load(Ordering::Acquire), 1 + "127.0.0.1".len());
+        });
+    }
 }

@@ -7,6 +7,8 @@ use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::calls::raw::{self, address};
+
 /// libc's function of a name, which the program's own one hides.
 pub(crate) struct Hidden {
     name: &'static CStr,
@@ -92,6 +94,31 @@ hidden! {
     COND_CLOCKWAIT = of(c"pthread_cond_clockwait");
     COND_SIGNAL = of_conditions(c"pthread_cond_signal");
     COND_BROADCAST = of_conditions(c"pthread_cond_broadcast");
+}
+
+/// Are the functions of the program, or library, in which `inside` is those that others find? Says so if they are not.
+pub fn is_found(inside: *const c_void) -> bool {
+    // SAFETY: a string.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"recv".as_ptr()) };
+    let (found, own) = (base_of(found), base_of(inside));
+    if found == own || own.is_null() {
+        return true;
+    }
+    const WARNING: &[u8] =
+        b"green-std: interpose! stands in a library that a program has loaded, where nobody finds what it defines: it belongs into the program\n";
+    // SAFETY: the kernel reads so many bytes. Not by `write`: who loads the library has the loader's lock, and must not park.
+    unsafe { raw::call(libc::SYS_write, [2, address(WARNING.as_ptr()), WARNING.len(), 0, 0, 0]) };
+    false
+}
+
+/// Where that is loaded in which `at` is; null: nowhere.
+fn base_of(at: *const c_void) -> *const c_void {
+    // SAFETY: zeros are a value of it, and it is written.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        libc::dladdr(at, &raw mut info);
+        info.dli_fbase
+    }
 }
 
 #[cfg(test)]

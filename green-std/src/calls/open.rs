@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use green::__interposed::{BlockingKind, blocking};
+use green::__interposed::blocking;
 
 use crate::calls::counters::HANDED_OVER;
 use crate::calls::raw::{self, address, returned_int};
@@ -39,7 +39,7 @@ pub unsafe fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: c_u
         return returned_int(call());
     }
     HANDED_OVER.add();
-    let result = blocking(BlockingKind::Waits, call);
+    let result = blocking(call);
     spend();
     returned_int(result)
 }

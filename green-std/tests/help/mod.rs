@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use green::{Runtime, ThreadLocals};
@@ -47,8 +48,27 @@ fn runtime(workers: usize, thread_locals: ThreadLocals) -> Option<Runtime> {
     }
 }
 
+/// Locked by who compares [`green_std::counters`], which count for the whole process; all others have a part of it.
+static COUNTERS: RwLock<()> = RwLock::new(());
+
+/// Others may count meanwhile: for who makes a runtime himself.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    COUNTERS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `f` in a green thread with thread-locals of its own, on one worker.
 pub(crate) fn on_one_worker(f: impl FnOnce() + Send) {
+    let _others = beside_others();
+    one_worker(f);
+}
+
+/// The same, while no other test of this process is in one of these functions: so what the counters count is done by `f`.
+pub(crate) fn alone_on_one_worker(f: impl FnOnce() + Send) {
+    let _alone = COUNTERS.write().unwrap_or_else(PoisonError::into_inner);
+    one_worker(f);
+}
+
+fn one_worker(f: impl FnOnce() + Send) {
     let _watch = Watch::new();
     if let Some(runtime) = runtime(1, ThreadLocals::PerThread) {
         runtime.run(f);
@@ -57,6 +77,7 @@ pub(crate) fn on_one_worker(f: impl FnOnce() + Send) {
 
 /// The same, on two workers between which threads move.
 pub(crate) fn on_two_workers(f: impl FnOnce() + Send) {
+    let _others = beside_others();
     let _watch = Watch::new();
     if let Some(runtime) = runtime(2, ThreadLocals::PerThread) {
         runtime.run(f);
@@ -65,6 +86,7 @@ pub(crate) fn on_two_workers(f: impl FnOnce() + Send) {
 
 /// The same, on one worker whose thread-locals all threads share.
 pub(crate) fn on_shared_thread_locals(f: impl FnOnce() + Send) {
+    let _others = beside_others();
     let _watch = Watch::new();
     runtime(1, ThreadLocals::PerWorker).expect("it is to be had everywhere").run(f);
 }
@@ -76,6 +98,16 @@ pub(crate) fn many(n: usize, f: impl Fn(usize) + Sync) {
         for number in 0..n {
             scope.spawn(move || f(number));
         }
+    });
+}
+
+/// Runs `f`, which has to let a neighbour run.
+pub(crate) fn beside_a_neighbour(f: impl FnOnce()) {
+    let ran = AtomicBool::new(false);
+    green::scope(|scope| {
+        scope.spawn(|| ran.store(true, Ordering::Relaxed));
+        f();
+        assert!(ran.load(Ordering::Relaxed), "it kept its neighbour from running");
     });
 }
 

@@ -190,6 +190,19 @@ mod tests {
     }
 
     #[test]
+    fn siblings_that_have_equally_few_get_theirs_in_turn_behind_the_last_one() {
+        for last in 0..4 {
+            let workers = Workers::with(&[9, 0, 0, 0]);
+            workers.balance.creditor.set(last);
+            let mut places: Vec<_> = (0..12).map(|_| workers.start()).filter(|at| *at != 0).collect();
+            let given = places.len();
+            places.dedup();
+            let in_turn: Vec<_> = (1..=4).map(|after| (last + after) % 4).filter(|at| *at != 0).collect();
+            assert_eq!(places, in_turn, "behind {last}, {given} of them: {:?}", workers.loads());
+        }
+    }
+
+    #[test]
     fn a_sibling_that_has_ended_gets_none() {
         let workers = Workers::with(&[9, 0]);
         assert!(workers.remotes()[1].arriving.close());

@@ -1,0 +1,222 @@
+//! Threads that move: how often they do where they need not, and how late they are beside one that computes.
+//!
+//! The machine has other things to do, too: so each of these has to come right most times that it is tried.
+#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+mod help;
+
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use green::os::unix::net::UnixStream;
+use green::sync::Mutex;
+use green::{Runtime, ThreadLocals, channel, yield_now};
+
+/// A runtime whose threads move. `None`: none is to be had here.
+fn runtime(workers: usize) -> Option<Runtime> {
+    match Runtime::builder().workers(workers).thread_locals(ThreadLocals::PerThread).build() {
+        Ok(runtime) => Some(runtime),
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+            eprintln!("not tried: {error}");
+            None
+        }
+    }
+}
+
+/// The number of the OS thread that runs the caller.
+fn os_thread() -> i64 {
+    // SAFETY: the call has no arguments.
+    unsafe { libc::syscall(libc::SYS_gettid) }
+}
+
+/// Keeps a CPU busy.
+fn compute(d: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < d {
+        std::hint::spin_loop();
+    }
+}
+
+/// These take times: one after the other.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+const TRIES: usize = 10;
+
+/// `try_once` says what came of it, and whether that is right: it has to be in half of the tries.
+#[track_caller]
+fn most_times<T: std::fmt::Debug>(mut try_once: impl FnMut() -> (T, bool)) {
+    let (mut seen, mut right) = (Vec::new(), 0);
+    for _ in 0..TRIES {
+        let (what, is_right) = try_once();
+        seen.push(what);
+        right += usize::from(is_right);
+        if right * 2 >= TRIES {
+            break;
+        }
+    }
+    println!("{seen:?}");
+    assert!(help::EMULATED || right * 2 >= TRIES, "{right} times right: {seen:?}");
+}
+
+#[test]
+fn a_pair_that_talks_stays_on_its_worker_beside_an_idle_one() {
+    const TRIPS: usize = 10_000;
+    let _alone = alone();
+    let Some(runtime) = runtime(2) else { return };
+    most_times(|| {
+        let changes = AtomicUsize::new(0);
+        runtime.run(|| {
+            let ((there, from_here), (back, from_there)) = (channel::bounded(1), channel::bounded(1));
+            // After each message of its own.
+            let looks = || {
+                let (changes, mut on) = (&changes, os_thread());
+                move || changes.fetch_add(usize::from(std::mem::replace(&mut on, os_thread()) != on), Relaxed)
+            };
+            green::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut looks, back) = (looks(), back);
+                    for trip in from_here.iter() {
+                        looks();
+                        back.send(trip).unwrap();
+                    }
+                });
+                let mut looks = looks();
+                for trip in 0..TRIPS {
+                    there.send(trip).unwrap();
+                    assert_eq!(from_there.recv().unwrap(), trip);
+                    looks();
+                }
+                drop(there);
+            });
+        });
+        let changes = changes.into_inner();
+        (changes, changes < TRIPS / 100)
+    });
+}
+
+/// Turns that [`sleeps_beside_a_hog`] has had so far.
+static TURNS: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `sleepers` until they have slept often, beside a thread that computes without end, and others that compute for `turn` and yield. How long the sleeps took,
+/// the shortest first.
+fn sleeps_beside_a_hog(
+    runtime: &Runtime,
+    sleepers: usize,
+    times: usize,
+    turns: &[Duration],
+    sleep: impl Fn() + Sync,
+) -> Vec<Duration> {
+    let (over, all) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    runtime.run(|| {
+        green::scope(|scope| {
+            let sleepers: Vec<_> = (0..sleepers)
+                .map(|_| {
+                    let (sleep, all) = (&sleep, &all);
+                    scope.spawn(move || {
+                        for _ in 0..times {
+                            let start = Instant::now();
+                            sleep();
+                            all.lock().unwrap().push(start.elapsed());
+                        }
+                    })
+                })
+                .collect();
+            sleepers.iter().for_each(|thread| help::until(|| thread.thread().waits_for().is_some()));
+            let hog = scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+            for turn in turns {
+                let over = &over;
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        compute(*turn);
+                        TURNS.fetch_add(1, Relaxed);
+                        yield_now();
+                    }
+                });
+            }
+            sleepers.into_iter().for_each(|thread| thread.join().unwrap());
+            over.store(true, Relaxed);
+            hog.join().unwrap();
+        });
+    });
+    let mut all = all.into_inner().unwrap();
+    all.sort();
+    all
+}
+
+/// Most of them took no longer. (The machine has other things to do, too.)
+#[track_caller]
+fn assert_most(took: &[Duration], limit: Duration) {
+    let (middle, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("half of {} took {middle:?} at most, all {worst:?}", took.len());
+    assert!(help::EMULATED || middle < limit, "{middle:?}");
+}
+
+/// Without others that stand in for its worker, they would sleep for as long as the hog computes: for ever.
+#[test]
+fn sleepers_wake_in_time_beside_a_thread_that_computes() {
+    const NAP: Duration = Duration::from_millis(5);
+    const LATEST: Duration = Duration::from_millis(5);
+    let _alone = alone();
+    let Some(runtime) = runtime(2) else { return };
+    most_times(|| {
+        let over = AtomicBool::new(false);
+        let (mut theirs, mut os) = (Vec::new(), Vec::new());
+        // What the system does to any thread.
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(|| {
+                let mut late = Vec::new();
+                while !over.load(Relaxed) {
+                    let start = Instant::now();
+                    std::thread::sleep(NAP);
+                    late.push(start.elapsed() - NAP);
+                }
+                late
+            });
+            theirs = sleeps_beside_a_hog(&runtime, 20, 20, &[], || green::sleep(NAP));
+            over.store(true, Relaxed);
+            os = beside.join().unwrap();
+        });
+        os.sort();
+        let (late, system) = (theirs[theirs.len() * 9 / 10] - NAP, os[os.len() * 9 / 10]);
+        ((late, system), late <= LATEST + system)
+    });
+}
+
+/// A worker that is busy with turns of 10 ms looks after its siblings, and its own timers, after each; it was after eight of them.
+#[test]
+fn sleepers_beside_a_thread_that_computes_wake_while_the_other_worker_has_long_turns() {
+    let _alone = alone();
+    let Some(runtime) = runtime(2) else { return };
+    let turns = [Duration::from_millis(10); 2];
+    let (before, start) = (TURNS.load(Relaxed), Instant::now());
+    let took = sleeps_beside_a_hog(&runtime, 1, 40, &turns, || green::sleep(Duration::from_millis(5)));
+    // As long as the machine lets them be.
+    let turn = start.elapsed() / (TURNS.load(Relaxed) - before) as u32;
+    println!("a turn took {turn:?}");
+    assert_most(&took, turn * 8);
+}
+
+#[test]
+fn readers_get_their_bytes_beside_a_thread_that_computes() {
+    let _alone = alone();
+    let Some(runtime) = runtime(2) else { return };
+    let took = sleeps_beside_a_hog(&runtime, 10, 40, &[], || {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3));
+            far.write_all(b"x").unwrap();
+        });
+        near.read_exact(&mut [0]).unwrap();
+        drop(writer);
+    });
+    assert_most(&took, Duration::from_millis(8));
+}
