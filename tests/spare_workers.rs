@@ -49,11 +49,17 @@ fn a_runtime_of_which_one_worker_goes_on_has_no_spare_one() {
                 let long = runtime.spawn(move || computes(&until));
                 let begin = std::time::Instant::now();
                 // Longer than after which there would be one more.
-                while begin.elapsed() < 14 * LIMIT {
+                let batch = || -> Vec<_> {
                     let short = || std::thread::sleep(Duration::from_millis(1));
-                    let some: Vec<_> = (0..100).map(|_| runtime.spawn(short)).collect();
-                    some.into_iter().for_each(|thread| thread.join().unwrap());
+                    (0..50).map(|_| runtime.spawn(short)).collect()
+                };
+                let mut before = batch();
+                while begin.elapsed() < 14 * LIMIT {
+                    // So that a worker which goes on is never about to wake up.
+                    let next = batch();
+                    std::mem::replace(&mut before, next).into_iter().for_each(|thread| thread.join().unwrap());
                 }
+                before.into_iter().for_each(|thread| thread.join().unwrap());
                 let (is_finished, spare) = (long.is_finished(), runtime.metrics().spare_workers);
                 over.store(true, Ordering::SeqCst);
                 long.join().unwrap();
