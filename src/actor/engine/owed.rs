@@ -94,6 +94,6 @@ pub(crate) trait Owed: Send + Sync {
     /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
     fn is_queued(&self, hands: u32);
 
-    /// The message is handled now: nobody will let it in any more.
+    /// The message is handled now, or was let in and queues: nobody will let it in any more.
     fn harden(&self);
 }

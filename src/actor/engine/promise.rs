@@ -126,7 +126,9 @@ impl<R> Promise<R> {
         self.settle(|_| Some(Err(Unanswered::Refused(why))));
     }
 
-    fn harden(&self) {
+    /// See [`Owed::harden`]. Also under the lock of a mailbox, by its own actor when no handler is on: who looks into a mailbox with this lock ([`wait_nested`](Self::wait_nested)) waits in a
+    /// handler of that one's actor.
+    pub(super) fn harden(&self) {
         self.state.with(|state| {
             state.harden();
             self.owed.harden();
