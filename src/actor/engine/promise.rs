@@ -17,7 +17,7 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{ActorId, Cycle, Deferred, Exit, Message, Overflow};
+use crate::actor::{Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
 use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
 use crate::park::queue::WaitQueue;
@@ -260,8 +260,7 @@ impl<R> Promise<R> {
         let awaited = if is_reported { Some(self.owed.awaited(lets_in)) } else { None };
         if let Some(Err(cycle)) = awaited {
             drop(watched);
-            let why = Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name))));
-            return Nested::Answer(self.try_take().unwrap_or(Err(why)));
+            return Nested::Answer(self.try_take().unwrap_or_else(|| Err(Unanswered::deadlock(cycle))));
         }
         let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
         let wait = Wait::new(Reason::Ask).on_owed(watched.debtor).until(deadline_ns);
