@@ -157,6 +157,193 @@ fn who_waits_for_an_actor_that_lets_a_chain_in_after_it_has_taken_the_message_is
     }
 }
 
+/// The first lets in what the second, which has a lock, asks back. While the first handles that, it lets the chain in again, and asks the third, which wants the lock: the second's ask is not let in, but handled
+/// already.
+#[test]
+fn who_has_asked_back_and_is_waited_for_by_what_was_let_in_is_told() {
+    for way in [Way::Plain, Way::Call, Way::Large] {
+        help::on_workers(move || {
+            let (first, second, third) = (puppet("first"), puppet("second"), puppet("third"));
+            let (back, lock) = (first.clone(), Arc::new(Mutex::new(())));
+            let answer = told(first.send(Do(Box::new(move |me, ctx| {
+                let asks_back = Box::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+                    let _held = lock.lock();
+                    let wants = locks(lock.clone());
+                    way.ask_outside(&back, Box::new(move |me, ctx| told(ctx.reenter(me).send(&third, Do(wants)))))
+                });
+                told(ctx.reenter(me).send(&second, Do(asks_back)))
+            }))));
+            assert!(is_a_deadlock(&answer), "{way:?}: {answer}");
+        });
+    }
+}
+
+/// One that handles a message of a chain lets the chain in and asks one that wants a lock. Who has the lock, and is of the chain, has asked before: that queues.
+#[test]
+fn who_has_asked_before_its_chain_was_let_in_is_told() {
+    for way in [Way::Plain, Way::Call, Way::Large] {
+        help::on_workers(move || {
+            let [begins, lets_in, holds, wants] = ["begins", "lets in", "holds", "wants"].map(puppet);
+            let lock = Arc::new(Mutex::new(()));
+            let (handles, waits) = (help::Gate::new(), help::Spot::default());
+            let (handled, waited, theirs, asked) = (handles.clone(), waits.clone(), lock.clone(), lets_in.clone());
+            let in_holds: Act = Box::new(move |_, _| {
+                handled.wait();
+                let _held = theirs.lock();
+                waited.mark();
+                way.ask_outside(&asked, Box::new(|_, _| String::new()))
+            });
+            let in_lets_in: Act = Box::new(move |me, ctx| {
+                handles.open();
+                help::until(|| waits.waits_for() == Some("reply"));
+                told(ctx.reenter(me).send(&wants, Do(locks(lock))))
+            });
+            let answer = told(begins.send(Do(Box::new(move |me, ctx| {
+                // From now on the messages are of one chain.
+                told(ctx.reenter(me).send(&holds, Do(Box::new(|_, _| String::new()))));
+                let asks = holds.call(Do(in_holds)).unwrap();
+                let answer = told(lets_in.call(Do(in_lets_in)).unwrap().wait());
+                assert_eq!(told(asks.wait()), "");
+                answer
+            }))));
+            assert!(is_a_deadlock(&answer), "{way:?}: {answer}");
+        });
+    }
+}
+
+/// One has a message that wants a lock, and another that waits. Who has the lock waits for room there, or is about to.
+#[test]
+fn who_has_a_lock_and_waits_for_room_of_one_that_wants_it_is_told() {
+    for (way, asks_last) in WAYS.iter().filter(|way| **way != Way::Call).flat_map(|way| [(*way, false), (*way, true)]) {
+        help::on_workers(move || {
+            let (holds, wants) = (puppet("holds"), full_at_one("wants"));
+            let lock = Arc::new(Mutex::new(()));
+            let (held, wanted, waits) = (help::Gate::new(), help::Spot::default(), help::Spot::default());
+            let (is_held, wants_it, waits_there, theirs) = (held.clone(), wanted.clone(), waits.clone(), lock.clone());
+            let first = wants.call(Do(Box::new(move |_, _| {
+                is_held.wait();
+                wants_it.mark();
+                help::until(|| asks_last || matches!(waits_there.waits_for(), Some("mailbox" | "reply")));
+                format!("has it: {}", theirs.lock().is_ok())
+            })));
+            help::until(|| wants.queued() == 0);
+            let second = wants.call(Do(Box::new(|_, _| String::new())));
+            let answer = told(holds.send(Do(Box::new(move |me, ctx| {
+                let _held = lock.lock();
+                waits.mark();
+                held.open();
+                help::until(|| !asks_last || wanted.waits_for() == Some("mutex"));
+                way.ask(me, ctx, &wants, Box::new(|_, _| String::new()))
+            }))));
+            let told_first = told(first.unwrap().wait());
+            let told_of = if asks_last { &answer } else { &told_first };
+            assert!(is_a_deadlock(told_of), "{way:?}, {asks_last}: {answer}, {told_first}");
+            if !asks_last {
+                assert!(told_first.contains("\"holds\" waits at tests/deadlock_asks.rs:"), "{way:?}: {told_first}");
+            }
+            drop(second);
+        });
+    }
+}
+
+fn full_at_one(name: &str) -> Addr<Puppet> {
+    Builder::new().name(name).mailbox(Mailbox::bounded(1).overflow(Overflow::Block)).start(Puppet).unwrap()
+}
+
+/// For room, and not for the answer: another may give up, and leave its place.
+#[test]
+fn who_has_a_lock_and_calls_one_that_wants_it_and_has_no_room_is_not_told() {
+    help::on_workers(|| {
+        let (holds, wants) = (puppet("holds"), full_at_one("wants"));
+        let lock = Arc::new(Mutex::new(()));
+        let held = help::Gate::new();
+        let (is_held, theirs) = (held.clone(), lock.clone());
+        let first = wants.call(Do(Box::new(move |_, _| {
+            is_held.wait();
+            format!("has it: {}", theirs.lock().is_ok())
+        })));
+        help::until(|| wants.queued() == 0);
+        let second = wants.call(Do(Box::new(|_, _| String::new()))).unwrap();
+        let waits = help::Spot::default();
+        let (to, waits_there) = (wants.clone(), waits.clone());
+        let third = holds.call(Do(Box::new(move |_, _| {
+            let _held = lock.lock();
+            waits_there.mark();
+            held.open();
+            to.call(Do(Box::new(|_, _| String::new()))).map_or_else(|error| told(Err(error)), |_| "called".to_owned())
+        })));
+        help::until(|| waits.waits_for() == Some("mailbox"));
+        assert!(matches!(second.wait_timeout(Duration::from_millis(5)), Err(SendError::Timeout(_))));
+        assert_eq!(told(third.unwrap().wait()), "called");
+        assert_eq!(told(first.unwrap().wait()), "has it: true");
+    });
+}
+
+/// It has not gone on when the other, which is stopped, wants its lock.
+#[test]
+fn who_was_refused_while_it_waited_for_room_is_not_told() {
+    for way in [Way::Large, Way::LettingIn] {
+        help::on_workers(move || {
+            let (holds, wants) = (puppet("holds"), full_at_one("wants"));
+            let (lock, waits) = (Arc::new(Mutex::new(())), help::Spot::default());
+            let (theirs, waits_there) = (lock.clone(), waits.clone());
+            let first = wants.call(Do(Box::new(move |_, ctx| {
+                help::until(|| waits_there.waits_for() == Some("mailbox"));
+                ctx.stop();
+                format!("has it: {}", theirs.lock().is_ok())
+            })));
+            help::until(|| wants.queued() == 0);
+            let second = wants.call(Do(Box::new(|_, _| String::new())));
+            let answer = told(holds.send(Do(Box::new(move |me, ctx| {
+                let _held = lock.lock();
+                waits.mark();
+                way.ask(me, ctx, &wants, Box::new(|_, _| String::new()))
+            }))));
+            let told_first = told(first.unwrap().wait());
+            assert_eq!(told_first, "has it: true", "{way:?}: {answer}");
+            assert!(!is_a_deadlock(&answer), "{way:?}: {answer}");
+            drop(second);
+        });
+    }
+}
+
+/// What comes back has the lock that the actor without room wants. When another gives up its place there, it is let in.
+#[test]
+fn who_waits_for_room_and_lets_in_what_comes_back_when_there_is_some_is_not_told() {
+    help::on_workers(|| {
+        let (asks, holds, wants) = (puppet("asks"), puppet("holds"), full_at_one("wants"));
+        let lock = Arc::new(Mutex::new(()));
+        let [asker, holder, wanter] = [(); 3].map(|()| help::Spot::default());
+        let (theirs, holder_waits, marks) = (lock.clone(), holder.clone(), wanter.clone());
+        let first = wants.call(Do(Box::new(move |_, _| {
+            help::until(|| holder_waits.waits_for() == Some("reply"));
+            marks.mark();
+            format!("has it: {}", theirs.lock().is_ok())
+        })));
+        help::until(|| wants.queued() == 0);
+        let second = wants.call(Do(Box::new(|_, _| String::new()))).unwrap();
+        let (back, asker_waits) = (asks.clone(), asker.clone());
+        let in_holds: Act = Box::new(move |_, _| {
+            help::until(|| asker_waits.waits_for() == Some("mailbox"));
+            let _held = lock.lock();
+            holder.mark();
+            told(back.send(Do(Box::new(|_, _| "let in".to_owned()))))
+        });
+        let answers = asks.call(Do(Box::new(move |me, ctx| {
+            // From now on the messages are of one chain.
+            told(ctx.reenter(me).send(&holds, Do(Box::new(|_, _| String::new()))));
+            let held = holds.call(Do(in_holds)).unwrap();
+            asker.mark();
+            let answer = told(ctx.reenter(me).send(&wants, Do(Box::new(|_, _| "handled".to_owned()))));
+            answer + ", " + &told(held.wait())
+        })));
+        help::until(|| wanter.waits_for() == Some("mutex"));
+        assert!(matches!(second.wait_timeout(Duration::from_millis(5)), Err(SendError::Timeout(_))));
+        assert_eq!(told(answers.unwrap().wait()), "handled, let in");
+        assert_eq!(told(first.unwrap().wait()), "has it: true");
+    });
+}
+
 #[test]
 fn a_message_that_comes_back_and_is_let_in_closes_no_cycle() {
     for way in WAYS {

@@ -65,6 +65,13 @@ impl<R: Send + 'static> Deferred<R> {
         self.0.as_ref().map(|to| (to, to.owed_by(actor, how)))
     }
 
+    /// See [`Owed::harden`].
+    pub(crate) fn harden(&self) {
+        if let Some(to) = &self.0 {
+            to.harden();
+        }
+    }
+
     pub(crate) fn take(&mut self) -> Option<Arc<dyn Owed>> {
         self.0.take().map(|to| to as _)
     }

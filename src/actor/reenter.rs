@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::actor::address::Addressed;
 use crate::actor::engine::call::NewCall;
 use crate::actor::engine::cell::Core;
+use crate::actor::engine::enqueue::NoRoom;
 use crate::actor::engine::origin::SendOrigin;
 use crate::actor::engine::owed::Owed;
 use crate::actor::engine::payload::Route;
@@ -101,7 +102,7 @@ impl<A: Actor> Reenter<'_, A> {
         let let_in = LetIn::new(self.ctx.core(), chain);
         let asking = Asking::new(new.call);
         let call = asking.call();
-        if let Err(why) = send::begin(to, call, new.envelope, new.origin, true) {
+        if let Err(why) = send::begin(to, call, new.envelope, new.origin, NoRoom::Asks { lets_in: chain }) {
             return call.unpack(Err(why));
         }
         let_in.announce_to(Arc::clone(call) as _);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, ActorId, Addr, Context, Handler, Message, SendError};
 
-use crate::help::{Spot, until};
+use crate::help::{Spot, bounded, runtime, until};
 use crate::{Do, Gate, LONG, Puppet, everywhere};
 
 fn puppets<const N: usize>() -> [Addr<Puppet>; N] {
@@ -79,6 +79,99 @@ fn a_cycle_through_an_ask_that_was_forwarded_behind_others_is_told_although_its_
         assert!(a.send_timeout(in_a, LONG).unwrap());
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
+}
+
+/// A lets in what B may ask. B has C and D ask A, and answers before A, whose worker is taken, goes on: A's handler ends, and what was let in queues. In the ask of C, A
+/// lets the chain in again and asks D, whose ask it does not take out of its queue.
+#[test]
+fn a_cycle_through_an_ask_that_was_let_in_and_queues_after_all_is_told_although_its_chain_is_let_in_again() {
+    fn nothing() -> Do<()> {
+        Do::new(|_, _| ())
+    }
+    let ways: [fn(&Addr<Puppet>, &Spot); 4] = [
+        |a, waits| {
+            waits.mark();
+            a.send(nothing()).unwrap();
+        },
+        |a, waits| {
+            waits.mark();
+            a.call(nothing()).unwrap().wait().unwrap();
+        },
+        // Too large for an asker's stack.
+        |a, waits| {
+            waits.mark();
+            assert_eq!(a.send(Do::new(|_, _| [7_u8; 2048])).unwrap(), [7; 2048]);
+        },
+        |a, waits| {
+            let ([between], to, forwarded) = (puppets(), a.recipient(), Gate::new());
+            let is = forwarded.clone();
+            let forwards = move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+                ctx.forward(&to, nothing()).unwrap();
+                is.open();
+            };
+            let pending = between.call(Do::new(forwards)).unwrap();
+            forwarded.wait();
+            waits.mark();
+            pending.wait().unwrap();
+        },
+    ];
+    for asks in ways {
+        bounded(move || falls_back(asks));
+    }
+}
+
+fn falls_back(asks: fn(&Addr<Puppet>, &Spot)) {
+    let runtime = runtime(1);
+    let a = runtime.run(|| Puppet::new().0.start());
+    let [b, c, d] = puppets();
+    let [c_waits, d_waits] = [Spot::default(), Spot::default()];
+    let [taken, answers, free] = [Gate::new(), Gate::new(), Gate::new()];
+
+    let (to_a, waits, to_d) = (a.clone(), c_waits.clone(), d.clone());
+    let in_c = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+        waits.mark();
+        let asks_d = move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| match ctx
+            .reenter(puppet)
+            .send(&to_d, Do::new(|_, _| ()))
+        {
+            Err(SendError::Deadlock { msg: Some(_), cycle }) => format!("a cycle of {}", cycle.len()),
+            answer => format!("{:?}", answer.map_err(|error| error.to_string())),
+        };
+        to_a.send(Do::new(asks_d)).unwrap()
+    });
+    let (to_a, waits) = (a.clone(), d_waits.clone());
+    let in_d = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| asks(&to_a, &waits));
+    let (has, is_taken) = (answers.clone(), taken.clone());
+    let in_b = Do::new(move |_: &mut Puppet, _: &mut Context<Puppet>| {
+        is_taken.wait();
+        let of_c = c.call(in_c).unwrap();
+        until(|| c_waits.waits_for() == Some("reply"));
+        let of_d = d.call(in_d).unwrap();
+        until(|| d_waits.waits_for() == Some("reply"));
+        has.open();
+        (of_c, of_d)
+    });
+    let (to_b, until_free) = (b.clone(), free.clone());
+    let in_a = Do::new(move |puppet: &mut Puppet, ctx: &mut Context<Puppet>| {
+        let takes = move || {
+            taken.open();
+            while !until_free.is_open() {
+                std::thread::yield_now(); // The worker's.
+            }
+        };
+        drop(green::spawn(takes));
+        ctx.reenter(puppet).send(&to_b, in_b).unwrap()
+    });
+
+    let start = Instant::now();
+    let of_a = a.call(in_a).unwrap();
+    answers.wait();
+    b.send(Do::new(|_, _| ())).unwrap(); // So B has answered.
+    free.open();
+    let (of_c, of_d) = of_a.wait().unwrap();
+    assert_eq!(of_c.wait().unwrap(), "a cycle of 2");
+    of_d.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 /// What the actors of a random run wait for, as they themselves say.

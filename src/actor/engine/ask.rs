@@ -351,10 +351,29 @@ impl<M: Message> Ask<'_, M> {
 /// Asks with an `M`, which `run` has handled by actors of one type.
 pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
-    EnvelopeKind::new(run, form, actor, true, |_| {})
+    EnvelopeKind::new(run, form, actor, true, harden_ask::<M>, |_| {})
+}
+
+/// # Safety
+///
+/// It is the envelope of an `Ask<M>`, under the lock.
+unsafe fn harden_ask<M: Message>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises.
+    unsafe { node.cast::<Ask<'_, M>>().as_ref() }.harden();
 }
 
 impl<M: Message> Ask<'_, M> {
+    /// Nobody lets the message in any more. Under the lock, while it is not `DONE`.
+    #[inline(always)]
+    fn harden(&self) {
+        if self.chain != 0
+            && let Some(asker) = self.asker
+        {
+            asker.edge.harden();
+            self.owed.harden();
+        }
+    }
+
     /// The handler begins, in that frame. The message, and whether the asker lives on this worker. The caller lets go of the lock.
     ///
     /// # Safety
@@ -367,12 +386,7 @@ impl<M: Message> Ask<'_, M> {
         let ask = unsafe { node.cast::<Ask<'_, M>>().as_ref() };
         ask.place.store(ptr::from_ref(frame).cast_mut(), Ordering::Relaxed);
         frame.set(ReplyTo::Asked(Asked(node)), ask.terms());
-        if ask.chain != 0
-            && let Some(asker) = ask.asker
-        {
-            asker.edge.harden();
-            ask.owed.harden();
-        }
+        ask.harden();
         let neighbour = ask.home == u32::from(core.header.state.home());
         // SAFETY: as the caller promises, under the lock.
         (unsafe { (*ask.msg.get()).take() }, neighbour)

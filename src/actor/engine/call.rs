@@ -102,7 +102,7 @@ unsafe impl<M: Message> Sync for CallBlock<M> {}
 /// Calls with an `M`, which `run` has handled by actors of one type.
 pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
-    EnvelopeKind::new(run, form, actor, true, discard::<M>)
+    EnvelopeKind::new(run, form, actor, true, harden_call::<M>, discard::<M>)
 }
 
 /// A call that is nowhere yet, and its envelope.
@@ -231,6 +231,14 @@ pub(crate) unsafe fn share_of<M: Message>(envelope: NonNull<Node>) -> Arc<CallBl
 unsafe fn discard<M: Message>(node: NonNull<Node>) {
     // SAFETY: as the caller promises.
     drop(unsafe { share_of::<M>(node) });
+}
+
+/// # Safety
+///
+/// It is the envelope of a `CallBlock<M>`, and stays one.
+unsafe fn harden_call<M: Message>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises: the envelope's share of the block is there.
+    unsafe { node.cast::<CallBlock<M>>().as_ref() }.promise.harden();
 }
 
 /// # Safety

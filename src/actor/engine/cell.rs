@@ -342,6 +342,7 @@ impl<P> waiting::WaitingSender<P> {
         if let Some(actor) = &self.actor {
             actor.core().edge.clear();
         }
+        self.waiter.owed().end();
         self.waiter
     }
 }

@@ -36,11 +36,11 @@
 //!
 //! **What is let in closes no cycle.** An actor that lets a chain in while it waits (`reenter`) is not blocked for a message of
 //! that chain that is on its way to it or among those that it has let in. So the edge of an actor that waits for such a message
-//! says so ([`How::message`]), until the message is queued behind others, or handled: from then on ([`Edge::harden`]) it is an
-//! edge as every other. It leads into a cycle unless the next edge, that of the actor that lets in, says that this actor lets in
+//! says so ([`How::message`]), until the message is queued behind others (also after it was let in, when the handler that let it
+//! in has ended without it), or handled: from then on ([`Edge::harden`]) it is an edge as every other. It leads into a cycle unless the next edge, that of the actor that lets in, says that this actor lets in
 //! that very chain ([`How::letting_in`]). The owner hardens its edge; or, while the owner waits, the edge hardens under the lock
-//! by which the message is taken, and before the actor that has taken the message sets an edge of its own, whose step E2 then
-//! sees the hard one. It is the same edge afterwards.
+//! by which the message is taken, or queued after all, and before the actor that does so sets an edge of its own, whose step E2
+//! then sees the hard one. It is the same edge afterwards.
 //!
 //! **A joiner is not told, if another actor can be.** A join has no error, and the joiner that closes a cycle may be the parent
 //! whose child waits for it already. So a joiner (J) that walks round tells the actor that it joins (C), which it keeps alive: J

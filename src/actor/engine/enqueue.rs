@@ -18,6 +18,7 @@ use super::walk::EdgeGuard;
 use crate::actor::Overflow;
 use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
+use crate::park::owed_answer::NAMED;
 use crate::task::header::{Reason, Wake};
 
 /// What the first step of a send came to.
@@ -129,20 +130,37 @@ fn put_in<P: Into<Envelope> + AsRef<Envelope>>(
     }
 }
 
-/// Puts an envelope into the mailbox; waits for room, if `wait` says so and the mailbox blocks.
+/// What a sender does where there is no room, if the mailbox blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoRoom {
+    Fails,
+    Waits,
+    /// Waits, and will wait for the answer then. So it goes on if the actor does, and only then: an edge in the report of a deadlock. It lets messages of that chain in (0: none) when there
+    /// was room.
+    Asks {
+        lets_in: u64,
+    },
+}
+
+/// Puts an envelope into the mailbox, or waits for room.
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(super) fn enqueue_or_wait(
     target: &Core,
     envelope: Envelope,
     origin: SendOrigin,
-    wait: bool,
+    no_room: NoRoom,
 ) -> Result<Sent, (Unanswered, Envelope)> {
     let envelope = match enqueue(target, envelope, origin.terms.chain, None, None) {
         Ok(sent) => return Ok(sent),
-        Err((Refusal::Full, envelope)) if wait && target.mailbox.lock().overflow == Overflow::Block => envelope,
+        Err((Refusal::Full, envelope))
+            if no_room != NoRoom::Fails && target.mailbox.lock().overflow == Overflow::Block =>
+        {
+            envelope
+        }
         Err((why, envelope)) => return Err((Unanswered::Refused(why), envelope)),
     };
     match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
-        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits),
+        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits, no_room),
         Err(cycle) => Err((Unanswered::Deadlock(cycle), envelope)),
     }
 }
@@ -198,32 +216,42 @@ impl Drop for InLine<'_> {
 
 /// Waits until the envelope is in the mailbox.
 #[cold]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 fn wait_for_capacity(
     target: &Core,
     envelope: Envelope,
     terms: Terms,
     waits: &EdgeGuard<'_>,
+    no_room: NoRoom,
 ) -> Result<Sent, (Unanswered, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
     assert_may_park("a send to a full mailbox");
     let refused = |(why, envelope)| (Unanswered::Refused(why), envelope);
     let mut line = InLine::new(target);
+    line.waiter.owed().begin(target.id().0, 0);
     let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(refused)?;
     if !line.waits {
         return Ok(sent);
     }
+    let awaited = match no_room {
+        NoRoom::Asks { lets_in } if NAMED && !terms.chosen.is_chosen() => Some(line.waiter.owed().awaited(lets_in)),
+        _ => None,
+    };
+    let wait = Wait::new(Reason::Capacity).on(&raw const target.header).until(terms.deadline_ns);
     let why = loop {
-        let verdict =
-            line.waiter.wait(Wait::new(Reason::Capacity).on(&raw const target.header).until(terms.deadline_ns), || {
-                waits.is_told()
-            });
-        if let Some(verdict) = verdict {
+        if let Some(Err(cycle)) = awaited {
+            break Unanswered::deadlock(cycle);
+        }
+        if let Some(verdict) = line.waiter.wait(wait, || waits.is_told()) {
+            drop(awaited);
             return line.over(verdict).map_err(refused);
         }
         if !waits.is_told() {
+            drop(awaited);
             break Unanswered::TimedOut;
         }
         if let Err(cycle) = waits.look_again() {
+            drop(awaited);
             break Unanswered::Deadlock(cycle);
         }
     };

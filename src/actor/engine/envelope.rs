@@ -47,6 +47,8 @@ pub(crate) struct Ops {
     pub(crate) actor: fn() -> TypeId,
     /// It counts against the mailbox's capacity.
     pub(crate) is_counted: bool,
+    /// The message is in the ordinary queue now, under the lock: nobody will let it in any more. Who waits for the answer is told.
+    harden: unsafe fn(NonNull<Node>),
     /// The envelope is dropped: with its box, or with its share of a block. Of a pinned block nothing is.
     pub(crate) discard: unsafe fn(NonNull<Node>),
     content: fn() -> TypeId,
@@ -64,9 +66,11 @@ impl<E: 'static> EnvelopeKind<E> {
         form: Form,
         actor: fn() -> TypeId,
         is_counted: bool,
+        harden: unsafe fn(NonNull<Node>),
         discard: unsafe fn(NonNull<Node>),
     ) -> Self {
-        Self { ops: Ops { run, form, actor, is_counted, discard, content: TypeId::of::<E> }, _content: PhantomData }
+        let content = TypeId::of::<E>;
+        Self { ops: Ops { run, form, actor, is_counted, harden, discard, content }, _content: PhantomData }
     }
 }
 
@@ -327,6 +331,12 @@ impl Envelope {
         self.ops().is_counted
     }
 
+    /// The message was let in, and goes into the ordinary queue: nobody will let it in any more. Under the lock of the mailbox.
+    pub(super) fn harden(&self) {
+        // SAFETY: it is its own operation, and the lock is held.
+        unsafe { (self.ops().harden)(self.0) }
+    }
+
     /// Has the message handled, and answered. It was just taken out of the mailbox whose lock is held. `Err`: the actor has to end.
     /// Does not unwind.
     ///
@@ -373,11 +383,22 @@ impl Envelope {
 pub(crate) trait Payload: Send + Sized + 'static {
     /// Gives the message back, or counts it as a dead letter. Does not unwind.
     fn refuse(self, refused: &Refused<'_>);
+
+    /// The message was let in, and queues: says so to the one that waits for the answer, if there is one. Under the lock of the mailbox.
+    fn harden(&self) {}
 }
 
 /// Boxes with an `E`, which `run` has handled by actors of one type. `is_counted`: against the mailbox's capacity.
 pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> EnvelopeKind<E> {
-    EnvelopeKind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, discard::<E>)
+    EnvelopeKind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, harden_box::<E>, discard::<E>)
+}
+
+/// # Safety
+///
+/// It is a box with an `E`, which nobody else uses meanwhile.
+unsafe fn harden_box<E: Payload>(node: NonNull<Node>) {
+    // SAFETY: as the caller promises.
+    unsafe { &(*node.cast::<BoxBlock<E>>().as_ptr()).content }.harden();
 }
 
 /// # Safety

@@ -317,6 +317,7 @@ impl MailboxState {
                 self.queue.push_front(passed);
             }
             self.len += u32::from(envelope.is_counted());
+            envelope.harden();
             self.queue.push_front(envelope);
         }
     }

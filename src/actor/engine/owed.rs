@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edge::How;
 use super::weak::Weak;
-use crate::actor::{Cycle, Exit, Returned, SendError};
+use crate::actor::{ActorId, Cycle, Exit, Returned, SendError};
 
 /// Why a message is given back unhandled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,11 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
+    /// Of a cycle of more than asks, by the numbers and names of the actors in it.
+    pub(crate) fn deadlock(cycle: Vec<(u64, Option<Box<str>>)>) -> Self {
+        Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name))))
+    }
+
     /// Of a message that was not handled. The whole `Result` is made where the caller wants it: an error alone would be one more copy of
     /// the message on the stack.
     #[cold]
@@ -94,6 +99,6 @@ pub(crate) trait Owed: Send + Sync {
     /// The message was not let in where it was sent: unless it has changed hands since, it waits behind others, or is handled.
     fn is_queued(&self, hands: u32);
 
-    /// The message is handled now: nobody will let it in any more.
+    /// The message is handled now, or was let in and queues: nobody will let it in any more.
     fn harden(&self);
 }

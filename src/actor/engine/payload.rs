@@ -98,4 +98,8 @@ impl<M: Message> Payload for Passed<M> {
             drop(self.msg);
         });
     }
+
+    fn harden(&self) {
+        self.owed.harden();
+    }
 }

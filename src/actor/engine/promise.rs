@@ -17,7 +17,7 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{ActorId, Cycle, Deferred, Exit, Message, Overflow};
+use crate::actor::{Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
 use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
 use crate::park::queue::WaitQueue;
@@ -126,7 +126,9 @@ impl<R> Promise<R> {
         self.settle(|_| Some(Err(Unanswered::Refused(why))));
     }
 
-    fn harden(&self) {
+    /// See [`Owed::harden`]. Also under the lock of a mailbox, by its own actor when no handler is on: who looks into a mailbox with this lock ([`wait_nested`](Self::wait_nested)) waits in a
+    /// handler of that one's actor.
+    pub(super) fn harden(&self) {
         self.state.with(|state| {
             state.harden();
             self.owed.harden();
@@ -258,8 +260,7 @@ impl<R> Promise<R> {
         let awaited = if is_reported { Some(self.owed.awaited(lets_in)) } else { None };
         if let Some(Err(cycle)) = awaited {
             drop(watched);
-            let why = Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name))));
-            return Nested::Answer(self.try_take().unwrap_or(Err(why)));
+            return Nested::Answer(self.try_take().unwrap_or_else(|| Err(Unanswered::deadlock(cycle))));
         }
         let asker = watched.waiter.as_ref().map(|waiter| waiter.actor.core());
         let wait = Wait::new(Reason::Ask).on_owed(watched.debtor).until(deadline_ns);

@@ -10,14 +10,14 @@ use super::ask::{Ask, AskLeft, Done};
 use super::call::{CallBlock, NewCall};
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
+use super::enqueue::{NoRoom, Sent, enqueue, enqueue_async, enqueue_or_wait};
 use super::envelope::Envelope;
 use super::origin::SendOrigin;
 use super::owed::Unanswered;
 use super::payload::Route;
 use super::promise::Promised;
 use super::walk::EdgeGuard;
-use crate::actor::{ActorId, Cycle, Message, Pending, SendError};
+use crate::actor::{Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_run_on_top};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
@@ -155,7 +155,7 @@ fn wait_on<M: Message>(
     // Not before it is sent: one that is refused waits for nobody.
     let awaited = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     if let Some(Err(cycle)) = awaited {
-        return give_up(ask, Unanswered::Deadlock(Cycle::new(cycle.into_iter().map(|(id, name)| (ActorId(id), name)))));
+        return give_up(ask, Unanswered::deadlock(cycle));
     }
     let mut wait = Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns());
     loop {
@@ -199,7 +199,8 @@ pub(crate) fn call<M: Message>(
 
 /// Sends what [`NewCall::new`] has made.
 pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
-    match begin(target, &new.call, new.envelope, new.origin, wait) {
+    let no_room = if wait { NoRoom::Waits } else { NoRoom::Fails };
+    match begin(target, &new.call, new.envelope, new.origin, no_room) {
         Ok(()) => Ok(Pending::new(new.call)),
         Err(why) => new.call.error(why),
     }
@@ -234,7 +235,7 @@ pub(crate) fn call_async<M: Message>(
 pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<M::Reply, SendError<M>> {
     let asking = Asking::new(new.call);
     let call = asking.call();
-    let answer = match begin(target, call, new.envelope, new.origin, true) {
+    let answer = match begin(target, call, new.envelope, new.origin, NoRoom::Asks { lets_in: 0 }) {
         Ok(()) => call.promise().wait(call.promise().deadline_ns(), call.chosen()),
         Err(why) => Err(why),
     };
@@ -242,17 +243,18 @@ pub(crate) fn ask_by_call<M: Message>(target: &Core, new: NewCall<M>) -> Result<
 }
 
 /// The first half of that: the envelope is sent. An error leaves the message where it is.
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn begin<M: Message>(
     target: &Core,
     call: &CallBlock<M>,
     envelope: Envelope,
     origin: SendOrigin,
-    wait: bool,
+    no_room: NoRoom,
 ) -> Result<(), Unanswered> {
-    if wait {
+    if no_room != NoRoom::Fails {
         checkpoint();
     }
-    let sent = enqueue_or_wait(target, envelope, origin, wait).map_err(|(why, _)| why)?;
+    let sent = enqueue_or_wait(target, envelope, origin, no_room).map_err(|(why, _)| why)?;
     call.is_in(&sent);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cell::{Core, Strong};
 use super::edge::How;
-use super::enqueue::{Sent, enqueue, enqueue_async, enqueue_or_wait};
+use super::enqueue::{NoRoom, Sent, enqueue, enqueue_async, enqueue_or_wait};
 use super::envelope::{Boxed, Envelope, EnvelopeKind};
 use super::lost::lost;
 use super::origin::SendOrigin;
@@ -46,14 +46,15 @@ pub(crate) fn tell_within<M: Message>(
     timeout: Duration,
 ) -> Result<(), SendError<M>> {
     checkpoint();
-    let sent = enqueue_or_wait(target, boxed.into(), SendOrigin::of_tell_within(timeout), true);
+    let sent = enqueue_or_wait(target, boxed.into(), SendOrigin::of_tell_within(timeout), NoRoom::Waits);
     sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
 }
 
 #[cold]
 #[inline(never)]
 fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
-    let sent = enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), wait.is_some());
+    let no_room = if wait.is_some() { NoRoom::Waits } else { NoRoom::Fails };
+    let sent = enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), no_room);
     sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
 }
 

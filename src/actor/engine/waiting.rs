@@ -18,13 +18,18 @@ use std::task::{Poll, Waker};
 use super::guard::contained;
 use super::weak::Weak;
 use crate::park::Wait;
+use crate::park::owed_answer::OwedAnswer;
 use crate::park::queue::WaitQueue;
 
 /// What became of an envelope that waited for room. `Err`: the mailbox has closed, and the envelope is the sender's again.
 pub(super) type Verdict<P> = Result<(), P>;
 
 /// Where a sender waits for the verdict: its thread, or its future.
-pub(crate) struct CapacityWaiter<P>(WaitQueue<WaiterState<P>>);
+pub(crate) struct CapacityWaiter<P> {
+    state: WaitQueue<WaiterState<P>>,
+    /// For the report of a deadlock: the room, by the actor whose mailbox that is, until the envelope has left the line.
+    owed: OwedAnswer,
+}
 
 struct WaiterState<P> {
     verdict: Option<Verdict<P>>,
@@ -33,12 +38,17 @@ struct WaiterState<P> {
 
 impl<P> CapacityWaiter<P> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(WaitQueue::new(WaiterState { verdict: None, waker: None })))
+        let state = WaitQueue::new(WaiterState { verdict: None, waker: None });
+        Arc::new(Self { state, owed: OwedAnswer::new() })
+    }
+
+    pub(super) fn owed(&self) -> &OwedAnswer {
+        &self.owed
     }
 
     fn settle(&self, verdict: Verdict<P>) {
         let mut waker = None;
-        self.0.notify_all(|state| {
+        self.state.notify_all(|state| {
             state.verdict = Some(verdict); // KEY: capacity-verdict
             waker = state.waker.take();
             true
@@ -59,13 +69,13 @@ impl<P> CapacityWaiter<P> {
     /// `None`: the deadline has passed, or the sender is to look for a cycle again.
     pub(super) fn wait(&self, wait: Wait, is_told: impl Fn() -> bool) -> Option<Verdict<P>> {
         let verdict = |state: &mut WaiterState<P>| state.verdict.take().map(Some).or_else(|| is_told().then_some(None));
-        self.0.wait_until(wait, verdict).flatten()
+        self.state.wait_until(wait, verdict).flatten()
     }
 
     /// The verdict; if it is not there, `waker` is woken when it is.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Verdict<P>> {
         let mut waker = Some(waker.clone());
-        self.0.with(|state| {
+        self.state.with(|state| {
             std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
             state.verdict.take().map_or(Poll::Pending, Poll::Ready)
         })
