@@ -192,7 +192,6 @@ unsafe extern "C" fn parent() {
 /// Makes stores only: other threads may have been in the middle of anything.
 unsafe extern "C" fn child() {
     step_back();
-    fork::begin_child();
     // Whoever was at it: the handlers are there.
     INSTALLED_IN.store(OVER, Ordering::Relaxed);
     FORKS_HELD.set(false);
