@@ -51,6 +51,37 @@ pub(crate) fn install() {
     }
 }
 
+/// Bits in which a number of [`calling_thread`] is.
+pub(crate) const THREAD_BITS: u32 = 56;
+/// Those of its lower half; the upper half is the process.
+const HALF: u32 = THREAD_BITS / 2;
+
+/// A number of this process and of its calling OS thread, whatever thread-locals that is on. In a child of fork it is another. Not 0.
+pub(crate) fn calling_thread() -> u64 {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // SAFETY: no requirements.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) } as u64;
+    // No thread has other thread-locals than its own there.
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let thread = {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        thread_local! {
+            static NUMBER: Cell<u32> = const { Cell::new(0) };
+        }
+        if NUMBER.get() == 0 {
+            NUMBER.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        u64::from(NUMBER.get())
+    };
+    const MASK: u64 = (1 << HALF) - 1;
+    (u64::from(std::process::id()) & MASK) << HALF | thread & MASK
+}
+
+/// Are both numbers, of [`calling_thread`], of one process?
+pub(crate) fn is_same_process(one: u64, other: u64) -> bool {
+    one >> HALF == other >> HALF
+}
+
 /// What a function that may fail says.
 pub(crate) fn error() -> io::Error {
     io::Error::other(MESSAGE)
