@@ -234,3 +234,72 @@ unsafe extern "C" fn child() {
         unsafe { WorkerContext::enter(ptr::null()) };
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(any(miri, green_emulated))))]
+mod tests {
+    use super::*;
+    use crate::sys::fork::tests::{exited, forked, in_a_new_process};
+
+    /// How often the calling thread has the gate, and, in tens, another that looks.
+    fn times() -> i32 {
+        let found = GATE.load(Ordering::Relaxed);
+        let own = if is_held_by(fork::calling_thread()) { (found & TIMES) as i32 } else { 0 };
+        let takes = || take_gate(Some(Duration::ZERO)).then(let_go).is_some();
+        own + 10 * i32::from(std::thread::spawn(takes).join().unwrap())
+    }
+
+    #[test]
+    fn a_thread_that_has_the_gate_may_take_it_again_and_fork() {
+        in_a_new_process(|| {
+            assert_eq!(forked(times), exited(10), "free");
+            let first = hold();
+            let second = hold();
+            assert_eq!(times(), 2);
+            assert_eq!(forked(times), exited(2), "the child's, as often");
+            let let_go_of_both = || {
+                drop((hold(), hold()));
+                GATE.fetch_sub(2, Ordering::Relaxed);
+                times()
+            };
+            assert_eq!(forked(let_go_of_both), exited(10));
+            assert_eq!(times(), 2);
+            drop(second);
+            assert_eq!(times(), 1);
+            drop(first);
+            assert_eq!(times(), 10);
+            assert!(!lock::is_waited_for());
+        });
+    }
+
+    #[test]
+    fn a_fork_that_went_on_without_the_gate_leaves_it_to_its_holder_and_the_child_has_it_free() {
+        in_a_new_process(|| {
+            let (holds, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _held = hold();
+                    holds.wait();
+                    over.wait();
+                });
+                holds.wait();
+                let begin = Instant::now();
+                let child = forked(times);
+                let (took, here) = (begin.elapsed(), times());
+                over.wait();
+                assert_eq!((child, here), (exited(10), 0));
+                assert!(took >= LONGEST_WAIT, "{took:?}");
+            });
+            assert_eq!(times(), 10);
+        });
+    }
+
+    #[test]
+    fn what_another_process_holds_is_free() {
+        in_a_new_process(|| {
+            GATE.store((fork::calling_thread() ^ 1 << (fork::THREAD_BITS - 1)) << TIMES_BITS | 1, Ordering::Relaxed);
+            assert_eq!(times(), 10);
+            drop(hold());
+            assert_eq!(times(), 10);
+        });
+    }
+}

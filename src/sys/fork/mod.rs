@@ -3,7 +3,7 @@
 mod once;
 mod per_process;
 #[cfg(all(test, target_os = "linux", not(any(miri, green_emulated))))]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use once::ForkSafeOnce;
 pub(crate) use per_process::PerProcess;

@@ -7,7 +7,7 @@ use super::*;
 
 const ROLE: &str = "GREEN_TEST_FORK";
 
-fn in_a_new_process(f: impl FnOnce()) {
+pub(crate) fn in_a_new_process(f: impl FnOnce()) {
     if std::env::var_os(ROLE).is_some() {
         return f();
     }
@@ -19,7 +19,7 @@ fn in_a_new_process(f: impl FnOnce()) {
 }
 
 /// The status of a child that ends itself with what `f` says, and is ended by SIGALRM if it hangs.
-fn forked(f: impl FnOnce() -> i32) -> i32 {
+pub(crate) fn forked(f: impl FnOnce() -> i32) -> i32 {
     let mut status = 0;
     // SAFETY: the child has a copy of this thread alone, which ends it; the last call writes one number.
     unsafe {
@@ -33,7 +33,7 @@ fn forked(f: impl FnOnce() -> i32) -> i32 {
     status
 }
 
-const fn exited(code: i32) -> i32 {
+pub(crate) const fn exited(code: i32) -> i32 {
     code << 8
 }
 
