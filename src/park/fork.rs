@@ -16,7 +16,8 @@
 //! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups) each process has for
 //! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
 //! may find half made, and the child makes it again. What cannot be made twice, and what std has a lock for, is made while no
-//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one while
+//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one in the
+//! moment in which another OS thread begins or ends, as std has a lock of its list of stacks then (`thread_info`), and no thread begins in the child; nor one while
 //! another thread is inside a lock, channel or socket that the child uses.
 //!
 //! # Protocol: the gate
