@@ -27,23 +27,34 @@ impl<T> Lock<T> {
 }
 
 thread_local! {
-    static WAITED_FOR: Cell<bool> = const { Cell::new(false) };
+    /// How often it waits, one wait inside of another.
+    static WAITS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Does the calling thread wait for a lock of this crate, or else for another thread inside of it? Then it must not park: what holds the lock may be a worker's loop, or a thread
 /// that would have to run on the caller's worker; and the caller may be where nothing else may run.
 #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "nothing parks in std's locks here"))]
 pub(crate) fn is_waited_for() -> bool {
-    WAITED_FOR.get()
+    WAITS.get() > 0
 }
 
 /// Runs `f`, in which the calling thread may wait for others inside of this crate: see [`is_waited_for`].
 #[inline(never)]
 pub(crate) fn waiting<R>(f: impl FnOnce() -> R) -> R {
-    let before = WAITED_FOR.replace(true);
+    begin_waiting();
     let result = f();
-    WAITED_FOR.set(before);
+    end_waiting();
     result
+}
+
+/// As [`waiting`], until [`end_waiting`] on the same thread-locals.
+pub(crate) fn begin_waiting() {
+    WAITS.set(WAITS.get() + 1);
+}
+
+pub(crate) fn end_waiting() {
+    // Libc may call a handler of which it has not called the first half.
+    WAITS.set(WAITS.get().saturating_sub(1));
 }
 
 /// Locks `mutex`, poisoned or not. All waiting for locks of this crate is in here: see [`is_waited_for`].

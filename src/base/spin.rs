@@ -20,6 +20,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::base::atomic::{AtomicU32, MODELLED, Ordering, spin_loop, yield_now};
@@ -34,6 +35,14 @@ const AWAY: Duration = Duration::from_nanos(1_500);
 const LONGEST: Duration = Duration::from_micros(24);
 /// Looks at the clock while it stays away, at most: it may stand still.
 const CLOCK_LOOKS: u32 = 10_000;
+
+/// The holder would wait for the CPU on which a thread stays away.
+static HAS_ONE_CPU: AtomicBool = AtomicBool::new(false);
+
+/// This process may use so many CPUs. (Not asked here: that reads files, and the caller may have any lock.)
+pub(crate) fn note_cpus(cpus: usize) {
+    HAS_ONE_CPU.store(cpus == 1, Ordering::Relaxed);
+}
 
 thread_local! {
     /// What this OS thread found last.
@@ -102,7 +111,7 @@ impl<T> SpinLock<T> {
     #[cold]
     #[inline(never)]
     fn lock_taken(&self) {
-        if !MODELLED {
+        if !MODELLED && !HAS_ONE_CPU.load(Ordering::Relaxed) {
             _ = stay_away(ptr::from_ref(&self.taken).addr());
         }
         let mut looks = 0;

@@ -32,17 +32,18 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use crate::base::atomic::{AtomicUsize, Ordering};
+use crate::base::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::base::lock::Lock;
 use crate::driver::handle::PollerHandle;
 use crate::driver::readiness::{Direction, Generation, Readiness, Ready, Seen};
-use crate::sys::fork::{ForkSafeOnce, PerProcess};
+use crate::sys::fork::PerProcess;
 use crate::task::Ticket;
 use crate::task::header::Wake;
 use crate::task::wait::End;
@@ -57,7 +58,8 @@ const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 /// The token that belongs to no slot: a worker's own waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
-static TABLE: [ForkSafeOnce<Box<[SourceSlot]>>; CHUNKS] = [const { ForkSafeOnce::new() }; CHUNKS];
+/// Each is null, or of a box that is never freed. Pointers only, and null ones: so the table is in no file, and in memory where it is used.
+static TABLE: [AtomicPtr<[SourceSlot; CHUNK]>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
 static FREE: PerProcess<Lock<Free>> = PerProcess::new(|| Lock::new(Free::after_parents()));
 /// Chunks that this process and its parents have made, or begun to make.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
@@ -84,7 +86,10 @@ impl Free {
         let place = TABLE.get(chunk)?;
         // ORDERING(argued): AcqRel: a fork finds it stored if it finds `place` touched. The models have no fork.
         BEGUN.swap(chunk + 1, Ordering::AcqRel);
-        place.get_or_init(|| (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| SourceSlot::new(index as u32)).collect());
+        let slots: Box<[SourceSlot]> =
+            (chunk * CHUNK..(chunk + 1) * CHUNK).map(|index| SourceSlot::new(index as u32)).collect();
+        // ORDERING(argued): Release pairs with the Acquire in `slots`: who sees the chunk sees it whole. The caller has the lock of `FREE`, and no other process comes to this index.
+        place.store(Box::into_raw(slots).cast(), Ordering::Release);
         self.made += 1;
         self.free.extend((chunk * CHUNK..(chunk + 1) * CHUNK).rev().map(|index| index as u32));
         Some(())
@@ -97,7 +102,15 @@ fn own() -> impl Iterator<Item = &'static SourceSlot> {
         let free = FREE.get().lock();
         (free.first, free.made)
     };
-    TABLE[first..made].iter().filter_map(ForkSafeOnce::get).flatten()
+    (first..made).filter_map(slots).flatten()
+}
+
+/// The slots of a chunk, if it is made.
+fn slots(chunk: usize) -> Option<&'static [SourceSlot; CHUNK]> {
+    // ORDERING(argued): Acquire pairs with the Release in `grow`.
+    let found = TABLE.get(chunk)?.load(Ordering::Acquire);
+    // SAFETY: null, or of a box that is never freed, with so many slots.
+    unsafe { found.as_ref() }
 }
 
 /// See the module's text.
@@ -179,7 +192,7 @@ pub(crate) fn acquire() -> io::Result<&'static SourceSlot> {
 }
 
 fn get(index: usize) -> Option<&'static SourceSlot> {
-    TABLE.get(index / CHUNK)?.get()?.get(index % CHUNK)
+    slots(index / CHUNK)?.get(index % CHUNK)
 }
 
 fn token(index: u32, generation: Generation) -> Token {

@@ -16,7 +16,8 @@
 //! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups) each process has for
 //! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
 //! may find half made, and the child makes it again. What cannot be made twice, and what std has a lock for, is made while no
-//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one while
+//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one in the
+//! moment in which another OS thread begins or ends, as std has a lock of its list of stacks then (`thread_info`), and no thread begins in the child; nor one while
 //! another thread is inside a lock, channel or socket that the child uses.
 //!
 //! # Protocol: the gate
@@ -24,19 +25,28 @@
 //! ```text
 //!  a thread that makes something once             a thread that forks
 //!  G1  has the handlers put in place
-//!  G2  FREE -> HELD  [CAS]; else looks again      F1  (before) FREE -> HELD  [CAS]; else looks again
+//!  G2  free -> held  [CAS]; else looks again      F1  (before) free -> held  [CAS]; else looks again, for LONGEST_WAIT
 //!  G3  makes it, and notes that it is made        F2  forks
-//!  G4  HELD -> FREE                               F3  (parent) HELD -> FREE; (child) FREE, whoever held it
+//!  G4  held -> free                               F3  (parent) held -> free; (child) free, whoever held it
 //! ```
 //!
-//! Between G2 and G4 no thread is between F1 and F3: so a child sees all of G3, or nothing. Where the handlers are not in place yet, no thread has come to G2. A thread that holds the gate may
-//! fork, or make another thing, and does not wait for itself. One that panics waits for nobody: it may have std's hook, for which the holder of the gate waits.
+//! Between G2 and G4 no thread is between F1 and F3: so a child sees all of G3, or nothing. Where the handlers are not in place yet, no thread has come to G2.
+//!
+//! The gate names its holder and the holder's process, and counts how often that has it, in one word. So a thread that holds it may fork, or make another thing, and does not wait for
+//! itself: neither do other people's handlers between F1 and F3, nor a signal's. What a process that is not this one holds is free: this is a child in which F3 did not run.
+//!
+//! A thread that panics waits for nobody: it may have std's hook, for which the holder of the gate waits. And one that forks waits for so long only, and then goes on *without* the gate: a
+//! thread that panics may wait for it, in the program's own hook. Its child is one of a fork while another thread panics, as below; if the holder was only slow, std's hook may be locked in
+//! the child, and what is made once may be missing there.
+//!
+//! As long as a thread waits for the gate or has it, it does not park ([`lock::is_waited_for`]): libc's lock of the handlers may be its own, and others wait for it.
 
 use std::cell::Cell;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::base::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::base::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::lock;
 use crate::park::current::WorkerContext;
 use crate::park::os;
 use crate::sys::fork;
@@ -46,22 +56,25 @@ thread_local! {
     static ORPHAN: Cell<bool> = const { Cell::new(false) };
     /// The worker, while a thread with thread-locals of its own forks on those of the worker.
     static ASIDE: Cell<*const WorkerContext> = const { Cell::new(ptr::null()) };
-    /// How often the thread holds the gate.
-    static HELD: Cell<u32> = const { Cell::new(0) };
-    /// The thread that forks has taken the gate.
-    static FORKS_HELD: Cell<bool> = const { Cell::new(false) };
+    /// The thread's number before it forked.
+    static FORKS_AS: Cell<u64> = const { Cell::new(0) };
 }
 
-const FREE: u32 = 0;
-const TAKEN: u32 = 1;
-/// See the module's text.
-static GATE: AtomicU32 = AtomicU32::new(FREE);
+/// See the module's text: how often its holder has it, and above that the holder. If that is 0 times, it is free.
+static GATE: AtomicU64 = AtomicU64::new(0);
+const TIMES_BITS: u32 = u64::BITS - fork::THREAD_BITS;
+const TIMES: u64 = (1 << TIMES_BITS) - 1;
+
+/// A thread that forks waits for the gate for so long.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// No thread forks as long as this lives, and one thread at a time has one.
 #[derive(Debug)]
 pub(crate) struct HeldGate {
     /// If not, it has not got it: it panics, and somebody else had the gate.
-    is_counted: bool,
+    has_it: bool,
 }
 
 /// As [`HeldGate`], until the process has made its first runtime; then nothing.
@@ -91,40 +104,50 @@ impl FirstGate {
 #[must_use]
 pub(crate) fn hold() -> HeldGate {
     install();
-    let is_counted = HELD.get() > 0 || take_gate();
-    if is_counted {
-        HELD.set(HELD.get() + 1);
-    }
-    HeldGate { is_counted }
+    lock::begin_waiting();
+    HeldGate { has_it: take_gate(None) }
 }
 
 impl Drop for HeldGate {
     fn drop(&mut self) {
-        if self.is_counted {
-            HELD.set(HELD.get() - 1);
-            if HELD.get() == 0 {
-                free_gate();
-            }
+        if self.has_it {
+            let_go();
         }
+        lock::end_waiting();
     }
 }
 
-/// False: the thread panics, and another has it.
-fn take_gate() -> bool {
+/// False: another has it, and the thread panics, or has waited for that long.
+fn take_gate(longest: Option<Duration>) -> bool {
+    let (own, begin) = (fork::calling_thread(), Instant::now());
     loop {
-        // ORDERING(argued): Acquire pairs with the Release in `free_gate`: what was made there is seen here. No model forks.
-        if GATE.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            return true;
-        }
-        if std::thread::panicking() {
+        let found = GATE.load(Ordering::Relaxed);
+        let (holder, times) = (found >> TIMES_BITS, found & TIMES);
+        let is_own = times > 0 && holder == own;
+        let is_free = times == 0 || !fork::is_same_process(holder, own);
+        if is_own || is_free {
+            let taken = if is_own { found + 1 } else { own << TIMES_BITS | 1 };
+            // ORDERING(argued): Acquire pairs with the Release in `let_go`: what was made there is seen here. No model forks.
+            if GATE.compare_exchange(found, taken, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return true;
+            }
+        } else if std::thread::panicking() || longest.is_some_and(|longest| begin.elapsed() >= longest) {
             return false;
+        } else {
+            std::thread::sleep(PAUSE);
         }
-        std::thread::sleep(Duration::from_micros(50));
     }
 }
 
-fn free_gate() {
-    GATE.store(FREE, Ordering::Release); // ORDERING(argued): see `take_gate`.
+/// One time less.
+fn let_go() {
+    GATE.fetch_sub(1, Ordering::Release); // ORDERING(argued): see `take_gate`.
+}
+
+/// Has the thread of that number the gate?
+fn is_held_by(thread: u64) -> bool {
+    let found = GATE.load(Ordering::Relaxed);
+    found & TIMES > 0 && found >> TIMES_BITS == thread
 }
 
 /// Was the calling OS thread green when it forked, so that its runtime is the parent's?
@@ -146,7 +169,7 @@ pub(crate) fn install() {
         }
         let own = std::process::id();
         if found == own {
-            std::thread::sleep(Duration::from_micros(50));
+            lock::waiting(|| std::thread::sleep(PAUSE));
         } else if INSTALLED_IN.compare_exchange(found, own, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             fork::at_each_fork(before, parent, child);
             INSTALLED_IN.store(OVER, Ordering::Release); // ORDERING(argued): as above.
@@ -157,9 +180,9 @@ pub(crate) fn install() {
 
 /// Other people's handlers run before and after this one. Where the thread goes on as its worker it is no green thread: it could not suspend there.
 unsafe extern "C" fn before() {
-    if HELD.get() == 0 {
-        FORKS_HELD.set(take_gate());
-    }
+    lock::begin_waiting();
+    FORKS_AS.set(fork::calling_thread());
+    take_gate(Some(LONGEST_WAIT));
     if thread_locals::before_fork() {
         step_aside();
     }
@@ -184,21 +207,23 @@ fn step_back() {
 
 unsafe extern "C" fn parent() {
     step_back();
-    if FORKS_HELD.take() {
-        free_gate();
+    // If not, it went on without it.
+    if is_held_by(fork::calling_thread()) {
+        let_go();
     }
+    lock::end_waiting();
 }
 
 /// Makes stores only: other threads may have been in the middle of anything.
 unsafe extern "C" fn child() {
     step_back();
-    fork::begin_child();
     // Whoever was at it: the handlers are there.
     INSTALLED_IN.store(OVER, Ordering::Relaxed);
-    FORKS_HELD.set(false);
-    if HELD.get() == 0 {
-        free_gate();
-    }
+    let own = fork::calling_thread();
+    let times = if is_held_by(FORKS_AS.replace(own)) { GATE.load(Ordering::Relaxed) & TIMES } else { 1 };
+    GATE.store(own << TIMES_BITS | times, Ordering::Relaxed);
+    let_go();
+    lock::end_waiting();
     os::note_fork();
     if let Some(here) = WorkerContext::get() {
         here.set_yields();
@@ -208,5 +233,74 @@ unsafe extern "C" fn child() {
         ORPHAN.set(true);
         // SAFETY: no worker.
         unsafe { WorkerContext::enter(ptr::null()) };
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(any(miri, green_emulated))))]
+mod tests {
+    use super::*;
+    use crate::sys::fork::tests::{exited, forked, in_a_new_process};
+
+    /// How often the calling thread has the gate, and, in tens, another that looks.
+    fn times() -> i32 {
+        let found = GATE.load(Ordering::Relaxed);
+        let own = if is_held_by(fork::calling_thread()) { (found & TIMES) as i32 } else { 0 };
+        let takes = || take_gate(Some(Duration::ZERO)).then(let_go).is_some();
+        own + 10 * i32::from(std::thread::spawn(takes).join().unwrap())
+    }
+
+    #[test]
+    fn a_thread_that_has_the_gate_may_take_it_again_and_fork() {
+        in_a_new_process(|| {
+            assert_eq!(forked(times), exited(10), "free");
+            let first = hold();
+            let second = hold();
+            assert_eq!(times(), 2);
+            assert_eq!(forked(times), exited(2), "the child's, as often");
+            let let_go_of_both = || {
+                drop((hold(), hold()));
+                GATE.fetch_sub(2, Ordering::Relaxed);
+                times()
+            };
+            assert_eq!(forked(let_go_of_both), exited(10));
+            assert_eq!(times(), 2);
+            drop(second);
+            assert_eq!(times(), 1);
+            drop(first);
+            assert_eq!(times(), 10);
+            assert!(!lock::is_waited_for());
+        });
+    }
+
+    #[test]
+    fn a_fork_that_went_on_without_the_gate_leaves_it_to_its_holder_and_the_child_has_it_free() {
+        in_a_new_process(|| {
+            let (holds, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _held = hold();
+                    holds.wait();
+                    over.wait();
+                });
+                holds.wait();
+                let begin = Instant::now();
+                let child = forked(times);
+                let (took, here) = (begin.elapsed(), times());
+                over.wait();
+                assert_eq!((child, here), (exited(10), 0));
+                assert!(took >= LONGEST_WAIT, "{took:?}");
+            });
+            assert_eq!(times(), 10);
+        });
+    }
+
+    #[test]
+    fn what_another_process_holds_is_free() {
+        in_a_new_process(|| {
+            GATE.store((fork::calling_thread() ^ 1 << (fork::THREAD_BITS - 1)) << TIMES_BITS | 1, Ordering::Relaxed);
+            assert_eq!(times(), 10);
+            drop(hold());
+            assert_eq!(times(), 10);
+        });
     }
 }

@@ -8,6 +8,7 @@ use crossbeam_deque::{Injector, Steal};
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::lock::{Lock, waiting};
 use crate::base::report::report;
+use crate::base::spin;
 use crate::blocking::pool::BlockingPool;
 use crate::flight::Recording;
 use crate::park::on_switch::MakeSwitchCalls;
@@ -98,6 +99,7 @@ impl Shared {
         pool: BlockingPool,
     ) -> Arc<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        spin::note_cpus(cpus);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
         let roster = remote::roster_of(remotes[0].index);
         let shared = Arc::new(Self {

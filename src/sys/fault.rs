@@ -21,7 +21,7 @@ const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// The actions that were there before.
 struct OldActions(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS.len()]>);
 
-// SAFETY: invariant 1: written under the `Once`, before the handler that reads it can run.
+// SAFETY: invariant 1: written in `install_one`, before the handler that reads it can run.
 unsafe impl Sync for OldActions {}
 
 static OLD: OldActions = OldActions(UnsafeCell::new([MaybeUninit::uninit(); SIGNALS.len()]));
@@ -58,7 +58,7 @@ pub(crate) fn install(on_fault: OnFault) {
         // ORDERING: Release pairs with the Acquire in `handle`, on whatever thread the fault is.
         ON_FAULT.store(on_fault as *mut (), Ordering::Release);
         for (index, signal) in SIGNALS.into_iter().enumerate() {
-            // SAFETY: `install_one` is called once for each signal, under the `Once`.
+            // SAFETY: `install_one` is called once for each signal, under the turn of `ONCE`; in a child that makes it again, it finds our handler and returns.
             unsafe { install_one(index, signal) };
         }
     });

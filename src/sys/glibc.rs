@@ -374,7 +374,8 @@ pub(crate) unsafe fn replace_setxid(
             return;
         }
         let mut action = action.assume_init();
-        if action.handler <= 1 {
+        // Ours: this is a child, and its parent had come so far.
+        if action.handler <= 1 || action.handler == handler as *const () as usize {
             return;
         }
         before(action.handler);

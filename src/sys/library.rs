@@ -10,6 +10,13 @@
     target_vendor = "apple"
 ))]
 pub(crate) fn pin() {
+    use crate::base::atomic::{AtomicBool, Ordering};
+
+    /// Once will do. Not asked again: that would be to wait for the loader, where a thread that forks may wait for the caller.
+    static PINNED: AtomicBool = AtomicBool::new(false);
+    if PINNED.load(Ordering::Relaxed) {
+        return;
+    }
     let mut place = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: `dladdr` takes any address, and fills `place` in if it knows it; zeros are a valid `Dl_info`. The name is one
     // of the loader's own, and what is loaded already runs no code when it is opened again.
@@ -21,6 +28,7 @@ pub(crate) fn pin() {
             }
         }
     }
+    PINNED.store(true, Ordering::Relaxed);
 }
 
 /// The program or library that an address is in, and where it is there, as `addr2line` wants it. By `dl_iterate_phdr`: `dladdr` would wait for a library's

@@ -37,3 +37,18 @@ extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It would call itself for ever. A child of fork installs it again where its parent had come no further.
+    #[test]
+    fn the_handler_that_is_installed_twice_does_not_stand_before_itself() {
+        // Has glibc install its own.
+        std::thread::spawn(|| ()).join().unwrap();
+        install();
+        install();
+        assert_ne!(BEFORE.load(Ordering::Relaxed), handle as *const () as usize);
+    }
+}

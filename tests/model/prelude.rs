@@ -101,6 +101,8 @@ pub(crate) mod fork {
         0
     }
 
+    pub(crate) fn install() {}
+
     pub(crate) fn is_orphan() -> bool {
         false
     }

@@ -7,7 +7,7 @@
 use std::ptr;
 
 use crate::base::atomic::{AtomicPtr, Ordering};
-use crate::sys::fork::generation;
+use crate::sys::fork::{generation, install};
 
 /// A value that each process has for itself: a child of fork begins with a new one, as threads that are not there may have the locks in the parent's.
 pub(crate) struct PerProcess<T> {
@@ -50,6 +50,7 @@ impl<T: Sync> PerProcess<T> {
 
     #[cold]
     fn make(&self) -> &'static T {
+        install();
         loop {
             let found = self.place.load(Ordering::Relaxed);
             if let Some(made) = self.made() {

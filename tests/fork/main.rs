@@ -3,6 +3,8 @@
 #![cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
 #![allow(missing_docs)]
 
+mod gate;
+#[path = "../help/mod.rs"]
 mod help;
 
 use std::io::{Read, Write};
@@ -573,35 +575,6 @@ fn a_child_that_was_forked_while_others_had_the_crates_locks_does_not_hang() {
         });
     });
     ended.assert_success();
-}
-
-/// The first thing that a process makes of the crate's: std is asked for its panic hook then, and much else is asked for once.
-#[test]
-fn a_child_that_was_forked_while_another_made_the_very_first_runtime_does_not_hang() {
-    const ROUND: &str = "GREEN_TEST_ROUND";
-    for round in 0..help::scaled(60_u32) {
-        let ended = in_a_child(&[(ROUND, &round.to_string())], || {
-            let round: u32 = std::env::var(ROUND).unwrap().parse().unwrap();
-            let begins = std::sync::Barrier::new(2);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    begins.wait();
-                    assert_eq!(runtime(1).run(|| 7), 7);
-                });
-                begins.wait();
-                // The first one right away, or later.
-                (0..round % 8 * 500).for_each(|_| std::hint::spin_loop());
-                for _ in 0..4 {
-                    assert_works("a runtime of the child's own", || {
-                        assert_eq!(runtime(1).run(|| 5), 5);
-                        let panics = catch_unwind(|| runtime(1).run(|| panic!("in the child")));
-                        assert!(panics.is_err());
-                    });
-                }
-            });
-        });
-        ended.assert_success();
-    }
 }
 
 #[test]
