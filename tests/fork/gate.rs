@@ -1,10 +1,13 @@
 //! A fork while another thread, or the forking thread itself, makes the first runtime or changes the panic hook.
 
+use std::io::Read;
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use crate::assert_works;
-use crate::help::{self, in_a_child, runtime};
+use green::net::{TcpListener, TcpStream};
+
+use crate::help::{self, bounded, in_a_child, runtime};
+use crate::{Add, Counter, assert_works};
 
 /// The first thing that a process makes of the crate's: std is asked for its panic hook then, and much else is asked for once.
 #[test]
@@ -74,4 +77,32 @@ fn a_thread_forks_though_a_panic_hook_that_makes_the_first_runtime_waits_for_it(
         assert_works("a child afterwards", || assert_eq!(runtime(1).run(|| 5), 5));
     });
     ended.assert_success();
+}
+
+#[test]
+fn what_is_made_once_may_be_half_made_when_one_forks() {
+    use green::actor::{Actor, Name};
+    static NAMED: Name<Counter> = Name::new("named");
+    let use_much = || {
+        let counter = Counter::default().start();
+        NAMED.register(&counter).unwrap();
+        assert_eq!(counter.send(Add(3)).unwrap(), 3);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        client.read(&mut [0]).unwrap_err();
+    };
+    for pause_us in [0, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000] {
+        let ended = in_a_child(&[("PAUSE_US", &pause_us.to_string())], || {
+            let pause_us = std::env::var("PAUSE_US").unwrap().parse().unwrap();
+            bounded(move || {
+                let first = runtime(1);
+                let thread = first.spawn(use_much);
+                std::thread::sleep(Duration::from_micros(pause_us));
+                assert_works("all of it in a runtime of the child's", || runtime(1).run(use_much));
+                thread.join().unwrap();
+            });
+        });
+        ended.assert_success();
+    }
 }
