@@ -88,11 +88,11 @@ fn one_that_stays_is_always_listed_without_membarrier_while_others_come_and_go()
     .assert_success();
 }
 
-/// A handler of the program's own for the signal, and a worker that does not rest.
+/// A handler of the program's own for the signal, and a worker that does not rest. (Where threads move, nothing needs the call.)
 #[test]
 fn actors_that_cannot_be_listed_are_left_by_a_shutdown_and_it_is_said() {
     extern "C" fn own(_: libc::c_int) {}
-    let ended = in_a_child(&[], || {
+    let ended = in_a_child(&[("GREEN_THREAD_LOCALS", "worker")], || {
         // SAFETY: a handler that does nothing.
         unsafe { libc::signal(libc::SIGURG, own as *const () as libc::sighandler_t) };
         let (rests, computes) = green::run(|| (Puppet::new().0.start(), Puppet::new().0.start()));
