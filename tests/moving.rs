@@ -459,28 +459,30 @@ fn a_runtime_whose_threads_move_ends_with_all_of_them() {
     }
 }
 
-/// The other worker ended, and nobody was left to run what stood ready behind a thread that computes until that has run.
-#[test]
-fn a_runtime_that_stopped_left_a_ready_thread_behind_one_that_waits_for_it() {
+/// A runtime stops while one of its two workers computes, and so many threads behind that go on: first with `wait`, then with `f`.
+fn stop_with_some_behind_one_that_computes(count: usize, wait: fn(), f: fn()) {
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
     static RUNS: AtomicBool = AtomicBool::new(false);
     static STOPS: AtomicBool = AtomicBool::new(false);
     static HAS_RUN: AtomicBool = AtomicBool::new(false);
     let ended = help::in_a_child(&[], || {
         let Some(runtime) = runtime(2) else { return };
-        runtime.spawn(|| {
+        runtime.spawn(move || {
             green::spawn(|| {
                 RUNS.store(true, Relaxed);
                 help::spin_until("this worker, too, has no time", || STOPS.load(Relaxed));
                 compute(Duration::from_millis(50));
             });
             help::spin_until("it runs", || RUNS.load(Relaxed));
-            RUNS.store(false, Relaxed);
-            green::spawn(|| {
-                RUNS.store(true, Relaxed);
-                yield_now();
-                HAS_RUN.store(true, Relaxed);
-            });
-            while !RUNS.load(Relaxed) {
+            for _ in 0..count {
+                green::spawn(move || {
+                    BEGUN.fetch_add(1, Relaxed);
+                    wait();
+                    HAS_RUN.store(true, Relaxed);
+                    f();
+                });
+            }
+            while BEGUN.load(Relaxed) < count {
                 yield_now();
             }
             STOPS.store(true, Relaxed);
@@ -490,4 +492,28 @@ fn a_runtime_that_stopped_left_a_ready_thread_behind_one_that_waits_for_it() {
         drop(runtime);
     });
     ended.assert_success();
+}
+
+/// The other worker ended, and nobody was left to run what stood ready behind a thread that computes until that has run.
+#[test]
+fn a_runtime_that_stopped_left_a_ready_thread_behind_one_that_waits_for_it() {
+    stop_with_some_behind_one_that_computes(1, yield_now, || ());
+}
+
+/// The other worker had cancelled its threads, took those over, and nobody cancelled them: it cancels all again when it has nothing to run, which did not come.
+#[test]
+fn threads_that_a_worker_took_over_when_it_had_stopped_went_on_for_ever() {
+    // They are ready when the other worker has stopped: it is at it 50 ms before.
+    stop_with_some_behind_one_that_computes(
+        2,
+        || green::sleep(Duration::from_millis(150)),
+        || {
+            loop {
+                // A point at which a cancel is seen, and no wait: the worker always has something to run.
+                green::thread::current().unpark();
+                green::thread::park();
+                yield_now();
+            }
+        },
+    );
 }

@@ -254,6 +254,10 @@ impl Worker {
                 self.live.push(thread); // KEY: moving-joins-list
             }
             self.make_ready(thread); // KEY: moving-queue
+            // This worker has cancelled what it had; the owner, which may be stuck, has not come to that.
+            if self.stopping.get() {
+                let _ = header.state.cancel();
+            }
             got += 1;
         }
         self.here().wheel.borrow_mut().make_room(self.live.count());
