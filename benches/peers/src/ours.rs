@@ -127,8 +127,9 @@ pub fn run(job: Job) -> f64 {
     })
 }
 
-/// With senders on two workers every message takes the lock of the mailbox twice, and each time its cache line may come from the other
-/// core. To gain more needs a lane for each worker, and a run that takes all of it at once.
+/// With senders on two workers every message takes the lock of the mailbox twice, and its cache line may come from the other core each time: so who finds that lock taken
+/// again and again stays away for longer and longer (`base::spin`), and each sender brings in many messages in a row. A lane for each worker would cost the order: what is
+/// told after a join, or under a lock, comes after what the other one has told.
 fn tell(job: Job, senders: u64) -> f64 {
     let counter = Counter(0).start();
     let meter = job.start();
