@@ -4,40 +4,17 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod help;
+#[path = "help/moves.rs"]
+mod moves;
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use green::os::unix::net::UnixStream;
 use green::sync::Mutex;
-use green::{Runtime, ThreadLocals, channel, yield_now};
-
-/// A runtime whose threads move. `None`: none is to be had here.
-fn runtime(workers: usize) -> Option<Runtime> {
-    match Runtime::builder().workers(workers).thread_locals(ThreadLocals::PerThread).build() {
-        Ok(runtime) => Some(runtime),
-        Err(error) => {
-            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
-            eprintln!("not tried: {error}");
-            None
-        }
-    }
-}
-
-/// The number of the OS thread that runs the caller.
-fn os_thread() -> i64 {
-    // SAFETY: the call has no arguments.
-    unsafe { libc::syscall(libc::SYS_gettid) }
-}
-
-/// Keeps a CPU busy.
-fn compute(d: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < d {
-        std::hint::spin_loop();
-    }
-}
+use green::{Runtime, channel, yield_now};
+use moves::{compute, os_thread, runtime};
 
 /// These take times: one after the other.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
