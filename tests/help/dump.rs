@@ -23,9 +23,14 @@ pub(crate) fn info(thread: &Thread) -> ThreadInfo {
     found.expect("the thread is there")
 }
 
+/// For what `thread` waits as soon as it does, for what `why` names. A wait may be left for a moment, to look: so it is asked until
+/// it says so.
+#[track_caller]
 pub(crate) fn waits_on(thread: &Thread, why: &str) -> WaitsOn {
     super::until_parked(thread, why);
-    info(thread).waits_on().unwrap_or_else(|| panic!("nothing is known of {why}")).clone()
+    let found = std::cell::OnceCell::new();
+    super::until(|| info(thread).waits_on().is_some_and(|on| found.set(on.clone()).is_ok()));
+    found.into_inner().expect("it is known")
 }
 
 pub(crate) fn text() -> String {
