@@ -102,7 +102,7 @@
 //! A call that has to wait makes three small system calls more than a socket of [`green::net`]: it reads the descriptor's flags and its time-out, and asks the poller
 //! of a worker to look anew, which knows the descriptor from its first wait on. A `poll` of a descriptor that does not block keeps a duplicate meanwhile. Green
 //! threads that wait to accept at one listener do not disturb each other; another process that accepts there, too,
-//! may leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and two loads more. A futex that is not marked
+//! may leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and some loads more. A futex that is not marked
 //! as private may be another process's to wake: a wait for one ends each 16 ms, for no reason, and its caller waits anew.
 //!
 //! `read` and `write` look first what the descriptor is: two system calls more for a file. Where the end of a lock of std or pthread, or a post to a semaphore, wakes a green thread that is the next
@@ -112,19 +112,21 @@
 //!
 //! | on one worker | against | ratio |
 //! | --- | --- | --- |
-//! | a std `Mutex` that is held over a yield, 2000 threads: time of a processor | `green`'s | 1.5 |
+//! | a std `Mutex` that is held over a yield, 2000 threads or 20: time of a processor | `green`'s | 1.4; 1.5 |
 //! | one that is free before the yield | the same | 0.9 |
-//! | a std `mpsc` channel from 2000 threads to one: the same | the same | 1.5, as hardly anybody waits |
-//! | two of them between two threads, there and back, 2000 threads: the same | the same | 2.8 to 3.3 |
+//! | a std `mpsc` channel from 2000 threads, or 20, to one: the same | the same | 1.9; 1.6, as hardly anybody waits |
+//! | the same messages without anybody who waits, std's own code alone | `green`'s with all its waits | 1.5; 1.7 |
+//! | two of them between two threads, there and back, 2000 threads or 20: time of a processor | `green`'s | 2.4 to 2.7; 4.1 to 4.7 |
 //! | 200 clients of Redis: time of a processor | 200 OS threads | 0.3 to 0.4 |
 //! | 200 clients of PostgreSQL: time of a processor | the same | 0.95 to 1.6 |
 //! | memory of the process, either client | the same | 1.0 |
 //! | the same with the kernel's stacks of all processes, those of the server as well | the same | 0.6 Redis, 0.85 PostgreSQL |
 //!
-//! Of the instructions of a message from thread to thread, some 1170 by `mpsc`, 560 are std's own (two locks, counts of references), 150 the switch; `green`'s channel has 430 with its
-//! switch. So a ratio of 1.5 is out of reach there: it is 1.6 where waiting and waking cost nothing. A turn of a std lock that is held over a yield is three switches, some 1240 instructions, of which
-//! 120 are std's; one of `green`'s is two switches and 840, as it can hand the lock over, where std's woken thread has to run before its waker goes on. `perf record -e cpu-clock cargo bench -p green-std
-//! --bench locks -- pair`, and `held over`, with `perf report`, say how the time is spread over these functions.
+//! The one that receives from all parks once for each sender that has its turn, not for each message: 0.02 times a message at 50 messages a turn. So what is left there is std's own code, five exchanges and
+//! fences for each message, and a ratio of 1.5 is out of reach. Of the instructions of a message from thread to thread, some 1170 by `mpsc`, 560 are std's own (two locks, counts of references), 150 the
+//! switch; `green`'s channel has 430 with its switch: out of reach as well. A turn of a std lock that is held over a yield is three switches; one of `green`'s is two, as it can hand the lock over,
+//! where std's woken thread has to run before its waker goes on. `perf record -e cpu-clock cargo bench -p green-std --bench locks -- pair`, and `held over`, with `perf report`, say how the
+//! time is spread over these functions.
 //!
 //! **Memory** of a client is what its code touches on the stack and keeps on the heap, and that is the same on both. An OS thread's stack is address space, too, until it is
 //! touched: of the 26 KiB that a client of Redis has on either, 10 are its own (they are there without a thread), and 15 are stack and thread-locals. What a green thread

@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,28 @@ fn who_waited_for_a_neighbour_by_yields_of_std_hung() {
 }
 
 /// Where the holder of a lock of std must not park, its neighbours must not run either.
+/// The thread that a message wakes has its turn when the sender waits or ends: so messages gather.
+#[test]
+fn who_receives_from_many_waits_once_for_a_senders_turn_and_not_for_each_message() {
+    alone_on_one_worker(|| {
+        const SENDERS: usize = 20;
+        const MESSAGES: usize = 50;
+        let (sender, receiver) = mpsc::channel();
+        let receives = green::spawn(move || receiver.iter().count());
+        let before = counters().futexes;
+        green::scope(|scope| {
+            for _ in 0..SENDERS {
+                let sender = sender.clone();
+                scope.spawn(move || (0..MESSAGES).for_each(|message| sender.send(message).unwrap()));
+            }
+        });
+        drop(sender);
+        assert_eq!(receives.join().unwrap(), SENDERS * MESSAGES);
+        let waits = counters().futexes - before;
+        assert!(waits <= 2 * SENDERS as u64, "{waits} waits");
+    });
+}
+
 #[test]
 fn a_yield_of_std_stays_one_of_the_os_thread_where_thread_locals_are_shared() {
     on_shared_thread_locals(|| {

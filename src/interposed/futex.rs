@@ -47,18 +47,11 @@ unsafe impl Send for AwaitedWord {}
 
 #[repr(align(64))]
 struct Bucket {
-    /// 0: nobody waits, or is about to. Written under the lock.
+    /// 0: nobody waits, or is about to. Written under the lock; 0 by a waker that has found nobody.
     occupied: AtomicU32,
     waiters: SpinLock<Waiters<AwaitedWord>>,
     /// How many have waited for words. Written under the lock: so it costs no exchange.
     waits: AtomicU64,
-}
-
-impl Bucket {
-    /// At the end of what may have taken the last one out.
-    fn settle(&self, waiters: &Waiters<AwaitedWord>) {
-        self.occupied.store(u32::from(!waiters.is_empty()), Ordering::Relaxed);
-    }
 }
 
 type BucketChunk = [Bucket; CHUNK];
@@ -89,7 +82,7 @@ fn place(address: usize) -> (&'static PerProcess<BucketChunk>, usize) {
 #[doc(hidden)]
 #[inline]
 pub unsafe fn futex_wait(word: *const AtomicU32, expected: u32, bits: u32, deadline_ns: u64) -> FutexEnd {
-    // ORDERING: Relaxed: the fence comes before it, or the lock of a waker (step W3).
+    // ORDERING: Relaxed: a fence comes before it, the thread's own or that of one that had the lock before; or the lock of a waker (step W3).
     // SAFETY: valid, as the caller promises.
     let is_over = || unsafe { &*word }.load(Ordering::Relaxed) != expected;
     wait_in_line(AwaitedWord { address: word.addr(), bits, word }, deadline_ns, is_over)
@@ -117,11 +110,12 @@ fn wait_in_line(awaited: AwaitedWord, deadline_ns: u64, is_over: impl FnOnce() -
     let wait = Wait::new(Reason::Futex).until(deadline_ns).uninterruptible();
     let ended = park(wait, |ticket| {
         let waiters = bucket.waiters.lock();
-        bucket.occupied.store(1, Ordering::Relaxed); // KEY: futex-occupied
-        // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `futex_wake`.
-        fence(Ordering::SeqCst);
+        if bucket.occupied.load(Ordering::Relaxed) == 0 {
+            bucket.occupied.store(1, Ordering::Relaxed); // KEY: futex-occupied
+            // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `futex_wake`.
+            fence(Ordering::SeqCst);
+        }
         if is_over() {
-            bucket.settle(&waiters);
             return false; // KEY: futex-look
         }
         if !node.payload.word.is_null() {
@@ -138,7 +132,6 @@ fn wait_in_line(awaited: AwaitedWord, deadline_ns: u64, is_over: impl FnOnce() -
             let waiters = bucket.waiters.lock();
             // SAFETY: it was linked in this list.
             unsafe { waiters.remove(&node) }; // KEY: futex-unlink
-            bucket.settle(&waiters);
             drop(waiters);
             if ended == WaitResult::TimedOut { FutexEnd::TimedOut } else { FutexEnd::Woken }
         }
@@ -159,16 +152,24 @@ pub struct FutexWoken {
 #[doc(hidden)]
 pub fn futex_wake(address: usize, most: u32, bits: u32) -> FutexWoken {
     let mut woken = FutexWoken { count: 0, is_free: false };
-    // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `wait_in_line`.
-    fence(Ordering::SeqCst);
     let (chunk, at) = place(address);
-    let Some(bucket) = chunk.made().map(|chunk| &chunk[at]) else { return woken };
-    if bucket.occupied.load(Ordering::Relaxed) == 0 {
-        return woken;
-    }
+    let occupied = || {
+        let bucket = chunk.made().map(|chunk| &chunk[at]);
+        bucket.filter(|bucket| bucket.occupied.load(Ordering::Relaxed) != 0)
+    };
+    let fenced = || {
+        // ORDERING: SeqCst: the proof in the module's text; its partner is the fence in `wait_in_line`.
+        fence(Ordering::SeqCst);
+        occupied()
+    };
+    let Some(bucket) = occupied().or_else(fenced) else { return woken };
     // One alone, as nearly always, goes into no list.
     let (mut first, mut wakes) = (None, WakeList::new());
     let waiters = bucket.waiters.lock();
+    if waiters.is_empty() {
+        bucket.occupied.store(0, Ordering::Relaxed);
+        return woken;
+    }
     let is_meant = |node: &WaitNode<AwaitedWord>| node.payload.address == address && node.payload.bits & bits != 0;
     waiters.claim_while(is_meant, |claimed| {
         woken.count += 1; // KEY: futex-used-once
@@ -181,7 +182,6 @@ pub fn futex_wake(address: usize, most: u32, bits: u32) -> FutexWoken {
         }
         woken.count < most
     });
-    bucket.settle(&waiters);
     drop(waiters);
     if let Some(first) = first {
         first.schedule();

@@ -109,14 +109,12 @@ pub fn spend() {
     park::spend();
 }
 
-/// The thread that the caller has just woken has its turn, if it is next on this worker and the caller may switch: it waited for a lock that is free now, and finds it so
-/// before the caller takes the lock again. See "the end of a lock" in `PROTOCOL.md`.
+/// The thread that the caller has just woken has its turn, if it is next on this worker: it waited for a lock that is free now, and finds it so before the caller takes the
+/// lock again. See "the end of a lock" in `PROTOCOL.md`. For who has been told by [`caller`] that it may park.
 #[doc(hidden)]
 #[inline]
 pub fn hand_over() {
-    if WorkerContext::get().is_some_and(|here| here.current().is_some() && !here.woken.get().is_null()) {
-        park::give_way();
-    }
+    park::yield_to_woken();
 }
 
 /// Runs `f` on an OS thread that may block. No cancel or `timeout` takes effect in this call.

@@ -321,6 +321,17 @@ pub(crate) fn yield_now() {
     }
 }
 
+/// As [`yield_now`], if a thread that was woken on this worker is next. The caller has found out that it may switch.
+#[inline]
+pub(crate) fn yield_to_woken() {
+    if let Some(here) = WorkerContext::get()
+        && !here.woken.get().is_null()
+        && let Some(thread) = here.current()
+    {
+        yield_green(here, thread);
+    }
+}
+
 #[inline(always)]
 fn yield_green(here: &WorkerContext, thread: &Header) {
     if std::thread::panicking() && !may_let_others_run(here) {
