@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use green::channel::{Receiver, Sender, unbounded};
 use green::thread::JoinHandle;
-use help::{bounded, runtime, spin_until, until, until_parked};
+use help::{bounded, nearly_always, runtime, spin_until, until, until_parked};
 
-/// How often a test tries, and how often it has to come right.
-const TRIES: usize = 10;
-const MOST: usize = if cfg!(green_emulated) { 2 } else { 7 };
+/// So many of ten tries have to come right.
+const RIGHT: usize = 9;
 
 /// Two tests at once would keep each other's workers from their CPUs.
 fn alone() -> MutexGuard<'static, ()> {
@@ -81,17 +80,13 @@ impl Pool {
 fn spreads(threads: usize, fill: impl Fn(&Pool, usize) + Send + Sync + Clone + 'static) {
     let _alone = alone();
     for workers in [2, 4] {
-        let (mut seen, mut right) = (Vec::new(), 0);
-        for _ in 0..TRIES {
+        nearly_always(RIGHT, &format!("{threads} threads on {workers} workers, (workers, most on one)"), || {
             let (pool, fill) = (Pool::new(workers), fill.clone());
             let filled = pool.clone();
             bounded(move || fill(&filled, threads));
             assert!(pool.has(threads));
-            right += usize::from(pool.is_spread());
-            seen.push(pool.spread());
-        }
-        println!("{threads} threads on {workers} workers: {right} of {TRIES}");
-        assert!(right >= MOST, "{threads} threads on {workers} workers, (workers, most on one): {seen:?}");
+            (pool.spread(), pool.is_spread())
+        });
     }
 }
 
@@ -158,8 +153,7 @@ fn a_pool_that_an_os_thread_spawns_is_on_all_workers() {
 fn what_the_threads_of_a_pool_compute_is_shared_out() {
     let _alone = alone();
     // So many rounds that what each does is seen to be on its worker.
-    let mut seen = Vec::new();
-    for _ in 0..TRIES {
+    nearly_always(RIGHT, "of 500 turns one worker had", || {
         let pool = Pool::new(2);
         let worked = pool.clone();
         let spans = bounded(move || {
@@ -186,11 +180,8 @@ fn what_the_threads_of_a_pool_compute_is_shared_out() {
                 turns.into_values().max().unwrap_or(0)
             })
         });
-        seen.push(spans);
-    }
-    let right = seen.iter().filter(|spans| **spans <= 300).count();
-    println!("work: {right} of {TRIES}");
-    assert!(right >= MOST, "of 500 turns one worker had {seen:?}");
+        (spans, spans <= 300)
+    });
 }
 
 #[test]
@@ -219,9 +210,10 @@ fn a_pair_that_talks_stays_together() {
             pair.0 == pair.1
         })
     };
-    let right = (0..TRIES).filter(|_| bounded(together)).count();
-    println!("a pair: {right} of {TRIES}");
-    assert!(right >= MOST, "it is {right} times of {TRIES}");
+    nearly_always(RIGHT, "a pair together", || {
+        let are = bounded(together);
+        (are, are)
+    });
 }
 
 /// What would be given away is kept when the other workers have ended: the runtime ends with all its threads.

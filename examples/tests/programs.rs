@@ -133,12 +133,15 @@ fn why_move_shows_each_load_on_each_kind_of_threads() {
 }
 
 #[test]
-fn why_move_says_in_how_many_rounds_no_sleeper_was_late() {
+fn why_move_says_in_how_many_rounds_no_sleeper_was_late_and_no_pool_slow() {
     let text = prints("why_move", &["--rounds", "2"], b"");
     let rows: Vec<_> = text.lines().filter(|line| line.contains(" ms late; none later than 5 ms in ")).collect();
     assert!((3..=4).contains(&rows.len()) && rows.iter().all(|row| row.ends_with(" of 2 rounds")), "{text}");
     // All sleepers wait for the one that computes.
     assert!(rows[1].starts_with("pinned") && rows[1].ends_with(" 0 of 2 rounds"), "{text}");
+    let pools: Vec<_> = text.lines().filter(|line| line.contains(" times as long as OS threads, ")).collect();
+    assert_eq!(pools.len(), rows.len() - 1, "{text}");
+    assert!(pools.iter().all(|pool| pool.contains("; within 1.1 in ") && pool.ends_with(" of 2 rounds")), "{text}");
     refuses("why_move", &["--rounds", "0"], b"", 2, "usage: why_move [--rounds N]\n");
 }
 
