@@ -1,12 +1,14 @@
 //! How many instructions an operation takes, with the flight recorder off, with what is rare, and with every event: as `valgrind --tool=callgrind` counts them, which
 //! says the same each time. One worker. What is printed is the table of `src/flight/PROTOCOL.md`.
 //!
-//! `cargo bench -p green-benches --bench instructions [yield|channels|spawn|spawns|scope|lock|tell|ask|create]`
+//! `cargo bench -p green-benches --bench instructions [yield|beside|channels|spawn|spawns|scope|lock|tell|ask|create]`
 //!
-//! It fails if a yield takes 3 % more with every event, or anything 3 % more with what is rare, which is the default.
+//! It fails if a yield takes 3 % more with every event, or anything 3 % more with what is rare, which is the default; if an event takes more than it may; and if threads pay for
+//! another's [`on_switch`](green::thread::Builder::on_switch).
 #![allow(missing_docs)]
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use green::Runtime;
 use green::actor::{Actor, Context, Handler, Message};
@@ -15,6 +17,11 @@ use green::sync::Mutex;
 
 /// So much more at most, by the rule of `src/flight/PROTOCOL.md`.
 const MOST: f64 = 1.03;
+/// Of one event, by a round trip over two channels, which has six, with the choices of ways that they cost. It may take 15 ns.
+const MOST_AN_EVENT: f64 = 36.0;
+const EVENTS: f64 = 6.0;
+/// What a thread pays for calls that another has asked for: nothing. What is counted twice differs by so much.
+const NOTHING: f64 = 0.5;
 /// Does one operation so many times; what each count costs alike (a process, a runtime) is in both, and is taken out.
 const FEW: u64 = 10_000;
 const MANY: u64 = 30_000;
@@ -49,6 +56,15 @@ fn yields(n: u64) {
             scope.spawn(|| (0..n / 2).for_each(|_| green::yield_now()));
         }
     });
+}
+
+/// While a thread waits that has asked to be called when it goes on and suspends.
+fn yields_beside(n: u64) {
+    let waits = green::thread::Builder::new().on_switch((|| (), || ())).spawn(green::thread::park).expect("a thread");
+    green::yield_now();
+    yields(n);
+    waits.thread().unpark();
+    waits.join().expect("it does not panic");
 }
 
 fn round_trips(n: u64) {
@@ -114,8 +130,9 @@ struct Operation {
     times: fn(u64),
 }
 
-const OPERATIONS: [Operation; 9] = [
+const OPERATIONS: [Operation; 10] = [
     Operation { name: "yield", what: "yield, two threads in turn", times: yields },
+    Operation { name: "beside", what: "the same, beside one with calls at switches", times: yields_beside },
     Operation { name: "channels", what: "round trip over two channels", times: round_trips },
     Operation { name: "spawn", what: "spawn and join, one at a time", times: spawn },
     Operation { name: "spawns", what: "the same, a hundred at a time", times: spawns },
@@ -130,7 +147,8 @@ const DETAILS: [Detail; 3] = [Detail::Off, Detail::Rare, Detail::All];
 
 /// The program that is counted.
 fn does(operation: &Operation, detail: Detail, count: u64) {
-    let runtime = Runtime::builder().workers(1).recorder(detail).build().expect("a runtime");
+    let runtime =
+        Runtime::builder().workers(1).recorder(detail).stall_limit(Duration::ZERO).build().expect("a runtime");
     runtime.run(|| (operation.times)(count));
 }
 
@@ -138,7 +156,7 @@ fn does(operation: &Operation, detail: Detail, count: u64) {
 fn counted(operation: &Operation, detail: Detail) -> f64 {
     let total = |count: u64| {
         let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).env("GREEN_STALL_LIMIT", "0");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
         valgrind.arg(std::env::current_exe().expect("a path")).args(["does", operation.name]);
         let output = valgrind.args([detail.to_string(), count.to_string()]).output().expect("valgrind is installed");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -159,15 +177,37 @@ fn main() -> ExitCode {
         does(named(name).expect("an operation"), detail, count.parse().expect("a count"));
         return ExitCode::SUCCESS;
     }
+    // A smoke run counts nothing.
+    if args.iter().any(|arg| arg == "--test") {
+        OPERATIONS.iter().for_each(|operation| does(operation, Detail::All, 100));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = args.iter().find(|arg| named(arg).is_none()) {
+        eprintln!("there is no operation {unknown:?}; there are {:?}", OPERATIONS.map(|operation| operation.name));
+        return ExitCode::FAILURE;
+    }
     println!("| instructions | off | rare | | all | |\n| --- | --- | --- | --- | --- | --- |");
-    let mut keeps_the_rule = true;
+    let (mut keeps_the_rules, mut alone) = (true, None);
     for operation in
         OPERATIONS.iter().filter(|operation| args.is_empty() || args.iter().any(|arg| arg == operation.name))
     {
         let [off, rare, all] = DETAILS.map(|detail| counted(operation, detail));
         let more = |than_off: f64| format!("{:+.1} %", (than_off / off - 1.0) * 100.0);
         println!("| {} | {off:.1} | {rare:.1} | {} | {all:.1} | {} |", operation.what, more(rare), more(all));
-        keeps_the_rule &= rare <= off * MOST && (operation.name != "yield" || all <= off * MOST);
+        keeps_the_rules &= rare <= off * MOST && (!["yield", "beside"].contains(&operation.name) || all <= off * MOST);
+        match operation.name {
+            "yield" => alone = Some(off),
+            "beside" => {
+                let alone = alone.unwrap_or_else(|| counted(named("yield").expect("it is one"), Detail::Off));
+                keeps_the_rules &= off <= alone + NOTHING;
+            }
+            "channels" => {
+                let an_event = (all - off) / EVENTS;
+                println!("| of it, an event | | | | {an_event:.1} | |");
+                keeps_the_rules &= an_event <= MOST_AN_EVENT;
+            }
+            _ => (),
+        }
     }
-    if keeps_the_rule { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if keeps_the_rules { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

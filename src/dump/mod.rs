@@ -38,7 +38,8 @@
 //! # Where it may be called
 //!
 //! On any thread, green or OS, also while a runtime shuts down, and several at a time: one whose reader is slow keeps no other waiting. In a child of fork there are
-//! no threads to show. Not in a signal handler: for that there is [`on_signal`].
+//! none of the parent's threads to show, and a signal that the parent has asked for does nothing: neither is a dump written, nor does the signal end the child. Not in a signal
+//! handler: for that there is [`on_signal`].
 #![forbid(unsafe_code)]
 
 mod json;

@@ -1,7 +1,8 @@
 //! Where the thread that runs on a worker stands, seen from outside while it goes on.
 //!
 //! Of a worker that waits in a system call the system says it, and the stack is read as it lies there. Any other is interrupted by a signal, whose handler notes it
-//! ([`ask`]). Who waits in a call is never sent a signal: that would end some calls with EINTR.
+//! ([`ask`]). Who waits in a call is sent no signal: that would end some calls with EINTR. (One that enters a call
+//! between the look and the signal may meet that; it is as with any signal.)
 
 use std::ptr;
 
