@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p green-benches --bench instructions [yield|channels|spawn|spawns|scope|lock|tell|ask|create]`
 //!
-//! It fails if a yield takes 3 % more with every event, or anything 3 % more with what is rare, which is the default.
+//! It fails if a yield takes 3 % more with every event, or anything 3 % more with what is rare, which is the default; and on x86_64 if anything takes 2 % more than
+//! is written down here: whoever makes it dearer says so in this file, and why. (Another compiler may count otherwise.)
 #![allow(missing_docs)]
 
 use std::process::{Command, ExitCode};
@@ -15,6 +16,8 @@ use green::sync::Mutex;
 
 /// So much more at most, by the rule of `src/flight/PROTOCOL.md`.
 const MOST: f64 = 1.03;
+/// And so much more than it took when that was written down.
+const MOST_GROWTH: f64 = 1.02;
 /// Does one operation so many times; what each count costs alike (a process, a runtime) is in both, and is taken out.
 const FEW: u64 = 10_000;
 const MANY: u64 = 30_000;
@@ -112,18 +115,20 @@ struct Operation {
     name: &'static str,
     what: &'static str,
     times: fn(u64),
+    /// What it took when this was written, with what is rare.
+    took: f64,
 }
 
 const OPERATIONS: [Operation; 9] = [
-    Operation { name: "yield", what: "yield, two threads in turn", times: yields },
-    Operation { name: "channels", what: "round trip over two channels", times: round_trips },
-    Operation { name: "spawn", what: "spawn and join, one at a time", times: spawn },
-    Operation { name: "spawns", what: "the same, a hundred at a time", times: spawns },
-    Operation { name: "scope", what: "in a scope, a hundred at a time", times: scoped },
-    Operation { name: "lock", what: "lock and unlock", times: locks },
-    Operation { name: "tell", what: "tell", times: tells },
-    Operation { name: "ask", what: "ask and answer", times: asks },
-    Operation { name: "create", what: "start an actor, stop and join it", times: creates },
+    Operation { name: "yield", what: "yield, two threads in turn", times: yields, took: 126.1 },
+    Operation { name: "channels", what: "round trip over two channels", times: round_trips, took: 612.6 },
+    Operation { name: "spawn", what: "spawn and join, one at a time", times: spawn, took: 616.4 },
+    Operation { name: "spawns", what: "the same, a hundred at a time", times: spawns, took: 652.6 },
+    Operation { name: "scope", what: "in a scope, a hundred at a time", times: scoped, took: 624.9 },
+    Operation { name: "lock", what: "lock and unlock", times: locks, took: 38.3 },
+    Operation { name: "tell", what: "tell", times: tells, took: 177.3 },
+    Operation { name: "ask", what: "ask and answer", times: asks, took: 685.6 },
+    Operation { name: "create", what: "start an actor, stop and join it", times: creates, took: 3095.0 },
 ];
 
 const DETAILS: [Detail; 3] = [Detail::Off, Detail::Rare, Detail::All];
@@ -167,6 +172,10 @@ fn main() -> ExitCode {
         let [off, rare, all] = DETAILS.map(|detail| counted(operation, detail));
         let more = |than_off: f64| format!("{:+.1} %", (than_off / off - 1.0) * 100.0);
         println!("| {} | {off:.1} | {rare:.1} | {} | {all:.1} | {} |", operation.what, more(rare), more(all));
+        if cfg!(target_arch = "x86_64") && rare > operation.took * MOST_GROWTH {
+            println!("\n{}: {rare:.1}, and it was {}", operation.what, operation.took);
+            keeps_the_rule = false;
+        }
         keeps_the_rule &= rare <= off * MOST && (operation.name != "yield" || all <= off * MOST);
     }
     if keeps_the_rule { ExitCode::SUCCESS } else { ExitCode::FAILURE }
