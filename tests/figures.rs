@@ -1,12 +1,14 @@
-//! Figures of supervisors, of idle actors and of threads with thread-locals of their own, in a build with optimisations: `cargo test --release --test figures -- --ignored --nocapture`. A time is
+//! Figures of supervisors, of idle actors, of parked threads and of threads with thread-locals of their own, in a build with optimisations: `cargo test --release --test figures -- --ignored --nocapture`. A time is
 //! the median of several rounds, or the quickest: others may use the processor, too.
 #![allow(missing_docs)]
 
 mod help;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use green::ThreadLocals;
 use green::actor::{Actor, Addr, Backoff, Child, Context, Exit, Handler, Message, Supervisor, messages};
 
 use help::{in_a_child, runtime};
@@ -39,6 +41,10 @@ const STOP: Duration = Duration::from_secs(1);
 
 /// An idle actor has no more bytes beside its state. Its address is its holder's.
 const IDLE: usize = 256;
+/// A parked thread has no more bytes, page tables apart: a page of its stack, and what is its own elsewhere.
+const PARKED: usize = 4_350;
+/// One with thread-locals of its own has a block of them, too.
+const PARKED_WITH_ITS_OWN: usize = 9_420;
 /// What a supervised actor's tell and ask may cost beyond an other's: what cannot be measured.
 const SAME: Duration = Duration::from_nanos(2);
 
@@ -174,6 +180,53 @@ fn an_idle_actor_has_no_more_than_256_bytes_beside_its_state_whatever_its_size()
             ended = look();
         }
     }
+    println!("{}", ended.output);
+    ended.assert_success();
+}
+
+/// What so many threads have that are parked together, with their handles: bytes of each. `None`: there are none of that kind here.
+fn parked_bytes(kind: ThreadLocals, count: usize) -> Option<usize> {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let runtime = green::Runtime::builder().workers(1).thread_locals(kind).build().ok()?;
+    STARTED.store(0, Ordering::Relaxed);
+    let waits = || {
+        STARTED.fetch_add(1, Ordering::Relaxed);
+        green::thread::park();
+    };
+    runtime.run(|| {
+        let mut threads = Vec::with_capacity(count + WARM);
+        let mut start = |count: usize| {
+            for _ in 0..count / PIECE {
+                threads.extend((0..PIECE).map(|_| green::spawn(waits)));
+                while STARTED.load(Ordering::Relaxed) < threads.len() {
+                    green::yield_now();
+                }
+            }
+        };
+        start(WARM);
+        let before = resident();
+        start(count);
+        let bytes = (resident() - before) / count;
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        Some(bytes)
+    })
+}
+
+#[test]
+#[ignore = "takes long without optimisations: .ci/run has a release build"]
+fn a_parked_thread_has_one_page_of_its_stack_and_a_block_if_it_has_thread_locals_of_its_own() {
+    let _turn = TURN.lock();
+    let ended = in_a_child(&[("GREEN_STALL_LIMIT", "0")], || {
+        // SAFETY: the call takes five numbers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }, 0);
+        for (kind, most) in [(ThreadLocals::PerWorker, PARKED), (ThreadLocals::PerThread, PARKED_WITH_ITS_OWN)] {
+            if let Some(bytes) = parked_bytes(kind, 60_000) {
+                println!("a parked thread, {kind:?}: {bytes} bytes");
+                assert!(bytes <= most, "{kind:?}: {bytes} bytes");
+            }
+        }
+    });
     println!("{}", ended.output);
     ended.assert_success();
 }

@@ -31,7 +31,7 @@ use crate::task::Cancelled;
 /// let exit = Config { text: "http" }.start().join();
 /// assert!(matches!(&exit, Exit::Error(why) if why.contains("invalid digit")));
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Exit {
     /// By itself: it stopped itself, or its last address is gone and its mailbox is empty.
@@ -53,7 +53,32 @@ pub enum Exit {
     },
 }
 
+impl Clone for Exit {
+    /// Nearly all are without a text: what is cloned for each that waits for an end costs next to nothing then.
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Exit::Normal => Exit::Normal,
+            Exit::Shutdown => Exit::Shutdown,
+            Exit::Killed => Exit::Killed,
+            Exit::Panic(_) | Exit::Error(_) | Exit::Escalated { .. } => self.clone_told(),
+        }
+    }
+}
+
 impl Exit {
+    /// Of one that tells more.
+    #[cold]
+    #[inline(never)]
+    fn clone_told(&self) -> Self {
+        match self {
+            Exit::Panic(text) => Exit::Panic(text.clone()),
+            Exit::Error(text) => Exit::Error(text.clone()),
+            Exit::Escalated { child, last } => Exit::Escalated { child: child.clone(), last: last.clone() },
+            Exit::Normal | Exit::Shutdown | Exit::Killed => unreachable!("it tells no more"),
+        }
+    }
+
     /// The cause that the payload of an unwinding stands for. `None`: the thread was cancelled.
     pub(crate) fn of_payload(payload: &(dyn Any + Send)) -> Option<Exit> {
         if payload.is::<Cancelled>() {

@@ -159,8 +159,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// The timers for which there is room.
-    #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.nodes.capacity() - HEADS
     }
 

@@ -123,7 +123,7 @@ fn park_green(
     if wait.deadline_ns == NEVER && thread.is_plain() && !std::thread::panicking() {
         let interrupts = if CAN_UNWIND { wait.interrupts } else { Interrupts::None };
         let how = WaitTerms { interrupts, deadline_ns: NEVER };
-        return wait_green(here, this, wait, how, commit);
+        return wait_green::<true>(here, this, wait, how, commit);
     }
     park_with_care(here, this, wait, commit)
 }
@@ -137,7 +137,7 @@ fn park_with_care(
 ) -> WaitResult {
     // SAFETY: as above.
     match terms_with_care(here, unsafe { this.as_ref() }, wait) {
-        Some((wait, how)) => wait_green(here, this, wait, how, commit),
+        Some((wait, how)) => wait_green::<false>(here, this, wait, how, commit),
         None => WaitResult::Interrupted,
     }
 }
@@ -159,8 +159,9 @@ fn terms_with_care(here: &WorkerContext, thread: &Header, wait: Wait) -> Option<
     wait.how(state, now_ns).map(|how| (wait, how))
 }
 
+/// `CALM`: the calling thread does not panic. (`commit` begins no panic: so it does not when it suspends.)
 #[inline(always)]
-fn wait_green(
+fn wait_green<const CALM: bool>(
     here: &WorkerContext,
     this: NonNull<Header>,
     wait: Wait,
@@ -177,7 +178,10 @@ fn wait_green(
     }
     thread.wait_interrupts.set(how.interrupts);
     thread.set_reason(wait.reason);
-    if how.deadline_ns == NEVER {
+    if CALM {
+        debug_assert!(!std::thread::panicking() && how.deadline_ns == NEVER);
+        switch(thread);
+    } else if how.deadline_ns == NEVER {
         suspend(here, thread);
     } else if thread.vtable.border.is_some() {
         suspend_until(here, this, how.deadline_ns);

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -63,6 +64,13 @@ impl Custom {
         Ok((size, thread_locals))
     }
 
+    /// All that there was to it was the size of the stack.
+    #[cold]
+    #[inline(never)]
+    fn discard(custom: Option<Box<Self>>) {
+        drop(custom);
+    }
+
     #[cold]
     fn spawn_size(&self, shared: &Shared) -> io::Result<StackSize> {
         let (size, thread_locals) = self.resolve(shared)?;
@@ -112,8 +120,9 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
-    let name = settings.name.map(checked_name);
-    let size = match &settings.custom {
+    let Settings { name, custom, spawned_at } = settings;
+    let name = name.map(checked_name);
+    let size = match &custom {
         None => shared.spawn_size,
         Some(custom) => custom.spawn_size(shared)?,
     };
@@ -133,9 +142,16 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
             return Err(refused);
         }
         // SAFETY: as the caller promises.
-        return unsafe { spawn_apart(shared, worker, Settings { name: None, ..settings }, name, placement, owner, f) };
+        return unsafe {
+            spawn_apart(shared, worker, Settings { name: None, custom, spawned_at }, name, placement, owner, f)
+        };
     };
-    let spawned_at = settings.spawned_at;
+    // So that where there are none nothing is called that drops them.
+    if custom.is_some() {
+        Custom::discard(custom)
+    } else {
+        mem::forget(custom)
+    }
     let spec = PromisedStack { name, size, id, spawned_at }.spec::<PerWorker>(shared);
     let made = block::new::<PerWorker, _, _, _>(spec, owner, f);
     // SAFETY: as above; it was just made.
@@ -273,7 +289,11 @@ unsafe fn admit(
     shared.count_spawn(worker.map(|worker| worker.remote));
     // SAFETY: it was just made.
     let thread = unsafe { header.as_ref() };
-    if records_all() {
+    let recorded = match worker {
+        Some(worker) => worker.scribe.writes_all(),
+        None => records_all(),
+    };
+    if recorded {
         record_all(EventKind::Spawns, thread.id);
     }
     if moves {

@@ -131,7 +131,9 @@ impl Queues {
 
     #[inline]
     pub(crate) fn take_next_start(&self) -> Option<NonNull<Header>> {
-        NonNull::new(self.next_start.replace(ptr::null_mut()))
+        let thread = NonNull::new(self.next_start.get())?;
+        self.next_start.set(ptr::null_mut());
+        Some(thread)
     }
 
     /// May the thread woken last go before the others once more?

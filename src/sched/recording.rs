@@ -81,10 +81,10 @@ impl Worker {
         self.scribe.write_by(by, kind, number);
     }
 
-    /// `top`, which ran on top of `below`, has come to the `end` of its turn: `below` goes on.
+    /// `top`, which ran on top of another thread, has come to the `end` of its turn: that one, the current one again, goes on.
     #[cold]
     #[inline(never)]
-    pub(super) fn record_back_on(&self, below: Option<NonNull<Header>>, top: NonNull<Header>, end: TurnEnd) {
+    pub(super) fn record_back_on(&self, top: NonNull<Header>, end: TurnEnd) {
         if let TurnEnd::Waits = end
             && !self.shared.moves
         {
@@ -92,9 +92,11 @@ impl Worker {
             let top = unsafe { top.as_ref() };
             self.scribe.write_leaves(EventKind::Parks, reason_of(top), top.id);
         }
-        // SAFETY: it runs.
-        let below = below.map_or(0, |below| unsafe { below.as_ref() }.id);
-        self.scribe.write_runs(EventKind::Runs, below);
+        self.record_current();
+    }
+
+    fn record_current(&self) {
+        self.scribe.write_runs(EventKind::Runs, self.here().current().map_or(0, |thread| thread.id));
     }
 
     /// How many threads there are, now and then.
@@ -113,11 +115,11 @@ impl Worker {
         }
     }
 
-    /// A thread, or a run of an actor, is over.
+    /// A thread, or a run of an actor, is over. `on_top`: the thread below it goes on.
     #[inline(always)]
-    pub(super) fn record_end(&self, thread: &Header) {
+    pub(super) fn record_end(&self, thread: &Header, on_top: bool) {
         if self.is_worth_recording(thread) {
-            self.write_end(thread);
+            self.write_end(thread, on_top);
         }
     }
 
@@ -145,7 +147,10 @@ impl Worker {
 
     #[cold]
     #[inline(never)]
-    fn write_end(&self, thread: &Header) {
+    fn write_end(&self, thread: &Header, on_top: bool) {
+        if on_top && self.scribe.writes_all() {
+            self.record_current();
+        }
         let (is_actor, is_named) = (thread.vtable.after_run.is_some(), thread.name().is_some());
         if is_actor && self.scribe.writes_all() {
             self.scribe.write_leaves(EventKind::Rests, 0, thread.id);

@@ -31,14 +31,13 @@ impl Worker {
         if unsafe { &*header.fiber.get() }.is_none() && !self.start(thread) {
             return TurnEnd::Over;
         }
-        self.delay.turn(thread.as_ptr(), &self.remote.counters);
         self.here().refill_budget();
         let end = self.resume(thread, None);
         match end {
             TurnEnd::Waits => {}
             TurnEnd::Yields => self.make_ready(thread),
             TurnEnd::Over => {
-                self.end(thread);
+                self.end(thread, false);
                 // SAFETY: the turn's reference, as above.
                 self.after_end(unsafe { Task::from_raw(thread) });
             }
@@ -101,7 +100,7 @@ impl Worker {
             }
             TurnEnd::Over => {
                 let claimed = task.claimed.get();
-                self.end(thread);
+                self.end(thread, true);
                 self.remote.counters.ended.add(1);
                 self.queues.drop_stale(claimed);
             }
@@ -130,7 +129,7 @@ impl Worker {
             }
             TurnEnd::Over => {
                 let answered = answered();
-                self.end(thread);
+                self.end(thread, true);
                 // SAFETY: the turn's reference, which was the entry's.
                 self.after_end(unsafe { Task::from_raw(thread) });
                 answered
@@ -144,14 +143,13 @@ impl Worker {
         !std::thread::panicking() || may_let_others_run(self.here())
     }
 
-    /// As [`resume`](Self::resume), by the thread that runs.
+    /// As [`resume`](Self::resume), by the thread that runs. That the other is over, [`end`](Self::end) records.
     #[inline(always)]
     fn resume_on_top(&self, thread: NonNull<Header>) -> TurnEnd {
         // The pointer to the whole block, which a reference to the header is not.
-        let before = self.here().current_ptr();
-        let end = self.resume(thread, before);
-        if self.scribe.writes_all() {
-            self.record_back_on(before, thread, end);
+        let end = self.resume(thread, self.here().current_ptr());
+        if !matches!(end, TurnEnd::Over) && self.scribe.writes_all() {
+            self.record_back_on(thread, end);
         }
         end
     }
@@ -208,17 +206,27 @@ impl Worker {
             unsafe { self.live.push(thread) };
         }
         self.record_start(header);
-        // So that it can wait for a time without an allocation.
-        self.here().wheel.borrow_mut().make_room(self.live.count());
+        if self.live.count() > self.timer_room.get() {
+            self.make_timer_room();
+        }
         true
     }
 
-    /// The thread has left its stack for good: takes that back.
+    /// So that each thread that lives here can wait for a time without an allocation.
+    #[cold]
+    #[inline(never)]
+    fn make_timer_room(&self) {
+        let mut wheel = self.here().wheel.borrow_mut();
+        wheel.make_room(self.live.count());
+        self.timer_room.set(wheel.room());
+    }
+
+    /// The thread has left its stack for good: takes that back. `on_top`: it ran on top of the one that is the current one again.
     #[inline(always)]
-    fn end(&self, thread: NonNull<Header>) {
+    fn end(&self, thread: NonNull<Header>, on_top: bool) {
         // SAFETY: as in `turn`.
         let header = unsafe { thread.as_ref() };
-        self.record_end(header);
+        self.record_end(header, on_top);
         // SAFETY: invariant 3 of the header; the fiber has finished, so its stack is free.
         unsafe {
             // First: one that lists the threads takes a thread without a stack for one that has not started.

@@ -71,6 +71,8 @@ pub(crate) struct Worker {
     pub(super) delay: DelayProbe,
     pub(crate) scribe: Scribe,
     pub(crate) stopping: Cell<bool>,
+    /// So many threads can wait for a time without an allocation.
+    pub(super) timer_room: Cell<usize>,
     pub(super) siblings: Siblings,
     pub(crate) stock: Stock,
     pub(super) slots: SlotStock,
@@ -110,6 +112,7 @@ impl Worker {
             delay: DelayProbe::new(),
             scribe,
             stopping: Cell::new(false),
+            timer_room: Cell::new(0),
             siblings: Siblings::default(),
             stock: Stock::default(),
             slots: SlotStock::new(roster),
@@ -292,7 +295,7 @@ impl Worker {
             return Some(thread);
         }
         loop {
-            if let Some(thread) = queues.next_ready() {
+            if let Some(thread) = self.next_ready() {
                 return Some(thread);
             }
             let left = queues.starts_left.get();
@@ -331,18 +334,26 @@ impl Worker {
         None
     }
 
+    /// The oldest thread that was ready when the round began. It is about to have its turn.
+    #[inline(always)]
+    fn next_ready(&self) -> Option<NonNull<Header>> {
+        let thread = self.queues.next_ready()?;
+        self.delay.turn(thread.as_ptr(), &self.remote.counters);
+        Some(thread)
+    }
+
     /// As [`next`](Self::next), but `None` where that would look for more than what is ready.
     #[cfg(green_thread_locals)]
     pub(super) fn next_at_hand(&self) -> Option<NonNull<Header>> {
         if self.clock.is_overdue() {
             return None;
         }
-        let thread = self.next_woken().or_else(|| self.queues.next_ready());
+        let thread = self.next_woken().or_else(|| self.next_ready());
         if thread.is_some() || self.has_unstarted() || !self.remote.doorbell.is_silent() || self.clock.is_due() {
             return thread;
         }
         self.queues.begin_round();
-        self.queues.next_ready()
+        self.next_ready()
     }
 
     /// Takes in what others have left, what is due on the wheel, and events (`now`: look at the clock in any case). With

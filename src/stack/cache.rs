@@ -11,14 +11,14 @@
 
 use std::io;
 
-use super::size::{CLASSES, StackSize};
+use super::size::{CLASSES, PLACES, StackSize};
 use super::{Slot, Stack, arena};
 
 /// One worker's hot stacks.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// The last one, of [`StackSize::NONE`], is always empty.
-    shelves: [Shelf; CLASSES + 1],
+    /// The one of [`StackSize::NONE`] is always empty, and so are those behind it.
+    shelves: [Shelf; PLACES],
     /// Some shelf has got free stacks since the last look, and may have many.
     has_many: bool,
 }
@@ -56,7 +56,8 @@ fn capacity(size: StackSize) -> usize {
 
 impl Cache {
     pub(crate) fn new() -> Cache {
-        let shelf = |class| Shelf { most_credits: 2 * batch(StackSize::from_class(class)), ..Shelf::default() };
+        let most = |class| if class < CLASSES { 2 * batch(StackSize::from_class(class)) } else { 0 };
+        let shelf = |class| Shelf { most_credits: most(class), ..Shelf::default() };
         Cache { shelves: std::array::from_fn(shelf), has_many: false }
     }
 
@@ -140,7 +141,8 @@ impl Cache {
     #[cold]
     fn trim_shelves(&mut self) {
         self.has_many = false;
-        for (class, shelf) in self.shelves.iter_mut().enumerate().filter(|(_, shelf)| shelf.free.len() > FEW) {
+        for (class, shelf) in self.shelves[..CLASSES].iter_mut().enumerate().filter(|(_, shelf)| shelf.free.len() > FEW)
+        {
             let size = StackSize::from_class(class);
             let keep = keep_hot(size);
             if shelf.free.len() > 2 * keep {

@@ -15,6 +15,9 @@ const MAX: u8 = 30;
 /// How many sizes there are.
 pub(super) const CLASSES: usize = (MAX - MIN + 1) as usize;
 
+/// As many places has what is looked up by class: a power of two, so that no look-up is checked, and one more than the classes at least.
+pub(super) const PLACES: usize = (CLASSES + 1).next_power_of_two();
+
 /// The least number of pages in a stack, where pages are so large that it matters: one is the guard.
 const MIN_PAGES: usize = 4;
 
@@ -57,15 +60,15 @@ impl StackSize {
         1 << self.0
     }
 
-    /// Which class of stacks this is: less than [`CLASSES`], but of [`NONE`](Self::NONE).
+    /// Which class of stacks this is: less than [`CLASSES`], but of [`NONE`](Self::NONE). Less than [`PLACES`] for sure, which the compiler sees.
     #[inline]
     pub(super) fn class(self) -> usize {
-        usize::from(self.0 - MIN)
+        usize::from(self.0.wrapping_sub(MIN)) % PLACES
     }
 
     /// The size of class number `class`.
     pub(super) fn from_class(class: usize) -> StackSize {
-        debug_assert!(class <= CLASSES);
+        debug_assert!(class < CLASSES);
         StackSize(MIN + class as u8)
     }
 

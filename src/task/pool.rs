@@ -31,27 +31,41 @@ const GROWTH: usize = 96 << 10;
 /// Bytes of blocks of one size that the common store holds at most: a hundred thousand tasks.
 const STORE: usize = 16 << 20;
 
-/// A stack of blocks, linked by their first words.
-#[derive(Clone, Copy)]
-struct Chain {
-    first: *mut Chain,
-    len: u32,
+/// A block in a stack of blocks, linked by their first words.
+struct Link {
+    next: *mut Link,
 }
 
-const EMPTY: Chain = Chain { first: ptr::null_mut(), len: 0 };
-
+/// Without holes: every thread with thread-locals of its own has these in its block.
 struct BlockShelf {
     /// Blocks are taken from here, and put here.
-    open: Cell<Chain>,
+    open: Cell<*mut Link>,
     /// A full batch, or nothing.
-    spare: Cell<*mut Chain>,
+    spare: Cell<*mut Link>,
+    /// How many are in `open`.
+    len: Cell<u32>,
     /// Blocks that came from the allocator.
     fresh: Cell<u32>,
 }
 
+impl BlockShelf {
+    const EMPTY: Self = Self {
+        open: Cell::new(ptr::null_mut()),
+        spare: Cell::new(ptr::null_mut()),
+        len: Cell::new(0),
+        fresh: Cell::new(0),
+    };
+
+    /// What is open, which is then empty.
+    fn take_open(&self) -> *mut Link {
+        self.len.set(0);
+        self.open.replace(ptr::null_mut())
+    }
+}
+
 struct Shelves([BlockShelf; SIZES.len()]);
 
-struct Store(Vec<*mut Chain>);
+struct Store(Vec<*mut Link>);
 
 // SAFETY: the batches are the store's own (invariant 1).
 unsafe impl Send for Store {}
@@ -63,7 +77,7 @@ static STORED: [AtomicUsize; SIZES.len()] = [const { AtomicUsize::new(0) }; SIZE
 
 thread_local! {
     static SHELVES: Shelves = const {
-        Shelves([const { BlockShelf { open: Cell::new(EMPTY), spare: Cell::new(ptr::null_mut()), fresh: Cell::new(0) } }; SIZES.len()])
+        Shelves([BlockShelf::EMPTY; SIZES.len()])
     };
 }
 
@@ -119,10 +133,10 @@ pub(crate) unsafe fn free<T>(block: NonNull<T>) {
 fn allocate_class(class: usize) -> Option<NonNull<u8>> {
     let taken = SHELVES.try_with(|shelves| {
         let shelf = &shelves.0[class];
-        let open = shelf.open.get();
-        let block = NonNull::new(open.first)?;
+        let block = NonNull::new(shelf.open.get())?;
         // SAFETY: invariant 2.
-        shelf.open.set(Chain { first: unsafe { block.as_ref() }.first, len: open.len - 1 });
+        shelf.open.set(unsafe { block.as_ref() }.next);
+        shelf.len.set(shelf.len.get() - 1);
         Some(block.cast())
     });
     match taken {
@@ -149,7 +163,8 @@ fn allocate_slow(class: usize) -> Option<NonNull<u8>> {
         }
         let block = NonNull::new(batch)?;
         // SAFETY: invariant 2; a batch has `BATCH` blocks.
-        shelf.open.set(Chain { first: unsafe { block.as_ref() }.first, len: BATCH - 1 });
+        shelf.open.set(unsafe { block.as_ref() }.next);
+        shelf.len.set(BATCH - 1);
         Some(block.cast())
     });
     if let Ok(Some(block)) = batch {
@@ -170,7 +185,7 @@ fn grow() {
 }
 
 /// A batch from the store; null: it has none.
-fn fetch(class: usize) -> *mut Chain {
+fn fetch(class: usize) -> *mut Link {
     // ORDERING: Relaxed: a hint.
     if STORED[class].load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
@@ -188,14 +203,15 @@ fn fetch(class: usize) -> *mut Chain {
 unsafe fn free_class(class: usize, block: NonNull<u8>) {
     let put = SHELVES.try_with(|shelves| {
         let shelf = &shelves.0[class];
-        let open = shelf.open.get();
-        if open.len == BATCH {
+        let len = shelf.len.get();
+        if len == BATCH {
             return false;
         }
-        let block = block.cast::<Chain>();
-        // SAFETY: the block is free, and larger than a `Chain`.
-        unsafe { block.write(Chain { first: open.first, len: 0 }) };
-        shelf.open.set(Chain { first: block.as_ptr(), len: open.len + 1 });
+        let block = block.cast::<Link>();
+        // SAFETY: the block is free, and larger than a `Link`.
+        unsafe { block.write(Link { next: shelf.open.get() }) };
+        shelf.open.set(block.as_ptr());
+        shelf.len.set(len + 1);
         true
     });
     if put != Ok(true) {
@@ -212,8 +228,7 @@ unsafe fn free_class(class: usize, block: NonNull<u8>) {
 unsafe fn free_slow(class: usize, block: NonNull<u8>) {
     let full = SHELVES.try_with(|shelves| {
         let shelf = &shelves.0[class];
-        let batch = shelf.open.replace(EMPTY).first;
-        shelf.spare.replace(batch)
+        shelf.spare.replace(shelf.take_open())
     });
     match full {
         Ok(batch) => {
@@ -232,7 +247,7 @@ unsafe fn free_slow(class: usize, block: NonNull<u8>) {
 /// # Safety
 ///
 /// `batch` is a chain of this class, and the caller's.
-unsafe fn store(class: usize, batch: *mut Chain) {
+unsafe fn store(class: usize, batch: *mut Link) {
     {
         let mut store = lock(&STORES.get()[class]);
         if store.0.len() < STORE / (BATCH as usize * SIZES[class]) {
@@ -248,11 +263,11 @@ unsafe fn store(class: usize, batch: *mut Chain) {
 /// # Safety
 ///
 /// As [`store`].
-unsafe fn free_chain(class: usize, mut chain: *mut Chain) {
+unsafe fn free_chain(class: usize, mut chain: *mut Link) {
     while let Some(block) = NonNull::new(chain) {
         // SAFETY: invariants 1 and 2.
         unsafe {
-            chain = block.as_ref().first;
+            chain = block.as_ref().next;
             std::alloc::dealloc(block.as_ptr().cast(), class_layout(class));
         }
     }
@@ -263,7 +278,7 @@ impl Drop for Shelves {
         for (class, shelf) in self.0.iter().enumerate() {
             // SAFETY: both chains are the shelf's (invariant 1); the spare one is a full batch.
             unsafe {
-                free_chain(class, shelf.open.replace(EMPTY).first);
+                free_chain(class, shelf.take_open());
                 free_chain(class, shelf.spare.replace(ptr::null_mut()));
             }
         }

@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::envelope::Node;
@@ -34,23 +35,24 @@ pub(crate) struct Frame {
     chosen: Cell<ChosenTime>,
     /// The side that waits for what the handler returns.
     pub(crate) reply_to: Cell<ReplyTo>,
-    orphans: Cell<Option<Box<Orphans>>>,
+    /// Not a box: where there are none, which is nearly always, that calls a function at the end of each run.
+    orphans: Cell<Option<Rc<Orphans>>>,
 }
 
 /// Replies that were put off and that a handler has dropped while it unwinds: why is known when it has. Those of one that
 /// catches its own panic are answered at the end of the run.
 #[derive(Default)]
-pub(super) struct Orphans(Vec<Arc<dyn Owed>>);
+pub(super) struct Orphans(RefCell<Vec<Arc<dyn Owed>>>);
 
 impl Orphans {
-    pub(super) fn fail(mut self, failure: &Failure) {
-        self.0.drain(..).for_each(|owed| owed.fail(failure.clone()));
+    pub(super) fn fail(&self, failure: &Failure) {
+        self.0.take().into_iter().for_each(|owed| owed.fail(failure.clone()));
     }
 }
 
 impl Drop for Orphans {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|owed| owed.fail(Failure::NoReply));
+        self.fail(&Failure::NoReply);
     }
 }
 
@@ -100,12 +102,12 @@ impl Frame {
 
     /// A reply was dropped while the handler unwinds.
     pub(crate) fn keep_orphan(&self, owed: Arc<dyn Owed>) {
-        let mut orphans = self.orphans.take().unwrap_or_default();
-        orphans.0.push(owed);
+        let orphans = self.orphans.take().unwrap_or_default();
+        orphans.0.borrow_mut().push(owed);
         self.orphans.set(Some(orphans));
     }
 
-    pub(super) fn take_orphans(&self) -> Option<Box<Orphans>> {
+    pub(super) fn take_orphans(&self) -> Option<Rc<Orphans>> {
         self.orphans.take()
     }
 
