@@ -4,6 +4,7 @@
 
 mod defaults;
 mod ends;
+mod factories;
 #[path = "../help/mod.rs"]
 mod help;
 mod intensity;
