@@ -12,6 +12,7 @@ mod orders;
 mod random;
 mod random_trees;
 mod restarts;
+mod runtime_ends;
 mod shutdowns;
 mod starts;
 mod strategies;
