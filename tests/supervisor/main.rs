@@ -8,6 +8,7 @@ mod factories;
 #[path = "../help/mod.rs"]
 mod help;
 mod intensity;
+mod notices;
 mod orders;
 mod random;
 mod random_trees;
