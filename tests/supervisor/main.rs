@@ -2,6 +2,7 @@
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod conservation;
 mod defaults;
 mod ends;
 mod factories;
