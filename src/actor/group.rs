@@ -157,7 +157,8 @@ impl<M: Message, T: AsRef<str>> Group<M, T> {
     pub fn leave(&self, member: &Recipient<M>) -> bool {
         let (of, text) = (TypeId::of::<Group<M>>(), self.text.as_ref());
         // In this order: as of a name.
-        member.core().mailbox.lock().give_name_up(|held| held.of == of && *held.text == *text);
+        let held = HeldName { of, text: text.into(), actor: member.id(), free: free::<M> };
+        member.core().mailbox.lock().give_name_up(&held);
         take_out::<M>(text, member.id()).is_some()
     }
 

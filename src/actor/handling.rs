@@ -11,7 +11,7 @@ use crate::actor::engine::ask::{Ask, answer, asks};
 use crate::actor::engine::call::{calls, share_of};
 use crate::actor::engine::envelope::{Boxed, Envelope, EnvelopeKind, GoesOn, Held, Payload, boxes};
 use crate::actor::engine::frame::{ReplyTo, Terms};
-use crate::actor::engine::payload::{Beat, Passed, Route, StreamEnded, Tell};
+use crate::actor::engine::payload::{Beat, Notice, Passed, Route, StreamEnded, Tell};
 use crate::actor::engine::promise::{died, settle};
 use crate::actor::engine::silence::heard;
 use crate::actor::glue::say_signal;
@@ -32,6 +32,13 @@ impl<A: Receives<M>, M: Message> Handled<A> for Tell<M> {
         let result = handle(me, ctx, || boxed.open().0, drop).map(drop);
         note::<A>(ctx);
         result
+    }
+}
+
+impl<A: Receives<M>, M: Message> Handled<A> for Notice<M> {
+    fn run(boxed: Boxed<Self>, me: &mut A, ctx: &mut Context<A>) -> GoesOn {
+        ctx.inner.frame().clear();
+        handle(me, ctx, || boxed.open().0, drop).map(drop)
     }
 }
 
@@ -78,6 +85,11 @@ pub(crate) const fn route<A: Receives<M>, M: Message>() -> Route<M> {
         ask_timeout: A::ASK_TIMEOUT,
         _message: PhantomData,
     }
+}
+
+/// How an actor of this crate notes something for itself.
+pub(crate) const fn notice<A: Receives<M>, M: Message>() -> EnvelopeKind<Notice<M>> {
+    box_of::<A, _>(false)
 }
 
 /// How an actor is told of the end of a stream.

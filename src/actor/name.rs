@@ -201,7 +201,8 @@ impl<A: Actor, T: AsRef<str>> Name<A, T> {
     pub fn unregister(&self, actor: &Addr<A>) -> bool {
         let (of, text) = (TypeId::of::<A>(), self.text.as_ref());
         // In this order: who registers it for this actor again meanwhile may find that the actor has it still.
-        actor.core().mailbox.lock().give_name_up(|held| held.of == of && *held.text == *text);
+        let held = HeldName { of, text: text.into(), actor: actor.id(), free };
+        actor.core().mailbox.lock().give_name_up(&held);
         take_away(of, text, actor.id()).is_some()
     }
 

@@ -11,7 +11,7 @@ use crate::actor::engine::cell::Core;
 use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Addr, Exit};
+use crate::actor::{Actor, Addr, Exit, JoinError};
 use crate::base::report::report;
 use crate::rt::default::default_runtime;
 use crate::rt::runtime::Runtime;
@@ -98,7 +98,8 @@ impl<A: Actor> Addr<A> {
     ///
     /// What is queued is handled, until the deadline. The answer counts this actor, of a [`Pool`](crate::actor::Pool) also the workers. A handler that computes cannot be killed: then the answer says that one is `left`.
     /// Of a [supervised](crate::actor::Supervisor) actor this ends its present life, and its supervisor may start it again; it is ended for
-    /// good by [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). A cancellation point.
+    /// good by [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). Called by the actor itself, this waits for nobody: the
+    /// actor ends when it has handled what is queued, and the answer says that it is left. A cancellation point.
     ///
     /// ```
     #[doc = include_str!("docs/counter.md")]
@@ -113,10 +114,14 @@ impl<A: Actor> Addr<A> {
         // Before the stop: a supervised actor may soon have another life.
         let life = LifeEnd::of(core);
         core.stop(Exit::Shutdown, deadline);
-        let exit = life.join(core, after_ns(deadline)).or_else(|_| {
-            core.kill_life(&life);
-            life.join(core, after_ns(LAST_WAIT))
-        });
+        let exit = match life.join(core, after_ns(deadline)) {
+            Err(JoinError::Deadlock { cycle }) if cycle.len() == 1 => Err(JoinError::Timeout), // It is the caller.
+            Err(_) => {
+                core.kill_life(&life);
+                life.join(core, after_ns(LAST_WAIT))
+            }
+            ended => ended,
+        };
         let mut end = Shutdown::default();
         end.count(core, exit.ok().as_ref());
         let parts = core.mailbox.lock().has_extras().map(|extras| extras.parts);

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::cell::Core;
+use crate::actor::engine::guard::contained;
 use crate::actor::engine::lost::lost;
 use crate::actor::engine::relay::InHand;
-use crate::actor::engine::tell::notify;
-use crate::actor::handling::route;
+use crate::actor::engine::tell::notice;
+use crate::actor::handling;
 use crate::actor::{
     Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
     WeakRecipient,
@@ -207,6 +208,8 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
         relay.core().relays_to(to.core().distance());
         let subscriber = Subscriber { actor: to.id(), relay, queue };
+        // One whose relay has ended with its runtime is over.
+        take_out(&self.0, |other| other.actor == to.id() && other.relay.is_ended());
         let is_new = {
             let mut list = lock(&self.0);
             let is_new = list.iter().all(|other| other.actor != to.id());
@@ -263,30 +266,43 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
             RelayQueue::Rejects => relay.try_tell(Published(msg)),
             RelayQueue::DropsOldest(ring) => {
                 let pushed = ring.lock().push(msg);
-                let Pushed::In { dropped, is_first } = pushed else { return false };
+                let (dropped, is_first) = match pushed {
+                    Pushed::In { dropped, is_first } => (dropped, is_first),
+                    Pushed::Refused(_) => {
+                        self.strike_out(relay);
+                        return false;
+                    }
+                };
                 if dropped.is_some() {
                     lost(*actor, type_name::<M>());
+                    // Another publisher's, perhaps.
+                    contained(|| drop(dropped));
                 }
                 if is_first {
                     // Refused, by a relay that ends: that looks into the ring itself.
-                    let _ = notify(relay.core(), const { &route::<Relay<M>, Look>() }, Look);
+                    notice(relay.core(), const { &handling::notice::<Relay<M>, Look>() }, Look);
                 }
                 return true;
             }
         };
         match told {
             Ok(()) => return true,
-            Err(SendError::Closed(_)) => {}
+            Err(SendError::Closed(_)) => _ = self.strike_out(relay),
             // It rejects. One publisher ends it: this subscription, not one that the actor has made since.
             Err(SendError::Full(_)) => {
                 lost(*actor, type_name::<M>());
-                if take_out(&self.0, |other| other.relay.id() == relay.id()).is_some() {
-                    let _ = notify(relay.core(), const { &route::<Relay<M>, EndOfTopic>() }, EndOfTopic);
+                if self.strike_out(relay) {
+                    notice(relay.core(), const { &handling::notice::<Relay<M>, EndOfTopic>() }, EndOfTopic);
                 }
             }
             Err(_) => lost(*actor, type_name::<M>()),
         }
         false
+    }
+
+    /// Takes the subscription with that relay out. False: it was none any more.
+    fn strike_out(&self, relay: &Addr<Relay<M>>) -> bool {
+        take_out(&self.0, |other| other.relay.id() == relay.id()).is_some()
     }
 
     /// Returns how many subscribers there are.
@@ -298,7 +314,8 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// ```
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        lock(&self.0).len()
+        let subscribers = Arc::clone(&lock(&self.0));
+        subscribers.iter().filter(|subscriber| !subscriber.relay.is_ended()).count()
     }
 }
 
@@ -355,6 +372,7 @@ impl<M: Message> Relay<M> {
             Some(to) => pass_on(&to, msg, ctx.core()),
             None => {
                 ctx.core().loses(self.to.id(), type_name::<M>());
+                contained(|| drop(msg));
                 false
             }
         };
@@ -389,7 +407,11 @@ impl<M: Message> Relay<M> {
             ring.is_shut = true;
             std::mem::take(&mut ring.messages)
         };
-        left.iter().for_each(|_| lose(self.to.id(), type_name::<M>()));
+        for msg in left {
+            lose(self.to.id(), type_name::<M>());
+            // One that panics is no matter of the next.
+            contained(|| drop(msg));
+        }
     }
 }
 
@@ -405,7 +427,11 @@ fn pass_on<M: Message>(to: &Recipient<M>, msg: M, relay: &Core) -> bool {
             }
             Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
             // It may be between two lives.
-            Err(error) => return !(matches!(error, SendError::Closed(_)) && to.is_ended()),
+            Err(error) => {
+                let is_closed = matches!(error, SendError::Closed(_));
+                contained(|| drop(error));
+                return !(is_closed && to.is_ended());
+            }
         }
     }
 }
@@ -444,7 +470,7 @@ impl<M: Message> Handler<Published<M>> for Relay<M> {
 
 impl<M: Message> Handler<Look> for Relay<M> {
     fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        if self.look(ctx) && ctx.notify(Look).is_err() {
+        if self.look(ctx) && !notice(ctx.core(), const { &handling::notice::<Self, Look>() }, Look) {
             while self.look(ctx) {}
         }
     }

@@ -80,7 +80,7 @@ pub(crate) struct Rules {
 /// What a runtime asks the actors' module for.
 #[derive(Clone, Copy)]
 pub(crate) struct ActorCalls {
-    /// Ends the actors that rest, when the runtime has ended. Gives how many messages that were told its actors have dropped since
+    /// Ends the actors that rest or are queued, when the runtime has ended. Gives how many messages that were told its actors have dropped since
     /// it began to end.
     pub(crate) end: fn(&Shared) -> u64,
     /// How many messages wait, and for how many actors.
@@ -205,14 +205,12 @@ impl Shared {
     /// The workers have ended, or never began: discards what nobody will run, and ends what rests.
     pub(crate) fn end(&self) {
         self.stop.end();
-        self.discard_injected();
         let lost = self.actors.get().map_or(0, |actors| (actors.end)(self));
         if lost != 0 {
             report(format_args!(
                 "messages that nobody has handled when a runtime was dropped: {lost} (Runtime::shutdown has them handled)"
             ));
         }
-        // What was queued by those that ended.
         self.discard_injected();
     }
 

@@ -12,6 +12,7 @@ mod endings;
 mod help;
 mod joins;
 mod last_run;
+mod own_end;
 mod queued;
 mod reentrant;
 mod relays;

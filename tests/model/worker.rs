@@ -240,16 +240,14 @@ impl Shared {
                 Next::Again => self.inject(task),
             }
         }
-        self.discard_injected();
         if let Some(actors) = self.actors.get() {
             (actors.end)(self);
         }
     }
 
     /// As the real one.
-    pub(crate) fn discard_injected(&self) {
-        let left = std::mem::take(&mut self.queue.lock().unwrap().tasks);
-        left.into_iter().for_each(shared::discard);
+    pub(crate) fn take_injected(&self) -> Option<Task> {
+        self.queue.lock().unwrap().tasks.pop_front()
     }
 
     fn next(&self) -> Option<Task> {

@@ -11,6 +11,7 @@ mod pools;
 mod pools_by_key;
 mod pools_end;
 mod topics;
+mod topics_end;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,15 +2,19 @@
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod conservation;
 mod defaults;
 mod ends;
+mod factories;
 #[path = "../help/mod.rs"]
 mod help;
 mod intensity;
+mod notices;
 mod orders;
 mod random;
 mod random_trees;
 mod restarts;
+mod runtime_ends;
 mod shutdowns;
 mod starts;
 mod strategies;

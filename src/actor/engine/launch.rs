@@ -10,8 +10,8 @@ use super::busy::Launch;
 use super::cell::Core;
 use super::weak::Weak;
 use crate::park::os;
-use crate::sched::Worker;
 use crate::sched::shared::discard;
+use crate::sched::{Shared, Worker};
 use crate::sys::fork;
 use crate::task::Task;
 
@@ -97,18 +97,28 @@ thread_local! {
 /// Ends an actor whose runtime is over, on the caller's stack; `actor` is its entry. In a row too deep for that, its mailbox closes
 /// now, and it ends when the first of the row has.
 fn end_here(actor: Weak) {
-    let depth = DEPTH.get();
-    if depth == DEEPEST {
+    if DEPTH.get() == DEEPEST {
         actor.core().refuse_all();
         LEFT.with(|left| left.borrow_mut().push(actor.into_task()));
         return;
     }
+    end_on_top(actor.into_task());
+}
+
+fn end_on_top(task: Task) {
+    let depth = DEPTH.get();
     DEPTH.set(depth + 1);
-    discard(actor.into_task());
+    discard(task);
     if depth == 0 {
         end_left();
     }
     DEPTH.set(depth);
+}
+
+/// Ends the oldest of what was queued for a runtime that is over: nobody else will. False: there is nothing, or the row is too deep.
+pub(super) fn end_queued(shared: &Shared) -> bool {
+    let queued = if DEPTH.get() == DEEPEST { None } else { shared.take_injected() };
+    queued.map(end_on_top).is_some()
 }
 
 pub(super) fn end_left() {

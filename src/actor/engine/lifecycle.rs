@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
+use super::launch::end_queued;
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -94,7 +96,8 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
     });
 }
 
-/// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`].
+/// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`]. What is queued for a runtime that is
+/// over, `core` perhaps, nobody runs: so who waits ends it first.
 pub(crate) fn await_in<S, R>(
     core: &Core,
     queue: &WaitQueue<S>,
@@ -104,7 +107,11 @@ pub(crate) fn await_in<S, R>(
     let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
     loop {
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
-        let look_ns = if in_cycle { after_ns(LOOKS) } else { NEVER };
+        let is_over = core.shared().is_some_and(|shared| {
+            while shared.is_over() && end_queued(&shared) {}
+            shared.is_over()
+        });
+        let look_ns = if in_cycle || is_over { after_ns(LOOKS) } else { NEVER };
         let wait = Wait::new(Reason::End).on(&raw const core.header).until(deadline_ns.min(look_ns));
         let found = |state: &mut S| ready(state).map(Some).or_else(|| waits.is_told().then_some(None));
         match queue.wait_until(wait, found) {
@@ -173,19 +180,19 @@ impl MailboxState {
         if self.is_dead() {
             return Err(held);
         }
-        self.extras().names.push(held);
+        self.extras().names.insert(held);
         Ok(())
     }
 
     /// The actor does not have that name any more.
-    pub(crate) fn give_name_up(&mut self, is_it: impl Fn(&HeldName) -> bool) {
+    pub(crate) fn give_name_up(&mut self, held: &HeldName) {
         if let Some(extras) = self.has_extras() {
-            extras.names.retain(|held| !is_it(held));
+            extras.names.remove(held);
         }
     }
 
     /// The names of an actor that ends, to be freed without the lock.
-    pub(super) fn take_names(&mut self) -> Vec<HeldName> {
+    pub(super) fn take_names(&mut self) -> BTreeSet<HeldName> {
         self.has_extras().map(|extras| std::mem::take(&mut extras.names)).unwrap_or_default()
     }
 

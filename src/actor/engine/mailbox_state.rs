@@ -50,7 +50,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::busy::{Busy, Launch};
@@ -158,7 +158,7 @@ pub(crate) struct Extras {
     pub(crate) helpers: Roll<JoinHandle<()>>,
     /// As well.
     pub(crate) timers: Roll<Timer>,
-    pub(super) names: Vec<HeldName>,
+    pub(super) names: BTreeSet<HeldName>,
     /// They are killed when this one is, however far it is with its end.
     pub(crate) brood: Option<Arc<dyn Brood>>,
     /// Of a relay, see [`relay`](super::relay).

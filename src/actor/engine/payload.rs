@@ -3,6 +3,7 @@
 //! | payload   | is made by                            | its answer goes                 |
 //! | --------- | ------------------------------------- | ------------------------------- |
 //! | [`Tell`]  | `tell`, `notify`                      | nowhere                         |
+//! | [`Notice`] | an actor of this crate, to itself    | nowhere                         |
 //! | [`Beat`]  | a timer                               | nowhere                         |
 //! | [`Passed`] | `forward`, `stash`, a pool           | to the promise of the asker     |
 //! | [`StreamEnded`] | the end of an attached stream   | nowhere                         |
@@ -45,6 +46,13 @@ impl<M: Message> Payload for Tell<M> {
         (refused.lose)(type_name::<M>(), !refused.is_counted);
         contained(|| drop(self));
     }
+}
+
+/// What an actor of this crate notes for itself. Not a dead letter: its users do not know of it.
+pub(crate) struct Notice<M>(pub(crate) M);
+
+impl<M: Message> Payload for Notice<M> {
+    fn refuse(self, _: &Refused<'_>) {}
 }
 
 /// A `tell` of a timer: the next beat is left out as long as this one is queued. It is dropped if the timer is cancelled. Not a dead

@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::launch::end_left;
+use super::launch::{end_left, end_queued};
 use super::lifecycle::join;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
@@ -64,11 +64,12 @@ pub(crate) fn waiting(shared: &Shared) -> (usize, usize) {
 /// How often is looked whether somebody has queued an actor after all.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// Ends all actors of a runtime whose workers are gone, the youngest first, and waits for those that other threads
-/// end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's is. Gives
-/// how many messages that were told they have dropped since their runtime began to end.
+/// Ends all actors of a runtime whose workers are gone, those that are queued and then the others, the youngest first, and waits for those that
+/// other threads end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's
+/// is. Gives how many messages that were told they have dropped since their runtime began to end.
 pub(crate) fn end_all(shared: &Shared) -> u64 {
     let until_ns = after_ns(LAST_WORDS);
+    end_all_queued(shared, until_ns);
     let mut elsewhere = Vec::new();
     loop {
         let mut actors: Vec<_> = shared.roster.take_all().into_iter().map(Weak::resident).collect();
@@ -77,8 +78,7 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
         }
         actors.sort_by_key(|actor| Reverse(actor.core().id()));
         for actor in actors {
-            let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
-            let _ = shielded(|| timeout(left, || actor.core().end_orphan()));
+            in_time(until_ns, || actor.core().end_orphan());
             if !actor.core().is_ended() {
                 elsewhere.push(actor);
             }
@@ -87,9 +87,23 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
     for actor in elsewhere {
         while !actor.core().is_ended() && now_ns() < until_ns {
             end_left();
-            shared.discard_injected();
-            let _ = shielded(|| join(actor.core(), after_ns(SLICE)));
+            end_all_queued(shared, until_ns);
+            in_time(until_ns, || _ = join(actor.core(), after_ns(SLICE)));
         }
     }
+    // What was queued by those that ended.
+    end_all_queued(shared, until_ns);
     take_lost_at_end(shared.remotes[0].index)
+}
+
+/// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.
+fn in_time<R>(until_ns: u64, ends: impl FnOnce() -> R) -> Option<R> {
+    let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+    shielded(|| timeout(left, ends)).ok()
+}
+
+/// Ends what is queued, and what is queued by that.
+fn end_all_queued(shared: &Shared, until_ns: u64) {
+    // One that was unwound is in the queue no more.
+    while in_time(until_ns, || end_queued(shared)).unwrap_or(true) {}
 }

@@ -13,7 +13,7 @@ use super::envelope::{Boxed, Envelope, EnvelopeKind};
 use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Failure, Refusal, Unanswered};
-use super::payload::{Beat, Passed, Route, StreamEnded, Tell};
+use super::payload::{Beat, Notice, Passed, Route, StreamEnded, Tell};
 use crate::actor::timer::Timer;
 use crate::actor::{Exit, Message, Returned, SendError};
 use crate::park::checkpoint;
@@ -113,6 +113,12 @@ pub(crate) fn notify<M: Message>(target: &Core, route: &Route<M>, msg: M) -> Res
     let pushed = target.mailbox.lock().push(boxed).map_err(|(_, boxed)| boxed);
     let closed = Unanswered::Refused(Refusal::Closed);
     pushed.map(|launch| target.launch(launch)).or_else(|boxed| give_back(target, closed, boxed.into()))
+}
+
+/// As [`notify`], of what nobody misses. False: the actor takes no more.
+pub(crate) fn notice<M: Message>(target: &Core, kind: &'static EnvelopeKind<Notice<M>>, msg: M) -> bool {
+    let pushed = target.mailbox.lock().push(Boxed::new(kind, Notice(msg)));
+    pushed.map(|launch| target.launch(launch)).is_ok()
 }
 
 /// Sends what a timer sends: it does not count, and goes ahead of the messages. False: the actor takes no more.

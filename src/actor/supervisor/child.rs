@@ -251,6 +251,7 @@ impl<A: Actor> Child<A> {
             place,
         } = self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
+        let make = Some(make);
         let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, stack_size, nested, kept: None };
         ChildSpec { name, restart, shutdown, backoff, is_significant, place, body: Box::new(body) }
     }
@@ -264,12 +265,21 @@ impl<A> fmt::Debug for Child<A> {
 
 struct Typed<A> {
     name: Arc<str>,
-    make: Make<A>,
+    /// There until the end.
+    make: Option<Make<A>>,
     made_at: &'static Location<'static>,
     mailbox: Mailbox,
     stack_size: Option<usize>,
     nested: Option<TableSlot>,
     kept: Option<Kept<A>>,
+}
+
+impl<A> Drop for Typed<A> {
+    /// The supervisor forgets the child: what the factory has captured may panic when it is dropped, which is no matter of the others.
+    fn drop(&mut self) {
+        let make = self.make.take();
+        contained(|| drop(make));
+    }
 }
 
 impl<A: Actor> Body for Typed<A> {
@@ -286,7 +296,13 @@ impl<A: Actor> Body for Typed<A> {
     }
 
     fn start(&mut self, watch: &Arc<Watch>) -> Result<Option<Strong>, Exit> {
-        let made = match catch_unwind(AssertUnwindSafe(&mut self.make)) {
+        // Before there is a state, whose destructor may panic.
+        if self.name.contains('\0') {
+            return Err(Exit::Error("an actor's name must not contain a NUL byte".to_owned()));
+        }
+        let size = self.stack_size.map(StackSize::new).transpose()?;
+        let Some(make) = &mut self.make else { return Ok(None) };
+        let made = match catch_unwind(AssertUnwindSafe(make)) {
             Ok(made) => made?,
             Err(payload) => {
                 let Some(exit) = Exit::of_payload(&*payload) else { resume_unwind(payload) };
@@ -301,10 +317,6 @@ impl<A: Actor> Body for Typed<A> {
                 Err(state) => state,
             };
         }
-        if self.name.contains('\0') {
-            return Err(Exit::Error("an actor's name must not contain a NUL byte".to_owned()));
-        }
-        let size = self.stack_size.map(StackSize::new).transpose()?;
         let kept = with_shared(|shared| {
             let plan = Plan {
                 name: Some((&*self.name).into()),

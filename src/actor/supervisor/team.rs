@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::actor::engine::cell::{Core, Strong};
 use crate::actor::engine::lifecycle::{LAST_WAIT, await_in, join};
 use crate::actor::engine::tell;
-use crate::actor::handling::route;
+use crate::actor::handling::notice;
 use crate::actor::supervisor::backoff::{Backoff, Intensity};
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::post::{ChildSpec, Post, PostState, Restart};
@@ -111,7 +111,7 @@ pub(super) enum Order {
 }
 
 fn tell_ended(team: &Core, key: u64, count: u32) -> bool {
-    tell::notify(team, const { &route::<Team, Ended>() }, Ended { key, count }).is_ok()
+    tell::notice(team, const { &notice::<Team, Ended>() }, Ended { key, count })
 }
 
 impl Message for Ended {
@@ -403,7 +403,7 @@ impl Team {
         let due = Due { key, delay: self.last };
         if delay.is_zero() {
             // By way of the mailbox: a child that dies at once for ever does not keep the others waiting.
-            let _ = ctx.notify(due);
+            tell::notice(ctx.core(), const { &notice::<Team, Due>() }, due);
         } else {
             ctx.send_after(delay, due);
         }

@@ -1,0 +1,84 @@
+//! Actors that have something to do when the workers of their runtime are gone: nobody but the end of the runtime runs them.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use green::actor::{Actor, Addr, Builder, Context, Exit, Supervisor};
+use green::{Runtime, ThreadLocals};
+
+use crate::help::bounded;
+use crate::{Add, HOUR, LONG, Log, Puppet, get, puppet};
+
+thread_local! {
+    /// Called when the worker's thread is about to be gone.
+    static LAST: RefCell<Option<Farewell>> = const { RefCell::new(None) };
+}
+
+struct Farewell(Box<dyn Fn() + Send>);
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A runtime whose only worker does that when it has gone, and its runtime has not ended.
+fn with_last_words(runtime: &Runtime, words: impl Fn() + Send + 'static) {
+    let keeps = runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Farewell(Box::new(words)))));
+    keeps.join().unwrap();
+}
+
+fn one_worker() -> Runtime {
+    Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker).build().unwrap()
+}
+
+/// The supervisor ended in the midst of the end of its first child, and waited for the second, which nobody ran.
+#[test]
+fn a_supervisor_that_ends_with_its_runtime_waits_for_no_child_that_nobody_runs() {
+    bounded(|| {
+        let runtime = one_worker();
+        let log = Log::default();
+        let children = ["a", "b", "c"].map(|name| puppet(name, &log).shutdown(HOUR));
+        let (sup, children) = runtime.run(|| {
+            let sup = children.into_iter().fold(Supervisor::one_for_one(), Supervisor::child).start().unwrap();
+            let children: Vec<Addr<Puppet>> = ["a", "b", "c"].into_iter().map(|name| get(&sup, name)).collect();
+            children.iter().for_each(|child| _ = child.send(Add(1)).unwrap());
+            (sup, children)
+        });
+        let told = children.clone();
+        with_last_words(&runtime, move || told.iter().for_each(|child| child.try_tell(Add(1)).unwrap()));
+        let begin = Instant::now();
+        drop(runtime);
+        assert!(begin.elapsed() < LONG);
+        assert!(sup.is_ended() && children.iter().all(Addr::is_ended));
+        let mut lines = log.take();
+        lines.sort();
+        assert_eq!(lines, ["+a", "+b", "+c", "-a", "-b", "-c"]);
+    });
+}
+
+/// Waits for ever when it ends.
+struct Stays;
+impl Actor for Stays {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        green::sleep(HOUR);
+    }
+}
+impl green::actor::Handler<Add> for Stays {
+    fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> u32 {
+        n
+    }
+}
+
+/// Those that rested had five seconds for their last words; those that were queued, as long as they liked.
+#[test]
+fn an_actor_that_was_queued_when_its_runtime_ended_has_no_longer_for_its_last_words_than_one_that_rested() {
+    bounded(|| {
+        let runtime = one_worker();
+        let stays = Builder::new().runtime(&runtime).start(Stays).unwrap();
+        stays.send(Add(1)).unwrap();
+        let told = stays.clone();
+        with_last_words(&runtime, move || told.try_tell(Add(1)).unwrap());
+        drop(runtime);
+        assert!(stays.is_ended());
+    });
+}
