@@ -164,12 +164,25 @@ pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWa
     closed.map_or(Ok(entered), |closed| Err(closed.tell()))
 }
 
-/// The calling thread does not ask an actor, as it would close a cycle: standard error is told of that, as by [`about_to_ask`].
+/// An actor that waits, or is about to, has asked another, or would, and is refused: these actors wait for one another, as they have found out themselves. Standard error is told of that, as by
+/// [`about_to_ask`]. Where each waits is known of the calling thread, and of those that have entered an edge by now.
 #[track_caller]
-pub(crate) fn would_ask(owed: &Debt, lets_in: u64) {
-    if let (_, Some(closed)) = enter(Target::Answer(ptr::from_ref(owed), lets_in), Waits::No) {
-        closed.tell();
+pub(crate) fn refused_to_ask<'a>(actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone) {
+    let mut text = headline(actors.len());
+    let (own, here) = (with_header(|thread| thread.id), Location::caller());
+    let named = |(id, name): (u64, Option<&str>)| match name {
+        Some(name) => format!("actor {id} {name:?}"),
+        None => format!("actor {id}"),
+    };
+    let table = TABLE.get().lock();
+    for (actor, next) in actors.clone().zip(actors.cycle().skip(1)) {
+        let entered = table.edges.get(&actor.0).map(|edge| edge.place);
+        let place = if actor.0 == own { Some(here) } else { entered };
+        let place = place.map_or_else(String::new, |place| format!(" at {place}"));
+        let _ = write!(text, "\n  {} waits{place} for a reply of {}", named(actor), named(next));
     }
+    drop(table);
+    tell(&text);
 }
 
 /// An actor's number, and its name if it has one.
@@ -184,12 +197,23 @@ struct ClosedCycle {
 impl ClosedCycle {
     /// For one that asks: the program is told by the error, and may expect it.
     fn tell(self) -> Vec<NamedActor> {
-        match TOLD.fetch_add(1, Ordering::Relaxed) {
-            told if told < MOST_TOLD => report(format_args!("{}", self.message)),
-            MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
-            _ => {}
-        }
+        tell(&self.message);
         self.actors
+    }
+}
+
+fn tell(message: &str) {
+    match TOLD.fetch_add(1, Ordering::Relaxed) {
+        told if told < MOST_TOLD => report(format_args!("{message}")),
+        MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
+        _ => {}
+    }
+}
+
+fn headline(threads: usize) -> String {
+    match threads {
+        1 => "deadlock: a thread waits for itself".to_owned(),
+        count => format!("deadlock: {count} threads wait for one another"),
     }
 }
 
@@ -199,7 +223,6 @@ enum Waits {
     Anyway,
     /// If it closes no cycle.
     Unclosed,
-    No,
 }
 
 /// Steps D1 and D2, of the calling thread. The cycle that it closes, if it does. Who does not wait then, is out of the table before another can look.
@@ -211,7 +234,7 @@ fn enter(target: Target, waits: Waits) -> (Option<EnteredWait>, Option<ClosedCyc
     table.edges.insert(id, WaitEdge { waiter, place: Location::caller(), target });
     let cycle = table.cycle_of(id);
     let closed = cycle.map(|cycle| ClosedCycle { message: table.describe(&cycle), actors: table.actors(&cycle) });
-    if waits == Waits::No || waits == Waits::Unclosed && closed.is_some() {
+    if waits == Waits::Unclosed && closed.is_some() {
         table.edges.remove(&id);
         return (None, closed);
     }
@@ -294,10 +317,7 @@ impl WaitTable {
     }
 
     fn describe(&self, cycle: &[u64]) -> String {
-        let mut text = match cycle.len() {
-            1 => "deadlock: a thread waits for itself".to_owned(),
-            count => format!("deadlock: {count} threads wait for one another"),
-        };
+        let mut text = headline(cycle.len());
         let edges = cycle.iter().rev().filter_map(|id| self.edges.get(id));
         for (WaitEdge { waiter, place, target }, next) in edges.zip(cycle.iter().rev().cycle().skip(1)) {
             let _ = write!(text, "\n  {} waits at {place} for ", self.name(waiter.id));
