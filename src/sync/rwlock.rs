@@ -26,7 +26,7 @@ use crate::sys::clock::after_ns;
 /// For green threads and OS threads, in any mix; a green thread that waits is parked. No thread starves: a thread that
 /// waits keeps later readers out, and is overtaken by running writers only until it has lost once. So a thread that
 /// reads while it reads already may wait for ever, if a writer came in between; as with std. (In debug builds it is
-/// [told so](super#what-differs-from-std).)
+/// [told so](crate::sync#what-differs-from-std).)
 ///
 /// A panic of a writer poisons the lock; that of a reader, a cancel, or a [`timeout`](crate::timeout) that ends does
 /// not.
