@@ -311,7 +311,7 @@ mod actors {
 
     #[test]
     fn two_actors_that_ask_each_other_are_named_with_both_places() {
-        // With another worker, who asks back may be refused before the first one waits: then there is no report yet.
+        // With another worker, who asks back may be refused before the first one waits: then the report has no place of that.
         let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
             let (ping, pong) = (puppet("ping"), puppet("pong"));
             let (there, back) = (pong.clone(), ping.clone());

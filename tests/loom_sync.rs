@@ -23,7 +23,7 @@ mod raw_rwlock;
 mod task;
 
 mod sync {
-    pub(crate) use crate::model::prelude::holder;
+    pub(crate) use crate::model::prelude::{holder, readers};
     pub(crate) use crate::{queue, raw_condvar, raw_mutex, raw_rwlock};
 
     pub(crate) mod spin {

@@ -311,6 +311,11 @@ impl Cycle {
         let (ids, names) = members.unzip();
         Self(Box::new(CycleMembers { ids, names }))
     }
+
+    /// The numbers, with the names.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = (u64, Option<&str>)> + Clone {
+        self.0.ids.iter().zip(&self.0.names).map(|(id, name)| (id.0, name.as_deref()))
+    }
 }
 
 impl Deref for Cycle {

@@ -7,7 +7,8 @@
 //!    edge in the table points to is there, under the table's lock.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
+use std::mem;
 use std::panic::Location;
 use std::ptr;
 
@@ -15,7 +16,7 @@ use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
 use crate::base::report::report;
 use crate::park::current::{current_task, with_header};
-use crate::park::possession::{Debt, Possession};
+use crate::park::possession::{Debt, Possession, may_have_given_guards};
 use crate::park::wait::Wait;
 use crate::sys::clock::NEVER;
 use crate::sys::fork::PerProcess;
@@ -37,6 +38,26 @@ pub(crate) enum WaitTarget<'a> {
     End(u64),
     /// The end of all threads of the scope with this address.
     Scope(usize),
+    /// That those who keep this wait from a lock let it go.
+    Shared(&'a dyn SharedWait),
+}
+
+/// A wait for a lock that many may have at once, as those see it that follow edges, under the table's lock.
+pub(crate) trait SharedWait: Debug {
+    /// The address of the lock, by which others that wait for it are known.
+    fn lock(&self) -> usize;
+
+    /// The threads that have the lock, and so keep this one out.
+    fn holders(&self) -> Vec<u64>;
+
+    /// Since when one of them has it, in words.
+    fn since(&self, holder: u64) -> Option<String>;
+
+    /// Of one that waits to write: its turn, while it keeps out those that come to read after it.
+    fn writers_turn(&self) -> Option<u64>;
+
+    /// Of one that waits to read, while it does: it stands behind the writers with lower turns.
+    fn readers_turn(&self) -> Option<u64>;
 }
 
 /// The same, for the table.
@@ -47,6 +68,7 @@ enum Target {
     Scope(usize),
     /// An answer. Meanwhile messages of this chain are let in; 0: none.
     Answer(*const Debt, u64),
+    Shared(*const dyn SharedWait),
 }
 
 /// A wait that is on.
@@ -111,6 +133,10 @@ pub(crate) fn about_to_wait(awaited: WaitTarget<'_>, wait: &Wait) -> Option<Ente
         WaitTarget::Release(possession, what) => Target::Release(ptr::from_ref(possession), what),
         WaitTarget::End(thread) => Target::End(thread),
         WaitTarget::Scope(scope) => Target::Scope(scope),
+        WaitTarget::Shared(shared) => {
+            // SAFETY: only the lifetime is another; invariant 1 sees to it.
+            Target::Shared(unsafe { mem::transmute::<&dyn SharedWait, *const (dyn SharedWait + 'static)>(shared) })
+        }
     };
     let panics = wait.is_interruptible() && !std::thread::panicking();
     let (entered, closed) = enter(target, if panics { Waits::Unclosed } else { Waits::Anyway });
@@ -138,12 +164,25 @@ pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWa
     closed.map_or(Ok(entered), |closed| Err(closed.tell()))
 }
 
-/// The calling thread does not ask an actor, as it would close a cycle: standard error is told of that, as by [`about_to_ask`].
+/// An actor that waits, or is about to, has asked another, or would, and is refused: these actors wait for one another, as they have found out themselves. Standard error is told of that, as by
+/// [`about_to_ask`]. Where each waits is known of the calling thread, and of those that have entered an edge by now.
 #[track_caller]
-pub(crate) fn would_ask(owed: &Debt, lets_in: u64) {
-    if let (_, Some(closed)) = enter(Target::Answer(ptr::from_ref(owed), lets_in), Waits::No) {
-        closed.tell();
+pub(crate) fn refused_to_ask<'a>(actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone) {
+    let mut text = headline(actors.len());
+    let (own, here) = (with_header(|thread| thread.id), Location::caller());
+    let named = |(id, name): (u64, Option<&str>)| match name {
+        Some(name) => format!("actor {id} {name:?}"),
+        None => format!("actor {id}"),
+    };
+    let table = TABLE.get().lock();
+    for (actor, next) in actors.clone().zip(actors.cycle().skip(1)) {
+        let entered = table.edges.get(&actor.0).map(|edge| edge.place);
+        let place = if actor.0 == own { Some(here) } else { entered };
+        let place = place.map_or_else(String::new, |place| format!(" at {place}"));
+        let _ = write!(text, "\n  {} waits{place} for a reply of {}", named(actor), named(next));
     }
+    drop(table);
+    tell(&text);
 }
 
 /// An actor's number, and its name if it has one.
@@ -158,12 +197,23 @@ struct ClosedCycle {
 impl ClosedCycle {
     /// For one that asks: the program is told by the error, and may expect it.
     fn tell(self) -> Vec<NamedActor> {
-        match TOLD.fetch_add(1, Ordering::Relaxed) {
-            told if told < MOST_TOLD => report(format_args!("{}", self.message)),
-            MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
-            _ => {}
-        }
+        tell(&self.message);
         self.actors
+    }
+}
+
+fn tell(message: &str) {
+    match TOLD.fetch_add(1, Ordering::Relaxed) {
+        told if told < MOST_TOLD => report(format_args!("{message}")),
+        MOST_TOLD => report(format_args!("deadlock: and others, of which each asker is told")),
+        _ => {}
+    }
+}
+
+fn headline(threads: usize) -> String {
+    match threads {
+        1 => "deadlock: a thread waits for itself".to_owned(),
+        count => format!("deadlock: {count} threads wait for one another"),
     }
 }
 
@@ -173,7 +223,6 @@ enum Waits {
     Anyway,
     /// If it closes no cycle.
     Unclosed,
-    No,
 }
 
 /// Steps D1 and D2, of the calling thread. The cycle that it closes, if it does. Who does not wait then, is out of the table before another can look.
@@ -185,7 +234,7 @@ fn enter(target: Target, waits: Waits) -> (Option<EnteredWait>, Option<ClosedCyc
     table.edges.insert(id, WaitEdge { waiter, place: Location::caller(), target });
     let cycle = table.cycle_of(id);
     let closed = cycle.map(|cycle| ClosedCycle { message: table.describe(&cycle), actors: table.actors(&cycle) });
-    if waits == Waits::No || waits == Waits::Unclosed && closed.is_some() {
+    if waits == Waits::Unclosed && closed.is_some() {
         table.edges.remove(&id);
         return (None, closed);
     }
@@ -200,8 +249,9 @@ impl WaitTable {
         };
         match edge.target {
             // SAFETY: invariant 1.
-            Target::Release(possession, _) => match unsafe { (*possession).holder() } {
+            Target::Release(possession, what) => match unsafe { (*possession).holder() } {
                 0 => Vec::new(),
+                holder if what != INITIALISER && self.may_have_given(holder) => Vec::new(),
                 holder => vec![holder],
             },
             // SAFETY: invariant 1.
@@ -211,7 +261,34 @@ impl WaitTable {
             },
             Target::End(thread) => vec![thread],
             Target::Scope(scope) => self.members.iter().filter(|(_, of)| **of == scope).map(|(id, _)| *id).collect(),
+            // SAFETY: invariant 1.
+            Target::Shared(shared) => self.in_the_way_of(unsafe { &*shared }),
         }
+    }
+
+    fn in_the_way_of(&self, wait: &dyn SharedWait) -> Vec<u64> {
+        let mut awaited = wait.holders();
+        awaited.retain(|holder| !self.may_have_given(*holder));
+        let turns = self.edges.iter().filter_map(|(id, edge)| match edge.target {
+            Target::Shared(other) => {
+                // SAFETY: invariant 1.
+                let other = unsafe { &*other };
+                let same = other.lock() == wait.lock();
+                Some((*id, same.then(|| other.writers_turn())??))
+            }
+            _ => None,
+        });
+        // Before that of the reader: what is behind it now was so then.
+        let turns: Vec<(u64, u64)> = turns.collect();
+        if let Some(own) = wait.readers_turn() {
+            awaited.extend(turns.into_iter().filter(|(_, turn)| *turn < own).map(|(id, _)| id));
+        }
+        awaited
+    }
+
+    /// May the thread, if it waits, have given its guards to another?
+    fn may_have_given(&self, holder: u64) -> bool {
+        self.edges.get(&holder).is_some_and(|edge| may_have_given_guards(&edge.waiter))
     }
 
     /// Does `target`, if it waits, handle meanwhile what `asker` waits for?
@@ -240,24 +317,28 @@ impl WaitTable {
     }
 
     fn describe(&self, cycle: &[u64]) -> String {
-        let mut text = match cycle.len() {
-            1 => "deadlock: a thread waits for itself".to_owned(),
-            count => format!("deadlock: {count} threads wait for one another"),
-        };
+        let mut text = headline(cycle.len());
         let edges = cycle.iter().rev().filter_map(|id| self.edges.get(id));
         for (WaitEdge { waiter, place, target }, next) in edges.zip(cycle.iter().rev().cycle().skip(1)) {
             let _ = write!(text, "\n  {} waits at {place} for ", self.name(waiter.id));
-            let next = self.name(*next);
+            let next_name = self.name(*next);
             let _ = match target {
-                Target::Answer(..) => write!(text, "a reply of {next}"),
+                Target::Answer(..) => write!(text, "a reply of {next_name}"),
                 Target::Release(possession, what) => {
                     // SAFETY: invariant 1.
                     let since = unsafe { (**possession).place() };
                     let has = if *what == INITIALISER { "runs" } else { "has" };
-                    write!(text, "{what}, which {next} {has} since {since}")
+                    write!(text, "{what}, which {next_name} {has} since {since}")
                 }
-                Target::End(_) => write!(text, "the end of {next}"),
-                Target::Scope(_) => write!(text, "the end of a scope, in which {next} runs"),
+                Target::End(_) => write!(text, "the end of {next_name}"),
+                Target::Scope(_) => write!(text, "the end of a scope, in which {next_name} runs"),
+                // SAFETY: invariant 1.
+                Target::Shared(shared) => match unsafe { (**shared).since(*next) } {
+                    Some(since) => write!(text, "a readers-writer lock, which {next_name} {since}"),
+                    None => {
+                        write!(text, "a readers-writer lock, for which {next_name} waits before it, to write")
+                    }
+                },
             };
         }
         text

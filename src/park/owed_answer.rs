@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(any(debug_assertions, green_deadlocks))]
-use crate::park::deadlock::{about_to_ask, would_ask};
+use crate::park::deadlock::{about_to_ask, refused_to_ask};
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::possession::Debt;
 
@@ -27,6 +27,16 @@ impl ChosenTime {
     pub(crate) fn is_chosen(self) -> bool {
         self != Self::new(false)
     }
+}
+
+/// An ask is refused, as these actors would wait for one another, the first for the next and so on: standard error is told, with the place of the call.
+#[inline(always)]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
+pub(crate) fn refused<'a>(actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone) {
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    refused_to_ask(actors);
+    #[cfg(not(any(debug_assertions, green_deadlocks)))]
+    let _ = actors;
 }
 
 /// See the module's text.
@@ -75,15 +85,6 @@ impl OwedAnswer {
             let _ = lets_in;
             Ok(())
         }
-    }
-
-    /// The calling thread does not wait for the answer, as that would close a cycle: standard error is told who waits in it.
-    #[inline(always)]
-    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(crate) fn refused(&self, lets_in: u64) {
-        #[cfg(any(debug_assertions, green_deadlocks))]
-        would_ask(&self.debt, lets_in);
-        let _ = lets_in;
     }
 
     /// The asker does not wait for the actor any more, although it does not know yet: it has the answer, or another owes that.

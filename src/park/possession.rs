@@ -10,6 +10,8 @@ use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::lock::Lock;
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::current::with_header;
+#[cfg(any(debug_assertions, green_deadlocks))]
+use crate::task::Header;
 
 /// Who has a lock, for its waiters.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Possession {
 #[cfg(any(debug_assertions, green_deadlocks))]
 impl Possession {
     /// The holder's id; 0: there is none.
-    pub(super) fn holder(&self) -> u64 {
+    pub(crate) fn holder(&self) -> u64 {
         self.thread.load(Ordering::Relaxed)
     }
 
@@ -68,10 +70,28 @@ impl Possession {
         self.holder() == with_header(|thread| thread.id)
     }
 
+    /// Is it, and has it certainly not given its guard to another?
+    pub(crate) fn is_own_guard(&self) -> bool {
+        with_header(|thread| self.holder() == thread.id && !may_have_given_guards(thread))
+    }
+
     /// Since when, in words.
     pub(crate) fn place(&self) -> String {
         self.place.lock().map_or_else(|| "an unknown place".to_owned(), ToString::to_string)
     }
+}
+
+/// The calling thread, and others of its worker, may give one another what is not `Send`, guards among it: of what it takes nobody knows any more whether it has that.
+#[inline(always)]
+pub(crate) fn may_give_guards() {
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    with_header(|thread| thread.extra_or_new().gives_guards.set(1));
+}
+
+/// Has this thread said so?
+#[cfg(any(debug_assertions, green_deadlocks))]
+pub(super) fn may_have_given_guards(thread: &Header) -> bool {
+    thread.extra().is_some_and(|extra| extra.gives_guards.get() != 0)
 }
 
 /// Who owes an answer, for the one that waits for it.

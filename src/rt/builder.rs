@@ -4,6 +4,7 @@ use std::io;
 use std::panic::Location;
 
 use crate::park::on_switch::{OnSwitch, SwitchCalls};
+use crate::park::possession::may_give_guards;
 use crate::rt::default::with_shared;
 use crate::rt::join::JoinHandle;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
@@ -180,6 +181,11 @@ impl Builder {
     {
         let Some(worker) = Worker::current() else {
             panic!("spawn_local outside a green thread: there is no worker here that could run it");
+        };
+        may_give_guards();
+        let f = move || {
+            may_give_guards();
+            f()
         };
         // SAFETY: nothing is borrowed, and the thread starts and stays on this worker.
         unsafe { spawn_in(&worker.shared, self.settings_here(), Placement::Here, (), f) }

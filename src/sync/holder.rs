@@ -68,16 +68,26 @@ impl LockHolder {
         WorkerContext::get().is_some_and(|here| ptr::eq(here, self.worker.load(Ordering::Relaxed)))
     }
 
-    /// Panics if the calling thread itself is the holder, which `holds` says in words. In debug builds.
+    /// Panics if the calling thread itself has the lock's guard, which `holds` says in words. In debug builds.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn refuse_own(&self, holds: &str) {
         #[cfg(any(debug_assertions, green_deadlocks))]
-        if self.possession.is_own() {
+        if self.possession.is_own_guard() {
             self.deadlock(holds);
         }
         #[cfg(not(any(debug_assertions, green_deadlocks)))]
         let _ = holds;
+    }
+
+    /// Panics if the calling thread itself runs the initialiser. In debug builds.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn refuse_nested(&self) {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        if self.possession.is_own() {
+            self.deadlock("runs this initialiser");
+        }
     }
 
     /// The calling thread is about to wait for the holder of `what`, until the result is dropped. In debug builds.
@@ -98,6 +108,11 @@ impl LockHolder {
 
 #[cfg(any(debug_assertions, green_deadlocks))]
 impl LockHolder {
+    /// Who has the lock alone.
+    pub(super) fn possession(&self) -> &Possession {
+        &self.possession
+    }
+
     #[cold]
     #[track_caller]
     fn deadlock(&self, holds: &str) -> ! {

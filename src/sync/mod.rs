@@ -14,6 +14,7 @@ mod queue;
 mod raw_condvar;
 mod raw_mutex;
 mod raw_rwlock;
+mod readers;
 mod rwlock;
 mod semaphore;
 mod spin;

@@ -209,7 +209,7 @@ impl Once {
             match self.word.load(Ordering::Acquire) & STATE {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
-                RUNNING => self.holder.refuse_own("runs this initialiser"),
+                RUNNING => self.holder.refuse_nested(),
                 _ => {}
             }
             self.wait_while(|state| state != COMPLETE && (force || state != POISONED));
@@ -227,7 +227,7 @@ impl Once {
                 COMPLETE => return,
                 POISONED if !force => panic!("Once instance has previously been poisoned"),
                 RUNNING => {
-                    self.holder.refuse_own("runs this initialiser");
+                    self.holder.refuse_nested();
                     self.wait_while(|state| state == RUNNING);
                     // ORDERING: as above.
                     word = self.word.load(Ordering::Acquire);

@@ -11,15 +11,23 @@ use crate::park::waiters::{Claimed, WaitNode, WaitPayload, Waiters, WakeList};
 pub(crate) struct Contender {
     /// For the lock's own use: reader or writer.
     pub(crate) kind: u32,
-    /// The waker has given the thread the lock; without, it only has to look again. The thread asks once a wait.
+    /// The thread has the lock, by its waker, or because it has found it free when it was to enter the line; without, one that is woken only has to look again.
     pub(crate) given: Cell<bool>,
+    /// Where deadlocks are named: its turn, from when it enters the line until it leaves; 0: it is not in it.
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    pub(crate) turn: Cell<u64>,
 }
 
 impl WaitPayload for Contender {}
 
 impl Contender {
     pub(crate) fn of(kind: u32) -> WaitNode<Self> {
-        WaitNode::with(Self { kind, given: Cell::new(false) })
+        WaitNode::with(Self {
+            kind,
+            given: Cell::new(false),
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            turn: Cell::new(0),
+        })
     }
 }
 
@@ -29,6 +37,9 @@ pub(crate) struct LockQueue {
     waiters: Waiters<Contender>,
     /// How often in a row an unlock has found the lock taken again when it came to wake the first one.
     overtaken: u8,
+    /// The last turn that somebody has got.
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    turns: u64,
 }
 
 /// So often the first waiter is overtaken before it is promised the lock.
@@ -36,7 +47,33 @@ const OVERTAKEN_AT_MOST: u8 = 16;
 
 impl LockQueue {
     pub(crate) const fn new() -> Self {
-        Self { waiters: Waiters::new(), overtaken: 0 }
+        Self {
+            waiters: Waiters::new(),
+            overtaken: 0,
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            turns: 0,
+        }
+    }
+
+    /// The thread enters the line; if it has been woken, it has its turn still.
+    #[inline(always)]
+    pub(crate) fn take_turn(&mut self, contender: &Contender) {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        if contender.turn.get() == 0 {
+            self.turns += 1;
+            contender.turn.set(self.turns);
+        }
+        #[cfg(not(any(debug_assertions, green_deadlocks)))]
+        let _ = contender;
+    }
+
+    /// The thread leaves the line without the lock.
+    #[inline(always)]
+    pub(crate) fn leave_turn(&mut self, contender: &Contender) {
+        #[cfg(any(debug_assertions, green_deadlocks))]
+        contender.turn.set(0);
+        #[cfg(not(any(debug_assertions, green_deadlocks)))]
+        let _ = contender;
     }
 
     /// An unlock has come to wake the first waiter and has found the lock taken again. True: that was once too often.

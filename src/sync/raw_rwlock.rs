@@ -24,6 +24,7 @@ use crate::park::waiters::{WaitNode, WakeList};
 use crate::park::{Wait, WaitResult, checkpoint, quick_checkpoint, quick_checkpoint_as, wait_in};
 use crate::sync::holder::LockHolder;
 use crate::sync::queue::{Contender, LockQueue};
+use crate::sync::readers::{READERS_ARE_KNOWN, Readers, SharedClaim};
 use crate::sync::spin::Spin;
 use crate::task::Ticket;
 use crate::task::header::Reason;
@@ -57,6 +58,7 @@ pub(crate) struct RawRwLock {
     word: AtomicU32,
     holder: LockHolder,
     queue: Lock<LockQueue>,
+    pub(super) readers: Readers,
 }
 
 impl RawRwLock {
@@ -64,7 +66,12 @@ impl RawRwLock {
     pub(super) const PLACES: [usize; 2] = [offset_of!(Self, word), offset_of!(Self, holder)];
 
     pub(crate) const fn new() -> Self {
-        Self { word: AtomicU32::new(0), holder: LockHolder::new(), queue: Lock::new(LockQueue::new()) }
+        Self {
+            word: AtomicU32::new(0),
+            holder: LockHolder::new(),
+            queue: Lock::new(LockQueue::new()),
+            readers: Readers::new(),
+        }
     }
 
     /// Takes the lock together with other readers; waits while a writer has it or waits.
@@ -98,23 +105,23 @@ impl RawRwLock {
             self.holder.refuse_own("has this lock for writing");
         }
         checkpoint();
-        let wait = Wait::new(Reason::RwLock);
-        let _waits = self.holder.about_to_wait("a readers-writer lock", &wait);
-        let _ = self.wait(kind, wait);
+        let (node, wait) = (Contender::of(kind), Wait::new(Reason::RwLock));
+        let claim = SharedClaim::new((&self.holder, &self.readers, &self.queue), &node.payload, kind == WRITE);
+        let _waits = claim.about_to_wait(&wait);
+        let _ = self.wait(&node, wait);
     }
 
     /// As `read`, until `deadline_ns`. Says whether the lock is taken.
     pub(crate) fn read_until(&self, deadline_ns: u64) -> bool {
         checkpoint();
-        self.try_take(READ, false) || self.wait(READ, Wait::new(Reason::RwLock).until(deadline_ns))
+        self.try_take(READ, false) || self.wait_until(READ, deadline_ns)
     }
 
     /// As `write`, until `deadline_ns`. Says whether the lock is taken.
     #[track_caller]
     pub(crate) fn write_until(&self, deadline_ns: u64) -> bool {
         checkpoint();
-        self.holder
-            .set_if(self.try_take(WRITE, false) || self.wait(WRITE, Wait::new(Reason::RwLock).until(deadline_ns)))
+        self.holder.set_if(self.try_take(WRITE, false) || self.wait_until(WRITE, deadline_ns))
     }
 
     #[inline(always)]
@@ -225,20 +232,24 @@ impl RawRwLock {
         }
     }
 
+    fn wait_until(&self, kind: u32, deadline_ns: u64) -> bool {
+        self.wait(&Contender::of(kind), Wait::new(Reason::RwLock).until(deadline_ns))
+    }
+
     /// Waits for the lock. False: the wait's own deadline has passed first.
-    fn wait(&self, kind: u32, mut wait: Wait) -> bool {
+    fn wait(&self, node: &WaitNode<Contender>, mut wait: Wait) -> bool {
         wait = wait.on(self);
-        let node = Contender::of(kind);
+        let kind = node.payload.kind;
         // `WAKING` is this thread's.
         let woken = Cell::new(false);
         loop {
             if self.try_for_a_while(kind, woken.get()) {
                 return true;
             }
-            let leave = || self.leave(&node, woken.take());
-            match wait_in(&mut wait, |ticket| self.enter(&node, ticket, &woken), leave) {
+            let leave = || self.leave(node, woken.take());
+            match wait_in(&mut wait, |ticket| self.enter(node, ticket, &woken), leave) {
                 WaitResult::Refused => return true,
-                WaitResult::Notified if node.payload.given.take() => return true,
+                WaitResult::Notified if node.payload.given.get() => return true,
                 WaitResult::Notified => woken.set(true),
                 // It may have been let go at the last moment.
                 WaitResult::TimedOut => return self.try_take(kind, false),
@@ -266,12 +277,14 @@ impl RawRwLock {
     /// Tries, with bounded pauses; not at all while the holder is a thread of the same worker.
     fn try_for_a_while(&self, kind: u32, woken: bool) -> bool {
         let mut spin = Spin::new();
+        // Who looks at the line knows of such a one whether it waits still.
+        let in_line_only = READERS_ARE_KNOWN && kind == READ;
         loop {
-            if self.try_take(kind, woken) {
+            if !in_line_only && self.try_take(kind, woken) {
                 return true;
             }
             let word = self.word.load(Ordering::Relaxed);
-            let hopeless = word & WRITER != 0 && self.holder.is_on_this_worker();
+            let hopeless = in_line_only || word & WRITER != 0 && self.holder.is_on_this_worker();
             if hopeless || !spin.pause() {
                 assert!(kind != READ || word & FULL == 0, "too many active read locks on RwLock");
                 return false;
@@ -281,9 +294,10 @@ impl RawRwLock {
 
     /// Enters the queue; false if the lock could be taken instead.
     fn enter(&self, node: &WaitNode<Contender>, ticket: Ticket, woken: &Cell<bool>) -> bool {
-        let (waiters, kind) = (self.queue.lock(), node.payload.kind);
+        let (mut waiters, kind) = (self.queue.lock(), node.payload.kind);
         loop {
             if self.try_take(kind, woken.get()) {
+                node.payload.given.set(true);
                 return false;
             }
             let word = self.word.load(Ordering::Relaxed);
@@ -297,6 +311,7 @@ impl RawRwLock {
                 break;
             }
         }
+        waiters.take_turn(&node.payload);
         // SAFETY: the node is in no queue: it is fresh, or was taken out by its waker or by `leave`. `wait` calls `leave`
         // whenever anything but a waker ends the wait.
         unsafe { if woken.take() { waiters.push_front(node, ticket) } else { waiters.push_back(node, ticket) } };
@@ -309,6 +324,7 @@ impl RawRwLock {
     fn leave(&self, node: &WaitNode<Contender>, woken: bool) {
         let mut wakes = WakeList::<Contender>::new();
         let mut waiters = self.queue.lock();
+        waiters.leave_turn(&node.payload);
         // SAFETY: it is in this queue or in none.
         unsafe { waiters.remove(node) };
         if woken {

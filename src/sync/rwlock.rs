@@ -18,13 +18,15 @@ use std::time::Duration;
 use crate::park::unwind::PanicMark;
 use crate::sync::poison::{self, lock_traits};
 use crate::sync::raw_rwlock::RawRwLock;
+use crate::sync::readers::Reading;
 use crate::sys::clock::after_ns;
 
 /// Protects a value that many readers may have at once, or one writer: [`std::sync::RwLock`].
 ///
 /// For green threads and OS threads, in any mix; a green thread that waits is parked. No thread starves: a thread that
 /// waits keeps later readers out, and is overtaken by running writers only until it has lost once. So a thread that
-/// reads while it reads already may wait for ever, if a writer came in between; as with std.
+/// reads while it reads already may wait for ever, if a writer came in between; as with std. (In debug builds it is
+/// [told so](crate::sync#what-differs-from-std).)
 ///
 /// A panic of a writer poisons the lock; that of a reader, a cancel, or a [`timeout`](crate::timeout) that ends does
 /// not.
@@ -63,6 +65,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
     /// No reference: the value may change as soon as the lock is let go, while the guard is still an argument of `drop`.
     value: NonNull<T>,
     lock: &'a RawRwLock,
+    reading: Reading,
 }
 
 /// Gives exclusive access to the value of an [`RwLock`], and lets the lock go when it is dropped:
@@ -138,8 +141,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In debug builds, if the thread itself has the lock for writing: it would wait for ever, as it does in release
-    /// builds. If there are 2^27 readers.
+    /// In debug builds, if it would wait for itself, or close a cycle of waits: if it has the lock for writing, or reads already and a writer waits. In release
+    /// builds it waits for ever. If there are 2^27 readers.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -162,6 +165,7 @@ impl<T: ?Sized> RwLock<T> {
     /// `WouldBlock` if a writer has the lock, or a thread waits for it; `Poisoned`, with the guard, if the lock is
     /// poisoned.
     #[inline]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
     }
@@ -180,6 +184,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// `WouldBlock` if the lock could not be had in that time; `Poisoned`, with the guard, if the lock is poisoned.
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn read_timeout(&self, d: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.read_until(after_ns(d)) { Ok(self.reading()?) } else { Err(TryLockError::WouldBlock) }
     }
@@ -201,8 +206,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In debug builds, if the thread itself has the lock for writing: it would wait for ever, as it does in release
-    /// builds.
+    /// In debug builds, if it would wait for itself, or close a cycle of waits: if it has the lock, be it for reading. In release builds it waits for ever.
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
@@ -249,10 +253,11 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     #[inline(always)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         // SAFETY: the pointer of an `UnsafeCell` is not null.
         let value = unsafe { NonNull::new_unchecked(self.value.get()) };
-        self.poison.wrap(RwLockReadGuard { value, lock: &self.raw })
+        self.poison.wrap(RwLockReadGuard { value, lock: &self.raw, reading: self.raw.readers.enter() })
     }
 
     #[inline(always)]
@@ -315,6 +320,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// let reading = RwLockWriteGuard::downgrade(writing);
     /// assert_eq!(*reading + *lock.read().unwrap(), 4);
     /// ```
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn downgrade(s: Self) -> RwLockReadGuard<'a, T> {
         let guard = ManuallyDrop::new(s);
         guard.lock.raw.downgrade();
@@ -353,6 +359,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        self.lock.readers.leave(self.reading);
         self.lock.unlock_read();
     }
 }

@@ -40,8 +40,7 @@ pub(crate) struct VTable {
     /// Of a thread with thread-locals of its own: see [`Main::BORDER`].
     #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
     pub(crate) border: Option<&'static Border>,
-    /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
-    /// the result. Does not unwind.
+    /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
     /// Moves the result to where the second pointer points.
     pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
@@ -51,8 +50,7 @@ pub(crate) struct VTable {
     pub(crate) done: unsafe fn(NonNull<Header>),
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
-    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
-    /// `task/PROTOCOL.md`.
+    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
     /// Of an actor: the name of its type.
     pub(crate) type_name: Option<fn() -> &'static str>,
@@ -82,8 +80,7 @@ pub(crate) trait Main {
 pub(crate) enum Next {
     /// It is over for good; the caller gives up the reference of the run.
     Over,
-    /// It rests. The reference of the run is the task's own now: somebody else may start it already, so the
-    /// caller touches it no more.
+    /// It rests. The reference of the run is the task's own now: somebody else may start it already, so the caller touches it no more.
     Rests,
     /// There is more to do: the caller queues it, with the reference of the run.
     Again,
@@ -105,6 +102,9 @@ pub(crate) struct Extra {
     pub(crate) woken: ParkToken,
     /// The waker of async code that waits for the thread's end.
     pub(crate) awaiter: Awaiter,
+    /// Not 0: the thread's guards may be a neighbour's by now. The thread itself stores it; others look under a lock that it had since (`park::deadlock`).
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    pub(crate) gives_guards: ShownCount,
 }
 
 impl Extra {
@@ -115,6 +115,8 @@ impl Extra {
             polling: Cell::new(false),
             woken: ParkToken::new(),
             awaiter: Awaiter::new(),
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            gives_guards: ShownCount::new(0),
         }))
     }
 }
@@ -333,8 +335,7 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet
-    /// that it may be started again.
+    /// Called by the home worker, when the fiber has been taken out and the task is in no list; nobody has been told yet that it may be started again.
     #[inline]
     pub(crate) unsafe fn reset(&self) {
         self.limits.dissolve();
@@ -362,8 +363,7 @@ impl Header {
         unsafe { schedule(this) }
     }
 
-    /// Leaves the joiner's ticket. True: the thread is not complete, the joiner may wait; false: it is, but the result becomes
-    /// visible only with [`State::is_complete`].
+    /// Leaves the joiner's ticket. True: the thread is not complete, the joiner may wait; false: it is, but the result becomes visible only with [`State::is_complete`].
     ///
     /// # Safety
     ///

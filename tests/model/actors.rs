@@ -61,6 +61,8 @@ pub(crate) mod owed_answer {
 
     type Named = (u64, Option<Box<str>>);
 
+    pub(crate) fn refused<T>(_: T) {}
+
     pub(crate) struct OwedAnswer;
 
     impl OwedAnswer {
@@ -75,8 +77,6 @@ pub(crate) mod owed_answer {
         pub(crate) fn awaited(&self, _: u64) -> Result<(), Vec<Named>> {
             Ok(())
         }
-
-        pub(crate) fn refused(&self, _: u64) {}
 
         pub(crate) fn end(&self) {}
     }

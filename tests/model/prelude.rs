@@ -159,6 +159,31 @@ pub(crate) mod holder {
 
         pub(crate) fn refuse_own(&self, _: &str) {}
 
+        pub(crate) fn refuse_nested(&self) {}
+
         pub(crate) fn about_to_wait<W>(&self, _: &str, _: &W) -> impl Sized + use<W> {}
+    }
+}
+
+pub(crate) mod readers {
+    pub(crate) const READERS_ARE_KNOWN: bool = false;
+
+    #[derive(Debug)]
+    pub(crate) struct Readers;
+
+    impl Readers {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+    }
+
+    pub(crate) struct SharedClaim;
+
+    impl SharedClaim {
+        pub(crate) fn new<L, C>(_: L, _: &C, _: bool) -> Self {
+            Self
+        }
+
+        pub(crate) fn about_to_wait<W>(&self, _: &W) -> impl Sized + use<W> {}
     }
 }

@@ -18,7 +18,7 @@ use super::walk::EdgeGuard;
 use crate::actor::Overflow;
 use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
-use crate::park::owed_answer::NAMED;
+use crate::park::owed_answer::{NAMED, refused};
 use crate::task::header::{Reason, Wake};
 
 /// What the first step of a send came to.
@@ -142,6 +142,13 @@ pub(crate) enum NoRoom {
     },
 }
 
+impl NoRoom {
+    /// Is the wait for room an edge in the report of a deadlock? Not until a time that somebody has chosen.
+    fn is_reported(self, terms: Terms) -> bool {
+        NAMED && matches!(self, NoRoom::Asks { .. }) && !terms.chosen.is_chosen()
+    }
+}
+
 /// Puts an envelope into the mailbox, or waits for room.
 #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(super) fn enqueue_or_wait(
@@ -161,7 +168,12 @@ pub(super) fn enqueue_or_wait(
     };
     match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
         Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits, no_room),
-        Err(cycle) => Err((Unanswered::Deadlock(cycle), envelope)),
+        Err(cycle) => {
+            if no_room.is_reported(origin.terms) {
+                refused(cycle.members());
+            }
+            Err((Unanswered::Deadlock(cycle), envelope))
+        }
     }
 }
 
@@ -226,15 +238,15 @@ fn wait_for_capacity(
 ) -> Result<Sent, (Unanswered, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
     assert_may_park("a send to a full mailbox");
-    let refused = |(why, envelope)| (Unanswered::Refused(why), envelope);
+    let not_taken = |(why, envelope)| (Unanswered::Refused(why), envelope);
     let mut line = InLine::new(target);
     line.waiter.owed().begin(target.id().0, 0);
-    let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(refused)?;
+    let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(not_taken)?;
     if !line.waits {
         return Ok(sent);
     }
     let awaited = match no_room {
-        NoRoom::Asks { lets_in } if NAMED && !terms.chosen.is_chosen() => Some(line.waiter.owed().awaited(lets_in)),
+        NoRoom::Asks { lets_in } if no_room.is_reported(terms) => Some(line.waiter.owed().awaited(lets_in)),
         _ => None,
     };
     let wait = Wait::new(Reason::Capacity).on(&raw const target.header).until(terms.deadline_ns);
@@ -244,13 +256,16 @@ fn wait_for_capacity(
         }
         if let Some(verdict) = line.waiter.wait(wait, || waits.is_told()) {
             drop(awaited);
-            return line.over(verdict).map_err(refused);
+            return line.over(verdict).map_err(not_taken);
         }
         if !waits.is_told() {
             drop(awaited);
             break Unanswered::TimedOut;
         }
         if let Err(cycle) = waits.look_again() {
+            if no_room.is_reported(terms) {
+                refused(cycle.members());
+            }
             drop(awaited);
             break Unanswered::Deadlock(cycle);
         }

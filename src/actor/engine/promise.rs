@@ -19,7 +19,7 @@ use super::weak::Weak;
 use crate::actor::deferred::give;
 use crate::actor::{Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
-use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer};
+use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer, refused};
 use crate::park::queue::WaitQueue;
 use crate::park::waits_on::debt_note;
 use crate::task::header::Reason;
@@ -252,7 +252,7 @@ impl<R> Promise<R> {
             Ok(watched) => watched,
             Err(cycle) => {
                 if is_reported {
-                    self.owed.refused(lets_in);
+                    refused(cycle.members());
                 }
                 return Nested::Answer(Err(Unanswered::Deadlock(cycle)));
             }
@@ -271,10 +271,21 @@ impl<R> Promise<R> {
         };
         let why = loop {
             match self.state.wait_until(wait, ready) {
-                Some(Some(nested)) => return nested,
+                Some(Some(nested)) => {
+                    // By one that has passed the debt on.
+                    if let (true, Nested::Answer(Err(Unanswered::Deadlock(cycle)))) = (is_reported, &nested) {
+                        refused(cycle.members());
+                    }
+                    return nested;
+                }
                 Some(None) => match asker.map_or(Ok(()), look_again) {
                     Ok(()) => {}
-                    Err(cycle) => break Unanswered::Deadlock(cycle),
+                    Err(cycle) => {
+                        if is_reported {
+                            refused(cycle.members());
+                        }
+                        break Unanswered::Deadlock(cycle);
+                    }
                 },
                 None => break Unanswered::TimedOut,
             }

@@ -19,6 +19,7 @@ use super::promise::Promised;
 use super::walk::EdgeGuard;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_run_on_top};
+use crate::park::owed_answer::refused;
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::task::header::Reason;
@@ -136,7 +137,7 @@ fn wait_on<M: Message>(
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
                 if ask.is_reported() {
-                    ask.owed().refused(0);
+                    refused(cycle.members());
                 }
                 return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
@@ -167,6 +168,9 @@ fn wait_on<M: Message>(
                 if !waits.is_told() {
                     wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
+                    if ask.is_reported() {
+                        refused(cycle.members());
+                    }
                     return give_up(ask, Unanswered::Deadlock(cycle));
                 }
             }
