@@ -76,6 +76,38 @@ fn a_pair_that_talks_stays_on_its_worker_beside_an_idle_one() {
     });
 }
 
+/// A pool of eight threads that have all waited before the first of 32 jobs comes; each computes for a while.
+#[test]
+fn a_pool_whose_threads_have_waited_on_one_worker_uses_both() {
+    const JOBS: usize = 32;
+    let _alone = alone();
+    let Some(runtime) = runtime(2) else { return };
+    most_times(|| {
+        let used = Mutex::new(std::collections::HashMap::new());
+        runtime.run(|| {
+            let (sender, receiver) = channel::unbounded::<()>();
+            green::scope(|scope| {
+                for _ in 0..8 {
+                    let (receiver, used) = (receiver.clone(), &used);
+                    let thread = scope.spawn(move || {
+                        while receiver.recv().is_ok() {
+                            compute(Duration::from_millis(2));
+                            *used.lock().unwrap().entry(os_thread()).or_insert(0) += 1;
+                        }
+                    });
+                    help::until_parked(thread.thread(), "channel receive");
+                }
+                (0..JOBS).for_each(|_| sender.send(()).unwrap());
+                drop(sender);
+            });
+        });
+        let used = used.into_inner().unwrap();
+        assert_eq!(used.values().sum::<usize>(), JOBS);
+        let are_shared_out = used.len() == 2 && used.values().all(|jobs| *jobs >= JOBS / 4);
+        (used, are_shared_out)
+    });
+}
+
 /// Turns that [`sleeps_beside_a_hog`] has had so far.
 static TURNS: AtomicUsize = AtomicUsize::new(0);
 
