@@ -475,9 +475,10 @@ fn a_message_that_panics_in_its_drop_or_is_cancelled_there_leaves_none_behind() 
 #[test]
 fn after_and_at_deliver_once_and_to_one_receiver() {
     everywhere(|| {
+        let late = at(Instant::now() + LONG);
+        assert!(late.is_empty() && late.try_recv().is_err());
         let when = Instant::now() + SHORT;
         let r = at(when);
-        assert!(r.is_empty() && r.try_recv().is_err());
         let r2 = r.clone();
         assert_eq!((r.recv(), Instant::now() >= when), (Ok(when), true));
         assert_eq!(r2.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
@@ -499,14 +500,17 @@ fn after_and_at_deliver_once_and_to_one_receiver() {
 #[test]
 fn tick_keeps_one_message_and_does_not_drift_while_it_is_awaited() {
     everywhere(|| {
-        // So long that none passes between two looks on a slow machine.
         let period = Duration::from_millis(40);
         let r = tick(period);
         let moments: Vec<Instant> = r.iter().take(4).collect();
         assert!(moments.windows(2).all(|pair| pair[1] - pair[0] >= period));
         until(|| r.is_full());
         std::thread::sleep(3 * period);
-        assert_eq!(r.try_iter().count(), 1);
+        let start = Instant::now();
+        let count = r.try_iter().count();
+        // Those that have come between two looks, on a machine that has stopped meanwhile.
+        let come = start.elapsed().div_duration_f64(period) as usize;
+        assert!((1..=1 + come).contains(&count), "{count}");
     });
 }
 

@@ -64,7 +64,7 @@ fn while_a_thousand_wait(f: impl FnOnce()) {
             runtime.run(|| green::thread::Builder::new().name(name).spawn(move || a_wait_deep_down(3, &mutex)).unwrap())
         })
         .collect();
-    waiters.iter().for_each(|waiter| help::until_parked(waiter.thread(), "mutex"));
+    help::dump::until_shown(waiters.iter().map(|waiter| waiter.thread()), "mutex");
     f();
     drop(locked);
     assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap() == 3));
@@ -462,7 +462,7 @@ fn a_thread_with_thread_locals_of_its_own_is_shown_with_its_stack() {
             runtime.spawn(move || a_wait_deep_down(3, &mutex))
         })
         .collect();
-    waiters.iter().for_each(|waiter| help::until_parked(waiter.thread(), "mutex"));
+    help::dump::until_shown(waiters.iter().map(|waiter| waiter.thread()), "mutex");
     let all = threads();
     for waiter in &waiters {
         let thread = &all[&waiter.thread().id()];

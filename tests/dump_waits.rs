@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use green::dump::{HeldBy, WaitsOn, for_each};
 use green::thread::Thread;
-use help::dump::{alone, info, json_of, text, waits_on};
+use help::dump::{alone, info, json_of, text, until_shown, waits_on};
 
 /// Are threads met while they wait, and is it told where? As `Thread::waits_for` says of them all.
 const TIMES: bool = cfg!(green_backend = "asm");
@@ -318,7 +318,7 @@ fn what_has_a_deadline_shows_how_much_of_it_is_left_and_what_has_none_does_not()
         (receives.thread(), "channel receive", true),
         (limited.thread(), "channel receive", true),
     ] {
-        help::until_parked(thread, why);
+        until_shown([thread], why);
         let info = info(thread);
         let left = info.time_left().expect("a deadline");
         assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
@@ -431,7 +431,7 @@ fn dump_many(runtime: &green::Runtime, count: usize) -> (Duration, usize) {
         green::spawn(move || drop(mutex.lock().unwrap()))
     };
     let threads: Vec<_> = runtime.run(|| (0..count).map(|_| waits()).collect());
-    threads.iter().for_each(|thread| help::until_parked(thread.thread(), "mutex"));
+    until_shown(threads.iter().map(|thread| thread.thread()), "mutex");
     let before = memory("VmRSS");
     let begun = Instant::now();
     let text = text();

@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use green::process::Command;
 
@@ -101,14 +101,25 @@ fn an_open_file_reads_writes_and_seeks_as_in_std() {
 #[test]
 fn a_child_is_waited_for_while_its_worker_goes_on() {
     both(|| {
-        let begin = Instant::now();
-        let children: Vec<_> =
-            (0..4).map(|_| green::spawn(|| Command::new("sleep").arg("0.3").status().unwrap().success())).collect();
-        assert!(children.into_iter().all(|child| child.join().unwrap()));
-        assert!(begin.elapsed() >= Duration::from_millis(300));
-        if !help::EMULATED {
-            assert!(begin.elapsed() < Duration::from_millis(1100), "one after the other: {:?}", begin.elapsed());
+        // Each child writes a byte, and ends when this thread, which has read all of them, closes the other pipe: they are all there at one time.
+        let (mut told, tells) = std::io::pipe().unwrap();
+        let (waits, ends) = std::io::pipe().unwrap();
+        let children: Vec<_> = (0..4)
+            .map(|_| {
+                let (tells, waits) = (tells.try_clone().unwrap(), waits.try_clone().unwrap());
+                green::spawn(move || {
+                    let mut child = Command::new("sh");
+                    child.args(["-c", "printf x; exec cat >/dev/null"]).stdin(waits).stdout(tells);
+                    child.status().unwrap().success()
+                })
+            })
+            .collect();
+        for _ in 0..children.len() {
+            green::io::wait_readable(&told).unwrap();
+            told.read_exact(&mut [0]).unwrap();
         }
+        drop(ends);
+        assert!(children.into_iter().all(|child| child.join().unwrap()));
     });
 }
 

@@ -145,35 +145,6 @@ fn whatever_a_thread_waits_for_it_is_itself_when_it_goes_on_elsewhere() {
     assert!(moves.load(Relaxed) >= 100);
 }
 
-/// A pool of eight threads that have all waited before the first of 32 jobs comes; each computes for a while. How long do all take?
-#[test]
-fn a_pool_whose_threads_have_waited_on_one_worker_uses_both() {
-    const JOBS: usize = 32;
-    let Some(runtime) = runtime(2) else { return };
-    let used = Mutex::new(std::collections::HashMap::new());
-    runtime.run(|| {
-        let (sender, receiver) = channel::unbounded::<()>();
-        green::scope(|scope| {
-            for _ in 0..8 {
-                let (receiver, used) = (receiver.clone(), &used);
-                let thread = scope.spawn(move || {
-                    while receiver.recv().is_ok() {
-                        compute(Duration::from_millis(2));
-                        *used.lock().unwrap().entry(os_thread()).or_insert(0) += 1;
-                    }
-                });
-                help::until_parked(thread.thread(), "channel receive");
-            }
-            (0..JOBS).for_each(|_| sender.send(()).unwrap());
-            drop(sender);
-        });
-    });
-    let used = used.into_inner().unwrap();
-    println!("{used:?}");
-    assert_eq!(used.values().sum::<usize>(), JOBS);
-    assert!(used.len() == 2 && used.values().all(|jobs| *jobs >= JOBS / 4), "{used:?}");
-}
-
 /// The thread that computes has spawned another, and waits for that without blocking; the other worker always has something to run.
 #[test]
 fn an_unstarted_thread_of_a_worker_that_is_stuck_starts_on_one_that_is_busy() {

@@ -8,8 +8,7 @@
 mod help;
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corosensei::stack::DefaultStack;
@@ -34,12 +33,17 @@ fn deep(bytes: usize, then: &mut dyn FnMut()) -> bool {
     frames((&raw const top).addr() - bytes, then)
 }
 
-/// Resident memory of this process.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the size of a process");
-    let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
+/// How many of the `bytes` below `top`, an address on a stack, are in memory. (What the whole process has is also an emulator's, which comes and goes.)
+fn resident(top: usize, bytes: usize) -> usize {
     // SAFETY: no requirements.
-    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let begin = (top - bytes) & !(page - 1);
+    let mut pages = vec![0_u8; (top - begin).div_ceil(page)];
+    let begin = std::ptr::with_exposed_provenance_mut(begin);
+    // SAFETY: the call reads nothing there, and writes a byte for each page.
+    let done = unsafe { libc::mincore(begin, pages.len() * page, pages.as_mut_ptr()) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    pages.iter().filter(|flags| **flags & 1 != 0).count() * page
 }
 
 /// How a thread waits until it is released.
@@ -55,21 +59,22 @@ fn with_a_time_out(gate: &Semaphore) {
 
 fn threads_that_were_deep_once(workers: usize, waits: Waits, busy: bool) {
     let ended = in_a_child(&[], || {
-        // An emulator's own memory grows by some megabytes meanwhile.
-        const THREADS: usize = if help::EMULATED { 600 } else { 200 };
+        const THREADS: usize = if help::EMULATED { 50 } else { 200 };
         const DEEP: usize = 160 * KIB;
         let runtime = runtime(workers);
         let gate = Arc::new(Semaphore::new(0));
-        static READY: AtomicUsize = AtomicUsize::new(0);
+        /// Where the threads' stacks are.
+        static STACKS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
         static OVER: Flag = Flag::new();
-        let before = resident();
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
                 let gate = gate.clone();
                 runtime.spawn(move || {
                     let shallow = black_box([number; 100]);
                     assert!(deep(DEEP, &mut || ()));
-                    READY.fetch_add(1, Ordering::Relaxed);
+                    let here = (&raw const shallow).expose_provenance();
+                    assert!(resident(here, DEEP) > DEEP / 2, "it is measured");
+                    STACKS.lock().unwrap().push(here);
                     waits(&gate);
                     assert!(black_box(shallow).iter().all(|value| *value == number));
                     assert!(deep(DEEP, &mut || ()));
@@ -85,10 +90,9 @@ fn threads_that_were_deep_once(workers: usize, waits: Waits, busy: bool) {
                 })
             })
             .collect();
-        spin_until("each thread", || READY.load(Ordering::Relaxed) == THREADS);
-        let all = THREADS * DEEP;
-        assert!(resident() - before > all / 2, "it was measured");
-        spin_until("memory", || resident().saturating_sub(before) < all / 4);
+        spin_until("each thread", || STACKS.lock().unwrap().len() == THREADS);
+        let all = || STACKS.lock().unwrap().iter().map(|stack| resident(*stack, DEEP)).sum::<usize>();
+        spin_until("memory", || all() < THREADS * DEEP / 4);
         gate.add_permits(THREADS);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         OVER.set();

@@ -3,6 +3,7 @@
 
 mod help;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -129,15 +130,19 @@ fn rare_events_are_there_without_being_asked_for_and_none_at_all_when_it_is_off(
         let thread = Builder::new().name("a reader with a name".into()).spawn(|| ()).unwrap();
         let id = thread.thread().id();
         thread.join().unwrap();
-        // Long enough to be waited for under an emulator, too.
-        green::sleep(Duration::from_millis(30));
-        (id, snapshot())
+        // Where its time is over before the worker has come to sleep, that does not.
+        let trace = RefCell::new(snapshot());
+        help::until(|| {
+            green::sleep(Duration::from_millis(30));
+            trace.replace(snapshot());
+            let has = |what| trace.borrow().events().iter().any(|event| event.what == what);
+            has(Happening::Sleeps) && has(Happening::GetsUp)
+        });
+        (id, trace.into_inner())
     });
     assert_eq!(of_thread(&trace, id), [Happening::Starts(id), Happening::Ends(id)]);
     assert_eq!(trace.name_of(id), Some("a reader with a name"));
-    let has = |what: fn(&Happening) -> bool| trace.events().iter().any(|event| what(&event.what));
-    assert!(has(|what| matches!(what, Happening::TimerFires(_))));
-    assert!(has(|what| *what == Happening::Sleeps) && has(|what| *what == Happening::GetsUp));
+    assert!(trace.events().iter().any(|event| matches!(event.what, Happening::TimerFires(_))));
 
     let off = Runtime::builder().workers(1).recorder(Detail::Off).build().unwrap();
     let id = off.run(|| green::thread::current().id());

@@ -342,6 +342,8 @@ fn settings_out_of_their_bounds_are_errors_that_name_them() {
     }
 }
 
+/// (An emulator takes minutes for five thousand OS threads, on a busy machine.)
+#[cfg(not(green_emulated))]
 #[test]
 fn more_workers_than_the_process_may_have_is_an_error_and_a_dropped_runtime_gives_its_own_back() {
     let ended = in_a_child(&[], || {

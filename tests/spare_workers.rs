@@ -158,7 +158,7 @@ fn a_runtime_that_ends_unwinds_what_lives_on_a_spare_worker() {
 /// Where threads move: while the thread that computes is on a spare worker, and all others sleep.
 #[test]
 fn a_sleeper_beside_a_hog_on_a_spare_worker_wakes_in_time() {
-    const HOG: Duration = Duration::from_millis(500);
+    const HOG: Duration = Duration::from_secs(20);
     let os_thread = || {
         // SAFETY: no requirements.
         unsafe { libc::syscall(libc::SYS_gettid) }
@@ -177,10 +177,12 @@ fn a_sleeper_beside_a_hog_on_a_spare_worker_wakes_in_time() {
                 })
             })
             .collect();
+        let has_slept = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&has_slept);
         let hog = runtime.spawn(move || {
             green::thread::park();
             let (begin, on) = (std::time::Instant::now(), os_thread());
-            while begin.elapsed() < HOG {
+            while begin.elapsed() < HOG && !stop.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
             }
             on
@@ -195,6 +197,7 @@ fn a_sleeper_beside_a_hog_on_a_spare_worker_wakes_in_time() {
             hogs.unpark();
             let begin = std::time::Instant::now();
             green::sleep(Duration::from_millis(1));
+            has_slept.store(true, Ordering::SeqCst);
             (begin.elapsed(), on)
         });
         let (slept, on) = sleeper.join().unwrap();

@@ -296,7 +296,7 @@ fn a_timer_that_is_not_due_yet_does_not_wait() {
     let sleeper = Arc::new(Mutex::new(None));
     let handle = Arc::clone(&sleeper);
     is_no_stall(move || {
-        *handle.lock().unwrap() = Some(green::spawn(|| green::sleep(Duration::from_millis(2000))));
+        *handle.lock().unwrap() = Some(green::spawn(|| green::sleep(Duration::from_secs(3600))));
         green::yield_now();
     });
     let sleeper = sleeper.lock().unwrap().take().unwrap();
@@ -319,7 +319,7 @@ fn an_event_that_no_thread_waits_for_does_not_wait() {
             near
         });
         // A second thread that lives here, and waits for no event.
-        drop(green::spawn(|| green::thread::park_timeout(Duration::from_secs(1))));
+        drop(green::spawn(green::thread::park));
         help::until_parked(reads.thread(), "readable");
         far.write_all(&[1]).unwrap();
         let near = reads.join().unwrap();

@@ -16,6 +16,8 @@ use help::{bounded, everywhere, on_workers, runtime};
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(2);
+/// What a time-out that works ends, and one that does not work is found by: no machine stops for so long.
+const WHILE: Duration = Duration::from_secs(10);
 
 /// Ends by its `timeout`.
 fn must_time_out() {
@@ -185,7 +187,7 @@ struct Bounded(Sender<bool>);
 
 impl Drop for Bounded {
     fn drop(&mut self) {
-        let _ = self.0.send(green::timeout(SHORT, || green::sleep(Duration::from_millis(300))).is_err());
+        let _ = self.0.send(green::timeout(SHORT, || green::sleep(WHILE)).is_err());
     }
 }
 
@@ -261,7 +263,7 @@ fn a_time_out_works_while_an_actor_stops() {
         }
 
         fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
-            let result = green::timeout(SHORT, || green::sleep(Duration::from_millis(300)));
+            let result = green::timeout(SHORT, || green::sleep(WHILE));
             self.1.send(result.is_err()).unwrap();
             drop(self.0.take());
         }

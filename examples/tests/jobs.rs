@@ -154,6 +154,10 @@ fn the_progress_bar_comes_to_its_end_however_many_workers_die() {
     files.assert_complete(&jobs);
 }
 
+/// Milliseconds for each job, of four workers: so 1500 take seven seconds, and who looks for the first twenty looks before all are done, whoever else has the
+/// processors.
+const PAUSE: &str = "20";
+
 #[test]
 fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
     for how in [libc::SIGTERM, libc::SIGINT] {
@@ -161,7 +165,7 @@ fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
         // More than is read at a time, with lines across the borders of what is.
         let jobs: Vec<_> = (0..1500).map(|n| format!("job {n} {:064}\n", n * 7)).collect();
         let mut input = files.input(&jobs);
-        let child = files.start(&["--workers", "4", "--fail", "30", "--pause", "2"], &input);
+        let child = files.start(&["--workers", "4", "--fail", "30", "--pause", PAUSE], &input);
         spin_until("a result", || files.lines().len() >= 20);
         signal(&child, how);
         let (code, left, said) = told(child);
@@ -193,8 +197,8 @@ fn sigterm_in_the_middle_loses_nothing_and_the_next_run_does_the_rest() {
 #[test]
 fn a_run_that_was_killed_is_taken_up_where_it_was() {
     let files = Files::new("kill");
-    let jobs = jobs(scaled(2000));
-    let child = files.start(&["--fail", "30", "--pause", "1"], &files.input(&jobs));
+    let jobs = jobs(1500);
+    let child = files.start(&["--workers", "4", "--fail", "30", "--pause", PAUSE], &files.input(&jobs));
     spin_until("a result", || files.lines().len() >= 20);
     signal(&child, libc::SIGKILL);
     assert_eq!(told(child).0, None);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Overflow, SendError, Signal};
 
-use crate::help::{scaled, until_parked};
+use crate::help::{cpu_of_this_thread, scaled, until_parked};
 use crate::{Add, Counter, Do, Gate, Get, LONG, Puppet, everywhere, hold};
 
 fn note(line: &'static str) -> Do<()> {
@@ -229,9 +229,9 @@ fn a_helper_costs_the_same_however_many_others_live() {
         let (puppet, _log) = Puppet::new();
         let puppet = puppet.start();
         let spawn = Do::new(move |_, ctx: &mut Context<Puppet>| {
-            let start = Instant::now();
+            let start = cpu_of_this_thread();
             (0..n).for_each(|_| ctx.spawn(green::thread::park));
-            start.elapsed()
+            cpu_of_this_thread() - start
         });
         let took = puppet.send_timeout(spawn, LONG).unwrap();
         puppet.kill();
@@ -259,9 +259,9 @@ fn dropping_the_oldest_costs_the_same_however_many_that_do_not_count_are_before_
         });
         puppet.tell(fill).unwrap();
         reached.wait();
-        let start = Instant::now();
+        let start = cpu_of_this_thread();
         (0..4000).for_each(|_| puppet.try_tell(note("told")).unwrap());
-        let took = start.elapsed();
+        let took = cpu_of_this_thread() - start;
         puppet.kill();
         gate.open();
         puppet.join();

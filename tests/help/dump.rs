@@ -1,8 +1,9 @@
 //! What a dump says, for tests that look at single threads of it.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use green::dump::{ThreadInfo, WaitsOn, for_each};
+use green::dump::{ThreadInfo, ThreadStatus, WaitsOn, for_each};
 use green::thread::{Thread, ThreadId};
 
 /// One test at a time: each looks at all threads of the process.
@@ -21,6 +22,23 @@ pub(crate) fn info(thread: &Thread) -> ThreadInfo {
     };
     for_each(keep).unwrap();
     found.expect("the thread is there")
+}
+
+/// Waits until a dump shows all of them as waiting for what `why` names. They say so themselves a moment before: a thread that has begun to wait stands
+/// on its stack still, and runs to all others; where its worker gets no processor then, for long.
+#[track_caller]
+pub(crate) fn until_shown<'a>(threads: impl IntoIterator<Item = &'a Thread>, why: &str) {
+    let wanted: HashSet<ThreadId> = threads.into_iter().map(Thread::id).collect();
+    super::until(|| {
+        let mut waiting = 0;
+        let count = |met: &ThreadInfo| {
+            let waits = matches!(met.status(), ThreadStatus::Waiting(what) if what == why);
+            waiting += usize::from(waits && wanted.contains(&met.id()));
+            Ok(())
+        };
+        for_each(count).unwrap();
+        waiting == wanted.len()
+    });
 }
 
 /// For what `thread` waits as soon as it does, for what `why` names. A wait may be left for a moment, to look: so it is asked until

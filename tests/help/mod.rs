@@ -102,6 +102,14 @@ pub(crate) fn os_thread() -> u64 {
     return unsafe { libc::pthread_self() } as u64;
 }
 
+/// The time that it has computed: that goes on while it has a processor, and not while others have it.
+pub(crate) fn cpu_of_this_thread() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct in.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Its name.
 pub(crate) fn os_thread_name() -> String {
     let name = if own_thread_locals() { std::fs::read_to_string("/proc/thread-self/comm").ok() } else { None };
@@ -111,6 +119,11 @@ pub(crate) fn os_thread_name() -> String {
 /// With so many workers, and none more when these are stalled.
 pub(crate) fn runtime(workers: usize) -> Runtime {
     builder().workers(workers).spare_workers(0).build().expect("a runtime")
+}
+
+/// The same for tests that measure memory: no stall is reported, as to name the functions of one takes megabytes, on a busy machine alone.
+pub(crate) fn unwatched(workers: usize) -> Runtime {
+    builder().workers(workers).spare_workers(0).stall_limit(Duration::ZERO).build().expect("a runtime")
 }
 
 /// Runs `f` as a green thread of runtimes with one, two and four workers.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use green::net::{TcpListener, TcpStream};
 
-use crate::help::until_parked;
-use crate::{SCALE, echo, runtime};
+use crate::help::{until_parked, unwatched};
+use crate::{SCALE, echo};
 
 #[cfg(target_os = "linux")]
 fn resident_kib() -> usize {
@@ -27,6 +27,20 @@ fn alone(name: &str) -> bool {
     false
 }
 
+/// How many descriptors there are when those are closed that close soon: the server's ends, when their threads have seen the end, and files in which the monitor
+/// looks what a worker does.
+#[cfg(target_os = "linux")]
+fn settled(want: usize) -> usize {
+    let begin = Instant::now();
+    loop {
+        let now = crate::descriptors();
+        if now <= want || begin.elapsed() > Duration::from_secs(20) {
+            return now;
+        }
+        green::sleep(Duration::from_millis(1));
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
@@ -35,7 +49,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     }
     let before_all = crate::descriptors();
     for workers in [1, 2] {
-        let runtime = runtime(workers);
+        let runtime = unwatched(workers);
         runtime.run(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let addr = listener.local_addr().unwrap();
@@ -55,14 +69,6 @@ fn connections_that_come_and_go_leave_nothing_behind() {
                     })
                     .collect();
                 clients.into_iter().for_each(|client| client.join().unwrap());
-            };
-            let settled = |want: usize| {
-                let begin = Instant::now();
-                // The server's ends close when their threads have seen the end.
-                while crate::descriptors() > want && begin.elapsed() < Duration::from_secs(20) {
-                    green::sleep(Duration::from_millis(1));
-                }
-                crate::descriptors()
             };
             round(50);
             // What stays are the listener and the pollers, three descriptors each.
@@ -87,7 +93,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
             assert!(server.join().unwrap_err().is::<green::Cancelled>());
         });
         drop(runtime);
-        let left = crate::descriptors();
+        let left = settled(before_all);
         assert!(left <= before_all, "{left} descriptors, {before_all} before the runtime");
     }
 }
@@ -137,7 +143,7 @@ fn ten_thousand_idle_connections_are_held_and_all_of_them_answer() {
 
 #[cfg(target_os = "linux")]
 fn serve(count: usize) {
-    let runtime = runtime(2);
+    let runtime = unwatched(2);
     runtime.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         println!("\naddress={}", listener.local_addr().unwrap());

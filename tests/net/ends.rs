@@ -23,15 +23,6 @@ fn answer(result: std::io::Result<usize>) -> Answer {
     result.map_err(|error| error.kind())
 }
 
-/// The time that the calling OS thread has computed.
-#[cfg(all(target_os = "linux", not(green_emulated)))]
-fn cpu_of_this_thread() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call fills the struct in.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn in_time<R>(f: impl FnOnce() -> R) -> R {
     green::timeout(LONG, f).unwrap()
 }
@@ -316,7 +307,7 @@ fn time_outs_hold_and_nothing_spins_while_the_error_queue_is_not_empty() {
         client.set_read_timeout(Some(SHORT)).unwrap();
         // Nobody reads: sooner or later the buffers are full.
         while (&client).write(&[0; 65536]).is_ok() {}
-        let computed = cpu_of_this_thread();
+        let computed = crate::help::cpu_of_this_thread();
         for round in 0..4 {
             let begin = Instant::now();
             let result = if round % 2 == 0 { (&client).write(&[0; 65536]) } else { (&client).read(&mut [0; 8]) };
@@ -329,7 +320,7 @@ fn time_outs_hold_and_nothing_spins_while_the_error_queue_is_not_empty() {
             assert!(limited.is_err());
             client.set_write_timeout(Some(SHORT)).unwrap();
         }
-        let computed = cpu_of_this_thread() - computed;
+        let computed = crate::help::cpu_of_this_thread() - computed;
         assert!(computed < Duration::from_millis(300), "a busy loop: {computed:?}");
         drop(server);
     });
