@@ -94,7 +94,7 @@ static LINE: PerProcess<Lock<StallLine>> = PerProcess::new(|| Lock::new(StallLin
 /// From now on `hook` is called with each stall of any runtime of the process, in place of the lines on standard error.
 ///
 /// It is called by an OS thread of its own, `green-stalls`, with every signal blocked: what it does there, or waits for, delays the reports of further stalls, of which 64 are kept and
-/// more are left out ([`metrics`](crate::metrics) count them), and nothing else. A panic in it is caught. A hook that another one replaces is not dropped: it may be running.
+/// more are left out ([`metrics`](crate::metrics()) count them), and nothing else. A panic in it is caught. A hook that another one replaces is not dropped: it may be running.
 ///
 /// ```
 /// green::stall::set_hook(|stall| eprintln!("{stall}"));
