@@ -31,10 +31,112 @@ fn a_signal_that_is_taken_or_is_none_is_an_error() {
     // SAFETY: nothing raises it.
     unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
     assert_eq!(green::dump::on_signal(libc::SIGWINCH).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-    for signal in [libc::SIGKILL, libc::SIGFPE, libc::SIGSEGV] {
+    // The last is the crate's own: that is how a worker is asked where it stands.
+    for signal in [libc::SIGKILL, libc::SIGFPE, libc::SIGSEGV, libc::SIGURG] {
         assert_eq!(green::dump::on_signal(signal).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
+    let trigger = green::recorder::Trigger::Signal(libc::SIGURG);
+    let error = green::recorder::write_on(trigger, std::env::temp_dir()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
     assert_eq!(green::dump::on_signal(100_000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+/// The masks of blocked signals of the OS threads of this process, by their names.
+#[cfg(target_os = "linux")]
+fn masks() -> std::collections::BTreeMap<String, u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let mask = |task: std::path::PathBuf| {
+        let name = std::fs::read_to_string(task.join("comm")).ok()?.trim().to_owned();
+        let status = std::fs::read_to_string(task.join("status")).ok()?;
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+        Some((name, u64::from_str_radix(blocked.trim(), 16).ok()?))
+    };
+    tasks.filter_map(mask).collect()
+}
+
+#[cfg(all(target_os = "linux", not(green_emulated)))]
+#[test]
+fn no_signal_is_handled_by_a_thread_that_the_crate_has_for_itself() {
+    use green::actor::{Actor, Context, Exit, Handler, Message};
+    use green::recorder::{Trigger, write_on};
+
+    struct Ticks;
+    struct Tick;
+    impl Message for Tick {
+        type Reply = ();
+    }
+    impl Actor for Ticks {
+        fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+            let _ = ctx.send_after(Duration::from_secs(100), Tick);
+            Ok(())
+        }
+    }
+    impl Handler<Tick> for Ticks {
+        fn handle(&mut self, _: Tick, _: &mut Context<Self>) {}
+    }
+    let in_child = || {
+        write_on(Trigger::Stall, std::env::temp_dir()).unwrap();
+        green::dump::on_signal(libc::SIGUSR2).unwrap();
+        green::timeout(Duration::ZERO, green::signal::ctrl_c).unwrap_err();
+        let actor = green::run(|| Ticks.start());
+        let names = ["green-dump", "green-monitor", "green-recorder", "green-signal", "green-timers"];
+        help::spin_until("the threads", || names.iter().all(|name| masks().contains_key(*name)));
+        // From 1 to 31, but those that cannot be blocked.
+        let all = 0x7fff_ffff & !(1 << (libc::SIGKILL - 1)) & !(1 << (libc::SIGSTOP - 1));
+        for name in names {
+            let mask = masks()[name];
+            assert_eq!(mask & all, all, "{name} has {mask:x}");
+        }
+        drop(actor);
+    };
+    help::in_a_child(&[("GREEN_STALL_LIMIT", "20")], in_child).assert_success();
+}
+
+/// A dump that waits for its reader is asked for twenty times more: these have one.
+#[cfg(all(target_os = "linux", not(any(green_emulated, green_sanitized))))]
+#[test]
+fn signals_that_come_while_a_dump_is_written_have_one_dump_together() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::time::Instant;
+
+    const CHILD: &str = "GREEN_TEST_DUMPS";
+    let test = "signals_that_come_while_a_dump_is_written_have_one_dump_together";
+    if std::env::var_os(CHILD).is_some() {
+        green::dump::on_signal(libc::SIGUSR2).unwrap();
+        let runtime = help::runtime(1);
+        // A pipe has no room for their names.
+        let waits = |_| green::thread::Builder::new().name("x".repeat(40_000)).spawn(green::thread::park);
+        let threads: Vec<_> = runtime.run(|| (0..5).map(|number| waits(number).unwrap()).collect());
+        // SAFETY: a number.
+        let ask = || assert_eq!(unsafe { libc::raise(libc::SIGUSR2) }, 0);
+        ask();
+        std::io::stdin().read_exact(&mut [0]).unwrap();
+        (0..20).for_each(|_| ask());
+        std::io::stdout().write_all(b"asked for\n").unwrap();
+        // As long as the test wants: in it other dumps would come.
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        drop(threads);
+        std::process::exit(0);
+    }
+    let mut command = help::itself();
+    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
+    let pipe = std::process::Stdio::piped;
+    let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut next_dump = move || said.any(|line| line.starts_with("green threads: "));
+    let begin = Instant::now();
+    assert!(next_dump());
+    stdin.write_all(b"!").unwrap();
+    assert!(stdout.lines().any(|line| line.unwrap().contains("asked for")));
+    let (sender, dumps) = std::sync::mpsc::channel();
+    let reads = std::thread::spawn(move || while next_dump() && sender.send(()).is_ok() {});
+    dumps.recv_timeout(Duration::from_secs(30)).unwrap();
+    // A third would come as soon as the second has.
+    dumps.recv_timeout(begin.elapsed().max(Duration::from_millis(300))).unwrap_err();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    reads.join().unwrap();
 }
 
 #[test]

@@ -2,6 +2,8 @@
 #![cfg(not(miri))]
 
 mod help;
+#[path = "recorder/triggers.rs"]
+mod triggers;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

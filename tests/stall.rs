@@ -2,8 +2,12 @@
 #![cfg(all(not(miri), target_os = "linux"))]
 
 mod help;
+#[path = "stall/hook.rs"]
+mod hook;
 #[path = "stall/limits.rs"]
 mod limits;
+#[path = "stall/moving.rs"]
+mod moving;
 #[cfg(not(green_emulated))]
 #[path = "stall/processors.rs"]
 mod processors;

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use green::Runtime;
@@ -195,6 +196,25 @@ fn threads_beside_an_os_thread_that_waits_until_a_time_are_not_told() {
 fn threads_within_a_timeout_are_not_told() {
     is_not_told(|runtime| {
         runtime.run(|| _ = green::timeout(Duration::from_secs(60), green::thread::park));
+    });
+}
+
+/// The hook's OS thread is one of the crate's own.
+#[test]
+fn threads_one_of_which_a_hook_for_stalls_may_wake_are_not_told() {
+    static CALLED: AtomicBool = AtomicBool::new(false);
+    is_not_told(|runtime| {
+        green::stall::set_hook(|_| {
+            CALLED.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(60));
+        });
+        runtime.run(|| {
+            // More than there are workers: so one waits.
+            let spins = || help::spin_until("the hook", || CALLED.load(Ordering::SeqCst));
+            let threads: Vec<_> = (0..3).map(|_| green::spawn(spins)).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            green::thread::park();
+        });
     });
 }
 

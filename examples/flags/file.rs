@@ -47,14 +47,17 @@ pub(crate) struct TraceFile {
     pub(crate) marks: Vec<Mark>,
     /// Track, time, value; by time.
     pub(crate) counters: Vec<(u64, u64, u64)>,
+    /// So many workers have recorded only what is rare: neither turns, nor waits, nor who wakes whom.
+    pub(crate) rare: u64,
     open: HashMap<u64, Vec<Slice>>,
     is_whole: bool,
 }
 
 /// The first track of every trace.
 const PROCESS: u64 = 1;
-/// What the last packet says.
+/// What the last packet says, and what of how many workers.
 const LAST: &str = "end of trace";
+const RARE: &str = "workers with rare events only";
 
 /// A field of a message.
 enum Value<'a> {
@@ -179,10 +182,13 @@ impl TraceFile {
         for (field, value) in fields(bytes)? {
             match field {
                 4 => {
+                    let mut of = String::new();
                     for (field, value) in fields(value.bytes())? {
                         match field {
+                            3 if of == RARE => self.rare = value.number(),
                             3 => number = Some(value.number()),
                             6 => text = Some(value.text()),
+                            10 => of = value.text(),
                             _ => {}
                         }
                     }

@@ -57,6 +57,17 @@ pub(crate) fn look(trace: &TraceFile, limits: &Limits) -> Vec<RedFlag> {
     flags.into_iter().flatten().collect()
 }
 
+/// What is not looked for in a trace that has only what is rare of some workers, of these. `None`: all that there is.
+pub(crate) fn blind_to(trace: &TraceFile) -> Option<String> {
+    let workers = trace.tracks.values().filter(|track| track.is_worker).count();
+    (trace.rare > 0).then(|| {
+        format!(
+            "not looked for on {} of {workers} workers, which recorded rare events only: long turns, late wake-ups, convoys (GREEN_RECORDER=all records them)",
+            trace.rare
+        )
+    })
+}
+
 fn ms(ns: u64) -> String {
     format!("{:.1} ms", ns as f64 / 1e6)
 }

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! Long turns, late wake-ups, workers that are busy while others sleep, convoys at a lock, growing numbers of threads, stalls. What threads wait for, and
-//! who wakes them, is only in traces of programs that record everything (`GREEN_RECORDER=all`); from others it says what there is to say.
+//! who wakes them, is only in traces of programs that record everything (`GREEN_RECORDER=all`); from others it says what there is to say, and what it
+//! has not looked for.
 //! `--turn MS` and `--wake MS` set from when on a turn is long, and a wake-up late: 10 ms each, if nothing is said.
 //!
-//! Exits with 0 when nothing looks wrong, with 1 when something does, with 2 after an error.
+//! Exits with 0 when nothing looks wrong, with 1 when something does, with 2 after an error, with 3 when nothing looks wrong but not all was looked for.
 
 mod demo;
 mod file;
@@ -92,5 +93,13 @@ fn run(args: &Args) -> io::Result<ExitCode> {
     if flags.is_empty() {
         writeln!(out, "nothing looks wrong in {}", trace.summary())?;
     }
-    Ok(if flags.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let blind = look::blind_to(&trace);
+    if let Some(blind) = &blind {
+        writeln!(out, "{blind}")?;
+    }
+    Ok(ExitCode::from(match (flags.is_empty(), blind) {
+        (true, None) => 0,
+        (true, Some(_)) => 3,
+        (false, _) => 1,
+    }))
 }

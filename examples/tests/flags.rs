@@ -293,6 +293,30 @@ fn long_turns_and_late_wake_ups_are_found_by_their_limits() {
     assert!(found.contains("nothing looks wrong"), "{found}");
 }
 
+/// The turn is not in the file.
+#[test]
+fn of_a_trace_without_turns_it_is_said_that_long_ones_were_not_looked_for() {
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let trace = runtime.run(|| {
+        let begin = std::time::Instant::now();
+        while begin.elapsed().as_millis() < 300 {
+            std::hint::spin_loop();
+        }
+        // So that there is an event.
+        green::thread::Builder::new().name("named".to_owned()).spawn(|| ()).unwrap().join().unwrap();
+        green::recorder::snapshot()
+    });
+    let path = file("rare.pftrace");
+    trace.write_perfetto(fs::File::create(&path).unwrap()).unwrap();
+    let output = flags(&[path.to_str().unwrap()]);
+    let found = text(&output);
+    assert!(found.contains("not looked for on 1 of 1 workers"), "{found}");
+    assert!(found.contains("long turns, late wake-ups, convoys (GREEN_RECORDER=all records them)"), "{found}");
+    assert_eq!(output.status.code(), Some(3), "{found}");
+    let output = look(&demo("clean"));
+    assert!(!text(&output).contains("not looked for"), "{}", text(&output));
+}
+
 #[test]
 fn growth_stalls_and_imbalance_are_found() {
     use made::{event, number, of, track};

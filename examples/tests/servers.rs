@@ -139,7 +139,7 @@ fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
         let (name, value) = line.rsplit_once(' ').expect(line);
         assert!(name.starts_with("green_") && value.parse::<f64>().is_ok(), "{line}");
         let family = name.split('{').next().unwrap();
-        let family = family.trim_end_matches("_bucket").trim_end_matches("_count");
+        let family = family.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
         assert!(body.contains(&format!("# TYPE {family} ")), "{line}");
     }
     assert!(number(&page_of, "green_threads{state=\"parked\"}") <= number(&page_of, "green_threads_live"));
@@ -154,6 +154,36 @@ fn metrics_answers_curl_with_numbers_that_prometheus_reads() {
     other.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 400"), "{text}");
     assert!(server.stop().success());
+}
+
+#[path = "../metrics/page.rs"]
+mod page;
+
+#[test]
+fn a_page_of_metrics_escapes_what_prometheus_wants_to_have_escaped_and_nothing_else() {
+    use green::actor::{Actor, Builder, Context, Handler, Message};
+
+    struct Busy(std::sync::mpsc::Receiver<()>);
+    struct Wait;
+    impl Actor for Busy {}
+    impl Message for Wait {
+        type Reply = ();
+    }
+    impl Handler<Wait> for Busy {
+        fn handle(&mut self, Wait: Wait, _: &mut Context<Self>) {
+            let _ = self.0.recv();
+        }
+    }
+    let runtime = green::Runtime::builder().workers(1).build().unwrap();
+    let (go_on, goes_on) = std::sync::mpsc::channel();
+    let name = "a\\b \"c\"\td\ne\u{301}'";
+    let actor = Builder::new().runtime(&runtime).name(name).start(Busy(goes_on)).unwrap();
+    (0..2).for_each(|_| actor.tell(Wait).unwrap());
+    let page = page::page(&runtime.metrics(), &runtime.actor_metrics());
+    drop(go_on);
+    let line = page.lines().find(|line| line.starts_with("green_actor_queue{")).unwrap_or_else(|| panic!("{page}"));
+    assert!(line.contains(r#",name="a\\b \"c\""#) && line.contains("\td\\ne\u{301}'\"} "), "{line}");
+    assert!(page.contains("\ngreen_delay_seconds_sum{worker=\"0\"} "), "{page}");
 }
 
 /// The number behind a name, in Prometheus' format.

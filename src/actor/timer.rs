@@ -19,6 +19,7 @@ use crate::rt::join::JoinHandle;
 use crate::rt::thread::spawn;
 use crate::sys::clock::{after_ns, instant_at, now_ns, virtual_ns};
 use crate::sys::fork::{ForkSafeOnce, PerProcess};
+use crate::sys::signals;
 use crate::time::sleep_until;
 
 /// When it is due, and a number of its own.
@@ -68,7 +69,7 @@ impl Service {
         let (timers, changed) = (Mutex::new(BTreeMap::new()), Condvar::new());
         let service: &'static Service = Box::leak(Box::new(Service { timers, changed }));
         let thread = std::thread::Builder::new().name("green-timers".to_owned());
-        let started = thread.spawn(|| service.run());
+        let started = signals::while_blocked(|| thread.spawn(|| service.run()));
         started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));
         service
     }

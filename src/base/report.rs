@@ -15,3 +15,24 @@ pub(crate) fn report(message: fmt::Arguments<'_>) {
         let _ = writeln!(std::io::stderr(), "green: {message}");
     }
 }
+
+/// Calls `f`, which does what one of the crate's own OS threads is for: what goes wrong there once is not to be the end of it. Not even a payload whose destructor panics.
+pub(crate) fn survive(f: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(f)).map_err(std::mem::forget);
+}
+
+#[cfg(all(test, panic = "unwind"))]
+mod tests {
+    use super::survive;
+
+    #[test]
+    fn a_panic_is_survived_with_a_payload_whose_destructor_panics() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        survive(|| std::panic::panic_any(Bomb));
+    }
+}

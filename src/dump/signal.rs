@@ -1,9 +1,10 @@
 //! A dump when a signal comes.
 
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Write};
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::lock::Lock;
+use crate::base::report::survive;
 use crate::dump::text;
 use crate::park::{fork, os_threads};
 use crate::sys::fork::PerProcess;
@@ -16,7 +17,7 @@ static WRITER: PerProcess<Lock<bool>> = PerProcess::new(|| Lock::new(false));
 static DONE: AtomicU32 = AtomicU32::new(0);
 
 /// From now on the signal with this number has [`text`] written to standard error, each time it comes, by an OS thread that is no worker: so also when
-/// every worker is stuck. The program goes on.
+/// every worker is stuck. The program goes on. Signals that come while a dump is written have one more dump together.
 ///
 /// `libc::SIGQUIT` is what `ctrl-\` at the keyboard sends; without this call it ends the process. The environment variable
 /// `GREEN_DUMP=quit` makes this call for it when the first runtime starts; there a signal that is taken is a line on standard error, and no error.
@@ -30,7 +31,7 @@ static DONE: AtomicU32 = AtomicU32::new(0);
 /// # Errors
 ///
 /// `ResourceBusy`: the signal has a handler already, or is ignored. `InvalidInput`: there is no such signal, or no process can handle
-/// it, or a fault of the program makes it (`SIGSEGV`, `SIGFPE`, …). `Other`: the process is a child of fork, and its parent has made this call. Or the system refuses descriptors or an OS thread.
+/// it, or a fault of the program makes it (`SIGSEGV`, `SIGFPE`, …), or it is SIGURG, which the crate uses itself. `Other`: the process is a child of fork, and its parent has made this call. Or the system refuses descriptors or an OS thread.
 pub fn on_signal(signal: i32) -> io::Result<()> {
     fork::install();
     let mut writer = WRITER.get().lock();
@@ -77,11 +78,14 @@ pub(crate) fn from_env() -> io::Result<()> {
 
 fn write_dumps(mut pipe: PipeReader) {
     let _serves = os_threads::serves();
-    let mut byte = [0];
-    while pipe.read_exact(&mut byte).is_ok() {
-        let mut stderr = StandardError;
-        if let Err(error) = text(&mut stderr) {
-            let _ = writeln!(stderr, "green: no dump: {error}");
-        }
+    let mut bytes = [0; 1024];
+    // Who asks while one is written gets one with all the others that do.
+    while signals::take_asked(&mut pipe, &mut bytes).is_some() {
+        survive(|| {
+            let mut stderr = StandardError;
+            if let Err(error) = text(&mut stderr) {
+                let _ = writeln!(stderr, "green: no dump: {error}");
+            }
+        });
     }
 }

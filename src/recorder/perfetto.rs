@@ -126,7 +126,7 @@ impl Trace {
     /// `trace_processor`.
     ///
     /// A track for each worker, with what runs there; one for each thread that has a name, with what it waits for, and for each actor, with its messages; arrows from
-    /// who wakes to who is woken; counters of threads. `out` is written to in pieces of some 64 KiB.
+    /// who wakes to who is woken; counters of threads. Turns, waits and arrows are there of workers that record [`All`](crate::recorder::Detail::All); the last packet says how many do not. `out` is written to in pieces of some 64 KiB.
     ///
     /// ```
     /// let trace = green::run(green::recorder::snapshot);
@@ -165,8 +165,12 @@ fn write(trace: &Trace, out: impl Write) -> io::Result<()> {
     for (track, depth) in open {
         (0..depth).for_each(|_| writer.end(track, last_ns, None));
     }
-    // By this a reader knows that nothing is cut off.
-    writer.instant(Track::Process, last_ns, "end of trace", ("lost", trace.lost()), None);
+    // By this a reader knows that nothing is cut off, and of how many workers only what is rare is there.
+    writer.track_event(Track::Process, last_ns, SliceEdge::Instant, |event| {
+        event.bytes(event::NAME, b"end of trace");
+        annotate(event, "lost", trace.lost());
+        annotate(event, "workers with rare events only", trace.rare as u64);
+    });
     writer.flush(0)
 }
 

@@ -97,6 +97,8 @@ pub struct Trace {
     lost: u64,
     /// The workers of which every event is there, by runtime and number.
     pub(super) full: Vec<(usize, usize)>,
+    /// How many others there are, of which only what is rare is.
+    pub(super) rare: usize,
 }
 
 /// Returns what the workers of the process have recorded: the last events of each that has not ended. It copies the rings, and
@@ -114,7 +116,7 @@ pub fn snapshot() -> Trace {
 impl Trace {
     fn new(journals: &[JournalCopy], scale: &TickScale) -> Self {
         let mut runtimes: Vec<usize> = Vec::new();
-        let mut trace = Self { events: Vec::new(), names: HashMap::new(), lost: 0, full: Vec::new() };
+        let mut trace = Self { events: Vec::new(), names: HashMap::new(), lost: 0, full: Vec::new(), rare: 0 };
         for JournalCopy { owner, lost, events, names } in journals {
             let RingOwner { runtime, worker, all } = *owner;
             let known = runtimes.iter().position(|known| *known == runtime);
@@ -127,6 +129,7 @@ impl Trace {
                 }
             };
             trace.lost += lost;
+            trace.rare += usize::from(worker.is_some() && !all && !events.is_empty());
             trace.full.extend(worker.filter(|_| all).map(|worker| (runtime, worker)));
             trace.names.extend(names.iter().filter_map(|(id, name)| Some((ThreadId::new(*id)?, name.clone()))));
             let mut last_ns = 0;

@@ -1,17 +1,20 @@
-//! Traces that are written when something happens: by an OS thread that is no worker, so also when every worker is stuck.
+//! Traces that are written when something happens: by an OS thread that is no worker, so also when every worker is stuck. It waits for nothing that a thread which
+//! is stuck may have: its lines do not go by std's handle of standard error, and are left out where that is full.
 
-use std::fs::File;
-use std::io::{self, BufWriter, PipeReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, PipeReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use crate::base::lock::Lock;
-use crate::base::report::report;
+use crate::base::report::survive;
 use crate::park::{fork, os_threads};
 use crate::recorder::trace::snapshot;
+use crate::sys::clock::real_ns;
 use crate::sys::fork::PerProcess;
 use crate::sys::signals::{self, SignalUse};
+use crate::sys::standard_error::StandardError;
 
 /// When a trace is written.
 ///
@@ -25,40 +28,59 @@ use crate::sys::signals::{self, SignalUse};
 pub enum Trigger {
     /// The signal with this number has come. The program goes on.
     Signal(i32),
-    /// A thread panics, green or not: its panic hook has run. It waits until the trace is written, five seconds at most.
+    /// A thread panics, green or not, once the process has had a runtime: its panic hook has run. It waits until the trace is written, five seconds at most.
     Panic,
     /// A worker was noticed that does not come round: see [`stall`](crate::stall). Not if all that it lacks is a processor.
     Stall,
 }
 
-/// Traces that one kind of trigger has written at most in one process: a program that panics all the time shall not fill its disk.
+/// Traces that panics have written at most in one process, and stalls: a program that panics all the time shall not fill its disk.
 const MOST: u32 = 16;
+/// From the trace of one stall to that of the next.
+const PAUSE_NS: u64 = 10_000_000_000;
+/// Names that are tried for a trace: those before may be taken, by files of earlier processes with the same number.
+const NAMES: u32 = 100_000;
 /// So long a thread that panics waits for its trace.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The kinds of triggers, by the bytes that ask for them.
-const KINDS: usize = 3;
+const KINDS: [&str; 3] = ["signal", "panic", "stall"];
 const SIGNAL: u8 = 0;
 const PANIC: u8 = 1;
 const STALL: u8 = 2;
+
+/// What is known of one kind of triggers.
+#[derive(Default)]
+struct TraceKind {
+    /// Where its traces go.
+    dir: Option<PathBuf>,
+    /// How many have been written.
+    count: u32,
+    /// The number in the name of the last one.
+    number: u32,
+    /// There is none before.
+    next_ns: u64,
+}
 
 /// What is known of the triggers.
 struct Triggers {
     /// The thread that writes was started.
     has_writer: bool,
-    /// Where traces go, by kind, and how many have gone there.
-    places: [(Option<PathBuf>, u32); KINDS],
+    kinds: [TraceKind; KINDS.len()],
     /// Threads that panic, and wait for their traces.
     waiting: Vec<Sender<()>>,
 }
 
-static TRIGGERS: PerProcess<Lock<Triggers>> = PerProcess::new(|| {
-    Lock::new(Triggers { has_writer: false, places: [const { (None, 0) }; KINDS], waiting: Vec::new() })
-});
+static TRIGGERS: PerProcess<Lock<Triggers>> =
+    PerProcess::new(|| Lock::new(Triggers { has_writer: false, kinds: Default::default(), waiting: Vec::new() }));
 
-/// From now on a trace is written into the directory `dir` each time `trigger` says so, at most 16 times for each kind of them: as
-/// `green-PID-WHAT-NUMBER.pftrace`, with a line on standard error that says where it is.
+/// From now on a trace is written into the directory `dir` each time `trigger` says so: as `green-PID-WHAT-NUMBER.pftrace`, with a line on standard error
+/// that says where it is. The number is the first that is free: no file is written over, no symbolic link followed.
 ///
-/// An OS thread that is no worker writes it. For each kind of triggers the last `dir` counts; there may be several signals.
+/// Panics have at most 16 traces in the life of a process, and so have stalls, these at most one in ten seconds; the line of the last one says so. Signals have as many as
+/// are asked for; those that come while a trace is written have one together. What cannot be written is a line on standard error, and is not counted.
+///
+/// An OS thread that is no worker writes it, `green-recorder`, with every signal blocked. If standard error takes no line (a pipe that nobody reads), that is left out. For each
+/// kind of triggers the last `dir` counts; there may be several signals.
 ///
 /// ```
 /// # #[cfg(not(miri))]
@@ -69,7 +91,7 @@ static TRIGGERS: PerProcess<Lock<Triggers>> = PerProcess::new(|| {
 /// # Errors
 ///
 /// `NotADirectory`: that is what `dir` is not. `ResourceBusy`: the signal has a handler already, or is ignored. `InvalidInput`: there is no such signal, or no
-/// process can handle it. `Other`: the process is a child of fork, and its parent has made such a call. Or the system refuses descriptors or an OS thread.
+/// process can handle it, or it is SIGURG, which the crate uses itself. `Other`: the process is a child of fork, and its parent has made such a call. Or the system refuses descriptors or an OS thread.
 pub fn write_on(trigger: Trigger, dir: impl AsRef<Path>) -> io::Result<()> {
     let dir = dir.as_ref();
     if !dir.metadata()?.is_dir() {
@@ -82,7 +104,8 @@ pub fn write_on(trigger: Trigger, dir: impl AsRef<Path>) -> io::Result<()> {
     }
     if !triggers.has_writer {
         let pipe = signals::open_for_taken(SignalUse::Trace)?;
-        std::thread::Builder::new().name("green-recorder".to_owned()).spawn(move || write_traces(pipe))?;
+        let thread = std::thread::Builder::new().name("green-recorder".to_owned());
+        signals::while_blocked(|| thread.spawn(move || write_traces(pipe)))?;
         triggers.has_writer = true;
     }
     let kind = match trigger {
@@ -93,14 +116,15 @@ pub fn write_on(trigger: Trigger, dir: impl AsRef<Path>) -> io::Result<()> {
         Trigger::Panic => PANIC,
         Trigger::Stall => STALL,
     };
-    triggers.places[usize::from(kind)].0 = Some(dir.to_owned());
+    triggers.kinds[usize::from(kind)].dir = Some(dir.to_owned());
     Ok(())
 }
 
 /// Is a trace of this kind asked for, by a program that can write it?
 fn is_wanted(triggers: &Triggers, kind: u8) -> bool {
-    let (dir, count) = &triggers.places[usize::from(kind)];
-    triggers.has_writer && dir.is_some() && *count < MOST
+    let TraceKind { dir, count, next_ns, .. } = &triggers.kinds[usize::from(kind)];
+    let is_in_time = || *next_ns == 0 || real_ns() >= *next_ns;
+    triggers.has_writer && dir.is_some() && (kind == SIGNAL || *count < MOST) && is_in_time()
 }
 
 /// The calling thread panics, and its hook has run.
@@ -127,32 +151,74 @@ pub(crate) fn stalled() {
 
 fn write_traces(mut pipe: PipeReader) {
     let _serves = os_threads::serves();
-    let mut byte = [0];
-    while pipe.read_exact(&mut byte).is_ok() {
-        let [kind] = byte;
-        let (place, waiting) = {
-            let mut triggers = TRIGGERS.get().lock();
-            let wanted = is_wanted(&triggers, kind);
-            let (dir, count) = &mut triggers.places[usize::from(kind)];
-            *count += u32::from(wanted);
-            let place = dir.clone().filter(|_| wanted).map(|dir| (dir, *count));
-            let waiting = if kind == PANIC { std::mem::take(&mut triggers.waiting) } else { Vec::new() };
-            (place, waiting)
-        };
-        if let Some((dir, count)) = place {
-            let what = ["signal", "panic", "stall"][usize::from(kind)];
-            let path = dir.join(format!("green-{}-{what}-{count}.pftrace", std::process::id()));
-            match write_file(&path) {
-                Ok(()) => report(format_args!("trace: {}", path.display())),
-                Err(error) => report(format_args!("no trace: {}: {error}", path.display())),
-            }
+    let mut bytes = [0; 1024];
+    while let Some(asked) = signals::take_asked(&mut pipe, &mut bytes) {
+        for kind in [PANIC, STALL, SIGNAL].into_iter().filter(|kind| asked.contains(kind)) {
+            // One that goes wrong is not to be the end of all.
+            survive(|| write_trace(kind));
         }
-        waiting.into_iter().for_each(|waiting| _ = waiting.send(()));
     }
 }
 
-fn write_file(path: &Path) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    snapshot().write_perfetto(&mut file)?;
-    file.flush()
+/// Writes one, if it is wanted; who waits for it goes on before a line is written, which may take as long as standard error wants.
+fn write_trace(kind: u8) {
+    let (wanted, waiting) = {
+        let mut triggers = TRIGGERS.get().lock();
+        let waiting = if kind == PANIC { std::mem::take(&mut triggers.waiting) } else { Vec::new() };
+        // Another may have written that of all who have panicked.
+        let is_wanted = is_wanted(&triggers, kind) && (kind != PANIC || !waiting.is_empty());
+        let TraceKind { dir, number, .. } = &triggers.kinds[usize::from(kind)];
+        (dir.clone().filter(|_| is_wanted).map(|dir| (dir, *number)), waiting)
+    };
+    let what = KINDS[usize::from(kind)];
+    let line = wanted.map(|(dir, number)| match write_file(&dir, what, number + 1) {
+        Ok((path, number)) => {
+            let count = is_written(kind, number);
+            let last = if kind != SIGNAL && count == MOST {
+                format!(" (the last one of a {what}: {MOST} have been written)")
+            } else {
+                String::new()
+            };
+            format!("green: trace: {}{last}\n", path.display())
+        }
+        Err((path, error)) => format!("green: no trace: {}: {error}\n", path.display()),
+    });
+    waiting.into_iter().for_each(|waiting| _ = waiting.send(()));
+    line.into_iter().for_each(|line| StandardError.offer(line.as_bytes()));
+}
+
+/// How many there have been now.
+fn is_written(kind: u8, number: u32) -> u32 {
+    let mut triggers = TRIGGERS.get().lock();
+    let kind_ref = &mut triggers.kinds[usize::from(kind)];
+    kind_ref.number = number;
+    kind_ref.count += 1;
+    if kind == STALL {
+        kind_ref.next_ns = real_ns() + PAUSE_NS;
+    }
+    kind_ref.count
+}
+
+/// Under the first free number from `first` on. What cannot be written to its end is taken away.
+fn write_file(dir: &Path, what: &str, first: u32) -> Result<(PathBuf, u32), (PathBuf, io::Error)> {
+    for number in first..first.saturating_add(NAMES) {
+        let path = dir.join(format!("green-{}-{what}-{number}.pftrace", std::process::id()));
+        // It is a new file: so neither one that is there, nor where a link leads.
+        match File::create_new(&path) {
+            Ok(file) => {
+                let mut file = BufWriter::new(file);
+                let written = snapshot().write_perfetto(&mut file).and_then(|()| file.flush());
+                return match written {
+                    Ok(()) => Ok((path, number)),
+                    Err(error) => {
+                        let _ = fs::remove_file(&path);
+                        Err((path, error))
+                    }
+                };
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err((path, error)),
+        }
+    }
+    Err((dir.to_owned(), io::Error::other("the names for traces are all taken")))
 }

@@ -150,7 +150,10 @@ pub struct StackMetrics {
 /// assert!(metrics.workers[0].delays.counts().all(|(bound, _)| !bound.is_zero()));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Histogram([u64; DELAYS]);
+pub struct Histogram {
+    counts: [u64; DELAYS],
+    sum_ns: u64,
+}
 
 impl Histogram {
     /// Returns the bounds and the counts, from the shortest: how many durations were shorter than the bound, and not shorter than the one
@@ -164,7 +167,7 @@ impl Histogram {
     /// ```
     pub fn counts(&self) -> impl Iterator<Item = (Duration, u64)> {
         let bound = |at| if at + 1 == DELAYS { Duration::MAX } else { Duration::from_nanos(1024_u64 << at) };
-        self.0.into_iter().enumerate().map(move |(at, count)| (bound(at), count))
+        self.counts.into_iter().enumerate().map(move |(at, count)| (bound(at), count))
     }
 
     /// Returns how many durations there are.
@@ -175,7 +178,7 @@ impl Histogram {
     /// ```
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.0.iter().sum()
+        self.counts.iter().sum()
     }
 
     /// Returns whether there are none.
@@ -187,6 +190,17 @@ impl Histogram {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns how long they are together. It is read after the counts, so while the worker goes on one more may be in it.
+    ///
+    /// ```
+    /// let delays = green::run(green::metrics).workers[0].delays;
+    /// println!("{:?} on average", delays.sum() / delays.len().max(1) as u32);
+    /// ```
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_ns)
     }
 }
 
@@ -294,7 +308,10 @@ fn worker(remote: &Remote, existence: Existence, now_ns: u64) -> (WorkerMetrics,
         events: counters.events.get(),
         timers: counters.timers.get(),
         stalls: counters.stalls.get(),
-        delays: Histogram(std::array::from_fn(|at| counters.delays[at].get())),
+        delays: Histogram {
+            counts: std::array::from_fn(|at| counters.delays[at].get()),
+            sum_ns: counters.delays_ns.get(),
+        },
     };
     (metrics, up)
 }

@@ -12,6 +12,7 @@ use crate::park::queue::WaitQueue;
 use crate::sched::deque::Deque;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
+use crate::sys::ask;
 use crate::sys::signals::SignalMask;
 use crate::task::Task;
 use crate::task::header::Reason;
@@ -57,6 +58,7 @@ impl WorkerThreads {
             if let (Some(_), Some(mask)) = (slot, &this.mask) {
                 mask.set();
             }
+            ask::admit();
             overflow::prepare_thread();
             let runtime = Arc::clone(&shared);
             Worker::new(shared, number, unstarted).run();

@@ -66,6 +66,8 @@ pub(crate) struct Counters {
     pub(crate) stalls: Counter,
     /// By [`DELAYS`].
     pub(crate) delays: [Counter; DELAYS],
+    /// All of these together.
+    pub(crate) delays_ns: Counter,
 }
 
 impl Counters {
@@ -86,6 +88,7 @@ impl Counters {
             timers: Counter::new(),
             stalls: Counter::new(),
             delays: [const { Counter(AtomicU64::new(0)) }; DELAYS],
+            delays_ns: Counter::new(),
         }
     }
 
@@ -107,10 +110,11 @@ impl Counters {
             timers,
             stalls,
             delays,
+            delays_ns,
         } = self;
         let counters = [
             spawned, started, ended, panicked, cancelled, stolen, given, woken, ready, sleeps, polls, events, timers,
-            stalls,
+            stalls, delays_ns,
         ];
         counters.into_iter().chain(delays).for_each(|counter| counter.set(0));
     }
@@ -198,7 +202,9 @@ impl DelayProbe {
     #[inline(never)]
     fn end(&self, counters: &Counters) {
         self.thread.set(ptr::null());
-        counters.delays[class(real_ns().saturating_sub(self.since_ns.get()))].add(1);
+        let delay_ns = real_ns().saturating_sub(self.since_ns.get());
+        counters.delays[class(delay_ns)].add(1);
+        counters.delays_ns.add(delay_ns);
     }
 }
 

@@ -5,6 +5,10 @@
 //! A thread that is ready, or on its way there through the inbox; an event that a thread waits for; a timer that is due for certain (the wheel tells in which of
 //! its slots the first one is: at its end that is due); a thread that has not started, which no other worker takes either.
 //!
+//! In a runtime whose threads move, others look after a worker whose thread computes ([`moving`](super::moving)): a thread that may move is taken over when it is ready or its timer is
+//! due, and so does not wait for this worker. It does if that is *left alone*, as each of the others is in a turn that takes as long, or if a thread with the worker's thread-locals keeps it,
+//! of which nobody may take anything. A thread that stays where it is waits for it in any case.
+//!
 //! Of the queue of unstarted threads only its length is known. A joiner that starts a thread leaves a stale entry there. So as many entries as the thread that runs has
 //! left do not count, and none does while the runtime's counters say that no thread is unstarted.
 //!
@@ -15,6 +19,7 @@
 //!    as the visit lasts, and so are all in the list.
 
 use std::panic::Location;
+use std::ptr;
 
 use crate::park::current::WorkerContext;
 use crate::sched::remote::{Remote, WatchedWorker};
@@ -49,17 +54,18 @@ pub(crate) struct ThreadIdentity {
     pub(crate) spawned_at: &'static Location<'static>,
 }
 
-pub(super) fn glance(watched: &WatchedWorker, remote: &Remote) -> Glance {
+/// `is_alone`: no other worker of the runtime comes round, either.
+pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -> Glance {
     let worker = watched.here.cast::<Worker>();
     // SAFETY: invariant 1; of the worker atomics are touched, and what never changes.
     let (shared, number, unstarted): (&Shared, usize, usize) =
         unsafe { (&(*worker).shared, (*worker).number, (*worker).queues.unstarted_len()) };
     // SAFETY: the same; the wheel's hands are atomics.
     let timer_ns = unsafe { (*(*watched.here).wheel.as_ptr()).hands.surely_due_ns() };
-    let is_due = !shared.moves && timer_ns <= real_ns();
     let has_events = remote.has_events();
-    let mut stale = 0;
-    let mut wants_events = false;
+    let (mut stale, mut wants_events) = (0, false);
+    // Is it left alone? And is a thread ready there that stays?
+    let (mut is_left, mut stays) = (is_alone || !shared.moves, false);
     let thread = {
         remote.listed.open().ok().and_then(|visitor| {
             let _visit = visitor.visit();
@@ -68,6 +74,9 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote) -> Glance {
             // SAFETY: invariants 1 and 2.
             let current = unsafe { WorkerContext::current_of(watched.here).as_ref() }?;
             stale = current.claimed.get() as usize;
+            is_left |= current.vtable.border.is_none();
+            // SAFETY: invariant 2.
+            stays = !is_left && has_ready(watched) && unsafe { has_one_that_stays(worker, current) };
             Some(ThreadIdentity {
                 id: ThreadId::of(current),
                 name: current.name().map(Into::into),
@@ -77,7 +86,7 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote) -> Glance {
     };
     Glance {
         thread,
-        waits_inside: has_ready(watched) || is_due || wants_events,
+        waits_inside: is_left && (has_ready(watched) || timer_ns <= real_ns()) || stays || wants_events,
         waits_outside: shared.is_sent_to(number) || unstarted > stale && shared.may_have_unstarted(),
     }
 }
@@ -90,13 +99,34 @@ impl WatchedWorker {
     }
 }
 
-/// Is a thread ready there, that only this worker may run?
+/// Is a thread ready there?
 fn has_ready(watched: &WatchedWorker) -> bool {
     let worker = watched.here.cast::<Worker>();
-    // SAFETY: invariant 1; atomics, and what never changes.
-    let (shared, ready, woken): (&Shared, usize, *mut Header) =
-        unsafe { (&(*worker).shared, (*worker).queues.ready.len(), (*watched.here).woken.get()) };
-    !shared.moves && (ready > 0 || !woken.is_null())
+    // SAFETY: invariant 1; atomics.
+    let (ready, woken): (usize, *mut Header) = unsafe { ((*worker).queues.ready.len(), (*watched.here).woken.get()) };
+    ready > 0 || !woken.is_null()
+}
+
+/// Is there a thread that does not move, and does not wait, besides the one that runs? (It may have another on top of itself, then what is ready is another one: that
+/// is taken over in a moment.)
+///
+/// # Safety
+///
+/// A visit to the worker's list lasts.
+unsafe fn has_one_that_stays(worker: *const Worker, current: &Header) -> bool {
+    // SAFETY: as the caller promises: nobody changes the list.
+    let list = unsafe { &(*worker).live.list };
+    let mut next = list.front();
+    for _ in 0..LOOKS {
+        let Some(thread) = next else { return false };
+        // SAFETY: it is in the list: invariant 2.
+        let thread_ref = unsafe { thread.as_ref() };
+        if !ptr::eq(thread_ref, current) && !thread_ref.state.is_movable() && !thread_ref.look().0.is_waiting() {
+            return true;
+        }
+        next = list.next_of(thread);
+    }
+    false
 }
 
 /// # Safety
@@ -148,6 +178,6 @@ impl WorkersSeen for Shared {
 
     fn seems_awaited(&self, number: usize, watched: &WatchedWorker) -> bool {
         let queued = || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty());
-        self.is_sent_to(number) || queued() && self.may_have_unstarted() || has_ready(watched)
+        self.is_sent_to(number) || queued() && self.may_have_unstarted() || !self.moves && has_ready(watched)
     }
 }

@@ -81,7 +81,7 @@ use crate::task::{Header, Task};
 const CHUNK: usize = 64;
 /// Of a stack, so much is copied: its innermost frames.
 const STACK: usize = 64 << 10;
-/// So long the workers may take, all together, to say what they run.
+/// So long the workers may take, all together, to say what they run; each has its share.
 const PATIENCE_NS: u64 = 50_000_000;
 /// Is it known whether a thread has a fiber, and where that is suspended?
 const KNOWS_FIBERS: bool = cfg!(green_backend = "asm");
@@ -169,7 +169,13 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
 /// What the workers run.
 fn samples(shared: &Shared) -> Vec<Option<Sample>> {
     let until_ns = real_ns() + PATIENCE_NS;
-    shared.every_remote().map(|remote| sample(remote, until_ns.saturating_sub(real_ns()))).collect()
+    let left = (1..=shared.every_remote().count() as u64).rev();
+    shared.every_remote().zip(left).map(|(remote, left)| sample(remote, share_ns(until_ns, real_ns(), left))).collect()
+}
+
+/// How long the next of so many workers may take: one that does not answer takes nothing from those after it.
+fn share_ns(until_ns: u64, now_ns: u64, left: u64) -> u64 {
+    until_ns.saturating_sub(now_ns) / left
 }
 
 /// The list of one worker, open, and how far it has been gone through.
@@ -436,5 +442,22 @@ impl Unstarted<'_> {
         if self.shared.is_over() {
             self.shared.discard_injected();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_ns;
+
+    #[test]
+    fn workers_that_do_not_answer_leave_time_for_those_after_them() {
+        let mut now_ns = 100;
+        for left in (1..=4).rev() {
+            let share_ns = share_ns(140, now_ns, left);
+            assert_eq!(share_ns, 10);
+            now_ns += share_ns;
+        }
+        // One that comes late leaves less.
+        assert_eq!([share_ns(140, 110, 2), share_ns(140, 150, 1)], [15, 0]);
     }
 }

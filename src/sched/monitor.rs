@@ -15,9 +15,7 @@
 //! A monitor that comes late itself by more than the time between two looks, because the process was stopped, its quota of processor time used up, or the machine is
 //! overloaded, does not count that time: in it the workers could not go on either.
 
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::base::report::survive;
 use crate::flight::{EventKind, record_outside};
 use crate::park::os_threads;
 use crate::sched::glance::{ThreadIdentity, glance};
@@ -43,7 +41,7 @@ const SPARE_AFTER: u64 = 10;
 const PATIENCE_NS: u64 = 10_000_000;
 /// After so many looks at which nothing has happened the monitor sleeps until something does.
 const QUIET: u32 = 16;
-/// Enough for a hook that looks up the names of functions.
+/// Enough for a dump, which looks up the names of functions.
 const STACK: usize = 1 << 20;
 
 /// A stall, as it was noticed.
@@ -166,12 +164,12 @@ fn watch(watchman: &'static Watchman, reports: Reports) {
         // First, as a report may take its time.
         round.start_spares.iter().for_each(|start| start());
         for stall in round.suspects.iter().filter_map(|suspect| examine(watchman, suspect)) {
-            // What goes wrong in the report of one stall is not to be the end of all reports; not even a payload whose destructor panics.
-            let _ = catch_unwind(AssertUnwindSafe(|| (reports.stall)(stall))).map_err(mem::forget);
+            // What goes wrong in the report of one stall is not to be the end of all reports.
+            survive(|| (reports.stall)(stall));
         }
         let (mut until_ns, lightly) = pace.next(&round, real_ns());
         if until_ns == NEVER {
-            until_ns = standstill.look(reports.standstill);
+            survive(|| until_ns = standstill.look(reports.standstill));
         }
         if lightly {
             let was_woken = watchman.sleep_lightly(until_ns, || has_news(&watchman.runtimes()));
@@ -266,11 +264,22 @@ fn look_at(runtime: &WatchedRuntime, remote: &Remote, number: usize, now_ns: u64
     if turn.is_none() || turn != before.turn {
         return WorkerSeen { turn, since_ns: now_ns, look_ns: now_ns + runtime.limit_ns, ..WorkerSeen::default() };
     }
+    let is_alone = now_ns.saturating_sub(before.since_ns) >= runtime.limit_ns && is_alone(runtime, number, now_ns);
     let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
     let waits = !before.reported && runtime.crew().seems_awaited(number, watched);
     let waits = if waits { before.waits + 1 } else { 0 };
     let (since_ns, look_ns) = (before.since_ns + late_ns, before.look_ns + late_ns);
-    WorkerSeen { since_ns, look_ns, usage, waits, ..before.clone() }
+    WorkerSeen { since_ns, look_ns, usage, waits, is_alone, ..before.clone() }
+}
+
+/// Is each other worker of the runtime stuck, or away? One that sleeps is none of these: it, or the lookout among those that do, looks round. But a spare one sleeps until it is woken.
+fn is_alone(runtime: &WatchedRuntime, number: usize, now_ns: u64) -> bool {
+    let spares = runtime.spares();
+    let comes_round = |(other, remote): (usize, &Remote)| match &runtime.seen[other] {
+        seen if seen.turn.is_some() => now_ns.saturating_sub(seen.since_ns) < runtime.limit_ns,
+        _ => !spares.contains(&other) && remote.load().is_some(),
+    };
+    !runtime.remotes().take(runtime.seen.len()).filter(|(other, _)| *other != number).any(comes_round)
 }
 
 fn is_suspect(runtime: &WatchedRuntime, remote: &Remote, seen: &WorkerSeen, now_ns: u64) -> bool {
@@ -287,7 +296,7 @@ fn examine(watchman: &Watchman, suspect: &Suspect) -> Option<StallRecord> {
     let watched = suspect.remote.watched.lock();
     let watched = watched.as_ref()?;
     let is_in_it = || turn_now(suspect.remote, watched) == seen.turn;
-    let glance = glance(watched, suspect.remote);
+    let glance = glance(watched, suspect.remote, seen.is_alone);
     let is_stall = glance.waits_inside || glance.waits_outside && seen.waits >= 2;
     let (activity, usage) = (watched.os.activity(), watched.os.usage());
     if !is_in_it() {

@@ -88,6 +88,8 @@ pub(super) struct WorkerSeen {
     pub(super) usage: Option<CpuUsage>,
     /// Looks in a row at which something seemed to wait for it.
     pub(super) waits: u32,
+    /// Each other worker of the runtime has been in one turn for the limit, too: none of them looks after this one.
+    pub(super) is_alone: bool,
     /// When it is looked at closely in any case.
     pub(super) look_ns: u64,
     pub(super) reported: bool,

@@ -13,7 +13,7 @@ use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::park::{fork, os_threads};
 use crate::sys::fork::PerProcess;
-use crate::sys::signals::{SIGNALS, install, open};
+use crate::sys::signals::{SIGNALS, install, open, while_blocked};
 use crate::task::header::Reason;
 
 /// Names a signal that [`wait_for`] can wait for.
@@ -203,7 +203,8 @@ fn start_thread() -> io::Result<()> {
             });
         }
     };
-    std::thread::Builder::new().name("green-signal".to_owned()).spawn(watches)?;
+    let thread = std::thread::Builder::new().name("green-signal".to_owned());
+    while_blocked(|| thread.spawn(watches))?;
     // It waits for the pipe, or ends if there is none.
     let _ = start.send(open()?);
     Ok(())

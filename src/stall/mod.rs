@@ -56,10 +56,11 @@
 //!
 //! One OS thread, `green-monitor`, that looks at all workers three times in the limit, some microseconds each time, while any of them is busy; more and more
 //! seldom, down to once a second, while all that are busy stay in the turns in which they are; with nothing to do it sleeps until a worker has something. A turn costs
-//! nothing more.
+//! nothing more. From the first stall on, another one, `green-stalls`, which reports them.
 //!
 //! A worker whose stall is reported is interrupted once by a signal, SIGURG, so that one sees where it stands; not if it waits in a system call, which a signal might end
-//! with EINTR. If the program has a handler for SIGURG, that stays, and stalls of threads that compute have no frames. See [`dump`](crate::dump).
+//! with EINTR. If the program has a handler for SIGURG, that stays, and stalls of threads that compute have no frames. If it has none when a worker
+//! begins, that unblocks the signal, in case the program has blocked all of them before; a thread that blocks it again has no frames. See [`dump`](crate::dump).
 //!
 //! # What it does not say
 //!
@@ -73,6 +74,7 @@
 
 mod line;
 mod report;
+mod reporter;
 mod standstill;
 
 pub use self::report::{Stall, StallCause};
@@ -91,8 +93,8 @@ static LINE: PerProcess<Lock<StallLine>> = PerProcess::new(|| Lock::new(StallLin
 
 /// From now on `hook` is called with each stall of any runtime of the process, in place of the lines on standard error.
 ///
-/// It is called by the monitor, an OS thread with every signal blocked: what it does there delays the report of further stalls. A panic in it is
-/// caught. A hook that another one replaces is not dropped: it may be running.
+/// It is called by an OS thread of its own, `green-stalls`, with every signal blocked: what it does there, or waits for, delays the reports of further stalls, of which 64 are kept and
+/// more are left out ([`metrics`](crate::metrics()) count them), and nothing else. A panic in it is caught. A hook that another one replaces is not dropped: it may be running.
 ///
 /// ```
 /// green::stall::set_hook(|stall| eprintln!("{stall}"));
@@ -106,11 +108,16 @@ pub(crate) fn watch() {
     monitor::start(Reports { stall: report, standstill: standstill::report });
 }
 
+/// By the monitor.
 fn report(record: StallRecord) {
     // A trace tells nothing of a machine that has too much to do.
     if record.does != StalledBy::NoProcessor {
         recorder::stalled();
     }
+    reporter::report_apart(record, tell);
+}
+
+fn tell(record: StallRecord) {
     let stall = Stall::new(record);
     match HOOK.get() {
         Some(hook) => hook(&stall),

@@ -55,6 +55,13 @@ pub(crate) unsafe fn ask(thread: &SystemThread, patience_ns: u64, note: Note, ar
     false
 }
 
+/// The calling OS thread may be asked from now on: a program that handles signals by sigwait(3) blocks all of them before it makes the threads that this one has its mask from. Not if the program has
+/// a handler for the signal, which may be meant for other threads.
+pub(crate) fn admit() {
+    #[cfg(green_asks)]
+    linux::admit();
+}
+
 /// Has the program a handler of its own for the signal?
 pub(crate) fn has_foreign_handler() -> bool {
     #[cfg(green_asks)]
@@ -201,6 +208,19 @@ mod linux {
         let register = |number: usize| machine.regs[number] as usize;
         let registers = [machine.sp as usize, register(30), register(29), register(19)];
         Interrupted { place: machine.pc as usize, registers }
+    }
+
+    pub(super) fn admit() {
+        if has_foreign_handler() {
+            return;
+        }
+        // SAFETY: a valid set of this function's, which is filled first; only the mask of this thread is changed.
+        unsafe {
+            let mut signals: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut signals);
+            libc::sigaddset(&raw mut signals, SIGNAL);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const signals, ptr::null_mut());
+        }
     }
 
     pub(super) fn has_foreign_handler() -> bool {

@@ -1,6 +1,6 @@
 //! Signals that ask a process for something, as bytes in a pipe: a handler may do little more than write one.
 
-use std::io::{self, PipeReader};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::IntoRawFd;
 
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -76,15 +76,31 @@ pub(crate) fn open_for_taken(what: SignalUse) -> io::Result<PipeReader> {
     open_pipe(&TAKEN[what as usize])
 }
 
+/// What has been asked for, as bytes: waits until there are some, and takes those that have come meanwhile, too. `None`: the pipe is broken.
+pub(crate) fn take_asked<'a>(pipe: &mut PipeReader, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    loop {
+        match pipe.read(bytes) {
+            Ok(0) => return None,
+            Ok(count) => return Some(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Takes over a signal that nobody has, for the rest of the process: each time it comes, a byte comes out of the pipe.
 ///
 /// # Errors
 ///
 /// `ResourceBusy`: the signal has a handler, or is ignored. `InvalidInput`: a fault of the program makes it, and a handler that returns would meet the fault
-/// again. Those of `sigaction`: there is no such signal.
+/// again; or it is the crate's own ([`ask`](super::ask)). Those of `sigaction`: there is no such signal.
 pub(crate) fn take(signal: libc::c_int, what: SignalUse) -> io::Result<()> {
     if matches!(signal, libc::SIGFPE | libc::SIGILL | libc::SIGTRAP | libc::SIGSEGV | libc::SIGBUS | libc::SIGSYS) {
         let message = format!("signal {signal} comes from a fault of the program");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    if signal == libc::SIGURG {
+        let message = format!("signal {signal} is what this crate asks its workers with");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let handler = match what {
