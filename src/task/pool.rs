@@ -49,12 +49,14 @@ struct BlockShelf {
 }
 
 impl BlockShelf {
-    const EMPTY: Self = Self {
-        open: Cell::new(ptr::null_mut()),
-        spare: Cell::new(ptr::null_mut()),
-        len: Cell::new(0),
-        fresh: Cell::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            open: Cell::new(ptr::null_mut()),
+            spare: Cell::new(ptr::null_mut()),
+            len: Cell::new(0),
+            fresh: Cell::new(0),
+        }
+    }
 
     /// What is open, which is then empty.
     fn take_open(&self) -> *mut Link {
@@ -77,7 +79,7 @@ static STORED: [AtomicUsize; SIZES.len()] = [const { AtomicUsize::new(0) }; SIZE
 
 thread_local! {
     static SHELVES: Shelves = const {
-        Shelves([BlockShelf::EMPTY; SIZES.len()])
+        Shelves([const { BlockShelf::new() }; SIZES.len()])
     };
 }
 
