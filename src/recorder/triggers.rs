@@ -160,7 +160,7 @@ fn write_traces(mut pipe: PipeReader) {
     }
 }
 
-/// Writes one, if it is wanted; who waits for it goes on before a line is written, which may take as long as standard error wants.
+/// Writes one, if it is wanted. Then who waits for it goes on.
 fn write_trace(kind: u8) {
     let (wanted, waiting) = {
         let mut triggers = TRIGGERS.get().lock();
@@ -183,8 +183,9 @@ fn write_trace(kind: u8) {
         }
         Err((path, error)) => format!("green: no trace: {}: {error}\n", path.display()),
     });
-    waiting.into_iter().for_each(|waiting| _ = waiting.send(()));
+    // The line waits for nobody. It comes first: the program may end with the thread that waits.
     line.into_iter().for_each(|line| StandardError.offer(line.as_bytes()));
+    waiting.into_iter().for_each(|waiting| _ = waiting.send(()));
 }
 
 /// How many there have been now.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::{ASKS, computes, computes_with_stack, help, is_reported, one_worker, watched};
+use crate::{ASKS, help, watched};
 
 /// As a hook that writes a log whose lock the thread has that stalls.
 #[test]
@@ -39,6 +39,8 @@ fn a_hook_that_waits_for_the_thread_that_stalls_keeps_no_spare_worker_from_what_
 #[cfg(not(green_emulated))]
 #[test]
 fn a_thread_that_computes_is_reported_with_its_stack_in_a_program_that_has_blocked_every_signal() {
+    use crate::{computes, computes_with_stack, is_reported, one_worker};
+
     if !ASKS {
         return;
     }
