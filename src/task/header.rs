@@ -40,8 +40,7 @@ pub(crate) struct VTable {
     /// Of a thread with thread-locals of its own: see [`Main::BORDER`].
     #[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "there is no such thread"))]
     pub(crate) border: Option<&'static Border>,
-    /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores
-    /// the result. Does not unwind.
+    /// Runs the closure (`true`), or drops it because the thread was cancelled before it started (`false`), and stores the result. Does not unwind.
     pub(crate) run: unsafe fn(NonNull<Header>, bool),
     /// Moves the result to where the second pointer points.
     pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
@@ -51,11 +50,12 @@ pub(crate) struct VTable {
     pub(crate) done: unsafe fn(NonNull<Header>),
     /// Frees the block. The closure and the result are gone already.
     pub(crate) free: unsafe fn(NonNull<Header>),
-    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see
-    /// `task/PROTOCOL.md`.
+    /// `None`: the task runs once. Otherwise it is re-armable, and this says what becomes of it when a run is over; see `task/PROTOCOL.md`.
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
     /// Of an actor: the name of its type.
     pub(crate) type_name: Option<fn() -> &'static str>,
+    /// Of a task that has something called at each switch: how many bytes into the block that is ([`park::on_switch`](crate::park::on_switch)).
+    pub(crate) calls_at: Option<usize>,
 }
 
 /// What a thread begins with. It decides whose thread-locals the thread has.
