@@ -81,7 +81,10 @@ impl<A: Actor, K: Keep> SwitchedCell<A, K> {
         let block = header.cast::<Self>();
         // SAFETY: as in `free`; the block came from the pool, for this type, and nobody has its calls.
         unsafe {
-            free_parts::<A, K>(header);
+            wait_for_walkers(header);
+            // Not into the worker's stock: `free` is the only one that does that, so that it stands there without a call.
+            drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
+            drop_parts::<A, K>(block.cast());
             ptr::drop_in_place(&raw mut (*block.as_ptr()).calls);
             pool::free(block);
         }
@@ -232,28 +235,38 @@ unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
 }
 
 unsafe fn free<A, K>(header: NonNull<Header>) {
-    // SAFETY: as the caller promises; the block came from the pool, for this type.
-    unsafe {
-        free_parts::<A, K>(header);
-        pool::free(header.cast::<Cell<A, K>>());
-    }
-}
-
-/// All but the memory.
-#[inline(always)]
-unsafe fn free_parts<A, K>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A, K>>();
-    // SAFETY: invariant 1; the last reference is gone, and the block is still there.
-    if unsafe { block.cast::<Core>().as_ref() }.edge.is_reached() {
-        WALKERS.wait();
-    }
-    // SAFETY: the last reference is gone and nobody walks past here, so the actor has ended and `state` is dropped; invariant 5.
+    // SAFETY: as the caller promises, of both; the block came from the pool, for this type.
     unsafe {
+        wait_for_walkers(header);
         let shared = sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>());
         match Worker::current().filter(|worker| worker.shared.identity() == shared.as_ptr().cast()) {
             Some(worker) => worker.stock.put(shared),
             None => drop(shared),
         }
+        drop_parts::<A, K>(block);
+        pool::free(block);
+    }
+}
+
+/// # Safety
+///
+/// The last reference is gone, and the block still there.
+#[inline(always)]
+unsafe fn wait_for_walkers(header: NonNull<Header>) {
+    // SAFETY: invariant 1.
+    if unsafe { header.cast::<Core>().as_ref() }.edge.is_reached() {
+        WALKERS.wait();
+    }
+}
+
+/// # Safety
+///
+/// The last reference is gone and nobody walks past here, so the actor has ended and `state` is dropped; invariant 5.
+#[inline(always)]
+unsafe fn drop_parts<A, K>(block: NonNull<Cell<A, K>>) {
+    // SAFETY: as the caller promises.
+    unsafe {
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
         ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
     }
