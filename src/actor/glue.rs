@@ -27,10 +27,10 @@ use crate::actor::engine::lifecycle::PlainTake;
 use crate::actor::engine::mailbox_state::{KEPT, MailboxState, Take};
 use crate::actor::engine::payload::Passed;
 use crate::actor::engine::residents::{end_all, leave, waiting};
-use crate::actor::engine::switched::SwitchedActor;
 use crate::actor::engine::warden::Warden;
 use crate::actor::{Actor, Context, Deferred, Exit, Message, Signal};
 use crate::base::atomic::MODELLED;
+use crate::fiber::Entry;
 use crate::flight::{EventKind, records_all};
 use crate::park::interrupt::unlimited;
 use crate::park::on_switch::{CallSlot, SwitchCalls};
@@ -40,11 +40,12 @@ use crate::sched::own::PerThread;
 use crate::sched::recording::{record_all, record_name};
 use crate::sched::roster::RosterShare;
 use crate::sched::shared::ActorCalls;
-use crate::sched::switched::Begins;
+use crate::sched::switched::{Begins, main_with_calls};
 use crate::sched::{Shared, Worker};
 use crate::sys::fork;
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
+use crate::task::unwound::EndsBy;
 use crate::task::{Header, Task};
 
 #[repr(C)]
@@ -89,6 +90,27 @@ impl<A: Actor, K: Keep> SwitchedCell<A, K> {
             pool::free(block);
         }
     }
+}
+
+/// What such an actor's runs begin with.
+struct SwitchedActor;
+
+impl Main for SwitchedActor {
+    const MAIN: Entry = switched_main;
+
+    fn unwound(actor: &Header, how: EndsBy) {
+        PerWorker::unwound(actor, how);
+    }
+}
+
+/// # Safety
+///
+/// As [`VTable::main`], of an actor.
+unsafe fn switched_main(actor: *mut ()) {
+    // SAFETY: the header begins a `Core`.
+    let is_over = |header: NonNull<Header>| unsafe { header.cast::<Core>().as_ref() }.runs_last();
+    // SAFETY: as the caller promises.
+    unsafe { main_with_calls(actor, is_over) };
 }
 
 /// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.

@@ -143,7 +143,7 @@ impl Standstill {
 }
 
 /// A process, as it can be seen from outside of its threads. (A trait for the tests.)
-pub(super) trait Sight {
+pub(super) trait ProcessView {
     /// May something wake a thread that is no thread of the process?
     fn is_reached_from_outside(&self) -> bool;
 
@@ -170,7 +170,7 @@ pub(super) struct GreenWait {
 
 struct ThisProcess(Vec<Arc<Shared>>);
 
-impl Sight for ThisProcess {
+impl ProcessView for ThisProcess {
     fn is_reached_from_outside(&self) -> bool {
         ask::has_foreign_handler() || signals::has_foreign_handlers() || slot::has_wakers()
     }
@@ -196,7 +196,7 @@ impl Sight for ThisProcess {
 
 impl Stillness {
     /// `None`: something may go on.
-    pub(super) fn of(process: &impl Sight) -> Option<Self> {
+    pub(super) fn of(process: &impl ProcessView) -> Option<Self> {
         if process.is_reached_from_outside() {
             return None;
         }
@@ -251,7 +251,7 @@ impl WorkerSight {
     }
 }
 
-/// As [`Sight::sleeps`]: of workers of which `sight` says where one stands, `None` if it has not begun or has ended, and `sleep` the number of its sleep.
+/// As [`ProcessView::sleeps`]: of workers of which `sight` says where one stands, `None` if it has not begun or has ended, and `sleep` the number of its sleep.
 pub(super) fn all_sleep<W>(
     workers: &[W],
     sight: impl Fn(&W) -> Option<WorkerSight>,

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::listing::Doing;
-use super::standstill::{GreenWait, Sight, Standstill, Stillness, WorkerSight, WorkerSleeps, all_sleep};
+use super::standstill::{GreenWait, ProcessView, Standstill, Stillness, WorkerSight, WorkerSleeps, all_sleep};
 use crate::park::os_threads::WaitingOsThread;
 use crate::sys::clock::NEVER;
 use crate::sys::system_thread::{OsActivity, OsCall};
@@ -63,7 +63,7 @@ fn next<T: Clone>(answers: &RefCell<Vec<T>>) -> T {
     if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
 }
 
-impl Sight for MadeUp {
+impl ProcessView for MadeUp {
     fn is_reached_from_outside(&self) -> bool {
         self.is_reached
     }

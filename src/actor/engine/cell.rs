@@ -188,7 +188,7 @@ impl Core {
     }
 
     /// Was its last run that which is on?
-    pub(super) fn runs_last(&self) -> bool {
+    pub(crate) fn runs_last(&self) -> bool {
         // ORDERING: Relaxed: for the run itself, which would have written it.
         self.slot.load(Ordering::Relaxed) == OVER
     }

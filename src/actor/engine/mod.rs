@@ -14,7 +14,6 @@
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
 //! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
-//! * What is called when an actor runs and rests: [`switched`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -45,7 +44,6 @@ pub(crate) mod residents;
 pub(crate) mod roll;
 pub(crate) mod send;
 pub(crate) mod silence;
-pub(crate) mod switched;
 pub(crate) mod tell;
 pub(crate) mod ties;
 pub(crate) mod vacancy;
