@@ -182,7 +182,8 @@ fn the_calls_of_an_actor_come_in_turn_from_its_first_run_to_its_last_however_it_
             self.1.fetch_add(1, SeqCst);
         }
     }
-    let ends: [(fn(Addr<Keeper>), Exit); 5] = [
+    type EndsIt = fn(Addr<Keeper>);
+    let ends: [(EndsIt, Exit); 5] = [
         (|actor| drop(actor), Exit::Normal),
         (|actor| actor.stop(), Exit::Shutdown),
         (|actor| _ = actor.send(Panic), Exit::Panic("ends".to_owned())),
