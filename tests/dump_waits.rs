@@ -485,3 +485,29 @@ fn figures_of_many_threads_beside_an_echo() {
     let (_, more) = dump_many(&runtime, 1_000_000);
     assert!(more < 200 << 20, "{more} bytes");
 }
+
+/// Of a release build, on a machine that has nothing else to do.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "figures: 1 GB"]
+fn figures_of_a_million_threads_that_have_not_started() {
+    const COUNT: usize = 1_000_000;
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    // The only worker starts no other while this one runs.
+    runtime.run(|| {
+        // What names functions is there.
+        assert!(!text().is_empty());
+        let threads: Vec<_> = (0..COUNT).map(|_| green::spawn(|| ())).collect();
+        // The most memory so far is forgotten.
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = memory("VmRSS");
+        let begun = Instant::now();
+        let text = text();
+        let (took, more) = (begun.elapsed(), memory("VmHWM").saturating_sub(before));
+        assert!(text.contains(&format!("\n{COUNT} threads, unstarted")), "{text}");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        println!("{COUNT} threads that have not started: {took:?}, {} KiB more", more >> 10);
+        assert!(more < 40 << 20, "{more} bytes");
+    });
+}

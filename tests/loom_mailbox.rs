@@ -10,15 +10,6 @@
 
 mod model;
 
-mod thread_locals {
-    #[derive(Clone, Copy, Debug)]
-    #[allow(dead_code, reason = "the models have one kind")]
-    pub(crate) enum ThreadLocals {
-        PerWorker,
-        PerThread,
-    }
-}
-
 #[path = "model/os.rs"]
 mod os_threads;
 #[path = "model/actors.rs"]
@@ -197,6 +188,7 @@ use model::prelude::{fiber, stack};
 use model::{fresh, spawn_with};
 use os_threads::unwind_me;
 use sched::Shared;
+use sched::switched::Begins;
 use stack::StackSize;
 
 // Of one model: loom runs all its threads on one OS thread.
@@ -282,8 +274,8 @@ impl Handler<Add> for Sums {
 
 fn plan(capacity: usize) -> Plan {
     let (size, mailbox) = (StackSize, Mailbox::bounded(capacity));
-    let (thread_locals, started_at) = (thread_locals::ThreadLocals::PerWorker, std::panic::Location::caller());
-    Plan { name: None, size, mailbox, thread_locals, started_at }
+    let (begins, started_at) = (Begins::PerWorker, std::panic::Location::caller());
+    Plan { name: None, size, mailbox, begins, started_at }
 }
 
 struct World {

@@ -61,7 +61,18 @@ mod park {
     }
 
     pub(crate) mod no_park {
-        pub(crate) fn set_alone(_: bool) {}
+        use crate::task::Header;
+
+        #[derive(Clone, Copy)]
+        pub(crate) struct OnTop;
+
+        impl OnTop {
+            pub(crate) fn of_apart(_: &Header) -> Self {
+                Self
+            }
+        }
+
+        pub(crate) fn set_on_top(_: OnTop) {}
     }
 }
 

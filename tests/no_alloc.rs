@@ -22,11 +22,14 @@ struct Counting;
 thread_local! {
     static COUNTS: Cell<bool> = const { Cell::new(false) };
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are allocated, and how many they were at most.
+    static BYTES: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 /// Counts from now on what the calling OS thread allocates: a worker's, whose threads have no thread-locals of their own.
 fn start_counting() {
     ALLOCATIONS.set(0);
+    BYTES.set((0, 0));
     COUNTS.set(true);
 }
 
@@ -36,15 +39,24 @@ fn counted() -> usize {
     ALLOCATIONS.get()
 }
 
+fn count_bytes(more: isize) {
+    if COUNTS.get() {
+        let (now, most) = BYTES.get();
+        BYTES.set((now + more, most.max(now + more)));
+    }
+}
+
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(COUNTS.get()));
+        count_bytes(layout.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count_bytes(-(layout.size() as isize));
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(block, layout) }
     }
@@ -198,4 +210,63 @@ fn allocates_nothing() {
     holds.join().unwrap();
     drop(to);
     echo.join().unwrap();
+}
+
+/// Bytes that a dump takes at most, and how many threads are in it of which this is true.
+#[cfg(target_os = "linux")]
+fn dump_takes(is: impl Fn(green::dump::ThreadStatus) -> bool) -> (isize, usize) {
+    let mut count = 0;
+    start_counting();
+    let done = green::dump::for_each(|thread| {
+        count += usize::from(is(thread.status()));
+        Ok(())
+    });
+    counted();
+    done.unwrap();
+    (BYTES.get().1, count)
+}
+
+#[cfg(target_os = "linux")]
+fn dump_of_unstarted_takes(count: usize) -> isize {
+    let runtime = green::Runtime::builder().workers(1).thread_locals(green::ThreadLocals::PerWorker).build().unwrap();
+    runtime.run(|| {
+        let threads: Vec<_> = (0..count).map(|_| green::spawn(|| ())).collect();
+        let (bytes, unstarted) = dump_takes(|status| status == green::dump::ThreadStatus::Unstarted);
+        assert!(unstarted >= count, "{unstarted} of {count}");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        bytes
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn dump_of_moving_takes(count: usize) -> isize {
+    let own = green::ThreadLocals::PerThread;
+    let runtime = green::Runtime::builder().workers(2).thread_locals(own).build().unwrap();
+    let (gate, opens) = green::channel::bounded::<()>(0);
+    let waits = || {
+        let opens = opens.clone();
+        runtime.spawn(move || opens.recv().unwrap_err())
+    };
+    let threads: Vec<_> = (0..count).map(|_| waits()).collect();
+    threads.iter().for_each(|thread| help::until_parked(thread.thread(), "channel receive"));
+    let (bytes, waiting) = dump_takes(|status| matches!(status, green::dump::ThreadStatus::Waiting(_)));
+    assert!(waiting >= count, "{waiting} of {count}");
+    drop(gate);
+    threads.into_iter().for_each(|thread| assert!(thread.join().is_ok()));
+    bytes
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dump_takes_a_few_words_of_each_thread_that_has_not_started_and_none_of_one_that_moves() {
+    bounded(|| {
+        let each = |takes: fn(usize) -> isize, few, many| (takes(many) - takes(few)) / (many - few) as isize;
+        let unstarted = each(dump_of_unstarted_takes, scaled(16 << 10), scaled(64 << 10));
+        // A pointer in a list of them, which grows, and one in the queue.
+        assert!(unstarted < 40, "{unstarted} bytes");
+        if green::ThreadLocals::supported().is_ok() {
+            let moving = each(dump_of_moving_takes, scaled(1 << 10), scaled(4 << 10));
+            assert!(moving < 8, "{moving} bytes");
+        }
+    });
 }

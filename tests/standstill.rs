@@ -300,6 +300,32 @@ fn a_program_with_a_handler_for_a_signal_is_not_told() {
 }
 
 #[test]
+fn a_program_with_a_handler_for_the_signal_by_which_workers_are_asked_is_not_told() {
+    extern "C" fn handle(_: libc::c_int) {}
+    is_not_told(|runtime| {
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGURG, handle as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        runtime.run(green::thread::park);
+    });
+}
+
+#[test]
+fn threads_beside_an_os_thread_that_waits_for_a_descriptor_are_not_told() {
+    is_not_told(|runtime| {
+        runtime.run(|| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let me = green::thread::current();
+            std::thread::spawn(move || {
+                green::io::wait_readable(&reader).unwrap();
+                me.unpark();
+            });
+            green::thread::park();
+            drop(writer);
+        });
+    });
+}
+
+#[test]
 fn a_thread_that_an_actors_timer_will_wake_is_not_told() {
     use green::actor::{Actor, Context, Exit};
     struct Late;

@@ -8,10 +8,12 @@ use std::panic::Location;
 use crate::actor::engine::cell::Plan;
 use crate::actor::glue::start;
 use crate::actor::{Actor, Addr, Mailbox};
+use crate::park::on_switch::{OnSwitch, SwitchCalls};
 use crate::rt::default::with_shared;
 use crate::rt::runtime::Runtime;
 use crate::rt::spawn::Custom;
 use crate::sched::Shared;
+use crate::sched::switched::Begins;
 use crate::thread_locals::ThreadLocals;
 
 /// Starts an actor with a name, a mailbox or a stack size of its own, or in a runtime of its own.
@@ -110,6 +112,37 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Sets what is called whenever the actor gets to run and lets go of its worker: see [`OnSwitch`].
+    ///
+    /// It is for what a library keeps for each OS thread, such as the current span: with the feature `tracing`, `green::tracing::Spans`. `resume` is called
+    /// when the actor begins to handle what is in its mailbox, a few messages in a row, and when a handler goes on after a wait; `suspend` when it rests, and when a
+    /// handler waits. In between other actors and threads run on the worker. The last `suspend` comes when [`Actor::stopping`] has returned; a supervised actor keeps what is called over its
+    /// restarts. Of one that is ended after the workers of its runtime are gone, the calls are made by the thread that ends it.
+    ///
+    /// An actor without this call pays nothing for it. One with it runs on top of an asker as others do, but no other runs on top of it: what it asks is
+    /// queued.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Builder};
+    /// # struct Idle;
+    /// # impl Actor for Idle {}
+    /// use std::cell::Cell;
+    /// thread_local!(static USER: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// /// Keeps `USER` for an actor.
+    /// struct Mine(u32);
+    /// impl green::thread::OnSwitch for Mine {
+    ///     fn resume(&mut self) { self.0 = USER.replace(self.0) }
+    ///     fn suspend(&mut self) { self.0 = USER.replace(self.0) }
+    /// }
+    /// let idle = Builder::new().on_switch(Mine(7)).start(Idle)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_switch(mut self, calls: impl OnSwitch + 'static) -> Self {
+        self.custom.on_switch = Some(SwitchCalls(Box::new(calls)));
+        self
+    }
+
     /// Starts the actor in `runtime`; without this call, in the caller's runtime, or the default one.
     ///
     /// The actor ends with its runtime.
@@ -141,7 +174,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. In a child of
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, [`on_switch`](Self::on_switch) with thread-locals of its own. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. In a child of
     /// fork, if the runtime is the parent's. Or the error for which the default runtime cannot start.
     #[track_caller]
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
@@ -153,7 +186,8 @@ impl<'a> Builder<'a> {
         let started_at = Location::caller();
         let start = |shared: &std::sync::Arc<Shared>| {
             let (size, thread_locals) = self.custom.resolve(shared)?;
-            start(shared, Plan { name, size, mailbox, thread_locals, started_at }, actor)
+            let begins = Begins::apart(shared, thread_locals, self.custom.on_switch)?;
+            start(shared, Plan { name, size, mailbox, begins, started_at }, actor)
         };
         let strong = match self.runtime {
             Some(runtime) => start(&runtime.shared),

@@ -15,7 +15,7 @@ use std::any::{TypeId, type_name};
 use std::cell::UnsafeCell;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::{self, ManuallyDrop};
+use std::mem::{self, ManuallyDrop, offset_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{self, Arc};
@@ -30,20 +30,23 @@ use crate::actor::engine::residents::{end_all, leave, waiting};
 use crate::actor::engine::warden::Warden;
 use crate::actor::{Actor, Context, Deferred, Exit, Message, Signal};
 use crate::base::atomic::MODELLED;
+use crate::fiber::Entry;
 use crate::flight::{EventKind, records_all};
 use crate::park::interrupt::unlimited;
+use crate::park::on_switch::{CallSlot, SwitchCalls};
 use crate::park::os;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::recording::{record_all, record_name};
 use crate::sched::roster::RosterShare;
 use crate::sched::shared::ActorCalls;
+use crate::sched::switched::{Begins, main_with_calls};
 use crate::sched::{Shared, Worker};
 use crate::sys::fork;
 use crate::task::header::{Main, Next, Spec, VTable};
 use crate::task::pool;
+use crate::task::unwound::EndsBy;
 use crate::task::{Header, Task};
-use crate::thread_locals::ThreadLocals;
 
 #[repr(C)]
 struct Cell<A, K> {
@@ -54,6 +57,61 @@ struct Cell<A, K> {
 
 // A supervised actor without a state takes an allocator's block of 256.
 const _: () = assert!(MODELLED || size_of::<Cell<(), Arc<dyn Warden>>>() <= 248);
+
+/// The block of an actor that has something called at each switch. Its glue is that of the [`Cell`], which comes first.
+#[repr(C)]
+struct SwitchedCell<A, K> {
+    cell: Cell<A, K>,
+    calls: CallSlot,
+}
+
+impl<A: Actor, K: Keep> SwitchedCell<A, K> {
+    const VTABLE: VTable =
+        VTable { free: Self::free, calls_at: Some(offset_of!(Self, calls)), ..vtable::<SwitchedActor, A, K>() };
+
+    /// A block of which the calls are there.
+    #[cold]
+    fn allocate(calls: SwitchCalls) -> Option<NonNull<Cell<A, K>>> {
+        let block = pool::allocate::<Self>()?;
+        // SAFETY: fresh memory for it.
+        unsafe { (&raw mut (*block.as_ptr()).calls).write(CallSlot::new(calls)) };
+        Some(block.cast())
+    }
+
+    unsafe fn free(header: NonNull<Header>) {
+        let block = header.cast::<Self>();
+        // SAFETY: as in `free`; the block came from the pool, for this type, and nobody has its calls.
+        unsafe {
+            wait_for_walkers(header);
+            // Not into the worker's stock: `free` is the only one that does that, so that it stands there without a call.
+            drop(sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>()));
+            drop_parts::<A, K>(block.cast());
+            ptr::drop_in_place(&raw mut (*block.as_ptr()).calls);
+            pool::free(block);
+        }
+    }
+}
+
+/// What such an actor's runs begin with.
+struct SwitchedActor;
+
+impl Main for SwitchedActor {
+    const MAIN: Entry = switched_main;
+
+    fn unwound(actor: &Header, how: EndsBy) {
+        PerWorker::unwound(actor, how);
+    }
+}
+
+/// # Safety
+///
+/// As [`VTable::main`], of an actor.
+unsafe fn switched_main(actor: *mut ()) {
+    // SAFETY: the header begins a `Core`.
+    let is_over = |header: NonNull<Header>| unsafe { header.cast::<Core>().as_ref() }.runs_last();
+    // SAFETY: as the caller promises.
+    unsafe { main_with_calls(actor, is_over) };
+}
 
 /// Says what follows the end of a state: a warden, or nothing (`()`), and then the actor ends.
 trait Keep: Send + Sync + 'static {
@@ -125,7 +183,12 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     if worker.is_none() && shared.is_the_parents() {
         return Err(fork::error());
     }
-    let Some(block) = pool::allocate::<Cell<A, K>>() else {
+    let (block, vtable) = match plan.begins {
+        Begins::PerWorker => (pool::allocate::<Cell<A, K>>(), const { &vtable::<PerWorker, A, K>() }),
+        Begins::PerThread => (pool::allocate::<Cell<A, K>>(), const { &vtable::<PerThread, A, K>() }),
+        Begins::Switched(calls) => (SwitchedCell::<A, K>::allocate(calls), const { &SwitchedCell::<A, K>::VTABLE }),
+    };
+    let Some(block) = block else {
         let message = format!("no memory for an actor: the allocator refused {} bytes", size_of::<Cell<A, K>>());
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
     };
@@ -143,10 +206,6 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
         refs: 1,
         handle: false,
         spawned_at: plan.started_at,
-    };
-    let vtable = match plan.thread_locals {
-        ThreadLocals::PerWorker => const { &vtable::<PerWorker, A, K>() },
-        ThreadLocals::PerThread => const { &vtable::<PerThread, A, K>() },
     };
     let share = worker.map(Worker::roster);
     let roster = share.map_or(shared.roster, RosterShare::roster);
@@ -187,6 +246,7 @@ const fn vtable<M: Main, A: Actor, K: Keep>() -> VTable {
         free: free::<A, K>,
         after_run: Some(if K::IS_KEPT { after_kept_run::<A, K> } else { after_plain_run }),
         type_name: Some(type_name::<A>),
+        calls_at: None,
     }
 }
 
@@ -198,21 +258,39 @@ unsafe fn after_kept_run<A: Actor, K: Keep>(header: NonNull<Header>) -> Next {
 
 unsafe fn free<A, K>(header: NonNull<Header>) {
     let block = header.cast::<Cell<A, K>>();
-    // SAFETY: invariant 1; the last reference is gone, and the block is still there.
-    if unsafe { block.cast::<Core>().as_ref() }.edge.is_reached() {
-        WALKERS.wait();
-    }
-    // SAFETY: the last reference is gone and nobody walks past here, so the actor has ended and `state` is dropped; invariant 5; the
-    // block came from the pool, for this type.
+    // SAFETY: as the caller promises, of both; the block came from the pool, for this type.
     unsafe {
+        wait_for_walkers(header);
         let shared = sync::Weak::from_raw(header.as_ref().runtime.cast::<Shared>());
         match Worker::current().filter(|worker| worker.shared.identity() == shared.as_ptr().cast()) {
             Some(worker) => worker.stock.put(shared),
             None => drop(shared),
         }
+        drop_parts::<A, K>(block);
+        pool::free(block);
+    }
+}
+
+/// # Safety
+///
+/// The last reference is gone, and the block still there.
+#[inline(always)]
+unsafe fn wait_for_walkers(header: NonNull<Header>) {
+    // SAFETY: invariant 1.
+    if unsafe { header.cast::<Core>().as_ref() }.edge.is_reached() {
+        WALKERS.wait();
+    }
+}
+
+/// # Safety
+///
+/// The last reference is gone and nobody walks past here, so the actor has ended and `state` is dropped; invariant 5.
+#[inline(always)]
+unsafe fn drop_parts<A, K>(block: NonNull<Cell<A, K>>) {
+    // SAFETY: as the caller promises.
+    unsafe {
         ptr::drop_in_place(&raw mut (*block.as_ptr()).core);
         ptr::drop_in_place(&raw mut (*block.as_ptr()).keep);
-        pool::free(block);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::actor::glue::start;
 use crate::actor::{Addr, Context, Deferred, Exit, Mailbox, Message, Signal};
 use crate::rt::default::with_shared;
 use crate::sched::Shared;
+use crate::sched::switched::Begins;
 
 /// Holds state and handles messages, one at a time.
 ///
@@ -172,12 +173,9 @@ pub trait Actor: Sized + Send + 'static {
     #[track_caller]
     fn start(self) -> Addr<Self> {
         let started_at = Location::caller();
-        let plan = |shared: &Shared| Plan {
-            name: None,
-            size: shared.stack_size,
-            mailbox: Self::MAILBOX,
-            thread_locals: shared.thread_locals,
-            started_at,
+        let plan = |shared: &Shared| {
+            let (size, begins) = Begins::plainly(shared);
+            Plan { name: None, size, mailbox: Self::MAILBOX, begins, started_at }
         };
         match with_shared(|shared| start(shared, plan(shared), self)) {
             Ok(strong) => Addr::new(strong),

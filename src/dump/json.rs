@@ -9,7 +9,7 @@ use crate::dump::stacks::{Symbol, Symbols};
 use crate::dump::{HeldBy, ThreadInfo, ThreadStatus, WaitsOn, for_each};
 use crate::task::id::ThreadId;
 
-/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started, and of those that may move, it keeps a few words each until the end; of the others nothing, however many they are.
+/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move a bit; of the others nothing, however many they are.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if its stack

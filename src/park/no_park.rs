@@ -4,19 +4,23 @@
 use std::cell::Cell;
 
 use crate::sys::in_panic;
+use crate::task::Header;
 
 thread_local! {
-    /// Four times the depth of `no_park` on this OS thread, [`IN_HOOK`] and [`ALONE`]. Nothing switches inside the former two, so they need
+    /// Eight times the depth of `no_park` on this OS thread, [`IN_HOOK`], [`ALONE`] and [`APART`]. Nothing switches inside the former two, so they need
     /// not be kept by green thread.
     static BARRED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The OS thread runs a panic hook.
 const IN_HOOK: u32 = 1;
-/// No other runs on top of the thread: it has thread-locals of its own, this one too, or something called at each switch.
+/// No other runs on top of the thread, unless the headers of both have the same runtime: it has thread-locals of its own, this one too, or something called at
+/// each switch.
 const ALONE: u32 = 2;
+/// Nor does such a one: the thread is an actor, whose header has the runtime itself, as those of plain threads have.
+const APART: u32 = 4;
 /// One call of `no_park`.
-const NO_PARK: u32 = 4;
+const NO_PARK: u32 = 8;
 
 /// Runs `f`; any attempt to park inside it panics.
 ///
@@ -53,18 +57,51 @@ pub(crate) fn may_park() -> bool {
 /// Neither inside `no_park` nor in a panic hook.
 #[inline(always)]
 pub(crate) fn may_switch() -> bool {
+    BARRED.get() & !(ALONE | APART) == 0
+}
+
+/// The same; and one that the calling thread joins may run on top of it, if the headers of both have the same runtime.
+#[inline(always)]
+pub(crate) fn may_run_joined() -> bool {
     BARRED.get() & !ALONE == 0
 }
 
-/// The same; and another thread may run on top of the calling one.
+/// The same; and any other thread may.
 #[inline(always)]
 pub(crate) fn may_run_on_top() -> bool {
     BARRED.get() == 0
 }
 
-/// The calling thread has no other on top of it from now on. (Or it suspends, and the OS thread runs others.)
-pub(crate) fn set_alone(alone: bool) {
-    BARRED.set(if alone { BARRED.get() | ALONE } else { BARRED.get() & !ALONE });
+/// Which others may run on top of a thread?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnTop {
+    Any,
+    /// Those that it joins, and that have the same runtime in their headers.
+    SameOnly,
+    None,
+}
+
+impl OnTop {
+    /// Of a thread with thread-locals of its own, or with something called at each switch.
+    pub(crate) fn of_apart(thread: &Header) -> Self {
+        if thread.vtable.after_run.is_some() { OnTop::None } else { OnTop::SameOnly }
+    }
+}
+
+/// On top of the calling thread run no others than these from now on. (Or it suspends, and the OS thread runs others.) Gives what held before.
+pub(crate) fn set_on_top(others: OnTop) -> OnTop {
+    let before = BARRED.get();
+    let bits = match others {
+        OnTop::Any => 0,
+        OnTop::SameOnly => ALONE,
+        OnTop::None => ALONE | APART,
+    };
+    BARRED.set(before & !(ALONE | APART) | bits);
+    match before & (ALONE | APART) {
+        0 => OnTop::Any,
+        ALONE => OnTop::SameOnly,
+        _ => OnTop::None,
+    }
 }
 
 /// For calls that will wait, and must not unwind out of that wait because others borrow from their caller's stack: panics

@@ -6,6 +6,7 @@
 //! # Invariants
 //!
 //! 1. `calls` and `fiber` are touched by the thread itself only, and `calls` by one call at a time: a call cannot park, so no second one begins in it.
+//!    (Those of an actor between its runs, and when its runtime is over: by whoever is to run it.)
 //! 2. With the assembly backend the header's slot is empty while the thread runs, from [`begin`] to [`end`], and then `fiber` has the fiber.
 
 use std::cell::UnsafeCell;
@@ -19,9 +20,9 @@ use crate::base::atomic::{AtomicUsize, Ordering};
 #[cfg(green_backend = "asm")]
 use crate::fiber::Fiber;
 use crate::park::interrupt::shielded;
-use crate::park::no_park::{no_park, set_alone};
+use crate::park::no_park::{OnTop, no_park, set_on_top};
 use crate::task::Header;
-use crate::task::block::{self, TaskOwner};
+use crate::task::block::TaskOwner;
 
 /// What a green thread has called when it goes on and when it suspends, so that what a library keeps for each OS thread can be kept for that green thread.
 ///
@@ -103,7 +104,7 @@ impl fmt::Debug for SwitchCalls {
 /// What is added to what stands for the runtime in the header of such a thread.
 const MARK: usize = 2;
 
-/// What stands for the runtime in the header of such a thread: no other has the same, so that no two of them run on top of one another.
+/// What stands for the runtime in the header of such a thread, unless it is an actor: no other has the same, so that no two of them run on top of one another.
 pub(crate) fn mark() -> *const () {
     // A 64-bit number of them is not reached.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -113,7 +114,7 @@ pub(crate) fn mark() -> *const () {
 
 /// Has the thread such calls?
 pub(crate) fn is_marked(thread: &Header) -> bool {
-    thread.runtime.addr() & MARK != 0
+    thread.vtable.calls_at.is_some()
 }
 
 /// Makes one for each thread of a runtime.
@@ -147,7 +148,8 @@ pub(crate) struct WithCalls<O> {
     owner: O,
 }
 
-struct CallSlot {
+/// What a thread has called, and its fiber while it runs.
+pub(crate) struct CallSlot {
     calls: UnsafeCell<Option<SwitchCalls>>,
     #[cfg(green_backend = "asm")]
     fiber: UnsafeCell<Option<Fiber>>,
@@ -155,18 +157,13 @@ struct CallSlot {
 
 impl<O> WithCalls<O> {
     pub(crate) fn new(calls: SwitchCalls, owner: O) -> Self {
-        // The slot is found without knowing the type of the owner.
-        const { assert!(align_of::<WithCalls<O>>() == align_of::<CallSlot>()) };
-        let slot = CallSlot {
-            calls: UnsafeCell::new(Some(calls)),
-            #[cfg(green_backend = "asm")]
-            fiber: UnsafeCell::new(None),
-        };
-        Self { slot, owner }
+        Self { slot: CallSlot::new(calls), owner }
     }
 }
 
 impl<O: TaskOwner> TaskOwner for WithCalls<O> {
+    const HAS_CALLS: bool = true;
+
     fn unhandled_panic(&self) {
         self.owner.unhandled_panic();
     }
@@ -177,12 +174,22 @@ impl<O: TaskOwner> TaskOwner for WithCalls<O> {
 }
 
 impl CallSlot {
+    pub(crate) fn new(calls: SwitchCalls) -> Self {
+        Self {
+            calls: UnsafeCell::new(Some(calls)),
+            #[cfg(green_backend = "asm")]
+            fiber: UnsafeCell::new(None),
+        }
+    }
+
+    /// `None`: the thread has none.
+    ///
     /// # Safety
     ///
-    /// `thread` was made with [`WithCalls`], by a pointer to its whole block, and is alive for `'a`.
-    unsafe fn of<'a>(thread: NonNull<Header>) -> &'a CallSlot {
-        // SAFETY: as the caller promises: the slot comes first in the owner.
-        unsafe { block::owner::<CallSlot>(thread).as_ref() }
+    /// `thread` is a pointer to its whole block, and alive for `'a`.
+    unsafe fn of<'a>(thread: NonNull<Header>) -> Option<&'a CallSlot> {
+        // SAFETY: as the caller promises; the vtable says that the block has a slot there.
+        unsafe { thread.as_ref().vtable.calls_at.map(|at| thread.byte_add(at).cast().as_ref()) }
     }
 
     /// # Safety
@@ -194,7 +201,26 @@ impl CallSlot {
         let Some(SwitchCalls(calls)) = calls else { return };
         let called = catch_unwind(AssertUnwindSafe(|| no_park(|| shielded(|| call(&mut **calls)))));
         if called.is_err() {
-            fatal(format_args!("what thread::Builder::on_switch has called panicked"));
+            fatal(format_args!("what on_switch has called panicked"));
+        }
+    }
+
+    /// The last call, and the end of what was called.
+    ///
+    /// # Safety
+    ///
+    /// As of [`call`](Self::call).
+    unsafe fn call_last(&self, is_over: bool) {
+        // SAFETY: as the caller promises; invariant 1.
+        unsafe {
+            self.call(|calls| calls.suspend());
+            if !is_over {
+                return;
+            }
+            let dropped = catch_unwind(AssertUnwindSafe(|| no_park(|| shielded(|| drop((*self.calls.get()).take())))));
+            if dropped.is_err() {
+                fatal(format_args!("the destructor of what on_switch has called panicked"));
+            }
         }
     }
 }
@@ -203,16 +229,16 @@ impl CallSlot {
 ///
 /// # Safety
 ///
-/// It is the calling one, made with [`WithCalls`], and the pointer is one to its whole block.
+/// It is the calling one, and the pointer is one to its whole block.
 pub(crate) unsafe fn begin(this: NonNull<Header>) {
     // SAFETY: as the caller promises; invariant 2: nobody looks for the fiber of a thread that runs.
     unsafe {
-        let slot = CallSlot::of(this);
+        let Some(slot) = CallSlot::of(this) else { return };
         #[cfg(green_backend = "asm")]
         {
             *slot.fiber.get() = (*this.as_ref().fiber.get()).take();
         }
-        set_alone(true);
+        set_on_top(OnTop::of_apart(this.as_ref()));
         slot.call(|calls| calls.resume());
     }
 }
@@ -225,29 +251,43 @@ pub(crate) unsafe fn begin(this: NonNull<Header>) {
 #[cfg(green_thread_locals)]
 pub(super) unsafe fn running<'a>(this: NonNull<Header>) -> Option<&'a Fiber> {
     // SAFETY: as the caller promises; invariant 1.
-    unsafe { (*CallSlot::of(this).fiber.get()).as_ref() }
+    unsafe { CallSlot::of(this).and_then(|slot| (*slot.fiber.get()).as_ref()) }
 }
 
-/// The thread is over, and about to leave its stack.
+/// The thread is about to leave its stack; `is_over`: it gets no other.
 ///
 /// # Safety
 ///
 /// As [`begin`], which was called.
-pub(crate) unsafe fn end(this: NonNull<Header>) {
+pub(crate) unsafe fn end(this: NonNull<Header>, is_over: bool) {
     // SAFETY: as there.
     unsafe {
-        let slot = CallSlot::of(this);
-        slot.call(|calls| calls.suspend());
-        let dropped = catch_unwind(AssertUnwindSafe(|| no_park(|| shielded(|| drop((*slot.calls.get()).take())))));
-        if dropped.is_err() {
-            fatal(format_args!("the destructor of what thread::Builder::on_switch has called panicked"));
-        }
-        set_alone(false);
+        let Some(slot) = CallSlot::of(this) else { return };
+        slot.call_last(is_over);
+        set_on_top(OnTop::Any);
         #[cfg(green_backend = "asm")]
         {
             *this.as_ref().fiber.get() = (*slot.fiber.get()).take();
         }
     }
+}
+
+/// Calls `f`, which is the last that is heard of a re-armable task, on the stack of a caller that is not that task. (If `f` waits the caller does, and nothing is called.)
+///
+/// # Safety
+///
+/// Nobody else has the task, it is on no stack, and the pointer is one to its whole block.
+pub(crate) unsafe fn around_last(task: NonNull<Header>, f: impl FnOnce()) {
+    // SAFETY: as the caller promises.
+    let Some(slot) = (unsafe { CallSlot::of(task) }) else { return f() };
+    let before = set_on_top(OnTop::None);
+    // SAFETY: as the caller promises: invariant 1.
+    unsafe {
+        slot.call(|calls| calls.resume());
+        f();
+        slot.call_last(true);
+    }
+    set_on_top(before);
 }
 
 /// Leaves for the worker's loop; comes back when the loop resumes the thread.
@@ -259,9 +299,9 @@ pub(crate) unsafe fn end(this: NonNull<Header>) {
 pub(super) unsafe fn switch(this: NonNull<Header>) {
     // SAFETY: as there. While the thread is suspended its fiber is where the worker looks for it, and when this goes on, the worker is done with that.
     unsafe {
-        let slot = CallSlot::of(this);
+        let Some(slot) = CallSlot::of(this) else { return };
         slot.call(|calls| calls.suspend());
-        set_alone(false);
+        set_on_top(OnTop::Any);
         let place = this.as_ref().fiber.get();
         #[cfg(green_backend = "asm")]
         {
@@ -274,7 +314,7 @@ pub(super) unsafe fn switch(this: NonNull<Header>) {
         {
             *slot.fiber.get() = (*place).take();
         }
-        set_alone(true);
+        set_on_top(OnTop::of_apart(this.as_ref()));
         slot.call(|calls| calls.resume());
     }
 }

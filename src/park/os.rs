@@ -34,6 +34,7 @@ static VTABLE: VTable = VTable {
     free,
     after_run: None,
     type_name: None,
+    calls_at: None,
 };
 
 unsafe fn free(header: NonNull<Header>) {

@@ -10,37 +10,83 @@ use crate::park::fork;
 use crate::park::no_park::assert_may_park;
 use crate::recorder::Detail;
 use crate::rt::lent::lent;
-use crate::rt::runtime::{MAX_STALL_LIMIT, RECORDER_EVENTS, Runtime, WORKERS, invalid, output};
+use crate::rt::runtime::{MAX_STALL_LIMIT, RECORDER_EVENTS, Runtime, RuntimeBuilder, WORKERS, invalid, output};
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::sched::{Shared, Worker};
 use crate::stack::StackSize;
 use crate::sys::fork::{ForkSafeOnce, PerProcess};
 use crate::thread_locals::ThreadLocals;
 
+static DEFAULT: ForkSafeOnce<Runtime> = ForkSafeOnce::new();
+
 /// The default runtime; the settings come from the environment. After an error the next caller tries again.
 pub(crate) fn default_runtime() -> io::Result<&'static Runtime> {
-    static DEFAULT: ForkSafeOnce<Runtime> = ForkSafeOnce::new();
-    static STARTS: PerProcess<Lock<()>> = PerProcess::new(|| Lock::new(()));
-    if let Some(runtime) = DEFAULT.get() {
-        return Ok(runtime);
+    match DEFAULT.get() {
+        Some(runtime) => Ok(runtime),
+        None => start_default(Runtime::builder()).map(|(runtime, _)| runtime),
     }
+}
+
+/// Starts it, if nobody has; `true`: this has.
+fn start_default(builder: RuntimeBuilder) -> io::Result<(&'static Runtime, bool)> {
+    static STARTS: PerProcess<Lock<()>> = PerProcess::new(|| Lock::new(()));
     let _one = STARTS.get().lock();
     if let Some(runtime) = DEFAULT.get() {
-        return Ok(runtime);
+        return Ok((runtime, false));
     }
-    let mut builder = Runtime::builder();
-    builder.workers = from_env("GREEN_WORKERS", WORKERS)?;
-    builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?;
-    builder.thread_locals = thread_locals_from_env("GREEN_THREAD_LOCALS")?;
+    let started = from_environment(builder)?.build()?;
+    Ok((DEFAULT.get_or_init(|| started), true))
+}
+
+/// What the environment says goes before what the program says.
+fn from_environment(mut builder: RuntimeBuilder) -> io::Result<RuntimeBuilder> {
+    builder.workers = from_env("GREEN_WORKERS", WORKERS)?.or(builder.workers);
+    builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?.or(builder.stack_size);
+    if let Some(thread_locals) = thread_locals_from_env("GREEN_THREAD_LOCALS")? {
+        builder.thread_locals = thread_locals;
+    }
     if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT.as_millis() as usize)? {
         builder.stall_limit = Duration::from_millis(ms as u64);
     }
-    builder.recorder = recorder_from_env("GREEN_RECORDER")?;
+    if let Some(detail) = recorder_from_env("GREEN_RECORDER")? {
+        builder.recorder = detail;
+    }
     if let Some(events) = from_env("GREEN_RECORDER_EVENTS", RECORDER_EVENTS)? {
         builder.recorder_events = events;
     }
-    let started = builder.build()?;
-    Ok(DEFAULT.get_or_init(|| started))
+    Ok(builder)
+}
+
+impl RuntimeBuilder {
+    /// Starts the default runtime, that of [`run`](crate::run) and [`spawn`](crate::spawn), with these settings: before anything else has started it.
+    ///
+    /// The environment variables that [`run`](crate::run) names go before them, so that they can still be changed without a rebuild.
+    ///
+    /// ```
+    /// green::Runtime::builder().workers(2).thread_name("app").build_default()?;
+    /// let name = green::run(|| std::thread::current().name().map(str::to_owned));
+    /// assert!(name.unwrap().starts_with("app-"));
+    /// // Too late for others.
+    /// let error = green::Runtime::builder().build_default().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`: it has started, by this or by its first use. `InvalidInput` if one of those variables is bad. Those of [`build`](Self::build), after which it may still be
+    /// started.
+    #[doc(alias = "build_global")]
+    #[doc(alias = "install")]
+    pub fn build_default(self) -> io::Result<()> {
+        match start_default(self)? {
+            (_, true) => Ok(()),
+            (_, false) => Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the default runtime has started: its settings have to be made before its first use",
+            )),
+        }
+    }
 }
 
 /// A number from the environment; unset: `None`.
@@ -52,19 +98,19 @@ pub(crate) fn from_env(name: &str, bounds: RangeInclusive<usize>) -> io::Result<
     }
 }
 
-fn thread_locals_from_env(name: &str) -> io::Result<ThreadLocals> {
+fn thread_locals_from_env(name: &str) -> io::Result<Option<ThreadLocals>> {
     match std::env::var_os(name) {
-        None => Ok(ThreadLocals::PerWorker),
-        Some(value) if value == "worker" => Ok(ThreadLocals::PerWorker),
-        Some(value) if value == "thread" => Ok(ThreadLocals::PerThread),
+        None => Ok(None),
+        Some(value) if value == "worker" => Ok(Some(ThreadLocals::PerWorker)),
+        Some(value) if value == "thread" => Ok(Some(ThreadLocals::PerThread)),
         Some(value) => Err(invalid(format!("{name}={value:?} is neither \"worker\" nor \"thread\""))),
     }
 }
 
-fn recorder_from_env(name: &str) -> io::Result<Detail> {
-    let Some(value) = std::env::var_os(name) else { return Ok(Detail::default()) };
+fn recorder_from_env(name: &str) -> io::Result<Option<Detail>> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
     let known = [Detail::Off, Detail::Rare, Detail::All].into_iter().find(|detail| value == *detail.to_string());
-    known.ok_or_else(|| invalid(format!("{name}={value:?} is neither \"off\", \"rare\" nor \"all\"")))
+    known.map(Some).ok_or_else(|| invalid(format!("{name}={value:?} is neither \"off\", \"rare\" nor \"all\"")))
 }
 
 /// Runs `f` as a green thread of the default runtime (of the caller's, inside one), waits for its end, and returns its
@@ -77,7 +123,8 @@ fn recorder_from_env(name: &str) -> io::Result<Detail> {
 ///
 /// The environment variables `GREEN_WORKERS`, `GREEN_STACK_SIZE` (bytes), `GREEN_THREAD_LOCALS` (`worker` or `thread`:
 /// [`ThreadLocals`]), `GREEN_STALL_LIMIT` (milliseconds; 0: off), `GREEN_RECORDER` (`off`, `rare` or `all`:
-/// [`recorder`](crate::recorder)) and `GREEN_RECORDER_EVENTS` (how many each worker keeps) set the default runtime's.
+/// [`recorder`](crate::recorder)) and `GREEN_RECORDER_EVENTS` (how many each worker keeps) set the default runtime's. A program may set these, and others, by
+/// [`RuntimeBuilder::build_default`](crate::RuntimeBuilder::build_default).
 ///
 /// ```
 /// let lines = green::run(|| {

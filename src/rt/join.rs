@@ -19,7 +19,7 @@ use crate::base::debug::debug;
 use crate::park::current::WorkerContext;
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::deadlock::{self, WaitTarget};
-use crate::park::no_park::may_switch;
+use crate::park::no_park::may_run_joined;
 use crate::park::os;
 use crate::park::{Wait, checkpoint, wait_unless};
 use crate::rt::handle::Thread;
@@ -227,7 +227,7 @@ fn run_unstarted(task: &Task) -> bool {
         return false;
     };
     match worker.here().current() {
-        Some(joiner) if may_switch() => worker.run_joined(task, joiner),
+        Some(joiner) if may_run_joined() => worker.run_joined(task, joiner),
         _ => false,
     }
 }

@@ -19,11 +19,12 @@ use crate::recorder::Detail;
 use crate::rt::first;
 use crate::rt::join::JoinHandle;
 use crate::rt::lent::lent;
-use crate::rt::spawn::{Placement, Settings, needs_no_calls, spawn_in};
+use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::rt::workers::WorkerThreads;
 use crate::sched::deque::Deque;
 use crate::sched::schedule::schedule_of;
 use crate::sched::shared::Rules;
+use crate::sched::switched::needs_no_calls;
 use crate::sched::{Shared, Worker, remote, watched};
 use crate::stack::StackSize;
 use crate::stall;
@@ -140,7 +141,8 @@ impl RuntimeBuilder {
     /// Has something called whenever a thread of the runtime goes on and suspends: what `make` makes for it, on the thread that spawns it, unless the thread has its
     /// [own](crate::thread::Builder::on_switch).
     ///
-    /// So a runtime's threads can all carry along what a library keeps for each OS thread. Actors have no such calls.
+    /// So a runtime's threads can all carry along what a library keeps for each OS thread; actors are threads here, and `make` is called when one is started. For the
+    /// default runtime: [`build_default`](Self::build_default).
     ///
     /// ```
     /// use std::cell::Cell;

@@ -18,9 +18,10 @@ const DEEPEST: usize = 1024;
 /// might be its own. This takes the thread's away when it suspends, gives back those that the OS thread had before, and enters the thread's own when it goes on:
 /// the subscriber is told of an exit and an enter at each wait. A thread with a name is in a span `thread` of level `INFO` with the fields `name` and `id` besides.
 ///
-/// For one thread that goes by [`thread::Builder::on_switch`](crate::thread::Builder::on_switch), for all of a runtime by
-/// [`RuntimeBuilder::on_switch`](crate::RuntimeBuilder::on_switch), which the default runtime has not got. Threads with thread-locals of their own have no need of it. A handler of an
-/// actor has no such calls: what it enters stays current on its worker while it waits.
+/// For one thread that goes by [`thread::Builder::on_switch`](crate::thread::Builder::on_switch), for an actor by
+/// [`actor::Builder::on_switch`](crate::actor::Builder::on_switch), for all threads and actors of a runtime by
+/// [`RuntimeBuilder::on_switch`](crate::RuntimeBuilder::on_switch), also of the default one ([`build_default`](crate::RuntimeBuilder::build_default)). Threads and actors with
+/// thread-locals of their own have no need of it. An actor is in its spans whenever it handles messages; one with a name is in a span `actor`, with the same fields, as long as it lives.
 ///
 /// It knows the spans of the dispatcher that is current when the thread suspends; those that the thread has entered by another dispatcher stay behind. What a
 /// neighbour without such calls has entered is seen by the thread's own calls only, not by the thread.
@@ -103,7 +104,11 @@ impl Spans {
         self.has_begun = true;
         let thread = current();
         if let Some(name) = thread.name() {
-            let span = tracing::info_span!("thread", name, id = ?thread.id());
+            let span = if thread.0.vtable.after_run.is_some() {
+                tracing::info_span!("actor", name, id = ?thread.id())
+            } else {
+                tracing::info_span!("thread", name, id = ?thread.id())
+            };
             span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
             self.thread = Some(span);
         }

@@ -11,13 +11,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::flight::{EventKind, records_all};
-use crate::park::on_switch::{MakeSwitchCalls, SwitchCalls, WithCalls};
+use crate::park::on_switch::{SwitchCalls, WithCalls};
 use crate::park::os;
 use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::recording::record_all;
-use crate::sched::switched::Switched;
+use crate::sched::switched::{Begins, Switched};
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -174,20 +174,16 @@ unsafe fn spawn_apart<F: FnOnce() -> T, T, O: TaskOwner>(
     owner: O,
     f: F,
 ) -> io::Result<JoinHandle<T>> {
-    let Apart { on_switch, thread_locals, stack } = promise_apart(shared, worker, settings, name)?;
+    let Apart { begins, stack } = promise_apart(shared, worker, settings, name)?;
     let size = stack.size;
-    let moves = thread_locals == ThreadLocals::PerThread && shared.moves && placement == Placement::Anywhere;
+    let moves = matches!(begins, Begins::PerThread) && shared.moves && placement == Placement::Anywhere;
     // Those with calls have the owner for it.
-    let made = match (on_switch, thread_locals) {
-        (Some(calls), _) => {
+    let made = match begins {
+        Begins::Switched(calls) => {
             block::new_apart::<Switched, _, _, _>(stack.spec::<Switched>(shared), WithCalls::new(calls, owner), f)
         }
-        (None, ThreadLocals::PerThread) => {
-            block::new_apart::<PerThread, _, _, _>(stack.spec::<PerThread>(shared), owner, f)
-        }
-        (None, ThreadLocals::PerWorker) => {
-            block::new_apart::<PerWorker, _, _, _>(stack.spec::<PerWorker>(shared), owner, f)
-        }
+        Begins::PerThread => block::new_apart::<PerThread, _, _, _>(stack.spec::<PerThread>(shared), owner, f),
+        Begins::PerWorker => block::new_apart::<PerWorker, _, _, _>(stack.spec::<PerWorker>(shared), owner, f),
     };
     // SAFETY: as the caller promises; it was just made.
     unsafe { admit_apart(shared, worker, size, placement, moves, made).map(|task| JoinHandle::new(task)) }
@@ -195,8 +191,7 @@ unsafe fn spawn_apart<F: FnOnce() -> T, T, O: TaskOwner>(
 
 /// What [`spawn_apart`] makes its thread of.
 struct Apart {
-    on_switch: Option<SwitchCalls>,
-    thread_locals: ThreadLocals,
+    begins: Begins,
     stack: PromisedStack,
 }
 
@@ -211,12 +206,7 @@ fn promise_apart(
     let spawned_at = settings.spawned_at;
     let custom = settings.custom.unwrap_or_default();
     let (size, thread_locals) = custom.resolve(shared)?;
-    let on_switch = match (custom.on_switch, thread_locals) {
-        (Some(_), ThreadLocals::PerThread) => return Err(needs_no_calls()),
-        (None, ThreadLocals::PerThread) => None,
-        (None, ThreadLocals::PerWorker) => shared.on_switch.as_ref().map(MakeSwitchCalls::make),
-        (calls, ThreadLocals::PerWorker) => calls,
-    };
+    let begins = Begins::apart(shared, thread_locals, custom.on_switch)?;
     let id = match worker {
         Some(worker) => {
             worker.stacks().reserve(size)?;
@@ -224,7 +214,7 @@ fn promise_apart(
         }
         None => promise_outside(shared, size)?,
     };
-    Ok(Apart { on_switch, thread_locals, stack: PromisedStack { name, size, id, spawned_at } })
+    Ok(Apart { begins, stack: PromisedStack { name, size, id, spawned_at } })
 }
 
 /// # Safety
@@ -241,13 +231,6 @@ unsafe fn admit_apart(
 ) -> io::Result<Task> {
     // SAFETY: as the caller promises.
     unsafe { admit(shared, worker, size, placement, moves, made) }
-}
-
-#[cold]
-pub(crate) fn needs_no_calls() -> io::Error {
-    let message =
-        "on_switch is for threads that use their worker's thread-locals; what has its own needs no calls at a switch";
-    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 struct PromisedStack {

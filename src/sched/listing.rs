@@ -50,7 +50,7 @@
 //! a queue until it has its stack, a thread is in none of them, and may be missed.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::panic::Location;
@@ -143,7 +143,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
     let peek = Peek::new();
     let walks = shared.every_remote().enumerate().map(|(number, remote)| Walk::open(shared, number, remote));
     let walks = walks.collect::<io::Result<Vec<_>>>()?;
-    let mut unstarted = Unstarted { shared, met: HashSet::new(), found: Vec::new() };
+    let mut unstarted = Unstarted { shared, met: IdSet::default(), found: Vec::new() };
     unstarted.look();
     for task in mem::take(&mut unstarted.found) {
         each(ThreadRecord::new(&task, Doing::Unstarted))?;
@@ -159,7 +159,7 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
                 break;
             }
             // Threads that move may be in another list by now.
-            let mut met = |id| if shared.moves { !unstarted.met.insert(id) } else { unstarted.met.contains(&id) };
+            let mut met = |id| if shared.moves { !unstarted.met.insert(id) } else { unstarted.met.contains(id) };
             records.into_iter().filter(|record| !met(record.id)).try_for_each(&mut each)?;
         }
     }
@@ -408,11 +408,35 @@ unsafe fn copy(suspended: &SavedContext, thread: &Header) -> Option<StackCopy> {
     Some(StackCopy { place, registers: suspended.registers, words })
 }
 
+/// Numbers of threads, a bit each: those that were given out together share a word. So of a million it takes half a megabyte.
+#[derive(Default)]
+struct IdSet(HashMap<u64, u64>);
+
+impl IdSet {
+    fn place(id: ThreadId) -> (u64, u64) {
+        (id.number() / 64, 1 << (id.number() % 64))
+    }
+
+    /// False: it was there.
+    fn insert(&mut self, id: ThreadId) -> bool {
+        let (place, bit) = Self::place(id);
+        let word = self.0.entry(place).or_default();
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    fn contains(&self, id: ThreadId) -> bool {
+        let (place, bit) = Self::place(id);
+        self.0.get(&place).is_some_and(|word| word & bit != 0)
+    }
+}
+
 /// The unstarted threads of a runtime.
 struct Unstarted<'a> {
     shared: &'a Arc<Shared>,
     /// They are met once, also if they start meanwhile.
-    met: HashSet<ThreadId>,
+    met: IdSet,
     found: Vec<Task>,
 }
 

@@ -44,6 +44,8 @@ pub(crate) mod switched;
 mod tests_deque;
 #[cfg(test)]
 mod tests_roster;
+#[cfg(test)]
+mod tests_standstill;
 pub(crate) mod tidy;
 pub(crate) mod turn;
 mod virtual_time;

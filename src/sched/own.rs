@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 
 use crate::fiber::{Border, Entry, own};
 use crate::park::current::WorkerContext;
-use crate::park::no_park::set_alone;
+use crate::park::no_park::{OnTop, set_on_top};
 use crate::sched::entry::{count_end, live};
 use crate::sched::worker::Worker;
 use crate::task::Header;
@@ -110,11 +110,11 @@ fn give_block(block: Block) {
 ///
 /// The worker that `here` is part of lives longer than the turns on it.
 #[inline(never)]
-unsafe fn begin(here: *const WorkerContext) {
+unsafe fn begin(here: *const WorkerContext, others: OnTop) {
     block::begin();
     // SAFETY: as the caller promises.
     unsafe { WorkerContext::enter(here) }; // KEY: own-first-worker
-    set_alone(true);
+    set_on_top(others);
 }
 
 #[inline(never)]
@@ -136,12 +136,12 @@ fn end_last_turn() {
 ///
 /// As [`block::renew`].
 #[inline(never)]
-unsafe fn renew() {
+unsafe fn renew(others: OnTop) {
     let here = WorkerContext::entered().map_or(ptr::null(), |here| here.as_ptr().cast_const());
     // SAFETY: as the caller promises; this one uses thread-locals only before. The worker goes on with this turn.
     unsafe {
         block::renew();
-        begin(here);
+        begin(here, others);
     }
 }
 
@@ -153,9 +153,10 @@ unsafe fn on_block(start: *mut ()) {
     // SAFETY: as `thread_main`'s caller promises; the worker lives longer than the turns on it. When `renew` is called they have been destroyed, this thread is on the
     // block, and neither this nor `live` uses thread-locals.
     unsafe {
-        begin(here);
+        let others = OnTop::of_apart(header.as_ref());
+        begin(here, others);
         begin_first_turn();
-        live::<true>(header, block::destroy, || renew());
+        live::<true>(header, block::destroy, || renew(others));
     }
     end_last_turn();
 }

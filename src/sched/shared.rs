@@ -11,7 +11,7 @@ use crate::base::report::report;
 use crate::base::spin;
 use crate::blocking::pool::BlockingPool;
 use crate::flight::Recording;
-use crate::park::on_switch::MakeSwitchCalls;
+use crate::park::on_switch::{self, MakeSwitchCalls};
 use crate::sched::deque::Stealer;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
@@ -333,7 +333,7 @@ pub(crate) fn discard(task: Task) {
     if let Some(after_run) = task.vtable.after_run {
         // SAFETY: a re-armable task has one entry in all queues, and this is it: nobody else will touch it.
         let next = unsafe {
-            (task.vtable.run)(header, false);
+            on_switch::around_last(header, || (task.vtable.run)(header, false));
             after_run(header)
         };
         debug_assert_ne!(next, Next::Again, "a re-armable task that is told to end does");

@@ -39,15 +39,19 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::sync::Arc;
 
 use crate::driver::slot;
 use crate::park::os_threads::{WaitingOsThread, all_wait};
 use crate::sched::Shared;
 use crate::sched::listing::{Doing, ThreadRecord, list};
+use crate::sched::remote::Remote;
 use crate::sys::clock::{NEVER, real_ns};
 use crate::sys::system_thread::OsActivity;
 use crate::sys::{ask, membarrier, signals};
 use crate::task::header::{NAMES, Reason};
+use crate::task::id::ThreadId;
+use crate::task::wait::WaitLook;
 
 /// From a look to the next one.
 const PAUSE_NS: u64 = 1_000_000_000;
@@ -83,9 +87,8 @@ pub(crate) struct StandstillRecord {
 
 /// What was seen at one look.
 #[derive(PartialEq, Eq, Debug)]
-struct Stillness {
-    /// The number of each worker's sleep, with that of its OS thread.
-    sleeps: Vec<(i32, u64)>,
+pub(super) struct Stillness {
+    sleeps: WorkerSleeps,
     green_threads: usize,
     /// Made of the numbers of all green threads, and of their waits.
     waits: u64,
@@ -112,10 +115,19 @@ impl Standstill {
 
     /// Steps Q1 and Q3. Until when the monitor sleeps then.
     pub(super) fn look(&mut self, say: impl FnOnce(StandstillRecord)) -> u64 {
+        self.look_at(|| Stillness::of(&ThisProcess(Shared::all())), real_ns(), say)
+    }
+
+    pub(super) fn look_at(
+        &mut self,
+        look: impl FnOnce() -> Option<Stillness>,
+        now_ns: u64,
+        say: impl FnOnce(StandstillRecord),
+    ) -> u64 {
         if self.is_said {
             return NEVER;
         }
-        let now = Stillness::look();
+        let now = look();
         if let Some(now) = &now
             && self.seen.as_ref() == Some(now)
         {
@@ -126,42 +138,83 @@ impl Standstill {
         self.seen = now;
         let pause_ns = self.pause_ns;
         self.pause_ns = (pause_ns * 2).min(LONGEST_PAUSE_NS);
-        real_ns() + pause_ns
+        now_ns + pause_ns
+    }
+}
+
+/// A process, as it can be seen from outside of its threads. (A trait for the tests.)
+pub(super) trait ProcessView {
+    /// May something wake a thread that is no thread of the process?
+    fn is_reached_from_outside(&self) -> bool;
+
+    /// The OS threads of all workers, and the numbers of the sleeps that these are in. `None`: one of them may be up, or has a timer.
+    fn sleeps(&self) -> Option<WorkerSleeps>;
+
+    /// As [`all_wait`].
+    fn os_threads(&self, is_worker: &dyn Fn(i32) -> bool) -> Option<Vec<WaitingOsThread>>;
+
+    /// Calls `each` with what each green thread does. `None`: `each` has given that.
+    fn green_threads(&self, each: &mut dyn FnMut(GreenWait) -> Option<()>) -> Option<()>;
+}
+
+/// Each worker's OS thread, by its number, and the number of its sleep.
+pub(super) type WorkerSleeps = Vec<(i32, u64)>;
+
+/// What a green thread does, and the wait that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GreenWait {
+    pub(super) id: ThreadId,
+    pub(super) doing: Doing,
+    pub(super) wait: WaitLook,
+}
+
+struct ThisProcess(Vec<Arc<Shared>>);
+
+impl ProcessView for ThisProcess {
+    fn is_reached_from_outside(&self) -> bool {
+        ask::has_foreign_handler() || signals::has_foreign_handlers() || slot::has_wakers()
+    }
+
+    fn sleeps(&self) -> Option<WorkerSleeps> {
+        Some(self.0.iter().map(|runtime| runtime.sleeps()).collect::<Option<Vec<_>>>()?.concat())
+    }
+
+    fn os_threads(&self, is_worker: &dyn Fn(i32) -> bool) -> Option<Vec<WaitingOsThread>> {
+        all_wait(is_worker)
+    }
+
+    fn green_threads(&self, each: &mut dyn FnMut(GreenWait) -> Option<()>) -> Option<()> {
+        for runtime in &self.0 {
+            let each = |ThreadRecord { id, doing, wait, .. }| {
+                each(GreenWait { id, doing, wait }).ok_or(io::ErrorKind::WouldBlock.into())
+            };
+            list(runtime, each).ok()?;
+        }
+        membarrier::heavy().ok()
     }
 }
 
 impl Stillness {
     /// `None`: something may go on.
-    fn look() -> Option<Self> {
-        if ask::has_foreign_handler() || signals::has_foreign_handlers() || slot::has_wakers() {
+    pub(super) fn of(process: &impl ProcessView) -> Option<Self> {
+        if process.is_reached_from_outside() {
             return None;
         }
-        let runtimes = Shared::all();
-        let sleeps_of = || {
-            let sleeps = runtimes.iter().map(|runtime| runtime.sleeps()).collect::<Option<Vec<_>>>();
-            Some(sleeps?.concat())
-        };
-        let sleeps = sleeps_of()?;
+        let sleeps = process.sleeps()?;
         let is_worker = |number| sleeps.iter().any(|(worker, _)| *worker == number);
         // What costs much comes when all else holds.
-        all_wait(is_worker)?;
+        process.os_threads(&is_worker)?;
         let (mut green_threads, mut waits) = (0, 0_u64);
-        for runtime in &runtimes {
-            list(runtime, |thread| {
-                green_threads += 1;
-                let wait = wait_number(&thread).ok_or(io::ErrorKind::WouldBlock)?;
-                waits = waits.wrapping_add(wait);
-                Ok(())
-            })
-            .ok()?;
-        }
-        membarrier::heavy().ok()?;
-        let os_threads = all_wait(is_worker)?;
+        process.green_threads(&mut |thread| {
+            green_threads += 1;
+            waits = waits.wrapping_add(wait_number(thread)?);
+            Some(())
+        })?;
+        let mut os_threads = process.os_threads(&is_worker)?;
         let by_threads = |thread: &WaitingOsThread| is_by_threads(thread.reason);
-        let is_still = sleeps_of()? == sleeps && os_threads.iter().all(by_threads);
+        let is_still = process.sleeps()? == sleeps && os_threads.iter().all(by_threads);
         // A program that waits for nothing has ended, or was asked to do nothing.
         (is_still && green_threads + os_threads.len() > 0).then(|| {
-            let mut os_threads = os_threads;
             os_threads.sort_by_key(|thread| thread.id);
             Self { sleeps, green_threads, waits, os_threads }
         })
@@ -173,33 +226,67 @@ fn is_by_threads(reason: &str) -> bool {
 }
 
 /// A number for the wait that the thread is in. `None`: it is in none, or its end may come from elsewhere.
-fn wait_number(thread: &ThreadRecord) -> Option<u64> {
+fn wait_number(thread: GreenWait) -> Option<u64> {
     let Doing::Waits(reason) = thread.doing else { return None };
     let mut hasher = DefaultHasher::new();
     (thread.id, thread.wait.epoch()).hash(&mut hasher);
     is_by_threads(reason).then(|| hasher.finish())
 }
 
-impl Shared {
-    /// The numbers of the OS threads of all workers, and of the sleeps that these are in. `None`: one of them may be up, or has a timer.
-    fn sleeps(&self) -> Option<Vec<(i32, u64)>> {
-        let workers: Vec<_> = self.every_remote().collect();
-        let numbers = || workers.iter().map(|remote| remote.counters.sleeps.get()).collect::<Vec<_>>();
-        let before = numbers();
-        membarrier::heavy().ok()?;
-        let mut threads = Vec::with_capacity(workers.len());
-        for remote in &workers {
-            let watched = remote.watched.lock();
-            // One that has not begun, or has ended: its OS thread is gone, or passes for any other.
-            let Some(watched) = watched.as_ref() else { continue };
-            // One that the system keeps from running is about to; of one that is nowhere known, nothing is known.
-            let sleeps = matches!(watched.os.activity(), OsActivity::InCall(_));
-            if !remote.doorbell.is_marked() || !watched.has_no_timer() || !sleeps {
-                return None;
-            }
-            threads.push((watched.os.number(), remote.counters.sleeps.get()));
+/// What is seen of one worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WorkerSight {
+    /// Its OS thread.
+    pub(super) number: i32,
+    pub(super) activity: OsActivity,
+    /// The doorbell says that the worker sleeps, and nothing has been left in its inbox.
+    pub(super) is_marked: bool,
+    pub(super) has_no_timer: bool,
+}
+
+impl WorkerSight {
+    /// Does it sleep until another thread wakes it? One that the system keeps from running is about to run; of one that is nowhere known, nothing is known.
+    fn sleeps(&self) -> bool {
+        self.is_marked && self.has_no_timer && matches!(self.activity, OsActivity::InCall(_))
+    }
+}
+
+/// As [`ProcessView::sleeps`]: of workers of which `sight` says where one stands, `None` if it has not begun or has ended, and `sleep` the number of its sleep.
+pub(super) fn all_sleep<W>(
+    workers: &[W],
+    sight: impl Fn(&W) -> Option<WorkerSight>,
+    sleep: impl Fn(&W) -> u64,
+    fence: impl Fn() -> Option<()>,
+) -> Option<WorkerSleeps> {
+    let numbers = || workers.iter().map(&sleep).collect::<Vec<_>>();
+    let before = numbers();
+    fence()?;
+    let mut threads = Vec::with_capacity(workers.len());
+    for worker in workers {
+        // One that has not begun, or has ended: its OS thread is gone, or passes for any other.
+        let Some(sight) = sight(worker) else { continue };
+        if !sight.sleeps() {
+            return None;
         }
-        membarrier::heavy().ok()?;
-        (numbers() == before).then_some(threads)
+        threads.push((sight.number, sleep(worker)));
+    }
+    fence()?;
+    (numbers() == before).then_some(threads)
+}
+
+impl Shared {
+    fn sleeps(&self) -> Option<WorkerSleeps> {
+        let sight = |remote: &&'static Remote| {
+            let watched = remote.watched.lock();
+            let watched = watched.as_ref()?;
+            Some(WorkerSight {
+                number: watched.os.number(),
+                activity: watched.os.activity(),
+                is_marked: remote.doorbell.is_marked(),
+                has_no_timer: watched.has_no_timer(),
+            })
+        };
+        let workers: Vec<_> = self.every_remote().collect();
+        all_sleep(&workers, sight, |remote| remote.counters.sleeps.get(), || membarrier::heavy().ok())
     }
 }

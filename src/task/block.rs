@@ -10,7 +10,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
@@ -24,6 +24,9 @@ pub(crate) type Output<T> = Result<T, Box<dyn Any + Send + 'static>>;
 
 /// What is told how a thread ends: nothing (`()`), or the scope that it belongs to.
 pub(crate) trait TaskOwner {
+    /// It begins with what the thread has called at each switch.
+    const HAS_CALLS: bool = false;
+
     /// A panic of the thread was not joined.
     fn unhandled_panic(&self) {}
     /// The thread touches nothing any more that its closure borrowed.
@@ -107,17 +110,8 @@ const fn vtable<M: Main, F: FnOnce() -> T, T, O: TaskOwner>() -> VTable {
         free: free::<F, T, O>,
         after_run: None,
         type_name: None,
+        calls_at: if O::HAS_CALLS { Some(offset_of!(TaskBlock<F, T, O>, owner)) } else { None },
     }
-}
-
-/// The owner of a task that was made with one of type `O`, or with one of the same alignment that begins with an `O`.
-///
-/// # Safety
-///
-/// As it says, and the pointer is one to the whole block.
-pub(crate) unsafe fn owner<O>(header: NonNull<Header>) -> NonNull<O> {
-    // SAFETY: as the caller promises: this is where the block has it.
-    unsafe { header.byte_add(size_of::<Header>().next_multiple_of(align_of::<O>())).cast() }
 }
 
 fn cell<F, T, O>(header: NonNull<Header>) -> *mut Contents<F, T> {

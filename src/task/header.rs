@@ -54,6 +54,8 @@ pub(crate) struct VTable {
     pub(crate) after_run: Option<unsafe fn(NonNull<Header>) -> Next>,
     /// Of an actor: the name of its type.
     pub(crate) type_name: Option<fn() -> &'static str>,
+    /// Of a task that has something called at each switch: how many bytes into the block that is ([`park::on_switch`](crate::park::on_switch)).
+    pub(crate) calls_at: Option<usize>,
 }
 
 /// What a thread begins with. It decides whose thread-locals the thread has.

@@ -42,6 +42,20 @@ pub(crate) mod no_park {
     }
 }
 
+/// Nothing is called at a switch here.
+pub(crate) mod on_switch {
+    #[derive(Debug)]
+    pub(crate) struct SwitchCalls;
+
+    pub(crate) struct CallSlot;
+
+    impl CallSlot {
+        pub(crate) fn new(_: SwitchCalls) -> Self {
+            Self
+        }
+    }
+}
+
 /// No deadlock is named here.
 pub(crate) mod owed_answer {
     pub(crate) const NAMED: bool = false;

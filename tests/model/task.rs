@@ -29,6 +29,7 @@ pub(crate) const fn vtable(free: unsafe fn(NonNull<Header>)) -> header::VTable {
         free,
         after_run: None,
         type_name: None,
+        calls_at: None,
     }
 }
 

@@ -69,6 +69,24 @@ pub(crate) mod entry {
 #[path = "../../src/sched/no_own.rs"]
 pub(crate) mod own;
 
+pub(crate) mod switched {
+    use std::ptr::NonNull;
+
+    use crate::park::on_switch::SwitchCalls;
+    use crate::task::Header;
+
+    #[derive(Debug)]
+    pub(crate) enum Begins {
+        PerWorker,
+        PerThread,
+        Switched(SwitchCalls),
+    }
+
+    pub(crate) unsafe fn main_with_calls(_: *mut (), _: impl FnOnce(NonNull<Header>) -> bool) {
+        unreachable!("no actor has calls")
+    }
+}
+
 pub(crate) mod shared {
     use super::Shared;
 

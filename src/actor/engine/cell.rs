@@ -43,12 +43,12 @@ use crate::base::atomic::{AtomicU32, MODELLED, Ordering};
 use crate::base::spin::{Locked, SpinLock};
 use crate::park::current::WorkerContext;
 use crate::sched::roster::OwnedList;
+use crate::sched::switched::Begins;
 use crate::sched::{Shared, remote};
 use crate::stack::StackSize;
 use crate::task::header::Next;
 use crate::task::state::CancelFound;
 use crate::task::{Header, Task};
-use crate::thread_locals::ThreadLocals;
 
 /// In the place of a slot's number: the actor has left it, and its last run is over.
 const OVER: u32 = u32::MAX;
@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     pub(crate) name: Option<Box<str>>,
     pub(crate) size: StackSize,
     pub(crate) mailbox: Mailbox,
-    pub(crate) thread_locals: ThreadLocals,
+    pub(crate) begins: Begins,
     pub(crate) started_at: &'static Location<'static>,
 }
 
@@ -185,6 +185,12 @@ impl Core {
     #[inline(always)]
     pub(crate) fn lock_for(&self, alone: Option<OwnedList>) -> Locked<'_, MailboxState> {
         lock_for(&self.addrs, &self.header.state, &self.mailbox, alone)
+    }
+
+    /// Was its last run that which is on?
+    pub(crate) fn runs_last(&self) -> bool {
+        // ORDERING: Relaxed: for the run itself, which would have written it.
+        self.slot.load(Ordering::Relaxed) == OVER
     }
 
     /// The actor is dead, and this is the end of its last run.

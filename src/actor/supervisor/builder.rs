@@ -22,6 +22,7 @@ use crate::actor::supervisor::team::{AutoShutdown, Strategy, Team};
 use crate::actor::{Actor, Addr, Builder, Exit};
 use crate::rt::default::with_shared;
 use crate::sched::Shared;
+use crate::sched::switched::Begins;
 use crate::sys::clock::now_ns;
 
 /// Describes a supervisor: an actor that starts other actors, and starts them again when they die.
@@ -215,11 +216,12 @@ impl Supervisor {
     ) -> io::Result<SupervisorAddr> {
         let started_at = Location::caller();
         let start = |shared: &Arc<Shared>| {
+            let (size, begins) = Begins::plainly(shared);
             let plan = Plan {
                 name: self.name.clone().map(String::into_boxed_str),
-                size: shared.stack_size,
+                size,
                 mailbox: Team::MAILBOX,
-                thread_locals: shared.thread_locals,
+                begins,
                 started_at,
             };
             let team = self.into_team(table).map_err(io::Error::other)?;

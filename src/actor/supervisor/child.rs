@@ -18,6 +18,7 @@ use crate::actor::supervisor::table::{Table, TableSlot};
 use crate::actor::supervisor::watch::Watch;
 use crate::actor::{Actor, Exit, Mailbox};
 use crate::rt::default::with_shared;
+use crate::sched::switched::Begins;
 use crate::stack::StackSize;
 
 /// A child has so long to end, unless [`Child::shutdown`] says otherwise.
@@ -318,11 +319,12 @@ impl<A: Actor> Body for Typed<A> {
             };
         }
         let kept = with_shared(|shared| {
+            let (usual, begins) = Begins::plainly(shared);
             let plan = Plan {
                 name: Some((&*self.name).into()),
-                size: size.unwrap_or(shared.stack_size),
+                size: size.unwrap_or(usual),
                 mailbox: self.mailbox,
-                thread_locals: shared.thread_locals,
+                begins,
                 started_at: self.made_at,
             };
             start_kept(shared, plan, Arc::<Watch>::clone(watch), state)

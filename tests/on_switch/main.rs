@@ -1,8 +1,10 @@
-//! `on_switch`: what is called at each switch of a thread that asked for it, and the spans of `tracing` that go by it.
+//! `on_switch`: what is called at each switch of a thread that asked for it, and the spans of `tracing` that go by it. [`actors`] has those of actors.
 
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod actors;
+#[path = "../help/mod.rs"]
 mod help;
 
 use std::cell::Cell;
