@@ -290,13 +290,17 @@ fn a_call_that_blocked_was_not_counted() {
             f();
             assert_eq!(green_std::counters().blocked, before + 1, "{what}");
         };
-        blocked("select of many", &|| {
-            let mut wide = [0_u64; 32];
-            let mut time = libc::timeval { tv_sec: 0, tv_usec: 1000 };
-            // SAFETY: a set of 2048 bits.
-            let found = unsafe { libc::select(2048, wide.as_mut_ptr().cast(), null_mut(), null_mut(), &raw mut time) };
-            assert_eq!(found, 0);
-        });
+        // An emulator has no room for them.
+        if std::env::var_os("GREEN_EMULATED").is_none() {
+            blocked("select of many", &|| {
+                let mut wide = [0_u64; 32];
+                let mut time = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+                // SAFETY: a set of 2048 bits.
+                let found =
+                    unsafe { libc::select(2048, wide.as_mut_ptr().cast(), null_mut(), null_mut(), &raw mut time) };
+                assert_eq!(found, 0);
+            });
+        }
         blocked("the calling OS thread's own child", &|| {
             let child = std::process::Command::new("true").spawn().unwrap();
             // SAFETY: no memory is passed.
