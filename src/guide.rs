@@ -12,7 +12,7 @@
 //!
 //! Three things are worth knowing before the first program. Blocking calls are this crate's, those of [`net`](crate::net),
 //! [`sync`](crate::sync), [`channel`](crate::channel), [`fs`](crate::fs) and so on: they park the green thread and let
-//! others run. What blocks in another way goes into [`blocking`](crate::blocking) or [`unblock`](crate::unblock). And a lock
+//! others run. What blocks in another way goes into [`blocking`](crate::blocking) or [`unblock`](crate::unblock), or parks as it is where the program has the crate `green-std`. And a lock
 //! of std, or a guard that sets a thread-local, must not be [held across a park](crate#what-not-to-do-across-a-park).
 
 #![forbid(unsafe_code)]

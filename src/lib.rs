@@ -73,8 +73,9 @@ pub use time::sleep;
 #[doc(hidden)]
 pub mod __interposed {
     pub use crate::interposed::{
-        Caller, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking, caller,
-        futex_wait, futex_waits, futex_wake, hand_over, has_passed, look_up, sleep_until, spend,
+        Caller, ClaimedFile, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
+        caller, claim, futex_wait, futex_waits, futex_wake, hand_over, has_passed, is_in_handler, look_up,
+        note_blocked_signals, sleep_until, spend,
     };
 }
 

@@ -36,8 +36,8 @@
 //! | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | yes | yes |
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | yes | yes |
 //! | `sendfile`, which reads and sends, part by part; `splice` between pipes and files | yes | to sockets |
-//! | `waitpid` for one child, `flock` | yes; the latter tries again at times | the same |
-//! | `getaddrinfo`, other `waitpid`, the opening of a FIFO (`open`, `openat`, `creat`; a FIFO is found by one look more at the name) | while a thread of a pool of their own blocks | the same |
+//! | `waitpid`, `wait4` and `waitid` for the end of one child, `flock` | yes; the latter tries again at times | the same |
+//! | `getaddrinfo`, other waits for children (`wait`, `wait3`), the opening of a FIFO (`open`, `openat`, `creat`; a FIFO is found by one look more at the name) | while a thread of a pool of their own blocks | the same |
 //! | `pthread_join`: `std::thread::JoinHandle::join`; `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`; `pthread_barrier_wait` | the same, a thread for each that waits | no |
 //! | `sched_yield`: `std::thread::yield_now`; `thrd_yield` | lets its neighbours run, and each eighth time other OS threads, too | no |
 //! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds | yes | no: std's locks of output belong to an OS thread |
@@ -53,8 +53,10 @@
 //!
 //! # What does not
 //!
-//! * Files, `fopen` of a FIFO, `sigwait`: they block the worker; use [`green::fs`], [`green::process`] or
-//!   [`green::blocking`].
+//! * What libc itself does by calls of its own, which no program can define: its streams, where they are pipes or sockets (`fgets`, `fread`, `getline`, `printf`, `fopen` of a FIFO), `popen`,
+//!   `pclose` and `system`; `getnameinfo`, `gethostbyname` and its kind, `res_query`. They block the worker, as do files; use [`green::fs`], [`green::process`] or [`green::blocking`].
+//! * Calls that this crate does not define: `fcntl` with `F_SETLKW`, and `lockf` (the kernel finds deadlocks of such locks only for who waits in it); `sigwait`, `sigwaitinfo`, `sigtimedwait`;
+//!   queues of messages (`mq_receive`, `mq_send`, `msgrcv`, `msgsnd`), `semop`; `tee`, `vmsplice`, `preadv2`, `pwritev2`, `epoll_pwait2`. They block the worker.
 //! * Locks of pthread in a program whose allocator has such locks, as jemalloc does: memory is allocated where nothing may park. That is found out before `main`, by some
 //!   blocks that are allocated, and then these locks block; [`counters`] counts those that were waited for. So does a wait for who is in the function of
 //!   `pthread_once`, and `sched_yield` lets nobody run. Robust mutexes, and mutexes with priorities block always. So do the locks inside of libc (of `FILE`, of the loader), which no program can define. Green threads that wait to write do not count as writers of a lock, so
@@ -63,11 +65,13 @@
 //! * `splice` with a socket that blocks at one end is refused (`EINVAL`), and callers copy themselves, as std does.
 //! * glibc linked statically: threads cannot have thread-locals of their own there, and no lock of std could be held over a call that parks. So [`interpose!`] does not
 //!   compile there, nor with musl.
+//! * Two `sendfile`s at once of one open file from its own position, which is read first and set at the end: both may send the same. (So it is in the kernel, for a shorter while.)
 //! * Wake-ups (`sem_post`, futexes) in a signal handler, while green threads wait: they take a lock that the interrupted code may have.
 //! * A descriptor that is closed while a green thread waits for it: the wait goes on until it is cancelled or its time is over. (An OS thread stays in such a call as
 //!   well. What ends a wait is `shutdown`, on both.)
 //! * The newer calls for words of memory (`futex_wait`, `futex_wake`, `futex_waitv`, `futex_requeue`): they go to the kernel, and wake no green thread.
-//! * `ppoll`, `pselect`, `epoll_pwait` with a signal mask; `recvmsg` with `MSG_WAITALL`; futexes with priorities. [`counters`] counts them as blocked.
+//! * `ppoll`, `pselect`, `epoll_pwait` with a signal mask; `select` of more than 1024 descriptors; `waitpid` with `__WNOTHREAD`; `recvmsg` with `MSG_WAITALL`; futexes with priorities.
+//!   [`counters`] counts them as blocked.
 //! * `pthread_cancel` of an OS thread while it is in one of the functions that this crate makes as system calls (`read`, `recv`, `open`, `poll`, `nanosleep`, and all others that
 //!   work on descriptors, sleep or wait for children): they are no points of cancellation any more. Semaphores, condition variables, `pthread_join` and `getaddrinfo` are. Green threads must not
 //!   be cancelled so.
@@ -77,8 +81,12 @@
 //! * A panic's report, while a neighbour on the same worker holds the lock of `stderr` across a park: a panic hook must not park, so it blocks the worker for ever.
 //! * Loops that wait by `sched_yield`, or `std::thread::yield_now`, for what another thread of the same worker shall do, in threads that share thread-locals. Loops that wait by nothing at all
 //!   (`pthread_spin_lock`), in all.
-//! * Code that is inside of [`off`] or [`green::no_park`], in a panic hook, or in a signal handler that has a stack of its own (std's and `green`'s have). A handler
-//!   without one must not block, as ever.
+//! * Code that is inside of [`off`] or [`green::no_park`], or in a panic hook.
+//! * Signal handlers. One that has a stack of its own is known by that (std's and `green`'s have). One without is known by its signal, which is blocked as long as it runs, and which the
+//!   program has not blocked itself (by `pthread_sigmask` or `sigprocmask`, which are defined for that): functions that a handler may call by POSIX, such as `read`, `write`, `poll`, `nanosleep` or `waitpid`,
+//!   block in it, and do not give its turn away. So it is not known if it has `SA_NODEFER`, and who blocks a signal in another way than by those two, such as `sighold`, is taken for a handler.
+//! * Calls that need an OS thread to wait in the caller's place, when the system refuses one: they wait until another such call is over, or the next one gets OS threads for all. A `pthread_barrier_wait` of more green threads than there can be OS
+//!   threads does not end; with not one of them there, the call blocks the worker.
 //! * A library that a program loads: what it defines nobody finds, itself included, and when it is loaded it says so on standard error. [`interpose!`] belongs into the program.
 //! * What opens libc by `dlsym`, makes the instruction itself, or is a library that is loaded with `RTLD_DEEPBIND`.
 //!
@@ -99,10 +107,11 @@
 //!
 //! # Costs
 //!
-//! A call that has to wait makes three small system calls more than a socket of [`green::net`]: it reads the descriptor's flags and its time-out, and asks the poller
+//! A call that has to wait makes four small system calls more than a socket of [`green::net`]: it reads the descriptor's flags, its time-out and which signals are blocked, and asks the poller
 //! of a worker to look anew, which knows the descriptor from its first wait on. A `poll` of a descriptor that does not block keeps a duplicate meanwhile. Green
-//! threads that wait to accept at one listener do not disturb each other; another process that accepts there, too,
-//! may leave one of them blocked in `accept` until the next connection comes. A wake-up of a futex costs a fence and some loads more. A futex that is not marked
+//! threads that wait to accept at one listener do not disturb each other. Another process, or an OS thread, that accepts there, too,
+//! may be quicker between a look and the call for which it was: then that one call blocks its worker until the next connection comes, and the other green threads look again each 16 ms
+//! at most. (The same holds for reads and writes of what the kernel cannot be told not to wait for: terminals, and others in older kernels.) A wake-up of a futex costs a fence and some loads more. A futex that is not marked
 //! as private may be another process's to wake: a wait for one ends each 16 ms, for no reason, and its caller waits anew.
 //!
 //! `read` and `write` look first what the descriptor is: two system calls more for a file. Where the end of a lock of std or pthread, or a post to a semaphore, wakes a green thread that is the next
@@ -159,9 +168,10 @@ pub mod __private {
     pub use crate::calls::futex::syscall;
     pub use crate::calls::handed_over::{
         flock, getaddrinfo, pthread_barrier_wait, pthread_clockjoin_np, pthread_join, pthread_timedjoin_np, thrd_join,
-        waitpid,
+        wait, wait3, wait4, waitid, waitpid,
     };
     pub use crate::calls::hidden::{find_hidden, is_found};
+    pub use crate::calls::mask::{pthread_sigmask, sigprocmask};
     pub use crate::calls::messages::{recvmmsg, sendmmsg};
     pub use crate::calls::once::{call_once, pthread_once};
     pub use crate::calls::open::{creat, creat as creat64, open, open as open64, openat, openat as openat64};
@@ -192,9 +202,9 @@ macro_rules! interpose {
             use ::core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
             use $crate::__private::libc::{
-                addrinfo, clockid_t, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t, pid_t, pollfd,
-                pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, sem_t, sigset_t,
-                size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+                addrinfo, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec, mmsghdr, msghdr, nfds_t, off_t, pid_t,
+                pollfd, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, rusage, sem_t,
+                siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
             };
 
             /// libc's has any number of arguments, and passes six on.
@@ -366,6 +376,12 @@ macro_rules! interpose {
                 fn mtx_unlock(mutex: *mut pthread_mutex_t) -> c_int;
                 fn cnd_signal(condition: *mut pthread_cond_t) -> c_int;
                 fn cnd_broadcast(condition: *mut pthread_cond_t) -> c_int;
+                fn pthread_sigmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int;
+                fn sigprocmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int;
+                fn wait(status: *mut c_int) -> pid_t;
+                fn wait3(status: *mut c_int, options: c_int, used: *mut rusage) -> pid_t;
+                fn wait4(child: pid_t, status: *mut c_int, options: c_int, used: *mut rusage) -> pid_t;
+                fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int;
                 fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t;
                 fn flock(fd: c_int, operation: c_int) -> c_int;
             }

@@ -14,6 +14,7 @@ use std::mem::zeroed;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -186,6 +187,14 @@ fn signals(
         };
         parks(name, waits, || assert_eq!(signal(at(condition)), 0));
     }
+}
+
+/// A function waits for the end of a child, whose code is 3.
+fn children(name: &str, call: impl FnOnce(libc::pid_t, *mut c_int) -> libc::pid_t + Send) {
+    let mut child = Command::new("sh").args(["-c", "read x; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
+    let (input, pid, mut status) = (child.stdin.take(), child.id() as c_int, 0);
+    parks(name, || assert_eq!(call(pid, &raw mut status), pid, "{name}"), || drop(input));
+    assert_eq!((status, child.wait().is_err()), (3 << 8, true), "{name}: it is gone");
 }
 
 /// A function waits for the end of an OS thread.
@@ -499,13 +508,16 @@ static CASES: &[Case] = cases! {
         c::pthread_clockjoin_np(thread, null_mut(), MONOTONIC, &far(MONOTONIC))
     });
     thrd_join: |name| joins(name, true, |thread| c::thrd_join(thread, null_mut()));
-    waitpid: |name| {
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let input = child.stdin.take();
-        let pid = child.id() as c_int;
-        parks(name, move || assert_eq!(libc::waitpid(pid, null_mut(), 0), pid), || drop(input));
-        assert!(child.wait().is_err(), "it is gone");
-    };
+    wait: |name| children(name, |_, status| libc::wait(status));
+    wait3: |name| children(name, |_, status| c::wait3(status, 0, null_mut()));
+    wait4: |name| children(name, |child, status| libc::wait4(child, status, 0, &raw mut *Box::new(zeroed())));
+    waitid: |name| children(name, |child, status| {
+        let mut info = zeroed::<libc::siginfo_t>();
+        assert_eq!(libc::waitid(libc::P_PID, child as u32, &raw mut info, libc::WEXITED), 0);
+        status.write(info.si_status() << 8);
+        info.si_pid()
+    });
+    waitpid: |name| children(name, |child, status| libc::waitpid(child, status, 0));
     flock: |name| {
         let path = std::env::temp_dir().join(format!("green-std-{name}-{}", std::process::id()));
         let [one, other] = [(); 2].map(|()| File::create(&path).unwrap());
@@ -531,8 +543,8 @@ fn every_function_parks() {
     alone_on_one_worker(|| CASES.iter().for_each(|(name, case)| case(name)));
 }
 
-/// What wakes those that others have parked.
-const WAKERS: [&str; 8] = [
+/// What wakes those that others have parked; and what does not wait, but has to be known.
+const WAKERS: [&str; 10] = [
     "cnd_broadcast",
     "cnd_signal",
     "mtx_unlock",
@@ -540,7 +552,9 @@ const WAKERS: [&str; 8] = [
     "pthread_cond_signal",
     "pthread_mutex_unlock",
     "pthread_rwlock_unlock",
+    "pthread_sigmask",
     "sem_post",
+    "sigprocmask",
 ];
 
 const SOURCE: &str = include_str!("../src/lib.rs");

@@ -3,14 +3,18 @@
 
 mod help;
 
-use std::io::Read;
+use std::ffi::c_int;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use help::{on_one_worker, until};
+use help::{alone_on_one_worker, on_one_worker, on_shared_thread_locals, on_two_workers, until};
 
 green_std::interpose!();
 
@@ -118,4 +122,205 @@ fn a_plain_os_thread_does_what_it_did() {
     // SAFETY: no memory is passed.
     let closed = unsafe { libc::recv(-1, std::ptr::null_mut(), 0, 0) };
     assert_eq!((closed, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EBADF)));
+}
+
+/// Installs a handler for the process.
+fn handle(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
+    // SAFETY: the handlers of this file may be called anywhere.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (action.sa_sigaction, action.sa_flags) = (handler as usize, flags);
+        assert_eq!(libc::sigaction(signal, &raw const action, null_mut()), 0);
+    }
+}
+
+fn raise(signal: c_int) {
+    // SAFETY: no memory is passed.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+/// A neighbour looks whether it runs while the handler does; `f` has the handler called.
+fn beside_a_neighbour_that_looks(is_inside: &AtomicBool, f: impl FnOnce()) {
+    let (is_over, saw) = (AtomicBool::new(false), AtomicBool::new(false));
+    green::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                saw.fetch_or(is_inside.load(Ordering::Relaxed), Ordering::Relaxed);
+                green::yield_now();
+            }
+        });
+        f();
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(!saw.into_inner(), "a neighbour had a turn inside of a signal's handler");
+}
+
+#[test]
+fn a_handler_on_the_threads_own_stack_gave_its_turn_away() {
+    static IS_INSIDE: AtomicBool = AtomicBool::new(false);
+    static PIPE: AtomicI32 = AtomicI32::new(-1);
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn writes(_: c_int) {
+        IS_INSIDE.store(true, Ordering::Relaxed);
+        // SAFETY: one byte.
+        let n = unsafe { libc::write(PIPE.load(Ordering::Relaxed), [1_u8].as_ptr().cast(), 1) };
+        WRITTEN.fetch_add(n as u32, Ordering::Relaxed);
+        IS_INSIDE.store(false, Ordering::Relaxed);
+    }
+    const TIMES: u32 = 400;
+    let signals = || {
+        let (mut from, to) = UnixStream::pair().unwrap();
+        PIPE.store(to.as_raw_fd(), Ordering::Relaxed);
+        WRITTEN.store(0, Ordering::Relaxed);
+        handle(libc::SIGUSR2, writes, 0);
+        // More than are made in one turn; what is read counts for none.
+        beside_a_neighbour_that_looks(&IS_INSIDE, || {
+            for _ in 0..TIMES {
+                raise(libc::SIGUSR2);
+                green_std::off(|| from.read_exact(&mut [0]).unwrap());
+            }
+        });
+        assert_eq!(WRITTEN.load(Ordering::Relaxed), TIMES);
+        drop(to);
+    };
+    on_one_worker(signals);
+    on_shared_thread_locals(signals);
+}
+
+#[test]
+fn a_handler_on_the_threads_own_stack_parked_where_it_had_to_wait() {
+    static IS_INSIDE: AtomicBool = AtomicBool::new(false);
+    static SOCKET: AtomicI32 = AtomicI32::new(-1);
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn waits(_: c_int) {
+        IS_INSIDE.store(true, Ordering::Relaxed);
+        let (fd, mut byte) = (SOCKET.load(Ordering::Relaxed), [0_u8]);
+        let (second, mut one) = (
+            libc::timespec { tv_sec: 0, tv_nsec: 3_000_000 },
+            libc::pollfd { fd, events: libc::POLLIN | libc::POLLPRI, revents: 0 },
+        );
+        // SAFETY: one time, one descriptor, one byte.
+        unsafe {
+            let slept = libc::nanosleep(&raw const second, null_mut());
+            let polled = (libc::poll(null_mut(), 0, 1), libc::poll(&raw mut one, 1, 100_000));
+            let read = libc::read(fd, byte.as_mut_ptr().cast(), 1);
+            DONE.store(u32::from((slept, polled, read) == (0, (0, 1), 1)), Ordering::Relaxed);
+        }
+        IS_INSIDE.store(false, Ordering::Relaxed);
+    }
+    on_one_worker(|| {
+        let (from, mut to) = UnixStream::pair().unwrap();
+        SOCKET.store(from.as_raw_fd(), Ordering::Relaxed);
+        handle(libc::SIGURG, waits, libc::SA_RESTART);
+        // An OS thread, as the worker is blocked.
+        let writes = thread::spawn(move || {
+            green_std::off(|| thread::sleep(Duration::from_millis(20)));
+            to.write_all(b"1").unwrap();
+            to
+        });
+        beside_a_neighbour_that_looks(&IS_INSIDE, || raise(libc::SIGURG));
+        assert_eq!(DONE.load(Ordering::Relaxed), 1);
+        drop(writes.join().unwrap());
+    });
+}
+
+#[test]
+fn who_blocks_signals_himself_parks() {
+    on_one_worker(|| {
+        // SAFETY: sets of this function's.
+        let change = |how, change: unsafe extern "C" fn(c_int, *const _, *mut _) -> c_int| unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, libc::SIGWINCH);
+            assert_eq!(change(how, &raw const set, null_mut()), 0);
+        };
+        for function in [libc::pthread_sigmask, libc::sigprocmask] {
+            change(libc::SIG_BLOCK, function);
+            help::beside_a_neighbour(|| thread::sleep(Duration::from_millis(1)));
+            change(libc::SIG_UNBLOCK, function);
+            help::beside_a_neighbour(|| thread::sleep(Duration::from_millis(1)));
+        }
+    });
+}
+
+/// Whoever accepts, green threads or an OS thread, says so to the client. A call that has looked, and finds that the OS thread was quicker, blocks until the next client comes.
+#[test]
+fn an_os_thread_at_the_same_listener_had_green_threads_spin_on_all_workers() {
+    const CLIENTS: u32 = 2000;
+    on_two_workers(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_over, ticks) = (AtomicBool::new(false), AtomicU32::new(0));
+        let accepts = || {
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                stream.write_all(b"1").unwrap();
+            }
+        };
+        thread::scope(|os| {
+            os.spawn(accepts);
+            green::scope(|scope| {
+                (0..4).for_each(|_| _ = scope.spawn(accepts));
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        ticks.fetch_add(1, Ordering::Relaxed);
+                        green::sleep(Duration::from_millis(1));
+                    }
+                });
+                let client = || TcpStream::connect(address).unwrap().read_exact(&mut [0]);
+                for _ in 0..CLIENTS {
+                    client().unwrap();
+                }
+                assert!(ticks.load(Ordering::Relaxed) > 0);
+                is_over.store(true, Ordering::Relaxed);
+                // As many as accept: each ends at one.
+                (0..5).for_each(|_| _ = client());
+            });
+        });
+    });
+}
+
+#[test]
+fn a_call_that_blocked_was_not_counted() {
+    alone_on_one_worker(|| {
+        let blocked = |what: &str, f: &dyn Fn()| {
+            let before = green_std::counters().blocked;
+            f();
+            assert_eq!(green_std::counters().blocked, before + 1, "{what}");
+        };
+        // An emulator has no room for them.
+        if std::env::var_os("GREEN_EMULATED").is_none() {
+            blocked("select of many", &|| {
+                let mut wide = [0_u64; 32];
+                let mut time = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+                // SAFETY: a set of 2048 bits.
+                let found =
+                    unsafe { libc::select(2048, wide.as_mut_ptr().cast(), null_mut(), null_mut(), &raw mut time) };
+                assert_eq!(found, 0);
+            });
+        }
+        blocked("the calling OS thread's own child", &|| {
+            let child = std::process::Command::new("true").spawn().unwrap();
+            // SAFETY: no memory is passed.
+            assert_eq!(unsafe { libc::waitpid(child.id() as i32, null_mut(), libc::__WNOTHREAD) }, child.id() as i32);
+        });
+    });
+}
+
+#[test]
+fn a_select_with_the_longest_time_of_all_overflowed() {
+    on_one_worker(|| {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        other.write_all(b"1").unwrap();
+        // SAFETY: a set, and a time.
+        unsafe {
+            let mut set: libc::fd_set = std::mem::zeroed();
+            libc::FD_SET(one.as_raw_fd(), &raw mut set);
+            let mut time = libc::timeval { tv_sec: libc::time_t::MAX, tv_usec: 2_000_000 };
+            let found = libc::select(one.as_raw_fd() + 1, &raw mut set, null_mut(), null_mut(), &raw mut time);
+            assert_eq!(found, 1);
+        }
+    });
 }

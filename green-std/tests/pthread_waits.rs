@@ -235,6 +235,64 @@ fn neighbours_that_meet_at_a_barrier_of_pthread_blocked_their_worker_for_ever() 
     }
 }
 
+/// In a process of its own, as the limit is for the whole process.
+#[test]
+fn a_barrier_for_which_the_system_had_refused_an_os_thread_once_never_opened() {
+    const ROLE: &str = "GREEN_TEST_REFUSED";
+    if std::env::var_os("GREEN_EMULATED").is_some() {
+        return; // The limit would be the emulator's.
+    }
+    if std::env::var_os(ROLE).is_none() {
+        let name = thread::current().name().expect("the harness names a test's thread").to_owned();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args([&name, "--exact", "--nocapture"]).env(ROLE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert!(ended.status.success() && said.contains("running 1 test"), "{said}");
+        return;
+    }
+    let os_threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    // Room for what is allocated, and for no stack; or for all.
+    let limit = |limits: bool| {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        // SAFETY: no more than one number is asked for; one limit is read.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE) as u64;
+            let most = if limits { pages * page + (1 << 20) } else { libc::RLIM_INFINITY };
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY };
+            assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &raw const limit), 0);
+        }
+    };
+    on_one_worker(|| {
+        // SAFETY: room for a barrier, which is made before anybody comes.
+        unsafe {
+            let barrier = Shared(UnsafeCell::new(zeroed::<pthread_barrier_t>()));
+            assert_eq!(pthread_barrier_init(barrier.0.get(), null(), 3), 0);
+            let (barrier, may_come) = (&barrier, &AtomicUsize::new(0));
+            green::scope(|scope| {
+                let meet = |number| {
+                    scope.spawn(move || {
+                        until(|| may_come.load(Ordering::Relaxed) >= number);
+                        pthread_barrier_wait((&raw const *barrier).cast_mut().cast());
+                    })
+                };
+                let threads = [1, 2, 3].map(meet);
+                let comes = |number: usize| {
+                    may_come.store(number, Ordering::Relaxed);
+                    until(|| threads[number - 1].thread().waits_for() == Some("blocking"));
+                };
+                comes(1);
+                let before = os_threads();
+                limit(true);
+                comes(2);
+                assert_eq!(os_threads(), before, "none was refused");
+                limit(false);
+                may_come.store(3, Ordering::Relaxed);
+            });
+        }
+    });
+}
+
 /// A moment of a clock, so long from now.
 fn from_now(clock: clockid_t, d: Duration) -> timespec {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };

@@ -7,7 +7,7 @@
 //!  a caller (submit)                                  a thread (next_job)
 //!  waits until fewer than `max_jobs` wait             waits, under the lock of `idle`, until there is a job: takes the
 //!  under the lock: more jobs than idle threads?         oldest, idle - 1
-//!    then adds a thread; the job joins the queue      frees a place; runs the job
+//!    then adds threads; the job joins the queue       frees a place; runs the job
 //!  wakes one that waits in `idle`                     under the lock: idle + 1
 //!                                                     no job for ten seconds, a last look: idle - 1, threads - 1
 //! ```
@@ -170,7 +170,8 @@ impl Threads {
     ///
     /// The thread is started under the lock: nobody may rely on one that is then refused.
     fn admit(self: &Arc<Self>, state: &mut Jobs, job: Job) -> io::Result<u64> {
-        if state.queue.len() >= state.idle && state.threads < self.max_threads {
+        // More than one where the system has refused some, which jobs wait for.
+        while state.queue.len() >= state.idle && state.threads < self.max_threads {
             let shared = Arc::clone(self);
             let name = format!("{}-{}", self.name, state.named + 1);
             match OsThread::new().name(name).spawn(move || shared.run()) {
@@ -181,7 +182,7 @@ impl Threads {
                 }
                 // With fewer threads than allowed the job only waits longer; with none it would wait for ever.
                 Err(error) if state.threads == 0 => return Err(error),
-                Err(_) => {}
+                Err(_) => break,
             }
         }
         state.jobs += 1;

@@ -6,10 +6,17 @@
 //!
 //! **Nothing unwinds out of these waits.** Their callers are declared as `extern "C"`, which compilers take for a promise. So a cancel, or an enclosing
 //! `timeout`, ends such a wait with [`WaitEnd::Interrupted`], and is raised at the thread's next call of this crate that blocks.
+//!
+//! **A handler of a signal** that has no stack of its own looks like the green thread that it has interrupted, which may be inside of an allocator. It may not switch: neither may a
+//! neighbour run into that allocator, nor the handler return on another OS thread. What tells them apart is the signal, which is blocked as long as its handler runs. So each worker knows which
+//! signals are blocked because the program wants it so ([`note_blocked_signals`]), and where a thread is about to wait, or has used its turn up, the kernel is
+//! asked for those that are ([`is_in_handler`]). A handler that lets its own signal interrupt it (`SA_NODEFER`) is not known for one.
 
+mod claim;
 mod descriptor;
 mod futex;
 
+pub use claim::{ClaimedFile, claim};
 pub use descriptor::DescriptorWait;
 pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_waits, futex_wake};
 
@@ -21,7 +28,7 @@ use crate::park::no_park::may_switch;
 use crate::park::{self, Wait, WaitResult};
 use crate::rt::blocking;
 use crate::sys::clock::{self, now_ns};
-use crate::sys::in_panic;
+use crate::sys::{in_panic, signals};
 use crate::task::header::Reason;
 use crate::thread_locals::is_own;
 
@@ -79,6 +86,23 @@ fn on_worker(here: &WorkerContext) -> Caller {
     }
 }
 
+/// Does a green thread's stack have a signal's handler on it? It makes a system call. See the module's text.
+#[doc(hidden)]
+pub fn is_in_handler() -> bool {
+    WorkerContext::get().is_some_and(|here| signals::blocked() & !here.blocked_signals.get() != 0)
+}
+
+/// Runs `f`, by which the program blocks signals of the calling OS thread, or lets them come again. What a handler changes holds as long as it runs.
+#[doc(hidden)]
+pub fn note_blocked_signals<R>(f: impl FnOnce() -> R) -> R {
+    let by_will = !is_in_handler();
+    let result = f();
+    if by_will && let Some(here) = WorkerContext::get() {
+        here.blocked_signals.set(signals::blocked());
+    }
+    result
+}
+
 /// The moment `d` from now, for the waits here.
 #[doc(hidden)]
 pub fn after(d: Duration) -> u64 {
@@ -106,7 +130,13 @@ pub fn sleep_until(deadline_ns: u64) -> WaitEnd {
 /// The thread has made a call that did not wait: when it has made many in a row, its neighbours have their turn.
 #[doc(hidden)]
 pub fn spend() {
-    park::spend();
+    if let Some(here) = WorkerContext::get()
+        && here.current().is_some()
+        && !here.spend()
+        && !is_in_handler()
+    {
+        park::give_way();
+    }
 }
 
 /// The thread that the caller has just woken has its turn, if it is next on this worker: it waited for a lock that is free now, and finds it so before the caller takes the
@@ -137,6 +167,7 @@ mod tests {
     use crate::base::lock::waiting;
     use crate::rt::runtime::Runtime;
     use crate::thread_locals::ThreadLocals;
+    use crate::thread_locals::block::with_kernels_number;
 
     #[test]
     fn a_wait_inside_of_the_crate_let_neighbours_run() {
@@ -149,6 +180,30 @@ mod tests {
                 (Caller::Plain, Caller::Plain, Caller::Plain)
             );
             assert_eq!(caller(), Caller::HasThreadLocals);
+        });
+    }
+
+    #[test]
+    fn a_handler_that_came_while_glibc_was_asked_was_on_no_block() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static SAW: AtomicU32 = AtomicU32::new(0);
+        extern "C" fn look(_: std::ffi::c_int) {
+            SAW.store(if is_own() { 1 } else { 2 }, Ordering::Relaxed);
+        }
+        let runtime = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build();
+        let Ok(runtime) = runtime else { return };
+        runtime.run(|| {
+            // SAFETY: a handler that makes a store; no other test of this process uses the signal.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = look as extern "C" fn(_) as usize;
+                action.sa_flags = libc::SA_ONSTACK;
+                libc::sigaction(libc::SIGWINCH, &raw const action, std::ptr::null_mut());
+                let itself = libc::syscall(libc::SYS_gettid);
+                let raise = || libc::syscall(libc::SYS_tgkill, libc::getpid(), itself, libc::SIGWINCH);
+                assert_eq!(with_kernels_number(raise), 0);
+            }
+            assert_eq!(SAW.load(Ordering::Relaxed), 1, "0: it did not come");
         });
     }
 }

@@ -56,6 +56,9 @@ pub(crate) struct WorkerContext {
     pub(crate) virtual_time: Option<&'static AtomicU64>,
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
+    /// The signals that the OS thread has blocked because the program wants it so, a bit for each. In a handler others are blocked as well.
+    #[cfg(green_thread_locals)]
+    pub(crate) blocked_signals: Cell<u64>,
 }
 
 const _: () = assert!(offset_of!(WorkerContext, hub) == 0);
@@ -88,6 +91,8 @@ impl WorkerContext {
             wheel: RefCell::new(Wheel::new(now_ns)),
             virtual_time,
             poller: OnceCell::new(),
+            #[cfg(green_thread_locals)]
+            blocked_signals: Cell::new(0),
         }
     }
 

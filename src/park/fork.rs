@@ -13,8 +13,9 @@
 //! * the end of the green thread that has forked: there is no loop to go back to. Its mark is `yields` in [`WorkerContext`], which
 //!   is never set when a fiber finishes otherwise.
 //!
-//! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups) each process has for
-//! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
+//! What all threads of a process share under a lock of the crate's (spare stacks, blocks, remotes, slots of descriptors, rings of events, signals that came, names, groups, the table of futexes, claims of files) each process has for
+//! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. (The statics of `green-std` are numbers that a thread changes by one
+//! instruction, and addresses that are the same whoever finds them: a child goes on with its parent's, and its counters from theirs.) What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
 //! may find half made, and the child makes it again. What cannot be made twice, and what std has a lock for, is made while no
 //! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one in the
 //! moment in which another OS thread begins or ends, as std has a lock of its list of stacks then (`thread_info`), and no thread begins in the child; nor one while

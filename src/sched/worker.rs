@@ -38,6 +38,8 @@ use crate::sched::stock::Stock;
 use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
+#[cfg(green_thread_locals)]
+use crate::sys::signals;
 use crate::sys::system_thread::SystemThread;
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
@@ -157,8 +159,11 @@ impl Worker {
         // SAFETY: `self` outlives this call, which takes the pointer out again.
         unsafe { WorkerContext::enter(here) };
         #[cfg(green_thread_locals)]
-        if self.shared.moves {
-            self.here.hub.set();
+        {
+            self.here.blocked_signals.set(signals::blocked());
+            if self.shared.moves {
+                self.here.hub.set();
+            }
         }
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();

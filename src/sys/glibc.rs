@@ -286,6 +286,35 @@ struct Library {
     next: *const Library,
 }
 
+/// The longest path of a file, with its NUL.
+const LONGEST_NAME: usize = 4096;
+
+/// What [`find_last`] finds.
+struct FoundLibrary {
+    first: *const Library,
+    last: *const Library,
+    /// The last one's. (A copy: the loader may free it.)
+    name: [u8; LONGEST_NAME],
+}
+
+/// Called by the loader under the lock that it takes to change its list, so that no library leaves it meanwhile. Neither allocates nor calls the loader; called once.
+unsafe extern "C" fn find_last(_: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
+    // SAFETY: `LastLibrary::find` passes it. The list does not change: its entries are there, and their names.
+    unsafe {
+        let found = &mut *found.cast::<FoundLibrary>();
+        found.last = found.first;
+        while let Some(next) = (*found.last).next.as_ref() {
+            found.last = next;
+        }
+        let name = CStr::from_ptr((*found.last).name).to_bytes_with_nul();
+        match found.name.get_mut(..name.len()) {
+            Some(place) => place.copy_from_slice(name),
+            None => found.last = ptr::null(),
+        }
+    }
+    1
+}
+
 /// The library loaded last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastLibrary(*const Library);
@@ -298,18 +327,19 @@ unsafe impl Sync for LastLibrary {}
 impl LastLibrary {
     /// The one loaded last up to now, which will not be unloaded. `None`: that cannot be told, or been seen to.
     pub(crate) fn find() -> Option<LastLibrary> {
-        // SAFETY: the program's own handle is the begin of the list. Nothing else changes the list while it is walked: in the worst case, a library is
-        // opened or closed by another thread in these nanoseconds. The one found is opened again, to stay.
+        let mut found = FoundLibrary { first: ptr::null(), last: ptr::null(), name: [0; LONGEST_NAME] };
+        // SAFETY: the program's own handle is the begin of the list, and stays. The list is walked as the loader lists it, `found` lives while this runs, and the name
+        // that is passed to `dlopen` ends with NUL. What that gives is compared, and stays loaded.
         unsafe {
-            let mut last = libc::dlopen(ptr::null(), libc::RTLD_LAZY).cast_const().cast::<Library>();
-            if last.is_null() {
+            found.first = libc::dlopen(ptr::null(), libc::RTLD_LAZY).cast_const().cast::<Library>();
+            if found.first.is_null() {
                 return None;
             }
-            while let Some(next) = (*last).next.as_ref() {
-                last = next;
-            }
-            let pinned = libc::dlopen((*last).name, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
-            (pinned.cast_const().cast() == last && !last.is_null()).then_some(LastLibrary(last))
+            libc::dl_iterate_phdr(Some(find_last), (&raw mut found).cast());
+            // Not under the lock: the loader takes another one before that. If it was unloaded meanwhile, what has come in its place is another one, or none.
+            let name = found.name.as_ptr().cast();
+            let pinned = libc::dlopen(name, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+            (pinned.cast_const().cast() == found.last && !pinned.is_null()).then_some(LastLibrary(found.last))
         }
     }
 
@@ -381,5 +411,43 @@ pub(crate) unsafe fn replace_setxid(
         before(action.handler);
         action.handler = handler as *const () as usize;
         libc::syscall(libc::SYS_rt_sigaction, SIGSETXID, &raw const action, null, size);
+    }
+}
+
+#[cfg(all(test, green_thread_locals))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    static MAY_END: AtomicBool = AtomicBool::new(false);
+    static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
+    /// Has the loader's lock until it may end.
+    unsafe extern "C" fn stays(_: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+        HAS_BEGUN.store(true, Ordering::Release);
+        while !MAY_END.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        1
+    }
+
+    #[test]
+    fn the_list_of_libraries_was_walked_while_another_thread_might_unload_one() {
+        assert!(LastLibrary::find().is_some_and(LastLibrary::is_last));
+        std::thread::scope(|scope| {
+            // SAFETY: the function takes nothing.
+            scope.spawn(|| unsafe { libc::dl_iterate_phdr(Some(stays), ptr::null_mut()) });
+            while !HAS_BEGUN.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            let finds = scope.spawn(LastLibrary::find);
+            std::thread::sleep(Duration::from_millis(100));
+            let has_found = finds.is_finished();
+            MAY_END.store(true, Ordering::Release);
+            assert!(finds.join().unwrap().is_some());
+            assert!(!has_found, "without the lock of who unloads");
+        });
     }
 }

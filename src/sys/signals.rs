@@ -254,7 +254,17 @@ impl SignalMask {
     }
 }
 
-/// Runs `f`, which starts an OS thread, with every signal blocked: so they are in that thread, too, and the program's handlers never run there.
+/// The signals that the calling OS thread has blocked, a bit for each. Asks the kernel: what a program defines under libc's name is not called.
+#[cfg(green_thread_locals)]
+pub(crate) fn blocked() -> u64 {
+    let mut blocked = 0_u64;
+    let (none, len) = (std::ptr::null::<u64>(), size_of::<u64>());
+    // SAFETY: the kernel writes one word, of the length that it has sets in; without a new set nothing is changed.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, none, &raw mut blocked, len) };
+    blocked
+}
+
+/// Runs `f` with every signal blocked. So they are in an OS thread that it starts, too, and the program's handlers never run there.
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: valid sets of our own; the second call puts back what the first has found.
     unsafe {

@@ -18,7 +18,7 @@ use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::base::lock::lock;
 use crate::sys::fork::PerProcess;
 use crate::sys::glibc::{self, LastLibrary};
-use crate::sys::{mem, sanitizer};
+use crate::sys::{mem, sanitizer, signals};
 use crate::thread_locals::kit::{FirstValues, Kit, MOST_OF_LIBC, descriptor_of, descriptor_offset, kit};
 use crate::thread_locals::numbers;
 use crate::thread_locals::template::Word;
@@ -454,16 +454,17 @@ fn refuse(why: &str) -> ! {
     fatal(format_args!("{why}"))
 }
 
-/// Runs `f` while the calling thread's descriptor says by which number the kernel knows its worker.
-pub(super) fn with_kernels_number<R>(f: impl FnOnce() -> R) -> R {
+/// Runs `f` while the calling thread's descriptor says by which number the kernel knows its worker. No signal comes meanwhile: its handler would be on no block, by that number, and would fork
+/// on it.
+pub(crate) fn with_kernels_number<R>(f: impl FnOnce() -> R) -> R {
     let number = word(thread_pointer().wrapping_add(TID.load(Ordering::Relaxed))).cast::<u32>();
     // SAFETY: invariant 3; the number is the thread's own affair while it runs.
-    unsafe {
+    signals::while_blocked(|| unsafe {
         let own = number.replace(glibc::tid());
         let result = f();
         number.write(own);
         result
-    }
+    })
 }
 
 thread_local! {

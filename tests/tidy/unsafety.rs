@@ -1,6 +1,6 @@
 //! Where dangerous code may be, and the comment that a memory ordering owes. That each `unsafe` has its `SAFETY` is for clippy.
 
-use crate::source::{Finding, Source, crate_files};
+use crate::source::{Finding, Source, crate_files, text_files};
 use crate::{assert_clean, lines};
 
 /// What holds a lock or a once of std's across a fork all the same: std has one lock for the panic hook itself.
@@ -142,9 +142,48 @@ fn statics_that_a_fork_breaks(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// Locks that are made where they are used: who finds one taken waits for what may be in a parent of this process, or blocks. `base::spin` has the one that is thought through.
+fn spins_of_their_own(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| source.path != "src/base/spin.rs") {
+        let words = words(source);
+        for (start, _) in words.iter().enumerate().filter(|(_, (_, word))| *word == "while") {
+            let head = words[start..].iter().take_while(|(_, word)| *word != "{").map(|(_, word)| *word);
+            let head: Vec<_> = head.collect();
+            if head.windows(3).any(|call| matches!(call, ["swap", "(", "1" | "true"])) {
+                findings.push(source.finding(words[start].0, "a loop that takes a lock: base::spin has one"));
+            }
+        }
+    }
+    findings
+}
+
+/// Those of the crate, and of green-std.
+fn all_crate_files() -> Vec<Source> {
+    let of_green_std = |file: &Source| file.path.starts_with("green-std/src/") && file.path.ends_with(".rs");
+    let mut sources = crate_files();
+    sources.extend(text_files().into_iter().filter(of_green_std));
+    assert!(sources.iter().any(of_green_std), "looked in the wrong place");
+    sources
+}
+
 #[test]
 fn no_static_is_left_half_made_in_a_child_of_fork() {
-    assert_clean(&statics_that_a_fork_breaks(&crate_files()));
+    assert_clean(&statics_that_a_fork_breaks(&all_crate_files()));
+}
+
+#[test]
+fn nobody_spins_for_a_lock_but_base_spin() {
+    assert_clean(&spins_of_their_own(&all_crate_files()));
+}
+
+#[test]
+fn a_spin_of_its_own_is_found() {
+    let bad = "fn f() {\n while taken.swap(1, Ordering::Acquire) != 0 {\n g();\n }\n\n while self.taken.swap(true, Ordering::Acquire) {}\n}";
+    assert_eq!(lines(&spins_of_their_own(&[Source::new("green-std/src/x.rs", bad)])), [2, 6]);
+    assert_clean(&spins_of_their_own(&[Source::new("src/base/spin.rs", bad)]));
+    let good = "fn f() {\n while x.load(Ordering::Relaxed) == 1 { y.swap(1, Ordering::Relaxed); }\n}";
+    assert_clean(&spins_of_their_own(&[Source::new("src/rt/x.rs", good)]));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::calls::waits::{Call, Direction, at_once, is_nonblocking, look, may_pa
 /// So much is read of a file before it is sent.
 const PART: usize = 1 << 16;
 
-/// From a file to a descriptor that would have to be waited for: read and written, part by part.
+/// From a file to a descriptor that would have to be waited for: read and written, part by part. Without an offset the file's own position is read first and set last, as the kernel does it,
+/// without a lock either.
 ///
 /// # Safety
 ///

@@ -28,7 +28,7 @@ pub(crate) static FUTEXES: Counter = Counter::new();
 pub(crate) static HANDED_OVER: Counter = Counter::new();
 pub(crate) static BLOCKED: Counter = Counter::new();
 
-/// How often functions of libc have parked a green thread, in this process so far.
+/// How often functions of libc have parked a green thread, in this process so far. (A child of fork goes on from its parent's numbers.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Counters {

@@ -11,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use libc::{iovec, size_t, ssize_t};
 
 use crate::calls::raw::{self, AGAIN, address, error, returned};
-use crate::calls::socket::{one_at_a_time, send_rest, status};
+use crate::calls::socket::{FileIdentity, identity_of, one_at_a_time, send_rest, status};
 use crate::calls::waits::{Call, Direction, is_nonblocking, look, may_park, may_park_anywhere, spend};
 
 /// So much goes into a pipe that can be written to (`PIPE_BUF`).
@@ -20,9 +20,8 @@ const PIPE_BUF: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Socket,
-    /// The number of its inode.
-    Pipe(u64),
-    Other(u64),
+    Pipe(FileIdentity),
+    Other(FileIdentity),
 }
 
 /// What `fd` is, if calls on it may park the caller.
@@ -35,7 +34,7 @@ pub(crate) fn kind(fd: c_int) -> Option<Kind> {
         return None;
     }
     let status = status(fd)?;
-    let file = status.st_ino;
+    let file = identity_of(&status);
     match status.st_mode & libc::S_IFMT {
         // The standard streams of std, too, where they are sockets.
         libc::S_IFSOCK if fd > 2 || may_park_anywhere() => Some(Kind::Socket),

@@ -5,15 +5,18 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{self, transmute};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use green::__interposed::{blocking, look_up};
-use libc::{addrinfo, clockid_t, pid_t, pthread_barrier_t, pthread_t, timespec};
+use libc::{addrinfo, clockid_t, id_t, idtype_t, pid_t, pthread_barrier_t, pthread_t, rusage, siginfo_t, timespec};
 
-use crate::calls::counters::HANDED_OVER;
+use crate::calls::counters::{BLOCKED, HANDED_OVER};
 use crate::calls::hidden::{BARRIER_WAIT, GETADDRINFO, PTHREAD_CLOCKJOIN, PTHREAD_JOIN, PTHREAD_TIMEDJOIN, THRD_JOIN};
 use crate::calls::raw::{self, address, error, returned_int};
-use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, spend, with_pauses};
+use crate::calls::waits::{
+    Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, may_wait_here, spend, with_pauses,
+};
 
 type LookUp = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
 
@@ -152,7 +155,7 @@ pub unsafe fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int {
     waits(move || unsafe { transmute::<*mut c_void, Wait>(BARRIER_WAIT.get())(barrier) })
 }
 
-/// Makes a call that waits for other threads, and holds nothing of the calling one.
+/// Makes a call that waits for other threads, and holds nothing of the calling one. If the system refuses the OS thread for it, it is made when one is through that has another such call, or when the next call gets its own.
 fn waits(call: impl FnOnce() -> c_int) -> c_int {
     if !may_park_anywhere() {
         return call();
@@ -165,27 +168,29 @@ fn waits(call: impl FnOnce() -> c_int) -> c_int {
     })
 }
 
-/// # Safety
-///
-/// As of `waitpid`.
-pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
-    let status = address(status);
-    // SAFETY: as the caller promises, who waits.
-    let call = move |options: c_int| unsafe {
-        raw::call(libc::SYS_wait4, [child as usize, status, options as usize, 0, 0, 0])
-    };
-    // Children of the calling OS thread alone (`__WNOTHREAD`) are not those of another.
-    if options & (libc::WNOHANG | libc::__WNOTHREAD) != 0 || !may_park() {
+/// Waits for `child` by `call`, which takes the options of `waitpid` and of its kind. `None`: no one child; or something else than its end.
+fn wait_for_child(
+    child: Option<pid_t>,
+    options: c_int,
+    has_come: impl Fn(isize) -> bool,
+    call: impl Fn(c_int) -> isize + Send + Copy,
+) -> c_int {
+    if options & libc::WNOHANG != 0 || !may_park() {
         return returned_int(at_once(call(options)));
     }
+    // Children of the calling OS thread alone are not those of another.
+    if options & libc::__WNOTHREAD != 0 {
+        BLOCKED.add();
+        return returned_int(call(options));
+    }
     // A descriptor tells of the end of one process, and of nothing else.
-    let one = (child > 0 && options == 0).then(|| pidfd_of(child)).flatten();
+    let one = child.and_then(pidfd_of);
     if let Some(fd) = &one
         && let Some(mut waits) = Waits::of(fd.as_raw_fd(), Direction::Read)
     {
         loop {
-            let result = call(libc::WNOHANG);
-            if result != 0 {
+            let result = call(options | libc::WNOHANG);
+            if has_come(result) {
                 return returned_int(at_once(result));
             }
             match waits.wait(NEVER) {
@@ -195,8 +200,76 @@ pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t
             }
         }
     }
+    if !may_wait_here() {
+        return returned_int(call(options));
+    }
     HANDED_OVER.add();
     returned_int(blocking(move || call(options)))
+}
+
+/// # Safety
+///
+/// As of `wait4`.
+pub unsafe fn wait4(child: pid_t, status: *mut c_int, options: c_int, used: *mut rusage) -> pid_t {
+    let (status, used) = (address(status), address(used));
+    // SAFETY: as the caller promises, who waits.
+    let call = move |options: c_int| unsafe {
+        raw::call(libc::SYS_wait4, [child as usize, status, options as usize, used, 0, 0])
+    };
+    wait_for_child((child > 0 && options == 0).then_some(child), options, |result| result != 0, call)
+}
+
+/// # Safety
+///
+/// As of `wait3`.
+pub unsafe fn wait3(status: *mut c_int, options: c_int, used: *mut rusage) -> pid_t {
+    // SAFETY: as the caller promises.
+    unsafe { wait4(-1, status, options, used) }
+}
+
+/// # Safety
+///
+/// As of `waitpid`.
+pub unsafe fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+    // SAFETY: as the caller promises.
+    unsafe { wait4(child, status, options, ptr::null_mut()) }
+}
+
+/// # Safety
+///
+/// As of `wait`.
+pub unsafe fn wait(status: *mut c_int) -> pid_t {
+    // SAFETY: as the caller promises.
+    unsafe { wait4(-1, status, 0, ptr::null_mut()) }
+}
+
+/// # Safety
+///
+/// As of `waitid`.
+pub unsafe fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int {
+    // One's own, as callers may give none: it says whether a child was found.
+    let found = AtomicI32::new(0);
+    let info_at = address(info);
+    let call = |options: c_int| {
+        // SAFETY: zeros are a value of it.
+        let mut own: siginfo_t = unsafe { mem::zeroed() };
+        let args = [kind as usize, id as usize, address(&raw mut own), options as usize, 0, 0];
+        // SAFETY: as the caller promises, who waits; the kernel writes one `siginfo_t`.
+        unsafe {
+            let result = raw::call(libc::SYS_waitid, args);
+            if result == 0 {
+                found.store(own.si_pid(), Ordering::Relaxed);
+                let info: *mut siginfo_t = ptr::with_exposed_provenance_mut(info_at);
+                if !info.is_null() {
+                    info.write(own);
+                }
+            }
+            result
+        }
+    };
+    let one = (kind == libc::P_PID && options & !libc::WNOWAIT == libc::WEXITED).then_some(id as pid_t);
+    let has_come = |result: isize| result < 0 || found.load(Ordering::Relaxed) != 0;
+    wait_for_child(one, options, has_come, &call)
 }
 
 fn pidfd_of(child: pid_t) -> Option<OwnedFd> {
@@ -215,7 +288,7 @@ pub unsafe fn flock(fd: c_int, operation: c_int) -> c_int {
     if operation & libc::LOCK_NB != 0 || !may_park() {
         return returned_int(at_once(call(operation)));
     }
-    returned_int(with_pauses(Duration::from_millis(20), NEVER, || call(operation | libc::LOCK_NB)))
+    returned_int(with_pauses(Duration::from_millis(20), NEVER, || call(operation | libc::LOCK_NB), || call(operation)))
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ macro_rules! hidden {
 }
 
 hidden! {
+    PTHREAD_SIGMASK = of(c"pthread_sigmask");
+    SIGPROCMASK = of(c"sigprocmask");
     GETADDRINFO = of(c"getaddrinfo");
     PTHREAD_JOIN = of(c"pthread_join");
     PTHREAD_TIMEDJOIN = of(c"pthread_timedjoin_np");

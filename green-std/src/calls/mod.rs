@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod handed_over;
 pub(crate) mod hidden;
+pub(crate) mod mask;
 pub(crate) mod messages;
 pub(crate) mod once;
 pub(crate) mod open;

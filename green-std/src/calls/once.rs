@@ -10,11 +10,12 @@
 //!     table of futexes as long as the word stays
 //!  O2 calls the function
 //!  O3 word := DONE, or zero as it unwinds            the same
-//!  O4 wakes the kernel's waiters and green ones      wakes the kernel's; on its return here: green ones
+//!  O4 wakes the kernel's waiters and green ones      wakes the kernel's; on its return here, if it has come
+//!                                                    by the program's `pthread_once`: green ones
 //! ```
 //!
-//! O3 is K1 of that table's proof, O4 the rest of it. An OS thread that unwinds out of the function does not come back here, nor does libc when it calls its own function by
-//! another name: so a wait looks again at times.
+//! O3 is K1 of that table's proof, O4 the rest of it, where it holds. An OS thread that unwinds out of the function does not come back here; nor does who calls libc's own function and not the
+//! program's: libc itself, by another name, and a library that is loaded with `RTLD_DEEPBIND`. So a wait looks again at times.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};

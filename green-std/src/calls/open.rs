@@ -6,7 +6,7 @@ use green::__interposed::blocking;
 
 use crate::calls::counters::HANDED_OVER;
 use crate::calls::raw::{self, address, returned_int};
-use crate::calls::waits::{may_park, spend};
+use crate::calls::waits::{may_park, may_wait_here, spend};
 
 /// Is it a FIFO that the call would wait for? It is looked at by its name: who puts another file there at this moment makes the call block, as ever.
 ///
@@ -35,7 +35,7 @@ pub unsafe fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: c_u
     // SAFETY: as the caller promises, who waits.
     let call = move || unsafe { raw::call(libc::SYS_openat, args) };
     // SAFETY: as the caller promises.
-    if !may_park() || !unsafe { waits(folder, path, flags) } {
+    if !may_park() || !unsafe { waits(folder, path, flags) } || !may_wait_here() {
         return returned_int(call());
     }
     HANDED_OVER.add();

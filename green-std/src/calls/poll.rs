@@ -8,7 +8,9 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::calls::counters::{BLOCKED, SLEEPS};
 use crate::calls::raw::{self, address, error, returned_int};
-use crate::calls::waits::{Direction, NEVER, WaitEnd, Waits, after, at_once, has_passed, may_park, sleep_until, spend};
+use crate::calls::waits::{
+    Direction, NEVER, WaitEnd, Waits, after, at_once, has_passed, may_park, may_wait_here, sleep_until, spend,
+};
 
 /// Bytes of a signal mask, as the kernel counts them.
 const MASK_LEN: usize = 8;
@@ -45,7 +47,7 @@ impl AnyWait {
     /// `None`: the caller has to block.
     fn of(fds: &[pollfd]) -> Option<Self> {
         let mut meant: Vec<&pollfd> = fds.iter().filter(|one| one.fd >= 0).collect();
-        let Some(first) = meant.first() else { return Some(Self::Time) };
+        let Some(first) = meant.first() else { return may_wait_here().then_some(Self::Time) };
         if meant.iter().all(|other| other.fd == first.fd && other.events == first.events)
             && let Some(direction) = direction(first.events)
         {
@@ -182,6 +184,8 @@ struct Sets {
 }
 
 const BITS: usize = usize::BITS as usize;
+/// So many bits a set has that nobody has made longer. The kernel reads no more than there are descriptors, whatever the caller says.
+const MOST_IN_SETS: c_int = 1024;
 
 impl Sets {
     fn copy(&self) -> [Vec<usize>; 3] {
@@ -264,10 +268,8 @@ pub unsafe fn pselect(
     };
     // SAFETY: as the caller promises.
     let deadline_ns = unsafe { timeout.as_ref() }.map_or(Some(NEVER), deadline_of);
-    let Some(deadline_ns) = deadline_ns.filter(|_| (0..=1024).contains(&count) && may_park()) else {
-        return returned_int(block());
-    };
-    if !mask.is_null() {
+    let Some(deadline_ns) = deadline_ns.filter(|_| count >= 0 && may_park()) else { return returned_int(block()) };
+    if !mask.is_null() || count > MOST_IN_SETS {
         BLOCKED.add();
         return returned_int(block());
     }
@@ -293,7 +295,10 @@ pub unsafe fn select(
     if given.tv_sec < 0 || given.tv_usec < 0 {
         return returned_int(error(libc::EINVAL));
     }
-    let time = timespec { tv_sec: given.tv_sec + given.tv_usec / 1_000_000, tv_nsec: given.tv_usec % 1_000_000 * 1000 };
+    let time = timespec {
+        tv_sec: given.tv_sec.saturating_add(given.tv_usec / 1_000_000),
+        tv_nsec: given.tv_usec % 1_000_000 * 1000,
+    };
     let begun = std::time::Instant::now();
     // SAFETY: the same.
     let result = unsafe { pselect(count, read, write, except, &raw const time, std::ptr::null()) };

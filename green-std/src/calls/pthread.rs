@@ -26,8 +26,7 @@ use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::mem::{transmute, zeroed};
 use std::ptr::{null, null_mut};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use green::__interposed::{FutexEnd, address_wait, futex_wake};
@@ -335,7 +334,9 @@ fn signals(at: usize) -> &'static AtomicU32 {
 /// What a condition variable was made with: whether processes share it (1), whether it is the monotonic clock's (2). `None`: this libc is not known.
 fn attributes(condition: *const pthread_cond_t) -> Option<u32> {
     const WORDS: usize = size_of::<pthread_cond_t>() / size_of::<u32>();
-    static WORD: OnceLock<Option<usize>> = OnceLock::new();
+    /// What is found out, and is the same whoever finds it: one more than the number of the word. No lock, which a fork may leave locked.
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    const IN_NONE: usize = usize::MAX;
     /// One that is made so.
     fn made(clock: clockid_t, shared: c_int) -> [u32; WORDS] {
         // SAFETY: attributes and a condition variable of this function's, which nobody waits for.
@@ -348,14 +349,18 @@ fn attributes(condition: *const pthread_cond_t) -> Option<u32> {
             transmute::<pthread_cond_t, [u32; WORDS]>(condition)
         }
     }
-    let word = *WORD.get_or_init(|| {
+    let mut found = FOUND.load(Ordering::Relaxed);
+    if found == 0 {
         let none = made(CLOCK_REALTIME, libc::PTHREAD_PROCESS_PRIVATE);
         let both = made(CLOCK_MONOTONIC, libc::PTHREAD_PROCESS_SHARED);
         let clock = made(CLOCK_MONOTONIC, libc::PTHREAD_PROCESS_PRIVATE);
-        (0..WORDS).find(|&at| (none[at], clock[at], both[at]) == (0, 2, 3))
-    });
+        let word = (0..WORDS).find(|&at| (none[at], clock[at], both[at]) == (0, 2, 3));
+        found = word.map_or(IN_NONE, |word| word + 1);
+        FOUND.store(found, Ordering::Relaxed);
+    }
+    let word = (found != IN_NONE).then(|| found - 1)?;
     // SAFETY: the caller's condition variable. Other bits of the word are written by those who wait.
-    word.map(|word| unsafe { &*condition.cast::<AtomicU32>().add(word) }.load(Ordering::Relaxed) & 3)
+    Some(unsafe { &*condition.cast::<AtomicU32>().add(word) }.load(Ordering::Relaxed) & 3)
 }
 
 /// # Safety

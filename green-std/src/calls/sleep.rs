@@ -10,7 +10,7 @@ use crate::calls::counters::SLEEPS;
 use crate::calls::poll::deadline_of;
 use crate::calls::pthread::allocators_have_no_mutex;
 use crate::calls::raw::{self, address, returned_int};
-use crate::calls::waits::{may_park, may_park_anywhere, sleep_until, spend};
+use crate::calls::waits::{may_park, may_park_anywhere, may_wait_here, sleep_until, spend};
 
 fn park_until(deadline_ns: u64) {
     SLEEPS.add();
@@ -19,12 +19,16 @@ fn park_until(deadline_ns: u64) {
     spend();
 }
 
+fn may_sleep() -> bool {
+    may_park() && may_wait_here()
+}
+
 /// # Safety
 ///
 /// As of `nanosleep`.
 pub unsafe fn nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
     // SAFETY: as the caller promises.
-    match unsafe { time.as_ref() }.filter(|_| may_park()).and_then(deadline_of) {
+    match unsafe { time.as_ref() }.filter(|_| may_sleep()).and_then(deadline_of) {
         Some(deadline_ns) => {
             park_until(deadline_ns);
             0
@@ -59,7 +63,7 @@ pub(crate) fn deadline_at(clock: clockid_t, moment: &timespec) -> Option<u64> {
 pub unsafe fn clock_nanosleep(clock: clockid_t, flags: c_int, time: *const timespec, left: *mut timespec) -> c_int {
     let known = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI);
     // SAFETY: as the caller promises.
-    let time_given = unsafe { time.as_ref() }.filter(|_| known && may_park());
+    let time_given = unsafe { time.as_ref() }.filter(|_| known && may_sleep());
     let deadline_ns = match flags {
         0 => time_given.and_then(deadline_of),
         libc::TIMER_ABSTIME => time_given.and_then(|moment| deadline_at(clock, moment)),

@@ -1,9 +1,9 @@
 //! Calls on sockets. The system call is tried first, told not to block; only if it would have is the rest looked at.
 
-use std::ffi::{c_int, c_long, c_void};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ffi::{c_int, c_void};
 use std::time::Duration;
 
+use green::__interposed::claim;
 use libc::{
     MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_WAITALL, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t,
 };
@@ -11,8 +11,8 @@ use libc::{
 use crate::calls::counters::BLOCKED;
 use crate::calls::raw::{self, AGAIN, address, error, returned, returned_int};
 use crate::calls::waits::{
-    Call, Direction, WaitEnd, Waits, at_once, deadline, is_nonblocking, look, may_park, option, spend, until_done,
-    with_pauses,
+    Call, Direction, TAKEN, WaitEnd, Waits, at_once, deadline, is_nonblocking, look, may_park, option, spend,
+    until_done, with_pauses,
 };
 
 /// Of bytes that a call was asked for: what it has done, or the error that has stopped it before it did anything.
@@ -206,7 +206,7 @@ pub unsafe fn connect(fd: c_int, to: *const sockaddr, len: socklen_t) -> c_int {
     let deadline_ns = deadline(fd, Direction::Write);
     // Again: a Unix socket whose listener's queue is full, and nobody tells when it is not. The flag is read when the call begins; what it has begun goes on
     // without.
-    let result = with_pauses(Duration::from_millis(50), deadline_ns, || with_nonblocking(fd, call));
+    let result = with_pauses(Duration::from_millis(50), deadline_ns, || nonblocking_call(fd, call), call);
     if result != error(libc::EINPROGRESS) {
         return returned_int(result);
     }
@@ -231,20 +231,24 @@ fn connected(fd: c_int, deadline_ns: u64, block: impl FnOnce() -> isize) -> isiz
     -(option::<c_int>(fd, libc::SO_ERROR).unwrap_or(0) as isize)
 }
 
-/// Makes a call on a descriptor that blocks, as if it did not.
-fn with_nonblocking(fd: c_int, call: impl FnOnce() -> isize) -> isize {
+/// Makes a call on a descriptor that blocks, as if it did not; [`AGAIN`], too, if another thread does so now. The flag is of the open file: a second one would take the first one's flag for
+/// what the file was, and leave it set. (Another process that has the file sees the flag as well.)
+fn nonblocking_call(fd: c_int, call: impl FnOnce() -> isize) -> isize {
     // SAFETY: flags of a descriptor of the caller's.
     let fcntl = |command: c_int, flags: usize| unsafe {
         raw::call(libc::SYS_fcntl, [fd as usize, command as usize, flags, 0, 0, 0])
     };
-    let flags = fcntl(libc::F_GETFL, 0);
-    if flags < 0 {
-        return call();
-    }
-    fcntl(libc::F_SETFL, flags as usize | libc::O_NONBLOCK as usize);
-    let result = call();
-    fcntl(libc::F_SETFL, flags as usize);
-    result
+    let result = one_at_a_time(identity(fd), || {
+        let flags = fcntl(libc::F_GETFL, 0);
+        if flags < 0 {
+            return call();
+        }
+        fcntl(libc::F_SETFL, flags as usize | libc::O_NONBLOCK as usize);
+        let result = call();
+        fcntl(libc::F_SETFL, flags as usize);
+        result
+    });
+    if result == TAKEN { AGAIN } else { result }
 }
 
 /// # Safety
@@ -257,8 +261,8 @@ pub unsafe fn accept4(fd: c_int, from: *mut sockaddr, len: *mut socklen_t, flags
     if !may_park() {
         return returned_int(call());
     }
-    let key = status(fd).map_or(0, |status| status.st_ino);
-    let attempt = || one_at_a_time(key, || if look(fd, libc::POLLIN) == 0 { AGAIN } else { call() });
+    let file = identity(fd);
+    let attempt = || one_at_a_time(file, || if look(fd, libc::POLLIN) == 0 { AGAIN } else { call() });
     // Of a listener that does not block, `until_done` hands `EAGAIN` on, and the system would have said the same.
     returned_int(until_done(fd, Direction::Read, attempt, call))
 }
@@ -280,20 +284,80 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     (result == 0).then_some(status)
 }
 
-/// Between a look and the call that it is for, no other green thread of this process makes the same on this file, by whatever descriptor: so the call
-/// does not block. `file` is the number of its inode.
+/// What tells a file from others, by whatever descriptor: its device, and the number of its inode.
+pub(crate) type FileIdentity = (u64, u64);
+
+pub(crate) const fn identity_of(status: &libc::stat) -> FileIdentity {
+    (status.st_dev, status.st_ino)
+}
+
+/// Of what is no descriptor, that of nothing.
+fn identity(fd: c_int) -> FileIdentity {
+    status(fd).as_ref().map_or((0, 0), identity_of)
+}
+
+/// Between a look and the call that it is for, no other green thread of this process makes the same on this file: so the call does not block. [`TAKEN`]: another one does, and the
+/// caller looks again later.
 ///
-/// Another process that shares the file, or a plain OS thread, may come between: then the call blocks until the next comes, with its worker.
-pub(crate) fn one_at_a_time(file: u64, f: impl FnOnce() -> isize) -> isize {
-    const LOCKS: usize = 64;
-    static TAKEN: [AtomicU32; LOCKS] = [const { AtomicU32::new(0) }; LOCKS];
-    let taken = &TAKEN[file as usize % LOCKS];
-    // Held for two system calls; nothing parks or unwinds meanwhile.
-    while taken.swap(1, Ordering::Acquire) != 0 {
+/// Another process that shares the file, or a plain OS thread, may come between: then the call blocks until the next comes, with its worker; those who find the file taken look
+/// again at times.
+pub(crate) fn one_at_a_time(file: FileIdentity, f: impl FnOnce() -> isize) -> isize {
+    /// It is over after two system calls, nearly always.
+    const LOOKS: u32 = 8;
+    for _ in 0..LOOKS {
+        if let Some(_claimed) = claim(file.0, file.1) {
+            return f();
+        }
         // SAFETY: no arguments.
-        unsafe { raw::call(libc::SYS_sched_yield as c_long, [0; 6]) };
+        unsafe { raw::call(libc::SYS_sched_yield, [0; 6]) };
     }
-    let result = f();
-    taken.store(0, Ordering::Release);
-    result
+    TAKEN
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn who_found_a_file_taken_waited_for_a_call_that_blocks() {
+        let result = one_at_a_time((1, 2), || {
+            let beside = |file| std::thread::spawn(move || one_at_a_time(file, || 7)).join().unwrap();
+            assert_eq!(beside((1, 2)), TAKEN);
+            assert_eq!(beside((1, 2 + 64)), 7, "another file");
+            5
+        });
+        assert_eq!((result, one_at_a_time((1, 2), || 6)), (5, 6));
+    }
+
+    #[test]
+    fn of_two_calls_on_one_descriptor_the_second_left_it_so_that_it_does_not_block() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let fd = one.as_raw_fd();
+        let (first_is_over, wait_for_first) = channel::<()>();
+        let is_inside = &AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let second = move || {
+                nonblocking_call(fd, || {
+                    is_inside.store(true, Ordering::Relaxed);
+                    _ = wait_for_first.recv();
+                    0
+                });
+            };
+            let first = || {
+                let second = scope.spawn(second);
+                while !second.is_finished() && !is_inside.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                0
+            };
+            assert_eq!(nonblocking_call(fd, first), 0);
+            drop(first_is_over);
+        });
+        assert!(!is_nonblocking(fd));
+    }
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub(crate) use green::__interposed::{Caller, NEVER, WaitEnd, after, has_passed, sleep_until, spend};
-use green::__interposed::{DescriptorWait, caller, hand_over};
+use green::__interposed::{DescriptorWait, caller, hand_over, is_in_handler};
 
 use crate::calls::counters::{BLOCKED, DESCRIPTORS};
 use crate::calls::raw::{self, AGAIN, address, error};
@@ -66,6 +66,18 @@ pub(crate) fn hand_on(woken: u32) {
     }
 }
 
+/// May the caller, who may park by what [`may_park`] says, and has to wait, do so? Not in a signal's handler, though it be on the green thread's stack.
+pub(crate) fn may_wait_here() -> bool {
+    let may = !is_in_handler();
+    if !may {
+        BLOCKED.add();
+    }
+    may
+}
+
+/// An attempt's result: another thread is at it, and nobody tells when that is through. No system call's.
+pub(crate) const TAKEN: isize = isize::MIN;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
@@ -89,6 +101,9 @@ impl Waits {
     }
 
     fn new(fd: c_int, direction: Direction, blocks: bool) -> Option<Self> {
+        if !may_wait_here() {
+            return None;
+        }
         // SAFETY: it is used for the duration of the call, and may be closed meanwhile as in any system call; -1 is refused.
         let fd = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })?;
         match DescriptorWait::new(fd, direction == Direction::Write, blocks) {
@@ -197,10 +212,14 @@ impl Call {
         self.begun.as_mut()
     }
 
-    /// Makes a system call until it has not to wait: `attempt` does not block and may say `EAGAIN`; `block` is the same call as it was made.
+    /// Makes a system call until it has not to wait: `attempt` does not block and may say `EAGAIN`, or [`TAKEN`]; `block` is the same call as it was made.
     pub(crate) fn until_done(&mut self, mut attempt: impl FnMut() -> isize, block: impl FnOnce() -> isize) -> isize {
+        const LONGEST: Duration = Duration::from_millis(16);
+        let waits = |result: isize| result == AGAIN || result == TAKEN;
         let mut result = attempt();
-        if result != AGAIN || is_nonblocking(self.fd) {
+        if !waits(result) || is_nonblocking(self.fd) {
+            // Where the descriptor does not block, neither does the call.
+            let result = if result == TAKEN { block() } else { result };
             spend();
             return result;
         }
@@ -209,9 +228,17 @@ impl Call {
         if self.begun.as_ref().is_some_and(|begun| begun.pauses.0.is_some()) {
             self.begun = None;
         }
-        let Some(Begun { deadline_ns, pauses, waits }) = self.begun() else { return block() };
-        while result == AGAIN {
-            match waits.wait(pauses.before(*deadline_ns)) {
+        let Some(Begun { deadline_ns, pauses, waits: descriptor }) = self.begun() else { return block() };
+        let mut pause = Duration::from_millis(1);
+        while waits(result) {
+            let until = if result == TAKEN {
+                let until = after(pause).min(*deadline_ns);
+                pause = (pause * 2).min(LONGEST);
+                until
+            } else {
+                pauses.before(*deadline_ns)
+            };
+            match descriptor.wait(until) {
                 None => return block(),
                 Some(WaitEnd::Interrupted) => {
                     spend();
@@ -253,8 +280,15 @@ pub(crate) fn at_once(result: isize) -> isize {
     result
 }
 
-/// Makes `attempt`, which does not block, until it says something other than `EAGAIN`; between, the thread sleeps: at first briefly. For what nobody tells of.
-pub(crate) fn with_pauses(longest: Duration, deadline_ns: u64, mut attempt: impl FnMut() -> isize) -> isize {
+/// Makes `attempt`, which does not block, until it says something other than `EAGAIN`; between, the thread sleeps: at first briefly. For what nobody tells of. `block` is the call
+/// for who may not sleep so.
+pub(crate) fn with_pauses(
+    longest: Duration,
+    deadline_ns: u64,
+    mut attempt: impl FnMut() -> isize,
+    block: impl FnOnce() -> isize,
+) -> isize {
+    let mut has_slept = false;
     let mut pause = Duration::from_millis(1);
     loop {
         let result = attempt();
@@ -262,6 +296,10 @@ pub(crate) fn with_pauses(longest: Duration, deadline_ns: u64, mut attempt: impl
             spend();
             return result;
         }
+        if !has_slept && !may_wait_here() {
+            return block();
+        }
+        has_slept = true;
         if sleep_until(deadline_ns.min(after(pause))) == WaitEnd::Interrupted {
             spend();
             return error(libc::ECANCELED);

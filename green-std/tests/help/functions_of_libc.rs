@@ -8,6 +8,7 @@ use libc::{
 };
 
 unsafe extern "C-unwind" {
+    pub(crate) fn wait3(status: *mut c_int, options: c_int, used: *mut libc::rusage) -> libc::pid_t;
     pub(crate) fn __open_2(path: *const c_char, flags: c_int) -> c_int;
     pub(crate) fn __open64_2(path: *const c_char, flags: c_int) -> c_int;
     pub(crate) fn __openat_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int;

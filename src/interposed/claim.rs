@@ -1,0 +1,84 @@
+//! Files that a green thread makes a call on which might wait for what another thread has just taken: a connection of a listener, a byte of a pipe.
+//!
+//! The caller looks whether there is anything, and makes the call. As long as it has *claimed* the file, no other green thread of the process comes between.
+//! But an OS thread may, or another process that has the file, and then the call waits, and its worker with it. So nobody waits for a claim: who finds the file claimed goes
+//! on as if there were nothing, and looks again after a while. Claims are of files, not of parts of a table: who waits in one listener keeps nobody from another.
+#![forbid(unsafe_code)]
+
+use crate::base::lock::Lock;
+use crate::sys::fork::{PerProcess, generation};
+
+/// So many claims there can be at a time: a worker has one at most. Who comes when all are given finds the file claimed.
+const MOST: usize = 64;
+
+/// What there is of a file that identifies it: its device, and the number of its inode.
+type FileKey = (u64, u64);
+
+/// A child of fork has none: who has them is not there.
+static CLAIMS: PerProcess<Lock<[Option<FileKey>; MOST]>> = PerProcess::new(|| Lock::new([None; MOST]));
+
+/// The right to a file. Dropped, it is given back.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ClaimedFile {
+    file: FileKey,
+    /// The [`generation`] of the process that has claimed it.
+    made_in: u32,
+}
+
+/// `None`: another green thread has claimed the file, or somebody is just about to claim one. Never waits; may be called in a signal's handler.
+#[doc(hidden)]
+#[must_use]
+pub fn claim(device: u64, inode: u64) -> Option<ClaimedFile> {
+    let file = (device, inode);
+    let mut claims = CLAIMS.get().try_lock()?;
+    if claims.contains(&Some(file)) {
+        return None;
+    }
+    *claims.iter_mut().find(|place| place.is_none())? = Some(file);
+    Some(ClaimedFile { file, made_in: generation() })
+}
+
+impl Drop for ClaimedFile {
+    fn drop(&mut self) {
+        // A child of fork does not have its parent's.
+        if self.made_in != generation() {
+            return;
+        }
+        if let Some(place) = CLAIMS.get().lock().iter_mut().find(|place| **place == Some(self.file)) {
+            *place = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_claimed_once_and_others_are_not_kept_back() {
+        // Other tests of this process claim nothing.
+        let own = claim(7, 1).unwrap();
+        assert!(std::thread::spawn(|| claim(7, 1).is_none()).join().unwrap());
+        // The same number, modulo anything; and the same number elsewhere.
+        let others = [claim(7, 1 + 64), claim(8, 1)];
+        assert!(others.iter().all(Option::is_some));
+        drop(own);
+        assert!(claim(7, 1).is_some());
+    }
+
+    #[cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
+    #[test]
+    fn a_child_of_fork_waited_for_ever_for_what_its_parent_had_claimed() {
+        use crate::sys::fork::tests::{exited, forked, in_a_new_process};
+        in_a_new_process(|| {
+            let own = claim(7, 2).unwrap();
+            let again = move || {
+                let in_child = claim(7, 2);
+                drop(own);
+                i32::from(in_child.is_some() && claim(7, 2).is_none())
+            };
+            assert_eq!(forked(again), exited(1));
+        });
+    }
+}
