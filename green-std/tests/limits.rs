@@ -302,9 +302,10 @@ fn a_call_that_blocked_was_not_counted() {
             });
         }
         blocked("the calling OS thread's own child", &|| {
-            let child = std::process::Command::new("true").spawn().unwrap();
+            let mut child = std::process::Command::new("true").spawn().unwrap();
             // SAFETY: no memory is passed.
             assert_eq!(unsafe { libc::waitpid(child.id() as i32, null_mut(), libc::__WNOTHREAD) }, child.id() as i32);
+            assert!(child.wait().is_err(), "it is gone");
         });
     });
 }

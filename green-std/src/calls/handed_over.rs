@@ -269,7 +269,7 @@ pub unsafe fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_
     };
     let one = (kind == libc::P_PID && options & !libc::WNOWAIT == libc::WEXITED).then_some(id as pid_t);
     let has_come = |result: isize| result < 0 || found.load(Ordering::Relaxed) != 0;
-    wait_for_child(one, options, has_come, &call)
+    wait_for_child(one, options, has_come, call)
 }
 
 fn pidfd_of(child: pid_t) -> Option<OwnedFd> {
