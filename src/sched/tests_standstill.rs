@@ -127,9 +127,11 @@ fn what_is_not_the_same_at_the_second_look_has_gone_on() {
     }
 }
 
+type Change = (&'static str, fn(&mut MadeUp));
+
 #[test]
 fn what_may_go_on_is_no_standstill() {
-    let none: [(&str, fn(&mut MadeUp)); 12] = [
+    let none: [Change; 12] = [
         ("it is reached from outside", |process| process.is_reached = true),
         ("a worker is up", |process| process.sleeps = RefCell::new(vec![None])),
         ("it is up in the end", |process| process.sleeps.borrow_mut().push(None)),
