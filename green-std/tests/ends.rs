@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::mem::zeroed;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -196,6 +196,39 @@ fn a_time_ends_an_accept() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         set_time(listener.as_raw_fd(), libc::SO_RCVTIMEO, TIME);
         takes(TIME, || assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EAGAIN)));
+    });
+}
+
+/// Nothing tells of it, as nothing tells an OS thread.
+#[test]
+fn a_wait_for_a_descriptor_that_is_closed_meanwhile_goes_on_until_a_cancel_or_its_time() {
+    on_one_worker(|| {
+        for by_time in [false, true] {
+            let (one, mut other) = UnixStream::pair().unwrap();
+            if by_time {
+                set_time(one.as_raw_fd(), libc::SO_RCVTIMEO, TIME);
+            }
+            let fd = one.into_raw_fd();
+            let begun = Instant::now();
+            let reads = green::spawn(move || {
+                // SAFETY: a buffer of one byte.
+                let result = unsafe { libc::recv(fd, [0_u8].as_mut_ptr().cast(), 1, 0) };
+                (result, io::Error::last_os_error().raw_os_error())
+            });
+            until(|| reads.thread().waits_for() == Some("readable"));
+            // SAFETY: it is this function's.
+            assert_eq!(unsafe { libc::close(fd) }, 0);
+            _ = other.write_all(b"x");
+            green::sleep(TIME / 10);
+            assert_eq!(reads.thread().waits_for(), Some("readable"));
+            if !by_time {
+                reads.cancel();
+            }
+            let ended = reads.join().unwrap();
+            let error = if by_time { libc::EAGAIN } else { libc::ECANCELED };
+            assert_eq!(ended, (-1, Some(error)));
+            assert!(!by_time || begun.elapsed() >= TIME);
+        }
     });
 }
 
