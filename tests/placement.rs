@@ -188,7 +188,7 @@ fn what_the_threads_of_a_pool_compute_is_shared_out() {
 
 /// Threads that compute for long, and are few: each has to have a worker, as long as there are workers.
 #[test]
-fn two_to_four_threads_that_compute_and_were_spawned_2_ms_apart_were_all_on_one_of_two_workers() {
+fn two_threads_that_compute_and_were_spawned_2_ms_apart_were_on_one_of_two_workers() {
     let _alone = alone();
     for threads in 2..=4 {
         nearly_always(RIGHT, &format!("{threads} threads that compute on two workers, (workers, most on one)"), || {
