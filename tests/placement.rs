@@ -8,6 +8,8 @@
 mod help;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -182,6 +184,40 @@ fn what_the_threads_of_a_pool_compute_is_shared_out() {
         });
         (spans, spans <= 300)
     });
+}
+
+/// Threads that compute for long, and are few: each has to have a worker, as long as there are workers.
+#[test]
+fn two_threads_that_compute_and_were_spawned_2_ms_apart_were_on_one_of_two_workers() {
+    let _alone = alone();
+    for threads in 2..=4 {
+        nearly_always(RIGHT, &format!("{threads} threads that compute on two workers, (workers, most on one)"), || {
+            let pool = Pool::new(2);
+            let computed = pool.clone();
+            bounded(move || {
+                runtime(2).run(move || {
+                    let over = Arc::new(AtomicBool::new(false));
+                    let spawn = |_| {
+                        green::sleep(Duration::from_millis(2));
+                        let (homes, over) = (computed.homes.clone(), over.clone());
+                        green::spawn(move || {
+                            homes.lock().unwrap().push(std::thread::current().id());
+                            while !over.load(Relaxed) {
+                                std::hint::black_box((0..20_000_u64).fold(0, |sum: u64, n| sum.rotate_left(3) ^ n));
+                                green::yield_now();
+                            }
+                        })
+                    };
+                    let spawned: Vec<_> = (0..threads).map(spawn).collect();
+                    until(|| computed.has(threads));
+                    over.store(true, Relaxed);
+                    computed.end(spawned);
+                });
+            });
+            let (workers, most) = pool.spread();
+            ((workers, most), workers == 2 && most <= threads.div_ceil(2))
+        });
+    }
 }
 
 #[test]

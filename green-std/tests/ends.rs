@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::mem::zeroed;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -162,7 +162,8 @@ fn takes(least: Duration, f: impl FnOnce()) {
     assert!(took >= least && took < Duration::from_secs(100), "{took:?}");
 }
 
-const TIME: Duration = Duration::from_millis(100);
+/// So long that a machine with much else to do lets a wait begin before that is over.
+const TIME: Duration = Duration::from_millis(300);
 
 #[test]
 fn a_time_ends_a_connect_that_waits_for_a_listener_with_a_full_queue() {
@@ -198,6 +199,39 @@ fn a_time_ends_an_accept() {
     });
 }
 
+/// Nothing tells of it, as nothing tells an OS thread.
+#[test]
+fn a_wait_for_a_descriptor_that_is_closed_meanwhile_goes_on_until_a_cancel_or_its_time() {
+    on_one_worker(|| {
+        for by_time in [false, true] {
+            let (one, mut other) = UnixStream::pair().unwrap();
+            if by_time {
+                set_time(one.as_raw_fd(), libc::SO_RCVTIMEO, TIME);
+            }
+            let fd = one.into_raw_fd();
+            let begun = Instant::now();
+            let reads = green::spawn(move || {
+                // SAFETY: a buffer of one byte.
+                let result = unsafe { libc::recv(fd, [0_u8].as_mut_ptr().cast(), 1, 0) };
+                (result, io::Error::last_os_error().raw_os_error())
+            });
+            until(|| reads.thread().waits_for() == Some("readable"));
+            // SAFETY: it is this function's.
+            assert_eq!(unsafe { libc::close(fd) }, 0);
+            _ = other.write_all(b"x");
+            green::sleep(TIME / 10);
+            assert_eq!(reads.thread().waits_for(), Some("readable"));
+            if !by_time {
+                reads.cancel();
+            }
+            let ended = reads.join().unwrap();
+            let error = if by_time { libc::EAGAIN } else { libc::ECANCELED };
+            assert_eq!(ended, (-1, Some(error)));
+            assert!(!by_time || begun.elapsed() >= TIME);
+        }
+    });
+}
+
 #[test]
 fn sleeps_until_a_moment_and_waits_for_nothing_end_at_their_times() {
     on_one_worker(|| {
@@ -219,9 +253,9 @@ fn sleeps_until_a_moment_and_waits_for_nothing_end_at_their_times() {
                 assert_eq!(libc::clock_nanosleep(clock, libc::TIMER_ABSTIME, &raw const moment, null_mut()), 0);
                 assert!(begun.elapsed() < Duration::from_secs(100));
             }
-            let time = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-            takes(TIME / 5, || assert_eq!(libc::ppoll(null_mut(), 0, &raw const time, null()), 0));
-            takes(TIME / 5, || {
+            let time = libc::timespec { tv_sec: 0, tv_nsec: TIME.subsec_nanos().into() };
+            takes(TIME, || assert_eq!(libc::ppoll(null_mut(), 0, &raw const time, null()), 0));
+            takes(TIME, || {
                 assert_eq!(libc::pselect(0, null_mut(), null_mut(), null_mut(), &raw const time, null()), 0);
             });
         }

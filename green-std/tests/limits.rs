@@ -3,7 +3,7 @@
 
 mod help;
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -33,6 +33,74 @@ fn a_cancel_ends_a_read_with_an_error_and_is_raised_at_the_next_blocking_call() 
         reads.cancel();
         assert_eq!(receiver.recv().unwrap(), Some(libc::ECANCELED));
         assert!(reads.join().unwrap_err().is::<green::Cancelled>());
+    });
+}
+
+/// A call on one end of a pair of sockets has moved some bytes of many, and waits for the rest when it is cancelled: it says how many they were.
+fn says_what_it_has_done(name: &str, call: unsafe fn(c_int, *mut c_void, usize) -> isize) {
+    const MANY: usize = 8 << 20;
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let sends = !name.starts_with("recv");
+    let (said, says) = mpsc::channel();
+    let moves = green::spawn(move || {
+        let mut bytes = vec![7_u8; MANY];
+        // SAFETY: a descriptor and so many bytes of this function's.
+        let done = unsafe { call(one.as_raw_fd(), bytes.as_mut_ptr().cast(), MANY) };
+        said.send(done).unwrap();
+        green::sleep(Duration::from_millis(1));
+        unreachable!("it is cancelled");
+    });
+    let waits = || moves.thread().waits_for().is_some();
+    until(waits);
+    let mut came = 1000;
+    match sends {
+        // It goes on with the rest, as a call that blocks does.
+        true => other.read_exact(&mut vec![0; came]).unwrap(),
+        false => other.write_all(&vec![0; came]).unwrap(),
+    }
+    green::sleep(Duration::from_millis(5));
+    until(waits);
+    moves.cancel();
+    assert!(moves.join().unwrap_err().is::<green::Cancelled>());
+    if sends {
+        came += other.read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(says.recv().unwrap(), came as isize, "{name}");
+    assert!(came < MANY);
+}
+
+#[test]
+fn a_call_that_a_cancel_ends_half_done_says_how_many_bytes_it_has_moved() {
+    unsafe fn message<R>(at: *mut c_void, len: usize, call: impl FnOnce(&mut libc::msghdr) -> R) -> R {
+        let mut part = libc::iovec { iov_base: at, iov_len: len };
+        // SAFETY: zeros are a value of it.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        call(&mut message)
+    }
+    on_one_worker(|| {
+        // SAFETY: as the caller says, here and below.
+        says_what_it_has_done("send", |fd, at, len| unsafe { libc::send(fd, at, len, 0) });
+        // SAFETY: the same.
+        says_what_it_has_done("write", |fd, at, len| unsafe { libc::write(fd, at, len) });
+        // SAFETY: the same.
+        says_what_it_has_done("writev", |fd, at, len| unsafe {
+            libc::writev(fd, &libc::iovec { iov_base: at, iov_len: len }, 1)
+        });
+        // SAFETY: the same.
+        says_what_it_has_done("sendmsg", |fd, at, len| unsafe {
+            message(at, len, |message| libc::sendmsg(fd, message, 0))
+        });
+        // SAFETY: the same.
+        says_what_it_has_done("sendmmsg", |fd, at, len| unsafe {
+            message(at, len, |message| {
+                let mut one = libc::mmsghdr { msg_hdr: *message, msg_len: 0 };
+                assert_eq!(libc::sendmmsg(fd, &raw mut one, 1, 0), 1);
+                one.msg_len as isize
+            })
+        });
+        // SAFETY: the same.
+        says_what_it_has_done("recv", |fd, at, len| unsafe { libc::recv(fd, at, len, libc::MSG_WAITALL) });
     });
 }
 

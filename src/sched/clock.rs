@@ -9,6 +9,8 @@ use crate::sched::tidy::Tidy;
 const TURNS_PER_TICK: u32 = 8;
 /// Where turns take longer than an eighth of this, and others rely on a look as often: fewer turns.
 const SLOW_NS: u64 = 1_000_000;
+/// Threads that are long at it compute. Two that talk have a turn for each message, and a hundredth of that.
+const LONG_TURN_NS: u64 = 50_000;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -22,6 +24,11 @@ pub(crate) struct Clock {
     slow_turns: Cell<u32>,
     paced_at: Cell<u32>,
     paced_ns: Cell<u64>,
+    /// Since when the worker has had something to run without a pause, and what the count was then.
+    busy_since_ns: Cell<u64>,
+    busy_since: Cell<u32>,
+    /// Turns have been short: before this one the clock is not read again for that.
+    short_until: Cell<u32>,
     /// When a timer last ended a sleep.
     pub(crate) got_up_for_timers_ns: Cell<u64>,
     pub(crate) tidy: Tidy,
@@ -35,6 +42,9 @@ impl Clock {
             slow_turns: Cell::new(u32::MAX),
             paced_at: Cell::new(0),
             paced_ns: Cell::new(now_ns),
+            busy_since_ns: Cell::new(now_ns),
+            busy_since: Cell::new(0),
+            short_until: Cell::new(0),
             got_up_for_timers_ns: Cell::new(0),
             tidy: Tidy::new(now_ns),
         }
@@ -75,9 +85,27 @@ impl Clock {
         }
     }
 
-    /// The worker had nothing to run for so long: that says nothing of its turns.
-    pub(crate) fn leave_out(&self, ns: u64) {
-        self.paced_ns.set(self.paced_ns.get() + ns);
+    /// The worker had nothing to run until now: that says nothing of its turns.
+    pub(crate) fn gets_busy(&self, idle_since_ns: u64, now_ns: u64) {
+        self.paced_ns.set(self.paced_ns.get() + now_ns.saturating_sub(idle_since_ns));
+        self.busy_since_ns.set(now_ns);
+        self.busy_since.set(self.turns());
+        self.short_until.set(self.turns());
+    }
+
+    /// Has the worker been busy for a while, in turns that were long by and large? The clock is read once in eight turns, where they are short.
+    pub(crate) fn has_long_turns(&self, now_ns: impl FnOnce() -> u64) -> bool {
+        let now = self.turns();
+        if self.short_until.get().wrapping_sub(now).wrapping_sub(1) < TURNS_PER_TICK {
+            return false;
+        }
+        let spent_ns = now_ns().saturating_sub(self.busy_since_ns.get());
+        let turns = u64::from(now.wrapping_sub(self.busy_since.get()));
+        if spent_ns < turns * LONG_TURN_NS {
+            self.short_until.set(now.wrapping_add(TURNS_PER_TICK));
+            return false;
+        }
+        spent_ns >= SLOW_NS
     }
 
     /// The worker looks, or needs not.
@@ -139,8 +167,24 @@ mod tests {
             clock.is_overdue()
         };
         assert!(!eight_turns_until(10_000));
-        clock.leave_out(1_000_000_000);
+        clock.gets_busy(10_000, 1_000_010_000);
         assert!(!eight_turns_until(1_000_020_000));
         assert!(eight_turns_until(2_000_000_000));
+    }
+
+    #[test]
+    fn long_turns_are_those_since_the_last_sleep_and_neither_a_first_one_nor_those_of_who_talk() {
+        let clock = Clock::new(0);
+        (0..1000).for_each(|_| clock.count_turn());
+        assert!(!clock.has_long_turns(|| 2_000_000), "2 µs");
+        assert!(!clock.has_long_turns(|| unreachable!()), "nor eight turns later");
+        clock.gets_busy(2_000_000, 3_000_000);
+        (0..2).for_each(|_| clock.count_turn());
+        assert!(!clock.has_long_turns(|| 3_100_000), "it has just begun");
+        assert!(clock.has_long_turns(|| 5_000_000));
+        (0..100).for_each(|_| clock.count_turn());
+        assert!(!clock.has_long_turns(|| 8_000_000));
+        (0..8).for_each(|_| clock.count_turn());
+        assert!(clock.has_long_turns(|| 9_000_000));
     }
 }

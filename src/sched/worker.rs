@@ -203,7 +203,7 @@ impl Worker {
     pub(super) fn gets_busy(&self, idle_since_ns: u64) {
         let now_ns = real_ns();
         self.remote.busy.turns(true, now_ns);
-        self.clock.leave_out(now_ns.saturating_sub(idle_since_ns));
+        self.clock.gets_busy(idle_since_ns, now_ns);
         if self.shared.stall_limit_ns != 0 {
             watched::worker_gets_busy();
         }
@@ -561,7 +561,9 @@ impl Worker {
     fn place(&self, task: Task) -> Option<NonNull<Header>> {
         let rests = task.vtable.after_run.is_some();
         let thread = self.claim(task)?;
-        let elsewhere = if rests { None } else { self.policy.balance.elsewhere(&self.shared.remotes, self.number) };
+        let computes = || self.clock.has_long_turns(real_ns);
+        let balance = &self.policy.balance;
+        let elsewhere = if rests { None } else { balance.elsewhere(&self.shared.remotes, self.number, computes) };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
         // SAFETY: it was claimed here and has not started, so it is alive.

@@ -68,6 +68,12 @@ pub(crate) fn alone_on_one_worker(f: impl FnOnce() + Send) {
     one_worker(f);
 }
 
+/// The same, on two workers between which threads move.
+pub(crate) fn alone_on_two_workers(f: impl FnOnce() + Send) {
+    let _alone = COUNTERS.write().unwrap_or_else(PoisonError::into_inner);
+    two_workers(f);
+}
+
 fn one_worker(f: impl FnOnce() + Send) {
     let _watch = Watch::new();
     if let Some(runtime) = runtime(1, ThreadLocals::PerThread) {
@@ -78,6 +84,10 @@ fn one_worker(f: impl FnOnce() + Send) {
 /// The same, on two workers between which threads move.
 pub(crate) fn on_two_workers(f: impl FnOnce() + Send) {
     let _others = beside_others();
+    two_workers(f);
+}
+
+fn two_workers(f: impl FnOnce() + Send) {
     let _watch = Watch::new();
     if let Some(runtime) = runtime(2, ThreadLocals::PerThread) {
         runtime.run(f);

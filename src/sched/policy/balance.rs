@@ -29,7 +29,7 @@ use crate::sched::policy::busy_share::ALL;
 use crate::sched::remote::Remote;
 use crate::sys::clock::real_ns;
 
-/// A worker that has fewer threads gives none away: a pair that talks stays together.
+/// A worker that has fewer threads gives none away: a pair that talks stays together. One less, if its threads compute.
 const FEW: u32 = 3;
 /// One that has so many more than the sibling that has fewest gives some of them away; or an eighth of its own, if that is more.
 const SLACK: u32 = 2;
@@ -63,15 +63,20 @@ impl Balance {
     }
 
     /// For a thread that the worker, that `number` of `remotes`, is about to start: `None`, it starts here. Otherwise there, where it is
-    /// expected.
+    /// expected. Do the worker's threads compute?
     #[inline]
-    pub(crate) fn elsewhere(&self, remotes: &[&'static Remote], number: usize) -> Option<&'static Remote> {
+    pub(crate) fn elsewhere(
+        &self,
+        remotes: &[&'static Remote],
+        number: usize,
+        computes: impl FnOnce() -> bool,
+    ) -> Option<&'static Remote> {
         if remotes.len() == 1 || !ON {
             return None;
         }
         // A spare worker is none of them.
-        let load = remotes.get(number)?.load().filter(|load| *load >= FEW)?;
-        self.give(remotes, number, load)
+        let load = remotes.get(number)?.load()?;
+        (load >= FEW || load == FEW - 1 && computes()).then(|| self.give(remotes, number, load))?
     }
 
     #[inline(never)]
@@ -107,7 +112,9 @@ impl Balance {
             return 0;
         };
         self.creditor.set(at);
-        (load.saturating_sub(has) / 2).clamp(PAIR, BATCH)
+        // Where few compute, the next one has a worker of its own, too.
+        let least = if load < FEW { 1 } else { PAIR };
+        (load.saturating_sub(has) / 2).clamp(least, BATCH)
     }
 }
 
@@ -121,6 +128,7 @@ mod tests {
     struct Workers {
         group: Option<RemoteGroup>,
         balance: Balance,
+        computes: bool,
     }
 
     impl Workers {
@@ -129,7 +137,7 @@ mod tests {
             for (remote, load) in group.remotes.iter().zip(loads) {
                 remote.live.store(*load, Ordering::Relaxed);
             }
-            Self { group: Some(group), balance: Balance::new() }
+            Self { group: Some(group), balance: Balance::new(), computes: false }
         }
 
         fn remotes(&self) -> &[&'static Remote] {
@@ -138,7 +146,7 @@ mod tests {
 
         /// One more thread starts, on the first worker or on the one that gets it.
         fn start(&self) -> usize {
-            let there = self.balance.elsewhere(self.remotes(), 0);
+            let there = self.balance.elsewhere(self.remotes(), 0, || self.computes);
             let is_there = |remote: &&'static Remote| there.is_some_and(|there| remote.index == there.index);
             let at = self.remotes().iter().position(is_there).unwrap_or(0);
             if at == 0 {
@@ -172,6 +180,18 @@ mod tests {
         let workers = Workers::with(&[1, 0, 0, 0]);
         (0..8).for_each(|_| _ = workers.start());
         assert!(workers.loads().iter().all(|load| (2..=3).contains(load)), "{:?}", workers.loads());
+    }
+
+    #[test]
+    fn each_of_a_few_that_compute_has_a_worker_of_its_own_while_there_is_one() {
+        let mut workers = Workers::with(&[2, 0, 0, 0]);
+        workers.computes = true;
+        (0..3).for_each(|_| _ = workers.start());
+        assert_eq!(workers.loads(), [2, 1, 1, 1]);
+        assert_eq!(workers.start(), 0, "all have one");
+        let mut workers = Workers::with(&[1, 0]);
+        workers.computes = true;
+        assert_eq!(workers.start(), 0, "beside one that waits");
     }
 
     #[test]
