@@ -74,8 +74,8 @@ pub use time::sleep;
 pub mod __interposed {
     pub use crate::interposed::{
         Caller, ClaimedFile, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
-        caller, claim, futex_wait, futex_waits, futex_wake, hand_over, has_passed, is_in_handler, look_up,
-        note_blocked_signals, sleep_until, spend,
+        caller, claim, futex_wait, futex_waits, futex_wake, hand_over, hand_over_unless_in_handler, has_passed,
+        is_in_handler, let_signals_in, look_up, note_blocked_signals, sleep_until, spend,
     };
 }
 

@@ -66,11 +66,13 @@
 //! * glibc linked statically: threads cannot have thread-locals of their own there, and no lock of std could be held over a call that parks. So [`interpose!`] does not
 //!   compile there, nor with musl.
 //! * Two `sendfile`s at once of one open file from its own position, which is read first and set at the end: both may send the same. (So it is in the kernel, for a shorter while.)
-//! * Wake-ups (`sem_post`, futexes) in a signal handler, while green threads wait: they take a lock that the interrupted code may have.
+//! * Wake-ups (`sem_post`, futexes) in a signal handler, of a green thread or an OS thread, while green threads wait for a word that shares a part of the table with this one, or have
+//!   waited since a wake-up found nobody there (there are 16384 parts): they take the part's lock for a few instructions, and where the interrupted code has just that, they spin for ever.
+//!   The wake-up of a futex gives the woken thread its turn even in a handler that has no stack of its own; `sem_post` does not.
 //! * A descriptor that is closed while a green thread waits for it: the wait goes on until it is cancelled or its time is over. (An OS thread stays in such a call as
 //!   well. What ends a wait is `shutdown`, on both.)
 //! * The newer calls for words of memory (`futex_wait`, `futex_wake`, `futex_waitv`, `futex_requeue`): they go to the kernel, and wake no green thread.
-//! * `ppoll`, `pselect`, `epoll_pwait` with a signal mask; `select` of more than 1024 descriptors; `waitpid` with `__WNOTHREAD`; `recvmsg` with `MSG_WAITALL`; futexes with priorities.
+//! * `ppoll`, `pselect`, `epoll_pwait` with a signal mask; `sigsuspend`; `select` of more than 1024 descriptors; `waitpid` with `__WNOTHREAD`; `recvmsg` with `MSG_WAITALL`; futexes with priorities.
 //!   [`counters`] counts them as blocked.
 //! * `pthread_cancel` of an OS thread while it is in one of the functions that this crate makes as system calls (`read`, `recv`, `open`, `poll`, `nanosleep`, and all others that
 //!   work on descriptors, sleep or wait for children): they are no points of cancellation any more. Semaphores, condition variables, `pthread_join` and `getaddrinfo` are. Green threads must not
@@ -83,8 +85,11 @@
 //!   (`pthread_spin_lock`), in all.
 //! * Code that is inside of [`off`] or [`green::no_park`], or in a panic hook.
 //! * Signal handlers. One that has a stack of its own is known by that (std's and `green`'s have). One without is known by its signal, which is blocked as long as it runs, and which the
-//!   program has not blocked itself (by `pthread_sigmask` or `sigprocmask`, which are defined for that): functions that a handler may call by POSIX, such as `read`, `write`, `poll`, `nanosleep` or `waitpid`,
-//!   block in it, and do not give its turn away. So it is not known if it has `SA_NODEFER`, and who blocks a signal in another way than by those two, such as `sighold`, is taken for a handler.
+//!   program has not blocked itself (by `pthread_sigmask`, `sigprocmask`, that system call by `syscall`, or for a wait by `ppoll`, `pselect`, `epoll_pwait`, `sigsuspend`, which are defined for that): functions that a handler may call by POSIX, such as `read`, `write`, `poll`, `nanosleep` or `waitpid`,
+//!   block in it, and do not give its turn away. So it is not known for one if its own signal may interrupt it: with `SA_NODEFER`, once it has unblocked that, or where
+//!   another way has let it in that had been blocked by those (`sigrelse`, `sigpause`, `epoll_pwait2`, `setcontext`). Who blocks a signal in another way (`sighold`, a `longjmp` out of a handler) is taken for a
+//!   handler, and blocks, until the worker next looks at its timers and events; a thread that never lets its neighbours run stays so.
+//! * `waitpid` and `wait4` for one child that is traced (`ptrace`): they wait for its end, and do not see that it stops meanwhile.
 //! * Calls that need an OS thread to wait in the caller's place, when the system refuses one: they wait until another such call is over, or the next one gets OS threads for all. A `pthread_barrier_wait` of more green threads than there can be OS
 //!   threads does not end; with not one of them there, the call blocks the worker.
 //! * A library that a program loads: what it defines nobody finds, itself included, and when it is loaded it says so on standard error. [`interpose!`] belongs into the program.
@@ -171,7 +176,7 @@ pub mod __private {
         wait, wait3, wait4, waitid, waitpid,
     };
     pub use crate::calls::hidden::{find_hidden, is_found};
-    pub use crate::calls::mask::{pthread_sigmask, sigprocmask};
+    pub use crate::calls::mask::{pthread_sigmask, sigprocmask, sigsuspend};
     pub use crate::calls::messages::{recvmmsg, sendmmsg};
     pub use crate::calls::once::{call_once, pthread_once};
     pub use crate::calls::open::{creat, creat as creat64, open, open as open64, openat, openat as openat64};
@@ -388,6 +393,7 @@ macro_rules! interpose {
 
             // OS threads can be cancelled in libc's own, and are unwound then.
             $crate::__define! { "C-unwind":
+                fn sigsuspend(mask: *const sigset_t) -> c_int;
                 fn sem_wait(sem: *mut sem_t) -> c_int;
                 fn sem_timedwait(sem: *mut sem_t, moment: *const timespec) -> c_int;
                 fn sem_clockwait(sem: *mut sem_t, clock: clockid_t, moment: *const timespec) -> c_int;

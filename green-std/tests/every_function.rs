@@ -270,8 +270,8 @@ fn cancels_and_time_outs_find_a_call_whose_thread_moves() {
     });
 }
 
-/// What wakes those that others have parked; and what does not wait, but has to be known.
-const WAKERS: [&str; 10] = [
+/// What wakes those that others have parked; and what does not wait, or blocks in any case, but has to be known.
+const WAKERS: [&str; 11] = [
     "cnd_broadcast",
     "cnd_signal",
     "mtx_unlock",
@@ -282,6 +282,7 @@ const WAKERS: [&str; 10] = [
     "pthread_sigmask",
     "sem_post",
     "sigprocmask",
+    "sigsuspend",
 ];
 
 const SOURCE: &str = include_str!("../src/lib.rs");

@@ -208,7 +208,7 @@ fn raise(signal: c_int) {
 }
 
 /// A neighbour looks whether it runs while the handler does; `f` has the handler called.
-fn beside_a_neighbour_that_looks(is_inside: &AtomicBool, f: impl FnOnce()) {
+fn beside_a_neighbour_that_looks(what: &str, is_inside: &AtomicBool, f: impl FnOnce()) {
     let (is_over, saw) = (AtomicBool::new(false), AtomicBool::new(false));
     green::scope(|scope| {
         scope.spawn(|| {
@@ -220,7 +220,7 @@ fn beside_a_neighbour_that_looks(is_inside: &AtomicBool, f: impl FnOnce()) {
         f();
         is_over.store(true, Ordering::Relaxed);
     });
-    assert!(!saw.into_inner(), "a neighbour had a turn inside of a signal's handler");
+    assert!(!saw.into_inner(), "{what}: a neighbour had a turn inside of a signal's handler");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_handler_on_the_threads_own_stack_gave_its_turn_away() {
         WRITTEN.store(0, Ordering::Relaxed);
         handle(libc::SIGUSR2, writes, 0);
         // More than are made in one turn; what is read counts for none.
-        beside_a_neighbour_that_looks(&IS_INSIDE, || {
+        beside_a_neighbour_that_looks("spent", &IS_INSIDE, || {
             for _ in 0..TIMES {
                 raise(libc::SIGUSR2);
                 green_std::off(|| from.read_exact(&mut [0]).unwrap());
@@ -286,7 +286,7 @@ fn a_handler_on_the_threads_own_stack_parked_where_it_had_to_wait() {
             to.write_all(b"1").unwrap();
             to
         });
-        beside_a_neighbour_that_looks(&IS_INSIDE, || raise(libc::SIGURG));
+        beside_a_neighbour_that_looks("waits", &IS_INSIDE, || raise(libc::SIGURG));
         assert_eq!(DONE.load(Ordering::Relaxed), 1);
         drop(writes.join().unwrap());
     });
@@ -307,6 +307,127 @@ fn who_blocks_signals_himself_parks() {
             change(libc::SIG_UNBLOCK, function);
             help::beside_a_neighbour(|| thread::sleep(Duration::from_millis(1)));
         }
+    });
+}
+
+fn set_of(signals: &[c_int]) -> libc::sigset_t {
+    // SAFETY: a set of this function's.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        signals.iter().for_each(|signal| assert_eq!(libc::sigaddset(&raw mut set, *signal), 0));
+        set
+    }
+}
+
+/// Changes which signals the calling OS thread blocks; gives what they were.
+fn change_mask(how: c_int, set: &libc::sigset_t) -> libc::sigset_t {
+    let mut old = set_of(&[]);
+    // SAFETY: two sets.
+    assert_eq!(unsafe { libc::pthread_sigmask(how, set, &raw mut old) }, 0);
+    old
+}
+
+/// Set while the handler of [`naps`] runs.
+static NAPS: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn naps(_: c_int) {
+    NAPS.store(true, Ordering::Relaxed);
+    thread::sleep(Duration::from_millis(2));
+    NAPS.store(false, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_came_as_its_signal_was_let_in_again_parked() {
+    type LetIn = fn(&libc::sigset_t);
+    let let_in: [(&str, LetIn); 6] = [
+        ("pthread_sigmask", |old| _ = change_mask(libc::SIG_SETMASK, old)),
+        ("unblocked", |_| _ = change_mask(libc::SIG_UNBLOCK, &set_of(&[libc::SIGPROF]))),
+        // SAFETY: a set and a time; no descriptors; here and below.
+        ("ppoll", |old| unsafe {
+            let time = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+            assert_eq!(libc::ppoll(null_mut(), 0, &raw const time, old), -1);
+        }),
+        ("pselect", |old| unsafe {
+            let (none, time) = (null_mut(), libc::timespec { tv_sec: 1, tv_nsec: 0 });
+            assert_eq!(libc::pselect(0, none, none, none, &raw const time, old), -1);
+        }),
+        ("epoll_pwait", |old| unsafe {
+            let fd = libc::epoll_create1(0);
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            assert_eq!(libc::epoll_pwait(fd, &raw mut event, 1, 1000, old), -1);
+            libc::close(fd);
+        }),
+        ("sigsuspend", |old| unsafe { assert_eq!(libc::sigsuspend(old), -1) }),
+    ];
+    on_one_worker(|| {
+        handle(libc::SIGPROF, naps, 0);
+        for (name, let_in) in let_in {
+            let old = change_mask(libc::SIG_BLOCK, &set_of(&[libc::SIGPROF]));
+            // Pending.
+            raise(libc::SIGPROF);
+            beside_a_neighbour_that_looks(name, &NAPS, || let_in(&old));
+            change_mask(libc::SIG_SETMASK, &old);
+            help::beside_a_neighbour(|| thread::sleep(Duration::from_millis(1)));
+        }
+    });
+}
+
+#[test]
+fn a_post_in_a_handler_had_the_woken_thread_run_inside_of_it() {
+    struct Semaphore(std::cell::UnsafeCell<libc::sem_t>);
+    // SAFETY: what it is for.
+    unsafe impl Sync for Semaphore {}
+    // SAFETY: zeros are a semaphore of one process.
+    static SEMAPHORE: Semaphore = Semaphore(std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }));
+    static IS_INSIDE: AtomicBool = AtomicBool::new(false);
+    extern "C" fn posts(_: c_int) {
+        IS_INSIDE.store(true, Ordering::Relaxed);
+        // SAFETY: a semaphore.
+        unsafe { libc::sem_post(SEMAPHORE.0.get()) };
+        IS_INSIDE.store(false, Ordering::Relaxed);
+    }
+    on_one_worker(|| {
+        handle(libc::SIGVTALRM, posts, 0);
+        let waits = green::spawn(|| {
+            // SAFETY: a semaphore.
+            assert_eq!(unsafe { libc::sem_wait(SEMAPHORE.0.get()) }, 0);
+            IS_INSIDE.load(Ordering::Relaxed)
+        });
+        until(|| waits.thread().waits_for() == Some("futex"));
+        raise(libc::SIGVTALRM);
+        assert!(!waits.join().unwrap(), "it ran inside of a signal's handler");
+    });
+}
+
+#[test]
+fn a_mask_that_was_changed_unseen_had_a_worker_block_for_good() {
+    unsafe extern "C" {
+        fn sighold(signal: c_int) -> c_int;
+    }
+    let parks = || {
+        let ran = AtomicBool::new(false);
+        green::scope(|scope| {
+            scope.spawn(|| ran.store(true, Ordering::Relaxed));
+            thread::sleep(Duration::from_millis(1));
+            ran.load(Ordering::Relaxed)
+        })
+    };
+    on_one_worker(|| {
+        let set = set_of(&[libc::SIGXCPU]);
+        // SAFETY: one set; it is as long as the kernel's.
+        let changed = unsafe {
+            libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, null_mut::<c_void>(), 8)
+        };
+        assert_eq!(changed, 0);
+        assert!(parks(), "the system call was not seen");
+        change_mask(libc::SIG_UNBLOCK, &set);
+        // SAFETY: no memory is passed.
+        assert_eq!(unsafe { sighold(libc::SIGXCPU) }, 0);
+        let parks_again = (0..1000).any(|_| {
+            green::sleep(Duration::from_millis(1));
+            parks()
+        });
+        assert!(parks_again);
     });
 }
 

@@ -3,7 +3,12 @@
 //! The caller looks whether there is anything, and makes the call. As long as it has *claimed* the file, no other green thread of the process comes between.
 //! But an OS thread may, or another process that has the file, and then the call waits, and its worker with it. So nobody waits for a claim: who finds the file claimed goes
 //! on as if there were nothing, and looks again after a while. Claims are of files, not of parts of a table: who waits in one listener keeps nobody from another.
+//!
+//! Some files are no thing of their own: all eventfds, timerfds, inotifies and signalfds of a system have one inode, and each opening of a device may be another thing. Of these the
+//! descriptor is claimed: so of duplicates of one each may be claimed, and a call on one of them may wait for what was taken by another.
 #![forbid(unsafe_code)]
+
+use std::ffi::c_int;
 
 use crate::base::lock::Lock;
 use crate::sys::fork::{PerProcess, generation};
@@ -11,8 +16,8 @@ use crate::sys::fork::{PerProcess, generation};
 /// So many claims there can be at a time: a worker has one at most. Who comes when all are given finds the file claimed.
 const MOST: usize = 64;
 
-/// What there is of a file that identifies it: its device, and the number of its inode.
-type FileKey = (u64, u64);
+/// What there is of a file that identifies it: its device, the number of its inode, and the descriptor, or -1 if that does not matter.
+type FileKey = (u64, u64, c_int);
 
 /// A child of fork has none: who has them is not there.
 static CLAIMS: PerProcess<Lock<[Option<FileKey>; MOST]>> = PerProcess::new(|| Lock::new([None; MOST]));
@@ -29,8 +34,7 @@ pub struct ClaimedFile {
 /// `None`: another green thread has claimed the file, or somebody is just about to claim one. Never waits; may be called in a signal's handler.
 #[doc(hidden)]
 #[must_use]
-pub fn claim(device: u64, inode: u64) -> Option<ClaimedFile> {
-    let file = (device, inode);
+pub fn claim(file: FileKey) -> Option<ClaimedFile> {
     let mut claims = CLAIMS.get().try_lock()?;
     if claims.contains(&Some(file)) {
         return None;
@@ -58,13 +62,13 @@ mod tests {
     #[test]
     fn a_file_is_claimed_once_and_others_are_not_kept_back() {
         // Other tests of this process claim nothing.
-        let own = claim(7, 1).unwrap();
-        assert!(std::thread::spawn(|| claim(7, 1).is_none()).join().unwrap());
-        // The same number, modulo anything; and the same number elsewhere.
-        let others = [claim(7, 1 + 64), claim(8, 1)];
+        let own = claim((7, 1, -1)).unwrap();
+        assert!(std::thread::spawn(|| claim((7, 1, -1)).is_none()).join().unwrap());
+        // The same number, modulo anything; and the same number elsewhere, or of one descriptor.
+        let others = [claim((7, 1 + 64, -1)), claim((8, 1, -1)), claim((7, 1, 1))];
         assert!(others.iter().all(Option::is_some));
         drop(own);
-        assert!(claim(7, 1).is_some());
+        assert!(claim((7, 1, -1)).is_some());
     }
 
     #[cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
@@ -72,11 +76,11 @@ mod tests {
     fn a_child_of_fork_waited_for_ever_for_what_its_parent_had_claimed() {
         use crate::sys::fork::tests::{exited, forked, in_a_new_process};
         in_a_new_process(|| {
-            let own = claim(7, 2).unwrap();
+            let own = claim((7, 2, -1)).unwrap();
             let again = move || {
-                let in_child = claim(7, 2);
+                let in_child = claim((7, 2, -1));
                 drop(own);
-                i32::from(in_child.is_some() && claim(7, 2).is_none())
+                i32::from(in_child.is_some() && claim((7, 2, -1)).is_none())
             };
             assert_eq!(forked(again), exited(1));
         });

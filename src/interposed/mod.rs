@@ -10,7 +10,10 @@
 //! **A handler of a signal** that has no stack of its own looks like the green thread that it has interrupted, which may be inside of an allocator. It may not switch: neither may a
 //! neighbour run into that allocator, nor the handler return on another OS thread. What tells them apart is the signal, which is blocked as long as its handler runs. So each worker knows which
 //! signals are blocked because the program wants it so ([`note_blocked_signals`]), and where a thread is about to wait, or has used its turn up, the kernel is
-//! asked for those that are ([`is_in_handler`]). A handler that lets its own signal interrupt it (`SA_NODEFER`) is not known for one.
+//! asked for those that are ([`is_in_handler`]). The note is never too great while a handler may come: who lets a signal in takes it out of the note
+//! first, as that comes before the call is over ([`note_blocked_signals`], [`let_signals_in`]). It may be too small, where signals were blocked by a way that is not seen: then
+//! the thread is taken for a handler, and blocks, until its worker's loop asks the kernel anew. A handler is not known for one if its own signal may interrupt it: with
+//! `SA_NODEFER`, or once it has unblocked that.
 
 mod claim;
 mod descriptor;
@@ -28,7 +31,7 @@ use crate::park::no_park::may_switch;
 use crate::park::{self, Wait, WaitResult};
 use crate::rt::blocking;
 use crate::sys::clock::{self, now_ns};
-use crate::sys::{in_panic, signals};
+use crate::sys::in_panic;
 use crate::task::header::Reason;
 use crate::thread_locals::is_own;
 
@@ -89,16 +92,33 @@ fn on_worker(here: &WorkerContext) -> Caller {
 /// Does a green thread's stack have a signal's handler on it? It makes a system call. See the module's text.
 #[doc(hidden)]
 pub fn is_in_handler() -> bool {
-    WorkerContext::get().is_some_and(|here| signals::blocked() & !here.blocked_signals.get() != 0)
+    WorkerContext::get().is_some_and(|here| here.blocked_signals.are_exceeded())
 }
 
-/// Runs `f`, by which the program blocks signals of the calling OS thread, or lets them come again. What a handler changes holds as long as it runs.
+/// Runs `f`, by which the program blocks signals of the calling OS thread, or lets them come again: of those that are blocked, no others than `stay` stay so. What a handler
+/// changes holds as long as it runs.
 #[doc(hidden)]
-pub fn note_blocked_signals<R>(f: impl FnOnce() -> R) -> R {
+pub fn note_blocked_signals<R>(stay: u64, f: impl FnOnce() -> R) -> R {
     let by_will = !is_in_handler();
+    if by_will && let Some(here) = WorkerContext::get() {
+        here.blocked_signals.narrow(stay);
+    }
     let result = f();
     if by_will && let Some(here) = WorkerContext::get() {
-        here.blocked_signals.set(signals::blocked());
+        here.blocked_signals.look();
+    }
+    result
+}
+
+/// Runs `f`, a system call that waits with no other signals blocked than those of `mask`, and then has those blocked again that were.
+#[doc(hidden)]
+pub fn let_signals_in<R>(mask: u64, f: impl FnOnce() -> R) -> R {
+    let noted = WorkerContext::get().map(|here| here.blocked_signals.narrow(mask));
+    let result = f();
+    if let Some(noted) = noted
+        && let Some(here) = WorkerContext::get()
+    {
+        here.blocked_signals.set(noted);
     }
     result
 }
@@ -147,6 +167,14 @@ pub fn hand_over() {
     park::yield_to_woken();
 }
 
+/// The same, in a function that a signal's handler may call: not there. Where there is somebody to have the turn, it makes a system call.
+#[doc(hidden)]
+pub fn hand_over_unless_in_handler() {
+    if WorkerContext::get().is_some_and(|here| !here.woken.get().is_null()) && !is_in_handler() {
+        park::yield_to_woken();
+    }
+}
+
 /// Runs `f` on an OS thread that may block. No cancel or `timeout` takes effect in this call.
 #[doc(hidden)]
 pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
@@ -179,6 +207,16 @@ mod tests {
                 waiting(|| (caller(), waiting(caller), caller())),
                 (Caller::Plain, Caller::Plain, Caller::Plain)
             );
+            assert_eq!(caller(), Caller::HasThreadLocals);
+        });
+    }
+
+    #[test]
+    fn a_thread_parked_while_all_signals_of_its_worker_were_blocked() {
+        let runtime = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build();
+        let Ok(runtime) = runtime else { return };
+        runtime.run(|| {
+            assert_eq!(crate::sys::signals::while_blocked(caller), Caller::Plain);
             assert_eq!(caller(), Caller::HasThreadLocals);
         });
     }

@@ -22,6 +22,8 @@ use crate::fiber::Hub;
 use crate::park::doubt::Doubt;
 use crate::park::latch::Latch;
 use crate::sys::clock;
+#[cfg(green_thread_locals)]
+use crate::sys::signals::NotedSignals;
 use crate::task::{Header, Task};
 
 /// Blocking calls that a thread may make in one turn before it has to let its neighbours run.
@@ -56,9 +58,8 @@ pub(crate) struct WorkerContext {
     pub(crate) virtual_time: Option<&'static AtomicU64>,
     /// Made when a thread that runs here first waits for a descriptor.
     poller: OnceCell<Poller>,
-    /// The signals that the OS thread has blocked because the program wants it so, a bit for each. In a handler others are blocked as well.
     #[cfg(green_thread_locals)]
-    pub(crate) blocked_signals: Cell<u64>,
+    pub(crate) blocked_signals: NotedSignals,
 }
 
 const _: () = assert!(offset_of!(WorkerContext, hub) == 0);
@@ -92,7 +93,7 @@ impl WorkerContext {
             virtual_time,
             poller: OnceCell::new(),
             #[cfg(green_thread_locals)]
-            blocked_signals: Cell::new(0),
+            blocked_signals: NotedSignals::default(),
         }
     }
 

@@ -38,8 +38,6 @@ use crate::sched::stock::Stock;
 use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
-#[cfg(green_thread_locals)]
-use crate::sys::signals;
 use crate::sys::system_thread::SystemThread;
 use crate::sys::unwinder;
 use crate::task::limit::Interrupts;
@@ -160,7 +158,7 @@ impl Worker {
         unsafe { WorkerContext::enter(here) };
         #[cfg(green_thread_locals)]
         {
-            self.here.blocked_signals.set(signals::blocked());
+            self.here.blocked_signals.look();
             if self.shared.moves {
                 self.here.hub.set();
             }
@@ -370,6 +368,8 @@ impl Worker {
             self.empty_inbox();
         }
         if now || self.clock.is_due() {
+            #[cfg(green_thread_locals)]
+            self.here.blocked_signals.look_if_in_doubt();
             if self.delay.look(&self.queues.ready, &self.remote.counters, &self.remote.wake_probe) {
                 self.record_load();
             }

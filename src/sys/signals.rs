@@ -1,10 +1,12 @@
 //! Signals that ask a process for something, as bytes in a pipe: a handler may do little more than write one.
 
+#[cfg(green_thread_locals)]
+use std::cell::Cell;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::IntoRawFd;
 
 use crate::base::atomic::{AtomicU32, Ordering};
-use crate::base::lock::Lock;
+use crate::base::lock::{Lock, waiting};
 use crate::sys::fork::{PerProcess, generation};
 use crate::sys::library;
 
@@ -264,14 +266,58 @@ pub(crate) fn blocked() -> u64 {
     blocked
 }
 
-/// Runs `f` with every signal blocked. So they are in an OS thread that it starts, too, and the program's handlers never run there.
+/// The signals that an OS thread has blocked because the program wants it so, a bit for each, as far as that is known: never one too many while a handler
+/// may come, in which others are blocked as well. Of that OS thread alone, and its handlers.
+#[cfg(green_thread_locals)]
+#[derive(Default)]
+pub(crate) struct NotedSignals {
+    noted: Cell<u64>,
+    /// More were found blocked: in a handler, or by a way that nobody has noted.
+    in_doubt: Cell<bool>,
+}
+
+#[cfg(green_thread_locals)]
+impl NotedSignals {
+    /// Are more blocked than that?
+    pub(crate) fn are_exceeded(&self) -> bool {
+        let exceeded = blocked() & !self.noted.get() != 0;
+        if exceeded {
+            self.in_doubt.set(true);
+        }
+        exceeded
+    }
+
+    /// Takes those out that are not in `stay`. Those that were noted before.
+    pub(crate) fn narrow(&self, stay: u64) -> u64 {
+        self.noted.replace(self.noted.get() & stay)
+    }
+
+    pub(crate) fn set(&self, noted: u64) {
+        self.noted.set(noted);
+    }
+
+    /// Notes those that are blocked. Not in a handler.
+    pub(crate) fn look(&self) {
+        self.noted.set(blocked());
+    }
+
+    /// The same, if more were found blocked since the last time. For a worker's loop, where no handler's frame is: no thread is switched away from in one.
+    pub(crate) fn look_if_in_doubt(&self) {
+        if self.in_doubt.replace(false) {
+            self.look();
+        }
+    }
+}
+
+/// Runs `f` with every signal blocked. So they are in an OS thread that it starts, too, and the program's handlers never run there. The calling thread does not park in
+/// `f`, by other people's code neither: the signals are blocked here alone.
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: valid sets of our own; the second call puts back what the first has found.
     unsafe {
         let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&raw mut all);
         let blocked = libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) == 0;
-        let result = f();
+        let result = waiting(f);
         if blocked {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
         }

@@ -34,7 +34,7 @@ pub(crate) fn kind(fd: c_int) -> Option<Kind> {
         return None;
     }
     let status = status(fd)?;
-    let file = identity_of(&status);
+    let file = identity_of(fd, &status);
     match status.st_mode & libc::S_IFMT {
         // The standard streams of std, too, where they are sockets.
         libc::S_IFSOCK if fd > 2 || may_park_anywhere() => Some(Kind::Socket),

@@ -8,6 +8,7 @@ use green::__interposed::{FutexEnd, FutexWoken, futex_wait, futex_wake};
 use libc::timespec;
 
 use crate::calls::counters::BLOCKED;
+use crate::calls::mask::rt_sigprocmask;
 use crate::calls::poll::deadline_of;
 use crate::calls::raw::{self, error, returned};
 use crate::calls::sleep::deadline_at;
@@ -73,7 +74,13 @@ unsafe fn usual(args: [usize; 6]) -> Option<c_long> {
 #[inline(never)]
 unsafe fn other(number: c_long, args: [usize; 6]) -> c_long {
     // SAFETY: as the caller promises.
-    let result = unsafe { if number == libc::SYS_futex { futex(args) } else { raw::call(number, args) } };
+    let result = unsafe {
+        match number {
+            libc::SYS_futex => futex(args),
+            libc::SYS_rt_sigprocmask => rt_sigprocmask(args),
+            _ => raw::call(number, args),
+        }
+    };
     returned(result) as c_long
 }
 

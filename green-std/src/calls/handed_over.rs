@@ -183,7 +183,7 @@ fn wait_for_child(
         BLOCKED.add();
         return returned_int(call(options));
     }
-    // A descriptor tells of the end of one process, and of nothing else.
+    // A descriptor tells of the end of one process, and of nothing else: not that a traced one stops, of which the call itself would tell.
     let one = child.and_then(pidfd_of);
     if let Some(fd) = &one
         && let Some(mut waits) = Waits::of(fd.as_raw_fd(), Direction::Read)

@@ -72,6 +72,7 @@ macro_rules! hidden {
 hidden! {
     PTHREAD_SIGMASK = of(c"pthread_sigmask");
     SIGPROCMASK = of(c"sigprocmask");
+    SIGSUSPEND = of(c"sigsuspend");
     GETADDRINFO = of(c"getaddrinfo");
     PTHREAD_JOIN = of(c"pthread_join");
     PTHREAD_TIMEDJOIN = of(c"pthread_timedjoin_np");

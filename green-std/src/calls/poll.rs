@@ -7,13 +7,11 @@ use std::time::Duration;
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::calls::counters::{BLOCKED, SLEEPS};
+use crate::calls::mask::{MASK_LEN, with_mask};
 use crate::calls::raw::{self, address, error, returned_int};
 use crate::calls::waits::{
     Direction, NEVER, WaitEnd, Waits, after, at_once, has_passed, may_park, may_wait_here, sleep_until, spend,
 };
-
-/// Bytes of a signal mask, as the kernel counts them.
-const MASK_LEN: usize = 8;
 
 /// When a wait is over that may take so long; `None`: no such time.
 pub(crate) fn deadline_of(timeout: &timespec) -> Option<u64> {
@@ -144,8 +142,10 @@ pub unsafe fn ppoll(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, m
     let mut copy = unsafe { timeout.as_ref() }.copied();
     let copy_at = copy.as_mut().map_or(0, |copy| address(copy));
     // SAFETY: as the caller promises.
-    let block =
-        || unsafe { raw::call(libc::SYS_ppoll, [address(fds), count as usize, copy_at, address(mask), MASK_LEN, 0]) };
+    let block = || unsafe {
+        let args = [address(fds), count as usize, copy_at, address(mask), MASK_LEN, 0];
+        with_mask(mask, || raw::call(libc::SYS_ppoll, args))
+    };
     // SAFETY: as the caller promises.
     let deadline_ns = unsafe { timeout.as_ref() }.map_or(Some(NEVER), deadline_of);
     let looks = copy.is_some_and(|time| time.tv_sec == 0 && time.tv_nsec == 0);
@@ -261,10 +261,8 @@ pub unsafe fn pselect(
     // SAFETY: as the caller promises.
     let block = || unsafe {
         let sets = [address(read), address(write), address(except)];
-        raw::call(
-            libc::SYS_pselect6,
-            [count as usize, sets[0], sets[1], sets[2], copy_at, address(mask_and_len.as_ptr())],
-        )
+        let args = [count as usize, sets[0], sets[1], sets[2], copy_at, address(mask_and_len.as_ptr())];
+        with_mask(mask, || raw::call(libc::SYS_pselect6, args))
     };
     // SAFETY: as the caller promises.
     let deadline_ns = unsafe { timeout.as_ref() }.map_or(Some(NEVER), deadline_of);
@@ -321,7 +319,7 @@ pub unsafe fn epoll_pwait(
     // SAFETY: as the caller promises.
     let call = |millis: c_int| unsafe {
         let args = [fd as usize, address(events), most as usize, millis as usize, address(mask), MASK_LEN];
-        raw::call(libc::SYS_epoll_pwait, args)
+        with_mask(mask, || raw::call(libc::SYS_epoll_pwait, args))
     };
     if millis == 0 || !may_park() {
         return returned_int(at_once(call(millis)));

@@ -13,7 +13,7 @@ use crate::calls::counters::{BLOCKED, FUTEXES};
 use crate::calls::hidden::{SEM_CLOCKWAIT, SEM_POST, SEM_TIMEDWAIT, SEM_WAIT};
 use crate::calls::raw::{address, error, returned_int};
 use crate::calls::sleep::deadline_at;
-use crate::calls::waits::{NEVER, hand_on, may_park_anywhere};
+use crate::calls::waits::{NEVER, hand_on_unless_in_handler, may_park_anywhere};
 
 type Call = unsafe extern "C-unwind" fn(*mut sem_t) -> c_int;
 type UntilCall = unsafe extern "C-unwind" fn(*mut sem_t, *const timespec) -> c_int;
@@ -111,7 +111,7 @@ pub unsafe fn sem_post(sem: *mut sem_t) -> c_int {
     let result = unsafe { transmute::<*mut std::ffi::c_void, Call>(SEM_POST.get())(sem) };
     if result == 0 {
         // By the address alone: the semaphore may be gone.
-        hand_on(futex_wake(at, 1, u32::MAX).count);
+        hand_on_unless_in_handler(futex_wake(at, 1, u32::MAX).count);
     }
     result
 }

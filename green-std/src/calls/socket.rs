@@ -284,16 +284,19 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     (result == 0).then_some(status)
 }
 
-/// What tells a file from others, by whatever descriptor: its device, and the number of its inode.
-pub(crate) type FileIdentity = (u64, u64);
+/// What tells a file from others, by whatever descriptor: its device, and the number of its inode. What has an inode that others have, too, is told by its descriptor: see
+/// `interposed/claim.rs` in `green`.
+pub(crate) type FileIdentity = (u64, u64, c_int);
 
-pub(crate) const fn identity_of(status: &libc::stat) -> FileIdentity {
-    (status.st_dev, status.st_ino)
+pub(crate) const fn identity_of(fd: c_int, status: &libc::stat) -> FileIdentity {
+    // Eventfds and the like are of no kind.
+    let shares_its_inode = matches!(status.st_mode & libc::S_IFMT, 0 | libc::S_IFCHR);
+    (status.st_dev, status.st_ino, if shares_its_inode { fd } else { -1 })
 }
 
 /// Of what is no descriptor, that of nothing.
 fn identity(fd: c_int) -> FileIdentity {
-    status(fd).as_ref().map_or((0, 0), identity_of)
+    status(fd).as_ref().map_or((0, 0, -1), |status| identity_of(fd, status))
 }
 
 /// Between a look and the call that it is for, no other green thread of this process makes the same on this file: so the call does not block. [`TAKEN`]: another one does, and the
@@ -305,7 +308,7 @@ pub(crate) fn one_at_a_time(file: FileIdentity, f: impl FnOnce() -> isize) -> is
     /// It is over after two system calls, nearly always.
     const LOOKS: u32 = 8;
     for _ in 0..LOOKS {
-        if let Some(_claimed) = claim(file.0, file.1) {
+        if let Some(_claimed) = claim(file) {
             return f();
         }
         // SAFETY: no arguments.
@@ -316,7 +319,7 @@ pub(crate) fn one_at_a_time(file: FileIdentity, f: impl FnOnce() -> isize) -> is
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::channel;
@@ -325,13 +328,23 @@ mod tests {
 
     #[test]
     fn who_found_a_file_taken_waited_for_a_call_that_blocks() {
-        let result = one_at_a_time((1, 2), || {
+        let result = one_at_a_time((1, 2, -1), || {
             let beside = |file| std::thread::spawn(move || one_at_a_time(file, || 7)).join().unwrap();
-            assert_eq!(beside((1, 2)), TAKEN);
-            assert_eq!(beside((1, 2 + 64)), 7, "another file");
+            assert_eq!(beside((1, 2, -1)), TAKEN);
+            assert_eq!(beside((1, 2 + 64, -1)), 7, "another file");
             5
         });
-        assert_eq!((result, one_at_a_time((1, 2), || 6)), (5, 6));
+        assert_eq!((result, one_at_a_time((1, 2, -1), || 6)), (5, 6));
+    }
+
+    #[test]
+    fn who_wrote_to_an_eventfd_found_it_taken_by_another() {
+        // SAFETY: no memory is passed; they are new, and nobody else's.
+        let new = || unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) };
+        let [one, other] = [new(), new()];
+        let on = |fd: &OwnedFd, f: &dyn Fn() -> isize| one_at_a_time(identity(fd.as_raw_fd()), f);
+        assert_eq!(on(&one, &|| on(&other, &|| 7)), 7);
+        assert_eq!(on(&one, &|| on(&one, &|| 7)), TAKEN);
     }
 
     #[test]

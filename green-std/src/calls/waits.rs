@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub(crate) use green::__interposed::{Caller, NEVER, WaitEnd, after, has_passed, sleep_until, spend};
-use green::__interposed::{DescriptorWait, caller, hand_over, is_in_handler};
+use green::__interposed::{DescriptorWait, caller, hand_over, hand_over_unless_in_handler, is_in_handler};
 
 use crate::calls::counters::{BLOCKED, DESCRIPTORS};
 use crate::calls::raw::{self, AGAIN, address, error};
@@ -63,6 +63,13 @@ pub(crate) fn may_park_anywhere() -> bool {
 pub(crate) fn hand_on(woken: u32) {
     if woken > 0 && may_park_anywhere() {
         hand_over();
+    }
+}
+
+/// The same, in a function that a signal's handler may call.
+pub(crate) fn hand_on_unless_in_handler(woken: u32) {
+    if woken > 0 && may_park_anywhere() {
+        hand_over_unless_in_handler();
     }
 }
 
