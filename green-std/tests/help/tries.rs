@@ -281,7 +281,7 @@ pub(crate) fn children(case: &Try, call: impl FnOnce(libc::pid_t, *mut c_int) ->
     let status_at = (&raw mut status).expose_provenance();
     parks(case, move || call(pid, at(status_at)) as isize, pid as isize, || drop(input));
     let is_gone = child.wait().is_err();
-    assert_eq!(is_gone, case.by == By::Neighbour, "{case}: else it is still there to be waited for");
+    assert_eq!(is_gone, !case.ends_by_itself(), "{case}: else it is still there to be waited for");
     assert_eq!(status, if is_gone { 3 << 8 } else { 0 }, "{case}");
 }
 
