@@ -342,21 +342,24 @@ fn a_handler_that_came_as_its_signal_was_let_in_again_parked() {
     let let_in: [(&str, LetIn); 6] = [
         ("pthread_sigmask", |old| _ = change_mask(libc::SIG_SETMASK, old)),
         ("unblocked", |_| _ = change_mask(libc::SIG_UNBLOCK, &set_of(&[libc::SIGPROF]))),
-        // SAFETY: a set and a time; no descriptors; here and below.
+        // SAFETY: a set, a time, one event; no other descriptors.
         ("ppoll", |old| unsafe {
             let time = libc::timespec { tv_sec: 1, tv_nsec: 0 };
             assert_eq!(libc::ppoll(null_mut(), 0, &raw const time, old), -1);
         }),
+        // SAFETY: the same.
         ("pselect", |old| unsafe {
             let (none, time) = (null_mut(), libc::timespec { tv_sec: 1, tv_nsec: 0 });
             assert_eq!(libc::pselect(0, none, none, none, &raw const time, old), -1);
         }),
+        // SAFETY: the same.
         ("epoll_pwait", |old| unsafe {
             let fd = libc::epoll_create1(0);
             let mut event = libc::epoll_event { events: 0, u64: 0 };
             assert_eq!(libc::epoll_pwait(fd, &raw mut event, 1, 1000, old), -1);
             libc::close(fd);
         }),
+        // SAFETY: the same.
         ("sigsuspend", |old| unsafe { assert_eq!(libc::sigsuspend(old), -1) }),
     ];
     on_one_worker(|| {
