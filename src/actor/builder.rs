@@ -117,7 +117,8 @@ impl<'a> Builder<'a> {
     /// It is for what a library keeps for each OS thread, such as the current span: with the feature `tracing`, `green::tracing::Spans`. `resume` is called
     /// when the actor begins to handle what is in its mailbox, a few messages in a row, and when a handler goes on after a wait; `suspend` when it rests, and when a
     /// handler waits. In between other actors and threads run on the worker. The last `suspend` comes when [`Actor::stopping`] has returned; a supervised actor keeps what is called over its
-    /// restarts. Of one that is ended after the workers of its runtime are gone, the calls are made by the thread that ends it.
+    /// restarts. Of one that is ended after the workers of its runtime are gone, the calls are made by the thread that ends it, around
+    /// its `stopping`; if that is a green thread, which may have to wait there, before that.
     ///
     /// An actor without this call pays nothing for it. One with it runs on top of an asker as others do, but no other runs on top of it: what it asks is
     /// queued.

@@ -268,8 +268,9 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
                 let pushed = ring.lock().push(msg);
                 let (dropped, is_first) = match pushed {
                     Pushed::In { dropped, is_first } => (dropped, is_first),
-                    Pushed::Refused(_) => {
+                    Pushed::Refused(msg) => {
                         self.strike_out(relay);
+                        contained(|| drop(msg));
                         return false;
                     }
                 };
@@ -285,18 +286,20 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
                 return true;
             }
         };
-        match told {
-            Ok(()) => return true,
-            Err(SendError::Closed(_)) => _ = self.strike_out(relay),
+        let Err(error) = told else { return true };
+        match error {
+            SendError::Closed(_) => _ = self.strike_out(relay),
             // It rejects. One publisher ends it: this subscription, not one that the actor has made since.
-            Err(SendError::Full(_)) => {
+            SendError::Full(_) => {
                 lost(*actor, type_name::<M>());
                 if self.strike_out(relay) {
                     notice(relay.core(), const { &handling::notice::<Relay<M>, EndOfTopic>() }, EndOfTopic);
                 }
             }
-            Err(_) => lost(*actor, type_name::<M>()),
+            _ => lost(*actor, type_name::<M>()),
         }
+        // A message's destructor may panic, which is no matter of the other subscribers.
+        contained(|| drop(error));
         false
     }
 

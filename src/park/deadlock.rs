@@ -53,6 +53,9 @@ pub(crate) trait SharedWait: Debug {
     /// Since when one of them has it, in words.
     fn since(&self, holder: u64) -> Option<String>;
 
+    /// Does it wait to read?
+    fn reads(&self) -> bool;
+
     /// Of one that waits to write: its turn, while it keeps out those that come to read after it.
     fn writers_turn(&self) -> Option<u64>;
 
@@ -269,6 +272,9 @@ impl WaitTable {
     fn in_the_way_of(&self, wait: &dyn SharedWait) -> Vec<u64> {
         let mut awaited = wait.holders();
         awaited.retain(|holder| !self.may_have_given(*holder));
+        if !wait.reads() {
+            return awaited;
+        }
         let turns = self.edges.iter().filter_map(|(id, edge)| match edge.target {
             Target::Shared(other) => {
                 // SAFETY: invariant 1.

@@ -19,6 +19,7 @@ use crate::base::abort::fatal;
 use crate::base::atomic::{AtomicUsize, Ordering};
 #[cfg(green_backend = "asm")]
 use crate::fiber::Fiber;
+use crate::park::current::WorkerContext;
 use crate::park::interrupt::shielded;
 use crate::park::no_park::{OnTop, no_park, set_on_top};
 use crate::task::Header;
@@ -28,7 +29,8 @@ use crate::task::block::TaskOwner;
 ///
 /// Both are called on the thread itself. What they need of each other is in `self`; a pair of closures will do, too. They come in turn: `resume` first, before
 /// the thread's closure begins, and `suspend` last, when that is over, and its [`local!`](crate::local) values are gone; in between `suspend` and `resume` at each
-/// wait or yield in which another thread may run. (A wait that turns out to be over already is none.) A thread that is cancelled before it starts has both called, too.
+/// wait or yield in which another thread may run. (A wait that turns out to be over already is none.) A thread that is cancelled before it starts has both called, too; one that has not started
+/// when its runtime ends has neither.
 ///
 /// Neither may block: that panics, as in [`no_park`](crate::no_park). A panic in either ends the process, because nobody could tell whose state the OS thread has.
 ///
@@ -272,7 +274,10 @@ pub(crate) unsafe fn end(this: NonNull<Header>, is_over: bool) {
     }
 }
 
-/// Calls `f`, which is the last that is heard of a re-armable task, on the stack of a caller that is not that task. (If `f` waits the caller does, and nothing is called.)
+/// Calls `f`, which is the last that is heard of a re-armable task, on the stack of a caller that is not that task.
+///
+/// On an OS thread `f` runs between the task's last calls. (If it waits the OS thread does, and nothing is called.) On a green thread it comes after them: if it waited between them,
+/// others would run there with what is the task's.
 ///
 /// # Safety
 ///
@@ -280,6 +285,14 @@ pub(crate) unsafe fn end(this: NonNull<Header>, is_over: bool) {
 pub(crate) unsafe fn around_last(task: NonNull<Header>, f: impl FnOnce()) {
     // SAFETY: as the caller promises.
     let Some(slot) = (unsafe { CallSlot::of(task) }) else { return f() };
+    if WorkerContext::get().and_then(WorkerContext::current_ptr).is_some() {
+        // SAFETY: as the caller promises: invariant 1.
+        unsafe {
+            slot.call(|calls| calls.resume());
+            slot.call_last(true);
+        }
+        return f();
+    }
     let before = set_on_top(OnTop::None);
     // SAFETY: as the caller promises: invariant 1.
     unsafe {

@@ -44,6 +44,10 @@ fn from_environment(mut builder: RuntimeBuilder) -> io::Result<RuntimeBuilder> {
     builder.stack_size = from_env("GREEN_STACK_SIZE", StackSize::BOUNDS)?.or(builder.stack_size);
     if let Some(thread_locals) = thread_locals_from_env("GREEN_THREAD_LOCALS")? {
         builder.thread_locals = thread_locals;
+        if thread_locals == ThreadLocals::PerThread {
+            // Such threads need no calls, and take none.
+            builder.on_switch = None;
+        }
     }
     if let Some(ms) = from_env("GREEN_STALL_LIMIT", 0..=MAX_STALL_LIMIT.as_millis() as usize)? {
         builder.stall_limit = Duration::from_millis(ms as u64);
@@ -61,6 +65,7 @@ impl RuntimeBuilder {
     /// Starts the default runtime, that of [`run`](crate::run) and [`spawn`](crate::spawn), with these settings: before anything else has started it.
     ///
     /// The environment variables that [`run`](crate::run) names go before them, so that they can still be changed without a rebuild.
+    /// `GREEN_THREAD_LOCALS=thread` takes the place of [`on_switch`](Self::on_switch), too: threads with thread-locals of their own have nothing called.
     ///
     /// ```
     /// green::Runtime::builder().workers(2).thread_name("app").build_default()?;

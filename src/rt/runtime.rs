@@ -64,7 +64,7 @@ pub struct RuntimeBuilder {
     blocking_threads: usize,
     blocking_queue: usize,
     virtual_time: bool,
-    on_switch: Option<MakeSwitchCalls>,
+    pub(super) on_switch: Option<MakeSwitchCalls>,
     pub(super) stall_limit: Duration,
     spare_workers: Option<usize>,
     pub(super) recorder: Detail,

@@ -30,7 +30,7 @@ pub(super) struct Reading {
     place: &'static Location<'static>,
 }
 
-/// The list.
+/// The list. As the lock's queue it may be in use when another thread forks: the lock is not to be used in the child then.
 #[derive(Debug)]
 pub(super) struct Readers {
     #[cfg(any(debug_assertions, green_deadlocks))]
@@ -157,8 +157,12 @@ impl SharedWait for SharedClaim<'_> {
         Some(format!("reads since {}", reading.place))
     }
 
+    fn reads(&self) -> bool {
+        !self.writes
+    }
+
     fn writers_turn(&self) -> Option<u64> {
-        self.turn().filter(|turn| self.writes && *turn != 0)
+        if self.writes { self.turn().filter(|turn| *turn != 0) } else { None }
     }
 
     fn readers_turn(&self) -> Option<u64> {

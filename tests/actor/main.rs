@@ -12,6 +12,8 @@ mod endings;
 mod help;
 mod joins;
 mod last_run;
+#[cfg(not(miri))]
+mod orphans;
 mod own_end;
 mod queued;
 mod reentrant;

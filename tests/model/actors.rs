@@ -6,10 +6,17 @@ pub(crate) use crate::wait_queue as queue;
 pub(crate) mod current {
     use std::ptr::NonNull;
 
-    use crate::task::Header;
+    use crate::os_threads;
+    use crate::task::{Header, Task};
 
     loom::thread_local! {
         static HERE: std::cell::Cell<Option<NonNull<Header>>> = std::cell::Cell::new(None);
+        static ME: Task = os_threads::task(1, false);
+    }
+
+    /// For what is the calling thread's alone.
+    pub(crate) fn with_header<R>(f: impl FnOnce(&Header) -> R) -> R {
+        ME.with(|me| f(me))
     }
 
     /// The worker whose thread calls.

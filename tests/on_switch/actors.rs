@@ -9,7 +9,7 @@ use green::actor::{Actor, Addr, Backoff, Builder, Child, Context, Exit, Handler,
 use green::thread::OnSwitch;
 use green::{Runtime, ThreadLocals};
 
-use crate::help::in_a_child;
+use crate::help::{bounded, in_a_child};
 use crate::{Counted, Double, Doubler, Mine, USER, on};
 
 /// Waits in every way, and looks whose `USER` it sees. Says how it ends into the other field.
@@ -250,6 +250,82 @@ fn the_last_words_of_an_actor_that_ends_with_its_runtime_see_what_is_its_own() {
     assert_eq!(USER.get(), 0);
 }
 
+/// Waits in its `stopping`, between two signs.
+struct Slow(green::channel::Sender<()>, green::channel::Receiver<()>);
+impl Actor for Slow {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        self.0.send(()).unwrap();
+        self.1.recv().unwrap();
+    }
+}
+impl Handler<Look> for Slow {
+    fn handle(&mut self, _: Look, _: &mut Context<Self>) -> u32 {
+        USER.get()
+    }
+}
+
+/// The second to begin saw the first one's, and left that on the OS thread for ever.
+#[test]
+fn actors_that_end_on_green_threads_which_take_turns_leave_the_os_thread_as_it_was() {
+    bounded(|| {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let slow = |user: u32| {
+            let (is_in, comes_in) = green::channel::bounded(1);
+            let (is_out, comes_out) = green::channel::bounded(1);
+            let actor = Builder::new().runtime(&runtime).on_switch(Mine(user)).start(Slow(is_in, comes_out)).unwrap();
+            assert_eq!(actor.send(Look).unwrap(), user);
+            (actor, comes_in, is_out)
+        };
+        let (first, second) = (slow(3), slow(4));
+        // The youngest, which ends first: meanwhile the runtime is over, and the others rest.
+        let (last, is_over, go_on) = slow(5);
+        let ends = std::thread::spawn(move || drop(runtime));
+        is_over.recv().unwrap();
+        on(1, move || {
+            let users = [first, second].map(|(actor, comes_in, is_out)| {
+                let ends = green::spawn(move || {
+                    _ = actor.try_call(Look).map(drop);
+                    assert!(actor.is_ended());
+                });
+                comes_in.recv().unwrap();
+                assert_eq!(USER.get(), 0);
+                (ends, is_out)
+            });
+            for (ends, is_out) in users {
+                is_out.send(()).unwrap();
+                ends.join().unwrap();
+            }
+            assert_eq!(USER.get(), 0);
+        });
+        go_on.send(()).unwrap();
+        ends.join().unwrap();
+        assert!(last.is_ended());
+    });
+}
+
+/// It ended the supervisor, with all its children.
+#[test]
+fn what_makes_the_calls_of_a_runtime_may_panic_when_a_supervisor_starts_a_child() {
+    static BAD: AtomicU32 = AtomicU32::new(0);
+    let make = || {
+        assert_eq!(BAD.load(SeqCst), 0, "none is made");
+        Mine(1)
+    };
+    let runtime = Runtime::builder().workers(1).on_switch(make).build().unwrap();
+    runtime.run(|| {
+        let child = |name| Child::new(name, || Joiner).restart(green::actor::Restart::Temporary);
+        let supervisor = Supervisor::dynamic().start().unwrap();
+        let stays: Addr<Joiner> = supervisor.start_child(child("stays")).unwrap();
+        BAD.store(1, SeqCst);
+        let refused = supervisor.start_child(child("bad")).unwrap_err();
+        assert!(format!("{refused:?}").contains("none is made"), "{refused:?}");
+        BAD.store(0, SeqCst);
+        assert!(!stays.is_ended());
+        let _: Addr<Joiner> = supervisor.start_child(child("good")).unwrap();
+        supervisor.shutdown(Duration::from_secs(5));
+    });
+}
+
 #[test]
 fn an_actor_of_a_runtime_with_calls_has_its_own_over_its_restarts() {
     static MADE: AtomicU32 = AtomicU32::new(0);
@@ -360,6 +436,19 @@ fn the_default_runtime_takes_its_settings_before_it_starts_and_none_later() {
         // The environment's word goes first.
         assert_eq!(green::metrics().workers.len(), 1);
         assert_eq!(settings().build_default().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    });
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+/// It did not start.
+#[test]
+fn a_default_runtime_with_calls_starts_without_them_if_the_environment_has_threads_use_their_own_thread_locals() {
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    let ended = in_a_child(&[("GREEN_THREAD_LOCALS", "thread")], || {
+        Runtime::builder().on_switch(|| Mine(3)).build_default().unwrap();
+        assert_eq!(green::run(|| USER.get()), 0);
     });
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }

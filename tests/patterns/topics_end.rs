@@ -116,3 +116,21 @@ fn what_a_ring_loses_may_panic_when_it_is_dropped() {
         until(|| topic.subscribers() == 0);
     });
 }
+
+/// It ended the publisher, and the subscribers behind it missed the message.
+#[test]
+fn what_a_full_subscription_rejects_may_panic_when_it_is_dropped() {
+    bounded(|| {
+        let (drops, is_stuck) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let topic = Topic::<Bomb>::new();
+        let stuck = Builder::new().start(Stuck(Arc::clone(&is_stuck))).unwrap();
+        topic.subscribe(&stuck.recipient(), 1, Lag::Unsubscribe(stuck.recipient()));
+        let published = Arc::clone(&drops);
+        let publish = || topic.publish(Bomb { is_live: false, drops: Arc::clone(&published) });
+        until(|| publish() == 0);
+        until(|| topic.subscribers() == 0);
+        assert!(drops.load(Ordering::Relaxed) > 0);
+        stuck.kill();
+        stuck.join();
+    });
+}

@@ -3,12 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 
 use super::busy::Launch;
 use super::cell::Core;
 use super::weak::Weak;
+use crate::park::current::with_header;
 use crate::park::os;
 use crate::sched::shared::discard;
 use crate::sched::{Shared, Worker};
@@ -88,37 +89,54 @@ fn inject(entry: Task) {
 const DEEPEST: u32 = 32;
 
 thread_local! {
-    /// How many actors end on this stack, each in the one before.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// Those that end when the others have. It is empty at last, and needs no destructor, after which nothing could be sent.
     static LEFT: ManuallyDrop<RefCell<Vec<Task>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+/// One more actor ends on the calling thread's stack, in the one before. (A count by OS thread would be other threads', too: each may park in the midst.)
+struct EndsOnTop;
+
+impl EndsOnTop {
+    /// `None`: the row is too deep.
+    fn begin() -> Option<Self> {
+        with_header(|thread| {
+            let ends = &thread.extra_or_new().ends;
+            (ends.get() < DEEPEST).then(|| ends.set(ends.get() + 1)).map(|()| Self)
+        })
+    }
+}
+
+impl Drop for EndsOnTop {
+    fn drop(&mut self) {
+        with_header(|thread| {
+            let ends = &thread.extra_or_new().ends;
+            ends.set(ends.get() - 1);
+        });
+    }
 }
 
 /// Ends an actor whose runtime is over, on the caller's stack; `actor` is its entry. In a row too deep for that, its mailbox closes
 /// now, and it ends when the first of the row has.
 fn end_here(actor: Weak) {
-    if DEPTH.get() == DEEPEST {
-        actor.core().refuse_all();
-        LEFT.with(|left| left.borrow_mut().push(actor.into_task()));
-        return;
+    if let Some(row) = EndsOnTop::begin() {
+        return end_on_top(row, actor.into_task());
     }
-    end_on_top(actor.into_task());
+    actor.core().refuse_all();
+    LEFT.with(|left| left.borrow_mut().push(actor.into_task()));
 }
 
-fn end_on_top(task: Task) {
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
+fn end_on_top(row: EndsOnTop, task: Task) {
     discard(task);
-    if depth == 0 {
+    if with_header(|thread| thread.extra_or_new().ends.get()) == 1 {
         end_left();
     }
-    DEPTH.set(depth);
+    drop(row);
 }
 
 /// Ends the oldest of what was queued for a runtime that is over: nobody else will. False: there is nothing, or the row is too deep.
 pub(super) fn end_queued(shared: &Shared) -> bool {
-    let queued = if DEPTH.get() == DEEPEST { None } else { shared.take_injected() };
-    queued.map(end_on_top).is_some()
+    let Some(row) = EndsOnTop::begin() else { return false };
+    shared.take_injected().map(|task| end_on_top(row, task)).is_some()
 }
 
 pub(super) fn end_left() {

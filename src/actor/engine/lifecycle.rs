@@ -14,10 +14,12 @@ use super::launch::end_queued;
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
+use super::residents::{LAST_WORDS, in_time};
 use super::waiting::WaitingEnvelope;
 use super::walk::EdgeGuard;
 use super::warden::Brood;
 use crate::actor::{Exit, JoinError, Signal};
+use crate::park::current::with_header;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::rt::join::JoinHandle;
@@ -36,6 +38,15 @@ const LOOKS: Duration = Duration::from_millis(10);
 
 /// Waits for the actor's end. An actor that joins has its edge in the wait-for graph (see [`edge`](super::edge)).
 pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
+    join_by(core, deadline_ns, end_others)
+}
+
+/// The same, for one that itself ends what is queued for a runtime that is over.
+pub(super) fn join_only(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
+    join_by(core, deadline_ns, |_, _| true)
+}
+
+fn join_by(core: &Core, deadline_ns: u64, ends: fn(&Core, u64) -> bool) -> Result<Exit, JoinError> {
     checkpoint();
     core.end_if_orphan();
     let ended: EndQueue = {
@@ -47,7 +58,7 @@ pub(crate) fn join(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
-    await_in(core, &ended, deadline_ns, Option::clone)
+    await_by(core, &ended, deadline_ns, Option::clone, ends)
 }
 
 /// The end of one incarnation; that of an actor between two has come.
@@ -96,6 +107,17 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
     });
 }
 
+/// Ends what is queued for the runtime of `core`, if that is over: nobody else will. A wait in that is unwound after [`LAST_WORDS`], or when the caller's own wait
+/// is to end; who comes too late ends one, so that who asks again and again comes to the end. True: the runtime is over.
+fn end_others(core: &Core, deadline_ns: u64) -> bool {
+    let Some(shared) = core.shared().filter(|shared| shared.is_over()) else { return false };
+    let own_ns = with_header(|thread| thread.limits.earliest_ns()).min(deadline_ns);
+    let until_ns = own_ns.min(after_ns(LAST_WORDS));
+    // One that was unwound is in the queue no more.
+    while in_time(until_ns, || end_queued(&shared)).unwrap_or(true) && now_ns() < own_ns {}
+    true
+}
+
 /// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`]. What is queued for a runtime that is
 /// over, `core` perhaps, nobody runs: so who waits ends it first.
 pub(crate) fn await_in<S, R>(
@@ -104,19 +126,28 @@ pub(crate) fn await_in<S, R>(
     deadline_ns: u64,
     ready: impl Fn(&S) -> Option<R>,
 ) -> Result<R, JoinError> {
-    let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
+    await_by(core, queue, deadline_ns, ready, end_others)
+}
+
+fn await_by<S, R>(
+    core: &Core,
+    queue: &WaitQueue<S>,
+    deadline_ns: u64,
+    ready: impl Fn(&S) -> Option<R>,
+    ends: fn(&Core, u64) -> bool,
+) -> Result<R, JoinError> {
     loop {
+        // Before there is an edge: what ends waits in the caller's name, and has that edge meanwhile.
+        let is_over = ends(core, deadline_ns);
+        let waits = EdgeGuard::set(Core::current(), core, How::JOIN);
         let in_cycle = waits.check_join(core).map_err(|cycle| JoinError::Deadlock { cycle })?;
-        let is_over = core.shared().is_some_and(|shared| {
-            while shared.is_over() && end_queued(&shared) {}
-            shared.is_over()
-        });
         let look_ns = if in_cycle || is_over { after_ns(LOOKS) } else { NEVER };
         let wait = Wait::new(Reason::End).on(&raw const core.header).until(deadline_ns.min(look_ns));
         let found = |state: &mut S| ready(state).map(Some).or_else(|| waits.is_told().then_some(None));
         match queue.wait_until(wait, found) {
             Some(Some(found)) => return Ok(found),
-            Some(None) => waits.untell(),
+            // The edge that it was told of goes.
+            Some(None) => {}
             None if deadline_ns <= look_ns => return Err(JoinError::Timeout),
             None => {}
         }

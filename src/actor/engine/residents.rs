@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::launch::{end_left, end_queued};
-use super::lifecycle::join;
+use super::lifecycle::join_only;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
@@ -21,8 +21,8 @@ use crate::sched::remote::roster_of;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 
-/// The actors that rest when their runtime ends have so long for their `stopping`, all together.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The actors that rest when their runtime ends have so long for their `stopping`, all together; before that, those that are queued then.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// `actor` ends: of its run.
 pub(crate) fn leave(actor: &Core) {
@@ -68,8 +68,8 @@ const SLICE: Duration = Duration::from_millis(1);
 /// other threads end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's
 /// is. Gives how many messages that were told they have dropped since their runtime began to end.
 pub(crate) fn end_all(shared: &Shared) -> u64 {
+    end_all_queued(shared, after_ns(LAST_WORDS));
     let until_ns = after_ns(LAST_WORDS);
-    end_all_queued(shared, until_ns);
     let mut elsewhere = Vec::new();
     loop {
         let mut actors: Vec<_> = shared.roster.take_all().into_iter().map(Weak::resident).collect();
@@ -88,7 +88,7 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
         while !actor.core().is_ended() && now_ns() < until_ns {
             end_left();
             end_all_queued(shared, until_ns);
-            in_time(until_ns, || _ = join(actor.core(), after_ns(SLICE)));
+            in_time(until_ns, || _ = join_only(actor.core(), after_ns(SLICE)));
         }
     }
     // What was queued by those that ended.
@@ -97,7 +97,7 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
 }
 
 /// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.
-fn in_time<R>(until_ns: u64, ends: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn in_time<R>(until_ns: u64, ends: impl FnOnce() -> R) -> Option<R> {
     let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
     shielded(|| timeout(left, ends)).ok()
 }

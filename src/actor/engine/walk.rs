@@ -66,13 +66,6 @@ impl<'a> EdgeGuard<'a> {
         self.0.is_some_and(|asker| asker.edge.is_told())
     }
 
-    /// The caller looks.
-    pub(super) fn untell(&self) {
-        if let Some(asker) = self.0 {
-            asker.edge.untell();
-        }
-    }
-
     /// `Err`: the caller, which waits, is in a cycle.
     pub(super) fn look_again(&self) -> Result<(), Cycle> {
         self.0.map_or(Ok(()), look_again)

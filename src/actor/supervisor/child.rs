@@ -283,6 +283,15 @@ impl<A> Drop for Typed<A> {
     }
 }
 
+/// Calls `f`. A panic of it is how the child ends that it is called for; the supervisor's own end goes on.
+fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Exit> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let Some(exit) = Exit::of_payload(&*payload) else { resume_unwind(payload) };
+        contained(|| drop(payload));
+        exit
+    })
+}
+
 impl<A: Actor> Body for Typed<A> {
     fn actor(&self) -> (TypeId, &'static str) {
         (TypeId::of::<A>(), type_name::<A>())
@@ -303,23 +312,28 @@ impl<A: Actor> Body for Typed<A> {
         }
         let size = self.stack_size.map(StackSize::new).transpose()?;
         let Some(make) = &mut self.make else { return Ok(None) };
-        let made = match catch_unwind(AssertUnwindSafe(make)) {
-            Ok(made) => made?,
-            Err(payload) => {
-                let Some(exit) = Exit::of_payload(&*payload) else { resume_unwind(payload) };
-                contained(|| drop(payload));
-                return Err(exit);
-            }
-        };
-        let Some(mut state) = made else { return Ok(None) };
+        // What a runtime has made for each of its actors comes from user code, too.
+        let begins = || with_shared(|shared| Ok(Begins::plainly(shared)));
+        let before = if self.kept.is_none() { Some(caught(begins)??) } else { None };
+        let Some(mut state) = caught(make)?? else { return Ok(None) };
         if let Some(kept) = &self.kept {
             state = match kept.revive(state) {
                 Ok(()) => return Ok(Some(kept.strong().clone())),
                 Err(state) => state,
             };
         }
+        let begins = match before {
+            Some(begins) => Ok(begins),
+            None => caught(begins).and_then(|begins| Ok(begins?)),
+        };
+        let (usual, begins) = match begins {
+            Ok(begins) => begins,
+            Err(exit) => {
+                contained(|| drop(state));
+                return Err(exit);
+            }
+        };
         let kept = with_shared(|shared| {
-            let (usual, begins) = Begins::plainly(shared);
             let plan = Plan {
                 name: Some((&*self.name).into()),
                 size: size.unwrap_or(usual),

@@ -1,0 +1,136 @@
+//! Actors whose runtime is over before they have ended: who meets one ends it, on its own stack.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
+use green::{Runtime, ThreadLocals, channel};
+
+use crate::help::bounded;
+use crate::{Add, LONG, next};
+
+/// Does that in its `stopping`.
+struct Orphan(Option<Box<dyn FnOnce() + Send>>);
+impl Actor for Orphan {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        if let Some(words) = self.0.take() {
+            words();
+        }
+    }
+}
+impl Handler<Add> for Orphan {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+
+/// An actor that rests in `runtime`.
+fn orphan(runtime: &Runtime, words: impl FnOnce() + Send + 'static) -> Addr<Orphan> {
+    let orphan = Builder::new().runtime(runtime).start(Orphan(Some(Box::new(words)))).unwrap();
+    orphan.send(Add(1)).unwrap();
+    orphan
+}
+
+fn one_worker() -> Runtime {
+    Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker).build().unwrap()
+}
+
+/// Begins to end `runtime`, whose youngest actor ends first: the end goes on when the sender goes.
+fn begin_to_end(runtime: Runtime) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (go_on, until) = mpsc::channel::<()>();
+    let (is_over, over) = mpsc::channel();
+    let youngest = orphan(&runtime, move || {
+        is_over.send(()).unwrap();
+        let _ = until.recv();
+    });
+    let ends = std::thread::spawn(move || {
+        drop(runtime);
+        drop(youngest);
+    });
+    over.recv_timeout(LONG).unwrap();
+    (go_on, ends)
+}
+
+/// How many end on one stack was counted for the OS thread, and set back by each to what it had found: two that waited in turn left the count one higher.
+/// From 32 on no more than its mailbox ended.
+#[test]
+fn actors_that_end_on_green_threads_which_take_turns_do_not_count_as_nested() {
+    bounded(|| {
+        let runtime = one_worker();
+        let mut pairs = Vec::new();
+        for _ in 0..40 {
+            let (second_is_in, first_waits) = channel::bounded::<()>(1);
+            let (first_is_out, second_waits) = channel::bounded::<()>(1);
+            let first = orphan(&runtime, move || first_waits.recv().unwrap());
+            let second = orphan(&runtime, move || {
+                second_is_in.send(()).unwrap();
+                second_waits.recv().unwrap();
+            });
+            pairs.push((first, second, first_is_out));
+        }
+        let last = orphan(&runtime, || ());
+        let (go_on, ends) = begin_to_end(runtime);
+        one_worker().run(move || {
+            for (first, second, first_is_out) in pairs {
+                let other = green::spawn(move || {
+                    let _ = second.try_tell(Add(1));
+                    assert!(second.is_ended());
+                });
+                let _ = first.try_tell(Add(1));
+                assert!(first.is_ended());
+                first_is_out.send(()).unwrap();
+                other.join().unwrap();
+            }
+            let _ = last.try_tell(Add(1));
+            assert!(last.is_ended());
+        });
+        drop(go_on);
+        ends.join().unwrap();
+    });
+}
+
+thread_local! {
+    /// Dropped when the worker's thread is about to be gone.
+    static LAST: std::cell::RefCell<Option<Tells>> = const { std::cell::RefCell::new(None) };
+}
+
+struct Tells(Vec<Addr<Orphan>>);
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|actor| actor.try_tell(Add(1)).unwrap());
+    }
+}
+
+/// Who joined one of them ended the others that were queued, however long those waited.
+#[test]
+fn a_join_with_a_time_out_ends_by_it_although_others_are_queued_for_the_runtime_that_is_over() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (is_over, over) = mpsc::channel();
+        let (go_on, until) = mpsc::channel::<()>();
+        let first = orphan(&runtime, move || {
+            is_over.send(()).unwrap();
+            let _ = until.recv();
+        });
+        // What the joiner sends when it has joined.
+        let (later, waits) = channel::bounded::<()>(1);
+        let other = orphan(&runtime, move || _ = waits.recv());
+        let joined = orphan(&runtime, || ());
+        let queued = vec![first, other.clone(), joined.clone()];
+        runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
+        let ends = std::thread::spawn(move || drop(runtime));
+        over.recv_timeout(LONG).unwrap();
+        let own = one_worker();
+        let (says, said) = mpsc::channel();
+        let joiner = own.spawn(move || {
+            let begin = Instant::now();
+            // The first to come ends the other, and that is unwound where it waits.
+            while joined.join_timeout(Duration::from_millis(10)).is_err() {}
+            says.send(begin.elapsed()).unwrap();
+            later.send(()).unwrap_err();
+        });
+        assert!(next(&said) < LONG / 2);
+        joiner.join().unwrap();
+        assert!(other.is_ended());
+        drop(go_on);
+        ends.join().unwrap();
+    });
+}
