@@ -11,12 +11,11 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use green::channel::{Receiver, Sender, unbounded};
 use green::thread::JoinHandle;
-use help::{bounded, nearly_always, runtime, spin_until, until, until_parked};
+use help::{bounded, nearly_always, os_thread, runtime, spin_until, until, until_parked};
 
 /// So many of ten tries have to come right.
 const RIGHT: usize = 9;
@@ -27,11 +26,11 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Threads that wait for a first job, which never comes, and on which worker each is.
+/// Threads that wait for a first job, which never comes, and the OS thread of the worker on which each is.
 #[derive(Clone)]
 struct Pool {
     workers: usize,
-    homes: Arc<Mutex<Vec<ThreadId>>>,
+    homes: Arc<Mutex<Vec<u64>>>,
     jobs: Receiver<()>,
     /// Dropped, it ends them.
     open: Arc<Mutex<Option<Sender<()>>>>,
@@ -47,7 +46,7 @@ impl Pool {
     fn thread(&self) -> impl FnOnce() + Send + 'static + use<> {
         let (homes, jobs) = (self.homes.clone(), self.jobs.clone());
         move || {
-            homes.lock().unwrap().push(std::thread::current().id());
+            homes.lock().unwrap().push(os_thread());
             assert!(jobs.recv().is_err());
         }
     }
@@ -169,7 +168,7 @@ fn what_the_threads_of_a_pool_compute_is_shared_out() {
                             std::hint::black_box((0..20_000_u64).fold(n, |sum: u64, n| sum.rotate_left(3) ^ n));
                             green::yield_now();
                         });
-                        std::thread::current().id()
+                        os_thread()
                     })
                 };
                 let spawned: Vec<_> = (0..10).map(|_| work()).collect();
@@ -201,7 +200,7 @@ fn two_threads_that_compute_and_were_spawned_2_ms_apart_were_on_one_of_two_worke
                         green::sleep(Duration::from_millis(2));
                         let (homes, over) = (computed.homes.clone(), over.clone());
                         green::spawn(move || {
-                            homes.lock().unwrap().push(std::thread::current().id());
+                            homes.lock().unwrap().push(os_thread());
                             while !over.load(Relaxed) {
                                 std::hint::black_box((0..20_000_u64).fold(0, |sum: u64, n| sum.rotate_left(3) ^ n));
                                 green::yield_now();
@@ -231,7 +230,7 @@ fn a_pair_that_talks_stays_together() {
                 let ((ask, asked), (answer, answered)) = (unbounded::<u32>(), unbounded::<u32>());
                 let first = green::spawn(move || {
                     asked.iter().for_each(|n| answer.send(n + 1).unwrap());
-                    std::thread::current().id()
+                    os_thread()
                 });
                 until_parked(first.thread(), "channel receive");
                 let second = green::spawn(move || {
@@ -239,7 +238,7 @@ fn a_pair_that_talks_stays_together() {
                         ask.send(n).unwrap();
                         assert_eq!(answered.recv().unwrap(), n + 1);
                     });
-                    std::thread::current().id()
+                    os_thread()
                 });
                 pair = (Some(first.join().unwrap()), Some(second.join().unwrap()));
             }

@@ -494,3 +494,10 @@ fn wakes_and_cancels_that_come_too_late_do_no_harm_to_the_next_runtime() {
         }
     });
 }
+
+#[test]
+#[should_panic(expected = "a second call of `in_a_child` in one test")]
+fn a_second_closure_of_a_test_for_a_child_was_never_run() {
+    in_a_child(&[], || ()).assert_success();
+    in_a_child(&[], || panic!("it is not run")).assert_success();
+}

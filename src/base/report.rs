@@ -17,8 +17,9 @@ pub(crate) fn report(message: fmt::Arguments<'_>) {
 }
 
 /// Calls `f`, which does what one of the crate's own OS threads is for: what goes wrong there once is not to be the end of it. Not even a payload whose destructor panics.
-pub(crate) fn survive(f: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(f)).map_err(std::mem::forget);
+/// False: it has panicked.
+pub(crate) fn survive(f: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).map_err(std::mem::forget).is_ok()
 }
 
 #[cfg(all(test, panic = "unwind"))]
@@ -33,6 +34,6 @@ mod tests {
                 panic!("dropped");
             }
         }
-        survive(|| std::panic::panic_any(Bomb));
+        assert!(!survive(|| std::panic::panic_any(Bomb)));
     }
 }

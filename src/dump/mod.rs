@@ -30,7 +30,7 @@
 //! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. The stack of a thread that runs is that of a moment before: each worker that
 //! is in a turn is interrupted by a signal (SIGURG), whose handler notes it; one that waits in a system call is not interrupted, its stack is read as it lies there, and may end
 //! early. There is none if the thread has come to its next turn since, if the worker gets no processor, or, of one that computes, if the program has a handler of its own for
-//! that signal: that stays as it is. (A program that has none and blocks all signals has this one unblocked in its workers, as each begins.) All workers together have 50 ms to answer, each
+//! that signal: that stays as it is. (A program that has none and blocks all signals has this one unblocked in its workers, as each begins; one that takes it by signalfd(2) or sigwait(3) loses it: [`stall`](crate::stall#what-it-costs).) All workers together have 50 ms to answer, each
 //! its share.
 //! Backtraces need Linux, x86_64 or aarch64, and the feature `backtrace`, which is on by default; function names need symbols, so a
 //! program that is stripped shows the program's or library's name and how far behind its beginning (`addr2line -e NAME OFFSET` finds the function in a file that is not

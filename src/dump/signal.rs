@@ -17,7 +17,7 @@ static WRITER: PerProcess<Lock<bool>> = PerProcess::new(|| Lock::new(false));
 static DONE: AtomicU32 = AtomicU32::new(0);
 
 /// From now on the signal with this number has [`text`] written to standard error, each time it comes, by an OS thread that is no worker: so also when
-/// every worker is stuck. The program goes on. Signals that come while a dump is written have one more dump together.
+/// every worker is stuck. The program goes on. Signals that come while a dump is written have one more dump together, up to 1024 of them.
 ///
 /// `libc::SIGQUIT` is what `ctrl-\` at the keyboard sends; without this call it ends the process. The environment variable
 /// `GREEN_DUMP=quit` makes this call for it when the first runtime starts; there a signal that is taken is a line on standard error, and no error.
@@ -79,7 +79,7 @@ pub(crate) fn from_env() -> io::Result<()> {
 fn write_dumps(mut pipe: PipeReader) {
     let _serves = os_threads::serves();
     let mut bytes = [0; 1024];
-    // Who asks while one is written gets one with all the others that do.
+    // Who asks while one is written gets one with all the others that do, as far as there is room for them.
     while signals::take_asked(&mut pipe, &mut bytes).is_some() {
         survive(|| {
             let mut stderr = StandardError;

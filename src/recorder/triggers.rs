@@ -1,6 +1,7 @@
 //! Traces that are written when something happens: by an OS thread that is no worker, so also when every worker is stuck. It waits for nothing that a thread which
 //! is stuck may have: its lines do not go by std's handle of standard error, and are left out where that is full.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, PipeReader, Write};
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ const STALL: u8 = 2;
 struct TraceKind {
     /// Where its traces go.
     dir: Option<PathBuf>,
-    /// How many have been written.
+    /// How many have been written, or broken off by a panic.
     count: u32,
     /// The number in the name of the last one.
     number: u32,
@@ -73,13 +74,19 @@ struct Triggers {
 static TRIGGERS: PerProcess<Lock<Triggers>> =
     PerProcess::new(|| Lock::new(Triggers { has_writer: false, kinds: Default::default(), waiting: Vec::new() }));
 
+thread_local! {
+    /// It is the thread that writes, which can wait for no trace.
+    static WRITES: Cell<bool> = const { Cell::new(false) };
+}
+
 /// From now on a trace is written into the directory `dir` each time `trigger` says so: as `green-PID-WHAT-NUMBER.pftrace`, with a line on standard error
 /// that says where it is. The number is the first that is free: no file is written over, no symbolic link followed.
 ///
 /// Panics have at most 16 traces in the life of a process, and so have stalls, these at most one in ten seconds; the line of the last one says so. Signals have as many as
-/// are asked for; those that come while a trace is written have one together. What cannot be written is a line on standard error, and is not counted.
+/// are asked for; those that come while a trace is written have one together, up to 1024 of them. What cannot be written is a line on standard error, and is not counted.
+/// (If the writing itself panics, that is a fault of this crate: it is counted, and what was begun is removed.)
 ///
-/// An OS thread that is no worker writes it, `green-recorder`, with every signal blocked. If standard error takes no line (a pipe that nobody reads), that is left out. For each
+/// An OS thread that is no worker writes it, `green-recorder`, with every signal blocked. If standard error has no room for the line (a pipe that nobody reads), that is left out. For each
 /// kind of triggers the last `dir` counts; there may be several signals.
 ///
 /// ```
@@ -129,6 +136,10 @@ fn is_wanted(triggers: &Triggers, kind: u8) -> bool {
 
 /// The calling thread panics, and its hook has run.
 pub(crate) fn panicked() {
+    // An error: the OS thread has come to its very end, and is not the one that writes.
+    if WRITES.try_with(Cell::get).unwrap_or(false) {
+        return;
+    }
     let written = {
         let mut triggers = TRIGGERS.get().lock();
         if !is_wanted(&triggers, PANIC) {
@@ -151,11 +162,14 @@ pub(crate) fn stalled() {
 
 fn write_traces(mut pipe: PipeReader) {
     let _serves = os_threads::serves();
+    WRITES.set(true);
     let mut bytes = [0; 1024];
     while let Some(asked) = signals::take_asked(&mut pipe, &mut bytes) {
         for kind in [PANIC, STALL, SIGNAL].into_iter().filter(|kind| asked.contains(kind)) {
-            // One that goes wrong is not to be the end of all.
-            survive(|| write_trace(kind));
+            // One that goes wrong is not to be the end of all; but if all do, there is an end.
+            if !survive(|| write_trace(kind)) {
+                is_over(kind, None);
+            }
         }
     }
 }
@@ -173,7 +187,7 @@ fn write_trace(kind: u8) {
     let what = KINDS[usize::from(kind)];
     let line = wanted.map(|(dir, number)| match write_file(&dir, what, number + 1) {
         Ok((path, number)) => {
-            let count = is_written(kind, number);
+            let count = is_over(kind, Some(number));
             let last = if kind != SIGNAL && count == MOST {
                 format!(" (the last one of a {what}: {MOST} have been written)")
             } else {
@@ -188,16 +202,30 @@ fn write_trace(kind: u8) {
     waiting.into_iter().for_each(|waiting| _ = waiting.send(()));
 }
 
-/// How many there have been now.
-fn is_written(kind: u8, number: u32) -> u32 {
+/// One has been written, with this number, or a panic has broken it off. How many there have been now.
+fn is_over(kind: u8, number: Option<u32>) -> u32 {
     let mut triggers = TRIGGERS.get().lock();
     let kind_ref = &mut triggers.kinds[usize::from(kind)];
-    kind_ref.number = number;
+    kind_ref.number = number.unwrap_or(kind_ref.number);
     kind_ref.count += 1;
     if kind == STALL {
         kind_ref.next_ns = real_ns() + PAUSE_NS;
     }
     kind_ref.count
+}
+
+/// A file that is removed when this is dropped, unless it is whole.
+struct BegunFile<'a> {
+    path: &'a Path,
+    is_whole: bool,
+}
+
+impl Drop for BegunFile<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let _ = fs::remove_file(self.path);
+        }
+    }
 }
 
 /// Under the first free number from `first` on. What cannot be written to its end is taken away.
@@ -207,14 +235,16 @@ fn write_file(dir: &Path, what: &str, first: u32) -> Result<(PathBuf, u32), (Pat
         // It is a new file: so neither one that is there, nor where a link leads.
         match File::create_new(&path) {
             Ok(file) => {
+                let mut begun = BegunFile { path: &path, is_whole: false };
                 let mut file = BufWriter::new(file);
+                #[cfg(all(test, panic = "unwind", not(miri)))]
+                tests::break_if_asked();
                 let written = snapshot().write_perfetto(&mut file).and_then(|()| file.flush());
+                begun.is_whole = written.is_ok();
+                drop(begun);
                 return match written {
                     Ok(()) => Ok((path, number)),
-                    Err(error) => {
-                        let _ = fs::remove_file(&path);
-                        Err((path, error))
-                    }
+                    Err(error) => Err((path, error)),
                 };
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -222,4 +252,56 @@ fn write_file(dir: &Path, what: &str, first: u32) -> Result<(PathBuf, u32), (Pat
         }
     }
     Err((dir.to_owned(), io::Error::other("the names for traces are all taken")))
+}
+
+#[cfg(all(test, panic = "unwind", not(miri)))]
+mod tests {
+    use std::panic::{catch_unwind, set_hook};
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+    use std::{env, fs};
+
+    use super::{MOST, PATIENCE, Trigger, panicked, write_on};
+
+    /// So many traces break off with a panic.
+    static BREAKS: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn break_if_asked() {
+        let broken = BREAKS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(broken.is_err(), "a fault of the recorder's");
+    }
+
+    /// The directory is given, in a process of its own.
+    fn traces_break(dir: &Path) {
+        let files = || fs::read_dir(dir).unwrap().count();
+        let panics = || catch_unwind(|| panic!("as it should")).unwrap_err();
+        // As that of `rt::hook`.
+        set_hook(Box::new(|_| panicked()));
+        write_on(Trigger::Panic, dir).unwrap();
+        panics();
+        assert_eq!(files(), 1);
+        BREAKS.store(1000, Ordering::SeqCst);
+        let start = Instant::now();
+        (0..20).for_each(|_| drop(panics()));
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        // What was begun is gone, and each has counted.
+        assert_eq!((files(), 1000 - BREAKS.load(Ordering::SeqCst)), (1, MOST - 1));
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_that_writes_traces_had_it_wait_for_itself_again_and_again() {
+        if let Some(dir) = env::var_os("BROKEN_TRACES") {
+            return traces_break(Path::new(&dir));
+        }
+        let dir = env::temp_dir().join(format!("green-broken-traces-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args([std::thread::current().name().unwrap(), "--exact", "--nocapture"]);
+        let done = child.env("BROKEN_TRACES", &dir).env("RUST_BACKTRACE", "0").output().unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        // A panic of the child's has no message.
+        assert!(done.status.success(), "{done:?}");
+    }
 }

@@ -192,11 +192,11 @@ impl Histogram {
         self.len() == 0
     }
 
-    /// Returns how long they are together. It is read after the counts, so while the worker goes on one more may be in it.
+    /// Returns how long they are together. While the worker goes on, the last that is counted may not be in it yet, or some may be that are not counted.
     ///
     /// ```
     /// let delays = green::run(green::metrics).workers[0].delays;
-    /// println!("{:?} on average", delays.sum() / delays.len().max(1) as u32);
+    /// println!("{:?} on average", delays.sum().div_f64(delays.len().max(1) as f64));
     /// ```
     #[must_use]
     pub fn sum(&self) -> Duration {

@@ -60,8 +60,6 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
     // SAFETY: invariant 1; of the worker atomics are touched, and what never changes.
     let (shared, number, unstarted): (&Shared, usize, usize) =
         unsafe { (&(*worker).shared, (*worker).number, (*worker).queues.unstarted_len()) };
-    // SAFETY: the same; the wheel's hands are atomics.
-    let timer_ns = unsafe { (*(*watched.here).wheel.as_ptr()).hands.surely_due_ns() };
     let has_events = remote.has_events();
     let (mut stale, mut wants_events) = (0, false);
     // Is it left alone? And is a thread ready there that stays?
@@ -86,7 +84,7 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
     };
     Glance {
         thread,
-        waits_inside: is_left && (has_ready(watched) || timer_ns <= real_ns()) || stays || wants_events,
+        waits_inside: is_left && has_ready_or_due(watched) || stays || wants_events,
         waits_outside: shared.is_sent_to(number) || unstarted > stale && shared.may_have_unstarted(),
     }
 }
@@ -94,9 +92,19 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
 impl WatchedWorker {
     /// Is no timer pending in its wheel? What it changes at this moment may give another answer.
     pub(super) fn has_no_timer(&self) -> bool {
-        // SAFETY: invariant 1: the caller has this by the lock; the wheel's hands are atomics.
-        unsafe { (*(*self.here).wheel.as_ptr()).hands.surely_due_ns() == NEVER }
+        self.timer_ns() == NEVER
     }
+
+    /// When one is due for certain.
+    fn timer_ns(&self) -> u64 {
+        // SAFETY: invariant 1: the caller has this by the lock; the wheel's hands are atomics.
+        unsafe { (*(*self.here).wheel.as_ptr()).hands.surely_due_ns() }
+    }
+}
+
+/// Is a thread ready there, or its timer due?
+fn has_ready_or_due(watched: &WatchedWorker) -> bool {
+    has_ready(watched) || watched.timer_ns() <= real_ns()
 }
 
 /// Is a thread ready there?
@@ -176,8 +184,10 @@ impl WorkersSeen for Shared {
         queued && self.may_have_unstarted()
     }
 
-    fn seems_awaited(&self, number: usize, watched: &WatchedWorker) -> bool {
+    fn seems_awaited(&self, number: usize, watched: &WatchedWorker, is_alone: bool) -> bool {
         let queued = || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty());
-        self.is_sent_to(number) || queued() && self.may_have_unstarted() || !self.moves && has_ready(watched)
+        self.is_sent_to(number)
+            || queued() && self.may_have_unstarted()
+            || (is_alone || !self.moves) && has_ready_or_due(watched)
     }
 }

@@ -264,19 +264,21 @@ fn look_at(runtime: &WatchedRuntime, remote: &Remote, number: usize, now_ns: u64
     if turn.is_none() || turn != before.turn {
         return WorkerSeen { turn, since_ns: now_ns, look_ns: now_ns + runtime.limit_ns, ..WorkerSeen::default() };
     }
-    let is_alone = now_ns.saturating_sub(before.since_ns) >= runtime.limit_ns && is_alone(runtime, number, now_ns);
-    let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
-    let waits = !before.reported && runtime.crew().seems_awaited(number, watched);
-    let waits = if waits { before.waits + 1 } else { 0 };
     let (since_ns, look_ns) = (before.since_ns + late_ns, before.look_ns + late_ns);
+    let is_alone = now_ns.saturating_sub(since_ns) >= runtime.limit_ns && is_alone(runtime, number, now_ns, late_ns);
+    let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
+    let waits = !before.reported && runtime.crew().seems_awaited(number, watched, is_alone);
+    let waits = if waits { before.waits + 1 } else { 0 };
     WorkerSeen { since_ns, look_ns, usage, waits, is_alone, ..before.clone() }
 }
 
 /// Is each other worker of the runtime stuck, or away? One that sleeps is none of these: it, or the lookout among those that do, looks round. But a spare one sleeps until it is woken.
-fn is_alone(runtime: &WatchedRuntime, number: usize, now_ns: u64) -> bool {
+fn is_alone(runtime: &WatchedRuntime, number: usize, now_ns: u64, late_ns: u64) -> bool {
     let spares = runtime.spares();
+    // Of those that come after this one the last look is known, from which `late_ns` are missing.
+    let since_ns = |other: usize| runtime.seen[other].since_ns + if other > number { late_ns } else { 0 };
     let comes_round = |(other, remote): (usize, &Remote)| match &runtime.seen[other] {
-        seen if seen.turn.is_some() => now_ns.saturating_sub(seen.since_ns) < runtime.limit_ns,
+        seen if seen.turn.is_some() => now_ns.saturating_sub(since_ns(other)) < runtime.limit_ns,
         _ => !spares.contains(&other) && remote.load().is_some(),
     };
     !runtime.remotes().take(runtime.seen.len()).filter(|(other, _)| *other != number).any(comes_round)
@@ -336,5 +338,47 @@ fn stalled_by(activity: OsActivity, first: Option<CpuUsage>, now: Option<CpuUsag
         OsActivity::Runs if first.zip(now).is_some_and(is_kept_waiting) => StalledBy::NoProcessor,
         OsActivity::Runs => StalledBy::Computing,
         OsActivity::Unknown => StalledBy::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Remote, WatchedRuntime, WatchedWorker, WorkerSeen, is_alone};
+    use crate::sched::remote::acquire;
+    use crate::sched::watched::WorkersSeen;
+
+    const MS: u64 = 1_000_000;
+
+    struct Crew(Box<[&'static Remote]>);
+
+    impl WorkersSeen for Crew {
+        fn remote(&self, number: usize) -> Option<&'static Remote> {
+            self.0.get(number).copied()
+        }
+
+        fn has_unstarted(&self) -> bool {
+            false
+        }
+
+        fn seems_awaited(&self, _: usize, _: &WatchedWorker, _: bool) -> bool {
+            false
+        }
+    }
+
+    /// The process was stopped for 200 ms, between a look at 20 ms and the next one.
+    #[test]
+    fn a_sibling_that_was_a_moment_in_its_turn_when_the_process_was_stopped_counted_as_stuck() {
+        let crew: &'static Crew = Box::leak(Box::new(Crew(acquire(2).unwrap().remotes)));
+        let (limit_ns, late_ns, now_ns) = (20 * MS, 200 * MS, 227 * MS);
+        let mut runtime = WatchedRuntime::of_a_test(crew, 2, limit_ns);
+        // One has been in its turn from the start, the other one for a millisecond.
+        let seen = |since_ns| WorkerSeen { turn: Some((1, 1)), since_ns, ..WorkerSeen::default() };
+        runtime.seen = vec![seen(0), seen(19 * MS)];
+        assert!(!is_alone(&runtime, 0, now_ns, late_ns));
+        // This one is looked at first, and has the time that was late already.
+        runtime.seen = vec![seen(19 * MS + late_ns), seen(0)];
+        assert!(!is_alone(&runtime, 1, now_ns, late_ns));
+        runtime.seen = vec![seen(late_ns), seen(0)];
+        assert!(is_alone(&runtime, 0, now_ns, late_ns) && is_alone(&runtime, 1, now_ns, late_ns));
     }
 }

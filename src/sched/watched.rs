@@ -53,8 +53,8 @@ pub(super) trait WorkersSeen: Sync {
     /// Is there a thread that has not started, which any worker may take?
     fn has_unstarted(&self) -> bool;
 
-    /// Does something wait for the worker with this number, as far as one sees quickly? More does, or less: [`glance`](super::glance).
-    fn seems_awaited(&self, number: usize, watched: &WatchedWorker) -> bool;
+    /// Does something wait for the worker with this number, as far as one sees quickly? More does, or less: [`glance`](super::glance). `is_alone`: as there.
+    fn seems_awaited(&self, number: usize, watched: &WatchedWorker, is_alone: bool) -> bool;
 }
 
 /// One runtime.
@@ -149,6 +149,11 @@ pub(super) fn forget(key: *const ()) {
 }
 
 impl WatchedRuntime {
+    #[cfg(test)]
+    pub(super) fn of_a_test(crew: &'static dyn WorkersSeen, workers: usize, limit_ns: u64) -> Self {
+        Self { crew: NonNull::from(crew), workers, limit_ns, seen: Vec::new(), start_spare: None, unstarted: 0 }
+    }
+
     pub(super) fn key(&self) -> usize {
         self.crew.cast::<()>().addr().get()
     }

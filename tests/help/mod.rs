@@ -4,14 +4,15 @@
 
 pub(crate) mod dump;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ops::Div;
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use green::thread::Thread;
@@ -261,8 +262,11 @@ impl Ended {
 
 const ROLE: &str = "GREEN_TEST_CHILD";
 const SUCCESS: i32 = 0;
+/// Where each test has called [`in_a_child`].
+static PLACES: Mutex<BTreeMap<String, &Location<'_>>> = Mutex::new(BTreeMap::new());
 
-/// Runs `f` in a child: this test again, alone in its process, with `variables` set. To be called once in a test.
+/// Runs `f` in a child: this test again, alone in its process, with `variables` set. To be called at one place in a test: a child gets no further than the first.
+#[track_caller]
 pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended {
     if env::var_os(ROLE).is_some() {
         // A child that hangs is ended by SIGALRM.
@@ -272,6 +276,8 @@ pub(crate) fn in_a_child(variables: &[(&str, &str)], f: impl FnOnce()) -> Ended 
         std::process::exit(SUCCESS);
     }
     let name = std::thread::current().name().expect("the harness names a test's thread").to_owned();
+    let first = *PLACES.lock().unwrap().entry(name.clone()).or_insert(Location::caller());
+    assert_eq!(first, Location::caller(), "a second call of `in_a_child` in one test");
     let mut child = itself();
     child.args([&name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]).env(ROLE, "1");
     // A backtrace costs a tenth of a second in each process, and a test may fork hundreds that panic.

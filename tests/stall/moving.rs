@@ -150,3 +150,47 @@ fn threads_that_another_worker_takes_over_do_not_wait() {
     }
     panic!("it is reported each time");
 }
+
+/// One thread computes. The other one lets others run for `after`, and computes then: from there on nobody looks after the first one's sleepers. Is that reported before the first one has
+/// computed for a quarter longer?
+fn is_reported_soon(after: Duration) -> bool {
+    let Some(runtime) = moving() else { return true };
+    let reports = Reports::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let _over = SetAtEnd(Arc::clone(&over));
+    let start = Instant::now();
+    let left = move || (after + Duration::from_millis(5)).saturating_sub(start.elapsed());
+    let sleepers: Vec<_> = (0..8).map(|_| runtime.spawn(move || green::sleep(left()))).collect();
+    sleepers.iter().for_each(|thread| help::until_parked(thread.thread(), "sleep"));
+    let begun = Arc::new(AtomicBool::new(false));
+    let (begins, until) = (Arc::clone(&begun), Arc::clone(&over));
+    let first = runtime.spawn(move || {
+        begins.store(true, Ordering::SeqCst);
+        computes(&until);
+    });
+    help::spin_until("the first", || begun.load(Ordering::SeqCst));
+    let until = Arc::clone(&over);
+    let second = runtime.spawn(move || {
+        while start.elapsed() < after {
+            green::yield_now();
+        }
+        computes(&until);
+    });
+    let limit = after * 5 / 4;
+    while reports.of(first.thread()).is_empty() && start.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let is_reported = !reports.of(first.thread()).is_empty();
+    over.store(true, Ordering::SeqCst);
+    [first, second].into_iter().chain(sleepers).for_each(|thread| thread.join().unwrap());
+    is_reported
+}
+
+#[test]
+fn a_worker_that_others_left_alone_late_was_looked_at_only_when_its_turn_was_twice_as_long() {
+    // One of these may happen to be when it is looked at in any case. A machine that has much to do may keep the monitor from it.
+    for after in [360, 450, 570] {
+        let in_time = (0..20).any(|_| is_reported_soon(Duration::from_millis(after)));
+        assert!(in_time, "never within a quarter of {after} ms");
+    }
+}
