@@ -28,7 +28,12 @@ pub(crate) fn info(thread: &Thread) -> ThreadInfo {
 /// on its stack still, and runs to all others; where its worker gets no processor then, for long.
 #[track_caller]
 pub(crate) fn until_shown<'a>(threads: impl IntoIterator<Item = &'a Thread>, why: &str) {
-    let wanted: HashSet<ThreadId> = threads.into_iter().map(Thread::id).collect();
+    // Those that have not come so far are not held up by dumps.
+    let id = |thread: &Thread| {
+        super::until_parked(thread, why);
+        thread.id()
+    };
+    let wanted: HashSet<ThreadId> = threads.into_iter().map(id).collect();
     super::until(|| {
         let mut waiting = 0;
         let count = |met: &ThreadInfo| {
