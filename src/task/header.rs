@@ -2,17 +2,14 @@
 //!
 //! # Invariants
 //!
-//! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole
-//!    block, so `vtable` may reach the rest.
+//! 1. A `Header` is the first field of a `repr(C)` heap block; every pointer to it was made from a pointer to the whole block, so `vtable` may reach the rest.
 //! 2. The block lives until the last reference counted in `state` is dropped; the holder that makes it zero frees it, once.
-//! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which
-//!    runs on that worker: so by one OS thread. (Of a plain OS thread's header: by that thread. A thread that is ready may get another home, with all that it has:
-//!    `sched/MOVING.md`.) `fiber` is empty before the task starts and after it ends; of one with thread-locals of its own, also while it runs (`fiber::own`).
-//! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park
-//!    word (or its claim, or the thread itself when it yields) puts it there. In none, while it waits, it has what that is for
-//!    (`park::waits_on`), which the thread has put there before anybody could end the wait.
-//! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins; that thread does not leave the frame
-//!    before it is null again or the task can no longer complete with `JOINING` set.
+//! 3. The fields under "home worker only" are touched by the worker that claimed the task, and by the task itself, which runs on that worker: so by one OS thread. (Of a plain OS
+//!    thread's header: by that thread. A thread that is ready may get another home, with all that it has: `sched/MOVING.md`.) `fiber` is empty before the task starts and after it
+//!    ends; of one with thread-locals of its own, also while it runs (`fiber::own`).
+//! 4. `link` belongs to the one queue that the task is in; a task is in at most one, because only the winner of its park word (or its claim, or the thread itself when it yields)
+//!    puts it there. In none, while it waits, it has what that is for (`park::waits_on`), which the thread has put there before anybody could end the wait.
+//! 5. `joiner` is null, or points to a ticket on the stack of the thread that joins, which leaves the frame when it is null again or the task cannot complete with `JOINING` set any more.
 
 use std::cell::{Cell, UnsafeCell};
 use std::panic::Location;

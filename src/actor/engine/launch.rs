@@ -5,14 +5,17 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
+use std::time::Duration;
 
 use super::busy::Launch;
 use super::cell::Core;
 use super::weak::Weak;
 use crate::park::current::with_header;
+use crate::park::interrupt::{shielded, timeout};
 use crate::park::os;
 use crate::sched::shared::discard;
 use crate::sched::{Shared, Worker};
+use crate::sys::clock::now_ns;
 use crate::sys::fork;
 use crate::task::Task;
 
@@ -85,6 +88,9 @@ fn inject(entry: Task) {
     }
 }
 
+/// The actors that rest when their runtime ends have so long for their `stopping`, all together; before that, those that are queued then.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
 const DEEPEST: u32 = 32;
 
@@ -144,4 +150,10 @@ pub(super) fn end_left() {
         discard(task);
     }
     drop(LEFT.with(|left| left.take()));
+}
+
+/// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.
+pub(super) fn in_time<R>(until_ns: u64, ends: impl FnOnce() -> R) -> Option<R> {
+    let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+    shielded(|| timeout(left, ends)).ok()
 }

@@ -10,19 +10,15 @@ use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::launch::{end_left, end_queued};
+use super::launch::{LAST_WORDS, end_left, end_queued, in_time};
 use super::lifecycle::join_only;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::report::report;
-use crate::park::interrupt::{shielded, timeout};
 use crate::sched::remote::roster_of;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
-
-/// The actors that rest when their runtime ends have so long for their `stopping`, all together; before that, those that are queued then.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// `actor` ends: of its run.
 pub(crate) fn leave(actor: &Core) {
@@ -94,12 +90,6 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
     // What was queued by those that ended.
     end_all_queued(shared, until_ns);
     take_lost_at_end(shared.remotes[0].index)
-}
-
-/// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.
-pub(super) fn in_time<R>(until_ns: u64, ends: impl FnOnce() -> R) -> Option<R> {
-    let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
-    shielded(|| timeout(left, ends)).ok()
 }
 
 /// Ends what is queued, and what is queued by that.
