@@ -326,6 +326,7 @@ pub(crate) fn yield_now() {
 }
 
 /// As [`yield_now`], if a thread that was woken on this worker is next. The caller has found out that it may switch.
+#[cfg_attr(not(green_thread_locals), allow(dead_code, reason = "other people's calls are not ours here"))]
 #[inline]
 pub(crate) fn yield_to_woken() {
     if let Some(here) = WorkerContext::get()
