@@ -94,7 +94,7 @@ fn late_reports() -> (Vec<Duration>, Vec<Duration>) {
 }
 
 /// Of a release build. The monitor has to get a processor, where each is used by somebody else: by one thread. Where there are many the machine is overloaded, and no
-/// thread comes in time; such a series is not judged. `.ci/run` looks for what is said of it in the end.
+/// thread comes in time; such a series is not judged. Of three that are one has to hold: what others do meanwhile comes and goes. `.ci/run` looks for what is said in the end.
 #[test]
 #[ignore = "figures: ten seconds and more, in which all processors are busy"]
 fn figures_of_stalls() {
@@ -105,6 +105,7 @@ fn figures_of_stalls() {
         let over = Arc::clone(&over);
         std::thread::spawn(move || computes(&over));
     }
+    let mut missed = Vec::new();
     for _ in 0..3 {
         let (mut late, mut sleeper) = late_reports();
         let (p90, of_sleeper) = (p90(&mut late), p90(&mut sleeper));
@@ -115,11 +116,14 @@ fn figures_of_stalls() {
             "{reported} of {STALLS} stalls of {LONG:?} reported, after the limit of {LIMIT:?}: p50 {half}, p90 {nine}, max {last}; \
              a sleeper beside them is late by {of_sleeper:.1?} (p90)"
         );
-        if of_sleeper < Duration::from_millis(5) {
-            assert!(p90 <= Duration::from_millis(30), "{late:?}");
-            println!("figures of stalls: judged");
-            return;
+        if of_sleeper < Duration::from_millis(3) {
+            if p90 <= Duration::from_millis(30) {
+                println!("figures of stalls: judged");
+                return;
+            }
+            missed.push(late);
         }
     }
+    assert!(missed.is_empty(), "{missed:?}");
     println!("figures of stalls: not judged, the machine is overloaded");
 }
