@@ -30,6 +30,7 @@ use crate::actor::engine::residents::{end_all, leave, waiting};
 use crate::actor::engine::warden::Warden;
 use crate::actor::{Actor, Context, Deferred, Exit, Message, Signal};
 use crate::base::atomic::MODELLED;
+use crate::base::spin::Locked;
 use crate::fiber::Entry;
 use crate::flight::{EventKind, records_all};
 use crate::park::interrupt::unlimited;
@@ -195,7 +196,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let id = worker.map_or_else(|| os::fresh_ids(1), Worker::fresh_id);
     let kept = if K::IS_KEPT { KEPT } else { 0 };
     shared.has_actors(const { ActorCalls { end: end_all, waiting } });
-    let weak = worker.map_or_else(|| Arc::downgrade(shared), |worker| worker.stock.take(shared));
+    let weak = worker.map_or_else(|| Arc::downgrade(shared), |worker| worker.stock.take());
     let runtime = sync::Weak::into_raw(weak).cast();
     let spec = Spec {
         name: plan.name,
@@ -210,11 +211,12 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
     let share = worker.map(Worker::roster);
     let roster = share.map_or(shared.roster, RosterShare::roster);
     let slot = roster.reserve(share);
-    let mailbox = MailboxState::new(plan.mailbox, shared.remotes[0].index | kept);
     // SAFETY: fresh memory for this very type, and all of it is written; part by part: what is written as one is copied once more.
     unsafe {
         let place = block.as_ptr();
-        Core::write(&raw mut (*place).core, Header::new(spec, vtable), mailbox, slot);
+        let runtime = shared.remotes[0].index | kept;
+        // The mailbox is made here: before a call it would be made on the stack, in parts, and copied as a whole before those are in the cache.
+        Core::write(&raw mut (*place).core, Header::new(spec, vtable), MailboxState::new(plan.mailbox, runtime), slot);
         (&raw mut (*place).state).write(UnsafeCell::new(ManuallyDrop::new(state)));
         (&raw mut (*place).keep).write(keep);
         if let Some(worker) = worker {
@@ -363,7 +365,7 @@ unsafe fn run_in<A: Actor, K: Keep, const ALONE: bool>(header: NonNull<Header>, 
 enum RunEnd {
     No,
     Because(Exit),
-    /// See [`Take::Over`].
+    /// See [`PlainTake::Over`].
     Over,
 }
 
@@ -418,43 +420,35 @@ unsafe fn batch<A: Actor, K: Keep, const ALONE: bool>(cell: &Cell<A, K>, ctx: &m
     for handled in 0..BATCH {
         let mut mailbox = if ALONE { core.lock_for(alone) } else { core.mailbox.lock() };
         mailbox.runs = true;
+        let next = mailbox.pop_plain().map_or_else(
+            || {
+                // Until it is noted there is something to look at.
+                if mem::take(&mut has_started) {
+                    mailbox.has_started();
+                }
+                mailbox.take_plain(core.is_addressed())
+            },
+            PlainTake::Message,
+        );
         let mut is_last = false;
-        let result = match mailbox.pop_plain() {
-            Some(envelope) => {
+        let result = match next {
+            PlainTake::Message(envelope) => {
                 // What comes meanwhile is found at the end of the run. An asker goes on as soon as that is over; and where messages come one
                 // at a time, a look for a second would cost another lock.
                 is_last = mailbox.is_empty() && (envelope.is_ask() || handled == 0 && core.is_addressed());
                 run_envelope(me(), ctx, envelope, || hold(mailbox, None))
             }
-            None => {
-                // Until it is noted there is something to look at.
-                if mem::take(&mut has_started) {
-                    mailbox.has_started();
-                }
-                let is_addressed = core.is_addressed();
-                let (take, sender) = match mailbox.take_plain(is_addressed) {
-                    PlainTake::Start => (Take::Start, None),
-                    PlainTake::Message(envelope) => (Take::Message(envelope), None),
-                    PlainTake::Over => (Take::Over, None),
-                    PlainTake::Nothing => (Take::Nothing, None),
-                    PlainTake::Look => mailbox.take(is_addressed),
-                };
-                let held = hold(mailbox, sender);
-                match take {
-                    Take::Nothing => return RunEnd::No,
-                    Take::End(exit) => return RunEnd::Because(exit),
-                    Take::Over => return RunEnd::Over,
-                    Take::Message(envelope) => run_envelope(me(), ctx, envelope, || held),
-                    Take::Signal(signal) => {
-                        held.release();
-                        say_signal(me(), ctx, signal)
-                    }
-                    Take::Start => {
-                        held.release();
-                        say_started(me(), ctx, &cell.keep).inspect(|()| has_started = true)
-                    }
-                }
+            PlainTake::Nothing => return RunEnd::No,
+            PlainTake::Over => return RunEnd::Over,
+            PlainTake::Start => {
+                drop(mailbox);
+                say_started(me(), ctx, &cell.keep).inspect(|()| has_started = true)
             }
+            PlainTake::Look => match look(cell, ctx, mailbox) {
+                Looked::Ends(end) => return end,
+                Looked::Handled(result) => result,
+                Looked::Start => say_started(me(), ctx, &cell.keep).inspect(|()| has_started = true),
+            },
         };
         if let Some(exit) = result.err().or_else(|| ctx.inner.end.take()) {
             if has_started {
@@ -467,6 +461,41 @@ unsafe fn batch<A: Actor, K: Keep, const ALONE: bool>(cell: &Cell<A, K>, ctx: &m
         }
     }
     RunEnd::No
+}
+
+/// What became of a close [look](PlainTake::Look).
+enum Looked {
+    Ends(RunEnd),
+    Handled(GoesOn),
+    /// `started` is to be called.
+    Start,
+}
+
+/// Does what comes next, of an actor to which others have done more than to send messages. For [`batch`].
+#[cold]
+#[inline(never)]
+fn look<A: Actor, K: Keep>(
+    cell: &Cell<A, K>,
+    ctx: &mut Context<A>,
+    mut mailbox: Locked<'_, MailboxState>,
+) -> Looked {
+    let (take, sender) = mailbox.take(cell.core.is_addressed());
+    let held = hold(mailbox, sender);
+    // SAFETY: invariant 2: this is the run.
+    let me = || unsafe { &mut **cell.state.get() };
+    match take {
+        Take::Nothing => Looked::Ends(RunEnd::No),
+        Take::End(exit) => Looked::Ends(RunEnd::Because(exit)),
+        Take::Message(envelope) => Looked::Handled(run_envelope(me(), ctx, envelope, || held)),
+        Take::Signal(signal) => {
+            held.release();
+            Looked::Handled(say_signal(me(), ctx, signal))
+        }
+        Take::Start => {
+            held.release();
+            Looked::Start
+        }
+    }
 }
 
 #[inline(always)]

@@ -170,9 +170,17 @@ pub(crate) fn record_all(kind: EventKind, number: u64) {
 }
 
 /// The actor that runs here has begun its life.
-#[cold]
+#[inline]
 pub(crate) fn record_name(actor: &Header) {
-    if let (Some(worker), Some(name)) = (Worker::current(), actor.name()) {
-        worker.scribe.write_name(actor.id, name);
+    if let Some(name) = actor.name() {
+        write_name(actor.id, name);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_name(actor: u64, name: &str) {
+    if let Some(worker) = Worker::current() {
+        worker.scribe.write_name(actor, name);
     }
 }

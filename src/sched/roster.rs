@@ -49,7 +49,7 @@ pub(super) const FIRST: u32 = if MODELLED { 1 } else { 1 << 10 };
 /// All together have 2^31 slots: more than there is memory for actors.
 pub(super) const CHUNKS: usize = 21;
 /// A worker takes so many slots from the common list, or gives so many back, at a time.
-const BATCH: usize = if MODELLED { 1 } else { 64 };
+const BATCH: usize = if MODELLED { 1 } else { 256 };
 /// One that lists the tasks looks at so many slots at a time, and lets others leave in between.
 const PIECE: usize = if MODELLED { 1 } else { 256 };
 
@@ -91,14 +91,15 @@ impl SlotStock {
         self.numbers.borrow_mut().pop()
     }
 
+    /// False: it is full.
     #[inline]
-    fn put(&self, number: u32) {
-        self.numbers.borrow_mut().push(number);
-    }
-
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.numbers.borrow().len() >= 2 * BATCH
+    fn put(&self, number: u32) -> bool {
+        let mut numbers = self.numbers.borrow_mut();
+        let has_room = numbers.len() < 2 * BATCH;
+        if has_room {
+            numbers.push(number);
+        }
+        has_room
     }
 }
 
@@ -156,6 +157,7 @@ impl Roster {
         }
     }
 
+    #[inline]
     pub(super) fn place(number: u32) -> (usize, usize) {
         let place = number + FIRST;
         let chunk = place.ilog2() - FIRST.ilog2();
@@ -189,7 +191,7 @@ impl Roster {
             })
         };
         if let Some(stock) = stock {
-            (1..BATCH).for_each(|_| stock.put(next()));
+            stock.numbers.borrow_mut().extend((1..BATCH).map(|_| next()));
         }
         next()
     }
@@ -222,9 +224,9 @@ impl Roster {
                 empty();
             }
         }
-        match worker.map(|worker| worker.stock) {
-            Some(stock) if !stock.is_full() => stock.put(number),
-            stock => self.give_back(number, stock),
+        let stock = worker.map(|worker| worker.stock);
+        if !stock.is_some_and(|stock| stock.put(number)) {
+            self.give_back(number, stock);
         }
     }
 

@@ -188,6 +188,7 @@ impl Shared {
     }
 
     /// There is an actor: `calls.end` is called when the workers are gone, and what was queued is discarded.
+    #[inline]
     pub(crate) fn has_actors(&self, calls: ActorCalls) {
         self.actors.get_or_init(|| calls);
     }

@@ -88,7 +88,7 @@ impl Worker {
 
     pub(crate) fn new(shared: Arc<Shared>, number: usize, unstarted: Deque<Task>) -> Self {
         let is_spare = number >= shared.remotes.len();
-        let (remote, roster) = (shared.remote(number), shared.roster);
+        let (remote, roster, stock) = (shared.remote(number), shared.roster, Stock::new(&shared));
         let now_ns = real_ns();
         let virtual_time = shared.virtual_time.then_some(&remote.virtual_ns);
         // ORDERING: Relaxed: of this OS thread only.
@@ -114,7 +114,7 @@ impl Worker {
             stopping: Cell::new(false),
             timer_room: Cell::new(0),
             siblings: Siblings::default(),
-            stock: Stock::default(),
+            stock,
             slots: SlotStock::new(roster),
             owned: OnceCell::new(),
             #[cfg(green_thread_locals)]

@@ -208,6 +208,7 @@ impl State {
     }
 
     /// Claims a thread that nobody else can see yet.
+    #[inline]
     pub(crate) fn claim_unshared(&self, home: u16) {
         let word = self.load(Ordering::Relaxed);
         self.0.store(word | STARTED | u64::from(home) << HOME_SHIFT, Ordering::Relaxed);

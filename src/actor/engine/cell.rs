@@ -52,6 +52,8 @@ use crate::task::{Header, Task};
 
 /// In the place of a slot's number: the actor has left it, and its last run is over.
 const OVER: u32 = u32::MAX;
+/// The same, and [nobody else has it](Core::is_forgotten).
+const FORGOTTEN: u32 = OVER - 1;
 
 /// Beyond so many addresses the process ends: as many threads may be about to find that out before the count overflows.
 const MOST_ADDRESSES: u32 = u32::MAX / 2;
@@ -62,7 +64,7 @@ pub(crate) struct Core {
     pub(crate) header: Header,
     pub(crate) mailbox: SpinLock<MailboxState>,
     pub(crate) addrs: AtomicU32,
-    /// The actor's slot among the [`residents`](super::residents); later `OVER`, by its own last run.
+    /// The actor's slot among the [`residents`](super::residents); later `OVER` or `FORGOTTEN`, by its own last run.
     pub(super) slot: AtomicU32,
     pub(crate) edge: Edge<Core>,
     frame: cell::Cell<*const Frame>,
@@ -101,10 +103,11 @@ pub(crate) unsafe fn after_run<const KEPT: bool>(
     let core = unsafe { header.cast::<Core>().as_ref() };
     // SAFETY: the caller is the home worker's loop, and has taken the fiber out.
     unsafe { core.header.reset() };
-    // ORDERING: Relaxed: if it is that, the run that is over has written it, which has handed over to the caller.
-    if core.slot.load(Ordering::Relaxed) == OVER {
-        // SAFETY: the last run is over, and has the common reference.
-        if !core.is_forgotten() && unsafe { leave_to_addresses(header.cast()) } {
+    // ORDERING: Relaxed: if it is one of these, the run that is over has written it, which has handed over to the caller.
+    let slot = core.slot.load(Ordering::Relaxed);
+    if slot >= FORGOTTEN {
+        // Who was forgotten still is: nobody was there to make an address of. SAFETY: the last run is over, and has the common reference.
+        if slot == OVER && !core.is_forgotten() && unsafe { leave_to_addresses(header.cast()) } {
             return Next::Rests;
         }
         // SAFETY: the run is over, and this is the only call.
@@ -190,13 +193,13 @@ impl Core {
     /// Was its last run that which is on?
     pub(crate) fn runs_last(&self) -> bool {
         // ORDERING: Relaxed: for the run itself, which would have written it.
-        self.slot.load(Ordering::Relaxed) == OVER
+        self.slot.load(Ordering::Relaxed) >= FORGOTTEN
     }
 
-    /// The actor is dead, and this is the end of its last run.
-    pub(super) fn is_over(&self) {
+    /// The actor is dead, and this is the end of its last run. `forgotten`: by [`is_forgotten`](Self::is_forgotten).
+    pub(super) fn is_over(&self, forgotten: bool) {
         // ORDERING: Relaxed: for the end of this run; nobody else touches it.
-        self.slot.store(OVER, Ordering::Relaxed);
+        self.slot.store(if forgotten { FORGOTTEN } else { OVER }, Ordering::Relaxed);
     }
 
     /// The run that begins has this frame; null: none. Gives the one before. `frame` stays until another is set (invariant 4).

@@ -157,6 +157,8 @@ fn await_by<S, R>(
 pub(crate) enum PlainTake {
     Start,
     Message(Envelope),
+    /// Nobody has an address, and nothing is queued: it ends normally. The mailbox is closed already. Of what others have done to the actor there is
+    /// nothing to undo, so far.
     Over,
     Nothing,
     /// It is to be looked at closely: [`MailboxState::take`].
@@ -416,12 +418,13 @@ impl Core {
         };
         monitor::tell(self, ties, &exit);
         ended.iter().flatten().for_each(|ended| say_ended(ended, &exit));
-        self.is_over();
+        self.is_over(false);
     }
 
-    /// The same, of one whose mailbox closed when there was nothing in it, by [`Take::Over`](super::mailbox_state::Take): mostly there is nobody to tell.
+    /// The same, of one whose mailbox closed when there was nothing in it, by [`PlainTake::Over`]: mostly there is nobody to tell.
     pub(crate) fn end_over(&self) {
-        if !self.is_forgotten() {
+        let forgotten = self.is_forgotten();
+        if !forgotten {
             let mut mailbox = self.mailbox.lock();
             if !mailbox.is_plain() {
                 drop(mailbox);
@@ -429,7 +432,7 @@ impl Core {
             }
             mailbox.phase = Phase::Dead;
         }
-        self.is_over();
+        self.is_over(forgotten);
     }
 
     /// Ends timers and helpers.

@@ -188,14 +188,12 @@ pub(crate) enum Take {
     Signal(Signal),
     Message(Envelope),
     End(Exit),
-    /// Nobody has an address, and nothing is queued: it ends normally. The mailbox is closed already. Of what others have done to the actor there is
-    /// nothing to undo, so far.
-    Over,
     Nothing,
 }
 
 impl MailboxState {
     /// Of a new actor of the runtime whose first remote that is; with `KEPT`, of one that has a warden.
+    #[inline]
     pub(crate) fn new(mailbox: Mailbox, runtime: u16) -> Self {
         Self {
             queue: OwningList::new(),

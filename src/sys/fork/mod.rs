@@ -21,6 +21,7 @@ pub(crate) const MESSAGE: &str = "this process is a child of fork, and the threa
      they do not run here: exec, exit, or make a Runtime of its own";
 
 /// The number of this process among those that have forked one another. What was made under another number is a parent's.
+#[inline]
 pub(crate) fn generation() -> u32 {
     // ORDERING: Relaxed: the forking thread changes it before anything else runs in the child.
     GENERATION.load(Ordering::Relaxed)
