@@ -416,10 +416,14 @@ unsafe fn batch<A: Actor, K: Keep, const ALONE: bool>(cell: &Cell<A, K>, ctx: &m
     // SAFETY: as the caller promises; for one call at a time; if the actor is buried, what is taken first is the end.
     let me = || unsafe { &mut **cell.state.get() };
     let alone = if ALONE { core.alone_here() } else { None };
-    let mut has_started = false;
+    let (mut has_started, mut were_there) = (false, 0);
     for handled in 0..BATCH {
         let mut mailbox = if ALONE { core.lock_for(alone) } else { core.mailbox.lock() };
         mailbox.runs = true;
+        if handled == 0 {
+            // Behind the first.
+            were_there = mailbox.len().wrapping_sub(1);
+        }
         let next = mailbox.pop_plain().map_or_else(
             || {
                 // Until it is noted there is something to look at.
@@ -433,9 +437,10 @@ unsafe fn batch<A: Actor, K: Keep, const ALONE: bool>(cell: &Cell<A, K>, ctx: &m
         let mut is_last = false;
         let result = match next {
             PlainTake::Message(envelope) => {
-                // What comes meanwhile is found at the end of the run. An asker goes on as soon as that is over; and where messages come one
-                // at a time, a look for a second would cost another lock.
-                is_last = mailbox.is_empty() && (envelope.is_ask() || handled == 0 && core.is_addressed());
+                // What comes meanwhile is found at the end of the run. An asker goes on as soon as that is over; and where nothing has come
+                // since the first was taken, a look for more would be one lock too many.
+                let has_none_come = || handled as usize == were_there && core.is_addressed();
+                is_last = mailbox.is_empty() && (envelope.is_ask() || has_none_come());
                 run_envelope(me(), ctx, envelope, || hold(mailbox, None))
             }
             PlainTake::Nothing => return RunEnd::No,
@@ -474,11 +479,7 @@ enum Looked {
 /// Does what comes next, of an actor to which others have done more than to send messages. For [`batch`].
 #[cold]
 #[inline(never)]
-fn look<A: Actor, K: Keep>(
-    cell: &Cell<A, K>,
-    ctx: &mut Context<A>,
-    mut mailbox: Locked<'_, MailboxState>,
-) -> Looked {
+fn look<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, mut mailbox: Locked<'_, MailboxState>) -> Looked {
     let (take, sender) = mailbox.take(cell.core.is_addressed());
     let held = hold(mailbox, sender);
     // SAFETY: invariant 2: this is the run.
