@@ -79,8 +79,8 @@ pub(crate) const fn route<A: Receives<M>, M: Message>() -> Route<M> {
         tell: const { &box_of::<A, _>(true) },
         notify: const { &box_of::<A, _>(false) },
         beat: const { &box_of::<A, _>(false) },
-        ask: const { &asks(run_ask::<A, M>, TypeId::of::<A>) },
-        call: const { &calls(run_call::<A, M>, TypeId::of::<A>) },
+        ask: const { &asks(run_ask::<A, M>, TypeId::of::<A>()) },
+        call: const { &calls(run_call::<A, M>, TypeId::of::<A>()) },
         passed: const { &box_of::<A, _>(false) },
         ask_timeout: A::ASK_TIMEOUT,
         _message: PhantomData,
@@ -98,7 +98,7 @@ pub(crate) const fn end_of_stream<A: Actor>() -> EnvelopeKind<StreamEnded> {
 }
 
 const fn box_of<A: Actor, E: Handled<A>>(is_counted: bool) -> EnvelopeKind<E> {
-    boxes(run_box::<A, E>, TypeId::of::<A>, is_counted)
+    boxes(run_box::<A, E>, TypeId::of::<A>(), is_counted)
 }
 
 /// # Safety

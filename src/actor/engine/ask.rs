@@ -349,7 +349,7 @@ impl<M: Message> Ask<'_, M> {
 }
 
 /// Asks with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn asks<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<Ask<'static, M>> {
+pub(crate) const fn asks<M: Message>(run: RunFn, actor: TypeId) -> EnvelopeKind<Ask<'static, M>> {
     let form = Form::Ask { refuse: refuse_ask::<M>, put_off: put_off_ask::<M> };
     EnvelopeKind::new(run, form, actor, true, harden_ask::<M>, |_| {})
 }

@@ -100,7 +100,7 @@ unsafe impl<M: Message> Send for CallBlock<M> {}
 unsafe impl<M: Message> Sync for CallBlock<M> {}
 
 /// Calls with an `M`, which `run` has handled by actors of one type.
-pub(crate) const fn calls<M: Message>(run: RunFn, actor: fn() -> TypeId) -> EnvelopeKind<CallBlock<M>> {
+pub(crate) const fn calls<M: Message>(run: RunFn, actor: TypeId) -> EnvelopeKind<CallBlock<M>> {
     let form = Form::Box { refuse: refuse_call::<M> };
     EnvelopeKind::new(run, form, actor, true, harden_call::<M>, discard::<M>)
 }

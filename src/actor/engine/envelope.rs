@@ -44,14 +44,14 @@ pub(crate) struct Ops {
     pub(crate) run: RunFn,
     pub(crate) form: Form,
     /// Which actors it is for.
-    pub(crate) actor: fn() -> TypeId,
+    pub(crate) actor: TypeId,
     /// It counts against the mailbox's capacity.
     pub(crate) is_counted: bool,
     /// The message is in the ordinary queue now, under the lock: nobody will let it in any more. Who waits for the answer is told.
     harden: unsafe fn(NonNull<Node>),
     /// The envelope is dropped: with its box, or with its share of a block. Of a pinned block nothing is.
     pub(crate) discard: unsafe fn(NonNull<Node>),
-    content: fn() -> TypeId,
+    content: TypeId,
 }
 
 /// The operations of blocks with an `E`.
@@ -64,12 +64,12 @@ impl<E: 'static> EnvelopeKind<E> {
     pub(super) const fn new(
         run: RunFn,
         form: Form,
-        actor: fn() -> TypeId,
+        actor: TypeId,
         is_counted: bool,
         harden: unsafe fn(NonNull<Node>),
         discard: unsafe fn(NonNull<Node>),
     ) -> Self {
-        let content = TypeId::of::<E>;
+        let content = TypeId::of::<E>();
         Self { ops: Ops { run, form, actor, is_counted, harden, discard, content }, _content: PhantomData }
     }
 }
@@ -301,7 +301,7 @@ impl<E: Send + 'static> Boxed<E> {
     ///
     /// If it is no box with an `E`.
     pub(crate) fn of(envelope: Envelope) -> Self {
-        assert_eq!((envelope.ops().content)(), TypeId::of::<E>(), "an envelope with another content");
+        assert_eq!(envelope.ops().content, TypeId::of::<E>(), "an envelope with another content");
         Self { envelope, _content: PhantomData }
     }
 }
@@ -353,7 +353,7 @@ impl Envelope {
     ) -> GoesOn {
         let ops = self.ops();
         // What the types of addresses guarantee; were that wrong, another's state would be taken for this type.
-        if (ops.actor)() != actor {
+        if ops.actor != actor {
             crate::base::abort::fatal(format_args!("a message came to an actor of another type"));
         }
         // SAFETY: as the caller promises; invariant 1.
@@ -389,7 +389,7 @@ pub(crate) trait Payload: Send + Sized + 'static {
 }
 
 /// Boxes with an `E`, which `run` has handled by actors of one type. `is_counted`: against the mailbox's capacity.
-pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: fn() -> TypeId, is_counted: bool) -> EnvelopeKind<E> {
+pub(crate) const fn boxes<E: Payload>(run: RunFn, actor: TypeId, is_counted: bool) -> EnvelopeKind<E> {
     EnvelopeKind::new(run, Form::Box { refuse: refuse_box::<E> }, actor, is_counted, harden_box::<E>, discard::<E>)
 }
 
@@ -425,8 +425,8 @@ mod tests {
         Ok(())
     }
 
-    static ARC: EnvelopeKind<Arc<u32>> = boxes(run, TypeId::of::<u8>, true);
-    static TEXT: EnvelopeKind<String> = boxes(run, TypeId::of::<u8>, false);
+    static ARC: EnvelopeKind<Arc<u32>> = boxes(run, TypeId::of::<u8>(), true);
+    static TEXT: EnvelopeKind<String> = boxes(run, TypeId::of::<u8>(), false);
 
     #[test]
     fn boxes_of_several_types_queue_together_and_what_is_left_is_dropped() {
