@@ -48,9 +48,41 @@ const PARKED_WITH_ITS_OWN: usize = 9_420;
 /// What a supervised actor's tell and ask may cost beyond an other's: what cannot be measured.
 const SAME: Duration = Duration::from_nanos(2);
 
-/// A thread that touches little, spawned and joined, takes so many times as long at most with thread-locals of its own: its block is taken, made new (that is to take 40 ns at most,
-/// and took 150 ns when each vector of dynamic thread-locals was made anew, which this notices), and given back; four times the thread pointer is set.
-const OWN: u32 = 4;
+/// What takes so many times as long at most with thread-locals of a thread's own, and how often it is done in a round. The bounds in nanoseconds that were set for these (30, 130 and 90) depend
+/// on the processor, which takes 12 to 20 to set the thread pointer, and on who else uses it: what they take is printed. (Valgrind, which would count instructions, does not know
+/// the one that sets it.) On two machines these took 2.5 to 5, 3.1 to 4.3, and 2.2 to 2.4 times as long.
+const OWN: [(&str, Run, u64, u32); 3] = [
+    ("a yield", yields, 2000, 6),
+    // A block is taken, made new, and given back; four times the thread pointer is set. It took seven times as long when each vector of dynamic thread-locals was made anew: this notices that.
+    ("a thread spawned and joined", spawns, 500, 6),
+    ("a round trip", round_trips, 500, 4),
+];
+
+type Run = fn(u64);
+
+fn yields(n: u64) {
+    let turns = || (0..n / 2).for_each(|_| green::yield_now());
+    green::scope(|scope| {
+        scope.spawn(turns);
+        scope.spawn(turns);
+    });
+}
+
+fn spawns(n: u64) {
+    (0..n).for_each(|n| assert_eq!(green::spawn(move || n).join().unwrap(), n));
+}
+
+fn round_trips(n: u64) {
+    let ((there, from_here), (back, from_there)) = (green::channel::bounded(1), green::channel::bounded(1));
+    green::scope(|scope| {
+        scope.spawn(move || from_here.iter().for_each(|n: u64| back.send(n).unwrap()));
+        for n in 0..n {
+            there.send(n).unwrap();
+            assert_eq!(from_there.recv(), Ok(n));
+        }
+        drop(there);
+    });
+}
 
 /// One test at a time has the processor.
 static TURN: Mutex<()> = Mutex::new(());
@@ -272,28 +304,33 @@ fn figures_of_a_restart_and_of_a_hundred_thousand_children() {
 
 #[test]
 #[ignore = "takes long without optimisations: .ci/run has a release build"]
-fn a_thread_that_touches_little_takes_four_times_as_long_at_most_with_thread_locals_of_its_own() {
+fn what_threads_do_takes_a_few_times_as_long_at_most_with_thread_locals_of_their_own() {
     let _turn = TURN.lock();
     let runtime = |kind| green::Runtime::builder().workers(1).thread_locals(kind).build();
-    let Ok(own) = runtime(green::ThreadLocals::PerThread) else { return };
-    let shared = runtime(green::ThreadLocals::PerWorker).unwrap();
-    let spawns = |runtime: &green::Runtime| {
-        runtime.run(|| {
-            let start = Instant::now();
-            (0..500).for_each(|n| assert_eq!(green::spawn(move || n).join().unwrap(), n));
-            start.elapsed() / 500
-        })
-    };
-    // The quickest of many short rounds, in turns, as above.
-    let mut least = [Duration::MAX; 2];
-    for round in 0..2000 {
-        for (least, runtime) in least.iter_mut().zip([&shared, &own]) {
-            *least = (*least).min(spawns(runtime));
+    let Ok(own) = runtime(ThreadLocals::PerThread) else { return };
+    let shared = runtime(ThreadLocals::PerWorker).unwrap();
+    for (what, run, times, most) in OWN {
+        // The quickest of many short rounds, in turns, as above.
+        let mut least = [Duration::MAX; 2];
+        let is_right = |least: [Duration; 2]| least[1] <= least[0] * most;
+        for round in 0..2000 {
+            for (least, runtime) in least.iter_mut().zip([&shared, &own]) {
+                let took = runtime.run(|| {
+                    let start = Instant::now();
+                    run(times);
+                    start.elapsed()
+                });
+                *least = (*least).min(took);
+            }
+            if round >= 200 && is_right(least) {
+                break;
+            }
         }
-        if round >= 200 && least[1] <= least[0] * OWN {
-            break;
-        }
+        let [shared, own] = least.map(|least| least.as_nanos() as f64 / times as f64);
+        println!(
+            "{what}: {shared:.1} ns; with thread-locals of its own {own:.1} ns, {:.2} times as long",
+            own / shared
+        );
+        assert!(is_right(least), "{what}: {least:?}");
     }
-    println!("a thread, and one with thread-locals of its own, spawned and joined: {least:?}");
-    assert!(least[1] <= least[0] * OWN, "{least:?}");
 }

@@ -68,7 +68,7 @@
 //! * Two `sendfile`s at once of one open file from its own position, which is read first and set at the end: both may send the same. (So it is in the kernel, for a shorter while.)
 //! * Wake-ups (`sem_post`, futexes) in a signal handler, of a green thread or an OS thread, while green threads wait for a word that shares a part of the table with this one, or have
 //!   waited since a wake-up found nobody there (there are 16384 parts): they take the part's lock for a few instructions, and where the interrupted code has just that, they spin for ever.
-//!   The wake-up of a futex gives the woken thread its turn even in a handler that has no stack of its own; `sem_post` does not.
+//!   The wake-up of a futex whose word is zero, as it is at the end of a lock, gives the woken thread its turn even in a handler that has no stack of its own: no lock may end there. `sem_post` does not.
 //! * A descriptor that is closed while a green thread waits for it: the wait goes on until it is cancelled or its time is over. (An OS thread stays in such a call as
 //!   well. What ends a wait is `shutdown`, on both.)
 //! * The newer calls for words of memory (`futex_wait`, `futex_wake`, `futex_waitv`, `futex_requeue`): they go to the kernel, and wake no green thread.

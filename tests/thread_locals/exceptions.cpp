@@ -1,4 +1,4 @@
-// What `tools.rs` loads: C++ keeps by thread which exceptions are caught, and how many are on their way.
+// What `libraries.rs` loads: C++ keeps by thread which exceptions are caught, and how many are on their way.
 #include <atomic>
 #include <exception>
 

@@ -2,11 +2,12 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod crates;
+mod debugger;
 mod ends;
 #[path = "../help/mod.rs"]
 mod help;
+mod libraries;
 mod system;
-mod tools;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
