@@ -146,7 +146,7 @@ fn an_ask_that_is_refused_by_a_mailbox_that_drops_the_oldest_is_reported() {
     let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
         for way in WAYS {
             let newest = Mailbox::bounded(2).overflow(Overflow::DropOldest);
-            let asks = Builder::new().name(&format!("asks {way:?}")).mailbox(newest).start(Puppet).unwrap();
+            let asks = Builder::new().name(format!("asks {way:?}")).mailbox(newest).start(Puppet).unwrap();
             let (back, asked) = (asks.clone(), puppet(&format!("asked {way:?}")));
             let asks_back = move |me: &mut Puppet, ctx: &mut Context<Puppet>| {
                 way.ask(me, ctx, &back, Box::new(|_, _| String::new()))
