@@ -2,6 +2,8 @@
 #![cfg(all(any(debug_assertions, green_deadlocks), not(miri)))]
 
 mod help;
+#[path = "deadlock_asks/refused.rs"]
+mod refused;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -493,54 +495,4 @@ fn along(
         drop(held);
         answer
     })
-}
-
-/// Asks another, whose handler asks back, where there is no room.
-fn is_asked_back_when_full(way: Way) -> String {
-    let (full, asked) = (full_at_one(&format!("full {way:?}")), puppet(&format!("asked {way:?}")));
-    let back = full.clone();
-    told(full.send(Do(Box::new(move |_, _| {
-        let _fills = back.call(Do(Box::new(|_, _| String::new()))).unwrap();
-        told(asked.send(Do(Box::new(move |me, ctx| way.ask(me, ctx, &back, Box::new(|_, _| String::new()))))))
-    }))))
-}
-
-#[test]
-fn an_ask_that_is_refused_before_it_waits_for_room_is_reported() {
-    let ways = [Way::Plain, Way::Large, Way::LettingIn];
-    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
-        for way in ways {
-            let answer = is_asked_back_when_full(way);
-            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
-        }
-    });
-    ended.assert_success();
-    let said = ended.output;
-    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), ways.len(), "{said}");
-    for (way, (waits, owes)) in ways.iter().flat_map(|way| [(way, ("full", "asked")), (way, ("asked", "full"))]) {
-        let begins = format!("\"{waits} {way:?}\" waits at tests/deadlock_asks.rs:");
-        let line = said.lines().find(|line| line.contains(&begins)).unwrap_or_else(|| panic!("{way:?}: {said}"));
-        assert!(line.contains(" for a reply of actor "), "{said}");
-        assert!(line.ends_with(&format!("\"{owes} {way:?}\"")), "{said}");
-    }
-}
-
-/// Where the asked one asks back before the first waits, it is refused by what the actors know, and the table has one edge at most.
-#[test]
-fn each_refusal_of_an_ask_is_reported() {
-    const ROUNDS: usize = 5;
-    let ended = help::in_a_child(&[("GREEN_WORKERS", "2")], || {
-        for _ in 0..ROUNDS {
-            let (ping, pong) = (puppet("ping"), puppet("pong"));
-            let (there, back) = (pong.clone(), ping.clone());
-            let asks_back = Do(Box::new(move |_, _| told(back.send(Do(Box::new(|_, _| String::new()))))));
-            let answer = told(ping.send(Do(Box::new(move |_, _| told(there.send(asks_back))))));
-            assert!(answer.starts_with("waiting would close a cycle: "), "{answer}");
-        }
-    });
-    ended.assert_success();
-    let reports = ended.output.matches("green: deadlock: 2 threads wait for one another\n").count();
-    assert!(reports >= ROUNDS, "{}", ended.output);
-    let named = ["ping", "pong"].map(|asks| ended.output.matches(&format!("{asks:?} waits")).count());
-    assert!(named.iter().all(|count| *count >= ROUNDS), "{}", ended.output);
 }

@@ -92,7 +92,7 @@ fn no_signal_is_handled_by_a_thread_that_the_crate_has_for_itself() {
     help::in_a_child(&[("GREEN_STALL_LIMIT", "20")], in_child).assert_success();
 }
 
-/// A dump that waits for its reader is asked for twenty times more: these have one.
+/// A dump that waits for its reader, and holds nothing else up, is asked for twenty times more: these have one.
 #[cfg(all(target_os = "linux", not(any(green_emulated, green_sanitized))))]
 #[test]
 fn signals_that_come_while_a_dump_is_written_have_one_dump_together() {
@@ -111,6 +111,9 @@ fn signals_that_come_while_a_dump_is_written_have_one_dump_together() {
         let ask = || assert_eq!(unsafe { libc::raise(libc::SIGUSR2) }, 0);
         ask();
         std::io::stdin().read_exact(&mut [0]).unwrap();
+        // Threads come and go, and another dump is made.
+        assert_eq!(runtime.run(|| green::spawn(|| 7).join().unwrap()), 7);
+        assert!(help::dump::text().starts_with("green threads: 5\n"));
         (0..20).for_each(|_| ask());
         std::io::stdout().write_all(b"asked for\n").unwrap();
         // As long as the test wants: in it other dumps would come.

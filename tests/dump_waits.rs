@@ -1,6 +1,9 @@
 //! What `green::dump` says of a thread that waits: for what, whose that is, how long, until when.
 #![cfg(not(any(miri, green_sanitized)))]
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[path = "dump_waits/figures.rs"]
+mod figures;
 mod help;
 
 use std::io::{Read, Write};
@@ -411,108 +414,4 @@ fn what_is_waited_for_may_end_and_be_freed_at_any_moment() {
     stop.store(true, Ordering::Relaxed);
     churners.into_iter().for_each(|churner| churner.join().unwrap());
     assert!(met > 0, "no wait was met");
-}
-
-/// Bytes of memory that the process has had at most (`VmHWM`), or has (`VmRSS`).
-#[cfg(target_os = "linux")]
-fn memory(field: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
-/// Dumps `count` threads that wait for one mutex: when that began, the time, and the memory more than before.
-#[cfg(target_os = "linux")]
-fn dump_many(runtime: &green::Runtime, count: usize) -> (Instant, Duration, usize) {
-    let mutex = Arc::new(green::sync::Mutex::new(()));
-    let held = mutex.lock().unwrap();
-    let waits = || {
-        let mutex = Arc::clone(&mutex);
-        green::spawn(move || drop(mutex.lock().unwrap()))
-    };
-    let threads: Vec<_> = runtime.run(|| (0..count).map(|_| waits()).collect());
-    until_shown(threads.iter().map(|thread| thread.thread()), "mutex");
-    let before = memory("VmRSS");
-    let begun = Instant::now();
-    let text = text();
-    let took = begun.elapsed();
-    let more = memory("VmHWM").saturating_sub(before);
-    assert!(text.contains(&format!("\n{count} threads, waits: mutex")), "{text}");
-    drop(held);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    println!("{count} threads: {took:?}, {} KiB more", more >> 10);
-    (begun, took, more)
-}
-
-/// Of a release build, on a machine that has nothing else to do.
-#[cfg(target_os = "linux")]
-#[test]
-#[ignore = "figures: a minute, 5 GB"]
-fn figures_of_many_threads_beside_an_echo() {
-    let _alone = alone();
-    let runtime = help::runtime(2);
-    let listener = green::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let echo = runtime.spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut byte = [0];
-        while stream.read(&mut byte).unwrap() > 0 {
-            stream.write_all(&byte).unwrap();
-        }
-    });
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            let mut stream = std::net::TcpStream::connect(addr).unwrap();
-            let mut times = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                stream.write_all(b"x").unwrap();
-                stream.read_exact(&mut [0]).unwrap();
-                times.push((begun, begun.elapsed()));
-            }
-            times
-        });
-        let (begun, took, _) = dump_many(&runtime, 100_000);
-        // The echo goes on beside this one, too.
-        let (.., more) = dump_many(&runtime, 1_000_000);
-        stop.store(true, Ordering::Relaxed);
-        // Of the round trips that fell into the first dump, wholly or in part.
-        let beside = |(at, time): &(Instant, Duration)| (*at < begun + took && *at + *time > begun).then_some(*time);
-        let mut times: Vec<_> = client.join().unwrap().iter().filter_map(beside).collect();
-        times.sort();
-        let (p99, longest) = (times[times.len() * 99 / 100], times[times.len() - 1]);
-        println!("echo beside it: {} round trips, p99 {p99:?}, the longest {longest:?}", times.len());
-        assert!(took < Duration::from_secs(2) && p99 < Duration::from_millis(50), "{took:?}, {p99:?}");
-        // A dump that stops the echo is one long round trip.
-        assert!(longest < Duration::from_millis(250), "{longest:?}");
-        assert!(more < 200 << 20, "{more} bytes");
-    });
-    echo.join().unwrap();
-}
-
-/// Of a release build, on a machine that has nothing else to do.
-#[cfg(target_os = "linux")]
-#[test]
-#[ignore = "figures: 1 GB"]
-fn figures_of_a_million_threads_that_have_not_started() {
-    const COUNT: usize = 1_000_000;
-    let _alone = alone();
-    let runtime = help::runtime(1);
-    // The only worker starts no other while this one runs.
-    runtime.run(|| {
-        // What names functions is there.
-        assert!(!text().is_empty());
-        let threads: Vec<_> = (0..COUNT).map(|_| green::spawn(|| ())).collect();
-        // The most memory so far is forgotten.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = memory("VmRSS");
-        let begun = Instant::now();
-        let text = text();
-        let (took, more) = (begun.elapsed(), memory("VmHWM").saturating_sub(before));
-        assert!(text.contains(&format!("\n{COUNT} threads, unstarted")), "{text}");
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        println!("{COUNT} threads that have not started: {took:?}, {} KiB more", more >> 10);
-        assert!(more < 40 << 20, "{more} bytes");
-    });
 }

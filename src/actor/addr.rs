@@ -65,6 +65,7 @@ impl<A: Actor> Addr<A> {
     /// Sends a message and returns at once with a [`Pending`], by which the reply can be waited for later.
     ///
     #[doc = include_str!("docs/addr_call.md")]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn call<M: Message>(&self, msg: M) -> Result<Pending<M>, SendError<M>>
     where
         A: Receives<M>,
@@ -101,6 +102,7 @@ impl<A: Actor> Addr<A> {
     #[doc(alias = "do_send")]
     #[doc(alias = "cast")]
     #[inline]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn tell<M: Message>(&self, msg: M) -> Result<(), SendError<M>>
     where
         A: Receives<M>,

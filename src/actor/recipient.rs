@@ -111,6 +111,7 @@ impl<M: Message> Recipient<M> {
     /// # Errors
     ///
     /// `Closed`, `Full`, `Timeout` or `Deadlock`, always with the message.
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn call(&self, msg: M) -> Result<Pending<M>, SendError<M>> {
         send::call(self.strong.core(), self.route, msg, true)
     }
@@ -156,6 +157,7 @@ impl<M: Message> Recipient<M> {
     /// Sends a message and returns without waiting for its handler: [`Addr::tell`](crate::actor::Addr::tell). Waits only for room.
     ///
     #[doc = include_str!("docs/recipient_tell.md")]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn tell(&self, msg: M) -> Result<(), SendError<M>> {
         tell::tell(self.strong.core(), Boxed::new(self.route.tell, Tell(msg)), Some(self.route.ask_timeout))
     }

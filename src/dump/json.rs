@@ -5,17 +5,17 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::dump::stacks::{Symbol, Symbols};
+use crate::dump::stacks::{KEPT, Symbol, Symbols};
 use crate::dump::{HeldBy, ThreadInfo, ThreadStatus, WaitsOn, for_each};
 use crate::task::id::ThreadId;
 
-/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move a bit; of the others nothing, however many they are.
+/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move a bit; of the others nothing, however many they are; and the last of the distinct stacks, 16384 at most.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if its stack
 /// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count; `thread`, the one
 /// that it joins, and `thread_name`; `actor` and `actor_name`; `channel`, an address, and `messages`, those in it; `object`, the address of a condition variable, semaphore, barrier or wait group; `descriptor`; `closure`, of a blocking call;
-/// `waited_ms`, at least; `left_ms`, until its time is over. A stack has a line of its own before the first thread that has it: `stack` and `frames`, innermost first, each with `function`, `file`
+/// `waited_ms`, at least; `left_ms`, until its time is over. A stack has a line of its own before the first thread that has it (where there are more distinct ones than are kept, again before a later thread, with another number): `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`, and, of the program or library that this is in, `module` and `offset`. More names may come.
 ///
 /// ```standalone_crate
@@ -38,20 +38,41 @@ pub fn json(out: &mut impl Write) -> io::Result<()> {
 }
 
 fn write_all(out: &mut impl Write) -> io::Result<()> {
-    let mut numbers: HashMap<Arc<[usize]>, usize> = HashMap::new();
+    let mut numbers = StackNumbers::default();
     let mut functions = Symbols::default();
     for_each(|thread| {
         let mut stack = None;
         if !thread.frames.is_empty() {
-            let next = numbers.len() + 1;
-            let number = *numbers.entry(Arc::clone(&thread.frames)).or_insert(next);
-            if number == next {
+            let (number, is_new) = numbers.number(&thread.frames);
+            if is_new {
                 write_stack(out, number, &thread.frames, &mut functions)?;
             }
             stack = Some(number);
         }
         write_thread(out, thread, stack)
     })
+}
+
+/// The numbers that stacks have been given, as far as they are kept.
+#[derive(Default)]
+struct StackNumbers {
+    kept: HashMap<Arc<[usize]>, usize>,
+    last: usize,
+}
+
+impl StackNumbers {
+    /// The number of a stack, and whether it has been given now.
+    fn number(&mut self, stack: &Arc<[usize]>) -> (usize, bool) {
+        if let Some(number) = self.kept.get(stack) {
+            return (*number, false);
+        }
+        if self.kept.len() == KEPT {
+            self.kept.clear();
+        }
+        self.last += 1;
+        self.kept.insert(Arc::clone(stack), self.last);
+        (self.last, true)
+    }
 }
 
 fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>) -> io::Result<()> {
@@ -143,14 +164,17 @@ struct Quoted<'a>(&'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                c if u32::from(c) < 0x20 => write!(f, "\\u{:04x}", u32::from(c))?,
-                c => write!(f, "{c}")?,
+        let mut rest = self.0;
+        // Each such character is one byte.
+        while let Some(at) = rest.find(|c| matches!(c, '"' | '\\' | '\0'..'\x20')) {
+            f.write_str(&rest[..at])?;
+            match rest.as_bytes()[at] {
+                c @ (b'"' | b'\\') => write!(f, "\\{}", char::from(c))?,
+                c => write!(f, "\\u{c:04x}")?,
             }
+            rest = &rest[at + 1..];
         }
+        f.write_str(rest)?;
         f.write_str("\"")
     }
 }
@@ -158,6 +182,20 @@ impl fmt::Display for Quoted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_more_distinct_stacks_than_are_kept_each_number_is_of_one() {
+        let mut numbers = StackNumbers::default();
+        let stack = |at: usize| Arc::from([at, 7]);
+        for at in 0..KEPT {
+            assert_eq!(numbers.number(&stack(at)), (at + 1, true));
+        }
+        assert_eq!(numbers.number(&stack(5)), (6, false));
+        assert_eq!(numbers.number(&stack(KEPT)), (KEPT + 1, true));
+        assert_eq!(numbers.number(&stack(5)), (KEPT + 2, true));
+        assert_eq!(numbers.number(&stack(KEPT)), (KEPT + 1, false));
+        assert!(numbers.kept.len() <= KEPT);
+    }
 
     #[test]
     fn what_json_does_not_take_in_a_string_is_written_otherwise() {

@@ -20,7 +20,7 @@
 //!
 //! Nothing stops. The workers go on, and need not help: a dump is whole, too, when each of them is stuck. While one is made, a worker that starts or
 //! ends a thread may wait some 100 µs for it; a thread that starts or ends meanwhile is whole in it, or absent. Threads that have not
-//! started are queued anew, where any worker takes them. A dump takes some microseconds a thread, and memory for each *group*, not for each thread, but for three words of each that has not started; of
+//! started are queued anew, where any worker takes them. A dump takes some microseconds a thread, and memory for each *group*, not for each thread, but for three words of each that has not started, and for some ten thousand groups at most, however varied the stacks are; of
 //! a stack it reads what is in use, 64 KiB at most. When no dump is made, that one may be costs a thread some ten instructions, once.
 //!
 //! # What it does not show

@@ -17,7 +17,8 @@ static WRITER: PerProcess<Lock<bool>> = PerProcess::new(|| Lock::new(false));
 static DONE: AtomicU32 = AtomicU32::new(0);
 
 /// From now on the signal with this number has [`text`] written to standard error, each time it comes, by an OS thread that is no worker: so also when
-/// every worker is stuck. The program goes on. Signals that come while a dump is written have one more dump together, up to 1024 of them.
+/// every worker is stuck. The program goes on. Signals that come while a dump is written have one more dump together, up to 1024 of them. If nobody reads what standard error is, a full pipe, that thread waits until
+/// somebody does, and nothing else: it has looked at all threads before it writes the first byte.
 ///
 /// `libc::SIGQUIT` is what `ctrl-\` at the keyboard sends; without this call it ends the process. The environment variable
 /// `GREEN_DUMP=quit` makes this call for it when the first runtime starts; there a signal that is taken is a line on standard error, and no error.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use crate::sys::library::module_of;
 use crate::sys::stack_walk::{StackCopy, Walker};
 
-/// Each stack that was met, once.
+/// So many distinct stacks are kept at most: of 128 words, 16 MiB. With one more all are forgotten, and kept anew as they are met.
+pub(crate) const KEPT: usize = 16 << 10;
+
+/// The stacks that were met, each once.
 #[derive(Debug)]
 pub(crate) struct Stacks {
     walker: Walker,
@@ -27,6 +30,9 @@ impl Stacks {
         }
         if let Some(known) = self.known.get(&*self.found) {
             return Arc::clone(known);
+        }
+        if self.known.len() == KEPT {
+            self.known.clear();
         }
         let new: Arc<[usize]> = self.found.as_slice().into();
         self.known.insert(Arc::clone(&new));

@@ -167,10 +167,13 @@ pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWa
     closed.map_or(Ok(entered), |closed| Err(closed.tell()))
 }
 
-/// An actor that waits, or is about to, has asked another, or would, and is refused: these actors wait for one another, as they have found out themselves. Standard error is told of that, as by
-/// [`about_to_ask`]. Where each waits is known of the calling thread, and of those that have entered an edge by now.
+/// An actor that waits, or is about to, for what `wanted` says, is refused: these actors wait for one another, as they have found out themselves. Standard error is told of that, as by
+/// [`about_to_ask`]. Where each waits, and for what, is known of the calling thread, and of those that have entered an edge by now.
 #[track_caller]
-pub(crate) fn refused_to_ask<'a>(actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone) {
+pub(crate) fn refused_to_wait<'a>(
+    actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone,
+    wanted: &'static str,
+) {
     let mut text = headline(actors.len());
     let (own, here) = (with_header(|thread| thread.id), Location::caller());
     let named = |(id, name): (u64, Option<&str>)| match name {
@@ -179,10 +182,14 @@ pub(crate) fn refused_to_ask<'a>(actors: impl ExactSizeIterator<Item = (u64, Opt
     };
     let table = TABLE.get().lock();
     for (actor, next) in actors.clone().zip(actors.cycle().skip(1)) {
-        let entered = table.edges.get(&actor.0).map(|edge| edge.place);
-        let place = if actor.0 == own { Some(here) } else { entered };
-        let place = place.map_or_else(String::new, |place| format!(" at {place}"));
-        let _ = write!(text, "\n  {} waits{place} for a reply of {}", named(actor), named(next));
+        let entered = table.edges.get(&actor.0).map(|edge| (edge.place, edge.target));
+        let waits = match entered {
+            _ if actor.0 == own => format!(" at {here} for {wanted}"),
+            Some((place, Target::Answer(..))) => format!(" at {place} for a reply of"),
+            Some((place, _)) => format!(" at {place} for"),
+            None => " for".to_owned(),
+        };
+        let _ = write!(text, "\n  {} waits{waits} {}", named(actor), named(next));
     }
     drop(table);
     tell(&text);

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(any(debug_assertions, green_deadlocks))]
-use crate::park::deadlock::{about_to_ask, refused_to_ask};
+use crate::park::deadlock::{about_to_ask, refused_to_wait};
 #[cfg(any(debug_assertions, green_deadlocks))]
 use crate::park::possession::Debt;
 
@@ -29,14 +29,27 @@ impl ChosenTime {
     }
 }
 
-/// An ask is refused, as these actors would wait for one another, the first for the next and so on: standard error is told, with the place of the call.
+/// What an actor is refused, for the report.
+pub(crate) mod refusal {
+    pub(crate) const REPLY: &str = "a reply of";
+    pub(crate) const ROOM: &str = "room in the mailbox of";
+}
+
+/// An actor would wait for what `wanted` says, and is refused, as these actors would wait for one another, the first for the next and so on: standard error is told, with the place of the call. Not
+/// within a time that somebody has chosen.
 #[inline(always)]
 #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-pub(crate) fn refused<'a>(actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone) {
+pub(crate) fn refused<'a>(
+    actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone,
+    wanted: &'static str,
+    chosen: ChosenTime,
+) {
     #[cfg(any(debug_assertions, green_deadlocks))]
-    refused_to_ask(actors);
+    if !chosen.is_chosen() {
+        refused_to_wait(actors, wanted);
+    }
     #[cfg(not(any(debug_assertions, green_deadlocks)))]
-    let _ = actors;
+    let _ = (actors, wanted, chosen);
 }
 
 /// See the module's text.

@@ -62,8 +62,8 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
         unsafe { (&(*worker).shared, (*worker).number, (*worker).queues.unstarted_len()) };
     let has_events = remote.has_events();
     let (mut stale, mut wants_events) = (0, false);
-    // Is it left alone? And is a thread ready there that stays?
-    let (mut is_left, mut stays) = (is_alone || !shared.moves, false);
+    let is_left = is_alone || !shared.moves;
+    let mut keeps = false;
     let thread = {
         remote.listed.open().ok().and_then(|visitor| {
             let _visit = visitor.visit();
@@ -72,9 +72,8 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
             // SAFETY: invariants 1 and 2.
             let current = unsafe { WorkerContext::current_of(watched.here).as_ref() }?;
             stale = current.claimed.get() as usize;
-            is_left |= current.vtable.border.is_none();
-            // SAFETY: invariant 2.
-            stays = !is_left && has_ready(watched) && unsafe { has_one_that_stays(worker, current) };
+            // SAFETY: as above.
+            keeps = !is_left && unsafe { keeps_some(watched, current) };
             Some(ThreadIdentity {
                 id: ThreadId::of(current),
                 name: current.name().map(Into::into),
@@ -84,7 +83,7 @@ pub(super) fn glance(watched: &WatchedWorker, remote: &Remote, is_alone: bool) -
     };
     Glance {
         thread,
-        waits_inside: is_left && has_ready_or_due(watched) || stays || wants_events,
+        waits_inside: (is_left || keeps) && has_ready_or_due(watched) || wants_events,
         waits_outside: shared.is_sent_to(number) || unstarted > stale && shared.may_have_unstarted(),
     }
 }
@@ -113,6 +112,17 @@ fn has_ready(watched: &WatchedWorker) -> bool {
     // SAFETY: invariant 1; atomics.
     let (ready, woken): (usize, *mut Header) = unsafe { ((*worker).queues.ready.len(), (*watched.here).woken.get()) };
     ready > 0 || !woken.is_null()
+}
+
+/// May others that look after the worker not take all that is ready there: as nobody may take anything from the thread that runs, or as one is ready that stays?
+///
+/// # Safety
+///
+/// A visit to the worker's list lasts; `current` runs there, or has a moment ago.
+unsafe fn keeps_some(watched: &WatchedWorker, current: &Header) -> bool {
+    // SAFETY: as the caller promises.
+    let has_one_that_stays = || unsafe { has_one_that_stays(watched.here.cast::<Worker>(), current) };
+    current.vtable.border.is_none() || has_ready(watched) && has_one_that_stays()
 }
 
 /// Is there a thread that does not move, and does not wait, besides the one that runs? (It may have another on top of itself, then what is ready is another one: that
@@ -186,8 +196,14 @@ impl WorkersSeen for Shared {
 
     fn seems_awaited(&self, number: usize, watched: &WatchedWorker, is_alone: bool) -> bool {
         let queued = || self.stealers.get(number).is_some_and(|stealer| !stealer.is_empty());
+        let keeps = || {
+            let visitor = self.remote(number).listed.open().ok()?;
+            let _visit = visitor.visit();
+            // SAFETY: invariants 1 and 2.
+            Some(unsafe { keeps_some(watched, WorkerContext::current_of(watched.here).as_ref()?) })
+        };
         self.is_sent_to(number)
             || queued() && self.may_have_unstarted()
-            || (is_alone || !self.moves) && has_ready_or_due(watched)
+            || has_ready_or_due(watched) && (is_alone || !self.moves || keeps().unwrap_or(false))
     }
 }

@@ -8,7 +8,8 @@ use crate::dump::text;
 use crate::sched::standstill::StandstillRecord;
 use crate::sys::standard_error::StandardError;
 
-/// Says so on standard error, with a dump. At once, as far as possible: not by std's handle, whose lock a thread may have.
+/// Says so on standard error, with a dump. At once, as far as possible: not by std's handle, whose lock a thread may have. Until somebody reads it, if need be: the monitor, which calls this, has nothing
+/// to watch any more.
 pub(super) fn report(record: StandstillRecord) {
     let mut said = head(&record).into_bytes();
     if let Err(error) = text(&mut said) {

@@ -82,7 +82,12 @@ pub(crate) mod owed_answer {
 
     type Named = (u64, Option<Box<str>>);
 
-    pub(crate) fn refused<T>(_: T) {}
+    pub(crate) mod refusal {
+        pub(crate) const REPLY: &str = "";
+        pub(crate) const ROOM: &str = "";
+    }
+
+    pub(crate) fn refused<T>(_: T, _: &str, _: ChosenTime) {}
 
     pub(crate) struct OwedAnswer;
 

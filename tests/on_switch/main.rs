@@ -1,4 +1,4 @@
-//! `on_switch`: what is called at each switch of a thread that asked for it, and the spans of `tracing` that go by it. [`actors`] has those of actors.
+//! `on_switch`: what is called at each switch of a thread that asked for it, and the spans of `tracing` that go by it. [`actors`] has those of actors, [`several`] those on several workers.
 
 #![cfg(not(miri))]
 #![allow(missing_docs)]
@@ -6,6 +6,11 @@
 mod actors;
 #[path = "../help/mod.rs"]
 mod help;
+#[cfg(target_os = "linux")]
+#[path = "../help/moves.rs"]
+mod moves;
+#[cfg(target_os = "linux")]
+mod several;
 
 use std::cell::Cell;
 use std::io::ErrorKind;

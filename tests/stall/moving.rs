@@ -194,3 +194,46 @@ fn a_worker_that_others_left_alone_late_was_looked_at_only_when_its_turn_was_twi
         assert!(in_time, "never within a quarter of {after} ms");
     }
 }
+
+/// A thread computes, and wakes another `after` it has begun, which stays on that worker. Is that reported before it has computed for a quarter longer?
+fn what_is_ready_late_is_reported_soon(after: Duration, locals: ThreadLocals) -> bool {
+    let Some(runtime) = moving() else { return true };
+    let reports = Reports::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let _over = SetAtEnd(Arc::clone(&over));
+    let (sender, begun) = std::sync::mpsc::channel();
+    let until = Arc::clone(&over);
+    let body = move || {
+        let stays = green::thread::spawn_local(green::thread::park);
+        help::until_parked(stays.thread(), "park");
+        let start = Instant::now();
+        sender.send(start).unwrap();
+        while start.elapsed() < after {
+            std::hint::spin_loop();
+        }
+        stays.thread().unpark();
+        computes(&until);
+    };
+    let spawn = || Builder::new().thread_locals(locals).spawn(body).unwrap();
+    let thread = runtime.run(spawn);
+    let (start, limit) = (begun.recv().unwrap(), after * 5 / 4);
+    while reports.of(thread.thread()).is_empty() && start.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let is_reported = !reports.of(thread.thread()).is_empty();
+    over.store(true, Ordering::SeqCst);
+    thread.join().unwrap();
+    is_reported
+}
+
+#[test]
+fn a_worker_of_which_others_take_nothing_was_looked_at_late_when_something_was_ready_there() {
+    for locals in [ThreadLocals::PerWorker, ThreadLocals::PerThread] {
+        // That is long after it has been looked at in any case, and long before it is again. A machine that has much to do may keep the monitor from it, or have it look by chance.
+        let after = Duration::from_millis(225);
+        help::nearly_always(2, &format!("{locals:?}"), || {
+            let is_reported = what_is_ready_late_is_reported_soon(after, locals);
+            (is_reported, is_reported)
+        });
+    }
+}

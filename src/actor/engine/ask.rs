@@ -145,6 +145,10 @@ impl<'t, M: Message> Ask<'t, M> {
         Terms { deadline_ns: self.deadline_ns, chain: self.chain, chosen: self.chosen }
     }
 
+    pub(super) fn chosen(&self) -> ChosenTime {
+        self.chosen
+    }
+
     pub(super) fn owed(&self) -> &OwedAnswer {
         &self.owed
     }

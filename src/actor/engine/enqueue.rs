@@ -18,7 +18,7 @@ use super::walk::EdgeGuard;
 use crate::actor::Overflow;
 use crate::park::Wait;
 use crate::park::no_park::assert_may_park;
-use crate::park::owed_answer::{NAMED, refused};
+use crate::park::owed_answer::{NAMED, refusal, refused};
 use crate::task::header::{Reason, Wake};
 
 /// What the first step of a send came to.
@@ -147,6 +147,11 @@ impl NoRoom {
     fn is_reported(self, terms: Terms) -> bool {
         NAMED && matches!(self, NoRoom::Asks { .. }) && !terms.chosen.is_chosen()
     }
+
+    /// What it waits for in the end, in the report.
+    fn wanted(self) -> &'static str {
+        if let NoRoom::Asks { .. } = self { refusal::REPLY } else { refusal::ROOM }
+    }
 }
 
 /// Puts an envelope into the mailbox, or waits for room.
@@ -169,9 +174,7 @@ pub(super) fn enqueue_or_wait(
     match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
         Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits, no_room),
         Err(cycle) => {
-            if no_room.is_reported(origin.terms) {
-                refused(cycle.members());
-            }
+            refused(cycle.members(), no_room.wanted(), origin.terms.chosen);
             Err((Unanswered::Deadlock(cycle), envelope))
         }
     }
@@ -263,9 +266,7 @@ fn wait_for_capacity(
             break Unanswered::TimedOut;
         }
         if let Err(cycle) = waits.look_again() {
-            if no_room.is_reported(terms) {
-                refused(cycle.members());
-            }
+            refused(cycle.members(), no_room.wanted(), terms.chosen);
             drop(awaited);
             break Unanswered::Deadlock(cycle);
         }

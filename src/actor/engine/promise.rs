@@ -19,7 +19,7 @@ use super::weak::Weak;
 use crate::actor::deferred::give;
 use crate::actor::{Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
-use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer, refused};
+use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer, refusal, refused};
 use crate::park::queue::WaitQueue;
 use crate::park::waits_on::debt_note;
 use crate::task::header::Reason;
@@ -251,9 +251,7 @@ impl<R> Promise<R> {
         let watched = match PromiseWait::begin(self, lets_in) {
             Ok(watched) => watched,
             Err(cycle) => {
-                if is_reported {
-                    refused(cycle.members());
-                }
+                refused(cycle.members(), refusal::REPLY, chosen);
                 return Nested::Answer(Err(Unanswered::Deadlock(cycle)));
             }
         };
@@ -273,17 +271,15 @@ impl<R> Promise<R> {
             match self.state.wait_until(wait, ready) {
                 Some(Some(nested)) => {
                     // By one that has passed the debt on.
-                    if let (true, Nested::Answer(Err(Unanswered::Deadlock(cycle)))) = (is_reported, &nested) {
-                        refused(cycle.members());
+                    if let Nested::Answer(Err(Unanswered::Deadlock(cycle))) = &nested {
+                        refused(cycle.members(), refusal::REPLY, chosen);
                     }
                     return nested;
                 }
                 Some(None) => match asker.map_or(Ok(()), look_again) {
                     Ok(()) => {}
                     Err(cycle) => {
-                        if is_reported {
-                            refused(cycle.members());
-                        }
+                        refused(cycle.members(), refusal::REPLY, chosen);
                         break Unanswered::Deadlock(cycle);
                     }
                 },

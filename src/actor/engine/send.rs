@@ -19,7 +19,7 @@ use super::promise::Promised;
 use super::walk::EdgeGuard;
 use crate::actor::{Message, Pending, SendError};
 use crate::park::no_park::{assert_may_park, may_run_on_top};
-use crate::park::owed_answer::refused;
+use crate::park::owed_answer::{refusal, refused};
 use crate::park::{Wait, WaitResult, checkpoint, interrupt};
 use crate::sched::Worker;
 use crate::task::header::Reason;
@@ -136,9 +136,7 @@ fn wait_on<M: Message>(
     let mut woken = match step {
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
-                if ask.is_reported() {
-                    refused(cycle.members());
-                }
+                refused(cycle.members(), refusal::REPLY, ask.chosen());
                 return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
             assert_may_park("an ask");
@@ -168,9 +166,7 @@ fn wait_on<M: Message>(
                 if !waits.is_told() {
                     wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
-                    if ask.is_reported() {
-                        refused(cycle.members());
-                    }
+                    refused(cycle.members(), refusal::REPLY, ask.chosen());
                     return give_up(ask, Unanswered::Deadlock(cycle));
                 }
             }
@@ -192,6 +188,7 @@ fn give_up<M: Message>(ask: Pin<&Ask<'_, M>>, why: Unanswered) -> Result<M::Repl
 /// Sends now, and gives what the reply can be waited for with. `wait`: for room, if the mailbox is full and blocks.
 // Inlined, as all that hands a message on: a large one is moved once more for each function that does.
 #[inline(always)]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn call<M: Message>(
     target: &Core,
     route: &Route<M>,
@@ -202,6 +199,7 @@ pub(crate) fn call<M: Message>(
 }
 
 /// Sends what [`NewCall::new`] has made.
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn send<M: Message>(target: &Core, new: NewCall<M>, wait: bool) -> Result<Pending<M>, SendError<M>> {
     let no_room = if wait { NoRoom::Waits } else { NoRoom::Fails };
     match begin(target, &new.call, new.envelope, new.origin, no_room) {

@@ -21,6 +21,7 @@ use crate::park::checkpoint;
 /// Sends without waiting for a reply. `wait`: for room, if the mailbox is full and blocks; in an actor for so long.
 // The box is made by the caller: a large message is moved once more for each call that it is handed on by.
 #[inline]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn tell<M: Message>(
     target: &Core,
     boxed: Boxed<Tell<M>>,
@@ -40,6 +41,7 @@ pub(crate) fn tell<M: Message>(
 }
 
 /// As [`tell`], and waits for room for so long, whatever the sender is.
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 pub(crate) fn tell_within<M: Message>(
     target: &Core,
     boxed: Boxed<Tell<M>>,
@@ -52,6 +54,7 @@ pub(crate) fn tell_within<M: Message>(
 
 #[cold]
 #[inline(never)]
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
 fn tell_again<M: Message>(target: &Core, envelope: Envelope, wait: Option<Duration>) -> Result<(), SendError<M>> {
     let no_room = if wait.is_some() { NoRoom::Waits } else { NoRoom::Fails };
     let sent = enqueue_or_wait(target, envelope, SendOrigin::of_tell(wait.unwrap_or_default()), no_room);

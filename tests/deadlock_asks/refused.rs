@@ -1,0 +1,166 @@
+//! Each send that an actor is refused, as the wait for it would close a cycle, is reported, whatever the wait would have been for.
+
+use green::actor::{Addr, Builder, Context, Mailbox, Overflow};
+
+use super::{Do, Puppet, WAYS, Way, full_at_one, help, puppet, told};
+
+/// Asks another, whose handler asks back, where there is no room.
+fn is_asked_back_when_full(way: Way) -> String {
+    let (full, asked) = (full_at_one(&format!("full {way:?}")), puppet(&format!("asked {way:?}")));
+    let back = full.clone();
+    told(full.send(Do(Box::new(move |_, _| {
+        let _fills = back.call(Do(Box::new(|_, _| String::new()))).unwrap();
+        told(asked.send(Do(Box::new(move |me, ctx| way.ask(me, ctx, &back, Box::new(|_, _| String::new()))))))
+    }))))
+}
+
+#[test]
+fn an_ask_that_is_refused_before_it_waits_for_room_is_reported() {
+    let ways = [Way::Plain, Way::Large, Way::LettingIn];
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        for way in ways {
+            let answer = is_asked_back_when_full(way);
+            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
+        }
+    });
+    ended.assert_success();
+    let said = ended.output;
+    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), ways.len(), "{said}");
+    for (way, (waits, owes)) in ways.iter().flat_map(|way| [(way, ("full", "asked")), (way, ("asked", "full"))]) {
+        let begins = format!("\"{waits} {way:?}\" waits at tests/deadlock_asks");
+        let line = said.lines().find(|line| line.contains(&begins)).unwrap_or_else(|| panic!("{way:?}: {said}"));
+        assert!(line.contains(" for a reply of actor "), "{said}");
+        assert!(line.ends_with(&format!("\"{owes} {way:?}\"")), "{said}");
+    }
+}
+
+/// Where the asked one asks back before the first waits, it is refused by what the actors know, and the table has one edge at most.
+#[test]
+fn each_refusal_of_an_ask_is_reported() {
+    const ROUNDS: usize = 5;
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "2")], || {
+        for _ in 0..ROUNDS {
+            let (ping, pong) = (puppet("ping"), puppet("pong"));
+            let (there, back) = (pong.clone(), ping.clone());
+            let asks_back = Do(Box::new(move |_, _| told(back.send(Do(Box::new(|_, _| String::new()))))));
+            let answer = told(ping.send(Do(Box::new(move |_, _| told(there.send(asks_back))))));
+            assert!(answer.starts_with("waiting would close a cycle: "), "{answer}");
+        }
+    });
+    ended.assert_success();
+    let reports = ended.output.matches("green: deadlock: 2 threads wait for one another\n").count();
+    assert!(reports >= ROUNDS, "{}", ended.output);
+    let named = ["ping", "pong"].map(|asks| ended.output.matches(&format!("{asks:?} waits")).count());
+    assert!(named.iter().all(|count| *count >= ROUNDS), "{}", ended.output);
+}
+
+/// Sends without waiting for the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ForRoom {
+    Call,
+    Tell,
+}
+
+impl ForRoom {
+    fn send(self, to: &Addr<Puppet>) -> String {
+        let nothing = Do(Box::new(|_, _| String::new()));
+        let sent = match self {
+            ForRoom::Call => to.call(nothing).map(drop),
+            ForRoom::Tell => to.tell(nothing),
+        };
+        told(sent.map(|()| "sent".to_owned()))
+    }
+}
+
+/// The line of the report that says for what the actor with this name waits for the other.
+fn line<'a>(said: &'a str, waits: &str, wanted: &str, owes: &str) -> &'a str {
+    let is_it = |line: &&str| {
+        line.contains(&format!("{waits:?} waits")) && line.contains(wanted) && line.ends_with(&format!("{owes:?}"))
+    };
+    said.lines().find(is_it).unwrap_or_else(|| panic!("{waits} {wanted} {owes}: {said}"))
+}
+
+#[test]
+fn a_call_or_a_tell_that_is_refused_before_it_waits_for_room_is_reported() {
+    let ways = [ForRoom::Call, ForRoom::Tell];
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        for way in ways {
+            let (full, asked) = (full_at_one(&format!("full {way:?}")), puppet(&format!("asked {way:?}")));
+            let back = full.clone();
+            let answer = told(full.send(Do(Box::new(move |_, _| {
+                let _fills = back.call(Do(Box::new(|_, _| String::new()))).unwrap();
+                told(asked.send(Do(Box::new(move |_, _| way.send(&back)))))
+            }))));
+            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
+        }
+    });
+    ended.assert_success();
+    let said = ended.output;
+    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), ways.len(), "{said}");
+    for way in ways {
+        let (full, asked) = (format!("full {way:?}"), format!("asked {way:?}"));
+        line(&said, &full, " for a reply of actor ", &asked);
+        let refused = line(&said, &asked, " for room in the mailbox of actor ", &full);
+        assert!(refused.contains(" waits at tests/deadlock_asks/refused.rs:"), "{refused}");
+    }
+}
+
+/// One waits for room of another, and that joins it: who waits for room is told, and has not known before.
+#[test]
+fn who_waits_for_room_of_one_that_joins_it_is_in_the_report() {
+    let ways = [ForRoom::Call, ForRoom::Tell];
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        for way in ways {
+            let (full, sends) = (full_at_one(&format!("full {way:?}")), puppet(&format!("sends {way:?}")));
+            let (to, waits) = (full.clone(), help::Spot::default());
+            let (joined, waits_there) = (sends.clone(), waits.clone());
+            let joins = full.call(Do(Box::new(move |_, _| {
+                help::until(|| waits_there.waits_for() == Some("mailbox"));
+                joined.stop();
+                format!("{:?}", joined.join())
+            })));
+            help::until(|| full.queued() == 0);
+            let _fills = full.call(Do(Box::new(|_, _| String::new()))).unwrap();
+            let answer = told(sends.send(Do(Box::new(move |_, _| {
+                waits.mark();
+                way.send(&to)
+            }))));
+            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
+            assert_eq!(told(joins.unwrap().wait()), "Shutdown", "{way:?}");
+        }
+    });
+    ended.assert_success();
+    let said = ended.output;
+    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), ways.len(), "{said}");
+    for way in ways {
+        let (full, sends) = (format!("full {way:?}"), format!("sends {way:?}"));
+        line(&said, &full, " waits for actor ", &sends);
+        let refused = line(&said, &sends, " for room in the mailbox of actor ", &full);
+        assert!(refused.contains(" waits at tests/deadlock_asks/refused.rs:"), "{refused}");
+    }
+}
+
+/// There an ask is no edge for others, but actors find the cycle themselves.
+#[test]
+fn an_ask_that_is_refused_by_a_mailbox_that_drops_the_oldest_is_reported() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        for way in WAYS {
+            let newest = Mailbox::bounded(2).overflow(Overflow::DropOldest);
+            let asks = Builder::new().name(format!("asks {way:?}")).mailbox(newest).start(Puppet).unwrap();
+            let (back, asked) = (asks.clone(), puppet(&format!("asked {way:?}")));
+            let asks_back = move |me: &mut Puppet, ctx: &mut Context<Puppet>| {
+                way.ask(me, ctx, &back, Box::new(|_, _| String::new()))
+            };
+            let answer = told(asks.send(Do(Box::new(move |_, _| told(asked.send(Do(Box::new(asks_back))))))));
+            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
+        }
+    });
+    ended.assert_success();
+    let said = ended.output;
+    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), WAYS.len(), "{said}");
+    for way in WAYS {
+        let (asks, asked) = (format!("asks {way:?}"), format!("asked {way:?}"));
+        line(&said, &asks, " for a reply of actor ", &asked);
+        line(&said, &asked, " for a reply of actor ", &asks);
+    }
+}
