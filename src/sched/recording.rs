@@ -172,15 +172,15 @@ pub(crate) fn record_all(kind: EventKind, number: u64) {
 /// The actor that runs here has begun its life.
 #[inline]
 pub(crate) fn record_name(actor: &Header) {
-    if let Some(name) = actor.name() {
-        write_name(actor.id, name);
+    if actor.extra().is_some() {
+        write_name(actor);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn write_name(actor: u64, name: &str) {
-    if let Some(worker) = Worker::current() {
-        worker.scribe.write_name(actor, name);
+fn write_name(actor: &Header) {
+    if let (Some(worker), Some(name)) = (Worker::current(), actor.name()) {
+        worker.scribe.write_name(actor.id, name);
     }
 }

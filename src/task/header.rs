@@ -305,7 +305,6 @@ impl Header {
         &self.link
     }
 
-    #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
         self.extra().and_then(|extra| extra.name.as_deref())
     }
@@ -431,7 +430,6 @@ unsafe impl Send for Header {}
 unsafe impl Sync for Header {}
 
 impl Drop for Header {
-    #[inline]
     fn drop(&mut self) {
         // ORDERING: Relaxed: the last reference has been given up, so nobody else is left.
         let extra = self.extra.load(Ordering::Relaxed);

@@ -298,7 +298,7 @@ pub(crate) struct Worker {
 pub(crate) struct Stock;
 
 impl Stock {
-    pub(crate) fn take(&self, _: &Arc<Shared>) -> std::sync::Weak<Shared> {
+    pub(crate) fn take(&self) -> std::sync::Weak<Shared> {
         unreachable!()
     }
     pub(crate) fn put(&self, _: std::sync::Weak<Shared>) {
