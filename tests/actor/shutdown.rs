@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError, dead_letters};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Pending, SendError, dead_letters};
 
 use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
@@ -181,6 +181,32 @@ fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert_eq!(exits.try_iter().collect::<Vec<_>>(), vec![Exit::Shutdown; 21]);
         assert!(last.is_ended() && parent.is_ended());
+    });
+}
+
+/// The child, which ended first, had its parent end on top of it, and that waited for the child.
+#[test]
+fn a_child_that_tells_its_parent_of_its_end_does_not_hold_up_the_end_of_their_runtime() {
+    bounded(|| {
+        let words: [fn(&Addr<Last>); 3] = [
+            |parent| _ = parent.tell(Ping),
+            |parent| _ = parent.send(Ping),
+            |parent| _ = parent.call(Ping).map(Pending::wait),
+        ];
+        for say in words {
+            let runtime = runtime(1);
+            let (sender, exits) = mpsc::channel();
+            let child = std::sync::Arc::new(std::sync::OnceLock::<Addr<Last>>::new());
+            let to_join = std::sync::Arc::clone(&child);
+            let parent = Last::start_in(&runtime, move || sender.send(to_join.get().unwrap().join()).unwrap());
+            let to_tell = parent.clone();
+            child.set(Last::start_in(&runtime, move || say(&to_tell))).unwrap();
+            let begun = Instant::now();
+            drop(runtime);
+            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+            assert_eq!(exits.try_iter().collect::<Vec<_>>(), [Exit::Shutdown]);
+            assert!(parent.is_ended());
+        }
     });
 }
 
