@@ -277,7 +277,7 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self { name, restart, shutdown, backoff, is_significant, mailbox, kind, make, made_at, nested, place } =
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, custom, make, made_at, nested, place } =
             self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
         let make = Some(make);
