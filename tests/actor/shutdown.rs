@@ -244,6 +244,38 @@ fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_
     });
 }
 
+/// Puts everything aside.
+struct Stashes;
+impl Actor for Stashes {}
+struct Keep(#[expect(dead_code, reason = "it is dropped")] Option<Addr<Stashes>>);
+impl Message for Keep {
+    type Reply = ();
+}
+impl Handler<Keep> for Stashes {
+    fn handle(&mut self, keep: Keep, ctx: &mut Context<Self>) {
+        ctx.stash(keep).unwrap();
+    }
+}
+impl Handler<Ping> for Stashes {
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
+/// What the first had put aside was dropped, and with that what the second had, and so on, each in the one before.
+#[test]
+fn a_long_row_of_actors_that_have_put_each_others_last_address_aside_does_not_overflow_the_stack() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let row = (0..scaled(10_000)).fold(None, |next, _| {
+            let actor = Builder::new().runtime(&runtime).start(Stashes).unwrap();
+            actor.tell(Keep(next)).unwrap();
+            actor.send(Ping).unwrap();
+            Some(actor)
+        });
+        drop(runtime);
+        assert!(row.unwrap().is_ended());
+    });
+}
+
 #[test]
 fn in_a_long_row_of_actors_that_ask_each_other_when_they_end_nobody_waits() {
     bounded(|| {

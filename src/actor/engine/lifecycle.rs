@@ -448,6 +448,7 @@ impl Core {
     }
 
     /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy. One that is buried has its exit.
+    /// What it has put aside is for the run: it may be without end what is dropped by that, and each would be dropped in the one before.
     #[cold]
     pub(super) fn refuse_all(&self) {
         let exit = self.not_started();
@@ -457,6 +458,6 @@ impl Core {
                 mailbox.ends(&exit);
             }
         }
-        self.give_back_all();
+        while self.give_back_one(MailboxState::give_back_sent) {}
     }
 }
