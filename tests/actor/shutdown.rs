@@ -265,7 +265,7 @@ impl Handler<Ping> for Stashes {
 fn a_long_row_of_actors_that_have_put_each_others_last_address_aside_does_not_overflow_the_stack() {
     bounded(|| {
         let runtime = runtime(1);
-        let row = (0..scaled(10_000)).fold(None, |next, _| {
+        let row = (0..scaled(4000)).fold(None, |next, _| {
             let actor = Builder::new().runtime(&runtime).start(Stashes).unwrap();
             actor.tell(Keep(next)).unwrap();
             actor.send(Ping).unwrap();

@@ -587,13 +587,6 @@ impl MailboxState {
         self.give_back_due().or_else(|| self.give_back_waiting())
     }
 
-    fn given_back(&mut self, envelope: Envelope) -> WaitingEnvelope<Envelope> {
-        if let Some(extras) = self.extras.as_deref_mut() {
-            extras.given_back += 1;
-        }
-        WaitingEnvelope { envelope, sender: None }
-    }
-
     /// The same for a message that waits for room.
     pub(super) fn give_back_waiting(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         self.extras.as_deref_mut()?.waiting.pop_front()
