@@ -479,8 +479,7 @@ fn a_child_has_calls_of_its_own_over_its_restarts_or_thread_locals_of_its_own() 
     static MADE: AtomicU32 = AtomicU32::new(0);
     on(1, || {
         let make = || Mine(MADE.fetch_add(1, SeqCst) + 40);
-        let quick = Backoff::none();
-        let child = |name| Child::new(name, || Seen).backoff(quick.clone()).on_switch(make);
+        let child = |name| Child::new(name, || Seen).backoff(Backoff::none()).on_switch(make);
         let supervisor = Supervisor::one_for_one().child(child("seen")).start().unwrap();
         let seen: Addr<Seen> = supervisor.get("seen").unwrap();
         assert_eq!(seen.send(Look).unwrap(), 40);
