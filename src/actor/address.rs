@@ -77,6 +77,26 @@ macro_rules! impl_life {
                 self.strong.core().kill();
             }
 
+            /// Stops the actor and waits for its end; kills it if that has not come within `deadline`, and waits again, for five
+            /// seconds at most.
+            ///
+            /// What is queued is handled, until the deadline. The answer counts this actor, of a [`Pool`](crate::actor::Pool) also the workers. A handler that computes cannot be killed: then the answer says that one is `left`.
+            /// Of a [supervised](crate::actor::Supervisor) actor this ends its present life, and its supervisor may start it again; it is ended for
+            /// good by [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). Called by the actor itself, this waits for nobody: the
+            /// actor ends when it has handled what is queued, and the answer says that it is left. A cancellation point.
+            ///
+            /// ```
+            #[doc = include_str!("docs/counter.md")]
+            /// let counter = Counter(0).start();
+            /// counter.tell(Add(1)).unwrap();
+            /// let end = counter.shutdown(Duration::from_secs(1));
+            /// assert_eq!((end.stopped, end.lost), (1, 0));
+            /// assert_eq!(counter.join(), Exit::Shutdown);
+            /// ```
+            pub fn shutdown(&self, deadline: Duration) -> $crate::actor::Shutdown {
+                $crate::actor::shutdown::end_one(self.strong.core(), deadline)
+            }
+
             /// Waits until the actor has ended, and returns why.
             ///
             #[doc = include_str!("docs/addr_join.md")]

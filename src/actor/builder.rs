@@ -13,7 +13,6 @@ use crate::rt::default::with_shared;
 use crate::rt::runtime::Runtime;
 use crate::rt::spawn::Custom;
 use crate::sched::Shared;
-use crate::sched::switched::Begins;
 use crate::thread_locals::ThreadLocals;
 
 /// Starts an actor with a name, a mailbox or a stack size of its own, or in a runtime of its own.
@@ -120,6 +119,8 @@ impl<'a> Builder<'a> {
     /// restarts. Of one that is ended after the workers of its runtime are gone, the calls are made by the thread that ends it, around
     /// its `stopping`; if that is a green thread, which may have to wait there, before that.
     ///
+    /// [`OnSwitch`] says what becomes of this where actors have thread-locals of their own.
+    ///
     /// An actor without this call pays nothing for it. One with it runs on top of an asker as others do, but no other runs on top of it: what it asks is
     /// queued.
     ///
@@ -175,7 +176,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, [`on_switch`](Self::on_switch) with thread-locals of its own. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. In a child of
+    /// `InvalidInput`: a stack size out of its bounds, a name with a NUL byte, [`on_switch`](Self::on_switch) with [`thread_locals`](Self::thread_locals) of its own. `OutOfMemory`. `Unsupported`: thread-locals of its own are not to be had. In a child of
     /// fork, if the runtime is the parent's. Or the error for which the default runtime cannot start.
     #[track_caller]
     pub fn start<A: Actor>(self, actor: A) -> io::Result<Addr<A>> {
@@ -186,8 +187,7 @@ impl<'a> Builder<'a> {
         let mailbox = self.mailbox.unwrap_or(A::MAILBOX);
         let started_at = Location::caller();
         let start = |shared: &std::sync::Arc<Shared>| {
-            let (size, thread_locals) = self.custom.resolve(shared)?;
-            let begins = Begins::apart(shared, thread_locals, self.custom.on_switch)?;
+            let (size, begins) = self.custom.begins(shared)?;
             start(shared, Plan { name, size, mailbox, begins, started_at }, actor)
         };
         let strong = match self.runtime {

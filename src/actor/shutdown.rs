@@ -6,12 +6,11 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::actor::address::Addressed;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
-use crate::actor::{Actor, Addr, Exit, JoinError};
+use crate::actor::{Exit, JoinError};
 use crate::base::report::report;
 use crate::rt::default::default_runtime;
 use crate::rt::runtime::Runtime;
@@ -19,7 +18,7 @@ use crate::sched::Shared;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork;
 
-/// Says what has become of actors that were shut down, and of what was queued: what [`Addr::shutdown`] returns,
+/// Says what has become of actors that were shut down, and of what was queued: what [`Addr::shutdown`](crate::actor::Addr::shutdown) returns,
 /// [`SupervisorAddr::shutdown`](crate::actor::SupervisorAddr::shutdown), [`Runtime::shutdown`] and [`shutdown`](crate::shutdown()).
 ///
 /// ```
@@ -92,43 +91,25 @@ impl fmt::Display for Shutdown {
     }
 }
 
-impl<A: Actor> Addr<A> {
-    /// Stops the actor and waits for its end; kills it if that has not come within `deadline`, and waits again, for five
-    /// seconds at most.
-    ///
-    /// What is queued is handled, until the deadline. The answer counts this actor, of a [`Pool`](crate::actor::Pool) also the workers. A handler that computes cannot be killed: then the answer says that one is `left`.
-    /// Of a [supervised](crate::actor::Supervisor) actor this ends its present life, and its supervisor may start it again; it is ended for
-    /// good by [`SupervisorAddr::terminate`](crate::actor::SupervisorAddr::terminate). Called by the actor itself, this waits for nobody: the
-    /// actor ends when it has handled what is queued, and the answer says that it is left. A cancellation point.
-    ///
-    /// ```
-    #[doc = include_str!("docs/counter.md")]
-    /// let counter = Counter(0).start();
-    /// counter.tell(Add(1)).unwrap();
-    /// let end = counter.shutdown(Duration::from_secs(1));
-    /// assert_eq!((end.stopped, end.lost), (1, 0));
-    /// assert_eq!(counter.join(), Exit::Shutdown);
-    /// ```
-    pub fn shutdown(&self, deadline: Duration) -> Shutdown {
-        let core = self.core();
-        // Before the stop: a supervised actor may soon have another life.
-        let life = LifeEnd::of(core);
-        core.stop(Exit::Shutdown, deadline);
-        let exit = match life.join(core, after_ns(deadline)) {
-            Err(JoinError::Deadlock { cycle }) if cycle.len() == 1 => Err(JoinError::Timeout), // It is the caller.
-            Err(_) => {
-                core.kill_life(&life);
-                life.join(core, after_ns(LAST_WAIT))
-            }
-            ended => ended,
-        };
-        let mut end = Shutdown::default();
-        end.count(core, exit.ok().as_ref());
-        let parts = core.mailbox.lock().has_extras().map(|extras| extras.parts);
-        let ([stopped, failed, killed, left], [drained, lost]) = parts.unwrap_or_default();
-        end.add(Shutdown { stopped, failed, killed, left, drained, lost });
-        end
-    }
+/// [`Addr::shutdown`](crate::actor::Addr::shutdown) of that actor.
+pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
+    // Before the stop: a supervised actor may soon have another life.
+    let life = LifeEnd::of(core);
+    core.stop(Exit::Shutdown, deadline);
+    let exit = match life.join(core, after_ns(deadline)) {
+        Err(JoinError::Deadlock { cycle }) if cycle.len() == 1 => Err(JoinError::Timeout), // It is the caller.
+        Err(_) => {
+            core.kill_life(&life);
+            life.join(core, after_ns(LAST_WAIT))
+        }
+        ended => ended,
+    };
+    let mut end = Shutdown::default();
+    end.count(core, exit.ok().as_ref());
+    let parts = core.mailbox.lock().has_extras().map(|extras| extras.parts);
+    let ([stopped, failed, killed, left], [drained, lost]) = parts.unwrap_or_default();
+    end.add(Shutdown { stopped, failed, killed, left, drained, lost });
+    end
 }
 
 impl Runtime {

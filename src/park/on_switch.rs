@@ -32,6 +32,10 @@ use crate::task::block::TaskOwner;
 /// wait or yield in which another thread may run. (A wait that turns out to be over already is none.) A thread that is cancelled before it starts has both called, too; one that has not started
 /// when its runtime ends has neither.
 ///
+/// A thread, or an actor, with thread-locals of its own has neither called: what a library keeps there is its own anyway. So where the runtime, or the variable
+/// `GREEN_THREAD_LOCALS`, gives its threads some, what one of them has asked for is left out, as is what a runtime has for its threads in one that has asked for
+/// thread-locals of its own. To ask for both in one builder is an error.
+///
 /// Neither may block: that panics, as in [`no_park`](crate::no_park). A panic in either ends the process, because nobody could tell whose state the OS thread has.
 ///
 /// ```

@@ -104,7 +104,8 @@ impl Builder {
     /// Sets what is called on the thread whenever it goes on and suspends: see [`OnSwitch`].
     ///
     /// It is for what a library keeps for each OS thread, and what would be wrong in the other green threads there: the current span, a context, a guard. A thread
-    /// without this call pays nothing for it. Such a thread never starts within another's `join`, as others do.
+    /// without this call pays nothing for it. Such a thread never starts within another's `join`, as others do. [`OnSwitch`] says what becomes of this where
+    /// threads have thread-locals of their own.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -134,7 +135,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable, [`on_switch`](Self::on_switch) with thread-locals of its own. `OutOfMemory`: no memory, address
+    /// `InvalidInput`: a stack size out of its bounds, a bad `GREEN_…` variable, [`on_switch`](Self::on_switch) with [`thread_locals`](Self::thread_locals) of its own. `OutOfMemory`: no memory, address
     /// space or mappings for another thread; the message names the limit. `Unsupported`: thread-locals of its own are not to be had, and the
     /// message says why. `Other`: this process is a child of fork, and
     /// the runtime its parent's. The closure is dropped.

@@ -65,7 +65,7 @@ impl RuntimeBuilder {
     /// Starts the default runtime, that of [`run`](crate::run) and [`spawn`](crate::spawn), with these settings: before anything else has started it.
     ///
     /// The environment variables that [`run`](crate::run) names go before them, so that they can still be changed without a rebuild.
-    /// `GREEN_THREAD_LOCALS=thread` takes the place of [`on_switch`](Self::on_switch), too: threads with thread-locals of their own have nothing called.
+    /// `GREEN_THREAD_LOCALS=thread` takes the place of [`on_switch`](Self::on_switch), too: threads with thread-locals of their own have nothing called ([`OnSwitch`](crate::thread::OnSwitch)).
     ///
     /// ```
     /// green::Runtime::builder().workers(2).thread_name("app").build_default()?;

@@ -17,7 +17,7 @@ use crate::rt::join::JoinHandle;
 use crate::sched::entry::PerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::recording::record_all;
-use crate::sched::switched::{Begins, Switched};
+use crate::sched::switched::{Begins, Switched, needs_no_calls};
 use crate::sched::{Shared, Worker};
 use crate::stack::{self, StackSize};
 use crate::sys::fork;
@@ -53,10 +53,23 @@ pub(crate) struct Custom {
 }
 
 impl Custom {
+    /// The size of the stack, and how the thread begins.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: a bad size; calls, and thread-locals of its own. `Unsupported`: those are not to be had.
+    pub(crate) fn begins(self, shared: &Shared) -> io::Result<(StackSize, Begins)> {
+        let (size, thread_locals) = self.resolve(shared)?;
+        Ok((size, Begins::apart(shared, thread_locals, self.on_switch)))
+    }
+
     /// The size of the stack, and whose thread-locals the thread has.
     #[cold]
-    pub(crate) fn resolve(&self, shared: &Shared) -> io::Result<(StackSize, ThreadLocals)> {
+    fn resolve(&self, shared: &Shared) -> io::Result<(StackSize, ThreadLocals)> {
         let size = self.stack_size.map_or(Ok(shared.stack_size), StackSize::new)?;
+        if self.thread_locals == Some(ThreadLocals::PerThread) && self.on_switch.is_some() {
+            return Err(needs_no_calls());
+        }
         let thread_locals = self.thread_locals.unwrap_or(shared.thread_locals);
         if thread_locals == ThreadLocals::PerThread {
             ThreadLocals::supported()?;
@@ -205,8 +218,7 @@ fn promise_apart(
 ) -> io::Result<Apart> {
     let spawned_at = settings.spawned_at;
     let custom = settings.custom.unwrap_or_default();
-    let (size, thread_locals) = custom.resolve(shared)?;
-    let begins = Begins::apart(shared, thread_locals, custom.on_switch)?;
+    let (size, begins) = custom.begins(shared)?;
     let id = match worker {
         Some(worker) => {
             worker.stacks().reserve(size)?;

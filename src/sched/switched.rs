@@ -43,17 +43,12 @@ impl Begins {
         calls.map_or(Self::PerWorker, Self::Switched)
     }
 
-    /// As the settings of its own say; `calls` goes before what its runtime makes.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput`: `calls`, with thread-locals of its own.
-    pub(crate) fn apart(shared: &Shared, thread_locals: ThreadLocals, calls: Option<SwitchCalls>) -> io::Result<Self> {
-        match (calls, thread_locals) {
-            (Some(_), ThreadLocals::PerThread) => Err(needs_no_calls()),
-            (None, ThreadLocals::PerThread) => Ok(Self::PerThread),
-            (calls, ThreadLocals::PerWorker) => {
-                Ok(Self::with(calls.or_else(|| shared.on_switch.as_ref().map(MakeSwitchCalls::make))))
+    /// As the settings of its own say; `calls` goes before what its runtime makes. With thread-locals of its own it has none of either.
+    pub(crate) fn apart(shared: &Shared, thread_locals: ThreadLocals, calls: Option<SwitchCalls>) -> Self {
+        match thread_locals {
+            ThreadLocals::PerThread => Self::PerThread,
+            ThreadLocals::PerWorker => {
+                Self::with(calls.or_else(|| shared.on_switch.as_ref().map(MakeSwitchCalls::make)))
             }
         }
     }

@@ -134,3 +134,50 @@ fn a_join_with_a_time_out_ends_by_it_although_others_are_queued_for_the_runtime_
         ends.join().unwrap();
     });
 }
+
+/// Its `stopping` went on for as long as it liked.
+#[test]
+fn a_join_with_a_time_out_ends_by_it_although_the_one_that_is_joined_waits_at_its_end() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (later, waits) = channel::bounded::<()>(1);
+        let joined = orphan(&runtime, move || _ = waits.recv());
+        let (go_on, ends) = begin_to_end(runtime);
+        let own = one_worker();
+        let (says, said) = mpsc::channel();
+        let joiner = own.spawn(move || {
+            let begin = Instant::now();
+            while joined.join_timeout(Duration::from_millis(10)).is_err() {}
+            says.send(begin.elapsed()).unwrap();
+            later.send(()).unwrap_err();
+        });
+        assert!(next(&said) < LONG / 2);
+        joiner.join().unwrap();
+        drop(go_on);
+        ends.join().unwrap();
+    });
+}
+
+/// Who waited for its child ended what was queued before that, too, on top of itself; and one of these waited for it.
+#[test]
+fn of_a_family_that_is_queued_when_its_runtime_is_over_each_waits_for_its_child_only() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (sender, ended) = mpsc::channel();
+        let mut family = Vec::<Addr<Orphan>>::new();
+        for age in 0..4 {
+            let (child, sender) = (family.last().cloned(), sender.clone());
+            family.push(orphan(&runtime, move || {
+                child.inspect(|child| _ = child.join());
+                sender.send(age).unwrap();
+            }));
+        }
+        // The second of them ends first; both of its elders are queued before its child.
+        let queued = [1, 3, 2, 0].map(|age| family[age].clone()).to_vec();
+        runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
+        let begin = Instant::now();
+        drop(runtime);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert_eq!(ended.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    });
+}

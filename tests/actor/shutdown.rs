@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use green::Runtime;
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, SendError, dead_letters};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Pending, SendError, dead_letters};
 
 use crate::help::{bounded, in_a_child, scaled};
 use crate::{Do, Gate, LONG, Puppet};
@@ -184,6 +184,32 @@ fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
     });
 }
 
+/// The child, which ended first, had its parent end on top of it, and that waited for the child.
+#[test]
+fn a_child_that_tells_its_parent_of_its_end_does_not_hold_up_the_end_of_their_runtime() {
+    bounded(|| {
+        let words: [fn(&Addr<Last>); 3] = [
+            |parent| _ = parent.tell(Ping),
+            |parent| _ = parent.send(Ping),
+            |parent| _ = parent.call(Ping).map(Pending::wait),
+        ];
+        for say in words {
+            let runtime = runtime(1);
+            let (sender, exits) = mpsc::channel();
+            let child = std::sync::Arc::new(std::sync::OnceLock::<Addr<Last>>::new());
+            let to_join = std::sync::Arc::clone(&child);
+            let parent = Last::start_in(&runtime, move || sender.send(to_join.get().unwrap().join()).unwrap());
+            let to_tell = parent.clone();
+            child.set(Last::start_in(&runtime, move || say(&to_tell))).unwrap();
+            let begun = Instant::now();
+            drop(runtime);
+            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+            assert_eq!(exits.try_iter().collect::<Vec<_>>(), [Exit::Shutdown]);
+            assert!(parent.is_ended());
+        }
+    });
+}
+
 #[test]
 fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_stack() {
     bounded(|| {
@@ -215,6 +241,38 @@ fn a_long_row_of_actors_that_tell_each_other_of_their_end_does_not_overflow_the_
             }
             assert!(all.iter().all(Addr::is_ended));
         }
+    });
+}
+
+/// Puts everything aside.
+struct Stashes;
+impl Actor for Stashes {}
+struct Keep(#[expect(dead_code, reason = "it is dropped")] Option<Addr<Stashes>>);
+impl Message for Keep {
+    type Reply = ();
+}
+impl Handler<Keep> for Stashes {
+    fn handle(&mut self, keep: Keep, ctx: &mut Context<Self>) {
+        ctx.stash(keep).unwrap();
+    }
+}
+impl Handler<Ping> for Stashes {
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
+/// What the first had put aside was dropped, and with that what the second had, and so on, each in the one before.
+#[test]
+fn a_long_row_of_actors_that_have_put_each_others_last_address_aside_does_not_overflow_the_stack() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let row = (0..scaled(4000)).fold(None, |next, _| {
+            let actor = Builder::new().runtime(&runtime).start(Stashes).unwrap();
+            actor.tell(Keep(next)).unwrap();
+            actor.send(Ping).unwrap();
+            Some(actor)
+        });
+        drop(runtime);
+        assert!(row.unwrap().is_ended());
     });
 }
 

@@ -331,6 +331,16 @@ fn a_recipient_is_monitored_joined_named_and_stopped() {
     });
 }
 
+#[test]
+fn a_recipient_is_shut_down_as_an_address_is() {
+    everywhere(|| {
+        let one = named("one");
+        let end = one.shutdown(LONG);
+        assert!(end.is_clean(), "{end}");
+        assert_eq!((end.stopped, one.is_ended(), one.join()), (1, true, Exit::Shutdown));
+    });
+}
+
 /// Counts what it is told.
 #[derive(Default)]
 struct Tally {

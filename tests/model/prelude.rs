@@ -103,6 +103,22 @@ pub(crate) mod fork {
 
     pub(crate) fn install() {}
 
+    pub(crate) struct PerProcess<T>(std::sync::OnceLock<T>, fn() -> T);
+
+    impl<T> PerProcess<T> {
+        pub(crate) const fn new(new: fn() -> T) -> Self {
+            Self(std::sync::OnceLock::new(), new)
+        }
+
+        pub(crate) fn made(&self) -> Option<&T> {
+            Some(self.get())
+        }
+
+        pub(crate) fn get(&self) -> &T {
+            self.0.get_or_init(self.1)
+        }
+    }
+
     pub(crate) fn is_orphan() -> bool {
         false
     }

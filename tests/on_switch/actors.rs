@@ -326,6 +326,20 @@ fn what_makes_the_calls_of_a_runtime_may_panic_when_a_supervisor_starts_a_child(
     });
 }
 
+struct Seen;
+impl Actor for Seen {}
+impl Handler<Look> for Seen {
+    fn handle(&mut self, _: Look, _: &mut Context<Self>) -> u32 {
+        green::yield_now();
+        USER.get()
+    }
+}
+impl Handler<Panic> for Seen {
+    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+        std::panic::resume_unwind(Box::new("ends"));
+    }
+}
+
 #[test]
 fn an_actor_of_a_runtime_with_calls_has_its_own_over_its_restarts() {
     static MADE: AtomicU32 = AtomicU32::new(0);
@@ -333,19 +347,6 @@ fn an_actor_of_a_runtime_with_calls_has_its_own_over_its_restarts() {
     let runtime = Runtime::builder().workers(1).on_switch(make).build().unwrap();
     runtime.run(|| {
         assert_eq!(USER.get(), 1);
-        struct Seen;
-        impl Actor for Seen {}
-        impl Handler<Look> for Seen {
-            fn handle(&mut self, _: Look, _: &mut Context<Self>) -> u32 {
-                green::yield_now();
-                USER.get()
-            }
-        }
-        impl Handler<Panic> for Seen {
-            fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
-                std::panic::resume_unwind(Box::new("ends"));
-            }
-        }
         assert_eq!(Seen.start().send(Look).unwrap(), 2);
         assert_eq!(Builder::new().on_switch(Mine(70)).start(Seen).unwrap().send(Look).unwrap(), 70);
         let ms = Duration::from_millis(1);
@@ -451,6 +452,49 @@ fn a_default_runtime_with_calls_starts_without_them_if_the_environment_has_threa
         assert_eq!(green::run(|| USER.get()), 0);
     });
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+/// They were refused, and so a program whose threads have calls did not run with that variable.
+#[test]
+fn threads_and_actors_with_calls_start_without_them_where_the_runtime_has_its_threads_use_their_own_thread_locals() {
+    if ThreadLocals::supported().is_err() {
+        return;
+    }
+    fn look() {
+        let builder = green::thread::Builder::new().on_switch(Mine(3));
+        assert_eq!(builder.spawn(|| USER.get()).unwrap().join().unwrap(), 0);
+        assert_eq!(Builder::new().on_switch(Mine(3)).start(Seen).unwrap().send(Look).unwrap(), 0);
+        let child = Child::new("seen", || Seen).on_switch(|| Mine(3));
+        let supervisor = Supervisor::one_for_one().child(child).start().unwrap();
+        assert_eq!(supervisor.get::<Seen>("seen").unwrap().send(Look).unwrap(), 0);
+    }
+    let ended = in_a_child(&[("GREEN_THREAD_LOCALS", "thread")], || green::run(look));
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let runtime = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerThread).build().unwrap();
+    runtime.run(look);
+}
+
+#[test]
+fn a_child_has_calls_of_its_own_over_its_restarts_or_thread_locals_of_its_own() {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    on(1, || {
+        let make = || Mine(MADE.fetch_add(1, SeqCst) + 40);
+        let child = |name| Child::new(name, || Seen).backoff(Backoff::none()).on_switch(make);
+        let supervisor = Supervisor::one_for_one().child(child("seen")).start().unwrap();
+        let seen: Addr<Seen> = supervisor.get("seen").unwrap();
+        assert_eq!(seen.send(Look).unwrap(), 40);
+        seen.send(Panic).unwrap_err();
+        assert_eq!((seen.send(Look).unwrap(), MADE.load(SeqCst)), (40, 1));
+        assert_eq!(USER.get(), 0);
+        if ThreadLocals::supported().is_ok() {
+            let own = |child: Child<Seen>| child.thread_locals(ThreadLocals::PerThread);
+            let supervisor = Supervisor::dynamic().start().unwrap();
+            let refused = supervisor.start_child(own(child("both"))).unwrap_err();
+            assert!(refused.to_string().contains("on_switch"), "{refused}");
+            let seen = supervisor.start_child(own(Child::new("own", || Seen))).unwrap();
+            assert_eq!(seen.send(Look).unwrap(), 0);
+        }
+    });
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Supervisor};
+use green::actor::{Actor, Addr, Builder, ChildState, Context, Exit, Supervisor};
 use green::{Runtime, ThreadLocals};
 
 use crate::help::bounded;
-use crate::{Add, HOUR, LONG, Log, Puppet, get, puppet};
+use crate::{Add, End, HOUR, LONG, Log, Puppet, get, never, puppet, until};
 
 thread_local! {
     /// Called when the worker's thread is about to be gone.
@@ -53,6 +53,26 @@ fn a_supervisor_that_ends_with_its_runtime_waits_for_no_child_that_nobody_runs()
         let mut lines = log.take();
         lines.sort();
         assert_eq!(lines, ["+a", "+b", "+c", "-a", "-b", "-c"]);
+    });
+}
+
+#[test]
+fn a_child_that_its_runtime_ends_while_it_is_vacant_has_the_exit_of_its_last_life() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (sup, child) = runtime.run(|| {
+            let one = puppet("one", &Log::default()).backoff(never());
+            let sup = Supervisor::one_for_one().child(one).start().unwrap();
+            let child = get(&sup, "one");
+            child.send(End::Panic).unwrap_err();
+            until(|| matches!(sup.tree().children[0].state, ChildState::Waits(_)));
+            (sup, child)
+        });
+        let begin = Instant::now();
+        drop(runtime);
+        assert!(begin.elapsed() < LONG);
+        assert!(sup.is_ended());
+        assert_eq!(child.join(), Exit::Panic("as told".into()));
     });
 }
 

@@ -3,20 +3,20 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::RefCell;
-use std::mem::ManuallyDrop;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::busy::Launch;
 use super::cell::Core;
 use super::weak::Weak;
+use crate::base::lock::Lock;
 use crate::park::current::with_header;
 use crate::park::interrupt::{shielded, timeout};
 use crate::park::os;
 use crate::sched::shared::discard;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::now_ns;
-use crate::sys::fork;
+use crate::sys::fork::{self, PerProcess};
 use crate::task::Task;
 
 impl Core {
@@ -91,13 +91,11 @@ fn inject(entry: Task) {
 /// The actors that rest when their runtime ends have so long for their `stopping`, all together; before that, those that are queued then.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// One that is ended with its runtime may send to another in its `stopping`, which ends there, and so on, so often.
+/// One that is ended with its runtime may stop another in its `stopping`, or join it, which ends there, and so on, so often.
 const DEEPEST: u32 = 32;
 
-thread_local! {
-    /// Those that end when the others have. It is empty at last, and needs no destructor, after which nothing could be sent.
-    static LEFT: ManuallyDrop<RefCell<Vec<Task>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
-}
+/// Actors of runtimes that are over: see "Ends without workers" in `PROTOCOL.md`.
+static LEFT: PerProcess<Lock<VecDeque<Task>>> = PerProcess::new(|| Lock::new(VecDeque::new()));
 
 /// One more actor ends on the calling thread's stack, in the one before. (A count by OS thread would be other threads', too: each may park in the midst.)
 struct EndsOnTop;
@@ -121,35 +119,66 @@ impl Drop for EndsOnTop {
     }
 }
 
-/// Ends an actor whose runtime is over, on the caller's stack; `actor` is its entry. In a row too deep for that, its mailbox closes
-/// now, and it ends when the first of the row has.
+/// Does an actor end on the calling thread's stack?
+pub(super) fn ends_another() -> bool {
+    with_header(|thread| thread.extra().is_some_and(|extra| extra.ends.get() != 0))
+}
+
+/// Something was told to an actor whose runtime is over: step T1.
 fn end_here(actor: Weak) {
-    if let Some(row) = EndsOnTop::begin() {
-        return end_on_top(row, actor.into_task());
-    }
-    actor.core().refuse_all();
-    LEFT.with(|left| left.borrow_mut().push(actor.into_task()));
+    if ends_another() { leave(actor.into_task()) } else { end_on_top(actor.into_task()) }
 }
 
-fn end_on_top(row: EndsOnTop, task: Task) {
+/// Steps T2 and T3. In a row too deep for that it is left.
+pub(super) fn end_on_top(task: Task) {
+    let Some(row) = EndsOnTop::begin() else { return leave(task) };
+    let runtime = task.runtime;
     discard(task);
-    if with_header(|thread| thread.extra_or_new().ends.get()) == 1 {
-        end_left();
-    }
     drop(row);
-}
-
-/// Ends the oldest of what was queued for a runtime that is over: nobody else will. False: there is nothing, or the row is too deep.
-pub(super) fn end_queued(shared: &Shared) -> bool {
-    let Some(row) = EndsOnTop::begin() else { return false };
-    shared.take_injected().map(|task| end_on_top(row, task)).is_some()
-}
-
-pub(super) fn end_left() {
-    while let Some(task) = LEFT.with(|left| left.borrow_mut().pop()) {
-        discard(task);
+    if !ends_another() {
+        end_left(runtime);
     }
-    drop(LEFT.with(|left| left.take()));
+}
+
+/// Whoever waits for an answer of it is told now, as it may be the one that ends here.
+fn leave(task: Task) {
+    let task = if task.vtable.after_run.is_some() {
+        let actor = Weak::resident(task);
+        actor.core().refuse_all();
+        actor.into_task()
+    } else {
+        task
+    };
+    LEFT.get().lock().push_back(task);
+}
+
+/// The oldest of what is left.
+pub(super) fn take_left(is_it: impl Fn(&Task) -> bool) -> Option<Task> {
+    let mut left = LEFT.made()?.lock();
+    let at = left.iter().position(is_it)?;
+    left.remove(at)
+}
+
+/// Leaves all that was queued for a runtime that is over: nobody else takes it.
+pub(super) fn leave_queued(shared: &Shared) {
+    while let Some(task) = shared.take_injected() {
+        leave(task);
+    }
+}
+
+/// Ends what is left of a runtime.
+fn end_left(runtime: *const ()) {
+    while let Some(row) = EndsOnTop::begin() {
+        let Some(task) = take_left(|task| task.runtime == runtime) else { return };
+        discard(task);
+        drop(row);
+    }
+}
+
+/// The same, where a wait is unwound when all have had their time.
+pub(super) fn end_left_by(runtime: *const (), until_ns: u64) {
+    // One that was unwound is not left any more.
+    while in_time(until_ns, || end_left(runtime)).is_none() {}
 }
 
 /// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.

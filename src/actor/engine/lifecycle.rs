@@ -10,7 +10,7 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{LAST_WORDS, end_queued, in_time};
+use super::launch::{LAST_WORDS, end_left_by, end_on_top, ends_another, in_time, leave_queued, take_left};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -47,7 +47,6 @@ pub(super) fn join_only(core: &Core, deadline_ns: u64) -> Result<Exit, JoinError
 
 fn join_by(core: &Core, deadline_ns: u64, ends: fn(&Core, u64) -> bool) -> Result<Exit, JoinError> {
     checkpoint();
-    core.end_if_orphan();
     let ended: EndQueue = {
         let fresh = Arc::new(WaitQueue::new(None));
         let mut mailbox = core.mailbox.lock();
@@ -90,7 +89,6 @@ impl LifeEnd {
     /// Waits for it, as [`join`].
     pub(crate) fn join(&self, core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         checkpoint();
-        core.end_if_orphan();
         match &self.0 {
             Ok(queue) => await_in(core, queue, deadline_ns, Option::clone),
             Err(exit) => Ok(exit.clone()),
@@ -106,14 +104,20 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
     });
 }
 
-/// Ends what is queued for the runtime of `core`, if that is over: nobody else will. A wait in that is unwound after [`LAST_WORDS`], or when the caller's own wait
-/// is to end; who comes too late ends one, so that who asks again and again comes to the end. True: the runtime is over.
+/// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`LAST_WORDS`], or when the caller's own wait
+/// is to end. True: the runtime is over.
 fn end_others(core: &Core, deadline_ns: u64) -> bool {
-    let Some(shared) = core.shared().filter(|shared| shared.is_over()) else { return false };
+    let shared = core.shared();
+    if shared.as_ref().is_some_and(|shared| !shared.is_over()) {
+        return false;
+    }
     let own_ns = with_header(|thread| thread.limits.earliest_ns()).min(deadline_ns);
     let until_ns = own_ns.min(after_ns(LAST_WORDS));
-    // One that was unwound is in the queue no more.
-    while in_time(until_ns, || end_queued(&shared)).unwrap_or(true) && now_ns() < own_ns {}
+    shared.iter().for_each(|shared| leave_queued(shared));
+    in_time(until_ns, || core.end_orphan());
+    if !core.is_ended() && !ends_another() {
+        end_left_by(core.header.runtime, until_ns);
+    }
     true
 }
 
@@ -252,28 +256,25 @@ impl Core {
         None
     }
 
-    /// Has an actor that rests look whether it is to end, if it has not and, under the lock of its mailbox, `is_due`.
-    pub(super) fn queue_unless_dead(&self, is_due: impl FnOnce() -> bool) {
-        let launch = {
-            let mut mailbox = self.mailbox.lock();
-            if !mailbox.is_dead() && is_due() { mailbox.mark_busy() } else { None }
-        };
-        if let Some(duty) = launch {
-            Core::queue(self.entry(duty));
-        }
-    }
-
-    /// Somebody waits for its end.
-    fn end_if_orphan(&self) {
-        if self.shared().is_none_or(|shared| shared.is_over()) {
-            self.end_orphan();
-        }
-    }
-
-    /// Ends an actor that rests when its runtime has ended: nobody else will.
+    /// Ends an actor whose runtime is over, on the caller's stack, if it rests or is left: nobody else will.
     pub(super) fn end_orphan(&self) {
-        if !self.bury() {
-            self.queue_unless_dead(|| true);
+        let duty = {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.is_dead() {
+                return;
+            }
+            mailbox.bury().or_else(|| mailbox.mark_busy())
+        };
+        let left = || take_left(|task| task.as_ptr() == self.whole().cast());
+        if let Some(task) = duty.map(|duty| self.entry(duty)).or_else(left) {
+            end_on_top(task);
+        }
+    }
+
+    /// It was told to end. If its runtime is over, and it is left, it does so now: what waits for that may be no join.
+    fn end_if_left(&self) {
+        if ends_another() && self.shared().is_none_or(|shared| shared.is_over()) {
+            self.end_orphan();
         }
     }
 
@@ -301,7 +302,8 @@ impl Core {
     pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
         if mailbox.is_closed() || mailbox.stage() == Stage::Vacant {
-            return;
+            drop(mailbox);
+            return self.end_if_left();
         }
         self.assert_runs_here();
         let extras = mailbox.extras();
@@ -312,6 +314,7 @@ impl Core {
         drop(mailbox);
         self.give_back_waiting();
         self.launch(launch);
+        self.end_if_left();
     }
 
     /// Ends the actor as soon as it can be: a parked handler is unwound. Its brood comes after it: it takes none of their ends for one of
@@ -348,6 +351,7 @@ impl Core {
             }
             self.launch(launch);
         }
+        self.end_if_left();
         brood.iter().for_each(|brood| brood.kill_all());
     }
 
@@ -446,11 +450,17 @@ impl Core {
         helpers.into_iter().for_each(|helper| _ = self.guarded(|| drop(helper)));
     }
 
-    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy.
+    /// Closes the mailbox of an actor that its runtime ends, before its run does; it is busy. One that is buried has its exit.
+    /// What it has put aside is for the run: it may be without end what is dropped by that, and each would be dropped in the one before.
     #[cold]
     pub(super) fn refuse_all(&self) {
         let exit = self.not_started();
-        self.mailbox.lock().ends(&exit);
-        self.give_back_all();
+        {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.ending().is_none() {
+                mailbox.ends(&exit);
+            }
+        }
+        while self.give_back_one(MailboxState::give_back_sent) {}
     }
 }

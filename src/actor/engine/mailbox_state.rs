@@ -568,16 +568,18 @@ impl MailboxState {
 
     /// Takes one message out that will not be handled, in no order that matters.
     pub(super) fn give_back(&mut self) -> Option<WaitingEnvelope<Envelope>> {
+        let put_aside = self.extras.as_deref_mut().and_then(|extras| extras.stash.pop_front());
+        put_aside.map(|envelope| self.given_back(envelope)).or_else(|| self.give_back_sent())
+    }
+
+    /// The same, of those that were not put aside.
+    pub(super) fn give_back_sent(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         let envelope = self.queue.pop_front().or_else(|| {
             let extras = self.extras.as_deref_mut()?;
-            let lists = [&mut extras.passed, &mut extras.stash, &mut extras.admitted];
-            lists.into_iter().find_map(OwningList::pop_front)
+            [&mut extras.passed, &mut extras.admitted].into_iter().find_map(OwningList::pop_front)
         });
         if let Some(envelope) = envelope {
-            if let Some(extras) = self.extras.as_deref_mut() {
-                extras.given_back += 1;
-            }
-            return Some(WaitingEnvelope { envelope, sender: None });
+            return Some(self.given_back(envelope));
         }
         self.len = 0;
         self.give_back_due().or_else(|| self.give_back_waiting())

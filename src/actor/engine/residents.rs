@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::launch::{LAST_WORDS, end_left, end_queued, in_time};
+use super::launch::{LAST_WORDS, end_left_by, in_time, leave_queued};
 use super::lifecycle::join_only;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
@@ -82,7 +82,6 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
     }
     for actor in elsewhere {
         while !actor.core().is_ended() && now_ns() < until_ns {
-            end_left();
             end_all_queued(shared, until_ns);
             in_time(until_ns, || _ = join_only(actor.core(), after_ns(SLICE)));
         }
@@ -92,8 +91,8 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
     take_lost_at_end(shared.remotes[0].index)
 }
 
-/// Ends what is queued, and what is queued by that.
+/// Ends what is queued, and what is told of that.
 fn end_all_queued(shared: &Shared, until_ns: u64) {
-    // One that was unwound is in the queue no more.
-    while in_time(until_ns, || end_queued(shared)).unwrap_or(true) {}
+    leave_queued(shared);
+    end_left_by(shared.identity(), until_ns);
 }

@@ -83,6 +83,14 @@ impl MailboxState {
         self.busy.relaunch()
     }
 
+    /// Counts a message that was taken out and will not be handled.
+    pub(super) fn given_back(&mut self, envelope: Envelope) -> WaitingEnvelope<Envelope> {
+        if let Some(extras) = self.extras.as_deref_mut() {
+            extras.given_back += 1;
+        }
+        WaitingEnvelope { envelope, sender: None }
+    }
+
     /// Takes one message of a timer out that will not be handled.
     pub(super) fn give_back_due(&mut self) -> Option<WaitingEnvelope<Envelope>> {
         let envelope = self.extras.as_deref_mut()?.due.pop_front()?;

@@ -4,6 +4,7 @@
 
 use std::any::{TypeId, type_name};
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,13 @@ use crate::actor::supervisor::post::{Body, ChildSpec, Restart};
 use crate::actor::supervisor::table::{Table, TableSlot};
 use crate::actor::supervisor::watch::Watch;
 use crate::actor::{Actor, Exit, Mailbox};
+use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
 use crate::rt::default::with_shared;
+use crate::rt::spawn::Custom;
+use crate::sched::Shared;
 use crate::sched::switched::Begins;
 use crate::stack::StackSize;
+use crate::thread_locals::ThreadLocals;
 
 /// A child has so long to end, unless [`Child::shutdown`] says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -100,7 +105,7 @@ pub struct Child<A> {
     backoff: Option<Backoff>,
     is_significant: bool,
     mailbox: Option<Mailbox>,
-    stack_size: Option<usize>,
+    custom: ChildCustom,
     make: Make<A>,
     made_at: &'static Location<'static>,
     nested: Option<TableSlot>,
@@ -132,7 +137,7 @@ impl<A: Actor> Child<A> {
             backoff: None,
             is_significant: false,
             mailbox: None,
-            stack_size: None,
+            custom: ChildCustom::default(),
             make: Box::new(move || factory().made()),
             made_at: Location::caller(),
             nested: None,
@@ -229,8 +234,42 @@ impl<A: Actor> Child<A> {
     /// let deep = Child::new("deep", || Deep).stack_size(1 << 20);
     /// # let _ = deep;
     /// ```
-    pub fn stack_size(self, bytes: usize) -> Self {
-        Self { stack_size: Some(bytes), ..self }
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.custom.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets whose thread-locals the handlers use: [`Builder::thread_locals`](crate::actor::Builder::thread_locals). If those of its own are not to be had,
+    /// that is an error when the child starts.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// let job = Child::new("job", || Job).thread_locals(green::ThreadLocals::PerWorker);
+    /// # let _ = job;
+    /// ```
+    pub fn thread_locals(mut self, thread_locals: ThreadLocals) -> Self {
+        self.custom.thread_locals = Some(thread_locals);
+        self
+    }
+
+    /// Sets what is called whenever the child gets to run and lets go of its worker: [`Builder::on_switch`](crate::actor::Builder::on_switch).
+    ///
+    /// `make` is called before the child's first life, on the supervisor's green thread, and what it makes is kept over the restarts. With
+    /// [`thread_locals`](Self::thread_locals) of its own, the child has an error when it starts.
+    ///
+    /// ```
+    /// # use green::actor::{Actor, Child};
+    /// # struct Job;
+    /// # impl Actor for Job {}
+    /// # let (enter, leave) = (|| (), || ());
+    /// let job = Child::new("job", || Job).on_switch(move || (enter, leave));
+    /// # let _ = job;
+    /// ```
+    pub fn on_switch<C: OnSwitch + 'static>(mut self, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        self.custom.on_switch = Some(MakeSwitchCalls::new(make));
+        self
     }
 
     pub(super) fn name(&self) -> Arc<str> {
@@ -238,22 +277,11 @@ impl<A: Actor> Child<A> {
     }
 
     pub(super) fn into_spec(self) -> ChildSpec {
-        let Self {
-            name,
-            restart,
-            shutdown,
-            backoff,
-            is_significant,
-            mailbox,
-            stack_size,
-            make,
-            made_at,
-            nested,
-            place,
-        } = self;
+        let Self { name, restart, shutdown, backoff, is_significant, mailbox, custom, make, made_at, nested, place } =
+            self;
         let mailbox = mailbox.unwrap_or(A::MAILBOX);
         let make = Some(make);
-        let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, stack_size, nested, kept: None };
+        let body = Typed { name: Arc::clone(&name), make, made_at, mailbox, custom, nested, kept: None };
         ChildSpec { name, restart, shutdown, backoff, is_significant, place, body: Box::new(body) }
     }
 }
@@ -264,13 +292,28 @@ impl<A> fmt::Debug for Child<A> {
     }
 }
 
+/// What a child has not as its runtime's actors have it, for each time that it is made.
+#[derive(Default)]
+struct ChildCustom {
+    stack_size: Option<usize>,
+    thread_locals: Option<ThreadLocals>,
+    on_switch: Option<MakeSwitchCalls>,
+}
+
+impl ChildCustom {
+    fn begins(&self, shared: &Shared) -> io::Result<(StackSize, Begins)> {
+        let on_switch = self.on_switch.as_ref().map(MakeSwitchCalls::make);
+        Custom { stack_size: self.stack_size, thread_locals: self.thread_locals, on_switch }.begins(shared)
+    }
+}
+
 struct Typed<A> {
     name: Arc<str>,
     /// There until the end.
     make: Option<Make<A>>,
     made_at: &'static Location<'static>,
     mailbox: Mailbox,
-    stack_size: Option<usize>,
+    custom: ChildCustom,
     nested: Option<TableSlot>,
     kept: Option<Kept<A>>,
 }
@@ -310,10 +353,9 @@ impl<A: Actor> Body for Typed<A> {
         if self.name.contains('\0') {
             return Err(Exit::Error("an actor's name must not contain a NUL byte".to_owned()));
         }
-        let size = self.stack_size.map(StackSize::new).transpose()?;
         let Some(make) = &mut self.make else { return Ok(None) };
-        // What a runtime has made for each of its actors comes from user code, too.
-        let begins = || with_shared(|shared| Ok(Begins::plainly(shared)));
+        // What is made for the switches comes from user code, too.
+        let begins = || with_shared(|shared| self.custom.begins(shared));
         let before = if self.kept.is_none() { Some(caught(begins)??) } else { None };
         let Some(mut state) = caught(make)?? else { return Ok(None) };
         if let Some(kept) = &self.kept {
@@ -326,7 +368,7 @@ impl<A: Actor> Body for Typed<A> {
             Some(begins) => Ok(begins),
             None => caught(begins).and_then(|begins| Ok(begins?)),
         };
-        let (usual, begins) = match begins {
+        let (size, begins) = match begins {
             Ok(begins) => begins,
             Err(exit) => {
                 contained(|| drop(state));
@@ -336,7 +378,7 @@ impl<A: Actor> Body for Typed<A> {
         let kept = with_shared(|shared| {
             let plan = Plan {
                 name: Some((&*self.name).into()),
-                size: size.unwrap_or(usual),
+                size,
                 mailbox: self.mailbox,
                 begins,
                 started_at: self.made_at,
