@@ -3,10 +3,10 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
 use green::{Runtime, ThreadLocals, channel};
 
-use crate::help::bounded;
+use crate::help::{bounded, until};
 use crate::{Add, LONG, next};
 
 /// Does that in its `stopping`.
@@ -99,39 +99,117 @@ impl Drop for Tells {
     }
 }
 
+/// `runtime` ends; one of its actors ends first, and goes on when the sender goes. These others are queued behind it then.
+fn begin_to_end_before(
+    runtime: Runtime,
+    others: &[Addr<Orphan>],
+) -> (Addr<Orphan>, mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (is_over, over) = mpsc::channel();
+    let (go_on, until) = mpsc::channel::<()>();
+    let first = orphan(&runtime, move || {
+        is_over.send(()).unwrap();
+        let _ = until.recv();
+    });
+    let queued = std::iter::once(&first).chain(others).cloned().collect();
+    runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
+    let ends = std::thread::spawn(move || drop(runtime));
+    over.recv_timeout(LONG).unwrap();
+    (first, go_on, ends)
+}
+
 /// Who joined one of them ended the others that were queued, however long those waited.
 #[test]
 fn a_join_with_a_time_out_ends_by_it_although_others_are_queued_for_the_runtime_that_is_over() {
     bounded(|| {
         let runtime = one_worker();
-        let (is_over, over) = mpsc::channel();
-        let (go_on, until) = mpsc::channel::<()>();
-        let first = orphan(&runtime, move || {
-            is_over.send(()).unwrap();
-            let _ = until.recv();
-        });
-        // What the joiner sends when it has joined.
         let (later, waits) = channel::bounded::<()>(1);
         let other = orphan(&runtime, move || _ = waits.recv());
-        let joined = orphan(&runtime, || ());
-        let queued = vec![first, other.clone(), joined.clone()];
-        runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
-        let ends = std::thread::spawn(move || drop(runtime));
-        over.recv_timeout(LONG).unwrap();
+        let (first, go_on, ends) = begin_to_end_before(runtime, std::slice::from_ref(&other));
         let own = one_worker();
-        let (says, said) = mpsc::channel();
         let joiner = own.spawn(move || {
             let begin = Instant::now();
-            // The first to come ends the other, and that is unwound where it waits.
-            while joined.join_timeout(Duration::from_millis(10)).is_err() {}
-            says.send(begin.elapsed()).unwrap();
+            // It ends the other, which is unwound where it waits.
+            assert!(first.join_timeout(Duration::from_millis(10)).is_err());
+            assert!(begin.elapsed() < LONG / 4, "{:?}", begin.elapsed());
             later.send(()).unwrap_err();
         });
-        assert!(next(&said) < LONG / 2);
         joiner.join().unwrap();
         assert!(other.is_ended());
         drop(go_on);
         ends.join().unwrap();
+    });
+}
+
+/// However long those computed.
+#[test]
+fn a_join_with_a_time_out_ends_by_it_although_many_that_compute_are_queued_for_the_runtime_that_is_over() {
+    bounded(|| {
+        let runtime = one_worker();
+        let computes = || std::thread::sleep(Duration::from_millis(50));
+        let others: Vec<_> = (0..20).map(|_| orphan(&runtime, computes)).collect();
+        let (first, go_on, ends) = begin_to_end_before(runtime, &others);
+        let own = one_worker();
+        let joiner = own.spawn(move || assert!(first.join_timeout(Duration::from_millis(1)).is_err()));
+        joiner.join().unwrap();
+        let ended = others.iter().filter(|other| other.is_ended()).count();
+        assert!((1..=3).contains(&ended), "{ended}");
+        drop(go_on);
+        ends.join().unwrap();
+        assert!(others.iter().all(Addr::is_ended));
+    });
+}
+
+/// The teller ended all others that were queued, perhaps under a lock of its own.
+#[test]
+fn who_tells_one_of_a_runtime_that_is_over_something_ends_that_one_only() {
+    bounded(|| {
+        let runtime = one_worker();
+        let other = orphan(&runtime, || ());
+        let told = orphan(&runtime, || ());
+        let (_, go_on, ends) = begin_to_end_before(runtime, std::slice::from_ref(&other));
+        std::thread::spawn({
+            let told = told.clone();
+            move || told.try_tell(Add(1)).unwrap()
+        });
+        until(|| told.is_ended());
+        assert!(!other.is_ended());
+        drop(go_on);
+        ends.join().unwrap();
+        assert!(other.is_ended());
+    });
+}
+
+/// Puts aside what it is asked.
+struct PutsAside;
+struct Later;
+impl Message for Later {
+    type Reply = ();
+}
+impl Actor for PutsAside {}
+impl Handler<Later> for PutsAside {
+    fn handle(&mut self, m: Later, ctx: &mut Context<Self>) {
+        ctx.stash(m).unwrap();
+    }
+}
+impl Handler<Add> for PutsAside {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+
+/// It waited for five seconds.
+#[test]
+fn who_waits_at_its_end_for_a_reply_that_one_that_is_left_has_put_aside_has_that_one_end() {
+    bounded(|| {
+        let runtime = one_worker();
+        let owes = Builder::new().runtime(&runtime).start(PutsAside).unwrap();
+        let reply = owes.call(Later).unwrap();
+        owes.send(Add(1)).unwrap();
+        let _asker = orphan(&runtime, move || {
+            let _ = owes.tell(Add(1));
+            assert!(reply.wait().is_err());
+        });
+        let begin = Instant::now();
+        drop(runtime);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     });
 }
 

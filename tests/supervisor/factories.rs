@@ -42,6 +42,27 @@ fn a_factory_that_panics_when_its_child_is_forgotten_ends_nobody_else() {
     });
 }
 
+/// It ended the supervisor: what a child's calls have captured was not taken for the factory's.
+#[test]
+fn calls_at_switches_that_panic_when_their_child_is_forgotten_end_nobody_else() {
+    bounded(|| {
+        let log = Log::default();
+        let sup = eager(Supervisor::dynamic()).start().unwrap();
+        let (bomb, kept) = (Bomb(log.clone()), log.clone());
+        let calls = move || {
+            let _ = &bomb;
+            (|| (), || ())
+        };
+        let child = Child::new("short", move || Puppet { name: "short".to_owned(), log: kept.clone(), sum: 0 });
+        let short = sup.start_child(child.on_switch(calls).restart(Restart::Temporary)).unwrap();
+        let stays = sup.start_child(bombed("stays", &log)).unwrap();
+        short.send(End::Quit).unwrap();
+        until(|| log.count("bang") == 1);
+        assert_eq!(stays.send(Add(1)).unwrap(), 1);
+        assert!(sup.shutdown(LONG).is_clean());
+    });
+}
+
 /// Several of them ended the process.
 #[test]
 fn factories_that_all_panic_at_the_end_of_their_supervisor_leave_the_order_of_that_as_it_is() {

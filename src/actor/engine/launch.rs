@@ -94,8 +94,21 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 /// One that is ended with its runtime may stop another in its `stopping`, or join it, which ends there, and so on, so often.
 const DEEPEST: u32 = 32;
 
-/// Actors of runtimes that are over: see "Ends without workers" in `PROTOCOL.md`.
-static LEFT: PerProcess<Lock<VecDeque<Task>>> = PerProcess::new(|| Lock::new(VecDeque::new()));
+/// What is left of runtimes that are over: see "Ends without workers" in `PROTOCOL.md`.
+static LEFT: PerProcess<Lock<VecDeque<LeftTask>>> = PerProcess::new(|| Lock::new(VecDeque::new()));
+
+struct LeftTask {
+    task: Task,
+    /// The thread that has left it; `QUEUED`: it was queued.
+    by: u64,
+}
+
+/// No thread's id.
+const QUEUED: u64 = 0;
+
+fn own_id() -> u64 {
+    with_header(|thread| thread.id)
+}
 
 /// One more actor ends on the calling thread's stack, in the one before. (A count by OS thread would be other threads', too: each may park in the midst.)
 struct EndsOnTop;
@@ -126,22 +139,21 @@ pub(super) fn ends_another() -> bool {
 
 /// Something was told to an actor whose runtime is over: step T1.
 fn end_here(actor: Weak) {
-    if ends_another() { leave(actor.into_task()) } else { end_on_top(actor.into_task()) }
+    if ends_another() { leave(actor.into_task(), own_id()) } else { end_on_top(actor.into_task()) }
 }
 
 /// Steps T2 and T3. In a row too deep for that it is left.
 pub(super) fn end_on_top(task: Task) {
-    let Some(row) = EndsOnTop::begin() else { return leave(task) };
-    let runtime = task.runtime;
+    let Some(row) = EndsOnTop::begin() else { return leave(task, own_id()) };
     discard(task);
     drop(row);
     if !ends_another() {
-        end_left(runtime);
+        end_own();
     }
 }
 
 /// Whoever waits for an answer of it is told now, as it may be the one that ends here.
-fn leave(task: Task) {
+fn leave(task: Task, by: u64) {
     let task = if task.vtable.after_run.is_some() {
         let actor = Weak::resident(task);
         actor.core().refuse_all();
@@ -149,36 +161,53 @@ fn leave(task: Task) {
     } else {
         task
     };
-    LEFT.get().lock().push_back(task);
+    LEFT.get().lock().push_back(LeftTask { task, by });
 }
 
 /// The oldest of what is left.
-pub(super) fn take_left(is_it: impl Fn(&Task) -> bool) -> Option<Task> {
+fn take(is_it: impl Fn(&LeftTask) -> bool) -> Option<Task> {
     let mut left = LEFT.made()?.lock();
     let at = left.iter().position(is_it)?;
-    left.remove(at)
+    left.remove(at).map(|left| left.task)
+}
+
+/// That very actor, if it is left.
+pub(super) fn take_left(actor: &Core) -> Option<Task> {
+    take(|left| left.task.as_ptr() == actor.whole().cast())
 }
 
 /// Leaves all that was queued for a runtime that is over: nobody else takes it.
 pub(super) fn leave_queued(shared: &Shared) {
     while let Some(task) = shared.take_injected() {
-        leave(task);
+        leave(task, QUEUED);
     }
 }
 
-/// Ends what is left of a runtime.
-fn end_left(runtime: *const ()) {
-    while let Some(row) = EndsOnTop::begin() {
-        let Some(task) = take_left(|task| task.runtime == runtime) else { return };
-        discard(task);
-        drop(row);
-    }
+/// Ends one of them. False: there is none, or the row is too deep.
+fn end_one(is_it: impl Fn(&LeftTask) -> bool) -> bool {
+    let Some(_row) = EndsOnTop::begin() else { return false };
+    take(is_it).map(discard).is_some()
 }
 
-/// The same, where a wait is unwound when all have had their time.
-pub(super) fn end_left_by(runtime: *const (), until_ns: u64) {
-    // One that was unwound is not left any more.
-    while in_time(until_ns, || end_left(runtime)).is_none() {}
+/// Step T3.
+fn end_own() {
+    let me = own_id();
+    while end_one(|left| left.by == me) {}
+}
+
+/// The same, where a wait is unwound when all have had their time: one that was unwound is not left any more.
+pub(super) fn end_own_by(until_ns: u64) {
+    while in_time(until_ns, end_own).is_none() {}
+}
+
+/// Ends all that is left of a runtime, likewise.
+pub(super) fn end_all_by(runtime: *const (), until_ns: u64) {
+    while in_time(until_ns, || end_one(|left| left.task.runtime == runtime)).unwrap_or(true) {}
+}
+
+/// Ends one that was queued for a runtime. False: there is none.
+pub(super) fn end_queued(runtime: *const ()) -> bool {
+    end_one(|left| left.by == QUEUED && left.task.runtime == runtime)
 }
 
 /// Runs `ends`, in which a wait is unwound when all have had their time. `None`: one was.

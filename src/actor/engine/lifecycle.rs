@@ -10,7 +10,7 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{LAST_WORDS, end_left_by, end_on_top, ends_another, in_time, leave_queued, take_left};
+use super::launch::{LAST_WORDS, end_on_top, end_own_by, end_queued, ends_another, in_time, leave_queued, take_left};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -115,8 +115,11 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
     let until_ns = own_ns.min(after_ns(LAST_WORDS));
     shared.iter().for_each(|shared| leave_queued(shared));
     in_time(until_ns, || core.end_orphan());
-    if !core.is_ended() && !ends_another() {
-        end_left_by(core.header.runtime, until_ns);
+    if !ends_another() {
+        end_own_by(until_ns);
+        // Who comes too late ends one, so that who asks again and again comes to the end.
+        let end_one = || in_time(until_ns, || end_queued(core.header.runtime)).unwrap_or(true);
+        while !core.is_ended() && end_one() && now_ns() < own_ns {}
     }
     true
 }
@@ -265,14 +268,13 @@ impl Core {
             }
             mailbox.bury().or_else(|| mailbox.mark_busy())
         };
-        let left = || take_left(|task| task.as_ptr() == self.whole().cast());
-        if let Some(task) = duty.map(|duty| self.entry(duty)).or_else(left) {
+        if let Some(task) = duty.map(|duty| self.entry(duty)).or_else(|| take_left(self)) {
             end_on_top(task);
         }
     }
 
-    /// It was told to end. If its runtime is over, and it is left, it does so now: what waits for that may be no join.
-    fn end_if_left(&self) {
+    /// It was told to end, or owes an answer. If its runtime is over, and it is left, it ends now: what waits for that may be no join.
+    pub(super) fn end_if_left(&self) {
         if ends_another() && self.shared().is_none_or(|shared| shared.is_over()) {
             self.end_orphan();
         }

@@ -321,8 +321,9 @@ struct Typed<A> {
 impl<A> Drop for Typed<A> {
     /// The supervisor forgets the child: what the factory has captured may panic when it is dropped, which is no matter of the others.
     fn drop(&mut self) {
-        let make = self.make.take();
+        let (make, custom) = (self.make.take(), std::mem::take(&mut self.custom));
         contained(|| drop(make));
+        contained(|| drop(custom));
     }
 }
 
@@ -356,8 +357,12 @@ impl<A: Actor> Body for Typed<A> {
         let Some(make) = &mut self.make else { return Ok(None) };
         // What is made for the switches comes from user code, too.
         let begins = || with_shared(|shared| self.custom.begins(shared));
-        let before = if self.kept.is_none() { Some(caught(begins)??) } else { None };
-        let Some(mut state) = caught(make)?? else { return Ok(None) };
+        let mut before = if self.kept.is_none() { Some(caught(begins)??) } else { None };
+        let made = caught(make);
+        if !matches!(made, Ok(Ok(Some(_)))) {
+            contained(|| drop(before.take()));
+        }
+        let Some(mut state) = made?? else { return Ok(None) };
         if let Some(kept) = &self.kept {
             state = match kept.revive(state) {
                 Ok(()) => return Ok(Some(kept.strong().clone())),
