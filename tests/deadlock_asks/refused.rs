@@ -1,6 +1,9 @@
 //! Each send that an actor is refused, as the wait for it would close a cycle, is reported, whatever the wait would have been for.
 
-use green::actor::{Addr, Builder, Context, Mailbox, Overflow};
+use std::time::Duration;
+
+use green::actor::{Addr, Builder, Context, Group, Handler, Lag, Mailbox, Message, Overflow, Topic};
+use green::dump::{ThreadInfo, ThreadStatus};
 
 use super::{Do, Puppet, WAYS, Way, full_at_one, help, puppet, told};
 
@@ -163,4 +166,114 @@ fn an_ask_that_is_refused_by_a_mailbox_that_drops_the_oldest_is_reported() {
         line(&said, &asks, " for a reply of actor ", &asked);
         line(&said, &asked, " for a reply of actor ", &asks);
     }
+}
+
+/// A message of a topic, or a group.
+#[derive(Clone)]
+struct News;
+impl Message for News {
+    type Reply = ();
+}
+impl Handler<News> for Puppet {
+    fn handle(&mut self, _: News, _: &mut Context<Self>) {}
+}
+
+/// Runs an act in a handler of one that an actor without room waits for. What the act says.
+fn asked_by_one_without_room(
+    name: &str,
+    act: impl FnOnce(&mut Puppet, &mut Context<Puppet>, Addr<Puppet>) -> String + Send + 'static,
+) -> String {
+    let (full, asked) = (full_at_one(&format!("full {name}")), puppet(&format!("asked {name}")));
+    let back = full.clone();
+    told(full.send(Do(Box::new(move |_, _| {
+        let _fills = back.call(Do(Box::new(|_, _| String::new()))).unwrap();
+        told(asked.send(Do(Box::new(move |me, ctx| act(me, ctx, back)))))
+    }))))
+}
+
+#[test]
+fn a_send_that_is_refused_within_a_timeout_was_reported() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        for way in WAYS {
+            let answer = asked_by_one_without_room(&format!("{way:?}"), move |me, ctx, back| {
+                let asks = || way.ask(me, ctx, &back, Box::new(|_, _| String::new()));
+                green::timeout(Duration::from_secs(60), asks).unwrap()
+            });
+            assert!(answer.starts_with("waiting would close a cycle: "), "{way:?}: {answer}");
+        }
+        let answer = asked_by_one_without_room("Tell", |_, _, back| {
+            green::timeout(Duration::from_secs(60), || ForRoom::Tell.send(&back)).unwrap()
+        });
+        assert!(answer.starts_with("waiting would close a cycle: "), "{answer}");
+    });
+    ended.assert_success();
+    assert!(!ended.output.contains("deadlock: "), "{}", ended.output);
+}
+
+#[test]
+fn the_report_of_a_message_to_all_members_that_is_refused_had_the_place_in_the_library() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        let answer = asked_by_one_without_room("group", |_, _, back| {
+            let members = Group::<News>::new("told without room");
+            members.join(&back.recipient());
+            members.tell_all(News).to_string()
+        });
+        assert_eq!(answer, "0");
+    });
+    ended.assert_success();
+    let refused = line(&ended.output, "asked group", " for room in the mailbox of actor ", "full group");
+    assert!(refused.contains(" waits at tests/deadlock_asks/refused.rs:"), "{refused}");
+}
+
+/// The subscriber publishes itself, and its relay waits for room there.
+#[test]
+fn the_report_of_what_is_published_and_refused_had_the_place_in_the_library() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        let full = full_at_one("publishes");
+        let (topic, back) = (Topic::<News>::new(), full.clone());
+        topic.subscribe(&full.recipient(), 1, Lag::Block);
+        let published = told(full.send(Do(Box::new(move |_, _| {
+            back.tell(News).unwrap();
+            assert_eq!(topic.publish(News), 1);
+            help::until(has_one_that_waits_for_room);
+            [topic.publish(News), topic.publish(News)].map(|count| count.to_string()).concat()
+        }))));
+        assert_eq!(published, "10");
+    });
+    ended.assert_success();
+    let is_refused = |line: &&str| line.contains("\"publishes\" waits at ") && line.contains(" for room ");
+    let refused = ended.output.lines().find(is_refused).unwrap_or_else(|| panic!("{}", ended.output));
+    assert!(refused.contains(" waits at tests/deadlock_asks/refused.rs:"), "{refused}");
+}
+
+fn has_one_that_waits_for_room() -> bool {
+    let mut has = false;
+    let look = |thread: &ThreadInfo| {
+        has |= matches!(thread.status(), ThreadStatus::Waiting("mailbox"));
+        Ok(())
+    };
+    green::dump::for_each(look).unwrap();
+    has
+}
+
+/// An act that sends itself to and fro, on top of those before it, while there is stack.
+#[cfg(not(green_backend = "threads"))]
+fn to_and_fro(to: Addr<Puppet>, from: Addr<Puppet>) -> super::Act {
+    Box::new(move |me, ctx| told(ctx.reenter(me).send(&to, Do(to_and_fro(from, to.clone())))))
+}
+
+#[cfg(not(green_backend = "threads"))]
+#[test]
+fn an_ask_that_is_refused_as_its_chain_has_come_back_too_often_was_not_reported() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "1")], || {
+        let (first, second) = (puppet("first"), puppet("second"));
+        let answer = told(first.send(Do(to_and_fro(second.clone(), first.clone()))));
+        assert!(answer.starts_with("waiting would close a cycle: "), "{answer}");
+    });
+    ended.assert_success();
+    let said = ended.output;
+    assert_eq!(said.matches("green: deadlock: 2 threads wait for one another\n").count(), 1, "{said}");
+    line(&said, "first", " for a reply of actor ", "second");
+    line(&said, "second", " for a reply of actor ", "first");
+    assert!(said.contains(" waits at tests/deadlock_asks/refused.rs:"), "{said}");
 }
