@@ -1,8 +1,10 @@
 //! Each send that an actor is refused, as the wait for it would close a cycle, is reported, whatever the wait would have been for.
 
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use green::actor::{Addr, Builder, Context, Group, Handler, Lag, Mailbox, Message, Overflow, Topic};
+use green::actor::{Addr, Builder, Context, Group, Handler, Lag, Mailbox, Message, Overflow, SendError, Topic};
 use green::dump::{ThreadInfo, ThreadStatus};
 
 use super::{Do, Puppet, WAYS, Way, full_at_one, help, puppet, told};
@@ -276,4 +278,54 @@ fn an_ask_that_is_refused_as_its_chain_has_come_back_too_often_was_not_reported(
     line(&said, "first", " for a reply of actor ", "second");
     line(&said, "second", " for a reply of actor ", "first");
     assert!(said.contains(" waits at tests/deadlock_asks/refused.rs:"), "{said}");
+}
+
+/// Runs `f` while nobody reads standard error, and what is written there blocks. Then it goes on.
+fn with_standard_error_full(f: impl FnOnce()) {
+    let (mut reads, mut writes) = std::io::pipe().unwrap();
+    // SAFETY: descriptors that are open.
+    let (len, error) = unsafe { (libc::fcntl(writes.as_raw_fd(), libc::F_GETPIPE_SZ), libc::dup(2)) };
+    writes.write_all(&vec![b'\n'; usize::try_from(len).unwrap()]).unwrap();
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::dup2(writes.as_raw_fd(), 2) }, 2);
+    f();
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::dup2(error, 2) }, 2);
+    drop(writes);
+    let mut written = String::new();
+    // Who writes has it open still.
+    reads.read_to_string(&mut written).unwrap();
+    eprintln!("{}", written.trim());
+}
+
+#[test]
+fn who_got_room_while_its_refusal_was_written_was_in_the_report_and_had_sent() {
+    let ended = help::in_a_child(&[("GREEN_WORKERS", "2")], || {
+        let (full, sends) = (full_at_one("full"), puppet("sends"));
+        let (to, waits, joins) = (full.clone(), help::Spot::default(), help::Gate::new());
+        let (joined, waits_there, may_join) = (sends.clone(), waits.clone(), joins.clone());
+        let first = full.call(Do(Box::new(move |_, _| {
+            may_join.wait();
+            joined.stop();
+            format!("{:?}", joined.join())
+        })));
+        help::until(|| full.queued() == 0);
+        let second = full.call(Do(Box::new(|_, _| String::new()))).unwrap();
+        let third = sends.call(Do(Box::new(move |_, _| {
+            waits.mark();
+            ForRoom::Tell.send(&to)
+        })));
+        help::until(|| waits_there.waits_for() == Some("mailbox"));
+        with_standard_error_full(|| {
+            joins.open();
+            help::until(|| waits_there.waits_for() != Some("mailbox"));
+            let left = second.wait_timeout(Duration::from_millis(20));
+            assert!(matches!(left, Err(SendError::Timeout(_))), "{left:?}");
+        });
+        eprintln!("answer: {}", told(third.unwrap().wait()));
+        assert_eq!(told(first.unwrap().wait()), "Shutdown");
+    });
+    ended.assert_success();
+    let (said, refused) = (&ended.output, "answer: waiting would close a cycle: ");
+    assert_eq!(said.contains(refused), said.contains("deadlock: 2 threads wait for one another\n"), "{said}");
 }
