@@ -19,6 +19,7 @@ use crate::actor::engine::weak::Weak;
 use crate::actor::glue::run_admitted;
 use crate::actor::handling::route;
 use crate::actor::{Actor, Addr, Context, Cycle, Message, Receives, Recipient, Returned, SendError};
+use crate::park::owed_answer::{refusal, refused};
 
 impl<A: Actor> Context<A> {
     /// Lends `&mut self` for one ask, so that messages that come back because of this ask are handled meanwhile.
@@ -83,11 +84,14 @@ impl<A: Actor> Reenter<'_, A> {
 
     /// Makes this the head of a chain, if it is in none. An error: the chain has come back here too often.
     #[inline(never)]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn origin(&mut self, to: &Core, ask_timeout: Duration) -> Result<SendOrigin, Cycle> {
         let frame = self.ctx.inner.frame();
         // This handler was let in itself: the chain has come back here before.
         if !self.has_stack_left() && self.ctx.core().mailbox.lock().admits(frame.terms().chain) {
-            return Err(Cycle::new([self.ctx.core(), to].map(Core::member).into_iter()));
+            let cycle = Cycle::new([self.ctx.core(), to].map(Core::member).into_iter());
+            refused(cycle.members(), refusal::REPLY, SendOrigin::here(ask_timeout).terms.chosen);
+            return Err(cycle);
         }
         if frame.terms().chain == 0 {
             frame.begin_chain(crate::park::os::fresh_ids(1));

@@ -254,11 +254,18 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// assert_eq!(prices.publish(Price(7)), 1);
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a message is sent by value")]
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn publish(&self, msg: M) -> usize {
         let subscribers = Arc::clone(&lock(&self.0));
-        subscribers.iter().filter(|subscriber| self.publish_to(subscriber, msg.clone())).count()
+        let mut queued = 0;
+        // No closure: the place of the call would end there.
+        for subscriber in subscribers.iter() {
+            queued += usize::from(self.publish_to(subscriber, msg.clone()));
+        }
+        queued
     }
 
+    #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     fn publish_to(&self, subscriber: &Subscriber<M>, msg: M) -> bool {
         let Subscriber { actor, relay, queue } = subscriber;
         let told = match queue {

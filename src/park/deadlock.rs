@@ -168,12 +168,15 @@ pub(crate) fn about_to_ask(owed: &Debt, lets_in: u64) -> Result<Option<EnteredWa
 }
 
 /// An actor that waits, or is about to, for what `wanted` says, is refused: these actors wait for one another, as they have found out themselves. Standard error is told of that, as by
-/// [`about_to_ask`]. Where each waits, and for what, is known of the calling thread, and of those that have entered an edge by now.
+/// [`about_to_ask`]; not within a `timeout`. Where each waits, and for what, is known of the calling thread, and of those that have entered an edge by now.
 #[track_caller]
 pub(crate) fn refused_to_wait<'a>(
     actors: impl ExactSizeIterator<Item = (u64, Option<&'a str>)> + Clone,
     wanted: &'static str,
 ) {
+    if with_header(|thread| thread.limits.earliest_ns()) != NEVER {
+        return;
+    }
     let mut text = headline(actors.len());
     let (own, here) = (with_header(|thread| thread.id), Location::caller());
     let named = |(id, name): (u64, Option<&str>)| match name {

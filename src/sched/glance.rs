@@ -30,7 +30,7 @@ use crate::sys::clock::{NEVER, real_ns};
 use crate::task::Header;
 use crate::task::id::ThreadId;
 
-/// So many threads of a worker are looked at for one that waits for an event; if there are more, some other one does.
+/// So many threads of a worker are looked at for one that waits for an event, or stays; if there are more, some other one does.
 const LOOKS: usize = 1024;
 /// What threads say that wait for one.
 const FOR_EVENTS: &[&str] = &["readable", "writable", "future"];
@@ -144,7 +144,7 @@ unsafe fn has_one_that_stays(worker: *const Worker, current: &Header) -> bool {
         }
         next = list.next_of(thread);
     }
-    false
+    true
 }
 
 /// # Safety

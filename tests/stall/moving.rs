@@ -114,6 +114,20 @@ fn a_thread_that_stays_waits_for_its_worker_though_others_that_may_take_threads_
 }
 
 #[test]
+fn a_thread_that_stays_behind_more_that_sleep_than_are_looked_at_was_not_seen() {
+    let prepare = || {
+        let sleeper = |_| green::thread::spawn_local(|| green::sleep(Duration::from_secs(60)));
+        let before: Vec<_> = (0..1100).map(sleeper).collect();
+        let stays = green::thread::spawn_local(green::thread::park);
+        let behind: Vec<_> = (0..1100).map(sleeper).collect();
+        before.iter().chain(&behind).for_each(|thread| help::until_parked(thread.thread(), "sleep"));
+        help::until_parked(stays.thread(), "park");
+        stays.thread().unpark();
+    };
+    is_reported_after(prepare, ThreadLocals::PerThread);
+}
+
+#[test]
 fn threads_that_may_move_wait_for_a_worker_that_is_on_its_own_thread_locals() {
     let prepare = || {
         for _ in 0..8 {

@@ -253,9 +253,9 @@ fn wait_for_capacity(
         _ => None,
     };
     let wait = Wait::new(Reason::Capacity).on(&raw const target.header).until(terms.deadline_ns);
-    let why = loop {
+    let (why, is_reported) = loop {
         if let Some(Err(cycle)) = awaited {
-            break Unanswered::deadlock(cycle);
+            break (Unanswered::deadlock(cycle), true);
         }
         if let Some(verdict) = line.waiter.wait(wait, || waits.is_told()) {
             drop(awaited);
@@ -263,19 +263,23 @@ fn wait_for_capacity(
         }
         if !waits.is_told() {
             drop(awaited);
-            break Unanswered::TimedOut;
+            break (Unanswered::TimedOut, false);
         }
         if let Err(cycle) = waits.look_again() {
-            refused(cycle.members(), no_room.wanted(), terms.chosen);
             drop(awaited);
-            break Unanswered::Deadlock(cycle);
+            break (Unanswered::Deadlock(cycle), false);
         }
     };
     let taken_back = line.leave().or_else(|| {
         // Not for room any more: nothing interrupts this.
         line.waiter.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
     });
-    taken_back.map_or(Ok(Sent::In), |envelope| Err((why, envelope)))
+    let Some(envelope) = taken_back else { return Ok(Sent::In) };
+    // Not before: the report takes time, in which there may be room.
+    if let (Unanswered::Deadlock(cycle), false) = (&why, is_reported) {
+        refused(cycle.members(), no_room.wanted(), terms.chosen);
+    }
+    Err((why, envelope))
 }
 
 /// As [`enqueue_or_wait`], for a future. Its sender is no part of the wait-for graph: a future can wait for much at once. Dropped before

@@ -16,7 +16,7 @@ const USUAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy)]
 pub(crate) struct SendOrigin {
     pub(super) actor: Option<&'static Core>,
-    pub(super) terms: Terms,
+    pub(crate) terms: Terms,
 }
 
 impl SendOrigin {

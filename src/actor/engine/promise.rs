@@ -283,17 +283,18 @@ impl<R> Promise<R> {
                 }
                 Some(None) => match asker.map_or(Ok(()), look_again) {
                     Ok(()) => {}
-                    Err(cycle) => {
-                        refused(cycle.members(), refusal::REPLY, chosen);
-                        break Unanswered::Deadlock(cycle);
-                    }
+                    Err(cycle) => break Unanswered::Deadlock(cycle),
                 },
                 None => break Unanswered::TimedOut,
             }
         };
         drop((awaited, watched));
-        // Or a reply that came with the deadline.
-        Nested::Answer(self.try_take().unwrap_or(Err(why)))
+        // Or what came with the deadline: a reply, or a cycle that one has closed that has passed the debt on.
+        let answer = self.try_take().unwrap_or(Err(why));
+        if let Err(Unanswered::Deadlock(cycle)) = &answer {
+            refused(cycle.members(), refusal::REPLY, chosen);
+        }
+        Nested::Answer(answer)
     }
 }
 

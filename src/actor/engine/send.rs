@@ -154,7 +154,7 @@ fn wait_on<M: Message>(
     // Not before it is sent: one that is refused waits for nobody.
     let awaited = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     if let Some(Err(cycle)) = awaited {
-        return give_up(ask, Unanswered::deadlock(cycle));
+        return give_up(ask, Unanswered::deadlock(cycle), true);
     }
     let mut wait = Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns());
     loop {
@@ -166,19 +166,23 @@ fn wait_on<M: Message>(
                 if !waits.is_told() {
                     wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
-                    refused(cycle.members(), refusal::REPLY, ask.chosen());
-                    return give_up(ask, Unanswered::Deadlock(cycle));
+                    return give_up(ask, Unanswered::Deadlock(cycle), false);
                 }
             }
-            Err(_) => return give_up(ask, Unanswered::TimedOut),
+            Err(_) => return give_up(ask, Unanswered::TimedOut, false),
         }
     }
 }
 
-/// The answer, if it has come by now; else the error, with the message if its handler has not started.
+/// The answer, if it has come by now; else the error, with the message if its handler has not started. `is_reported`: a deadlock is, in any case.
 #[cold]
-fn give_up<M: Message>(ask: Pin<&Ask<'_, M>>, why: Unanswered) -> Result<M::Reply, SendError<M>> {
-    match ask.leave() {
+#[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
+fn give_up<M: Message>(ask: Pin<&Ask<'_, M>>, why: Unanswered, is_reported: bool) -> Result<M::Reply, SendError<M>> {
+    let left = ask.leave();
+    if let (Unanswered::Deadlock(cycle), false, AskLeft::Unhandled | AskLeft::Handled) = (&why, is_reported, &left) {
+        refused(cycle.members(), refusal::REPLY, ask.chosen());
+    }
+    match left {
         AskLeft::Answered(done) => ask.take_answer(done),
         AskLeft::Unhandled => why.with_message(|| ask.take_message()),
         AskLeft::Handled => why.without_message(),
