@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
 use green::{Runtime, ThreadLocals, channel};
 
 use crate::help::{bounded, until};
@@ -176,40 +176,6 @@ fn who_tells_one_of_a_runtime_that_is_over_something_ends_that_one_only() {
         drop(go_on);
         ends.join().unwrap();
         assert!(other.is_ended());
-    });
-}
-
-/// Puts aside what it is asked.
-struct PutsAside;
-struct Later;
-impl Message for Later {
-    type Reply = ();
-}
-impl Actor for PutsAside {}
-impl Handler<Later> for PutsAside {
-    fn handle(&mut self, m: Later, ctx: &mut Context<Self>) {
-        ctx.stash(m).unwrap();
-    }
-}
-impl Handler<Add> for PutsAside {
-    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
-}
-
-/// It waited for five seconds.
-#[test]
-fn who_waits_at_its_end_for_a_reply_that_one_that_is_left_has_put_aside_has_that_one_end() {
-    bounded(|| {
-        let runtime = one_worker();
-        let owes = Builder::new().runtime(&runtime).start(PutsAside).unwrap();
-        let reply = owes.call(Later).unwrap();
-        owes.send(Add(1)).unwrap();
-        let _asker = orphan(&runtime, move || {
-            let _ = owes.tell(Add(1));
-            assert!(reply.wait().is_err());
-        });
-        let begin = Instant::now();
-        drop(runtime);
-        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     });
 }
 

@@ -273,8 +273,8 @@ impl Core {
         }
     }
 
-    /// It was told to end, or owes an answer. If its runtime is over, and it is left, it ends now: what waits for that may be no join.
-    pub(super) fn end_if_left(&self) {
+    /// It was told to end. If its runtime is over, and it is left, it does so now: what waits for that may be no join.
+    fn end_if_left(&self) {
         if ends_another() && self.shared().is_none_or(|shared| shared.is_over()) {
             self.end_orphan();
         }

@@ -13,7 +13,6 @@ use super::edge::How;
 use super::envelope::GoesOn;
 use super::frame::ReplyTo;
 use super::guard::contained;
-use super::launch::ends_another;
 use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
@@ -248,10 +247,6 @@ impl<R> Promise<R> {
         lets_in: u64,
         admitted: impl Fn() -> bool,
     ) -> Nested<R> {
-        // Where the caller's runtime is over, that of the debtor may be, too, and nobody but the caller ends it.
-        if ends_another() {
-            self.debtor().iter().for_each(|debtor| debtor.core().end_if_left());
-        }
         let is_reported = self.is_reported(chosen);
         let watched = match PromiseWait::begin(self, lets_in) {
             Ok(watched) => watched,
