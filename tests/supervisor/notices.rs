@@ -41,7 +41,8 @@ fn what_a_supervisor_does_not_come_to_is_no_dead_letter() {
         reader.stop();
         reader.join();
         let lost = lost.lock().unwrap();
-        assert!(!lost.iter().any(|message| message.contains("supervisor")), "{lost:?}");
+        // Others' dead letters, of this file's own types, are there, too.
+        assert!(!lost.iter().any(|message| message.contains("actor::supervisor")), "{lost:?}");
     });
 }
 

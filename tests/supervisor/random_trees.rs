@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use green::actor::{Addr, Backoff, Child, ChildState, Exit, Supervisor, SupervisorAddr, Tree};
 
-use crate::help::{Random, bounded, cases, runtime, until};
+use crate::help::{EMULATED, Random, bounded, cases, runtime, until};
 use crate::random::Strategy;
 use crate::{End, Log, Puppet, puppet};
 
@@ -184,7 +184,7 @@ fn two_at_once(seed: u64) {
         sup.is_ended() || ended > 0 && begun - ended == expected.len() && all_run(&sup.tree())
     });
     // What comes late is seen.
-    green::sleep(Duration::from_millis(1));
+    green::sleep(Duration::from_millis(if EMULATED { 50 } else { 1 }));
     until(|| sup.is_ended() || all_run(&sup.tree()));
     if sup.is_ended() {
         assert!(may_end, "seed {seed}: {model:?}");
