@@ -368,12 +368,13 @@ pub(crate) fn set_limit(which: i32, limit: u64) {
 }
 
 /// Tries ten times, and five times over if need be: `try_once` says what came of it and whether that is right, and of one ten `least` have to be. For what the system's other
-/// threads disturb now and then, for a second or two: such a disturbance does not fail the test, and a fault that shows in each third try seldom gets through.
+/// threads disturb now and then, for a second or two, in which all tries may be over, so it waits in between: such a disturbance does not fail the test, and a fault that
+/// shows in each third try seldom gets through.
 #[track_caller]
 pub(crate) fn nearly_always<T: std::fmt::Debug>(least: usize, what: &str, mut try_once: impl FnMut() -> (T, bool)) {
     const TRIES: usize = 10;
     let least = if EMULATED { 2 } else { least };
-    let mut seen = Vec::new();
+    let (mut seen, mut pause) = (Vec::new(), Duration::from_millis(500));
     for _ in 0..5 {
         let mut right = 0;
         for tried in 1..=TRIES {
@@ -387,6 +388,8 @@ pub(crate) fn nearly_always<T: std::fmt::Debug>(least: usize, what: &str, mut tr
                 break;
             }
         }
+        std::thread::sleep(pause);
+        pause *= 2;
     }
     panic!("{what}: never {least} times of {TRIES}: {seen:?}");
 }
