@@ -194,7 +194,7 @@ fn figures_of_threads_of_which_no_two_do_the_same() {
     dump_both("one of them", usize::MAX);
     let (senders, threads): (Vec<_>, Vec<_>) = runtime.run(|| (0..COUNT).map(waits).unzip());
     until_shown(threads.iter().map(|thread| thread.thread()), "channel receive");
-    let (text, told) = dump_both("40 000 threads of which no two do the same", 16 << 20);
+    let (text, told) = dump_both("40 000 threads of which no two do the same", 24 << 20);
     assert!(text.starts_with(&format!("green threads: {}\n", COUNT + 1)), "{text}");
     assert_eq!(told as u64, COUNT + 1);
     senders.into_iter().chain([first.0]).for_each(|sender| sender.send(()).unwrap());
