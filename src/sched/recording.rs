@@ -46,7 +46,8 @@ impl Worker {
     fn record_goes_on(&self, thread: NonNull<Header>) {
         // SAFETY: invariant 3 of the worker: its reference is the turn's, which has not begun.
         let header = unsafe { thread.as_ref() };
-        if reason_of(header) != 0 {
+        // SAFETY: nobody but the thread writes it, which waits for this turn. So no atomic load is needed, which takes one instruction more.
+        if unsafe { header.reason.as_ptr().read() } != 0 {
             self.scribe.write_runs(EventKind::Runs, header.id);
         }
     }

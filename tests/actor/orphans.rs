@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
 use green::{Runtime, ThreadLocals, channel};
 
 use crate::help::{bounded, until};
@@ -20,6 +20,17 @@ impl Actor for Orphan {
 }
 impl Handler<Add> for Orphan {
     fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+
+/// Nobody handles it.
+struct Carries<T>(T);
+impl<T: Send + 'static> Message for Carries<T> {
+    type Reply = ();
+}
+impl<T: Send + 'static> Handler<Carries<T>> for Orphan {
+    fn handle(&mut self, _: Carries<T>, _: &mut Context<Self>) {
+        panic!("its runtime is over");
+    }
 }
 
 /// An actor that rests in `runtime`.
@@ -87,16 +98,22 @@ fn actors_that_end_on_green_threads_which_take_turns_do_not_count_as_nested() {
     });
 }
 
-thread_local! {
-    /// Dropped when the worker's thread is about to be gone.
-    static LAST: std::cell::RefCell<Option<Tells>> = const { std::cell::RefCell::new(None) };
+struct Last(Option<Box<dyn FnOnce()>>);
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|tells| tells());
+    }
 }
 
-struct Tells(Vec<Addr<Orphan>>);
-impl Drop for Tells {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|actor| actor.try_tell(Add(1)).unwrap());
-    }
+/// The only worker's thread does that when it is about to be gone: so what it tells is queued when the runtime is over.
+fn at_the_end_of_the_worker(runtime: &Runtime, tells: impl FnOnce() + Send + 'static) {
+    thread_local!(static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) });
+    runtime.spawn(|| LAST.set(Some(Last(Some(Box::new(tells)))))).join().unwrap();
+}
+
+/// These are queued, in this order.
+fn queue_at_the_end(runtime: &Runtime, actors: Vec<Addr<Orphan>>) {
+    at_the_end_of_the_worker(runtime, move || actors.iter().for_each(|actor| actor.try_tell(Add(1)).unwrap()));
 }
 
 /// `runtime` ends; one of its actors ends first, and goes on when the sender goes. These others are queued behind it then.
@@ -111,7 +128,7 @@ fn begin_to_end_before(
         let _ = until.recv();
     });
     let queued = std::iter::once(&first).chain(others).cloned().collect();
-    runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
+    queue_at_the_end(&runtime, queued);
     let ends = std::thread::spawn(move || drop(runtime));
     over.recv_timeout(LONG).unwrap();
     (first, go_on, ends)
@@ -218,10 +235,50 @@ fn of_a_family_that_is_queued_when_its_runtime_is_over_each_waits_for_its_child_
         }
         // The second of them ends first; both of its elders are queued before its child.
         let queued = [1, 3, 2, 0].map(|age| family[age].clone()).to_vec();
-        runtime.spawn(move || LAST.with(|last| *last.borrow_mut() = Some(Tells(queued)))).join().unwrap();
+        queue_at_the_end(&runtime, queued);
         let begin = Instant::now();
         drop(runtime);
         assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
         assert_eq!(ended.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    });
+}
+
+/// What it told was ended on the stack of whoever had that one in his hands, and waited for it for ever: no time was set.
+#[test]
+fn who_is_told_by_a_message_that_is_refused_as_the_runtime_ends_may_join_the_one_that_it_was_for() {
+    bounded(|| {
+        let runtime = one_worker();
+        let queued = orphan(&runtime, || ());
+        let joined = queued.clone();
+        let (says, said) = mpsc::channel();
+        let told = orphan(&runtime, move || says.send(joined.join()).unwrap());
+        // The last address of `told`.
+        at_the_end_of_the_worker(&runtime, move || queued.try_tell(Carries(told)).unwrap());
+        let begin = Instant::now();
+        drop(runtime);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        next(&said);
+    });
+}
+
+struct WaitsAsItIsDropped(channel::Receiver<()>);
+impl Drop for WaitsAsItIsDropped {
+    fn drop(&mut self) {
+        _ = self.0.recv();
+    }
+}
+
+/// Nothing bounded that wait.
+#[test]
+fn a_runtime_ends_although_a_message_that_is_refused_then_waits_for_ever_as_it_is_dropped() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (later, waits) = channel::bounded::<()>(1);
+        let queued = orphan(&runtime, || ());
+        let is_queued = queued.clone();
+        at_the_end_of_the_worker(&runtime, move || queued.try_tell(Carries(WaitsAsItIsDropped(waits))).unwrap());
+        drop(runtime);
+        assert!(is_queued.is_ended());
+        later.send(()).unwrap_err();
     });
 }

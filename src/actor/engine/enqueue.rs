@@ -172,7 +172,7 @@ pub(super) fn enqueue_or_wait(
         Err((why, envelope)) => return Err((Unanswered::Refused(why), envelope)),
     };
     match EdgeGuard::begin(origin.actor, target, How::message(origin.terms.chain)) {
-        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, &waits, no_room),
+        Ok(waits) => wait_for_capacity(target, envelope, origin.terms, waits, no_room),
         Err(cycle) => {
             refused(cycle.members(), no_room.wanted(), origin.terms.chosen);
             Err((Unanswered::Deadlock(cycle), envelope))
@@ -236,7 +236,7 @@ fn wait_for_capacity(
     target: &Core,
     envelope: Envelope,
     terms: Terms,
-    waits: &EdgeGuard<'_>,
+    waits: EdgeGuard<'_>,
     no_room: NoRoom,
 ) -> Result<Sent, (Unanswered, Envelope)> {
     // Before anything is queued: a sender cannot leave without its envelope or the verdict.
@@ -244,7 +244,7 @@ fn wait_for_capacity(
     let not_taken = |(why, envelope)| (Unanswered::Refused(why), envelope);
     let mut line = InLine::new(target);
     line.waiter.owed().begin(target.id().0, 0);
-    let sent = line.enter(envelope, terms.chain, Some(waits)).map_err(not_taken)?;
+    let sent = line.enter(envelope, terms.chain, Some(&waits)).map_err(not_taken)?;
     if !line.waits {
         return Ok(sent);
     }
@@ -275,7 +275,8 @@ fn wait_for_capacity(
         line.waiter.wait(Wait::new(Reason::Send).uninterruptible(), || false)?.err()
     });
     let Some(envelope) = taken_back else { return Ok(Sent::In) };
-    // Not before: the report takes time, in which there may be room.
+    // Nobody is waited for any more. Not before: the report takes time, in which there may be room.
+    drop(waits);
     if let (Unanswered::Deadlock(cycle), false) = (&why, is_reported) {
         refused(cycle.members(), no_room.wanted(), terms.chosen);
     }

@@ -176,11 +176,13 @@ pub(super) fn take_left(actor: &Core) -> Option<Task> {
     take(|left| left.task.as_ptr() == actor.whole().cast())
 }
 
-/// Leaves all that was queued for a runtime that is over: nobody else takes it.
-pub(super) fn leave_queued(shared: &Shared) {
-    while let Some(task) = shared.take_injected() {
-        leave(task, QUEUED);
-    }
+/// Leaves all that was queued for a runtime that is over: nobody else takes it. The messages that are refused with that are dropped here: so
+/// what they tell others is as if an actor ended, and a wait of theirs is unwound when all have had their time.
+pub(super) fn leave_queued_by(shared: &Shared, until_ns: u64) {
+    // Where the row is too deep for this, actors end on this stack in any case.
+    let _row = EndsOnTop::begin();
+    let leave_one = || shared.take_injected().map(|task| leave(task, QUEUED)).is_some();
+    while in_time(until_ns, leave_one).unwrap_or(true) {}
 }
 
 /// Ends one of them. False: there is none, or the row is too deep.
@@ -195,14 +197,15 @@ fn end_own() {
     while end_one(|left| left.by == me) {}
 }
 
-/// The same, where a wait is unwound when all have had their time: one that was unwound is not left any more.
+/// The same, if no actor ends on this stack, and where a wait is unwound when all have had their time: one that was unwound is not left any more.
 pub(super) fn end_own_by(until_ns: u64) {
-    while in_time(until_ns, end_own).is_none() {}
+    while !ends_another() && in_time(until_ns, end_own).is_none() {}
 }
 
-/// Ends all that is left of a runtime, likewise.
+/// Ends all that is left of a runtime, and what this thread has left by that, likewise.
 pub(super) fn end_all_by(runtime: *const (), until_ns: u64) {
     while in_time(until_ns, || end_one(|left| left.task.runtime == runtime)).unwrap_or(true) {}
+    end_own_by(until_ns);
 }
 
 /// Ends one that was queued for a runtime. False: there is none.

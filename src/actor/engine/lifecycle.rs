@@ -10,7 +10,9 @@ use super::cell::Core;
 use super::edge::How;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{LAST_WORDS, end_on_top, end_own_by, end_queued, ends_another, in_time, leave_queued, take_left};
+use super::launch::{
+    LAST_WORDS, end_on_top, end_own_by, end_queued, ends_another, in_time, leave_queued_by, take_left,
+};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -113,13 +115,14 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
     }
     let own_ns = with_header(|thread| thread.limits.earliest_ns()).min(deadline_ns);
     let until_ns = own_ns.min(after_ns(LAST_WORDS));
-    shared.iter().for_each(|shared| leave_queued(shared));
+    shared.iter().for_each(|shared| leave_queued_by(shared, until_ns));
     in_time(until_ns, || core.end_orphan());
+    end_own_by(until_ns);
     if !ends_another() {
-        end_own_by(until_ns);
         // Who comes too late ends one, so that who asks again and again comes to the end.
         let end_one = || in_time(until_ns, || end_queued(core.header.runtime)).unwrap_or(true);
         while !core.is_ended() && end_one() && now_ns() < own_ns {}
+        end_own_by(until_ns);
     }
     true
 }

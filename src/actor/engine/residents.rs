@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::launch::{LAST_WORDS, end_all_by, in_time, leave_queued};
+use super::launch::{LAST_WORDS, end_all_by, in_time, leave_queued_by};
 use super::lifecycle::join_only;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
@@ -93,6 +93,6 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
 
 /// Ends what is queued, and what is told of that.
 fn end_all_queued(shared: &Shared, until_ns: u64) {
-    leave_queued(shared);
+    leave_queued_by(shared, until_ns);
     end_all_by(shared.identity(), until_ns);
 }

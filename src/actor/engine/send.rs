@@ -136,6 +136,7 @@ fn wait_on<M: Message>(
     let mut woken = match step {
         AskStep::NotSent => {
             if let Err(cycle) = waits.check(target) {
+                drop(waits);
                 refused(cycle.members(), refusal::REPLY, ask.chosen());
                 return Unanswered::Deadlock(cycle).with_message(|| ask.take_message());
             }
@@ -154,7 +155,7 @@ fn wait_on<M: Message>(
     // Not before it is sent: one that is refused waits for nobody.
     let awaited = if ask.is_reported() { Some(ask.owed().awaited(0)) } else { None };
     if let Some(Err(cycle)) = awaited {
-        return give_up(ask, Unanswered::deadlock(cycle), true);
+        return give_up(ask, waits, Unanswered::deadlock(cycle), true);
     }
     let mut wait = Wait::new(Reason::Ask).on(&raw const target.header).until(ask.deadline_ns());
     loop {
@@ -166,19 +167,26 @@ fn wait_on<M: Message>(
                 if !waits.is_told() {
                     wait = goes_on;
                 } else if let Err(cycle) = waits.look_again() {
-                    return give_up(ask, Unanswered::Deadlock(cycle), false);
+                    return give_up(ask, waits, Unanswered::Deadlock(cycle), false);
                 }
             }
-            Err(_) => return give_up(ask, Unanswered::TimedOut, false),
+            Err(_) => return give_up(ask, waits, Unanswered::TimedOut, false),
         }
     }
 }
 
 /// The answer, if it has come by now; else the error, with the message if its handler has not started. `is_reported`: a deadlock is, in any case.
+/// While it is, the asker waits for nobody.
 #[cold]
 #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-fn give_up<M: Message>(ask: Pin<&Ask<'_, M>>, why: Unanswered, is_reported: bool) -> Result<M::Reply, SendError<M>> {
+fn give_up<M: Message>(
+    ask: Pin<&Ask<'_, M>>,
+    waits: EdgeGuard<'_>,
+    why: Unanswered,
+    is_reported: bool,
+) -> Result<M::Reply, SendError<M>> {
     let left = ask.leave();
+    drop(waits);
     if let (Unanswered::Deadlock(cycle), false, AskLeft::Unhandled | AskLeft::Handled) = (&why, is_reported, &left) {
         refused(cycle.members(), refusal::REPLY, ask.chosen());
     }
