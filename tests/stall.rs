@@ -66,7 +66,7 @@ fn one_worker() -> Runtime {
 #[track_caller]
 fn is_reported(runtime: &Runtime, is: fn(&Stall) -> bool, stalls: fn(&AtomicBool)) -> Stall {
     let reports = Reports::new();
-    let start = Instant::now();
+    let (start, long) = (Instant::now(), Duration::from_secs(if help::EMULATED { 120 } else { 60 }));
     loop {
         SEEN.lock().unwrap().clear();
         let over = Arc::new(AtomicBool::new(false));
@@ -90,7 +90,7 @@ fn is_reported(runtime: &Runtime, is: fn(&Stall) -> bool, stalls: fn(&AtomicBool
         if let Some(stall) = found {
             return stall;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "no such report: {:?}", SEEN.lock().unwrap());
+        assert!(start.elapsed() < long, "no such report: {:?}", SEEN.lock().unwrap());
     }
 }
 
