@@ -177,6 +177,7 @@ fn a_thread_that_waits_for_a_lock_of_stds_is_reported_so() {
 }
 
 /// How often each OS thread of that name has slept.
+#[cfg(not(green_emulated))]
 fn sleeps_of(name: &str) -> Vec<u64> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
     let named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
