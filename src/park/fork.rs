@@ -17,7 +17,7 @@
 //! itself ([`PerProcess`](fork::PerProcess)): in the child nobody would unlock what another thread had locked. (The statics of `green-std` are numbers that a thread changes by one
 //! instruction, and addresses that are the same whoever finds them: a child goes on with its parent's, and its counters from theirs.) What is made once for all ([`ForkSafeOnce`](fork::ForkSafeOnce)) a fork
 //! may find half made, and the child makes it again. What cannot be made twice, and what std has a lock for, is made while no
-//! thread forks ([`hold`]): the first runtime, and what that asks std for (its panic hook). Not provided for is a fork while another thread panics, as std has the hook locked then; nor one in the
+//! thread forks ([`hold`]): the first runtime, what that asks std for (its panic hook), and what is found out about libc for threads with thread-locals of their own. Not provided for is a fork while another thread panics, as std has the hook locked then; nor one in the
 //! moment in which another OS thread begins or ends, as std has a lock of its list of stacks then (`thread_info`), and no thread begins in the child; nor one while
 //! another thread is inside a lock, channel or socket that the child uses.
 //!

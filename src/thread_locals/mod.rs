@@ -44,31 +44,21 @@ pub enum ThreadLocals {
     PerThread,
 }
 
-impl ThreadLocals {
-    /// Says whether [`PerThread`](Self::PerThread) is to be had, on this machine and with this libc.
-    ///
-    /// It is on Linux, on x86_64 and aarch64, with glibc 2.34 or later linked dynamically. The first call makes three OS threads, and learns from them
-    /// what glibc writes for a thread.
-    ///
-    /// ```
-    /// if green::ThreadLocals::supported().is_ok() {
-    ///     let runtime = green::Runtime::builder().thread_locals(green::ThreadLocals::PerThread).build()?;
-    ///     let id = || std::thread::current().id();
-    ///     let (one, other) = runtime.run(|| (id(), green::spawn(id).join().unwrap()));
-    ///     assert_ne!(one, other);
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The reason why not.
-    pub fn supported() -> Result<(), Unsupported> {
-        #[cfg(green_thread_locals)]
-        return probe::supported();
-        #[cfg(not(green_thread_locals))]
-        Err(Unsupported::new("they need Linux on x86_64 or aarch64, glibc, and that linked dynamically".to_owned()))
-    }
+/// Says whether [`PerThread`](ThreadLocals::PerThread) is to be had; the first call finds out. While no thread forks: it starts threads, and has libc list its libraries under a lock, which
+/// a child that was forked meanwhile would find taken.
+pub(crate) fn supported() -> Result<(), Unsupported> {
+    #[cfg(green_thread_locals)]
+    return probe::supported();
+    #[cfg(not(green_thread_locals))]
+    Err(Unsupported::new("they need Linux on x86_64 or aarch64, glibc, and that linked dynamically".to_owned()))
+}
+
+/// The same, if somebody has called that.
+pub(crate) fn known() -> Option<Result<(), Unsupported>> {
+    #[cfg(green_thread_locals)]
+    return probe::known();
+    #[cfg(not(green_thread_locals))]
+    None
 }
 
 /// Does the calling thread have thread-locals of its own?

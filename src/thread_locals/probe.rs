@@ -9,10 +9,16 @@ use crate::thread_locals::kit::{self, Kit, descriptor_of};
 use crate::thread_locals::setxid;
 use crate::thread_locals::unsupported::Unsupported;
 
+static FOUND: ForkSafeOnce<Result<(), Unsupported>> = ForkSafeOnce::new();
+
 /// Says so; the first call finds out.
 pub(super) fn supported() -> Result<(), Unsupported> {
-    static FOUND: ForkSafeOnce<Result<(), Unsupported>> = ForkSafeOnce::new();
     FOUND.get_or_init(find_out).clone()
+}
+
+/// The same. `None`: there was no call yet.
+pub(super) fn known() -> Option<Result<(), Unsupported>> {
+    FOUND.get().cloned()
 }
 
 fn find_out() -> Result<(), Unsupported> {
