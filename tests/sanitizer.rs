@@ -140,10 +140,16 @@ mod address {
 #[cfg(green_sanitizer = "thread")]
 mod thread {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     use crate::help::{Flag, in_a_child, runtime};
 
-    struct Shared(std::cell::UnsafeCell<u64>);
+    #[derive(Default)]
+    struct Shared {
+        value: std::cell::UnsafeCell<u64>,
+        /// How many have added ten times.
+        ready: std::sync::atomic::AtomicUsize,
+    }
 
     // SAFETY: none: this is the fault that is tested.
     unsafe impl Sync for Shared {}
@@ -152,14 +158,32 @@ mod thread {
         #[inline(never)]
         fn add(&self) {
             // SAFETY: by who calls it.
-            unsafe { *self.0.get() += 1 };
+            unsafe { *self.value.get() += 1 };
+        }
+
+        /// Adds now and then until both have added ten times. A thread that ended at once would go out of the sanitizer's sight
+        /// where the other one has no processor for 10 ms: its worker goes on, calls many functions, and so comes to the end of
+        /// the history from which a report takes its stack, without which there is none; and the monitor's signals to both
+        /// may order their turns.
+        #[inline(never)]
+        fn race(&self) {
+            for turn in 0.. {
+                if turn == 10 {
+                    self.ready.fetch_add(1, Ordering::Relaxed);
+                }
+                if turn >= 10 && self.ready.load(Ordering::Relaxed) == 2 {
+                    return;
+                }
+                self.add();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
         }
     }
 
     /// Two threads on two workers, each of which has its own turn of `add`.
     fn on_two_workers(add: fn(&Shared)) {
         static MET: [Flag; 2] = [const { Flag::new() }; 2];
-        let shared = Arc::new(Shared(std::cell::UnsafeCell::new(0)));
+        let shared = Arc::new(Shared::default());
         let runtime = runtime(2);
         let threads = [0, 1].map(|number| {
             let shared = shared.clone();
@@ -177,7 +201,7 @@ mod thread {
 
     #[test]
     fn a_data_race_of_green_threads_is_seen() {
-        let ended = in_a_child(&[], || on_two_workers(Shared::add));
+        let ended = in_a_child(&[], || on_two_workers(Shared::race));
         let report = ended.output.split("WARNING: ThreadSanitizer: data race").nth(1);
         let report = report.unwrap_or_else(|| panic!("{}", ended.output));
         assert!(report.contains("Shared>::add") && report.contains("thread_main"), "{report}");
@@ -198,13 +222,13 @@ mod thread {
     fn racer(shared: &Shared, over: &std::sync::atomic::AtomicBool) {
         // Others stand deep down on their stacks when this one goes on.
         (0..5).for_each(|_| green::yield_now());
-        shared.add();
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        shared.race();
+        over.store(true, Ordering::Relaxed);
     }
 
     #[test]
     fn a_report_shows_the_frames_of_the_green_thread_that_has_raced_and_no_others() {
-        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::sync::atomic::AtomicBool;
 
         let ended = in_a_child(&[], || {
             on_two_workers(|shared| {
