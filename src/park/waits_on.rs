@@ -16,7 +16,7 @@
 //! ```
 //!
 //! `sched::listing` does the first and the last with a fence for each, which says why R2 does not read the note of a wait before; it does
-//! not read that of a later one, as no later wait has the epoch of R1. Who holds a lock is a hint, as in `sync::holder`: of the moment when it was read.
+//! not read that of a later one, as no later wait has the epoch of R1. Until R4 a note is any word: so sums of one go around. Who holds a lock is a hint, as in `sync::holder`: of the moment when it was read.
 
 use std::fmt;
 use std::mem::offset_of;
@@ -250,12 +250,16 @@ enum NotedTarget {
 impl WaitNote {
     /// Step R2.
     pub(crate) fn read(thread: &Header, peek: &Peek) -> Self {
-        let (reason, mut on) = thread.noted(TOLD);
+        let (reason, on) = thread.noted(TOLD);
+        Self::of(reason, on, peek)
+    }
+
+    fn of(reason: Option<Reason>, mut on: usize, peek: &Peek) -> Self {
         let mut deadline_ns = None;
         if on & DATED != 0 {
             let dated = on & !DATED;
-            deadline_ns = peek.u64(dated + offset_of!(DatedWait, deadline_ns));
-            on = peek.word(dated + offset_of!(DatedWait, on)).unwrap_or(0);
+            deadline_ns = peek.u64(dated.wrapping_add(offset_of!(DatedWait, deadline_ns)));
+            on = peek.word(dated.wrapping_add(offset_of!(DatedWait, on))).unwrap_or(0);
         }
         Self { on: reason.filter(|_| on != 0).and_then(|reason| read_what(reason, on, peek)), deadline_ns }
     }
@@ -308,7 +312,7 @@ fn read_one(reason: Reason, on: usize, peek: &Peek) -> Option<NotedTarget> {
         }
         Reason::Send | Reason::Receive if on & EMPTY != 0 => WaitsOn::Channel { address: on & !EMPTY, len: 0 },
         Reason::Send | Reason::Receive => {
-            let received = peek.u64(on + RECEIVING_SIDE)? >> POSITION_SHIFT;
+            let received = peek.u64(on.wrapping_add(RECEIVING_SIDE))? >> POSITION_SHIFT;
             let sent = peek.u64(on)? >> POSITION_SHIFT;
             WaitsOn::Channel { address: on, len: sent.saturating_sub(received) as usize }
         }
@@ -322,7 +326,7 @@ fn read_one(reason: Reason, on: usize, peek: &Peek) -> Option<NotedTarget> {
 
 /// The notes are such as of a wait for that `reason`.
 fn read_many(reason: Reason, many: usize, peek: &Peek) -> Option<WaitsOn> {
-    let word = |at: usize| peek.word(many + at);
+    let word = |at: usize| peek.word(many.wrapping_add(at));
     let first = word(offset_of!(NotedMany, first))?;
     let stride = word(offset_of!(NotedMany, stride))?;
     let count = word(offset_of!(NotedMany, count))?;
@@ -338,7 +342,7 @@ fn read_many(reason: Reason, many: usize, peek: &Peek) -> Option<WaitsOn> {
 }
 
 fn read_lock(reason: Reason, address: usize, peek: &Peek) -> Option<WaitsOn> {
-    let holder = peek.u64(address + offset_of!(LockImage, holder))?;
+    let holder = peek.u64(address.wrapping_add(offset_of!(LockImage, holder)))?;
     let mut word = [0; 4];
     let word = peek.read(address, &mut word).then(|| u32::from_ne_bytes(word))?;
     let taken = match reason {
@@ -371,5 +375,18 @@ mod tests {
         std::hint::black_box(&mut words);
         let read = read_what(Reason::Ask, note, &Peek::new());
         assert!(matches!(read, Some(NotedTarget::Known(WaitsOn::FirstOf { count: 2, .. }))), "{read:?}");
+    }
+
+    /// As the word may look that is used for something else by now.
+    #[test]
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn a_note_at_the_end_of_the_address_space_is_no_overflow() {
+        let peek = Peek::new();
+        for (reason, below) in TOLD.iter().flat_map(|reason| (1..=2 * RECEIVING_SIDE).map(move |below| (reason, below)))
+        {
+            let on = 0_usize.wrapping_sub(below);
+            _ = WaitNote::of(Some(*reason), on, &peek);
+            _ = identity(on, &peek);
+        }
     }
 }

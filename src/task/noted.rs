@@ -26,12 +26,12 @@ impl Header {
     }
 }
 
-/// Number and name of the thread whose header is at `header`, if one is.
+/// Number and name of the thread whose header is at `header`, if one is: any word may stand for that. (So the sums here may go around.)
 pub(crate) fn identity(header: usize, peek: &Peek) -> Option<(ThreadId, Option<Box<str>>)> {
-    let id = ThreadId::new(peek.u64(header + OFFSETS.id)?)?;
-    let name = match peek.word(header + OFFSETS.extra)? {
+    let id = ThreadId::new(peek.u64(header.wrapping_add(OFFSETS.id))?)?;
+    let name = match peek.word(header.wrapping_add(OFFSETS.extra))? {
         0 => None,
-        extra => peek.text(extra + OFFSETS.name)?,
+        extra => peek.text(extra.wrapping_add(OFFSETS.name))?,
     };
     Some((id, name))
 }
