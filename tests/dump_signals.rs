@@ -142,6 +142,65 @@ fn signals_that_come_while_a_dump_is_written_have_one_dump_together() {
     reads.join().unwrap();
 }
 
+/// Standard error may be the end of a pipe that another process, or a shell, has made non-blocking.
+#[cfg(not(any(green_emulated, green_sanitized)))]
+#[test]
+fn a_dump_to_a_standard_error_that_does_not_block_is_whole() {
+    use std::io::{ErrorKind, Read};
+    use std::time::Duration;
+
+    const CHILD: &str = "GREEN_TEST_WHOLE_DUMP";
+    const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let test = "a_dump_to_a_standard_error_that_does_not_block_is_whole";
+    if std::env::var_os(CHILD).is_some() {
+        // SAFETY: flags, and a signal whose handler nobody has set; SIGALRM ends a child that hangs.
+        unsafe {
+            libc::alarm(help::BOUND.as_secs() as u32);
+            let flags = libc::fcntl(libc::STDERR_FILENO, libc::F_GETFL);
+            assert_eq!(libc::fcntl(libc::STDERR_FILENO, libc::F_SETFL, flags | libc::O_NONBLOCK), 0);
+            libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+        }
+        let runtime = help::runtime(1);
+        let waits = |name: &str| green::thread::Builder::new().name(name.repeat(40_000)).spawn(green::thread::park);
+        let threads = runtime.run(|| NAMES.map(|name| waits(name).unwrap()));
+        threads.iter().for_each(|thread| help::until_parked(thread.thread(), "park"));
+        // SAFETY: it is handled.
+        unsafe { libc::raise(libc::SIGQUIT) };
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        std::process::exit(0);
+    }
+    let mut command = help::itself();
+    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1").env("GREEN_DUMP", "quit");
+    let pipe = std::process::Stdio::piped;
+    let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    let (stdin, mut stderr) = (child.stdin.take(), child.stderr.take().unwrap());
+    let (sender, whole) = std::sync::mpsc::channel();
+    let reads = std::thread::spawn(move || {
+        let (mut said, mut some) = (Vec::new(), [0; 4096]);
+        // It is slower than who writes.
+        let pause = || std::thread::sleep(Duration::from_millis(5));
+        loop {
+            pause();
+            match stderr.read(&mut some) {
+                Ok(0) => return said,
+                Ok(len) => said.extend_from_slice(&some[..len]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error}"),
+            }
+            let has_name =
+                |name: &&str| said.split(|byte| *byte == b'"').any(|part| part == name.repeat(40_000).as_bytes());
+            if NAMES.iter().all(|name| has_name(&name)) {
+                _ = sender.send(());
+            }
+        }
+    });
+    let is_whole = whole.recv_timeout(Duration::from_secs(15)).is_ok();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    let len = reads.join().unwrap().len();
+    assert!(is_whole, "{len} bytes of a dump of more than {}", NAMES.len() * 40_000);
+}
+
 #[test]
 fn a_value_that_the_variable_does_not_know_is_an_error_that_names_both() {
     let builds = || {

@@ -9,11 +9,16 @@
 
 use std::cell::UnsafeCell;
 use std::mem::{MaybeUninit, transmute};
+use std::time::Duration;
 use std::{io, ptr};
 
 use crate::base::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::sys::fork::ForkSafeOnce;
+use crate::sys::poll::comes_to_have_room;
 use crate::sys::{library, mem};
+
+/// So long who crashes waits for room on standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// macOS reports some faults on protected pages as bus errors.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -175,15 +180,19 @@ fn reset(signal: libc::c_int) {
     }
 }
 
-/// Writes to standard error, past all of std's locks. What does not go out is lost.
+/// Writes to standard error, past all of std's locks. What does not go out is lost: with a descriptor that does not block, what its reader has not made room for in a second. (It may be
+/// the thread that writes here.)
 pub(crate) fn write_stderr(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         // SAFETY: the pointer and the length are those of a slice.
         let wrote = unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(wrote) {
             Ok(wrote) => bytes = &bytes[wrote..],
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(_) => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if comes_to_have_room(libc::STDERR_FILENO, PATIENCE) => {}
+                _ => return,
+            },
         }
     }
 }

@@ -57,6 +57,14 @@ pub(crate) fn is_readable(fd: RawFd) -> bool {
     poll(&mut libc::pollfd { fd, events: libc::POLLIN, revents: 0 }, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
 }
 
+/// Is there room in `fd` to write, or an error to be told of, within `d`, or does a signal come? For signal handlers, too: it takes no lock and allocates nothing.
+pub(crate) fn comes_to_have_room(fd: RawFd, d: Duration) -> bool {
+    match poll(&mut libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }, Some(d)) {
+        Ok(count) => count > 0,
+        Err(error) => error.kind() == io::ErrorKind::Interrupted,
+    }
+}
+
 /// One call; on Linux to the nanosecond.
 #[cfg(target_os = "linux")]
 fn poll(one: &mut libc::pollfd, timeout: Option<Duration>) -> io::Result<usize> {

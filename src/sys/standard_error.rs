@@ -6,6 +6,9 @@
 
 use std::io::{self, Write};
 
+use crate::sys::clock::NEVER;
+use crate::sys::poll::wait_for;
+
 /// See the module's text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StandardError;
@@ -81,9 +84,17 @@ fn write(descriptor: libc::c_int, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
+/// Waits for its reader, also where the descriptor does not: a pipe that a shell, or another process that has it, has made non-blocking.
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write(libc::STDERR_FILENO, bytes)
+        loop {
+            match write(libc::STDERR_FILENO, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait_for(libc::STDERR_FILENO, true, NEVER)?;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
