@@ -106,6 +106,40 @@ fn a_thread_that_waits_for_a_mutex_shows_who_has_it() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_waits_shows_who_has_the_mutex_and_until_when_though_there_is_no_descriptor_left() {
+    let shows = || {
+        let runtime = help::runtime(2);
+        let mutex = Arc::new(green::sync::Mutex::new(()));
+        let over = Arc::new(AtomicBool::new(false));
+        let (held, holds) = mpsc::channel();
+        let holder = runtime.spawn({
+            let (mutex, over) = (Arc::clone(&mutex), Arc::clone(&over));
+            move || {
+                let _held = mutex.lock().unwrap();
+                held.send(()).unwrap();
+                help::spin_until("the end of the test", || over.load(Ordering::SeqCst));
+            }
+        });
+        holds.recv().unwrap();
+        let waiter = runtime.spawn(move || drop(mutex.lock_timeout(Duration::from_secs(3600)).unwrap()));
+        until_shown([waiter.thread()], "mutex");
+        // What is open stays open.
+        help::set_limit(libc::RLIMIT_NOFILE as i32, 3);
+        std::fs::File::open("/dev/null").unwrap_err();
+        let shown = info(waiter.thread());
+        let held_by = HeldBy::Thread(holder.thread().id());
+        let is_lock = |on: &WaitsOn| matches!(on, WaitsOn::Lock { held_by: found, .. } if *found == held_by);
+        assert!(shown.waits_on().is_some_and(is_lock), "{shown:?}");
+        assert!(shown.time_left().is_some(), "{shown:?}");
+        over.store(true, Ordering::SeqCst);
+        holder.join().unwrap();
+        waiter.join().unwrap();
+    };
+    help::in_a_child(&[], shows).assert_success();
+}
+
 #[test]
 fn a_lock_for_readers_and_a_writer_shows_its_readers_or_its_writer() {
     let _alone = alone();

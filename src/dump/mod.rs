@@ -215,7 +215,10 @@ impl ThreadInfo {
 /// # Errors
 ///
 /// Those of `f`, which end it. `Unsupported`: the system has no membarrier(2), which Linux has since
-/// 4.14. Or the system refuses two descriptors.
+/// 4.14.
+///
+/// Where there are no two descriptors left, and the system refuses process_vm_readv(2) as well (as elsewhere than on Linux), it is no error: then of no thread it is known what it
+/// [waits on](ThreadInfo::waits_on) and [until when](ThreadInfo::time_left).
 pub fn for_each(mut f: impl FnMut(&ThreadInfo) -> io::Result<()>) -> io::Result<()> {
     let mut stacks = Stacks::new();
     for runtime in Shared::all() {

@@ -4,6 +4,9 @@
 //! does not mind: asked to write from there into a pipe, it copies what is there, or says `EFAULT`. What is read means something only if it is known
 //! *afterwards* that the memory was still what it is taken for.
 //!
+//! A process that has used up its descriptors, which is one to be looked at, has none for a pipe. Linux reads there by `process_vm_readv` on the process itself, too, which needs none. It is not the
+//! first way: a container may have it refused, as it is a debugger's call.
+//!
 //! # Invariants
 //!
 //! 1. The pipe is empty between two calls, and has room for [`MOST`] bytes: no call waits.
@@ -19,7 +22,7 @@ pub(crate) const MOST: usize = 512;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Peek {
-    /// `None`: the system has no two descriptors left, so nothing can be read.
+    /// `None`: the system has no two descriptors left.
     pipe: Option<(PipeReader, PipeWriter)>,
 }
 
@@ -32,7 +35,7 @@ impl Peek {
     #[must_use]
     pub(crate) fn read(&self, address: usize, into: &mut [u8]) -> bool {
         assert!(into.len() <= MOST);
-        let Some((from, to)) = &self.pipe else { return false };
+        let Some((from, to)) = &self.pipe else { return read_without(address, into) };
         let place = std::ptr::without_provenance::<libc::c_void>(address);
         // SAFETY: only the kernel reads there, and it takes any address. Invariant 1: this does not wait.
         let written = unsafe { write(to.as_raw_fd(), place, into.len()) };
@@ -62,9 +65,28 @@ impl Peek {
             return Some(None);
         }
         let mut bytes = [0; MOST];
-        let len = self.word(address + size_of::<usize>())?.min(MOST);
+        let len = self.word(address.wrapping_add(size_of::<usize>()))?.min(MOST);
         self.read(start, &mut bytes[..len]).then(|| Some(String::from_utf8_lossy(&bytes[..len]).into()))
     }
+}
+
+/// As [`Peek::read`], without a descriptor.
+#[cfg(target_os = "linux")]
+fn read_without(address: usize, into: &mut [u8]) -> bool {
+    let from = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: into.len() };
+    let to = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let (process, no_flags) = (std::process::id() as libc::pid_t, 0 as libc::c_ulong);
+    // SAFETY: it writes to `into`, as much as there is room for; only the kernel reads at `address`, and it takes any.
+    let read = unsafe {
+        libc::syscall(libc::SYS_process_vm_readv, process, &raw const to, 1_usize, &raw const from, 1_usize, no_flags)
+    };
+    usize::try_from(read) == Ok(into.len())
+}
+
+/// There is no such call.
+#[cfg(not(target_os = "linux"))]
+fn read_without(_: usize, _: &mut [u8]) -> bool {
+    false
 }
 
 /// # Safety
@@ -96,7 +118,17 @@ mod tests {
 
     #[test]
     fn what_is_there_is_read_and_what_is_not_is_no_fault() {
-        let peek = Peek::new();
+        reads_what_is_there(&Peek::new());
+    }
+
+    /// An emulator may not know the call.
+    #[cfg(all(target_os = "linux", not(green_emulated)))]
+    #[test]
+    fn without_a_descriptor_what_is_there_is_read_and_what_is_not_is_no_fault() {
+        reads_what_is_there(&Peek { pipe: None });
+    }
+
+    fn reads_what_is_there(peek: &Peek) {
         let value = black_box(0x1234_5678_9abc_def0_u64);
         assert_eq!(peek.u64((&raw const value).addr()), Some(value));
         assert_eq!(peek.u64(8), None);
