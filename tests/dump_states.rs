@@ -3,9 +3,10 @@
 
 mod help;
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
@@ -467,5 +468,89 @@ fn runtimes_that_end_during_a_dump_end() {
         while !over.load(Ordering::Relaxed) && !makes.is_finished() {
             for_each(|_| Ok(())).unwrap();
         }
+    });
+}
+
+/// Of two OS threads that make dumps: how many each has made, and whether it makes no more.
+#[derive(Default)]
+struct TwoDumpers {
+    dumps: [AtomicUsize; 2],
+    are_over: [AtomicBool; 2],
+    /// One waits for the other, in a dump.
+    waits: AtomicBool,
+    has_waited: AtomicUsize,
+}
+
+thread_local! {
+    static DUMPER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Where a dump discards it, it waits there for the other one.
+struct WaitsForADump(Arc<TwoDumpers>);
+
+impl Drop for WaitsForADump {
+    fn drop(&mut self) {
+        let Some(own) = DUMPER.get() else { return };
+        // Not each for the other.
+        if self.0.waits.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let dumps = || self.0.dumps[1 - own].load(Ordering::SeqCst);
+        let before = dumps();
+        let is_over = || self.0.are_over[1 - own].load(Ordering::SeqCst);
+        help::spin_until("the other dump", || dumps() != before || is_over());
+        self.0.has_waited.fetch_add(1, Ordering::SeqCst);
+        self.0.waits.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_closure_that_a_dump_discards_at_a_runtimes_end_may_wait_for_another_dump() {
+    // By itself: dumps beside it would hang with it.
+    let in_child = || {
+        let dumpers = Arc::new(TwoDumpers::default());
+        // A dump has a closure in its hand at the moment in which the runtime ends: not in each round.
+        while dumpers.has_waited.load(Ordering::SeqCst) < 4 {
+            end_a_runtime_during_dumps(&dumpers);
+        }
+    };
+    help::in_a_child(&[], in_child).assert_success();
+}
+
+fn end_a_runtime_during_dumps(dumpers: &Arc<TwoDumpers>) {
+    let runtime = runtime(ThreadLocals::PerWorker, 1);
+    let (begin, begun) = mpsc::channel();
+    let over = Arc::new(AtomicBool::new(false));
+    let stays = Arc::clone(&over);
+    drop(runtime.spawn(move || {
+        begin.send(()).unwrap();
+        is_stuck(&stays);
+    }));
+    begun.recv().unwrap();
+    for _ in 0..1000 {
+        let waits = WaitsForADump(Arc::clone(dumpers));
+        drop(runtime.spawn(move || drop(waits)));
+    }
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for own in 0..2 {
+            let has_ended = &has_ended;
+            dumpers.are_over[own].store(false, Ordering::SeqCst);
+            s.spawn(move || {
+                DUMPER.set(Some(own));
+                while !has_ended.load(Ordering::SeqCst) {
+                    text();
+                    dumpers.dumps[own].fetch_add(1, Ordering::SeqCst);
+                }
+                dumpers.are_over[own].store(true, Ordering::SeqCst);
+            });
+        }
+        s.spawn(|| {
+            drop(runtime);
+            has_ended.store(true, Ordering::SeqCst);
+        });
+        // Time to tell the worker that it is to end, before it comes to the closures.
+        std::thread::sleep(Duration::from_millis(1));
+        over.store(true, Ordering::SeqCst);
     });
 }

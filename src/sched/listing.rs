@@ -443,10 +443,16 @@ struct Unstarted<'a> {
 impl Unstarted<'_> {
     /// Finds those that are queued now. One lister at a time: each takes out what it looks at, which another would miss.
     fn look(&mut self) {
-        let _turn = self.shared.listing.lock();
+        let turn = self.shared.listing.lock();
         self.look_at(self.shared.injector.len(), || self.shared.take_injected());
         for stealer in &self.shared.stealers {
             self.look_at(stealer.len(), || stealer.steal());
+        }
+        // What closures have captured may make a dump when it goes, or wait.
+        drop(turn);
+        // Who ends the runtime may have looked before they were back.
+        if self.shared.is_over() {
+            self.shared.discard_injected();
         }
     }
 
@@ -457,14 +463,7 @@ impl Unstarted<'_> {
             if !is_stale(&task) && self.met.insert(ThreadId::of(&task)) {
                 self.found.push(task.clone());
             }
-            self.put_back(task);
-        }
-    }
-
-    fn put_back(&self, task: Task) {
-        self.shared.inject(task);
-        if self.shared.is_over() {
-            self.shared.discard_injected();
+            self.shared.inject(task);
         }
     }
 }
