@@ -292,7 +292,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets what the [flight recorder](crate::recorder) records. Default: [`Detail::Rare`]. Of the default runtime `GREEN_RECORDER` sets it.
+    /// Sets what the [flight recorder](crate::recorder) records. Default: [`Detail::Rare`], which costs next to nothing. With [`Detail::All`] a spawn with its join
+    /// takes 25 % more instructions, a message to an actor 53 %, a question to one 27 %, a round trip over two channels 30 %, a yield 2 %. Of the default runtime `GREEN_RECORDER` sets it.
     ///
     /// ```
     /// use green::recorder::{Detail, Happening};

@@ -1,7 +1,7 @@
 """gdb commands for green threads, in a live process and in a core file.
 
-    green threads         every green thread that has started: its number, its name, what it does, where it stands
-    green bt ID [ARGS]    the backtrace of one of them; ARGS as for `bt`
+    green threads         every green thread that has started: its number, its name, what it does
+    green bt ID [ARGS]    where one of them stands: its backtrace; ARGS as for `bt`
     green locks           each lock that threads wait for: who holds it, and who waits
 
 The script is part of each program that green is linked into. gdb reads it there if it is told that it may
@@ -192,12 +192,6 @@ ASIDE = Aside()
 gdb.unwinder.register_unwinder(None, ASIDE, replace=True)
 
 
-def place(address):
-    """The function at an address, as gdb names it."""
-    found = re.match(r"(.*?)( in section .*)?$", gdb.execute(f"info symbol {address:#x}", to_string=True).splitlines()[0])
-    return found[1]
-
-
 def held_by(lock, kind, names, table):
     word = number(lock, 4)
     if kind == "rwlock" and word >> READERS_SHIFT:
@@ -217,7 +211,7 @@ class Green(gdb.Command):
 
 
 class GreenThreads(gdb.Command):
-    """Lists the green threads that have started: number, name, what each does, and the function in which it waits."""
+    """Lists the green threads that have started: number, name, and what each does. (Where one stands: `green bt`.)"""
 
     def __init__(self):
         super().__init__("green threads", gdb.COMMAND_STACK)
