@@ -39,7 +39,8 @@
 //! # Where it may be called
 //!
 //! On any thread, green or OS, also while a runtime shuts down, and several at a time: one whose reader is slow keeps no other waiting. In a child of fork there are
-//! none of the parent's threads to show, and a signal that the parent has asked for does nothing: neither is a dump written, nor does the signal end the child. Not in a signal
+//! none of the parent's threads to show, and a signal that the parent has asked for does nothing: neither is a dump written, nor does the signal end the child. One
+//! that was forked while a dump of the parent's was at the list of libraries for more than half a second shows no stacks. Not in a signal
 //! handler: for that there is [`on_signal`].
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::park::fork::hold_for_lists;
 use crate::sys::library::module_of;
 use crate::sys::stack_walk::{StackCopy, Walker};
 
@@ -12,21 +13,24 @@ pub(crate) const KEPT: usize = 16 << 10;
 /// The stacks that were met, each once.
 #[derive(Debug)]
 pub(crate) struct Stacks {
-    walker: Walker,
+    /// `None`: in a child of fork that must not ask for the tables.
+    walker: Option<Walker>,
     known: HashSet<Arc<[usize]>>,
     found: Vec<usize>,
 }
 
 impl Stacks {
     pub(crate) fn new() -> Self {
-        Self { walker: Walker::new(), known: HashSet::new(), found: Vec::new() }
+        // Under this, nothing else: what is called with each thread may do as it likes.
+        let walker = hold_for_lists().map(|_held| Walker::new());
+        Self { walker, known: HashSet::new(), found: Vec::new() }
     }
 
     /// The frames on a stack; of `None`, none.
     pub(crate) fn frames(&mut self, stack: Option<&StackCopy>) -> Arc<[usize]> {
         self.found.clear();
-        if let Some(stack) = stack {
-            self.walker.walk(stack, &mut self.found);
+        if let Some((stack, walker)) = stack.zip(self.walker.as_mut()) {
+            walker.walk(stack, &mut self.found);
         }
         if self.found.is_empty() {
             // Not kept: those who number the stacks forget theirs with these.
@@ -61,7 +65,10 @@ pub(crate) struct Symbols(HashMap<usize, Vec<Symbol>>);
 impl Symbols {
     /// Those at one address: the one that was called, and before it those that are inlined into it.
     pub(crate) fn at(&mut self, address: usize) -> &[Symbol] {
-        self.0.entry(address).or_insert_with(|| look_up(address))
+        self.0.entry(address).or_insert_with(|| {
+            // In a child of fork that must not look, an address has no name.
+            hold_for_lists().map_or_else(|| vec![Symbol::default()], |_held| look_up(address))
+        })
     }
 }
 
@@ -89,4 +96,36 @@ fn look_up(address: usize) -> Vec<Symbol> {
 #[cfg(not(feature = "backtrace"))]
 fn look_up(address: usize) -> Vec<Symbol> {
     vec![Symbol { module: module_of(address), ..Symbol::default() }]
+}
+
+#[cfg(all(test, green_stack_walk, not(any(miri, green_emulated))))]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::sys::fork::tests::{exited, forked, in_a_new_process};
+    use crate::sys::library::tests::stay_in_list;
+
+    #[test]
+    fn a_child_whose_parent_was_stuck_in_libcs_list_of_libraries_dumps_without_it() {
+        in_a_new_process(|| {
+            let name = |address: usize| Symbols::default().at(address)[0].name.is_some();
+            let address = stay_in_list as *const () as usize;
+            let names = || i32::from(Stacks::new().walker.is_some()) + 2 * i32::from(name(address));
+            let (stands, goes_on) = (Barrier::new(2), Barrier::new(2));
+            assert_eq!(forked(names), exited(3));
+            let (child, grandchild) = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _held = hold_for_lists();
+                    stay_in_list(&stands, &goes_on);
+                });
+                stands.wait();
+                let ended = (forked(names), forked(|| forked(names) >> 8));
+                goes_on.wait();
+                ended
+            });
+            assert_eq!((child, grandchild), (exited(0), exited(0)));
+            assert_eq!((forked(names), names()), (exited(3), 3), "nobody is at it");
+        });
+    }
 }

@@ -40,6 +40,13 @@
 //! thread that panics may wait for it, in the program's own hook. Its child is one of a fork while another thread panics, as below; if the holder was only slow, std's hook may be locked in
 //! the child, and what is made once may be missing there.
 //!
+//! # Libc's list of libraries
+//!
+//! Who goes through it (`dl_iterate_phdr`), or has functions named, has locks that nobody opens in a child. A dump does that for each of thousands of places. So it has the gate each time
+//! ([`hold_for_lists`]), but as a guest: it lets those go first that wait for the gate, and waits no longer for its holder than a thread that forks, and of one holder once. What it does without the gate,
+//! or longer than a thread that forks waits, may be under way at a fork: the child knows by the count of those that are at it, and leaves the lists alone for good: its dumps have neither stacks nor
+//! names.
+//!
 //! As long as a thread waits for the gate or has it, it does not park ([`lock::is_waited_for`]): libc's lock of the handlers may be its own, and others wait for it.
 
 use std::cell::Cell;
@@ -70,6 +77,9 @@ const TIMES: u64 = (1 << TIMES_BITS) - 1;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// So long a guest waits for those that wait for the gate: each looks several times, on a processor that is not too busy.
+const COURTESY: Duration = Duration::from_millis(5);
 
 /// No thread forks as long as this lives, and one thread at a time has one.
 #[derive(Debug)]
@@ -106,7 +116,48 @@ impl FirstGate {
 pub(crate) fn hold() -> HeldGate {
     install();
     lock::begin_waiting();
-    HeldGate { has_it: take_gate(None) }
+    HeldGate { has_it: take_gate_first(None) }
+}
+
+/// How many wait for the gate that are no guests.
+static WAITERS: AtomicU32 = AtomicU32::new(0);
+/// How many threads may be at libc's lists, or at what names functions.
+static AT_LISTS: AtomicU32 = AtomicU32::new(0);
+/// A thread of a parent was at them at the fork.
+static LISTS_ARE_LOCKED: AtomicBool = AtomicBool::new(false);
+/// A holder for which a guest has waited in vain.
+static IN_VAIN: AtomicU64 = AtomicU64::new(0);
+
+/// The caller may go through libc's list of libraries and have functions named, and nothing else: it does not park as long as this lives.
+#[derive(Debug)]
+pub(crate) struct HeldLists(#[expect(dead_code, reason = "it is there to go")] HeldGate);
+
+/// The caller is about to go through libc's list of libraries. `None`: it must not, as there is nobody to open their locks.
+#[must_use]
+pub(crate) fn hold_for_lists() -> Option<HeldLists> {
+    if LISTS_ARE_LOCKED.load(Ordering::Relaxed) {
+        return None;
+    }
+    install();
+    lock::begin_waiting();
+    let (own, begin) = (fork::calling_thread(), Instant::now());
+    while WAITERS.load(Ordering::Relaxed) > 0 && !is_held_by(own) && begin.elapsed() < COURTESY {
+        std::thread::sleep(PAUSE);
+    }
+    let holder = GATE.load(Ordering::Relaxed) >> TIMES_BITS;
+    let is_in_vain = IN_VAIN.load(Ordering::Relaxed) == holder;
+    let has_it = take_gate(Some(if is_in_vain { Duration::ZERO } else { LONGEST_WAIT }));
+    IN_VAIN.store(if has_it { 0 } else { holder }, Ordering::Relaxed);
+    // ORDERING(argued): SeqCst: it comes before the locks are taken, as a fork copies them. No model forks.
+    AT_LISTS.fetch_add(1, Ordering::SeqCst);
+    Some(HeldLists(HeldGate { has_it }))
+}
+
+impl Drop for HeldLists {
+    fn drop(&mut self) {
+        // ORDERING(argued): Release: after the locks are open, as above. In a child that the caller has forked from a signal's handler it is 0.
+        let _ = AT_LISTS.fetch_update(Ordering::Release, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
 }
 
 impl Drop for HeldGate {
@@ -116,6 +167,14 @@ impl Drop for HeldGate {
         }
         lock::end_waiting();
     }
+}
+
+/// As [`take_gate`], before those who hold the gate again and again.
+fn take_gate_first(longest: Option<Duration>) -> bool {
+    WAITERS.fetch_add(1, Ordering::Relaxed);
+    let has_it = take_gate(longest);
+    WAITERS.fetch_sub(1, Ordering::Relaxed);
+    has_it
 }
 
 /// False: another has it, and the thread panics, or has waited for that long.
@@ -183,7 +242,7 @@ pub(crate) fn install() {
 unsafe extern "C" fn before() {
     lock::begin_waiting();
     FORKS_AS.set(fork::calling_thread());
-    take_gate(Some(LONGEST_WAIT));
+    take_gate_first(Some(LONGEST_WAIT));
     if thread_locals::before_fork() {
         step_aside();
     }
@@ -220,6 +279,10 @@ unsafe extern "C" fn child() {
     step_back();
     // Whoever was at it: the handlers are there.
     INSTALLED_IN.store(OVER, Ordering::Relaxed);
+    WAITERS.store(0, Ordering::Relaxed);
+    if AT_LISTS.swap(0, Ordering::Relaxed) > 0 {
+        LISTS_ARE_LOCKED.store(true, Ordering::Relaxed);
+    }
     let own = fork::calling_thread();
     let times = if is_held_by(FORKS_AS.replace(own)) { GATE.load(Ordering::Relaxed) & TIMES } else { 1 };
     GATE.store(own << TIMES_BITS | times, Ordering::Relaxed);

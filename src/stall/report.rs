@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::park::fork::hold_for_lists;
 use crate::sched::glance::ThreadIdentity;
 use crate::sched::monitor::{StallRecord, StalledBy};
 use crate::sys::stack_walk::Walker;
@@ -79,8 +80,8 @@ impl Stall {
             StalledBy::Unknown => StallCause::Unknown,
         };
         let mut frames = Vec::new();
-        if let Some(stack) = stack {
-            Walker::new().walk(&stack, &mut frames);
+        if let Some((stack, mut walker)) = stack.zip(hold_for_lists().map(|_held| Walker::new())) {
+            walker.walk(&stack, &mut frames);
         }
         Self { worker, duration: Duration::from_nanos(for_ns), cause, thread, frames }
     }

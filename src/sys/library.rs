@@ -85,3 +85,23 @@ pub(crate) fn pin() {}
 pub(crate) fn module_of(_: usize) -> Option<(String, usize)> {
     None
 }
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+pub(crate) mod tests {
+    use std::ffi::{c_int, c_void};
+    use std::sync::Barrier;
+
+    /// Goes through the loader's list of libraries, and stays there from `stands` until `goes_on`.
+    pub(crate) fn stay_in_list(stands: &Barrier, goes_on: &Barrier) {
+        unsafe extern "C" fn stay(_: *mut libc::dl_phdr_info, _: usize, both: *mut c_void) -> c_int {
+            // SAFETY: what is given below, which is there until the call is over.
+            let (stands, goes_on) = unsafe { *both.cast::<(&Barrier, &Barrier)>() };
+            stands.wait();
+            goes_on.wait();
+            1
+        }
+        let mut both = (stands, goes_on);
+        // SAFETY: `stay` does what it has to, and takes the pointer for what it is.
+        unsafe { libc::dl_iterate_phdr(Some(stay), (&raw mut both).cast()) };
+    }
+}

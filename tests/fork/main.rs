@@ -6,6 +6,7 @@
 mod gate;
 #[path = "../help/mod.rs"]
 mod help;
+mod lists;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
