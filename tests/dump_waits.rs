@@ -375,6 +375,68 @@ fn what_has_a_deadline_shows_how_much_of_it_is_left_and_what_has_none_does_not()
     drop((sleeps.join(), receives.join(), limited.join()));
 }
 
+/// Of whom the worker looks at some at a time.
+#[cfg(not(green_emulated))]
+#[test]
+fn all_waits_show_how_long_they_have_lasted_though_another_dump_comes_to_no_end() {
+    const THREADS: usize = 1500;
+    if !TIMES {
+        return;
+    }
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let threads: Vec<_> = (0..THREADS).map(|_| runtime.spawn(green::thread::park)).collect();
+    threads.iter().for_each(|thread| help::until_parked(thread.thread(), "park"));
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let (stand, stands) = mpsc::channel();
+    std::thread::scope(|s| {
+        // It goes first if the test fails.
+        let go_on = go_on;
+        s.spawn(move || {
+            let mut met = 0;
+            for_each(|_| {
+                met += 1;
+                if met == THREADS / 3 {
+                    stand.send(()).unwrap();
+                    // Also if the test fails.
+                    _ = goes_on.recv();
+                }
+                Ok(())
+            })
+            .unwrap();
+        });
+        stands.recv().unwrap();
+        let count = || {
+            let (mut show, mut all) = (0, 0);
+            for_each(|thread| {
+                show += usize::from(thread.waited().is_some());
+                all += 1;
+                Ok(())
+            })
+            .unwrap();
+            (show, all)
+        };
+        let begun = Instant::now();
+        // Some end meanwhile: one of them may be the next to be looked at.
+        let mut ends = threads.iter().step_by(3);
+        loop {
+            let (show, all) = count();
+            if show == all {
+                break;
+            }
+            assert!(begun.elapsed() < help::BOUND / 2, "only {show} of {all}");
+            for thread in ends.by_ref().take(5) {
+                thread.thread().unpark();
+                help::spin_until("its end", || thread.is_finished());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(go_on);
+    });
+    threads.iter().for_each(|thread| thread.thread().unpark());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 #[test]
 fn after_some_seconds_a_wait_shows_how_long_it_has_lasted_at_least() {
     if !TIMES {

@@ -26,34 +26,47 @@ pub(crate) struct ListPlace {
     left: usize,
 }
 
-/// The places of all that list the threads now; `None`: nobody has that number.
+/// What those that list the threads now have come to.
 #[derive(Debug)]
-pub(crate) struct ListPlaces(Vec<Option<ListPlace>>);
+pub(crate) struct ListPlaces {
+    /// Of each the place; `None`: nobody has that number.
+    places: Vec<Option<ListPlace>>,
+    /// As long as somebody has a place: where [`tidy`](super::tidy) goes on, which else has the list begin there. `None`: at the begin.
+    tidy: Option<NonNull<Header>>,
+}
 
 // SAFETY: they are addresses, used under the lock that guards the list.
 unsafe impl Send for ListPlaces {}
 
 impl ListPlaces {
-    pub(crate) const NONE: Self = Self(Vec::new());
+    pub(crate) const NONE: Self = Self { places: Vec::new(), tidy: None };
+
+    fn has_any(&self) -> bool {
+        self.places.iter().any(Option::is_some)
+    }
 
     /// A place at the first thread, by number, until it is [left](Self::leave).
     pub(crate) fn begin(&mut self, live: &Live) -> usize {
         let place = Some(ListPlace { next: live.list.front(), left: live.count() });
-        if let Some(free) = self.0.iter().position(Option::is_none) {
-            self.0[free] = place;
+        if !self.has_any() {
+            // The list begins there. What stands here is old: nobody has heeded it since the last one left.
+            self.tidy = None;
+        }
+        if let Some(free) = self.places.iter().position(Option::is_none) {
+            self.places[free] = place;
             return free;
         }
-        self.0.push(place);
-        self.0.len() - 1
+        self.places.push(place);
+        self.places.len() - 1
     }
 
     /// The place with this number, which has begun.
     pub(crate) fn at(&mut self, number: usize) -> &mut ListPlace {
-        self.0[number].as_mut().expect("it has begun, and has not been left")
+        self.places[number].as_mut().expect("it has begun, and has not been left")
     }
 
     pub(crate) fn leave(&mut self, number: usize) {
-        self.0[number] = None;
+        self.places[number] = None;
     }
 }
 
@@ -98,9 +111,9 @@ impl Live {
     #[inline]
     pub(crate) unsafe fn remove(&self, thread: NonNull<Header>) {
         self.listed.own(|places| {
-            if let Some(places) = places {
-                let meet_it = places.0.iter_mut().flatten().filter(|place| place.next == Some(thread));
-                meet_it.for_each(|place| place.next = self.list.next_of(thread));
+            if let Some(ListPlaces { places, tidy }) = places {
+                let nexts = places.iter_mut().flatten().map(|place| &mut place.next).chain([tidy]);
+                nexts.filter(|next| **next == Some(thread)).for_each(|next| *next = self.list.next_of(thread));
             }
             // SAFETY: as the caller promises.
             unsafe { self.list.remove(thread) };
@@ -108,17 +121,22 @@ impl Live {
         });
     }
 
-    /// Makes `last` the last one, as [`List::rotate_past`]; not while somebody lists them, who would miss some.
+    /// The thread that [`tidy`](super::tidy) meets next.
+    pub(crate) fn next_to_tidy(&self) -> Option<NonNull<Header>> {
+        let noted = self.listed.own(|places| places.filter(|places| places.has_any())?.tidy);
+        noted.or_else(|| self.list.front())
+    }
+
+    /// It has met all up to `last`. That one becomes the last one of all, as by [`List::rotate_past`]; while somebody lists them, who would miss some, it is noted instead.
     ///
     /// # Safety
     ///
     /// The thread is in the list.
-    pub(crate) unsafe fn rotate_past(&self, last: NonNull<Header>) {
-        self.listed.own(|places| {
-            if places.is_none() {
-                // SAFETY: as the caller promises.
-                unsafe { self.list.rotate_past(last) };
-            }
+    pub(crate) unsafe fn has_tidied_up_to(&self, last: NonNull<Header>) {
+        self.listed.own(|places| match places.filter(|places| places.has_any()) {
+            Some(places) => places.tidy = self.list.next_of(last),
+            // SAFETY: as the caller promises.
+            None => unsafe { self.list.rotate_past(last) },
         });
     }
 }

@@ -156,10 +156,10 @@ impl Tidy {
     /// Meets threads until `until` are left, or it has met enough whose stacks are worth a look. How many of these were deep?
     fn meet_some(&self, live: &Live, until: usize, now_ns: u64) -> usize {
         let (mut stacks, mut count) = ([Unused::NONE; STACKS], 0);
-        let (mut last, mut next) = (None, live.list.front());
+        let (mut last, mut next) = (None, live.next_to_tidy());
         while self.left.get() > until && count < STACKS {
             let Some(thread) = next else {
-                // Some that the pass counted have ended.
+                // Some that the pass counted have ended; or it began in the middle, as others list the threads, and the next one has the rest.
                 self.left.set(0);
                 break;
             };
@@ -182,7 +182,7 @@ impl Tidy {
         }
         if let Some(last) = last {
             // SAFETY: it was just met there. So the next one to be met is the one behind it.
-            unsafe { live.rotate_past(last) };
+            unsafe { live.has_tidied_up_to(last) };
         }
         // SAFETY: as above: the stacks' threads do not run before this returns.
         unsafe { unused::give_back(&mut stacks[..count]) }
