@@ -130,7 +130,7 @@ static IN_VAIN: AtomicU64 = AtomicU64::new(0);
 
 /// The caller may go through libc's list of libraries and have functions named, and nothing else: it does not park as long as this lives.
 #[derive(Debug)]
-pub(crate) struct HeldLists(#[expect(dead_code, reason = "it is there to go")] HeldGate);
+pub(crate) struct HeldLists(#[cfg_attr(not(test), expect(dead_code, reason = "it is there to go"))] HeldGate);
 
 /// The caller is about to go through libc's list of libraries. `None`: it must not, as there is nobody to open their locks.
 #[must_use]
@@ -355,6 +355,48 @@ mod tests {
                 assert!(took >= LONGEST_WAIT, "{took:?}");
             });
             assert_eq!(times(), 10);
+        });
+    }
+
+    #[test]
+    fn a_fork_comes_between_two_of_a_guest_that_has_the_gate_again_and_again() {
+        in_a_new_process(|| {
+            let over = AtomicBool::new(false);
+            let children = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let _held = hold_for_lists();
+                        let begin = Instant::now();
+                        while begin.elapsed() < Duration::from_millis(2) {}
+                    }
+                });
+                let children = [(); 20].map(|()| forked(|| i32::from(hold_for_lists().is_some())));
+                over.store(true, Ordering::Relaxed);
+                children
+            });
+            assert_eq!(children, [exited(1); 20]);
+            assert_eq!((WAITERS.load(Ordering::Relaxed), AT_LISTS.load(Ordering::Relaxed), times()), (0, 0, 10));
+        });
+    }
+
+    #[test]
+    fn a_guest_waits_in_vain_for_one_holder_once() {
+        in_a_new_process(|| {
+            let (holds, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _held = hold();
+                    holds.wait();
+                    over.wait();
+                });
+                holds.wait();
+                let begin = Instant::now();
+                (0..50).for_each(|_| drop(hold_for_lists()));
+                let took = begin.elapsed();
+                over.wait();
+                assert!((LONGEST_WAIT..LONGEST_WAIT * 10).contains(&took), "{took:?}");
+            });
+            assert!(hold_for_lists().is_some_and(|held| held.0.has_it));
         });
     }
 
