@@ -189,7 +189,7 @@ fn a_dump_to_a_standard_error_that_does_not_block_is_whole() {
             }
             let has_name =
                 |name: &&str| said.split(|byte| *byte == b'"').any(|part| part == name.repeat(40_000).as_bytes());
-            if NAMES.iter().all(|name| has_name(&name)) {
+            if NAMES.iter().all(has_name) {
                 _ = sender.send(());
             }
         }
