@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
-use crate::sched::remote;
+use crate::sched::{Worker, remote};
 use crate::task::header::Main;
 use crate::task::unwound::EndsBy;
 use crate::task::{Header, destroy_locals};
@@ -36,11 +36,14 @@ pub(super) fn count_end(thread: &Header, how: EndsBy) {
 pub(crate) unsafe fn thread_main(thread: *mut ()) {
     let thread = thread.cast::<Header>();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
-    let header = unsafe { NonNull::new_unchecked(thread) };
+    let mut header = unsafe { NonNull::new_unchecked(thread) };
     // SAFETY: as above.
-    unsafe {
-        enter_worker(header.as_ref());
-        live::<false>(header, || {}, || {});
+    unsafe { enter_worker(header.as_ref()) };
+    // SAFETY: as above, and so is each that a worker gives this stack to: which is a worker, as a thread of this kind stays where it has started.
+    while unsafe { live::<false>(header, || {}, || {}) }
+        && let Some(next) = unsafe { Worker::current().unwrap_unchecked().hand_on(header) }
+    {
+        header = next;
     }
 }
 
@@ -70,13 +73,13 @@ fn call<const APART: bool, R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values, at other addresses, it may
-/// be: so this uses them in functions that are not inlined.
+/// be: so this uses them in functions that are not inlined. True: that was one run of a re-armable task, which may have others.
 ///
 /// # Safety
 ///
 /// As [`thread_main`].
 #[inline(always)]
-pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) {
+pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) -> bool {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
@@ -106,7 +109,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     };
     end_values();
     if this.vtable.after_run.is_some() {
-        return; // `Worker::end` goes on.
+        return true; // `Worker::end` or `Worker::hand_on` goes on.
     }
     // A waker that is called, and a result that is dropped after all, find thread-locals in a second life.
     let renewed = Cell::new(false);
@@ -127,6 +130,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
         this.limits.dissolve();
         (this.vtable.done)(header);
     }
+    false
 }
 
 /// # Safety
