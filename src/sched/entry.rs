@@ -33,17 +33,44 @@ pub(super) fn count_end(thread: &Header, how: EndsBy) {
 /// # Safety
 ///
 /// `thread` is the header of a thread that was claimed by this worker and has just got its stack; it stays alive until it has ended.
+// Apart from `runs_main`: backtraces end here.
+#[inline(never)]
 pub(crate) unsafe fn thread_main(thread: *mut ()) {
     let thread = thread.cast::<Header>();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
-    let mut header = unsafe { NonNull::new_unchecked(thread) };
+    let header = unsafe { NonNull::new_unchecked(thread) };
     // SAFETY: as above.
-    unsafe { enter_worker(header.as_ref()) };
-    // SAFETY: as above, and so is each that a worker gives this stack to: which is a worker, as a thread of this kind stays where it has started.
-    while unsafe { live::<false>(header, || {}, || {}) }
-        && let Some(next) = unsafe { Worker::current().unwrap_unchecked().hand_on(header) }
-    {
-        header = next;
+    unsafe {
+        enter_worker(header.as_ref());
+        live::<false>(header, || {}, || {});
+    }
+}
+
+/// Runs of re-armable tasks that use their workers' thread-locals.
+pub(crate) struct RunsPerWorker;
+
+impl Main for RunsPerWorker {
+    const MAIN: Entry = runs_main;
+
+    fn unwound(task: &Header, how: EndsBy) {
+        count_end(task, how);
+    }
+}
+
+/// One run, and those that its stack is [handed on](Worker::hand_on) to.
+///
+/// # Safety
+///
+/// As [`thread_main`].
+unsafe fn runs_main(task: *mut ()) {
+    // SAFETY: as the caller promises, and as `hand_on` does; who stays where it has started is on a worker.
+    unsafe {
+        let mut task = NonNull::new_unchecked(task.cast::<Header>());
+        loop {
+            thread_main(task.as_ptr().cast());
+            let Some(next) = Worker::current().unwrap_unchecked().hand_on(task) else { return };
+            task = next;
+        }
     }
 }
 
@@ -73,13 +100,13 @@ fn call<const APART: bool, R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values, at other addresses, it may
-/// be: so this uses them in functions that are not inlined. True: that was one run of a re-armable task, which may have others.
+/// be: so this uses them in functions that are not inlined.
 ///
 /// # Safety
 ///
 /// As [`thread_main`].
 #[inline(always)]
-pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) -> bool {
+pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
@@ -109,7 +136,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     };
     end_values();
     if this.vtable.after_run.is_some() {
-        return true; // `Worker::end` or `Worker::hand_on` goes on.
+        return; // `Worker::end` or `Worker::hand_on` goes on.
     }
     // A waker that is called, and a result that is dropped after all, find thread-locals in a second life.
     let renewed = Cell::new(false);
@@ -130,7 +157,6 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
         this.limits.dissolve();
         (this.vtable.done)(header);
     }
-    false
 }
 
 /// # Safety

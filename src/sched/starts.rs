@@ -36,7 +36,37 @@ impl Worker {
         Some(thread)
     }
 
+    /// The same, if that is a run of an actor, and one of this worker's own. `None` for any other: a thread that was next may have been
+    /// [chosen](super::queues::Queues::set_next_start).
+    #[inline(always)]
+    pub(super) fn next_run(&self) -> Option<NonNull<Header>> {
+        let starts_left = &self.queues.starts_left;
+        let left = starts_left.get();
+        if left == 0 || (left / THREAD_COSTS).is_multiple_of(OUTSIDE_FIRST) && !self.shared.injector.is_empty() {
+            return None;
+        }
+        let task = self.queues.unstarted.take_oldest()?;
+        if task.vtable.after_run.is_none() {
+            self.choose(task);
+            return None;
+        }
+        starts_left.set(left - 1);
+        self.claim(task)
+    }
+
+    /// `task`, which was the oldest, starts next, unless another worker starts it.
+    #[cold]
+    #[inline(never)]
+    fn choose(&self, task: Task) {
+        let starts_left = &self.queues.starts_left;
+        starts_left.set(starts_left.get().saturating_sub(THREAD_COSTS));
+        if let Some(thread) = self.place(task) {
+            self.queues.set_next_start(thread);
+        }
+    }
+
     /// Claims the oldest unstarted thread that starts here: of this worker, or of those that OS threads have spawned.
+    #[inline(always)]
     fn oldest_unstarted(&self, outside_first: bool) -> Option<NonNull<Header>> {
         if outside_first && let Some(thread) = self.oldest_from_outside() {
             return Some(thread);
@@ -49,7 +79,6 @@ impl Worker {
         self.oldest_from_outside()
     }
 
-    #[inline(never)]
     fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
         while let Some(task) = self.shared.take_injected() {
             if let Some(thread) = self.place(task) {
@@ -62,14 +91,11 @@ impl Worker {
     /// Claims a thread that is about to start, unless a joiner has (step D1). `None`: this, or it starts on a sibling.
     #[inline(always)]
     fn place(&self, task: Task) -> Option<NonNull<Header>> {
-        if task.vtable.after_run.is_some() { self.claim(task) } else { self.place_thread(task) }
-    }
-
-    #[inline(never)]
-    fn place_thread(&self, task: Task) -> Option<NonNull<Header>> {
+        let rests = task.vtable.after_run.is_some();
         let thread = self.claim(task)?;
         let computes = || self.clock.has_long_turns(real_ns);
-        let elsewhere = self.policy.balance.elsewhere(&self.shared.remotes, self.number, computes);
+        let balance = &self.policy.balance;
+        let elsewhere = if rests { None } else { balance.elsewhere(&self.shared.remotes, self.number, computes) };
         let Some(remote) = elsewhere else { return Some(thread) };
         self.remote.counters.given.add(1);
         // SAFETY: it was claimed here and has not started, so it is alive.

@@ -197,8 +197,8 @@ fn an_actor_with_calls_at_switches_has_them_and_its_neighbours_have_none() {
             let (builder, looks) = (Builder::new(), Looks(inside.clone(), has));
             if has { builder.on_switch(inside.clone()) } else { builder }.start(looks).unwrap()
         };
-        // One that has them between those that have none.
-        let neighbours: Vec<_> = (0..9).map(|n| looks(n == 4)).collect();
+        // Two that have them among those that have none.
+        let neighbours: Vec<_> = (0..9).map(|n| looks([4, 5].contains(&n))).collect();
         for _ in 0..20 {
             neighbours.iter().for_each(|neighbour| neighbour.tell(Deep(0)).unwrap());
             green::sleep(Duration::from_micros(100));
@@ -207,7 +207,7 @@ fn an_actor_with_calls_at_switches_has_them_and_its_neighbours_have_none() {
             neighbour.stop();
             assert_eq!(neighbour.join(), Exit::Shutdown);
         });
-        assert!(inside.1.load(Relaxed) >= 20);
+        assert!(inside.1.load(Relaxed) >= 40);
         assert!(!inside.0.load(Relaxed));
     });
 }
