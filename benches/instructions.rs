@@ -58,9 +58,13 @@ impl Handler<Get> for Counter {
 /// Of a kind of its own, as what is told in two places is compiled otherwise.
 struct Each;
 impl Actor for Each {}
-impl Handler<Add> for Each {
-    fn handle(&mut self, m: Add, _: &mut Context<Self>) {
-        SUM.fetch_add(m.0, Relaxed);
+struct One;
+impl Message for One {
+    type Reply = ();
+}
+impl Handler<One> for Each {
+    fn handle(&mut self, _: One, _: &mut Context<Self>) {
+        SUM.fetch_add(1, Relaxed);
     }
 }
 static SUM: AtomicU64 = AtomicU64::new(0);
@@ -130,7 +134,7 @@ fn runs(n: u64) {
     let each: Vec<_> = (0..100).map(|_| Each.start()).collect();
     SUM.store(0, Relaxed);
     for _ in 0..n / 100 {
-        each.iter().for_each(|each| each.tell(Add(1)).expect("it lives"));
+        each.iter().for_each(|each| each.tell(One).expect("it lives"));
         green::yield_now();
     }
     assert_eq!(SUM.load(Relaxed), n);

@@ -33,8 +33,6 @@ pub(super) fn count_end(thread: &Header, how: EndsBy) {
 /// # Safety
 ///
 /// `thread` is the header of a thread that was claimed by this worker and has just got its stack; it stays alive until it has ended.
-// Apart from `runs_main`: backtraces end here.
-#[inline(never)]
 pub(crate) unsafe fn thread_main(thread: *mut ()) {
     let thread = thread.cast::<Header>();
     // SAFETY: `start` passes the header, and it is alive until the thread has ended.
@@ -62,13 +60,18 @@ impl Main for RunsPerWorker {
 /// # Safety
 ///
 /// As [`thread_main`].
-unsafe fn runs_main(task: *mut ()) {
+pub(super) unsafe fn runs_main(task: *mut ()) {
     // SAFETY: as the caller promises, and as `hand_on` does; who stays where it has started is on a worker.
     unsafe {
         let mut task = NonNull::new_unchecked(task.cast::<Header>());
+        enter_worker(task.as_ref());
         loop {
-            thread_main(task.as_ptr().cast());
-            let Some(next) = Worker::current().unwrap_unchecked().hand_on(task) else { return };
+            live::<false>(task, || {}, || {});
+            let worker = Worker::current().unwrap_unchecked();
+            if worker.keeps_stacks.get() != 0 {
+                return;
+            }
+            let Some(next) = worker.hand_on(task) else { return };
             task = next;
         }
     }

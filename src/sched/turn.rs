@@ -193,10 +193,10 @@ impl Worker {
     ///
     /// # Safety
     ///
-    /// The caller is that run, at the bottom of its stack, and on this worker. It touches the task no more if another goes on.
+    /// The caller is that run, at the bottom of its stack, and on this worker, which does not [keep its stacks](Worker::keeps_stacks). It touches the task no more if another goes on.
     #[inline(never)]
     pub(super) unsafe fn hand_on(&self, over: NonNull<Header>) -> Option<NonNull<Header>> {
-        if self.keeps_stacks.get() != 0 || !self.here().woken.get().is_null() || !self.queues.is_done_with_ready() {
+        if !self.here().woken.get().is_null() || !self.queues.is_done_with_ready() {
             return None;
         }
         let next = self.next_run()?;

@@ -23,7 +23,7 @@ use crate::park::{fire, os};
 use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
 use crate::sched::deque::Deque;
-use crate::sched::entry::thread_main;
+use crate::sched::entry::{runs_main, thread_main};
 use crate::sched::events::Events;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Batch;
@@ -166,7 +166,7 @@ impl Worker {
         }
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
-        unwinder::set_root(thread_main);
+        unwinder::set_roots([thread_main, runs_main]);
         *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
         self.gets_busy(real_ns());
         loop {
