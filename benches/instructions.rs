@@ -1,7 +1,7 @@
 //! How many instructions an operation takes, with the flight recorder off, with what is rare, and with every event: as `valgrind --tool=callgrind` counts them, which
 //! says the same each time. One worker. What is printed is the table of `src/flight/PROTOCOL.md`.
 //!
-//! `cargo bench -p green-benches --bench instructions [yield|beside|channels|spawn|spawns|scope|lock|tell|ask|create]`
+//! `cargo bench -p green-benches --bench instructions [yield|beside|channels|spawn|spawns|scope|lock|tell|runs|ask|create]`
 //!
 //! It fails if a yield takes 4 % more with every event, or anything 3 % more with what is rare, which is the default; if an event takes more than it may; if threads pay for
 //! another's [`on_switch`](green::thread::Builder::on_switch); and on x86_64 if anything takes 4 % more than is written down here: whoever makes it dearer says so in this
@@ -9,6 +9,8 @@
 #![allow(missing_docs)]
 
 use std::process::{Command, ExitCode};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use green::Runtime;
@@ -52,6 +54,20 @@ impl Handler<Get> for Counter {
         self.0
     }
 }
+
+/// Of a kind of its own, as what is told in two places is compiled otherwise.
+struct Each;
+impl Actor for Each {}
+struct One;
+impl Message for One {
+    type Reply = ();
+}
+impl Handler<One> for Each {
+    fn handle(&mut self, _: One, _: &mut Context<Self>) {
+        SUM.fetch_add(1, Relaxed);
+    }
+}
+static SUM: AtomicU64 = AtomicU64::new(0);
 
 fn yields(n: u64) {
     green::scope(|scope| {
@@ -114,6 +130,16 @@ fn tells(n: u64) {
     assert_eq!(counter.send(Get).ok(), Some(n));
 }
 
+fn runs(n: u64) {
+    let each: Vec<_> = (0..100).map(|_| Each.start()).collect();
+    SUM.store(0, Relaxed);
+    for _ in 0..n / 100 {
+        each.iter().for_each(|each| each.tell(One).expect("it lives"));
+        green::yield_now();
+    }
+    assert_eq!(SUM.load(Relaxed), n);
+}
+
 fn asks(n: u64) {
     let counter = Counter::default().start();
     (0..n).for_each(|_| assert_eq!(counter.send(Get).ok(), Some(0)));
@@ -135,7 +161,7 @@ struct Operation {
     took: f64,
 }
 
-const OPERATIONS: [Operation; 10] = [
+const OPERATIONS: [Operation; 11] = [
     Operation { name: "yield", what: "yield, two threads in turn", times: yields, took: 131.0 },
     Operation {
         name: "beside",
@@ -149,6 +175,7 @@ const OPERATIONS: [Operation; 10] = [
     Operation { name: "scope", what: "in a scope, a hundred at a time", times: scoped, took: 626.8 },
     Operation { name: "lock", what: "lock and unlock", times: locks, took: 38.3 },
     Operation { name: "tell", what: "tell", times: tells, took: 172.3 },
+    Operation { name: "runs", what: "tell, to another actor each time", times: runs, took: 0.0 },
     Operation { name: "ask", what: "ask and answer", times: asks, took: 679.5 },
     Operation { name: "create", what: "start an actor, stop and join it", times: creates, took: 3332.9 },
 ];

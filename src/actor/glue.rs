@@ -36,7 +36,7 @@ use crate::flight::{EventKind, records_all};
 use crate::park::interrupt::unlimited;
 use crate::park::on_switch::{CallSlot, SwitchCalls};
 use crate::park::os;
-use crate::sched::entry::PerWorker;
+use crate::sched::entry::RunsPerWorker;
 use crate::sched::own::PerThread;
 use crate::sched::recording::{record_all, record_name};
 use crate::sched::roster::RosterShare;
@@ -100,7 +100,7 @@ impl Main for SwitchedActor {
     const MAIN: Entry = switched_main;
 
     fn unwound(actor: &Header, how: EndsBy) {
-        PerWorker::unwound(actor, how);
+        RunsPerWorker::unwound(actor, how);
     }
 }
 
@@ -185,7 +185,7 @@ fn start_with<A: Actor, K: Keep>(shared: &Arc<Shared>, plan: Plan, keep: K, stat
         return Err(fork::error());
     }
     let (block, vtable) = match plan.begins {
-        Begins::PerWorker => (pool::allocate::<Cell<A, K>>(), const { &vtable::<PerWorker, A, K>() }),
+        Begins::PerWorker => (pool::allocate::<Cell<A, K>>(), const { &vtable::<RunsPerWorker, A, K>() }),
         Begins::PerThread => (pool::allocate::<Cell<A, K>>(), const { &vtable::<PerThread, A, K>() }),
         Begins::Switched(calls) => (SwitchedCell::<A, K>::allocate(calls), const { &SwitchedCell::<A, K>::VTABLE }),
     };

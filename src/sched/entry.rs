@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
-use crate::sched::remote;
+use crate::sched::{Worker, remote};
 use crate::task::header::Main;
 use crate::task::unwound::EndsBy;
 use crate::task::{Header, destroy_locals};
@@ -41,6 +41,39 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
     unsafe {
         enter_worker(header.as_ref());
         live::<false>(header, || {}, || {});
+    }
+}
+
+/// Runs of re-armable tasks that use their workers' thread-locals.
+pub(crate) struct RunsPerWorker;
+
+impl Main for RunsPerWorker {
+    const MAIN: Entry = runs_main;
+
+    fn unwound(task: &Header, how: EndsBy) {
+        count_end(task, how);
+    }
+}
+
+/// One run, and those that its stack is [handed on](Worker::hand_on) to.
+///
+/// # Safety
+///
+/// As [`thread_main`].
+pub(super) unsafe fn runs_main(task: *mut ()) {
+    // SAFETY: as the caller promises, and as `hand_on` does; who stays where it has started is on a worker.
+    unsafe {
+        let mut task = NonNull::new_unchecked(task.cast::<Header>());
+        enter_worker(task.as_ref());
+        loop {
+            live::<false>(task, || {}, || {});
+            let worker = Worker::current().unwrap_unchecked();
+            if worker.keeps_stacks.get() != 0 {
+                return;
+            }
+            let Some(next) = worker.hand_on(task) else { return };
+            task = next;
+        }
     }
 }
 
@@ -106,7 +139,7 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     };
     end_values();
     if this.vtable.after_run.is_some() {
-        return; // `Worker::end` goes on.
+        return; // `Worker::end` or `Worker::hand_on` goes on.
     }
     // A waker that is called, and a result that is dropped after all, find thread-locals in a second life.
     let renewed = Cell::new(false);

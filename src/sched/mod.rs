@@ -37,6 +37,7 @@ pub(crate) mod shared;
 pub(crate) mod siblings;
 pub(crate) mod spare;
 pub(crate) mod standstill;
+mod starts;
 pub(crate) mod stock;
 pub(crate) mod stop_word;
 pub(crate) mod switched;

@@ -170,6 +170,12 @@ impl Queues {
         self.ready.pop()
     }
 
+    /// Is an unstarted thread next, as far as the others go?
+    #[inline]
+    pub(super) fn is_done_with_ready(&self) -> bool {
+        self.ready_left.get() == 0 && !self.has_next_start()
+    }
+
     /// Is there a thread that is ready or stolen?
     pub(crate) fn has_ready(&self) -> bool {
         self.ready.len() > 0 || self.has_next_start()

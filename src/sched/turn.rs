@@ -1,5 +1,6 @@
 //! One turn of a thread: it gets a stack if it has none, runs until it waits, yields or ends, and gives the stack back.
 
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::base::abort::fatal;
@@ -32,7 +33,7 @@ impl Worker {
             return TurnEnd::Over;
         }
         self.here().refill_budget();
-        let end = self.resume(thread, None);
+        let (end, thread) = self.resume(thread, None);
         match end {
             TurnEnd::Waits => {}
             TurnEnd::Yields => self.make_ready(thread),
@@ -147,30 +148,85 @@ impl Worker {
     #[inline(always)]
     fn resume_on_top(&self, thread: NonNull<Header>) -> TurnEnd {
         // The pointer to the whole block, which a reference to the header is not.
-        let end = self.resume(thread, self.here().current_ptr());
+        self.keeps_stacks.set(self.keeps_stacks.get() + 1);
+        let (end, _) = self.resume(thread, self.here().current_ptr());
+        self.keeps_stacks.set(self.keeps_stacks.get() - 1);
         if !matches!(end, TurnEnd::Over) && self.scribe.writes_all() {
             self.record_back_on(thread, end);
         }
         end
     }
 
-    /// Switches to `thread`, and comes back when it has suspended or ended. Then `before` is the running thread again.
+    /// Switches to `thread`, and comes back when it has suspended or ended, or the last of those has that its stack was [handed on](Self::hand_on) to: that is in the
+    /// result. Then `before` is the running thread again.
     #[inline(always)]
-    fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> TurnEnd {
-        // In this order: for `listing`, whose heavy fence brings the first with the second.
-        self.here().set_current(Some(thread));
-        membarrier::light();
-        self.clock.count_turn();
-        // SAFETY: this is its home worker, and `start` has put the fiber there, which is suspended or fresh.
-        let status =
-            unsafe { (*thread.as_ref().fiber.get()).as_ref().unwrap_unchecked().resume(ptr::from_ref(self).addr()) };
+    fn resume(&self, thread: NonNull<Header>, before: Option<NonNull<Header>>) -> (TurnEnd, NonNull<Header>) {
+        self.begin_turn(thread);
+        // A copy: the slot may be another's when this comes back. SAFETY: `start` has put the fiber there.
+        let fiber = unsafe { ManuallyDrop::new(ptr::read(thread.as_ref().fiber.get()).unwrap_unchecked()) };
+        // SAFETY: this is its home worker, and it is suspended or fresh.
+        let status = unsafe { fiber.resume(ptr::from_ref(self).addr()) };
+        // SAFETY: who comes back here is the one that runs.
+        let thread = unsafe { self.here().current_ptr().unwrap_unchecked() };
         self.here().set_current(before);
-        match (status, self.here().take_yields()) {
+        let end = match (status, self.here().take_yields()) {
             (Status::Finished, false) => TurnEnd::Over,
             (Status::Finished, true) => returned_in_a_child(),
             (Status::Suspended, true) => TurnEnd::Yields,
             (Status::Suspended, false) => TurnEnd::Waits,
+        };
+        (end, thread)
+    }
+
+    /// From here on `thread` runs.
+    #[inline(always)]
+    fn begin_turn(&self, thread: NonNull<Header>) {
+        // In this order: for `listing`, whose heavy fence brings the first with the second.
+        self.here().set_current(Some(thread));
+        membarrier::light();
+        self.clock.count_turn();
+    }
+
+    /// A run of the re-armable task `over` is over, by its return, and control is still on its stack. If the loop would start another run next that needs no
+    /// other stack, that one gets this stack, and starts by the return from here: so runs that follow one another take two switches and a new fiber less.
+    /// `None`: back to the loop, nothing was done.
+    ///
+    /// # Safety
+    ///
+    /// The caller is that run, at the bottom of its stack, and on this worker, which does not [keep its stacks](Worker::keeps_stacks). It touches the task no more if another goes on.
+    #[inline(never)]
+    pub(super) unsafe fn hand_on(&self, over: NonNull<Header>) -> Option<NonNull<Header>> {
+        if !self.here().woken.get().is_null() || !self.queues.is_done_with_ready() {
+            return None;
         }
+        let next = self.next_run()?;
+        // SAFETY: the one runs, the other was claimed here.
+        let (old, new) = unsafe { (over.as_ref(), next.as_ref()) };
+        if !ptr::fn_addr_eq(new.vtable.main, old.vtable.main) || new.size != old.size {
+            self.queues.set_next_start(next);
+            return None;
+        }
+        self.queues.end_streak();
+        self.remote.run_rate.starts();
+        self.record_end(old, false);
+        // SAFETY: it is in the list, as it runs. In this order, as in `end`.
+        unsafe { self.live.remove(over) };
+        // SAFETY: invariant 3 of the header. Nobody but this worker's loop has the fiber, and it has a copy.
+        let fiber = unsafe { (*old.fiber.get()).take() };
+        // What follows is the loop's to do: so it is as if that did it.
+        self.here().set_current(None);
+        // SAFETY: the reference of the turn, as in `turn`; the run has left the stack but for its caller.
+        self.after_end(unsafe { Task::from_raw(over) });
+        // First: for one that lists the threads it is the one that runs before it is in the list.
+        self.begin_turn(next);
+        self.here().refill_budget();
+        // SAFETY: invariant 3 of the header: it was claimed here, has no fiber, and is in no list.
+        unsafe {
+            *new.fiber.get() = fiber;
+            self.live.push(next);
+        }
+        self.record_start(new);
+        Some(next)
     }
 
     /// Gives a thread that was claimed here the hottest stack. False: there is none; it is queued again, not started.

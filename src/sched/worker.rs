@@ -23,13 +23,13 @@ use crate::park::{fire, os};
 use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
 use crate::sched::deque::Deque;
-use crate::sched::entry::thread_main;
+use crate::sched::entry::{runs_main, thread_main};
 use crate::sched::events::Events;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Batch;
 use crate::sched::live::Live;
 use crate::sched::policy::Policy;
-use crate::sched::queues::{Queues, THREAD_COSTS};
+use crate::sched::queues::Queues;
 use crate::sched::remote::{Remote, WatchedWorker};
 use crate::sched::roster::{OwnedList, SlotStock};
 use crate::sched::shared::Shared;
@@ -46,8 +46,6 @@ use crate::task::{Header, Task};
 #[cfg(green_thread_locals)]
 use crate::thread_locals::block::BlockPool;
 
-/// One start in so many is a thread from outside, if there is one, even if the worker has unstarted ones of its own.
-const OUTSIDE_FIRST: u32 = 8;
 /// Thread ids taken at a time.
 const IDS: u64 = 1024;
 
@@ -71,6 +69,8 @@ pub(crate) struct Worker {
     pub(super) delay: DelayProbe,
     pub(crate) scribe: Scribe,
     pub(crate) stopping: Cell<bool>,
+    /// Why no stack is [handed on](Worker::hand_on): so many threads run on top of another, and whether there is a reason that stays.
+    pub(super) keeps_stacks: Cell<u32>,
     /// So many threads can wait for a time without an allocation.
     pub(super) timer_room: Cell<usize>,
     pub(super) siblings: Siblings,
@@ -112,6 +112,7 @@ impl Worker {
             delay: DelayProbe::new(),
             scribe,
             stopping: Cell::new(false),
+            keeps_stacks: Cell::new(u32::from(is_shared)),
             timer_room: Cell::new(0),
             siblings: Siblings::default(),
             stock,
@@ -165,7 +166,7 @@ impl Worker {
         }
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
-        unwinder::set_root(thread_main);
+        unwinder::set_roots([thread_main, runs_main]);
         *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
         self.gets_busy(real_ns());
         loop {
@@ -301,17 +302,8 @@ impl Worker {
             if let Some(thread) = self.next_ready() {
                 return Some(thread);
             }
-            let left = queues.starts_left.get();
-            if left > 0 && self.has_unstarted() {
-                let outside_first = (left / THREAD_COSTS).is_multiple_of(OUTSIDE_FIRST);
-                queues.starts_left.set(left.saturating_sub(THREAD_COSTS));
-                if let Some(thread) = self.oldest_unstarted(outside_first) {
-                    // SAFETY: it was claimed here, so it is alive.
-                    if unsafe { thread.as_ref() }.vtable.after_run.is_some() {
-                        queues.starts_left.set(left - 1);
-                    }
-                    return Some(thread);
-                }
+            if let Some(thread) = self.next_unstarted() {
+                return Some(thread);
             }
             self.tick(false);
             if !self.queues.begin_round() {
@@ -452,12 +444,6 @@ impl Worker {
         }
     }
 
-    /// May there be threads to start here?
-    #[inline]
-    fn has_unstarted(&self) -> bool {
-        !(self.queues.unstarted.is_empty() && self.shared.injector.is_empty())
-    }
-
     fn has_ready(&self) -> bool {
         self.queues.ready.len() > 0 || !self.here.woken.get().is_null()
     }
@@ -506,7 +492,9 @@ impl Worker {
             self.interrupt(&task);
         }
         if self.shared.is_stopping() {
-            self.stopping.set(true);
+            if !self.stopping.replace(true) {
+                self.keeps_stacks.set(self.keeps_stacks.get() + 1);
+            }
             self.cancel_all();
         }
     }
@@ -532,55 +520,6 @@ impl Worker {
             self.interrupt(&task);
             next = self.live.list.next_of(thread);
         }
-    }
-
-    /// Claims the oldest unstarted thread that starts here: of this worker, or of those that OS threads have spawned.
-    fn oldest_unstarted(&self, outside_first: bool) -> Option<NonNull<Header>> {
-        if outside_first && let Some(thread) = self.oldest_from_outside() {
-            return Some(thread);
-        }
-        while let Some(task) = self.queues.unstarted.take_oldest() {
-            if let Some(thread) = self.place(task) {
-                return Some(thread);
-            }
-        }
-        self.oldest_from_outside()
-    }
-
-    fn oldest_from_outside(&self) -> Option<NonNull<Header>> {
-        while let Some(task) = self.shared.take_injected() {
-            if let Some(thread) = self.place(task) {
-                return Some(thread);
-            }
-        }
-        None
-    }
-
-    /// Claims a thread that is about to start, unless a joiner has (step D1). `None`: this, or it starts on a sibling.
-    #[inline]
-    fn place(&self, task: Task) -> Option<NonNull<Header>> {
-        let rests = task.vtable.after_run.is_some();
-        let thread = self.claim(task)?;
-        let computes = || self.clock.has_long_turns(real_ns);
-        let balance = &self.policy.balance;
-        let elsewhere = if rests { None } else { balance.elsewhere(&self.shared.remotes, self.number, computes) };
-        let Some(remote) = elsewhere else { return Some(thread) };
-        self.remote.counters.given.add(1);
-        // SAFETY: it was claimed here and has not started, so it is alive.
-        unsafe { self.record_of(EventKind::Given, thread) };
-        // SAFETY: as above; it is in no queue. The remote expects it.
-        unsafe { remote.send_unstarted(thread) };
-        None
-    }
-
-    /// Makes an entry of a queue this worker's own thread, unless a joiner has claimed it already.
-    #[inline]
-    pub(crate) fn claim(&self, task: Task) -> Option<NonNull<Header>> {
-        if task.vtable.after_run.is_some() {
-            task.state.claim_rested(self.remote.index);
-            return Some(task.into_raw());
-        }
-        task.state.claim(self.remote.index).then(|| task.into_raw())
     }
 
     /// Has the worker something to run, or something in its inbox?

@@ -50,9 +50,9 @@ pub(crate) enum Unwinds {
 /// Can a stack be looked at? Not where an unwinder has other tables, or there is none.
 const SUPPORTED: bool = cfg!(all(panic = "unwind", not(miri), not(target_arch = "arm")));
 
-/// The first function on every green thread's stack, where the look ends. (There the stack of our own switch ends anyway;
+/// The first functions on green threads' stacks, where the look ends. (There the stack of our own switch ends anyway;
 /// one of corosensei's goes on in its resumer.)
-static ROOT: AtomicUsize = AtomicUsize::new(0);
+static ROOTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// Has the try-out been made, and how did it end?
 static TRIED: AtomicU32 = AtomicU32::new(NOT_TRIED);
@@ -61,8 +61,8 @@ const GOOD: u32 = 1;
 const BAD: u32 = 2;
 
 /// Says where the stacks of green threads begin.
-pub(crate) fn set_root(root: unsafe fn(*mut ())) {
-    ROOT.store(root as usize, Ordering::Relaxed);
+pub(crate) fn set_roots(roots: [unsafe fn(*mut ()); 2]) {
+    ROOTS.iter().zip(roots).for_each(|(to, root)| to.store(root as usize, Ordering::Relaxed));
 }
 
 /// Looks at the calling thread's stack.
@@ -176,7 +176,7 @@ unsafe extern "C-unwind" fn frame(context: *mut unwind::UnwindContext, walk: *mu
         // SAFETY: invariant 1.
         walk.meets(unsafe { Site::find(table, ip.wrapping_sub(start)) });
     }
-    walk.whole = start == ROOT.load(Ordering::Relaxed);
+    walk.whole = ROOTS.iter().any(|root| start == root.load(Ordering::Relaxed));
     if walk.whole || walk.found == Unwinds::Yes { unwind::END } else { unwind::GO_ON }
 }
 

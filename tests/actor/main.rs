@@ -8,6 +8,7 @@ mod context;
 mod deadlock;
 mod delivery;
 mod endings;
+mod handed_on;
 #[path = "../help/mod.rs"]
 mod help;
 mod joins;
