@@ -179,15 +179,8 @@ impl Handler<Ended> for Team {
         }
         post.state = PostState::Over;
         post.bury();
-        let is_significant = post.spec.is_significant;
-        if post.is_forgotten(self.strategy) {
-            self.forget(key);
-        }
-        let left = || self.posts.values().any(|post| post.spec.is_significant && post.state != PostState::Over);
-        match self.auto_shutdown {
-            AutoShutdown::Any if is_significant => ctx.stop(),
-            AutoShutdown::All if is_significant && !left() => ctx.stop(),
-            _ => {}
+        if self.ends_without(key) {
+            ctx.stop();
         }
     }
 }
@@ -373,6 +366,21 @@ impl Team {
         }
     }
 
+    /// A child has ended by itself, and is not started again. True: it mattered, and the supervisor ends, too.
+    fn ends_without(&mut self, key: u64) -> bool {
+        let Some(post) = self.posts.get(&key) else { return false };
+        let is_significant = post.spec.is_significant;
+        if post.is_forgotten(self.strategy) {
+            self.forget(key);
+        }
+        let matters = |post: &Post| post.spec.is_significant && post.state != PostState::Over;
+        match self.auto_shutdown {
+            AutoShutdown::Any => is_significant,
+            AutoShutdown::All => is_significant && !self.posts.values().any(matters),
+            AutoShutdown::Never => false,
+        }
+    }
+
     /// A child that is to be started again has died, or could not be started.
     fn died(&mut self, key: u64, exit: Exit, ctx: &mut Context<Self>) {
         let now = now_ns();
@@ -449,6 +457,10 @@ impl Team {
             self.table.change(key, |entry| entry.is_pending = false);
             if let Err(exit) = started {
                 return self.died(key, exit, ctx);
+            }
+            // Over: there was nothing to start.
+            if post.state == PostState::Over && self.ends_without(key) {
+                return ctx.stop();
             }
         }
     }
