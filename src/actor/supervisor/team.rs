@@ -392,8 +392,9 @@ impl Team {
         }
         let backoff = post.spec.backoff.unwrap_or(self.backoff);
         let calm = u64::try_from(backoff.max().max(self.intensity.window).as_nanos()).unwrap_or(NEVER);
-        let lived = post.watch.life.with(|life| now.saturating_sub(life.born_ns));
-        if lived > calm {
+        // A start that fails is no life, however long it takes.
+        let lived = |life: &mut Life| if life.has_started { now.saturating_sub(life.born_ns) } else { 0 };
+        if post.watch.life.with(lived) > calm {
             post.deaths = 0;
         }
         self.random ^= self.random << 13;
