@@ -114,6 +114,11 @@ fn tell_ended(team: &Core, key: u64, count: u32) -> bool {
     tell::notice(team, const { &notice::<Team, Ended>() }, Ended { key, count })
 }
 
+/// Until when what was killed is waited for: not for long, and not for each of a tree that has a deadline.
+fn last_wait_ns(table: &Table) -> u64 {
+    after_ns(LAST_WAIT).min(table.by_ns().saturating_add(LAST_WAIT_NS))
+}
+
 impl Message for Ended {
     type Reply = ();
 }
@@ -276,11 +281,11 @@ impl Post {
         table.change(key, |entry| entry.watch = Arc::clone(&self.watch));
     }
 
-    /// The child is down, and has no other life: waits until it has ended, with its names and what was queued.
-    fn end_vacant(&self) {
+    /// The child is down, and has no other life: waits, for so long, until it has ended, with its names and what was queued.
+    fn end_vacant(&self, last_ns: u64) {
         if let Some(core) = self.core().filter(|core| !core.is_ended()) {
             core.bury();
-            let _ = join(core, after_ns(LAST_WAIT));
+            let _ = join(core, last_ns);
         }
     }
 
@@ -504,8 +509,7 @@ impl Team {
             post.kill();
         }
         // Those that compute are waited for together: whoever waits for this supervisor does not wait once for each.
-        let last_ns = after_ns(LAST_WAIT).min(self.table.by_ns().saturating_add(LAST_WAIT_NS));
-        let is_down = post.is_down_by(last_ns);
+        let is_down = post.is_down_by(last_wait_ns(&self.table));
         let exit = post.watch.life.with(|life| life.exit());
         let strong = post.strong.clone();
         if !is_down {
@@ -515,7 +519,7 @@ impl Team {
         post.state = if goes_on { PostState::Pending } else { PostState::Over };
         self.table.change(key, |entry| entry.is_pending = goes_on);
         if !goes_on {
-            post.end_vacant();
+            post.end_vacant(last_wait_ns(&self.table));
         }
         if for_good && let Some(strong) = strong {
             let mut tally = post.tally(strong.core(), exit.as_ref());
