@@ -89,8 +89,9 @@ fn the_delay_doubles_when_starts_fail_however_long_each_takes() {
     run(|| {
         let (begins, begun) = std::sync::mpsc::channel();
         let mut is_first = true;
-        let child = Child::new("slow", move || {
-            SlowToFail { is_first: std::mem::replace(&mut is_first, false), begins: begins.clone() }
+        let child = Child::new("slow", move || SlowToFail {
+            is_first: std::mem::replace(&mut is_first, false),
+            begins: begins.clone(),
         });
         let sup = Supervisor::one_for_one().child(child).start().unwrap();
         sup.get::<SlowToFail>("slow").unwrap().kill();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use green::actor::{
-    Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, SendError, StartError, Supervisor,
-};
+use green::actor::{Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, SendError, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
 use crate::{Add, End, LONG, Log, Puppet, eager, get, has_ended, puppet, three};

@@ -69,7 +69,15 @@ impl<R> Promise<R> {
         if let Some(debtor) = &owed_by {
             owed.begin(debtor.core().id().0, how.chain_on_its_way());
         }
-        let state = WaitQueue::new(PromiseState { result: None, waker: None, watchers: Vec::new(), owed_by, hands: 0, how, waiter: None });
+        let state = WaitQueue::new(PromiseState {
+            result: None,
+            waker: None,
+            watchers: Vec::new(),
+            owed_by,
+            hands: 0,
+            how,
+            waiter: None,
+        });
         Self { state, deadline_ns, owed }
     }
 
