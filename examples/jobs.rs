@@ -250,7 +250,9 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     }
     // If it has not ended by itself.
     reader.cancel();
-    let fed = feeders.into_iter().try_for_each(|feeder| feeder.join().expect("it does not panic"));
+    // All of them, also after an error: what the others have begun is to be in the results, or left.
+    let fed: Vec<_> = feeders.into_iter().map(|feeder| feeder.join().expect("it does not panic")).collect();
+    let fed = fed.into_iter().collect::<Result<(), String>>();
     // Cancelled, it has no result, and has not come to the end of its input.
     let was_read = reader.join().map_or(Ok(false), |read| read.map(|()| true));
     team.shutdown(GRACE);

@@ -427,3 +427,17 @@ fn a_limiter_without_a_rate_or_a_burst_is_refused() {
         assert!(std::panic::catch_unwind(|| Limiter::new(rate, burst)).is_err(), "{rate}, {burst}");
     }
 }
+
+/// It let everything through: the time that fills it did not fit in its number.
+#[test]
+fn a_limiter_that_would_take_more_than_292_years_to_fill_is_refused() {
+    let a_month = 1.0 / 2.6e6;
+    for (rate, burst) in [(1e-11, 1), (a_month, 10_000), (f64::MIN_POSITIVE, 1), (1e-9, u32::MAX)] {
+        let refused = std::panic::catch_unwind(|| Limiter::new(rate, burst)).unwrap_err();
+        let text = refused.downcast_ref::<String>().unwrap();
+        assert!(text.contains(&format!("a burst of {burst}")) && text.contains(&format!("{rate}")), "{text}");
+    }
+    let slow = Limiter::new(a_month, 3000);
+    (0..3000).for_each(|_| assert!(slow.try_acquire()));
+    assert!(!slow.try_acquire());
+}

@@ -56,8 +56,9 @@ impl<R: Send + 'static> Deferred<R> {
         Self(None)
     }
 
+    /// Is there somebody who gets the answer? Not when the other share, of a [`Pending`](crate::actor::Pending) or an asker, was dropped.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.0.is_some()
+        self.0.as_ref().is_some_and(|to| Arc::strong_count(to) > 1)
     }
 
     /// See [`Owed::owed_by`]. Gives the place that was told, too.
@@ -80,7 +81,7 @@ impl<R: Send + 'static> Deferred<R> {
     ///
     #[doc = include_str!("docs/deferred_reply.md")]
     pub fn reply(self, reply: R) {
-        if self.is_awaited() {
+        if self.0.is_some() {
             self.answer(Ok(Box::new(reply)));
         }
     }

@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::held_name::HeldName;
+use crate::actor::member_list::MemberList;
 use crate::actor::{ActorId, Message, Recipient, WeakRecipient};
 use crate::base::lock::lock;
 use crate::sys::fork::PerProcess;
 
 /// For each text the members: a [`GroupMembers`] of the type's messages.
 type Groups = HashMap<Arc<str>, Box<dyn Any + Send>>;
-type GroupMembers<M> = Vec<WeakRecipient<M>>;
+type GroupMembers<M> = MemberList<WeakRecipient<M>>;
 
 static GROUPS: PerProcess<Mutex<HashMap<TypeId, Groups>>> = PerProcess::new(Mutex::default);
 
@@ -44,11 +45,7 @@ fn with<M: Message, R>(text: &str, f: impl FnOnce(&mut GroupMembers<M>) -> R) ->
 
 /// Takes a member out. It is dropped without the lock: it may be the last that has the actor's block.
 fn take_out<M: Message>(text: &str, actor: ActorId) -> Option<WeakRecipient<M>> {
-    with(text, |members: &mut GroupMembers<M>| {
-        let place = members.iter().position(|member| member.id() == actor)?;
-        Some(members.remove(place))
-    })
-    .flatten()
+    with(text, |members: &mut GroupMembers<M>| members.take_out(actor)).flatten()
 }
 
 /// The member has ended.
@@ -128,11 +125,8 @@ impl<M: Message, T: AsRef<str>> Group<M, T> {
             let members =
                 members.or_insert_with(|| Box::new(GroupMembers::<M>::new())).downcast_mut::<GroupMembers<M>>();
             let members = members.expect("the type of its key");
-            let is_new = members.iter().all(|other| other.id() != member.id());
-            if is_new {
-                members.push(member.downgrade());
-            }
-            is_new
+            // The weak one that is too much is of an actor that has an address: nothing ends with it.
+            members.add(member.id(), member.downgrade()).is_ok()
         };
         if !is_new {
             return false;
@@ -174,7 +168,8 @@ impl<M: Message, T: AsRef<str>> Group<M, T> {
     /// ```
     #[must_use]
     pub fn members(&self) -> Vec<Recipient<M>> {
-        let members = with(self.text.as_ref(), |members: &mut GroupMembers<M>| members.clone()).unwrap_or_default();
+        let all = |members: &mut GroupMembers<M>| members.iter().cloned().collect::<Vec<_>>();
+        let members = with(self.text.as_ref(), all).unwrap_or_default();
         members.iter().filter_map(WeakRecipient::upgrade).filter(|member| !member.is_ended()).collect()
     }
 

@@ -18,6 +18,7 @@ mod machine;
 #[macro_use]
 mod macros;
 mod mailbox;
+mod member_list;
 mod message;
 mod metrics;
 mod name;

@@ -167,9 +167,10 @@ impl<M: Message> Future for Pending<M> {
                 return Poll::Ready(self.call.error(Unanswered::TimedOut));
             }
             if self.alarm.is_none() {
-                let call = Arc::clone(&self.call);
+                // Weak: a share says that somebody may want the message back.
+                let call = Arc::downgrade(&self.call);
                 self.alarm = Some(Alarm(timer::start(left, move |_, _| {
-                    call.promise().wake();
+                    call.upgrade().iter().for_each(|call| call.promise().wake());
                     None
                 })));
             }

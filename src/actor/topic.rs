@@ -21,6 +21,7 @@ use crate::actor::engine::lost::lost;
 use crate::actor::engine::relay::InHand;
 use crate::actor::engine::tell::notice;
 use crate::actor::handling;
+use crate::actor::member_list::MemberList;
 use crate::actor::{
     Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
     WeakRecipient,
@@ -78,7 +79,13 @@ impl Message for Lagged {
 #[doc = include_str!("docs/topic.md")]
 pub struct Topic<M: Message>(Arc<Subscribers<M>>);
 
-type Subscribers<M> = Mutex<Arc<Vec<Subscriber<M>>>>;
+type Subscribers<M> = Mutex<SubscriberList<M>>;
+
+struct SubscriberList<M: Message> {
+    members: MemberList<Arc<Subscriber<M>>>,
+    /// The same for who looks at all without the lock; made when somebody does, and out of date with the next change.
+    seen: Option<Arc<[Arc<Subscriber<M>>]>>,
+}
 
 struct Subscriber<M: Message> {
     /// The subscriber itself.
@@ -134,26 +141,25 @@ impl<M> Newest<M> {
     }
 }
 
-impl<M: Message> Clone for Subscriber<M> {
-    fn clone(&self) -> Self {
-        let queue = match &self.queue {
-            RelayQueue::Blocks => RelayQueue::Blocks,
-            RelayQueue::Rejects => RelayQueue::Rejects,
-            RelayQueue::DropsOldest(ring) => RelayQueue::DropsOldest(Arc::clone(ring)),
-        };
-        Self { actor: self.actor, relay: self.relay.clone(), queue }
-    }
+/// Takes the actor's subscription out, if it is that one. What is dropped with it is dropped without the lock.
+fn take_out<M: Message>(
+    subscribers: &Subscribers<M>,
+    actor: ActorId,
+    is: impl Fn(&Subscriber<M>) -> bool,
+) -> Option<Arc<Subscriber<M>>> {
+    let mut list = lock(subscribers);
+    list.members.get(actor).filter(|subscriber| is(subscriber))?;
+    let (found, seen) = (list.members.take_out(actor), list.seen.take());
+    drop(list);
+    drop(seen);
+    found
 }
 
-/// Takes a subscription out. What is dropped with it is dropped without the lock.
-fn take_out<M: Message>(subscribers: &Subscribers<M>, is: impl Fn(&Subscriber<M>) -> bool) -> Option<Subscriber<M>> {
+/// All that there are now, in the order in which they have subscribed.
+fn all<M: Message>(subscribers: &Subscribers<M>) -> Arc<[Arc<Subscriber<M>>]> {
     let mut list = lock(subscribers);
-    let found = list.iter().find(|subscriber| is(subscriber))?.clone();
-    let rest = list.iter().filter(|subscriber| !is(subscriber)).cloned().collect();
-    let before = std::mem::replace(&mut *list, Arc::new(rest));
-    drop(list);
-    drop(before);
-    Some(found)
+    let SubscriberList { members, seen } = &mut *list;
+    Arc::clone(seen.get_or_insert_with(|| members.iter().cloned().collect()))
 }
 
 impl<M: Message<Reply = ()> + Clone> Topic<M> {
@@ -167,7 +173,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Mutex::new(SubscriberList { members: MemberList::new(), seen: None })))
     }
 
     /// Has `to` told of all that is published from now on, in order. Does not wait. False: it is subscribed already.
@@ -207,17 +213,18 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         let relay = Builder::new().mailbox(mailbox).start(relay);
         let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
         relay.core().relays_to(to.core().distance());
-        let subscriber = Subscriber { actor: to.id(), relay, queue };
+        let subscriber = Arc::new(Subscriber { actor: to.id(), relay, queue });
         // One whose relay has ended with its runtime is over.
-        take_out(&self.0, |other| other.actor == to.id() && other.relay.is_ended());
-        let is_new = {
+        take_out(&self.0, to.id(), |other| other.relay.is_ended());
+        let (added, seen) = {
             let mut list = lock(&self.0);
-            let is_new = list.iter().all(|other| other.actor != to.id());
-            if is_new {
-                Arc::make_mut(&mut *list).push(subscriber);
-            }
-            is_new
+            let added = list.members.add(to.id(), subscriber);
+            (added, list.seen.take())
         };
+        // Without the lock: the last address of a relay may go with it.
+        drop(seen);
+        let is_new = added.is_ok();
+        drop(added);
         if is_new && to.is_ended() {
             self.unsubscribe(to);
         }
@@ -236,7 +243,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// assert_eq!(prices.publish(Price(7)), 0);
     /// ```
     pub fn unsubscribe(&self, to: &Recipient<M>) -> bool {
-        take_out(&self.0, |subscriber| subscriber.actor == to.id()).is_some()
+        take_out(&self.0, to.id(), |_| true).is_some()
     }
 
     /// Publishes a message, and returns for how many subscribers it is queued now.
@@ -256,7 +263,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     #[expect(clippy::needless_pass_by_value, reason = "a message is sent by value")]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
     pub fn publish(&self, msg: M) -> usize {
-        let subscribers = Arc::clone(&lock(&self.0));
+        let subscribers = all(&self.0);
         let mut queued = 0;
         // No closure: the place of the call would end there.
         for subscriber in subscribers.iter() {
@@ -276,7 +283,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
                 let (dropped, is_first) = match pushed {
                     Pushed::In { dropped, is_first } => (dropped, is_first),
                     Pushed::Refused(msg) => {
-                        self.strike_out(relay);
+                        self.strike_out(subscriber);
                         contained(|| drop(msg));
                         return false;
                     }
@@ -295,11 +302,11 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         };
         let Err(error) = told else { return true };
         match error {
-            SendError::Closed(_) => _ = self.strike_out(relay),
-            // It rejects. One publisher ends it: this subscription, not one that the actor has made since.
+            SendError::Closed(_) => _ = self.strike_out(subscriber),
+            // It rejects. One publisher ends it.
             SendError::Full(_) => {
                 lost(*actor, type_name::<M>());
-                if self.strike_out(relay) {
+                if self.strike_out(subscriber) {
                     notice(relay.core(), const { &handling::notice::<Relay<M>, EndOfTopic>() }, EndOfTopic);
                 }
             }
@@ -310,9 +317,9 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         false
     }
 
-    /// Takes the subscription with that relay out. False: it was none any more.
-    fn strike_out(&self, relay: &Addr<Relay<M>>) -> bool {
-        take_out(&self.0, |other| other.relay.id() == relay.id()).is_some()
+    /// Takes that subscription out, not one that the actor has made since. False: it was none any more.
+    fn strike_out(&self, subscriber: &Subscriber<M>) -> bool {
+        take_out(&self.0, subscriber.actor, |other| other.relay.id() == subscriber.relay.id()).is_some()
     }
 
     /// Returns how many subscribers there are.
@@ -324,8 +331,7 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// ```
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        let subscribers = Arc::clone(&lock(&self.0));
-        subscribers.iter().filter(|subscriber| !subscriber.relay.is_ended()).count()
+        all(&self.0).iter().filter(|subscriber| !subscriber.relay.is_ended()).count()
     }
 }
 
@@ -372,7 +378,7 @@ impl<M: Message> Relay<M> {
 
     fn leave(&self, ctx: &mut Context<Self>) {
         let is_this = |subscriber: &Subscriber<M>| subscriber.relay.id() == ctx.id();
-        let subscriber = self.topic.upgrade().and_then(|topic| take_out(&topic, is_this));
+        let subscriber = self.topic.upgrade().and_then(|topic| take_out(&topic, self.to.id(), is_this));
         drop(subscriber);
         ctx.stop();
     }
@@ -515,6 +521,6 @@ impl<M: Message<Reply = ()> + Clone> Default for Topic<M> {
 
 impl<M: Message> fmt::Debug for Topic<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topic").field("subscribers", &lock(&self.0).len()).finish_non_exhaustive()
+        f.debug_struct("Topic").field("subscribers", &lock(&self.0).members.len()).finish_non_exhaustive()
     }
 }

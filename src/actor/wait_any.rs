@@ -39,6 +39,9 @@ trait Awaited {
     /// Is the answer there? If not, the waker is woken when it is.
     fn poll_settled(&self, waker: &Waker) -> bool;
 
+    /// The waker is not to be woken any more.
+    fn forget(&self, waker: &Waker);
+
     fn due_ns(&self) -> u64;
 
     /// Who owes it, for a dump.
@@ -48,6 +51,10 @@ trait Awaited {
 impl<M: Message> Awaited for Pending<M> {
     fn poll_settled(&self, waker: &Waker) -> bool {
         self.call().promise().poll_settled(waker)
+    }
+
+    fn forget(&self, waker: &Waker) {
+        self.call().promise().forget(waker);
     }
 
     fn due_ns(&self) -> u64 {
@@ -62,6 +69,10 @@ impl<M: Message> Awaited for Pending<M> {
 impl<T: Awaited + ?Sized> Awaited for &T {
     fn poll_settled(&self, waker: &Waker) -> bool {
         T::poll_settled(self, waker)
+    }
+
+    fn forget(&self, waker: &Waker) {
+        T::forget(self, waker);
     }
 
     fn due_ns(&self) -> u64 {
@@ -85,8 +96,20 @@ impl Wake for Bell {
     }
 }
 
+/// One that waits for several. What still has its waker forgets that when this is dropped: others may wait for the same.
+struct Watching<'a, P: AnyPending> {
+    pending: &'a [P],
+    waker: Waker,
+}
+
+impl<P: AnyPending> Drop for Watching<'_, P> {
+    fn drop(&mut self) {
+        self.pending.iter().for_each(|one| one.forget(&self.waker));
+    }
+}
+
 /// Waits until one of several replies is there, or its deadline has passed, and returns its index: [`Pending::wait`] of that one does
-/// not wait. Of several that are ready, it is the first in the slice.
+/// not wait. Of several that are ready, it is the first in the slice. Several threads may wait for the same replies: all are woken.
 ///
 /// A cancellation point, at which nothing is lost. Such a wait is not seen in a [circle](crate::actor#waiting-in-a-circle): the
 /// deadlines end it.
@@ -119,11 +142,11 @@ pub fn wait_any<P: AnyPending>(pending: &[P]) -> usize {
     checkpoint();
     let due_ns = pending.iter().map(Awaited::due_ns).min().expect("there is one");
     let bell = Arc::new(Bell(WaitQueue::new(false)));
-    let waker = Waker::from(Arc::clone(&bell));
+    let watching = Watching { pending, waker: Waker::from(Arc::clone(&bell)) };
     let mut notes = Vec::new();
     loop {
         let now = now_ns();
-        if let Some(ready) = pending.iter().position(|one| one.poll_settled(&waker) || one.due_ns() <= now) {
+        if let Some(ready) = pending.iter().position(|one| one.poll_settled(&watching.waker) || one.due_ns() <= now) {
             return ready;
         }
         if notes.is_empty() {

@@ -11,6 +11,9 @@ use crate::park::checkpoint;
 use crate::sys::clock::now_ns;
 use crate::time::sleep::sleep_until_ns;
 
+/// A bucket fills in this time at most: the moments of its permits fit into a number with room to spare.
+const MAX_FILL_NS: u64 = u64::MAX / 2;
+
 /// Limits how often something happens: so many times a second, and a few more at once after a pause. A token bucket.
 ///
 /// For green threads and OS threads alike, and under [virtual time](crate::RuntimeBuilder::virtual_time). Those that wait are served in the order in
@@ -64,6 +67,9 @@ impl Drop for TakenPermit<'_> {
 impl Limiter {
     /// Makes a limiter of `rate` permits a second, of which at most `burst` gather while none is taken.
     ///
+    /// A permit comes each so many whole nanoseconds: up to 10⁷ a second the rate is kept within 0.5 %, at 10⁸ within 5 %, and towards 10⁹ it may be
+    /// half as much again as was asked for.
+    ///
     /// ```
     /// let hourly = green::time::Limiter::new(1.0 / 3600.0, 1);
     /// assert!(hourly.try_acquire());
@@ -72,14 +78,19 @@ impl Limiter {
     ///
     /// # Panics
     ///
-    /// If `rate` is not within 0, exclusive, to 10⁹, or `burst` is zero.
+    /// If `rate` is not within 0, exclusive, to 10⁹, or `burst` is zero, or `burst` permits take more than 292 years (2⁶³ ns) to come.
     #[must_use]
     #[track_caller]
     pub fn new(rate: f64, burst: u32) -> Self {
         assert!(rate > 0.0 && rate <= 1e9, "a rate of {rate} a second is not within 0 to 1,000,000,000");
         assert_ne!(burst, 0, "a limiter with a burst of zero would let nothing through");
         let every_ns = (1e9 / rate).round() as u64;
-        Self { every_ns, fill_ns: every_ns.saturating_mul(u64::from(burst)), full_at_ns: AtomicU64::new(0) }
+        let fill_ns = every_ns.checked_mul(u64::from(burst)).filter(|fill_ns| *fill_ns <= MAX_FILL_NS);
+        let Some(fill_ns) = fill_ns else {
+            let years = f64::from(burst) / rate / (365.25 * 86_400.0);
+            panic!("a burst of {burst} at {rate} a second would take {years:.0} years to come, and not 292 at most");
+        };
+        Self { every_ns, fill_ns, full_at_ns: AtomicU64::new(0) }
     }
 
     /// Takes a permit, and waits until it is there. A cancellation point: a caller that is cancelled or timed out gives the

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use green::actor::{Actor, Addr, AnyPending, Builder, Mailbox, Overflow, SendError, messages, testkit, wait_any};
 use green::time::now;
 
-use crate::help::bounded;
+use crate::help::{bounded, until_parked};
 use crate::{Do, Gate, LONG, Puppet, everywhere, hold};
 
 fn tokio() -> tokio::runtime::Runtime {
@@ -310,5 +310,26 @@ fn of_several_replies_the_first_is_found() {
         gates[0].open();
         assert_eq!(wait_any(&pending), 0);
         assert!(pending[0].is_ready());
+    });
+}
+
+/// The second took the place of the first, which was not woken.
+#[test]
+fn all_that_wait_for_one_of_the_same_replies_are_woken() {
+    everywhere(|| {
+        let puppet = Puppet::new().0.start();
+        let gate = hold(&puppet);
+        let pending = Arc::new([puppet.call(say("one")).unwrap().within(HOUR)]);
+        let waits = [(); 3].map(|()| {
+            let pending = Arc::clone(&pending);
+            let waits = green::spawn(move || wait_any(&pending[..]));
+            until_parked(waits.thread(), "reply");
+            waits
+        });
+        let [cancelled, one, two] = waits;
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        gate.open();
+        assert_eq!((one.join().unwrap(), two.join().unwrap()), (0, 0));
     });
 }

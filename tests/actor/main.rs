@@ -25,6 +25,7 @@ mod taken_back;
 mod testkit;
 mod timing;
 mod turns;
+mod unawaited;
 #[cfg(all(green_asks, not(green_emulated)))]
 mod unfenced;
 mod watching;

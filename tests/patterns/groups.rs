@@ -1,11 +1,11 @@
 //! Groups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Addr, Backoff, Builder, Child, Group, Mailbox, Name, Overflow, Supervisor, messages};
 
-use crate::help::{Gate, everywhere, on_workers, scaled, until};
+use crate::help::{Gate, bounded, everywhere, on_workers, scaled, until};
 
 #[derive(Default)]
 struct Member {
@@ -172,5 +172,24 @@ fn members_that_join_and_end_at_once_leave_nothing_behind() {
         assert!(group.members().is_empty());
         let name = format!("{group:?}");
         assert!(!Group::<Say>::list().iter().any(|other| name == format!("Group({other:?})")));
+    });
+}
+
+/// Each that joined or ended was compared with all others.
+#[test]
+fn so_many_members_as_one_likes_join_and_end_in_a_time_that_grows_as_they_do() {
+    bounded(|| {
+        let group = fresh();
+        let members: Vec<_> = (0..scaled(50_000)).map(|_| Member::default().start()).collect();
+        let start = Instant::now();
+        members.iter().for_each(|member| assert!(group.join(&member.recipient())));
+        // Those that came last are found last.
+        members.iter().rev().for_each(|member| assert!(group.leave(&member.recipient())));
+        members.iter().for_each(|member| assert!(group.join(&member.recipient())));
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+        assert_eq!(group.members().len(), members.len());
+        members.iter().rev().for_each(Addr::kill);
+        until(|| group.members().is_empty());
+        assert!(start.elapsed() < Duration::from_secs(16), "{:?}", start.elapsed());
     });
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Builder, Context, Handler, Lag, Lagged, Mailbox, Message, Topic, messages};
+use green::actor::{Actor, Addr, Builder, Context, Handler, Lag, Lagged, Mailbox, Message, Topic, messages};
 
-use crate::help::{bounded, runtime, until};
+use crate::help::{bounded, runtime, scaled, until};
 
 messages! {
     #[derive(Clone, Debug)]
@@ -132,5 +133,21 @@ fn what_a_full_subscription_rejects_may_panic_when_it_is_dropped() {
         assert!(drops.load(Ordering::Relaxed) > 0);
         stuck.kill();
         stuck.join();
+    });
+}
+
+/// Each that subscribed or ended was compared with all others, and had the list copied.
+#[test]
+fn so_many_as_one_likes_subscribe_and_end_in_a_time_that_grows_as_they_do() {
+    bounded(|| {
+        let topic = Topic::new();
+        let readers: Vec<_> = (0..scaled(50_000)).map(|_| Reader::default().start()).collect();
+        let start = Instant::now();
+        readers.iter().for_each(|reader| assert!(topic.subscribe(&reader.recipient(), 1, Lag::Block)));
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert_eq!(topic.publish(News(7)), readers.len());
+        readers.iter().rev().for_each(Addr::kill);
+        until(|| topic.subscribers() == 0);
+        assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     });
 }

@@ -1,7 +1,7 @@
 //! What a supervisor does that was told nothing: the documented numbers, in virtual time.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use green::actor::testkit::run;
 use green::actor::{Actor, Child, Context, Exit, Handler, Message, Supervisor, SupervisorAddr};
@@ -64,6 +64,43 @@ fn the_delay_begins_with_fifty_milliseconds_doubles_and_begins_anew_after_a_long
         green::sleep(11 * SECOND);
         let anew = away(&sup);
         assert!(about(50).contains(&anew), "{anew:?}");
+    });
+}
+
+/// Its second start fails, and all that follow, each after eleven seconds.
+struct SlowToFail {
+    is_first: bool,
+    begins: std::sync::mpsc::Sender<Instant>,
+}
+impl Actor for SlowToFail {
+    fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+        self.begins.send(now()).unwrap();
+        if self.is_first {
+            return Ok(());
+        }
+        green::sleep(11 * SECOND);
+        Err(Exit::Error("too late".to_owned()))
+    }
+}
+
+/// The time that a start took to fail was taken for a long life: each next one was 50 ms later, for ever.
+#[test]
+fn the_delay_doubles_when_starts_fail_however_long_each_takes() {
+    run(|| {
+        let (begins, begun) = std::sync::mpsc::channel();
+        let mut is_first = true;
+        let child = Child::new("slow", move || SlowToFail {
+            is_first: std::mem::replace(&mut is_first, false),
+            begins: begins.clone(),
+        });
+        let sup = Supervisor::one_for_one().child(child).start().unwrap();
+        sup.get::<SlowToFail>("slow").unwrap().kill();
+        green::sleep(60 * SECOND);
+        let begins: Vec<_> = begun.try_iter().skip(1).take(4).collect();
+        let delays: Vec<_> = begins.windows(2).map(|two| two[1] - two[0] - 11 * SECOND).collect();
+        let doubled = delays.iter().zip([100, 200, 400]).all(|(delay, ms)| about(ms).contains(delay));
+        assert!(doubled && delays.len() == 3, "{delays:?}");
+        sup.shutdown(SECOND);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use green::actor::{Actor, Child, ChildError, Context, Exit, Restart, SendError, StartError, Supervisor};
+use green::actor::{Actor, AutoShutdown, Child, ChildError, Context, Exit, Restart, SendError, StartError, Supervisor};
 
 use crate::help::{everywhere, until};
 use crate::{Add, End, LONG, Log, Puppet, eager, get, has_ended, puppet, three};
@@ -142,5 +142,39 @@ fn a_child_of_a_dynamic_supervisor_whose_factory_makes_nothing_is_forgotten() {
         let sup = Supervisor::dynamic().start().unwrap();
         assert_eq!(sup.start_child(when(&allowed, &log, "a")), Err(ChildError::Ended("a".into())));
         assert!(sup.is_empty());
+    });
+}
+
+/// It kept its name for ever, and was counted.
+#[test]
+fn a_child_of_a_dynamic_supervisor_whose_factory_makes_nothing_at_a_restart_is_forgotten() {
+    everywhere(|| {
+        let (log, allowed) = (Log::default(), Arc::new(AtomicBool::new(true)));
+        let sup = eager(Supervisor::dynamic()).start().unwrap();
+        let a = sup.start_child(when(&allowed, &log, "a")).unwrap();
+        allowed.store(false, Ordering::SeqCst);
+        assert!(matches!(a.send(End::Panic), Err(SendError::Died(_))));
+        a.join();
+        until(|| sup.is_empty());
+        let another = sup.start_child(puppet("a", &log)).unwrap();
+        assert_eq!(another.send(Add(3)).unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_significant_child_whose_factory_makes_nothing_at_a_restart_shuts_its_supervisor_down() {
+    everywhere(|| {
+        for how in [AutoShutdown::Any, AutoShutdown::All] {
+            for supervisor in [Supervisor::one_for_one, Supervisor::one_for_all, Supervisor::dynamic] {
+                let (log, allowed) = (Log::default(), Arc::new(AtomicBool::new(true)));
+                let sup = eager(supervisor()).auto_shutdown(how).start().unwrap();
+                let significant = when(&allowed, &log, "s").restart(Restart::Transient).significant();
+                let significant = sup.start_child(significant).unwrap();
+                sup.start_child(puppet("a", &log)).unwrap();
+                allowed.store(false, Ordering::SeqCst);
+                let _ = significant.send(End::Panic);
+                assert_eq!(sup.addr().join_timeout(LONG), Ok(Exit::Normal));
+            }
+        }
     });
 }

@@ -23,7 +23,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -35,6 +35,7 @@ use super::enqueue::Sent;
 use super::envelope::{Envelope, EnvelopeKind, Form, Node, Refused, RunFn};
 use super::frame::Terms;
 use super::guard::contained;
+use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Owed, Unanswered};
 use super::promise::{Promise, Promised};
@@ -58,6 +59,11 @@ impl<M> MessageSlot<M> {
         // ORDERING: Relaxed: it decides between two sides that have the block already, and with it the message as it was put in.
         let first = self.claimed.swap(1, Ordering::Relaxed) == 0;
         first.then(|| Claim(NonNull::from(&self.msg).cast()))
+    }
+
+    fn is_unclaimed(&self) -> bool {
+        // ORDERING: Relaxed: for the last share, which comes after all others.
+        self.claimed.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -91,6 +97,15 @@ pub(crate) struct CallBlock<M: Message> {
     chosen: ChosenTime,
     promise: Promise<M::Reply>,
     slot: MessageSlot<M>,
+}
+
+impl<M: Message> Drop for CallBlock<M> {
+    /// It was refused, and its asker has gone without a look: for one that wants no reply it makes no difference which came first.
+    fn drop(&mut self) {
+        if self.slot.is_unclaimed() && self.promise.is_settled() {
+            self.promise.debtor().iter().for_each(|target| lost(target.core().id(), type_name::<M>()));
+        }
+    }
 }
 
 // SAFETY: the message and the reply are `Send`, and each is reached by one at a time: by claim, and under the promise's lock.
@@ -247,9 +262,15 @@ unsafe fn harden_call<M: Message>(node: NonNull<Node>) {
 unsafe fn refuse_call<M: Message>(envelope: Envelope, refused: &Refused<'_>) {
     // SAFETY: as the caller promises.
     let call = unsafe { share_of::<M>(envelope.into_node()) };
-    // The message stays: it is the asker's, if there is one.
     contained(|| {
+        // With an asker the message stays: it is the asker's. Nobody can take it back when this is the last share.
+        let claim = if Arc::strong_count(&call) == 1 { call.claim() } else { None };
         call.promise.refuse(refused.why);
+        if let Some(claim) = claim {
+            (refused.lose)(type_name::<M>(), false);
+            // SAFETY: the slot is here.
+            drop(unsafe { claim.take() });
+        }
         drop(call);
     });
 }

@@ -27,7 +27,10 @@ use crate::task::header::Reason;
 struct PromiseState<R> {
     /// Boxed: a large reply would be moved through every frame between its handler and its asker.
     result: Option<Result<Box<R>, Unanswered>>,
+    /// Of the one that owns the asking side, and awaits it.
     waker: Option<Waker>,
+    /// Of those that have a reference to it, and wait for it among others: there may be several.
+    watchers: Vec<Waker>,
     /// The actor that is known to owe the answer: the waiter's edge leads to it, and this keeps it alive.
     owed_by: Option<Weak>,
     /// How often that has changed.
@@ -66,7 +69,15 @@ impl<R> Promise<R> {
         if let Some(debtor) = &owed_by {
             owed.begin(debtor.core().id().0, how.chain_on_its_way());
         }
-        let state = WaitQueue::new(PromiseState { result: None, waker: None, owed_by, hands: 0, how, waiter: None });
+        let state = WaitQueue::new(PromiseState {
+            result: None,
+            waker: None,
+            watchers: Vec::new(),
+            owed_by,
+            hands: 0,
+            how,
+            waiter: None,
+        });
         Self { state, deadline_ns, owed }
     }
 
@@ -97,15 +108,26 @@ impl<R> Promise<R> {
         })
     }
 
-    /// Is the answer there? If not, `waker` is woken when it is.
+    /// Is the answer there? If not, `waker` is woken when it is, and so are the others that were given here, until
+    /// [`forget`](Self::forget).
     pub(crate) fn poll_settled(&self, waker: &Waker) -> bool {
-        let mut waker = Some(waker.clone());
         self.state.with(|state| {
-            if state.result.is_none() {
-                std::mem::swap(&mut state.waker, &mut waker); // The old one is dropped outside.
+            let is_settled = state.result.is_some();
+            if !is_settled && !state.watchers.iter().any(|other| other.data() == waker.data()) {
+                state.watchers.push(waker.clone());
             }
-            state.result.is_some()
+            is_settled
         })
+    }
+
+    /// Whoever has given `waker` to [`poll_settled`](Self::poll_settled) waits no more.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        let mut gone = None;
+        self.state.with(|state| {
+            let place = state.watchers.iter().position(|other| other.data() == waker.data());
+            gone = place.map(|place| state.watchers.swap_remove(place));
+        });
+        drop(gone); // Without the lock.
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -137,7 +159,7 @@ impl<R> Promise<R> {
 
     /// The first result is the one that holds.
     fn settle(&self, result: impl FnOnce(&mut PromiseState<R>) -> Option<Result<Box<R>, Unanswered>>) {
-        let mut waker = None;
+        let (mut waker, mut watchers) = (None, Vec::new());
         self.state.notify_all(|state| {
             if state.result.is_none()
                 && let Some(result) = result(state)
@@ -147,11 +169,12 @@ impl<R> Promise<R> {
                     waiter.actor.core().edge.clear();
                 }
                 self.owed.end();
-                waker = state.waker.take();
+                (waker, watchers) = (state.waker.take(), std::mem::take(&mut state.watchers));
             }
             true
         });
-        contained(|| waker.into_iter().for_each(Waker::wake));
+        // One that panics is no matter of the next.
+        waker.into_iter().chain(watchers).for_each(|waker| contained(|| waker.wake()));
     }
 }
 

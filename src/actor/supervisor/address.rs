@@ -85,9 +85,11 @@ impl SupervisorAddr {
     ///
     /// Those of [`get`](Self::get).
     pub fn supervisor(&self, name: &str) -> Result<SupervisorAddr, ChildError> {
-        let addr = self.get::<Team>(name)?;
-        let table = self.table.entry(name)?.nested.ok_or_else(|| ChildError::Unknown(name.into()))?;
-        Ok(Self { addr, table })
+        // Both from one look: between two the child could become another one.
+        let entry = self.table.entry(name)?;
+        let table = entry.nested.clone();
+        let addr = entry.address(TypeId::of::<Team>()).map(Addr::new)?;
+        Ok(Self { addr, table: table.ok_or_else(|| ChildError::Unknown(name.into()))? })
     }
 
     /// Starts another child, waits until it has started, and returns its address. It is the last in the order of starts.

@@ -31,6 +31,17 @@ pub(super) struct ChildEntry {
     pub(super) restarts: u32,
 }
 
+impl ChildEntry {
+    /// Its address, if it is of that type.
+    pub(super) fn address(self, actor: TypeId) -> Result<Strong, ChildError> {
+        let Self { name, strong, type_name, actor: found, .. } = self;
+        if found != actor {
+            return Err(ChildError::WrongType { name: (&*name).into(), actor: type_name });
+        }
+        strong.filter(|strong| !strong.core().is_ending()).ok_or_else(|| ChildError::Ended((&*name).into()))
+    }
+}
+
 struct Children {
     /// By the order of their starts.
     entries: BTreeMap<u64, ChildEntry>,
@@ -152,11 +163,7 @@ impl Table {
 
     /// The address of a child of that type.
     pub(super) fn address(&self, name: &str, actor: TypeId) -> Result<Strong, ChildError> {
-        let ChildEntry { strong, type_name, actor: found, .. } = self.entry(name)?;
-        if found != actor {
-            return Err(ChildError::WrongType { name: name.into(), actor: type_name });
-        }
-        strong.filter(|strong| !strong.core().is_ending()).ok_or_else(|| ChildError::Ended(name.into()))
+        self.entry(name)?.address(actor)
     }
 
     /// All, in the order of their starts.

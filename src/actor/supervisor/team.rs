@@ -114,6 +114,11 @@ fn tell_ended(team: &Core, key: u64, count: u32) -> bool {
     tell::notice(team, const { &notice::<Team, Ended>() }, Ended { key, count })
 }
 
+/// Until when what was killed is waited for: not for long, and not for each of a tree that has a deadline.
+fn last_wait_ns(table: &Table) -> u64 {
+    after_ns(LAST_WAIT).min(table.by_ns().saturating_add(LAST_WAIT_NS))
+}
+
 impl Message for Ended {
     type Reply = ();
 }
@@ -179,15 +184,8 @@ impl Handler<Ended> for Team {
         }
         post.state = PostState::Over;
         post.bury();
-        let is_significant = post.spec.is_significant;
-        if post.is_forgotten(self.strategy) {
-            self.forget(key);
-        }
-        let left = || self.posts.values().any(|post| post.spec.is_significant && post.state != PostState::Over);
-        match self.auto_shutdown {
-            AutoShutdown::Any if is_significant => ctx.stop(),
-            AutoShutdown::All if is_significant && !left() => ctx.stop(),
-            _ => {}
+        if self.ends_without(key) {
+            ctx.stop();
         }
     }
 }
@@ -283,11 +281,11 @@ impl Post {
         table.change(key, |entry| entry.watch = Arc::clone(&self.watch));
     }
 
-    /// The child is down, and has no other life: waits until it has ended, with its names and what was queued.
-    fn end_vacant(&self) {
+    /// The child is down, and has no other life: waits, for so long, until it has ended, with its names and what was queued.
+    fn end_vacant(&self, last_ns: u64) {
         if let Some(core) = self.core().filter(|core| !core.is_ended()) {
             core.bury();
-            let _ = join(core, after_ns(LAST_WAIT));
+            let _ = join(core, last_ns);
         }
     }
 
@@ -373,6 +371,21 @@ impl Team {
         }
     }
 
+    /// A child has ended by itself, and is not started again. True: it mattered, and the supervisor ends, too.
+    fn ends_without(&mut self, key: u64) -> bool {
+        let Some(post) = self.posts.get(&key) else { return false };
+        let is_significant = post.spec.is_significant;
+        if post.is_forgotten(self.strategy) {
+            self.forget(key);
+        }
+        let matters = |post: &Post| post.spec.is_significant && post.state != PostState::Over;
+        match self.auto_shutdown {
+            AutoShutdown::Any => is_significant,
+            AutoShutdown::All => is_significant && !self.posts.values().any(matters),
+            AutoShutdown::Never => false,
+        }
+    }
+
     /// A child that is to be started again has died, or could not be started.
     fn died(&mut self, key: u64, exit: Exit, ctx: &mut Context<Self>) {
         let now = now_ns();
@@ -384,8 +397,9 @@ impl Team {
         }
         let backoff = post.spec.backoff.unwrap_or(self.backoff);
         let calm = u64::try_from(backoff.max().max(self.intensity.window).as_nanos()).unwrap_or(NEVER);
-        let lived = post.watch.life.with(|life| now.saturating_sub(life.born_ns));
-        if lived > calm {
+        // A start that fails is no life, however long it takes.
+        let lived = |life: &mut Life| if life.has_started { now.saturating_sub(life.born_ns) } else { 0 };
+        if post.watch.life.with(lived) > calm {
             post.deaths = 0;
         }
         self.random ^= self.random << 13;
@@ -450,6 +464,10 @@ impl Team {
             if let Err(exit) = started {
                 return self.died(key, exit, ctx);
             }
+            // Over: there was nothing to start.
+            if post.state == PostState::Over && self.ends_without(key) {
+                return ctx.stop();
+            }
         }
     }
 
@@ -491,8 +509,7 @@ impl Team {
             post.kill();
         }
         // Those that compute are waited for together: whoever waits for this supervisor does not wait once for each.
-        let last_ns = after_ns(LAST_WAIT).min(self.table.by_ns().saturating_add(LAST_WAIT_NS));
-        let is_down = post.is_down_by(last_ns);
+        let is_down = post.is_down_by(last_wait_ns(&self.table));
         let exit = post.watch.life.with(|life| life.exit());
         let strong = post.strong.clone();
         if !is_down {
@@ -502,7 +519,7 @@ impl Team {
         post.state = if goes_on { PostState::Pending } else { PostState::Over };
         self.table.change(key, |entry| entry.is_pending = goes_on);
         if !goes_on {
-            post.end_vacant();
+            post.end_vacant(last_wait_ns(&self.table));
         }
         if for_good && let Some(strong) = strong {
             let mut tally = post.tally(strong.core(), exit.as_ref());
