@@ -303,10 +303,11 @@ impl Core {
         self.mailbox.lock().is_dead()
     }
 
-    /// Closes the mailbox; what is queued is still handled, for at most `drain`. Of one that is vacant nothing is to be stopped.
+    /// Closes the mailbox; what is queued is still handled, for at most `drain`. Where an incarnation is over nothing is to be stopped: the warden is told of
+    /// the end that it has had.
     pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.is_closed() || mailbox.stage() == Stage::Vacant {
+        if mailbox.is_closed() || matches!(mailbox.stage(), Stage::Leaves | Stage::Vacant) {
             drop(mailbox);
             return self.end_if_left();
         }
