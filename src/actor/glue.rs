@@ -352,7 +352,6 @@ unsafe fn run_in<A: Actor, K: Keep, const ALONE: bool>(header: NonNull<Header>, 
         RunEnd::No => {}
         RunEnd::Because(exit) => end_because(cell, &mut ctx, exit, start),
         RunEnd::Over => {
-            core.header.refuse_cancels();
             drop_state(cell, &mut ctx, true, &Exit::Normal);
             leave(core);
             core.end_over();
@@ -393,16 +392,20 @@ fn end_because<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, exit:
     warden.ended(&exit);
 }
 
-/// The last words of a state. Once for each: nobody touches it afterwards. It is not buried.
+/// The last words of a state. Once for each: nobody touches it afterwards. It is not buried. No cancel gets in here, but as
+/// [`last_words`](crate::task::last_words) has it; nor after it.
 #[inline(always)]
 fn drop_state<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, was_started: bool, exit: &Exit) {
     // SAFETY: invariant 2: this is the run, as only that has a context.
     let state = unsafe { &mut *cell.state.get() };
+    let header = &cell.core.header;
+    header.begin_last_words(Worker::current().is_some_and(Worker::is_late));
     if was_started {
         let _ = hook(ctx, |ctx| state.stopping(exit, ctx));
     }
     // SAFETY: invariant 2.
     let _ = cell.core.guarded(|| unsafe { ManuallyDrop::drop(state) });
+    header.refuse_cancels();
 }
 
 /// Handles what is in the mailbox, up to a batch.

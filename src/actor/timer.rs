@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::actor::engine::ends_on_top::leave_all;
 use crate::actor::engine::guard::contained;
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::lock::lock;
@@ -90,6 +91,8 @@ impl Service {
 
     fn run(&self) {
         let _serves = os_threads::serves();
+        // An actor that ended here would have all timers wait for its `stopping`.
+        let _leaves = leave_all();
         let mut timers = self.lock();
         loop {
             let now = now_ns();

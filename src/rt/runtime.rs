@@ -432,8 +432,8 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so
 /// the destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then,
 /// also those that rested; messages that they have not handled are dead letters, and a line on standard error says how
-/// many ([`shutdown`](Runtime::shutdown) has them handled). A thread that computes without a blocking call, or swallows every cancel, keeps the drop
-/// waiting. Dropped by one of its own threads, or in a [`blocking`](crate::blocking) closure of one, the runtime does
+/// many ([`shutdown`](Runtime::shutdown) has them handled). An actor whose `stopping` waits when five seconds are over is unwound there. A thread that computes without a
+/// blocking call, or swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a [`blocking`](crate::blocking) closure of one, the runtime does
 /// not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound: the drop waits until
 /// the threads end by themselves.
 ///
@@ -584,7 +584,7 @@ impl Drop for Runtime {
         if own == Some(Arc::as_ptr(&self.shared)) {
             return;
         }
-        self.threads.wait();
+        self.threads.wait(&self.shared);
         self.shared.pool.stop();
         self.join_workers();
         self.shared.end();

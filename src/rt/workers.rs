@@ -10,9 +10,11 @@ use crate::base::lock::Lock;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 use crate::sched::deque::Deque;
+use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
 use crate::sys::ask;
+use crate::sys::clock::after_ns;
 use crate::sys::signals::SignalMask;
 use crate::task::Task;
 use crate::task::header::Reason;
@@ -107,10 +109,14 @@ impl WorkerThreads {
         }
     }
 
-    /// Waits until all workers have run everything.
-    pub(super) fn wait(&self) {
+    /// Waits until all workers of a runtime that stops have run everything: steps H2 and H3 of [`last_words`](crate::task::last_words).
+    pub(super) fn wait(&self, shared: &Shared) {
         let wait = Wait::new(Reason::Join).uninterruptible();
-        let _ = self.running.wait_until(wait, |running| (*running == 0).then_some(()));
+        let wait_until = |wait| self.running.wait_until(wait, |running| (*running == 0).then_some(()));
+        if wait_until(wait.until(after_ns(LAST_WORDS))).is_none() {
+            shared.hurry();
+            let _ = wait_until(wait);
+        }
     }
 
     /// Their OS threads.

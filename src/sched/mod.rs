@@ -21,6 +21,7 @@ pub(crate) mod monitor;
 pub(crate) mod moving;
 mod nap;
 #[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
+pub(crate) mod obey;
 pub(crate) mod own;
 mod owners_fence;
 pub(crate) mod policy;

@@ -256,7 +256,7 @@ impl Worker {
             self.make_ready(thread); // KEY: moving-queue
             // This worker has cancelled what it had; the owner, which may be stuck, has not come to that.
             if self.stopping.get() {
-                let _ = header.state.cancel();
+                self.cancel(header);
             }
             got += 1;
         }

@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Steal};
 
@@ -76,6 +77,10 @@ pub(crate) struct Rules {
     pub(crate) stall_limit_ns: u64,
     pub(crate) recording: Recording,
 }
+
+/// The actors of a runtime that ends have so long for their `stopping`: those that end before its workers do; then, all together, those that are queued; and
+/// then those that rest.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a runtime asks the actors' module for.
 #[derive(Clone, Copy)]
@@ -180,6 +185,16 @@ impl Shared {
     /// From now on every thread of the runtime is cancelled, and its workers end when all are gone.
     pub(crate) fn stop(&self) {
         self.stop.stop(|| self.every_remote().for_each(Remote::notify_control));
+    }
+
+    /// It has stopped for [`LAST_WORDS`].
+    pub(crate) fn hurry(&self) {
+        self.stop.hurry(|| self.every_remote().for_each(Remote::notify_control));
+    }
+
+    /// Is the time for last words over, though there are workers?
+    pub(crate) fn is_late(&self) -> bool {
+        self.stop.is_late()
     }
 
     /// Are the workers gone? Then nobody takes what is queued.

@@ -7,6 +7,8 @@ use crate::base::atomic::{AtomicU32, Ordering, fence};
 const STOPS: u32 = 1;
 /// And its workers are gone.
 const OVER: u32 = 2;
+/// They are not, but the time for last words is over: see [`last_words`](crate::task::last_words).
+const LATE: u32 = 3;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -30,6 +32,19 @@ impl StopWord {
         // ORDERING: SeqCst pairs with the fence in `SpareSlot::take`.
         fence(Ordering::SeqCst); // KEY: stop-fence
         notify_all();
+    }
+
+    /// Step H3, by who has stopped it.
+    pub(crate) fn hurry(&self, notify_all: impl FnOnce()) {
+        // ORDERING: Release pairs with `is_late`; a spare worker that was missed by `stop` has not started.
+        self.0.store(LATE, Ordering::Release);
+        notify_all();
+    }
+
+    /// Is the time for last words over?
+    pub(crate) fn is_late(&self) -> bool {
+        // ORDERING: Acquire pairs with `hurry`; the notices bring every worker to look.
+        self.0.load(Ordering::Acquire) == LATE
     }
 
     /// Are the workers gone?

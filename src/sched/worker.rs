@@ -40,8 +40,6 @@ use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
 use crate::sys::system_thread::SystemThread;
 use crate::sys::unwinder;
-use crate::task::limit::Interrupts;
-use crate::task::wait::End;
 use crate::task::{Header, Task};
 #[cfg(green_thread_locals)]
 use crate::thread_locals::block::BlockPool;
@@ -483,42 +481,6 @@ impl Worker {
         if search {
             // It was woken to search, but has work of its own now: another one shall search.
             self.stop_searching();
-        }
-    }
-
-    /// Somebody was cancelled, or the runtime stops.
-    fn obey(&self) {
-        for task in self.remote.take_cancels() {
-            self.interrupt(&task);
-        }
-        if self.shared.is_stopping() {
-            if !self.stopping.replace(true) {
-                self.keeps_stacks.set(self.keeps_stacks.get() + 1);
-            }
-            self.cancel_all();
-        }
-    }
-
-    /// Ends the wait of a thread of this worker that has been cancelled, or is to look again.
-    pub(super) fn interrupt(&self, task: &Task) {
-        let Some(epoch) = task.wait.waiting() else { return };
-        // An actor that was cancelled while it ran here may rest by now, or run elsewhere. Not in this wait, if it is here.
-        if task.state.is_at(self.remote.index)
-            && (task.wait_interrupts.get() == Interrupts::All || task.waits_for_actor())
-        {
-            task.end_wait(epoch, End::Cancelled);
-        }
-    }
-
-    /// The runtime stops: cancels every thread that has started here.
-    pub(crate) fn cancel_all(&self) {
-        let mut next = self.live.list.front();
-        while let Some(thread) = next {
-            // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
-            let task = unsafe { Task::counted(thread) };
-            let _ = task.state.cancel();
-            self.interrupt(&task);
-            next = self.live.list.next_of(thread);
         }
     }
 

@@ -139,7 +139,7 @@ pub(crate) struct Header {
     /// What may end the wait that is on.
     pub(crate) wait_interrupts: Cell<Interrupts>,
     /// What may end any wait of the thread, outside all limits.
-    interrupts: Cell<Interrupts>,
+    pub(super) interrupts: Cell<Interrupts>,
     pub(crate) size: StackSize,
     /// What the thread waits for, or has waited for if it has not gone on since: a [`Reason`], written by the thread itself; anybody may read it.
     pub(crate) reason: AtomicU8,

@@ -25,6 +25,8 @@ pub(crate) enum Interrupts {
     None,
     /// Its `timeout` calls, but no cancel.
     TimeoutsOnly,
+    /// The same, until its runtime has [ended for long](super::last_words): then `All`.
+    LastWords,
     All,
 }
 

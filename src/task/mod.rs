@@ -5,6 +5,7 @@ pub(crate) mod block;
 pub(crate) mod cancel;
 pub(crate) mod header;
 pub(crate) mod id;
+pub(crate) mod last_words;
 pub(crate) mod limit;
 pub(crate) mod local;
 pub(crate) mod noted;

@@ -14,6 +14,8 @@ mod help;
 mod joins;
 mod last_run;
 #[cfg(not(miri))]
+mod last_words;
+#[cfg(not(miri))]
 mod orphans;
 mod own_end;
 mod queued;

@@ -282,3 +282,77 @@ fn a_runtime_ends_although_a_message_that_is_refused_then_waits_for_ever_as_it_i
         later.send(()).unwrap_err();
     });
 }
+
+/// It did so for ever.
+#[test]
+fn who_tells_one_of_a_runtime_that_is_over_something_waits_for_its_last_words_no_longer_than_others_do() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (later, waits) = channel::bounded::<()>(1);
+        let told = orphan(&runtime, move || _ = waits.recv());
+        let (go_on, ends) = begin_to_end(runtime);
+        let (says, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = told.try_tell(Add(1));
+            says.send(told.is_ended()).unwrap();
+        });
+        assert!(said.recv_timeout(LONG).unwrap());
+        later.send(()).unwrap_err();
+        drop(go_on);
+        ends.join().unwrap();
+    });
+}
+
+/// A timer beats for it.
+struct Beaten(mpsc::Receiver<()>);
+impl Actor for Beaten {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        ctx.interval(BEAT, || Add(1));
+        Ok(())
+    }
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        // Elsewhere, one that a beat has queued just before ends before its runtime's youngest.
+        if std::thread::current().name() == Some("green-timers") {
+            let _ = self.0.recv_timeout(LONG);
+        }
+    }
+}
+impl Handler<Add> for Beaten {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+const BEAT: Duration = Duration::from_millis(5);
+
+struct Ticks(mpsc::Sender<()>);
+impl Actor for Ticks {
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        ctx.interval(BEAT, || Add(1));
+        Ok(())
+    }
+}
+impl Handler<Add> for Ticks {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+/// The thread of all timers ended it, and waited in its `stopping`: no timer of the process fired meanwhile.
+#[test]
+fn timers_go_on_when_one_has_beaten_for_an_actor_whose_runtime_is_over_and_that_waits_at_its_end() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (later, waits) = mpsc::channel();
+        let beaten = Builder::new().runtime(&runtime).start(Beaten(waits)).unwrap();
+        beaten.send(Add(1)).unwrap();
+        let (go_on, ends) = begin_to_end(runtime);
+        let (ticks, ticked) = mpsc::channel();
+        let own = one_worker();
+        let _ticks = Builder::new().runtime(&own).start(Ticks(ticks)).unwrap();
+        for _ in 0..40 {
+            ticked.recv_timeout(LONG / 4).expect("a timer does not fire");
+        }
+        let _ = later.send(());
+        drop(go_on);
+        ends.join().unwrap();
+        assert!(beaten.is_ended());
+    });
+}

@@ -8,6 +8,8 @@ pub(crate) use header::{Header, Task, Ticket};
 pub(crate) mod awaiter;
 #[path = "../../src/task/header.rs"]
 pub(crate) mod header;
+#[path = "../../src/task/last_words.rs"]
+pub(crate) mod last_words;
 #[path = "../../src/task/limit.rs"]
 pub(crate) mod limit;
 #[path = "../../src/task/state.rs"]

@@ -319,6 +319,9 @@ impl Worker {
     pub(crate) fn queue_errands(&self) {}
 
     pub(crate) fn interrupt(&self, _: &Task) {}
+    pub(super) fn cancel(&self, thread: &crate::task::Header) {
+        let _ = thread.state.cancel();
+    }
 
     pub(crate) fn counted_in(&self) -> Idle {
         Idle

@@ -57,9 +57,9 @@ pub(crate) mod entry {
     use crate::task::header::Main;
     use crate::task::unwound::EndsBy;
 
-    pub(crate) struct PerWorker;
+    pub(crate) struct RunsPerWorker;
 
-    impl Main for PerWorker {
+    impl Main for RunsPerWorker {
         const MAIN: Entry = |_| unreachable!("the model's turns have their own stacks");
 
         fn unwound(_: &crate::task::Header, _: EndsBy) {}
@@ -77,7 +77,7 @@ pub(crate) mod switched {
 
     #[derive(Debug)]
     pub(crate) enum Begins {
-        PerWorker,
+        RunsPerWorker,
         PerThread,
         Switched(SwitchCalls),
     }
@@ -89,6 +89,8 @@ pub(crate) mod switched {
 
 pub(crate) mod shared {
     use super::Shared;
+
+    pub(crate) const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
     #[derive(Clone, Copy)]
     pub(crate) struct ActorCalls {
@@ -309,6 +311,9 @@ impl Stock {
 impl Worker {
     pub(crate) fn current() -> Option<&'static Worker> {
         None
+    }
+    pub(crate) fn is_late(&self) -> bool {
+        unreachable!()
     }
     pub(crate) fn fresh_id(&self) -> u64 {
         unreachable!()

@@ -1,10 +1,13 @@
 //! What survives a restart, and who is told of it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use green::actor::{Actor, Addr, Child, Context, Down, Exit, Handler, Message, SendError, Signal, Supervisor};
+use green::actor::{
+    Actor, Addr, Child, ChildState, Context, Down, Exit, Handler, Message, Restart, SendError, Signal, Supervisor,
+};
 use green::channel;
 
 use crate::help::{everywhere, until};
@@ -369,5 +372,49 @@ fn the_name_of_a_child_goes_to_its_successor_when_the_supervisor_of_both_is_rest
         }
         until(|| restarts(&sup, "inner") == 20 && runs(&sup, "inner"));
         sup.shutdown(crate::LONG);
+    });
+}
+
+/// Has the puppet do that.
+struct Do(Box<dyn FnOnce() + Send>);
+impl Message for Do {
+    type Reply = ();
+}
+impl Handler<Do> for crate::Puppet {
+    fn handle(&mut self, Do(job): Do, _: &mut Context<Self>) {
+        job();
+    }
+}
+
+/// Stops the actor when it is dropped: as a thread-local, when the run is over in which the actor has failed, and before its supervisor is told.
+struct StopsAtTheEnd(Option<Addr<crate::Puppet>>);
+impl Drop for StopsAtTheEnd {
+    fn drop(&mut self) {
+        self.0.take().inspect(Addr::stop);
+    }
+}
+green::local! {
+    static AT_THE_END: Cell<StopsAtTheEnd> = Cell::new(StopsAtTheEnd(None));
+}
+
+/// Its supervisor was told that it had been stopped.
+#[test]
+fn a_child_that_has_failed_and_is_stopped_before_its_supervisor_is_told_has_failed() {
+    everywhere(|| {
+        let log = Log::default();
+        let child = puppet("a", &log).restart(Restart::Transient);
+        let sup = eager(Supervisor::one_for_one()).child(child).start().unwrap();
+        let a = get(&sup, "a");
+        let (stops, inner) = (a.clone(), log.clone());
+        let fails = Do(Box::new(move || {
+            AT_THE_END.set(StopsAtTheEnd(Some(stops)));
+            inner.write("fails");
+            std::panic::panic_any("as told".to_owned());
+        }));
+        assert!(a.send(fails).is_err());
+        let was_stopped = || sup.tree().find("a").is_some_and(|child| child.state == ChildState::Ended(Exit::Shutdown));
+        until(|| was_stopped() || log.count("+a") == 2);
+        assert_eq!(log.take(), ["+a", "fails", "-a", "+a"]);
+        assert_eq!(a.send(Add(1)).unwrap(), 1);
     });
 }

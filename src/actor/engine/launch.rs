@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use super::busy::Launch;
 use super::cell::Core;
+use super::ends_on_top::{EndsOnTop, ends_another};
 use super::weak::Weak;
 use crate::base::lock::Lock;
 use crate::park::current::with_header;
 use crate::park::interrupt::{shielded, timeout};
 use crate::park::os;
-use crate::sched::shared::discard;
+use crate::sched::shared::{LAST_WORDS, discard};
 use crate::sched::{Shared, Worker};
-use crate::sys::clock::now_ns;
+use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork::{self, PerProcess};
 use crate::task::Task;
 
@@ -88,12 +89,6 @@ fn inject(entry: Task) {
     }
 }
 
-/// The actors that rest when their runtime ends have so long for their `stopping`, all together; before that, those that are queued then.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// One that is ended with its runtime may stop another in its `stopping`, or join it, which ends there, and so on, so often.
-const DEEPEST: u32 = 32;
-
 /// What is left of runtimes that are over: see "Ends without workers" in `PROTOCOL.md`.
 static LEFT: PerProcess<Lock<VecDeque<LeftTask>>> = PerProcess::new(|| Lock::new(VecDeque::new()));
 
@@ -110,36 +105,14 @@ fn own_id() -> u64 {
     with_header(|thread| thread.id)
 }
 
-/// One more actor ends on the calling thread's stack, in the one before. (A count by OS thread would be other threads', too: each may park in the midst.)
-struct EndsOnTop;
-
-impl EndsOnTop {
-    /// `None`: the row is too deep.
-    fn begin() -> Option<Self> {
-        with_header(|thread| {
-            let ends = &thread.extra_or_new().ends;
-            (ends.get() < DEEPEST).then(|| ends.set(ends.get() + 1)).map(|()| Self)
-        })
-    }
-}
-
-impl Drop for EndsOnTop {
-    fn drop(&mut self) {
-        with_header(|thread| {
-            let ends = &thread.extra_or_new().ends;
-            ends.set(ends.get() - 1);
-        });
-    }
-}
-
-/// Does an actor end on the calling thread's stack?
-pub(super) fn ends_another() -> bool {
-    with_header(|thread| thread.extra().is_some_and(|extra| extra.ends.get() != 0))
-}
-
-/// Something was told to an actor whose runtime is over: step T1.
+/// Something was told to an actor whose runtime is over: step T1. The teller, who waits for nothing, waits no longer for what ends here than others do.
 fn end_here(actor: Weak) {
-    if ends_another() { leave(actor.into_task(), own_id()) } else { end_on_top(actor.into_task()) }
+    if ends_another() {
+        return leave(actor.into_task(), own_id());
+    }
+    let until_ns = after_ns(LAST_WORDS);
+    in_time(until_ns, || end_on_top(actor.into_task()));
+    end_own_by(until_ns);
 }
 
 /// Steps T2 and T3. In a row too deep for that it is left.

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
+use super::ends_on_top::ends_another;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{
-    LAST_WORDS, end_on_top, end_own_by, end_queued, ends_another, in_time, leave_queued_by, take_left,
-};
+use super::launch::{end_on_top, end_own_by, end_queued, in_time, leave_queued_by, take_left};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -24,7 +23,8 @@ use crate::park::current::with_header;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::rt::join::JoinHandle;
-use crate::sched::remote;
+use crate::sched::shared::LAST_WORDS;
+use crate::sched::{Worker, remote};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::header::Reason;
 
@@ -109,6 +109,10 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
 /// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`LAST_WORDS`], or when the caller's own wait
 /// is to end. True: the runtime is over.
 fn end_others(core: &Core, deadline_ns: u64) -> bool {
+    // Its worker runs the caller. The counts of the runtime are many joiners'.
+    if Worker::current().is_some_and(|worker| worker.shared.identity() == core.header.runtime) {
+        return false;
+    }
     let shared = core.shared();
     if shared.as_ref().is_some_and(|shared| !shared.is_over()) {
         return false;
@@ -303,10 +307,11 @@ impl Core {
         self.mailbox.lock().is_dead()
     }
 
-    /// Closes the mailbox; what is queued is still handled, for at most `drain`. Of one that is vacant nothing is to be stopped.
+    /// Closes the mailbox; what is queued is still handled, for at most `drain`. Where an incarnation is over nothing is to be stopped: the warden is told of
+    /// the end that it has had.
     pub(crate) fn stop(&self, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.is_closed() || mailbox.stage() == Stage::Vacant {
+        if mailbox.is_closed() || matches!(mailbox.stage(), Stage::Leaves | Stage::Vacant) {
             drop(mailbox);
             return self.end_if_left();
         }

@@ -36,8 +36,8 @@
 //! # Vacancy
 //!
 //! The incarnation of a kept actor ([`warden`](super::warden)) may end, and the actor does not: it is `Open` from step R3 on, also if it
-//! was stopped, so what is sent meanwhile queues, and it stays busy, so nobody queues the actor. A stop of a vacant actor does nothing:
-//! there is no incarnation to end. Who ends the vacancy has the entry.
+//! was stopped, so what is sent meanwhile queues, and it stays busy, so nobody queues the actor. A stop of an actor that leaves or is vacant
+//! does nothing: there is no incarnation to end, and the exit that the warden is told of is that of the one that has ended. Who ends the vacancy has the entry.
 //!
 //! | stage      | entered                                        | left                                                 |
 //! | ---------- | ---------------------------------------------- | ---------------------------------------------------- |

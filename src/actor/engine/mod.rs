@@ -25,6 +25,7 @@ pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod crew;
 pub(crate) mod edge;
+pub(crate) mod ends_on_top;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;
 pub(crate) mod frame;

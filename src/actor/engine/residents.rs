@@ -10,13 +10,14 @@ use std::io;
 use std::time::Duration;
 
 use super::cell::Core;
-use super::launch::{LAST_WORDS, end_all_by, in_time, leave_queued_by};
+use super::launch::{end_all_by, in_time, leave_queued_by};
 use super::lifecycle::join_only;
 use super::lost::take_lost_at_end;
 use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::report::report;
 use crate::sched::remote::roster_of;
+use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 

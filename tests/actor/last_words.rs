@@ -1,0 +1,158 @@
+//! An actor's `stopping` that waits for ever does not keep what ends the actor, or its runtime, for ever.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
+use green::{Runtime, ThreadLocals};
+
+use crate::help::Gate;
+use crate::{Add, LONG};
+
+/// Does that in its `stopping`, and that when it is dropped.
+struct Talks {
+    words: Option<Box<dyn FnOnce() + Send>>,
+    last: Option<Box<dyn FnOnce() + Send>>,
+}
+impl Actor for Talks {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        self.words.take().into_iter().for_each(|words| words());
+    }
+}
+impl Handler<Add> for Talks {
+    fn handle(&mut self, _: Add, _: &mut Context<Self>) {}
+}
+impl Drop for Talks {
+    fn drop(&mut self) {
+        self.last.take().into_iter().for_each(|last| last());
+    }
+}
+
+fn waits_for_ever() {
+    loop {
+        green::thread::park();
+    }
+}
+
+fn talks(
+    runtime: &Runtime,
+    words: impl FnOnce() + Send + 'static,
+    last: impl FnOnce() + Send + 'static,
+) -> Addr<Talks> {
+    let state = Talks { words: Some(Box::new(words)), last: Some(Box::new(last)) };
+    let talks = Builder::new().runtime(runtime).start(state).unwrap();
+    talks.send(Add(1)).unwrap();
+    talks
+}
+
+/// On so many workers, with threads of either kind, at the same time: each takes as long as last words do.
+fn in_each_runtime(f: impl Fn(Runtime) + Send + Sync + Copy + 'static) {
+    let (is_done, done) = mpsc::channel();
+    let kinds = [ThreadLocals::PerWorker, ThreadLocals::PerThread];
+    let mut left = 0;
+    for (workers, kind) in [1, 3].into_iter().flat_map(|workers| kinds.map(|kind| (workers, kind))) {
+        let Ok(runtime) = Runtime::builder().workers(workers).thread_locals(kind).build() else {
+            assert_eq!(kind, ThreadLocals::PerThread);
+            continue;
+        };
+        let is_done = is_done.clone();
+        left += 1;
+        std::thread::spawn(move || {
+            f(runtime);
+            is_done.send(()).unwrap();
+        });
+    }
+    for _ in 0..left {
+        done.recv_timeout(LONG).expect("the end of a runtime does not come");
+    }
+}
+
+/// The bound held for actors only that end when the workers are gone.
+#[test]
+fn a_stopping_that_waits_on_a_worker_does_not_keep_the_end_of_its_runtime_for_ever() {
+    in_each_runtime(|runtime| {
+        let (waits, inside) = (Gate::new(), Gate::new());
+        let opens = inside.clone();
+        let words = move || {
+            opens.open();
+            waits_for_ever();
+        };
+        let dropped = waits.clone();
+        let talks = talks(&runtime, words, move || dropped.open());
+        talks.stop();
+        inside.wait();
+        drop(runtime);
+        assert!(talks.is_ended() && waits.is_open());
+    });
+}
+
+#[test]
+fn a_stopping_that_swallows_its_end_or_a_destructor_that_waits_is_unwound_at_each_wait() {
+    in_each_runtime(|runtime| {
+        let inside = Gate::new();
+        let opens = inside.clone();
+        let words = move || {
+            opens.open();
+            for _ in 0..3 {
+                assert!(catch_unwind(AssertUnwindSafe(waits_for_ever)).is_err());
+            }
+        };
+        let talks = talks(&runtime, words, waits_for_ever);
+        talks.stop();
+        inside.wait();
+        drop(runtime);
+        assert!(talks.is_ended());
+    });
+}
+
+#[test]
+fn a_stopping_that_begins_when_its_runtime_has_ended_for_long_is_unwound_too() {
+    in_each_runtime(|runtime| {
+        let (first, second) = (Gate::new(), Gate::new());
+        let opens = first.clone();
+        let late = talks(&runtime, waits_for_ever, || ());
+        let stopped = late.clone();
+        let words = move || {
+            opens.open();
+            let _ = catch_unwind(AssertUnwindSafe(waits_for_ever));
+            stopped.stop();
+        };
+        let opens = second.clone();
+        let talks = talks(&runtime, words, move || opens.open());
+        talks.stop();
+        first.wait();
+        drop(runtime);
+        assert!(talks.is_ended() && late.is_ended() && second.is_open());
+    });
+}
+
+#[test]
+fn a_shutdown_of_a_runtime_comes_back_from_a_stopping_that_waits() {
+    in_each_runtime(|runtime| {
+        let talks = talks(&runtime, waits_for_ever, || ());
+        let end = runtime.shutdown(Duration::from_millis(50));
+        assert_eq!((end.left, talks.is_ended()), (1, true));
+    });
+}
+
+/// It has its time: the end of the runtime waits for it.
+#[test]
+fn a_stopping_that_waits_for_a_while_is_not_unwound() {
+    in_each_runtime(|runtime| {
+        let (said, inside) = (Gate::new(), Gate::new());
+        let (opens, says) = (inside.clone(), said.clone());
+        let words = move || {
+            opens.open();
+            let since = Instant::now();
+            green::sleep(Duration::from_millis(300));
+            assert!(since.elapsed() >= Duration::from_millis(300));
+            says.open();
+        };
+        let talks = talks(&runtime, words, || ());
+        talks.stop();
+        inside.wait();
+        drop(runtime);
+        assert!(talks.is_ended() && said.is_open());
+    });
+}
