@@ -41,6 +41,7 @@
 //! | `pthread_join`: `std::thread::JoinHandle::join`; `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`; `pthread_barrier_wait` | the same, a thread for each that waits | no |
 //! | `sched_yield`: `std::thread::yield_now`; `thrd_yield` | lets its neighbours run, and each eighth time other OS threads, too | no |
 //! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds | yes | no: std's locks of output belong to an OS thread |
+//! | `write` and `writev` to a terminal or another device that is ready, and to an eventfd that has room, though perhaps not for all | while a thread of a pool of their own blocks | no |
 //! | semaphores: `sem_wait`, `sem_timedwait`, `sem_clockwait` | yes, where processes do not share them | no |
 //! | futexes, by `syscall`: std's `Mutex`, `RwLock`, `Condvar`, `Once`, `thread::park`, `mpsc`, scopes; crossbeam-channel, parking_lot, rayon; libstdc++'s `std::future` and guards of `static`s, whose futexes are not marked as private | yes | no: who holds such a lock across a park would block its neighbours for ever |
 //! | locks of libraries in C and C++: `pthread_mutex_lock`, `pthread_rwlock_rdlock`, `pthread_rwlock_wrlock`, `pthread_cond_wait`, and those with times: `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_cond_timedwait`, `pthread_cond_clockwait`; those of C11: `mtx_lock`, `mtx_timedlock`, `cnd_wait`, `cnd_timedwait` | yes, where processes do not share them | no |
@@ -103,8 +104,8 @@
 //! * a call that waits for a descriptor fails with `ECANCELED`;
 //! * a look-up of a name fails with `EAI_SYSTEM` and `ECANCELED`;
 //! * a sleep ends early, as if the time were over;
-//! * what else an OS thread waits for in the thread's place (`pthread_join` and its kind, `waitpid` of more than one child, `pthread_barrier_wait`, the opening of a FIFO) goes on until
-//!   that comes;
+//! * what else an OS thread waits for in the thread's place (`pthread_join` and its kind, `waitpid` of more than one child, `pthread_barrier_wait`, the opening of a FIFO, a write to a
+//!   terminal) goes on until that comes;
 //! * a wait for a futex goes on: whoever holds the lock has to come;
 //!
 //! and the thread is unwound at its next blocking call of `green`. A runtime that is dropped waits for threads that wait for futexes. A signal that arrives while a
@@ -116,7 +117,7 @@
 //! of a worker to look anew, which knows the descriptor from its first wait on. A `poll` of a descriptor that does not block keeps a duplicate meanwhile. Green
 //! threads that wait to accept at one listener do not disturb each other. Another process, or an OS thread, that accepts there, too,
 //! may be quicker between a look and the call for which it was: then that one call blocks its worker until the next connection comes, and the other green threads look again each 16 ms
-//! at most. (The same holds for reads and writes of what the kernel cannot be told not to wait for: terminals, and others in older kernels.) A wake-up of a futex costs a fence and some loads more. A futex that is not marked
+//! at most. (The same holds for reads of terminals, reads and writes of eventfds, and others in older kernels: of what the kernel cannot be told not to wait for.) A wake-up of a futex costs a fence and some loads more. A futex that is not marked
 //! as private may be another process's to wake: a wait for one ends each 16 ms, for no reason, and its caller waits anew.
 //!
 //! `read` and `write` look first what the descriptor is: two system calls more for a file. Where the end of a lock of std or pthread, or a post to a semaphore, wakes a green thread that is the next
