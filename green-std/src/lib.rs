@@ -34,14 +34,14 @@
 //! | --- | --- | --- |
 //! | sockets, also by the names that `_FORTIFY_SOURCE` gives some (`__recv_chk`): `recv`, `send`, `recvfrom`, `sendto`, `recvmsg`, `sendmsg`, `read`, `write`, `readv`, `writev`, `connect`, `accept`, `accept4`; `recvmmsg`, `sendmmsg` | yes | yes |
 //! | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | yes | yes |
-//! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | yes | yes |
+//! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep`, `thrd_sleep` | yes | yes |
 //! | `sendfile`, which reads and sends, part by part; `splice` between pipes and files | yes | to sockets |
 //! | `waitpid`, `wait4` and `waitid` for the end of one child, `flock` | yes; the latter tries again at times | the same |
 //! | `getaddrinfo`, other waits for children (`wait`, `wait3`), the opening of a FIFO (`open`, `openat`, `creat`; a FIFO is found by one look more at the name) | while a thread of a pool of their own blocks | the same |
 //! | `pthread_join`: `std::thread::JoinHandle::join`; `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`; `pthread_barrier_wait` | the same, a thread for each that waits | no |
 //! | `sched_yield`: `std::thread::yield_now`; `thrd_yield` | lets its neighbours run, and each eighth time other OS threads, too | no |
-//! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds | yes | no: std's locks of output belong to an OS thread |
-//! | `write` and `writev` to a terminal or another device that is ready, and to an eventfd that has room, though perhaps not for all | while a thread of a pool of their own blocks | no |
+//! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds; `eventfd_read`, `eventfd_write` | yes | no: std's locks of output belong to an OS thread |
+//! | `write` and its kind to a terminal or another device that is ready, and to an eventfd that has room, though perhaps not for all | while a thread of a pool of their own blocks | no |
 //! | semaphores: `sem_wait`, `sem_timedwait`, `sem_clockwait` | yes, where processes do not share them | no |
 //! | futexes, by `syscall`: std's `Mutex`, `RwLock`, `Condvar`, `Once`, `thread::park`, `mpsc`, scopes; crossbeam-channel, parking_lot, rayon; libstdc++'s `std::future` and guards of `static`s, whose futexes are not marked as private | yes | no: who holds such a lock across a park would block its neighbours for ever |
 //! | locks of libraries in C and C++: `pthread_mutex_lock`, `pthread_rwlock_rdlock`, `pthread_rwlock_wrlock`, `pthread_cond_wait`, and those with times: `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_cond_timedwait`, `pthread_cond_clockwait`; those of C11: `mtx_lock`, `mtx_timedlock`, `cnd_wait`, `cnd_timedwait` | yes, where processes do not share them | no |
@@ -170,7 +170,7 @@ pub mod __private {
         __recv_chk, __recvfrom_chk,
     };
     pub use crate::calls::copy::{sendfile, sendfile as sendfile64, splice};
-    pub use crate::calls::file::{read, readv, write, writev};
+    pub use crate::calls::file::{eventfd_read, eventfd_write, read, readv, write, writev};
     pub use crate::calls::futex::syscall;
     pub use crate::calls::handed_over::{
         flock, getaddrinfo, pthread_barrier_wait, pthread_clockjoin_np, pthread_join, pthread_timedjoin_np, thrd_join,
@@ -189,7 +189,7 @@ pub mod __private {
         pthread_rwlock_timedwrlock, pthread_rwlock_unlock, pthread_rwlock_wrlock, watch_allocators,
     };
     pub use crate::calls::semaphore::{sem_clockwait, sem_post, sem_timedwait, sem_wait};
-    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sched_yield, sleep, thrd_yield, usleep};
+    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sched_yield, sleep, thrd_sleep, thrd_yield, usleep};
     pub use crate::calls::socket::{accept, accept4, connect, recv, recvfrom, recvmsg, send, sendmsg, sendto};
     pub use libc;
 }
@@ -208,9 +208,10 @@ macro_rules! interpose {
             use ::core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
             use $crate::__private::libc::{
-                addrinfo, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec, mmsghdr, msghdr, nfds_t, off_t, pid_t,
-                pollfd, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, rusage, sem_t,
-                siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+                addrinfo, clockid_t, epoll_event, eventfd_t, fd_set, id_t, idtype_t, iovec, mmsghdr, msghdr, nfds_t,
+                off_t, pid_t, pollfd, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t,
+                rusage, sem_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+                useconds_t,
             };
 
             /// libc's has any number of arguments, and passes six on.
@@ -286,6 +287,8 @@ macro_rules! interpose {
                 fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t;
                 fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t;
                 fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t;
+                fn eventfd_read(fd: c_int, value: *mut eventfd_t) -> c_int;
+                fn eventfd_write(fd: c_int, value: eventfd_t) -> c_int;
                 fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, buf_len: size_t) -> ssize_t;
                 fn __recv_chk(fd: c_int, buf: *mut c_void, len: size_t, buf_len: size_t, flags: c_int) -> ssize_t;
                 fn __recvfrom_chk(
@@ -350,6 +353,7 @@ macro_rules! interpose {
                 ) -> c_int;
                 fn usleep(micros: useconds_t) -> c_int;
                 fn sleep(seconds: c_uint) -> c_uint;
+                fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int;
                 fn sched_yield() -> c_int;
                 fn thrd_yield() -> ();
                 fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;

@@ -13,7 +13,7 @@
 use std::ffi::{c_int, c_uint, c_void};
 
 use green::__interposed::blocking;
-use libc::{iovec, size_t, ssize_t};
+use libc::{eventfd_t, iovec, size_t, ssize_t};
 
 use crate::calls::counters::HANDED_OVER;
 use crate::calls::raw::{self, AGAIN, address, error, returned};
@@ -218,4 +218,21 @@ pub unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
             write_all(fd, kind, &parts)
         }
     }
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn eventfd_read(fd: c_int, value: *mut eventfd_t) -> c_int {
+    // SAFETY: as the caller promises.
+    if unsafe { read(fd, value.cast(), size_of::<eventfd_t>()) } == size_of::<eventfd_t>() as ssize_t { 0 } else { -1 }
+}
+
+/// # Safety
+///
+/// None.
+pub unsafe fn eventfd_write(fd: c_int, value: eventfd_t) -> c_int {
+    // SAFETY: a value of this function's.
+    let written = unsafe { write(fd, (&raw const value).cast(), size_of::<eventfd_t>()) };
+    if written == size_of::<eventfd_t>() as ssize_t { 0 } else { -1 }
 }
