@@ -25,7 +25,7 @@
 //! }
 //! ```
 //!
-//! Linux, x86_64 and aarch64, glibc linked dynamically. Elsewhere [`interpose!`] is an error of compilation, and it is a link error to have it twice in a program.
+//! Linux, x86_64 and aarch64, glibc linked dynamically. Elsewhere [`interpose!`] is an error of compilation, and it is a link error to have it twice in a program, be it once in a library of that.
 //! Libraries leave it to the program. It works for all code of the program and for shared libraries that are linked with it.
 //!
 //! # What parks
@@ -55,9 +55,15 @@
 //! # What does not
 //!
 //! * What libc itself does by calls of its own, which no program can define: its streams, where they are pipes or sockets (`fgets`, `fread`, `getline`, `printf`, `fopen` of a FIFO), `popen`,
-//!   `pclose` and `system`; `getnameinfo`, `gethostbyname` and its kind, `res_query`. They block the worker, as do files; use [`green::fs`], [`green::process`] or [`green::blocking`].
-//! * Calls that this crate does not define: `fcntl` with `F_SETLKW`, and `lockf` (the kernel finds deadlocks of such locks only for who waits in it); `sigwait`, `sigwaitinfo`, `sigtimedwait`;
-//!   queues of messages (`mq_receive`, `mq_send`, `msgrcv`, `msgsnd`), `semop`; `tee`, `vmsplice`, `preadv2`, `pwritev2`, `epoll_pwait2`. They block the worker.
+//!   `pclose` and `system`; `getnameinfo`, `gethostbyname` and its kind, `res_query`; `syslog`. They block the worker, as do files; use [`green::fs`], [`green::process`] or [`green::blocking`].
+//! * Calls that this crate does not define: `fcntl` with `F_SETLKW`, and `lockf` (the kernel finds deadlocks of such locks only for who waits in it); `sigwait`, `sigwaitinfo`, `sigtimedwait`, `pause`;
+//!   queues of messages (`mq_receive`, `mq_send`, `msgrcv`, `msgsnd`), `semop`, `semtimedop`; `tee`, `vmsplice`, `preadv2`, `pwritev2`, `epoll_pwait2`; `aio_suspend`, `lio_listio` with `LIO_WAIT`,
+//!   `gai_suspend`; `tcdrain`; `close` of a socket that lingers (`SO_LINGER`). They block the worker.
+//! * System calls by `syscall`, other than futexes: a `read` that is made so blocks. And glibc's other names of its functions: `__read`, `__poll`, `__nanosleep` and the like.
+//! * Sleeps until, or for, a time of a processor (`clock_nanosleep` by `CLOCK_PROCESS_CPUTIME_ID`, or the clock of another thread).
+//! * A clock that is set: a wait until a moment (`clock_nanosleep` with `TIMER_ABSTIME`, `sem_timedwait`, `pthread_cond_timedwait`, futexes) is one for as long as it is until then when it begins. Where
+//!   `CLOCK_REALTIME` is set meanwhile, or steps, it ends too early or too late. And so for `CLOCK_BOOTTIME` while the machine is suspended.
+//! * What belongs to the calling OS thread, in `getaddrinfo`, which another one makes: changes of the caller's `_res`, and its `uselocale`, do not count there.
 //! * Locks of pthread in a program whose allocator has such locks, as jemalloc does: memory is allocated where nothing may park. That is found out before `main`, by some
 //!   blocks that are allocated, and then these locks block; [`counters`] counts those that were waited for. So does a wait for who is in the function of
 //!   `pthread_once`, and `sched_yield` lets nobody run. Robust mutexes, and mutexes with priorities block always. So do the locks inside of libc (of `FILE`, of the loader), which no program can define. Green threads that wait to write do not count as writers of a lock, so
@@ -94,7 +100,7 @@
 //! * Calls that need an OS thread to wait in the caller's place, when the system refuses one: they wait until another such call is over, or the next one gets OS threads for all. A `pthread_barrier_wait` of more green threads than there can be OS
 //!   threads does not end; with not one of them there, the call blocks the worker.
 //! * A library that a program loads: what it defines nobody finds, itself included, and when it is loaded it says so on standard error. [`interpose!`] belongs into the program.
-//! * What opens libc by `dlsym`, makes the instruction itself, or is a library that is loaded with `RTLD_DEEPBIND`.
+//! * What opens libc by `dlsym`, makes the instruction itself (as the crate `rustix` does on Linux, unless it is built to use libc), or is a library that is loaded with `RTLD_DEEPBIND`.
 //!
 //! # Cancels, time-outs, signals
 //!
