@@ -25,7 +25,7 @@
 //! }
 //! ```
 //!
-//! Linux, x86_64 and aarch64, glibc linked dynamically. Elsewhere [`interpose!`] is an error of compilation, and it is a link error to have it twice in a program.
+//! Linux, x86_64 and aarch64, glibc linked dynamically. Elsewhere [`interpose!`] is an error of compilation, and it is a link error to have it twice in a program, be it once in a library of that.
 //! Libraries leave it to the program. It works for all code of the program and for shared libraries that are linked with it.
 //!
 //! # What parks
@@ -34,13 +34,14 @@
 //! | --- | --- | --- |
 //! | sockets, also by the names that `_FORTIFY_SOURCE` gives some (`__recv_chk`): `recv`, `send`, `recvfrom`, `sendto`, `recvmsg`, `sendmsg`, `read`, `write`, `readv`, `writev`, `connect`, `accept`, `accept4`; `recvmmsg`, `sendmmsg` | yes | yes |
 //! | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | yes | yes |
-//! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | yes | yes |
+//! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep`, `thrd_sleep` | yes | yes |
 //! | `sendfile`, which reads and sends, part by part; `splice` between pipes and files | yes | to sockets |
 //! | `waitpid`, `wait4` and `waitid` for the end of one child, `flock` | yes; the latter tries again at times | the same |
 //! | `getaddrinfo`, other waits for children (`wait`, `wait3`), the opening of a FIFO (`open`, `openat`, `creat`; a FIFO is found by one look more at the name) | while a thread of a pool of their own blocks | the same |
 //! | `pthread_join`: `std::thread::JoinHandle::join`; `pthread_timedjoin_np`, `pthread_clockjoin_np`, `thrd_join`; `pthread_barrier_wait` | the same, a thread for each that waits | no |
 //! | `sched_yield`: `std::thread::yield_now`; `thrd_yield` | lets its neighbours run, and each eighth time other OS threads, too | no |
-//! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds | yes | no: std's locks of output belong to an OS thread |
+//! | `read`, `write`, `readv`, `writev` on pipes, terminals, eventfds; `eventfd_read`, `eventfd_write` | yes | no: std's locks of output belong to an OS thread |
+//! | `write` and its kind to a terminal or another device that is ready, and to an eventfd that has room, though perhaps not for all | while a thread of a pool of their own blocks | no |
 //! | semaphores: `sem_wait`, `sem_timedwait`, `sem_clockwait` | yes, where processes do not share them | no |
 //! | futexes, by `syscall`: std's `Mutex`, `RwLock`, `Condvar`, `Once`, `thread::park`, `mpsc`, scopes; crossbeam-channel, parking_lot, rayon; libstdc++'s `std::future` and guards of `static`s, whose futexes are not marked as private | yes | no: who holds such a lock across a park would block its neighbours for ever |
 //! | locks of libraries in C and C++: `pthread_mutex_lock`, `pthread_rwlock_rdlock`, `pthread_rwlock_wrlock`, `pthread_cond_wait`, and those with times: `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_cond_timedwait`, `pthread_cond_clockwait`; those of C11: `mtx_lock`, `mtx_timedlock`, `cnd_wait`, `cnd_timedwait` | yes, where processes do not share them | no |
@@ -54,9 +55,15 @@
 //! # What does not
 //!
 //! * What libc itself does by calls of its own, which no program can define: its streams, where they are pipes or sockets (`fgets`, `fread`, `getline`, `printf`, `fopen` of a FIFO), `popen`,
-//!   `pclose` and `system`; `getnameinfo`, `gethostbyname` and its kind, `res_query`. They block the worker, as do files; use [`green::fs`], [`green::process`] or [`green::blocking`].
-//! * Calls that this crate does not define: `fcntl` with `F_SETLKW`, and `lockf` (the kernel finds deadlocks of such locks only for who waits in it); `sigwait`, `sigwaitinfo`, `sigtimedwait`;
-//!   queues of messages (`mq_receive`, `mq_send`, `msgrcv`, `msgsnd`), `semop`; `tee`, `vmsplice`, `preadv2`, `pwritev2`, `epoll_pwait2`. They block the worker.
+//!   `pclose` and `system`; `getnameinfo`, `gethostbyname` and its kind, `res_query`; `syslog`. They block the worker, as do files; use [`green::fs`], [`green::process`] or [`green::blocking`].
+//! * Calls that this crate does not define: `fcntl` with `F_SETLKW`, and `lockf` (the kernel finds deadlocks of such locks only for who waits in it); `sigwait`, `sigwaitinfo`, `sigtimedwait`, `pause`;
+//!   queues of messages (`mq_receive`, `mq_send`, `msgrcv`, `msgsnd`), `semop`, `semtimedop`; `tee`, `vmsplice`, `preadv2`, `pwritev2`, `epoll_pwait2`; `aio_suspend`, `lio_listio` with `LIO_WAIT`,
+//!   `gai_suspend`; `tcdrain`; `close` of a socket that lingers (`SO_LINGER`). They block the worker.
+//! * System calls by `syscall`, other than futexes: a `read` that is made so blocks. And glibc's other names of its functions: `__read`, `__poll`, `__nanosleep` and the like.
+//! * Sleeps until, or for, a time of a processor (`clock_nanosleep` by `CLOCK_PROCESS_CPUTIME_ID`, or the clock of another thread).
+//! * A clock that is set: a wait until a moment (`clock_nanosleep` with `TIMER_ABSTIME`, `sem_timedwait`, `pthread_cond_timedwait`, futexes) is one for as long as it is until then when it begins. Where
+//!   `CLOCK_REALTIME` is set meanwhile, or steps, it ends too early or too late. And so for `CLOCK_BOOTTIME` while the machine is suspended.
+//! * What belongs to the calling OS thread, in `getaddrinfo`, which another one makes: changes of the caller's `_res`, and its `uselocale`, do not count there.
 //! * Locks of pthread in a program whose allocator has such locks, as jemalloc does: memory is allocated where nothing may park. That is found out before `main`, by some
 //!   blocks that are allocated, and then these locks block; [`counters`] counts those that were waited for. So does a wait for who is in the function of
 //!   `pthread_once`, and `sched_yield` lets nobody run. Robust mutexes, and mutexes with priorities block always. So do the locks inside of libc (of `FILE`, of the loader), which no program can define. Green threads that wait to write do not count as writers of a lock, so
@@ -93,7 +100,7 @@
 //! * Calls that need an OS thread to wait in the caller's place, when the system refuses one: they wait until another such call is over, or the next one gets OS threads for all. A `pthread_barrier_wait` of more green threads than there can be OS
 //!   threads does not end; with not one of them there, the call blocks the worker.
 //! * A library that a program loads: what it defines nobody finds, itself included, and when it is loaded it says so on standard error. [`interpose!`] belongs into the program.
-//! * What opens libc by `dlsym`, makes the instruction itself, or is a library that is loaded with `RTLD_DEEPBIND`.
+//! * What opens libc by `dlsym`, makes the instruction itself (as the crate `rustix` does on Linux, unless it is built to use libc), or is a library that is loaded with `RTLD_DEEPBIND`.
 //!
 //! # Cancels, time-outs, signals
 //!
@@ -103,8 +110,8 @@
 //! * a call that waits for a descriptor fails with `ECANCELED`;
 //! * a look-up of a name fails with `EAI_SYSTEM` and `ECANCELED`;
 //! * a sleep ends early, as if the time were over;
-//! * what else an OS thread waits for in the thread's place (`pthread_join` and its kind, `waitpid` of more than one child, `pthread_barrier_wait`, the opening of a FIFO) goes on until
-//!   that comes;
+//! * what else an OS thread waits for in the thread's place (`pthread_join` and its kind, `waitpid` of more than one child, `pthread_barrier_wait`, the opening of a FIFO, a write to a
+//!   terminal) goes on until that comes;
 //! * a wait for a futex goes on: whoever holds the lock has to come;
 //!
 //! and the thread is unwound at its next blocking call of `green`. A runtime that is dropped waits for threads that wait for futexes. A signal that arrives while a
@@ -116,7 +123,7 @@
 //! of a worker to look anew, which knows the descriptor from its first wait on. A `poll` of a descriptor that does not block keeps a duplicate meanwhile. Green
 //! threads that wait to accept at one listener do not disturb each other. Another process, or an OS thread, that accepts there, too,
 //! may be quicker between a look and the call for which it was: then that one call blocks its worker until the next connection comes, and the other green threads look again each 16 ms
-//! at most. (The same holds for reads and writes of what the kernel cannot be told not to wait for: terminals, and others in older kernels.) A wake-up of a futex costs a fence and some loads more. A futex that is not marked
+//! at most. (The same holds for reads of terminals, reads and writes of eventfds, and others in older kernels: of what the kernel cannot be told not to wait for.) A wake-up of a futex costs a fence and some loads more. A futex that is not marked
 //! as private may be another process's to wake: a wait for one ends each 16 ms, for no reason, and its caller waits anew.
 //!
 //! `read` and `write` look first what the descriptor is: two system calls more for a file. Where the end of a lock of std or pthread, or a post to a semaphore, wakes a green thread that is the next
@@ -169,7 +176,7 @@ pub mod __private {
         __recv_chk, __recvfrom_chk,
     };
     pub use crate::calls::copy::{sendfile, sendfile as sendfile64, splice};
-    pub use crate::calls::file::{read, readv, write, writev};
+    pub use crate::calls::file::{eventfd_read, eventfd_write, read, readv, write, writev};
     pub use crate::calls::futex::syscall;
     pub use crate::calls::handed_over::{
         flock, getaddrinfo, pthread_barrier_wait, pthread_clockjoin_np, pthread_join, pthread_timedjoin_np, thrd_join,
@@ -188,7 +195,7 @@ pub mod __private {
         pthread_rwlock_timedwrlock, pthread_rwlock_unlock, pthread_rwlock_wrlock, watch_allocators,
     };
     pub use crate::calls::semaphore::{sem_clockwait, sem_post, sem_timedwait, sem_wait};
-    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sched_yield, sleep, thrd_yield, usleep};
+    pub use crate::calls::sleep::{clock_nanosleep, nanosleep, sched_yield, sleep, thrd_sleep, thrd_yield, usleep};
     pub use crate::calls::socket::{accept, accept4, connect, recv, recvfrom, recvmsg, send, sendmsg, sendto};
     pub use libc;
 }
@@ -207,9 +214,10 @@ macro_rules! interpose {
             use ::core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
             use $crate::__private::libc::{
-                addrinfo, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec, mmsghdr, msghdr, nfds_t, off_t, pid_t,
-                pollfd, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, rusage, sem_t,
-                siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+                addrinfo, clockid_t, epoll_event, eventfd_t, fd_set, id_t, idtype_t, iovec, mmsghdr, msghdr, nfds_t,
+                off_t, pid_t, pollfd, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t,
+                rusage, sem_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+                useconds_t,
             };
 
             /// libc's has any number of arguments, and passes six on.
@@ -285,6 +293,8 @@ macro_rules! interpose {
                 fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t;
                 fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t;
                 fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t;
+                fn eventfd_read(fd: c_int, value: *mut eventfd_t) -> c_int;
+                fn eventfd_write(fd: c_int, value: eventfd_t) -> c_int;
                 fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, buf_len: size_t) -> ssize_t;
                 fn __recv_chk(fd: c_int, buf: *mut c_void, len: size_t, buf_len: size_t, flags: c_int) -> ssize_t;
                 fn __recvfrom_chk(
@@ -349,6 +359,7 @@ macro_rules! interpose {
                 ) -> c_int;
                 fn usleep(micros: useconds_t) -> c_int;
                 fn sleep(seconds: c_uint) -> c_uint;
+                fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int;
                 fn sched_yield() -> c_int;
                 fn thrd_yield() -> ();
                 fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;

@@ -61,6 +61,22 @@ static CASES: &[Case] = cases! {
     });
     write, Fails: |case| writes(case, |fd, at| libc::write(fd, at, 1));
     writev, Fails: |case| writes(case, |fd, at| libc::writev(fd, &part(at), 1));
+    eventfd_read, Fails: |case| {
+        let counter = eventfd(0);
+        let fd = counter.as_raw_fd();
+        let takes = move || {
+            let mut value = 0;
+            let result = libc::eventfd_read(fd, &raw mut value);
+            assert_eq!(value, if result == 0 { 2 } else { 0 });
+            result as isize
+        };
+        parks(case, takes, 0, || assert_eq!(libc::eventfd_write(fd, 2), 0));
+    };
+    eventfd_write, Fails: |case| {
+        let counter = eventfd(u64::MAX - 1);
+        let fd = counter.as_raw_fd();
+        parks(case, move || libc::eventfd_write(fd, 1) as isize, 0, || assert_eq!(libc::eventfd_read(fd, &mut 0), 0));
+    };
     send, Fails: |case| writes(case, |fd, at| libc::send(fd, at, 1, 0));
     sendto, Fails: |case| writes(case, |fd, at| libc::sendto(fd, at, 1, 0, null(), 0));
     sendmsg, Fails: |case| writes(case, |fd, at| libc::sendmsg(fd, &message(&mut part(at)), 0));
@@ -115,6 +131,7 @@ static CASES: &[Case] = cases! {
     clock_nanosleep, Early: |case| sleeps(case, |d| libc::clock_nanosleep(MONOTONIC, 0, &time(d), null_mut()));
     usleep, Early: |case| sleeps(case, |d| libc::usleep(d.as_micros() as u32));
     sleep, Early: |case| sleeps(case, |d| libc::sleep(d.as_secs().max(1) as u32) as c_int);
+    thrd_sleep, Early: |case| sleeps(case, |d| c::thrd_sleep(&time(d), null_mut()));
     sched_yield, Untried: |case| yields(case, || assert_eq!(libc::sched_yield(), 0));
     thrd_yield, Untried: |case| yields(case, || c::thrd_yield());
     pthread_mutex_lock, GoesOn: |case| mutex(case, |at| libc::pthread_mutex_lock(at));

@@ -1,4 +1,4 @@
-//! FIFOs, and several messages in one call.
+//! FIFOs, terminals, eventfds, and several messages in one call.
 #![cfg(green_std)]
 
 mod help;
@@ -8,13 +8,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use help::{many, on_one_worker, on_shared_thread_locals, until};
+use help::{alone_on_one_worker, many, on_one_worker, on_shared_thread_locals, until};
 
 green_std::interpose!();
 
@@ -146,5 +146,77 @@ fn a_call_that_sends_several_messages_blocked_its_worker() {
         let mut got = Vec::new();
         other.read_to_end(&mut got).unwrap();
         assert_eq!((sends.join().unwrap(), got.len()), ((3, 3 * LEN), 3 * LEN));
+    });
+}
+
+/// Both ends of a terminal that passes bytes on as they are.
+fn terminal() -> (File, File) {
+    let (mut reader, mut writer) = (-1, -1);
+    // SAFETY: room for both, which are new and nobody else's; zeros are settings, and are written.
+    unsafe {
+        let none = std::ptr::null_mut();
+        assert_eq!(libc::openpty(&raw mut reader, &raw mut writer, none, none.cast(), none.cast()), 0);
+        let mut settings: libc::termios = zeroed();
+        assert_eq!(libc::tcgetattr(writer, &raw mut settings), 0);
+        libc::cfmakeraw(&raw mut settings);
+        assert_eq!(libc::tcsetattr(writer, libc::TCSANOW, &raw const settings), 0);
+        (File::from_raw_fd(reader), File::from_raw_fd(writer))
+    }
+}
+
+#[test]
+fn who_wrote_to_a_terminal_more_than_it_takes_blocked_the_worker_with_its_reader() {
+    const LEN: usize = 100_000;
+    let text: Vec<u8> = (0..LEN).map(|n| (n % 251) as u8).collect();
+    let reads_all = |reader: &mut File| {
+        let mut got = vec![0; LEN];
+        reader.read_exact(&mut got).unwrap();
+        got
+    };
+    on_one_worker(|| {
+        let (mut reader, mut writer) = terminal();
+        green::scope(|scope| {
+            // All at once, and in parts of which the second does not fit.
+            let writes = scope.spawn(|| {
+                assert_eq!(writer.write(&text).unwrap(), LEN);
+                let (first, rest) = text.split_at(10);
+                assert_eq!(writer.write_vectored(&[first, rest].map(std::io::IoSlice::new)).unwrap(), LEN);
+            });
+            assert!(reads_all(&mut reader) == text);
+            assert!(reads_all(&mut reader) == text);
+            writes.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn who_added_to_an_eventfd_more_than_it_takes_blocked_the_worker_with_its_reader() {
+    let add = |mut to: &File, value: u64| assert_eq!(to.write(&value.to_ne_bytes()).unwrap(), 8);
+    let take = |mut from: &File| {
+        let mut value = [0; 8];
+        from.read_exact(&mut value).unwrap();
+        u64::from_ne_bytes(value)
+    };
+    alone_on_one_worker(|| {
+        // SAFETY: no memory is passed; it is new, and nobody else's.
+        let counter = File::from(unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) });
+        let before = green_std::counters();
+        add(&counter, u64::MAX - 4);
+        add(&counter, 1);
+        assert_eq!(green_std::counters(), before, "it fits for certain, and no other thread is asked");
+        green::scope(|scope| {
+            let adds = scope.spawn(|| add(&counter, 5));
+            until(|| adds.thread().waits_for().is_some());
+            assert_eq!(take(&counter), u64::MAX - 3);
+            adds.join().unwrap();
+            assert_eq!(take(&counter), 5);
+            // Full: nobody else has to wait for room.
+            add(&counter, u64::MAX - 1);
+            let adds = scope.spawn(|| add(&counter, 1));
+            until(|| adds.thread().waits_for() == Some("writable"));
+            assert_eq!(take(&counter), u64::MAX - 1);
+            adds.join().unwrap();
+            assert_eq!(take(&counter), 1);
+        });
     });
 }

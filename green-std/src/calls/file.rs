@@ -4,15 +4,21 @@
 //! | --- | --- |
 //! | a socket | as `recv` and `send` |
 //! | a pipe, a terminal, an eventfd, a timerfd and the like | told not to wait (`RWF_NOWAIT`), where the kernel can; else made when `poll` says that it need not wait, by one thread at a time |
+//! | a terminal or another device to write to, an eventfd to add to | the same, but `poll` says only that there is some room: what may be too much is written by an OS thread that may block |
 //! | a file | made as it is: a disk has no readiness |
+//!
+//! `O_NONBLOCK` would let the system say whether all fits. But it is the open file's, which a terminal's other processes have, too, and which a neighbour reads that reads an eventfd at
+//! this moment: their calls would fail.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 
-use libc::{iovec, size_t, ssize_t};
+use green::__interposed::blocking;
+use libc::{eventfd_t, iovec, size_t, ssize_t};
 
+use crate::calls::counters::HANDED_OVER;
 use crate::calls::raw::{self, AGAIN, address, error, returned};
 use crate::calls::socket::{FileIdentity, identity_of, one_at_a_time, send_rest, status};
-use crate::calls::waits::{Call, Direction, is_nonblocking, look, may_park, may_park_anywhere, spend};
+use crate::calls::waits::{Call, Direction, is_nonblocking, look, may_park, may_park_anywhere, may_wait_here, spend};
 
 /// So much goes into a pipe that can be written to (`PIPE_BUF`).
 const PIPE_BUF: usize = 4096;
@@ -21,8 +27,16 @@ const PIPE_BUF: usize = 4096;
 pub(crate) enum Kind {
     Socket,
     Pipe(FileIdentity),
-    Other(FileIdentity),
+    /// A terminal, say.
+    Device(FileIdentity),
+    /// An eventfd, and what else is of no kind.
+    Counter(FileIdentity),
+    /// `/dev/null` and its like, which have room for all.
+    Memory(FileIdentity),
 }
+
+/// The device number of what is no device, but memory.
+const MEMORY: c_uint = 1;
 
 /// What `fd` is, if calls on it may park the caller.
 pub(crate) fn kind(fd: c_int) -> Option<Kind> {
@@ -42,7 +56,26 @@ pub(crate) fn kind(fd: c_int) -> Option<Kind> {
         _ if !may_park_anywhere() => None,
         libc::S_IFIFO => Some(Kind::Pipe(file)),
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK | libc::S_IFLNK => None,
-        _ => Some(Kind::Other(file)),
+        libc::S_IFCHR if libc::major(status.st_rdev) == MEMORY => Some(Kind::Memory(file)),
+        libc::S_IFCHR => Some(Kind::Device(file)),
+        _ => Some(Kind::Counter(file)),
+    }
+}
+
+/// What an attempt says that has found room, though perhaps not enough. No system call's result.
+const MAY_NOT_FIT: isize = isize::MIN + 1;
+
+/// Is there room for all of `parts`, of a file that `poll` says this of?
+fn fits(kind: Kind, parts: &[iovec], events: i16) -> bool {
+    match (kind, parts) {
+        // To what is zero anything can be added; and one to what is not full.
+        (Kind::Counter(_), [_]) if events & libc::POLLIN == 0 => true,
+        (Kind::Counter(_), [part]) if events & libc::POLLOUT != 0 && part.iov_len == 8 => {
+            // SAFETY: the caller's buffer, of this length.
+            unsafe { part.iov_base.cast::<u64>().read_unaligned() == 1 }
+        }
+        (Kind::Counter(_) | Kind::Device(_), _) => false,
+        _ => true,
     }
 }
 
@@ -51,7 +84,8 @@ fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
     let direction = call.direction();
     let (nowait, plain, events) = match direction {
         Direction::Read => (libc::SYS_preadv2, libc::SYS_readv, libc::POLLIN),
-        Direction::Write => (libc::SYS_pwritev2, libc::SYS_writev, libc::POLLOUT),
+        // Whether there is anything to read says whether an eventfd is zero.
+        Direction::Write => (libc::SYS_pwritev2, libc::SYS_writev, libc::POLLOUT | libc::POLLIN),
     };
     let (at, count) = (address(parts.as_ptr()), parts.len());
     // SAFETY: the caller's buffers.
@@ -62,8 +96,12 @@ fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
     // SAFETY: the same.
     let block = || unsafe { raw::call(plain, [fd as usize, at, count, 0, 0, 0]) };
     let when_ready = || {
-        if look(fd, events) == 0 {
-            return AGAIN;
+        let found = look(fd, events);
+        match direction {
+            Direction::Read if found == 0 => return AGAIN,
+            Direction::Write if found & !libc::POLLIN == 0 => return AGAIN,
+            Direction::Write if !fits(kind, parts, found) => return MAY_NOT_FIT,
+            _ => {}
         }
         let len: usize = parts.iter().map(|part| part.iov_len).sum();
         if matches!(kind, Kind::Pipe(_)) && direction == Direction::Write && len > PIPE_BUF {
@@ -76,12 +114,26 @@ fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
     };
     let attempt = || match (kind, now()) {
         // What an older kernel, a filter of system calls or an emulator says, and of some files each kernel.
-        (Kind::Pipe(file) | Kind::Other(file), result) if UNSUPPORTED.contains(&result) => {
-            one_at_a_time(file, when_ready)
+        (Kind::Pipe(file) | Kind::Device(file) | Kind::Counter(file) | Kind::Memory(file), result)
+            if UNSUPPORTED.contains(&result) =>
+        {
+            match one_at_a_time(file, when_ready) {
+                MAY_NOT_FIT => hand_over(block),
+                result => result,
+            }
         }
         (_, result) => result,
     };
     call.until_done(attempt, block)
+}
+
+/// Has an OS thread make a call that may block, where that can be.
+fn hand_over(block: impl FnOnce() -> isize + Send) -> isize {
+    if !may_wait_here() {
+        return block();
+    }
+    HANDED_OVER.add();
+    blocking(block)
 }
 
 /// What `writev` returns.
@@ -166,4 +218,21 @@ pub unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
             write_all(fd, kind, &parts)
         }
     }
+}
+
+/// # Safety
+///
+/// As of libc's function.
+pub unsafe fn eventfd_read(fd: c_int, value: *mut eventfd_t) -> c_int {
+    // SAFETY: as the caller promises.
+    if unsafe { read(fd, value.cast(), size_of::<eventfd_t>()) } == size_of::<eventfd_t>() as ssize_t { 0 } else { -1 }
+}
+
+/// # Safety
+///
+/// None.
+pub unsafe fn eventfd_write(fd: c_int, value: eventfd_t) -> c_int {
+    // SAFETY: a value of this function's.
+    let written = unsafe { write(fd, (&raw const value).cast(), size_of::<eventfd_t>()) };
+    if written == size_of::<eventfd_t>() as ssize_t { 0 } else { -1 }
 }

@@ -13,9 +13,9 @@ use libc::{addrinfo, clockid_t, id_t, idtype_t, pid_t, pthread_barrier_t, pthrea
 
 use crate::calls::counters::{BLOCKED, HANDED_OVER};
 use crate::calls::hidden::{BARRIER_WAIT, GETADDRINFO, PTHREAD_CLOCKJOIN, PTHREAD_JOIN, PTHREAD_TIMEDJOIN, THRD_JOIN};
-use crate::calls::raw::{self, address, error, returned_int};
+use crate::calls::raw::{self, AGAIN, address, error, returned_int};
 use crate::calls::waits::{
-    Direction, NEVER, WaitEnd, Waits, at_once, may_park, may_park_anywhere, may_wait_here, spend, with_pauses,
+    Direction, NEVER, TAKEN, WaitEnd, Waits, at_once, may_park, may_park_anywhere, may_wait_here, spend, with_pauses,
 };
 
 type LookUp = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
@@ -288,7 +288,11 @@ pub unsafe fn flock(fd: c_int, operation: c_int) -> c_int {
     if operation & libc::LOCK_NB != 0 || !may_park() {
         return returned_int(at_once(call(operation)));
     }
-    returned_int(with_pauses(Duration::from_millis(20), NEVER, || call(operation | libc::LOCK_NB), || call(operation)))
+    let attempt = || match call(operation | libc::LOCK_NB) {
+        AGAIN => TAKEN,
+        result => result,
+    };
+    returned_int(with_pauses(Duration::from_millis(20), NEVER, attempt, || call(operation)))
 }
 
 #[cfg(test)]

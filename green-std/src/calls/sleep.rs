@@ -80,6 +80,18 @@ pub unsafe fn clock_nanosleep(clock: clockid_t, flags: c_int, time: *const times
 
 /// # Safety
 ///
+/// As of libc's function.
+pub unsafe fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int {
+    // SAFETY: as the caller promises.
+    match unsafe { clock_nanosleep(libc::CLOCK_REALTIME, 0, time, left) } {
+        0 => 0,
+        libc::EINTR => -1,
+        _ => -2,
+    }
+}
+
+/// # Safety
+///
 /// None.
 pub unsafe fn usleep(micros: useconds_t) -> c_int {
     let d = Duration::from_micros(micros.into());

@@ -198,19 +198,29 @@ pub(crate) fn send_rest(
 pub unsafe fn connect(fd: c_int, to: *const sockaddr, len: socklen_t) -> c_int {
     // SAFETY: as the caller promises.
     let call = || unsafe { raw::call(libc::SYS_connect, [fd as usize, address(to), len as usize, 0, 0, 0]) };
+    returned_int(connect_by(fd, call))
+}
+
+/// Connects by `call`.
+fn connect_by(fd: c_int, call: impl Fn() -> isize) -> isize {
     // Of sockets that deal in datagrams it is a note, and does not wait.
     let waits = || matches!(option::<c_int>(fd, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET));
     if !may_park() || is_nonblocking(fd) || !waits() {
-        return returned_int(at_once(call()));
+        return at_once(call());
     }
     let deadline_ns = deadline(fd, Direction::Write);
-    // Again: a Unix socket whose listener's queue is full, and nobody tells when it is not. The flag is read when the call begins; what it has begun goes on
-    // without.
-    let result = with_pauses(Duration::from_millis(50), deadline_ns, || nonblocking_call(fd, call), call);
+    // Again: a Unix socket whose listener's queue is full, and nobody tells when it is not. (Of others it is what the call says that blocks.) The flag is read when the call begins;
+    // what it has begun goes on without.
+    let is_unix = option::<c_int>(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX);
+    let attempt = || match nonblocking_call(fd, &call) {
+        AGAIN if is_unix => TAKEN,
+        result => result,
+    };
+    let result = with_pauses(Duration::from_millis(50), deadline_ns, attempt, &call);
     if result != error(libc::EINPROGRESS) {
-        return returned_int(result);
+        return result;
     }
-    returned_int(connected(fd, deadline_ns, call))
+    connected(fd, deadline_ns, call)
 }
 
 /// Waits for the end of a connection's beginning.
@@ -231,14 +241,14 @@ fn connected(fd: c_int, deadline_ns: u64, block: impl FnOnce() -> isize) -> isiz
     -(option::<c_int>(fd, libc::SO_ERROR).unwrap_or(0) as isize)
 }
 
-/// Makes a call on a descriptor that blocks, as if it did not; [`AGAIN`], too, if another thread does so now. The flag is of the open file: a second one would take the first one's flag for
+/// Makes a call on a descriptor that blocks, as if it did not; [`TAKEN`] if another thread does so now. The flag is of the open file: a second one would take the first one's flag for
 /// what the file was, and leave it set. (Another process that has the file sees the flag as well.)
 fn nonblocking_call(fd: c_int, call: impl FnOnce() -> isize) -> isize {
     // SAFETY: flags of a descriptor of the caller's.
     let fcntl = |command: c_int, flags: usize| unsafe {
         raw::call(libc::SYS_fcntl, [fd as usize, command as usize, flags, 0, 0, 0])
     };
-    let result = one_at_a_time(identity(fd), || {
+    one_at_a_time(identity(fd), || {
         let flags = fcntl(libc::F_GETFL, 0);
         if flags < 0 {
             return call();
@@ -247,8 +257,7 @@ fn nonblocking_call(fd: c_int, call: impl FnOnce() -> isize) -> isize {
         let result = call();
         fcntl(libc::F_SETFL, flags as usize);
         result
-    });
-    if result == TAKEN { AGAIN } else { result }
+    })
 }
 
 /// # Safety
@@ -321,7 +330,7 @@ pub(crate) fn one_at_a_time(file: FileIdentity, f: impl FnOnce() -> isize) -> is
 mod tests {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::sync::mpsc::channel;
 
     use super::*;
@@ -345,6 +354,24 @@ mod tests {
         let on = |fd: &OwnedFd, f: &dyn Fn() -> isize| one_at_a_time(identity(fd.as_raw_fd()), f);
         assert_eq!(on(&one, &|| on(&other, &|| 7)), 7);
         assert_eq!(on(&one, &|| on(&one, &|| 7)), TAKEN);
+    }
+
+    /// As some do when there is no memory, or no port.
+    #[test]
+    fn a_connection_of_a_kind_that_no_queue_keeps_waiting_was_tried_again_for_ever() {
+        let tries = |family: c_int| {
+            let tries = AtomicU32::new(0);
+            let refused = || {
+                // The second time it is another error.
+                if tries.fetch_add(1, Ordering::Relaxed) == 0 { AGAIN } else { error(libc::ECONNREFUSED) }
+            };
+            // SAFETY: no memory is passed; it is new, and nobody else's.
+            let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(family, libc::SOCK_STREAM, 0)) };
+            let result = green::run(|| connect_by(socket.as_raw_fd(), refused));
+            (result, tries.into_inner())
+        };
+        assert_eq!(tries(libc::AF_INET), (AGAIN, 1));
+        assert_eq!(tries(libc::AF_UNIX), (error(libc::ECONNREFUSED), 2));
     }
 
     #[test]

@@ -287,8 +287,8 @@ pub(crate) fn at_once(result: isize) -> isize {
     result
 }
 
-/// Makes `attempt`, which does not block, until it says something other than `EAGAIN`; between, the thread sleeps: at first briefly. For what nobody tells of. `block` is the call
-/// for who may not sleep so.
+/// Makes `attempt`, which does not block, until it says something other than [`TAKEN`]; between, the thread sleeps: at first briefly. For what nobody tells of: after the deadline it is
+/// `EAGAIN`. `block` is the call for who may not sleep so.
 pub(crate) fn with_pauses(
     longest: Duration,
     deadline_ns: u64,
@@ -299,9 +299,9 @@ pub(crate) fn with_pauses(
     let mut pause = Duration::from_millis(1);
     loop {
         let result = attempt();
-        if result != AGAIN || has_passed(deadline_ns) {
+        if result != TAKEN || has_passed(deadline_ns) {
             spend();
-            return result;
+            return if result == TAKEN { AGAIN } else { result };
         }
         if !has_slept && !may_wait_here() {
             return block();

@@ -87,5 +87,6 @@ unsafe extern "C-unwind" {
         of: *mut c_void,
     ) -> c_int;
     pub(crate) fn thrd_join(thread: pthread_t, value: *mut c_int) -> c_int;
+    pub(crate) fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int;
     pub(crate) fn thrd_yield();
 }

@@ -201,6 +201,15 @@ pub(crate) fn polls(case: &Try, call: impl FnOnce(c_int) -> c_int + Send) {
     parks(case, move || call(one.as_raw_fd()) as isize, 1, || other.write_all(b"1").unwrap());
 }
 
+/// One that nobody else has.
+pub(crate) fn eventfd(value: u64) -> OwnedFd {
+    let fd = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) };
+    if value > 0 {
+        assert_eq!(unsafe { libc::eventfd_write(fd.as_raw_fd(), value) }, 0);
+    }
+    fd
+}
+
 /// A function opens a FIFO, whose other end is opened then.
 pub(crate) fn opens(case: &Try, call: impl FnOnce(*const c_char) -> c_int + Send) {
     let path = case.path();
