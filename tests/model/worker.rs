@@ -77,7 +77,7 @@ pub(crate) mod switched {
 
     #[derive(Debug)]
     pub(crate) enum Begins {
-        RunsPerWorker,
+        PerWorker,
         PerThread,
         Switched(SwitchCalls),
     }
