@@ -66,7 +66,8 @@ pub(super) unsafe fn runs_main(task: *mut ()) {
         let mut task = NonNull::new_unchecked(task.cast::<Header>());
         enter_worker(task.as_ref());
         loop {
-            live::<false>(task, || {}, || {});
+            run_code(task);
+            destroy_locals(task.as_ref());
             let worker = Worker::current().unwrap_unchecked();
             if worker.keeps_stacks.get() != 0 {
                 return;
@@ -102,14 +103,13 @@ fn call<const APART: bool, R>(f: impl FnOnce() -> R) -> R {
     if APART { apart(f) } else { f() }
 }
 
-/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values, at other addresses, it may
-/// be: so this uses them in functions that are not inlined.
+/// The closure, or a run's batch; no cancel comes from here on.
 ///
 /// # Safety
 ///
 /// As [`thread_main`].
 #[inline(always)]
-pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) {
+unsafe fn run_code(header: NonNull<Header>) {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();
@@ -121,6 +121,21 @@ pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl
     unsafe { (this.vtable.run)(header, start) };
     this.refuse_cancels();
     this.limits.dissolve();
+}
+
+/// The whole life of a thread. `OWN`: it has thread-locals of its own, which `at_end` destroys, and `renew` gives their first values, at other addresses, it may
+/// be: so this uses them in functions that are not inlined.
+///
+/// # Safety
+///
+/// As [`thread_main`].
+#[inline(always)]
+pub(super) unsafe fn live<const OWN: bool>(header: NonNull<Header>, at_end: impl Fn(), renew: impl Fn()) {
+    // SAFETY: the caller says that it is alive; it was claimed once, and this is it.
+    let this = unsafe {
+        run_code(header);
+        header.as_ref()
+    };
     // SAFETY: this is the thread itself (invariant 2 of `task::local`). True: there were some.
     let destroy_locals = || call::<OWN, _>(|| unsafe { destroy_locals(this) });
     destroy_locals();
