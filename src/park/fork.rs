@@ -141,11 +141,13 @@ pub(crate) fn hold_for_lists() -> Option<HeldLists> {
     install();
     lock::begin_waiting();
     let (own, begin) = (fork::calling_thread(), Instant::now());
-    while WAITERS.load(Ordering::Relaxed) > 0 && !is_held_by(own) && begin.elapsed() < COURTESY {
+    let holder = || GATE.load(Ordering::Relaxed) >> TIMES_BITS;
+    let is_in_vain = || holder() != 0 && IN_VAIN.load(Ordering::Relaxed) == holder();
+    let gives_way = || !is_held_by(own) && !is_in_vain() && !std::thread::panicking() && begin.elapsed() < COURTESY;
+    while WAITERS.load(Ordering::Relaxed) > 0 && gives_way() {
         std::thread::sleep(PAUSE);
     }
-    let holder = GATE.load(Ordering::Relaxed) >> TIMES_BITS;
-    let is_in_vain = IN_VAIN.load(Ordering::Relaxed) == holder;
+    let (holder, is_in_vain) = (holder(), is_in_vain());
     let has_it = take_gate(Some(if is_in_vain { Duration::ZERO } else { LONGEST_WAIT }));
     IN_VAIN.store(if has_it { 0 } else { holder }, Ordering::Relaxed);
     // ORDERING(argued): SeqCst: it comes before the locks are taken, as a fork copies them. No model forks.
@@ -173,7 +175,8 @@ impl Drop for HeldGate {
 fn take_gate_first(longest: Option<Duration>) -> bool {
     WAITERS.fetch_add(1, Ordering::Relaxed);
     let has_it = take_gate(longest);
-    WAITERS.fetch_sub(1, Ordering::Relaxed);
+    // In a child that the caller has forked from a signal's handler it is 0.
+    let _ = WAITERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     has_it
 }
 

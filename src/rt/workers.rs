@@ -10,12 +10,15 @@ use crate::base::lock::Lock;
 use crate::park::Wait;
 use crate::park::queue::WaitQueue;
 use crate::sched::deque::Deque;
+use crate::sched::entry::thread_main;
+use crate::sched::runs::runs_main;
 use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
 use crate::sys::ask;
-use crate::sys::clock::after_ns;
+use crate::sys::clock::{after_ns, virtual_ns};
 use crate::sys::signals::SignalMask;
+use crate::sys::unwinder;
 use crate::task::Task;
 use crate::task::header::Reason;
 
@@ -63,6 +66,7 @@ impl WorkerThreads {
             ask::admit();
             overflow::prepare_thread();
             let runtime = Arc::clone(&shared);
+            unwinder::set_roots([thread_main, runs_main]);
             Worker::new(shared, number, unstarted).run();
             if let Some(slot) = slot {
                 runtime.spares[slot].free();
@@ -113,7 +117,9 @@ impl WorkerThreads {
     pub(super) fn wait(&self, shared: &Shared) {
         let wait = Wait::new(Reason::Join).uninterruptible();
         let wait_until = |wait| self.running.wait_until(wait, |running| (*running == 0).then_some(()));
-        if wait_until(wait.until(after_ns(LAST_WORDS))).is_none() {
+        // In virtual time that would be over at once, while theirs goes on: so it has no end there.
+        let first = if virtual_ns().is_some() { wait } else { wait.until(after_ns(LAST_WORDS)) };
+        if wait_until(first).is_none() {
             shared.hurry();
             let _ = wait_until(wait);
         }

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use crate::base::atomic::Ordering;
 use crate::fiber::Entry;
 use crate::park::current::WorkerContext;
-use crate::sched::{Worker, remote};
+use crate::sched::remote;
 use crate::task::header::Main;
 use crate::task::unwound::EndsBy;
 use crate::task::{Header, destroy_locals};
@@ -44,40 +44,6 @@ pub(crate) unsafe fn thread_main(thread: *mut ()) {
     }
 }
 
-/// Runs of re-armable tasks that use their workers' thread-locals.
-pub(crate) struct RunsPerWorker;
-
-impl Main for RunsPerWorker {
-    const MAIN: Entry = runs_main;
-
-    fn unwound(task: &Header, how: EndsBy) {
-        count_end(task, how);
-    }
-}
-
-/// One run, and those that its stack is [handed on](Worker::hand_on) to.
-///
-/// # Safety
-///
-/// As [`thread_main`].
-pub(super) unsafe fn runs_main(task: *mut ()) {
-    // SAFETY: as the caller promises, and as `hand_on` does; who stays where it has started is on a worker.
-    unsafe {
-        let mut task = NonNull::new_unchecked(task.cast::<Header>());
-        enter_worker(task.as_ref());
-        loop {
-            run_code(task);
-            destroy_locals(task.as_ref());
-            let worker = Worker::current().unwrap_unchecked();
-            if worker.keeps_stacks.get() != 0 {
-                return;
-            }
-            let Some(next) = worker.hand_on(task) else { return };
-            task = next;
-        }
-    }
-}
-
 /// Where a fiber has an OS thread of its own: the thread-local there knows no worker yet.
 ///
 /// # Safety
@@ -109,7 +75,7 @@ fn call<const APART: bool, R>(f: impl FnOnce() -> R) -> R {
 ///
 /// As [`thread_main`].
 #[inline(always)]
-unsafe fn run_code(header: NonNull<Header>) {
+pub(super) unsafe fn run_code(header: NonNull<Header>) {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { header.as_ref() };
     let start = !this.state.is_cancelled();

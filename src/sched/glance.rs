@@ -16,7 +16,7 @@
 //!
 //! 1. Who has `watched` of a remote has that lock: the worker has not ended.
 //! 2. A thread is in the worker's list from before it is the current one until after. So one that is the current one under a visit of that list is alive as long
-//!    as the visit lasts, and so are all in the list.
+//!    as the visit lasts, and so are all in the list. (One that a stack was handed to is the current one a moment before it is in the list; so it cannot end under the visit.)
 
 use std::panic::Location;
 use std::ptr;

@@ -33,7 +33,7 @@
 //! place if its worker loses its processor in these few instructions for as long as the look takes.)
 //!
 //! **A run of an actor whose stack is [handed on](Worker::hand_on)** to the next one leaves the list while it is `current`, and the next one is `current` (T0) before it is in the list. Its
-//! fiber is in neither's header in between. So of neither a stack is read that the other runs on.
+//! fiber is in neither's header in between. So of neither a stack is read that the other runs on. It leaves the list and stops being `current` in one step for a visitor, as it may be freed after that.
 //!
 //! A copy that is not good is thrown away, nothing was
 //! resumed or freed by looking, and a stack stays mapped for ever.

@@ -110,6 +110,17 @@ impl Live {
     /// The thread is in the list.
     #[inline]
     pub(crate) unsafe fn remove(&self, thread: NonNull<Header>) {
+        // SAFETY: as the caller promises.
+        unsafe { self.remove_with(thread, || {}) };
+    }
+
+    /// The same; who visits the list sees what `also` does, if it sees that the thread is gone.
+    ///
+    /// # Safety
+    ///
+    /// The thread is in the list.
+    #[inline]
+    pub(crate) unsafe fn remove_with(&self, thread: NonNull<Header>, also: impl FnOnce()) {
         self.listed.own(|places| {
             if let Some(ListPlaces { places, tidy }) = places {
                 let nexts = places.iter_mut().flatten().map(|place| &mut place.next).chain([tidy]);
@@ -118,6 +129,7 @@ impl Live {
             // SAFETY: as the caller promises.
             unsafe { self.list.remove(thread) };
             self.count.store(self.count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            also();
         });
     }
 

@@ -31,6 +31,7 @@ pub(crate) mod recording;
 pub(crate) mod remote;
 pub(crate) mod roster;
 mod rostered;
+pub(crate) mod runs;
 pub(crate) mod sample;
 pub(crate) mod schedule;
 pub(crate) mod search;

@@ -17,7 +17,7 @@ impl Worker {
             if !self.stopping.replace(true) {
                 self.keeps_stacks.set(self.keeps_stacks.get() + 1);
             }
-            self.cancel_all();
+            self.cancel_all(true);
         }
     }
 
@@ -45,14 +45,16 @@ impl Worker {
         self.stopping.get() && self.shared.is_late()
     }
 
-    /// The same, for every thread that has started here.
-    pub(crate) fn cancel_all(&self) {
+    /// The same, for every thread that has started here. Not `told`: only where a wait can be ended by that, since one that is to look again, and does, would be told so without end.
+    pub(crate) fn cancel_all(&self, told: bool) {
         let mut next = self.live.list.front();
         while let Some(thread) = next {
             // SAFETY: it is in the list of live threads, so it holds a reference; `task` gets one of its own.
             let task = unsafe { Task::counted(thread) };
             self.cancel(&task);
-            self.interrupt(&task);
+            if told || task.wait_interrupts.get() == Interrupts::All {
+                self.interrupt(&task);
+            }
             next = self.live.list.next_of(thread);
         }
     }

@@ -54,7 +54,7 @@ impl Worker {
                 }
             }
             // Threads that could not be interrupted when they were asked (they unwound, say) are asked again.
-            self.cancel_all();
+            self.cancel_all(false);
             if self.has_own_work() {
                 return true;
             }

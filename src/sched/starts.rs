@@ -58,9 +58,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn choose(&self, task: Task) {
-        let starts_left = &self.queues.starts_left;
-        starts_left.set(starts_left.get().saturating_sub(THREAD_COSTS));
         if let Some(thread) = self.place(task) {
+            let starts_left = &self.queues.starts_left;
+            starts_left.set(starts_left.get().saturating_sub(THREAD_COSTS));
             self.queues.set_next_start(thread);
         }
     }

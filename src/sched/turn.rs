@@ -209,12 +209,13 @@ impl Worker {
         self.queues.end_streak();
         self.remote.run_rate.starts();
         self.record_end(old, false);
-        // SAFETY: it is in the list, as it runs. In this order, as in `end`.
-        unsafe { self.live.remove(over) };
+        // What follows is the loop's to do: so it is as if that did it. With this, for who visits the list: a thread that is the current one then is in it, or was.
+        // SAFETY: it is in the list, as it runs.
+        unsafe { self.live.remove_with(over, || self.here().set_current(None)) };
         // SAFETY: invariant 3 of the header. Nobody but this worker's loop has the fiber, and it has a copy.
         let fiber = unsafe { (*old.fiber.get()).take() };
-        // What follows is the loop's to do: so it is as if that did it.
-        self.here().set_current(None);
+        // What was noted there was of a wait of the old one.
+        fiber.iter().for_each(|fiber| fiber.leave_note(0));
         // SAFETY: the reference of the turn, as in `turn`; the run has left the stack but for its caller.
         self.after_end(unsafe { Task::from_raw(over) });
         // First: for one that lists the threads it is the one that runs before it is in the list.

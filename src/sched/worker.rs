@@ -23,7 +23,6 @@ use crate::park::{fire, os};
 use crate::sched::clock::Clock;
 use crate::sched::counters::DelayProbe;
 use crate::sched::deque::Deque;
-use crate::sched::entry::{runs_main, thread_main};
 use crate::sched::events::Events;
 use crate::sched::idle::Idle;
 use crate::sched::inbox::Batch;
@@ -39,7 +38,6 @@ use crate::sched::watched;
 use crate::stack::Cache;
 use crate::sys::clock::{real_ns, virtual_ns};
 use crate::sys::system_thread::SystemThread;
-use crate::sys::unwinder;
 use crate::task::{Header, Task};
 #[cfg(green_thread_locals)]
 use crate::thread_locals::block::BlockPool;
@@ -164,7 +162,6 @@ impl Worker {
         }
         // Of the whole worker: the word that threads are resumed with.
         let _ = here.expose_provenance();
-        unwinder::set_roots([thread_main, runs_main]);
         *self.remote.watched.lock() = Some(WatchedWorker { here, os: SystemThread::current() });
         self.gets_busy(real_ns());
         loop {

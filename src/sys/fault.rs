@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{io, ptr};
 
 use crate::base::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sys::clock::real_ns;
 use crate::sys::fork::ForkSafeOnce;
 use crate::sys::poll::comes_to_have_room;
 use crate::sys::{library, mem};
@@ -180,9 +181,11 @@ fn reset(signal: libc::c_int) {
     }
 }
 
-/// Writes to standard error, past all of std's locks. What does not go out is lost: with a descriptor that does not block, what its reader has not made room for in a second. (It may be
+/// Writes to standard error, past all of std's locks. What does not go out is lost: with a descriptor that does not block, what its reader has not made room for in a second, all in all. (It may be
 /// the thread that writes here.)
 pub(crate) fn write_stderr(mut bytes: &[u8]) {
+    let begin_ns = real_ns();
+    let left = || PATIENCE.saturating_sub(Duration::from_nanos(real_ns().saturating_sub(begin_ns)));
     while !bytes.is_empty() {
         // SAFETY: the pointer and the length are those of a slice.
         let wrote = unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
@@ -190,7 +193,7 @@ pub(crate) fn write_stderr(mut bytes: &[u8]) {
             Ok(wrote) => bytes = &bytes[wrote..],
             Err(_) => match io::Error::last_os_error().kind() {
                 io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if comes_to_have_room(libc::STDERR_FILENO, PATIENCE) => {}
+                io::ErrorKind::WouldBlock if !left().is_zero() && comes_to_have_room(libc::STDERR_FILENO, left()) => {}
                 _ => return,
             },
         }

@@ -22,7 +22,8 @@
 //! *What is unwound* is the hook, which catches that, as it does a panic; and the destructor, likewise. What follows (H8) is the actor's end, which is not
 //! interrupted: joiners and supervisors are told. What computes is not ended, nor what waits in a destructor while it unwinds.
 //!
-//! *What it does not do:* a runtime that one of its own threads has dropped is waited for by nobody, so nobody comes to H3.
+//! *What it does not do:* a runtime that one of its own threads has dropped is waited for by nobody, so nobody comes to H3; nor who drops it in virtual time, which passes
+//! while the workers compute.
 #![forbid(unsafe_code)]
 
 use crate::task::Header;

@@ -77,7 +77,7 @@ impl Handler<Work> for Worker {
             Way::Yields => green::yield_now(),
             Way::Sleeps => green::sleep(Duration::from_micros(50)),
             Way::Asks => assert!(self.count.send(Get).unwrap() >= 0),
-            Way::Spawns => assert_ne!(green::spawn(move || me()).join().unwrap(), me()),
+            Way::Spawns => assert_ne!(green::spawn(me).join().unwrap(), me()),
             Way::TellsItself if m.0 => {}
             Way::TellsItself => ctx.addr().tell(Work(true)).unwrap(),
             Way::Panics => std::panic::resume_unwind(Box::new("an end")),

@@ -28,6 +28,8 @@ fn a_child_that_was_forked_during_a_dump_makes_one_and_a_backtrace() {
                     dumps.fetch_add(1, Relaxed);
                 }
             });
+            // A fork while an OS thread begins is another thing.
+            help::spin_until("the first dump", || dumps.load(Relaxed) > 0);
             for _ in 0..help::scaled(100) {
                 assert_works("a dump and a backtrace", || {
                     assert!(Backtrace::force_capture().to_string().contains("in_a_child"));

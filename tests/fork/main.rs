@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", not(any(miri, green_emulated))))]
 #![allow(missing_docs)]
 
+mod actors;
 mod gate;
 #[path = "../help/mod.rs"]
 mod help;

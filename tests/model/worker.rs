@@ -52,7 +52,7 @@ pub(crate) mod recording {
     pub(crate) fn record_name(_: &Header) {}
 }
 
-pub(crate) mod entry {
+pub(crate) mod runs {
     use crate::fiber::Entry;
     use crate::task::header::Main;
     use crate::task::unwound::EndsBy;

@@ -69,6 +69,15 @@ impl Table {
         Arc::new(Self { children: Lock::new(children), outcome, tally })
     }
 
+    /// How the start has ended; the first word counts.
+    pub(super) fn say(&self, outcome: Result<(), StartError>) {
+        self.outcome.notify_all(|told| {
+            let is_first = told.is_none();
+            told.get_or_insert(outcome);
+            is_first
+        });
+    }
+
     /// Another life of the supervisor begins. What was meant for the last one does not reach it.
     pub(in crate::actor) fn reset(&self) {
         {

@@ -148,10 +148,10 @@ impl Actor for Team {
             };
             let exit = error.exit();
             self.end_all();
-            self.say(Err(error));
+            self.table.say(Err(error));
             return Err(exit);
         }
-        self.say(Ok(()));
+        self.table.say(Ok(()));
         Ok(())
     }
 
@@ -166,11 +166,20 @@ impl Actor for Team {
 impl Drop for Team {
     /// Where there is no `stopping`: the start was not over.
     fn drop(&mut self) {
+        let _says = SaysEnded(&Arc::clone(&self.table));
         if !self.posts.is_empty() {
             self.table.kill_all(self.life);
             self.end_all();
         }
-        self.say(Err(StartError::Ended));
+    }
+}
+
+/// Says that a start has ended, also when a wait before that is unwound: who has begun it waits for that.
+struct SaysEnded<'a>(&'a Table);
+
+impl Drop for SaysEnded<'_> {
+    fn drop(&mut self) {
+        self.0.say(Err(StartError::Ended));
     }
 }
 
@@ -322,15 +331,6 @@ impl Post {
 }
 
 impl Team {
-    /// The first outcome counts.
-    fn say(&self, outcome: Result<(), StartError>) {
-        self.table.outcome.notify_all(|told| {
-            let is_first = told.is_none();
-            told.get_or_insert(outcome);
-            is_first
-        });
-    }
-
     fn add(&mut self, spec: ChildSpec, ctx: &Context<Self>) -> Result<(), ChildError> {
         if !self.auto_shutdown.takes(&spec) {
             return Err(ChildError::Significant((&*spec.name).into()));
