@@ -20,8 +20,8 @@ pub(crate) mod live;
 pub(crate) mod monitor;
 pub(crate) mod moving;
 mod nap;
-#[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod obey;
+#[cfg_attr(not(green_thread_locals), path = "no_own.rs")]
 pub(crate) mod own;
 mod owners_fence;
 pub(crate) mod policy;
