@@ -45,7 +45,7 @@ impl Worker {
         self.stopping.get() && self.shared.is_late()
     }
 
-    /// The same, for every thread that has started here. Not `told`: only where a wait can be ended by that, since one that is to look again, and does, would be told so without end.
+    /// The runtime stops: cancels every thread that has started here. Not `told`: interrupts it only where a wait can be ended by that, since one that is to look again, and does, would be told so without end.
     pub(crate) fn cancel_all(&self, told: bool) {
         let mut next = self.live.list.front();
         while let Some(thread) = next {
