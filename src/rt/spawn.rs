@@ -117,6 +117,14 @@ fn promise_outside(shared: &Shared, size: StackSize) -> io::Result<u64> {
     Ok(os::fresh_ids(1))
 }
 
+/// A stack's promise, and an id.
+#[inline]
+fn promise(shared: &Shared, worker: Option<&Worker>, size: StackSize) -> io::Result<u64> {
+    let Some(worker) = worker else { return promise_outside(shared, size) };
+    worker.stacks().reserve(size)?;
+    Ok(worker.fresh_id())
+}
+
 /// Makes a green thread of `f` in the runtime `shared`.
 ///
 /// The thread has two references: the handle, and the queue that it goes into, later the turn that runs it.
@@ -154,6 +162,11 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
         if size != StackSize::NONE {
             return Err(refused);
         }
+        if custom.is_none() && shared.thread_locals == ThreadLocals::PerThread {
+            mem::forget(custom);
+            // SAFETY: as the caller promises.
+            return unsafe { spawn_own(shared, worker, name, spawned_at, placement, owner, f) };
+        }
         // SAFETY: as the caller promises.
         return unsafe {
             spawn_apart(shared, worker, Settings { name: None, custom, spawned_at }, name, placement, owner, f)
@@ -169,6 +182,30 @@ pub(crate) unsafe fn spawn_in<F: FnOnce() -> T, T, O: TaskOwner>(
     let made = block::new::<PerWorker, _, _, _>(spec, owner, f);
     // SAFETY: as above; it was just made.
     unsafe { admit(shared, worker, size, placement, false, made).map(|task| JoinHandle::new(task)) }
+}
+
+/// As [`spawn_in`], of a thread that has thread-locals of its own, as all of its runtime have them, and nothing else that they have not.
+///
+/// # Safety
+///
+/// As there.
+#[inline(never)]
+unsafe fn spawn_own<F: FnOnce() -> T, T, O: TaskOwner>(
+    shared: &Arc<Shared>,
+    worker: Option<&Worker>,
+    name: Option<Box<str>>,
+    spawned_at: &'static Location<'static>,
+    placement: Placement,
+    owner: O,
+    f: F,
+) -> io::Result<JoinHandle<T>> {
+    let size = shared.stack_size;
+    let id = promise(shared, worker, size)?;
+    let spec = PromisedStack { name, size, id, spawned_at }.spec::<PerThread>(shared);
+    let made = block::new::<PerThread, _, _, _>(spec, owner, f);
+    let moves = shared.moves && placement == Placement::Anywhere;
+    // SAFETY: as the caller promises; it was just made.
+    unsafe { admit_apart(shared, worker, size, placement, moves, made).map(|task| JoinHandle::new(task)) }
 }
 
 /// As [`spawn_in`], of a thread with thread-locals of its own, or with calls at its switches. There are as many of this as of closures, so what does not
@@ -217,15 +254,11 @@ fn promise_apart(
     name: Option<Box<str>>,
 ) -> io::Result<Apart> {
     let spawned_at = settings.spawned_at;
-    let custom = settings.custom.unwrap_or_default();
-    let (size, begins) = custom.begins(shared)?;
-    let id = match worker {
-        Some(worker) => {
-            worker.stacks().reserve(size)?;
-            worker.fresh_id()
-        }
-        None => promise_outside(shared, size)?,
+    let (size, begins) = match settings.custom {
+        Some(custom) => custom.begins(shared)?,
+        None => Begins::plainly(shared),
     };
+    let id = promise(shared, worker, size)?;
     Ok(Apart { begins, stack: PromisedStack { name, size, id, spawned_at } })
 }
 

@@ -343,8 +343,8 @@ impl Block {
                 self.make_vector_new(kit);
             }
             let descriptor = self.descriptor(kit);
-            for (at, run) in &kit.changeable.runs {
-                ptr::copy_nonoverlapping(run.as_ptr(), word(descriptor + at), run.len());
+            for &(at, value) in &kit.changeable.words {
+                word(descriptor + at).write(value);
             }
             for &(at, offset) in &kit.changeable.within {
                 word(descriptor + at).write((descriptor + offset) as u64);

@@ -29,8 +29,8 @@ pub(super) struct Functions {
 /// What a thread may change in its descriptor.
 #[derive(Debug, Default)]
 pub(super) struct Changeable {
-    /// Offsets, and what stands from there on in all threads.
-    pub(super) runs: Vec<(usize, Vec<u64>)>,
+    /// Offsets, and the word that stands there in all threads. They are some thirty, in seven rows; a copy of each row would be a call of some nanoseconds.
+    pub(super) words: Vec<(usize, u64)>,
     /// Addresses: where they stand, and of which place in the descriptor they are, as offsets.
     pub(super) within: Vec<(usize, usize)>,
 }
@@ -256,24 +256,17 @@ fn changeable(template: &Template, resolver: usize, random: &[usize]) -> Changea
     const RESOLVER_LEN: usize = 568;
     let specific = template.witness.specific;
     let apart = [near_keys(template), specific..specific + NEAR_KEYS * 8, resolver..resolver + RESOLVER_LEN];
-    let Changeable { mut runs, mut within } = Changeable::default();
+    let Changeable { mut words, mut within } = Changeable::default();
     for (at, word) in template.words.iter().enumerate().map(|(at, word)| (at * 8, word)) {
-        let value = match *word {
-            _ if apart.iter().any(|range| range.contains(&at)) || random.contains(&at) => continue,
-            Word::Same(0) if at < template.witness.list => continue,
-            Word::Same(value) => value,
-            Word::Within(offset) => {
-                within.push((at, offset));
-                continue;
-            }
-            Word::StackBase | Word::StackLen | Word::Apart => continue,
-        };
-        match runs.last_mut() {
-            Some((begin, run)) if *begin + run.len() * 8 == at => run.push(value),
-            _ => runs.push((at, vec![value])),
+        match *word {
+            _ if apart.iter().any(|range| range.contains(&at)) || random.contains(&at) => (),
+            Word::Same(0) if at < template.witness.list => (),
+            Word::Same(value) => words.push((at, value)),
+            Word::Within(offset) => within.push((at, offset)),
+            Word::StackBase | Word::StackLen | Word::Apart => (),
         }
     }
-    Changeable { runs, within }
+    Changeable { words, within }
 }
 
 fn functions() -> Result<Functions, &'static CStr> {
