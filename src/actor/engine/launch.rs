@@ -85,7 +85,7 @@ fn inject(entry: Task) {
         Some(shared) if !shared.is_over() => {
             shared.inject(actor.into_task());
         }
-        _ => end_here(actor),
+        shared => end_here(actor, shared.as_deref()),
     }
 }
 
@@ -105,12 +105,17 @@ fn own_id() -> u64 {
     with_header(|thread| thread.id)
 }
 
+/// How long the actors of a runtime that is over may wait as they end; `None`: of one that is no more.
+pub(super) fn last_words(shared: Option<&Shared>) -> Duration {
+    shared.map_or(LAST_WORDS, |shared| shared.last_words)
+}
+
 /// Something was told to an actor whose runtime is over: step T1. The teller, who waits for nothing, waits no longer for what ends here than others do.
-fn end_here(actor: Weak) {
+fn end_here(actor: Weak, shared: Option<&Shared>) {
     if ends_another() {
         return leave(actor.into_task(), own_id());
     }
-    let until_ns = after_ns(LAST_WORDS);
+    let until_ns = after_ns(last_words(shared));
     in_time(until_ns, || end_on_top(actor.into_task()));
     end_own_by(until_ns);
 }

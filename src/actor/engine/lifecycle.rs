@@ -11,7 +11,7 @@ use super::edge::How;
 use super::ends_on_top::ends_another;
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{end_on_top, end_own_by, end_queued, in_time, leave_queued_by, take_left};
+use super::launch::{end_on_top, end_own_by, end_queued, in_time, last_words, leave_queued_by, take_left};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -23,7 +23,6 @@ use crate::park::current::with_header;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::rt::join::JoinHandle;
-use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Worker, remote};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::header::Reason;
@@ -106,7 +105,7 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
     });
 }
 
-/// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`LAST_WORDS`], or when the caller's own wait
+/// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`last_words`], or when the caller's own wait
 /// is to end. True: the runtime is over.
 fn end_others(core: &Core, deadline_ns: u64) -> bool {
     // Its worker runs the caller. The counts of the runtime are many joiners'.
@@ -118,7 +117,7 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
         return false;
     }
     let own_ns = with_header(|thread| thread.limits.earliest_ns()).min(deadline_ns);
-    let until_ns = own_ns.min(after_ns(LAST_WORDS));
+    let until_ns = own_ns.min(after_ns(last_words(shared.as_deref())));
     shared.iter().for_each(|shared| leave_queued_by(shared, until_ns));
     in_time(until_ns, || core.end_orphan());
     end_own_by(until_ns);
