@@ -14,7 +14,7 @@ use crate::base::lock::Lock;
 use crate::park::current::with_header;
 use crate::park::interrupt::{shielded, timeout};
 use crate::park::os;
-use crate::sched::shared::{LAST_WORDS, discard};
+use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork::{self, PerProcess};
@@ -123,8 +123,7 @@ fn end_here(actor: Weak, shared: Option<&Shared>) {
 /// Steps T2 and T3. In a row too deep for that it is left.
 pub(super) fn end_on_top(task: Task) {
     let Some(row) = EndsOnTop::begin() else { return leave(task, own_id()) };
-    discard(task);
-    drop(row);
+    row.end(task);
     if !ends_another() {
         end_own();
     }
@@ -165,8 +164,8 @@ pub(super) fn leave_queued_by(shared: &Shared, until_ns: u64) {
 
 /// Ends one of them. False: there is none, or the row is too deep.
 fn end_one(is_it: impl Fn(&LeftTask) -> bool) -> bool {
-    let Some(_row) = EndsOnTop::begin() else { return false };
-    take(is_it).map(discard).is_some()
+    let Some(row) = EndsOnTop::begin() else { return false };
+    take(is_it).map(|task| row.end(task)).is_some()
 }
 
 /// Step T3.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::ends_on_top::ends_another;
+use super::ends_on_top::{cycle_below, ends_another};
 use super::envelope::Envelope;
 use super::held_name::HeldName;
 use super::launch::{end_on_top, end_own_by, end_queued, in_time, last_words, leave_queued_by, take_left};
@@ -131,7 +131,7 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
 }
 
 /// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`]. What is queued for a runtime that is
-/// over, `core` perhaps, nobody runs: so who waits ends it first.
+/// over, `core` perhaps, nobody runs: so who waits ends it first. One that ends on this very stack already is not waited for.
 pub(crate) fn await_in<S, R>(
     core: &Core,
     queue: &WaitQueue<S>,
@@ -148,6 +148,9 @@ fn await_by<S, R>(
     ready: impl Fn(&S) -> Option<R>,
     ends: fn(&Core, u64) -> bool,
 ) -> Result<R, JoinError> {
+    if let Some(cycle) = cycle_below(core) {
+        return queue.with(|state| ready(state)).ok_or(JoinError::Deadlock { cycle });
+    }
     loop {
         // Before there is an edge: what ends waits in the caller's name, and has that edge meanwhile.
         let is_over = ends(core, deadline_ns);
