@@ -258,7 +258,8 @@ impl<M> Error for SendError<M> {}
 pub enum JoinError {
     /// The deadline has passed.
     Timeout,
-    /// The caller would have waited in a cycle of actors that all join each other.
+    /// The caller would have waited in a cycle of actors that all join each other. Where their runtime is over they may end on one stack: there one that ends waits for
+    /// what it has told to end.
     Deadlock {
         /// The actors of the cycle: the first would wait for the second, and so on, the last for the first.
         cycle: Cycle,

@@ -1,6 +1,6 @@
 //! Floor 10: the public face of the runtime.
 //!
-//! * [`runtime`]: `Runtime`, its builder; [`default`]: the default runtime, `run`.
+//! * [`runtime`]: `Runtime`, its builder, [`runtime_end`]: its drop; [`default`]: the default runtime, `run`.
 //! * [`thread`]: `spawn` and what std's `thread` module has besides; [`builder`]: `thread::Builder`; [`spawn`]: how a thread is
 //!   made; [`workers`]: their OS threads; [`handle`], [`join`]: handles.
 //! * [`metrics`]: what a runtime has counted. [`scope`]: threads that borrow ([`members`] counts them). [`blocking`]: closures that block an OS thread. [`local`]: green-thread-locals.
@@ -20,6 +20,7 @@ pub(crate) mod local;
 pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod runtime;
+mod runtime_end;
 pub(crate) mod scope;
 #[cfg(feature = "tracing")]
 pub(crate) mod spans;

@@ -4,11 +4,10 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::debug::debug;
-use crate::blocking::call::call;
 use crate::blocking::pool::BlockingPool;
 use crate::dump;
 use crate::flight::{MOST_EVENTS, Recording};
@@ -18,14 +17,13 @@ use crate::park::on_switch::{MakeSwitchCalls, OnSwitch};
 use crate::recorder::Detail;
 use crate::rt::first;
 use crate::rt::join::JoinHandle;
-use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::rt::workers::WorkerThreads;
 use crate::sched::deque::Deque;
 use crate::sched::schedule::schedule_of;
-use crate::sched::shared::Rules;
+use crate::sched::shared::{LAST_WORDS, Rules};
 use crate::sched::switched::needs_no_calls;
-use crate::sched::{Shared, Worker, remote, watched};
+use crate::sched::{Shared, remote, watched};
 use crate::stack::StackSize;
 use crate::stall;
 use crate::sys::membarrier;
@@ -67,6 +65,7 @@ pub struct RuntimeBuilder {
     pub(super) on_switch: Option<MakeSwitchCalls>,
     pub(super) stall_limit: Duration,
     spare_workers: Option<usize>,
+    stopping_timeout: Duration,
     pub(super) recorder: Detail,
     pub(super) recorder_events: usize,
 }
@@ -85,6 +84,7 @@ impl RuntimeBuilder {
             on_switch: None,
             stall_limit: STALL_LIMIT,
             spare_workers: None,
+            stopping_timeout: LAST_WORDS,
             recorder: Detail::default(),
             recorder_events: EVENTS,
         }
@@ -292,6 +292,22 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets how long a [`stopping`](crate::actor::Actor::stopping), or the destructor of an actor's state, may wait once the runtime has begun to end. Default: five seconds.
+    ///
+    /// When it is over, one that waits is unwound where it waits, and at each further wait; what computes goes on. The actors that end on the workers have this time together,
+    /// from when the [`Runtime`] is dropped; then those that had not run by then, that rest or are queued, as long again for each of the two. So a drop comes back after thrice
+    /// this time at the latest, unless a thread computes. On the workers it is real time, also under [virtual time](Self::virtual_time); then that of the thread that drops the runtime. Zero: none may wait.
+    /// [`Duration::MAX`]: each may for ever.
+    ///
+    /// ```
+    #[doc = include_str!("docs/stopping_timeout.md")]
+    /// ```
+    #[must_use]
+    pub fn stopping_timeout(mut self, d: Duration) -> Self {
+        self.stopping_timeout = d;
+        self
+    }
+
     /// Sets what the [flight recorder](crate::recorder) records. Default: [`Detail::Rare`], which costs next to nothing. With [`Detail::All`] a spawn with its join
     /// takes 25 % more instructions, a message to an actor 53 %, a question to one 27 %, a round trip over two channels 30 %, a yield 2 %. Of the default runtime `GREEN_RECORDER` sets it.
     ///
@@ -366,15 +382,7 @@ impl RuntimeBuilder {
         }
         dump::from_env()?;
         let first = first::begin();
-        let moves = self.migration != Some(false) && self.thread_locals == ThreadLocals::PerThread && workers > 1;
-        // Without the heavy fence nobody could stand in for another.
-        let moves = moves
-            && match membarrier::heavy() {
-                Err(error) if self.migration == Some(true) => {
-                    return Err(io::Error::new(error.kind(), format!("started threads cannot move: {error}")));
-                }
-                found => found.is_ok(),
-            };
+        let moves = self.moves(workers)?;
         let group = remote::acquire(workers)
             .ok_or_else(|| io::Error::other(format!("more than {} workers in one process", remote::MAX_WORKERS)))?;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new()).collect();
@@ -382,11 +390,20 @@ impl RuntimeBuilder {
         let pool = BlockingPool::new(blocking_threads, blocking_queue, format!("{}-blocking", self.thread_name));
         let schedule = schedule_of(moves, all);
         let (thread_locals, virtual_time, on_switch) = (self.thread_locals, self.virtual_time, self.on_switch);
-        let rules =
-            Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns, recording };
+        let rules = Rules {
+            stack_size,
+            thread_locals,
+            moves,
+            schedule,
+            virtual_time,
+            on_switch,
+            stall_limit_ns,
+            recording,
+            stopping_timeout: self.stopping_timeout,
+        };
         let spare_workers = if stall_limit_ns == 0 { 0 } else { spare_workers };
         let shared = Shared::new(group, spare_workers, stealers, rules, pool);
-        let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty());
+        let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty(), shared.last_words);
         let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
         for (number, deque) in deques.into_iter().enumerate() {
@@ -402,6 +419,18 @@ impl RuntimeBuilder {
         }
         first.made();
         Ok(runtime)
+    }
+
+    /// Do started threads go on on another worker?
+    fn moves(&self, workers: usize) -> io::Result<bool> {
+        let may_move = self.migration != Some(false) && self.thread_locals == ThreadLocals::PerThread && workers > 1;
+        // Without the heavy fence nobody could stand in for another.
+        match may_move.then(membarrier::heavy) {
+            Some(Err(error)) if self.migration == Some(true) => {
+                Err(io::Error::new(error.kind(), format!("started threads cannot move: {error}")))
+            }
+            found => Ok(found.is_some_and(|fence| fence.is_ok())),
+        }
     }
 }
 
@@ -432,9 +461,9 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// Dropping a `Runtime` cancels its threads and returns when all of them have unwound and its workers have ended, so
 /// the destructors have run, those of the workers' thread-locals too. Its [`actors`](crate::actor) have ended by then,
 /// also those that rested; messages that they have not handled are dead letters, and a line on standard error says how
-/// many ([`shutdown`](Runtime::shutdown) has them handled). An actor whose `stopping` waits when five seconds are over is unwound there. A thread that computes without a
+/// many ([`shutdown`](Runtime::shutdown) has them handled). An actor whose `stopping` waits when the [time for that](RuntimeBuilder::stopping_timeout) is over is unwound there. A thread that computes without a
 /// blocking call, or swallows every cancel, keeps the drop waiting. Dropped by one of its own threads, or in a [`blocking`](crate::blocking) closure of one, the runtime does
-/// not wait, since that thread has to end as well. Under `panic = "abort"` nothing can be unwound: the drop waits until
+/// not wait, since that thread has to end as well: an OS thread of its own does, until all this is done. Under `panic = "abort"` nothing can be unwound: the drop waits until
 /// the threads end by themselves.
 ///
 /// # fork
@@ -448,7 +477,7 @@ fn within(what: &str, n: usize, bounds: RangeInclusive<usize>) -> io::Result<usi
 /// Should the closure of that green thread return in the child, the process aborts: end it with `exit` or exec.
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    threads: Arc<WorkerThreads>,
+    pub(super) threads: Arc<WorkerThreads>,
 }
 
 impl UnwindSafe for Runtime {}
@@ -552,44 +581,7 @@ impl Runtime {
     }
 }
 
-impl Runtime {
-    /// Waits for the workers' OS threads, which have run everything: what is left is to drop their thread-locals.
-    fn join_workers(&self) {
-        let threads = self.threads.take();
-        let this = std::thread::current().id();
-        let join = move || {
-            for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
-                let _ = thread.join();
-            }
-        };
-        let Some(worker) = Worker::current() else { return join() };
-        // A thread of another runtime does not block its worker; no cancel gets in here.
-        // SAFETY: the caller does not leave.
-        interrupt::shielded(|| unsafe { call(&worker.shared.pool, Arc::downgrade(&worker.shared), join, false) });
-    }
-}
-
 debug! { Runtime (this) workers: this.workers(); }
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if self.shared.is_the_parents() {
-            // Those are no threads of this process.
-            std::mem::forget(Arc::clone(&self.threads));
-            assert!(std::thread::panicking(), "a runtime cannot be dropped: {}", crate::sys::fork::MESSAGE);
-            return;
-        }
-        self.shared.stop();
-        let own = Worker::current().map(|worker| Arc::as_ptr(&worker.shared)).or_else(|| lent().map(Weak::as_ptr));
-        if own == Some(Arc::as_ptr(&self.shared)) {
-            return;
-        }
-        self.threads.wait(&self.shared);
-        self.shared.pool.stop();
-        self.join_workers();
-        self.shared.end();
-    }
-}
 
 /// What the thread returns or panics with.
 #[track_caller]

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle as OsJoinHandle;
+use std::time::Duration;
 
 use crate::base::atomic::Ordering;
 use crate::base::lock::Lock;
@@ -12,11 +13,10 @@ use crate::park::queue::WaitQueue;
 use crate::sched::deque::Deque;
 use crate::sched::entry::thread_main;
 use crate::sched::runs::runs_main;
-use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::stack::overflow;
 use crate::sys::ask;
-use crate::sys::clock::{after_ns, virtual_ns};
+use crate::sys::clock::after_ns;
 use crate::sys::signals::SignalMask;
 use crate::sys::unwinder;
 use crate::task::Task;
@@ -29,14 +29,15 @@ pub(super) struct WorkerThreads {
     handles: Lock<Vec<OsJoinHandle<()>>>,
     /// The beginning of their names.
     name: String,
+    last_words: Duration,
     /// Of the OS thread that has made the runtime, if there may be spare ones: the monitor, which starts them, has every signal blocked.
     mask: Option<SignalMask>,
 }
 
 impl WorkerThreads {
-    pub(super) fn new(name: String, has_spares: bool) -> Arc<Self> {
+    pub(super) fn new(name: String, has_spares: bool, last_words: Duration) -> Arc<Self> {
         let mask = has_spares.then(SignalMask::current);
-        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name, mask })
+        Arc::new(Self { running: WaitQueue::new(0), handles: Lock::new(Vec::new()), name, last_words, mask })
     }
 
     /// Starts the worker with this number.
@@ -113,16 +114,27 @@ impl WorkerThreads {
         }
     }
 
-    /// Waits until all workers of a runtime that stops have run everything: steps H2 and H3 of [`last_words`](crate::task::last_words).
-    pub(super) fn wait(&self, shared: &Shared) {
+    /// Waits until all workers of a runtime that stops have run everything.
+    pub(super) fn wait(&self) {
+        let _ = self.wait_in(Wait::new(Reason::Join).uninterruptible());
+    }
+
+    /// The same, and calls `hurry` if they have not after the time of last words: steps H2 and H3 of [`last_words`](crate::task::last_words).
+    pub(super) fn wait_or<R>(&self, hurry: impl FnOnce() -> R) {
         let wait = Wait::new(Reason::Join).uninterruptible();
-        let wait_until = |wait| self.running.wait_until(wait, |running| (*running == 0).then_some(()));
-        // In virtual time that would be over at once, while theirs goes on: so it has no end there.
-        let first = if virtual_ns().is_some() { wait } else { wait.until(after_ns(LAST_WORDS)) };
-        if wait_until(first).is_none() {
-            shared.hurry();
-            let _ = wait_until(wait);
+        if self.wait_in(wait.until(after_ns(self.last_words))).is_none() {
+            hurry();
+            self.wait();
         }
+    }
+
+    fn wait_in(&self, wait: Wait) -> Option<()> {
+        self.running.wait_until(wait, |running| (*running == 0).then_some(()))
+    }
+
+    /// Starts an OS thread for the end of the runtime. If there is none to be had, nobody does that.
+    pub(super) fn start_ending(&self, ends: impl FnOnce() + Send + 'static) {
+        let _ = std::thread::Builder::new().name(format!("{}-end", self.name)).spawn(ends);
     }
 
     /// Their OS threads.

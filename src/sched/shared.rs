@@ -54,6 +54,9 @@ pub(crate) struct Shared {
     /// After so long in one turn a worker is reported, if somebody waits for it; 0: never.
     pub(crate) stall_limit_ns: u64,
     pub(crate) recording: Recording,
+    /// The actors of a runtime that ends have so long for their `stopping`: those that end before its workers do; then, all together, those that are queued; and
+    /// then those that rest.
+    pub(crate) last_words: Duration,
     /// How many workers may search at one time; 0 when there is no second CPU for them to search on.
     pub(crate) searchers: u32,
     /// Threads that were spawned by others than its own.
@@ -76,10 +79,10 @@ pub(crate) struct Rules {
     pub(crate) on_switch: Option<MakeSwitchCalls>,
     pub(crate) stall_limit_ns: u64,
     pub(crate) recording: Recording,
+    pub(crate) stopping_timeout: Duration,
 }
 
-/// The actors of a runtime that ends have so long for their `stopping`: those that end before its workers do; then, all together, those that are queued; and
-/// then those that rest.
+/// What [`Shared::last_words`] is where nobody says, or the runtime is no more to be asked.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a runtime asks the actors' module for.
@@ -100,9 +103,11 @@ impl Shared {
         RemoteGroup { remotes, idle, .. }: RemoteGroup,
         spares: usize,
         stealers: Box<[Stealer<Task>]>,
-        Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns, recording }: Rules,
+        rules: Rules,
         pool: BlockingPool,
     ) -> Arc<Self> {
+        let Rules { stack_size, thread_locals, moves, schedule, virtual_time, .. } = rules;
+        let Rules { on_switch, stall_limit_ns, recording, stopping_timeout: last_words, .. } = rules;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         spin::note_cpus(cpus);
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
@@ -125,6 +130,7 @@ impl Shared {
             on_switch,
             stall_limit_ns,
             recording,
+            last_words,
             searchers,
             spawned_outside: AtomicU64::new(0),
             actors: OnceLock::new(),
@@ -187,7 +193,7 @@ impl Shared {
         self.stop.stop(|| self.every_remote().for_each(Remote::notify_control));
     }
 
-    /// It has stopped for [`LAST_WORDS`].
+    /// It has stopped for [`last_words`](Self::last_words).
     pub(crate) fn hurry(&self) {
         self.stop.hurry(|| self.every_remote().for_each(Remote::notify_control));
     }

@@ -95,8 +95,8 @@ pub(crate) struct Extra {
     pub(crate) locals: UnsafeCell<Locals>,
     /// Home worker only: the thread is inside `block_on`.
     pub(crate) polling: Cell<bool>,
-    /// Home worker only: so many actors whose runtimes are over end on the thread's stack, each in the one before.
-    pub(crate) ends: Cell<u32>,
+    /// Home worker only: the actors whose runtimes are over and that end on the thread's stack.
+    pub(crate) ends: super::end_row::EndRow,
     /// What the thread's wakers leave for its `block_on`: apart from `Header::token`, which belongs to `thread::park`.
     pub(crate) woken: ParkToken,
     /// The waker of async code that waits for the thread's end.
@@ -112,7 +112,7 @@ impl Extra {
             name,
             locals: UnsafeCell::default(),
             polling: Cell::new(false),
-            ends: Cell::new(0),
+            ends: Default::default(),
             woken: ParkToken::new(),
             awaiter: Awaiter::new(),
             #[cfg(any(debug_assertions, green_deadlocks))]

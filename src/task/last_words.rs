@@ -2,12 +2,12 @@
 //!
 //! *Motive.* An actor that ends runs its `stopping`, and the destructor of its state, with cancels refused: what it has to say is to be said, also when the
 //! runtime is dropped, and that waits for it. If it waits for ever, the drop would, too. So it has a time, as it has where it ends
-//! when the workers are gone (`launch::LAST_WORDS`); then it is unwound where it waits, and at each further wait.
+//! when the workers are gone (`Shared::last_words`); then it is unwound where it waits, and at each further wait.
 //!
 //! # Protocol
 //!
 //! ```text
-//!  who drops the runtime (rt::runtime)              a worker                                  the actor's thread, on its worker
+//!  who drops the runtime (rt::runtime_end)          a worker                                  the actor's thread, on its worker
 //!  H1  stops: STOPS, notices to all workers         H4  obeys: cancels all of its threads;    H6  before its last words: LATE? then
 //!  H2  waits until the workers have ended, for          LATE? those at their last words           cancels are let in from the first,
 //!      the time of last words                           let cancels in from now on, and       H7  else from H4 on (`LastWords`)
@@ -22,8 +22,8 @@
 //! *What is unwound* is the hook, which catches that, as it does a panic; and the destructor, likewise. What follows (H8) is the actor's end, which is not
 //! interrupted: joiners and supervisors are told. What computes is not ended, nor what waits in a destructor while it unwinds.
 //!
-//! *What it does not do:* a runtime that one of its own threads has dropped is waited for by nobody, so nobody comes to H3; nor who drops it in virtual time, which passes
-//! while the workers compute.
+//! *Where nobody waits in real time:* a runtime that one of its own threads has dropped is waited for by an OS thread of its own, and so it is where the dropping thread goes by
+//! virtual time, which passes while the workers compute (`rt::runtime_end`).
 #![forbid(unsafe_code)]
 
 use crate::task::Header;

@@ -3,6 +3,7 @@
 pub(crate) mod awaiter;
 pub(crate) mod block;
 pub(crate) mod cancel;
+pub(crate) mod end_row;
 pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod last_words;

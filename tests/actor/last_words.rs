@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
 use green::{Runtime, ThreadLocals};
 
-use crate::help::Gate;
+use crate::help::{Gate, bounded};
 use crate::{Add, LONG};
 
 /// Does that in its `stopping`, and that when it is dropped.
@@ -46,13 +46,17 @@ fn talks(
     talks
 }
 
-/// On so many workers, with threads of either kind, at the same time: each takes as long as last words do.
-fn in_each_runtime(f: impl Fn(Runtime) + Send + Sync + Copy + 'static) {
+/// For what waits for ever.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// On so many workers, with threads of either kind, at the same time: each takes as long as last words do, which is `d`.
+fn in_each_runtime(d: Duration, f: impl Fn(Runtime) + Send + Sync + Copy + 'static) {
     let (is_done, done) = mpsc::channel();
     let kinds = [ThreadLocals::PerWorker, ThreadLocals::PerThread];
     let mut left = 0;
     for (workers, kind) in [1, 3].into_iter().flat_map(|workers| kinds.map(|kind| (workers, kind))) {
-        let Ok(runtime) = Runtime::builder().workers(workers).thread_locals(kind).build() else {
+        let builder = Runtime::builder().workers(workers).thread_locals(kind).stopping_timeout(d);
+        let Ok(runtime) = builder.build() else {
             assert_eq!(kind, ThreadLocals::PerThread);
             continue;
         };
@@ -71,7 +75,7 @@ fn in_each_runtime(f: impl Fn(Runtime) + Send + Sync + Copy + 'static) {
 /// The bound held for actors only that end when the workers are gone.
 #[test]
 fn a_stopping_that_waits_on_a_worker_does_not_keep_the_end_of_its_runtime_for_ever() {
-    in_each_runtime(|runtime| {
+    in_each_runtime(SHORT, |runtime| {
         let (waits, inside) = (Gate::new(), Gate::new());
         let opens = inside.clone();
         let words = move || {
@@ -89,7 +93,7 @@ fn a_stopping_that_waits_on_a_worker_does_not_keep_the_end_of_its_runtime_for_ev
 
 #[test]
 fn a_stopping_that_swallows_its_end_or_a_destructor_that_waits_is_unwound_at_each_wait() {
-    in_each_runtime(|runtime| {
+    in_each_runtime(SHORT, |runtime| {
         let inside = Gate::new();
         let opens = inside.clone();
         let words = move || {
@@ -108,7 +112,7 @@ fn a_stopping_that_swallows_its_end_or_a_destructor_that_waits_is_unwound_at_eac
 
 #[test]
 fn a_stopping_that_begins_when_its_runtime_has_ended_for_long_is_unwound_too() {
-    in_each_runtime(|runtime| {
+    in_each_runtime(SHORT, |runtime| {
         let (first, second) = (Gate::new(), Gate::new());
         let opens = first.clone();
         let late = talks(&runtime, waits_for_ever, || ());
@@ -129,7 +133,7 @@ fn a_stopping_that_begins_when_its_runtime_has_ended_for_long_is_unwound_too() {
 
 #[test]
 fn a_shutdown_of_a_runtime_comes_back_from_a_stopping_that_waits() {
-    in_each_runtime(|runtime| {
+    in_each_runtime(SHORT, |runtime| {
         let talks = talks(&runtime, waits_for_ever, || ());
         let end = runtime.shutdown(Duration::from_millis(50));
         assert_eq!((end.left, talks.is_ended()), (1, true));
@@ -139,7 +143,7 @@ fn a_shutdown_of_a_runtime_comes_back_from_a_stopping_that_waits() {
 /// It has its time: the end of the runtime waits for it.
 #[test]
 fn a_stopping_that_waits_for_a_while_is_not_unwound() {
-    in_each_runtime(|runtime| {
+    in_each_runtime(Duration::MAX, |runtime| {
         let (said, inside) = (Gate::new(), Gate::new());
         let (opens, says) = (inside.clone(), said.clone());
         let words = move || {
@@ -154,5 +158,97 @@ fn a_stopping_that_waits_for_a_while_is_not_unwound() {
         inside.wait();
         drop(runtime);
         assert!(talks.is_ended() && said.is_open());
+    });
+}
+
+#[test]
+fn where_last_words_have_no_time_what_computes_is_said_and_the_first_wait_unwound() {
+    in_each_runtime(Duration::ZERO, |runtime| {
+        let (inside, said) = (Gate::new(), Gate::new());
+        let (opens, says) = (inside.clone(), said.clone());
+        let words = move || {
+            opens.open();
+            // Until its runtime ends.
+            waits_for_ever();
+        };
+        let stopped = talks(&runtime, words, move || says.open());
+        stopped.stop();
+        inside.wait();
+        let late = Gate::new();
+        let (says, waits) = (late.clone(), Gate::new());
+        let rests = talks(
+            &runtime,
+            move || {
+                says.open();
+                waits.wait();
+            },
+            || (),
+        );
+        drop(runtime);
+        assert!(stopped.is_ended() && said.is_open() && rests.is_ended() && late.is_open());
+    });
+}
+
+/// Nobody waited for that runtime, and so nobody for their end.
+#[test]
+fn a_stopping_that_waits_does_so_no_longer_when_one_of_its_runtimes_own_threads_has_dropped_that() {
+    in_each_runtime(SHORT, |runtime| {
+        let inside = Gate::new();
+        let opens = inside.clone();
+        let words = move || {
+            opens.open();
+            waits_for_ever();
+        };
+        let (stopped, rests) = (talks(&runtime, words, || ()), talks(&runtime, waits_for_ever, || ()));
+        stopped.stop();
+        inside.wait();
+        let (give, given) = green::channel::bounded::<Runtime>(1);
+        let _ = runtime.spawn(move || drop(given.recv().unwrap()));
+        give.send(runtime).unwrap();
+        stopped.join();
+        rests.join();
+    });
+}
+
+/// Drops `runtime`, of which an actor says its last words, in virtual time.
+fn drop_virtually(runtime: Runtime, words: impl FnOnce() + Send + 'static) -> Addr<Talks> {
+    let inside = Gate::new();
+    let opens = inside.clone();
+    let talks = talks(
+        &runtime,
+        move || {
+            opens.open();
+            words();
+        },
+        || (),
+    );
+    talks.stop();
+    inside.wait();
+    let drops = Runtime::builder().virtual_time().build().unwrap();
+    drops.run(move || drop(runtime));
+    talks
+}
+
+/// Their time was that of the one that waited for them, where hours pass at once.
+#[test]
+fn last_words_have_their_time_where_the_runtime_is_dropped_in_virtual_time() {
+    bounded(|| {
+        let said = Gate::new();
+        let says = said.clone();
+        let runtime = Runtime::builder().workers(1).stopping_timeout(Duration::from_secs(3600)).build().unwrap();
+        let talks = drop_virtually(runtime, move || {
+            green::sleep(Duration::from_millis(300));
+            says.open();
+        });
+        assert!(talks.is_ended() && said.is_open());
+    });
+}
+
+/// They had it without a bound.
+#[test]
+fn last_words_that_wait_for_ever_do_not_keep_who_drops_their_runtime_in_virtual_time() {
+    bounded(|| {
+        let runtime = Runtime::builder().workers(1).stopping_timeout(SHORT).build().unwrap();
+        assert!(drop_virtually(runtime, waits_for_ever).is_ended());
     });
 }

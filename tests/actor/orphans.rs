@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
+use green::actor::{Actor, Addr, Builder, Child, Context, Exit, Handler, JoinError, Message, Supervisor};
 use green::{Runtime, ThreadLocals, channel};
 
 use crate::help::{bounded, until};
@@ -354,5 +354,112 @@ fn timers_go_on_when_one_has_beaten_for_an_actor_whose_runtime_is_over_and_that_
         drop(go_on);
         ends.join().unwrap();
         assert!(beaten.is_ended());
+    });
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A runtime that waits for last words as good as for ever.
+fn patient() -> Runtime {
+    Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker).stopping_timeout(HOUR).build().unwrap()
+}
+
+/// `runtime` ends, by that a child, and in its `stopping` it stops its parent, which does that with the child in its own.
+fn stops_its_parent<T: Send + 'static>(
+    runtime: Runtime,
+    does: impl FnOnce(&Addr<Orphan>) -> T + Send + 'static,
+) -> (T, Addr<Orphan>, Addr<Orphan>) {
+    let (tells, told) = mpsc::channel::<Addr<Orphan>>();
+    let (says, said) = mpsc::channel();
+    let parent = orphan(&runtime, move || says.send(does(&told.recv().unwrap())).unwrap());
+    let stopped = parent.clone();
+    // The younger one ends first.
+    let child = orphan(&runtime, move || stopped.stop());
+    tells.send(child.clone()).unwrap();
+    drop(runtime);
+    (said.try_recv().unwrap(), parent, child)
+}
+
+/// It waited for what goes on below it on its stack, until its time was over.
+#[test]
+fn who_is_stopped_by_one_that_ends_and_joins_that_one_is_told_of_the_cycle_at_once() {
+    bounded(|| {
+        let (joined, parent, child) = stops_its_parent(patient(), |child| child.join_timeout(HOUR));
+        let Err(JoinError::Deadlock { cycle }) = joined else { panic!("{joined:?}") };
+        assert_eq!(*cycle, [parent.id(), child.id()]);
+        assert!(parent.is_ended() && child.is_ended());
+    });
+}
+
+#[test]
+fn who_is_stopped_by_one_that_ends_and_shuts_that_one_down_goes_on_at_once() {
+    bounded(|| {
+        let (end, parent, child) = stops_its_parent(patient(), |child| child.shutdown(HOUR));
+        assert_eq!((end.stopped, end.left), (0, 1));
+        assert!(parent.is_ended() && child.is_ended());
+    });
+}
+
+/// Its panic is its own.
+#[test]
+fn who_is_stopped_by_one_that_ends_and_joins_that_one_without_a_time_out_panics_at_once() {
+    bounded(|| {
+        let runtime = patient();
+        let (tells, told) = mpsc::channel::<Addr<Orphan>>();
+        let (says, said) = mpsc::channel();
+        let parent = orphan(&runtime, move || {
+            let child = told.recv().unwrap();
+            let joined = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child.join()));
+            says.send(joined.unwrap_err().downcast::<String>().map(|text| *text)).unwrap();
+            child.join();
+        });
+        let stopped = parent.clone();
+        let child = orphan(&runtime, move || stopped.stop());
+        tells.send(child.clone()).unwrap();
+        drop(runtime);
+        let text = next(&said).unwrap();
+        let cycle = format!("{0} waits for {1} waits for {0}", parent.id(), child.id());
+        assert!(text.contains(&cycle), "{text}");
+        assert!(parent.is_ended() && child.is_ended());
+    });
+}
+
+/// By way of a third one that ends on top of both.
+#[test]
+fn all_that_end_on_top_of_one_that_is_joined_are_in_the_cycle() {
+    bounded(|| {
+        let runtime = patient();
+        let (says, said) = mpsc::channel();
+        let (tells, told) = mpsc::channel::<Addr<Orphan>>();
+        let joins = orphan(&runtime, move || says.send(told.recv().unwrap().join_timeout(HOUR)).unwrap());
+        let joined = joins.clone();
+        let between = orphan(&runtime, move || _ = joined.join());
+        let stopped = between.clone();
+        let first = orphan(&runtime, move || stopped.stop());
+        tells.send(first.clone()).unwrap();
+        drop(runtime);
+        let Err(JoinError::Deadlock { cycle }) = next(&said) else { panic!("no deadlock") };
+        assert_eq!(*cycle, [joins.id(), first.id(), between.id()]);
+    });
+}
+
+/// The supervisor waited for that one.
+#[test]
+fn a_child_that_stops_its_supervisor_as_the_runtime_ends_does_not_keep_that() {
+    bounded(|| {
+        let runtime = patient();
+        let (tells, told) = mpsc::channel::<Addr<green::actor::Team>>();
+        let told = std::sync::Arc::new(std::sync::Mutex::new(told));
+        let child = Child::new("stops", move || {
+            let told = std::sync::Arc::clone(&told);
+            Orphan(Some(Box::new(move || told.lock().unwrap().recv().unwrap().stop())))
+        });
+        let other = Child::new("other", || Orphan(None));
+        let sup = Supervisor::one_for_one().child(other.shutdown(HOUR)).child(child.shutdown(HOUR));
+        let sup = runtime.run(|| sup.start()).unwrap();
+        let other = sup.get::<Orphan>("other").unwrap();
+        tells.send(sup.addr().clone()).unwrap();
+        drop(runtime);
+        assert!(sup.addr().is_ended() && other.is_ended());
     });
 }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
@@ -194,6 +195,7 @@ pub(crate) struct Shared {
     pub(crate) schedule: Schedule,
     actors: Cell<Option<shared::ActorCalls>>,
     pub(crate) roster: &'static Roster,
+    pub(crate) last_words: Duration,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -209,6 +211,7 @@ impl Shared {
             schedule: worker::schedule,
             actors: Cell::new(None),
             roster: remote::roster_of(0),
+            last_words: shared::LAST_WORDS,
             queue: Mutex::default(),
             changed: Condvar::new(),
         })

@@ -1,37 +1,73 @@
-//! How many actors whose runtimes are over end on the stack of a thread, each in the one before: see "Ends without workers" in `PROTOCOL.md`.
+//! Which actors whose runtimes are over end on the stack of a thread, each in the one before: see "Ends without workers" in `PROTOCOL.md`.
 
 #![forbid(unsafe_code)]
 
+use super::cell::Core;
+use crate::actor::{ActorId, Cycle};
 use crate::park::current::with_header;
+use crate::sched::shared::discard;
+use crate::task::Task;
+use crate::task::end_row::EndOnTop;
 
 /// One that is ended with its runtime may stop another in its `stopping`, or join it, which ends there, and so on, so often.
-const DEEPEST: u32 = 32;
+const DEEPEST: usize = 32;
 
-/// One more actor ends on the calling thread's stack, in the one before. (A count by OS thread would be other threads', too: each may park in the midst.)
+/// One more actor ends on the calling thread's stack, in the one before. (A row by OS thread would be other threads', too: each may park in the midst.)
 pub(crate) struct EndsOnTop;
 
 impl EndsOnTop {
-    /// `None`: the row is too deep.
+    /// `None`: the row is too deep. For the time being nobody in particular ends here.
     pub(super) fn begin() -> Option<Self> {
         with_header(|thread| {
-            let ends = &thread.extra_or_new().ends;
-            (ends.get() < DEEPEST).then(|| ends.set(ends.get() + 1)).map(|()| Self)
+            let mut row = thread.extra_or_new().ends.borrow_mut();
+            (row.len() < DEEPEST).then(|| row.push(EndOnTop { id: NOBODY, name: None })).map(|()| Self)
         })
+    }
+
+    /// Ends `task` here.
+    pub(super) fn end(self, task: Task) {
+        if task.vtable.after_run.is_some() {
+            let name = task.name().map(Box::from);
+            with_header(|thread| {
+                if let Some(last) = thread.extra_or_new().ends.borrow_mut().last_mut() {
+                    *last = EndOnTop { id: task.id, name };
+                }
+            });
+        }
+        discard(task);
     }
 }
 
+/// No actor's number.
+const NOBODY: u64 = 0;
+
 impl Drop for EndsOnTop {
     fn drop(&mut self) {
-        with_header(|thread| {
-            let ends = &thread.extra_or_new().ends;
-            ends.set(ends.get() - 1);
-        });
+        with_header(|thread| thread.extra_or_new().ends.borrow_mut().pop());
     }
 }
 
 /// Does an actor end on the calling thread's stack?
+#[inline]
 pub(super) fn ends_another() -> bool {
-    with_header(|thread| thread.extra().is_some_and(|extra| extra.ends.get() != 0))
+    with_header(|thread| thread.extra().is_some_and(|extra| !extra.ends.borrow().is_empty()))
+}
+
+/// Does `actor` end on the calling thread's stack, perhaps further down? Then it goes on after the caller only, which would wait for it in vain: each from there on waits for the next
+/// one, which is on top of it.
+pub(super) fn cycle_below(actor: &Core) -> Option<Cycle> {
+    if !ends_another() {
+        return None;
+    }
+    with_header(|thread| {
+        let row = thread.extra()?.ends.borrow();
+        let from = row.iter().position(|end| end.id == actor.header.id)?;
+        let named = row[from..].iter().filter(|end| end.id != NOBODY);
+        let mut members: Vec<_> = named.map(|end| (ActorId(end.id), end.name.clone())).collect();
+        // The one on top is the caller.
+        members.rotate_right(1);
+        Some(Cycle::new(members.into_iter()))
+    })
 }
 
 /// From now on, until the result is dropped, the calling thread ends no actor that it tells something: it leaves it, as if one ended on its stack. For a thread that

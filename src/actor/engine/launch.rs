@@ -14,7 +14,7 @@ use crate::base::lock::Lock;
 use crate::park::current::with_header;
 use crate::park::interrupt::{shielded, timeout};
 use crate::park::os;
-use crate::sched::shared::{LAST_WORDS, discard};
+use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork::{self, PerProcess};
@@ -85,7 +85,7 @@ fn inject(entry: Task) {
         Some(shared) if !shared.is_over() => {
             shared.inject(actor.into_task());
         }
-        _ => end_here(actor),
+        shared => end_here(actor, shared.as_deref()),
     }
 }
 
@@ -105,12 +105,17 @@ fn own_id() -> u64 {
     with_header(|thread| thread.id)
 }
 
+/// How long the actors of a runtime that is over may wait as they end; `None`: of one that is no more.
+pub(super) fn last_words(shared: Option<&Shared>) -> Duration {
+    shared.map_or(LAST_WORDS, |shared| shared.last_words)
+}
+
 /// Something was told to an actor whose runtime is over: step T1. The teller, who waits for nothing, waits no longer for what ends here than others do.
-fn end_here(actor: Weak) {
+fn end_here(actor: Weak, shared: Option<&Shared>) {
     if ends_another() {
         return leave(actor.into_task(), own_id());
     }
-    let until_ns = after_ns(LAST_WORDS);
+    let until_ns = after_ns(last_words(shared));
     in_time(until_ns, || end_on_top(actor.into_task()));
     end_own_by(until_ns);
 }
@@ -118,8 +123,7 @@ fn end_here(actor: Weak) {
 /// Steps T2 and T3. In a row too deep for that it is left.
 pub(super) fn end_on_top(task: Task) {
     let Some(row) = EndsOnTop::begin() else { return leave(task, own_id()) };
-    discard(task);
-    drop(row);
+    row.end(task);
     if !ends_another() {
         end_own();
     }
@@ -160,8 +164,8 @@ pub(super) fn leave_queued_by(shared: &Shared, until_ns: u64) {
 
 /// Ends one of them. False: there is none, or the row is too deep.
 fn end_one(is_it: impl Fn(&LeftTask) -> bool) -> bool {
-    let Some(_row) = EndsOnTop::begin() else { return false };
-    take(is_it).map(discard).is_some()
+    let Some(row) = EndsOnTop::begin() else { return false };
+    take(is_it).map(|task| row.end(task)).is_some()
 }
 
 /// Step T3.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::cell::Core;
 use super::edge::How;
-use super::ends_on_top::ends_another;
+use super::ends_on_top::{cycle_below, ends_another};
 use super::envelope::Envelope;
 use super::held_name::HeldName;
-use super::launch::{end_on_top, end_own_by, end_queued, in_time, leave_queued_by, take_left};
+use super::launch::{end_on_top, end_own_by, end_queued, in_time, last_words, leave_queued_by, take_left};
 use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
 use super::monitor;
 use super::owed::Refusal;
@@ -23,7 +23,6 @@ use crate::park::current::with_header;
 use crate::park::queue::WaitQueue;
 use crate::park::{Wait, checkpoint};
 use crate::rt::join::JoinHandle;
-use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Worker, remote};
 use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::task::header::Reason;
@@ -106,7 +105,7 @@ pub(super) fn say_ended(queue: &EndQueue, exit: &Exit) {
     });
 }
 
-/// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`LAST_WORDS`], or when the caller's own wait
+/// Steps J1 to J3, if the runtime of `core` is over. A wait in one that ends here is unwound after [`last_words`], or when the caller's own wait
 /// is to end. True: the runtime is over.
 fn end_others(core: &Core, deadline_ns: u64) -> bool {
     // Its worker runs the caller. The counts of the runtime are many joiners'.
@@ -118,7 +117,7 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
         return false;
     }
     let own_ns = with_header(|thread| thread.limits.earliest_ns()).min(deadline_ns);
-    let until_ns = own_ns.min(after_ns(LAST_WORDS));
+    let until_ns = own_ns.min(after_ns(last_words(shared.as_deref())));
     shared.iter().for_each(|shared| leave_queued_by(shared, until_ns));
     in_time(until_ns, || core.end_orphan());
     end_own_by(until_ns);
@@ -132,7 +131,7 @@ fn end_others(core: &Core, deadline_ns: u64) -> bool {
 }
 
 /// Waits for something that `core` owes, as its end, until `ready` finds that in `queue`. With an edge, as [`join`]. What is queued for a runtime that is
-/// over, `core` perhaps, nobody runs: so who waits ends it first.
+/// over, `core` perhaps, nobody runs: so who waits ends it first. One that ends on this very stack already is not waited for.
 pub(crate) fn await_in<S, R>(
     core: &Core,
     queue: &WaitQueue<S>,
@@ -149,6 +148,9 @@ fn await_by<S, R>(
     ready: impl Fn(&S) -> Option<R>,
     ends: fn(&Core, u64) -> bool,
 ) -> Result<R, JoinError> {
+    if let Some(cycle) = cycle_below(core) {
+        return queue.with(|state| ready(state)).ok_or(JoinError::Deadlock { cycle });
+    }
     loop {
         // Before there is an edge: what ends waits in the caller's name, and has that edge meanwhile.
         let is_over = ends(core, deadline_ns);

@@ -17,7 +17,6 @@ use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::report::report;
 use crate::sched::remote::roster_of;
-use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 
@@ -65,8 +64,8 @@ const SLICE: Duration = Duration::from_millis(1);
 /// other threads end, by what they send. A `stopping` that waits when all have had their time is unwound where it waits; no other thread's
 /// is. Gives how many messages that were told they have dropped since their runtime began to end.
 pub(crate) fn end_all(shared: &Shared) -> u64 {
-    end_all_queued(shared, after_ns(LAST_WORDS));
-    let until_ns = after_ns(LAST_WORDS);
+    end_all_queued(shared, after_ns(shared.last_words));
+    let until_ns = after_ns(shared.last_words);
     let mut elsewhere = Vec::new();
     loop {
         let mut actors: Vec<_> = shared.roster.take_all().into_iter().map(Weak::resident).collect();
