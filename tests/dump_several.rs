@@ -128,3 +128,59 @@ fn a_thread_that_selects_shows_the_channels_and_their_lengths() {
     many[11].0.send(1).unwrap();
     assert_eq!(selects.join().unwrap(), 11);
 }
+
+/// It leaves the list after each run, and each run enters it at the end.
+#[test]
+fn actors_that_run_again_while_the_threads_are_shown_are_shown_once() {
+    use green::actor::{Actor, Addr, Builder, Context, Handler, Message};
+    struct Waits;
+    impl Actor for Waits {}
+    struct Wait {
+        begins: help::Gate,
+        ends: help::Gate,
+    }
+    impl Message for Wait {
+        type Reply = ();
+    }
+    impl Handler<Wait> for Waits {
+        fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
+            wait.begins.open();
+            wait.ends.wait();
+        }
+    }
+    fn runs(waits: &Addr<Waits>) -> help::Gate {
+        let (begins, ends) = (help::Gate::new(), help::Gate::new());
+        waits.tell(Wait { begins: begins.clone(), ends: ends.clone() }).unwrap();
+        begins.wait();
+        ends
+    }
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let (mut running, mut parked) = (std::collections::HashMap::new(), Vec::new());
+    for number in 0..5 {
+        let name = format!("waits {number}");
+        let waits = Builder::new().runtime(&runtime).name(&*name).start(Waits).unwrap();
+        running.insert(name, (runs(&waits), waits));
+        parked.extend((0..40).map(|_| runtime.spawn(green::thread::park)));
+        help::dump::until_shown(parked.iter().map(|thread| thread.thread()), "park");
+    }
+    let mut shown = std::collections::HashSet::new();
+    green::dump::for_each(|thread| {
+        assert!(shown.insert(thread.id()), "{thread:?} twice");
+        // It first, so that what is met again is met instead of those that have left their places.
+        if let Some((ends, waits)) = thread.name().and_then(|name| running.get_mut(name)) {
+            ends.open();
+            *ends = runs(waits);
+            for (_, (ends, waits)) in running.iter_mut().filter(|(name, _)| Some(&***name) != thread.name()) {
+                ends.open();
+                *ends = runs(waits);
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(parked.iter().all(|thread| shown.contains(&thread.thread().id())));
+    running.values().for_each(|(ends, _)| ends.open());
+    parked.iter().for_each(|thread| thread.thread().unpark());
+    parked.into_iter().for_each(|thread| thread.join().unwrap());
+}

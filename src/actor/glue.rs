@@ -399,7 +399,7 @@ fn drop_state<A: Actor, K: Keep>(cell: &Cell<A, K>, ctx: &mut Context<A>, was_st
     // SAFETY: invariant 2: this is the run, as only that has a context.
     let state = unsafe { &mut *cell.state.get() };
     let header = &cell.core.header;
-    header.begin_last_words(Worker::current().is_some_and(Worker::is_late));
+    cell.core.begin_last_words();
     if was_started {
         let _ = hook(ctx, |ctx| state.stopping(exit, ctx));
     }

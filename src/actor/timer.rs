@@ -92,7 +92,7 @@ impl Service {
     fn run(&self) {
         let _serves = os_threads::serves();
         // An actor that ended here would have all timers wait for its `stopping`.
-        let _leaves = leave_all();
+        leave_all();
         let mut timers = self.lock();
         loop {
             let now = now_ns();

@@ -161,8 +161,9 @@ pub(crate) fn list(shared: &Arc<Shared>, mut each: impl FnMut(ThreadRecord) -> i
             if records.is_empty() {
                 break;
             }
-            // Threads that move may be in another list by now.
-            let mut met = |id| if shared.moves { !unstarted.met.insert(id) } else { unstarted.met.contains(id) };
+            // Threads that move may be in another list by now, and so may an actor that ran there and runs again, or behind the place in this one.
+            let again = shared.moves || shared.has_had_actors();
+            let mut met = |id| if again { !unstarted.met.insert(id) } else { unstarted.met.contains(id) };
             records.into_iter().filter(|record| !met(record.id)).try_for_each(&mut each)?;
         }
     }

@@ -12,6 +12,7 @@ use crate::base::report::report;
 use crate::base::spin;
 use crate::blocking::pool::BlockingPool;
 use crate::flight::Recording;
+use crate::park::interrupt::{shielded, timeout};
 use crate::park::on_switch::{self, MakeSwitchCalls};
 use crate::sched::deque::Stealer;
 use crate::sched::idle::Idle;
@@ -238,9 +239,13 @@ impl Shared {
 
     /// Discards what was queued and nobody will run.
     pub(crate) fn discard_injected(&self) {
-        while let Some(task) = self.take_injected() {
-            discard(task);
-        }
+        // An actor among them has its last words here.
+        let all = || {
+            while let Some(task) = self.take_injected() {
+                discard(task);
+            }
+        };
+        let _ = shielded(|| timeout(self.last_words, all));
     }
 
     /// A thread was spawned, by one of its own threads on `worker` or by another.

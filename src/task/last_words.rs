@@ -1,6 +1,6 @@
 //! How long the last words of an actor may wait when its runtime ends.
 //!
-//! *Motive.* An actor that ends runs its `stopping`, and the destructor of its state, with cancels refused: what it has to say is to be said, also when the
+//! *Motive.* An actor that ends drops what is queued, runs its `stopping`, and the destructor of its state, with cancels refused: what it has to say is to be said, also when the
 //! runtime is dropped, and that waits for it. If it waits for ever, the drop would, too. So it has a time, as it has where it ends
 //! when the workers are gone (`Shared::last_words`); then it is unwound where it waits, and at each further wait.
 //!
@@ -20,7 +20,8 @@
 //! same way, if that one stops (`Worker::cancel`); if not, its own H4 comes.
 //!
 //! *What is unwound* is the hook, which catches that, as it does a panic; and the destructor, likewise. What follows (H8) is the actor's end, which is not
-//! interrupted: joiners and supervisors are told. What computes is not ended, nor what waits in a destructor while it unwinds.
+//! interrupted: joiners and supervisors are told. What computes is not ended, nor what waits in a destructor while it unwinds, nor what waits when a timer or an attached
+//! helper of the actor is dropped.
 //!
 //! *Where nobody waits in real time:* a runtime that one of its own threads has dropped is waited for by an OS thread of its own, and so it is where the dropping thread goes by
 //! virtual time, which passes while the workers compute (`rt::runtime_end`).

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
 use green::{Runtime, ThreadLocals};
 
 use crate::help::{Gate, bounded};
@@ -70,6 +70,48 @@ fn in_each_runtime(d: Duration, f: impl Fn(Runtime) + Send + Sync + Copy + 'stat
     for _ in 0..left {
         done.recv_timeout(LONG).expect("the end of a runtime does not come");
     }
+}
+
+/// Waits in its handler.
+struct Wait(Gate);
+impl Message for Wait {
+    type Reply = ();
+}
+impl Handler<Wait> for Talks {
+    fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
+        wait.0.open();
+        waits_for_ever();
+    }
+}
+
+/// Waits when it is dropped.
+struct Lingers(Gate);
+impl Message for Lingers {
+    type Reply = ();
+}
+impl Handler<Lingers> for Talks {
+    fn handle(&mut self, _: Lingers, _: &mut Context<Self>) {}
+}
+impl Drop for Lingers {
+    fn drop(&mut self) {
+        self.0.open();
+        waits_for_ever();
+    }
+}
+
+/// The bound held from the actor's last words on only, and what is queued is given back before.
+#[test]
+fn a_queued_message_that_waits_when_it_is_dropped_does_not_keep_the_end_of_its_runtime_for_ever() {
+    in_each_runtime(SHORT, |runtime| {
+        let (inside, dropped, over) = (Gate::new(), [Gate::new(), Gate::new()], Gate::new());
+        let last = over.clone();
+        let talks = talks(&runtime, || (), move || last.open());
+        talks.tell(Wait(inside.clone())).unwrap();
+        inside.wait();
+        dropped.iter().for_each(|dropped| talks.tell(Lingers(dropped.clone())).unwrap());
+        drop(runtime);
+        assert!(talks.is_ended() && over.is_open() && dropped.iter().all(Gate::is_open));
+    });
 }
 
 /// The bound held for actors only that end when the workers are gone.

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::cell::Core;
 use crate::actor::{ActorId, Cycle};
 use crate::park::current::with_header;
 use crate::sched::shared::discard;
@@ -53,15 +52,15 @@ pub(super) fn ends_another() -> bool {
     with_header(|thread| thread.extra().is_some_and(|extra| !extra.ends.borrow().is_empty()))
 }
 
-/// Does `actor` end on the calling thread's stack, perhaps further down? Then it goes on after the caller only, which would wait for it in vain: each from there on waits for the next
+/// Does the actor with this number end on the calling thread's stack, perhaps further down? Then it goes on after the caller only, which would wait for it in vain: each from there on waits for the next
 /// one, which is on top of it.
-pub(super) fn cycle_below(actor: &Core) -> Option<Cycle> {
+pub(super) fn cycle_below(actor: u64) -> Option<Cycle> {
     if !ends_another() {
         return None;
     }
     with_header(|thread| {
         let row = thread.extra()?.ends.borrow();
-        let from = row.iter().position(|end| end.id == actor.header.id)?;
+        let from = row.iter().position(|end| end.id == actor)?;
         let named = row[from..].iter().filter(|end| end.id != NOBODY);
         let mut members: Vec<_> = named.map(|end| (ActorId(end.id), end.name.clone())).collect();
         // The one on top is the caller.
@@ -70,8 +69,11 @@ pub(super) fn cycle_below(actor: &Core) -> Option<Cycle> {
     })
 }
 
-/// From now on, until the result is dropped, the calling thread ends no actor that it tells something: it leaves it, as if one ended on its stack. For a thread that
-/// serves all: whoever ends the runtime, or wants the actor, ends it.
-pub(crate) fn leave_all() -> Option<EndsOnTop> {
-    EndsOnTop::begin()
+/// From now on the calling thread ends no actor that it tells something: it leaves it, as if too many ended on its stack. For a thread that serves all: whoever ends the
+/// runtime, or wants the actor, ends it.
+pub(crate) fn leave_all() {
+    with_header(|thread| {
+        let mut row = thread.extra_or_new().ends.borrow_mut();
+        row.resize_with(DEEPEST, || EndOnTop { id: NOBODY, name: None });
+    });
 }

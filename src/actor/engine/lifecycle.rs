@@ -148,7 +148,7 @@ fn await_by<S, R>(
     ready: impl Fn(&S) -> Option<R>,
     ends: fn(&Core, u64) -> bool,
 ) -> Result<R, JoinError> {
-    if let Some(cycle) = cycle_below(core) {
+    if let Some(cycle) = cycle_below(core.header.id) {
         return queue.with(|state| ready(state)).ok_or(JoinError::Deadlock { cycle });
     }
     loop {
@@ -406,15 +406,21 @@ impl Core {
         true
     }
 
+    /// What follows is called or dropped at the actor's end, and may wait as [`last_words`](crate::task::last_words) has it.
+    pub(crate) fn begin_last_words(&self) {
+        self.header.begin_last_words(Worker::current().is_some_and(Worker::is_late));
+    }
+
     /// The run has found a reason to end: gives back what is queued. True: `stopping` is to be called.
     pub(crate) fn begin_end(&self, exit: &Exit) -> bool {
-        self.header.refuse_cancels();
+        self.begin_last_words();
         let started = {
             let mut mailbox = self.mailbox.lock();
             mailbox.ends(exit);
             !mailbox.is_fresh()
         };
         self.give_back_all();
+        self.header.refuse_cancels();
         started
     }
 
