@@ -1,4 +1,4 @@
-//! What `green::dump` says of a thread that waits for the first of several things, or for a reply that comes later.
+//! What `green::dump` says of a thread that waits for the first of several things, or for a reply that comes later; and of actors that run again meanwhile.
 #![cfg(not(any(miri, green_sanitized)))]
 
 mod help;

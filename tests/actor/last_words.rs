@@ -245,7 +245,7 @@ fn a_stopping_that_waits_does_so_no_longer_when_one_of_its_runtimes_own_threads_
         stopped.stop();
         inside.wait();
         let (give, given) = green::channel::bounded::<Runtime>(1);
-        let _ = runtime.spawn(move || drop(given.recv().unwrap()));
+        drop(runtime.spawn(move || drop(given.recv().unwrap())));
         give.send(runtime).unwrap();
         stopped.join();
         rests.join();
