@@ -64,6 +64,7 @@ use crate::dump::stacks::Stacks;
 pub use crate::park::waits_on::{HeldBy, WaitsOn};
 use crate::sched::Shared;
 use crate::sched::listing::{Doing, ThreadRecord, list};
+pub use crate::sched::runtime_name::RuntimeName;
 use crate::sys::clock::real_ns;
 use crate::task::id::ThreadId;
 
@@ -112,6 +113,7 @@ impl fmt::Display for ThreadStatus {
 pub struct ThreadInfo {
     id: ThreadId,
     name: Option<Box<str>>,
+    runtime: RuntimeName,
     status: ThreadStatus,
     spawned_at: &'static Location<'static>,
     waits_on: Option<WaitsOn>,
@@ -121,7 +123,7 @@ pub struct ThreadInfo {
 }
 
 impl ThreadInfo {
-    fn new(record: ThreadRecord, stacks: &mut Stacks) -> Self {
+    fn new(record: ThreadRecord, runtime: &RuntimeName, stacks: &mut Stacks) -> Self {
         let status = match record.doing {
             Doing::Unstarted => ThreadStatus::Unstarted,
             Doing::Ready => ThreadStatus::Ready,
@@ -133,6 +135,7 @@ impl ThreadInfo {
         Self {
             id: record.id,
             name: record.name,
+            runtime: runtime.clone(),
             status,
             spawned_at: record.spawned_at,
             waits_on: record.waits_on,
@@ -152,6 +155,20 @@ impl ThreadInfo {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Returns the runtime that it is of.
+    ///
+    /// ```standalone_crate
+    /// green::dump::for_each(|thread| {
+    ///     println!("{:?} of {}: {}", thread.id(), thread.runtime(), thread.status());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn runtime(&self) -> &RuntimeName {
+        &self.runtime
     }
 
     /// Returns what it did.
@@ -223,7 +240,7 @@ impl ThreadInfo {
 pub fn for_each(mut f: impl FnMut(&ThreadInfo) -> io::Result<()>) -> io::Result<()> {
     let mut stacks = Stacks::new();
     for runtime in Shared::all() {
-        list(&runtime, |record| f(&ThreadInfo::new(record, &mut stacks)))?;
+        list(&runtime, |record| f(&ThreadInfo::new(record, &runtime.name, &mut stacks)))?;
     }
     Ok(())
 }

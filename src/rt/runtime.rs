@@ -22,6 +22,7 @@ use crate::rt::lent::lent;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::rt::workers::WorkerThreads;
 use crate::sched::deque::Deque;
+use crate::sched::runtime_name::DEFAULT_NAME;
 use crate::sched::schedule::schedule_of;
 use crate::sched::shared::Rules;
 use crate::sched::switched::needs_no_calls;
@@ -78,7 +79,7 @@ impl RuntimeBuilder {
             stack_size: None,
             thread_locals: ThreadLocals::PerWorker,
             migration: None,
-            thread_name: "green".to_owned(),
+            thread_name: DEFAULT_NAME.to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
             virtual_time: false,
@@ -385,7 +386,7 @@ impl RuntimeBuilder {
         let rules =
             Rules { stack_size, thread_locals, moves, schedule, virtual_time, on_switch, stall_limit_ns, recording };
         let spare_workers = if stall_limit_ns == 0 { 0 } else { spare_workers };
-        let shared = Shared::new(group, spare_workers, stealers, rules, pool);
+        let shared = Shared::new(group, spare_workers, stealers, rules, pool, &self.thread_name);
         let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty());
         let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();
