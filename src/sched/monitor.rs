@@ -156,6 +156,8 @@ impl Pace {
     }
 }
 
+/// Not a part of another function: `benches/instructions.rs` tells by this one what the monitor does from what workers do.
+#[inline(never)]
 fn watch(watchman: &'static Watchman, reports: Reports) {
     let _serves = os_threads::serves();
     ask_for_short_slices();
