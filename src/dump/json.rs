@@ -13,7 +13,7 @@ use crate::task::id::ThreadId;
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; `runtime`, a number, and `runtime_name`, if it has one; and `stack`, a number, if its stack
-/// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count; `thread`, the one
+/// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count, and `reader`, one of them, where deadlocks are named; `thread`, the one
 /// that it joins, and `thread_name`; `actor` and `actor_name`; `channel`, an address, and `messages`, those in it; `object`, the address of a condition variable, semaphore, barrier or wait group; `descriptor`; `closure`, of a blocking call;
 /// `waited_ms`, at least; `left_ms`, until its time is over. A stack has a line of its own before the first thread that has it (where there are more distinct ones than are kept, again before a later thread, with another number): `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`, and, of the program or library that this is in, `module` and `offset`. More names may come.
@@ -115,7 +115,10 @@ fn write_waits_on(out: &mut dyn Write, on: &WaitsOn) -> io::Result<()> {
             write!(out, r#","lock":"{address:#x}""#)?;
             match held_by {
                 HeldBy::Thread(id) => write!(out, r#","held_by":{}"#, id.number()),
-                HeldBy::Readers(count) => write!(out, r#","readers":{count}"#),
+                HeldBy::Readers { count, one } => {
+                    write!(out, r#","readers":{count}"#)?;
+                    one.map_or(Ok(()), |id| write!(out, r#","reader":{}"#, id.number()))
+                }
                 HeldBy::Other => Ok(()),
             }
         }

@@ -25,6 +25,9 @@
 //!
 //! # What it does not show
 //!
+//! Who has an `RwLock` for reading: their number is all that a lock knows, so that a reader takes it by one instruction. Where [deadlocks are named](crate::sync) (debug builds, and release builds with
+//! `GREEN_DEADLOCKS=1`), it is one of them as well ([`HeldBy::Readers`]).
+//!
 //! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that a worker has just taken out of a queue to start it.
 //!
 //! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. The stack of a thread that runs is that of a moment before: each worker that
