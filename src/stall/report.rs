@@ -83,7 +83,7 @@ impl Stall {
         };
         let mut frames = Vec::new();
         if let Some((stack, mut walker)) = stack.zip(hold_for_lists().map(|_held| Walker::new())) {
-            walker.walk(&stack, &mut frames);
+            walker.walk(&stack, &mut frames, hold_for_lists);
         }
         Self { runtime, worker, duration: Duration::from_nanos(for_ns), cause, thread, frames }
     }
